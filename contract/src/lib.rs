@@ -1,1 +1,26 @@
-//! x
+//! What the load generator and a contestant's server agree on.
+//!
+//! Pure: no clock, no socket, no allocation in [`verdict::judge`]. Reading order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`header`] | names and values that travel on the wire, and the limits of a response |
+//! | [`token`] | the 32 hex digits that make every request unique |
+//! | [`rules`] | points, timeout, grace, deadlines |
+//! | [`verdict`] | what was observed in one exchange, and what that is worth |
+//! | [`tally`] | counters of a contestant, a partition of all that came due |
+//! | [`histogram`] | latencies in microseconds |
+
+pub mod header;
+pub mod histogram;
+pub mod rules;
+pub mod tally;
+pub mod token;
+pub mod verdict;
+
+pub use header::{Platform, Version};
+pub use histogram::Histogram;
+pub use rules::{Deadline, Rules};
+pub use tally::Tally;
+pub use token::{Token, TokenMint};
+pub use verdict::{Failure, Observed, Outcome, Seen, Verdict, judge};
