@@ -1,1 +1,3 @@
-//! x
+//! The load generator: plan -> schedule -> connection -> judge -> tally -> batch.
+
+pub mod http;
