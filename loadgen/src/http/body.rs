@@ -1,0 +1,169 @@
+//! Where a body ends: after a length, after the last chunk, or with the stream. Nothing of a body is kept.
+
+use super::careful::Head;
+use super::framing::BodyKind;
+use super::malformed::Malformed;
+use flowtest_contract::Token;
+use flowtest_contract::header::BODY_BYTES_MAX;
+
+/// Bytes of chunk extensions in one body. Nobody needs them; an endless one must end.
+pub const EXTENSION_BYTES_MAX: usize = 256;
+/// Hex digits of a chunk's size, leading zeros included: as many as 64 bits have.
+const SIZE_DIGITS_MAX: u8 = 16;
+
+/// A body that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// So many bytes are still to come.
+    Length(u32),
+    Chunked(Chunked),
+    /// So many bytes came; the end of the stream is the end of the body.
+    UntilClose {
+        taken: u32,
+    },
+}
+
+/// A chunked body (RFC 9112, 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunked {
+    at: At,
+    /// Bytes of data that the chunks so far announced.
+    announced: u32,
+    /// Bytes of extensions so far.
+    extension: u16,
+}
+
+/// What the next byte of a chunked body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Size { digits: u8, size: u32 },
+    Extension { quote: Quote, size: u32 },
+    SizeLineFeed { size: u32 },
+    Data { left: u32 },
+    DataCarriageReturn,
+    DataLineFeed,
+    Trailers,
+}
+
+/// Where in a quoted string of an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quote {
+    Outside,
+    Inside,
+    AfterBackslash,
+}
+
+impl Body {
+    pub fn new(kind: BodyKind) -> Body {
+        match kind {
+            BodyKind::Length(left) => Body::Length(left),
+            BodyKind::Chunked => {
+                Body::Chunked(Chunked { at: At::Size { digits: 0, size: 0 }, announced: 0, extension: 0 })
+            }
+            BodyKind::UntilClose => Body::UntilClose { taken: 0 },
+        }
+    }
+
+    /// Takes bytes of the body, and says whether it is complete; else all of `bytes` was taken. `head` lends its
+    /// line buffer to trailers.
+    pub fn read(&mut self, bytes: &mut &[u8], head: &mut Head, expected: &Token) -> Result<bool, Malformed> {
+        match self {
+            Body::Length(left) => {
+                *left = skip(bytes, *left);
+                Ok(*left == 0)
+            }
+            Body::Chunked(chunked) => chunked.read(bytes, head, expected),
+            Body::UntilClose { taken } => {
+                if bytes.len() > BODY_BYTES_MAX - *taken as usize {
+                    return Err(Malformed::BodyTooLarge);
+                }
+                *taken += bytes.len() as u32;
+                *bytes = &[];
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Drops up to `count` bytes and returns how many are missing.
+fn skip(bytes: &mut &[u8], count: u32) -> u32 {
+    let taken = bytes.len().min(count as usize);
+    *bytes = &bytes[taken..];
+    count - taken as u32
+}
+
+impl Chunked {
+    fn read(&mut self, bytes: &mut &[u8], head: &mut Head, expected: &Token) -> Result<bool, Malformed> {
+        loop {
+            match &mut self.at {
+                At::Data { left } => {
+                    *left = skip(bytes, *left);
+                    if *left > 0 {
+                        return Ok(false);
+                    }
+                    self.at = At::DataCarriageReturn;
+                }
+                At::Trailers => return head.read(bytes, expected),
+                _ => {
+                    let Some((byte, rest)) = bytes.split_first() else {
+                        return Ok(false);
+                    };
+                    *bytes = rest;
+                    self.at = self.after(*byte)?;
+                    if self.at == At::Trailers {
+                        head.start_trailers();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What follows one byte of the framing.
+    fn after(&mut self, byte: u8) -> Result<At, Malformed> {
+        match self.at {
+            At::Size { digits, size } => match (byte, (byte as char).to_digit(16)) {
+                (_, Some(digit)) => {
+                    let digits = digits + 1;
+                    let room = BODY_BYTES_MAX as u32 - self.announced;
+                    match size.checked_mul(16).and_then(|size| size.checked_add(digit)) {
+                        _ if digits > SIZE_DIGITS_MAX => Err(Malformed::ChunkSize),
+                        Some(size) if size <= room => Ok(At::Size { digits, size }),
+                        _ => Err(Malformed::BodyTooLarge),
+                    }
+                }
+                (b'\r', _) if digits > 0 => Ok(At::SizeLineFeed { size }),
+                (b';', _) if digits > 0 => self.extension(Quote::Outside, size),
+                _ => Err(Malformed::ChunkSize),
+            },
+            At::Extension { quote, size } => match (quote, byte) {
+                (Quote::Outside, b'\r') => Ok(At::SizeLineFeed { size }),
+                (_, byte) if super::bytes::is_control(byte) => Err(Malformed::ChunkExtension),
+                (Quote::Outside, b'"') => self.extension(Quote::Inside, size),
+                (Quote::Outside, _) => self.extension(Quote::Outside, size),
+                (Quote::Inside, b'"') => self.extension(Quote::Outside, size),
+                (Quote::Inside, b'\\') => self.extension(Quote::AfterBackslash, size),
+                (Quote::Inside | Quote::AfterBackslash, _) => self.extension(Quote::Inside, size),
+            },
+            At::SizeLineFeed { size } => match (byte, size) {
+                (b'\n', 0) => Ok(At::Trailers),
+                (b'\n', left) => {
+                    self.announced += left;
+                    Ok(At::Data { left })
+                }
+                _ => Err(Malformed::ChunkSize),
+            },
+            At::DataCarriageReturn if byte == b'\r' => Ok(At::DataLineFeed),
+            At::DataLineFeed if byte == b'\n' => Ok(At::Size { digits: 0, size: 0 }),
+            At::DataCarriageReturn | At::DataLineFeed => Err(Malformed::ChunkEnd),
+            At::Data { .. } | At::Trailers => unreachable!("read takes these without looking at single bytes"),
+        }
+    }
+
+    fn extension(&mut self, quote: Quote, size: u32) -> Result<At, Malformed> {
+        self.extension += 1;
+        if usize::from(self.extension) > EXTENSION_BYTES_MAX {
+            return Err(Malformed::ChunkExtensionTooLarge);
+        }
+        Ok(At::Extension { quote, size })
+    }
+}

@@ -1,0 +1,281 @@
+//! The careful path: a head, line by line, each byte looked at once however the bytes are cut.
+//!
+//! A line is read when its line feed is there; until then it waits in a buffer that keeps its memory. What is
+//! wrong is found at the same byte and named alike for every cut: an unfinished line is refused as soon as no
+//! further byte could make it legal.
+
+use super::bytes::{NAME, first_control, has_control, is_blank, trim};
+use super::framing::{Coding, Facts, Length, Protocol, TokenSeen};
+use super::malformed::Malformed;
+use flowtest_contract::header::{FROM, Flip, HEAD_BYTES_MAX, HEADERS_MAX, TOKEN, VERSION};
+use flowtest_contract::{Seen, Token};
+
+const STATUS_LINE_START: &[u8] = b"HTTP/1.";
+
+/// What the lines are, which decides how they are read and which limit they break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    StatusLine,
+    Headers,
+    /// The same lines behind a chunked body. What they say does not count.
+    Trailers,
+}
+
+/// A head (or trailer section) that is being read.
+#[derive(Debug)]
+pub struct Head {
+    pub facts: Facts,
+    part: Part,
+    /// Header lines so far.
+    headers: usize,
+    /// Bytes so far, those in `line` included.
+    taken: usize,
+    /// The beginning of a line whose line feed has not come.
+    line: Vec<u8>,
+    /// So many bytes of `line` have no control byte.
+    checked: usize,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head { facts: Facts::NONE, part: Part::StatusLine, headers: 0, taken: 0, line: Vec::new(), checked: 0 }
+    }
+}
+
+impl Head {
+    /// Ready for a status line.
+    pub fn start(&mut self) {
+        self.facts = Facts::NONE;
+        self.begin(Part::StatusLine);
+    }
+
+    /// Ready for the lines behind the last chunk.
+    pub fn start_trailers(&mut self) {
+        self.begin(Part::Trailers);
+    }
+
+    fn begin(&mut self, part: Part) {
+        self.part = part;
+        self.headers = 0;
+        self.taken = 0;
+        self.line.clear();
+        self.checked = 0;
+    }
+
+    /// Takes lines up to the empty one, and says whether it was there; else all of `bytes` was taken.
+    pub fn read(&mut self, bytes: &mut &[u8], expected: &Token) -> Result<bool, Malformed> {
+        loop {
+            let room = HEAD_BYTES_MAX - self.taken;
+            let window = &bytes[..bytes.len().min(room)];
+            let Some(line_feed) = memchr::memchr(b'\n', window) else {
+                self.keep(window)?;
+                *bytes = &bytes[window.len()..];
+                return if self.taken == HEAD_BYTES_MAX { Err(self.too_large()) } else { Ok(false) };
+            };
+            let (end, rest) = bytes.split_at(line_feed + 1);
+            *bytes = rest;
+            self.taken += end.len();
+            let is_last = if self.line.is_empty() {
+                self.take_line(end, expected)?
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(end);
+                let is_last = self.take_line(&line, expected);
+                line.clear();
+                self.line = line;
+                self.checked = 0;
+                is_last?
+            };
+            if is_last {
+                return Ok(true);
+            }
+            if self.taken == HEAD_BYTES_MAX {
+                return Err(self.too_large());
+            }
+        }
+    }
+
+    /// Keeps the beginning of a line, if a legal line can still become of it.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        self.line.extend_from_slice(bytes);
+        self.taken += bytes.len();
+        if self.part == Part::StatusLine && !starts_alike(&self.line) {
+            return Err(Malformed::NotHttp);
+        }
+        // A carriage return at the very end may still be followed by its line feed.
+        let text = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+        if let Some((_, byte)) = first_control(&text[self.checked.min(text.len())..]) {
+            return Err(control(byte));
+        }
+        self.checked = text.len();
+        Ok(())
+    }
+
+    /// Reads one whole line, line feed included, and says whether it was the empty one.
+    #[inline]
+    fn take_line(&mut self, line: &[u8], expected: &Token) -> Result<bool, Malformed> {
+        let Some(text) = line.strip_suffix(b"\r\n") else {
+            return Err(self.cause(&line[..line.len() - 1], Malformed::BareLf));
+        };
+        match self.part {
+            Part::StatusLine => match status_line(text) {
+                Some((protocol, status)) => {
+                    self.facts.protocol = protocol;
+                    self.facts.status = status;
+                    self.part = Part::Headers;
+                }
+                None => return Err(self.cause(text, Malformed::StatusLine)),
+            },
+            Part::Headers | Part::Trailers => {
+                if text.is_empty() {
+                    return Ok(true);
+                }
+                let Some((name, value)) = field(text) else {
+                    let otherwise = if is_blank(text[0]) { Malformed::Folded } else { Malformed::HeaderName };
+                    return Err(self.cause(text, otherwise));
+                };
+                self.headers += 1;
+                if self.headers > HEADERS_MAX {
+                    return Err(self.too_many());
+                }
+                if self.part == Part::Headers {
+                    note(&mut self.facts, name, value, expected);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Names what is wrong with a line in the order in which its bytes show it.
+    #[cold]
+    fn cause(&self, text: &[u8], otherwise: Malformed) -> Malformed {
+        if self.part == Part::StatusLine && !starts_alike(text) {
+            return Malformed::NotHttp;
+        }
+        match first_control(text) {
+            Some((_, byte)) => control(byte),
+            None => otherwise,
+        }
+    }
+
+    fn too_large(&self) -> Malformed {
+        if self.part == Part::Trailers { Malformed::TrailerTooLarge } else { Malformed::HeadTooLarge }
+    }
+
+    fn too_many(&self) -> Malformed {
+        if self.part == Part::Trailers { Malformed::TooManyTrailers } else { Malformed::TooManyHeaders }
+    }
+}
+
+fn control(byte: u8) -> Malformed {
+    if byte == b'\r' { Malformed::BareCr } else { Malformed::ControlByte(byte) }
+}
+
+/// Whether the beginning of a status line is right so far.
+fn starts_alike(line: &[u8]) -> bool {
+    let length = line.len().min(STATUS_LINE_START.len());
+    line[..length] == STATUS_LINE_START[..length]
+}
+
+/// `HTTP/1.x SP 3DIGIT SP reason`; the reason may be empty, its space not (RFC 9112, 4).
+#[inline]
+fn status_line(text: &[u8]) -> Option<(Protocol, u16)> {
+    let (version, rest) = text.strip_prefix(STATUS_LINE_START)?.split_first()?;
+    let protocol = match version {
+        b'0' => Protocol::Http10,
+        b'1' => Protocol::Http11,
+        _ => return None,
+    };
+    let [b' ', digits @ .., b' '] = rest.first_chunk::<5>()? else {
+        return None;
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    ((100..=599).contains(&status) && !has_control(&rest[5..])).then_some((protocol, status))
+}
+
+/// Splits `Name: value`, the value trimmed. `None` when the name or a byte is illegal.
+#[inline]
+fn field(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().position(|byte| !NAME[usize::from(*byte)])?;
+    if colon == 0 || text[colon] != b':' {
+        return None;
+    }
+    let value = &text[colon + 1..];
+    (!has_control(value)).then(|| (&text[..colon], trim(value)))
+}
+
+/// The headers that we heed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heeded {
+    Token,
+    Version,
+    From,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+}
+
+/// Which of the heeded headers a name is, if any.
+#[inline]
+pub fn heeded(name: &[u8]) -> Option<Heeded> {
+    let (known, header) = match name.len() {
+        4 => (FROM, Heeded::From),
+        5 => (TOKEN, Heeded::Token),
+        7 => (VERSION, Heeded::Version),
+        10 => ("Connection", Heeded::Connection),
+        14 => ("Content-Length", Heeded::ContentLength),
+        17 => ("Transfer-Encoding", Heeded::TransferEncoding),
+        _ => return None,
+    };
+    name.eq_ignore_ascii_case(known.as_bytes()).then_some(header)
+}
+
+const _: () = assert!(FROM.len() == 4 && TOKEN.len() == 5 && VERSION.len() == 7);
+
+#[inline]
+fn note(facts: &mut Facts, name: &[u8], value: &[u8], expected: &Token) {
+    match heeded(name) {
+        None => {}
+        Some(Heeded::Token) => {
+            let right = facts.token == TokenSeen::Missing && expected.matches(value);
+            facts.token = if right { TokenSeen::Right } else { TokenSeen::Other };
+        }
+        Some(Heeded::Version) => facts.version = seen(facts.version, value),
+        Some(Heeded::From) => facts.from = seen(facts.from, value),
+        Some(Heeded::ContentLength) => {
+            facts.length = if facts.length == Length::Missing { length(value) } else { Length::Repeated };
+        }
+        Some(Heeded::TransferEncoding) => {
+            facts.coding = match facts.coding {
+                Coding::Missing if value.eq_ignore_ascii_case(b"chunked") => Coding::Chunked,
+                Coding::Missing => Coding::Unknown,
+                _ => Coding::Repeated,
+            };
+        }
+        Some(Heeded::Connection) => {
+            for option in value.split(|byte| *byte == b',').map(trim) {
+                facts.close |= option.eq_ignore_ascii_case(b"close");
+                facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+    }
+}
+
+#[inline]
+fn seen<T: Flip>(before: Seen<T>, value: &[u8]) -> Seen<T> {
+    match (before, T::from_wire(value)) {
+        (Seen::Missing, Some(known)) => Seen::Value(known),
+        _ => Seen::Other,
+    }
+}
+
+/// One digit or more and nothing else: no sign, no space, no list.
+fn length(value: &[u8]) -> Length {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Length::Invalid;
+    }
+    Length::Bytes(value.iter().fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+}

@@ -1,0 +1,133 @@
+//! What a head says about its body and about the connection, decided in one place (RFC 9112, 6 and 9.3).
+//!
+//! Both paths of the reader and all tests go through [`frame`]; the fast path keeps its result in the shape.
+
+use super::malformed::Malformed;
+use flowtest_contract::header::BODY_BYTES_MAX;
+use flowtest_contract::{Observed, Platform, Seen, Version};
+
+/// The two versions of HTTP that a contestant may answer with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    Http10,
+    #[default]
+    Http11,
+}
+
+/// What the Content-Length headers said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Length {
+    #[default]
+    Missing,
+    /// Saturated: a row of digits that does not fit is too long, not illegal.
+    Bytes(u64),
+    Invalid,
+    Repeated,
+}
+
+/// What the Transfer-Encoding headers said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    #[default]
+    Missing,
+    Chunked,
+    Unknown,
+    Repeated,
+}
+
+/// Whether the Token header was the request's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenSeen {
+    #[default]
+    Missing,
+    Right,
+    /// Another value, or the header more than once.
+    Other,
+}
+
+/// All that one head said and we heed. Other headers leave no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub protocol: Protocol,
+    pub status: u16,
+    pub length: Length,
+    pub coding: Coding,
+    /// `close` is in a Connection header.
+    pub close: bool,
+    /// `keep-alive` is in a Connection header.
+    pub keep_alive: bool,
+    pub token: TokenSeen,
+    pub version: Seen<Version>,
+    pub from: Seen<Platform>,
+}
+
+impl Facts {
+    pub const NONE: Facts = Facts {
+        protocol: Protocol::Http11,
+        status: 0,
+        length: Length::Missing,
+        coding: Coding::Missing,
+        close: false,
+        keep_alive: false,
+        token: TokenSeen::Missing,
+        version: Seen::Missing,
+        from: Seen::Missing,
+    };
+
+    pub fn observed(&self) -> Observed {
+        Observed { token_right: self.token == TokenSeen::Right, version: self.version, from: self.from }
+    }
+}
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// An interim response: the final one is still to come.
+    Interim,
+    /// A final response with this body. `keep_alive`: the connection may carry another exchange.
+    Final { body: BodyKind, keep_alive: bool },
+}
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// This many bytes, possibly none.
+    Length(u32),
+    Chunked,
+    UntilClose,
+}
+
+const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as usize);
+
+/// The framing of the response to a GET request, or why it has none.
+pub fn frame(facts: &Facts) -> Result<Framing, Malformed> {
+    // Two opinions on the length of a message are how responses get smuggled: none is forgiven, not even where
+    // the status says that there is no body (RFC 9112, 6.3: "ought to be handled as an error").
+    match (facts.coding, facts.length) {
+        (Coding::Repeated, _) => return Err(Malformed::CodingRepeated),
+        (Coding::Unknown, _) => return Err(Malformed::CodingUnknown),
+        (_, Length::Repeated) => return Err(Malformed::LengthRepeated),
+        (_, Length::Invalid) => return Err(Malformed::LengthInvalid),
+        (Coding::Chunked, Length::Bytes(_)) => return Err(Malformed::LengthAndCoding),
+        (Coding::Chunked, Length::Missing) if facts.protocol == Protocol::Http10 => {
+            return Err(Malformed::CodingInHttp10);
+        }
+        (Coding::Chunked | Coding::Missing, Length::Missing) | (Coding::Missing, Length::Bytes(_)) => {}
+    }
+    let body = match (facts.status, facts.coding, facts.length) {
+        (101, ..) => return Err(Malformed::SwitchingProtocols),
+        (100..=199, ..) => return Ok(Framing::Interim),
+        (204 | 304, ..) => BodyKind::Length(0),
+        (_, Coding::Chunked, _) => BodyKind::Chunked,
+        (_, _, Length::Bytes(bytes)) => match u32::try_from(bytes) {
+            Ok(bytes) if bytes as usize <= BODY_BYTES_MAX => BodyKind::Length(bytes),
+            _ => return Err(Malformed::BodyTooLarge),
+        },
+        _ => BodyKind::UntilClose,
+    };
+    let persistent = match facts.protocol {
+        Protocol::Http11 => true,
+        Protocol::Http10 => facts.keep_alive,
+    };
+    Ok(Framing::Final { body, keep_alive: persistent && !facts.close && body != BodyKind::UntilClose })
+}

@@ -1,0 +1,158 @@
+//! The responses of one connection, in the order of its requests, however the bytes are cut.
+//!
+//! Sans-I/O: bytes in, responses out. It keeps the beginning of a line that was cut, never a body.
+
+use super::body::Body;
+use super::careful::Head;
+use super::framing::{Framing, frame};
+use super::malformed::Malformed;
+use super::shape::Shape;
+use flowtest_contract::header::INTERIM_MAX;
+use flowtest_contract::{Observed, Token};
+
+/// What came of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// All bytes were taken; the response is not complete.
+    Partial,
+    Response(Response),
+    /// Not a response. Nothing that follows on this connection can be one.
+    Malformed(Malformed),
+}
+
+/// What the end of the stream makes of the bytes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The body lasted until the end of the stream.
+    Response(Response),
+    /// Some bytes of a response came, but not all.
+    Incomplete,
+    /// No byte of a response came.
+    Nothing,
+}
+
+/// One complete, well-framed response of any final status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub observed: Observed,
+    /// The connection may carry another exchange.
+    pub keep_alive: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the first byte of a response.
+    Between,
+    Head,
+    Body(Body, Response),
+    Broken(Malformed),
+}
+
+/// Reads the responses of one connection.
+#[derive(Debug)]
+pub struct Reader {
+    state: State,
+    head: Head,
+    /// Interim responses before the final one.
+    interim: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader::new()
+    }
+}
+
+impl Reader {
+    pub fn new() -> Reader {
+        Reader { state: State::Between, head: Head::default(), interim: 0 }
+    }
+
+    /// The connection is a new one. Memory is kept.
+    pub fn reset(&mut self) {
+        self.state = State::Between;
+    }
+
+    /// Whether no byte of the next response was taken.
+    #[inline]
+    pub fn is_between_responses(&self) -> bool {
+        self.state == State::Between
+    }
+
+    /// Takes bytes of the response to the oldest request, whose token is `expected`.
+    ///
+    /// `Response`: `bytes` begins behind it; more may follow. `Partial`: all of `bytes` was taken. `Malformed`:
+    /// what is left of `bytes` means nothing, and the reader says the same until it is reset.
+    #[inline]
+    pub fn read(&mut self, bytes: &mut &[u8], expected: &Token, shape: &mut Shape) -> Read {
+        self.read_carefully(bytes, expected, shape)
+    }
+
+    #[inline(never)]
+    fn read_carefully(&mut self, bytes: &mut &[u8], expected: &Token, shape: &mut Shape) -> Read {
+        match self.advance(bytes, expected, shape) {
+            Ok(None) => Read::Partial,
+            Ok(Some(response)) => {
+                self.state = State::Between;
+                Read::Response(response)
+            }
+            Err(malformed) => {
+                self.state = State::Broken(malformed);
+                Read::Malformed(malformed)
+            }
+        }
+    }
+
+    fn advance(
+        &mut self,
+        bytes: &mut &[u8],
+        expected: &Token,
+        shape: &mut Shape,
+    ) -> Result<Option<Response>, Malformed> {
+        loop {
+            match &mut self.state {
+                State::Between => {
+                    if bytes.is_empty() {
+                        return Ok(None);
+                    }
+                    shape.slow += 1;
+                    self.interim = 0;
+                    self.head.start();
+                    self.state = State::Head;
+                }
+                State::Head => {
+                    if !self.head.read(bytes, expected)? {
+                        return Ok(None);
+                    }
+                    match frame(&self.head.facts)? {
+                        Framing::Interim if self.interim == INTERIM_MAX => return Err(Malformed::TooManyInterim),
+                        Framing::Interim => {
+                            self.interim += 1;
+                            self.head.start();
+                        }
+                        Framing::Final { body, keep_alive } => {
+                            let facts = &self.head.facts;
+                            let response = Response { status: facts.status, observed: facts.observed(), keep_alive };
+                            self.state = State::Body(Body::new(body), response);
+                        }
+                    }
+                }
+                State::Body(body, response) => {
+                    let response = *response;
+                    return Ok(body.read(bytes, &mut self.head, expected)?.then_some(response));
+                }
+                State::Broken(malformed) => return Err(*malformed),
+            }
+        }
+    }
+
+    /// The peer ended the stream.
+    pub fn on_end(&mut self) -> End {
+        match std::mem::replace(&mut self.state, State::Between) {
+            State::Between => End::Nothing,
+            State::Body(Body::UntilClose { .. }, response) => End::Response(response),
+            State::Head | State::Body(..) | State::Broken(_) => End::Incomplete,
+        }
+    }
+}
