@@ -1,1 +1,1 @@
-//! x
+//! Contest in a box, floor, peers. (Being built.)

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs the commands that a make target needs, if they are missing, and says so.
+#
+#   bench/install.sh COMMAND... [--optional COMMAND...]
+#
+# A needed command that cannot be had ends the run; an optional one is skipped with a sentence. Debian packages come
+# from apt-get (by sudo when not root); programs of the Rust registry are built into build/peers, at low priority.
+# Nothing is reconfigured: services that a package starts are left as they are, and we use none of them.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+peers=$root/build/peers
+export PATH="$peers/bin:$PATH:/usr/sbin:/sbin"
+export DEBIAN_FRONTEND=noninteractive
+
+say() { echo "install: $*" >&2; }
+
+debian_package() {
+    case $1 in
+    redis-server) echo redis-server ;;
+    nginx) echo nginx-light ;;
+    python3) echo python3 ;;
+    wrk) echo wrk ;;
+    h2load) echo nghttp2-client ;;
+    git) echo git ;;
+    cc) echo build-essential ;;
+    *) return 1 ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+updated=no
+install_debian() {
+    if ! command -v apt-get >/dev/null; then
+        say "there is no apt-get here; please install '$1' ($2) with this system's package manager"
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+        say "installing '$2' needs root; run this as root or install sudo"
+        return 1
+    fi
+    if [ $updated = no ]; then
+        say "apt-get update"
+        as_root apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+        updated=yes
+    fi
+    say "apt-get install $2 (for $1)"
+    as_root apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+install_cargo() {
+    say "cargo install $1 into build/peers (may take minutes)"
+    # A folder of its own, so that a peer's artefacts never mix with ours.
+    CARGO_TARGET_DIR=$root/build/peers/build nice -n 19 \
+        cargo install "$1" --locked --quiet --root "$peers"
+}
+
+provide() {
+    local command=$1 package
+    if command -v "$command" >/dev/null; then return 0; fi
+    if [ "$command" = cargo ]; then
+        say "cargo is missing; install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer first"
+        return 1
+    fi
+    if package=$(debian_package "$command"); then
+        install_debian "$command" "$package"
+    else
+        install_cargo "$command"
+    fi
+    command -v "$command" >/dev/null
+}
+
+optional=no
+for argument in "$@"; do
+    if [ "$argument" = --optional ]; then
+        optional=yes
+    elif ! provide "$argument"; then
+        if [ $optional = no ]; then
+            say "'$argument' is needed and could not be installed"
+            exit 1
+        fi
+        say "'$argument' could not be installed: left out"
+    fi
+done

@@ -1,0 +1,264 @@
+//! What linters cannot check: the build folder's name, the arrows between crates, stray files, unwanted words.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What may lie at the top: the user's folders, `contract`, and what every project has.
+const TOP_LEVEL: &[&str] = &[
+    ".cargo",
+    ".ci",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "BENCHMARKS.md",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "Makefile",
+    "README.md",
+    "ansible",
+    "bench",
+    "contract",
+    "dashboard",
+    "docs",
+    "fuzz",
+    "loadgen",
+    "rustfmt.toml",
+    "storage",
+    "target",
+];
+
+/// Which of our packages each package may depend on. Data flows one way, so there are no cycles to allow.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("flowtest-contract", &[]),
+    // A contestant builds the target without Redis or SQLite.
+    ("flowtest-target", &["flowtest-contract"]),
+    ("flowtest-scoreboard", &["flowtest-contract"]),
+    ("flowtest-journal", &["flowtest-contract"]),
+    ("flowtest-accounts", &["flowtest-contract"]),
+    ("flowtest-loadgen", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal"]),
+    ("flowtest-dashboard", &["flowtest-contract", "flowtest-scoreboard", "flowtest-accounts"]),
+    ("flowtest-bench", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal", "flowtest-loadgen"]),
+    ("flowtest-fuzz", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal", "flowtest-loadgen"]),
+];
+
+/// The only place where we write code that the compiler cannot check.
+const UNCHECKED_HOME: &str = "loadgen/src/ring";
+
+/// This file names what it looks for.
+const THIS_FILE: &str = "bench/tests/tidy.rs";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ lies in the project")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn git(arguments: &[&str]) -> std::process::Output {
+    Command::new("git").arg("-C").arg(root()).args(arguments).output().expect("git is installed: see `make test`")
+}
+
+fn tracked_files() -> Vec<String> {
+    let output = git(&["ls-files", "-z"]);
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
+    let files: Vec<String> = names.split_terminator('\0').map(String::from).collect();
+    assert!(files.len() > 20, "git lists only {} files", files.len());
+    // A file that is deleted but not committed yet has nothing to say.
+    files.into_iter().filter(|file| root().join(file).exists()).collect()
+}
+
+/// Each line of each tracked text file, with `file:line` for the message.
+fn each_line(wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(&str, &str, &str)) {
+    for file in tracked_files() {
+        if file == THIS_FILE || !wanted(&file) {
+            continue;
+        }
+        let Ok(text) = String::from_utf8(std::fs::read(root().join(&file)).expect("a tracked file is readable")) else {
+            continue;
+        };
+        for (index, line) in text.lines().enumerate() {
+            visit(&file, &format!("{file}:{}", index + 1), line);
+        }
+    }
+}
+
+fn assert_none(found: &[String], why: &str) {
+    assert!(found.is_empty(), "{why}\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn cargo_builds_into_build() {
+    let config = read(".cargo/config.toml");
+    assert!(config.lines().any(|line| line.trim() == "target-dir = \"build\""), "{config}");
+    let ignored = read(".gitignore");
+    assert!(ignored.lines().any(|line| line == "/build"), "build/ is git-ignored");
+    assert!(read("Makefile").contains("CARGO_TARGET_DIR := $(CURDIR)/build"), "the Makefile says so too");
+}
+
+#[test]
+fn target_is_a_source_folder() {
+    let tracked = tracked_files();
+    assert!(tracked.iter().any(|file| file == "target/src/main.rs"), "target/src/main.rs is tracked");
+    // `git check-ignore` exits with 1 when nothing ignores the path, tracked or not.
+    let output = git(&["check-ignore", "--no-index", "target/src/some-new-file.rs"]);
+    assert_eq!(output.status.code(), Some(1), "a rule ignores target/: {}", String::from_utf8_lossy(&output.stdout));
+    for stray in ["target/debug", "target/release", "target/CACHEDIR.TAG"] {
+        assert!(!root().join(stray).exists(), "{stray}: somebody built into the source folder; remove it");
+    }
+}
+
+#[test]
+fn arrows_between_crates_point_one_way() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+        .arg(root().join("Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let ours: BTreeSet<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().expect("a package has a name");
+        let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
+            wrong.push(format!("{name} has no place in the house; add its arrows here"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let dependency = dependency["name"].as_str().expect("a dependency has a name");
+            if ours.contains(dependency) && !allowed.contains(&dependency) {
+                wrong.push(format!("{name} -> {dependency}"));
+            }
+        }
+    }
+    assert_none(&wrong, "arrows that DESIGN does not have:");
+}
+
+#[test]
+fn every_shared_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[workspace.dependencies]").nth(1).expect("the section");
+    let section = section.split("\n[").next().expect("its end");
+    let bare: Vec<String> = section
+        .lines()
+        .filter(|line| line.contains(" = ") && !line.starts_with('#') && !line.contains('#'))
+        .map(String::from)
+        .collect();
+    assert_none(&bare, "dependencies without a reason:");
+}
+
+#[test]
+fn unchecked_code_lives_in_the_ring_alone() {
+    let mut found = Vec::new();
+    each_line(
+        |file| file.ends_with(".rs") && !file.starts_with(UNCHECKED_HOME),
+        |_, place, line| {
+            let code = line.split("//").next().unwrap_or(line);
+            let words = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            if words.into_iter().any(|word| word == "unsafe") && !code.contains('"') {
+                found.push(format!("{place}: {}", line.trim()));
+            }
+        },
+    );
+    assert_none(&found, "`unsafe` outside the ring:");
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_never_allowed() {
+    let mut found = Vec::new();
+    each_line(
+        |file| file.ends_with(".rs"),
+        |_, place, line| {
+            let code = line.trim_start();
+            if code.starts_with("#[allow(") || code.starts_with("#![allow(") {
+                found.push(format!("{place}: {code}"));
+            }
+        },
+    );
+    assert_none(&found, "use #[expect(.., reason = \"..\")] instead:");
+}
+
+#[test]
+fn no_stray_files_at_the_top() {
+    let known: BTreeSet<&str> = TOP_LEVEL.iter().copied().collect();
+    let stray: BTreeSet<String> = tracked_files()
+        .iter()
+        .filter_map(|file| file.split('/').next().map(String::from))
+        .filter(|first| !known.contains(first.as_str()))
+        .collect();
+    assert_none(&stray.into_iter().collect::<Vec<_>>(), "files that nobody planned at the top:");
+}
+
+#[test]
+fn no_path_of_a_developers_machine() {
+    let mut found = Vec::new();
+    each_line(
+        |_| true,
+        |_, place, line| {
+            for path in ["/work/", "/home/", "/Users/", "/root/", "/tmp/build"] {
+                // A path, not the tail of one: `build/work/` is ours.
+                let starts_here = |at: usize| {
+                    line[..at]
+                        .chars()
+                        .next_back()
+                        .is_none_or(|before| !(before.is_alphanumeric() || ".-_}~/".contains(before)))
+                };
+                if line.match_indices(path).any(|(at, _)| starts_here(at)) {
+                    found.push(format!("{place}: {}", line.trim()));
+                }
+            }
+        },
+    );
+    assert_none(&found, "paths that exist on one machine only:");
+}
+
+#[test]
+fn no_registry_host_is_named() {
+    const HOSTS: &[&str] = &[
+        "crates.io",
+        "static.rust-lang.org",
+        "pypi.org",
+        "pythonhosted.org",
+        "npmjs.org",
+        "npmjs.com",
+        "deb.debian.org",
+        "archive.ubuntu.com",
+        "rubygems.org",
+        "proxy.golang.org",
+    ];
+    let mut found = Vec::new();
+    each_line(
+        // Cargo writes the lock file, and each entry of it names where it came from.
+        |file| file != "Cargo.lock",
+        |_, place, line| {
+            if HOSTS.iter().any(|host| line.contains(host)) {
+                found.push(format!("{place}: {}", line.trim()));
+            }
+        },
+    );
+    assert_none(&found, "which registry serves a machine is that machine's business:");
+}
+
+#[test]
+fn scripts_can_be_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let scripts: Vec<PathBuf> = tracked_files()
+        .into_iter()
+        .filter(|file| file.ends_with(".sh") || file == ".ci/run")
+        .map(|file| root().join(file))
+        .collect();
+    assert!(scripts.len() >= 2, "{scripts:?}");
+    for script in scripts {
+        let mode = std::fs::metadata(&script).expect("it exists").permissions().mode();
+        assert_ne!(mode & 0o111, 0, "{} is not executable", script.display());
+        let checked = Command::new("bash").arg("-n").arg(&script).output().expect("bash runs");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
