@@ -57,14 +57,21 @@ pub(super) fn first_control(bytes: &[u8]) -> Option<(usize, u8)> {
     bytes.iter().copied().enumerate().find(|(_, byte)| is_control(*byte))
 }
 
-/// Without spaces and tabs at both ends.
+/// Without spaces and tabs at the start.
 #[inline]
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = value
         && is_blank(*first)
     {
         value = rest;
     }
+    value
+}
+
+/// Without spaces and tabs at both ends.
+#[inline]
+pub(super) fn trim(value: &[u8]) -> &[u8] {
+    let mut value = trim_start(value);
     while let [rest @ .., last] = value
         && is_blank(*last)
     {

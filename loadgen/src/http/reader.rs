@@ -4,11 +4,11 @@
 
 use super::body::Body;
 use super::careful::Head;
-use super::framing::{Framing, frame};
+use super::framing::{Facts, Framing, frame};
 use super::malformed::Malformed;
 use super::shape::Shape;
 use flowtest_contract::header::INTERIM_MAX;
-use flowtest_contract::{Observed, Token};
+use flowtest_contract::{Observed, Seen, Token};
 
 /// What came of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,19 @@ pub struct Response {
     pub observed: Observed,
     /// The connection may carry another exchange.
     pub keep_alive: bool,
+}
+
+impl Response {
+    /// What a shape holds before it has learned one.
+    pub(super) const NONE: Response = Response {
+        status: 0,
+        observed: Observed { token_right: false, version: Seen::Missing, from: Seen::Missing },
+        keep_alive: false,
+    };
+
+    fn new(facts: &Facts, keep_alive: bool) -> Response {
+        Response { status: facts.status, observed: facts.observed(), keep_alive }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +99,17 @@ impl Reader {
     /// what is left of `bytes` means nothing, and the reader says the same until it is reset.
     #[inline]
     pub fn read(&mut self, bytes: &mut &[u8], expected: &Token, shape: &mut Shape) -> Read {
-        self.read_carefully(bytes, expected, shape)
+        if self.is_between_responses()
+            && let Some(response) = shape.take_response(bytes, expected)
+        {
+            return Read::Response(response);
+        }
+        self.read_on(bytes, expected, shape)
     }
 
+    /// Everything but a whole response that looks like the last one.
     #[inline(never)]
-    fn read_carefully(&mut self, bytes: &mut &[u8], expected: &Token, shape: &mut Shape) -> Read {
+    fn read_on(&mut self, bytes: &mut &[u8], expected: &Token, shape: &mut Shape) -> Read {
         match self.advance(bytes, expected, shape) {
             Ok(None) => Read::Partial,
             Ok(Some(response)) => {
@@ -110,12 +129,19 @@ impl Reader {
         expected: &Token,
         shape: &mut Shape,
     ) -> Result<Option<Response>, Malformed> {
+        // Where the present head begins, unless it did in an earlier call: a head that was cut is not learned.
+        let mut head_start = None;
         loop {
             match &mut self.state {
                 State::Between => {
                     if bytes.is_empty() {
                         return Ok(None);
                     }
+                    if let Some((response, body)) = shape.take_head(bytes, expected) {
+                        self.state = State::Body(Body::new(body), response);
+                        continue;
+                    }
+                    head_start = Some(*bytes);
                     shape.slow += 1;
                     self.interim = 0;
                     self.head.start();
@@ -130,10 +156,13 @@ impl Reader {
                         Framing::Interim => {
                             self.interim += 1;
                             self.head.start();
+                            head_start = Some(*bytes);
                         }
                         Framing::Final { body, keep_alive } => {
-                            let facts = &self.head.facts;
-                            let response = Response { status: facts.status, observed: facts.observed(), keep_alive };
+                            let response = Response::new(&self.head.facts, keep_alive);
+                            if let Some(from) = head_start {
+                                shape.learn(&from[..from.len() - bytes.len()], response, body);
+                            }
                             self.state = State::Body(Body::new(body), response);
                         }
                     }
