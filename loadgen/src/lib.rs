@@ -1,3 +1,51 @@
-//! The load generator: plan -> schedule -> connection -> judge -> tally -> batch.
+//! The load generator: floods contestants, judges every response, tallies, publishes.
+//!
+//! `config -> Plan -> worker -> tally -> publisher`; no arrow points back. In reading order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`plan`] | the immutable, already valid plan of a run |
+//! | [`pacer`] | the open-loop schedule, computed, not stored |
+//! | [`http`] | requests out, responses in, as bytes |
+//! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
+//! | [`entrant`] | one contestant in one worker |
+//! | [`wheel`] | deadlines, looked at once per turn |
+//! | [`ring`] | io_uring and its books; the only `unsafe` |
+//! | [`worker`] | the loop that ties these together on one core |
+//! | [`block`] | what a worker hands over ten times a second |
+//! | [`run`] | workers from start to end |
+//! | [`resolve`] | from an endpoint to addresses |
+//! | [`summary`], [`progress`], [`output`] | what people and machines get to read |
+//! | [`cli`], [`stress`], [`contest`] | the commands |
 
+pub mod block;
+pub mod cli;
+pub mod connection;
+pub mod contest;
+pub mod entrant;
 pub mod http;
+pub mod output;
+pub mod pacer;
+pub mod plan;
+pub mod progress;
+pub mod resolve;
+pub mod ring;
+pub mod run;
+pub mod stress;
+pub mod summary;
+pub mod wheel;
+pub mod worker;
+
+/// Why a command failed. Each text names the cause and the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// What was asked for is wrong: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Message(String),
+    #[error(transparent)]
+    Run(#[from] run::RunError),
+    #[error(transparent)]
+    Resolve(#[from] resolve::ResolveError),
+}

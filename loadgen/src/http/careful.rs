@@ -115,7 +115,7 @@ impl Head {
     #[inline]
     fn take_line(&mut self, line: &[u8], expected: &Token) -> Result<bool, Malformed> {
         let Some(text) = line.strip_suffix(b"\r\n") else {
-            return Err(self.cause(&line[..line.len() - 1], Malformed::BareLf));
+            return Err(self.cause(line, Malformed::BareLf));
         };
         match self.part {
             Part::StatusLine => match status_line(text) {
@@ -124,7 +124,7 @@ impl Head {
                     self.facts.status = status;
                     self.part = Part::Headers;
                 }
-                None => return Err(self.cause(text, Malformed::StatusLine)),
+                None => return Err(self.cause(line, Malformed::StatusLine)),
             },
             Part::Headers | Part::Trailers => {
                 if text.is_empty() {
@@ -132,7 +132,7 @@ impl Head {
                 }
                 let Some((name, value)) = field(text) else {
                     let otherwise = if is_blank(text[0]) { Malformed::Folded } else { Malformed::HeaderName };
-                    return Err(self.cause(text, otherwise));
+                    return Err(self.cause(line, otherwise));
                 };
                 self.headers += 1;
                 if self.headers > HEADERS_MAX {
@@ -148,10 +148,12 @@ impl Head {
 
     /// Names what is wrong with a line in the order in which its bytes show it.
     #[cold]
-    fn cause(&self, text: &[u8], otherwise: Malformed) -> Malformed {
-        if self.part == Part::StatusLine && !starts_alike(text) {
+    fn cause(&self, line: &[u8], otherwise: Malformed) -> Malformed {
+        if self.part == Part::StatusLine && !starts_alike(line) {
             return Malformed::NotHttp;
         }
+        let text = &line[..line.len() - 1];
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
         match first_control(text) {
             Some((_, byte)) => control(byte),
             None => otherwise,

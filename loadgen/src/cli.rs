@@ -1,0 +1,211 @@
+//! Commands and flags. Each flag is also an environment variable, `FLOWTEST_LOADGEN_*`.
+
+use clap::{Args, Parser, Subcommand};
+use flowtest_contract::header::Flip;
+use flowtest_contract::{Platform, Version};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// More than any kernel gives ports to; also keeps the arenas within memory.
+pub const CONNECTIONS_MAX: u32 = 65_535;
+pub const PIPELINE_MAX: u32 = 1_024;
+pub const RATE_MAX: u64 = 100_000_000;
+
+/// Floods web servers and judges every response.
+#[derive(Debug, Parser)]
+#[command(name = "flowtest-loadgen", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Flood one or more URLs and print what came of it.
+    Stress(Stress),
+    /// Run a contest from a file; no dashboard needed.
+    Run(RunContest),
+}
+
+#[derive(Debug, Args)]
+pub struct Stress {
+    /// Endpoints: host[:port][/path], http:// when no scheme is given.
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Connections per URL (in open loop the most that are used).
+    #[arg(long, short = 'c', default_value_t = 64, value_name = "N", env = "FLOWTEST_LOADGEN_CONNECTIONS",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
+    pub connections: u32,
+    /// Requests in flight per connection (closed loop).
+    #[arg(long, short = 'p', default_value_t = 1, value_name = "N", env = "FLOWTEST_LOADGEN_PIPELINE",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(PIPELINE_MAX)))]
+    pub pipeline: u32,
+    /// Open loop: requests per second per URL, constant or as a ramp A..B. Without it: closed loop.
+    #[arg(long, value_name = "N|A..B", env = "FLOWTEST_LOADGEN_RATE", value_parser = rate, conflicts_with = "pipeline")]
+    pub rate: Option<(u64, u64)>,
+    /// How long, after the warm-up.
+    #[arg(long, short = 'd', default_value = "10s", value_name = "TIME", env = "FLOWTEST_LOADGEN_DURATION",
+          value_parser = duration)]
+    pub duration: Duration,
+    /// So many requests per URL instead of a duration.
+    #[arg(long, short = 'n', value_name = "N", env = "FLOWTEST_LOADGEN_REQUESTS", conflicts_with = "duration",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub requests: Option<u64>,
+    /// Unscored load before it starts to count; 0s for none.
+    #[arg(long, default_value = "1s", value_name = "TIME", env = "FLOWTEST_LOADGEN_WARMUP", value_parser = duration_or_none)]
+    pub warmup: Duration,
+    /// How long an exchange may take.
+    #[arg(long, default_value = "3s", value_name = "TIME", env = "FLOWTEST_LOADGEN_TIMEOUT", value_parser = duration)]
+    pub timeout: Duration,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    /// The Version that is right.
+    #[arg(long, default_value = "v2", value_name = "v1|v2", env = "FLOWTEST_LOADGEN_EXPECT_VERSION", value_parser = flip::<Version>)]
+    pub expect_version: Version,
+    /// The From that is right.
+    #[arg(long, default_value = "ECS", value_name = "EC2|ECS", env = "FLOWTEST_LOADGEN_EXPECT_FROM", value_parser = flip::<Platform>)]
+    pub expect_from: Platform,
+    /// Write the result as JSON to a file, or with - to standard output instead of the summary.
+    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
+    pub json: Option<PathBuf>,
+    /// No progress and no summary.
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunContest {
+    /// The contest file.
+    #[arg(value_name = "CONTEST.toml")]
+    pub file: PathBuf,
+    /// Publish scores to this Redis (redis://[:password@]host[:port], or redis+unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    pub redis: Option<String>,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    /// Write the result as JSON to a file, or with - to standard output instead of the summary.
+    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
+    pub json: Option<PathBuf>,
+    /// No progress and no summary.
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    pub quiet: bool,
+}
+
+/// The cores that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    Auto,
+    These(Vec<usize>),
+}
+
+impl Cores {
+    pub fn asked(&self) -> Option<&[usize]> {
+        match self {
+            Cores::Auto => None,
+            Cores::These(cores) => Some(cores),
+        }
+    }
+}
+
+fn cores(text: &str) -> Result<Cores, String> {
+    if text == "auto" {
+        return Ok(Cores::Auto);
+    }
+    let mut cores = Vec::new();
+    for number in text.split(',') {
+        let core = number.trim().parse().map_err(|_| {
+            format!("'{number}' is not the number of a core: write auto, or numbers with commas between them, as in 0,1")
+        })?;
+        if cores.contains(&core) {
+            return Err(format!("core {core} is named twice: one worker runs on each core"));
+        }
+        cores.push(core);
+    }
+    Ok(Cores::These(cores))
+}
+
+fn rate(text: &str) -> Result<(u64, u64), String> {
+    let number = |text: &str| {
+        let number: u64 = text.trim().parse().map_err(|_| {
+            format!("'{text}' is not a rate: write requests per second, as in 1000, or a ramp, as in 1000..20000")
+        })?;
+        if number > RATE_MAX {
+            return Err(format!("{number} requests per second are more than this generator plans ({RATE_MAX})"));
+        }
+        Ok(number)
+    };
+    let (from, to) = match text.split_once("..") {
+        Some((from, to)) => (number(from)?, number(to)?),
+        None => (number(text)?, number(text)?),
+    };
+    if from == 0 && to == 0 {
+        return Err("a rate of 0 asks for nothing: write requests per second, as in 1000".to_owned());
+    }
+    Ok((from, to))
+}
+
+/// Longest phase that a flag can ask for.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: write a duration with its unit, as in 500ms, 10s or 2m"))?;
+    if duration > DURATION_MAX {
+        return Err("longer than a week: write a shorter duration".to_owned());
+    }
+    Ok(duration)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_none(text)? {
+        duration if duration < Duration::from_millis(1) => {
+            Err("shorter than a millisecond: write a longer duration, as in 10s".to_owned())
+        }
+        duration => Ok(duration),
+    }
+}
+
+fn flip<T: Flip>(text: &str) -> Result<T, String> {
+    T::from_wire(text.as_bytes())
+        .ok_or_else(|| format!("write {} or {}, byte for byte", T::BEFORE.as_str(), T::AFTER.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_too() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
+                let variable = flag.get_env().unwrap_or_else(|| panic!("--{} has none", flag.get_id()));
+                let name = flag.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
+                assert_eq!(variable.to_string_lossy(), format!("FLOWTEST_LOADGEN_{name}"));
+            }
+        }
+    }
+
+    #[test]
+    fn rates_and_cores_are_read_or_explained() {
+        assert_eq!(rate("1000"), Ok((1000, 1000)));
+        assert_eq!(rate("10..20"), Ok((10, 20)));
+        for bad in ["", "0", "0..0", "-1", "1e3", "1..2..3", "18446744073709551616", "..", "5.."] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(cores("auto"), Ok(Cores::Auto));
+        assert_eq!(cores("0,1"), Ok(Cores::These(vec![0, 1])));
+        for bad in ["", "0,0", "x", "0,", "-1"] {
+            assert!(cores(bad).is_err(), "{bad}");
+        }
+        assert!(duration("0s").is_err() && duration("5").is_err() && duration("1000000y").is_err());
+        assert_eq!(duration_or_none("0s"), Ok(Duration::ZERO));
+    }
+}

@@ -1,0 +1,171 @@
+//! One contestant in one worker: its slots, its schedule, its books.
+//!
+//! Everything that is shared between the connections of a contestant lives here and nowhere else, so that a contestant
+//! that hangs, floods, resets or refuses can spend only what is its own.
+
+use crate::block::{Block, Counts};
+use crate::connection::{Connection, Exchange, Ledger};
+use crate::http::Shape;
+use crate::pacer::Pacer;
+use crate::plan::{NS_PER_US, Plan};
+use flowtest_contract::verdict::{Failure, Outcome, judge};
+use std::net::SocketAddr;
+
+/// What a contestant may send us in one turn before its receives pause until the next: four of the largest responses.
+pub const BYTES_PER_TURN_MAX: usize = 4 * (64 + 16) * 1024;
+/// Later than this by our own lag, a request counts against `rate_ratio`.
+const LATE_NS: u64 = 10_000_000;
+
+/// A contestant's part of a worker.
+#[derive(Debug)]
+pub struct Entrant {
+    pub index: usize,
+    /// The first of its slots in the ring.
+    pub base: u32,
+    pub connections: Vec<Connection>,
+    pub pacer: Pacer,
+    pub shape: Shape,
+    /// Slots that may take a request of the open loop, the last used first. Looked at again when taken.
+    idle: Vec<u32>,
+    cold: Vec<u32>,
+    listed: Vec<bool>,
+    /// How many of its slots this phase may use.
+    pub limit: u32,
+    /// What the closed loop of scored phases may still start.
+    pub quota: Option<u64>,
+    /// Bytes received in this turn.
+    pub bytes: usize,
+    next_address: usize,
+}
+
+impl Entrant {
+    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, pacer: Pacer, quota: Option<u64>) -> Entrant {
+        let pipeline = plan.pipeline_max() as usize;
+        Entrant {
+            index,
+            base,
+            connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
+            pacer,
+            shape: Shape::new(),
+            idle: Vec::with_capacity(slots as usize),
+            cold: Vec::with_capacity(slots as usize),
+            listed: vec![false; slots as usize],
+            limit: 0,
+            quota,
+            bytes: 0,
+            next_address: index,
+        }
+    }
+
+    /// The next address of the endpoint, in turn.
+    pub fn address(&mut self, addresses: &[SocketAddr]) -> SocketAddr {
+        self.next_address = (self.next_address + 1) % addresses.len();
+        addresses[self.next_address]
+    }
+
+    /// The slot may take a request of the open loop. `open`: it has a connection.
+    pub fn list(&mut self, local: u32, open: bool) {
+        if !std::mem::replace(&mut self.listed[local as usize], true) {
+            if open { self.idle.push(local) } else { self.cold.push(local) }
+        }
+    }
+
+    /// A slot that was listed, connected ones first. It may have changed since.
+    pub fn unlist(&mut self) -> Option<u32> {
+        let local = self.idle.pop().or_else(|| self.cold.pop())?;
+        self.listed[local as usize] = false;
+        Some(local)
+    }
+}
+
+/// Writes outcomes into the open block, judging answers on the way.
+#[derive(Debug)]
+pub struct Books<'a> {
+    pub plan: &'a Plan,
+    pub block: &'a mut Block,
+    pub contestant: usize,
+    pub now: u64,
+}
+
+impl Books<'_> {
+    #[inline]
+    pub fn counts(&mut self, scored: bool) -> &mut Counts {
+        self.block.counts(self.contestant, scored)
+    }
+
+    /// A request never found a connection, or we never came to it.
+    pub fn never_sent(&mut self, scored: bool, failure: Failure) {
+        let timeout_us = self.plan.rules.timeout_us;
+        let counts = self.counts(scored);
+        counts.row.tally.failed(failure);
+        if failure == Failure::Missed {
+            counts.row.latency.record(timeout_us);
+        }
+    }
+
+    /// A request that fell due in this very turn takes a free connection: what it is late by is our own lag.
+    #[inline]
+    pub fn lag(&mut self, intended: u64, scored: bool) {
+        let lag = self.now - intended;
+        self.block.lag.record(lag / NS_PER_US);
+        self.counts(scored).meter.late += u64::from(lag > LATE_NS);
+    }
+}
+
+impl Ledger for Books<'_> {
+    #[inline]
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome) {
+        let plan = self.plan;
+        let now = self.now;
+        self.block.last = now;
+        let counts = self.counts(exchange.scored);
+        let row = &mut counts.row;
+        match outcome {
+            Outcome::Answered(observed) => {
+                let verdict = judge(observed, &plan.rules, &plan.deadlines, plan.utc_us(exchange.sent));
+                row.tally.answered(verdict);
+                counts.meter.verified += u64::from(verdict.verified());
+                row.latency.record((now - exchange.intended) / NS_PER_US);
+                row.service.record((now - exchange.sent) / NS_PER_US);
+            }
+            Outcome::Failed(failure) => {
+                row.tally.failed(failure);
+                match failure {
+                    Failure::Timeout => {
+                        row.latency.record(plan.rules.timeout_us);
+                        row.service.record(plan.rules.timeout_us);
+                    }
+                    Failure::Status => {
+                        row.latency.record((now - exchange.intended) / NS_PER_US);
+                        row.service.record((now - exchange.sent) / NS_PER_US);
+                    }
+                    Failure::Refused
+                    | Failure::Reset
+                    | Failure::Malformed
+                    | Failure::Missed
+                    | Failure::OwnFault => {}
+                }
+            }
+        }
+    }
+}
+
+/// What an errno of connect, send or receive means for the exchange. Decided here and nowhere else.
+pub fn meaning(errno: i32, connecting: bool) -> Failure {
+    match errno {
+        libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EPERM | libc::EACCES | libc::ECANCELED => {
+            Failure::OwnFault
+        }
+        // Out of local ports towards this one contestant: it made us open that many connections.
+        libc::EADDRNOTAVAIL => Failure::Missed,
+        libc::ETIMEDOUT => Failure::Timeout,
+        _ if connecting => Failure::Refused,
+        _ => Failure::Reset,
+    }
+}
+
+// A paused contestant must always have been able to send one whole response.
+const _: () = assert!(
+    BYTES_PER_TURN_MAX >= flowtest_contract::header::HEAD_BYTES_MAX + flowtest_contract::header::BODY_BYTES_MAX
+);
+

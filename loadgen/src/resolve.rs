@@ -1,0 +1,75 @@
+//! From an endpoint to addresses: outside the workers, before a run.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long an address may take to accept when we only ask whether somebody listens.
+const LISTENS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why an endpoint has no address to flood.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error("{host}: the name does not resolve ({error}): check the spelling and this machine's DNS")]
+    Unknown { host: String, error: io::Error },
+    #[error("{host}: the name has no address")]
+    Empty { host: String },
+    #[error("{endpoint}: nobody listens there ({error}): start the server first, or check address and port")]
+    Silent { endpoint: String, error: io::Error },
+}
+
+/// All addresses of a host, each once.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| ResolveError::Unknown { host: host.to_owned(), error })?;
+    let mut addresses = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(ResolveError::Empty { host: host.to_owned() }) } else { Ok(addresses) }
+}
+
+/// Those addresses at which somebody listens; an error when nobody does.
+///
+/// `localhost` often is both `::1` and `127.0.0.1` with a server on one of them only.
+pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolveError> {
+    let mut last = io::Error::other("no address");
+    let mut listening = Vec::new();
+    for address in addresses {
+        match TcpStream::connect_timeout(address, LISTENS_WITHIN) {
+            Ok(_) => listening.push(*address),
+            Err(error) => last = error,
+        }
+    }
+    if listening.is_empty() {
+        return Err(ResolveError::Silent { endpoint: endpoint.to_owned(), error: last });
+    }
+    Ok(listening)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_name_that_does_not_exist_is_named_in_the_error() {
+        let error = resolve("no-such-host.invalid", 80).unwrap_err();
+        assert!(error.to_string().starts_with("no-such-host.invalid: "), "{error}");
+    }
+
+    #[test]
+    fn only_addresses_that_accept_are_kept() {
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let open_address = open.local_addr().unwrap();
+        assert_eq!(listening("x", &[closed, open_address]).unwrap(), [open_address]);
+        assert!(listening("x", &[closed]).unwrap_err().to_string().contains("nobody listens"));
+    }
+}

@@ -1,0 +1,396 @@
+//! The kernel's side of the ring: io_uring itself.
+//!
+//! The only file of ours with `unsafe`. It owns every byte that the kernel may read or write: sockets' addresses, send
+//! areas, receive buffers. All of it is allocated at start, never moved, and freed only after the ring is gone, so no
+//! completion can ever point into freed memory (rule 1). It keeps no books: which operation is in flight is
+//! `super::Ring`'s knowledge, and so is every promise about when an area may be written.
+//!
+//! Needs Linux 6.1 (`DEFER_TASKRUN`); everything newer is probed, never guessed from a version.
+
+use super::{Completion, Counters, Kernel, Sizes, Tag};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// The one group of provided buffers of a ring.
+const BUFFER_GROUP: u16 = 0;
+/// The kernel wants the ring of provided buffers aligned to a page.
+const PAGE: usize = 4096;
+/// More submissions than this in one turn cost an extra enter, fewer keep the queue inside the L1 cache.
+const SUBMISSIONS_MAX: u32 = 4096;
+
+/// What the kernel of this machine offers, by probing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Linux 6.6: no indirection array in the submission queue.
+    pub no_sqarray: bool,
+    /// Linux 6.12: an enter may wait for a batch for a bounded time.
+    pub min_wait: bool,
+    /// Linux 5.18: the ring's descriptor is registered with itself.
+    pub ring_fd: bool,
+}
+
+impl Tier {
+    /// The name in reports: `A` (all that is used), `C` (Linux 6.6), `D` (Linux 6.1).
+    pub fn name(&self) -> &'static str {
+        match (self.min_wait, self.no_sqarray) {
+            (true, _) => "A",
+            (false, true) => "C",
+            (false, false) => "D",
+        }
+    }
+}
+
+/// Why there is no ring. Each text names the cause and the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    #[error(
+        "the kernel denies io_uring to this process ({0}): set sysctl kernel.io_uring_disabled=0, and in a container \
+         allow the io_uring system calls in its seccomp profile"
+    )]
+    Denied(io::Error),
+    #[error("this kernel is too old for the load generator's io_uring ({0}): use Linux 6.1 or newer")]
+    TooOld(io::Error),
+    #[error("no memory for the ring ({0}): raise the limit of locked memory (ulimit -l) or ask for fewer connections")]
+    Memory(io::Error),
+    #[error("the ring could not be made: {0}")]
+    Other(io::Error),
+}
+
+impl RingError {
+    fn of(error: io::Error) -> RingError {
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => RingError::Denied(error),
+            Some(libc::ENOSYS | libc::EINVAL) => RingError::TooOld(error),
+            Some(libc::ENOMEM | libc::EAGAIN) => RingError::Memory(error),
+            _ => RingError::Other(error),
+        }
+    }
+}
+
+/// io_uring, its sockets and all memory that the kernel may touch.
+///
+/// Fields are dropped in order: the ring first, the memory after it.
+pub struct Uring {
+    ring: IoUring,
+    sockets: Vec<Option<Socket>>,
+    addresses: Box<[SockAddr]>,
+    areas: Memory,
+    area_bytes: usize,
+    buffers: Memory,
+    buffer_bytes: usize,
+    entries: Memory,
+    entries_mask: u16,
+    /// Our copy of the buffer ring's tail; published once per enter.
+    tail: u16,
+    /// Submissions that found the queue full and the kernel busy.
+    backlog: VecDeque<squeue::Entry>,
+    base: Instant,
+    tier: Tier,
+    counters: Counters,
+}
+
+impl Uring {
+    /// Makes the ring on the thread that will use it. `base` is the instant that the run clock counts from.
+    pub fn new(sizes: Sizes, base: Instant) -> Result<Uring, RingError> {
+        assert!(sizes.buffers.is_power_of_two() && sizes.buffers <= 32_768, "buffer ring of {}", sizes.buffers);
+        let (ring, tier) = build(sizes.slots)?;
+        let areas = Memory::new(sizes.slots as usize * sizes.area_bytes);
+        let buffers = Memory::new(sizes.buffers as usize * sizes.buffer_bytes);
+        let entries = Memory::new(sizes.buffers as usize * size_of::<types::BufRingEntry>());
+        let unspecified = SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let mut kernel = Uring {
+            ring,
+            sockets: (0..sizes.slots).map(|_| None).collect(),
+            addresses: vec![unspecified; sizes.slots as usize].into_boxed_slice(),
+            areas,
+            area_bytes: sizes.area_bytes,
+            buffers,
+            buffer_bytes: sizes.buffer_bytes,
+            entries,
+            entries_mask: sizes.buffers - 1,
+            tail: 0,
+            backlog: VecDeque::with_capacity(sizes.slots as usize * 3),
+            base,
+            tier,
+            counters: Counters::default(),
+        };
+        // SAFETY: `entries` is page-aligned, holds `sizes.buffers` entries and outlives the ring (field order).
+        unsafe {
+            kernel
+                .ring
+                .submitter()
+                .register_buf_ring_with_flags(kernel.entries.address(), sizes.buffers, BUFFER_GROUP, 0)
+                .map_err(RingError::of)?;
+        }
+        for buffer in 0..sizes.buffers {
+            kernel.recycle(buffer);
+        }
+        kernel.publish_buffers();
+        Ok(kernel)
+    }
+
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    fn fd(&self, slot: u32) -> types::Fd {
+        let socket = self.sockets[slot as usize].as_ref().expect("an operation needs the slot's socket");
+        types::Fd(socket.as_raw_fd())
+    }
+
+    fn push(&mut self, entry: squeue::Entry, tag: Tag) {
+        let entry = entry.user_data(tag.0);
+        self.counters.submissions += 1;
+        if !self.backlog.is_empty() || !self.try_push(&entry) {
+            // An error leaves the entries where they are; the next enter submits them.
+            let _ = self.ring.submit();
+            self.counters.enters += 1;
+            self.backlog.push_back(entry);
+            self.drain_backlog();
+        }
+    }
+
+    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: what the entry points to lives in `addresses`, `areas` or `buffers`, which outlive the ring, and
+        // `super::Ring` lets nobody write an area while its send is in flight.
+        unsafe { self.ring.submission().push(entry).is_ok() }
+    }
+
+    fn drain_backlog(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.try_push(&entry) {
+                self.backlog.push_front(entry);
+                break;
+            }
+        }
+    }
+
+    /// Makes the buffers that were recycled since the last enter visible to the kernel.
+    fn publish_buffers(&mut self) {
+        let base = self.entries.pointer().cast::<types::BufRingEntry>().cast_const();
+        // SAFETY: `base` is the registered ring's first entry, whose reserved field is the tail by the kernel's
+        // interface; the kernel reads it with acquire order, so entries are written before it.
+        unsafe {
+            let tail = types::BufRingEntry::tail(base).cast::<AtomicU16>();
+            (*tail).store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+fn build(slots: u32) -> Result<(IoUring, Tier), RingError> {
+    let submissions = (slots.saturating_mul(2)).next_power_of_two().clamp(256, SUBMISSIONS_MAX);
+    let completions = (slots.saturating_mul(4)).next_power_of_two().clamp(4096, 65_536);
+    let builder = |no_sqarray: bool| {
+        let mut builder = IoUring::builder();
+        builder
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(completions);
+        if no_sqarray {
+            builder.setup_no_sqarray();
+        }
+        builder.build(submissions)
+    };
+    let (ring, no_sqarray) = match builder(true) {
+        Ok(ring) => (ring, true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            (builder(false).map_err(RingError::of)?, false)
+        }
+        Err(error) => return Err(RingError::of(error)),
+    };
+    let ring_fd = ring.submitter().register_ring_fd().is_ok();
+    let tier = Tier { no_sqarray, min_wait: ring.params().is_feature_min_timeout(), ring_fd };
+    Ok((ring, tier))
+}
+
+impl Kernel for Uring {
+    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
+        assert!(self.sockets[slot as usize].is_none(), "slot {slot} still has a socket");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        // Pacing by the sender's congestion control (bbr is a default on some machines) would shape the load we
+        // were asked for. Where reno is not allowed the default stays.
+        let _ = socket.set_tcp_congestion(b"reno");
+        self.addresses[slot as usize] = SockAddr::from(address);
+        self.sockets[slot as usize] = Some(socket);
+        Ok(())
+    }
+
+    fn connect(&mut self, slot: u32, tag: Tag) {
+        let address = &self.addresses[slot as usize];
+        let entry = opcode::Connect::new(self.fd(slot), address.as_ptr().cast(), address.len()).build();
+        self.push(entry, tag);
+    }
+
+    #[inline]
+    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag) {
+        let bytes = &self.area(slot)[from..to];
+        let (pointer, len) = (bytes.as_ptr(), bytes.len() as u32);
+        let entry = opcode::Send::new(self.fd(slot), pointer, len).flags(libc::MSG_NOSIGNAL).build();
+        self.push(entry, tag);
+    }
+
+    fn receive(&mut self, slot: u32, tag: Tag) {
+        let entry = opcode::RecvMulti::new(self.fd(slot), BUFFER_GROUP).build();
+        self.push(entry, tag);
+    }
+
+    fn cancel_all(&mut self, slot: u32, tag: Tag) {
+        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::fd(self.fd(slot)).all()).build();
+        self.push(entry, tag);
+    }
+
+    fn cancel(&mut self, operation: Tag, tag: Tag) {
+        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(operation.0)).build();
+        self.push(entry, tag);
+    }
+
+    fn close(&mut self, slot: u32, abort: bool) {
+        let socket = self.sockets[slot as usize].take().expect("only an open socket is closed");
+        if abort {
+            // RST instead of FIN: no TIME_WAIT on our side, so a peer that makes us reconnect cannot eat our ports.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    #[inline]
+    fn area(&mut self, slot: u32) -> &mut [u8] {
+        let from = slot as usize * self.area_bytes;
+        self.areas.slice_mut(from, self.area_bytes)
+    }
+
+    #[inline]
+    fn buffer(&self, buffer: u16, len: usize) -> &[u8] {
+        assert!(len <= self.buffer_bytes);
+        self.buffers.slice(buffer as usize * self.buffer_bytes, len)
+    }
+
+    #[inline]
+    fn recycle(&mut self, buffer: u16) {
+        assert!(buffer <= self.entries_mask);
+        let index = self.tail & self.entries_mask;
+        let address = self.buffers.address() + buffer as u64 * self.buffer_bytes as u64;
+        // SAFETY: `index` is below the number of entries; the kernel does not read this entry before the tail moves
+        // past it. `BufRingEntry` is plain integers, so the zeroed memory is a valid value. The tail, which lies in
+        // the first entry's reserved field, is left alone by the setters.
+        let entry = unsafe { &mut *self.entries.pointer().cast::<types::BufRingEntry>().add(index as usize) };
+        entry.set_addr(address);
+        entry.set_len(self.buffer_bytes as u32);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    #[inline]
+    fn enter(&mut self, want: u32, wait_ns: u64) -> io::Result<()> {
+        self.publish_buffers();
+        self.drain_backlog();
+        let timespec = types::Timespec::new().sec(wait_ns / 1_000_000_000).nsec((wait_ns % 1_000_000_000) as u32);
+        let args = types::SubmitArgs::new().timespec(&timespec);
+        self.counters.enters += 1;
+        match self.ring.submitter().submit_with_args(want as usize, &args) {
+            Ok(_) => Ok(()),
+            // ETIME is the wait's end; the others are back-pressure: reap, then try again (rule 6).
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    #[inline]
+    fn completion(&mut self) -> Option<Completion> {
+        let entry = self.ring.completion().next()?;
+        self.counters.completions += 1;
+        let flags = entry.flags();
+        Some(Completion {
+            tag: Tag(entry.user_data()),
+            result: entry.result(),
+            more: cqueue::more(flags),
+            buffer: cqueue::buffer_select(flags),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.base.elapsed().as_nanos() as u64
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uring").field("tier", &self.tier).finish_non_exhaustive()
+    }
+}
+
+/// User and system time of the calling thread, in microseconds.
+pub fn thread_cpu_us() -> (u64, u64) {
+    // SAFETY: `rusage` is plain integers; getrusage fills it and RUSAGE_THREAD is known since Linux 2.6.26.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage
+    };
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    (us(usage.ru_utime), us(usage.ru_stime))
+}
+
+/// Zeroed, page-aligned memory of fixed size and address.
+struct Memory {
+    pointer: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Memory {
+    fn new(bytes: usize) -> Memory {
+        let layout = Layout::from_size_align(bytes.max(PAGE), PAGE).expect("sizes are bounded by the plan");
+        // SAFETY: the layout is not empty.
+        let pointer = unsafe { alloc_zeroed(layout) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+        Memory { pointer, layout }
+    }
+
+    fn pointer(&self) -> *mut u8 {
+        self.pointer.as_ptr()
+    }
+
+    fn address(&self) -> u64 {
+        self.pointer() as u64
+    }
+
+    #[inline]
+    fn slice(&self, from: usize, len: usize) -> &[u8] {
+        assert!(from.checked_add(len).is_some_and(|end| end <= self.layout.size()));
+        // SAFETY: within the allocation, which is zeroed and freed only in drop. A receive buffer is read only between
+        // its completion and its recycling, when the kernel does not write it (`super::Ring` keeps that book).
+        unsafe { std::slice::from_raw_parts(self.pointer().add(from), len) }
+    }
+
+    #[inline]
+    fn slice_mut(&mut self, from: usize, len: usize) -> &mut [u8] {
+        assert!(from.checked_add(len).is_some_and(|end| end <= self.layout.size()));
+        // SAFETY: as above; `&mut self` makes us the only writer, and the kernel only reads a send area, and not while
+        // `super::Ring` lets it be written.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer().add(from), len) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.pointer(), self.layout) }
+    }
+}

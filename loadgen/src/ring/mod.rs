@@ -1,0 +1,550 @@
+//! The ring's books: which operation of which slot is in flight, who owns which buffer, when a slot may be reused.
+//!
+//! [`Ring`] stands between the worker and a [`Kernel`]. It turns completions into [`Event`]s of the slot's present
+//! connection and lets none of the rules of the ring be broken, whatever order completions come in:
+//!
+//! - a completion of an older generation is counted, its buffer recycled, and dropped (rule 2);
+//! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end (rule 3);
+//! - one send in flight per slot; the rest of a short send follows by itself (rule 4);
+//! - a multishot receive that ends is armed again; without buffers it waits for the next turn (rule 5).
+
+#[expect(unsafe_code, reason = "the kernel is given memory and must be; nowhere else of ours")]
+mod kernel;
+#[cfg(test)]
+pub(crate) mod pretend;
+
+pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
+
+use std::io;
+use std::net::SocketAddr;
+
+/// What a ring is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Connections at once.
+    pub slots: u32,
+    /// Room of one slot for requests on their way, in bytes.
+    pub area_bytes: usize,
+    /// Receive buffers, a power of two.
+    pub buffers: u16,
+    pub buffer_bytes: usize,
+}
+
+/// `kind:8 | generation:24 | slot:32`, carried through the kernel by every operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Connect = 1,
+    Send = 2,
+    Receive = 3,
+    Cancel = 4,
+}
+
+const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+impl Tag {
+    #[inline]
+    fn new(kind: Kind, generation: u32, slot: u32) -> Tag {
+        debug_assert!(generation <= GENERATION_MASK);
+        Tag((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32 & GENERATION_MASK
+    }
+
+    #[inline]
+    fn kind(self) -> Option<Kind> {
+        match (self.0 >> 56) as u8 {
+            1 => Some(Kind::Connect),
+            2 => Some(Kind::Send),
+            3 => Some(Kind::Receive),
+            4 => Some(Kind::Cancel),
+            _ => None,
+        }
+    }
+}
+
+/// One completion as the kernel gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    pub tag: Tag,
+    /// Bytes, or a negated errno.
+    pub result: i32,
+    /// The operation goes on and will complete again.
+    pub more: bool,
+    /// The receive buffer that the kernel filled, now ours.
+    pub buffer: Option<u16>,
+}
+
+/// What the books ask of a kernel, the real one or a pretended one.
+pub trait Kernel {
+    /// A fresh socket for the slot, to be connected to `address`. Errors are our own process's.
+    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()>;
+    fn connect(&mut self, slot: u32, tag: Tag);
+    /// Sends bytes `from..to` of the slot's area.
+    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag);
+    /// Arms a multishot receive.
+    fn receive(&mut self, slot: u32, tag: Tag);
+    /// Cancels every operation of the slot's socket.
+    fn cancel_all(&mut self, slot: u32, tag: Tag);
+    /// Cancels one operation.
+    fn cancel(&mut self, operation: Tag, tag: Tag);
+    /// Closes the slot's socket, on which nothing is in flight. `abort`: by RST.
+    fn close(&mut self, slot: u32, abort: bool);
+    /// Where the slot's requests are written.
+    fn area(&mut self, slot: u32) -> &mut [u8];
+    fn buffer(&self, buffer: u16, len: usize) -> &[u8];
+    /// Gives a buffer back; the kernel sees it at the next enter.
+    fn recycle(&mut self, buffer: u16);
+    /// Submits, and waits for `want` completions or until `wait_ns` have passed.
+    fn enter(&mut self, want: u32, wait_ns: u64) -> io::Result<()>;
+    fn completion(&mut self) -> Option<Completion>;
+    /// The run clock in nanoseconds.
+    fn now(&self) -> u64;
+    fn counters(&self) -> Counters;
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counters that explain a run.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct Counters { $($(#[$doc])* pub $name: u64),+ }
+
+        impl Counters {
+            pub fn merge(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Operations handed to the kernel.
+    submissions,
+    /// Completions taken from it.
+    completions,
+    /// System calls that did both.
+    enters,
+    /// Connections begun.
+    connects,
+    /// Receives armed again.
+    rearms,
+    /// Receives that found no buffer.
+    enobufs,
+    /// Completions of a connection that is gone.
+    stale,
+    /// Sends of which the kernel took only a part.
+    short_sends,
+    /// Receives paused because a contestant sent too much in one turn.
+    pauses,
+    /// Responses read by the careful parser.
+    slow_parses,
+    /// Turns of the worker's loop.
+    turns,
+    /// Gaps between turns above 50 ms.
+    stalls,
+}
+
+/// What happened on the present connection of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Connected { slot: u32 },
+    /// Connecting failed with this errno.
+    Unconnected { slot: u32, errno: i32 },
+    /// The whole of the last send is with the kernel.
+    Sent { slot: u32 },
+    /// Bytes: look at them with [`Ring::bytes`], then give the buffer back with [`Ring::recycle`].
+    Received { slot: u32, buffer: Buffer },
+    /// The peer sent FIN.
+    Ended { slot: u32 },
+    /// The connection broke with this errno.
+    Broken { slot: u32, errno: i32 },
+    /// Closing is complete: the slot is free.
+    Closed { slot: u32 },
+}
+
+/// A filled receive buffer in our hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    id: u16,
+    len: u32,
+}
+
+impl Buffer {
+    #[inline]
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    generation: u32,
+    life: Life,
+    connecting: bool,
+    sending: bool,
+    receiving: bool,
+    cancels: u8,
+    pausing: bool,
+    /// The rest of the send in flight.
+    send_from: u32,
+    send_to: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Free,
+    Open,
+    Closing {
+        abort: bool,
+    },
+}
+
+/// The books over a kernel.
+#[derive(Debug)]
+pub struct Ring<K> {
+    kernel: K,
+    slots: Vec<Slot>,
+    /// Buffers in our hands: each is either the kernel's or ours.
+    ours: Vec<bool>,
+    /// Receives to arm before the next enter.
+    rearm: Vec<u32>,
+    /// Slots that became free without a completion to tell it.
+    closed: Vec<u32>,
+    counters: Counters,
+}
+
+impl<K: Kernel> Ring<K> {
+    pub fn new(kernel: K, sizes: Sizes) -> Ring<K> {
+        Ring {
+            kernel,
+            slots: vec![Slot::default(); sizes.slots as usize],
+            ours: vec![false; sizes.buffers as usize],
+            rearm: Vec::with_capacity(sizes.slots as usize),
+            closed: Vec::with_capacity(sizes.slots as usize),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Begins a connection on a free slot. An error is our own process's and leaves the slot free.
+    pub fn open(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
+        let book = &mut self.slots[slot as usize];
+        assert_eq!(book.life, Life::Free, "slot {slot} is not free");
+        self.kernel.socket(slot, address)?;
+        *book = Slot {
+            generation: (book.generation + 1) & GENERATION_MASK,
+            life: Life::Open,
+            connecting: true,
+            ..Slot::default()
+        };
+        self.kernel.connect(slot, Tag::new(Kind::Connect, book.generation, slot));
+        self.counters.connects += 1;
+        Ok(())
+    }
+
+    /// Where the next send's bytes are written. Never while a send of this slot is in flight.
+    #[inline]
+    pub fn area(&mut self, slot: u32) -> &mut [u8] {
+        let book = &self.slots[slot as usize];
+        assert!(!book.sending && !matches!(book.life, Life::Closing { .. }), "slot {slot} is sending");
+        self.kernel.area(slot)
+    }
+
+    #[inline]
+    pub fn can_send(&self, slot: u32) -> bool {
+        let book = &self.slots[slot as usize];
+        book.life == Life::Open && !book.connecting && !book.sending
+    }
+
+    /// Sends the first `len` bytes of the slot's area.
+    #[inline]
+    pub fn send(&mut self, slot: u32, len: usize) {
+        assert!(self.can_send(slot) && len > 0);
+        let book = &mut self.slots[slot as usize];
+        book.sending = true;
+        (book.send_from, book.send_to) = (0, len as u32);
+        self.kernel.send(slot, 0, len, Tag::new(Kind::Send, book.generation, slot));
+    }
+
+    /// Stops receiving until the next turn: the contestant has had its share of this one.
+    pub fn pause(&mut self, slot: u32) {
+        let book = &mut self.slots[slot as usize];
+        if book.life != Life::Open || !book.receiving || book.pausing {
+            return;
+        }
+        book.pausing = true;
+        book.cancels += 1;
+        self.counters.pauses += 1;
+        self.kernel.cancel(
+            Tag::new(Kind::Receive, book.generation, slot),
+            Tag::new(Kind::Cancel, book.generation, slot),
+        );
+    }
+
+    /// Begins to close; [`Event::Closed`] tells the end. `abort`: by RST.
+    pub fn close(&mut self, slot: u32, abort: bool) {
+        let book = &mut self.slots[slot as usize];
+        if book.life != Life::Open {
+            return;
+        }
+        book.life = Life::Closing { abort };
+        if book.connecting || book.sending || book.receiving {
+            book.cancels += 1;
+            self.kernel.cancel_all(slot, Tag::new(Kind::Cancel, book.generation, slot));
+        }
+        if self.finish_close(slot) {
+            self.closed.push(slot);
+        }
+    }
+
+    /// Submits all that was asked for and waits for at most `wait_ns`.
+    #[inline]
+    pub fn turn(&mut self, want: u32, wait_ns: u64) -> io::Result<()> {
+        for index in 0..self.rearm.len() {
+            let slot = self.rearm[index];
+            let book = &mut self.slots[slot as usize];
+            if book.life == Life::Open && !book.receiving && !book.connecting {
+                book.receiving = true;
+                self.counters.rearms += 1;
+                self.kernel.receive(slot, Tag::new(Kind::Receive, book.generation, slot));
+            }
+        }
+        self.rearm.clear();
+        let wait_ns = if self.closed.is_empty() { wait_ns } else { 0 };
+        self.counters.turns += 1;
+        self.kernel.enter(want, wait_ns)
+    }
+
+    /// The next thing that happened in this turn.
+    #[inline]
+    pub fn event(&mut self) -> Option<Event> {
+        if let Some(slot) = self.closed.pop() {
+            return Some(Event::Closed { slot });
+        }
+        loop {
+            let completion = self.kernel.completion()?;
+            if let Some(event) = self.on_completion(completion) {
+                return Some(event);
+            }
+        }
+    }
+
+    #[inline]
+    pub fn bytes(&self, buffer: Buffer) -> &[u8] {
+        debug_assert!(self.ours[buffer.id as usize]);
+        self.kernel.buffer(buffer.id, buffer.len as usize)
+    }
+
+    #[inline]
+    pub fn recycle(&mut self, buffer: Buffer) {
+        let ours = &mut self.ours[buffer.id as usize];
+        assert!(*ours, "buffer {} is recycled twice", buffer.id);
+        *ours = false;
+        self.kernel.recycle(buffer.id);
+    }
+
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.kernel.now()
+    }
+
+    pub fn counters(&self) -> Counters {
+        let mut sum = self.kernel.counters();
+        sum.merge(&self.counters);
+        sum
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kernel_mut(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    #[inline]
+    fn on_completion(&mut self, completion: Completion) -> Option<Event> {
+        let slot = completion.tag.slot();
+        let known = self.slots.get(slot as usize).is_some_and(|book| {
+            book.life != Life::Free && book.generation == completion.tag.generation()
+        });
+        let Some(kind) = completion.tag.kind().filter(|_| known) else {
+            return self.drop_stale(completion);
+        };
+        match kind {
+            Kind::Receive => self.on_receive(slot, completion),
+            Kind::Send => self.on_send(slot, completion),
+            Kind::Connect => self.on_connect(slot, completion),
+            Kind::Cancel => {
+                let book = &mut self.slots[slot as usize];
+                if book.cancels == 0 {
+                    return self.drop_stale(completion);
+                }
+                book.cancels -= 1;
+                self.collected(slot)
+            }
+        }
+    }
+
+    #[inline]
+    fn on_receive(&mut self, slot: u32, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot as usize];
+        if !book.receiving {
+            return self.drop_stale(completion);
+        }
+        book.receiving = completion.more;
+        if matches!(book.life, Life::Closing { .. }) {
+            self.take_back(completion);
+            return self.collected(slot);
+        }
+        if completion.result > 0 {
+            let Some(id) = completion.buffer else {
+                debug_assert!(false, "bytes without a buffer");
+                return Some(Event::Broken { slot, errno: libc::EIO });
+            };
+            if !self.take(id) {
+                return None;
+            }
+            if !completion.more {
+                self.rearm_later(slot);
+            }
+            let buffer = Buffer { id, len: completion.result as u32 };
+            return Some(Event::Received { slot, buffer });
+        }
+        self.take_back(completion);
+        match -completion.result {
+            0 => Some(Event::Ended { slot }),
+            libc::ENOBUFS => {
+                self.counters.enobufs += 1;
+                self.rearm_later(slot);
+                None
+            }
+            libc::ECANCELED if self.slots[slot as usize].pausing => {
+                self.rearm_later(slot);
+                None
+            }
+            libc::EINTR | libc::EAGAIN => {
+                self.rearm_later(slot);
+                None
+            }
+            errno => Some(Event::Broken { slot, errno }),
+        }
+    }
+
+    #[inline]
+    fn on_send(&mut self, slot: u32, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot as usize];
+        if !book.sending {
+            return self.drop_stale(completion);
+        }
+        if matches!(book.life, Life::Closing { .. }) {
+            book.sending = false;
+            return self.collected(slot);
+        }
+        let tag = completion.tag;
+        match completion.result {
+            // The kernel took a part: the rest follows, from the patched bytes.
+            taken @ 1.. if (taken as u32) < book.send_to - book.send_from => {
+                book.send_from += taken as u32;
+                let (from, to) = (book.send_from as usize, book.send_to as usize);
+                self.counters.short_sends += 1;
+                self.kernel.send(slot, from, to, tag);
+                None
+            }
+            1.. => {
+                book.sending = false;
+                Some(Event::Sent { slot })
+            }
+            error if matches!(-error, libc::EINTR | libc::EAGAIN) => {
+                let (from, to) = (book.send_from as usize, book.send_to as usize);
+                self.kernel.send(slot, from, to, tag);
+                None
+            }
+            error => {
+                book.sending = false;
+                Some(Event::Broken { slot, errno: -error })
+            }
+        }
+    }
+
+    fn on_connect(&mut self, slot: u32, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot as usize];
+        if !book.connecting {
+            return self.drop_stale(completion);
+        }
+        book.connecting = false;
+        if matches!(book.life, Life::Closing { .. }) {
+            return self.collected(slot);
+        }
+        if completion.result < 0 {
+            return Some(Event::Unconnected { slot, errno: -completion.result });
+        }
+        book.receiving = true;
+        self.kernel.receive(slot, Tag::new(Kind::Receive, book.generation, slot));
+        Some(Event::Connected { slot })
+    }
+
+    /// Arms a receive before the next enter, when the buffers of this turn are back.
+    fn rearm_later(&mut self, slot: u32) {
+        self.slots[slot as usize].pausing = false;
+        self.rearm.push(slot);
+    }
+
+    /// One operation less of a closing slot.
+    fn collected(&mut self, slot: u32) -> Option<Event> {
+        self.finish_close(slot).then_some(Event::Closed { slot })
+    }
+
+    fn finish_close(&mut self, slot: u32) -> bool {
+        let book = &mut self.slots[slot as usize];
+        let Life::Closing { abort } = book.life else { return false };
+        if book.connecting || book.sending || book.receiving || book.cancels > 0 {
+            return false;
+        }
+        book.life = Life::Free;
+        self.kernel.close(slot, abort);
+        true
+    }
+
+    fn drop_stale(&mut self, completion: Completion) -> Option<Event> {
+        self.counters.stale += 1;
+        self.take_back(completion);
+        None
+    }
+
+    /// A buffer that came with a completion nobody wants goes straight back.
+    fn take_back(&mut self, completion: Completion) {
+        if let Some(id) = completion.buffer
+            && self.take(id)
+        {
+            self.recycle(Buffer { id, len: 0 });
+        }
+    }
+
+    /// A buffer passes from the kernel to us, once.
+    #[inline]
+    fn take(&mut self, id: u16) -> bool {
+        match self.ours.get_mut(id as usize) {
+            Some(ours) if !*ours => {
+                *ours = true;
+                true
+            }
+            _ => {
+                self.counters.stale += 1;
+                false
+            }
+        }
+    }
+}

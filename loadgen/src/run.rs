@@ -1,0 +1,243 @@
+//! A run: starts the workers on their cores, collects what they count, ends when the plan does.
+
+use crate::block::{self, Block, Receiver, Sender};
+use crate::plan::{NS_PER_SECOND, Plan};
+use crate::ring::{Counters, RingError, Tier, Uring};
+use crate::worker::{Order, Worker, sizes};
+use core_affinity::CoreId;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often the collector looks: the worker's hand-over interval.
+const COLLECT: Duration = Duration::from_millis(100);
+/// From arming to the start: workers make rings and arenas in it.
+const HEAD_START_NS: u64 = 50_000_000;
+
+/// Why a run did not begin or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("core {core} does not exist here or is not ours to use; cores that can be used: {usable}")]
+    NoSuchCore { core: usize, usable: String },
+    #[error("the system does not say which cores this process may use: choose them by --cores")]
+    NoCores,
+    #[error("worker on core {core}: {error}")]
+    Ring { core: usize, error: RingError },
+    #[error("worker on core {core}: the ring failed while running: {error}; its counts up to then are in the result")]
+    Broken { core: usize, error: io::Error },
+    #[error(
+        "{needed} file descriptors are needed and the limit is {limit}: ask for fewer connections or raise the hard \
+         limit (ulimit -Hn)"
+    )]
+    Descriptors { needed: u64, limit: u64 },
+    #[error("no thread for a worker: {0}")]
+    Thread(io::Error),
+    #[error("no random key for the tokens: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Where instant 0 of the run clock is.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    pub base: Instant,
+    pub utc_base: u64,
+}
+
+impl Clock {
+    /// Both clocks read as close together as a process can.
+    pub fn now() -> Clock {
+        let base = Instant::now();
+        let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { base, utc_base: utc.as_micros() as u64 }
+    }
+
+    /// When a plan that is made now can start at the earliest, in nanoseconds of the run clock.
+    pub fn earliest_start(&self) -> u64 {
+        self.base.elapsed().as_nanos() as u64 + HEAD_START_NS
+    }
+}
+
+/// Cores that workers may be pinned to.
+pub fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
+/// The cores asked for, checked; none asked for: all but one when there are more than two, which the recorder takes.
+pub fn choose_cores(asked: Option<&[usize]>) -> Result<Vec<usize>, RunError> {
+    let usable = usable_cores();
+    let Some(asked) = asked else {
+        let take = if usable.len() > 2 { usable.len() - 1 } else { usable.len() };
+        return if take == 0 { Err(RunError::NoCores) } else { Ok(usable[usable.len() - take..].to_vec()) };
+    };
+    match asked.iter().find(|core| !usable.contains(core)) {
+        Some(core) => Err(RunError::NoSuchCore {
+            core: *core,
+            usable: usable.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+        }),
+        None => Ok(asked.to_vec()),
+    }
+}
+
+/// Raises the soft limit of descriptors to what the plan needs.
+pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Rings, standard streams, Redis, files of reports.
+    const OTHERS: u64 = 64;
+    let connections = (0..plan.workers).map(|worker| u64::from(sizes(plan, worker).slots)).sum::<u64>();
+    let needed = connections + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    let Some(soft) = limit.current.filter(|soft| *soft < needed) else { return Ok(()) };
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    if hard < needed || setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).is_err() {
+        return Err(RunError::Descriptors { needed, limit: soft.max(hard) });
+    }
+    Ok(())
+}
+
+/// Counters and times of one worker.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct WorkerReport {
+    pub core: usize,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub user_us: u64,
+    pub system_us: u64,
+}
+
+/// What has been counted so far.
+#[derive(Debug)]
+pub struct Progress {
+    /// Nanoseconds of the run clock.
+    pub now: u64,
+    /// The sums over all workers.
+    pub sums: Block,
+    pub workers: Vec<WorkerReport>,
+    pub tier: Tier,
+}
+
+/// Workers that run a plan.
+#[derive(Debug)]
+pub struct Run {
+    clock: Clock,
+    order: Arc<Order>,
+    threads: Vec<(usize, JoinHandle<io::Result<()>>)>,
+    receivers: Vec<Receiver>,
+    progress: Progress,
+}
+
+impl Run {
+    /// Starts one worker per core. The plan's instants count from `clock`.
+    pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize]) -> Result<Run, RunError> {
+        assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
+        reserve_descriptors(plan)?;
+        let order = Arc::new(Order::default());
+        let mut threads = Vec::new();
+        let mut receivers = Vec::new();
+        let mut tier = None;
+        let mut workers = Vec::new();
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(RunError::Random)?;
+        for (number, core) in cores.iter().copied().enumerate() {
+            let (sender, receiver) = block::channel(plan.contestants.len());
+            let (ready_in, ready_out) = mpsc::sync_channel(1);
+            let (plan, obey) = (plan.clone(), order.clone());
+            let thread = thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || work(number as u32, core, &plan, clock, key, &obey, sender, &ready_in))
+                .map_err(RunError::Thread)?;
+            threads.push((core, thread));
+            receivers.push(receiver);
+            workers.push(WorkerReport { core, counters: Counters::default(), user_us: 0, system_us: 0 });
+            match ready_out.recv() {
+                Ok(Ok(found)) => tier = Some(found),
+                Ok(Err(error)) => {
+                    order.abort();
+                    return Err(RunError::Ring { core, error });
+                }
+                Err(mpsc::RecvError) => {
+                    order.abort();
+                    return Err(RunError::Thread(io::Error::other("the worker ended at once")));
+                }
+            }
+        }
+        let sums = Block::new(plan.contestants.len());
+        let tier = tier.ok_or(RunError::NoCores)?;
+        Ok(Run { clock, order, threads, receivers, progress: Progress { now: 0, sums, workers, tier } })
+    }
+
+    /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
+    ///
+    /// `stop` makes the workers finish what is in flight and end.
+    pub fn follow(mut self, stop: &AtomicBool, mut look: impl FnMut(&Progress)) -> Result<Progress, RunError> {
+        loop {
+            thread::sleep(COLLECT);
+            if stop.load(Ordering::Relaxed) {
+                self.order.drain();
+            }
+            let ended = self.collect();
+            look(&self.progress);
+            if ended {
+                break;
+            }
+        }
+        for (core, thread) in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(RunError::Broken { core, error }),
+                // A panic is a bug of ours: it goes on as what it is.
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(self.progress)
+    }
+
+    /// Reads what has come; `true` when every worker has ended.
+    fn collect(&mut self) -> bool {
+        let mut ended = true;
+        let progress = &mut self.progress;
+        for (receiver, worker) in self.receivers.iter_mut().zip(&mut progress.workers) {
+            ended &= receiver.drain(|block| {
+                progress.sums.merge(block);
+                worker.counters = block.counters;
+                (worker.user_us, worker.system_us) = block.cpu_us;
+            });
+        }
+        progress.now = self.clock.base.elapsed().as_nanos() as u64;
+        ended
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole of what a thread starts with, in one place")]
+fn work(
+    number: u32,
+    core: usize,
+    plan: &Arc<Plan>,
+    clock: Clock,
+    key: [u8; 16],
+    order: &Order,
+    mut sender: Sender,
+    ready: &mpsc::SyncSender<Result<Tier, RingError>>,
+) -> io::Result<()> {
+    core_affinity::set_for_current(CoreId { id: core });
+    // Without this the kernel may wake us 50 µs late, to save power.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let uring = match Uring::new(sizes(plan, number), clock.base) {
+        Ok(uring) => uring,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    let _ = ready.send(Ok(uring.tier()));
+    let mut worker = Worker::new(uring, plan.clone(), number, key);
+    let result = worker.run(order, &mut sender);
+    sender.finish(worker.into_block());
+    result
+}
+
+/// Seconds of a span of the run clock.
+pub fn seconds(ns: u64) -> f64 {
+    ns as f64 / NS_PER_SECOND as f64
+}

@@ -1,0 +1,616 @@
+//! The worker: one core, one ring, its connections, schedule and tallies; it shares nothing.
+//!
+//! The loop is *start what is due; submit and wait once; handle completions; expire; hand off*. On its path there is
+//! no allocation, lock, log, format or per-request clock read: the clock is read once per turn, right after the enter,
+//! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
+
+use crate::block::{Block, Sender};
+use crate::connection::{Connection, Exchange, Patience, State, Step};
+use crate::entrant::{BYTES_PER_TURN_MAX, Books, Entrant, meaning};
+use crate::pacer::{Pacer, Part};
+use crate::plan::{Load, NS_PER_SECOND, Plan};
+use crate::ring::{Event, Kernel, Ring, Sizes, thread_cpu_us};
+use crate::wheel::Wheel;
+use flowtest_contract::TokenMint;
+use flowtest_contract::verdict::Failure;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Longest wait of a turn: also how soon a stop is seen and a stall noticed.
+const WAIT_MAX_NS: u64 = 10_000_000;
+/// A longer gap between turns was our own stall and is added to what is in flight.
+const STALL_NS: u64 = 50_000_000;
+/// How often a block is handed over.
+const BLOCK_NS: u64 = 100_000_000;
+/// Connections begun in one turn by the closed loop: a thousand at once would overrun a listener's backlog.
+const OPENS_PER_TURN: u32 = 32;
+/// How long sockets may take to close at the end of a run.
+const CLOSE_NS: u64 = NS_PER_SECOND;
+
+const _: () = assert!(WAIT_MAX_NS * 2 < STALL_NS);
+
+/// What the control thread asks of workers, read once per turn.
+#[derive(Debug, Default)]
+pub struct Order(AtomicU8);
+
+impl Order {
+    /// Start nothing more, finish what is in flight.
+    pub fn drain(&self) {
+        self.0.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// Stop now.
+    pub fn abort(&self) {
+        self.0.store(2, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many slots a worker needs, and how large.
+pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
+    let slots = (0..plan.contestants.len()).map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
+    let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
+    let pipeline = plan.pipeline_max() as usize;
+    // One in flight: an answer fits a small buffer, and all of them fit the L2 cache. More in flight come in bursts.
+    let (buffers, buffer_bytes) = if pipeline == 1 { (512, 2048) } else { (256, 8192) };
+    // A multiple of the cache line, so that no two slots share one.
+    Sizes { slots, area_bytes: (request * pipeline).next_multiple_of(64), buffers, buffer_bytes }
+}
+
+/// The worker's number for a contestant: rotated, so that remainders fall on different workers.
+fn part_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
+    (u64::from(worker) + contestant as u64) % u64::from(plan.workers)
+}
+
+fn slots_of(plan: &Plan, worker: u32, contestant: usize) -> u32 {
+    let part = Part { index: part_of(plan, worker, contestant), of: u64::from(plan.workers) };
+    part.share(u64::from(plan.connections_max())) as u32
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker<K> {
+    ring: Ring<K>,
+    plan: Arc<Plan>,
+    mint: TokenMint,
+    entrants: Vec<Entrant>,
+    /// The entrant that a slot belongs to.
+    owner: Vec<u32>,
+    wheel: Wheel,
+    patience: Patience,
+    block: Box<Block>,
+    /// Slots to look at before the next enter.
+    ready: Vec<u32>,
+    queued: Vec<bool>,
+    /// Slots that wait for their turn to open a connection.
+    later: Vec<u32>,
+    opens: u32,
+    phase: usize,
+    /// The load of the phase that runs now; `None` between and after phases.
+    load: Option<(Load, bool)>,
+    now: u64,
+    block_at: u64,
+    draining: bool,
+    stalls: u64,
+}
+
+impl<K: Kernel> Worker<K> {
+    pub fn new(kernel: K, plan: Arc<Plan>, number: u32, key: [u8; 16]) -> Worker<K> {
+        let sizes = sizes(&plan, number);
+        let ring = Ring::new(kernel, sizes);
+        let now = ring.now();
+        let mut entrants = Vec::with_capacity(plan.contestants.len());
+        let mut owner = Vec::with_capacity(sizes.slots as usize);
+        for index in 0..plan.contestants.len() {
+            let part = part_of(&plan, number, index);
+            let slots = slots_of(&plan, number, index);
+            let pacer = Pacer::new(plan.phases.clone(), part, u64::from(plan.workers));
+            let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
+            let quota = plan.requests.map(|total| Part { index: part, of: parts }.share(total));
+            entrants.push(Entrant::new(&plan, index, owner.len() as u32, slots, pacer, quota));
+            owner.extend(std::iter::repeat_n(index as u32, slots as usize));
+        }
+        let slots = owner.len();
+        Worker {
+            ring,
+            mint: TokenMint::new(key, number as u16),
+            entrants,
+            owner,
+            wheel: Wheel::new(sizes.slots, plan.timeout(), now),
+            patience: Patience::new(plan.timeout()),
+            block: Box::new(Block::new(plan.contestants.len())),
+            ready: Vec::with_capacity(slots),
+            queued: vec![false; slots],
+            later: Vec::with_capacity(slots),
+            opens: 0,
+            phase: 0,
+            load: None,
+            now,
+            block_at: now + BLOCK_NS,
+            draining: false,
+            stalls: 0,
+            plan,
+        }
+    }
+
+    /// Runs the plan to its end. An error is the ring's and ends the worker.
+    pub fn run(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
+        loop {
+            match order.get() {
+                0 => {}
+                1 => self.drain(),
+                _ => break,
+            }
+            self.start_due();
+            if self.is_done() {
+                break;
+            }
+            self.turn()?;
+            self.expire();
+            if self.now >= self.block_at {
+                self.hand_off(sender);
+            }
+        }
+        self.close_all()
+    }
+
+    /// The last block, for [`Sender::finish`].
+    pub fn into_block(mut self) -> Box<Block> {
+        self.stamp_block();
+        std::mem::take(&mut self.block)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ring_mut(&mut self) -> &mut Ring<K> {
+        &mut self.ring
+    }
+
+    // --- start what is due ---------------------------------------------------------------------------------------
+
+    fn start_due(&mut self) {
+        self.enter_phase();
+        self.opens = 0;
+        for index in 0..self.entrants.len() {
+            self.entrants[index].bytes = 0;
+            self.pace(index);
+        }
+        for _ in 0..OPENS_PER_TURN {
+            let Some(slot) = self.later.pop() else { break };
+            self.look_at(slot);
+        }
+        // Looking at a slot may list it again (its connection could not be made): that is for the next turn.
+        for index in 0..self.ready.len() {
+            let slot = self.ready[index];
+            self.queued[slot as usize] = false;
+            self.feed(slot);
+        }
+        let looked_at = self.ready.iter().take_while(|slot| !self.queued[**slot as usize]).count();
+        if looked_at == self.ready.len() {
+            self.ready.clear();
+        } else {
+            self.ready.retain(|slot| self.queued[*slot as usize]);
+        }
+    }
+
+    /// Changes the load when a phase begins or ends.
+    fn enter_phase(&mut self) {
+        let phases = &self.plan.phases;
+        let mut changed = false;
+        while phases.get(self.phase).is_some_and(|phase| self.now >= phase.end) {
+            self.phase += 1;
+            self.load = None;
+            changed = true;
+        }
+        if self.load.is_none()
+            && !self.draining
+            && let Some(phase) = phases.get(self.phase).filter(|phase| self.now >= phase.start)
+        {
+            self.load = Some((phase.load, phase.scored));
+            changed = true;
+        }
+        if !changed {
+            return;
+        }
+        let Some(phase) = phases.get(self.phase).copied() else { return };
+        for index in 0..self.entrants.len() {
+            let entrant = &mut self.entrants[index];
+            let part = entrant.pacer.part(self.phase);
+            entrant.limit = part.share(u64::from(phase.connections)) as u32;
+            let (base, limit, slots) = (entrant.base, entrant.limit, entrant.connections.len() as u32);
+            for local in 0..slots {
+                let connection = &self.entrants[index].connections[local as usize];
+                if local < limit {
+                    self.look_at(base + local);
+                } else if connection.state() == State::Open && connection.load() == 0 {
+                    self.close(base + local, false);
+                }
+            }
+        }
+    }
+
+    /// Open loop: lets requests fall due and gives them to free connections.
+    #[inline]
+    fn pace(&mut self, index: usize) {
+        let entrant = &mut self.entrants[index];
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let before = entrant.pacer.waiting();
+        while let Some(scored) = entrant.pacer.fall_due(self.now) {
+            books.counts(scored).row.tally.due += 1;
+        }
+        // Those that waited too long. What fell due only now and is late already, we came to too late ourselves.
+        let mut taken = 0;
+        while entrant.pacer.waiting() > 0 && self.now > self.patience.deadline(entrant.pacer.oldest()) {
+            let Some((intended, scored)) = entrant.pacer.take() else { break };
+            let ours = taken >= before || self.patience.blames_us(intended);
+            books.never_sent(scored, if ours { Failure::OwnFault } else { Failure::Missed });
+            taken += 1;
+        }
+        while self.entrants[index].pacer.waiting() > 0 {
+            let Some(local) = self.free_slot(index) else { break };
+            let entrant = &mut self.entrants[index];
+            let Some((intended, scored)) = entrant.pacer.take() else { break };
+            if taken >= before {
+                Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now }
+                    .lag(intended, scored);
+            }
+            taken += 1;
+            entrant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
+            let slot = entrant.base + local;
+            self.look_at(slot);
+        }
+    }
+
+    /// A slot that can take a request now: connected, or free to connect.
+    fn free_slot(&mut self, index: usize) -> Option<u32> {
+        loop {
+            let entrant = &mut self.entrants[index];
+            let local = entrant.unlist()?;
+            if local >= entrant.limit && self.load.is_some() {
+                continue;
+            }
+            let connection = &entrant.connections[local as usize];
+            match connection.state() {
+                State::Open if connection.load() == 0 && connection.is_retiring(self.now) => {
+                    let slot = entrant.base + local;
+                    self.close(slot, false);
+                }
+                State::Open | State::Cold if connection.load() == 0 => return Some(local),
+                _ => {}
+            }
+        }
+    }
+
+    /// The slot wants to be fed before the next enter.
+    #[inline]
+    fn look_at(&mut self, slot: u32) {
+        if !std::mem::replace(&mut self.queued[slot as usize], true) {
+            self.ready.push(slot);
+        }
+    }
+
+    /// Starts and sends whatever the slot may.
+    #[inline]
+    fn feed(&mut self, slot: u32) {
+        let index = self.owner[slot as usize] as usize;
+        let entrant = &self.entrants[index];
+        let local = slot - entrant.base;
+        let connection = &entrant.connections[local as usize];
+        match connection.state() {
+            State::Open => {
+                if connection.wants_fresh(self.now) {
+                    return self.close(slot, false);
+                }
+                if !connection.is_retiring(self.now) {
+                    self.fill(index, local);
+                }
+                self.send(index, slot, local);
+            }
+            State::Cold => {
+                if connection.load() == 0 {
+                    if self.may_start(index, local) && self.opens >= OPENS_PER_TURN {
+                        self.later.push(slot);
+                        return;
+                    }
+                    self.fill(index, local);
+                }
+                if self.entrants[index].connections[local as usize].load() > 0 {
+                    self.open(index, slot, local);
+                } else {
+                    self.entrants[index].list(local, false);
+                }
+            }
+            State::Resting { until } => self.wheel.insert(slot, until),
+            State::Connecting | State::Closing => {}
+        }
+    }
+
+    /// Whether the closed loop starts requests on this slot now.
+    #[inline]
+    fn may_start(&self, index: usize, local: u32) -> bool {
+        let entrant = &self.entrants[index];
+        matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || entrant.quota != Some(0))
+            && local < entrant.limit
+    }
+
+    /// Closed loop: as many requests as the pipeline holds.
+    #[inline]
+    fn fill(&mut self, index: usize, local: u32) {
+        let Some((Load::Closed { pipeline }, scored)) = self.load else { return };
+        let entrant = &mut self.entrants[index];
+        if local >= entrant.limit {
+            return;
+        }
+        let connection = &mut entrant.connections[local as usize];
+        let counts = self.block.counts(index, scored);
+        while connection.load() < pipeline as usize {
+            if scored && let Some(quota) = &mut entrant.quota {
+                if *quota == 0 {
+                    break;
+                }
+                *quota -= 1;
+            }
+            connection.begin(Exchange::new(self.now, self.now, scored));
+            counts.row.tally.due += 1;
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, index: usize, slot: u32, local: u32) {
+        let entrant = &mut self.entrants[index];
+        let connection = &mut entrant.connections[local as usize];
+        if !connection.has_unsent() {
+            if connection.load() == 0 {
+                entrant.list(local, true);
+            }
+            return;
+        }
+        if !self.ring.can_send(slot) {
+            return;
+        }
+        let request = &self.plan.contestants[index].request;
+        let (mint, block) = (&self.mint, &mut self.block);
+        let area = self.ring.area(slot);
+        let written = connection.send(self.now, |copy, exchange, first_time| {
+            request.patch(area, copy, &mint.token(slot, exchange.counter));
+            let tally = &mut block.counts(index, exchange.scored).row.tally;
+            tally.sent += u64::from(first_time);
+            tally.resent += u64::from(!first_time);
+        });
+        if written > 0 {
+            self.ring.send(slot, written * request.len());
+        }
+        if let Some(at) = connection.wake_at(&self.patience) {
+            self.wheel.insert(slot, at);
+        }
+    }
+
+    fn open(&mut self, index: usize, slot: u32, local: u32) {
+        let plan = &self.plan;
+        let contestant = &plan.contestants[index];
+        let entrant = &mut self.entrants[index];
+        let address = entrant.address(&contestant.addresses);
+        let connection = &mut entrant.connections[local as usize];
+        // Staggered: the first connections of a contestant's slots end at evenly spread times.
+        let life = match plan.connection_life {
+            0 => u64::MAX,
+            life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(entrant.limit.max(1)),
+        };
+        connection.on_open(life);
+        self.opens += 1;
+        match self.ring.open(slot, address) {
+            Ok(()) => {
+                contestant.request.fill(self.ring.area(slot));
+                if let Some(at) = connection.wake_at(&self.patience) {
+                    self.wheel.insert(slot, at);
+                }
+            }
+            Err(error) => {
+                let failure = meaning(error.raw_os_error().unwrap_or(libc::ENOMEM), true);
+                let mut books = Books { plan, block: &mut self.block, contestant: index, now: self.now };
+                connection.on_unconnected(failure, &self.patience, &mut books);
+                connection.on_closing();
+                connection.on_closed(self.now, &self.patience);
+                self.look_at(slot);
+            }
+        }
+    }
+
+    fn close(&mut self, slot: u32, abort: bool) {
+        let (_, connection) = self.connection(slot);
+        connection.on_closing();
+        self.ring.close(slot, abort);
+    }
+
+    fn connection(&mut self, slot: u32) -> (usize, &mut Connection) {
+        let index = self.owner[slot as usize] as usize;
+        let entrant = &mut self.entrants[index];
+        (index, &mut entrant.connections[(slot - entrant.base) as usize])
+    }
+
+    // --- submit and wait once, handle completions ----------------------------------------------------------------
+
+    fn turn(&mut self) -> io::Result<()> {
+        let wait = if self.ready.is_empty() && self.later.is_empty() { self.wait() } else { 0 };
+        self.ring.turn(1, wait)?;
+        let now = self.ring.now();
+        let gap = now - self.now;
+        if gap > STALL_NS {
+            self.patience.on_stall(now, gap);
+            self.stalls += 1;
+        }
+        self.now = now;
+        while let Some(event) = self.ring.event() {
+            self.on_event(event);
+        }
+        Ok(())
+    }
+
+    /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
+    fn wait(&self) -> u64 {
+        let due = self.entrants.iter().map(|entrant| entrant.pacer.next_due()).min().unwrap_or(u64::MAX);
+        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| {
+            if self.load.is_some() || self.draining { phase.end } else { phase.start }
+        });
+        due.min(phase).saturating_sub(self.now).min(WAIT_MAX_NS)
+    }
+
+    #[inline]
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Received { slot, buffer } => {
+                let index = self.owner[slot as usize] as usize;
+                let scored = self.load.is_some_and(|(_, scored)| scored);
+                self.block.counts(index, scored).row.tally.bytes += buffer.len() as u64;
+                let entrant = &mut self.entrants[index];
+                entrant.bytes += buffer.len();
+                let greedy = entrant.bytes > BYTES_PER_TURN_MAX;
+                let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+                let step = entrant.connections[(slot - entrant.base) as usize].on_bytes(
+                    slot,
+                    self.ring.bytes(buffer),
+                    self.now,
+                    &self.mint,
+                    &mut entrant.shape,
+                    &self.patience,
+                    &mut books,
+                );
+                self.ring.recycle(buffer);
+                if greedy {
+                    self.ring.pause(slot);
+                }
+                self.apply(slot, index, step);
+            }
+            Event::Sent { slot } => {
+                let (_, connection) = self.connection(slot);
+                if connection.has_unsent() {
+                    self.look_at(slot);
+                }
+            }
+            Event::Connected { slot } => {
+                self.connection(slot).1.on_connected();
+                self.look_at(slot);
+            }
+            Event::Closed { slot } => {
+                let (now, patience) = (self.now, self.patience);
+                self.connection(slot).1.on_closed(now, &patience);
+                self.look_at(slot);
+            }
+            Event::Unconnected { slot, errno } => {
+                self.settle(slot, |connection, patience, books| {
+                    connection.on_unconnected(meaning(errno, true), patience, books)
+                });
+            }
+            Event::Ended { slot } => {
+                self.settle(slot, |connection, patience, books| connection.on_end(books.now, patience, books));
+            }
+            Event::Broken { slot, errno } => {
+                self.settle(slot, |connection, patience, books| {
+                    connection.on_broken(meaning(errno, false), patience, books)
+                });
+            }
+        }
+    }
+
+    fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Patience, &mut Books<'_>) -> Step) {
+        let index = self.owner[slot as usize] as usize;
+        let entrant = &mut self.entrants[index];
+        let connection = &mut entrant.connections[(slot - entrant.base) as usize];
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let step = on(connection, &self.patience, &mut books);
+        self.apply(slot, index, step);
+    }
+
+    #[inline]
+    fn apply(&mut self, slot: u32, index: usize, step: Step) {
+        match step {
+            Step::Go => self.look_at(slot),
+            Step::Close => self.close(slot, false),
+            Step::Abort => self.close(slot, true),
+            Step::Unsolicited => {
+                let scored = self.load.is_some_and(|(_, scored)| scored);
+                self.block.counts(index, scored).row.tally.unsolicited += 1;
+                self.close(slot, true);
+            }
+        }
+    }
+
+    // --- expire, hand off, end -----------------------------------------------------------------------------------
+
+    fn expire(&mut self) {
+        while let Some(slot) = self.wheel.pop(self.now) {
+            let index = self.owner[slot as usize] as usize;
+            let entrant = &mut self.entrants[index];
+            let connection = &mut entrant.connections[(slot - entrant.base) as usize];
+            let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            let step = connection.on_wake(self.now, &self.patience, &mut books);
+            if let Some(at) = connection.wake_at(&self.patience) {
+                self.wheel.insert(slot, at.max(self.now));
+            }
+            match step {
+                None => {}
+                // A slot without a socket has nothing to close.
+                Some(_) if matches!(self.connection(slot).1.state(), State::Cold | State::Closing) => {
+                    self.look_at(slot);
+                }
+                Some(step) => self.apply(slot, index, step),
+            }
+        }
+    }
+
+    fn hand_off(&mut self, sender: &mut Sender) {
+        self.stamp_block();
+        sender.hand_off(&mut self.block);
+        self.block_at = self.now + BLOCK_NS;
+    }
+
+    fn stamp_block(&mut self) {
+        self.block.counters = self.ring.counters();
+        self.block.counters.stalls = self.stalls;
+        self.block.counters.slow_parses = self.entrants.iter().map(|entrant| entrant.shape.slow).sum();
+        self.block.cpu_us = thread_cpu_us();
+    }
+
+    /// Starts nothing more; what is in flight or waits is finished.
+    fn drain(&mut self) {
+        if !std::mem::replace(&mut self.draining, true) {
+            self.load = None;
+            self.entrants.iter_mut().for_each(|entrant| entrant.pacer.stop());
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
+            && self.entrants.iter().all(|entrant| {
+                entrant.pacer.waiting() == 0
+                    && entrant.pacer.next_due() == u64::MAX
+                    && entrant.connections.iter().all(|connection| connection.load() == 0)
+            })
+    }
+
+    /// The last phase runs on a number of requests, and they are spent.
+    fn is_spent(&self) -> bool {
+        self.phase + 1 == self.plan.phases.len()
+            && self.load.is_some()
+            && self.entrants.iter().all(|entrant| entrant.quota == Some(0))
+    }
+
+    fn close_all(&mut self) -> io::Result<()> {
+        for slot in 0..self.owner.len() as u32 {
+            if matches!(self.connection(slot).1.state(), State::Open | State::Connecting) {
+                self.close(slot, false);
+            }
+        }
+        self.load = None;
+        self.draining = true;
+        let until = self.now + CLOSE_NS;
+        while self.now < until && (0..self.owner.len() as u32).any(|slot| self.connection(slot).1.state() == State::Closing)
+        {
+            self.turn()?;
+        }
+        Ok(())
+    }
+}
