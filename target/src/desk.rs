@@ -1,0 +1,115 @@
+//! What one worker answers with: its pages, the shape of the last request, its counts.
+
+use crate::counters::{Counters, Counts};
+use crate::fast::Shape;
+use crate::faults::Fault;
+use crate::page::{Bodies, Date, Pages};
+use crate::schedule::Schedule;
+use flowtest_contract::header::{Flip, Platform, Version};
+use flowtest_contract::rules::UtcUs;
+use std::sync::Arc;
+
+/// Which values are due when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedules {
+    pub version: Schedule<Version>,
+    pub from: Schedule<Platform>,
+}
+
+impl Schedules {
+    /// Microseconds until the next flip of either.
+    pub fn change_in(&self, now: UtcUs) -> Option<u64> {
+        let changes = [self.version.changes_in(now), self.from.changes_in(now)];
+        changes.into_iter().flatten().min()
+    }
+}
+
+/// Owned by one worker thread; nothing here is shared but `counters`.
+#[derive(Debug)]
+pub struct Desk {
+    pub pages: Pages,
+    pub shape: Shape,
+    pub counts: Counts,
+    counters: Arc<Counters>,
+    worker: usize,
+    schedules: Schedules,
+    /// Whether a request has to be shown to the faults at all.
+    faulty: bool,
+    /// Stopping: responses say `Connection: close`.
+    pub draining: bool,
+}
+
+impl Desk {
+    pub fn new(bodies: Bodies, schedules: Schedules, counters: Arc<Counters>, worker: usize, now: UtcUs) -> Desk {
+        let (version, from) = (schedules.version.at(now), schedules.from.at(now));
+        Desk {
+            pages: Pages::new(bodies, date(now), version, from),
+            shape: Shape::default(),
+            counts: Counts::default(),
+            faulty: !counters.faults.is_none(),
+            counters,
+            worker,
+            schedules,
+            draining: false,
+        }
+    }
+
+    /// Brings date and values up to now.
+    pub fn refresh(&mut self, now: UtcUs) {
+        self.pages.refresh(date(now), self.schedules.version.at(now), self.schedules.from.at(now));
+    }
+
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// Counts a good request with a token, and says what goes wrong with it.
+    #[inline]
+    pub fn fault(&mut self) -> Option<Fault> {
+        self.counts.tokens += 1;
+        if self.faulty { self.counters.faults.next() } else { None }
+    }
+
+    #[inline]
+    pub fn publish(&self) {
+        self.counters.of(self.worker).publish(&self.counts);
+    }
+
+    pub fn health(&self) -> String {
+        self.publish();
+        let status = if self.draining { "draining" } else { "ok" };
+        let (version, from) = (self.pages.version().as_str(), self.pages.from().as_str());
+        self.counters.to_json(status, version, from).to_string()
+    }
+}
+
+/// The Date header of an instant. Years past 9999 have none; the epoch stands in for them.
+fn date(now: UtcUs) -> Date {
+    const EPOCH: Date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    i64::try_from(now)
+        .ok()
+        .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
+        .and_then(|now| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok())
+        .and_then(|text| text.into_bytes().try_into().ok())
+        .unwrap_or(EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_imf_fixdates() {
+        assert_eq!(&date(784_111_777_000_000), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&date(u64::MAX), b"Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn the_next_flip_is_the_nearer_one() {
+        let version = Schedule::FlipsAt(50);
+        let schedules = Schedules { version, from: Schedule::FlipsAt(30) };
+        assert_eq!(schedules.change_in(10), Some(20));
+        assert_eq!(schedules.change_in(30), Some(20));
+        assert_eq!(schedules.change_in(50), None);
+    }
+}

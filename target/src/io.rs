@@ -1,0 +1,209 @@
+//! One connection with I/O: reads, lets [`Connection`] decide, writes, and ends the connection as it says.
+//!
+//! The responses of one read leave in one write, and the next read is handed to the kernel together with that
+//! write, so that a turn of the ring costs one system call for both.
+
+use crate::connection::{Connection, End, Step};
+use crate::seats::{Expired, Seat, Waits};
+use crate::worker::Worker;
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Room for what is read at once. Twice the largest head, so that a head that is not complete always leaves room.
+const IN_BYTES: usize = 16 * 1024;
+const _: () = assert!(IN_BYTES > crate::request::HEAD_BYTES_MAX);
+/// Room for responses to begin with: a dozen pages.
+const OUT_BYTES: usize = 8 * 1024;
+
+/// How long we wait for the peer's end after ours. Closing at once, with bytes unread, would send RST, and RST can
+/// overtake and destroy the response.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long `silence` holds a connection open: ten times the default timeout of a judge.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long `reset` waits between the part of a head and RST, so that the part arrives.
+const BEFORE_RESET: Duration = Duration::from_millis(10);
+/// How much `endless_head` sends: eight times what a judge reads of a head.
+const ENDLESS_BYTES: usize = 64 * 1024;
+
+type Reading = OwnedReadHalf<TcpStream>;
+type Writing = OwnedWriteHalf<TcpStream>;
+
+/// The connection is over: the peer went away, or waited too long, or an operation failed. Nothing is left to say.
+struct Gone;
+
+impl From<Expired> for Gone {
+    fn from(_: Expired) -> Gone {
+        Gone
+    }
+}
+
+/// Serves one connection to its end. `handle` is a second handle to the same socket, where a reset may be due.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, handle: Option<std::net::TcpStream>) {
+    worker.desk.borrow_mut().counts.connections += 1;
+    worker.desk.borrow_mut().counts.connections_open += 1;
+    let seat = worker.seats.sit(Waits::Idle).await;
+    let (mut reading, mut writing) = stream.into_split();
+    let mut serving = Serving { worker: &worker, seat: &seat, out: Vec::with_capacity(OUT_BYTES) };
+    if let Ok(end) = serving.run(&mut reading, &mut writing).await {
+        // However it ends, it is over afterwards.
+        let _ = serving.end(end, &mut reading, &mut writing, handle).await;
+    }
+    let mut desk = worker.desk.borrow_mut();
+    desk.counts.connections_open -= 1;
+    desk.publish();
+}
+
+struct Serving<'a> {
+    worker: &'a Worker,
+    seat: &'a Seat,
+    out: Vec<u8>,
+}
+
+impl Serving<'_> {
+    /// Reads and answers until the connection ends.
+    async fn run(&mut self, reading: &mut Reading, writing: &mut Writing) -> Result<End, Gone> {
+        let mut connection = Connection::default();
+        let mut input = Vec::with_capacity(IN_BYTES);
+        let mut was_busy = false;
+        loop {
+            let busy = connection.is_busy(input.len());
+            if !busy {
+                self.seat.limit(self.worker.limits.idle, Waits::Idle);
+            } else if !was_busy {
+                // Once per request: whoever sends a byte now and then gains nothing by it.
+                self.seat.limit(self.worker.limits.request, Waits::Busy);
+            }
+            was_busy = busy;
+
+            let left = input.len();
+            let received = if self.out.is_empty() {
+                self.seat.within(reading.read(input.slice_mut(left..IN_BYTES))).await
+            } else {
+                let sent = writing.write(std::mem::take(&mut self.out));
+                let received = reading.read(input.slice_mut(left..IN_BYTES));
+                let (result, out) = self.seat.within(sent).await?;
+                self.out = out;
+                self.send_rest(writing, result).await?;
+                self.on_sent(&mut connection);
+                self.seat.within(received).await
+            };
+            let Ok((result, slice)) = received else {
+                connection.on_too_late(left, &mut self.worker.desk.borrow_mut(), &mut self.out);
+                return if self.out.is_empty() { Err(Gone) } else { Ok(End::Close) };
+            };
+            input = slice.into_inner();
+            if result.unwrap_or(0) == 0 {
+                return Err(Gone);
+            }
+
+            let mut at = 0;
+            loop {
+                let (done, step) = connection.advance(&input[at..], &mut self.worker.desk.borrow_mut(), &mut self.out);
+                at += done;
+                match step {
+                    Step::Read => break,
+                    Step::Flush => self.send(writing).await?,
+                    Step::Wait(delay) => {
+                        self.send(writing).await?;
+                        self.on_sent(&mut connection);
+                        self.seat.limit(delay.saturating_add(self.worker.limits.request), Waits::Busy);
+                        self.seat.within(monoio::time::sleep(delay)).await?;
+                    }
+                    Step::End(end) => {
+                        self.send(writing).await?;
+                        self.on_sent(&mut connection);
+                        return Ok(end);
+                    }
+                }
+            }
+            input.drain(..at);
+        }
+    }
+
+    /// Ends the connection this way.
+    async fn end(
+        &mut self,
+        end: End,
+        reading: &mut Reading,
+        writing: &mut Writing,
+        handle: Option<std::net::TcpStream>,
+    ) -> Result<(), Gone> {
+        match end {
+            End::Close => {
+                self.seat.last_limit(LINGER);
+                self.send(writing).await?;
+            }
+            End::Reset => {
+                monoio::time::sleep(BEFORE_RESET).await;
+                if let Some(handle) = handle {
+                    // Linux sends RST when a connected socket is dissolved. Without the handle (no descriptor
+                    // was left for it) the peer sees FIN in the middle of a head, which is worth the same.
+                    let _ = rustix::net::connect_unspec(&handle);
+                }
+                return Ok(());
+            }
+            End::Silence => {
+                self.seat.limit(SILENCE, Waits::Idle);
+                return self.drop_input(reading).await;
+            }
+            End::EndlessHead => {
+                self.seat.limit(self.worker.limits.request, Waits::Busy);
+                let line = [b"X-Endless: ".as_slice(), &[b'x'; 1000], b"\r\n"].concat();
+                for _ in 0..ENDLESS_BYTES / line.len() {
+                    self.out.extend_from_slice(&line);
+                    self.send(writing).await?;
+                }
+                self.seat.limit(LINGER, Waits::Busy);
+            }
+        }
+        writing.shutdown().await.map_err(|_| Gone)?;
+        self.drop_input(reading).await
+    }
+
+    /// Reads until the peer is done.
+    async fn drop_input(&mut self, reading: &mut Reading) -> Result<(), Gone> {
+        let mut input = Vec::with_capacity(IN_BYTES);
+        loop {
+            let (result, buffer) = self.seat.within(reading.read(input)).await?;
+            if result.unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            input = buffer;
+        }
+    }
+
+    async fn send(&mut self, writing: &mut Writing) -> Result<(), Gone> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let (result, out) = self.seat.within(writing.write(std::mem::take(&mut self.out))).await?;
+        self.out = out;
+        self.send_rest(writing, result).await
+    }
+
+    /// A send may be short; the rest follows. The buffer is empty afterwards.
+    async fn send_rest(&mut self, writing: &mut Writing, first: std::io::Result<usize>) -> Result<(), Gone> {
+        let mut sent = first.map_err(|_| Gone)?;
+        while sent < self.out.len() {
+            let rest = std::mem::take(&mut self.out).slice(sent..);
+            let (result, slice) = self.seat.within(writing.write(rest)).await?;
+            self.out = slice.into_inner();
+            match result {
+                Ok(0) | Err(_) => return Err(Gone),
+                Ok(more) => sent += more,
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn on_sent(&self, connection: &mut Connection) {
+        let mut desk = self.worker.desk.borrow_mut();
+        desk.counts.responses += connection.take_answered();
+        desk.publish();
+    }
+}

@@ -1,0 +1,218 @@
+//! All workers together: bind, start, stop, count.
+
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::desk::{Desk, Schedules};
+use crate::page::Bodies;
+use crate::worker::{self, DriverKind, WorkerPlan, utc_us};
+use serde_json::{Value, json};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+/// Connections that may wait to be accepted, per worker; the kernel caps it at net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// Why the server did not start: exit code 1. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "no permission to listen on {address}: ports below 1024 belong to root; run it with sudo, give it the right \
+         with `setcap cap_net_bind_service=+ep flowtest-target`, or choose another port with --listen 0.0.0.0:8080"
+    )]
+    NoPermission { address: SocketAddr },
+    #[error(
+        "{address} is in use: another server listens there; stop it (`ss -ltnp` names it), or choose another port \
+         with --listen"
+    )]
+    InUse { address: SocketAddr },
+    #[error("{address} is no address of this machine; choose one of `ip address`, or 0.0.0.0, with --listen")]
+    NotOurs { address: SocketAddr },
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the page was not rendered: {0}; this is a fault of the program, please report it")]
+    Page(#[from] sailfish::RenderError),
+    #[error(
+        "a worker did not start: {0}; raise the limits of memory and descriptors (ulimit -l, ulimit -n), or use --driver epoll"
+    )]
+    Worker(std::io::Error),
+    #[error("core {0} refused the worker; choose others with --cores")]
+    Pin(usize),
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    driver: DriverKind,
+    cores: Vec<usize>,
+    schedules: Schedules,
+    counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds and starts one worker per core. All of them are ready when this returns.
+    pub fn start(config: Config) -> Result<Server, StartError> {
+        raise_descriptor_limit();
+        let Config { listen, schedules, cores, faults, driver, limits, json: _ } = config;
+        let listeners = bind(listen, cores.len())?;
+        let address = listeners
+            .first()
+            .map_or(Ok(listen), TcpListener::local_addr)
+            .map_err(|source| StartError::Listen { address: listen, source })?;
+        let resets = faults.resets();
+        let counters = Arc::new(Counters::new(cores.len(), Arc::new(faults)));
+        let bodies = Bodies::render()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, readiness) = mpsc::channel();
+        let mut workers = Vec::new();
+        for (index, (core, listener)) in cores.iter().copied().zip(listeners).enumerate() {
+            let desk = Desk::new(bodies.clone(), schedules, Arc::clone(&counters), index, utc_us());
+            let plan = WorkerPlan { desk, listener, limits, driver, resets, stop: Arc::clone(&stop) };
+            let ready = ready.clone();
+            let work = move || {
+                if core_affinity::set_for_current(core) {
+                    // The receiver is gone only when another worker failed already.
+                    worker::run(plan, |result| drop(ready.send(result.map_err(StartError::Worker))));
+                } else {
+                    drop(ready.send(Err(StartError::Pin(core.id))));
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            workers.push(thread.spawn(work).map_err(StartError::Worker)?);
+        }
+        let server = Server {
+            address,
+            driver,
+            cores: cores.iter().map(|core| core.id).collect(),
+            schedules,
+            counters,
+            stop,
+            workers,
+        };
+        drop(ready);
+        for result in readiness.iter().take(server.workers.len()) {
+            if let Err(error) = result {
+                server.stop();
+                return Err(error);
+            }
+        }
+        Ok(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The flag that makes the server drain and stop when it becomes true: what a signal handler needs.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until all workers have drained after [`Server::stop`], and returns what was counted.
+    pub fn join(self) -> Stopped {
+        for worker in self.workers {
+            // A worker that panicked has said so; the others' counts still stand.
+            let _ = worker.join();
+        }
+        Stopped { counters: self.counters, schedules: self.schedules }
+    }
+
+    /// `listening on http://... (io_uring, cores 0 1, ...)`.
+    pub fn to_text(&self) -> String {
+        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+        let now = utc_us();
+        format!(
+            "listening on http://{} ({}, cores {cores}, version {}, from {})",
+            self.address,
+            self.driver.name(),
+            self.schedules.version.at(now),
+            self.schedules.from.at(now)
+        )
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({
+            "event": "listening",
+            "url": format!("http://{}", self.address),
+            "address": self.address.to_string(),
+            "port": self.address.port(),
+            "driver": self.driver.name(),
+            "cores": self.cores,
+        })
+    }
+}
+
+/// What remains of a server that stopped.
+#[derive(Debug)]
+pub struct Stopped {
+    counters: Arc<Counters>,
+    schedules: Schedules,
+}
+
+impl Stopped {
+    pub fn to_text(&self) -> String {
+        self.counters.to_text()
+    }
+
+    /// The object of `/healthz`, with `status` `stopped`.
+    pub fn to_json(&self) -> Value {
+        let now = utc_us();
+        let (version, from) = (self.schedules.version.at(now).to_string(), self.schedules.from.at(now).to_string());
+        self.counters.to_json("stopped", &version, &from)
+    }
+}
+
+/// One listener per worker, all on one port; the kernel spreads connections over them.
+fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
+    let said = |source: std::io::Error| match source.kind() {
+        ErrorKind::PermissionDenied => StartError::NoPermission { address },
+        ErrorKind::AddrInUse => StartError::InUse { address },
+        ErrorKind::AddrNotAvailable => StartError::NotOurs { address },
+        _ => StartError::Listen { address, source },
+    };
+    // SO_REUSEPORT would let us in beside another target of the same user, and share its traffic. So the port is
+    // first tried without it.
+    let alone = socket(address, false).map_err(said)?;
+    drop(alone);
+    let mut listeners = Vec::with_capacity(count);
+    let mut address = address;
+    for _ in 0..count {
+        let listener: TcpListener = socket(address, true).map_err(said)?.into();
+        address = listener.local_addr().map_err(said)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // A server that was just stopped leaves connections in TIME_WAIT; they are no reason to refuse.
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+/// Each connection is a descriptor; the default soft limit of 1024 is far below what a generator opens.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What is refused here shows up later as connections that wait; it is no reason not to start.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
