@@ -51,11 +51,18 @@ install_debian() {
     as_root apt-get install -y -qq --no-install-recommends "$2" >/dev/null
 }
 
+# Features that a peer needs to be the peer we mean.
+features_of() {
+    case $1 in
+    statico) echo monoio ;;
+    esac
+}
+
 install_cargo() {
     say "cargo install $1 into build/peers (may take minutes)"
     # A folder of its own, so that a peer's artefacts never mix with ours.
     CARGO_TARGET_DIR=$root/build/peers/build nice -n 19 \
-        cargo install "$1" --locked --quiet --root "$peers"
+        cargo install "$1" --locked --quiet --root "$peers" ${2:+--features "$2"}
 }
 
 provide() {
@@ -68,7 +75,7 @@ provide() {
     if package=$(debian_package "$command"); then
         install_debian "$command" "$package"
     else
-        install_cargo "$command"
+        install_cargo "$command" "$(features_of "$command")"
     fi
     command -v "$command" >/dev/null
 }

@@ -1,1 +1,17 @@
-//! Contest in a box, floor, peers. (Being built.)
+//! Contest in a box, floor, and the comparison with other tools.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`error`] | what can go wrong, as sentences |
+//! | [`child`] | a process of ours: started, listened to, measured, never left behind |
+//! | [`contest_box`] | Redis, contestants and a generator as children: a contest on one machine |
+//! | [`fixed`] | servers that send one fixed answer: what a runtime costs without a server in it |
+//! | [`compare`] | interleaved pairs against other tools and servers |
+//! | [`machine`] | what a figure was measured on |
+
+pub mod child;
+pub mod compare;
+pub mod contest_box;
+pub mod error;
+pub mod fixed;
+pub mod machine;

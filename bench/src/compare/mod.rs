@@ -1,0 +1,318 @@
+//! The comparison: our generator against other load tools, our target against other servers, on one machine.
+//!
+//! Generator on one core, server on the other, interleaved pairs. What is not installed is said and left out; a pair
+//! that fails leaves a row that says why. Each row knows what DESIGN 8 demands of it.
+
+pub mod paired;
+pub mod report;
+pub mod servers;
+pub mod tools;
+
+use crate::child;
+use crate::error::{Error, Result};
+use paired::{Pairs, Sample};
+use report::{Bound, Report, Row};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use servers::{Answer, Kind, Server};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tools::{Tool, Work};
+
+/// Requests in flight per connection in the batched rows.
+const PIPELINE: usize = 16;
+/// Connections of the crowded row.
+const CROWD: usize = 10_000;
+/// Descriptors that a server needs beside its connections.
+const DESCRIPTORS_SPARE: u64 = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Our generator against other load tools.
+    Tools,
+    /// Open loop at half the peak.
+    Open,
+    /// Ten thousand connections.
+    Crowd,
+    /// Our target against other servers.
+    Servers,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Pairs of each comparison.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pairs: u16,
+    /// How long each side of a pair runs.
+    #[arg(long = "for", default_value = "3s", value_parser = seconds)]
+    pub each: Duration,
+    /// The core of the load generator.
+    #[arg(long, default_value_t = 0)]
+    pub generator_core: usize,
+    /// The core of the server.
+    #[arg(long, default_value_t = 1)]
+    pub server_core: usize,
+    /// Only these parts of the table.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Where to write everything that was measured, as JSON; `-` is standard output instead of the table.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// Whole seconds: some tools know nothing finer.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if !(1..=3600).contains(&duration.as_secs()) || duration.subsec_nanos() != 0 {
+        return Err("say whole seconds, from 1s to 1h".into());
+    }
+    Ok(duration)
+}
+
+/// Runs the comparison and returns what was measured.
+pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
+    raise_descriptors(CROWD as u64 + DESCRIPTORS_SPARE)?;
+    let scratch = tempfile::tempdir().map_err(Error::io("making a scratch folder"))?;
+    let mut bench = Bench { options, scratch: scratch.path(), report: Report::new(), stopped };
+    for tool in Tool::PEERS {
+        if !tool.is_installed() {
+            bench.leave_out(tool.name(), "not installed");
+        }
+    }
+    if bench.wants(Part::Tools) {
+        bench.tools()?;
+    }
+    if bench.wants(Part::Open) {
+        bench.open_loop()?;
+    }
+    if bench.wants(Part::Crowd) {
+        bench.crowd()?;
+    }
+    if bench.wants(Part::Servers) {
+        bench.servers()?;
+    }
+    Ok(bench.report)
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    scratch: &'a Path,
+    report: Report,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl Bench<'_> {
+    fn wants(&self, part: Part) -> bool {
+        self.options.only.is_empty() || self.options.only.contains(&part)
+    }
+
+    fn leave_out(&mut self, what: &str, why: &str) {
+        anstream::eprintln!("compare: {what} is left out: {why}");
+        self.report.left_out.push(format!("{what}: {why}"));
+    }
+
+    fn server(&self, kind: Kind, answer: Option<&Answer>) -> Result<Server> {
+        Server::start(kind, self.options.server_core, self.scratch, answer)
+    }
+
+    fn work<'b>(&'b self, url: &'b str, connections: usize, pipeline: usize) -> Work<'b> {
+        Work {
+            url,
+            connections,
+            pipeline,
+            duration: self.options.each,
+            rate: None,
+            core: self.options.generator_core,
+            scratch: self.scratch,
+        }
+    }
+
+    /// One comparison. A side that fails makes a row that says so, and the table goes on.
+    fn pair(
+        &mut self,
+        mut row: Row,
+        mut ours: impl FnMut(&Self) -> Result<Sample>,
+        mut theirs: impl FnMut(&Self) -> Result<Sample>,
+    ) -> Result<Option<Pairs>> {
+        anstream::eprintln!("compare: {} - {} and {}", row.what, row.ours, row.theirs);
+        let this = &*self;
+        let go_on = |run: &mut dyn FnMut(&Self) -> Result<Sample>| {
+            if (this.stopped)() { Err(Error::Other("stopped".into())) } else { run(this) }
+        };
+        let pairs = Pairs::run(self.options.pairs as usize, || go_on(&mut ours), || go_on(&mut theirs));
+        if (self.stopped)() {
+            return Err(Error::Other("stopped before the table was complete".into()));
+        }
+        let measured = match pairs {
+            Ok(pairs) => {
+                row.measured(pairs.clone());
+                anstream::eprintln!("compare:   {}", row.in_short());
+                Some(pairs)
+            }
+            Err(error) => {
+                anstream::eprintln!("compare:   {error}");
+                row.failed = Some(error.to_string());
+                None
+            }
+        };
+        self.report.rows.push(row);
+        Ok(measured)
+    }
+
+    /// Our generator against each load tool, on the same target.
+    fn tools(&mut self) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        for (connections, pipeline) in [(64, 1), (256, 1), (64, PIPELINE)] {
+            let peers =
+                Tool::PEERS.into_iter().filter(|tool| tool.is_installed() && (pipeline == 1 || tool.pipelines()));
+            let mut ours = Vec::new();
+            for peer in peers {
+                let must = if pipeline == 1 { at_least_times(peer) } else { None };
+                let row = Row::ratio(
+                    format!("verified rate, {connections} connections, {pipeline} in flight"),
+                    Tool::Ours.name(),
+                    peer.name(),
+                    must,
+                );
+                let run = |tool: Tool| {
+                    let target = &target;
+                    move |bench: &Self| tools::run(tool, &bench.work(&target.url, connections, pipeline), &target.child)
+                };
+                if let Some(pairs) = self.pair(row, run(Tool::Ours), run(peer))? {
+                    ours.extend(pairs.ours);
+                }
+            }
+            if ours.is_empty() {
+                for _ in 0..self.options.pairs {
+                    ours.push(tools::run(Tool::Ours, &self.work(&target.url, connections, pipeline), &target.child)?);
+                }
+            }
+            self.claims_of(&ours, connections, pipeline);
+        }
+        target.child.stop().map(drop)
+    }
+
+    /// What DESIGN 8 demands of our generator alone, from its own side of the pairs.
+    fn claims_of(&mut self, ours: &[Sample], connections: usize, pipeline: usize) {
+        let shape = format!("{connections} connections, {pipeline} in flight");
+        if pipeline > 1 {
+            self.report.claim(
+                format!("verified rate, {shape}"),
+                "requests/s",
+                ours,
+                |s| Some(s.rate),
+                Bound::Min(1.5e6),
+            );
+        }
+        let user_us_max = if pipeline > 1 { 0.12 } else { 0.30 };
+        self.report.claim(
+            format!("user CPU per verified request, {shape}"),
+            "µs",
+            ours,
+            |sample| Some(sample.generator_user_us),
+            Bound::Max(user_us_max),
+        );
+    }
+
+    /// Open loop at half of what closed loop reached a moment ago.
+    fn open_loop(&mut self) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        let mut samples = Vec::new();
+        for _ in 0..self.options.pairs {
+            let peak = tools::run(Tool::Ours, &self.work(&target.url, 64, 1), &target.child)?.rate;
+            let half = Work { rate: Some((peak / 2.0) as u64), ..self.work(&target.url, 64, 1) };
+            samples.push(tools::run(Tool::Ours, &half, &target.child)?);
+            anstream::eprintln!("compare: open loop at half of {peak:.0}/s");
+        }
+        let what = "open loop at half the peak";
+        self.report.claim(format!("{what}: rate_ratio"), "", &samples, |s| s.rate_ratio, Bound::Min(0.999));
+        self.report.claim(
+            format!("{what}: own send lag, p99"),
+            "µs",
+            &samples,
+            |s| s.send_lag_p99_us,
+            Bound::Max(1000.0),
+        );
+        target.child.stop().map(drop)
+    }
+
+    fn crowd(&mut self) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        let row = Row::ratio(
+            format!("verified rate, {CROWD} connections versus 256"),
+            &format!("{CROWD} connections"),
+            "256 connections",
+            Some(0.6),
+        );
+        let run = |connections: usize| {
+            let target = &target;
+            move |bench: &Self| tools::run(Tool::Ours, &bench.work(&target.url, connections, 1), &target.child)
+        };
+        if let Some(pairs) = self.pair(row, run(CROWD), run(256))? {
+            let mib = |sample: &Sample| Some(sample.generator_rss_kib as f64 / 1024.0);
+            self.report.claim(format!("memory with {CROWD} connections"), "MiB", &pairs.ours, mib, Bound::Max(150.0));
+        }
+        target.child.stop().map(drop)
+    }
+
+    /// Our target against each other server, under our generator.
+    fn servers(&mut self) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        let answer = target.answer()?;
+        for (kind, must) in
+            [(Kind::Nginx, Some(1.5)), (Kind::Statico, Some(0.95)), (Kind::Monoio, None), (Kind::Glommio, None)]
+        {
+            if !kind.is_installed() {
+                self.leave_out(kind.name(), "not installed");
+                continue;
+            }
+            let other = match self.server(kind, Some(&answer)) {
+                Ok(other) => other,
+                Err(error) => {
+                    self.leave_out(kind.name(), &error.to_string());
+                    continue;
+                }
+            };
+            for pipeline in [1, PIPELINE] {
+                let row = Row::ratio(
+                    format!("answered rate, 64 connections, {pipeline} in flight"),
+                    Kind::Target.name(),
+                    kind.name(),
+                    must.filter(|_| pipeline == 1),
+                );
+                let run = |server: &'_ Server, bench: &Self| {
+                    tools::run(Tool::Ours, &bench.work(&server.url, 64, pipeline), &server.child)
+                };
+                self.pair(row, |bench| run(&target, bench), |bench| run(&other, bench))?;
+            }
+            other.child.stop()?;
+        }
+        target.child.stop().map(drop)
+    }
+}
+
+fn at_least_times(peer: Tool) -> Option<f64> {
+    match peer {
+        Tool::Wrk => Some(1.5),
+        Tool::Oha => Some(2.0),
+        Tool::Shb => Some(0.95),
+        Tool::H2load | Tool::Ours => None,
+    }
+}
+
+/// Children inherit our limit of descriptors; ten thousand connections need more than the usual 1,024.
+pub fn raise_descriptors(needed: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed.max(limit.current.unwrap_or(0))));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum }).map_err(|error| {
+            Error::Other(format!("the limit of open files could not be raised to {current}: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Which peers are there, for a first line.
+pub fn installed() -> Vec<&'static str> {
+    let tools = Tool::PEERS.into_iter().map(Tool::name);
+    tools.chain(["nginx", "statico"]).filter(|name| child::find_program(name).is_some()).collect()
+}

@@ -1,0 +1,247 @@
+//! Load tools: how each is called for the same work on one core, and how its report is read.
+
+use super::paired::Sample;
+use crate::child::{self, Child, Ended};
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How much longer than its measured time a tool may take to start, report and end.
+const SLACK: Duration = Duration::from_secs(30);
+/// Any token: tools that do not judge send the same one for ever.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    Ours,
+    Wrk,
+    H2load,
+    Oha,
+    Shb,
+}
+
+impl Tool {
+    pub const PEERS: [Tool; 4] = [Tool::Wrk, Tool::H2load, Tool::Oha, Tool::Shb];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Tool::Ours => "flowtest-loadgen",
+            Tool::Wrk => "wrk",
+            Tool::H2load => "h2load",
+            Tool::Oha => "oha",
+            Tool::Shb => "shb",
+        }
+    }
+
+    pub fn is_installed(self) -> bool {
+        self == Tool::Ours || child::find_program(self.name()).is_some()
+    }
+
+    /// Whether it can keep several requests in flight on one connection.
+    pub fn pipelines(self) -> bool {
+        matches!(self, Tool::Ours | Tool::Wrk | Tool::H2load)
+    }
+}
+
+/// What a tool is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    pub url: &'a str,
+    pub connections: usize,
+    pub pipeline: usize,
+    pub duration: Duration,
+    /// Requests per second in open loop; closed loop without it. Ours only.
+    pub rate: Option<u64>,
+    pub core: usize,
+    /// Where a script may be written.
+    pub scratch: &'a Path,
+}
+
+/// What a report said.
+struct Report {
+    rate: f64,
+    requests: f64,
+    json: Value,
+}
+
+/// Runs the tool once. `server` is the child that answers, whose CPU time is measured beside.
+pub fn run(tool: Tool, work: &Work<'_>, server: &Child) -> Result<Sample> {
+    let command = command(tool, work)?;
+    let server_before = server.usage();
+    let mut generator = Child::start(tool.name(), &child::pinned(work.core, &command))?;
+    let mut generator_rss_kib = 0;
+    let until = Instant::now() + work.duration + SLACK;
+    while generator.is_alive() && Instant::now() < until {
+        generator_rss_kib = generator_rss_kib.max(generator.rss_peak_kib().unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = generator.wait(Duration::from_secs(1))?;
+    let server_used = server.usage().since(server_before);
+    let report = read(tool, &ended)?;
+    let per_request = |us: u64| if report.requests > 0.0 { us as f64 / report.requests } else { 0.0 };
+    // Ours tells the CPU time of its measured seconds; others are charged from start to end, which is nearly the same.
+    let ours = |key: &str| report.json["cpu"][key].as_f64();
+    Ok(Sample {
+        rate: report.rate,
+        generator_user_us: ours("user_us_per_request").unwrap_or_else(|| per_request(ended.usage.user_us)),
+        generator_system_us: ours("system_us_per_request").unwrap_or_else(|| per_request(ended.usage.system_us)),
+        server_cpu_us: per_request(server_used.total_us()),
+        generator_rss_kib,
+        rate_ratio: report.json["rate_ratio"].as_f64(),
+        send_lag_p99_us: report.json["send_lag_us"]["p99"].as_f64(),
+    })
+}
+
+fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
+    let connections = work.connections.to_string();
+    let seconds = work.duration.as_secs().max(1).to_string();
+    let header = format!("Token: {TOKEN}");
+    let mut command = match tool {
+        Tool::Ours => child::sibling("flowtest-loadgen")?,
+        _ => Command::new(
+            child::find_program(tool.name())
+                .ok_or_else(|| Error::NotInstalled { program: tool.name().into(), make: "make bench" })?,
+        ),
+    };
+    match tool {
+        Tool::Ours => {
+            command.args(["stress", work.url, "--connections", &connections, "--pipeline", &work.pipeline.to_string()]);
+            command.args(["--duration", &format!("{seconds}s"), "--warmup", "500ms", "--json", "-"]);
+            command.args(["--cores", &work.core.to_string()]);
+            if let Some(rate) = work.rate {
+                command.args(["--rate", &rate.to_string()]);
+            }
+        }
+        Tool::Wrk => {
+            command.args(["-t1", "-c", &connections, "-d", &format!("{seconds}s"), "-H", &header]);
+            if work.pipeline > 1 {
+                let script = work.scratch.join("pipeline.lua");
+                std::fs::write(&script, wrk_script(work.pipeline)).map_err(Error::io("writing wrk's script"))?;
+                command.arg("-s").arg(script);
+            }
+            command.arg(work.url);
+        }
+        Tool::H2load => {
+            command.args(["--h1", "-t1", "-c", &connections, "-D", &seconds, "-m", &work.pipeline.to_string()]);
+            command.args(["-H", &header, work.url]);
+        }
+        Tool::Oha => {
+            command.args(["-z", &format!("{seconds}s"), "-c", &connections, "--no-tui", "--output-format", "json"]);
+            command.args(["-H", &header, work.url]);
+            // One worker thread, as everybody here.
+            command.env("TOKIO_WORKER_THREADS", "1");
+        }
+        Tool::Shb => {
+            command.args(["-z", &format!("{seconds}s"), "-c", &connections, "-t", "1", "-j", "-H", &header, work.url]);
+        }
+    }
+    Ok(command)
+}
+
+/// wrk sends what `request` returns and counts answers: several requests in one string are pipelined.
+fn wrk_script(pipeline: usize) -> String {
+    format!(
+        "init = function(args)\n  local r = {{}}\n  for i = 1, {pipeline} do r[i] = wrk.format() end\n  \
+         batch = table.concat(r)\nend\nrequest = function() return batch end\n"
+    )
+}
+
+fn read(tool: Tool, ended: &Ended) -> Result<Report> {
+    let unreadable = || {
+        let tail: Vec<&str> = ended.stderr.lines().chain(ended.stdout.lines()).rev().take(4).collect();
+        Error::Other(format!(
+            "{} ({}) gave no report that can be read: {}",
+            tool.name(),
+            ended.status,
+            tail.join(" / ")
+        ))
+    };
+    let json = || serde_json::from_str::<Value>(&ended.stdout).map_err(|_| unreadable());
+    match tool {
+        Tool::Ours => {
+            let json = json()?;
+            let verified = json["verified"].as_f64().ok_or_else(unreadable)?;
+            let requests = json["requests"].as_f64().ok_or_else(unreadable)?;
+            let duration_s = json["duration_s"].as_f64().filter(|duration| *duration > 0.0).ok_or_else(unreadable)?;
+            // A server that cannot echo a token verifies nothing; then what it answered counts, as for every peer.
+            let counted = if verified > 0.0 { verified } else { requests };
+            Ok(Report { rate: counted / duration_s, requests, json })
+        }
+        Tool::Wrk => {
+            let rate = number_after(&ended.stdout, "Requests/sec:").ok_or_else(unreadable)?;
+            let requests = number_before(&ended.stdout, " requests in ").ok_or_else(unreadable)?;
+            Ok(Report { rate, requests, json: Value::Null })
+        }
+        Tool::H2load => {
+            // finished in 3.00s, 121345.33 req/s, 35.80MB/s
+            let rate = number_before(&ended.stdout, " req/s").ok_or_else(unreadable)?;
+            let requests = number_before(&ended.stdout, " succeeded").ok_or_else(unreadable)?;
+            Ok(Report { rate, requests, json: Value::Null })
+        }
+        Tool::Oha => {
+            let json = json()?;
+            let rate = json["summary"]["requestsPerSec"].as_f64().ok_or_else(unreadable)?;
+            let total_s = json["summary"]["total"].as_f64().ok_or_else(unreadable)?;
+            Ok(Report { rate, requests: rate * total_s, json: Value::Null })
+        }
+        Tool::Shb => {
+            let json = json()?;
+            let rate = json["requestsPerSec"].as_f64().ok_or_else(unreadable)?;
+            let requests = json["requests"]["ok"].as_f64().ok_or_else(unreadable)?;
+            Ok(Report { rate, requests, json: Value::Null })
+        }
+    }
+}
+
+fn number_after(text: &str, mark: &str) -> Option<f64> {
+    text.split_once(mark)?.1.split_whitespace().next()?.parse().ok()
+}
+
+fn number_before(text: &str, mark: &str) -> Option<f64> {
+    let before = text.split_once(mark)?.0;
+    before.rsplit(|letter: char| !letter.is_ascii_digit() && letter != '.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn ended(stdout: &str) -> Ended {
+        let status = std::process::ExitStatus::from_raw(0);
+        Ended { status, stdout: stdout.into(), stderr: String::new(), usage: child::Usage::default() }
+    }
+
+    #[test]
+    fn each_report_is_read() {
+        // (tool, an abridged report of that tool, requests per second, requests)
+        let cases = [
+            (Tool::Wrk, "  363217 requests in 3.00s, 104.2MB read\nRequests/sec: 121072.33\n", 121_072.33, 363_217.0),
+            (
+                Tool::H2load,
+                "finished in 3.00s, 121345.33 req/s, 35.80MB/s\nrequests: 364036 total, 364100 started, 364036 done, \
+                 364036 succeeded, 0 failed\n",
+                121_345.33,
+                364_036.0,
+            ),
+            (Tool::Oha, r#"{"summary":{"total":2.0,"requestsPerSec":95000.5}}"#, 95_000.5, 190_001.0),
+            (Tool::Shb, r#"{"requests":{"ok":600},"requestsPerSec":200.0}"#, 200.0, 600.0),
+            (Tool::Ours, r#"{"requests":900,"verified":600,"duration_s":3.0}"#, 200.0, 900.0),
+            (Tool::Ours, r#"{"requests":900,"verified":0,"duration_s":3.0}"#, 300.0, 900.0),
+        ];
+        for (tool, report, rate, requests) in cases {
+            let read = read(tool, &ended(report)).expect("a report of that tool");
+            assert_eq!((read.rate, read.requests), (rate, requests), "{}", tool.name());
+        }
+    }
+
+    #[test]
+    fn a_report_that_is_none_is_quoted() {
+        for tool in [Tool::Ours, Tool::Wrk, Tool::H2load, Tool::Oha, Tool::Shb] {
+            let error = read(tool, &ended("cannot connect")).err().expect("no report").to_string();
+            assert!(error.contains(tool.name()) && error.contains("cannot connect"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! A contest on one machine, made of children: Redis, contestants, a generator.
+//!
+//! The demo shows one to people; the end-to-end tests write theirs as scripts. Everything is private: a folder of its
+//! own, ports that were free, nothing of the system touched, nothing left running.
+
+pub mod contest;
+pub mod generator;
+pub mod redis;
+pub mod target;
+
+pub use contest::ContestFile;
+pub use generator::{Generator, Outcome};
+pub use redis::Redis;
+pub use target::{Injected, Target};

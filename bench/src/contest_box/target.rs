@@ -1,0 +1,193 @@
+//! A contestant: the reference server as a child, honest or with faults that it counts.
+
+use crate::child::{self, Child};
+use crate::compare::servers::listening_on;
+use crate::error::{Error, Result};
+use flowtest_contract::{Rules, Tally};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long it may take until it listens, and to answer one question.
+const START: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Target {
+    pub name: String,
+    /// `127.0.0.1:PORT`, as a contest file wants it.
+    pub endpoint: String,
+    child: Child,
+}
+
+/// How many of each fault a target injected, by the names of `--faults`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Injected(pub BTreeMap<String, u64>);
+
+impl Target {
+    /// Starts one with these flags beside `--listen`.
+    pub fn start(name: &str, flags: &[&str]) -> Result<Target> {
+        let mut command = child::sibling("flowtest-target")?;
+        command.args(["--listen", "127.0.0.1:0"]).args(flags);
+        let mut child = Child::start(name, &command)?;
+        let url = child.wait_for("listening on http://", START, listening_on)?;
+        let endpoint = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+        Ok(Target { name: name.into(), endpoint, child })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.endpoint)
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.is_running()
+    }
+
+    pub fn last_words(&self) -> String {
+        self.child.last_words()
+    }
+
+    /// What it says about itself.
+    pub fn healthz(&self) -> Result<Value> {
+        let said = |source| Error::Io { what: format!("asking {} for its health", self.name), source };
+        let mut stream = TcpStream::connect(&self.endpoint).map_err(said)?;
+        stream.set_read_timeout(Some(START)).map_err(said)?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n").map_err(said)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(said)?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body)
+            .map_err(|_| Error::Other(format!("{} answered /healthz with no JSON: {answer}", self.name)))
+    }
+
+    /// The faults that it has injected so far. Ask when nothing is in flight.
+    pub fn injected(&self) -> Result<Injected> {
+        let health = self.healthz()?;
+        Injected::from_health(&health)
+            .ok_or_else(|| Error::Other(format!("{} tells no faults in /healthz: {health}", self.name)))
+    }
+
+    /// Stops it in order and returns all it said.
+    pub fn stop(self) -> Result<child::Ended> {
+        self.child.stop()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.child.signal(signal);
+    }
+}
+
+impl Injected {
+    fn from_health(health: &Value) -> Option<Injected> {
+        let faults = health.get("faults")?.as_object()?;
+        let counts = faults.iter().filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)));
+        Some(Injected(counts.filter(|(_, count)| *count > 0).collect()))
+    }
+
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// What the counters of an otherwise perfect contestant must be after `due` requests, as `(counter, value)`.
+    ///
+    /// `delay` costs nothing as long as it is shorter than the timeout, and a stale value only outside a grace.
+    pub fn expected(&self, due: u64) -> Vec<(&'static str, u64)> {
+        let timeout = self.count("silence");
+        let reset = self.count("reset");
+        let malformed = self.count("garbage") + self.count("endless_head");
+        let status = self.count("status");
+        let answered = due.saturating_sub(timeout + reset + malformed + status);
+        let wrong =
+            |header: &str, how: &str| self.count(&format!("{how}_{header}")) + self.count(&format!("missing_{header}"));
+        let (token, version, from) = (wrong("token", "wrong"), wrong("version", "stale"), wrong("from", "stale"));
+        vec![
+            ("token_right", answered.saturating_sub(token)),
+            ("token_wrong", token),
+            ("version_right", answered.saturating_sub(version)),
+            ("version_wrong", version),
+            ("from_right", answered.saturating_sub(from)),
+            ("from_wrong", from),
+            ("timeout", timeout),
+            ("refused", 0),
+            ("reset", reset),
+            ("malformed", malformed),
+            ("status", status),
+            ("missed", 0),
+            ("own_fault", 0),
+        ]
+    }
+
+    /// Points that these faults cost, against a perfect contestant.
+    pub fn cost(&self, rules: &Rules) -> i128 {
+        let perfect = Tally { token_right: 1, version_right: 1, from_right: 1, ..Tally::default() };
+        let expected: BTreeMap<_, _> = self.expected(self.total()).into_iter().collect();
+        let value = |index: usize| expected.get(Tally::FIELDS[index]).copied().unwrap_or(0);
+        let tally = Tally::from_array(std::array::from_fn(value));
+        perfect.points(rules) * i128::from(self.total()) - tally.points(rules)
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+}
+
+/// Where a tally differs from what it must be, as sentences. Empty: it is exact.
+pub fn differences(tally: &Tally, expected: &[(&'static str, u64)]) -> Vec<String> {
+    let counters: BTreeMap<_, _> = Tally::FIELDS.iter().copied().zip(tally.to_array()).collect();
+    expected
+        .iter()
+        .filter(|(name, value)| counters[name] != *value)
+        .map(|(name, value)| format!("{name} is {} and should be {value}", counters[name]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn injected(counts: &[(&str, u64)]) -> Injected {
+        Injected(counts.iter().map(|(name, count)| (name.to_string(), *count)).collect())
+    }
+
+    #[test]
+    fn each_fault_costs_what_the_rules_say() {
+        let cases = [
+            ("wrong_token", 200), // +100 becomes -100
+            ("missing_token", 200),
+            ("stale_version", 100),
+            ("missing_version", 100),
+            ("stale_from", 100),
+            ("missing_from", 100),
+            ("delay", 0),
+            ("reset", 400), // +200 becomes -200
+            ("silence", 400),
+            ("garbage", 400),
+            ("status", 400),
+            ("endless_head", 400),
+        ];
+        for (fault, points) in cases {
+            assert_eq!(injected(&[(fault, 1)]).cost(&Rules::default()), points, "{fault}");
+            assert_eq!(injected(&[(fault, 7)]).cost(&Rules::default()), points * 7, "{fault}");
+        }
+        assert_eq!(injected(&[("wrong_token", 2), ("reset", 1)]).cost(&Rules::default()), 800);
+    }
+
+    #[test]
+    fn a_tally_is_exact_or_says_where_it_is_not() {
+        let expected = injected(&[("wrong_token", 2), ("status", 1)]).expected(10);
+        let mut tally = Tally {
+            due: 10,
+            token_right: 7,
+            token_wrong: 2,
+            version_right: 9,
+            from_right: 9,
+            status: 1,
+            ..Tally::default()
+        };
+        assert_eq!(differences(&tally, &expected), Vec::<String>::new());
+        tally.status = 0;
+        tally.timeout = 1;
+        assert_eq!(differences(&tally, &expected), ["timeout is 1 and should be 0", "status is 0 and should be 1"]);
+    }
+}
