@@ -6,13 +6,13 @@ use flowtest_loadgen::http::{End, Malformed, Read, Reader, Response, Shape};
 
 /// How the peer leaves the stream behind its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Eof {
+pub(crate) enum Eof {
     Fin,
     None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     Response(Response),
     /// Bytes behind the last response that was asked for, or behind one that does not keep the connection.
     Unsolicited,
@@ -25,7 +25,7 @@ pub enum Event {
 }
 
 /// Reads one stream in pieces, as the answers to requests with these tokens.
-pub fn transcript<'a>(
+pub(crate) fn transcript<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     eof: Eof,
     tokens: &[Token],
@@ -73,7 +73,7 @@ pub fn transcript<'a>(
 }
 
 /// The careful path alone: a byte at a time, a head is never whole and never compared with a shape.
-pub fn carefully(stream: &[u8], eof: Eof, tokens: &[Token]) -> Vec<Event> {
+pub(crate) fn carefully(stream: &[u8], eof: Eof, tokens: &[Token]) -> Vec<Event> {
     let mut shape = Shape::new();
     let events = transcript(stream.chunks(1), eof, tokens, &mut Reader::new(), &mut shape);
     assert_eq!(shape.fast, 0, "byte by byte there is nothing to compare");
@@ -81,6 +81,6 @@ pub fn carefully(stream: &[u8], eof: Eof, tokens: &[Token]) -> Vec<Event> {
 }
 
 /// The whole stream at once.
-pub fn at_once(stream: &[u8], eof: Eof, tokens: &[Token], reader: &mut Reader, shape: &mut Shape) -> Vec<Event> {
+pub(crate) fn at_once(stream: &[u8], eof: Eof, tokens: &[Token], reader: &mut Reader, shape: &mut Shape) -> Vec<Event> {
     transcript([stream], eof, tokens, reader, shape)
 }
