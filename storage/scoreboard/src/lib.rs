@@ -1,1 +1,45 @@
-//! x
+//! What generator and dashboard share through Redis, and the contest that both read.
+//!
+//! Redis is a view, never the truth: every stream publishes its own cumulative rows, so whatever Redis loses
+//! comes back with the next publication. Reading order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`contest`] | the contest file: who plays, by which rules, under which traffic |
+//! | [`endpoint`] | a contestant's address |
+//! | [`control`] | the contest as the dashboard steers it, as JSON |
+//! | [`id`] | ids of streams and rounds |
+//! | [`row`] | what one stream counted for one contestant, as text |
+//! | [`keys`] | the names of everything in Redis |
+//! | [`library`] | the functions that run inside Redis |
+//! | [`connection`] | one blocking connection with a timeout on everything, and the check of what is at its other end |
+//! | [`publisher`] | the thread that keeps Redis up to date |
+//! | [`reader`] | the reading side: control document and the sums of a round |
+//! | [`standings`] | ranks |
+//! | [`error`] | what can go wrong with Redis, as sentences |
+//! | `testing` | a private redis-server for tests (feature `testing`) |
+
+pub mod connection;
+pub mod contest;
+pub mod control;
+pub mod endpoint;
+pub mod error;
+pub mod id;
+pub mod keys;
+pub mod library;
+pub mod publisher;
+pub mod reader;
+pub mod row;
+pub mod standings;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use contest::{Contest, ContestError};
+pub use control::{Control, ControlError, State};
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::ScoreboardError;
+pub use id::{RoundId, StreamId};
+pub use publisher::{Health, Publisher, PublisherConfig};
+pub use reader::{RoundTotals, Scoreboard, StreamState};
+pub use row::{Row, RowError};
+pub use standings::{DecidedBy, Standing, standings};

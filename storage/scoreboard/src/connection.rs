@@ -1,0 +1,196 @@
+//! One blocking connection to Redis: a timeout on everything, and a check of what is at its other end.
+
+use crate::error::ScoreboardError;
+use crate::library;
+use redis::{ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ServerErrorKind};
+use std::time::Duration;
+
+/// How long connecting may take, handshake included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one answer may take. Redis answers in microseconds; a longer silence is an outage.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Oldest Redis that has function libraries.
+const REDIS_MIN: (u32, u32) = (7, 0);
+/// Oldest Valkey there is.
+const VALKEY_MIN: (u32, u32) = (7, 2);
+/// Servers that speak the protocol and even claim a version of Redis, but keep other promises.
+const STRANGERS: [&str; 4] = ["dragonfly_version", "kvrocks_version", "redict_version", "garnet_version"];
+
+/// Where Redis is, and what it must promise.
+#[derive(Clone)]
+pub struct Address {
+    info: ConnectionInfo,
+    shown: String,
+    allow_volatile: bool,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Address {
+    /// `redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`. A password beside the URL
+    /// wins over one inside. `allow_volatile` takes a Redis that would lose scores when it stops.
+    pub fn new(url: &str, password: Option<&str>, allow_volatile: bool) -> Result<Address, ScoreboardError> {
+        let shown = without_secrets(url);
+        let info = url.into_connection_info().map_err(|error| ScoreboardError::Url {
+            url: shown.clone(),
+            // The crate may repeat the URL in its detail, and the URL may hold a password.
+            cause: error.category().to_owned(),
+        })?;
+        // Nagle's algorithm would hold back the last packet of a put until the one before it is acknowledged.
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        // Servers before 7.2 answer an error to the introduction; nobody reads it.
+        let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
+        if let Some(password) = password {
+            settings = settings.set_password(password);
+        }
+        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+        Ok(Address { info, shown, allow_volatile })
+    }
+
+    /// The URL without a password.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+/// A checked connection with our functions loaded.
+pub struct Connection {
+    inner: redis::Connection,
+    shown: String,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({})", self.shown)
+    }
+}
+
+impl Connection {
+    pub fn open(address: &Address) -> Result<Connection, ScoreboardError> {
+        let failed = |error: RedisError| explain(&address.shown, &error);
+        let inner = redis::Client::open(address.info.clone())
+            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT))
+            .map_err(failed)?;
+        inner.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        inner.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        let mut connection = Connection { inner, shown: address.shown.clone() };
+        let info: String = redis::cmd("INFO").query(&mut connection.inner).map_err(failed)?;
+        check_server(&info, address)?;
+        library::load(&mut connection.inner).map_err(failed)?;
+        Ok(connection)
+    }
+
+    /// Runs one command.
+    pub fn command<T: FromRedisValue>(
+        &mut self,
+        doing: &'static str,
+        command: &redis::Cmd,
+    ) -> Result<T, ScoreboardError> {
+        command.query(&mut self.inner).map_err(|error| explain_call(&self.shown, doing, &error))
+    }
+
+    /// Runs one of our functions, loading the library again when Redis has lost it.
+    pub fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
+        let answer = call.query(&mut self.inner);
+        let answer = match answer {
+            Err(error) if library::is_absent(&error) => {
+                library::load(&mut self.inner).and_then(|()| call.query(&mut self.inner))
+            }
+            other => other,
+        };
+        answer.map_err(|error| explain_call(&self.shown, doing, &error))
+    }
+}
+
+/// Refuses servers on which the promises of the scoreboard do not hold. `info` is the answer to `INFO`.
+fn check_server(info: &str, address: &Address) -> Result<(), ScoreboardError> {
+    let url = || address.shown.clone();
+    let field = |key: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(key)?.strip_prefix(':'));
+    if field("loading") == Some("1") {
+        return Err(ScoreboardError::Loading { url: url() });
+    }
+    let unknown = |found: String| ScoreboardError::UnknownServer { url: url(), found };
+    if let Some(stranger) = STRANGERS.into_iter().find(|key| field(key).is_some()) {
+        return Err(unknown(format!("it says {stranger}:{}", excerpt(field(stranger).unwrap_or_default()))));
+    }
+    let (name, text, min) = match (field("valkey_version"), field("redis_version")) {
+        (Some(version), _) => ("Valkey", version, VALKEY_MIN),
+        (None, Some(version)) => ("Redis", version, REDIS_MIN),
+        (None, None) => return Err(unknown("it tells no redis_version".to_owned())),
+    };
+    let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
+    let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {
+        return Err(unknown(format!("it says its version is {}", excerpt(text))));
+    };
+    if (major, minor) < min {
+        return Err(ScoreboardError::Version { url: url(), found: format!("{name} {}", excerpt(text)) });
+    }
+    if field("role") == Some("slave") {
+        return Err(ScoreboardError::Replica { url: url() });
+    }
+    if address.allow_volatile {
+        return Ok(());
+    }
+    let volatile = |cause: String| Err(ScoreboardError::Volatile { url: url(), cause });
+    if field("aof_enabled") == Some("0") {
+        return volatile("appendonly is off; set `appendonly yes` in its configuration".to_owned());
+    }
+    match field("maxmemory_policy") {
+        None | Some("noeviction") => Ok(()),
+        Some(policy) => volatile(format!(
+            "maxmemory-policy is {}, which deletes keys; set `maxmemory-policy noeviction`",
+            excerpt(policy)
+        )),
+    }
+}
+
+/// What a failure while connecting means.
+fn explain(shown: &str, error: &RedisError) -> ScoreboardError {
+    let (url, cause) = (shown.to_owned(), describe(error));
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => ScoreboardError::Password { url, cause },
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => ScoreboardError::UnknownServer { url, found: cause },
+        ErrorKind::InvalidClientConfig => ScoreboardError::Url { url, cause },
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => ScoreboardError::Loading { url },
+        ErrorKind::Io => ScoreboardError::Unreachable { url, cause },
+        _ => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => ScoreboardError::Password { url, cause },
+            Some("NOPERM") => ScoreboardError::Permission { url, cause },
+            _ => ScoreboardError::Redis { doing: "greet us", cause },
+        },
+    }
+}
+
+/// What a failure on a connection that worked means.
+fn explain_call(shown: &str, doing: &'static str, error: &RedisError) -> ScoreboardError {
+    match error.kind() {
+        ErrorKind::Io => ScoreboardError::Lost { doing, cause: describe(error) },
+        _ => match explain(shown, error) {
+            ScoreboardError::Redis { cause, .. } => ScoreboardError::Redis { doing, cause },
+            other => other,
+        },
+    }
+}
+
+fn describe(error: &RedisError) -> String {
+    if error.is_timeout() { "it took too long".to_owned() } else { excerpt(&error.to_string()) }
+}
+
+/// Servers may answer anything; a message repeats one short line of it.
+fn excerpt(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+/// A URL may hold a password, also a malformed URL.
+fn without_secrets(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
+        (None, Some(at)) => url[at + 1..].to_owned(),
+        _ => url.to_owned(),
+    }
+}

@@ -1,0 +1,156 @@
+//! The contest file: who plays, by which rules, under which traffic.
+//!
+//! Whatever reads as a [`Contest`] is wholly valid; whatever does not is named by key, line, cause and next step.
+
+pub(crate) mod document;
+pub mod policy;
+mod reading;
+mod writing;
+
+pub use policy::{Network, NetworkError, Policy};
+
+use crate::endpoint::Endpoint;
+use document::UnknownKeys;
+use flowtest_contract::Rules;
+use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
+
+/// Contestants at most: a trace in the journal numbers them with 16 bits.
+pub const CONTESTANTS_MAX: usize = 65_535;
+/// Phases at most.
+pub const PHASES_MAX: usize = 1_000;
+/// Connections of one contestant at most: beyond it one source address runs out of ports.
+pub const CONNECTIONS_MAX: u32 = 60_000;
+/// Requests in flight on one connection at most.
+pub const PIPELINE_MAX: u32 = 1_024;
+/// Requests per second of one contestant at most: more than any one machine answers.
+pub const RATE_MAX: Rate = 10_000_000;
+
+/// Requests per second of one contestant.
+pub type Rate = u64;
+
+/// A whole contest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contest {
+    pub name: String,
+    pub start: Start,
+    pub deadlines: DeadlineSpec,
+    pub rules: Rules,
+    /// In order, without gaps between them. At least one.
+    pub phases: Vec<Phase>,
+    /// At least one; no two of one name, and no two of one endpoint unless the policy allows it.
+    pub contestants: Vec<Contestant>,
+    pub policy: Policy,
+}
+
+/// When the first phase starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Now,
+    At(UtcUs),
+}
+
+/// When the scored headers flip. Absent: from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadlineSpec {
+    pub version: Option<When>,
+    pub from: Option<When>,
+}
+
+/// An instant, absolute or counted from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    At(UtcUs),
+    AfterStart { us: u64 },
+}
+
+/// One step of the traffic plan, the same for every contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    pub duration_us: u64,
+    pub load: Load,
+    /// Most connections per contestant.
+    pub connections: u32,
+    pub scored: bool,
+}
+
+/// What a phase asks of each contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Requests fall due by the clock, from one rate to another over the phase; constant when they are equal.
+    Open { from: Rate, to: Rate },
+    /// Each connection keeps so many requests in flight, as fast as answers come.
+    Closed { pipeline: u32 },
+}
+
+/// Who plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contestant {
+    pub name: String,
+    pub endpoint: Endpoint,
+}
+
+/// What is wrong with a contest, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContestError {
+    /// The line of the file, from 1, where the dialect has lines.
+    pub line: Option<usize>,
+    /// The key, as people write it: `phase[2].rate`.
+    pub key: Option<String>,
+    /// The cause and the next step.
+    pub message: String,
+}
+
+impl std::error::Error for ContestError {}
+
+impl std::fmt::Display for ContestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, "`{}` ", document::shorten(key))?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Contest {
+    /// Reads a contest file.
+    pub fn from_toml(text: &str) -> Result<Contest, ContestError> {
+        let mut document = document::from_toml(text)?;
+        let contest = reading::contest(&mut document)?;
+        document.finish()?;
+        Ok(contest)
+    }
+
+    /// Reads the JSON dialect of the same. Keys that this version does not know are ignored: a newer program may
+    /// have written them.
+    pub fn from_json(value: serde_json::Value) -> Result<Contest, ContestError> {
+        let mut document = document::from_json(value, UnknownKeys::Ignore).ok_or_else(|| ContestError {
+            line: None,
+            key: None,
+            message: "the contest is no JSON object: publish it again".to_owned(),
+        })?;
+        reading::contest(&mut document)
+    }
+
+    /// The JSON dialect: the same keys and values as in the file.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::Value::Object(writing::contest(self))
+    }
+
+    /// The deadlines of a round that starts at `start`.
+    pub fn deadlines(&self, start: UtcUs) -> Deadlines {
+        let resolve = |when: Option<When>| match when {
+            None => Deadline::PASSED,
+            Some(When::At(instant)) => Deadline(instant),
+            Some(When::AfterStart { us }) => Deadline(start.saturating_add(us)),
+        };
+        Deadlines { version: resolve(self.deadlines.version), from: resolve(self.deadlines.from) }
+    }
+
+    /// How long all phases take together.
+    pub fn duration_us(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.duration_us).sum()
+    }
+}

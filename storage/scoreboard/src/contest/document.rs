@@ -1,0 +1,307 @@
+//! One tree for both dialects of a contest, TOML and JSON, with the line of each value where there is one.
+//!
+//! It hands out values by key, remembers which keys were asked for, and words what is wrong with the rest.
+
+use super::ContestError;
+use std::fmt::Display;
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+
+/// Whether keys that nobody asked for are errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnknownKeys {
+    /// A person wrote it: most likely a slip.
+    Refuse,
+    /// A newer program wrote it.
+    Ignore,
+}
+
+pub(crate) enum Value {
+    Text(String),
+    Integer(i128),
+    Fraction(String),
+    Boolean(bool),
+    Instant(String),
+    List(Vec<Entry>),
+    Table(Vec<Entry>),
+    Null,
+}
+
+impl Value {
+    fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a text",
+            Value::Integer(_) => "a number",
+            Value::Fraction(_) => "a fraction",
+            Value::Boolean(_) => "true or false",
+            Value::Instant(_) => "a date and time",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+            Value::Null => "nothing",
+        }
+    }
+}
+
+/// A value with its place.
+pub(crate) struct Entry {
+    /// Where it stands, as people write it: `phase[2].rate`.
+    pub(crate) path: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) value: Value,
+}
+
+/// A table whose keys are taken one by one.
+pub(crate) struct Section {
+    path: String,
+    line: Option<usize>,
+    entries: Vec<Entry>,
+    known: Vec<&'static str>,
+    unknown: UnknownKeys,
+}
+
+/// Reads TOML into a tree.
+pub(crate) fn from_toml(text: &str) -> Result<Section, ContestError> {
+    // Counting from the start for each value would take minutes for a large roster.
+    let newlines: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let line = |at: usize| 1 + newlines.partition_point(|newline| *newline < at);
+    let table = DeTable::parse(text).map_err(|error| ContestError {
+        line: error.span().map(|span| line(span.start)),
+        key: None,
+        message: format!("the file is no TOML: {}; correct it there", error.message().replace('\n', ", ")),
+    })?;
+    let entries = toml_entries("", table.into_inner(), &line);
+    Ok(Section { path: String::new(), line: None, entries, known: Vec::new(), unknown: UnknownKeys::Refuse })
+}
+
+fn toml_entries(path: &str, table: DeTable<'_>, line: &impl Fn(usize) -> usize) -> Vec<Entry> {
+    let entries = table.into_iter().map(|(key, value)| {
+        let at = line(key.span().start);
+        toml_entry(join(path, key.get_ref()), Some(at), value.into_inner(), line)
+    });
+    entries.collect()
+}
+
+fn toml_entry(path: String, at: Option<usize>, value: DeValue<'_>, line: &impl Fn(usize) -> usize) -> Entry {
+    let value = match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(integer) => match i128::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::Fraction(integer.to_string()),
+        },
+        DeValue::Float(float) => Value::Fraction(float.to_string()),
+        DeValue::Boolean(boolean) => Value::Boolean(boolean),
+        DeValue::Datetime(instant) => Value::Instant(instant.to_string()),
+        DeValue::Array(list) => Value::List(
+            list.into_iter()
+                .enumerate()
+                .map(|(index, item)| {
+                    let at = line(item.span().start);
+                    toml_entry(format!("{path}[{}]", index + 1), Some(at), item.into_inner(), line)
+                })
+                .collect(),
+        ),
+        DeValue::Table(table) => Value::Table(toml_entries(&path, table, line)),
+    };
+    Entry { path, line: at, value }
+}
+
+/// Turns a JSON object into a tree. `None` when it is no object.
+pub(crate) fn from_json(value: serde_json::Value, unknown: UnknownKeys) -> Option<Section> {
+    match json_entry(String::new(), value).value {
+        Value::Table(entries) => Some(Section { path: String::new(), line: None, entries, known: Vec::new(), unknown }),
+        _ => None,
+    }
+}
+
+fn json_entry(path: String, value: serde_json::Value) -> Entry {
+    use serde_json::Value as Json;
+    let value = match value {
+        Json::Null => Value::Null,
+        Json::Bool(boolean) => Value::Boolean(boolean),
+        Json::Number(number) => match number.as_i128() {
+            Some(integer) => Value::Integer(integer),
+            None => Value::Fraction(number.to_string()),
+        },
+        Json::String(text) => Value::Text(text),
+        Json::Array(list) => Value::List(
+            list.into_iter()
+                .enumerate()
+                .map(|(index, item)| json_entry(format!("{path}[{}]", index + 1), item))
+                .collect(),
+        ),
+        Json::Object(map) => {
+            Value::Table(map.into_iter().map(|(key, item)| json_entry(join(&path, &key), item)).collect())
+        }
+    };
+    Entry { path, line: None, value }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+impl Section {
+    /// Takes the value of a key. JSON's `null` counts as absent.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Entry> {
+        self.known.push(key);
+        let path = join(&self.path, key);
+        let at = self.entries.iter().position(|entry| entry.path == path)?;
+        Some(self.entries.remove(at)).filter(|entry| !matches!(entry.value, Value::Null))
+    }
+
+    pub(crate) fn need(&mut self, key: &'static str, example: &str) -> Result<Entry, ContestError> {
+        let (line, path) = (self.line, join(&self.path, key));
+        self.take(key).ok_or_else(|| ContestError {
+            line,
+            key: Some(path),
+            message: format!("is missing: add it, such as `{key} = {example}`"),
+        })
+    }
+
+    /// Takes a table; an absent one is empty.
+    pub(crate) fn section(&mut self, key: &'static str) -> Result<Section, ContestError> {
+        match self.take(key) {
+            Some(entry) => entry.section(self.unknown),
+            None => Ok(Section {
+                path: join(&self.path, key),
+                line: self.line,
+                entries: Vec::new(),
+                known: Vec::new(),
+                unknown: self.unknown,
+            }),
+        }
+    }
+
+    /// Takes a list of tables; an absent one is empty.
+    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section>, ContestError> {
+        let unknown = self.unknown;
+        match self.take(key) {
+            None => Ok(Vec::new()),
+            Some(Entry { value: Value::List(items), .. }) => {
+                items.into_iter().map(|item| item.section(unknown)).collect()
+            }
+            Some(entry) => Err(entry.wrong(format!("is {}: write one [[{key}]] for each", entry.value.kind()))),
+        }
+    }
+
+    /// What was not taken, as the key and its text, for tables whose keys are names.
+    pub(crate) fn into_texts(self) -> Result<Vec<(String, Entry, String)>, ContestError> {
+        let prefix = if self.path.is_empty() { 0 } else { self.path.len() + 1 };
+        self.entries
+            .into_iter()
+            .map(|entry| {
+                let text = entry.text()?.to_owned();
+                Ok((entry.path[prefix..].to_owned(), entry, text))
+            })
+            .collect()
+    }
+
+    /// All keys were taken, or the first that was not is named.
+    pub(crate) fn finish(self) -> Result<(), ContestError> {
+        if self.unknown == UnknownKeys::Ignore {
+            return Ok(());
+        }
+        let Some(entry) = self.entries.first() else {
+            return Ok(());
+        };
+        let place = if self.path.is_empty() { "the top".to_owned() } else { format!("`{}`", self.path) };
+        Err(entry.wrong(format!("is no key that {place} knows: it takes {}", self.known.join(", "))))
+    }
+
+    /// Something is wrong with the table as a whole.
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> ContestError {
+        let key = (!self.path.is_empty()).then(|| self.path.clone());
+        ContestError { line: self.line, key, message: message.into() }
+    }
+}
+
+impl Entry {
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> ContestError {
+        ContestError { line: self.line, key: Some(self.path.clone()), message: message.into() }
+    }
+
+    fn section(self, unknown: UnknownKeys) -> Result<Section, ContestError> {
+        match self.value {
+            Value::Table(entries) => {
+                Ok(Section { path: self.path, line: self.line, entries, known: Vec::new(), unknown })
+            }
+            _ => Err(self.wrong(format!("is {}: write a table of keys", self.value.kind()))),
+        }
+    }
+
+    pub(crate) fn text(&self) -> Result<&str, ContestError> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            other => Err(self.wrong(format!("is {}: write a text in quotes", other.kind()))),
+        }
+    }
+
+    pub(crate) fn boolean(&self) -> Result<bool, ContestError> {
+        match self.value {
+            Value::Boolean(boolean) => Ok(boolean),
+            _ => Err(self.wrong(format!("is {}: write true or false", self.value.kind()))),
+        }
+    }
+
+    pub(crate) fn texts(&self) -> Result<Vec<(&Entry, &str)>, ContestError> {
+        match &self.value {
+            Value::List(items) => items.iter().map(|item| Ok((item, item.text()?))).collect(),
+            other => Err(self.wrong(format!("is {}: write a list of texts", other.kind()))),
+        }
+    }
+
+    /// A whole number from `min` to `max`; `what` says of what.
+    pub(crate) fn integer(&self, min: u64, max: u64, what: &str) -> Result<u64, ContestError> {
+        let within = format!("write a whole number of {what} from {min} to {max}");
+        match &self.value {
+            Value::Integer(number) => u64::try_from(*number)
+                .ok()
+                .filter(|number| (min..=max).contains(number))
+                .ok_or_else(|| self.wrong(format!("is {number}: {within}"))),
+            Value::Fraction(text) => Err(self.wrong(format!("is {}: {within}", shorten(text)))),
+            other => Err(self.wrong(format!("is {}: {within}", other.kind()))),
+        }
+    }
+
+    /// A duration such as `"3s"` or `"1m 30s"`, in microseconds.
+    pub(crate) fn duration_us(&self, min: Duration, max: Duration) -> Result<u64, ContestError> {
+        duration_us(self.text()?, min, max).map_err(|message| self.wrong(message))
+    }
+
+    /// An instant by RFC 3339, quoted or not, in microseconds since the Unix epoch.
+    pub(crate) fn instant_us(&self) -> Result<u64, ContestError> {
+        let (Value::Text(text) | Value::Instant(text)) = &self.value else {
+            return Err(self.wrong(format!("is {}: {WRITE_INSTANT}", self.value.kind())));
+        };
+        let wrong = |cause: &dyn Display| self.wrong(format!("is {:?}: {cause}; {WRITE_INSTANT}", shorten(text)));
+        let instant: jiff::Timestamp = text.parse().map_err(|_| wrong(&"no instant with its offset from UTC"))?;
+        // Zero and the end of time mean "passed" and "never" in the rules.
+        u64::try_from(instant.as_microsecond())
+            .ok()
+            .filter(|instant| *instant > 0)
+            .ok_or_else(|| wrong(&"before the year 1970"))
+    }
+}
+
+const WRITE_INSTANT: &str = "write it by RFC 3339, such as 2026-12-01T10:45:00Z";
+
+pub(crate) fn duration_us(text: &str, min: Duration, max: Duration) -> Result<u64, String> {
+    let shown = |duration: Duration| humantime::format_duration(duration);
+    let within = format!("write a duration from {} to {}, such as \"30s\" or \"5m\"", shown(min), shown(max));
+    let duration =
+        humantime::parse_duration(text).map_err(|_| format!("is {:?}, no duration: {within}", shorten(text)))?;
+    if duration < min || duration > max || duration.subsec_nanos() % 1_000 != 0 {
+        return Err(format!("is {:?}: {within}, in whole microseconds", shorten(text)));
+    }
+    u64::try_from(duration.as_micros()).map_err(|_| format!("is too long: {within}"))
+}
+
+/// As much of what somebody wrote as a message should repeat.
+pub(crate) fn shorten(text: &str) -> String {
+    const CHARS: usize = 60;
+    let mut short: String = text.chars().take(CHARS).collect();
+    if text.chars().nth(CHARS).is_some() {
+        short.push('…');
+    }
+    short
+}

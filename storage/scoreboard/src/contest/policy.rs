@@ -1,0 +1,110 @@
+//! Which addresses a contest may flood. Here it is only read; who connects applies it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The policy of a contest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Networks opened beside the public ones.
+    pub allow: Vec<Network>,
+    /// Whether two contestants may have the same host and port.
+    pub allow_shared: bool,
+}
+
+/// A block of addresses, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Text that is no block of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    #[error("{0:?} is no block of addresses: write it like 10.0.0.0/8 or fd00::/8")]
+    Syntax(String),
+    #[error("{0:?} has bits set behind its prefix: write {1}")]
+    HostBits(String, Network),
+}
+
+impl Network {
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many leading bits count.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (ours.to_bits() ^ theirs.to_bits()) & mask4(self.prefix) == 0,
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits() ^ theirs.to_bits()) & mask6(self.prefix) == 0,
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Network, NetworkError> {
+        let wrong = || NetworkError::Syntax(text.chars().take(60).collect());
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let digits = prefix.bytes().all(|digit| digit.is_ascii_digit());
+        let prefix: u8 = prefix.parse().ok().filter(|_| digits).ok_or_else(wrong)?;
+        let masked = match address {
+            IpAddr::V4(address) if prefix <= 32 => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask4(prefix))),
+            IpAddr::V6(address) if prefix <= 128 => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask6(prefix))),
+            _ => return Err(wrong()),
+        };
+        let network = Network { address: masked, prefix };
+        if masked == address { Ok(network) } else { Err(NetworkError::HostBits(text.to_owned(), network)) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+fn mask4(prefix: u8) -> u32 {
+    // A shift by the whole width is no shift at all in hardware.
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn mask6(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let network: Network = "10.0.0.0/8".parse().expect("a network");
+        assert!(network.contains("10.255.0.1".parse().expect("an address")));
+        assert!(!network.contains("11.0.0.1".parse().expect("an address")));
+        assert!(!network.contains("::1".parse().expect("an address")));
+        let all: Network = "0.0.0.0/0".parse().expect("a network");
+        assert!(all.contains("203.0.113.9".parse().expect("an address")));
+        let one: Network = "::1/128".parse().expect("a network");
+        assert!(one.contains("::1".parse().expect("an address")));
+        assert!(!one.contains("::2".parse().expect("an address")));
+    }
+
+    #[test]
+    fn what_is_no_network_is_named() {
+        for bad in ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/+8", "::/129", "x/8", "10.0.0.0/8/8"] {
+            assert!(matches!(bad.parse::<Network>(), Err(NetworkError::Syntax(_))), "{bad:?}");
+        }
+        let error = "10.1.2.3/8".parse::<Network>().expect_err("bits behind the prefix");
+        assert_eq!(error.to_string(), "\"10.1.2.3/8\" has bits set behind its prefix: write 10.0.0.0/8");
+    }
+}

@@ -1,0 +1,228 @@
+//! A contestant's address: `host[:port][/path]`, with or without `http://` before it, shown back normalised.
+//!
+//! One parser, the URL standard's, decides what an address means, so that no two parts of the system disagree
+//! about it. Which addresses may be flooded is a question of policy and is not answered here.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use url::Url;
+
+/// Longest endpoint, in bytes, before and after normalising. Its request head must fit the limits of common servers.
+pub const ENDPOINT_BYTES_MAX: usize = 2048;
+
+/// Where requests go. Always valid.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub host: Host,
+    pub port: u16,
+    /// Starts with a slash, percent-encoded where needed.
+    pub path_and_query: String,
+}
+
+/// A name stays a name: who connects resolves it, again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    Name(String),
+    V4(Ipv4Addr),
+    V6(Ipv6Addr),
+}
+
+/// Why a text is no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    #[error("the endpoint is empty: write host[:port][/path], such as 10.0.0.7:8080/shop")]
+    Empty,
+    #[error("the endpoint is longer than {ENDPOINT_BYTES_MAX} bytes: shorten its path")]
+    Long,
+    #[error("endpoint {0:?} holds a space, a backslash or a control character: percent-encode it or leave it out")]
+    Character(String),
+    #[error("endpoint {0:?} uses https, which Flow Test does not speak yet: give an http address")]
+    Https(String),
+    #[error("endpoint {0:?} is not http: write host[:port][/path] or http://host[:port][/path]")]
+    Scheme(String),
+    #[error("endpoint {0:?} has no host before its path: write host[:port][/path]")]
+    Host(String),
+    #[error("endpoint {0:?} carries a user name or password: leave out what stands before the @")]
+    Userinfo(String),
+    #[error("endpoint {0:?} has a fragment, which never reaches a server: leave out what stands after the #")]
+    Fragment(String),
+    #[error("endpoint {0:?} has port 0: give the port that the server listens on, or none for 80")]
+    Port(String),
+    #[error("endpoint {0:?} is no address: {1}; write host[:port][/path]")]
+    Syntax(String, url::ParseError),
+}
+
+impl Endpoint {
+    /// The value of the `Host` header: without the port when it is 80.
+    pub fn host_header(&self) -> String {
+        match self.port {
+            80 => self.host.to_string(),
+            port => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
+        if text.is_empty() {
+            return Err(EndpointError::Empty);
+        }
+        if text.len() > ENDPOINT_BYTES_MAX {
+            return Err(EndpointError::Long);
+        }
+        let shown = || text.chars().take(80).collect::<String>();
+        // The URL parser drops or turns these in silence; who typed one meant something else.
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return Err(EndpointError::Character(shown()));
+        }
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => return Err(EndpointError::Https(shown())),
+            // A query may hold "://"; what stands before it is then no scheme.
+            Some((scheme, _)) if !scheme.contains(['/', '?', '#']) => return Err(EndpointError::Scheme(shown())),
+            _ if text.len() >= 6 && text.as_bytes()[..6].eq_ignore_ascii_case(b"http:/") => {
+                return Err(EndpointError::Scheme(shown()));
+            }
+            _ => text,
+        };
+        // The parser skips slashes before a host, so that a bare path would become one.
+        if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
+            return Err(EndpointError::Host(shown()));
+        }
+        let url = Url::parse(&format!("http://{rest}")).map_err(|error| EndpointError::Syntax(shown(), error))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(EndpointError::Userinfo(shown()));
+        }
+        if url.fragment().is_some() {
+            return Err(EndpointError::Fragment(shown()));
+        }
+        let host = match url.host() {
+            Some(url::Host::Domain(name)) if !name.is_empty() => Host::Name(name.to_owned()),
+            Some(url::Host::Ipv4(address)) => Host::V4(address),
+            Some(url::Host::Ipv6(address)) => Host::V6(address),
+            _ => return Err(EndpointError::Host(shown())),
+        };
+        let port = url.port_or_known_default().unwrap_or(80);
+        if port == 0 {
+            return Err(EndpointError::Port(shown()));
+        }
+        let path_and_query = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        // Percent-encoding makes a text up to nine times as long.
+        if url.as_str().len() > ENDPOINT_BYTES_MAX {
+            return Err(EndpointError::Long);
+        }
+        Ok(Endpoint { host, port, path_and_query })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.host_header(), self.path_and_query)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::V4(address) => write!(f, "{address}"),
+            Host::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Endpoint, EndpointError> {
+        text.parse()
+    }
+
+    #[test]
+    fn endpoints_are_shown_back_normalised() {
+        // (as typed, as shown, the Host header)
+        let cases = [
+            ("127.0.0.1:8081", "http://127.0.0.1:8081/", "127.0.0.1:8081"),
+            ("localhost:8081", "http://localhost:8081/", "localhost:8081"),
+            ("Example.COM", "http://example.com/", "example.com"),
+            ("http://example.com:80/", "http://example.com/", "example.com"),
+            ("HTTP://example.com/a/../b?x=1", "http://example.com/b?x=1", "example.com"),
+            ("[::1]:8080/x", "http://[::1]:8080/x", "[::1]:8080"),
+            ("[0:0::1]", "http://[::1]/", "[::1]"),
+            ("example.com?q", "http://example.com/?q", "example.com"),
+            ("example.com/ä", "http://example.com/%C3%A4", "example.com"),
+            ("bücher.example", "http://xn--bcher-kva.example/", "xn--bcher-kva.example"),
+            ("example.com/?to=http://other", "http://example.com/?to=http://other", "example.com"),
+            // The standard reads odd spellings of IPv4; showing them back tells the contestant.
+            ("0x7f.1:81", "http://127.0.0.1:81/", "127.0.0.1:81"),
+            ("https:80", "http://https/", "https"),
+        ];
+        for (typed, shown, host) in cases {
+            let endpoint = parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            assert_eq!(endpoint.to_string(), shown);
+            assert_eq!(endpoint.host_header(), host);
+        }
+        assert_eq!(parse("[::1]").expect("an address").host, Host::V6(Ipv6Addr::LOCALHOST));
+        assert_eq!(parse("127.1").expect("an address").host, Host::V4(Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_named() {
+        type Check = fn(&EndpointError) -> bool;
+        let cases: &[(&str, Check)] = &[
+            ("", |e| matches!(e, EndpointError::Empty)),
+            ("https://example.com", |e| matches!(e, EndpointError::Https(_))),
+            ("ftp://example.com", |e| matches!(e, EndpointError::Scheme(_))),
+            ("http:/example.com", |e| matches!(e, EndpointError::Scheme(_))),
+            ("/path", |e| matches!(e, EndpointError::Host(_))),
+            ("http:///path", |e| matches!(e, EndpointError::Host(_))),
+            ("http://", |e| matches!(e, EndpointError::Host(_))),
+            (":8080", |e| matches!(e, EndpointError::Host(_))),
+            ("a b", |e| matches!(e, EndpointError::Character(_))),
+            ("a\\b", |e| matches!(e, EndpointError::Character(_))),
+            ("a\tb", |e| matches!(e, EndpointError::Character(_))),
+            ("user@example.com", |e| matches!(e, EndpointError::Userinfo(_))),
+            ("@example.com", |e| matches!(e, EndpointError::Userinfo(_))),
+            ("user:word@example.com/x", |e| matches!(e, EndpointError::Userinfo(_))),
+            ("example.com/#top", |e| matches!(e, EndpointError::Fragment(_))),
+            ("example.com:0", |e| matches!(e, EndpointError::Port(_))),
+            ("example.com:65536", |e| matches!(e, EndpointError::Syntax(..))),
+            ("example.com:http", |e| matches!(e, EndpointError::Syntax(..))),
+            ("300.1.1.1", |e| matches!(e, EndpointError::Syntax(..))),
+            ("[::1", |e| matches!(e, EndpointError::Syntax(..))),
+        ];
+        for (text, check) in cases {
+            let error = parse(text).expect_err(text);
+            assert!(check(&error), "{text:?}: {error:?}");
+        }
+        assert_eq!(parse(&format!("a/{}", "b".repeat(3000))), Err(EndpointError::Long));
+        assert_eq!(parse(&format!("a/{}", "ä".repeat(1000))), Err(EndpointError::Long));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_endpoint_or_an_error(text in ".{0,60}") {
+            if let Ok(endpoint) = parse(&text) {
+                prop_assert_eq!(parse(&endpoint.to_string()), Ok(endpoint));
+            }
+        }
+
+        #[test]
+        fn the_normalised_form_means_the_same(text in "(http://)?[a-z0-9.\\[\\]]{1,12}(:[0-9]{1,5})?[/?a-z%=&.]{0,12}") {
+            if let Ok(endpoint) = parse(&text) {
+                prop_assert!(endpoint.path_and_query.starts_with('/'));
+                prop_assert!(endpoint.path_and_query.bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert_eq!(parse(&endpoint.to_string()), Ok(endpoint));
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What can go wrong between us and Redis. Each is a sentence with the cause and the next step.
+
+use crate::control::ControlError;
+use crate::id::{RoundId, StreamId};
+
+/// A failed operation on the scoreboard. No text holds a password.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ScoreboardError {
+    #[error("{url} is no Redis address: {cause}; write redis://host:port or unix:///path/to/socket")]
+    Url { url: String, cause: String },
+    #[error("no Redis answers at {url}: {cause}; start it, or give its address with --redis")]
+    Unreachable { url: String, cause: String },
+    #[error("Redis at {url} refuses our password: {cause}; give the right one, or none if it asks for none")]
+    Password { url: String, cause: String },
+    #[error("Redis at {url} forbids us a command: {cause}; widen the access list of this user")]
+    Permission { url: String, cause: String },
+    #[error("the server at {url} is {found}; Flow Test needs Redis 7.0 or Valkey 7.2, or newer")]
+    Version { url: String, found: String },
+    #[error("what answers at {url} is no Redis that we know: {found}; give the address of a Redis or Valkey server")]
+    UnknownServer { url: String, found: String },
+    #[error("Redis at {url} would lose scores: {cause}")]
+    Volatile { url: String, cause: String },
+    #[error("Redis at {url} is a replica: give the address of its primary")]
+    Replica { url: String },
+    #[error("Redis at {url} is still reading its files: wait until it is ready")]
+    Loading { url: String },
+    #[error("no answer from Redis while we {doing}: {cause}")]
+    Lost { doing: &'static str, cause: String },
+    #[error("Redis could not {doing}: {cause}; look at its log")]
+    Redis { doing: &'static str, cause: String },
+    #[error("Redis knows no round {0}: create it before a generator joins")]
+    RoundUnknown(RoundId),
+    #[error("no generator ever joined round {0}, so there is nothing to seal: abort it")]
+    RoundEmpty(RoundId),
+    #[error("round {0} takes no new generators or points: it drains, is sealed or was aborted; join the next round")]
+    RoundClosed(RoundId),
+    #[error("round {round} is not sealed, for {missing} did not end: wait for it, or abandon it by name", missing = names(.missing))]
+    Missing { round: RoundId, missing: Vec<StreamId> },
+    #[error("the final points did not reach Redis in time: {cause}; they are complete in this process only")]
+    Patience { cause: String },
+    #[error("Redis holds a control document that we cannot read: {0}")]
+    Control(#[from] ControlError),
+    #[error("{0}")]
+    Config(String),
+    #[error("the publisher's thread could not start: {0}; free some memory or processes")]
+    Thread(String),
+}
+
+fn names(streams: &[StreamId]) -> String {
+    let names: Vec<String> = streams.iter().take(5).map(|stream| format!("stream {stream}")).collect();
+    match streams.len() - names.len() {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}

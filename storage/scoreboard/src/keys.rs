@@ -1,0 +1,117 @@
+//! The names of everything in Redis. Tools outside the project depend on them.
+//!
+//! The braces are literal: they are Redis's hash tag, so all keys of one contest live in one slot of a cluster.
+
+use crate::id::{RoundId, StreamId};
+
+/// Names that are part of keys may not hold these: braces would move the hash tag, the colon separates.
+pub const FORBIDDEN_IN_NAMES: [char; 3] = ['{', '}', ':'];
+/// Characters of a contest's or contestant's name at most.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// String, JSON: the control document.
+pub fn control(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:control")
+}
+
+/// Hash: state, rows, sequence numbers and end markers of one round.
+pub fn round(contest: &str, round: &RoundId) -> String {
+    format!("flowtest:{{{contest}}}:round:{round}")
+}
+
+/// String, JSON, lives [`GENERATOR_LIFE_SECONDS`]: one generator's health.
+pub fn generator(contest: &str, generator: &str) -> String {
+    format!("flowtest:{{{contest}}}:generator:{generator}")
+}
+
+/// How long a generator's health is believed.
+pub const GENERATOR_LIFE_SECONDS: u64 = 5;
+
+/// List, at most [`ERRORS_MAX`]: a contestant's newest explained failures.
+pub fn errors(contest: &str, contestant: &str) -> String {
+    format!("flowtest:{{{contest}}}:errors:{contestant}")
+}
+
+/// Explained failures kept per contestant.
+pub const ERRORS_MAX: usize = 50;
+
+/// List: requests to test an endpoint.
+pub fn probes(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:probe")
+}
+
+/// String, JSON, lives [`PROBE_LIFE_SECONDS`]: the answer to one such request.
+pub fn probe(contest: &str, probe: &str) -> String {
+    format!("flowtest:{{{contest}}}:probe:{probe}")
+}
+
+/// How long an answer to a probe is kept.
+pub const PROBE_LIFE_SECONDS: u64 = 60;
+
+/// What a field of a round's hash is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundField<'a> {
+    /// `running`, `draining`, `sealed`, ...
+    State,
+    /// The sequence number of the newest rows of a stream.
+    Seq(StreamId),
+    /// How far a roster too long for one HSET has been put: `<seq>.<part>`.
+    Part(StreamId),
+    /// The end marker of a stream: its last sequence number.
+    End(StreamId),
+    /// A stream that will never end, by the organiser's word.
+    Abandoned(StreamId),
+    /// The row of a contestant.
+    Row(StreamId, &'a str),
+}
+
+impl RoundField<'_> {
+    /// `None` for fields that this version does not know.
+    pub fn parse(field: &str) -> Option<RoundField<'_>> {
+        if field == "state" {
+            return Some(RoundField::State);
+        }
+        let (kind, rest) = field.split_once(':')?;
+        if kind == "t" {
+            let (stream, contestant) = rest.split_once(':')?;
+            return Some(RoundField::Row(stream.parse().ok()?, contestant));
+        }
+        let stream = rest.parse().ok()?;
+        match kind {
+            "q" => Some(RoundField::Seq(stream)),
+            "p" => Some(RoundField::Part(stream)),
+            "e" => Some(RoundField::End(stream)),
+            "a" => Some(RoundField::Abandoned(stream)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_as_agreed() {
+        let id: RoundId = "0123456789abcdef0123456789abcdef".parse().expect("an id");
+        assert_eq!(control("finals"), "flowtest:{finals}:control");
+        assert_eq!(round("finals", &id), "flowtest:{finals}:round:0123456789abcdef0123456789abcdef");
+        assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
+        assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
+        assert_eq!(probes("finals"), "flowtest:{finals}:probe");
+        assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");
+    }
+
+    #[test]
+    fn fields_of_a_round_are_told_apart() {
+        let text = "0123456789abcdef0123456789abcdef";
+        let stream: StreamId = text.parse().expect("an id");
+        assert_eq!(RoundField::parse("state"), Some(RoundField::State));
+        assert_eq!(RoundField::parse(&format!("q:{text}")), Some(RoundField::Seq(stream)));
+        assert_eq!(RoundField::parse(&format!("e:{text}")), Some(RoundField::End(stream)));
+        assert_eq!(RoundField::parse(&format!("t:{text}:al ice")), Some(RoundField::Row(stream, "al ice")));
+        for unknown in ["", "t", "t:", "t:short:alice", "q:", "x:0123456789abcdef0123456789abcdef", "states"] {
+            assert_eq!(RoundField::parse(unknown), None, "{unknown:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The function library that runs inside Redis, and how it gets there.
+
+use redis::{ErrorKind, RedisError, RedisResult, Value};
+
+/// The Lua text.
+pub const CODE: &str = include_str!("library.lua");
+
+/// Raised with every change of the text. Functions only gain abilities: an older client works with a newer library.
+pub const VERSION: u32 = 1;
+
+/// The name under which Redis keeps it.
+const NAME: &str = "flowtest";
+
+/// Loads the library unless Redis has this one or a newer one: every load is a write that Redis keeps.
+pub fn load(connection: &mut redis::Connection) -> RedisResult<()> {
+    let listed: Value =
+        redis::cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").query(connection)?;
+    let installed = find_code(&listed);
+    if installed.is_some_and(|code| code == CODE || version(code) > Some(VERSION)) {
+        return Ok(());
+    }
+    redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(CODE).exec(connection)
+}
+
+/// Whether a call failed because Redis does not have the library (any more).
+pub fn is_absent(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+        && error.detail().is_some_and(|detail| detail.to_ascii_lowercase().contains("function not found"))
+}
+
+/// The answer is a list of maps; the shape of a map differs between versions of the protocol.
+fn find_code(value: &Value) -> Option<&str> {
+    let text = |value: &Value| matches!(value, Value::BulkString(bytes) if bytes.as_slice() == b"library_code");
+    match value {
+        Value::Array(items) => {
+            let code = items.windows(2).find(|pair| text(&pair[0])).map(|pair| &pair[1]);
+            match code {
+                Some(Value::BulkString(bytes)) => std::str::from_utf8(bytes).ok(),
+                _ => items.iter().find_map(find_code),
+            }
+        }
+        Value::Map(pairs) => pairs.iter().find(|(key, _)| text(key)).and_then(|(_, code)| match code {
+            Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+fn version(code: &str) -> Option<u32> {
+    code.lines().find_map(|line| line.strip_prefix("-- library version "))?.trim().parse().ok()
+}
+
+/// An answer of one of the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Ok,
+    /// Already so.
+    Dup,
+    /// The changes build on rows that Redis does not hold: put all of them.
+    Gap,
+    /// No such round, or no such stream in it.
+    Unknown,
+    /// The round takes no more of this.
+    Closed,
+}
+
+impl redis::FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> Result<Answer, redis::ParsingError> {
+        let text: String = redis::from_redis_value(value)?;
+        match text.as_str() {
+            "OK" => Ok(Answer::Ok),
+            "DUP" => Ok(Answer::Dup),
+            "GAP" => Ok(Answer::Gap),
+            "UNKNOWN" => Ok(Answer::Unknown),
+            "CLOSED" => Ok(Answer::Closed),
+            _ => Err(redis::ParsingError::from(format!("no answer of our library: {text}"))),
+        }
+    }
+}

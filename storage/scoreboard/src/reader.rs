@@ -1,0 +1,223 @@
+//! The reading side: the control document and the sums of a round.
+//!
+//! It also writes the little that does not belong to a stream: the control document and the state of a round.
+
+use crate::connection::{Address, Connection};
+use crate::control::{Control, State};
+use crate::error::ScoreboardError;
+use crate::id::{RoundId, StreamId};
+use crate::keys::{self, RoundField};
+use crate::library::Answer;
+use crate::row::{self, Row};
+use std::collections::BTreeMap;
+
+/// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
+const JUNK_NAMED_MAX: usize = 100;
+
+/// What Redis holds of a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoundTotals {
+    pub state: State,
+    /// In the order of their ids.
+    pub streams: Vec<StreamState>,
+    /// Summed over all streams, by name.
+    pub contestants: BTreeMap<String, Row>,
+    /// Fields that make no sense, each as a sentence. What they say is not in the sums.
+    pub junk: Vec<String>,
+}
+
+/// One writer of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamState {
+    pub id: StreamId,
+    /// The sequence number of the newest rows; 0 before the first.
+    pub seq: u64,
+    /// Whether it put its end marker.
+    pub ended: bool,
+    /// Whether the organiser gave it up.
+    pub abandoned: bool,
+}
+
+impl RoundTotals {
+    /// Sums the fields of a round's hash. `None` when there is no such round.
+    pub fn from_fields<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Option<RoundTotals> {
+        let mut state = None;
+        let mut junk = Vec::new();
+        let mut contestants: BTreeMap<String, Row> = BTreeMap::new();
+        let mut streams: BTreeMap<StreamId, StreamState> = BTreeMap::new();
+        for (field, value) in fields {
+            let read = read_field(field, value, &mut state, &mut streams, &mut contestants);
+            if let Err(message) = read
+                && junk.len() < JUNK_NAMED_MAX
+            {
+                junk.push(message);
+            }
+        }
+        let state = state?;
+        junk.sort();
+        Some(RoundTotals { state, streams: streams.into_values().collect(), contestants, junk })
+    }
+}
+
+fn read_field(
+    field: &[u8],
+    value: &[u8],
+    state: &mut Option<State>,
+    streams: &mut BTreeMap<StreamId, StreamState>,
+    contestants: &mut BTreeMap<String, Row>,
+) -> Result<(), String> {
+    let name = String::from_utf8_lossy(field);
+    let shown = || name.chars().take(120).collect::<String>();
+    let wrong = |cause: &dyn std::fmt::Display| format!("field {:?} is not counted: {cause}", shown());
+    let text = std::str::from_utf8(value).map_err(|_| wrong(&"its value is no UTF-8"))?;
+    let mut of = |id: StreamId, change: &dyn Fn(&mut StreamState)| {
+        change(streams.entry(id).or_insert(StreamState { id, seq: 0, ended: false, abandoned: false }));
+    };
+    match RoundField::parse(&name) {
+        None => Err(wrong(&"no such field is known")),
+        Some(RoundField::State) => {
+            *state = Some(text.parse().map_err(|()| wrong(&"no such state is known"))?);
+            Ok(())
+        }
+        Some(RoundField::Seq(id)) => {
+            let seq = row::number(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
+            of(id, &|stream| stream.seq = seq);
+            Ok(())
+        }
+        Some(RoundField::End(id)) => {
+            row::number(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
+            of(id, &|stream| stream.ended = true);
+            Ok(())
+        }
+        Some(RoundField::Abandoned(id)) => {
+            of(id, &|stream| stream.abandoned = true);
+            Ok(())
+        }
+        Some(RoundField::Part(_)) => Ok(()),
+        Some(RoundField::Row(_, contestant)) => {
+            let row = Row::decode(text).map_err(|error| wrong(&error))?;
+            contestants.entry(contestant.to_owned()).or_default().merge(&row).map_err(|error| wrong(&error))
+        }
+    }
+}
+
+/// A blocking connection for whoever reads totals or steers a contest. It connects again by itself: a call after
+/// an outage works again.
+#[derive(Debug)]
+pub struct Scoreboard {
+    address: Address,
+    connection: Option<Connection>,
+}
+
+impl Scoreboard {
+    /// Connects to a Redis that keeps what it is told.
+    pub fn connect(url: &str) -> Result<Scoreboard, ScoreboardError> {
+        Scoreboard::open(Address::new(url, None, false)?)
+    }
+
+    /// Connects with a password beside the URL, or to a Redis that may forget.
+    pub fn open(address: Address) -> Result<Scoreboard, ScoreboardError> {
+        let connection = Connection::open(&address)?;
+        Ok(Scoreboard { address, connection: Some(connection) })
+    }
+
+    /// The control document of a contest. `None` when there is none.
+    pub fn read_control(&mut self, contest: &str) -> Result<Option<Control>, ScoreboardError> {
+        let mut command = redis::cmd("GET");
+        command.arg(keys::control(contest));
+        let text: Option<String> = self.run(|connection| connection.command("read the control document", &command))?;
+        Ok(text.map(|text| Control::from_json(&text)).transpose()?)
+    }
+
+    /// Puts the control document of a contest.
+    pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
+        let mut command = redis::cmd("SET");
+        command.arg(keys::control(&control.contest.name)).arg(control.to_json());
+        self.run(|connection| connection.command("write the control document", &command))
+    }
+
+    /// Creates a round, running. A round that exists stays as it is.
+    pub fn open_round(&mut self, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
+        self.answer("flowtest_open", "create a round", contest, round)
+    }
+
+    /// No stream may join any more.
+    pub fn drain_round(&mut self, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
+        self.answer("flowtest_drain", "drain a round", contest, round)
+    }
+
+    /// Seals a round once every stream has ended or is named here.
+    pub fn seal_round(
+        &mut self,
+        contest: &str,
+        round: &RoundId,
+        abandoned: &[StreamId],
+    ) -> Result<(), ScoreboardError> {
+        self.run(|connection| seal(connection, contest, round, abandoned))
+    }
+
+    /// What Redis holds of a round.
+    pub fn read_round(&mut self, contest: &str, round: &RoundId) -> Result<RoundTotals, ScoreboardError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(keys::round(contest, round));
+        let fields: Vec<(Vec<u8>, Vec<u8>)> = self.run(|connection| connection.command("read a round", &command))?;
+        let fields = fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice()));
+        RoundTotals::from_fields(fields).ok_or(ScoreboardError::RoundUnknown(*round))
+    }
+
+    fn answer(
+        &mut self,
+        function: &'static str,
+        doing: &'static str,
+        contest: &str,
+        round: &RoundId,
+    ) -> Result<(), ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg(function).arg(1).arg(keys::round(contest, round));
+        match self.run(|connection| connection.call(doing, &call))? {
+            Answer::Ok | Answer::Dup => Ok(()),
+            Answer::Unknown | Answer::Gap => Err(ScoreboardError::RoundUnknown(*round)),
+            Answer::Closed => Err(ScoreboardError::RoundClosed(*round)),
+        }
+    }
+
+    /// Runs on the connection; one that broke is replaced at once, and the call is made again.
+    fn run<T>(
+        &mut self,
+        mut call: impl FnMut(&mut Connection) -> Result<T, ScoreboardError>,
+    ) -> Result<T, ScoreboardError> {
+        if let Some(connection) = &mut self.connection {
+            match call(connection) {
+                Err(ScoreboardError::Lost { .. }) => self.connection = None,
+                done => return done,
+            }
+        }
+        let connection = self.connection.insert(Connection::open(&self.address)?);
+        call(connection)
+    }
+}
+
+/// Seals a round, or says who is missing.
+pub(crate) fn seal(
+    connection: &mut Connection,
+    contest: &str,
+    round: &RoundId,
+    abandoned: &[StreamId],
+) -> Result<(), ScoreboardError> {
+    let mut call = redis::cmd("FCALL");
+    call.arg("flowtest_seal").arg(1).arg(keys::round(contest, round));
+    for stream in abandoned {
+        call.arg(stream.to_string());
+    }
+    let answer: Vec<String> = connection.call("seal a round", &call)?;
+    match answer.first().map(String::as_str) {
+        Some("OK" | "DUP") => Ok(()),
+        Some("CLOSED") => Err(ScoreboardError::RoundClosed(*round)),
+        Some("EMPTY") => Err(ScoreboardError::RoundEmpty(*round)),
+        Some("MISSING") => Err(ScoreboardError::Missing {
+            round: *round,
+            missing: answer[1..].iter().filter_map(|stream| stream.parse().ok()).collect(),
+        }),
+        _ => Err(ScoreboardError::RoundUnknown(*round)),
+    }
+}
