@@ -2,9 +2,11 @@
 //!
 //! `cargo bench --bench http` measures; `cargo test --benches` runs each once, so that they cannot rot.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::{Histogram, Observed, Platform, Rules, Seen, Tally, Token, TokenMint, Version, judge};
+use flowtest_loadgen::http::careful::Head;
+use flowtest_loadgen::http::framing::frame;
 use flowtest_loadgen::http::{Read, Reader, RequestTemplate, Shape};
 use std::hint::black_box;
 
@@ -75,13 +77,22 @@ fn reading(criterion: &mut Criterion) {
         });
     });
 
-    // Without a shape to compare with: the careful path and learning.
+    // Three kinds of responses in turn, where two are remembered: the careful path and learning, each time.
+    let kinds = ["a", "bb", "ccc"].map(|body| response(&TOKEN, &format!("{DATE}{body}"), body));
     group.bench_function("careful and learned", |bencher| {
-        bencher.iter_batched_ref(
-            || (Reader::new(), Shape::new()),
-            |(reader, shape)| read_all(reader, black_box(&bytes), black_box(&TOKEN), shape),
-            BatchSize::SmallInput,
-        );
+        bencher.iter(|| {
+            turn = (turn + 1) % kinds.len();
+            read_all(&mut reader, black_box(&kinds[turn]), black_box(&TOKEN), &mut shape)
+        });
+    });
+
+    let mut head = Head::default();
+    group.bench_function("careful, head alone", |bencher| {
+        bencher.iter(|| {
+            head.start();
+            assert_eq!(head.read(&mut black_box(&bytes[..]), black_box(&TOKEN)), Ok(true));
+            frame(&head.facts)
+        });
     });
 
     // httparse on the same head, for comparison: it frames nothing and finds no header.

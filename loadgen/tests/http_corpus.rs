@@ -1,6 +1,7 @@
 //! The table of hostile and legal responses, each read whole, byte by byte and cut at every place, without a
 //! shape and with shapes that were learned from this and from other responses.
 
+mod oracle;
 mod transcript;
 
 use flowtest_contract::rules::Deadlines;
@@ -8,7 +9,9 @@ use flowtest_contract::{Rules, Token, judge};
 use flowtest_loadgen::http::{End, Reader, Shape};
 use serde::Deserialize;
 use std::collections::HashSet;
-use transcript::{Eof, Event, at_once, carefully, transcript};
+use std::fs;
+use std::path::PathBuf;
+use transcript::{CONTROLS, Eof, Event, agree, at_once, carefully, transcript};
 
 const TOKEN: Token = Token(*b"0123456789abcdef0123456789abcdef");
 const OTHER: Token = Token(*b"fedcba9876543210fedcba9876543210");
@@ -207,6 +210,57 @@ fn each_response_has_the_verdict_of_the_table_wherever_it_is_cut() {
                 let events = transcript([first, second], case.eof(), &[TOKEN], &mut reader, &mut shape);
                 assert_eq!(words(&events), case.expected(), "{}, shape: {name}, cut at {cut}", case.id);
             }
+        }
+    }
+}
+
+/// Inputs of a fuzz target: what the fuzzer found worth keeping.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let files = fs::read_dir(&folder).expect("the folder of seeds");
+    let seeds: Vec<Vec<u8>> = files.map(|file| fs::read(file.expect("a seed").path()).expect("a seed")).collect();
+    assert!(!seeds.is_empty(), "{} has seeds", folder.display());
+    seeds
+}
+
+/// The wires of the corpus, with zeros where the fuzz targets put tokens.
+fn wires() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let zeros = Token([b'0'; 32]);
+    corpus().into_iter().map(move |case| {
+        let bytes = bytes_of(&case.wire, &zeros, &OTHER);
+        (case.id, bytes)
+    })
+}
+
+#[test]
+fn what_the_fuzzers_kept_and_the_corpus_hold_on_stable() {
+    seeds("response").iter().for_each(|seed| agree(seed));
+    for (_, wire) in wires() {
+        for controls in [[0, 0, 0, 0], [1, 30, 3, 0], [6, 40, 1, 0], [14, 0, 60, b'\r'], [15, 0, 20, b' ']] {
+            agree(&[&controls[..], &wire].concat());
+        }
+    }
+}
+
+#[test]
+fn httparse_differs_in_the_documented_way_only_on_seeds_and_corpus() {
+    let seeds = seeds("differential").into_iter().map(|seed| ("seed".to_owned(), seed));
+    for (id, wire) in seeds.chain(wires()) {
+        if let Err(difference) = oracle::compare_with_httparse(&wire) {
+            panic!("{id}: {difference}: {}", wire.escape_ascii());
+        }
+    }
+}
+
+/// Before fuzzing: `cargo test --test http_corpus -- --ignored`.
+#[test]
+#[ignore = "writes files: the corpus as first inputs of the fuzz targets"]
+fn write_the_corpus_for_the_fuzzers() {
+    for (target, controls) in [("response", CONTROLS), ("differential", 0)] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        fs::create_dir_all(&folder).expect("a folder for the fuzzer");
+        for (id, wire) in wires().filter(|(_, wire)| wire.len() < 10_000) {
+            fs::write(folder.join(id), [&[6, 20, 3, 0][..controls], &wire].concat()).expect("a file for the fuzzer");
         }
     }
 }

@@ -259,6 +259,7 @@ proptest! {
         let mut shape = Shape::new();
         prop_assert_eq!(&at_once(&stream, eof, &tokens, &mut Reader::new(), &mut shape), &expected);
         prop_assert_eq!(&transcript(cut(&stream, &cuts), eof, &tokens, &mut Reader::new(), &mut shape), &expected);
+        transcript::agree(&stream);
     }
 
     #[test]

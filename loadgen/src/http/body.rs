@@ -1,5 +1,6 @@
 //! Where a body ends: after a length, after the last chunk, or with the stream. Nothing of a body is kept.
 
+use super::bytes::is_control;
 use super::careful::Head;
 use super::framing::BodyKind;
 use super::malformed::Malformed;
@@ -33,16 +34,25 @@ pub struct Chunked {
     extension: u16,
 }
 
-/// What the next byte of a chunked body is.
+/// Where in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
+    /// In the bytes around the data, which are looked at one by one.
+    Frame(Frame),
+    Data {
+        left: u32,
+    },
+    Trailers,
+}
+
+/// What the next byte of the framing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frame {
     Size { digits: u8, size: u32 },
     Extension { quote: Quote, size: u32 },
     SizeLineFeed { size: u32 },
-    Data { left: u32 },
     DataCarriageReturn,
     DataLineFeed,
-    Trailers,
 }
 
 /// Where in a quoted string of an extension.
@@ -57,9 +67,7 @@ impl Body {
     pub fn new(kind: BodyKind) -> Body {
         match kind {
             BodyKind::Length(left) => Body::Length(left),
-            BodyKind::Chunked => {
-                Body::Chunked(Chunked { at: At::Size { digits: 0, size: 0 }, announced: 0, extension: 0 })
-            }
+            BodyKind::Chunked => Body::Chunked(Chunked::START),
             BodyKind::UntilClose => Body::UntilClose { taken: 0 },
         }
     }
@@ -93,58 +101,53 @@ fn skip(bytes: &mut &[u8], count: u32) -> u32 {
 }
 
 impl Chunked {
+    const START: Chunked = Chunked { at: At::Frame(Frame::Size { digits: 0, size: 0 }), announced: 0, extension: 0 };
+
     fn read(&mut self, bytes: &mut &[u8], head: &mut Head, expected: &Token) -> Result<bool, Malformed> {
         loop {
             match &mut self.at {
+                At::Frame(frame) => {
+                    let frame = *frame;
+                    let Some((byte, rest)) = bytes.split_first() else {
+                        return Ok(false);
+                    };
+                    *bytes = rest;
+                    self.at = self.after(frame, *byte)?;
+                    if self.at == At::Trailers {
+                        head.start_trailers();
+                    }
+                }
                 At::Data { left } => {
                     *left = skip(bytes, *left);
                     if *left > 0 {
                         return Ok(false);
                     }
-                    self.at = At::DataCarriageReturn;
+                    self.at = At::Frame(Frame::DataCarriageReturn);
                 }
                 At::Trailers => return head.read(bytes, expected),
-                _ => {
-                    let Some((byte, rest)) = bytes.split_first() else {
-                        return Ok(false);
-                    };
-                    *bytes = rest;
-                    self.at = self.after(*byte)?;
-                    if self.at == At::Trailers {
-                        head.start_trailers();
-                    }
-                }
             }
         }
     }
 
     /// What follows one byte of the framing.
-    fn after(&mut self, byte: u8) -> Result<At, Malformed> {
-        match self.at {
-            At::Size { digits, size } => match (byte, (byte as char).to_digit(16)) {
-                (_, Some(digit)) => {
-                    let digits = digits + 1;
-                    let room = BODY_BYTES_MAX as u32 - self.announced;
-                    match size.checked_mul(16).and_then(|size| size.checked_add(digit)) {
-                        _ if digits > SIZE_DIGITS_MAX => Err(Malformed::ChunkSize),
-                        Some(size) if size <= room => Ok(At::Size { digits, size }),
-                        _ => Err(Malformed::BodyTooLarge),
-                    }
-                }
-                (b'\r', _) if digits > 0 => Ok(At::SizeLineFeed { size }),
+    fn after(&mut self, frame: Frame, byte: u8) -> Result<At, Malformed> {
+        match frame {
+            Frame::Size { digits, size } => match (byte, char::from(byte).to_digit(16)) {
+                (_, Some(digit)) => self.digit(digits + 1, size, digit),
+                (b'\r', _) if digits > 0 => Ok(At::Frame(Frame::SizeLineFeed { size })),
                 (b';', _) if digits > 0 => self.extension(Quote::Outside, size),
                 _ => Err(Malformed::ChunkSize),
             },
-            At::Extension { quote, size } => match (quote, byte) {
-                (Quote::Outside, b'\r') => Ok(At::SizeLineFeed { size }),
-                (_, byte) if super::bytes::is_control(byte) => Err(Malformed::ChunkExtension),
+            Frame::Extension { quote, size } => match (quote, byte) {
+                (Quote::Outside, b'\r') => Ok(At::Frame(Frame::SizeLineFeed { size })),
+                (_, byte) if is_control(byte) => Err(Malformed::ChunkExtension),
                 (Quote::Outside, b'"') => self.extension(Quote::Inside, size),
                 (Quote::Outside, _) => self.extension(Quote::Outside, size),
                 (Quote::Inside, b'"') => self.extension(Quote::Outside, size),
                 (Quote::Inside, b'\\') => self.extension(Quote::AfterBackslash, size),
                 (Quote::Inside | Quote::AfterBackslash, _) => self.extension(Quote::Inside, size),
             },
-            At::SizeLineFeed { size } => match (byte, size) {
+            Frame::SizeLineFeed { size } => match (byte, size) {
                 (b'\n', 0) => Ok(At::Trailers),
                 (b'\n', left) => {
                     self.announced += left;
@@ -152,10 +155,19 @@ impl Chunked {
                 }
                 _ => Err(Malformed::ChunkSize),
             },
-            At::DataCarriageReturn if byte == b'\r' => Ok(At::DataLineFeed),
-            At::DataLineFeed if byte == b'\n' => Ok(At::Size { digits: 0, size: 0 }),
-            At::DataCarriageReturn | At::DataLineFeed => Err(Malformed::ChunkEnd),
-            At::Data { .. } | At::Trailers => unreachable!("read takes these without looking at single bytes"),
+            Frame::DataCarriageReturn if byte == b'\r' => Ok(At::Frame(Frame::DataLineFeed)),
+            Frame::DataLineFeed if byte == b'\n' => Ok(Chunked::START.at),
+            Frame::DataCarriageReturn | Frame::DataLineFeed => Err(Malformed::ChunkEnd),
+        }
+    }
+
+    /// Adds a digit to a chunk's size, which may not exceed what the body has left.
+    fn digit(&self, digits: u8, size: u32, digit: u32) -> Result<At, Malformed> {
+        let room = BODY_BYTES_MAX as u32 - self.announced;
+        match size.checked_mul(16).and_then(|size| size.checked_add(digit)) {
+            _ if digits > SIZE_DIGITS_MAX => Err(Malformed::ChunkSize),
+            Some(size) if size <= room => Ok(At::Frame(Frame::Size { digits, size })),
+            _ => Err(Malformed::BodyTooLarge),
         }
     }
 
@@ -164,6 +176,6 @@ impl Chunked {
         if usize::from(self.extension) > EXTENSION_BYTES_MAX {
             return Err(Malformed::ChunkExtensionTooLarge);
         }
-        Ok(At::Extension { quote, size })
+        Ok(At::Frame(Frame::Extension { quote, size }))
     }
 }

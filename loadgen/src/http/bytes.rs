@@ -38,18 +38,21 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk::<LANE>() else {
         return bytes.iter().any(|byte| is_control(*byte));
     };
+    // No early exit: values are short and legal. The last lane overlaps its neighbour, so that no byte is alone.
     let (lanes, _) = bytes.as_chunks::<LANE>();
-    // The last lane overlaps its neighbour, so that no byte is looked at alone.
-    lanes.iter().chain([last]).any(|lane| suspicious(u64::from_le_bytes(*lane)) && lane.iter().any(|b| is_control(*b)))
+    let found = lanes.iter().fold(suspicious(last), |found, lane| found | suspicious(lane));
+    // A tab is suspicious, and legal.
+    found != 0 && bytes.iter().any(|byte| is_control(*byte))
 }
 
-/// Whether one of eight bytes is below 0x20 or 0x7f: control bytes and tabs.
+/// Not zero when one of eight bytes is below 0x20 or 0x7f: control bytes and tabs.
 #[inline]
-fn suspicious(lane: u64) -> bool {
+fn suspicious(lane: &[u8; LANE]) -> u64 {
+    let lane = u64::from_le_bytes(*lane);
     let below_space = lane.wrapping_sub(ONES * 0x20) & !lane;
     let delete = lane ^ (ONES * 0x7f);
     let is_delete = delete.wrapping_sub(ONES) & !delete;
-    (below_space | is_delete) & HIGHS != 0
+    (below_space | is_delete) & HIGHS
 }
 
 /// The first control byte.

@@ -223,16 +223,16 @@ pub enum Heeded {
 /// Which of the heeded headers a name is, if any.
 #[inline]
 pub fn heeded(name: &[u8]) -> Option<Heeded> {
-    let (known, header) = match name.len() {
-        4 => (FROM, Heeded::From),
-        5 => (TOKEN, Heeded::Token),
-        7 => (VERSION, Heeded::Version),
-        10 => ("Connection", Heeded::Connection),
-        14 => ("Content-Length", Heeded::ContentLength),
-        17 => ("Transfer-Encoding", Heeded::TransferEncoding),
-        _ => return None,
-    };
-    name.eq_ignore_ascii_case(known.as_bytes()).then_some(header)
+    let is = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
+    match name.len() {
+        4 => is(FROM).then_some(Heeded::From),
+        5 => is(TOKEN).then_some(Heeded::Token),
+        7 => is(VERSION).then_some(Heeded::Version),
+        10 => is("Connection").then_some(Heeded::Connection),
+        14 => is("Content-Length").then_some(Heeded::ContentLength),
+        17 => is("Transfer-Encoding").then_some(Heeded::TransferEncoding),
+        _ => None,
+    }
 }
 
 const _: () = assert!(FROM.len() == 4 && TOKEN.len() == 5 && VERSION.len() == 7);

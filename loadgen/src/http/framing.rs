@@ -131,3 +131,77 @@ pub fn frame(facts: &Facts) -> Result<Framing, Malformed> {
     };
     Ok(Framing::Final { body, keep_alive: persistent && !facts.close && body != BodyKind::UntilClose })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(status: u16, length: Length, coding: Coding) -> Facts {
+        Facts { status, length, coding, ..Facts::NONE }
+    }
+
+    fn body(facts: &Facts) -> Result<Option<BodyKind>, Malformed> {
+        frame(facts).map(|framing| match framing {
+            Framing::Interim => None,
+            Framing::Final { body, .. } => Some(body),
+        })
+    }
+
+    #[test]
+    fn a_body_ends_as_status_coding_and_length_say_in_this_order() {
+        const MAX: u64 = BODY_BYTES_MAX as u64;
+        let cases = [
+            (200, Length::Missing, Coding::Missing, Ok(Some(BodyKind::UntilClose))),
+            (200, Length::Bytes(0), Coding::Missing, Ok(Some(BodyKind::Length(0)))),
+            (200, Length::Bytes(MAX), Coding::Missing, Ok(Some(BodyKind::Length(MAX as u32)))),
+            (200, Length::Bytes(MAX + 1), Coding::Missing, Err(Malformed::BodyTooLarge)),
+            (200, Length::Bytes(u64::MAX), Coding::Missing, Err(Malformed::BodyTooLarge)),
+            (200, Length::Missing, Coding::Chunked, Ok(Some(BodyKind::Chunked))),
+            (200, Length::Bytes(0), Coding::Chunked, Err(Malformed::LengthAndCoding)),
+            (200, Length::Invalid, Coding::Missing, Err(Malformed::LengthInvalid)),
+            (200, Length::Repeated, Coding::Missing, Err(Malformed::LengthRepeated)),
+            (200, Length::Missing, Coding::Unknown, Err(Malformed::CodingUnknown)),
+            (200, Length::Missing, Coding::Repeated, Err(Malformed::CodingRepeated)),
+            // no body, whatever the length says, as long as it says it legally
+            (204, Length::Bytes(9), Coding::Missing, Ok(Some(BodyKind::Length(0)))),
+            (304, Length::Bytes(u64::MAX), Coding::Missing, Ok(Some(BodyKind::Length(0)))),
+            (304, Length::Missing, Coding::Chunked, Ok(Some(BodyKind::Length(0)))),
+            (304, Length::Invalid, Coding::Missing, Err(Malformed::LengthInvalid)),
+            // the final response is still to come
+            (100, Length::Missing, Coding::Missing, Ok(None)),
+            (199, Length::Bytes(3), Coding::Missing, Ok(None)),
+            (101, Length::Missing, Coding::Missing, Err(Malformed::SwitchingProtocols)),
+            (100, Length::Repeated, Coding::Missing, Err(Malformed::LengthRepeated)),
+        ];
+        for (status, length, coding, expected) in cases {
+            assert_eq!(body(&facts(status, length, coding)), expected, "{status} {length:?} {coding:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_not_for_http_1_0() {
+        let facts = Facts { protocol: Protocol::Http10, ..facts(200, Length::Missing, Coding::Chunked) };
+        assert_eq!(frame(&facts), Err(Malformed::CodingInHttp10));
+    }
+
+    #[test]
+    fn a_connection_is_kept_by_version_and_option() {
+        // protocol, close, keep-alive, kept
+        let cases = [
+            (Protocol::Http11, false, false, true),
+            (Protocol::Http11, false, true, true),
+            (Protocol::Http11, true, false, false),
+            (Protocol::Http11, true, true, false), // close wins
+            (Protocol::Http10, false, false, false),
+            (Protocol::Http10, false, true, true),
+            (Protocol::Http10, true, true, false),
+        ];
+        for (protocol, close, keep_alive, kept) in cases {
+            for (length, kept) in [(Length::Bytes(1), kept), (Length::Missing, false)] {
+                let facts = Facts { protocol, close, keep_alive, ..facts(200, length, Coding::Missing) };
+                let Ok(Framing::Final { keep_alive: found, .. }) = frame(&facts) else { panic!("{facts:?}") };
+                assert_eq!(found, kept, "{facts:?}");
+            }
+        }
+    }
+}

@@ -71,6 +71,9 @@ pub struct Reader {
     interim: usize,
 }
 
+// Ten thousand connections have one each.
+const _: () = assert!(size_of::<Reader>() <= 128);
+
 impl Default for Reader {
     fn default() -> Reader {
         Reader::new()
@@ -90,7 +93,7 @@ impl Reader {
     /// Whether no byte of the next response was taken.
     #[inline]
     pub fn is_between_responses(&self) -> bool {
-        self.state == State::Between
+        matches!(self.state, State::Between)
     }
 
     /// Takes bytes of the response to the oldest request, whose token is `expected`.

@@ -1,7 +1,8 @@
 //! What a reader makes of a stream that is cut at given places: the common yardstick of corpus, properties and
 //! fuzz targets.
 
-use flowtest_contract::Token;
+use flowtest_contract::token::TOKEN_LEN;
+use flowtest_contract::{Token, TokenMint};
 use flowtest_loadgen::http::{End, Malformed, Read, Reader, Response, Shape};
 
 /// How the peer leaves the stream behind its bytes.
@@ -83,4 +84,54 @@ pub(crate) fn carefully(stream: &[u8], eof: Eof, tokens: &[Token]) -> Vec<Event>
 /// The whole stream at once.
 pub(crate) fn at_once(stream: &[u8], eof: Eof, tokens: &[Token], reader: &mut Reader, shape: &mut Shape) -> Vec<Event> {
     transcript([stream], eof, tokens, reader, shape)
+}
+
+/// Bytes of an input of [`agree`] before its stream.
+pub(crate) const CONTROLS: usize = 4;
+
+/// Fast path, careful path and a cut stream say the same of any bytes, whatever was learned before.
+///
+/// The input: [`CONTROLS`] bytes, which say what is learned, changed and cut, then the stream. Runs of 32 zeros in
+/// it become tokens of the requests, so that right ones are found.
+pub(crate) fn agree(input: &[u8]) {
+    let Some((&[flags, one, two, byte], stream)) = input.split_first_chunk::<CONTROLS>() else {
+        return;
+    };
+    let mint = TokenMint::new([1; 16], 0);
+    let tokens: Vec<Token> = (0..6).map(|counter| mint.token(0, counter)).collect();
+    let (asked, former) = tokens.split_at(3);
+    let eof = if flags & 1 == 0 { Eof::None } else { Eof::Fin };
+
+    let (mut reader, mut shape) = (Reader::new(), Shape::new());
+    let earlier = with_tokens(stream, former);
+    for _ in 0..flags >> 1 & 3 {
+        at_once(&earlier, eof, former, &mut reader, &mut shape);
+    }
+    // One byte differs from what was learned, so that the fast path is tempted.
+    let mut stream = with_tokens(stream, asked);
+    if flags & 8 != 0
+        && let Some(place) = stream.get_mut(usize::from(one) << 8 | usize::from(two))
+    {
+        *place = byte;
+    }
+
+    let expected = carefully(&stream, eof, asked);
+    assert_eq!(at_once(&stream, eof, asked, &mut reader, &mut shape), expected, "at once");
+    let (first, rest) = stream.split_at(usize::from(one).min(stream.len()));
+    let (second, third) = rest.split_at(usize::from(two).min(rest.len()));
+    assert_eq!(transcript([first, second, third], eof, asked, &mut reader, &mut shape), expected, "in three pieces");
+    assert_eq!(at_once(&stream, eof, asked, &mut reader, &mut shape), expected, "learned");
+}
+
+/// The stream with its runs of 32 zeros replaced, first come, first served.
+fn with_tokens(stream: &[u8], tokens: &[Token]) -> Vec<u8> {
+    let mut bytes = stream.to_vec();
+    let mut from = 0;
+    for token in tokens {
+        let zeros = [b'0'; TOKEN_LEN];
+        let Some(found) = bytes[from..].windows(TOKEN_LEN).position(|window| window == zeros) else { break };
+        from += found + TOKEN_LEN;
+        bytes[from - TOKEN_LEN..from].copy_from_slice(&token.0);
+    }
+    bytes
 }
