@@ -29,7 +29,7 @@ pub fn parse(input: &[u8]) -> Parsed {
         }
         Ok(httparse::Status::Partial) => return Parsed::Partial,
         Err(httparse::Error::TooManyHeaders) => return Parsed::Refused(Refusal::HeadTooLarge),
-        Err(httparse::Error::Version) => return Parsed::Refused(refused_version(input)),
+        Err(httparse::Error::Version) => return refused_version(input),
         Err(_) => return Parsed::Refused(Refusal::BadRequest),
     };
     if has_bare_line_feed(&input[..head_len]) {
@@ -53,16 +53,23 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
-/// `HTTP/2.0` is a version that we do not speak; `HTTQ/1.1` is no version.
-fn refused_version(input: &[u8]) -> Refusal {
+/// `HTTP/2.0` is a version that we do not speak, `HTTQ/1.1` is no version, and `HTTP/2` can still become either:
+/// httparse refuses it before it is complete.
+fn refused_version(input: &[u8]) -> Parsed {
     let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
     let line = input[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
-    match version {
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, ..] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            Refusal::VersionNotSupported
-        }
-        _ => Refusal::BadRequest,
+    let known = b"HTTP/0.0".iter().zip(version).all(|(pattern, byte)| match pattern {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == pattern,
+    });
+    let line_goes_on = start + line.len() == input.len();
+    match version.len() {
+        _ if !known => Parsed::Refused(Refusal::BadRequest),
+        8.. => Parsed::Refused(Refusal::VersionNotSupported),
+        _ if input.len() == HEAD_BYTES_MAX => Parsed::Refused(Refusal::HeadTooLarge),
+        _ if line_goes_on => Parsed::Partial,
+        _ => Parsed::Refused(Refusal::BadRequest),
     }
 }
 
@@ -105,6 +112,8 @@ mod tests {
         assert_eq!(refused(b"GET / HTTP/1.2\r\n\r\n"), Some(505));
         assert_eq!(refused(b"GET / HTTP/x.y\r\n\r\n"), Some(400));
         assert_eq!(refused(b"GET / HTTQ/1.1\r\n\r\n"), Some(400));
+        assert_eq!(refused(b"GET / HTTP/2\r\n\r\n"), Some(400));
+        assert_eq!(parse(b"GET / HTTP/2"), Parsed::Partial);
     }
 
     #[test]

@@ -109,8 +109,9 @@ impl Connection {
                     request
                 }
                 State::Delayed(request) => {
-                    let request = *request;
+                    let mut request = *request;
                     self.state = State::Head;
+                    close_when_draining(&mut request, at < input.len(), desk);
                     desk.counts.status(200);
                     desk.pages.write(out, &request);
                     if let Some(step) = self.after(&request, out) {
@@ -128,10 +129,7 @@ impl Connection {
     /// Answers one request whose body is read. `None`: go on with the next one.
     #[inline]
     fn answer(&mut self, mut request: Request, more: bool, desk: &mut Desk, out: &mut Vec<u8>) -> Option<Step> {
-        // What already stands behind it is still answered; the last one tells the client to go.
-        if desk.draining && !more {
-            request.persistence = Persistence::Close;
-        }
+        close_when_draining(&mut request, more, desk);
         match request.answer {
             Answer::Page => {
                 desk.counts.requests += 1;
@@ -212,6 +210,14 @@ impl Connection {
     }
 }
 
+/// A server that stops still answers what already stands behind a request; the last response tells the client to go.
+#[inline]
+fn close_when_draining(request: &mut Request, more: bool, desk: &Desk) {
+    if desk.draining && !more {
+        request.persistence = Persistence::Close;
+    }
+}
+
 /// What follows a complete response.
 #[inline]
 fn step_after(request: &Request, out: &[u8]) -> Option<Step> {
@@ -219,4 +225,150 @@ fn step_after(request: &Request, out: &[u8]) -> Option<Step> {
         return Some(Step::End(End::Close));
     }
     (out.len() >= OUT_BYTES_MAX).then_some(Step::Flush)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters;
+    use crate::desk::Schedules;
+    use crate::faults::Faults;
+    use crate::page::Bodies;
+    use crate::schedule::Schedule;
+    use flowtest_contract::{Platform, Version};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::sync::Arc;
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\nToken: 0123456789abcdef0123456789abcdef\r\n\r\n";
+
+    fn desk(faults: &str) -> Desk {
+        let counters = Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap())));
+        let schedules = Schedules { version: Schedule::Always(Version::V2), from: Schedule::Always(Platform::Ecs) };
+        Desk::new(Bodies::render().unwrap(), schedules, counters, 0, 0)
+    }
+
+    /// Feeds the pieces as reads would; returns all that was written and how it ended.
+    fn feed(desk: &mut Desk, pieces: &[&[u8]]) -> (Vec<u8>, Option<End>, u64) {
+        let (mut connection, mut input, mut out) = (Connection::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            loop {
+                let (done, step) = connection.advance(&input, desk, &mut out);
+                input.drain(..done);
+                match step {
+                    Step::Read => break,
+                    Step::Flush | Step::Wait(_) => {}
+                    Step::End(end) => return (out, Some(end), connection.take_answered()),
+                }
+            }
+        }
+        (out, None, connection.take_answered())
+    }
+
+    fn count(out: &[u8], what: &str) -> usize {
+        memchr::memmem::find_iter(out, what).count()
+    }
+
+    #[test]
+    fn sixteen_at_once_are_answered_at_once_and_in_order() {
+        let requests: String = (0..16).map(|n| GET.replace("cdef\r\n", &format!("cd{n:02x}\r\n"))).collect();
+        let (out, end, answered) = feed(&mut desk("none"), &[requests.as_bytes()]);
+        let tokens: Vec<_> =
+            memchr::memmem::find_iter(&out, "Token: ").map(|at| out[at + 37..at + 39].to_vec()).collect();
+        assert_eq!(tokens, (0..16).map(|n| format!("{n:02x}").into_bytes()).collect::<Vec<_>>());
+        assert_eq!((end, answered), (None, 16));
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_of_a_connection_is_not_counted() {
+        for (faults, end) in [("reset:3", End::Reset), ("silence:3", End::Silence), ("garbage:3", End::Close)] {
+            let mut desk = desk(faults);
+            let (out, ended, answered) = feed(&mut desk, &[GET.repeat(9).as_bytes()]);
+            assert_eq!((ended, answered, count(&out, "Token: ")), (Some(end), 2, 2), "{faults}");
+            assert_eq!((desk.counts.requests, desk.counts.tokens), (3, 3), "{faults}");
+        }
+    }
+
+    #[test]
+    fn a_delayed_answer_comes_in_its_turn() {
+        let mut desk = desk("delay:2=5ms");
+        let (mut connection, mut out) = (Connection::default(), Vec::new());
+        let requests = GET.repeat(3);
+        let (done, step) = connection.advance(requests.as_bytes(), &mut desk, &mut out);
+        assert_eq!((step, count(&out, "Token: "), done), (Step::Wait(Duration::from_millis(5)), 1, GET.len() * 2));
+        let (done, step) = connection.advance(GET.as_bytes(), &mut desk, &mut out);
+        assert_eq!((step, count(&out, "Token: "), done), (Step::Read, 3, GET.len()));
+    }
+
+    #[test]
+    fn a_full_buffer_is_sent_before_more_is_answered() {
+        let mut desk = desk("none");
+        let (mut connection, mut out) = (Connection::default(), Vec::new());
+        let requests = GET.repeat(2000);
+        let (done, step) = connection.advance(requests.as_bytes(), &mut desk, &mut out);
+        assert_eq!(step, Step::Flush);
+        assert!(done < requests.len() && out.len() < OUT_BYTES_MAX + 1024);
+    }
+
+    #[test]
+    fn only_the_last_answer_of_a_stopping_server_says_close() {
+        let mut desk = desk("none");
+        desk.draining = true;
+        let (out, end, answered) = feed(&mut desk, &[GET.repeat(4).as_bytes()]);
+        assert_eq!((end, answered), (Some(End::Close), 4));
+        assert_eq!(count(&out, "Connection: close"), 1);
+    }
+
+    #[test]
+    fn health_is_neither_counted_nor_faulted() {
+        let mut desk = desk("reset:1");
+        let (out, end, answered) = feed(&mut desk, &[&GET.replace("/ ", "/healthz?x ").repeat(3).into_bytes()]);
+        assert_eq!((end, answered, desk.counts.requests), (None, 0, 0));
+        assert_eq!(count(&out, r#""status":"ok""#), 3);
+    }
+
+    /// Requests of all kinds, one behind the other.
+    fn requests() -> impl Strategy<Value = Vec<u8>> {
+        const PIECES: &[&str] = &[
+            GET,
+            GET,
+            "HEAD /x HTTP/1.1\r\nHost: t\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc",
+            "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT / HTTP/1.1\r\nHost: t\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        ];
+        let mutation = proptest::option::of((any::<prop::sample::Index>(), any::<u8>()));
+        (proptest::collection::vec(select(PIECES), 1..6), mutation).prop_map(|(pieces, mutation)| {
+            let mut bytes = pieces.concat().into_bytes();
+            if let Some((at, byte)) = mutation {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn requests_split_anywhere_are_answered_alike(bytes in requests(), at in any::<prop::sample::Index>()) {
+            let at = at.index(bytes.len() + 1);
+            let whole = feed(&mut desk("none"), &[&bytes]);
+            prop_assert_eq!(&feed(&mut desk("none"), &[&bytes[..at], &bytes[at..]]), &whole);
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(&feed(&mut desk("none"), &single), &whole);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            feed(&mut desk("wrong_token:2,delay:3=1ms"), &[&bytes]);
+        }
+    }
 }

@@ -1,0 +1,227 @@
+//! A real target process, and a client that believes nothing.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Both ways to speak to the kernel; auto is io_uring wherever that is allowed.
+pub const DRIVERS: [&str; 2] = ["auto", "epoll"];
+/// Nothing here takes that long; it only keeps a broken server from hanging the tests.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A flowtest-target on a free port of loopback, killed when dropped.
+pub struct Target {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    pub address: SocketAddr,
+}
+
+impl Target {
+    pub fn start(flags: &[&str]) -> Target {
+        let mut child = command(flags).stdout(Stdio::piped()).spawn().expect("the target starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let listening = json_line(&mut lines);
+        assert_eq!(listening["event"], "listening");
+        let address = listening["address"].as_str().expect("address").parse().expect("a socket address");
+        Target { child, lines, address }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn health(&self) -> Value {
+        let mut client = self.client();
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+        let response = client.response(false).expect("healthz answers");
+        assert_eq!(response.status, 200);
+        serde_json::from_slice(&response.body).expect("healthz is JSON")
+    }
+
+    /// Waits until `/healthz` says so.
+    pub fn wait_for(&self, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..2000 {
+            let health = self.health();
+            if reached(&health) {
+                return health;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{what} was not reached: {}", self.health());
+    }
+
+    pub fn signal_stop(&self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)
+            .expect("SIGTERM is delivered");
+    }
+
+    /// SIGTERM, the last line, and the exit code, which must be 0.
+    pub fn stop(mut self) -> Value {
+        self.signal_stop();
+        let summary = json_line(&mut self.lines);
+        assert_eq!(self.child.wait().expect("the target exits").code(), Some(0));
+        assert_eq!(summary["status"], "stopped");
+        summary
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtest-target"));
+    command.args(["--listen", "127.0.0.1:0", "--json"]).args(flags);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOWTEST_TARGET_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn json_line(lines: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("a line");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+/// One response, its header names in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of a header that is there exactly once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} is there twice");
+        value
+    }
+
+    pub fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+}
+
+/// Why there was no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection ended before the first byte.
+    Closed,
+    /// The connection ended, by FIN or by RST, in the middle.
+    Cut,
+    Reset,
+    Malformed,
+    TooLong,
+    Timeout,
+}
+
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("connects");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        Client { stream, buffer: Vec::new() }
+    }
+
+    pub fn patience(&self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).expect("timeout");
+    }
+
+    /// Sends as much as the other side takes: it may have closed in the middle.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    pub fn finish_sending(&self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    pub fn get(&mut self, token: &str) -> Result<Response, Failure> {
+        self.send(get(token).as_bytes());
+        self.response(false)
+    }
+
+    /// Reads exactly one response; what follows stays.
+    pub fn response(&mut self, head_only: bool) -> Result<Response, Failure> {
+        let head_len = loop {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            match httparse::Response::new(&mut headers).parse(&self.buffer) {
+                Ok(httparse::Status::Complete(head_len)) => break head_len,
+                Ok(httparse::Status::Partial) if self.buffer.len() > 8192 => return Err(Failure::TooLong),
+                Ok(httparse::Status::Partial) => self.read()?,
+                Err(httparse::Error::TooManyHeaders) => return Err(Failure::TooLong),
+                Err(_) => return Err(Failure::Malformed),
+            }
+        };
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Response::new(&mut headers);
+        parsed.parse(&self.buffer).expect("parsed before");
+        let status = parsed.code.expect("a status");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers: Vec<_> =
+            parsed.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect();
+        let mut response = Response { status, headers, body: Vec::new() };
+        let length = match response.header("content-length") {
+            Some(length) => length.parse().expect("a length"),
+            None => 0,
+        };
+        self.buffer.drain(..head_len);
+        if !head_only && status >= 200 {
+            while self.buffer.len() < length {
+                self.read()?;
+            }
+            response.body = self.buffer.drain(..length).collect();
+        }
+        Ok(response)
+    }
+
+    /// Whether the other side closes without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && matches!(self.read(), Err(Failure::Closed | Failure::Cut | Failure::Reset))
+    }
+
+    /// How many bytes one read of the socket gets.
+    pub fn read_once(&mut self) -> usize {
+        let before = self.buffer.len();
+        let _ = self.read();
+        self.buffer.len() - before
+    }
+
+    fn read(&mut self) -> Result<(), Failure> {
+        let mut bytes = [0; 65536];
+        match self.stream.read(&mut bytes) {
+            Ok(0) if self.buffer.is_empty() => Err(Failure::Closed),
+            Ok(0) => Err(Failure::Cut),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&bytes[..count]);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(Failure::Timeout),
+            Err(_) => Err(Failure::Reset),
+        }
+    }
+}
+
+pub fn get(token: &str) -> String {
+    format!("GET /?q=1 HTTP/1.1\r\nHost: t\r\nUser-Agent: test\r\nToken: {token}\r\n\r\n")
+}
+
+/// The n-th token: no two are equal.
+pub fn token(number: u64) -> String {
+    format!("{:016x}{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number)
+}
