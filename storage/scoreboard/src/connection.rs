@@ -188,9 +188,75 @@ fn excerpt(text: &str) -> String {
 
 /// A URL may hold a password, also a malformed URL.
 fn without_secrets(url: &str) -> String {
+    // The address of a Unix socket carries its password in the query.
+    let url = url.split('?').next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
         (None, Some(at)) => url[at + 1..].to_owned(),
         _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(info: &str, allow_volatile: bool) -> Result<(), ScoreboardError> {
+        let address = Address::new("redis://127.0.0.1:1", None, allow_volatile).expect("an address");
+        check_server(&info.replace('\n', "\r\n"), &address)
+    }
+
+    const GOOD: &str = "loading:0\naof_enabled:1\nmaxmemory_policy:noeviction\nrole:master\n";
+
+    #[test]
+    fn servers_are_told_apart_by_what_they_say() {
+        // (what the server says, what we say: nothing or a part of the sentence)
+        let cases = [
+            ("redis_version:7.0.15", None),
+            ("redis_version:8.2.0", None),
+            // Valkey claims a Redis version beside its own
+            ("redis_version:7.2.4\nvalkey_version:8.0.1", None),
+            ("redis_version:6.2.14", Some("is Redis 6.2.14; Flow Test needs Redis 7.0")),
+            ("redis_version:7.2.4\nvalkey_version:7.1.0", Some("is Valkey 7.1.0")),
+            ("redis_version:7.4.0\ndragonfly_version:df-v1.2", Some("dragonfly_version:df-v1.2")),
+            ("redis_version:soon", Some("it says its version is soon")),
+            ("redis_version:", Some("it says its version is")),
+            ("nothing:1", Some("tells no redis_version")),
+            ("redis_version:7.0.15\nrole:slave", Some("is a replica")),
+            ("redis_version:7.0.15\naof_enabled:0", Some("set `appendonly yes`")),
+            ("redis_version:7.0.15\nmaxmemory_policy:allkeys-lru", Some("set `maxmemory-policy noeviction`")),
+            ("redis_version:7.0.15\nloading:1", Some("still reading its files")),
+        ];
+        for (says, expected) in cases {
+            // What a case says comes first and wins over the good settings behind it.
+            match (check(&format!("{says}\n{GOOD}"), false), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{says:?}: {error}"),
+                (outcome, _) => panic!("{says:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_volatile_server_is_taken_only_when_asked_for() {
+        let info = "redis_version:7.0.15\naof_enabled:0\nmaxmemory_policy:allkeys-lru\n";
+        assert!(check(info, false).is_err());
+        assert!(check(info, true).is_ok());
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let cases = [
+            ("redis://:secret@host:1/2", "redis://host:1/2"),
+            ("redis://user:sec@ret@host", "redis://host"),
+            ("user:secret@host", "host"),
+            ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+            ("unix:///run/redis.sock?db=1&pass=secret", "unix:///run/redis.sock"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(without_secrets(url), shown);
+        }
+        let error = Address::new("http://:secret@host", None, false).expect_err("not Redis");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }
 }

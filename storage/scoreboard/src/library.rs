@@ -8,6 +8,9 @@ pub const CODE: &str = include_str!("library.lua");
 /// Raised with every change of the text. Functions only gain abilities: an older client works with a newer library.
 pub const VERSION: u32 = 1;
 
+/// Rows of one call at most. The Lua text says why.
+pub const ROWS_MAX: usize = 2_000;
+
 /// The name under which Redis keeps it.
 const NAME: &str = "flowtest";
 
@@ -77,5 +80,27 @@ impl redis::FromRedisValue for Answer {
             "CLOSED" => Ok(Answer::Closed),
             _ => Err(redis::ParsingError::from(format!("no answer of our library: {text}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_program_agree() {
+        assert_eq!(version(CODE), Some(VERSION));
+        assert!(CODE.starts_with(&format!("#!lua name={NAME}\n")));
+        assert!(CODE.contains(&format!("local ROWS_MAX = {ROWS_MAX}\n")));
+    }
+
+    #[test]
+    fn the_installed_text_is_found_in_either_shape_of_the_answer() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let flat = Value::Array(vec![text("library_name"), text("flowtest"), text("library_code"), text("x")]);
+        assert_eq!(find_code(&Value::Array(vec![flat])), Some("x"));
+        let map = Value::Map(vec![(text("library_code"), text("x"))]);
+        assert_eq!(find_code(&Value::Array(vec![map])), Some("x"));
+        assert_eq!(find_code(&Value::Array(vec![])), None);
     }
 }

@@ -1,56 +1,289 @@
-//! The thread that keeps Redis up to date.
+//! The thread that keeps Redis up to date, and the handle of it.
+//!
+//! Whoever counts hands over the newest cumulative rows and goes on; what was not sent yet is replaced. The thread
+//! alone speaks with Redis, so no outage reaches a worker.
+
+mod session;
+
+use crate::contest::CONTESTANTS_MAX;
 use crate::error::ScoreboardError;
 use crate::id::{RoundId, StreamId};
 use crate::row::Row;
-use std::sync::Arc;
-use std::time::Duration;
+use session::Session;
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often what changed is put.
+pub const CHANGES_INTERVAL: Duration = Duration::from_millis(100);
+/// How often everything is put, so that whatever Redis lost comes back.
+pub const WHOLE_INTERVAL: Duration = Duration::from_secs(1);
+/// First and longest pause between attempts to reach Redis.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// What a publisher needs to know.
 #[derive(Clone)]
 pub struct PublisherConfig {
-    /// `redis://host:port` or `unix:///path`.
+    /// `redis://host:port` or `unix:///path/to/socket`.
     pub url: String,
+    /// Wins over a password in the URL.
     pub password: Option<String>,
     pub contest: String,
+    /// Must exist: see [`crate::Scoreboard::open_round`].
     pub round: RoundId,
     pub stream: StreamId,
     /// In the order of the rows.
     pub contestants: Vec<String>,
-    /// Take a Redis without append-only file or with an evicting policy.
+    /// Take a Redis that would lose scores when it stops: without append-only file, or one that evicts keys.
     pub allow_volatile: bool,
 }
 
 impl std::fmt::Debug for PublisherConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PublisherConfig").field("round", &self.round).finish_non_exhaustive()
+        // Neither URL nor password: logs are read by many.
+        f.debug_struct("PublisherConfig")
+            .field("contest", &self.contest)
+            .field("round", &self.round)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
 /// How the publisher fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
+    /// Whether the last attempt to speak with Redis succeeded.
     pub connected: bool,
+    /// The newest error, also when all is well again.
     pub last_error: Option<String>,
     /// The newest sequence number that Redis has acknowledged.
     pub put_seq: u64,
+    /// Connections made after the first.
     pub reconnects: u64,
 }
 
+/// Cumulative rows at one sequence number.
+#[derive(Clone, Debug)]
+struct Batch {
+    seq: u64,
+    rows: Arc<[Row]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Publish,
+    Finish { deadline: Instant },
+    Stop,
+}
+
 #[derive(Debug)]
-pub struct Publisher {}
+struct Inbox {
+    newest: Option<Batch>,
+    order: Order,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    health: Mutex<Health>,
+}
+
+/// Keeps the rows of one stream up to date in Redis. Dropping it stops the thread without an end marker.
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), ScoreboardError>>>,
+    contestants: usize,
+}
 
 impl Publisher {
+    /// Connects, checks the server and registers the stream, or says why not. After this no outage is an error.
     pub fn start(config: PublisherConfig) -> Result<Publisher, ScoreboardError> {
-        Err(ScoreboardError::Config(format!("not built yet: {config:?}")))
+        check_names(&config.contestants)?;
+        let contestants = config.contestants.len();
+        let session = Session::start(config)?;
+        let shared = Arc::new(Shared {
+            inbox: Mutex::new(Inbox { newest: None, order: Order::Publish }),
+            wake: Condvar::new(),
+            health: Mutex::new(Health { connected: true, ..Health::default() }),
+        });
+        let thread = std::thread::Builder::new()
+            .name("publisher".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || run(session, &shared)
+            })
+            .map_err(|error| ScoreboardError::Thread(error.to_string()))?;
+        Ok(Publisher { shared, thread: Some(thread), contestants })
     }
 
-    pub fn publish(&self, _seq: u64, _rows: Arc<[Row]>) {}
-
-    pub fn finish(self, _seq: u64, _rows: Arc<[Row]>, _patience: Duration) -> Result<(), ScoreboardError> {
-        Err(ScoreboardError::Config("not built yet".to_owned()))
+    /// Hands over the newest cumulative rows, one per contestant in the order given at the start. Sequence numbers
+    /// start at 1 and rise; rows that are not newer are dropped. Never waits for Redis.
+    pub fn publish(&self, seq: u64, rows: Arc<[Row]>) {
+        self.hand_over(Batch { seq, rows }, None);
     }
 
+    /// Publishes the final rows with the end marker, then drains and seals the round. Tries until `patience` is
+    /// over, and at least once; the error names what is missing. `seq` may be that of the last `publish`.
+    pub fn finish(mut self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
+        let deadline =
+            Instant::now().checked_add(patience).unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
+        self.hand_over(Batch { seq, rows }, Some(Order::Finish { deadline }));
+        let thread = self.thread.take().expect("only finish takes the thread");
+        thread.join().unwrap_or_else(|_| Err(ScoreboardError::Thread("it panicked".to_owned())))
+    }
+
+    /// How it fares right now.
     pub fn health(&self) -> Health {
-        Health::default()
+        lock(&self.shared.health).clone()
+    }
+
+    fn hand_over(&self, batch: Batch, order: Option<Order>) {
+        assert_eq!(batch.rows.len(), self.contestants, "one row for each contestant of the round");
+        let mut inbox = lock(&self.shared.inbox);
+        let newest = inbox.newest.as_ref().map_or(0, |newest| newest.seq);
+        // The end comes with all rows, so it may repeat the newest number.
+        let replaced = (batch.seq > newest || order.is_some()).then(|| inbox.newest.replace(batch));
+        if let Some(order) = order {
+            inbox.order = order;
+            self.shared.wake.notify_one();
+        }
+        drop(inbox);
+        // Rows may be the last reference to megabytes: freed without the lock.
+        drop(replaced);
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            lock(&self.shared.inbox).order = Order::Stop;
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+/// The names are parts of field names in Redis; the contest file admits only good ones.
+fn check_names(contestants: &[String]) -> Result<(), ScoreboardError> {
+    let distinct: HashSet<&String> = contestants.iter().collect();
+    let fits = |name: &String| !name.is_empty() && name.len() <= 4 * crate::keys::NAME_CHARS_MAX;
+    if contestants.len() > CONTESTANTS_MAX || distinct.len() != contestants.len() || !contestants.iter().all(fits) {
+        return Err(ScoreboardError::Config(format!(
+            "the contestants cannot be published: each needs its own name of at most {} characters, and there may be \
+             {CONTESTANTS_MAX} at most",
+            crate::keys::NAME_CHARS_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// A panic elsewhere leaves the data whole: each lock guards single assignments.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread: put what is new at each tick until told to finish or stop.
+fn run(mut session: Session, shared: &Shared) -> Result<(), ScoreboardError> {
+    let mut retry = Retry::default();
+    let mut next = Instant::now();
+    loop {
+        let (newest, order) = wait(shared, next);
+        match order {
+            Order::Stop => return Ok(()),
+            Order::Finish { deadline } => {
+                let last = newest.expect("an order to finish comes with the final rows");
+                return finish(&mut session, shared, &last, deadline);
+            }
+            Order::Publish => {}
+        }
+        let outcome = session.publish(newest.as_ref());
+        note(shared, &session, outcome.as_ref().err());
+        let now = Instant::now();
+        next = match outcome {
+            Ok(()) => {
+                retry = Retry::default();
+                // A tick that took longer than the interval is not made up for.
+                (next + CHANGES_INTERVAL).max(now)
+            }
+            Err(_) => now + retry.next_pause(),
+        };
+    }
+}
+
+/// Sleeps until `next`, or until there is an order.
+fn wait(shared: &Shared, next: Instant) -> (Option<Batch>, Order) {
+    let mut inbox = lock(&shared.inbox);
+    loop {
+        let pause = next.saturating_duration_since(Instant::now());
+        if pause.is_zero() || !matches!(inbox.order, Order::Publish) {
+            return (inbox.newest.clone(), inbox.order);
+        }
+        inbox = shared.wake.wait_timeout(inbox, pause).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn finish(session: &mut Session, shared: &Shared, last: &Batch, deadline: Instant) -> Result<(), ScoreboardError> {
+    let mut retry = Retry::default();
+    loop {
+        let outcome = session.finish(last);
+        note(shared, session, outcome.as_ref().err());
+        let Err(error) = outcome else { return Ok(()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match error {
+            // Nothing that we could wait for.
+            ScoreboardError::RoundClosed(_) => return Err(error),
+            ScoreboardError::Missing { .. } if left.is_zero() => return Err(error),
+            _ if left.is_zero() => return Err(ScoreboardError::Patience { cause: error.to_string() }),
+            // Others end in their own time; asking is cheap.
+            ScoreboardError::Missing { .. } => std::thread::sleep(left.min(CHANGES_INTERVAL)),
+            _ => std::thread::sleep(left.min(retry.next_pause())),
+        }
+    }
+}
+
+fn note(shared: &Shared, session: &Session, error: Option<&ScoreboardError>) {
+    let mut health = lock(&shared.health);
+    health.connected = session.is_connected();
+    health.put_seq = session.put_seq();
+    health.reconnects = session.reconnects();
+    if let Some(error) = error {
+        health.last_error = Some(error.to_string());
+    }
+}
+
+/// Pauses that double.
+#[derive(Debug, Default)]
+struct Retry {
+    last: Duration,
+}
+
+impl Retry {
+    fn next_pause(&mut self) -> Duration {
+        self.last = (self.last * 2).clamp(RETRY_MIN, RETRY_MAX);
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_longest() {
+        let mut retry = Retry::default();
+        let pauses: Vec<u128> = (0..7).map(|_| retry.next_pause().as_millis()).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000]);
+    }
+
+    #[test]
+    fn names_that_would_share_a_field_are_refused() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(check_names(&names(&["alice", "bob"])).is_ok());
+        for bad in [names(&["alice", "alice"]), names(&[""]), names(&[&"x".repeat(300)])] {
+            assert!(check_names(&bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,0 +1,242 @@
+//! The publisher's side of the protocol: what Redis holds of our rows, and what to do when it holds something else.
+//!
+//! It keeps one invariant: changes are put only upon rows that Redis is known to hold, and Redis refuses them
+//! (`GAP`) when it holds others. So `q:<stream>` = n means that every row is as it was at n, whatever was lost
+//! in between.
+
+use super::{Batch, PublisherConfig, WHOLE_INTERVAL};
+use crate::connection::{Address, Connection};
+use crate::error::ScoreboardError;
+use crate::keys;
+use crate::library::{Answer, ROWS_MAX};
+use crate::reader;
+use std::time::{Duration, Instant};
+
+/// One call carries at most so many bytes of rows: Redis serves nobody else meanwhile.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a Redis that is reading its files is waited for at the start.
+const LOADING_PATIENCE: Duration = Duration::from_secs(30);
+/// Turns of registering and putting again before it counts as an outage. Each answer leads to the next step; more
+/// turns mean that somebody deletes what we put.
+const TURNS_MAX: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    More,
+    End,
+}
+
+pub(super) struct Session {
+    config: PublisherConfig,
+    address: Address,
+    /// The round's hash.
+    key: String,
+    connection: Option<Connection>,
+    /// What Redis acknowledged on this connection.
+    held: Option<Batch>,
+    /// When everything was put last, on this connection.
+    whole_at: Option<Instant>,
+    put_seq: u64,
+    connects: u64,
+}
+
+impl Session {
+    /// Connects and registers the stream.
+    pub(super) fn start(config: PublisherConfig) -> Result<Session, ScoreboardError> {
+        let address = Address::new(&config.url, config.password.as_deref(), config.allow_volatile)?;
+        let key = keys::round(&config.contest, &config.round);
+        let mut session =
+            Session { config, address, key, connection: None, held: None, whole_at: None, put_seq: 0, connects: 0 };
+        let give_up = Instant::now() + LOADING_PATIENCE;
+        while let Err(error) = session.connect() {
+            if !matches!(error, ScoreboardError::Loading { .. }) || Instant::now() >= give_up {
+                return Err(error);
+            }
+            std::thread::sleep(super::RETRY_MAX);
+        }
+        match session.register("new")? {
+            Answer::Ok | Answer::Dup => Ok(session),
+            Answer::Unknown | Answer::Gap => Err(ScoreboardError::RoundUnknown(session.config.round)),
+            Answer::Closed => Err(ScoreboardError::RoundClosed(session.config.round)),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    pub(super) fn put_seq(&self) -> u64 {
+        self.put_seq
+    }
+
+    pub(super) fn reconnects(&self) -> u64 {
+        self.connects.saturating_sub(1)
+    }
+
+    /// One tick: puts what changed, or everything when that is due.
+    pub(super) fn publish(&mut self, newest: Option<&Batch>) -> Result<(), ScoreboardError> {
+        self.guarded(|session| {
+            let Some(newest) = newest else { return Ok(()) };
+            let whole_due = session.whole_at.is_none_or(|at| at.elapsed() >= WHOLE_INTERVAL);
+            let changed = session.held.as_ref().is_none_or(|held| held.seq != newest.seq);
+            if whole_due || changed { session.put(newest, whole_due, Mark::More) } else { Ok(()) }
+        })
+    }
+
+    /// Puts the final rows with the end marker, and seals the round. May be called again after any error.
+    pub(super) fn finish(&mut self, last: &Batch) -> Result<(), ScoreboardError> {
+        self.guarded(|session| {
+            for _ in 0..TURNS_MAX {
+                session.put(last, true, Mark::End)?;
+                let mut drain = redis::cmd("FCALL");
+                drain.arg("flowtest_drain").arg(1).arg(&session.key);
+                if session.call("drain a round", &drain)? == Answer::Unknown {
+                    continue;
+                }
+                let connection = session.connection.as_mut().expect("guarded");
+                match reader::seal(connection, &session.config.contest, &session.config.round, &[]) {
+                    // Wiped between the calls: put all of it again.
+                    Err(ScoreboardError::RoundUnknown(_) | ScoreboardError::RoundEmpty(_)) => {}
+                    done => return done,
+                }
+            }
+            Err(forgetful())
+        })
+    }
+
+    /// Runs with a connection; after an error that a new connection may cure, drops it.
+    fn guarded(
+        &mut self,
+        step: impl FnOnce(&mut Session) -> Result<(), ScoreboardError>,
+    ) -> Result<(), ScoreboardError> {
+        let outcome = self.connect().and_then(|()| step(self));
+        match &outcome {
+            Ok(()) | Err(ScoreboardError::RoundClosed(_) | ScoreboardError::Missing { .. }) => {}
+            Err(_) => self.connection = None,
+        }
+        outcome
+    }
+
+    fn connect(&mut self) -> Result<(), ScoreboardError> {
+        if self.connection.is_none() {
+            // Another server may answer now, or the same with fewer memories.
+            self.held = None;
+            self.whole_at = None;
+            self.connection = Some(Connection::open(&self.address)?);
+            self.connects += 1;
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, mode: &str) -> Result<Answer, ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_register").arg(1).arg(&self.key).arg(self.config.stream.to_string()).arg(mode);
+        self.call("join a round", &call)
+    }
+
+    /// Puts a batch until Redis has it, whatever it has lost.
+    fn put(&mut self, batch: &Batch, whole: bool, mark: Mark) -> Result<(), ScoreboardError> {
+        let mut whole = whole;
+        for _ in 0..TURNS_MAX {
+            let base = if whole { None } else { self.held.clone() };
+            match self.put_parts(batch, base.as_ref(), mark)? {
+                Answer::Ok | Answer::Dup => {
+                    self.held = Some(batch.clone());
+                    self.put_seq = batch.seq;
+                    if base.is_none() {
+                        self.whole_at = Some(Instant::now());
+                    }
+                    return Ok(());
+                }
+                Answer::Gap => whole = true,
+                Answer::Unknown => {
+                    whole = true;
+                    if self.register("again")? == Answer::Closed {
+                        return Err(ScoreboardError::RoundClosed(self.config.round));
+                    }
+                }
+                Answer::Closed => return Err(ScoreboardError::RoundClosed(self.config.round)),
+            }
+        }
+        Err(forgetful())
+    }
+
+    /// Puts all rows, or those that differ from `base`, in as many calls as they need.
+    fn put_parts(&mut self, batch: &Batch, base: Option<&Batch>, mark: Mark) -> Result<Answer, ScoreboardError> {
+        let differs = |index: usize| base.is_none_or(|base| base.rows[index] != batch.rows[index]);
+        let texts: Vec<(usize, String)> = (0..batch.rows.len())
+            .filter(|index| differs(*index))
+            .map(|index| (index, batch.rows[index].encode()))
+            .collect();
+        let parts = split(&texts);
+        let base = base.map_or_else(|| "*".to_owned(), |base| base.seq.to_string());
+        for (index, rows) in parts.iter().enumerate() {
+            let mut call = redis::cmd("FCALL");
+            call.arg("flowtest_put")
+                .arg(1)
+                .arg(&self.key)
+                .arg(self.config.stream.to_string())
+                .arg(batch.seq)
+                .arg(&base)
+                .arg(index + 1)
+                .arg(parts.len())
+                .arg(if mark == Mark::End { "end" } else { "more" });
+            for (contestant, row) in *rows {
+                call.arg(&self.config.contestants[*contestant]).arg(row);
+            }
+            match self.call("put our rows", &call)? {
+                Answer::Ok | Answer::Dup => {}
+                refused => return Ok(refused),
+            }
+        }
+        Ok(Answer::Ok)
+    }
+
+    fn call(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<Answer, ScoreboardError> {
+        let connection = self.connection.as_mut().expect("every step runs guarded, with a connection");
+        connection.call(doing, call)
+    }
+}
+
+fn forgetful() -> ScoreboardError {
+    ScoreboardError::Redis { doing: "keep our rows", cause: "it forgets them while we put them".to_owned() }
+}
+
+/// Cuts rows into parts that one call can carry. Always at least one part: an empty one moves the number on.
+fn split(rows: &[(usize, String)]) -> Vec<&[(usize, String)]> {
+    let mut parts = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (index, (_, row)) in rows.iter().enumerate() {
+        if index > first && (index - first == ROWS_MAX || bytes + row.len() > PART_BYTES_MAX) {
+            parts.push(&rows[first..index]);
+            (first, bytes) = (index, 0);
+        }
+        bytes += row.len();
+    }
+    parts.push(&rows[first..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_every_row_once_and_none_is_too_large() {
+        // (rows, bytes of each, parts)
+        let cases = [
+            (0, 0, 1),
+            (1, 5 * 1024 * 1024, 1), // one row is never cut
+            (ROWS_MAX, 10, 1),
+            (ROWS_MAX + 1, 10, 2),
+            (3, 3 * 1024 * 1024, 3),
+        ];
+        for (count, bytes, expected) in cases {
+            let rows: Vec<(usize, String)> = (0..count).map(|index| (index, "x".repeat(bytes))).collect();
+            let parts = split(&rows);
+            assert_eq!(parts.len(), expected, "{count} rows of {bytes} bytes");
+            assert_eq!(parts.concat(), rows);
+            assert!(parts.iter().all(|part| part.len() <= ROWS_MAX));
+        }
+    }
+}

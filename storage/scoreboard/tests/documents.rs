@@ -1,0 +1,305 @@
+//! The contest file and the control document: what was readable stays readable, and what is wrong is named.
+
+use flowtest_contract::Rules;
+use flowtest_contract::rules::{Deadline, Deadlines};
+use flowtest_scoreboard::contest::{DeadlineSpec, Load, Phase, Start, When};
+use flowtest_scoreboard::{Contest, Control, State};
+use proptest::prelude::*;
+
+const CONTEST: &str = include_str!("golden/contest.toml");
+const CONTROL: &str = include_str!("golden/control.json");
+
+const MINIMAL: &str = r#"
+name = "cup"
+[[phase]]
+for = "10s"
+connections = 8
+[[contestant]]
+name = "alice"
+endpoint = "127.0.0.1:8081"
+"#;
+
+/// 2026-12-01T10:00:00Z
+const TEN_O_CLOCK: u64 = 1_796_119_200_000_000;
+const MINUTE: u64 = 60_000_000;
+
+fn contest(text: &str) -> Contest {
+    Contest::from_toml(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn the_golden_contest_means_what_it_meant() {
+    let contest = contest(CONTEST);
+    assert_eq!(contest.name, "finals");
+    assert_eq!(contest.start, Start::At(TEN_O_CLOCK));
+    let version = Some(When::AfterStart { us: 20 * MINUTE });
+    let from = Some(When::At(TEN_O_CLOCK + 45 * MINUTE + 500_000));
+    assert_eq!(contest.deadlines, DeadlineSpec { version, from });
+    let rules =
+        Rules { timeout_us: 2_500_000, grace_us: 4_000_000, token: 90, version: 40, from: 30, token_required: true };
+    assert_eq!(contest.rules, rules);
+    let phase = |duration_us, load, connections, scored| Phase { duration_us, load, connections, scored };
+    assert_eq!(
+        contest.phases,
+        [
+            phase(30_000_000, Load::Open { from: 1000, to: 1000 }, 64, true),
+            phase(90_000_000, Load::Open { from: 1000, to: 20000 }, 256, true),
+            phase(45_000_000, Load::Closed { pipeline: 16 }, 32, false),
+        ]
+    );
+    assert_eq!(contest.duration_us(), 165_000_000);
+    let contestants: Vec<(&str, String)> =
+        contest.contestants.iter().map(|one| (one.name.as_str(), one.endpoint.to_string())).collect();
+    assert_eq!(
+        contestants,
+        [
+            ("alice", "http://127.0.0.1:8081/".to_owned()),
+            ("Bücher & Söhne", "http://shop.example/start?from=flow".to_owned()),
+            ("carol", "http://[::1]:8083/".to_owned()),
+        ]
+    );
+    assert_eq!(contest.policy.allow.len(), 2);
+}
+
+#[test]
+fn the_golden_control_document_means_what_it_meant() {
+    let control = Control::from_json(CONTROL).expect("readable");
+    assert_eq!(control.contest, contest(CONTEST), "both dialects say the same");
+    assert_eq!((control.revision, control.state), (7, State::Armed));
+    assert_eq!(control.round, Some("0123456789abcdef0123456789abcdef".parse().expect("an id")));
+    assert_eq!(control.ids.get("carol").map(String::as_str), Some("u3"));
+    assert_eq!(control.split, ["g1", "g2"]);
+}
+
+#[test]
+fn the_control_document_is_written_as_the_golden_file_says() {
+    let control = Control::from_json(CONTROL).expect("readable");
+    let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
+    let golden: serde_json::Value = serde_json::from_str(CONTROL).expect("JSON");
+    assert_eq!(written, golden);
+    assert_eq!(Control::from_json(&control.to_json()), Ok(control));
+}
+
+#[test]
+fn defaults_fill_what_a_file_leaves_out() {
+    let contest = contest(MINIMAL);
+    assert_eq!(contest.start, Start::Now);
+    assert_eq!(contest.rules, Rules::default());
+    assert_eq!(contest.deadlines(5), Deadlines { version: Deadline::PASSED, from: Deadline::PASSED });
+    assert_eq!(contest.phases[0].load, Load::Closed { pipeline: 1 });
+    assert!(contest.phases[0].scored);
+    let control = Control::new(contest);
+    assert_eq!(Control::from_json(&control.to_json()), Ok(control));
+}
+
+#[test]
+fn deadlines_count_from_the_start_or_are_absolute() {
+    let deadlines = contest(CONTEST).deadlines(TEN_O_CLOCK + 1);
+    assert_eq!(deadlines.version, Deadline(TEN_O_CLOCK + 1 + 20 * MINUTE));
+    assert_eq!(deadlines.from, Deadline(TEN_O_CLOCK + 45 * MINUTE + 500_000));
+}
+
+#[test]
+fn what_is_wrong_with_a_contest_is_named_with_its_line() {
+    // (what is replaced in the golden file, by what, the line, words of the sentence)
+    let cases: &[(&str, &str, usize, &[&str])] = &[
+        ("name = \"finals\"", "name = \"finals", 2, &["is no TOML"]),
+        ("name = \"finals\"", "", 0, &["`name` is missing"]),
+        ("name = \"finals\"", "name = \"\"", 2, &["`name` is empty"]),
+        ("name = \"finals\"", "name = 7", 2, &["`name` is a number", "a text in quotes"]),
+        ("name = \"finals\"", "name = \"fin{als\"", 2, &["`name`", "'{'", "no braces"]),
+        ("name = \"finals\"", "name = \"a:b\"", 2, &["`name`", "':'"]),
+        ("name = \"finals\"", "name = \"a\\u001b[2J\"", 2, &["`name`", "control characters"]),
+        ("name = \"finals\"", "name = \" a\"", 2, &["`name`", "space at an end"]),
+        ("name = \"finals\"", "name = \"finals\"\nnames = 1", 3, &["`names` is no key", "name, start, deadlines"]),
+        ("name = \"finals\"", "name = \"finals\"\nname = \"x\"", 3, &["is no TOML", "duplicate"]),
+        ("2026-12-01T10:00:00Z", "\"soon\"", 3, &["`start`", "RFC 3339", "or \"now\""]),
+        ("2026-12-01T10:00:00Z", "2026-12-01T10:00:00", 3, &["`start`", "offset from UTC"]),
+        ("2026-12-01T10:00:00Z", "10", 3, &["`start` is a number"]),
+        ("2026-12-01T10:00:00Z", "\"1960-12-01T10:00:00Z\"", 3, &["`start`", "1970"]),
+        ("\"+20m\"", "\"20m\"", 6, &["`deadlines.version`", "\"+20m\" to count from the start"]),
+        ("\"+20m\"", "\"+20\"", 6, &["`deadlines.version`", "no duration"]),
+        ("\"+20m\"", "\"+20m\"\nform = \"+1m\"", 7, &["`deadlines.form` is no key", "version, from"]),
+        ("timeout = \"2s 500ms\"", "timeout = \"0s\"", 10, &["`rules.timeout` is \"0s\"", "1ms to 1m"]),
+        ("timeout = \"2s 500ms\"", "timeout = \"1h\"", 10, &["`rules.timeout`"]),
+        ("timeout = \"2s 500ms\"", "timeout = \"1500ns\"", 10, &["`rules.timeout`"]),
+        ("timeout = \"2s 500ms\"", "timeout = 3", 10, &["`rules.timeout` is a number"]),
+        ("timeout = \"2s 500ms\"", "timeout = \"99999999999999999999s\"", 10, &["no duration"]),
+        ("token = 90", "token = -1", 12, &["`rules.token` is -1", "from 0 to"]),
+        ("token = 90", "token = 4294967296", 12, &["`rules.token` is 4294967296"]),
+        ("token = 90", "token = 1.5", 12, &["`rules.token` is 1.5", "whole number"]),
+        ("token = 90\nversion = 40\nfrom = 30", "token = 0\nversion = 0\nfrom = 0", 9, &["no points for anything"]),
+        ("token_required = true", "token_required = \"yes\"", 15, &["true or false"]),
+        ("for = \"30s\"", "for = \"0s\"", 18, &["`phase[1].for`", "100ms to 7days"]),
+        ("for = \"30s\"", "", 17, &["`phase[1].for` is missing", "for = \"30s\""]),
+        (
+            "for = \"30s\"",
+            "for = \"6days\"\n[[phase]]\nfor = \"6days\"\nconnections = 1\n[[phase]]\nfor=\"1s\"",
+            0,
+            &["a week"],
+        ),
+        ("rate = 1000\n", "rate = 0\n", 19, &["`phase[1].rate` is 0", "from 1 to"]),
+        ("rate = 1000\n", "rate = 99999999999999999999\n", 19, &["`phase[1].rate` is 99999999999999999999"]),
+        ("rate = 1000\n", "rate = -5\n", 19, &["`phase[1].rate` is -5"]),
+        ("rate = 1000\n", "rate = 1000\npipeline = 2\n", 20, &["`phase[1].pipeline` stands beside `rate`"]),
+        ("\"1000..20000\"", "\"1000..\"", 24, &["`phase[2].rate`", "a ramp such as"]),
+        ("\"1000..20000\"", "\"0..10\"", 24, &["`phase[2].rate`"]),
+        ("\"1000..20000\"", "\"1..2..3\"", 24, &["`phase[2].rate`"]),
+        ("\"1000..20000\"", "\"+1..2\"", 24, &["`phase[2].rate`"]),
+        ("connections = 64", "connections = 0", 20, &["`phase[1].connections` is 0", "from 1 to"]),
+        ("connections = 64", "connections = 1000000", 20, &["`phase[1].connections` is 1000000"]),
+        ("connections = 64", "", 17, &["`phase[1].connections` is missing"]),
+        ("pipeline = 16", "pipeline = 0", 30, &["`phase[3].pipeline` is 0"]),
+        ("scored = false", "score = false", 31, &["`phase[3].score` is no key", "for, rate, pipeline"]),
+        ("name = \"carol\"", "name = \"alice\"", 42, &["`contestant[3].name`", "another contestant"]),
+        ("name = \"carol\"", "", 41, &["`contestant[3].name` is missing"]),
+        ("[::1]:8083", "127.0.0.1:8081/other", 43, &["`contestant[3].endpoint`", "\"alice\"", "allow_shared = true"]),
+        ("[::1]:8083", "https://example.com", 43, &["https", "http address"]),
+        ("[::1]:8083", "example.com:99999", 43, &["`contestant[3].endpoint` is wrong", "is no address"]),
+        ("\"::1/128\"", "\"::1\"", 46, &["`policy.allow[2]`", "10.0.0.0/8"]),
+        ("[\"127.0.0.0/8\", \"::1/128\"]", "\"all\"", 46, &["`policy.allow` is a text", "list of texts"]),
+        ("allow_shared = false", "deny = []", 47, &["`policy.deny` is no key"]),
+        ("[policy]", "[polite]", 45, &["`polite` is no key that the top knows"]),
+        ("[rules]", "[[rules]]", 9, &["`rules` is a list", "a table of keys"]),
+    ];
+    for (old, new, line, words) in cases {
+        assert!(CONTEST.contains(old), "{old}");
+        let text = CONTEST.replacen(old, new, 1);
+        let error = Contest::from_toml(&text).expect_err(new);
+        assert_eq!(error.line.unwrap_or(0), *line, "{new}: {error}");
+        for word in *words {
+            assert!(error.to_string().contains(word), "{new}: {word:?} is not in: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_contest_is_named() {
+    let error = |text: &str| Contest::from_toml(text).expect_err("it is wrong").to_string();
+    assert!(error("").contains("`name` is missing"));
+    assert!(error("name = \"x\"").contains("no phase"));
+    assert!(error("name = \"x\"\nphase = 3").contains("write one [[phase]] for each"));
+    assert!(error("name = \"x\"\n[[phase]]\nfor = \"1s\"\nconnections = 1").contains("no contestant"));
+}
+
+#[test]
+fn shared_endpoints_are_taken_when_the_policy_says_so() {
+    let twice = format!("{MINIMAL}[[contestant]]\nname = \"bob\"\nendpoint = \"127.0.0.1:8081/b\"\n");
+    assert!(Contest::from_toml(&twice).is_err());
+    assert_eq!(contest(&format!("{twice}[policy]\nallow_shared = true\n")).contestants.len(), 2);
+}
+
+#[test]
+fn a_contest_of_too_many_is_refused_and_of_many_is_read() {
+    let many = |count: usize| {
+        let mut text = MINIMAL.to_owned();
+        for index in 1..count {
+            let (port, last) = (1024 + index % 60_000, index / 60_000);
+            text.push_str(&format!("[[contestant]]\nname = \"c{index}\"\nendpoint = \"127.0.1.{last}:{port}\"\n"));
+        }
+        Contest::from_toml(&text)
+    };
+    assert_eq!(many(65_535).expect("as many as there may be").contestants.len(), 65_535);
+    let error = many(65_536).expect_err("one too many").to_string();
+    assert!(error.contains("65536 contestants: at most 65535"), "{error}");
+}
+
+#[test]
+fn newer_documents_are_read_unless_they_say_otherwise() {
+    let with = |key: &str, value: &str| CONTROL.replacen('{', &format!("{{\"{key}\": {value},"), 1);
+    let control = Control::from_json(&with("colour", "\"green\"")).expect("a key of a newer program");
+    assert_eq!(control, Control::from_json(CONTROL).expect("readable"));
+    let newer = CONTROL.replace("\"dialect\": 1", "\"dialect\": 2");
+    let error = Control::from_json(&newer).expect_err("another language").to_string();
+    assert!(error.contains("dialect 2") && error.contains("update this program"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_control_document_is_named() {
+    // (what is replaced, by what, words of the sentence)
+    let cases = [
+        ("\"revision\": 7", "\"revision\": -7", "`revision` is -7"),
+        ("\"revision\": 7,", "", "`revision` is missing"),
+        ("\"armed\"", "\"ready\"", "`state` is no state"),
+        ("0123456789abcdef0123456789abcdef", "7", "`round` is wrong"),
+        ("\"carol\": \"u3\"", "\"mallory\": \"u3\"", "`ids.mallory` is the id of nobody"),
+        ("\"u3\"", "\"u1\"", "`ids.carol` is empty or somebody else's"),
+        ("\"u3\"", "3", "`ids.carol` is a number"),
+        ("[\"g1\", \"g2\"]", "\"g1\"", "`split` is a text"),
+        ("\"connections\": 64", "\"connections\": 0", "`phase[1].connections` is 0"),
+        ("http://[::1]:8083/", "http://127.0.0.1:8081/", "allow_shared"),
+    ];
+    for (old, new, words) in cases {
+        assert!(CONTROL.contains(old), "{old}");
+        let error = Control::from_json(&CONTROL.replacen(old, new, 1)).expect_err(new).to_string();
+        assert!(error.contains(words), "{new}: {words:?} is not in: {error}");
+    }
+    for junk in ["", "[]", "7", "null", "{", "{}"] {
+        assert!(Control::from_json(junk).is_err(), "{junk:?}");
+    }
+}
+
+/// Mostly words of the dialect, so that random text gets past the first key.
+fn words() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        proptest::sample::select(vec![
+            "name",
+            "start",
+            "[deadlines]",
+            "[rules]",
+            "[[phase]]",
+            "[[contestant]]",
+            "[policy]",
+            "for",
+            "rate",
+            "connections",
+            "pipeline",
+            "endpoint",
+            "timeout",
+            "=",
+            "\n",
+            "\"30s\"",
+            "\"1..2\"",
+            "64",
+            "-1",
+            "true",
+            "\"+20m\"",
+            "\"a\"",
+            "[",
+            "]",
+            "{",
+            "}",
+            "1e9",
+            "2026-12-01",
+            "allow",
+            "\"127.0.0.0/8\"",
+            ",",
+            "\"",
+        ])
+        .prop_map(str::to_owned),
+        ".{0,6}",
+    ];
+    proptest::collection::vec(word, 0..40).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_contest_or_an_error(text in words()) {
+        let _ = Contest::from_toml(&text);
+        let _ = Contest::from_toml(&format!("{CONTEST}{text}"));
+        let _ = Control::from_json(&text);
+    }
+
+    #[test]
+    fn a_golden_file_with_a_hole_is_a_contest_or_an_error(from in 0..CONTEST.len(), length in 0usize..40) {
+        let bytes = [&CONTEST.as_bytes()[..from], &CONTEST.as_bytes()[(from + length).min(CONTEST.len())..]].concat();
+        let text = String::from_utf8_lossy(&bytes);
+        match Contest::from_toml(&text) {
+            Ok(contest) => {
+                let control = Control::new(contest);
+                prop_assert_eq!(Control::from_json(&control.to_json()), Ok(control));
+            }
+            Err(error) => prop_assert!(!error.message.is_empty()),
+        }
+    }
+}

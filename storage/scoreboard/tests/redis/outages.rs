@@ -1,0 +1,190 @@
+//! Whatever happens to Redis, it ends up with the points that the process counted.
+
+use crate::stage::{CONTEST, PATIENCE, Stage, rows, wait_for_put, wait_until};
+use crate::testing::RedisServer;
+use flowtest_scoreboard::{Publisher, ScoreboardError, State};
+use std::time::Duration;
+
+/// Publishes, lets `harm` happen, publishes on, and looks at the sums before and after the end.
+fn survives(mut stage: Stage, harm: impl FnOnce(&mut Stage)) {
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    harm(&mut stage);
+    publisher.publish(2, rows(41));
+    wait_for_put(&publisher, 2);
+    stage.assert_totals(&rows(41));
+    publisher.finish(3, rows(50), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(50));
+    assert_eq!(stage.totals().state, State::Sealed);
+}
+
+#[test]
+fn flushed() {
+    survives(Stage::new(), |stage| {
+        stage.server.command(&["FLUSHALL"]);
+    });
+}
+
+#[test]
+fn flushed_while_nothing_new_is_counted() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    stage.server.command(&["FLUSHALL"]);
+    let mut scoreboard = stage.scoreboard();
+    wait_until("the round", || scoreboard.read_round(CONTEST, &stage.round).ok().filter(|t| t.contestants.len() == 3));
+    stage.assert_totals(&rows(40));
+    drop(publisher);
+}
+
+#[test]
+fn killed_and_restarted() {
+    survives(Stage::new(), |stage| stage.server.restart());
+}
+
+#[test]
+fn killed_and_restarted_on_a_port() {
+    survives(Stage::on(RedisServer::start_tcp(&[])), |stage| stage.server.restart());
+}
+
+#[test]
+fn wiped_and_restarted() {
+    survives(Stage::new(), |stage| {
+        stage.server.wipe();
+        stage.server.restart();
+    });
+}
+
+#[test]
+fn gone_for_a_while() {
+    survives(Stage::new(), |stage| {
+        stage.server.kill9();
+        std::thread::sleep(Duration::from_millis(1500));
+        stage.server.restart();
+    });
+}
+
+#[test]
+fn paused_for_longer_than_the_patience_with_an_answer() {
+    survives(Stage::new(), |stage| {
+        stage.server.pause();
+        std::thread::sleep(Duration::from_secs(3));
+        stage.server.resume();
+    });
+}
+
+#[test]
+fn disconnected() {
+    survives(Stage::new(), |stage| {
+        stage.server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    });
+}
+
+#[test]
+fn without_its_functions() {
+    survives(Stage::new(), |stage| {
+        stage.server.command(&["FUNCTION", "FLUSH"]);
+    });
+}
+
+#[test]
+fn thrown_back_to_an_older_state() {
+    survives(Stage::new(), |stage| {
+        let stream = stage.totals().streams[0].id;
+        let key = stage.key();
+        // As a failover to a replica that was behind: an older number and an older row.
+        stage.server.command(&[
+            "HSET",
+            &key,
+            &format!("q:{stream}"),
+            "0",
+            &format!("t:{stream}:bob"),
+            &rows(3)[1].encode(),
+        ]);
+    });
+}
+
+#[test]
+fn one_row_changed_by_hand() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    let stream = stage.totals().streams[0].id;
+    stage.server.command(&["HDEL", &stage.key(), &format!("t:{stream}:bob")]);
+    // Changes of others alone would not bring it back; everything is put once a second.
+    let mut seq = 1;
+    wait_until("the row", || {
+        seq += 1;
+        publisher.publish(seq, rows(40));
+        stage.totals().contestants.get("bob").map(|row| assert_eq!(row, &rows(40)[1]))
+    });
+}
+
+#[test]
+fn finishing_outlasts_an_outage() {
+    let mut stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    stage.server.wipe();
+    let end = std::thread::spawn(move || publisher.finish(2, rows(44), PATIENCE));
+    std::thread::sleep(Duration::from_millis(500));
+    stage.server.restart();
+    end.join().expect("no panic").expect("sealed");
+    stage.assert_totals(&rows(44));
+}
+
+#[test]
+fn finishing_ends_when_patience_does() {
+    let mut stage = Stage::new();
+    let publisher = stage.publisher();
+    stage.server.kill9();
+    let error = publisher.finish(1, rows(1), Duration::from_millis(100)).expect_err("nobody is there");
+    assert!(matches!(error, ScoreboardError::Patience { .. }), "{error}");
+    assert!(error.to_string().contains("no Redis answers"), "{error}");
+}
+
+#[test]
+fn health_tells_of_an_outage_and_its_end() {
+    let mut stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(1));
+    let health = wait_for_put(&publisher, 1);
+    assert_eq!((health.last_error, health.reconnects), (None, 0));
+    stage.server.kill9();
+    publisher.publish(2, rows(2));
+    let health = wait_until("the outage", || Some(publisher.health()).filter(|health| !health.connected));
+    assert_eq!(health.put_seq, 1);
+    assert!(health.last_error.is_some());
+    stage.server.restart();
+    let health = wait_for_put(&publisher, 2);
+    assert_eq!(health.reconnects, 1);
+    assert!(health.last_error.is_some(), "what happened stays known");
+}
+
+#[test]
+fn a_reader_goes_on_after_an_outage() {
+    let mut stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(5));
+    wait_for_put(&publisher, 1);
+    let mut scoreboard = stage.scoreboard();
+    stage.server.kill9();
+    let error = scoreboard.read_round(CONTEST, &stage.round).expect_err("nobody is there");
+    assert!(matches!(error, ScoreboardError::Unreachable { .. }), "{error}");
+    stage.server.restart();
+    scoreboard.read_round(CONTEST, &stage.round).expect("it answers again");
+}
+
+#[test]
+fn dropping_a_publisher_leaves_the_stream_open() {
+    let stage = Stage::new();
+    let publisher: Publisher = stage.publisher();
+    publisher.publish(1, rows(2));
+    wait_for_put(&publisher, 1);
+    drop(publisher);
+    assert!(!stage.totals().streams[0].ended);
+}

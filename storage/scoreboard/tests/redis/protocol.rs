@@ -1,0 +1,211 @@
+//! The functions inside Redis, called as anybody could call them.
+
+use crate::stage::{CONTEST, Stage};
+use crate::testing::RedisServer;
+use flowtest_contract::Tally;
+use flowtest_scoreboard::Row;
+use redis::Value;
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn row(due: u64) -> String {
+    Row { tally: Tally { due, ..Tally::default() }, ..Row::default() }.encode()
+}
+
+impl Stage {
+    fn call(&self, function: &str, arguments: &[&str]) -> String {
+        let key = self.key();
+        let mut words = vec!["FCALL", function, "1", key.as_str()];
+        words.extend(arguments);
+        match self.server.command(&words) {
+            Value::SimpleString(answer) => answer,
+            Value::Okay => "OK".to_owned(),
+            Value::Array(answers) => answers
+                .into_iter()
+                .map(|answer| redis::from_redis_value::<String>(answer).expect("a text"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            other => panic!("{function}: {other:?}"),
+        }
+    }
+
+    /// Puts one row of `alice`.
+    fn put(&self, stream: &str, seq: &str, base: &str, mark: &str, due: u64) -> String {
+        self.call("flowtest_put", &[stream, seq, base, "1", "1", mark, "alice", &row(due)])
+    }
+
+    fn due(&self) -> u64 {
+        self.totals().contestants.get("alice").map_or(0, |row| row.tally.due)
+    }
+}
+
+#[test]
+fn a_put_is_taken_once_and_in_order() {
+    let stage = Stage::new();
+    // (what is put, the answer, what Redis holds then)
+    assert_eq!(stage.put(A, "1", "*", "more", 1), "UNKNOWN");
+    assert_eq!(stage.call("flowtest_register", &[A, "new"]), "OK");
+    assert_eq!(stage.call("flowtest_register", &[A, "new"]), "DUP");
+    assert_eq!((stage.put(A, "1", "*", "more", 10).as_str(), stage.due()), ("OK", 10));
+    assert_eq!((stage.put(A, "1", "*", "more", 11).as_str(), stage.due()), ("DUP", 10));
+    assert_eq!((stage.put(A, "3", "1", "more", 30).as_str(), stage.due()), ("OK", 30));
+    // late, from a connection that was slow
+    assert_eq!((stage.put(A, "2", "1", "more", 20).as_str(), stage.due()), ("DUP", 30));
+    // built on what Redis does not hold
+    assert_eq!((stage.put(A, "5", "4", "more", 50).as_str(), stage.due()), ("GAP", 30));
+    assert_eq!((stage.put(A, "5", "*", "more", 50).as_str(), stage.due()), ("OK", 50));
+    // the end may repeat the newest number, and then nothing follows
+    assert_eq!((stage.put(A, "5", "*", "end", 55).as_str(), stage.due()), ("OK", 55));
+    assert_eq!((stage.put(A, "5", "*", "end", 56).as_str(), stage.due()), ("DUP", 55));
+    assert_eq!((stage.put(A, "6", "*", "more", 60).as_str(), stage.due()), ("CLOSED", 55));
+}
+
+#[test]
+fn numbers_are_compared_as_numbers() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    assert_eq!(stage.put(A, "9", "*", "more", 9), "OK");
+    assert_eq!(stage.put(A, "10", "9", "more", 10), "OK");
+    assert_eq!(stage.put(A, "9007199254740991", "10", "more", 11), "OK");
+    assert_eq!(stage.put(A, "9007199254740990", "*", "more", 12), "DUP");
+}
+
+#[test]
+fn a_roster_in_parts_counts_when_its_last_part_is_there() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let part = |seq: &str, part: &str, name: &str, due: u64| {
+        stage.call("flowtest_put", &[A, seq, "*", part, "2", "more", name, &row(due)])
+    };
+    let seq = || stage.totals().streams[0].seq;
+    assert_eq!((part("1", "1", "alice", 1).as_str(), seq()), ("OK", 0));
+    assert_eq!((part("1", "1", "alice", 2).as_str(), seq()), ("DUP", 0));
+    assert_eq!((part("2", "1", "alice", 3).as_str(), seq()), ("OK", 0));
+    // of an older put, and late
+    assert_eq!((part("1", "2", "bob", 4).as_str(), seq()), ("DUP", 0));
+    assert_eq!((part("2", "2", "bob", 5).as_str(), seq()), ("OK", 2));
+    assert_eq!((part("2", "2", "bob", 6).as_str(), seq()), ("DUP", 2));
+    let totals = stage.totals();
+    assert_eq!((totals.contestants["alice"].tally.due, totals.contestants["bob"].tally.due), (3, 5));
+}
+
+#[test]
+fn nobody_joins_a_round_that_drains_and_nothing_moves_in_a_sealed_one() {
+    let stage = Stage::new();
+    assert_eq!(stage.call("flowtest_seal", &[]), "EMPTY");
+    stage.call("flowtest_register", &[A, "new"]);
+    assert_eq!(stage.put(A, "1", "*", "more", 10), "OK");
+    assert_eq!(stage.call("flowtest_drain", &[]), "OK");
+    assert_eq!(stage.call("flowtest_drain", &[]), "DUP");
+    assert_eq!(stage.call("flowtest_register", &[B, "new"]), "CLOSED");
+    assert_eq!(stage.put(A, "2", "1", "more", 20), "OK", "what is in flight may land");
+    assert_eq!(stage.call("flowtest_seal", &[]), format!("MISSING {A}"));
+    assert_eq!(stage.put(A, "3", "*", "end", 30), "OK");
+    assert_eq!(stage.call("flowtest_seal", &[]), "OK");
+    assert_eq!(stage.call("flowtest_seal", &[]), "DUP");
+    let sealed = stage.totals();
+    assert_eq!(stage.put(A, "4", "*", "more", 40), "CLOSED");
+    assert_eq!(stage.put(A, "3", "*", "end", 31), "DUP", "an answer that was lost may be asked for again");
+    assert_eq!(stage.call("flowtest_register", &[B, "again"]), "CLOSED");
+    assert_eq!(stage.call("flowtest_drain", &[]), "CLOSED");
+    assert_eq!(stage.call("flowtest_open", &[]), "DUP");
+    assert_eq!(stage.totals(), sealed);
+}
+
+#[test]
+fn a_stream_that_redis_lost_may_come_back_while_the_round_drains() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    stage.call("flowtest_drain", &[]);
+    assert_eq!(stage.call("flowtest_register", &[B, "again"]), "OK");
+    stage.server.command(&["FLUSHALL"]);
+    assert_eq!(stage.call("flowtest_register", &[A, "new"]), "UNKNOWN");
+    assert_eq!(stage.call("flowtest_register", &[A, "again"]), "OK");
+    assert_eq!(stage.totals().state.as_str(), "running");
+}
+
+#[test]
+fn whatever_is_malformed_is_refused_before_anything_is_written() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let before = stage.totals();
+    let good = row(1);
+    let long = "1 ".repeat(40_000);
+    let cases: &[(&str, &[&str])] = &[
+        ("flowtest_put", &[]),
+        ("flowtest_put", &["short", "1", "*", "1", "1", "more"]),
+        ("flowtest_put", &[A, "-1", "*", "1", "1", "more"]),
+        ("flowtest_put", &[A, "1e3", "*", "1", "1", "more"]),
+        ("flowtest_put", &[A, "9007199254740992", "*", "1", "1", "more"]),
+        ("flowtest_put", &[A, "1", "x", "1", "1", "more"]),
+        ("flowtest_put", &[A, "1", "*", "2", "1", "more"]),
+        ("flowtest_put", &[A, "1", "*", "0", "1", "more"]),
+        ("flowtest_put", &[A, "1", "*", "1", "1", "maybe"]),
+        ("flowtest_put", &[A, "1", "0", "1", "1", "end"]),
+        // a name without a row, no name, a name twice
+        ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice"]),
+        ("flowtest_put", &[A, "1", "*", "1", "1", "more", "", &good]),
+        ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice", &good, "alice", &good]),
+        // the last of several rows is junk: the good ones before it must not land
+        ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice", &good, "bob", "junk"]),
+        ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice", &long]),
+        ("flowtest_register", &[A]),
+        ("flowtest_register", &["short", "new"]),
+        ("flowtest_register", &[B, "maybe"]),
+        ("flowtest_seal", &["short"]),
+        ("flowtest_open", &["x"]),
+        ("flowtest_drain", &["x"]),
+    ];
+    let client = redis::Client::open(stage.server.url()).expect("an address");
+    let mut connection = client.get_connection().expect("it answers");
+    for (function, arguments) in cases {
+        let answer = redis::cmd("FCALL").arg(function).arg(1).arg(stage.key()).arg(*arguments).exec(&mut connection);
+        let error = answer.expect_err(function);
+        assert_eq!(error.code(), Some("FLOWTEST"), "{function} {arguments:?}: {error}");
+        assert_eq!(stage.totals(), before, "{function} {arguments:?}");
+    }
+}
+
+#[test]
+fn redis_keeps_each_put_as_one_command() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    stage.put(A, "1", "*", "more", 1);
+    stage.call("flowtest_put", &[A, "2", "*", "1", "1", "end", "alice", &row(2), "bob", &row(3)]);
+    stage.call("flowtest_drain", &[]);
+    stage.call("flowtest_seal", &[]);
+    let file = String::from_utf8_lossy(&std::fs::read(stage.server.append_only_file()).expect("the file")).into_owned();
+    let commands = |name: &str| file.matches(&format!("\r\n{name}\r\n")).count();
+    // open, register, two puts, drain, seal
+    assert_eq!(commands("HSET"), 6, "{file}");
+    assert_eq!((commands("MULTI"), commands("EXEC"), commands("HMSET")), (0, 0, 0), "{file}");
+}
+
+#[test]
+fn the_library_is_loaded_once_and_kept_when_it_is_newer() {
+    let stage = Stage::new();
+    let loads = || {
+        let file = std::fs::read(stage.server.append_only_file()).expect("the file");
+        String::from_utf8_lossy(&file).matches("#!lua name=flowtest").count()
+    };
+    stage.scoreboard();
+    assert_eq!(loads(), 1, "the second connection found it");
+    let newer = "#!lua name=flowtest\n-- library version 1000\nredis.register_function('flowtest_open', function() return redis.status_reply('OK') end)";
+    stage.server.command(&["FUNCTION", "LOAD", "REPLACE", newer]);
+    stage.scoreboard();
+    assert_eq!(loads(), 2, "a newer one stays");
+    let older = newer.replace("1000", "0");
+    stage.server.command(&["FUNCTION", "LOAD", "REPLACE", &older]);
+    stage.scoreboard().open_round(CONTEST, &stage.round).expect("ours is back");
+    assert_eq!(loads(), 4, "an older one is replaced");
+}
+
+#[test]
+fn the_library_comes_back_when_somebody_deletes_it() {
+    let stage = Stage::on(RedisServer::start());
+    let mut scoreboard = stage.scoreboard();
+    stage.server.command(&["FUNCTION", "FLUSH"]);
+    scoreboard.drain_round(CONTEST, &stage.round).expect("loaded again");
+    assert_eq!(stage.totals().state.as_str(), "draining");
+}

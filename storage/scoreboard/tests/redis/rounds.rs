@@ -1,0 +1,203 @@
+//! Rounds from start to seal, as generators and a dashboard live through them.
+
+use crate::stage::{CONTEST, NAMES, PATIENCE, Stage, rows, wait_for_put};
+use flowtest_contract::Rules;
+use flowtest_scoreboard::{Control, Publisher, RoundId, Row, ScoreboardError, State, standings};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[test]
+fn what_is_published_is_what_is_read() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    for seq in 1..=20 {
+        publisher.publish(seq, rows(seq * 7));
+    }
+    wait_for_put(&publisher, 20);
+    stage.assert_totals(&rows(140));
+    publisher.publish(21, rows(141));
+    wait_for_put(&publisher, 21);
+    stage.assert_totals(&rows(141));
+    publisher.finish(22, rows(150), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(150));
+    let totals = stage.totals();
+    assert_eq!(totals.state, State::Sealed);
+    assert_eq!((totals.streams.len(), totals.streams[0].seq, totals.streams[0].ended), (1, 22, true));
+    let lines = standings(&totals.contestants, &Rules::default());
+    assert_eq!(lines.iter().map(|line| line.name.as_str()).collect::<Vec<_>>(), NAMES);
+}
+
+#[test]
+fn the_end_may_repeat_the_newest_number() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(5, rows(9));
+    wait_for_put(&publisher, 5);
+    publisher.finish(5, rows(9), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(9));
+}
+
+#[test]
+fn older_rows_do_not_replace_newer_ones() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(7, rows(70));
+    publisher.publish(6, rows(60));
+    wait_for_put(&publisher, 7);
+    stage.assert_totals(&rows(70));
+}
+
+#[test]
+fn a_generator_that_never_got_rows_still_ends() {
+    let stage = Stage::new();
+    stage.publisher().finish(0, rows(0), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(0));
+}
+
+#[test]
+fn two_streams_sum_and_the_seal_waits_for_both() {
+    let stage = Stage::new();
+    let (first, second) = (stage.publisher(), stage.publisher());
+    let mut alone = stage.config(&["late", "alice"]);
+    alone.contestants = vec!["late".to_owned()];
+    first.publish(1, rows(10));
+    second.publish(1, rows(20));
+    wait_for_put(&first, 1);
+    wait_for_put(&second, 1);
+    let mut sum: Vec<Row> = rows(10).to_vec();
+    sum.iter_mut().zip(rows(20).iter()).for_each(|(ours, theirs)| ours.merge(theirs).expect("small"));
+    stage.assert_totals(&sum);
+
+    let error = first.finish(2, rows(10), Duration::from_millis(300)).expect_err("the other one still runs");
+    let ScoreboardError::Missing { missing, .. } = &error else { panic!("{error}") };
+    let ended: Vec<bool> = stage.totals().streams.iter().map(|stream| stream.ended).collect();
+    let open: Vec<_> = stage.totals().streams.into_iter().filter(|stream| !stream.ended).map(|s| s.id).collect();
+    assert_eq!((missing, ended.len()), (&open, 2));
+    assert!(error.to_string().contains(&open[0].to_string()), "{error}");
+    assert_eq!(stage.totals().state, State::Draining);
+
+    let error = Publisher::start(alone).expect_err("the round drains");
+    assert!(matches!(error, ScoreboardError::RoundClosed(_)), "{error}");
+
+    second.finish(2, rows(20), PATIENCE).expect("sealed");
+    stage.assert_totals(&sum);
+    assert_eq!(stage.totals().state, State::Sealed);
+}
+
+#[test]
+fn two_generators_that_end_together_both_see_the_seal() {
+    let stage = Stage::new();
+    let publishers = [stage.publisher(), stage.publisher()];
+    let ends = publishers.map(|publisher| std::thread::spawn(move || publisher.finish(1, rows(5), PATIENCE)));
+    for end in ends {
+        end.join().expect("no panic").expect("sealed");
+    }
+    assert_eq!(stage.totals().state, State::Sealed);
+}
+
+#[test]
+fn a_stream_that_never_returns_is_abandoned_by_name() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(30));
+    wait_for_put(&publisher, 1);
+    drop(publisher);
+    let mut scoreboard = stage.scoreboard();
+    scoreboard.drain_round(CONTEST, &stage.round).expect("it drains");
+    let error = scoreboard.seal_round(CONTEST, &stage.round, &[]).expect_err("one is missing");
+    let ScoreboardError::Missing { missing, .. } = error else { panic!("{error}") };
+    scoreboard.seal_round(CONTEST, &stage.round, &missing).expect("sealed");
+    let totals = stage.totals();
+    assert_eq!((totals.state, totals.streams[0].abandoned, totals.streams[0].ended), (State::Sealed, true, false));
+    stage.assert_totals(&rows(30));
+}
+
+#[test]
+fn a_publisher_learns_that_its_round_was_sealed_without_it() {
+    let stage = Stage::new();
+    let config = stage.config(&NAMES);
+    let stream = config.stream;
+    let publisher = Publisher::start(config).expect("a publisher");
+    publisher.publish(1, rows(3));
+    wait_for_put(&publisher, 1);
+    stage.scoreboard().seal_round(CONTEST, &stage.round, &[stream]).expect("sealed");
+    let error = publisher.finish(2, rows(6), PATIENCE).expect_err("too late");
+    assert!(matches!(error, ScoreboardError::RoundClosed(_)), "{error}");
+    stage.assert_totals(&rows(3));
+}
+
+#[test]
+fn a_round_that_nobody_created_is_refused() {
+    let stage = Stage::new();
+    let mut config = stage.config(&NAMES);
+    config.round = RoundId::random().expect("random bits");
+    let error = Publisher::start(config).expect_err("no such round");
+    assert!(matches!(error, ScoreboardError::RoundUnknown(_)), "{error}");
+    let unknown = RoundId::random().expect("random bits");
+    assert!(matches!(stage.scoreboard().read_round(CONTEST, &unknown), Err(ScoreboardError::RoundUnknown(_))));
+}
+
+#[test]
+fn a_roster_too_long_for_one_call_arrives_whole() {
+    const CONTESTANTS: usize = 4_500;
+    let stage = Stage::new();
+    let names: Vec<String> = (0..CONTESTANTS).map(|index| format!("c{index}")).collect();
+    let mut config = stage.config(&[]);
+    config.contestants.clone_from(&names);
+    let publisher = Publisher::start(config).expect("a publisher");
+    let many = |count: u64| -> Arc<[Row]> {
+        (0..CONTESTANTS as u64)
+            .map(|index| {
+                let mut row = Row::default();
+                row.tally.due = count + index;
+                row
+            })
+            .collect()
+    };
+    publisher.publish(1, many(1));
+    wait_for_put(&publisher, 1);
+    publisher.publish(2, many(2));
+    wait_for_put(&publisher, 2);
+    publisher.finish(2, many(2), PATIENCE).expect("sealed");
+    let totals = stage.totals();
+    assert_eq!(totals.contestants.len(), CONTESTANTS);
+    for (index, name) in names.iter().enumerate() {
+        assert_eq!(totals.contestants[name].tally.due, 2 + index as u64);
+    }
+}
+
+#[test]
+fn junk_in_a_round_is_named_and_not_counted() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(12));
+    wait_for_put(&publisher, 1);
+    drop(publisher);
+    let stream = stage.totals().streams[0].id;
+    let key = stage.key();
+    stage.server.command(&["HSET", &key, &format!("t:{stream}:mallory"), "1 2 3;;"]);
+    stage.server.command(&["HSET", &key, "surprise", "x"]);
+    stage.server.command(&["HSET", &key, "q:nobody", "1"]);
+    let totals = stage.totals();
+    assert_eq!(totals.junk.len(), 3, "{:?}", totals.junk);
+    assert!(
+        totals.junk.iter().any(|line| line.contains("mallory") && line.contains("18 counters")),
+        "{:?}",
+        totals.junk
+    );
+    assert_eq!(totals.contestants["alice"], rows(12)[0]);
+    assert!(!totals.contestants.contains_key("mallory"));
+}
+
+#[test]
+fn the_control_document_goes_through_redis() {
+    let stage = Stage::new();
+    let mut scoreboard = stage.scoreboard();
+    assert_eq!(scoreboard.read_control(CONTEST).expect("Redis answers"), None);
+    let control = Control::from_json(include_str!("../golden/control.json")).expect("the golden file");
+    scoreboard.write_control(&control).expect("written");
+    assert_eq!(scoreboard.read_control(CONTEST).expect("Redis answers"), Some(control));
+    stage.server.command(&["SET", "flowtest:{finals}:control", "{\"name\":1}"]);
+    let error = scoreboard.read_control(CONTEST).expect_err("junk");
+    assert!(matches!(error, ScoreboardError::Control(_)), "{error}");
+}

@@ -1,0 +1,110 @@
+//! A server with a round in it, so that a test's body is a script.
+
+use crate::testing::RedisServer;
+use flowtest_contract::Tally;
+use flowtest_scoreboard::connection::Address;
+use flowtest_scoreboard::{
+    Health, Publisher, PublisherConfig, RoundId, RoundTotals, Row, Scoreboard, ScoreboardError, StreamId, keys,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) const CONTEST: &str = "finals";
+pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "house of cards"];
+/// How long anything may take on a busy machine. Never what a test waits for when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    pub(crate) server: RedisServer,
+    pub(crate) round: RoundId,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        Stage::on(RedisServer::start())
+    }
+
+    pub(crate) fn on(server: RedisServer) -> Stage {
+        let stage = Stage { server, round: RoundId::random().expect("random bits") };
+        stage.scoreboard().open_round(CONTEST, &stage.round).expect("a round");
+        stage
+    }
+
+    pub(crate) fn scoreboard(&self) -> Scoreboard {
+        Scoreboard::connect(&self.server.url()).expect("Redis answers")
+    }
+
+    pub(crate) fn key(&self) -> String {
+        keys::round(CONTEST, &self.round)
+    }
+
+    pub(crate) fn config(&self, names: &[&str]) -> PublisherConfig {
+        PublisherConfig {
+            url: self.server.url(),
+            password: None,
+            contest: CONTEST.to_owned(),
+            round: self.round,
+            stream: StreamId::random().expect("random bits"),
+            contestants: names.iter().map(|name| (*name).to_owned()).collect(),
+            allow_volatile: false,
+        }
+    }
+
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher::start(self.config(&NAMES)).expect("a publisher")
+    }
+
+    pub(crate) fn totals(&self) -> RoundTotals {
+        self.scoreboard().read_round(CONTEST, &self.round).expect("the round")
+    }
+
+    /// The sums in Redis are these rows, in the order of [`NAMES`].
+    pub(crate) fn assert_totals(&self, rows: &[Row]) {
+        let totals = self.totals();
+        assert_eq!(totals.junk, Vec::<String>::new());
+        assert_eq!(totals.contestants.len(), rows.len());
+        for (name, row) in NAMES.iter().zip(rows) {
+            assert_eq!(&totals.contestants[*name], row, "{name}");
+        }
+    }
+}
+
+/// Cumulative rows after `count` requests of each contestant; only one contestant moves at a time.
+pub(crate) fn rows(count: u64) -> Arc<[Row]> {
+    (0..NAMES.len() as u64)
+        .map(|contestant| {
+            let done = count / 3 + u64::from(count % 3 > contestant);
+            let mut row = Row {
+                tally: Tally { due: done, sent: done, token_right: done, bytes: done * 100, ..Tally::default() },
+                ..Row::default()
+            };
+            for request in 0..done {
+                row.latency.record(request * 37);
+                row.service.record(request * 31);
+            }
+            row
+        })
+        .collect()
+}
+
+/// Waits until the publisher has put so much.
+pub(crate) fn wait_for_put(publisher: &Publisher, seq: u64) -> Health {
+    wait_until("the put", || Some(publisher.health()).filter(|health| health.connected && health.put_seq >= seq))
+}
+
+pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether Redis takes an address with these settings, and what it says otherwise.
+pub(crate) fn refusal(url: &str, password: Option<&str>, allow_volatile: bool) -> ScoreboardError {
+    let address = Address::new(url, password, allow_volatile).expect("an address");
+    Scoreboard::open(address).expect_err("it is refused")
+}
