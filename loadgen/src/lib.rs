@@ -36,6 +36,9 @@ pub mod summary;
 pub mod wheel;
 pub mod worker;
 
+#[cfg(test)]
+mod virtual_time;
+
 /// Why a command failed. Each text names the cause and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {

@@ -92,6 +92,8 @@ pub struct Worker<K> {
     phase: usize,
     /// The load of the phase that runs now; `None` between and after phases.
     load: Option<(Load, bool)>,
+    /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
+    scored: bool,
     now: u64,
     block_at: u64,
     draining: bool,
@@ -129,6 +131,7 @@ impl<K: Kernel> Worker<K> {
             opens: 0,
             phase: 0,
             load: None,
+            scored: false,
             now,
             block_at: now + BLOCK_NS,
             draining: false,
@@ -210,6 +213,7 @@ impl<K: Kernel> Worker<K> {
             && let Some(phase) = phases.get(self.phase).filter(|phase| self.now >= phase.start)
         {
             self.load = Some((phase.load, phase.scored));
+            self.scored = phase.scored;
             changed = true;
         }
         if !changed {
@@ -241,11 +245,17 @@ impl<K: Kernel> Worker<K> {
         while let Some(scored) = entrant.pacer.fall_due(self.now) {
             books.counts(scored).row.tally.due += 1;
         }
-        // Those that waited too long. What fell due only now and is late already, we came to too late ourselves.
+        // Those that waited too long for a connection, and those that we came to later than the timeout ourselves.
         let mut taken = 0;
-        while entrant.pacer.waiting() > 0 && self.now > self.patience.deadline(entrant.pacer.oldest()) {
+        while entrant.pacer.waiting() > 0 {
+            let oldest = entrant.pacer.oldest();
+            let fell_due_now = taken >= before;
+            let limit = if fell_due_now { oldest + self.patience.timeout } else { self.patience.deadline(oldest) };
+            if self.now <= limit {
+                break;
+            }
             let Some((intended, scored)) = entrant.pacer.take() else { break };
-            let ours = taken >= before || self.patience.blames_us(intended);
+            let ours = fell_due_now || self.patience.blames_us(intended);
             books.never_sent(scored, if ours { Failure::OwnFault } else { Failure::Missed });
             taken += 1;
         }
@@ -463,8 +473,7 @@ impl<K: Kernel> Worker<K> {
         match event {
             Event::Received { slot, buffer } => {
                 let index = self.owner[slot as usize] as usize;
-                let scored = self.load.is_some_and(|(_, scored)| scored);
-                self.block.counts(index, scored).row.tally.bytes += buffer.len() as u64;
+                self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 let entrant = &mut self.entrants[index];
                 entrant.bytes += buffer.len();
                 let greedy = entrant.bytes > BYTES_PER_TURN_MAX;
@@ -531,8 +540,7 @@ impl<K: Kernel> Worker<K> {
             Step::Close => self.close(slot, false),
             Step::Abort => self.close(slot, true),
             Step::Unsolicited => {
-                let scored = self.load.is_some_and(|(_, scored)| scored);
-                self.block.counts(index, scored).row.tally.unsolicited += 1;
+                self.block.counts(index, self.scored).row.tally.unsolicited += 1;
                 self.close(slot, true);
             }
         }

@@ -1,0 +1,404 @@
+//! A pretended kernel for tests: virtual time, servers of several characters, and as much mischief as a kernel may do.
+//!
+//! It checks what a real kernel cannot: that no slot is reused, no area written and no buffer recycled while an
+//! operation owns it. A broken rule is a panic here, not a rare corruption.
+
+use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+
+/// How a pretended server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Character {
+    /// Right answers after a fixed time.
+    Honest { delay: u64 },
+    /// Right answers, but not while `now % period < stall`.
+    Stalling { period: u64, stall: u64 },
+    /// Accepts and never answers.
+    Silent,
+    /// Refuses every connection.
+    Refusing,
+    /// Resets as soon as a request has come.
+    Resetting,
+    /// Answers, then sends rubbish without end.
+    Flooding,
+    /// Right answers; closes by FIN after so many on a connection.
+    ClosesAfter { answers: u32, says_so: bool },
+    /// Right answers in HTTP/1.0, each ended by FIN.
+    Http10,
+    /// Bytes before anybody asked.
+    Unsolicited,
+}
+
+/// What the kernel may do to us beyond being quick and orderly.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mischief {
+    /// Completions come late by up to this many nanoseconds, each by its own.
+    pub(crate) delay: u64,
+    /// Now and then a completion comes twice.
+    pub(crate) duplicates: bool,
+    /// Sends and receives are cut short at random.
+    pub(crate) cuts: bool,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    address: Option<SocketAddr>,
+    connected: bool,
+    connect: Option<Tag>,
+    send: Option<(Tag, usize, usize, Vec<u8>)>,
+    receive: Option<Tag>,
+    cancels: u32,
+    /// What the server has received and not yet answered.
+    request: Vec<u8>,
+    answers: u32,
+    inbox: VecDeque<u8>,
+    /// The stream ends after the inbox with this result: 0 or an errno.
+    end: Option<i32>,
+    /// Counts connections of the slot, so that a late answer of an old one goes nowhere.
+    life: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Complete(Completion),
+    /// A completion comes twice. Not while the same operation runs again: even a bad kernel tells no lie about that one.
+    Again(Completion),
+    /// A server's bytes arrive; then perhaps the end of the stream.
+    Arrive { slot: u32, life: u32, bytes: Vec<u8>, end: Option<i32> },
+}
+
+/// The pretended kernel.
+#[derive(Debug)]
+pub(crate) struct Pretend {
+    now: u64,
+    seed: u64,
+    order: u64,
+    pub(crate) servers: HashMap<SocketAddr, Character>,
+    mischief: Mischief,
+    sockets: Vec<Socket>,
+    areas: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
+    free: VecDeque<u16>,
+    recycled: Vec<u16>,
+    in_hand: Vec<bool>,
+    timeline: BTreeMap<(u64, u64), Happening>,
+    done: VecDeque<Completion>,
+    counters: Counters,
+    /// Requests that each server has seen whole.
+    pub(crate) requests: HashMap<SocketAddr, u64>,
+    pub(crate) connects: HashMap<SocketAddr, u64>,
+    /// Once, when the clock passes the first, it jumps by the second: our own process did not run.
+    pub(crate) stall: Option<(u64, u64)>,
+}
+
+/// A network's round trip in virtual time.
+const TRIP: u64 = 20_000;
+
+impl Pretend {
+    pub(crate) fn new(sizes: Sizes, servers: HashMap<SocketAddr, Character>, mischief: Mischief, seed: u64) -> Pretend {
+        Pretend {
+            now: 0,
+            seed: seed | 1,
+            order: 0,
+            servers,
+            mischief,
+            sockets: (0..sizes.slots).map(|_| Socket::default()).collect(),
+            areas: vec![vec![0; sizes.area_bytes]; sizes.slots as usize],
+            buffers: vec![vec![0; sizes.buffer_bytes]; sizes.buffers as usize],
+            free: (0..sizes.buffers).collect(),
+            recycled: Vec::new(),
+            in_hand: vec![false; sizes.buffers as usize],
+            timeline: BTreeMap::new(),
+            done: VecDeque::new(),
+            counters: Counters::default(),
+            requests: HashMap::new(),
+            connects: HashMap::new(),
+            stall: None,
+        }
+    }
+
+    /// xorshift64: the same seed, the same run.
+    fn random(&mut self, below: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed % below.max(1)
+    }
+
+    fn at(&mut self, after: u64, happening: Happening) {
+        let late = if self.mischief.delay > 0 { self.random(self.mischief.delay) } else { 0 };
+        self.order += 1;
+        self.timeline.insert((self.now + after + late, self.order), happening);
+    }
+
+    fn complete(&mut self, after: u64, tag: Tag, result: i32) {
+        let completion = Completion { tag, result, more: false, buffer: None };
+        self.at(after, Happening::Complete(completion));
+        if self.mischief.duplicates && tag.kind() != Some(Kind::Cancel) && self.random(8) == 0 {
+            let result = if self.random(2) == 0 { result } else { -libc::ECANCELED };
+            // A duplicate may even name a buffer; nobody may believe it.
+            let buffer = (self.random(4) == 0).then(|| self.random(self.buffers.len() as u64) as u16);
+            let buffer = buffer.filter(|buffer| self.in_hand[*buffer as usize]);
+            self.at(after + 1000, Happening::Again(Completion { tag, result, more: false, buffer }));
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Complete(completion) => {
+                // The book of what is outstanding is kept by the operation; see `completion`.
+                self.done.push_back(completion);
+            }
+            Happening::Again(completion) => {
+                let socket = &self.sockets[completion.tag.slot() as usize];
+                let tag = Some(completion.tag);
+                if socket.connect != tag && socket.send.as_ref().map(|send| send.0) != tag && socket.receive != tag {
+                    self.done.push_back(completion);
+                }
+            }
+            Happening::Arrive { slot, life, bytes, end } => {
+                let socket = &mut self.sockets[slot as usize];
+                if socket.life == life && socket.connected && socket.end.is_none() {
+                    socket.inbox.extend(bytes);
+                    socket.end = end;
+                    self.deliver(slot);
+                }
+            }
+        }
+    }
+
+    /// Gives an armed receive what there is.
+    fn deliver(&mut self, slot: u32) {
+        loop {
+            let socket = &self.sockets[slot as usize];
+            let Some(tag) = socket.receive else { return };
+            let reset = socket.end.is_some_and(|end| end != 0) && socket.inbox.is_empty();
+            if socket.inbox.is_empty() {
+                let Some(end) = socket.end else { return };
+                self.sockets[slot as usize].receive = None;
+                let result = if reset { -end } else { 0 };
+                self.done.push_back(Completion { tag, result, more: false, buffer: None });
+                return;
+            }
+            let Some(id) = self.free.pop_front() else {
+                self.sockets[slot as usize].receive = None;
+                self.done.push_back(Completion { tag, result: -libc::ENOBUFS, more: false, buffer: None });
+                return;
+            };
+            let most = self.buffers[id as usize].len().min(self.sockets[slot as usize].inbox.len());
+            let take = if self.mischief.cuts { 1 + self.random(most as u64) as usize } else { most };
+            let bytes: Vec<u8> = self.sockets[slot as usize].inbox.drain(..take).collect();
+            self.buffers[id as usize][..take].copy_from_slice(&bytes);
+            self.in_hand[id as usize] = true;
+            let more = !(self.mischief.cuts && self.random(16) == 0);
+            if !more {
+                self.sockets[slot as usize].receive = None;
+            }
+            self.done.push_back(Completion { tag, result: take as i32, more, buffer: Some(id) });
+        }
+    }
+
+    /// The server of the slot's connection looks at what it has received.
+    fn serve(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot as usize];
+        let Some(address) = socket.address else { return };
+        let character = self.servers[&address];
+        let life = socket.life;
+        let mut tokens = Vec::new();
+        while let Some(end) = socket.request.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head: Vec<u8> = socket.request.drain(..end + 4).collect();
+            let text = String::from_utf8(head).expect("requests are text");
+            let token = text.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).expect("a token");
+            tokens.push(token.to_owned());
+        }
+        *self.requests.entry(address).or_default() += tokens.len() as u64;
+        for token in tokens {
+            let answer = |version: &str, extra: &str| {
+                format!("HTTP/{version} 200 OK\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n{extra}\r\nhi").into_bytes()
+            };
+            let keep = answer("1.1", "Content-Length: 2\r\n");
+            let (after, bytes, end) = match character {
+                Character::Honest { delay } => (delay, keep, None),
+                Character::Stalling { period, stall } => {
+                    let into = self.now % period;
+                    (if into < stall { stall - into } else { TRIP }, keep, None)
+                }
+                Character::Silent | Character::Refusing | Character::Unsolicited => return,
+                Character::Resetting => (TRIP, Vec::new(), Some(libc::ECONNRESET)),
+                Character::Flooding => {
+                    let mut bytes = keep;
+                    bytes.extend(std::iter::repeat_n(b'x', 5_000));
+                    (TRIP, bytes, None)
+                }
+                Character::ClosesAfter { answers, says_so } => {
+                    let socket = &mut self.sockets[slot as usize];
+                    socket.answers += 1;
+                    let last = socket.answers >= answers;
+                    let extra = if last && says_so { "Connection: close\r\nContent-Length: 2\r\n" } else { "Content-Length: 2\r\n" };
+                    (TRIP, answer("1.1", extra), last.then_some(0))
+                }
+                Character::Http10 => (TRIP, answer("1.0", ""), Some(0)),
+            };
+            let stop = end.is_some();
+            self.at(after, Happening::Arrive { slot, life, bytes, end });
+            if stop {
+                self.sockets[slot as usize].request.clear();
+                return;
+            }
+        }
+    }
+}
+
+impl Kernel for Pretend {
+    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
+        let socket = &mut self.sockets[slot as usize];
+        assert!(socket.address.is_none(), "slot {slot} is reused while it has a socket");
+        let life = socket.life + 1;
+        *socket = Socket { address: Some(address), life, ..Socket::default() };
+        Ok(())
+    }
+
+    fn connect(&mut self, slot: u32, tag: Tag) {
+        let socket = &mut self.sockets[slot as usize];
+        assert!(socket.connect.replace(tag).is_none());
+        let address = socket.address.expect("a socket");
+        let life = socket.life;
+        *self.connects.entry(address).or_default() += 1;
+        match self.servers[&address] {
+            Character::Refusing => self.complete(TRIP, tag, -libc::ECONNREFUSED),
+            Character::Unsolicited => {
+                self.complete(TRIP, tag, 0);
+                let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+                self.at(TRIP + 10, Happening::Arrive { slot, life, bytes, end: None });
+            }
+            _ => self.complete(TRIP, tag, 0),
+        }
+    }
+
+    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag) {
+        let bytes = self.areas[slot as usize][from..to].to_vec();
+        let taken = if self.mischief.cuts { 1 + self.random(bytes.len() as u64) as usize } else { bytes.len() };
+        let socket = &mut self.sockets[slot as usize];
+        assert!(socket.connected, "slot {slot} sends without a connection");
+        socket.request.extend(&bytes[..taken]);
+        assert!(socket.send.replace((tag, from, to, bytes)).is_none(), "slot {slot} has two sends in flight");
+        self.complete(0, tag, taken as i32);
+        self.serve(slot);
+    }
+
+    fn receive(&mut self, slot: u32, tag: Tag) {
+        let socket = &mut self.sockets[slot as usize];
+        assert!(socket.connected, "slot {slot} receives without a connection");
+        assert!(socket.receive.replace(tag).is_none(), "slot {slot} has two receives in flight");
+        self.deliver(slot);
+    }
+
+    fn cancel_all(&mut self, slot: u32, tag: Tag) {
+        let socket = &mut self.sockets[slot as usize];
+        socket.cancels += 1;
+        let receive = socket.receive.take();
+        if let Some(receive) = receive {
+            // Cancelled: it completes once more, before or after the cancel does.
+            let after = self.random(3000);
+            self.at(after, Happening::Complete(Completion { tag: receive, result: -libc::ECANCELED, more: false, buffer: None }));
+        }
+        let after = self.random(3000);
+        self.complete(after, tag, 0);
+    }
+
+    fn cancel(&mut self, operation: Tag, tag: Tag) {
+        let slot = operation.slot();
+        if self.sockets[slot as usize].receive == Some(operation) {
+            self.sockets[slot as usize].receive = None;
+            self.at(0, Happening::Complete(Completion { tag: operation, result: -libc::ECANCELED, more: false, buffer: None }));
+        }
+        self.sockets[slot as usize].cancels += 1;
+        self.complete(0, tag, 0);
+    }
+
+    fn close(&mut self, slot: u32, _abort: bool) {
+        let socket = &mut self.sockets[slot as usize];
+        assert!(socket.address.take().is_some(), "slot {slot} is closed twice");
+        assert!(socket.receive.is_none(), "slot {slot} is closed while receiving");
+        assert!(socket.connect.is_none(), "slot {slot} is closed while connecting");
+        assert!(socket.send.is_none(), "slot {slot} is closed while sending");
+        assert_eq!(socket.cancels, 0, "slot {slot} is closed while cancelling");
+        socket.connected = false;
+    }
+
+    fn area(&mut self, slot: u32) -> &mut [u8] {
+        &mut self.areas[slot as usize]
+    }
+
+    fn buffer(&self, buffer: u16, len: usize) -> &[u8] {
+        assert!(self.in_hand[buffer as usize], "buffer {buffer} is read while it is the kernel's");
+        &self.buffers[buffer as usize][..len]
+    }
+
+    fn recycle(&mut self, buffer: u16) {
+        assert!(std::mem::take(&mut self.in_hand[buffer as usize]), "buffer {buffer} is recycled twice");
+        // Whoever reads it later sees poison.
+        self.buffers[buffer as usize].fill(0xDB);
+        self.recycled.push(buffer);
+    }
+
+    fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
+        self.counters.enters += 1;
+        self.free.extend(self.recycled.drain(..));
+        if self.done.is_empty() {
+            let until = self.now + wait_ns;
+            let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
+            // Time never stands still, or a loop that never waits would never end.
+            self.now = next.min(until).max(self.now + u64::from(wait_ns == 0));
+            if let Some((when, length)) = self.stall
+                && self.now >= when
+            {
+                self.now += length;
+                self.stall = None;
+            }
+        }
+        while let Some(entry) = self.timeline.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let happening = entry.remove();
+            self.happen(happening);
+        }
+        Ok(())
+    }
+
+    fn completion(&mut self) -> Option<Completion> {
+        let index = if self.mischief.delay > 0 && self.done.len() > 1 {
+            // Completions of different slots come in any order; those of one slot keep theirs.
+            let pick = self.random(self.done.len() as u64) as usize;
+            let slot = self.done[pick].tag.slot();
+            self.done.iter().position(|done| done.tag.slot() == slot).unwrap_or(0)
+        } else {
+            0
+        };
+        let completion = self.done.remove(index)?;
+        self.counters.completions += 1;
+        let tag = completion.tag;
+        let socket = &mut self.sockets[tag.slot() as usize];
+        if socket.connect == Some(tag) {
+            socket.connect = None;
+            socket.connected = completion.result == 0;
+        } else if socket.send.as_ref().is_some_and(|(sent, ..)| *sent == tag) {
+            let (_, from, to, bytes) = socket.send.take().expect("just looked at");
+            assert_eq!(&self.areas[tag.slot() as usize][from..to], &bytes[..], "an area was written while it was sent");
+        } else if tag.kind() == Some(Kind::Cancel) && socket.cancels > 0 {
+            socket.cancels -= 1;
+        }
+        Some(completion)
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,331 @@
+//! The whole worker under virtual time, against a pretended kernel and pretended servers.
+
+use crate::block::{self, Block};
+use crate::http::RequestTemplate;
+use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
+use crate::ring::pretend::{Character, Mischief, Pretend};
+use crate::worker::{Order, Worker, sizes};
+use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::Tally;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+
+/// A script: servers, traffic, mischief; then [`Script::play`].
+#[derive(Clone, Debug)]
+struct Script {
+    servers: Vec<Character>,
+    phases: Vec<Phase>,
+    mischief: Mischief,
+    seed: u64,
+    connection_life: u64,
+    requests: Option<u64>,
+    stall: Option<(u64, u64)>,
+    buffers: Option<u16>,
+}
+
+/// What came of it.
+struct Played {
+    tallies: Vec<Tally>,
+    block: Block,
+    /// Requests that each server has seen whole.
+    seen: Vec<u64>,
+    connects: Vec<u64>,
+}
+
+impl Script {
+    fn new(servers: &[Character], load: Load) -> Script {
+        let phase = Phase { start: 10 * MS, end: 10 * MS + 2 * SECOND, load, connections: 4, scored: true };
+        Script {
+            servers: servers.to_vec(),
+            phases: vec![phase],
+            mischief: Mischief::default(),
+            seed: 1,
+            connection_life: 0,
+            requests: None,
+            stall: None,
+            buffers: None,
+        }
+    }
+
+    fn play(&self) -> Played {
+        let address = |index: usize| SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16));
+        let contestants = (0..self.servers.len())
+            .map(|index| Contestant {
+                name: format!("c{index}"),
+                endpoint: address(index).to_string(),
+                addresses: vec![address(index)],
+                request: RequestTemplate::new("/", "host"),
+            })
+            .collect();
+        let plan = Arc::new(Plan {
+            rules: Rules { timeout_us: 300_000, ..Rules::default() },
+            deadlines: Deadlines::default(),
+            utc_base: 1_000_000_000,
+            phases: self.phases.clone().into(),
+            contestants,
+            connection_life: self.connection_life,
+            requests: self.requests,
+            workers: 1,
+        });
+        let servers: HashMap<_, _> = (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();
+        let mut sizes = sizes(&plan, 0);
+        if let Some(buffers) = self.buffers {
+            (sizes.buffers, sizes.buffer_bytes) = (buffers, 64);
+        }
+        let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
+        kernel.stall = self.stall;
+        let (mut sender, mut receiver) = block::channel(plan.contestants.len());
+        let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16]);
+        worker.run(&Order::default(), &mut sender).unwrap();
+        let kernel = worker.ring_mut().kernel_mut();
+        let count = |of: &HashMap<SocketAddr, u64>| {
+            (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
+        };
+        let (seen, connects) = (count(&kernel.requests), count(&kernel.connects));
+        let mut sum = Block::new(plan.contestants.len());
+        receiver.drain(|block| sum.merge(block));
+        let last = worker.into_block();
+        sum.merge(&last);
+        sum.counters = last.counters;
+        let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
+        Played { tallies, block: sum, seen, connects }
+    }
+}
+
+fn open(rate: u64) -> Load {
+    Load::Open(Ramp { from: rate, to: rate })
+}
+
+const HONEST: Character = Character::Honest { delay: 5 * MS };
+
+#[test]
+fn an_honest_server_earns_all_points_in_both_loops() {
+    for load in [open(500), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 7 }] {
+        let played = Script::new(&[HONEST], load).play();
+        let tally = played.tallies[0];
+        assert!(tally.due > 500, "{tally:?}");
+        assert!(tally.is_partition());
+        assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due));
+        assert_eq!(played.seen[0], tally.due);
+    }
+}
+
+#[test]
+fn the_open_loop_sends_what_is_due_on_the_nanosecond() {
+    let played = Script::new(&[HONEST], open(500)).play();
+    assert_eq!(played.tallies[0].due, 1000);
+    assert_eq!(played.block.lag.max(), Some(0));
+    assert_eq!(played.block.scored[0].meter.late, 0);
+}
+
+#[test]
+fn a_number_of_requests_is_exact() {
+    let mut script = Script::new(&[HONEST, Character::Silent], Load::Closed { pipeline: 3 });
+    script.requests = Some(1001);
+    script.phases[0].end = 1_000_000 * SECOND;
+    let played = script.play();
+    assert_eq!(played.tallies.iter().map(|tally| tally.due).collect::<Vec<_>>(), [1001, 1001]);
+    assert_eq!(played.tallies[1].timeout, 1001);
+}
+
+#[test]
+fn failing_fast_slowly_or_silently_costs_the_same() {
+    use Character::{Flooding, Refusing, Resetting, Silent};
+    let played = Script::new(&[Silent, Refusing, Resetting], Load::Closed { pipeline: 1 }).play();
+    let failed: Vec<u64> = played.tallies.iter().map(Tally::failures).collect();
+    // Two seconds of 300 ms timeouts on four connections; the fast ones fail once more before they rest.
+    let silent = failed[0];
+    assert!((24..=32).contains(&silent), "{failed:?}");
+    assert!(failed[1..].iter().all(|fast| (silent..=silent + 8).contains(fast)), "{failed:?}");
+    let kinds = [played.tallies[0].timeout, played.tallies[1].refused, played.tallies[2].reset];
+    assert_eq!(kinds.to_vec(), failed);
+    let flooded = Script::new(&[Flooding], Load::Closed { pipeline: 1 }).play();
+    assert_eq!(flooded.tallies[0].unsolicited + flooded.tallies[0].malformed, flooded.connects[0]);
+}
+
+#[test]
+fn closing_a_connection_costs_no_point() {
+    let characters = [
+        Character::ClosesAfter { answers: 10, says_so: false },
+        Character::ClosesAfter { answers: 10, says_so: true },
+        Character::ClosesAfter { answers: 1, says_so: true },
+        Character::Http10,
+    ];
+    for load in [open(300), Load::Closed { pipeline: 1 }] {
+        let played = Script::new(&characters, load).play();
+        for (tally, character) in played.tallies.iter().zip(characters) {
+            assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due), "{character:?} {load:?} {tally:?}");
+        }
+    }
+}
+
+#[test]
+fn pipelined_requests_behind_a_close_are_sent_once_more() {
+    let characters = [Character::ClosesAfter { answers: 50, says_so: true }, Character::ClosesAfter { answers: 50, says_so: false }];
+    let played = Script::new(&characters, Load::Closed { pipeline: 8 }).play();
+    for tally in &played.tallies {
+        assert!(tally.resent > 0 && tally.due > 1000, "{tally:?}");
+        assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due), "{tally:?}");
+    }
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_end_the_connection() {
+    let played = Script::new(&[Character::Unsolicited], open(50)).play();
+    let tally = played.tallies[0];
+    assert!(tally.unsolicited + tally.failures() > 0 && tally.is_partition(), "{tally:?}");
+    assert_eq!(tally.token_right, 0);
+}
+
+#[test]
+fn connections_are_retired_without_losing_a_request() {
+    for load in [open(500), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 4 }] {
+        let mut script = Script::new(&[HONEST], load);
+        script.connection_life = 200 * MS;
+        let played = script.play();
+        assert!(played.connects[0] >= 4 * 6, "{} connections", played.connects[0]);
+        assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
+        assert_eq!(played.tallies[0].resent, 0);
+    }
+}
+
+#[test]
+fn rivals_of_bad_servers_lose_nothing_at_all() {
+    let good = [HONEST; 4];
+    let bad = [Character::Silent, Character::Resetting, Character::Refusing, Character::Flooding];
+    let alone = Script::new(&good, open(400)).play();
+    let beside = Script::new(&[&good[..], &bad[..]].concat(), open(400)).play();
+    assert_eq!(alone.tallies[..], beside.tallies[..4]);
+    for index in 0..4 {
+        assert_eq!(alone.block.scored[index].row, beside.block.scored[index].row);
+        assert_eq!(beside.tallies[index].points(&Rules::default()), 200 * 800);
+    }
+    for tally in &beside.tallies {
+        assert!(tally.is_partition() && tally.due == 800 && tally.own_fault == 0, "{tally:?}");
+    }
+    assert_eq!(beside.block.scored.iter().map(|counts| counts.meter.late).sum::<u64>(), 0);
+}
+
+#[test]
+fn a_stalling_server_shows_in_the_quantiles_as_computed() {
+    // One second in five without an answer, timeout 3 s: of evenly due requests a fifth waits, evenly up to a second.
+    let mut script = Script::new(&[Character::Stalling { period: SECOND, stall: SECOND / 5 }], open(1000));
+    script.phases[0].connections = 1000;
+    script.phases[0].end = 10 * MS + 5 * SECOND;
+    let played = script.play();
+    let latency = &played.block.scored[0].row.latency;
+    for (quantile, expected) in [(0.9, 100_000.0), (0.99, 190_000.0)] {
+        let measured = latency.quantile(quantile).unwrap() as f64;
+        assert!((measured / expected - 1.0).abs() < 0.05, "p{quantile}: {measured} µs instead of {expected}");
+    }
+}
+
+#[test]
+fn our_own_stall_costs_nobody_a_point() {
+    for load in [open(500), Load::Closed { pipeline: 2 }] {
+        // Shorter than half the timeout: everything in flight gets it added.
+        let mut script = Script::new(&[HONEST, Character::Silent], load);
+        script.stall = Some((SECOND, 120 * MS));
+        let short = script.play();
+        assert_eq!(short.tallies[0].points(&Rules::default()), 200 * i128::from(short.tallies[0].due));
+        // Longer: what still fails is our own fault, the silent one's too.
+        script.stall = Some((SECOND, 900 * MS));
+        let long = script.play();
+        assert_eq!(long.tallies[0].failures(), 0, "{:?}", long.tallies[0]);
+        assert!(long.tallies[1].own_fault > 0 && long.tallies.iter().all(Tally::is_partition));
+        assert_eq!(long.block.counters.stalls, 1);
+    }
+}
+
+#[test]
+fn missed_is_what_found_no_connection_in_time() {
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }], open(1000));
+    script.phases[0].connections = 1;
+    let played = script.play();
+    let tally = played.tallies[0];
+    assert!(tally.missed > 1500 && tally.is_partition(), "{tally:?}");
+    assert_eq!(tally.due, 2000);
+    assert_eq!(tally.responses() + tally.missed, 2000);
+    assert_eq!(played.block.scored[0].meter.late, 0, "waiting for the contestant is not our lag");
+}
+
+#[test]
+fn phases_follow_each_other_and_only_scored_ones_count() {
+    let mut script = Script::new(&[HONEST], open(100));
+    let at = |index: u64, load, scored| Phase {
+        start: 10 * MS + index * SECOND,
+        end: 10 * MS + (index + 1) * SECOND,
+        load,
+        connections: 1 + index as u32,
+        scored,
+    };
+    script.phases = vec![
+        at(0, Load::Closed { pipeline: 2 }, false),
+        at(1, open(100), true),
+        at(2, Load::Open(Ramp { from: 0, to: 300 }), true),
+        at(3, Load::Closed { pipeline: 1 }, false),
+    ];
+    let played = script.play();
+    assert_eq!(played.tallies[0].due, 100 + 150);
+    assert_eq!(played.tallies[0].points(&Rules::default()), 200 * 250);
+    assert!(played.block.unscored[0].row.tally.due > 500);
+    assert!(played.block.unscored[0].row.tally.is_partition());
+}
+
+fn characters() -> impl Strategy<Value = Character> {
+    prop_oneof![
+        (0..400u64).prop_map(|ms| Character::Honest { delay: ms * MS }),
+        Just(Character::Stalling { period: SECOND, stall: SECOND / 2 }),
+        Just(Character::Silent),
+        Just(Character::Refusing),
+        Just(Character::Resetting),
+        Just(Character::Flooding),
+        (1..20u32, any::<bool>()).prop_map(|(answers, says_so)| Character::ClosesAfter { answers, says_so }),
+        Just(Character::Http10),
+        Just(Character::Unsolicited),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(feature = "long-tests") { 20_000 } else { 300 }))]
+
+    /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
+    #[test]
+    fn no_mischief_of_the_kernel_breaks_the_books(
+        servers in proptest::collection::vec(characters(), 1..4),
+        closed in any::<bool>(),
+        pipeline in 1u32..6,
+        rate in 1u64..400,
+        connections in 1u32..6,
+        delay in 0u64..20 * MS,
+        duplicates in any::<bool>(),
+        cuts in any::<bool>(),
+        few_buffers in any::<bool>(),
+        life in prop_oneof![Just(0), Just(50 * MS)],
+        seed in any::<u64>(),
+    ) {
+        let load = if closed { Load::Closed { pipeline } } else { open(rate) };
+        let mut script = Script::new(&servers, load);
+        script.phases[0].connections = connections;
+        script.phases[0].end = 10 * MS + SECOND;
+        script.mischief = Mischief { delay, duplicates, cuts };
+        script.seed = seed;
+        script.connection_life = life;
+        script.buffers = few_buffers.then_some(4);
+        let played = script.play();
+        for (index, tally) in played.tallies.iter().enumerate() {
+            prop_assert!(tally.is_partition(), "{:?}: {:?}", servers[index], tally);
+            prop_assert_eq!(tally.own_fault, 0);
+            if !closed {
+                prop_assert_eq!(tally.due, rate);
+            }
+            // Whoever answers right within the timeout earns for each answer, whatever the kernel did to the bytes.
+            prop_assert_eq!(tally.token_wrong, 0);
+        }
+    }
+}
