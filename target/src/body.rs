@@ -147,7 +147,9 @@ mod tests {
     use proptest::prelude::*;
 
     /// Bytes dropped and whether the body is complete, or the refusal.
-    fn drop_all(framing: Framing, pieces: &[&[u8]]) -> Result<(usize, bool), u16> {
+    type Outcome = Result<(usize, bool), u16>;
+
+    fn drop_all(framing: Framing, pieces: &[&[u8]]) -> Outcome {
         let mut body = Body::new(framing).unwrap();
         let mut dropped = 0;
         for piece in pieces {
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn chunks_are_dropped_or_refused() {
         // (body, what comes of it)
-        let cases: [(&[u8], Result<(usize, bool), u16>); 14] = [
+        let cases: [(&[u8], Outcome); 14] = [
             (b"0\r\n\r\nGET", Ok((5, true))),
             (b"5\r\nhello\r\n0\r\n\r\n", Ok((15, true))),
             (b"A;x=y\r\n0123456789\r\n0\r\n\r\n", Ok((24, true))),
@@ -192,7 +194,7 @@ mod tests {
         let chunk = [b"8000\r\n".to_vec(), vec![b'x'; 0x8000], b"\r\n".to_vec()].concat();
         assert_eq!(drop_all(Framing::Chunked, &[&chunk, &chunk, b"0\r\n\r\n"]).map(|(_, done)| done), Ok(true));
         assert_eq!(drop_all(Framing::Chunked, &[&chunk, &chunk, b"1\r\n"]), Err(413));
-        assert_eq!(drop_all(Framing::Chunked, &[&b"1;".to_vec(), &vec![b'e'; 70_000]]), Err(413));
+        assert_eq!(drop_all(Framing::Chunked, &[b"1;", &vec![b'e'; 70_000]]), Err(413));
         assert_eq!(drop_all(Framing::Chunked, &[b"0\r\nT: ", &vec![b'e'; 9_000]]), Err(431));
     }
 

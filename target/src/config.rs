@@ -17,7 +17,13 @@ use std::time::Duration;
 #[command(name = "flowtest-target", version, disable_version_flag = true)]
 pub struct Args {
     /// Address and port to listen on; port 0 takes a free one, which is printed
-    #[arg(long, env = "FLOWTEST_TARGET_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:80")]
+    #[arg(
+        long,
+        overrides_with = "listen",
+        env = "FLOWTEST_TARGET_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:80"
+    )]
     listen: String,
 
     /// The Version header: v1, v2, or v1,v2@TIME, where TIME is RFC 3339 or +20s from the start

@@ -59,8 +59,13 @@ impl Target {
     }
 
     /// SIGTERM, the last line, and the exit code, which must be 0.
-    pub fn stop(mut self) -> Value {
+    pub fn stop(self) -> Value {
         self.signal_stop();
+        self.stopped()
+    }
+
+    /// The same, when SIGTERM was sent already: a second one would end the process at once.
+    pub fn stopped(mut self) -> Value {
         let summary = json_line(&mut self.lines);
         assert_eq!(self.child.wait().expect("the target exits").code(), Some(0));
         assert_eq!(summary["status"], "stopped");

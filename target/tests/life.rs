@@ -1,0 +1,235 @@
+//! A server's life: flips on time, limits, draining, and bad starts.
+
+mod common;
+
+use common::{DRIVERS, Failure, Target, get, token};
+use std::process::Output;
+use std::time::{Duration, Instant, SystemTime};
+
+#[test]
+fn version_and_platform_flip_on_time_and_together() {
+    for driver in DRIVERS {
+        let flip = SystemTime::now() + Duration::from_millis(1500);
+        let instant = jiff::Timestamp::try_from(flip).expect("a timestamp").to_string();
+        let (version, from) = (format!("v1,v2@{instant}"), format!("EC2,ECS@{instant}"));
+        let target = Target::start(&["--driver", driver, "--version", &version, "--from", &from]);
+        let mut client = target.client();
+        let (mut before, mut after) = (0, 0);
+        for number in 0..10_000 {
+            let sent = SystemTime::now();
+            let response = client.get(&token(number)).expect("answered");
+            let received = SystemTime::now();
+            match (response.header("version"), response.header("from")) {
+                (Some("v1"), Some("EC2")) => {
+                    assert_eq!(after, 0, "{driver}: it flipped back");
+                    // Far within the grace of five seconds.
+                    assert!(sent < flip + Duration::from_secs(2), "{driver}: it flipped late");
+                    before += 1;
+                }
+                (Some("v2"), Some("ECS")) => {
+                    assert!(received >= flip, "{driver}: it flipped early");
+                    after += 1;
+                }
+                other => panic!("{driver}: {other:?}"),
+            }
+            if after > 20 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(before > 0 && after > 20, "{driver}: {before} before, {after} after");
+    }
+}
+
+#[test]
+fn a_slow_loris_is_told_that_it_is_too_late() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver, "--request-timeout", "300ms"]);
+        for request in [
+            get(&token(1)),
+            "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n".to_owned() + &"x".repeat(999),
+        ] {
+            let mut client = target.client();
+            client.patience(Duration::from_millis(10));
+            let mut answer = Err(Failure::Timeout);
+            for byte in request.as_bytes().chunks(1).take(request.len() - 1) {
+                client.send(byte);
+                answer = client.response(false);
+                if answer != Err(Failure::Timeout) {
+                    break;
+                }
+            }
+            let answer = answer.unwrap_or_else(|error| panic!("{driver}: {error:?}"));
+            assert!(answer.status == 408 && answer.closes(), "{driver}: {answer:?}");
+            client.patience(common::PATIENCE);
+            assert!(client.is_closed(), "{driver}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word_and_a_used_one_is_not() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver, "--idle-timeout", "400ms"]);
+        let (mut idle, mut used) = (target.client(), target.client());
+        idle.get(&token(1)).expect("answered");
+        for number in 0..20 {
+            used.get(&token(number)).expect("answered");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(idle.is_closed(), "{driver}");
+        target.wait_for("one connection less", |health| health["connections_open"] == 2);
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_is_given_up() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver, "--idle-timeout", "400ms", "--request-timeout", "400ms"]);
+        let mut client = target.client();
+        let requests = get(&token(1)).repeat(100);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // Far more responses than the sockets' buffers hold; ends when the server gives up.
+                for _ in 0..2_000 {
+                    client.send(requests.as_bytes());
+                }
+            });
+            target.wait_for("giving up", |health| {
+                health["connections"].as_u64() > Some(1) && health["connections_open"] == 1
+            });
+        });
+    }
+}
+
+#[test]
+fn stopping_answers_what_is_in_flight_and_tells_the_others_to_go() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver, "--faults", "delay:3=400ms"]);
+        let (mut idle, mut slow) = (target.client(), target.client());
+        idle.get(&token(1)).expect("answered");
+        // The third request of all waits; the two behind it stand in the same connection.
+        slow.send([get(&token(2)), get(&token(3)), get(&token(4)), get(&token(5))].concat().as_bytes());
+        target.wait_for("the delayed request", |health| health["tokens"] == 3);
+        target.signal_stop();
+        // A stopping server takes no further connections.
+        while std::net::TcpStream::connect(target.address).is_ok() {}
+        let last = idle.get(&token(6)).expect("an idle connection gets a last answer");
+        assert!(last.closes() && last.header("token") == Some(token(6).as_str()), "{driver}");
+        for number in 2..=5 {
+            let response = slow.response(false).expect("in flight");
+            assert_eq!(response.header("token"), Some(token(number).as_str()), "{driver}");
+            assert_eq!(response.closes(), number == 5, "{driver}");
+        }
+        assert!(idle.is_closed() && slow.is_closed(), "{driver}");
+        drop((idle, slow));
+        let summary = target.stopped();
+        assert_eq!((&summary["requests"], &summary["responses"]), (&6.into(), &6.into()), "{driver}");
+    }
+}
+
+#[test]
+fn stopping_is_bounded_though_clients_stay() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver]);
+        let mut stays = target.client();
+        stays.get(&token(1)).expect("answered");
+        let mut half = target.client();
+        half.send(b"GET / HT");
+        let began = Instant::now();
+        assert_eq!(target.stop()["responses"], 1, "{driver}");
+        assert!(began.elapsed() < common::PATIENCE, "{driver}");
+    }
+}
+
+#[test]
+fn a_stopped_server_leaves_its_port_to_the_next_one() {
+    let first = Target::start(&[]);
+    let address = first.address.to_string();
+    let mut client = first.client();
+    client.get(&token(1)).expect("answered");
+    first.stop();
+    let second = Target::start(&["--listen", &address]);
+    assert_eq!(second.address.to_string(), address);
+}
+
+#[test]
+fn many_connections_come_and_go_and_none_stays_behind() {
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver]);
+        for _ in 0..10 {
+            let mut clients: Vec<_> = (0..50).map(|_| target.client()).collect();
+            for (number, client) in clients.iter_mut().enumerate() {
+                assert!(client.get(&token(number as u64)).is_ok());
+            }
+        }
+        let health = target.wait_for("only ours", |health| health["connections_open"] == 1);
+        assert_eq!(health["responses"], 500, "{driver}");
+    }
+}
+
+/// Runs a start that must fail, and holds it to its promise: a sentence, an exit code, no panic.
+fn failing(flags: &[&str], code: i32, hint: &str) {
+    let Output { status, stderr, .. } = common::command(flags).output().expect("runs");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(code), "{flags:?}: {stderr}");
+    assert!(stderr.contains(hint), "{flags:?}: {stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("RUST_BACKTRACE"), "{flags:?}: {stderr}");
+}
+
+#[test]
+fn a_bad_start_is_a_sentence_with_a_next_step() {
+    let running = Target::start(&[]);
+    let taken = running.address.to_string();
+    let cases: [(&[&str], i32, &str); 10] = [
+        (&["--listen", &taken], 1, "is in use: another server listens there; stop it"),
+        (&["--listen", "192.0.2.1:8080"], 1, "is no address of this machine; choose one"),
+        (&["--listen", "nowhere"], 2, "write an address and a port"),
+        (&["--version", "v1,v2@tomorrow"], 2, "write an instant such as"),
+        (&["--from", "GCP"], 2, "write EC2, ECS"),
+        (&["--cores", "0,4095"], 2, "core 4095 does not exist or this process may not use it; it may use"),
+        (&["--faults", "explode:3"], 2, "known are wrong_token"),
+        (&["--faults", "reset:0"], 2, "write a whole number from 1 on"),
+        (&["--driver", "kqueue"], 2, "possible values: auto, io_uring, epoll"),
+        (&["--colour"], 2, "unexpected argument"),
+    ];
+    for (flags, code, hint) in cases {
+        // The last --listen counts.
+        let listen: Vec<&str> = flags.to_vec();
+        failing(&listen, code, hint);
+    }
+}
+
+#[test]
+fn a_port_that_belongs_to_root_is_explained() {
+    use std::os::unix::process::CommandExt;
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if !rustix::process::geteuid().is_root() || first.trim().parse::<u16>().unwrap_or(0) <= 80 {
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    // Where nobody may not run the test's binary at all there is nothing to see.
+    let Ok(output) = common::command(&["--listen", "127.0.0.1:80"]).uid(NOBODY).gid(NOBODY).output() else { return };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("no permission to listen on 127.0.0.1:80") && stderr.contains("--listen 0.0.0.0:8080"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_environment_speaks_too_and_v_is_the_programs_version() {
+    let output = common::command(&["-V"]).output().expect("runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("flowtest-target {}\n", env!("CARGO_PKG_VERSION")));
+    let output = common::command(&[]).env("FLOWTEST_TARGET_FAULTS", "nonsense").output().expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--faults \"nonsense\""));
+}
+
+#[test]
+fn it_listens_on_ipv6_as_well() {
+    let target = Target::start(&["--listen", "[::1]:0"]);
+    assert!(target.address.is_ipv6());
+    assert!(target.client().get(&token(1)).is_ok());
+}
