@@ -27,7 +27,8 @@ impl Machine {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             kernel: first_line("/proc/sys/kernel/osrelease"),
             processor: field("/proc/cpuinfo", "model name"),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // Of the machine: this thread may be pinned to one of them.
+            cores: processors(),
             memory_mib: memory.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024,
             congestion_control: first_line("/proc/sys/net/ipv4/tcp_congestion_control"),
             commit: commit(),
@@ -49,6 +50,11 @@ impl Machine {
             self.command
         )
     }
+}
+
+fn processors() -> usize {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
 fn unknown() -> String {

@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use flowtest_bench::error::{Error, Result};
-use flowtest_bench::{compare, fixed};
+use flowtest_bench::{compare, demo, fixed, floor};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +17,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A contest in a box: Redis, contestants, a generator, live standings, and the exact account at the end.
+    Demo(demo::Options),
     /// Our generator and target against whatever peers are installed, in interleaved pairs.
     Compare(compare::Options),
+    /// The smallest honest ring client and server: the limit of this machine.
+    Floor(floor::Options),
     /// A server with one fixed answer; `compare` starts it.
     #[command(hide = true)]
     Fixed(fixed::Options),
 }
+
+/// The exit code of whatever Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,29 +44,46 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(options) => {
+            let stopped = stop_flag()?;
+            Ok(match demo::run(options, &|| stopped.load(Ordering::Relaxed))? {
+                demo::Verdict::Exact => ExitCode::SUCCESS,
+                demo::Verdict::Differs => ExitCode::FAILURE,
+                demo::Verdict::Stopped => ExitCode::from(INTERRUPTED),
+            })
+        }
         Command::Compare(options) => {
             let stopped = stop_flag()?;
             let report = compare::run(options, &|| stopped.load(Ordering::Relaxed))?;
-            let json = || serde_json::to_string_pretty(&report).map_err(|error| Error::Other(error.to_string()));
-            match &options.json {
-                Some(path) if path.as_os_str() == "-" => println!("{}", json()?),
-                Some(path) => {
-                    std::fs::write(path, json()?).map_err(Error::io(format!("writing {}", path.display())))?;
-                    println!("{}", report.to_markdown());
-                }
-                None => println!("{}", report.to_markdown()),
-            }
-            Ok(ExitCode::SUCCESS)
+            write(&report, &report.to_markdown(), options.json.as_deref())
+        }
+        Command::Floor(options) => {
+            let report = floor::run(options)?;
+            write(&report, &report.to_markdown(), options.json.as_deref())
         }
         Command::Fixed(options) => fixed::serve(options).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// JSON where it was asked for, the table where standard output is free.
+fn write(report: &impl serde::Serialize, table: &str, json: Option<&Path>) -> Result<ExitCode> {
+    let text = || serde_json::to_string_pretty(report).map_err(|error| Error::Other(error.to_string()));
+    match json {
+        Some(path) if path == Path::new("-") => println!("{}", text()?),
+        Some(path) => {
+            std::fs::write(path, text()?).map_err(Error::io(format!("writing {}", path.display())))?;
+            println!("{table}");
+        }
+        None => println!("{table}"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Set by Ctrl-C and SIGTERM. A second one ends the program at once.
 fn stop_flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
             .map_err(Error::io("listening for signals"))?;
     }

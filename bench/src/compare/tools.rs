@@ -90,7 +90,7 @@ pub fn run(tool: Tool, work: &Work<'_>, server: &Child) -> Result<Sample> {
         server_cpu_us: per_request(server_used.total_us()),
         generator_rss_kib,
         rate_ratio: report.json["rate_ratio"].as_f64(),
-        send_lag_p99_us: report.json["send_lag_us"]["p99"].as_f64(),
+        send_lag_p99_us: report.json["lag_us"]["p99"].as_f64(),
     })
 }
 
@@ -107,12 +107,13 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     };
     match tool {
         Tool::Ours => {
-            command.args(["stress", work.url, "--connections", &connections, "--pipeline", &work.pipeline.to_string()]);
+            command.args(["stress", work.url, "--connections", &connections]);
             command.args(["--duration", &format!("{seconds}s"), "--warmup", "500ms", "--json", "-"]);
             command.args(["--cores", &work.core.to_string()]);
-            if let Some(rate) = work.rate {
-                command.args(["--rate", &rate.to_string()]);
-            }
+            match work.rate {
+                Some(rate) => command.args(["--rate", &rate.to_string()]),
+                None => command.args(["--pipeline", &work.pipeline.to_string()]),
+            };
         }
         Tool::Wrk => {
             command.args(["-t1", "-c", &connections, "-d", &format!("{seconds}s"), "-H", &header]);
@@ -165,9 +166,10 @@ fn read(tool: Tool, ended: &Ended) -> Result<Report> {
             let verified = json["verified"].as_f64().ok_or_else(unreadable)?;
             let requests = json["requests"].as_f64().ok_or_else(unreadable)?;
             let duration_s = json["duration_s"].as_f64().filter(|duration| *duration > 0.0).ok_or_else(unreadable)?;
+            let answered = json["rate"].as_f64().ok_or_else(unreadable)?;
             // A server that cannot echo a token verifies nothing; then what it answered counts, as for every peer.
-            let counted = if verified > 0.0 { verified } else { requests };
-            Ok(Report { rate: counted / duration_s, requests, json })
+            let rate = if verified > 0.0 { verified / duration_s } else { answered };
+            Ok(Report { rate, requests, json })
         }
         Tool::Wrk => {
             let rate = number_after(&ended.stdout, "Requests/sec:").ok_or_else(unreadable)?;
@@ -228,8 +230,8 @@ mod tests {
             ),
             (Tool::Oha, r#"{"summary":{"total":2.0,"requestsPerSec":95000.5}}"#, 95_000.5, 190_001.0),
             (Tool::Shb, r#"{"requests":{"ok":600},"requestsPerSec":200.0}"#, 200.0, 600.0),
-            (Tool::Ours, r#"{"requests":900,"verified":600,"duration_s":3.0}"#, 200.0, 900.0),
-            (Tool::Ours, r#"{"requests":900,"verified":0,"duration_s":3.0}"#, 300.0, 900.0),
+            (Tool::Ours, r#"{"requests":900,"verified":600,"rate":290.0,"duration_s":3.0}"#, 200.0, 900.0),
+            (Tool::Ours, r#"{"requests":900,"verified":0,"rate":290.0,"duration_s":3.0}"#, 290.0, 900.0),
         ];
         for (tool, report, rate, requests) in cases {
             let read = read(tool, &ended(report)).expect("a report of that tool");

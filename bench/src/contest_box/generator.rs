@@ -34,6 +34,14 @@ impl Generator {
         Ok(Generator { child: Child::start("flowtest-loadgen", &command)?, json })
     }
 
+    /// Starts `flowtest-loadgen stress` on these URLs.
+    pub fn stress(urls: &[String], folder: &Path, flags: &[&str]) -> Result<Generator> {
+        let json = folder.join("generator.json");
+        let mut command = child::sibling("flowtest-loadgen")?;
+        command.arg("stress").args(urls).arg("--json").arg(&json).args(flags);
+        Ok(Generator { child: Child::start("flowtest-loadgen", &command)?, json })
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.is_alive()
     }
@@ -63,25 +71,71 @@ impl Generator {
 }
 
 impl Outcome {
-    /// The tally of each contestant.
+    /// The tally of each contestant, as far as the result tells it: all but `sent`, which stays 0.
     pub fn tallies(&self) -> Result<BTreeMap<String, Tally>> {
-        let unreadable = || Error::Other(format!("the generator's result has no tally per contestant: {}", self.json));
+        let unreadable =
+            || Error::Other(format!("the generator's result has no figures per contestant: {}", self.json));
         let contestants = self.json["contestants"].as_array().ok_or_else(unreadable)?;
         contestants
             .iter()
-            .map(|contestant| {
-                let name = contestant["name"].as_str().ok_or_else(unreadable)?;
-                let tally = read_tally(&contestant["tally"]).ok_or_else(unreadable)?;
-                Ok((name.to_string(), tally))
+            .map(|figures| {
+                let name = figures["name"].as_str().ok_or_else(unreadable)?;
+                Ok((name.to_string(), read_tally(figures).ok_or_else(unreadable)?))
             })
+            .collect()
+    }
+
+    /// Points of each contestant as the generator says them.
+    pub fn points(&self) -> BTreeMap<String, i64> {
+        let contestants = self.json["contestants"].as_array().into_iter().flatten();
+        contestants
+            .filter_map(|figures| Some((figures["name"].as_str()?.to_string(), figures["points"].as_i64()?)))
             .collect()
     }
 }
 
-fn read_tally(value: &Value) -> Option<Tally> {
-    let mut counters = [0u64; Tally::LEN];
-    for (slot, field) in counters.iter_mut().zip(Tally::FIELDS) {
-        *slot = value.get(field)?.as_u64()?;
+/// The figures say what was wrong; what was right is the rest.
+fn read_tally(figures: &Value) -> Option<Tally> {
+    let of = |key: &str| figures.get(key)?.as_u64();
+    let failed = |key: &str| figures.get("failed")?.get(key)?.as_u64();
+    let mut tally = Tally {
+        due: of("requests")?,
+        resent: of("resent")?,
+        token_wrong: failed("token")?,
+        version_wrong: failed("version")?,
+        from_wrong: failed("from")?,
+        timeout: failed("timeout")?,
+        refused: failed("refused")?,
+        reset: failed("reset")?,
+        malformed: failed("malformed")?,
+        status: failed("status")?,
+        missed: failed("missed")?,
+        own_fault: failed("own_fault")?,
+        unsolicited: of("unsolicited")?,
+        bytes: of("bytes")?,
+        ..Tally::default()
+    };
+    // `settled` counts tokens, so the failures alone are what it says before any token is right.
+    let responses = tally.due.checked_sub(tally.settled() - tally.token_wrong)?;
+    tally.token_right = responses.checked_sub(tally.token_wrong)?;
+    tally.version_right = responses.checked_sub(tally.version_wrong)?;
+    tally.from_right = responses.checked_sub(tally.from_wrong)?;
+    Some(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_become_the_tally_that_they_came_from() {
+        let figures = serde_json::json!({
+            "requests": 100, "resent": 1, "unsolicited": 2, "bytes": 3000,
+            "failed": { "token": 5, "version": 4, "from": 3, "timeout": 1, "refused": 2, "reset": 3, "malformed": 4,
+                        "status": 5, "missed": 6, "own_fault": 7 },
+        });
+        let tally = read_tally(&figures).expect("all is there");
+        assert!(tally.is_partition(), "{tally:?}");
+        assert_eq!((tally.responses(), tally.token_right, tally.version_right, tally.from_right), (72, 67, 68, 69));
     }
-    Some(Tally::from_array(counters))
 }

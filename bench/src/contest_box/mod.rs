@@ -3,11 +3,13 @@
 //! The demo shows one to people; the end-to-end tests write theirs as scripts. Everything is private: a folder of its
 //! own, ports that were free, nothing of the system touched, nothing left running.
 
+pub mod board;
 pub mod contest;
 pub mod generator;
 pub mod redis;
 pub mod target;
 
+pub use board::Board;
 pub use contest::ContestFile;
 pub use generator::{Generator, Outcome};
 pub use redis::Redis;

@@ -1,0 +1,141 @@
+//! The live table: redrawn in place on a terminal, a plain line now and then elsewhere.
+
+use comfy_table::{CellAlignment, Table, presets};
+use flowtest_scoreboard::standings::Standing;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// How often a plain line is written where nothing can be redrawn.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Screen {
+    terminal: bool,
+    /// Lines of the table on the screen, to be drawn over.
+    lines: usize,
+    plain: Option<Instant>,
+    /// Answers of each contestant when last drawn, and when.
+    before: Option<(Instant, BTreeMap<String, u64>)>,
+}
+
+impl Screen {
+    pub(super) fn new() -> Screen {
+        Screen { terminal: std::io::stdout().is_terminal(), lines: 0, plain: None, before: None }
+    }
+
+    /// Shows the standings. `title` stands above them.
+    pub(super) fn show(&mut self, title: &str, standings: &[Standing]) {
+        let rates = self.rates(standings);
+        let mut out = std::io::stdout().lock();
+        if self.terminal {
+            let text = format!("{title}\n{}\n", table(standings, &rates));
+            // Up to where the last table began, and clear from there.
+            let up = if self.lines > 0 { format!("\x1b[{}A\x1b[J", self.lines) } else { String::new() };
+            let _ = write!(out, "{up}{text}");
+            self.lines = text.lines().count();
+        } else if self.plain.is_none_or(|last| last.elapsed() >= PLAIN_EVERY) {
+            self.plain = Some(Instant::now());
+            let _ = writeln!(out, "{title}{}", plain(standings));
+        }
+        let _ = out.flush();
+    }
+
+    /// The last table, which stays.
+    pub(super) fn finish(&mut self, title: &str, standings: &[Standing]) {
+        let mut out = std::io::stdout().lock();
+        if self.terminal && self.lines > 0 {
+            let _ = write!(out, "\x1b[{}A\x1b[J", self.lines);
+        }
+        self.lines = 0;
+        let _ = writeln!(out, "{title}\n{}", table(standings, &BTreeMap::new()));
+        let _ = out.flush();
+    }
+
+    fn rates(&mut self, standings: &[Standing]) -> BTreeMap<String, f64> {
+        let now = Instant::now();
+        let answers: BTreeMap<String, u64> =
+            standings.iter().map(|line| (line.name.clone(), line.row.tally.responses())).collect();
+        let Some((then, before)) = self.before.replace((now, answers.clone())) else { return BTreeMap::new() };
+        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+        let rate = |(name, count): (String, u64)| {
+            let grown = count.saturating_sub(before.get(&name).copied().unwrap_or(0));
+            (name, grown as f64 / seconds)
+        };
+        answers.into_iter().map(rate).collect()
+    }
+}
+
+impl Default for Screen {
+    fn default() -> Screen {
+        Screen::new()
+    }
+}
+
+fn table(standings: &[Standing], rates: &BTreeMap<String, f64>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let mut head = vec!["#", "name", "score"];
+    if !rates.is_empty() {
+        head.push("answers/s");
+    }
+    head.extend(["token", "version", "from", "failed", "p50 ms", "p99 ms"]);
+    let columns = head.len();
+    table.set_header(head);
+    for line in standings {
+        let tally = &line.row.tally;
+        let mut cells = vec![line.rank.to_string(), line.name.clone(), thousands(line.points)];
+        if !rates.is_empty() {
+            cells.push(format!("{:.0}", rates.get(&line.name).copied().unwrap_or(0.0)));
+        }
+        let judged = |right: u64, wrong: u64| format!("{right} ✓ {wrong} ✗");
+        let ms =
+            |quantile| line.row.latency.quantile(quantile).map_or("-".into(), |us| format!("{:.2}", us as f64 / 1e3));
+        cells.extend([
+            judged(tally.token_right, tally.token_wrong),
+            judged(tally.version_right, tally.version_wrong),
+            judged(tally.from_right, tally.from_wrong),
+            tally.failures().to_string(),
+            ms(0.5),
+            ms(0.99),
+        ]);
+        table.add_row(cells);
+    }
+    for index in (0..columns).filter(|index| *index != 1) {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+fn plain(standings: &[Standing]) -> String {
+    let line = |line: &Standing| format!("  {}. {} {}", line.rank, line.name, thousands(line.points));
+    standings.iter().map(line).collect()
+}
+
+/// Digits in groups of three.
+pub(super) fn thousands(number: i128) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1 000"), (-1_234_567, "-1 234 567"), (-100, "-100")];
+        for (number, text) in cases {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}
