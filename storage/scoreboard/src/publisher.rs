@@ -23,6 +23,9 @@ pub const WHOLE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// Nobody waits longer for an end, and no clock overflows.
+const PATIENCE_MAX: Duration = Duration::from_hours(24);
+
 /// What a publisher needs to know.
 #[derive(Clone)]
 pub struct PublisherConfig {
@@ -74,8 +77,17 @@ struct Batch {
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Publish,
-    Finish { deadline: Instant },
+    Finish { goal: Goal, deadline: Instant },
     Stop,
+}
+
+/// How far a publisher goes at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// The stream has its end marker.
+    Ended,
+    /// The round is sealed as well.
+    Sealed,
 }
 
 #[derive(Debug)]
@@ -128,17 +140,27 @@ impl Publisher {
 
     /// Publishes the final rows with the end marker, then drains and seals the round. Tries until `patience` is
     /// over, and at least once; the error names what is missing. `seq` may be that of the last `publish`.
-    pub fn finish(mut self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
-        let deadline =
-            Instant::now().checked_add(patience).unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
-        self.hand_over(Batch { seq, rows }, Some(Order::Finish { deadline }));
-        let thread = self.thread.take().expect("only finish takes the thread");
-        thread.join().unwrap_or_else(|_| Err(ScoreboardError::Thread("it panicked".to_owned())))
+    ///
+    /// Whoever runs a round alone, or by a plan that ends for all generators together, ends with this.
+    pub fn finish(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
+        self.complete(Batch { seq, rows }, Goal::Sealed, patience)
+    }
+
+    /// The same without draining and sealing: for a generator that leaves a round which others go on playing.
+    pub fn end(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
+        self.complete(Batch { seq, rows }, Goal::Ended, patience)
     }
 
     /// How it fares right now.
     pub fn health(&self) -> Health {
         lock(&self.shared.health).clone()
+    }
+
+    fn complete(mut self, last: Batch, goal: Goal, patience: Duration) -> Result<(), ScoreboardError> {
+        let patience = patience.min(PATIENCE_MAX);
+        self.hand_over(last, Some(Order::Finish { goal, deadline: Instant::now() + patience }));
+        let thread = self.thread.take().expect("the thread is taken once, here");
+        thread.join().unwrap_or_else(|_| Err(ScoreboardError::Thread("it panicked".to_owned())))
     }
 
     fn hand_over(&self, batch: Batch, order: Option<Order>) {
@@ -193,9 +215,9 @@ fn run(mut session: Session, shared: &Shared) -> Result<(), ScoreboardError> {
         let (newest, order) = wait(shared, next);
         match order {
             Order::Stop => return Ok(()),
-            Order::Finish { deadline } => {
+            Order::Finish { goal, deadline } => {
                 let last = newest.expect("an order to finish comes with the final rows");
-                return finish(&mut session, shared, &last, deadline);
+                return finish(&mut session, shared, &last, goal, deadline);
             }
             Order::Publish => {}
         }
@@ -225,10 +247,16 @@ fn wait(shared: &Shared, next: Instant) -> (Option<Batch>, Order) {
     }
 }
 
-fn finish(session: &mut Session, shared: &Shared, last: &Batch, deadline: Instant) -> Result<(), ScoreboardError> {
+fn finish(
+    session: &mut Session,
+    shared: &Shared,
+    last: &Batch,
+    goal: Goal,
+    deadline: Instant,
+) -> Result<(), ScoreboardError> {
     let mut retry = Retry::default();
     loop {
-        let outcome = session.finish(last);
+        let outcome = session.finish(last, goal);
         note(shared, session, outcome.as_ref().err());
         let Err(error) = outcome else { return Ok(()) };
         let left = deadline.saturating_duration_since(Instant::now());

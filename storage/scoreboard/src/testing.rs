@@ -174,10 +174,11 @@ impl RedisServer {
         let give_up = Instant::now() + READY_TIMEOUT;
         loop {
             let answer: redis::RedisResult<String> =
-                self.connect().and_then(|mut connection| redis::cmd("INFO").arg("server").query(&mut connection));
+                self.connect().and_then(|mut connection| redis::cmd("INFO").query(&mut connection));
             let child = self.child.as_mut().expect("it was started");
             let error = match answer {
-                Ok(info) if is_process(&info, child.id()) => return Ok(()),
+                Ok(info) if is_process(&info, child.id()) && !is_loading(&info) => return Ok(()),
+                Ok(info) if is_loading(&info) => "it is still reading its files".to_owned(),
                 Ok(_) => "somebody else answers at its address".to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -192,9 +193,13 @@ impl RedisServer {
     }
 }
 
-/// Whether an answer to `INFO server` comes from this process.
+/// Whether an answer to `INFO` comes from this process: somebody else may have taken its port.
 fn is_process(info: &str, id: u32) -> bool {
     info.lines().any(|line| line.trim_end() == format!("process_id:{id}"))
+}
+
+fn is_loading(info: &str) -> bool {
+    info.lines().any(|line| line.trim_end() == "loading:1")
 }
 
 impl Drop for RedisServer {

@@ -134,7 +134,7 @@ fn what_is_wrong_with_a_contest_is_named_with_its_line() {
         ("for = \"30s\"", "", 17, &["`phase[1].for` is missing", "for = \"30s\""]),
         (
             "for = \"30s\"",
-            "for = \"6days\"\n[[phase]]\nfor = \"6days\"\nconnections = 1\n[[phase]]\nfor=\"1s\"",
+            "for = \"6days\"\nconnections = 1\n[[phase]]\nfor = \"6days\"\nconnections = 1\n[[phase]]\nfor=\"1s\"",
             0,
             &["a week"],
         ),

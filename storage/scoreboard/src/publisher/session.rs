@@ -4,7 +4,7 @@
 //! (`GAP`) when it holds others. So `q:<stream>` = n means that every row is as it was at n, whatever was lost
 //! in between.
 
-use super::{Batch, PublisherConfig, WHOLE_INTERVAL};
+use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
 use crate::connection::{Address, Connection};
 use crate::error::ScoreboardError;
 use crate::keys;
@@ -83,11 +83,15 @@ impl Session {
         })
     }
 
-    /// Puts the final rows with the end marker, and seals the round. May be called again after any error.
-    pub(super) fn finish(&mut self, last: &Batch) -> Result<(), ScoreboardError> {
+    /// Puts the final rows with the end marker, and seals the round if that is the goal. May be called again after
+    /// any error.
+    pub(super) fn finish(&mut self, last: &Batch, goal: Goal) -> Result<(), ScoreboardError> {
         self.guarded(|session| {
             for _ in 0..TURNS_MAX {
                 session.put(last, true, Mark::End)?;
+                if goal == Goal::Ended {
+                    return Ok(());
+                }
                 let mut drain = redis::cmd("FCALL");
                 drain.arg("flowtest_drain").arg(1).arg(&session.key);
                 if session.call("drain a round", &drain)? == Answer::Unknown {

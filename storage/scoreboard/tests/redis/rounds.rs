@@ -85,6 +85,16 @@ fn two_streams_sum_and_the_seal_waits_for_both() {
 }
 
 #[test]
+fn a_generator_that_leaves_does_not_end_the_round_of_the_others() {
+    let stage = Stage::new();
+    let (leaving, staying) = (stage.publisher(), stage.publisher());
+    leaving.end(1, rows(0), PATIENCE).expect("ended");
+    assert_eq!(stage.totals().state, State::Running);
+    staying.finish(1, rows(7), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(7));
+}
+
+#[test]
 fn two_generators_that_end_together_both_see_the_seal() {
     let stage = Stage::new();
     let publishers = [stage.publisher(), stage.publisher()];

@@ -31,9 +31,23 @@ fn a_file_torn_anywhere_heals_to_the_same_sums() {
     }
 }
 
+/// What is left is the past, but one moment of it: all rows as they were at the number that Redis names.
+fn holds_one_moment(stage: &Stage, place: usize) {
+    let Ok(totals) = stage.scoreboard().read_round(CONTEST, &stage.round) else { return };
+    let seq = totals.streams.first().map_or(0, |stream| stream.seq);
+    if seq == 0 {
+        assert!(totals.contestants.is_empty(), "torn at byte {place}");
+        return;
+    }
+    for (name, row) in NAMES.iter().zip(rows(seq * 10).iter()) {
+        assert_eq!(&totals.contestants[*name], row, "{name} at number {seq}, torn at byte {place}");
+    }
+}
+
 /// The same stream goes on publishing: as the process would, which outlives its Redis.
 fn heals(server: &RedisServer, stage: &Stage, config: flowtest_scoreboard::PublisherConfig, place: usize) {
     let mut scoreboard = Scoreboard::connect(&server.url()).expect("Redis answers");
+    holds_one_moment(stage, place);
     // What the file lost may be the round itself. Its creator outlives Redis as well.
     scoreboard.open_round(CONTEST, &stage.round).expect("a round");
     let publisher = Publisher::start(config).expect("a publisher");
