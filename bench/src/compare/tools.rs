@@ -108,7 +108,8 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     match tool {
         Tool::Ours => {
             command.args(["stress", work.url, "--connections", &connections]);
-            command.args(["--duration", &format!("{seconds}s"), "--warmup", "500ms", "--json", "-"]);
+            let warmup = warmup_ms(work.connections);
+            command.args(["--duration", &format!("{seconds}s"), "--warmup", &format!("{warmup}ms"), "--json", "-"]);
             command.args(["--cores", &work.core.to_string()]);
             match work.rate {
                 Some(rate) => command.args(["--rate", &rate.to_string()]),
@@ -139,6 +140,11 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
         }
     }
     Ok(command)
+}
+
+/// Until every connection is there: other tools connect before they count, or hide it in a long run.
+fn warmup_ms(connections: usize) -> usize {
+    500 + connections / 4
 }
 
 /// wrk sends what `request` returns and counts answers: several requests in one string are pipelined.

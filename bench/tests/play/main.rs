@@ -1,0 +1,4 @@
+//! End to end, as scripts: real contestants, the real generator, a real Redis, and scores known beforehand.
+
+mod scores;
+mod stage;

@@ -1,0 +1,89 @@
+//! The stage of the end-to-end tests: contestants and a generator, so that a test's body is a script.
+//!
+//! Plays run one at a time: two generators on two cores would measure each other.
+
+use flowtest_bench::contest_box::target::differences;
+use flowtest_bench::contest_box::{Generator, Outcome, Target};
+use flowtest_contract::{Rules, Tally};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// No play takes longer, however slow the machine: it would hang.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Stage {
+    folder: tempfile::TempDir,
+    targets: Vec<Target>,
+    urls: Vec<String>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        // A play that failed has dropped its children; the next one may go on.
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().expect("a folder of its own");
+        Stage { folder, targets: Vec::new(), urls: Vec::new(), _turn: turn }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A contestant on our reference server.
+    pub(crate) fn contestant(mut self, name: &str, flags: &[&str]) -> Stage {
+        let target = Target::start(name, flags).unwrap_or_else(|error| panic!("{error}"));
+        self.urls.push(target.url());
+        self.targets.push(target);
+        self
+    }
+
+    /// A contestant on some other server, which the caller keeps.
+    pub(crate) fn stranger(mut self, url: &str) -> Stage {
+        self.urls.push(url.to_owned());
+        self
+    }
+
+    /// Floods everybody with `requests` each and returns what became of it.
+    pub(crate) fn flood(&self, requests: u64, flags: &[&str]) -> Scores {
+        let requests = requests.to_string();
+        let mut all = vec!["--requests", requests.as_str(), "--warmup", "0s", "--quiet"];
+        all.extend(flags);
+        let generator = Generator::stress(&self.urls, self.folder(), &all).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+        Scores { outcome }
+    }
+
+    pub(crate) fn target(&self, name: &str) -> &Target {
+        self.targets.iter().find(|target| target.name == name).expect("it is on the stage")
+    }
+
+    /// Every counter and the score of a contestant are what its own faults make of a perfect one.
+    pub(crate) fn assert_exact(&self, name: &str, tally: &Tally, rules: &Rules) {
+        let injected = self.target(name).injected().unwrap_or_else(|error| panic!("{error}"));
+        assert!(tally.is_partition(), "{name}: {tally:?}");
+        let wrong = differences(tally, &injected.expected(tally.due));
+        assert!(wrong.is_empty(), "{name} injected {injected:?}: {}", wrong.join("; "));
+        let perfect = i128::from(tally.due) * rules.exchange_points();
+        assert_eq!(tally.points(rules), perfect - injected.cost(rules), "{name}");
+    }
+}
+
+/// What the generator says.
+pub(crate) struct Scores {
+    pub(crate) outcome: Outcome,
+}
+
+impl Scores {
+    /// The tally of the only contestant, or of the one that listens there.
+    pub(crate) fn of(&self, url: &str) -> Tally {
+        let host = url.trim_start_matches("http://").trim_end_matches('/');
+        let tallies = self.outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
+        let found = tallies.iter().find(|(name, _)| name.contains(host));
+        found.unwrap_or_else(|| panic!("{host} is not among {tallies:?}")).1.to_owned()
+    }
+}
