@@ -216,8 +216,15 @@ mod tests {
     }
 
     #[test]
+    fn a_core_is_taken_once() {
+        let core = core_affinity::get_core_ids().unwrap()[0].id;
+        assert_eq!(config(&["--cores", &core.to_string()]).unwrap().cores, [CoreId { id: core }]);
+        assert!(config(&["--cores", &format!("{core},{core}")]).unwrap_err().contains("listed twice"));
+    }
+
+    #[test]
     fn every_bad_flag_is_a_sentence_with_a_next_step() {
-        let cases: [(&[&str], &str); 14] = [
+        let cases: [(&[&str], &str); 13] = [
             (&["--listen", "8080"], "write an address and a port"),
             (&["--listen", "127.0.0.1:99999"], "write an address and a port"),
             (&["--listen", ""], "write an address and a port"),
@@ -225,8 +232,7 @@ mod tests {
             (&["--version", "v1,v2@noon"], "write an instant such as"),
             (&["--from", "EC3"], "write EC2, ECS, or EC2,ECS@TIME"),
             (&["--cores", "x"], "write auto"),
-            (&["--cores", "4095"], "it may use 0"),
-            (&["--cores", "0,0"], "listed twice"),
+            (&["--cores", "4095"], "it may use "),
             (&["--cores", ""], "write auto"),
             (&["--faults", "oops:3"], "known are wrong_token"),
             (&["--request-timeout", "0s"], "write it as in 500ms"),

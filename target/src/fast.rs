@@ -26,6 +26,10 @@ impl Shape {
     /// Reads the request at the front of `input`, the cheapest way that is certain.
     #[inline]
     pub fn parse(&mut self, input: &[u8]) -> Parsed {
+        // The usual end of a batch: everything that was read is answered.
+        if input.is_empty() {
+            return Parsed::Partial;
+        }
         match self.recognise(input) {
             Some(request) => Parsed::Head(request, self.head.len()),
             None => self.parse_and_learn(input),

@@ -7,7 +7,7 @@ use crate::io;
 use crate::seats::{Evict, Seats, Waits};
 use flowtest_contract::rules::UtcUs;
 use monoio::net::{TcpListener, TcpStream};
-use monoio::{FusionDriver, IoUringDriver, LegacyDriver, RuntimeBuilder};
+use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -25,6 +25,10 @@ const TICK_DRAINING: Duration = Duration::from_millis(10);
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// How long draining takes at most.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Connections accepted in one go. Somebody who connects as fast as we accept must not keep the others waiting.
+const ACCEPTS_MAX: usize = 256;
+/// Pause after so many: the shortest that a timer of monoio knows, in which everything else gets its turn.
+const ACCEPT_YIELD: Duration = Duration::from_millis(1);
 /// Pause after accepting failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Entries of the ring: two operations per connection for two thousand connections in one turn; above that a turn
@@ -72,20 +76,30 @@ pub(crate) struct WorkerPlan {
 /// the kernel gave it a runtime.
 pub(crate) fn run(plan: WorkerPlan, ready: impl FnOnce(std::io::Result<()>)) {
     match plan.driver {
-        // FusionDriver probes again and takes io_uring, which was found to work.
-        DriverKind::IoUring if monoio::utils::detect_uring() => {
-            let builder = RuntimeBuilder::<FusionDriver>::new().with_entries(RING_ENTRIES).enable_timer();
-            drive(builder.build(), |runtime, main| runtime.block_on(main), plan, ready);
-        }
         DriverKind::IoUring => {
-            let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer();
-            drive(builder.build(), |runtime, main| runtime.block_on(main), plan, ready);
+            // FusionDriver probes the kernel again and comes to io_uring, as the configuration did.
+            let with = |ring: &io_uring_06::Builder| {
+                let builder = RuntimeBuilder::<FusionDriver>::new();
+                builder.uring_builder(ring.clone()).with_entries(RING_ENTRIES).enable_timer().build()
+            };
+            let plain = io_uring_06::IoUring::builder();
+            let runtime = with(&deferred(&plain)).or_else(|_| with(&plain));
+            drive(runtime, |runtime, main| runtime.block_on(main), plan, ready);
         }
         DriverKind::Epoll => {
             let builder = RuntimeBuilder::<LegacyDriver>::new().enable_timer();
             drive(builder.build(), |runtime, main| runtime.block_on(main), plan, ready);
         }
     }
+}
+
+/// Completions are worked off when the worker asks for them, not by interrupting it: Linux 6.1; older kernels
+/// refuse the flags and get a plain ring. Safe with monoio 0.2.4, which enters from one thread only and always
+/// waits for at least one completion once no task is ready.
+fn deferred(plain: &io_uring_06::Builder) -> io_uring_06::Builder {
+    let mut ring = plain.clone();
+    ring.setup_single_issuer().setup_defer_taskrun();
+    ring
 }
 
 fn drive<R>(
@@ -123,22 +137,28 @@ async fn accept(worker: Rc<Worker>, listener: std::net::TcpListener) {
     let Ok(readiness) = listener.try_clone().and_then(TcpListener::from_std) else { return };
     loop {
         let stopping = seat.within(readiness.readable(false)).await.is_err();
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => welcome(&worker, stream),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                Err(_) => {
-                    // No descriptor or no memory left, now: clients wait in the backlog.
-                    monoio::time::sleep(ACCEPT_PAUSE).await;
-                    break;
-                }
-            }
-        }
+        let pause = accept_waiting(&worker, &listener);
         if stopping {
             return;
         }
+        if let Some(pause) = pause {
+            monoio::time::sleep(pause).await;
+        }
     }
+}
+
+/// Accepts what waits, up to a limit. Returns how long to leave the worker to its connections before the next look.
+fn accept_waiting(worker: &Rc<Worker>, listener: &std::net::TcpListener) -> Option<Duration> {
+    for _ in 0..ACCEPTS_MAX {
+        match listener.accept() {
+            Ok((stream, _)) => welcome(worker, stream),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+            // No descriptor or no memory left, now: clients wait in the backlog.
+            Err(_) => return Some(ACCEPT_PAUSE),
+        }
+    }
+    Some(ACCEPT_YIELD)
 }
 
 fn welcome(worker: &Rc<Worker>, stream: std::net::TcpStream) {
