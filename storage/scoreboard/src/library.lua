@@ -43,26 +43,46 @@ local function open(keys, args)
   return redis.status_reply('OK')
 end
 
--- register(stream, 'new' | 'again'): OK, DUP, UNKNOWN, CLOSED.
+-- register(stream, 'new' | 'again', peer...): OK, DUP, UNKNOWN, CLOSED.
 -- `again` comes from a stream that was registered once, so Redis has lost it since: it may join while the round
--- drains, and brings back a round that was wiped.
+-- drains, and brings back a round that was wiped, with the peers it knew. Otherwise the first one back could seal
+-- the round while the others are still on their way.
 local function register(keys, args)
   local stream, mode = args[1], args[2]
-  if not one_key(keys) or #args ~= 2 then return wrong('register takes one key, a stream and a mode') end
-  if not is_id(stream) then return wrong('register: the stream is no id') end
+  if not one_key(keys) or #args < 2 then return wrong('register takes one key, a stream and a mode') end
+  if #args > ROWS_MAX then return wrong('register: too many peers') end
   if mode ~= 'new' and mode ~= 'again' then return wrong('register: the mode is new or again') end
+  if mode == 'new' and #args > 2 then return wrong('register: a new stream names no peers') end
+  for index, id in ipairs(args) do
+    if index ~= 2 and not is_id(id) then return wrong('register: a stream is no id') end
+  end
   local held = redis.call('HMGET', keys[1], 'state', 'q:' .. stream)
   local state, seq = held[1], held[2]
-  if not state then
-    if mode == 'new' then return redis.status_reply('UNKNOWN') end
-    redis.call('HSET', keys[1], 'state', 'running', 'q:' .. stream, '0')
-    return redis.status_reply('OK')
-  end
-  if not OPEN[state] and state ~= 'draining' then return redis.status_reply('CLOSED') end
+  if not state and mode == 'new' then return redis.status_reply('UNKNOWN') end
+  if state and not OPEN[state] and state ~= 'draining' then return redis.status_reply('CLOSED') end
   if seq then return redis.status_reply('DUP') end
   if state == 'draining' and mode == 'new' then return redis.status_reply('CLOSED') end
-  redis.call('HSET', keys[1], 'q:' .. stream, '0')
+  local fields = { 'state', state or 'running', 'q:' .. stream, '0' }
+  for index = 3, #args do
+    local peer = 'q:' .. args[index]
+    if args[index] ~= stream and redis.call('HEXISTS', keys[1], peer) == 0 then
+      fields[#fields + 1] = peer
+      fields[#fields + 1] = '0'
+    end
+  end
+  redis.call('HSET', keys[1], unpack(fields))
   return redis.status_reply('OK')
+end
+
+-- streams(): the ids of all registered streams.
+local function streams(keys, args)
+  if not one_key(keys) or #args ~= 0 then return wrong('streams takes one key') end
+  local ids = {}
+  for _, field in ipairs(redis.call('HKEYS', keys[1])) do
+    local id = string.match(field, '^q:([0-9a-f]+)$')
+    if id and is_id(id) then ids[#ids + 1] = id end
+  end
+  return ids
 end
 
 -- put(stream, seq, base, part, parts, mark, {contestant, row}...): OK, DUP, GAP, UNKNOWN, CLOSED.
@@ -153,15 +173,15 @@ local function seal(keys, args)
   if not state then return { 'UNKNOWN' } end
   if state == 'sealed' then return { 'DUP' } end
   if not OPEN[state] and state ~= 'draining' then return { 'CLOSED' } end
-  local streams, ended = {}, {}
+  local registered, ended = {}, {}
   for _, field in ipairs(redis.call('HKEYS', keys[1])) do
     local kind, stream = string.match(field, '^([qe]):([0-9a-f]+)$')
-    if kind == 'q' then streams[#streams + 1] = stream end
+    if kind == 'q' then registered[#registered + 1] = stream end
     if kind == 'e' then ended[stream] = true end
   end
-  if #streams == 0 then return { 'EMPTY' } end
+  if #registered == 0 then return { 'EMPTY' } end
   local answer, fields = { 'MISSING' }, { 'state', 'sealed' }
-  for _, stream in ipairs(streams) do
+  for _, stream in ipairs(registered) do
     if not ended[stream] then
       if abandoned[stream] then
         fields[#fields + 1] = 'a:' .. stream
@@ -178,6 +198,7 @@ end
 
 redis.register_function('flowtest_open', open)
 redis.register_function('flowtest_register', register)
+redis.register_function('flowtest_streams', streams)
 redis.register_function('flowtest_put', put)
 redis.register_function('flowtest_drain', drain)
 redis.register_function('flowtest_seal', seal)

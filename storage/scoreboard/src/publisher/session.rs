@@ -7,9 +7,12 @@
 use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
 use crate::connection::{Address, Connection};
 use crate::error::ScoreboardError;
+use crate::id::StreamId;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
 use crate::reader;
+use redis::FromRedisValue;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// One call carries at most so many bytes of rows: Redis serves nobody else meanwhile.
@@ -19,6 +22,18 @@ const LOADING_PATIENCE: Duration = Duration::from_secs(30);
 /// Turns of registering and putting again before it counts as an outage. Each answer leads to the next step; more
 /// turns mean that somebody deletes what we put.
 const TURNS_MAX: usize = 4;
+
+/// Generators that take part in one round at most: far more than anybody has.
+const PEERS_MAX: usize = 1_000;
+
+const _: () = assert!(PEERS_MAX + 2 < ROWS_MAX);
+
+/// Whether Redis should know us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    New,
+    Again,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
@@ -32,6 +47,8 @@ pub(super) struct Session {
     /// The round's hash.
     key: String,
     connection: Option<Connection>,
+    /// Other streams that Redis named, so that one that lost them can be told.
+    peers: BTreeSet<StreamId>,
     /// What Redis acknowledged on this connection.
     held: Option<Batch>,
     /// When everything was put last, on this connection.
@@ -45,8 +62,17 @@ impl Session {
     pub(super) fn start(config: PublisherConfig) -> Result<Session, ScoreboardError> {
         let address = Address::new(&config.url, config.password.as_deref(), config.allow_volatile)?;
         let key = keys::round(&config.contest, &config.round);
-        let mut session =
-            Session { config, address, key, connection: None, held: None, whole_at: None, put_seq: 0, connects: 0 };
+        let mut session = Session {
+            config,
+            address,
+            key,
+            connection: None,
+            peers: BTreeSet::new(),
+            held: None,
+            whole_at: None,
+            put_seq: 0,
+            connects: 0,
+        };
         let give_up = Instant::now() + LOADING_PATIENCE;
         while let Err(error) = session.connect() {
             if !matches!(error, ScoreboardError::Loading { .. }) || Instant::now() >= give_up {
@@ -54,8 +80,11 @@ impl Session {
             }
             std::thread::sleep(super::RETRY_MAX);
         }
-        match session.register("new")? {
-            Answer::Ok | Answer::Dup => Ok(session),
+        match session.register(Join::New)? {
+            Answer::Ok | Answer::Dup => {
+                session.meet()?;
+                Ok(session)
+            }
             Answer::Unknown | Answer::Gap => Err(ScoreboardError::RoundUnknown(session.config.round)),
             Answer::Closed => Err(ScoreboardError::RoundClosed(session.config.round)),
         }
@@ -94,7 +123,7 @@ impl Session {
                 }
                 let mut drain = redis::cmd("FCALL");
                 drain.arg("flowtest_drain").arg(1).arg(&session.key);
-                if session.call("drain a round", &drain)? == Answer::Unknown {
+                if session.call::<Answer>("drain a round", &drain)? == Answer::Unknown {
                     continue;
                 }
                 let connection = session.connection.as_mut().expect("guarded");
@@ -132,10 +161,27 @@ impl Session {
         Ok(())
     }
 
-    fn register(&mut self, mode: &str) -> Result<Answer, ScoreboardError> {
+    fn register(&mut self, join: Join) -> Result<Answer, ScoreboardError> {
         let mut call = redis::cmd("FCALL");
-        call.arg("flowtest_register").arg(1).arg(&self.key).arg(self.config.stream.to_string()).arg(mode);
+        call.arg("flowtest_register").arg(1).arg(&self.key).arg(self.config.stream.to_string());
+        match join {
+            Join::New => call.arg("new"),
+            Join::Again => self.peers.iter().fold(call.arg("again"), |call, peer| call.arg(peer.to_string())),
+        };
         self.call("join a round", &call)
+    }
+
+    /// Learns who else plays.
+    fn meet(&mut self) -> Result<(), ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_streams").arg(1).arg(&self.key);
+        let streams: Vec<String> = self.call("ask who else plays", &call)?;
+        for peer in streams.iter().filter_map(|stream| stream.parse::<StreamId>().ok()) {
+            if peer != self.config.stream && self.peers.len() < PEERS_MAX {
+                self.peers.insert(peer);
+            }
+        }
+        Ok(())
     }
 
     /// Puts a batch until Redis has it, whatever it has lost.
@@ -149,13 +195,14 @@ impl Session {
                     self.put_seq = batch.seq;
                     if base.is_none() {
                         self.whole_at = Some(Instant::now());
+                        self.meet()?;
                     }
                     return Ok(());
                 }
                 Answer::Gap => whole = true,
                 Answer::Unknown => {
                     whole = true;
-                    if self.register("again")? == Answer::Closed {
+                    if self.register(Join::Again)? == Answer::Closed {
                         return Err(ScoreboardError::RoundClosed(self.config.round));
                     }
                 }
@@ -196,7 +243,7 @@ impl Session {
         Ok(Answer::Ok)
     }
 
-    fn call(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<Answer, ScoreboardError> {
+    fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
         let connection = self.connection.as_mut().expect("every step runs guarded, with a connection");
         connection.call(doing, call)
     }

@@ -3,6 +3,8 @@
 use crate::stage::{CONTEST, PATIENCE, Stage, rows, wait_for_put, wait_until};
 use crate::testing::RedisServer;
 use flowtest_scoreboard::{Publisher, ScoreboardError, State};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Publishes, lets `harm` happen, publishes on, and looks at the sums before and after the end.
@@ -94,15 +96,10 @@ fn thrown_back_to_an_older_state() {
     survives(Stage::new(), |stage| {
         let stream = stage.totals().streams[0].id;
         let key = stage.key();
-        // As a failover to a replica that was behind: an older number and an older row.
-        stage.server.command(&[
-            "HSET",
-            &key,
-            &format!("q:{stream}"),
-            "0",
-            &format!("t:{stream}:bob"),
-            &rows(3)[1].encode(),
-        ]);
+        // As a failover to a replica that was behind: an older number, and an older row of somebody whose row the
+        // next change does not touch.
+        let (number, row) = (format!("q:{stream}"), format!("t:{stream}:alice"));
+        stage.server.command(&["HSET", &key, &number, "0", &row, &rows(3)[0].encode()]);
     });
 }
 
@@ -187,4 +184,45 @@ fn dropping_a_publisher_leaves_the_stream_open() {
     wait_for_put(&publisher, 1);
     drop(publisher);
     assert!(!stage.totals().streams[0].ended);
+}
+
+#[test]
+fn counting_goes_on_through_one_outage_after_another() {
+    let mut stage = Stage::new();
+    let publisher = Arc::new(stage.publisher());
+    let over = Arc::new(AtomicBool::new(false));
+    let counting = std::thread::spawn({
+        let (publisher, over) = (Arc::clone(&publisher), Arc::clone(&over));
+        move || {
+            let mut seq = 0;
+            while !over.load(Ordering::Relaxed) {
+                seq += 1;
+                publisher.publish(seq, rows(seq));
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            seq
+        }
+    });
+    for turn in 0..8 {
+        let seq = publisher.health().put_seq;
+        wait_for_put(&publisher, seq + 1);
+        match turn % 4 {
+            0 => stage.server.restart(),
+            1 => drop(stage.server.command(&["FLUSHALL"])),
+            2 => {
+                stage.server.wipe();
+                stage.server.restart();
+            }
+            _ => {
+                stage.server.pause();
+                std::thread::sleep(Duration::from_millis(200));
+                stage.server.resume();
+            }
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let seq = counting.join().expect("no panic");
+    let publisher = Arc::into_inner(publisher).expect("the counting thread is over");
+    publisher.finish(seq, rows(seq), PATIENCE).expect("sealed");
+    stage.assert_totals(&rows(seq));
 }

@@ -126,6 +126,20 @@ fn a_stream_that_redis_lost_may_come_back_while_the_round_drains() {
 }
 
 #[test]
+fn who_comes_back_first_brings_back_the_others() {
+    let stage = Stage::new();
+    stage.server.command(&["FLUSHALL"]);
+    assert_eq!(stage.call("flowtest_register", &[A, "again", A, B]), "OK");
+    assert_eq!(stage.call("flowtest_streams", &[]).split(' ').count(), 2);
+    assert_eq!(stage.put(B, "1", "*", "end", 1), "OK", "the other needs no registration");
+    // who knows less or comes later takes nothing away
+    assert_eq!(stage.call("flowtest_register", &[B, "again"]), "DUP");
+    assert_eq!(stage.call("flowtest_seal", &[]), format!("MISSING {A}"));
+    assert_eq!(stage.put(A, "1", "*", "end", 1), "OK");
+    assert_eq!(stage.call("flowtest_seal", &[]), "OK");
+}
+
+#[test]
 fn whatever_is_malformed_is_refused_before_anything_is_written() {
     let stage = Stage::new();
     stage.call("flowtest_register", &[A, "new"]);
@@ -153,6 +167,9 @@ fn whatever_is_malformed_is_refused_before_anything_is_written() {
         ("flowtest_register", &[A]),
         ("flowtest_register", &["short", "new"]),
         ("flowtest_register", &[B, "maybe"]),
+        ("flowtest_register", &[B, "new", A]),
+        ("flowtest_register", &[B, "again", "short"]),
+        ("flowtest_streams", &["x"]),
         ("flowtest_seal", &["short"]),
         ("flowtest_open", &["x"]),
         ("flowtest_drain", &["x"]),

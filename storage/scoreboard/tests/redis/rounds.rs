@@ -95,6 +95,22 @@ fn a_generator_that_leaves_does_not_end_the_round_of_the_others() {
 }
 
 #[test]
+fn after_a_wipe_nobody_seals_before_the_others_are_back() {
+    let stage = Stage::new();
+    let gone = stage.config(&NAMES);
+    let stream = gone.stream;
+    drop(Publisher::start(gone).expect("a publisher"));
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(8));
+    wait_for_put(&publisher, 1);
+    stage.server.command(&["FLUSHALL"]);
+    let error = publisher.finish(2, rows(9), Duration::from_millis(300)).expect_err("the other one is not back");
+    let ScoreboardError::Missing { missing, .. } = &error else { panic!("{error}") };
+    assert_eq!(missing, &[stream]);
+    stage.assert_totals(&rows(9));
+}
+
+#[test]
 fn two_generators_that_end_together_both_see_the_seal() {
     let stage = Stage::new();
     let publishers = [stage.publisher(), stage.publisher()];
