@@ -50,5 +50,7 @@ pub enum Failed {
     #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
+    Scoreboard(#[from] flowtest_scoreboard::ScoreboardError),
+    #[error(transparent)]
     Resolve(#[from] resolve::ResolveError),
 }

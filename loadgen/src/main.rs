@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             eprintln!("flowtest-loadgen: {error}");
             ExitCode::from(match error {
                 Failed::Usage(_) => 2,
-                Failed::Message(_) | Failed::Run(_) | Failed::Resolve(_) => 1,
+                Failed::Message(_) | Failed::Run(_) | Failed::Scoreboard(_) | Failed::Resolve(_) => 1,
             })
         }
     }

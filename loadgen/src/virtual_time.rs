@@ -279,7 +279,7 @@ fn phases_follow_each_other_and_only_scored_ones_count() {
 
 fn characters() -> impl Strategy<Value = Character> {
     prop_oneof![
-        (0..400u64).prop_map(|ms| Character::Honest { delay: ms * MS }),
+        (1..400u64).prop_map(|ms| Character::Honest { delay: ms * MS }),
         Just(Character::Stalling { period: SECOND, stall: SECOND / 2 }),
         Just(Character::Silent),
         Just(Character::Refusing),
@@ -292,7 +292,7 @@ fn characters() -> impl Strategy<Value = Character> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(feature = "long-tests") { 20_000 } else { 300 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(feature = "long-tests") { 20_000 } else { 200 }))]
 
     /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
     #[test]
@@ -312,7 +312,7 @@ proptest! {
         let load = if closed { Load::Closed { pipeline } } else { open(rate) };
         let mut script = Script::new(&servers, load);
         script.phases[0].connections = connections;
-        script.phases[0].end = 10 * MS + SECOND;
+        script.phases[0].end = 10 * MS + SECOND / 2;
         script.mischief = Mischief { delay, duplicates, cuts };
         script.seed = seed;
         script.connection_life = life;
@@ -322,7 +322,7 @@ proptest! {
             prop_assert!(tally.is_partition(), "{:?}: {:?}", servers[index], tally);
             prop_assert_eq!(tally.own_fault, 0);
             if !closed {
-                prop_assert_eq!(tally.due, rate);
+                prop_assert_eq!(tally.due, rate.div_ceil(2));
             }
             // Whoever answers right within the timeout earns for each answer, whatever the kernel did to the bytes.
             prop_assert_eq!(tally.token_wrong, 0);

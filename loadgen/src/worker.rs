@@ -177,26 +177,29 @@ impl<K: Kernel> Worker<K> {
     fn start_due(&mut self) {
         self.enter_phase();
         self.opens = 0;
-        for index in 0..self.entrants.len() {
-            self.entrants[index].bytes = 0;
-            self.pace(index);
-        }
         for _ in 0..OPENS_PER_TURN {
             let Some(slot) = self.later.pop() else { break };
             self.look_at(slot);
         }
-        // Looking at a slot may list it again (its connection could not be made): that is for the next turn.
-        for index in 0..self.ready.len() {
+        // What has become free first, so that what waits finds it in this turn.
+        self.feed_ready();
+        for index in 0..self.entrants.len() {
+            self.entrants[index].bytes = 0;
+            self.pace(index);
+        }
+        self.feed_ready();
+    }
+
+    /// Looks at every slot that something happened to. One that cannot be opened is looked at again in the next turn.
+    #[inline]
+    fn feed_ready(&mut self) {
+        let count = self.ready.len();
+        for index in 0..count {
             let slot = self.ready[index];
             self.queued[slot as usize] = false;
             self.feed(slot);
         }
-        let looked_at = self.ready.iter().take_while(|slot| !self.queued[**slot as usize]).count();
-        if looked_at == self.ready.len() {
-            self.ready.clear();
-        } else {
-            self.ready.retain(|slot| self.queued[*slot as usize]);
-        }
+        self.ready.drain(..count);
     }
 
     /// Changes the load when a phase begins or ends.

@@ -56,6 +56,8 @@ struct Socket {
     inbox: VecDeque<u8>,
     /// The stream ends after the inbox with this result: 0 or an errno.
     end: Option<i32>,
+    /// The server has ended the connection and reads no more of it.
+    deaf: bool,
     /// Counts connections of the slot, so that a late answer of an old one goes nowhere.
     life: u32,
 }
@@ -94,7 +96,7 @@ pub(crate) struct Pretend {
 }
 
 /// A network's round trip in virtual time.
-const TRIP: u64 = 20_000;
+const TRIP: u64 = 200_000;
 
 impl Pretend {
     pub(crate) fn new(sizes: Sizes, servers: HashMap<SocketAddr, Character>, mischief: Mischief, seed: u64) -> Pretend {
@@ -205,6 +207,9 @@ impl Pretend {
         let socket = &mut self.sockets[slot as usize];
         let Some(address) = socket.address else { return };
         let character = self.servers[&address];
+        if socket.deaf {
+            return;
+        }
         let life = socket.life;
         let mut tokens = Vec::new();
         while let Some(end) = socket.request.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -244,7 +249,7 @@ impl Pretend {
             let stop = end.is_some();
             self.at(after, Happening::Arrive { slot, life, bytes, end });
             if stop {
-                self.sockets[slot as usize].request.clear();
+                self.sockets[slot as usize].deaf = true;
                 return;
             }
         }
