@@ -1,6 +1,8 @@
 //! Whatever a person types wrong is answered by a sentence and an exit code, never by a panic.
 
 use flowtest_bench::child::{Child, Ended, sibling};
+use flowtest_bench::contest_box::ContestFile;
+use flowtest_bench::contest_box::contest::Phase;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -20,6 +22,52 @@ fn assert_refused(program: &str, flags: &[&str], code: i32, hint: &str) {
     for trace in ["panicked", "RUST_BACKTRACE", "stack backtrace", "unwrap"] {
         assert!(!said.contains(trace), "{program} {flags:?}: {said}");
     }
+}
+
+#[test]
+fn a_contest_that_cannot_be_played_is_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let head = "name = \"box\"\n[policy]\nallow = [\"127.0.0.0/8\"]\n";
+    let phase = "[[phase]]\nfor = \"1s\"\nrate = 10\nconnections = 4\n";
+    let alice = "[[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:9\"\n";
+    // (what is wrong, the file, a word of the sentence)
+    let cases = [
+        ("nobody plays", format!("{head}{phase}"), "contestant"),
+        ("no traffic", format!("{head}{alice}"), "phase"),
+        ("a phase of no time", format!("{head}[[phase]]\nfor = \"0s\"\nrate = 1\nconnections = 4\n{alice}"), "for"),
+        ("a rate of nothing", format!("{head}[[phase]]\nfor = \"1s\"\nrate = 0\nconnections = 4\n{alice}"), "rate"),
+        (
+            "an absurd rate",
+            format!("{head}[[phase]]\nfor = \"1s\"\nrate = 99999999999999999999\nconnections = 4\n{alice}"),
+            "",
+        ),
+        ("no connections", format!("{head}[[phase]]\nfor = \"1s\"\nrate = 1\nconnections = 0\n{alice}"), "connections"),
+        ("a key that nobody knows", format!("colour = \"red\"\n{head}{phase}{alice}"), "colour"),
+        ("two of one endpoint", format!("{head}{phase}{alice}{}", alice.replace("alice", "bob")), "host and port"),
+        ("two of one name", format!("{head}{phase}{alice}{}", alice.replace(":9", ":10")), "alice"),
+        ("no TOML", "name = ".to_owned(), ""),
+    ];
+    for (what, text, hint) in cases {
+        let path = folder.path().join("contest.toml");
+        std::fs::write(&path, text).expect("it is written");
+        let path = path.to_str().expect("a plain path");
+        let ended = ask("flowtest-loadgen", &["run", path]);
+        assert_eq!(ended.status.code(), Some(2), "{what}: {}", ended.stderr);
+        assert_refused("flowtest-loadgen", &["run", path], 2, hint);
+    }
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("contest.toml");
+    let target = flowtest_bench::contest_box::Target::start("alice", &[]).unwrap_or_else(|error| panic!("{error}"));
+    let phase = Phase { length: Duration::from_secs(1), rate: Some(10), connections: 1, pipeline: 1 };
+    ContestFile::new("box", phase).with("alice", &target.endpoint).write(&path).expect("it is written");
+    let path = path.to_str().expect("a plain path");
+    let nobody = nobody();
+    assert_refused("flowtest-loadgen", &["run", path, "--redis", &format!("redis://{nobody}/")], 1, &nobody);
+    assert_refused("flowtest-loadgen", &["run", path, "--redis", "postgres://127.0.0.1/"], 1, "redis");
 }
 
 /// An address on which nobody listens: bound a moment ago, and closed.
@@ -54,6 +102,7 @@ fn the_generator_refuses_with_a_sentence() {
         (&["stress", "https://127.0.0.1/"], 2, "https"),
         (&["stress", "http://127.0.0.1:99999/"], 2, "port"),
         (&["stress", ""], 2, ""),
+        (&["run", "no-such-contest.toml"], 2, "no-such-contest.toml"),
         // Nothing is wrong with these flags; the world is.
         (&["stress", &nobody, "--duration", "300ms", "--warmup", "0s"], 1, ""),
         (&["stress", &nobody, "--duration", "100ms", "--json", "/no/such/folder/x.json"], 1, ""),

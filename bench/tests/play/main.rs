@@ -1,4 +1,6 @@
 //! End to end, as scripts: real contestants, the real generator, a real Redis, and scores known beforehand.
 
+mod contest;
+mod demo;
 mod scores;
 mod stage;
