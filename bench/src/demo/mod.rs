@@ -131,11 +131,11 @@ impl Timetable {
         Timetable { start: jiff::Timestamp::now() + lead, length }
     }
 
-    fn version_deadline(&self) -> Duration {
+    fn deadline_of_version(&self) -> Duration {
         self.length / 3
     }
 
-    fn from_deadline(&self) -> Duration {
+    fn deadline_of_from(&self) -> Duration {
         self.length * 2 / 3
     }
 
@@ -149,15 +149,15 @@ impl Timetable {
         if now < 0.0 {
             return format!("starts in {:.0} s", -now);
         }
-        let version = if now < self.version_deadline().as_secs_f64() { "v1" } else { "v2" };
-        let from = if now < self.from_deadline().as_secs_f64() { "EC2" } else { "ECS" };
+        let version = if now < self.deadline_of_version().as_secs_f64() { "v1" } else { "v2" };
+        let from = if now < self.deadline_of_from().as_secs_f64() { "EC2" } else { "ECS" };
         format!("{:>4.0} of {length:.0} s, Version {version}, From {from}", now.min(length))
     }
 }
 
 fn start_targets(plan: &Timetable) -> Result<Vec<Target>> {
-    let version = format!("v1,v2@{}", plan.at(plan.version_deadline()));
-    let from = format!("EC2,ECS@{}", plan.at(plan.from_deadline()));
+    let version = format!("v1,v2@{}", plan.at(plan.deadline_of_version()));
+    let from = format!("EC2,ECS@{}", plan.at(plan.deadline_of_from()));
     CONTESTANTS
         .iter()
         .map(|(name, faults)| Target::start(name, &["--version", &version, "--from", &from, "--faults", faults]))
@@ -173,8 +173,8 @@ fn contest_file(options: &Options, plan: &Timetable, targets: &[Target]) -> Cont
     };
     let mut contest = ContestFile::new(CONTEST, phase);
     contest.start = plan.at(Duration::ZERO);
-    contest.version_deadline = Some(plan.version_deadline());
-    contest.from_deadline = Some(plan.from_deadline());
+    contest.version_deadline = Some(plan.deadline_of_version());
+    contest.from_deadline = Some(plan.deadline_of_from());
     contest.grace = GRACE;
     targets.iter().fold(contest, |contest, target| contest.with(&target.name, &target.endpoint))
 }
