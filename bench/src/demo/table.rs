@@ -1,6 +1,6 @@
 //! The live table: redrawn in place on a terminal, a plain line now and then elsewhere.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_scoreboard::standings::Standing;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How often a plain line is written where nothing can be redrawn.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Rows arrive ten times a second, so a rate over less than this would jitter.
+const RATE_OVER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -15,13 +17,20 @@ pub(super) struct Screen {
     /// Lines of the table on the screen, to be drawn over.
     lines: usize,
     plain: Option<Instant>,
-    /// Answers of each contestant when last drawn, and when.
+    /// Answers of each contestant when rates were last measured, and when.
     before: Option<(Instant, BTreeMap<String, u64>)>,
+    rates: BTreeMap<String, f64>,
 }
 
 impl Screen {
     pub(super) fn new() -> Screen {
-        Screen { terminal: std::io::stdout().is_terminal(), lines: 0, plain: None, before: None }
+        Screen {
+            terminal: std::io::stdout().is_terminal(),
+            lines: 0,
+            plain: None,
+            before: None,
+            rates: BTreeMap::new(),
+        }
     }
 
     /// Shows the standings. `title` stands above them.
@@ -52,17 +61,24 @@ impl Screen {
         let _ = out.flush();
     }
 
+    /// Answers per second of each contestant, measured over at least [`RATE_OVER`].
     fn rates(&mut self, standings: &[Standing]) -> BTreeMap<String, f64> {
         let now = Instant::now();
-        let answers: BTreeMap<String, u64> =
-            standings.iter().map(|line| (line.name.clone(), line.row.tally.responses())).collect();
-        let Some((then, before)) = self.before.replace((now, answers.clone())) else { return BTreeMap::new() };
-        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-        let rate = |(name, count): (String, u64)| {
-            let grown = count.saturating_sub(before.get(&name).copied().unwrap_or(0));
-            (name, grown as f64 / seconds)
+        let answers = |line: &Standing| (line.name.clone(), line.row.tally.responses());
+        let Some((then, before)) = &self.before else {
+            self.before = Some((now, standings.iter().map(answers).collect()));
+            return self.rates.clone();
         };
-        answers.into_iter().map(rate).collect()
+        let elapsed = now.duration_since(*then);
+        if elapsed >= RATE_OVER {
+            let rate = |(name, count): (String, u64)| {
+                let grown = count.saturating_sub(before.get(&name).copied().unwrap_or(0));
+                (name, grown as f64 / elapsed.as_secs_f64())
+            };
+            self.rates = standings.iter().map(answers).map(rate).collect();
+            self.before = Some((now, standings.iter().map(answers).collect()));
+        }
+        self.rates.clone()
     }
 }
 
@@ -74,12 +90,13 @@ impl Default for Screen {
 
 fn table(standings: &[Standing], rates: &BTreeMap<String, f64>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     let mut head = vec!["#", "name", "score"];
     if !rates.is_empty() {
-        head.push("answers/s");
+        head.push("rate/s");
     }
-    head.extend(["token", "version", "from", "failed", "p50 ms", "p99 ms"]);
+    // Right/wrong. A narrow terminal folds cells rather than lines, so that the count of lines stays true.
+    head.extend(["token ✓/✗", "version ✓/✗", "from ✓/✗", "failed", "p50 ms", "p99 ms"]);
     let columns = head.len();
     table.set_header(head);
     for line in standings {
@@ -88,7 +105,7 @@ fn table(standings: &[Standing], rates: &BTreeMap<String, f64>) -> String {
         if !rates.is_empty() {
             cells.push(format!("{:.0}", rates.get(&line.name).copied().unwrap_or(0.0)));
         }
-        let judged = |right: u64, wrong: u64| format!("{right} ✓ {wrong} ✗");
+        let judged = |right: u64, wrong: u64| format!("{right}/{wrong}");
         let ms =
             |quantile| line.row.latency.quantile(quantile).map_or("-".into(), |us| format!("{:.2}", us as f64 / 1e3));
         cells.extend([
