@@ -116,7 +116,9 @@ fn cores(text: &str) -> Result<Cores, String> {
     let mut cores = Vec::new();
     for number in text.split(',') {
         let core = number.trim().parse().map_err(|_| {
-            format!("'{number}' is not the number of a core: write auto, or numbers with commas between them, as in 0,1")
+            format!(
+                "'{number}' is not the number of a core: write auto, or numbers with commas between them, as in 0,1"
+            )
         })?;
         if cores.contains(&core) {
             return Err(format!("core {core} is named twice: one worker runs on each core"));

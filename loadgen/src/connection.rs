@@ -7,11 +7,11 @@
 //! One response consumes one request, in order. A request is settled exactly once.
 
 use crate::http::{End, Read, Reader, Shape};
+use flowtest_contract::token::{TOKEN_LEN, Token};
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_contract::TokenMint;
 
 /// A request from the moment it takes a slot. Instants are nanoseconds of the run clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// When the plan wanted it sent.
     pub intended: u64,
@@ -19,8 +19,9 @@ pub struct Exchange {
     pub started: u64,
     /// When it was handed to the kernel, the last time. Zero before.
     pub sent: u64,
-    /// Which of its slot's tokens it carries.
-    pub counter: u64,
+    /// The token that it carries now. Kept, not computed again: an AES block costs more than the whole fast path of the
+    /// parser, and 32 bytes beside the other fields cost nothing (docs/decisions/0002-token-kept.md).
+    token: Token,
     /// Its phase counts.
     pub scored: bool,
     /// It was sent once more by the keep-alive rule.
@@ -29,7 +30,7 @@ pub struct Exchange {
 
 impl Exchange {
     pub fn new(intended: u64, started: u64, scored: bool) -> Exchange {
-        Exchange { intended, started, scored, ..Exchange::default() }
+        Exchange { intended, started, sent: 0, token: Token([0; TOKEN_LEN]), scored, resent: false }
     }
 }
 
@@ -43,7 +44,9 @@ pub enum State {
     /// The socket is being closed; the slot counts as held.
     Closing,
     /// After failures in a row: held until this instant, so that failing fast costs as much as failing slowly.
-    Resting { until: u64 },
+    Resting {
+        until: u64,
+    },
 }
 
 /// What the worker has to do after an event.
@@ -183,12 +186,13 @@ impl Connection {
         Step::Abort
     }
 
-    /// Writes the next requests by `write(index, exchange, first_time)` and says how many; 0 when none may be sent now.
+    /// Writes the next requests by `write(index, counter, scored, first_time)`, which makes the token of that counter and
+    /// returns it, and says how many; 0 when none may be sent now.
     ///
     /// A resent request goes alone, as the first on a fresh connection. [`Connection::wants_fresh`] says when it needs
     /// one. The caller sends what was written as one send.
     #[inline]
-    pub fn send(&mut self, now: u64, mut write: impl FnMut(usize, &Exchange, bool)) -> usize {
+    pub fn send(&mut self, now: u64, mut write: impl FnMut(usize, u64, bool, bool) -> Token) -> usize {
         debug_assert_eq!(self.state, State::Open);
         let from = self.on_wire as usize;
         let mut written = 0;
@@ -197,9 +201,8 @@ impl Connection {
                 break;
             }
             let first_time = exchange.sent == 0;
-            exchange.counter = self.tokens;
             exchange.sent = now.max(1);
-            write(written, exchange, first_time);
+            exchange.token = write(written, self.tokens, exchange.scored, first_time);
             self.tokens += 1;
             written += 1;
             if exchange.resent {
@@ -234,10 +237,8 @@ impl Connection {
     #[inline]
     pub fn on_bytes(
         &mut self,
-        slot: u32,
         bytes: &[u8],
         now: u64,
-        mint: &TokenMint,
         shape: &mut Shape,
         patience: &Patience,
         ledger: &mut impl Ledger,
@@ -248,7 +249,7 @@ impl Connection {
                 return Step::Unsolicited;
             }
             let front = *self.exchanges.front().expect("what is on the wire is in the queue");
-            match self.reader.read(&mut rest, &mint.token(slot, front.counter), shape) {
+            match self.reader.read(&mut rest, &front.token, shape) {
                 Read::Partial => return Step::Go,
                 Read::Response(response) => {
                     if !self.on_response(&front, &response, now, patience, ledger) {
@@ -414,7 +415,7 @@ struct Fifo {
 impl Fifo {
     fn new(capacity: usize) -> Fifo {
         let capacity = capacity.max(1).next_power_of_two();
-        Fifo { items: vec![Exchange::default(); capacity].into_boxed_slice(), head: 0, len: 0 }
+        Fifo { items: vec![Exchange::new(0, 0, false); capacity].into_boxed_slice(), head: 0, len: 0 }
     }
 
     #[inline]

@@ -72,16 +72,18 @@ fn make_plan(
     let earliest = clock.earliest_start();
     let start = match contest.start {
         Start::Now => earliest,
-        Start::At(utc) => utc.checked_sub(clock.utc_base).map(|us| us * NS_PER_US).filter(|at| *at >= earliest).ok_or_else(
-            || Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned()),
-        )?,
+        Start::At(utc) => {
+            utc.checked_sub(clock.utc_base).map(|us| us * NS_PER_US).filter(|at| *at >= earliest).ok_or_else(|| {
+                Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned())
+            })?
+        }
     };
     let mut at = start;
     let mut phases = Vec::with_capacity(contest.phases.len());
     for phase in &contest.phases {
         let end = at + phase.duration_us * NS_PER_US;
         let load = match phase.load {
-            Load::Open { from, to } => plan::Load::Open(Ramp { from: from.into(), to: to.into() }),
+            Load::Open { from, to } => plan::Load::Open(Ramp { from, to }),
             Load::Closed { pipeline } => plan::Load::Closed { pipeline },
         };
         phases.push(plan::Phase { start: at, end, load, connections: phase.connections, scored: phase.scored });

@@ -139,11 +139,7 @@ impl Ledger for Books<'_> {
                         row.latency.record((now - exchange.intended) / NS_PER_US);
                         row.service.record((now - exchange.sent) / NS_PER_US);
                     }
-                    Failure::Refused
-                    | Failure::Reset
-                    | Failure::Malformed
-                    | Failure::Missed
-                    | Failure::OwnFault => {}
+                    Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Missed | Failure::OwnFault => {}
                 }
             }
         }
@@ -168,4 +164,3 @@ pub fn meaning(errno: i32, connecting: bool) -> Failure {
 const _: () = assert!(
     BYTES_PER_TURN_MAX >= flowtest_contract::header::HEAD_BYTES_MAX + flowtest_contract::header::BODY_BYTES_MAX
 );
-

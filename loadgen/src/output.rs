@@ -11,8 +11,7 @@ pub fn write(summary: &Summary, json: Option<&Path>, quiet: bool) -> Result<(), 
     if let Some(path) = json {
         let mut text = serde_json::to_vec_pretty(summary).map_err(|error| Failed::Message(error.to_string()))?;
         text.push(b'\n');
-        let written =
-            if to_stdout { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
+        let written = if to_stdout { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
         written.map_err(|error| {
             Failed::Message(format!("the result could not be written to {} ({error})", path.display()))
         })?;

@@ -148,8 +148,11 @@ impl Pacer {
         let phase = &self.phases[index];
         let Load::Open(ramp) = phase.load else { return None };
         let length = phase.end - phase.start;
-        (number < ramp.count(length))
-            .then(|| Cursor { phase: index, number, instant: phase.start + ramp.instant(number, length) })
+        (number < ramp.count(length)).then(|| Cursor {
+            phase: index,
+            number,
+            instant: phase.start + ramp.instant(number, length),
+        })
     }
 }
 
@@ -209,9 +212,9 @@ mod tests {
             }
             let expected: u64 = phases.iter().map(|phase| {
                 let Load::Open(ramp) = phase.load else { unreachable!() };
-                // Independent of the code: ceil of the doubled trapezoid.
+                // The doubled trapezoid, rounded up.
                 let doubled = u128::from(ramp.from + ramp.to) * u128::from(phase.end - phase.start);
-                ((doubled + 1_999_999_999) / 2_000_000_000) as u64
+                doubled.div_ceil(2_000_000_000) as u64
             }).sum();
             let phases: Arc<[Phase]> = phases.into();
             let mut all: Vec<u64> = (0..workers).flat_map(|worker| instants(&phases, worker, workers)).collect();

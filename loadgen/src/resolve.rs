@@ -20,9 +20,8 @@ pub enum ResolveError {
 
 /// All addresses of a host, each once.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
-    let found = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| ResolveError::Unknown { host: host.to_owned(), error })?;
+    let found =
+        (host, port).to_socket_addrs().map_err(|error| ResolveError::Unknown { host: host.to_owned(), error })?;
     let mut addresses = Vec::new();
     for address in found {
         if !addresses.contains(&address) {

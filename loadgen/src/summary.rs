@@ -176,10 +176,7 @@ impl Summary {
             pipeline: plan.pipeline_max(),
             cores: progress.workers.iter().map(|worker| worker.core).collect(),
             tier: progress.tier.name(),
-            cpu: Cpu {
-                user_us_per_request: user as f64 / requests,
-                system_us_per_request: system as f64 / requests,
-            },
+            cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
         }
@@ -214,7 +211,12 @@ impl fmt::Display for Summary {
         }
         let share = |part: u64| percent(part, total.requests);
         writeln!(f, "  requests   {:>14}   in {:.2} s", thousands(total.requests), total.duration_s)?;
-        writeln!(f, "  verified   {:>14}   {}  (all three headers right)", thousands(total.verified), share(total.verified))?;
+        writeln!(
+            f,
+            "  verified   {:>14}   {}  (all three headers right)",
+            thousands(total.verified),
+            share(total.verified)
+        )?;
         writeln!(f, "  rate       {:>14}   answers per second", thousands(total.rate as u64))?;
         writeln!(f, "  points     {:>14}", signed(total.points))?;
         let failed = &total.failed;

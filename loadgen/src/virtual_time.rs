@@ -5,8 +5,8 @@ use crate::http::RequestTemplate;
 use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
 use crate::ring::pretend::{Character, Mischief, Pretend};
 use crate::worker::{Order, Worker, sizes};
-use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::Tally;
+use flowtest_contract::rules::{Deadlines, Rules};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -72,7 +72,8 @@ impl Script {
             requests: self.requests,
             workers: 1,
         });
-        let servers: HashMap<_, _> = (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();
+        let servers: HashMap<_, _> =
+            (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();
         let mut sizes = sizes(&plan, 0);
         if let Some(buffers) = self.buffers {
             (sizes.buffers, sizes.buffer_bytes) = (buffers, 64);
@@ -159,14 +160,19 @@ fn closing_a_connection_costs_no_point() {
     for load in [open(300), Load::Closed { pipeline: 1 }] {
         let played = Script::new(&characters, load).play();
         for (tally, character) in played.tallies.iter().zip(characters) {
-            assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due), "{character:?} {load:?} {tally:?}");
+            assert_eq!(
+                tally.points(&Rules::default()),
+                200 * i128::from(tally.due),
+                "{character:?} {load:?} {tally:?}"
+            );
         }
     }
 }
 
 #[test]
 fn pipelined_requests_behind_a_close_are_sent_once_more() {
-    let characters = [Character::ClosesAfter { answers: 50, says_so: true }, Character::ClosesAfter { answers: 50, says_so: false }];
+    let characters =
+        [Character::ClosesAfter { answers: 50, says_so: true }, Character::ClosesAfter { answers: 50, says_so: false }];
     let played = Script::new(&characters, Load::Closed { pipeline: 8 }).play();
     for tally in &played.tallies {
         assert!(tally.resent > 0 && tally.due > 1000, "{tally:?}");

@@ -387,11 +387,13 @@ impl<K: Kernel> Worker<K> {
         let request = &self.plan.contestants[index].request;
         let (mint, block) = (&self.mint, &mut self.block);
         let area = self.ring.area(slot);
-        let written = connection.send(self.now, |copy, exchange, first_time| {
-            request.patch(area, copy, &mint.token(slot, exchange.counter));
-            let tally = &mut block.counts(index, exchange.scored).row.tally;
+        let written = connection.send(self.now, |copy, counter, scored, first_time| {
+            let token = mint.token(slot, counter);
+            request.patch(area, copy, &token);
+            let tally = &mut block.counts(index, scored).row.tally;
             tally.sent += u64::from(first_time);
             tally.resent += u64::from(!first_time);
+            token
         });
         if written > 0 {
             self.ring.send(slot, written * request.len());
@@ -465,9 +467,11 @@ impl<K: Kernel> Worker<K> {
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
         let due = self.entrants.iter().map(|entrant| entrant.pacer.next_due()).min().unwrap_or(u64::MAX);
-        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| {
-            if self.load.is_some() || self.draining { phase.end } else { phase.start }
-        });
+        let phase = self
+            .plan
+            .phases
+            .get(self.phase)
+            .map_or(u64::MAX, |phase| if self.load.is_some() || self.draining { phase.end } else { phase.start });
         due.min(phase).saturating_sub(self.now).min(WAIT_MAX_NS)
     }
 
@@ -482,10 +486,8 @@ impl<K: Kernel> Worker<K> {
                 let greedy = entrant.bytes > BYTES_PER_TURN_MAX;
                 let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
                 let step = entrant.connections[(slot - entrant.base) as usize].on_bytes(
-                    slot,
                     self.ring.bytes(buffer),
                     self.now,
-                    &self.mint,
                     &mut entrant.shape,
                     &self.patience,
                     &mut books,
@@ -618,7 +620,8 @@ impl<K: Kernel> Worker<K> {
         self.load = None;
         self.draining = true;
         let until = self.now + CLOSE_NS;
-        while self.now < until && (0..self.owner.len() as u32).any(|slot| self.connection(slot).1.state() == State::Closing)
+        while self.now < until
+            && (0..self.owner.len() as u32).any(|slot| self.connection(slot).1.state() == State::Closing)
         {
             self.turn()?;
         }

@@ -204,9 +204,7 @@ fn build(slots: u32) -> Result<(IoUring, Tier), RingError> {
     };
     let (ring, no_sqarray) = match builder(true) {
         Ok(ring) => (ring, true),
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            (builder(false).map_err(RingError::of)?, false)
-        }
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (builder(false).map_err(RingError::of)?, false),
         Err(error) => return Err(RingError::of(error)),
     };
     let ring_fd = ring.submitter().register_ring_fd().is_ok();

@@ -158,19 +158,36 @@ counters! {
 /// What happened on the present connection of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Connected { slot: u32 },
+    Connected {
+        slot: u32,
+    },
     /// Connecting failed with this errno.
-    Unconnected { slot: u32, errno: i32 },
+    Unconnected {
+        slot: u32,
+        errno: i32,
+    },
     /// The whole of the last send is with the kernel.
-    Sent { slot: u32 },
+    Sent {
+        slot: u32,
+    },
     /// Bytes: look at them with [`Ring::bytes`], then give the buffer back with [`Ring::recycle`].
-    Received { slot: u32, buffer: Buffer },
+    Received {
+        slot: u32,
+        buffer: Buffer,
+    },
     /// The peer sent FIN.
-    Ended { slot: u32 },
+    Ended {
+        slot: u32,
+    },
     /// The connection broke with this errno.
-    Broken { slot: u32, errno: i32 },
+    Broken {
+        slot: u32,
+        errno: i32,
+    },
     /// Closing is complete: the slot is free.
-    Closed { slot: u32 },
+    Closed {
+        slot: u32,
+    },
 }
 
 /// A filled receive buffer in our hands.
@@ -290,10 +307,8 @@ impl<K: Kernel> Ring<K> {
         book.pausing = true;
         book.cancels += 1;
         self.counters.pauses += 1;
-        self.kernel.cancel(
-            Tag::new(Kind::Receive, book.generation, slot),
-            Tag::new(Kind::Cancel, book.generation, slot),
-        );
+        self.kernel
+            .cancel(Tag::new(Kind::Receive, book.generation, slot), Tag::new(Kind::Cancel, book.generation, slot));
     }
 
     /// Begins to close; [`Event::Closed`] tells the end. `abort`: by RST.
@@ -377,9 +392,10 @@ impl<K: Kernel> Ring<K> {
     #[inline]
     fn on_completion(&mut self, completion: Completion) -> Option<Event> {
         let slot = completion.tag.slot();
-        let known = self.slots.get(slot as usize).is_some_and(|book| {
-            book.life != Life::Free && book.generation == completion.tag.generation()
-        });
+        let known = self
+            .slots
+            .get(slot as usize)
+            .is_some_and(|book| book.life != Life::Free && book.generation == completion.tag.generation());
         let Some(kind) = completion.tag.kind().filter(|_| known) else {
             return self.drop_stale(completion);
         };

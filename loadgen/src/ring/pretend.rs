@@ -68,7 +68,12 @@ enum Happening {
     /// A completion comes twice. Not while the same operation runs again: even a bad kernel tells no lie about that one.
     Again(Completion),
     /// A server's bytes arrive; then perhaps the end of the stream.
-    Arrive { slot: u32, life: u32, bytes: Vec<u8>, end: Option<i32> },
+    Arrive {
+        slot: u32,
+        life: u32,
+        bytes: Vec<u8>,
+        end: Option<i32>,
+    },
 }
 
 /// The pretended kernel.
@@ -221,7 +226,8 @@ impl Pretend {
         *self.requests.entry(address).or_default() += tokens.len() as u64;
         for token in tokens {
             let answer = |version: &str, extra: &str| {
-                format!("HTTP/{version} 200 OK\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n{extra}\r\nhi").into_bytes()
+                format!("HTTP/{version} 200 OK\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n{extra}\r\nhi")
+                    .into_bytes()
             };
             let keep = answer("1.1", "Content-Length: 2\r\n");
             let (after, bytes, end) = match character {
@@ -241,7 +247,11 @@ impl Pretend {
                     let socket = &mut self.sockets[slot as usize];
                     socket.answers += 1;
                     let last = socket.answers >= answers;
-                    let extra = if last && says_so { "Connection: close\r\nContent-Length: 2\r\n" } else { "Content-Length: 2\r\n" };
+                    let extra = if last && says_so {
+                        "Connection: close\r\nContent-Length: 2\r\n"
+                    } else {
+                        "Content-Length: 2\r\n"
+                    };
                     (TRIP, answer("1.1", extra), last.then_some(0))
                 }
                 Character::Http10 => (TRIP, answer("1.0", ""), Some(0)),
@@ -307,7 +317,10 @@ impl Kernel for Pretend {
         if let Some(receive) = receive {
             // Cancelled: it completes once more, before or after the cancel does.
             let after = self.random(3000);
-            self.at(after, Happening::Complete(Completion { tag: receive, result: -libc::ECANCELED, more: false, buffer: None }));
+            self.at(
+                after,
+                Happening::Complete(Completion { tag: receive, result: -libc::ECANCELED, more: false, buffer: None }),
+            );
         }
         let after = self.random(3000);
         self.complete(after, tag, 0);
@@ -317,7 +330,10 @@ impl Kernel for Pretend {
         let slot = operation.slot();
         if self.sockets[slot as usize].receive == Some(operation) {
             self.sockets[slot as usize].receive = None;
-            self.at(0, Happening::Complete(Completion { tag: operation, result: -libc::ECANCELED, more: false, buffer: None }));
+            self.at(
+                0,
+                Happening::Complete(Completion { tag: operation, result: -libc::ECANCELED, more: false, buffer: None }),
+            );
         }
         self.sockets[slot as usize].cancels += 1;
         self.complete(0, tag, 0);
