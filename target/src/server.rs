@@ -202,6 +202,9 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Accepted sockets inherit it. Answers of one segment never grow a window, and BBR, where that is the machine's
+    // default, arms a pacing timer for each. A kernel without reno keeps its default.
+    let _ = socket.set_tcp_congestion(b"reno");
     socket.bind(&address.into())?;
     if shared {
         socket.listen(BACKLOG)?;
