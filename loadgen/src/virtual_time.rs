@@ -330,8 +330,9 @@ proptest! {
             if !closed {
                 prop_assert_eq!(tally.due, rate.div_ceil(2));
             }
-            // Whoever answers right within the timeout earns for each answer, whatever the kernel did to the bytes.
-            prop_assert_eq!(tally.token_wrong, 0);
+            // Nobody here echoes a wrong token; only bytes that came unasked may have been taken for an answer.
+            let unasked = matches!(servers[index], Character::Unsolicited | Character::Flooding);
+            prop_assert!(tally.token_wrong == 0 || unasked, "{:?}: {:?}", servers[index], tally);
         }
     }
 }
