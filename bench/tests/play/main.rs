@@ -2,5 +2,6 @@
 
 mod contest;
 mod demo;
+mod isolation;
 mod scores;
 mod stage;
