@@ -298,7 +298,7 @@ fn characters() -> impl Strategy<Value = Character> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(feature = "long-tests") { 20_000 } else { 200 }))]
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("FLOWTEST_LONG").is_some() { 20_000 } else { 200 }))]
 
     /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
     #[test]
