@@ -2,6 +2,7 @@
 
 use crate::block::Counts;
 use crate::cli::RunContest;
+use crate::guard::permits;
 use crate::http::RequestTemplate;
 use crate::plan::{self, NS_PER_US, Plan, Ramp};
 use crate::progress::Bar;
@@ -9,7 +10,7 @@ use crate::resolve::resolve;
 use crate::run::{Clock, Progress, Run, choose_cores};
 use crate::summary::Summary;
 use crate::{Failed, output};
-use flowtest_scoreboard::contest::{Load, Start};
+use flowtest_scoreboard::contest::{Contestant, Load, Policy, Start};
 use flowtest_scoreboard::{
     Contest, Control, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError, State, StreamId,
 };
@@ -32,7 +33,11 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
     let cores = choose_cores(flags.cores.asked())?;
-    let contestants = contest.contestants.iter().map(contestant).collect::<Result<Vec<_>, _>>()?;
+    let contestants = contest
+        .contestants
+        .iter()
+        .map(|contestant| resolved(contestant, &contest.policy))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut board = flags.redis.as_deref().map(|url| Board::open(url, &contest)).transpose()?;
     let clock = Clock::now();
     let plan = Arc::new(make_plan(&contest, contestants, cores.len() as u32, clock)?);
@@ -53,12 +58,21 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     Ok(if summary.is_valid() { 0 } else { 3 })
 }
 
-fn contestant(contestant: &flowtest_scoreboard::contest::Contestant) -> Result<plan::Contestant, Failed> {
+fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant, Failed> {
     let endpoint = &contestant.endpoint;
+    let addresses = resolve(endpoint)?;
+    if let Some(closed) = addresses.iter().find(|address| !permits(policy, address.ip())) {
+        return Err(Failed::Usage(format!(
+            "{}: {endpoint} is at {}, an address that contests do not flood: add its network to allow in [policy] if \
+             it is yours, as in allow = [\"10.0.0.0/8\"]",
+            contestant.name,
+            closed.ip()
+        )));
+    }
     Ok(plan::Contestant {
         name: contestant.name.clone(),
         endpoint: endpoint.to_string(),
-        addresses: resolve(&endpoint.host.to_string(), endpoint.port)?,
+        addresses,
         request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
     })
 }

@@ -11,8 +11,18 @@ use crate::plan::{NS_PER_US, Plan};
 use flowtest_contract::verdict::{Failure, Outcome, judge};
 use std::net::SocketAddr;
 
-/// What a contestant may send us in one turn before its receives pause until the next: four of the largest responses.
-pub const BYTES_PER_TURN_MAX: usize = 4 * (64 + 16) * 1024;
+/// What a contestant may always send us in one turn before its receives pause until the next: four large responses.
+pub const BYTES_PER_TURN_MIN: usize = 4 * (64 + 16) * 1024;
+/// Room for one usual answer, where a contestant has many requests in flight.
+const ANSWER_BYTES: usize = 1024;
+
+/// What a contestant may send us in one turn: what its requests in flight need, but never more than half of all
+/// receive buffers, so that rivals find some.
+pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
+    let usual = plan.connections_max() as usize * plan.pipeline_max() as usize * ANSWER_BYTES;
+    usual.min(buffers / 2).max(BYTES_PER_TURN_MIN)
+}
+
 /// Later than this by our own lag, a request counts against `rate_ratio`.
 const LATE_NS: u64 = 10_000_000;
 
@@ -162,5 +172,5 @@ pub fn meaning(errno: i32, connecting: bool) -> Failure {
 
 // A paused contestant must always have been able to send one whole response.
 const _: () = assert!(
-    BYTES_PER_TURN_MAX >= flowtest_contract::header::HEAD_BYTES_MAX + flowtest_contract::header::BODY_BYTES_MAX
+    BYTES_PER_TURN_MIN >= flowtest_contract::header::HEAD_BYTES_MAX + flowtest_contract::header::BODY_BYTES_MAX
 );

@@ -14,7 +14,7 @@
 //! | [`worker`] | the loop that ties these together on one core |
 //! | [`block`] | what a worker hands over ten times a second |
 //! | [`run`] | workers from start to end |
-//! | [`resolve`] | from an endpoint to addresses |
+//! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
 //! | [`summary`], [`progress`], [`output`] | what people and machines get to read |
 //! | [`cli`], [`stress`], [`contest`] | the commands |
 
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod connection;
 pub mod contest;
 pub mod entrant;
+pub mod guard;
 pub mod http;
 pub mod output;
 pub mod pacer;

@@ -1,5 +1,6 @@
 //! From an endpoint to addresses: outside the workers, before a run.
 
+use flowtest_scoreboard::endpoint::{Endpoint, Host};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -18,8 +19,14 @@ pub enum ResolveError {
     Silent { endpoint: String, error: io::Error },
 }
 
-/// All addresses of a host, each once.
-pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+/// All addresses of an endpoint, each once.
+pub fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ResolveError> {
+    let port = endpoint.port;
+    let host = match &endpoint.host {
+        Host::V4(address) => return Ok(vec![(*address, port).into()]),
+        Host::V6(address) => return Ok(vec![(*address, port).into()]),
+        Host::Name(name) => name.as_str(),
+    };
     let found =
         (host, port).to_socket_addrs().map_err(|error| ResolveError::Unknown { host: host.to_owned(), error })?;
     let mut addresses = Vec::new();
@@ -56,8 +63,17 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_exist_is_named_in_the_error() {
-        let error = resolve("no-such-host.invalid", 80).unwrap_err();
+        let error = resolve(&"no-such-host.invalid".parse().unwrap()).unwrap_err();
         assert!(error.to_string().starts_with("no-such-host.invalid: "), "{error}");
+    }
+
+    #[test]
+    fn addresses_need_no_resolver() {
+        for (endpoint, address) in [("[::1]:81", "[::1]:81"), ("127.0.0.1", "127.0.0.1:80")] {
+            assert_eq!(resolve(&endpoint.parse().unwrap()).unwrap(), [address.parse().unwrap()]);
+        }
+        let local = resolve(&"localhost:8080".parse().unwrap()).unwrap();
+        assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 8080));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
 
 fn contestant(url: &str) -> Result<Contestant, Failed> {
     let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
-    let addresses = resolve(&endpoint.host.to_string(), endpoint.port)?;
+    let addresses = resolve(&endpoint)?;
     Ok(Contestant {
         name: endpoint.to_string(),
         endpoint: endpoint.to_string(),

@@ -6,7 +6,7 @@
 
 use crate::block::{Block, Sender};
 use crate::connection::{Connection, Exchange, Patience, State, Step};
-use crate::entrant::{BYTES_PER_TURN_MAX, Books, Entrant, meaning};
+use crate::entrant::{Books, Entrant, bytes_per_turn, meaning};
 use crate::pacer::{Pacer, Part};
 use crate::plan::{Load, NS_PER_SECOND, Plan};
 use crate::ring::{Event, Kernel, Ring, Sizes, thread_cpu_us};
@@ -82,6 +82,8 @@ pub struct Worker<K> {
     owner: Vec<u32>,
     wheel: Wheel,
     patience: Patience,
+    /// What one contestant may send in a turn.
+    bytes_per_turn: usize,
     block: Box<Block>,
     /// Slots to look at before the next enter.
     ready: Vec<u32>,
@@ -124,6 +126,7 @@ impl<K: Kernel> Worker<K> {
             owner,
             wheel: Wheel::new(sizes.slots, plan.timeout(), now),
             patience: Patience::new(plan.timeout()),
+            bytes_per_turn: bytes_per_turn(&plan, sizes.buffers as usize * sizes.buffer_bytes),
             block: Box::new(Block::new(plan.contestants.len())),
             ready: Vec::with_capacity(slots),
             queued: vec![false; slots],
@@ -483,7 +486,7 @@ impl<K: Kernel> Worker<K> {
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 let entrant = &mut self.entrants[index];
                 entrant.bytes += buffer.len();
-                let greedy = entrant.bytes > BYTES_PER_TURN_MAX;
+                let greedy = entrant.bytes > self.bytes_per_turn;
                 let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
                 let step = entrant.connections[(slot - entrant.base) as usize].on_bytes(
                     self.ring.bytes(buffer),
