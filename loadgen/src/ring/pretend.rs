@@ -54,6 +54,8 @@ struct Socket {
     request: Vec<u8>,
     answers: u32,
     inbox: VecDeque<u8>,
+    /// When the last bytes of the server come in.
+    arrived: u64,
     /// The stream ends after the inbox with this result: 0 or an errno.
     end: Option<i32>,
     /// The server has ended the connection and reads no more of it.
@@ -136,8 +138,15 @@ impl Pretend {
 
     fn at(&mut self, after: u64, happening: Happening) {
         let late = if self.mischief.delay > 0 { self.random(self.mischief.delay) } else { 0 };
+        let mut instant = self.now + after + late;
+        if let Happening::Arrive { slot, .. } = happening {
+            // A stream stays in order, however late it comes.
+            let arrived = &mut self.sockets[slot as usize].arrived;
+            instant = instant.max(*arrived);
+            *arrived = instant;
+        }
         self.order += 1;
-        self.timeline.insert((self.now + after + late, self.order), happening);
+        self.timeline.insert((instant, self.order), happening);
     }
 
     fn complete(&mut self, after: u64, tag: Tag, result: i32) {
