@@ -6,7 +6,7 @@ use flowtest_contract::{Platform, Version};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// More than any kernel gives ports to; also keeps the arenas within memory.
+/// More than any kernel gives ports to towards one address.
 pub const CONNECTIONS_MAX: u32 = 65_535;
 pub const PIPELINE_MAX: u32 = 1_024;
 pub const RATE_MAX: u64 = 100_000_000;
@@ -79,9 +79,12 @@ pub struct RunContest {
     /// The contest file.
     #[arg(value_name = "CONTEST.toml")]
     pub file: PathBuf,
-    /// Publish scores to this Redis (redis://[:password@]host[:port], or redis+unix:///path).
+    /// Publish scores to this Redis (redis://host[:port] or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: Option<String>,
+    /// A file with the password of that Redis, instead of one in the URL.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
+    pub redis_password_file: Option<PathBuf>,
     /// Cores for workers: auto, or numbers as in 0,1.
     #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
     pub cores: Cores,

@@ -54,44 +54,49 @@ pub enum State {
 pub enum Step {
     /// Nothing but to send what is ready.
     Go,
-    /// End the connection, by FIN.
+    /// End the connection.
     Close,
-    /// End the connection, by RST.
-    Abort,
-    /// Abort, and count that bytes came which nobody had asked for.
+    /// End it, and count that bytes came which nobody had asked for.
     Unsolicited,
 }
 
+/// How many of our own stalls are remembered: more than 50 ms each, so that these cover the default timeout.
+const STALLS: usize = 64;
+
 /// How long an exchange may take, and what our own stalls add to that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {
     pub timeout: u64,
-    /// When our last stall ended, and how long it was together with those shortly before it.
-    pub stall_end: u64,
-    pub stall: u64,
+    /// (end, length) of our last stalls, the oldest overwritten first.
+    stalls: [(u64, u64); STALLS],
+    next: usize,
 }
 
 impl Patience {
     pub fn new(timeout: u64) -> Patience {
-        Patience { timeout, stall_end: 0, stall: 0 }
+        Patience { timeout, stalls: [(0, 0); STALLS], next: 0 }
     }
 
     /// Our worker did not run for `gap` until `now`.
     pub fn on_stall(&mut self, now: u64, gap: u64) {
-        let recent = self.stall_end + self.timeout >= now.saturating_sub(gap) && self.stall > 0;
-        self.stall = if recent { self.stall + gap } else { gap };
-        self.stall_end = now;
+        self.stalls[self.next] = (now, gap);
+        self.next = (self.next + 1) % STALLS;
     }
 
-    /// The instant after which something begun at `started` is late.
+    /// Whether something begun at `started` is late: each stall since then is added to its timeout.
     #[inline]
-    pub fn deadline(&self, started: u64) -> u64 {
-        started + self.timeout + if started < self.stall_end { self.stall } else { 0 }
+    pub fn is_late(&self, started: u64, now: u64) -> bool {
+        now > started + self.timeout
+            && now > started + self.timeout + self.since(started).map(|(_, gap)| gap).sum::<u64>()
     }
 
-    /// What failed although it began before a stall above half the timeout failed by our own fault.
+    /// What failed although it began before a single stall above half the timeout failed by our own fault.
     pub fn blames_us(&self, started: u64) -> bool {
-        started < self.stall_end && self.stall > self.timeout / 2
+        self.since(started).any(|(_, gap)| gap > self.timeout / 2)
+    }
+
+    fn since(&self, started: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.stalls.iter().copied().filter(move |(end, _)| *end > started)
     }
 
     fn failure(&self, started: u64, failure: Failure) -> Failure {
@@ -161,7 +166,7 @@ impl Connection {
         match self.state {
             State::Resting { until } => Some(until),
             // Exchanges stand in the order of their start, so the first is the first to be late.
-            _ => self.exchanges.front().map(|front| patience.deadline(front.started)),
+            _ => self.exchanges.front().map(|front| front.started + patience.timeout),
         }
     }
 
@@ -183,7 +188,7 @@ impl Connection {
     /// No socket, or no connection: everything that waited for it fails.
     pub fn on_unconnected(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
         self.fail_all(failure, patience, ledger);
-        Step::Abort
+        Step::Close
     }
 
     /// Writes the next requests by `write(index, counter, scored, first_time)`, which makes the token of that counter and
@@ -233,6 +238,13 @@ impl Connection {
         now >= self.retire_at && self.answered > 0
     }
 
+    /// After two failures in a row, and until the last one's start + timeout, the closed loop starts nothing here: failing
+    /// fast shall cost as much as failing slowly, also over a connection that is kept alive.
+    #[inline]
+    pub fn must_rest(&self, now: u64, patience: &Patience) -> bool {
+        self.failures_in_row >= 2 && self.failed_started + patience.timeout > now
+    }
+
     /// Bytes of the peer.
     #[inline]
     pub fn on_bytes(
@@ -254,12 +266,12 @@ impl Connection {
                 Read::Response(response) => {
                     if !self.on_response(&front, &response, now, patience, ledger) {
                         self.resend(Failure::Reset, patience, ledger);
-                        return Step::Abort;
+                        return Step::Close;
                     }
                 }
                 Read::Malformed(_) => {
                     self.fail_wire(Failure::Malformed, patience, ledger);
-                    return Step::Abort;
+                    return Step::Close;
                 }
             }
         }
@@ -279,7 +291,7 @@ impl Connection {
             }
         }
         self.resend(Failure::Reset, patience, ledger);
-        Step::Abort
+        Step::Close
     }
 
     /// The connection broke; `failure` is what the errno means.
@@ -288,7 +300,7 @@ impl Connection {
             self.fail_front(failure, patience, ledger);
         }
         self.resend(failure, patience, ledger);
-        Step::Abort
+        Step::Close
     }
 
     /// Time has passed. `None`: nothing is due yet.
@@ -301,18 +313,18 @@ impl Connection {
             return Some(Step::Go);
         }
         let front = *self.exchanges.front()?;
-        if now <= patience.deadline(front.started) {
+        if !patience.is_late(front.started, now) {
             return None;
         }
         // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
         self.fail_wire(Failure::Timeout, patience, ledger);
         while let Some(front) = self.exchanges.front().copied() {
-            if now <= patience.deadline(front.started) {
+            if !patience.is_late(front.started, now) {
                 break;
             }
             self.fail_front(Failure::Timeout, patience, ledger);
         }
-        Some(Step::Abort)
+        Some(Step::Close)
     }
 
     /// The worker began to close the connection.
@@ -324,9 +336,8 @@ impl Connection {
     /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
     /// until the last one's start + timeout.
     pub fn on_closed(&mut self, now: u64, patience: &Patience) {
-        let until = self.failed_started + patience.timeout;
-        self.state = if self.exchanges.len() == 0 && self.failures_in_row >= 2 && until > now {
-            State::Resting { until }
+        self.state = if self.exchanges.len() == 0 && self.must_rest(now, patience) {
+            State::Resting { until: self.failed_started + patience.timeout }
         } else {
             State::Cold
         };
@@ -342,7 +353,7 @@ impl Connection {
         patience: &Patience,
         ledger: &mut impl Ledger,
     ) -> bool {
-        if now > patience.deadline(front.started) {
+        if patience.is_late(front.started, now) {
             self.fail_front(Failure::Timeout, patience, ledger);
         } else if response.status / 100 == 2 {
             self.pop();

@@ -10,6 +10,7 @@ use crate::resolve::resolve;
 use crate::run::{Clock, Progress, Run, choose_cores};
 use crate::summary::Summary;
 use crate::{Failed, output};
+use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::contest::{Contestant, Load, Policy, Start};
 use flowtest_scoreboard::{
     Contest, Control, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError, State, StreamId,
@@ -38,24 +39,58 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         .iter()
         .map(|contestant| resolved(contestant, &contest.policy))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut board = flags.redis.as_deref().map(|url| Board::open(url, &contest)).transpose()?;
+    output::prepare(flags.json.as_deref())?;
+    // Whatever is wrong with the plan shall show before Redis hears of a round.
+    start(&contest, Clock::now())?;
+    let mut board = flags.redis.as_deref().map(|url| Board::open(url, password(flags)?, &contest)).transpose()?;
+    let played = play(flags, &contest, contestants, &cores, board.as_mut(), stop);
+    let (summary, mut progress) = match played {
+        Ok(played) => played,
+        Err(error) => {
+            // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
+            let _ = board.map(Board::abort);
+            return Err(error);
+        }
+    };
+    let broken = progress.broken.take();
+    let sealed = board.map_or(Ok(()), |board| board.finish(&progress));
+    output::write(&summary, flags.json.as_deref(), flags.quiet)?;
+    sealed?;
+    match broken {
+        Some(broken) => Err(broken.into()),
+        None => Ok(if summary.is_valid() { 0 } else { 3 }),
+    }
+}
+
+fn play(
+    flags: &RunContest,
+    contest: &Contest,
+    contestants: Vec<plan::Contestant>,
+    cores: &[usize],
+    mut board: Option<&mut Board>,
+    stop: &AtomicBool,
+) -> Result<(Summary, Progress), Failed> {
     let clock = Clock::now();
-    let plan = Arc::new(make_plan(&contest, contestants, cores.len() as u32, clock)?);
-    let run = Run::start(&plan, clock, &cores)?;
+    let plan = Arc::new(make_plan(contest, contestants, cores.len() as u32, clock)?);
+    let run = Run::start(&plan, clock, cores)?;
     let bar = Bar::new(&plan, flags.quiet);
     let progress = run.follow(stop, |progress| {
         bar.show(&plan, progress);
         if let Some(board) = &mut board {
             board.publish(progress);
         }
-    })?;
+    });
     bar.finish();
-    let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
-    output::write(&summary, flags.json.as_deref(), flags.quiet)?;
-    if let Some(board) = board {
-        board.finish(&progress)?;
+    Ok((Summary::of(&plan, &progress, stop.load(Ordering::Relaxed)), progress))
+}
+
+/// The password that stands in a file, so that no list of processes shows it.
+fn password(flags: &RunContest) -> Result<Option<String>, Failed> {
+    let Some(path) = &flags.redis_password_file else { return Ok(None) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Err(error) => Err(Failed::Usage(format!("{}: the password file cannot be read ({error})", path.display()))),
     }
-    Ok(if summary.is_valid() { 0 } else { 3 })
 }
 
 fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant, Failed> {
@@ -77,21 +112,22 @@ fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant
     })
 }
 
+/// When the first phase starts, on the run clock.
+fn start(contest: &Contest, clock: Clock) -> Result<u64, Failed> {
+    let earliest = clock.earliest_start();
+    let Start::At(utc) = contest.start else { return Ok(earliest) };
+    utc.checked_sub(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US)).filter(|at| *at >= earliest).ok_or_else(
+        || Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned()),
+    )
+}
+
 fn make_plan(
     contest: &Contest,
     contestants: Vec<plan::Contestant>,
     workers: u32,
     clock: Clock,
 ) -> Result<Plan, Failed> {
-    let earliest = clock.earliest_start();
-    let start = match contest.start {
-        Start::Now => earliest,
-        Start::At(utc) => {
-            utc.checked_sub(clock.utc_base).map(|us| us * NS_PER_US).filter(|at| *at >= earliest).ok_or_else(|| {
-                Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned())
-            })?
-        }
-    };
+    let start = start(contest, clock)?;
     let mut at = start;
     let mut phases = Vec::with_capacity(contest.phases.len());
     for phase in &contest.phases {
@@ -123,18 +159,18 @@ struct Board {
 }
 
 impl Board {
-    fn open(url: &str, contest: &Contest) -> Result<Board, Failed> {
+    fn open(url: &str, password: Option<String>, contest: &Contest) -> Result<Board, Failed> {
         let random = |error| Failed::Message(format!("no random id for the round ({error})"));
         let (round, stream) = (RoundId::random().map_err(random)?, StreamId::random().map_err(random)?);
         let mut control = Control::new(contest.clone());
         control.round = Some(round);
         control.state = State::Running;
         control.split = vec![stream.to_string()];
-        let mut scoreboard = Scoreboard::connect(url)?;
+        let mut scoreboard = Scoreboard::open(Address::new(url, password.as_deref(), false)?)?;
         scoreboard.open_round(&contest.name, &round)?;
         let publisher = Publisher::start(PublisherConfig {
             url: url.to_owned(),
-            password: None,
+            password,
             contest: contest.name.clone(),
             round,
             stream,
@@ -155,6 +191,12 @@ impl Board {
     fn finish(self, progress: &Progress) -> Result<(), Failed> {
         self.publisher.finish(self.seq + 1, rows(progress), PATIENCE)?;
         self.steward.finish(State::Sealed)?;
+        Ok(())
+    }
+
+    /// The round was not played to its end.
+    fn abort(self) -> Result<(), Failed> {
+        self.steward.finish(State::Aborted)?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::http::Shape;
 use crate::pacer::Pacer;
 use crate::plan::{NS_PER_US, Plan};
 use flowtest_contract::verdict::{Failure, Outcome, judge};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// What a contestant may always send us in one turn before its receives pause until the next: four large responses.
@@ -45,6 +46,11 @@ pub struct Entrant {
     pub quota: Option<u64>,
     /// Bytes received in this turn.
     pub bytes: usize,
+    /// Connections begun in this turn.
+    pub opens: u32,
+    /// Slots that wait for their turn to open a connection, in order, each once.
+    later: VecDeque<u32>,
+    deferred: Vec<bool>,
     next_address: usize,
 }
 
@@ -63,6 +69,9 @@ impl Entrant {
             limit: 0,
             quota,
             bytes: 0,
+            opens: 0,
+            later: VecDeque::with_capacity(slots as usize),
+            deferred: vec![false; slots as usize],
             next_address: index,
         }
     }
@@ -78,6 +87,24 @@ impl Entrant {
         if !std::mem::replace(&mut self.listed[local as usize], true) {
             if open { self.idle.push(local) } else { self.cold.push(local) }
         }
+    }
+
+    /// The slot opens its connection in a later turn.
+    pub fn defer(&mut self, local: u32) {
+        if !std::mem::replace(&mut self.deferred[local as usize], true) {
+            self.later.push_back(local);
+        }
+    }
+
+    pub fn is_deferring(&self) -> bool {
+        !self.later.is_empty()
+    }
+
+    /// The slot that has waited longest for its turn to open.
+    pub fn undefer(&mut self) -> Option<u32> {
+        let local = self.later.pop_front()?;
+        self.deferred[local as usize] = false;
+        Some(local)
     }
 
     /// A slot that was listed, connected ones first. It may have changed since.
@@ -113,12 +140,16 @@ impl Books<'_> {
         }
     }
 
-    /// A request that fell due in this very turn takes a free connection: what it is late by is our own lag.
+    /// A request has fallen due: how late we come to it is our own lag, whether or not a connection is free.
     #[inline]
-    pub fn lag(&mut self, intended: u64, scored: bool) {
+    pub fn fell_due(&mut self, intended: u64, scored: bool) {
         let lag = self.now - intended;
         self.block.lag.record(lag / NS_PER_US);
-        self.counts(scored).meter.late += u64::from(lag > LATE_NS);
+        // Later than the timeout it becomes `own_fault`, which `rate_ratio` counts already.
+        let late = lag > LATE_NS && lag <= self.plan.timeout();
+        let counts = self.counts(scored);
+        counts.row.tally.due += 1;
+        counts.meter.late += u64::from(late);
     }
 }
 
@@ -156,15 +187,15 @@ impl Ledger for Books<'_> {
     }
 }
 
-/// What an errno of connect, send or receive means for the exchange. Decided here and nowhere else.
+/// What an errno of a connect, send or receive means for the exchange. Decided here and nowhere else. (That no socket
+/// can be had at all is always our own fault.)
 pub fn meaning(errno: i32, connecting: bool) -> Failure {
     match errno {
-        libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EPERM | libc::EACCES | libc::ECANCELED => {
-            Failure::OwnFault
-        }
+        libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EPERM | libc::ECANCELED => Failure::OwnFault,
         // Out of local ports towards this one contestant: it made us open that many connections.
         libc::EADDRNOTAVAIL => Failure::Missed,
         libc::ETIMEDOUT => Failure::Timeout,
+        // EACCES among them: a peer's ICMPv6 "administratively prohibited" arrives as that.
         _ if connecting => Failure::Refused,
         _ => Failure::Reset,
     }

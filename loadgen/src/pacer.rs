@@ -96,16 +96,16 @@ impl Pacer {
         self.waiting.instant
     }
 
-    /// Lets the next request fall due if its instant has come; says whether it did and whether its phase is scored.
+    /// Lets the next request fall due if its instant has come: its intended instant and whether it is scored.
     #[inline]
-    pub fn fall_due(&mut self, now: u64) -> Option<bool> {
+    pub fn fall_due(&mut self, now: u64) -> Option<(u64, bool)> {
         if self.next.instant > now {
             return None;
         }
-        let scored = self.phases[self.next.phase].scored;
+        let due = (self.next.instant, self.phases[self.next.phase].scored);
         self.next = self.advance(self.next);
         self.waiting_count += 1;
-        Some(scored)
+        Some(due)
     }
 
     /// Takes the oldest waiting request: its intended instant and whether it is scored.

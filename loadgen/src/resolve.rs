@@ -2,7 +2,7 @@
 
 use flowtest_scoreboard::endpoint::{Endpoint, Host};
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// How long an address may take to accept when we only ask whether somebody listens.
@@ -35,7 +35,21 @@ pub fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ResolveError> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err(ResolveError::Empty { host: host.to_owned() }) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        return Err(ResolveError::Empty { host: host.to_owned() });
+    }
+    // A name with IPv6 addresses on a machine without IPv6: what we cannot reach is no fault of the contestant.
+    if addresses.iter().any(has_route) {
+        addresses.retain(has_route);
+    }
+    Ok(addresses)
+}
+
+/// Whether this machine knows a way there. Connecting a UDP socket asks the routing table and sends nothing.
+fn has_route(address: &SocketAddr) -> bool {
+    let any: SocketAddr =
+        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 /// Those addresses at which somebody listens; an error when nobody does.

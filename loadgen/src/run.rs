@@ -1,7 +1,8 @@
 //! A run: starts the workers on their cores, collects what they count, ends when the plan does.
 
 use crate::block::{self, Block, Receiver, Sender};
-use crate::plan::{NS_PER_SECOND, Plan};
+use crate::connection::{Connection, Exchange};
+use crate::plan::Plan;
 use crate::ring::{Counters, RingError, Tier, Uring};
 use crate::worker::{Order, Worker, sizes};
 use core_affinity::CoreId;
@@ -25,13 +26,20 @@ pub enum RunError {
     NoCores,
     #[error("worker on core {core}: {error}")]
     Ring { core: usize, error: RingError },
-    #[error("worker on core {core}: the ring failed while running: {error}; its counts up to then are in the result")]
+    #[error(
+        "worker on core {core}: the ring failed while running ({error}): run it again, and report this with the kernel's version"
+    )]
     Broken { core: usize, error: io::Error },
     #[error(
         "{needed} file descriptors are needed and the limit is {limit}: ask for fewer connections or raise the hard \
          limit (ulimit -Hn)"
     )]
     Descriptors { needed: u64, limit: u64 },
+    #[error(
+        "{needed_mib} MiB are needed for requests in flight and {available_mib} MiB are free: ask for fewer connections \
+         or a smaller pipeline"
+    )]
+    Memory { needed_mib: u64, available_mib: u64 },
     #[error("no thread for a worker: {0}")]
     Thread(io::Error),
     #[error("no random key for the tokens: {0}")]
@@ -96,6 +104,35 @@ pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Whether what the plan keeps in flight fits the memory that is free. Without this the kernel would end the process.
+fn check_memory(plan: &Plan) -> Result<(), RunError> {
+    const MIB: u64 = 1 << 20;
+    let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
+    let needed: u64 = (0..plan.workers)
+        .map(|worker| {
+            let sizes = sizes(plan, worker);
+            let slot =
+                sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
+            u64::from(sizes.slots) * slot
+        })
+        .sum();
+    // Where the system does not say what is free, it is asked for and seen.
+    let Some(available) = available_memory() else { return Ok(()) };
+    if needed <= available {
+        Ok(())
+    } else {
+        Err(RunError::Memory { needed_mib: needed / MIB, available_mib: available / MIB })
+    }
+}
+
+/// Bytes that the kernel thinks can be had without swapping (`MemAvailable`).
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 /// Counters and times of one worker.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct WorkerReport {
@@ -115,6 +152,8 @@ pub struct Progress {
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
     pub tier: Tier,
+    /// A worker's ring failed and ended the run: what is counted is true, but it is not the whole plan.
+    pub broken: Option<RunError>,
 }
 
 /// Workers that run a plan.
@@ -131,6 +170,7 @@ impl Run {
     /// Starts one worker per core. The plan's instants count from `clock`.
     pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize]) -> Result<Run, RunError> {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
+        check_memory(plan)?;
         reserve_descriptors(plan)?;
         let order = Arc::new(Order::default());
         let mut threads = Vec::new();
@@ -143,10 +183,16 @@ impl Run {
             let (sender, receiver) = block::channel(plan.contestants.len());
             let (ready_in, ready_out) = mpsc::sync_channel(1);
             let (plan, obey) = (plan.clone(), order.clone());
-            let thread = thread::Builder::new()
+            let thread = match thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || work(number as u32, core, &plan, clock, key, &obey, sender, &ready_in))
-                .map_err(RunError::Thread)?;
+            {
+                Ok(thread) => thread,
+                Err(error) => {
+                    order.abort();
+                    return Err(RunError::Thread(error));
+                }
+            };
             threads.push((core, thread));
             receivers.push(receiver);
             workers.push(WorkerReport { core, counters: Counters::default(), user_us: 0, system_us: 0 });
@@ -164,13 +210,13 @@ impl Run {
         }
         let sums = Block::new(plan.contestants.len());
         let tier = tier.ok_or(RunError::NoCores)?;
-        Ok(Run { clock, order, threads, receivers, progress: Progress { now: 0, sums, workers, tier } })
+        Ok(Run { clock, order, threads, receivers, progress: Progress { now: 0, sums, workers, tier, broken: None } })
     }
 
     /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
     ///
     /// `stop` makes the workers finish what is in flight and end.
-    pub fn follow(mut self, stop: &AtomicBool, mut look: impl FnMut(&Progress)) -> Result<Progress, RunError> {
+    pub fn follow(mut self, stop: &AtomicBool, mut look: impl FnMut(&Progress)) -> Progress {
         loop {
             thread::sleep(COLLECT);
             if stop.load(Ordering::Relaxed) {
@@ -185,12 +231,12 @@ impl Run {
         for (core, thread) in self.threads {
             match thread.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(RunError::Broken { core, error }),
+                Ok(Err(error)) => self.progress.broken = Some(RunError::Broken { core, error }),
                 // A panic is a bug of ours: it goes on as what it is.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(self.progress)
+        self.progress
     }
 
     /// Reads what has come; `true` when every worker has ended.
@@ -220,7 +266,10 @@ fn work(
     mut sender: Sender,
     ready: &mpsc::SyncSender<Result<Tier, RingError>>,
 ) -> io::Result<()> {
-    core_affinity::set_for_current(CoreId { id: core });
+    if !core_affinity::set_for_current(CoreId { id: core }) {
+        let _ = ready.send(Err(RingError::Pin));
+        return Ok(());
+    }
     // Without this the kernel may wake us 50 µs late, to save power.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     let uring = match Uring::new(sizes(plan, number), clock.base) {
@@ -235,9 +284,4 @@ fn work(
     let result = worker.run(order, &mut sender);
     sender.finish(worker.into_block());
     result
-}
-
-/// Seconds of a span of the run clock.
-pub fn seconds(ns: u64) -> f64 {
-    ns as f64 / NS_PER_SECOND as f64
 }

@@ -18,16 +18,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     let cores = choose_cores(flags.cores.asked())?;
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
+    output::prepare(flags.json.as_deref())?;
     let clock = Clock::now();
     let plan = Arc::new(plan(flags, contestants, cores.len() as u32, clock));
     let run = Run::start(&plan, clock, &cores)?;
     let bar = Bar::new(&plan, flags.quiet);
-    let progress = run.follow(stop, |progress| bar.show(&plan, progress))?;
+    let progress = run.follow(stop, |progress| bar.show(&plan, progress));
     bar.finish();
     let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
     output::write(&summary, flags.json.as_deref(), flags.quiet)?;
+    if let Some(broken) = progress.broken {
+        return Err(broken.into());
+    }
     if summary.contestants.iter().all(|contestant| contestant.figures.rate == 0.0) {
-        return Err(Failed::Message("no request was answered: see the counts above for how they failed".to_owned()));
+        return Err(Failed::Message(
+            "no request was answered with 2xx: see the counts above for how they failed".to_owned(),
+        ));
     }
     Ok(if summary.is_valid() { 0 } else { 3 })
 }
@@ -53,7 +59,9 @@ fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock
         // As long as it takes: a week is the longest that a flag can ask for.
         (Some(_), None) => 7 * 24 * 3600 * 1_000_000_000,
         (Some(requests), Some((from, to))) => {
-            u64::try_from(u128::from(requests) * 2_000_000_000 / u128::from(from + to)).unwrap_or(u64::MAX / 4)
+            u64::try_from(u128::from(requests) * 2_000_000_000 / u128::from(from + to))
+                .unwrap_or(u64::MAX)
+                .min(u64::MAX / 4)
         }
     };
     let warm = clock.earliest_start();

@@ -69,6 +69,8 @@ impl Failed {
 pub struct Figures {
     /// Requests that came due.
     pub requests: u64,
+    /// Of these, handed to the kernel.
+    pub sent: u64,
     /// All three headers right.
     pub verified: u64,
     pub failed: Failed,
@@ -94,6 +96,7 @@ impl Figures {
         let on_time = tally.due.saturating_sub(tally.own_fault).saturating_sub(counts.meter.late);
         Figures {
             requests: tally.due,
+            sent: tally.sent,
             verified: counts.meter.verified,
             failed: Failed::of(tally),
             resent: tally.resent,
@@ -146,10 +149,9 @@ impl Summary {
     pub fn of(plan: &Plan, progress: &Progress, stopped: bool) -> Summary {
         let sums = &progress.sums;
         let scored: Vec<_> = plan.phases.iter().filter(|phase| phase.scored).collect();
-        let start = scored.first().map_or(0, |phase| phase.start);
-        let planned: u64 = scored.iter().map(|phase| phase.end - phase.start).sum();
-        let ended_early = stopped || plan.requests.is_some();
-        let length = if ended_early { sums.last.saturating_sub(start).min(planned) } else { planned };
+        // A run that ended before its plan lasted until its last exchange was settled.
+        let ended = if stopped || plan.requests.is_some() { sums.last } else { u64::MAX };
+        let length: u64 = scored.iter().map(|phase| phase.end.min(ended).saturating_sub(phase.start)).sum();
         let duration_s = length as f64 / NS_PER_SECOND as f64;
         let open = !scored.is_empty() && scored.iter().all(|phase| matches!(phase.load, Load::Open(_)));
         let mut total = Counts::default();

@@ -6,13 +6,15 @@ use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
 use crate::ring::pretend::{Character, Mischief, Pretend};
 use crate::worker::{Order, Worker, sizes};
 use flowtest_contract::Tally;
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
+/// UTC of the virtual clock's start, in µs.
+const UTC_BASE: u64 = 1_000_000_000;
 const SECOND: u64 = 1_000 * MS;
 
 /// A script: servers, traffic, mischief; then [`Script::play`].
@@ -24,7 +26,8 @@ struct Script {
     seed: u64,
     connection_life: u64,
     requests: Option<u64>,
-    stall: Option<(u64, u64)>,
+    stalls: Vec<(u64, u64)>,
+    deadlines: Deadlines,
     buffers: Option<u16>,
 }
 
@@ -47,7 +50,8 @@ impl Script {
             seed: 1,
             connection_life: 0,
             requests: None,
-            stall: None,
+            stalls: Vec::new(),
+            deadlines: Deadlines::default(),
             buffers: None,
         }
     }
@@ -63,9 +67,9 @@ impl Script {
             })
             .collect();
         let plan = Arc::new(Plan {
-            rules: Rules { timeout_us: 300_000, ..Rules::default() },
-            deadlines: Deadlines::default(),
-            utc_base: 1_000_000_000,
+            rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
+            deadlines: self.deadlines,
+            utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
             contestants,
             connection_life: self.connection_life,
@@ -79,7 +83,7 @@ impl Script {
             (sizes.buffers, sizes.buffer_bytes) = (buffers, 64);
         }
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
-        kernel.stall = self.stall;
+        kernel.stalls = self.stalls.iter().copied().collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len());
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16]);
         worker.run(&Order::default(), &mut sender).unwrap();
@@ -136,14 +140,15 @@ fn a_number_of_requests_is_exact() {
 
 #[test]
 fn failing_fast_slowly_or_silently_costs_the_same() {
-    use Character::{Flooding, Refusing, Resetting, Silent};
-    let played = Script::new(&[Silent, Refusing, Resetting], Load::Closed { pipeline: 1 }).play();
+    use Character::{Failing, Flooding, Refusing, Resetting, Silent};
+    let played = Script::new(&[Silent, Refusing, Resetting, Failing], Load::Closed { pipeline: 1 }).play();
     let failed: Vec<u64> = played.tallies.iter().map(Tally::failures).collect();
     // Two seconds of 300 ms timeouts on four connections; the fast ones fail once more before they rest.
     let silent = failed[0];
     assert!((24..=32).contains(&silent), "{failed:?}");
     assert!(failed[1..].iter().all(|fast| (silent..=silent + 8).contains(fast)), "{failed:?}");
-    let kinds = [played.tallies[0].timeout, played.tallies[1].refused, played.tallies[2].reset];
+    let kinds =
+        [played.tallies[0].timeout, played.tallies[1].refused, played.tallies[2].reset, played.tallies[3].status];
     assert_eq!(kinds.to_vec(), failed);
     let flooded = Script::new(&[Flooding], Load::Closed { pipeline: 1 }).play();
     assert_eq!(flooded.tallies[0].unsolicited + flooded.tallies[0].malformed, flooded.connects[0]);
@@ -219,7 +224,7 @@ fn rivals_of_bad_servers_lose_nothing_at_all() {
 
 #[test]
 fn a_stalling_server_shows_in_the_quantiles_as_computed() {
-    // One second in five without an answer, timeout 3 s: of evenly due requests a fifth waits, evenly up to a second.
+    // A fifth of each second without an answer, timeout 300 ms: of evenly due requests a fifth waits, evenly up to 200 ms.
     let mut script = Script::new(&[Character::Stalling { period: SECOND, stall: SECOND / 5 }], open(1000));
     script.phases[0].connections = 1000;
     script.phases[0].end = 10 * MS + 5 * SECOND;
@@ -236,16 +241,76 @@ fn our_own_stall_costs_nobody_a_point() {
     for load in [open(500), Load::Closed { pipeline: 2 }] {
         // Shorter than half the timeout: everything in flight gets it added.
         let mut script = Script::new(&[HONEST, Character::Silent], load);
-        script.stall = Some((SECOND, 120 * MS));
+        script.stalls = vec![(SECOND, 120 * MS)];
         let short = script.play();
         assert_eq!(short.tallies[0].points(&Rules::default()), 200 * i128::from(short.tallies[0].due));
         // Longer: what still fails is our own fault, the silent one's too.
-        script.stall = Some((SECOND, 900 * MS));
+        script.stalls = vec![(SECOND, 900 * MS)];
         let long = script.play();
         assert_eq!(long.tallies[0].failures(), 0, "{:?}", long.tallies[0]);
         assert!(long.tallies[1].own_fault > 0 && long.tallies.iter().all(Tally::is_partition));
         assert_eq!(long.block.counters.stalls, 1);
     }
+}
+
+#[test]
+fn many_short_stalls_of_ours_excuse_no_silence() {
+    let mut script = Script::new(&[HONEST, Character::Silent], open(100));
+    script.phases[0].end = 10 * MS + 20 * SECOND;
+    script.stalls = (1..80).map(|index| (index * 250 * MS, 60 * MS)).collect();
+    let played = script.play();
+    assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
+    let silent = played.tallies[1];
+    assert_eq!(silent.own_fault, 0, "{silent:?}");
+    assert_eq!(silent.failures(), silent.due);
+    assert!(played.block.counters.stalls > 70);
+}
+
+#[test]
+fn a_peer_that_stops_reading_strands_no_request() {
+    for load in [open(200), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 3 }] {
+        let mut script = Script::new(&[Character::StopsReading { after: 20 }], load);
+        script.phases[0].connections = 6;
+        let tally = script.play().tallies[0];
+        assert!(tally.is_partition() && tally.timeout > 0 && tally.token_right > 100, "{load:?}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_deadline_acts_on_the_instant_of_sending_exactly() {
+    // Due every 2 ms from 10 ms on; the deadline at 1 s, with 250 ms of grace on both sides.
+    let deadline = SECOND;
+    let characters = [Character::Flipping { at: deadline }, HONEST, Character::Flipping { at: u64::MAX }];
+    let mut script = Script::new(&characters, open(500));
+    script.deadlines.version = Deadline(UTC_BASE + deadline / 1000);
+    let played = script.play();
+    let sent = |wrong: &dyn Fn(u64) -> bool| (0..1000).filter(|k| wrong(10 * MS + k * 2 * MS)).count() as u64;
+    let grace = 250 * MS;
+    let early = sent(&|at| at < deadline - grace);
+    let late = sent(&|at| at > deadline + grace);
+    assert!(early > 300 && late > 300);
+    // Who flips on time loses nothing; who always says v2 only what was sent before the grace; who never flips only after.
+    for (tally, wrong) in played.tallies.iter().zip([0, early, late]) {
+        assert_eq!(tally.version_wrong, wrong);
+        assert_eq!(tally.points(&Rules::default()), 200 * 1000 - 100 * i128::from(wrong));
+    }
+}
+
+#[test]
+fn what_an_open_phase_leaves_waiting_is_sent_before_the_closed_loop_goes_on() {
+    let mut script = Script::new(&[Character::Honest { delay: 20 * MS }], open(250));
+    script.phases[0].end = script.phases[0].start + SECOND;
+    let closed = Phase {
+        start: script.phases[0].end,
+        end: script.phases[0].end + SECOND,
+        load: Load::Closed { pipeline: 1 },
+        ..script.phases[0]
+    };
+    script.phases.push(closed);
+    let tally = script.play().tallies[0];
+    // 250 a second are due and 200 can be answered: 50 wait at the end, a quarter of a second's work.
+    assert_eq!(tally.missed, 0, "{tally:?}");
+    assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due));
 }
 
 #[test]
@@ -294,6 +359,8 @@ fn characters() -> impl Strategy<Value = Character> {
         (1..20u32, any::<bool>()).prop_map(|(answers, says_so)| Character::ClosesAfter { answers, says_so }),
         Just(Character::Http10),
         Just(Character::Unsolicited),
+        Just(Character::Failing),
+        (1..20u32).prop_map(|after| Character::StopsReading { after }),
     ]
 }
 

@@ -23,10 +23,16 @@ const WAIT_MAX_NS: u64 = 10_000_000;
 const STALL_NS: u64 = 50_000_000;
 /// How often a block is handed over.
 const BLOCK_NS: u64 = 100_000_000;
-/// Connections begun in one turn by the closed loop: a thousand at once would overrun a listener's backlog.
-const OPENS_PER_TURN: u32 = 32;
+/// Connections begun in one turn, over all contestants, each of which has an equal part: a thousand at once would overrun
+/// a listener's backlog and delay everybody's next turn.
+const OPENS_PER_TURN: u32 = 64;
 /// How long sockets may take to close at the end of a run.
 const CLOSE_NS: u64 = NS_PER_SECOND;
+
+/// In closed phases with at least so many connections a turn waits for a batch of answers: an eighth of them, but not
+/// more than [`BATCH_MAX`]. With fewer connections waiting only delays the next request.
+const BATCH_FROM: u32 = 128;
+const BATCH_MAX: u32 = 32;
 
 const _: () = assert!(WAIT_MAX_NS * 2 < STALL_NS);
 
@@ -88,14 +94,15 @@ pub struct Worker<K> {
     /// Slots to look at before the next enter.
     ready: Vec<u32>,
     queued: Vec<bool>,
-    /// Slots that wait for their turn to open a connection.
-    later: Vec<u32>,
-    opens: u32,
+    /// Connections that one contestant may begin in a turn.
+    opens_per_turn: u32,
     phase: usize,
     /// The load of the phase that runs now; `None` between and after phases.
     load: Option<(Load, bool)>,
     /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
     scored: bool,
+    /// Completions that a turn waits for.
+    want: u32,
     now: u64,
     block_at: u64,
     draining: bool,
@@ -130,11 +137,11 @@ impl<K: Kernel> Worker<K> {
             block: Box::new(Block::new(plan.contestants.len())),
             ready: Vec::with_capacity(slots),
             queued: vec![false; slots],
-            later: Vec::with_capacity(slots),
-            opens: 0,
+            opens_per_turn: (OPENS_PER_TURN / plan.contestants.len().max(1) as u32).max(1),
             phase: 0,
             load: None,
             scored: false,
+            want: 1,
             now,
             block_at: now + BLOCK_NS,
             draining: false,
@@ -143,8 +150,17 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Runs the plan to its end. An error is the ring's and ends the worker.
+    /// Runs the plan to its end. An error is the ring's: it ends the worker, and with it the run.
     pub fn run(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
+        let result = self.run_plan(order, sender);
+        if result.is_err() {
+            order.drain();
+            self.give_up();
+        }
+        result
+    }
+
+    fn run_plan(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
         loop {
             match order.get() {
                 0 => {}
@@ -179,10 +195,14 @@ impl<K: Kernel> Worker<K> {
 
     fn start_due(&mut self) {
         self.enter_phase();
-        self.opens = 0;
-        for _ in 0..OPENS_PER_TURN {
-            let Some(slot) = self.later.pop() else { break };
-            self.look_at(slot);
+        // Those that waited for their turn to open come before what happened in this one.
+        for index in 0..self.entrants.len() {
+            self.entrants[index].opens = 0;
+            for _ in 0..self.opens_per_turn {
+                let Some(local) = self.entrants[index].undefer() else { break };
+                let slot = self.entrants[index].base + local;
+                self.feed(slot);
+            }
         }
         // What has become free first, so that what waits finds it in this turn.
         self.feed_ready();
@@ -225,20 +245,26 @@ impl<K: Kernel> Worker<K> {
         if !changed {
             return;
         }
+        self.want = 1;
         let Some(phase) = phases.get(self.phase).copied() else { return };
+        let mut connections = 0;
         for index in 0..self.entrants.len() {
             let entrant = &mut self.entrants[index];
             let part = entrant.pacer.part(self.phase);
             entrant.limit = part.share(u64::from(phase.connections)) as u32;
+            connections += entrant.limit;
             let (base, limit, slots) = (entrant.base, entrant.limit, entrant.connections.len() as u32);
             for local in 0..slots {
                 let connection = &self.entrants[index].connections[local as usize];
                 if local < limit {
                     self.look_at(base + local);
                 } else if connection.state() == State::Open && connection.load() == 0 {
-                    self.close(base + local, false);
+                    self.close(base + local);
                 }
             }
+        }
+        if matches!(self.load, Some((Load::Closed { .. }, _))) && connections >= BATCH_FROM {
+            self.want = (connections / 8).min(BATCH_MAX);
         }
     }
 
@@ -248,16 +274,20 @@ impl<K: Kernel> Worker<K> {
         let entrant = &mut self.entrants[index];
         let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
         let before = entrant.pacer.waiting();
-        while let Some(scored) = entrant.pacer.fall_due(self.now) {
-            books.counts(scored).row.tally.due += 1;
+        while let Some((intended, scored)) = entrant.pacer.fall_due(self.now) {
+            books.fell_due(intended, scored);
         }
         // Those that waited too long for a connection, and those that we came to later than the timeout ourselves.
         let mut taken = 0;
         while entrant.pacer.waiting() > 0 {
             let oldest = entrant.pacer.oldest();
             let fell_due_now = taken >= before;
-            let limit = if fell_due_now { oldest + self.patience.timeout } else { self.patience.deadline(oldest) };
-            if self.now <= limit {
+            let late = if fell_due_now {
+                self.now > oldest + self.patience.timeout
+            } else {
+                self.patience.is_late(oldest, self.now)
+            };
+            if !late {
                 break;
             }
             let Some((intended, scored)) = entrant.pacer.take() else { break };
@@ -269,11 +299,6 @@ impl<K: Kernel> Worker<K> {
             let Some(local) = self.free_slot(index) else { break };
             let entrant = &mut self.entrants[index];
             let Some((intended, scored)) = entrant.pacer.take() else { break };
-            if taken >= before {
-                Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now }
-                    .lag(intended, scored);
-            }
-            taken += 1;
             entrant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
             let slot = entrant.base + local;
             self.look_at(slot);
@@ -292,7 +317,7 @@ impl<K: Kernel> Worker<K> {
             match connection.state() {
                 State::Open if connection.load() == 0 && connection.is_retiring(self.now) => {
                     let slot = entrant.base + local;
-                    self.close(slot, false);
+                    self.close(slot);
                 }
                 State::Open | State::Cold if connection.load() == 0 => return Some(local),
                 _ => {}
@@ -317,20 +342,23 @@ impl<K: Kernel> Worker<K> {
         let connection = &entrant.connections[local as usize];
         match connection.state() {
             State::Open => {
-                if connection.wants_fresh(self.now) {
-                    return self.close(slot, false);
+                let closed_loop = matches!(self.load, Some((Load::Closed { .. }, _)));
+                let rests = closed_loop && connection.must_rest(self.now, &self.patience);
+                let surplus = self.load.is_some() && local >= entrant.limit;
+                if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
+                    return self.close(slot);
                 }
-                if !connection.is_retiring(self.now) {
+                if !rests && !connection.is_retiring(self.now) {
                     self.fill(index, local);
                 }
                 self.send(index, slot, local);
             }
             State::Cold => {
+                let wanted = connection.load() > 0 || self.may_start(index, local);
+                if wanted && entrant.opens >= self.opens_per_turn {
+                    return self.entrants[index].defer(local);
+                }
                 if connection.load() == 0 {
-                    if self.may_start(index, local) && self.opens >= OPENS_PER_TURN {
-                        self.later.push(slot);
-                        return;
-                    }
                     self.fill(index, local);
                 }
                 if self.entrants[index].connections[local as usize].load() > 0 {
@@ -363,6 +391,11 @@ impl<K: Kernel> Worker<K> {
         let connection = &mut entrant.connections[local as usize];
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
+            // What an open phase before this one left waiting comes first.
+            if let Some((intended, scored)) = entrant.pacer.take() {
+                connection.begin(Exchange::new(intended, self.now, scored));
+                continue;
+            }
             if scored && let Some(quota) = &mut entrant.quota {
                 if *quota == 0 {
                     break;
@@ -384,6 +417,10 @@ impl<K: Kernel> Worker<K> {
             }
             return;
         }
+        // Also when it cannot be sent now: a peer that reads nothing keeps the send before it in flight.
+        if let Some(at) = connection.wake_at(&self.patience) {
+            self.wheel.insert(slot, at);
+        }
         if !self.ring.can_send(slot) {
             return;
         }
@@ -401,9 +438,6 @@ impl<K: Kernel> Worker<K> {
         if written > 0 {
             self.ring.send(slot, written * request.len());
         }
-        if let Some(at) = connection.wake_at(&self.patience) {
-            self.wheel.insert(slot, at);
-        }
     }
 
     fn open(&mut self, index: usize, slot: u32, local: u32) {
@@ -418,7 +452,7 @@ impl<K: Kernel> Worker<K> {
             life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(entrant.limit.max(1)),
         };
         connection.on_open(life);
-        self.opens += 1;
+        entrant.opens += 1;
         match self.ring.open(slot, address) {
             Ok(()) => {
                 contestant.request.fill(self.ring.area(slot));
@@ -426,10 +460,9 @@ impl<K: Kernel> Worker<K> {
                     self.wheel.insert(slot, at);
                 }
             }
-            Err(error) => {
-                let failure = meaning(error.raw_os_error().unwrap_or(libc::ENOMEM), true);
+            Err(_) => {
                 let mut books = Books { plan, block: &mut self.block, contestant: index, now: self.now };
-                connection.on_unconnected(failure, &self.patience, &mut books);
+                connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
                 connection.on_closing();
                 connection.on_closed(self.now, &self.patience);
                 self.look_at(slot);
@@ -437,10 +470,10 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn close(&mut self, slot: u32, abort: bool) {
+    fn close(&mut self, slot: u32) {
         let (_, connection) = self.connection(slot);
         connection.on_closing();
-        self.ring.close(slot, abort);
+        self.ring.close(slot);
     }
 
     fn connection(&mut self, slot: u32) -> (usize, &mut Connection) {
@@ -452,8 +485,9 @@ impl<K: Kernel> Worker<K> {
     // --- submit and wait once, handle completions ----------------------------------------------------------------
 
     fn turn(&mut self) -> io::Result<()> {
-        let wait = if self.ready.is_empty() && self.later.is_empty() { self.wait() } else { 0 };
-        self.ring.turn(1, wait)?;
+        let wait =
+            if self.ready.is_empty() && !self.entrants.iter().any(Entrant::is_deferring) { self.wait() } else { 0 };
+        self.ring.turn(self.want, wait)?;
         let now = self.ring.now();
         let gap = now - self.now;
         if gap > STALL_NS {
@@ -512,8 +546,8 @@ impl<K: Kernel> Worker<K> {
                 self.look_at(slot);
             }
             Event::Closed { slot } => {
-                let (now, patience) = (self.now, self.patience);
-                self.connection(slot).1.on_closed(now, &patience);
+                let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
+                entrant.connections[(slot - entrant.base) as usize].on_closed(self.now, &self.patience);
                 self.look_at(slot);
             }
             Event::Unconnected { slot, errno } => {
@@ -545,11 +579,10 @@ impl<K: Kernel> Worker<K> {
     fn apply(&mut self, slot: u32, index: usize, step: Step) {
         match step {
             Step::Go => self.look_at(slot),
-            Step::Close => self.close(slot, false),
-            Step::Abort => self.close(slot, true),
+            Step::Close => self.close(slot),
             Step::Unsolicited => {
                 self.block.counts(index, self.scored).row.tally.unsolicited += 1;
-                self.close(slot, true);
+                self.close(slot);
             }
         }
     }
@@ -607,6 +640,19 @@ impl<K: Kernel> Worker<K> {
             })
     }
 
+    /// Without a ring nothing in flight can have another outcome than our own fault.
+    fn give_up(&mut self) {
+        for (index, entrant) in self.entrants.iter_mut().enumerate() {
+            let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            for connection in &mut entrant.connections {
+                connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+            }
+            while let Some((_, scored)) = entrant.pacer.take() {
+                books.never_sent(scored, Failure::OwnFault);
+            }
+        }
+    }
+
     /// The last phase runs on a number of requests, and they are spent.
     fn is_spent(&self) -> bool {
         self.phase + 1 == self.plan.phases.len()
@@ -617,7 +663,7 @@ impl<K: Kernel> Worker<K> {
     fn close_all(&mut self) -> io::Result<()> {
         for slot in 0..self.owner.len() as u32 {
             if matches!(self.connection(slot).1.state(), State::Open | State::Connecting) {
-                self.close(slot, false);
+                self.close(slot);
             }
         }
         self.load = None;

@@ -99,8 +99,8 @@ pub trait Kernel {
     fn cancel_all(&mut self, slot: u32, tag: Tag);
     /// Cancels one operation.
     fn cancel(&mut self, operation: Tag, tag: Tag);
-    /// Closes the slot's socket, on which nothing is in flight. `abort`: by RST.
-    fn close(&mut self, slot: u32, abort: bool);
+    /// Closes the slot's socket, on which nothing is in flight.
+    fn close(&mut self, slot: u32);
     /// Where the slot's requests are written.
     fn area(&mut self, slot: u32) -> &mut [u8];
     fn buffer(&self, buffer: u16, len: usize) -> &[u8];
@@ -227,9 +227,7 @@ enum Life {
     #[default]
     Free,
     Open,
-    Closing {
-        abort: bool,
-    },
+    Closing,
 }
 
 /// The books over a kernel.
@@ -278,7 +276,7 @@ impl<K: Kernel> Ring<K> {
     #[inline]
     pub fn area(&mut self, slot: u32) -> &mut [u8] {
         let book = &self.slots[slot as usize];
-        assert!(!book.sending && !matches!(book.life, Life::Closing { .. }), "slot {slot} is sending");
+        assert!(!book.sending && !matches!(book.life, Life::Closing), "slot {slot} is sending");
         self.kernel.area(slot)
     }
 
@@ -311,13 +309,13 @@ impl<K: Kernel> Ring<K> {
             .cancel(Tag::new(Kind::Receive, book.generation, slot), Tag::new(Kind::Cancel, book.generation, slot));
     }
 
-    /// Begins to close; [`Event::Closed`] tells the end. `abort`: by RST.
-    pub fn close(&mut self, slot: u32, abort: bool) {
+    /// Begins to close; [`Event::Closed`] tells the end.
+    pub fn close(&mut self, slot: u32) {
         let book = &mut self.slots[slot as usize];
         if book.life != Life::Open {
             return;
         }
-        book.life = Life::Closing { abort };
+        book.life = Life::Closing;
         if book.connecting || book.sending || book.receiving {
             book.cancels += 1;
             self.kernel.cancel_all(slot, Tag::new(Kind::Cancel, book.generation, slot));
@@ -421,7 +419,7 @@ impl<K: Kernel> Ring<K> {
             return self.drop_stale(completion);
         }
         book.receiving = completion.more;
-        if matches!(book.life, Life::Closing { .. }) {
+        if matches!(book.life, Life::Closing) {
             self.take_back(completion);
             return self.collected(slot);
         }
@@ -465,7 +463,7 @@ impl<K: Kernel> Ring<K> {
         if !book.sending {
             return self.drop_stale(completion);
         }
-        if matches!(book.life, Life::Closing { .. }) {
+        if matches!(book.life, Life::Closing) {
             book.sending = false;
             return self.collected(slot);
         }
@@ -501,7 +499,7 @@ impl<K: Kernel> Ring<K> {
             return self.drop_stale(completion);
         }
         book.connecting = false;
-        if matches!(book.life, Life::Closing { .. }) {
+        if matches!(book.life, Life::Closing) {
             return self.collected(slot);
         }
         if completion.result < 0 {
@@ -525,12 +523,11 @@ impl<K: Kernel> Ring<K> {
 
     fn finish_close(&mut self, slot: u32) -> bool {
         let book = &mut self.slots[slot as usize];
-        let Life::Closing { abort } = book.life else { return false };
-        if book.connecting || book.sending || book.receiving || book.cancels > 0 {
+        if book.life != Life::Closing || book.connecting || book.sending || book.receiving || book.cancels > 0 {
             return false;
         }
         book.life = Life::Free;
-        self.kernel.close(slot, abort);
+        self.kernel.close(slot);
         true
     }
 

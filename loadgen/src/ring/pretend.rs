@@ -29,6 +29,12 @@ pub(crate) enum Character {
     Http10,
     /// Bytes before anybody asked.
     Unsolicited,
+    /// Right answers with status 500.
+    Failing,
+    /// Right answers, `v1` before this instant and `v2` from it on.
+    Flipping { at: u64 },
+    /// Right answers; from so many on a connection it reads no more, answers once more all the same, and falls silent.
+    StopsReading { after: u32 },
 }
 
 /// What the kernel may do to us beyond being quick and orderly.
@@ -98,8 +104,8 @@ pub(crate) struct Pretend {
     /// Requests that each server has seen whole.
     pub(crate) requests: HashMap<SocketAddr, u64>,
     pub(crate) connects: HashMap<SocketAddr, u64>,
-    /// Once, when the clock passes the first, it jumps by the second: our own process did not run.
-    pub(crate) stall: Option<(u64, u64)>,
+    /// When the clock passes the first, it jumps by the second: our own process did not run.
+    pub(crate) stalls: VecDeque<(u64, u64)>,
 }
 
 /// A network's round trip in virtual time.
@@ -124,7 +130,7 @@ impl Pretend {
             counters: Counters::default(),
             requests: HashMap::new(),
             connects: HashMap::new(),
-            stall: None,
+            stalls: VecDeque::new(),
         }
     }
 
@@ -239,6 +245,7 @@ impl Pretend {
                     .into_bytes()
             };
             let keep = answer("1.1", "Content-Length: 2\r\n");
+            let replaced = |from: &str, to: &str| String::from_utf8_lossy(&keep).replace(from, to).into_bytes();
             let (after, bytes, end) = match character {
                 Character::Honest { delay } => (delay, keep, None),
                 Character::Stalling { period, stall } => {
@@ -262,6 +269,16 @@ impl Pretend {
                         "Content-Length: 2\r\n"
                     };
                     (TRIP, answer("1.1", extra), last.then_some(0))
+                }
+                Character::Failing => (TRIP, replaced("200 OK", "500 No"), None),
+                Character::Flipping { at } => {
+                    (TRIP, if self.now < at { replaced("Version: v2", "Version: v1") } else { keep }, None)
+                }
+                Character::StopsReading { after } => {
+                    let socket = &mut self.sockets[slot as usize];
+                    socket.answers += 1;
+                    socket.deaf = socket.answers > after;
+                    (TRIP, keep, None)
                 }
                 Character::Http10 => (TRIP, answer("1.0", ""), Some(0)),
             };
@@ -308,8 +325,16 @@ impl Kernel for Pretend {
         assert!(socket.connected, "slot {slot} sends without a connection");
         socket.request.extend(&bytes[..taken]);
         assert!(socket.send.replace((tag, from, to, bytes)).is_none(), "slot {slot} has two sends in flight");
-        self.complete(0, tag, taken as i32);
+        let deaf = self.sockets[slot as usize].deaf;
         self.serve(slot);
+        // A peer that has just stopped reading, or did before, leaves the send in flight.
+        let stuck = matches!(
+            self.servers.get(&self.sockets[slot as usize].address.expect("a socket")),
+            Some(Character::StopsReading { .. })
+        );
+        if !(stuck && (deaf || self.sockets[slot as usize].deaf)) {
+            self.complete(0, tag, taken as i32);
+        }
     }
 
     fn receive(&mut self, slot: u32, tag: Tag) {
@@ -331,6 +356,14 @@ impl Kernel for Pretend {
                 Happening::Complete(Completion { tag: receive, result: -libc::ECANCELED, more: false, buffer: None }),
             );
         }
+        let stuck = socket_is_stuck(&self.sockets[slot as usize]);
+        if let Some(send) = stuck {
+            let after = self.random(3000);
+            self.at(
+                after,
+                Happening::Complete(Completion { tag: send, result: -libc::ECANCELED, more: false, buffer: None }),
+            );
+        }
         let after = self.random(3000);
         self.complete(after, tag, 0);
     }
@@ -348,7 +381,7 @@ impl Kernel for Pretend {
         self.complete(0, tag, 0);
     }
 
-    fn close(&mut self, slot: u32, _abort: bool) {
+    fn close(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot as usize];
         assert!(socket.address.take().is_some(), "slot {slot} is closed twice");
         assert!(socket.receive.is_none(), "slot {slot} is closed while receiving");
@@ -382,11 +415,11 @@ impl Kernel for Pretend {
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
             // Time never stands still, or a loop that never waits would never end.
             self.now = next.min(until).max(self.now + u64::from(wait_ns == 0));
-            if let Some((when, length)) = self.stall
+            if let Some((when, length)) = self.stalls.front().copied()
                 && self.now >= when
             {
                 self.now += length;
-                self.stall = None;
+                self.stalls.pop_front();
             }
         }
         while let Some(entry) = self.timeline.first_entry() {
@@ -431,4 +464,9 @@ impl Kernel for Pretend {
     fn counters(&self) -> Counters {
         self.counters
     }
+}
+
+/// The send of a peer that reads no more, which only a cancel ends.
+fn socket_is_stuck(socket: &Socket) -> Option<Tag> {
+    socket.send.as_ref().filter(|_| socket.deaf).map(|(tag, ..)| *tag)
 }
