@@ -17,7 +17,6 @@
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`standings`] | ranks |
 //! | [`error`] | what can go wrong with Redis, as sentences |
-//! | `testing` | a private redis-server for tests (feature `testing`) |
 
 pub mod connection;
 pub mod contest;
@@ -31,8 +30,6 @@ pub mod publisher;
 pub mod reader;
 pub mod row;
 pub mod standings;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 pub use contest::{Contest, ContestError};
 pub use control::{Control, ControlError, State};

@@ -4,8 +4,6 @@ mod outages;
 mod protocol;
 mod refusals;
 mod rounds;
+mod server;
 mod stage;
-#[path = "../../src/testing.rs"]
-#[expect(unreachable_pub, reason = "the same file is a public module of the library")]
-mod testing;
 mod torn;

@@ -1,6 +1,6 @@
 //! A server with a round in it, so that a test's body is a script.
 
-use crate::testing::RedisServer;
+use crate::server::RedisServer;
 use flowtest_contract::Tally;
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{

@@ -1,6 +1,5 @@
-//! A private redis-server for tests: its own folder, a Unix socket or a free port, killed when dropped.
+//! A private redis-server: its own folder, a Unix socket or a free port, killed when dropped.
 //!
-//! Other packages use it through the feature `testing`; the tests of this one include the file by its path.
 //! It panics when the machine cannot run a redis-server: a test without one proves nothing.
 
 use std::net::TcpListener;
@@ -22,7 +21,7 @@ enum Reach {
 
 /// A running server.
 #[derive(Debug)]
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     folder: tempfile::TempDir,
     reach: Reach,
     arguments: Vec<String>,
@@ -31,19 +30,19 @@ pub struct RedisServer {
 
 impl RedisServer {
     /// A server on a Unix socket in its own folder, with an append-only file.
-    pub fn start() -> RedisServer {
+    pub(crate) fn start() -> RedisServer {
         RedisServer::start_with(&[])
     }
 
     /// The same with more arguments, which win over ours.
-    pub fn start_with(arguments: &[&str]) -> RedisServer {
+    pub(crate) fn start_with(arguments: &[&str]) -> RedisServer {
         let mut server = RedisServer::prepare(arguments);
         server.launch().unwrap_or_else(|cause| panic!("{cause}"));
         server
     }
 
     /// A server on a free port of 127.0.0.1.
-    pub fn start_tcp(arguments: &[&str]) -> RedisServer {
+    pub(crate) fn start_tcp(arguments: &[&str]) -> RedisServer {
         let mut server = RedisServer::prepare(arguments);
         let mut causes = Vec::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -70,19 +69,19 @@ impl RedisServer {
     }
 
     /// What a client is given.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         match self.reach {
             Reach::UnixSocket => format!("unix://{}", self.socket().display()),
             Reach::Port(port) => format!("redis://127.0.0.1:{port}"),
         }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The newest append-only file.
-    pub fn append_only_file(&self) -> PathBuf {
+    pub(crate) fn append_only_file(&self) -> PathBuf {
         let files = std::fs::read_dir(self.folder().join("appendonlydir")).expect("the server made the folder");
         let files = files.map(|file| file.expect("it is readable").path());
         let newest = files.filter(|file| file.to_string_lossy().ends_with(".incr.aof")).max();
@@ -90,7 +89,7 @@ impl RedisServer {
     }
 
     /// Runs one command, such as `["FLUSHALL"]`, on a connection of its own.
-    pub fn command(&self, words: &[&str]) -> redis::Value {
+    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {
             command.arg(*word);
@@ -99,7 +98,7 @@ impl RedisServer {
     }
 
     /// As a power cut does: no chance to write anything more.
-    pub fn kill9(&mut self) {
+    pub(crate) fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Both fail only when the process is gone already.
             let _ = child.kill();
@@ -108,24 +107,24 @@ impl RedisServer {
     }
 
     /// Starts it again on the same folder and address, after killing it if it still runs.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill9();
         self.launch().unwrap_or_else(|cause| panic!("{cause}"));
     }
 
     /// Kills it and deletes everything it knew.
-    pub fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         self.kill9();
         std::fs::remove_dir_all(self.folder().join("appendonlydir")).expect("the folder can be deleted");
     }
 
     /// Stops it in its tracks: connections stay open and nobody answers.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
     /// Lets it go on.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
 
