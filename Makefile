@@ -14,13 +14,16 @@ FOR   ?= 30s
 EACH  ?= 3s
 PAIRS ?= 5
 
-.PHONY: help demo test test-long bench lint
+# How many seconds each fuzzer of the HTTP reader runs in `make test-long`.
+FUZZ  ?= 120
+
+.PHONY: help demo test test-long fuzz bench lint
 
 help:
 	@echo 'make demo       a contest in a box: Redis, contestants, generator, live standings (FOR=$(FOR))'
 	@echo 'make test       every test, at most 15 minutes'
-	@echo 'make test-long  the same properties with far more cases, and the soak'
-	@echo 'make bench      the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
+	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
+	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make lint       formatting and clippy, warnings are errors'
 
 demo:
@@ -38,13 +41,34 @@ test-long:
 	$(INSTALL) cargo cc git redis-server nginx python3
 	cargo build $(QUICK) --workspace --bins
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace
+	$(MAKE) --no-print-directory fuzz
+
+# Fuzzing needs a compiler of its own, which is nobody's duty to have: without it this says so and goes on.
+fuzz:
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+	    echo 'fuzz: skipped, there is no nightly compiler (rustup toolchain install nightly)'; \
+	elif ! cargo fuzz --version >/dev/null 2>&1; then \
+	    echo 'fuzz: skipped, there is no cargo-fuzz (cargo install cargo-fuzz)'; \
+	else \
+	    set -e; cd loadgen; unset CARGO_TARGET_DIR; \
+	    for name in response differential; do \
+	        echo "fuzz: $$name for $(FUZZ) s"; \
+	        cargo +nightly fuzz run --target-dir $(CURDIR)/build/fuzz $$name -- -max_total_time=$(FUZZ); \
+	    done; \
+	fi
 
 bench:
 	$(INSTALL) cargo cc git redis-server nginx --optional wrk h2load oha shb statico
 	cargo build $(RELEASE) --workspace --bins
+	build/release/flowtest-bench floor --json build/floor.json
 	build/release/flowtest-bench compare --pairs $(PAIRS) --for $(EACH) --json build/compare.json
 
 lint:
 	$(INSTALL) cargo cc git
+	@for tool in rustfmt:fmt clippy:clippy; do \
+	    cargo $${tool#*:} --version >/dev/null 2>&1 || { \
+	        echo "lint: there is no $${tool%:*}; get it with: rustup component add $${tool%:*}" \
+	             "(without rustup: the package $${tool%:*} of this system)" >&2; exit 1; }; \
+	done
 	cargo fmt --all --check
 	cargo clippy $(QUICK) --workspace --all-targets -- -D warnings
