@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(5);
 const GRACE: Duration = Duration::from_secs(10);
 /// The kernel counts CPU time in these ticks per second, on every Linux architecture that Rust supports.
 const TICKS_PER_SECOND: u64 = 100;
+/// Cores that the C library's `cpu_set_t` has room for.
+const CORES_MAX: usize = 1024;
 
 /// CPU time that a process has used, and the most memory that it ever held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -316,12 +318,36 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The command on one core.
-pub fn pinned(core: usize, command: &Command) -> Command {
-    let Some(taskset) = find_program("taskset") else { return copy(command) };
-    let mut pinned = Command::new(taskset);
+/// The command on one core, by `taskset`.
+pub fn pinned(core: usize, command: &Command) -> Result<Command> {
+    pinned_by(find_program("taskset").as_deref(), core, command)
+}
+
+/// A figure of an unpinned child beside one of a pinned child compares nothing, so without `taskset` there is none.
+fn pinned_by(taskset: Option<&Path>, core: usize, command: &Command) -> Result<Command> {
+    let program = command.get_program().to_string_lossy();
+    let missing = || {
+        Error::Other(format!(
+            "taskset is not there, so {program} cannot be held to core {core}; install the package util-linux"
+        ))
+    };
+    let mut pinned = Command::new(taskset.ok_or_else(missing)?);
     pinned.arg("-c").arg(core.to_string());
-    wrap(pinned, command)
+    Ok(wrap(pinned, command))
+}
+
+/// Holds this thread to one core.
+pub fn pin_this_thread(core: usize) -> Result<()> {
+    // The kernel is asked, not our own mask: whoever started us may be held to another core. Beyond the mask's end the
+    // library aborts instead of refusing.
+    if core < CORES_MAX && core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        return Ok(());
+    }
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    Err(Error::Other(format!(
+        "core {core} does not exist or this process may not use it; this machine has {}: choose one of those",
+        online.trim()
+    )))
 }
 
 fn dying_with_us(command: &Command) -> Command {
@@ -393,6 +419,12 @@ mod tests {
         let mut child = shell("echo the port is taken >&2; exit 1");
         let error = child.wait_for("listening", GRACE, |_| None::<()>).expect_err("it never listens").to_string();
         assert!(error.contains("ended before it was ready") && error.contains("the port is taken"), "{error}");
+    }
+
+    #[test]
+    fn without_taskset_nothing_runs_unpinned() {
+        let error = pinned_by(None, 3, &Command::new("nginx")).expect_err("it is not there").to_string();
+        assert!(error.contains("nginx cannot be held to core 3; install the package util-linux"), "{error}");
     }
 
     #[test]

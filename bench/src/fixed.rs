@@ -4,6 +4,7 @@
 //! right for every load tool that repeats a request, ours included: a token never changes its length. Under our judge
 //! they earn wrong tokens, so only their rate counts.
 
+use crate::child;
 use crate::error::{Error, Result};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
@@ -50,6 +51,8 @@ pub fn default_answer() -> Vec<u8> {
 
 /// Serves until the process is stopped. Tells its address on standard output.
 pub fn serve(options: &Options) -> Result<()> {
+    // glommio pins by itself, and panics over a core that is not there.
+    child::pin_this_thread(options.core)?;
     let answer = match &options.answer {
         Some(path) => std::fs::read(path).map_err(Error::io(path.display().to_string()))?,
         None => default_answer(),
@@ -63,7 +66,6 @@ pub fn serve(options: &Options) -> Result<()> {
     match options.runtime {
         Runtime::Monoio => {
             println!("listening on http://{address}");
-            core_affinity::set_for_current(core_affinity::CoreId { id: options.core });
             monoio_serve(listener, answers)
         }
         Runtime::Glommio => {

@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<Report> {
     if options.each.is_zero() {
         return Err(Error::Other("a run of no time measures nothing: say --for 3s".into()));
     }
-    core_affinity::set_for_current(core_affinity::CoreId { id: options.client_core });
+    child::pin_this_thread(options.client_core)?;
     let mut rows = Vec::new();
     for in_flight in [1, 16] {
         let measured: Vec<Measured> = (0..options.runs).map(|_| one_run(options, in_flight)).collect::<Result<_>>()?;

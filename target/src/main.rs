@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use flowtest_target::Server;
-use flowtest_target::config::Args;
+use flowtest_target::config::{Args, UsageError};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let config = match Args::parse().into_config() {
         Ok(config) => config,
+        // Nothing is wrong with the flag; the world is.
+        Err(error @ UsageError::IoUringDenied(_)) => return complain(&error, FAILED),
         Err(error) => return complain(&error, USAGE),
     };
     let json = config.json;

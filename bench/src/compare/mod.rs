@@ -8,7 +8,6 @@ pub mod report;
 pub mod servers;
 pub mod tools;
 
-use crate::child;
 use crate::error::{Error, Result};
 use paired::{Pairs, Sample};
 use report::{Bound, Report, Row};
@@ -309,10 +308,4 @@ pub fn raise_descriptors(needed: u64) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Which peers are there, for a first line.
-pub fn installed() -> Vec<&'static str> {
-    let tools = Tool::PEERS.into_iter().map(Tool::name);
-    tools.chain(["nginx", "statico"]).filter(|name| child::find_program(name).is_some()).collect()
 }

@@ -179,7 +179,7 @@ pub fn nginx(core: usize, scratch: &Path, answer: Option<&Answer>, options: &Ngi
         .map_err(Error::io("writing nginx's configuration"))?;
     let mut command = Command::new(program);
     command.arg("-p").arg(&prefix).args(["-c", "nginx.conf", "-e", "error.log"]);
-    Server::that_is_told(Kind::Nginx, &child::pinned(core, &command), address)
+    Server::that_is_told(Kind::Nginx, &child::pinned(core, &command)?, address)
 }
 
 fn nginx_configuration(address: SocketAddr, options: &NginxOptions) -> String {
@@ -215,7 +215,7 @@ fn statico(core: usize, scratch: &Path, answer: Option<&Answer>) -> Result<Serve
             }
         }
     }
-    Server::that_is_told(Kind::Statico, &child::pinned(core, &command), address)
+    Server::that_is_told(Kind::Statico, &child::pinned(core, &command)?, address)
 }
 
 #[cfg(test)]

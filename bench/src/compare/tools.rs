@@ -70,7 +70,7 @@ struct Report {
 pub fn run(tool: Tool, work: &Work<'_>, server: &Child) -> Result<Sample> {
     let command = command(tool, work)?;
     let server_before = server.usage();
-    let mut generator = Child::start(tool.name(), &child::pinned(work.core, &command))?;
+    let mut generator = Child::start(tool.name(), &child::pinned(work.core, &command)?)?;
     let mut generator_rss_kib = 0;
     let until = Instant::now() + work.duration + SLACK;
     while generator.is_alive() && Instant::now() < until {

@@ -85,6 +85,12 @@ impl Outcome {
             .collect()
     }
 
+    /// All that the result says of one contestant; null when it says nothing.
+    pub fn figures(&self, name: &str) -> &Value {
+        let contestants = self.json["contestants"].as_array();
+        contestants.and_then(|all| all.iter().find(|figures| figures["name"] == name)).unwrap_or(&Value::Null)
+    }
+
     /// Points of each contestant as the generator says them.
     pub fn points(&self) -> BTreeMap<String, i64> {
         let contestants = self.json["contestants"].as_array().into_iter().flatten();
