@@ -24,7 +24,6 @@ const TOP_LEVEL: &[&str] = &[
     "contract",
     "dashboard",
     "docs",
-    "fuzz",
     "loadgen",
     "rustfmt.toml",
     "storage",
@@ -42,7 +41,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flowtest-loadgen", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal"]),
     ("flowtest-dashboard", &["flowtest-contract", "flowtest-scoreboard", "flowtest-accounts"]),
     ("flowtest-bench", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal", "flowtest-loadgen"]),
-    ("flowtest-fuzz", &["flowtest-contract", "flowtest-scoreboard", "flowtest-journal", "flowtest-loadgen"]),
 ];
 
 /// The only place where we write code that the compiler cannot check.
@@ -152,6 +150,43 @@ fn every_shared_dependency_has_its_reason() {
         .map(String::from)
         .collect();
     assert_none(&bare, "dependencies without a reason:");
+}
+
+/// The lines of a `[section]`, as `name` and the rest.
+fn entries<'a>(manifest: &'a str, section: &str) -> Vec<(&'a str, &'a str)> {
+    let header = format!("[{section}]");
+    let lines = manifest.lines().skip_while(|line| *line != header).skip(1).take_while(|line| !line.starts_with('['));
+    let name_ends = |line: &str| line.find([' ', '.', '=']);
+    lines.filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.split_at(name_ends(line)?))).collect()
+}
+
+#[test]
+fn every_shared_dependency_has_a_user() {
+    let root = read("Cargo.toml");
+    let members: Vec<String> = root
+        .lines()
+        .find_map(|line| line.strip_prefix("members = ["))
+        .expect("the members stand in one line")
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(|member| read(&format!("{member}/Cargo.toml")))
+        .collect();
+    assert!(members.len() >= 5, "{} members", members.len());
+    let used: BTreeSet<&str> = members
+        .iter()
+        .flat_map(|manifest| {
+            ["dependencies", "dev-dependencies", "build-dependencies"].map(|section| entries(manifest, section))
+        })
+        .flatten()
+        .filter(|(_, rest)| rest.contains("workspace = true"))
+        .map(|(name, _)| name)
+        .collect();
+    let shared = entries(&root, "workspace.dependencies");
+    assert!(shared.len() > 20 && used.len() > 20, "{} shared, {} used", shared.len(), used.len());
+    let idle: Vec<String> =
+        shared.iter().filter(|(name, _)| !used.contains(name)).map(|(name, _)| (*name).to_owned()).collect();
+    assert_none(&idle, "dependencies of the workspace that no member uses:");
 }
 
 #[test]
