@@ -1,7 +1,7 @@
 //! Whatever happens to Redis, it ends up with the points that the process counted.
 
-use crate::stage::{CONTEST, PATIENCE, Stage, rows, wait_for_put, wait_until};
 use crate::server::RedisServer;
+use crate::stage::{CONTEST, PATIENCE, Stage, rows, wait_for_put, wait_until};
 use flowtest_scoreboard::{Publisher, ScoreboardError, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

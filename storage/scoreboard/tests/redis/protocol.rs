@@ -1,7 +1,7 @@
 //! The functions inside Redis, called as anybody could call them.
 
-use crate::stage::{CONTEST, Stage};
 use crate::server::RedisServer;
+use crate::stage::{CONTEST, Stage};
 use flowtest_contract::Tally;
 use flowtest_scoreboard::Row;
 use redis::Value;

@@ -1,7 +1,7 @@
 //! Servers that will not do are named at once, in a sentence with the next step.
 
-use crate::stage::{NAMES, Stage, refusal};
 use crate::server::RedisServer;
+use crate::stage::{NAMES, Stage, refusal};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Publisher, Scoreboard, ScoreboardError};
 use std::io::{Read, Write};

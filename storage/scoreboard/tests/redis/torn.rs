@@ -1,7 +1,7 @@
 //! Power cuts tear the end of the append-only file anywhere, also inside a command. Sums must not care.
 
-use crate::stage::{CONTEST, NAMES, Stage, rows, wait_for_put};
 use crate::server::RedisServer;
+use crate::stage::{CONTEST, NAMES, Stage, rows, wait_for_put};
 use flowtest_scoreboard::{Publisher, Scoreboard};
 
 /// Places at which the file is torn. The full count belongs to the long tests.
