@@ -6,33 +6,11 @@
 //!
 //! One response consumes one request, in order. A request is settled exactly once.
 
+use crate::exchange::{Exchange, Fifo};
 use crate::http::{End, Read, Reader, Shape};
-use flowtest_contract::token::{TOKEN_LEN, Token};
+use crate::patience::Patience;
+use flowtest_contract::Token;
 use flowtest_contract::verdict::{Failure, Outcome};
-
-/// A request from the moment it takes a slot. Instants are nanoseconds of the run clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// When the plan wanted it sent.
-    pub intended: u64,
-    /// When it took the slot: its timeout counts from here.
-    pub started: u64,
-    /// When it was handed to the kernel, the last time. Zero before.
-    pub sent: u64,
-    /// The token that it carries now. Kept, not computed again: an AES block costs more than the whole fast path of the
-    /// parser, and 32 bytes beside the other fields cost nothing (docs/decisions/0002-token-kept.md).
-    token: Token,
-    /// Its phase counts.
-    pub scored: bool,
-    /// It was sent once more by the keep-alive rule.
-    pub resent: bool,
-}
-
-impl Exchange {
-    pub fn new(intended: u64, started: u64, scored: bool) -> Exchange {
-        Exchange { intended, started, sent: 0, token: Token([0; TOKEN_LEN]), scored, resent: false }
-    }
-}
 
 /// Where the slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,50 +36,6 @@ pub enum Step {
     Close,
     /// End it, and count that bytes came which nobody had asked for.
     Unsolicited,
-}
-
-/// How many of our own stalls are remembered: more than 50 ms each, so that these cover the default timeout.
-const STALLS: usize = 64;
-
-/// How long an exchange may take, and what our own stalls add to that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patience {
-    pub timeout: u64,
-    /// (end, length) of our last stalls, the oldest overwritten first.
-    stalls: [(u64, u64); STALLS],
-    next: usize,
-}
-
-impl Patience {
-    pub fn new(timeout: u64) -> Patience {
-        Patience { timeout, stalls: [(0, 0); STALLS], next: 0 }
-    }
-
-    /// Our worker did not run for `gap` until `now`.
-    pub fn on_stall(&mut self, now: u64, gap: u64) {
-        self.stalls[self.next] = (now, gap);
-        self.next = (self.next + 1) % STALLS;
-    }
-
-    /// Whether something begun at `started` is late: each stall since then is added to its timeout.
-    #[inline]
-    pub fn is_late(&self, started: u64, now: u64) -> bool {
-        now > started + self.timeout
-            && now > started + self.timeout + self.since(started).map(|(_, gap)| gap).sum::<u64>()
-    }
-
-    /// What failed although it began before a single stall above half the timeout failed by our own fault.
-    pub fn blames_us(&self, started: u64) -> bool {
-        self.since(started).any(|(_, gap)| gap > self.timeout / 2)
-    }
-
-    fn since(&self, started: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.stalls.iter().copied().filter(move |(end, _)| *end > started)
-    }
-
-    fn failure(&self, started: u64, failure: Failure) -> Failure {
-        if self.blames_us(started) { Failure::OwnFault } else { failure }
-    }
 }
 
 /// Receives every outcome, with the exchange it belongs to.
@@ -258,6 +192,7 @@ impl Connection {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.on_wire == 0 {
+                self.fail_unsent(Failure::Malformed, patience, ledger);
                 return Step::Unsolicited;
             }
             let front = *self.exchanges.front().expect("what is on the wire is in the queue");
@@ -290,8 +225,7 @@ impl Connection {
                 End::Nothing => {}
             }
         }
-        self.resend(Failure::Reset, patience, ledger);
-        Step::Close
+        self.on_lost(Failure::Reset, patience, ledger)
     }
 
     /// The connection broke; `failure` is what the errno means.
@@ -299,7 +233,15 @@ impl Connection {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
             self.fail_front(failure, patience, ledger);
         }
-        self.resend(failure, patience, ledger);
+        self.on_lost(failure, patience, ledger)
+    }
+
+    fn on_lost(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+        if self.on_wire > 0 {
+            self.resend(failure, patience, ledger);
+        } else {
+            self.fail_unsent(failure, patience, ledger);
+        }
         Step::Close
     }
 
@@ -390,6 +332,14 @@ impl Connection {
         }
     }
 
+    /// A fresh connection is over before anything was sent on it. It costs the first request that waited for it, or a peer
+    /// that only ever accepts could make us connect without end.
+    fn fail_unsent(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        if self.answered == 0 && self.exchanges.len() > 0 {
+            self.fail_front(failure, patience, ledger);
+        }
+    }
+
     fn fail_all(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
         while self.exchanges.len() > 0 {
             self.fail_front(failure, patience, ledger);
@@ -415,68 +365,151 @@ impl Connection {
     }
 }
 
-/// A queue of fixed capacity: no allocation after start.
-#[derive(Debug)]
-struct Fifo {
-    items: Box<[Exchange]>,
-    head: usize,
-    len: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::TokenMint;
+    use proptest::prelude::*;
 
-impl Fifo {
-    fn new(capacity: usize) -> Fifo {
-        let capacity = capacity.max(1).next_power_of_two();
-        Fifo { items: vec![Exchange::new(0, 0, false); capacity].into_boxed_slice(), head: 0, len: 0 }
-    }
+    const TIMEOUT: u64 = 1_000;
 
-    #[inline]
-    fn len(&self) -> usize {
-        self.len
-    }
+    /// Counts how often each exchange, known by its intended instant, is settled.
+    #[derive(Default)]
+    struct Count(Vec<u32>, Vec<Outcome>);
 
-    #[inline]
-    fn at(&self, index: usize) -> usize {
-        (self.head + index) & (self.items.len() - 1)
-    }
-
-    #[inline]
-    fn push(&mut self, exchange: Exchange) {
-        assert!(self.len < self.items.len(), "a slot holds no more than its pipeline");
-        let at = self.at(self.len);
-        self.items[at] = exchange;
-        self.len += 1;
-    }
-
-    #[inline]
-    fn front(&self) -> Option<&Exchange> {
-        (self.len > 0).then(|| &self.items[self.head])
-    }
-
-    #[inline]
-    fn get_mut(&mut self, index: usize) -> Option<&mut Exchange> {
-        (index < self.len).then(|| {
-            let at = self.at(index);
-            &mut self.items[at]
-        })
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<Exchange> {
-        let front = *self.front()?;
-        self.head = self.at(1);
-        self.len -= 1;
-        Some(front)
-    }
-
-    /// Removes the `index`-th and closes the gap.
-    fn remove(&mut self, index: usize) -> Exchange {
-        assert!(index < self.len);
-        let removed = self.items[self.at(index)];
-        for later in index + 1..self.len {
-            let (from, to) = (self.at(later), self.at(later - 1));
-            self.items[to] = self.items[from];
+    impl Ledger for Count {
+        fn settle(&mut self, exchange: &Exchange, outcome: Outcome) {
+            self.0[exchange.intended as usize] += 1;
+            self.1.push(outcome);
         }
-        self.len -= 1;
-        removed
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Begin,
+        Open,
+        Connected,
+        Unconnected,
+        Send,
+        /// Right answers to so many of the oldest on the wire, cut at random, perhaps with a close.
+        Answer {
+            count: usize,
+            cut: usize,
+            close: bool,
+        },
+        Junk(Vec<u8>),
+        End,
+        Break,
+        Pass(u64),
+        Stall(u64),
+        Closed,
+    }
+
+    fn acts() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => Just(Act::Begin),
+            2 => Just(Act::Open),
+            3 => Just(Act::Connected),
+            1 => Just(Act::Unconnected),
+            5 => Just(Act::Send),
+            5 => (1usize..5, 0usize..400, proptest::bool::weighted(0.1)).prop_map(|(count, cut, close)| Act::Answer { count, cut, close }),
+            1 => proptest::collection::vec(any::<u8>(), 1..40).prop_map(Act::Junk),
+            1 => Just(Act::End),
+            1 => Just(Act::Break),
+            2 => (0u64..1500).prop_map(Act::Pass),
+            1 => (51u64..1500).prop_map(Act::Stall),
+            3 => Just(Act::Closed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_exchange_is_settled_exactly_once_whatever_happens(acts in proptest::collection::vec(acts(), 1..120), pipeline in 1usize..6) {
+            let mint = TokenMint::new([3; 16], 0);
+            let (mut connection, mut ledger) = (Connection::new(pipeline), Count::default());
+            let (mut shape, mut patience) = (Shape::new(), Patience::new(TIMEOUT));
+            let mut now = 0;
+            let mut wire: std::collections::VecDeque<Token> = Default::default();
+            let mut sent = std::collections::HashSet::new();
+            for act in acts {
+                let open = connection.state() == State::Open;
+                let step = match act {
+                    Act::Begin if connection.load() < pipeline => {
+                        connection.begin(Exchange::new(ledger.0.len() as u64, now, true));
+                        ledger.0.push(0);
+                        None
+                    }
+                    Act::Open if connection.state() == State::Cold => {
+                        connection.on_open(now + 5_000);
+                        wire.clear();
+                        None
+                    }
+                    Act::Connected if connection.state() == State::Connecting => {
+                        connection.on_connected();
+                        None
+                    }
+                    Act::Unconnected if connection.state() == State::Connecting => {
+                        Some(connection.on_unconnected(Failure::Refused, &patience, &mut ledger))
+                    }
+                    Act::Send if open => {
+                        connection.send(now, |_, counter, _, _| {
+                            let token = mint.token(0, counter);
+                            assert!(sent.insert(token), "a token is used once");
+                            wire.push_back(token);
+                            token
+                        });
+                        None
+                    }
+                    Act::Answer { count, cut, close } if open && !wire.is_empty() => {
+                        let count = count.min(wire.len());
+                        let mut bytes = Vec::new();
+                        for token in wire.drain(..count) {
+                            let last = if close { "Connection: close\r\n" } else { "" };
+                            bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nToken: ");
+                            bytes.extend_from_slice(&token.0);
+                            bytes.extend_from_slice(format!("\r\n{last}\r\n").as_bytes());
+                        }
+                        let (first, rest) = bytes.split_at(cut.min(bytes.len()));
+                        match connection.on_bytes(first, now, &mut shape, &patience, &mut ledger) {
+                            Step::Go => Some(connection.on_bytes(rest, now, &mut shape, &patience, &mut ledger)),
+                            other => Some(other),
+                        }
+                    }
+                    Act::Junk(bytes) if open => {
+                        Some(connection.on_bytes(&bytes, now, &mut shape, &patience, &mut ledger))
+                    }
+                    Act::End if open => Some(connection.on_end(now, &patience, &mut ledger)),
+                    Act::Break if open => Some(connection.on_broken(Failure::Reset, &patience, &mut ledger)),
+                    Act::Pass(time) => {
+                        now += time;
+                        connection.on_wake(now, &patience, &mut ledger).filter(|_| open || connection.state() == State::Connecting)
+                    }
+                    Act::Stall(gap) => {
+                        now += gap;
+                        patience.on_stall(now, gap);
+                        None
+                    }
+                    Act::Closed if connection.state() == State::Closing => {
+                        connection.on_closed(now, &patience);
+                        None
+                    }
+                    _ => None,
+                };
+                if matches!(step, Some(Step::Close | Step::Unsolicited)) {
+                    connection.on_closing();
+                }
+            }
+            // What was settled was settled once, and the rest is still there.
+            prop_assert!(ledger.0.iter().all(|count| *count <= 1));
+            prop_assert_eq!(ledger.0.iter().filter(|count| **count == 0).count(), connection.load());
+            connection.on_unconnected(Failure::Refused, &patience, &mut ledger);
+            prop_assert!(ledger.0.iter().all(|count| *count == 1));
+            // A right answer is right, whichever way the bytes were cut.
+            for outcome in &ledger.1 {
+                if let Outcome::Answered(observed) = outcome {
+                    prop_assert!(observed.token_right);
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! that hangs, floods, resets or refuses can spend only what is its own.
 
 use crate::block::{Block, Counts};
-use crate::connection::{Connection, Exchange, Ledger};
+use crate::connection::{Connection, Ledger};
+use crate::exchange::Exchange;
 use crate::http::Shape;
 use crate::pacer::Pacer;
 use crate::plan::{NS_PER_US, Plan};

@@ -7,10 +7,12 @@
 //! | [`plan`] | the immutable, already valid plan of a run |
 //! | [`pacer`] | the open-loop schedule, computed, not stored |
 //! | [`http`] | requests out, responses in, as bytes |
+//! | [`exchange`], [`patience`] | one request until its outcome, and how long it may take |
 //! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
 //! | [`entrant`] | one contestant in one worker |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`ring`] | io_uring and its books; the only `unsafe` |
+//! | [`share`], [`order`] | which part of the plan a worker takes, and how it is told to stop |
 //! | [`worker`] | the loop that ties these together on one core |
 //! | [`block`] | what a worker hands over ten times a second |
 //! | [`run`] | workers from start to end |
@@ -23,15 +25,19 @@ pub mod cli;
 pub mod connection;
 pub mod contest;
 pub mod entrant;
+pub mod exchange;
 pub mod guard;
 pub mod http;
+pub mod order;
 pub mod output;
 pub mod pacer;
+pub mod patience;
 pub mod plan;
 pub mod progress;
 pub mod resolve;
 pub mod ring;
 pub mod run;
+pub mod share;
 pub mod stress;
 pub mod summary;
 pub mod wheel;

@@ -1,10 +1,13 @@
 //! A run: starts the workers on their cores, collects what they count, ends when the plan does.
 
 use crate::block::{self, Block, Receiver, Sender};
-use crate::connection::{Connection, Exchange};
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::order::Order;
 use crate::plan::Plan;
 use crate::ring::{Counters, RingError, Tier, Uring};
-use crate::worker::{Order, Worker, sizes};
+use crate::share::sizes;
+use crate::worker::Worker;
 use core_affinity::CoreId;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

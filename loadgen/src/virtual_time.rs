@@ -2,9 +2,11 @@
 
 use crate::block::{self, Block};
 use crate::http::RequestTemplate;
+use crate::order::Order;
 use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
 use crate::ring::pretend::{Character, Mischief, Pretend};
-use crate::worker::{Order, Worker, sizes};
+use crate::share::sizes;
+use crate::worker::Worker;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use proptest::prelude::*;

@@ -5,17 +5,20 @@
 //! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
 
 use crate::block::{Block, Sender};
-use crate::connection::{Connection, Exchange, Patience, State, Step};
+use crate::connection::{Connection, State, Step};
 use crate::entrant::{Books, Entrant, bytes_per_turn, meaning};
+use crate::exchange::Exchange;
+use crate::order::Order;
 use crate::pacer::{Pacer, Part};
+use crate::patience::Patience;
 use crate::plan::{Load, NS_PER_SECOND, Plan};
-use crate::ring::{Event, Kernel, Ring, Sizes, thread_cpu_us};
+use crate::ring::{Event, Kernel, Ring, thread_cpu_us};
+use crate::share::{part_of, sizes, slots_of};
 use crate::wheel::Wheel;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Longest wait of a turn: also how soon a stop is seen and a stall noticed.
 const WAIT_MAX_NS: u64 = 10_000_000;
@@ -35,47 +38,6 @@ const BATCH_FROM: u32 = 128;
 const BATCH_MAX: u32 = 32;
 
 const _: () = assert!(WAIT_MAX_NS * 2 < STALL_NS);
-
-/// What the control thread asks of workers, read once per turn.
-#[derive(Debug, Default)]
-pub struct Order(AtomicU8);
-
-impl Order {
-    /// Start nothing more, finish what is in flight.
-    pub fn drain(&self) {
-        self.0.fetch_max(1, Ordering::Relaxed);
-    }
-
-    /// Stop now.
-    pub fn abort(&self) {
-        self.0.store(2, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// How many slots a worker needs, and how large.
-pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
-    let slots = (0..plan.contestants.len()).map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
-    let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
-    let pipeline = plan.pipeline_max() as usize;
-    // One in flight: an answer fits a small buffer, and all of them fit the L2 cache. More in flight come in bursts.
-    let (buffers, buffer_bytes) = if pipeline == 1 { (512, 2048) } else { (256, 8192) };
-    // A multiple of the cache line, so that no two slots share one.
-    Sizes { slots, area_bytes: (request * pipeline).next_multiple_of(64), buffers, buffer_bytes }
-}
-
-/// The worker's number for a contestant: rotated, so that remainders fall on different workers.
-fn part_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
-    (u64::from(worker) + contestant as u64) % u64::from(plan.workers)
-}
-
-fn slots_of(plan: &Plan, worker: u32, contestant: usize) -> u32 {
-    let part = Part { index: part_of(plan, worker, contestant), of: u64::from(plan.workers) };
-    part.share(u64::from(plan.connections_max())) as u32
-}
 
 /// One worker.
 #[derive(Debug)]

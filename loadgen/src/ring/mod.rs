@@ -8,15 +8,21 @@
 //! - one send in flight per slot; the rest of a short send follows by itself (rule 4);
 //! - a multishot receive that ends is armed again; without buffers it waits for the next turn (rule 5).
 
+mod counters;
 #[expect(unsafe_code, reason = "the kernel is given memory and must be; nowhere else of ours")]
 mod kernel;
 #[cfg(test)]
 pub(crate) mod pretend;
+mod tag;
 
+pub use counters::Counters;
 pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
+
+pub use tag::Tag;
 
 use std::io;
 use std::net::SocketAddr;
+use tag::{GENERATION_MASK, Kind};
 
 /// What a ring is made for.
 #[derive(Clone, Copy, Debug)]
@@ -28,50 +34,6 @@ pub struct Sizes {
     /// Receive buffers, a power of two.
     pub buffers: u16,
     pub buffer_bytes: usize,
-}
-
-/// `kind:8 | generation:24 | slot:32`, carried through the kernel by every operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tag(pub u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    Connect = 1,
-    Send = 2,
-    Receive = 3,
-    Cancel = 4,
-}
-
-const GENERATION_MASK: u32 = (1 << 24) - 1;
-
-impl Tag {
-    #[inline]
-    fn new(kind: Kind, generation: u32, slot: u32) -> Tag {
-        debug_assert!(generation <= GENERATION_MASK);
-        Tag((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
-    }
-
-    #[inline]
-    fn slot(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[inline]
-    fn generation(self) -> u32 {
-        (self.0 >> 32) as u32 & GENERATION_MASK
-    }
-
-    #[inline]
-    fn kind(self) -> Option<Kind> {
-        match (self.0 >> 56) as u8 {
-            1 => Some(Kind::Connect),
-            2 => Some(Kind::Send),
-            3 => Some(Kind::Receive),
-            4 => Some(Kind::Cancel),
-            _ => None,
-        }
-    }
 }
 
 /// One completion as the kernel gave it.
@@ -112,47 +74,6 @@ pub trait Kernel {
     /// The run clock in nanoseconds.
     fn now(&self) -> u64;
     fn counters(&self) -> Counters;
-}
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Counters that explain a run.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-        pub struct Counters { $($(#[$doc])* pub $name: u64),+ }
-
-        impl Counters {
-            pub fn merge(&mut self, other: &Counters) {
-                $(self.$name += other.$name;)+
-            }
-        }
-    };
-}
-
-counters! {
-    /// Operations handed to the kernel.
-    submissions,
-    /// Completions taken from it.
-    completions,
-    /// System calls that did both.
-    enters,
-    /// Connections begun.
-    connects,
-    /// Receives armed again.
-    rearms,
-    /// Receives that found no buffer.
-    enobufs,
-    /// Completions of a connection that is gone.
-    stale,
-    /// Sends of which the kernel took only a part.
-    short_sends,
-    /// Receives paused because a contestant sent too much in one turn.
-    pauses,
-    /// Responses read by the careful parser.
-    slow_parses,
-    /// Turns of the worker's loop.
-    turns,
-    /// Gaps between turns above 50 ms.
-    stalls,
 }
 
 /// What happened on the present connection of a slot.

@@ -1,0 +1,45 @@
+//! What an operation is called while the kernel has it.
+
+/// `kind:8 | generation:24 | slot:32`, carried through the kernel by every operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Connect = 1,
+    Send = 2,
+    Receive = 3,
+    Cancel = 4,
+}
+
+pub(super) const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+impl Tag {
+    #[inline]
+    pub(super) fn new(kind: Kind, generation: u32, slot: u32) -> Tag {
+        debug_assert!(generation <= GENERATION_MASK);
+        Tag((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    #[inline]
+    pub(super) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32 & GENERATION_MASK
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> Option<Kind> {
+        match (self.0 >> 56) as u8 {
+            1 => Some(Kind::Connect),
+            2 => Some(Kind::Send),
+            3 => Some(Kind::Receive),
+            4 => Some(Kind::Cancel),
+            _ => None,
+        }
+    }
+}
