@@ -11,11 +11,14 @@
 //! | `missing_token:K`, `missing_version:K`, `missing_from:K` | the header left out | that header wrong |
 //! | `stale_version:K`, `stale_from:K` | the value that is *not* due by our own schedule | that header wrong (outside the grace) |
 //! | `delay:K=200ms` | the right answer, that much later; what is pipelined behind waits | nothing, or `timeout` |
-//! | `reset:K` | part of a head, then RST; never before the first byte, so it cannot be sent again | `reset`, exactly one |
+//! | `reset:K` | part of a head, then RST; never before the first byte, so it cannot be sent again | `reset`, exactly one, with one request in flight |
 //! | `silence:K` | nothing any more on this connection, held open for 30 s | `timeout`; so is all behind it |
-//! | `garbage:K` | bytes that are no HTTP, then the end | `malformed`, exactly one |
+//! | `garbage:K` | bytes that are no HTTP, then the end | `malformed`, exactly one, with one request in flight |
 //! | `status:K[=503]` | a well-framed answer that is not 2xx (500), right headers | `status` |
-//! | `endless_head:K` | header lines, up to 64 KiB of them, then the end | `malformed`, exactly one |
+//! | `endless_head:K` | header lines, up to 64 KiB of them, then the end | `malformed`, exactly one, with one request in flight |
+//!
+//! With several in flight, a fault that ends the connection takes along those that stand behind it and were not
+//! answered yet: the judge sends again only what is known to be unprocessed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -175,12 +175,7 @@ impl Stopped {
 
 /// One listener per worker, all on one port; the kernel spreads connections over them.
 fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
-    let said = |source: std::io::Error| match source.kind() {
-        ErrorKind::PermissionDenied => StartError::NoPermission { address },
-        ErrorKind::AddrInUse => StartError::InUse { address },
-        ErrorKind::AddrNotAvailable => StartError::NotOurs { address },
-        _ => StartError::Listen { address, source },
-    };
+    let said = |source| cannot_listen(address, source);
     // SO_REUSEPORT would let us in beside another target of the same user, and share its traffic. So the port is
     // first tried without it.
     let alone = socket(address, false).map_err(said)?;
@@ -193,6 +188,15 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartErro
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn cannot_listen(address: SocketAddr, source: std::io::Error) -> StartError {
+    match source.kind() {
+        ErrorKind::PermissionDenied => StartError::NoPermission { address },
+        ErrorKind::AddrInUse => StartError::InUse { address },
+        ErrorKind::AddrNotAvailable => StartError::NotOurs { address },
+        _ => StartError::Listen { address, source },
+    }
 }
 
 fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
@@ -218,4 +222,26 @@ fn raise_descriptor_limit() {
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     // What is refused here shows up later as connections that wait; it is no reason not to start.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_the_kernel_says_to_listening_becomes_a_sentence() {
+        let address = "127.0.0.1:80".parse().expect("an address");
+        let cases = [
+            (Errno::ACCESS, "no permission to listen on 127.0.0.1:80: ports below 1024 belong to root"),
+            (Errno::PERM, "no permission to listen on 127.0.0.1:80"),
+            (Errno::ADDRINUSE, "127.0.0.1:80 is in use"),
+            (Errno::ADDRNOTAVAIL, "127.0.0.1:80 is no address of this machine"),
+            (Errno::AFNOSUPPORT, "cannot listen on 127.0.0.1:80: Address family not supported"),
+        ];
+        for (errno, sentence) in cases {
+            let said = cannot_listen(address, errno.into()).to_string();
+            assert!(said.starts_with(sentence) && said.contains("--listen"), "{errno:?}: {said}");
+        }
+    }
 }

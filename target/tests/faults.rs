@@ -86,7 +86,8 @@ fn name(result: &Result<Response, Failure>, token: &str, took: Duration) -> Opti
     }
 }
 
-/// Sends 8 at once; what stands behind the end of a connection is sent again on a new one, as the judge does.
+/// Sends 8 at once; what stands behind the end of a connection is sent again on a new one, whatever it was worth to a
+/// judge: so each killing fault is seen once, and every request is counted once.
 #[test]
 fn with_pipelining_each_killing_fault_costs_exactly_one_request() {
     for driver in DRIVERS {
