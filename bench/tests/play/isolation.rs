@@ -56,6 +56,9 @@ fn the_silent_the_resetting_the_refusing_and_the_flooding_cost_honest_rivals_not
     let due = RATE * LENGTH.as_secs();
     for name in &names[..4] {
         stage.assert_exact(name, &tallies[*name], &Rules::default());
+        let figures = outcome.figures(name);
+        let rate_ratio = figures["rate_ratio"].as_f64().expect("open loop has one");
+        assert!(rate_ratio >= 0.999, "{name}: rate_ratio {rate_ratio}");
         assert_eq!(tallies[*name].points(&Rules::default()), i128::from(due) * 200, "{name}: {:?}", tallies[*name]);
     }
     // The others pay for all that was due, each in its own way.
@@ -65,6 +68,10 @@ fn the_silent_the_resetting_the_refusing_and_the_flooding_cost_honest_rivals_not
         assert_eq!((tally.due, tally.own_fault), (due, 0), "{name}: {tally:?}");
         assert_eq!(tally.points(&Rules::default()), i128::from(due) * -200, "{name}: {tally:?}");
     }
+    // How late we were ourselves: told, and weighed by the bench, for absolute times depend on the machine.
+    let lag = &outcome.json["lag_us"]["p99"];
+    assert!(lag.is_number(), "{}", outcome.json);
+    println!("own lag, p99: {lag} us");
     let rate_ratio = outcome.json["rate_ratio"].as_f64().expect("open loop has one");
     assert!(rate_ratio >= 0.999, "rate_ratio {rate_ratio}");
 }

@@ -79,11 +79,9 @@ pub(crate) struct Scores {
 }
 
 impl Scores {
-    /// The tally of the only contestant, or of the one that listens there.
+    /// The tally of the contestant with this URL; a stress names contestants by their URLs.
     pub(crate) fn of(&self, url: &str) -> Tally {
-        let host = url.trim_start_matches("http://").trim_end_matches('/');
         let tallies = self.outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
-        let found = tallies.iter().find(|(name, _)| name.contains(host));
-        found.unwrap_or_else(|| panic!("{host} is not among {tallies:?}")).1.to_owned()
+        *tallies.get(url).unwrap_or_else(|| panic!("{url} is not among {tallies:?}"))
     }
 }
