@@ -5,3 +5,4 @@ mod demo;
 mod isolation;
 mod scores;
 mod stage;
+mod stall;
