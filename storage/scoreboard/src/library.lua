@@ -121,15 +121,20 @@ local function put(keys, args)
   -- The end may carry the number of the newest rows: nothing came after them.
   if seq < held_seq or (seq == held_seq and mark ~= 'end') then return redis.status_reply('DUP') end
   if base ~= '*' and count(base) ~= held_seq then return redis.status_reply('GAP') end
+  local progress_seq, progress_part
   if progress and progress ~= '' then
     local dot = string.find(progress, '.', 1, true)
-    local progress_seq = dot and count(string.sub(progress, 1, dot - 1))
-    local progress_part = dot and count(string.sub(progress, dot + 1))
+    progress_seq = dot and count(string.sub(progress, 1, dot - 1))
+    progress_part = dot and count(string.sub(progress, dot + 1))
     if progress_seq and progress_part then
       if seq < progress_seq or (seq == progress_seq and part <= progress_part) then
         return redis.status_reply('DUP')
       end
     end
+  end
+  -- A wipe between two parts took the first ones with it: everything is sent again, from part 1.
+  if part > 1 and not (progress_seq == seq and progress_part == part - 1) then
+    return redis.status_reply('GAP')
   end
   if part < parts then
     fields[#fields + 1] = 'p:' .. stream

@@ -79,6 +79,8 @@ fn a_roster_in_parts_counts_when_its_last_part_is_there() {
         stage.call("flowtest_put", &[A, seq, "*", part, "2", "more", name, &row(due)])
     };
     let seq = || stage.totals().streams[0].seq;
+    // a part whose first one a wipe took with it
+    assert_eq!((part("1", "2", "bob", 9).as_str(), seq()), ("GAP", 0));
     assert_eq!((part("1", "1", "alice", 1).as_str(), seq()), ("OK", 0));
     assert_eq!((part("1", "1", "alice", 2).as_str(), seq()), ("DUP", 0));
     assert_eq!((part("2", "1", "alice", 3).as_str(), seq()), ("OK", 0));
