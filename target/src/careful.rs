@@ -58,6 +58,10 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
 fn refused_version(input: &[u8]) -> Parsed {
     let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
     let line = input[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    // Refused already when it arrives byte by byte, so refused alike when it arrives whole.
+    if has_bare_line_feed(&input[..start]) {
+        return Parsed::Refused(Refusal::BadRequest);
+    }
     let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     let known = b"HTTP/0.0".iter().zip(version).all(|(pattern, byte)| match pattern {
         b'0' => byte.is_ascii_digit(),
@@ -122,5 +126,7 @@ mod tests {
         assert_eq!(refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n"), Some(400));
         assert_eq!(refused(b"GET / HTTP/1.1\r\nHost: a\r\n\n"), Some(400));
         assert_eq!(refused(b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Some(400));
+        assert_eq!(refused(b"\nGET / HTTP/2.0\r\n\r\n"), Some(400));
+        assert_eq!(refused(b"\r\nGET / HTTP/2.0\r\n\r\n"), Some(505));
     }
 }

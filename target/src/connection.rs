@@ -56,12 +56,20 @@ pub struct Connection {
     state: State,
     /// Complete responses written since the last time somebody asked, `/healthz` excepted.
     answered: u64,
+    /// Requests that were read to their end, all of them.
+    completed: u64,
 }
 
 impl Connection {
     /// Whether a request has begun that is not answered yet, `left` bytes being unread.
     pub fn is_busy(&self, left: usize) -> bool {
         left > 0 || !matches!(self.state, State::Head)
+    }
+
+    /// Grows with every request that was read to its end: whoever sends whole requests is not slow.
+    #[inline]
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// Complete responses since the last call.
@@ -129,6 +137,7 @@ impl Connection {
     /// Answers one request whose body is read. `None`: go on with the next one.
     #[inline]
     fn answer(&mut self, mut request: Request, more: bool, desk: &mut Desk, out: &mut Vec<u8>) -> Option<Step> {
+        self.completed += 1;
         close_when_draining(&mut request, more, desk);
         match request.answer {
             Answer::Page => {

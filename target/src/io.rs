@@ -17,6 +17,8 @@ const IN_BYTES: usize = 16 * 1024;
 const _: () = assert!(IN_BYTES > crate::request::HEAD_BYTES_MAX);
 /// Room for responses to begin with: a dozen pages.
 const OUT_BYTES: usize = 8 * 1024;
+/// A larger buffer for responses is given back once they are sent.
+const OUT_BYTES_KEPT: usize = 4 * OUT_BYTES;
 
 /// How long we wait for the peer's end after ours. Closing at once, with bytes unread, would send RST, and RST can
 /// overtake and destroy the response.
@@ -68,15 +70,18 @@ impl Serving<'_> {
         let mut connection = Connection::default();
         let mut input = Vec::with_capacity(IN_BYTES);
         let mut was_busy = false;
+        let mut completed = 0;
         loop {
             let busy = connection.is_busy(input.len());
             if !busy {
                 self.seat.limit(self.worker.limits.idle, Waits::Idle);
-            } else if !was_busy {
-                // Once per request: whoever sends a byte now and then gains nothing by it.
+            } else if !was_busy || connection.completed() != completed {
+                // Once per request: whoever sends a byte now and then gains nothing by it, and whoever keeps a long
+                // pipeline full is not taken for one request that never ends.
                 self.seat.limit(self.worker.limits.request, Waits::Busy);
             }
             was_busy = busy;
+            completed = connection.completed();
 
             let left = input.len();
             let received = if self.out.is_empty() {
@@ -92,7 +97,13 @@ impl Serving<'_> {
             };
             let Ok((result, slice)) = received else {
                 connection.on_too_late(left, &mut self.worker.desk.borrow_mut(), &mut self.out);
-                return if self.out.is_empty() { Err(Gone) } else { Ok(End::Close) };
+                if self.out.is_empty() {
+                    return Err(Gone);
+                }
+                self.seat.last_limit(LINGER);
+                self.send(writing).await?;
+                self.on_sent(&mut connection);
+                return Ok(End::Close);
             };
             input = slice.into_inner();
             if result.unwrap_or(0) == 0 {
@@ -197,6 +208,10 @@ impl Serving<'_> {
             }
         }
         self.out.clear();
+        // What one burst needed is not held for as long as the connection idles.
+        if self.out.capacity() > OUT_BYTES_KEPT {
+            self.out = Vec::with_capacity(OUT_BYTES);
+        }
         Ok(())
     }
 
