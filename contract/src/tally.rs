@@ -3,7 +3,7 @@
 //! Points are never stored: they are counters × rules, so that one look at the counters proves a score.
 
 use crate::rules::Rules;
-use crate::verdict::{Failure, Outcome, Verdict};
+use crate::verdict::{Failure, Verdict};
 
 macro_rules! tally {
     ($($(#[$doc:meta])* $field:ident),+ $(,)?) => {
@@ -135,21 +135,13 @@ impl Tally {
             + gain(self.from_right, self.from_wrong, rules.from)
             - i128::from(self.failures()) * rules.exchange_points()
     }
-
-    /// Counts a whole outcome at once; the worker uses the two halves.
-    pub fn count(&mut self, outcome: Outcome, judge: impl FnOnce(crate::Observed) -> Verdict) {
-        match outcome {
-            Outcome::Answered(observed) => self.answered(judge(observed)),
-            Outcome::Failed(failure) => self.failed(failure),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rules::Deadlines;
-    use crate::{Observed, Platform, Seen, Version, judge};
+    use crate::{Observed, Outcome, Platform, Seen, Version, judge};
     use proptest::prelude::*;
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -183,7 +175,10 @@ mod tests {
             let mut points = 0i128;
             for outcome in &outcomes {
                 tally.due += 1;
-                tally.count(*outcome, |observed| judge(observed, &rules, &deadlines, 1));
+                match outcome {
+                    Outcome::Answered(observed) => tally.answered(judge(*observed, &rules, &deadlines, 1)),
+                    Outcome::Failed(failure) => tally.failed(*failure),
+                }
                 points += match outcome {
                     Outcome::Answered(observed) => {
                         let v = judge(*observed, &rules, &deadlines, 1);

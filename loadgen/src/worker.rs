@@ -433,15 +433,13 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn close(&mut self, slot: u32) {
-        let (_, connection) = self.connection(slot);
-        connection.on_closing();
+        self.connection(slot).on_closing();
         self.ring.close(slot);
     }
 
-    fn connection(&mut self, slot: u32) -> (usize, &mut Connection) {
-        let index = self.owner[slot as usize] as usize;
-        let entrant = &mut self.entrants[index];
-        (index, &mut entrant.connections[(slot - entrant.base) as usize])
+    fn connection(&mut self, slot: u32) -> &mut Connection {
+        let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
+        &mut entrant.connections[(slot - entrant.base) as usize]
     }
 
     // --- submit and wait once, handle completions ----------------------------------------------------------------
@@ -498,13 +496,13 @@ impl<K: Kernel> Worker<K> {
                 self.apply(slot, index, step);
             }
             Event::Sent { slot } => {
-                let (_, connection) = self.connection(slot);
+                let connection = self.connection(slot);
                 if connection.has_unsent() {
                     self.look_at(slot);
                 }
             }
             Event::Connected { slot } => {
-                self.connection(slot).1.on_connected();
+                self.connection(slot).on_connected();
                 self.look_at(slot);
             }
             Event::Closed { slot } => {
@@ -564,7 +562,7 @@ impl<K: Kernel> Worker<K> {
             match step {
                 None => {}
                 // A slot without a socket has nothing to close.
-                Some(_) if matches!(self.connection(slot).1.state(), State::Cold | State::Closing) => {
+                Some(_) if matches!(self.connection(slot).state(), State::Cold | State::Closing) => {
                     self.look_at(slot);
                 }
                 Some(step) => self.apply(slot, index, step),
@@ -624,7 +622,7 @@ impl<K: Kernel> Worker<K> {
 
     fn close_all(&mut self) -> io::Result<()> {
         for slot in 0..self.owner.len() as u32 {
-            if matches!(self.connection(slot).1.state(), State::Open | State::Connecting) {
+            if matches!(self.connection(slot).state(), State::Open | State::Connecting) {
                 self.close(slot);
             }
         }
@@ -632,7 +630,7 @@ impl<K: Kernel> Worker<K> {
         self.draining = true;
         let until = self.now + CLOSE_NS;
         while self.now < until
-            && (0..self.owner.len() as u32).any(|slot| self.connection(slot).1.state() == State::Closing)
+            && (0..self.owner.len() as u32).any(|slot| self.connection(slot).state() == State::Closing)
         {
             self.turn()?;
         }
