@@ -10,9 +10,11 @@
 //! | [`verdict`] | what was observed in one exchange, and what that is worth |
 //! | [`tally`] | counters of a contestant, a partition of all that came due |
 //! | [`histogram`] | latencies in microseconds |
+//! | [`id`] | ids of streams and rounds |
 
 pub mod header;
 pub mod histogram;
+pub mod id;
 pub mod rules;
 pub mod tally;
 pub mod token;
@@ -20,6 +22,7 @@ pub mod verdict;
 
 pub use header::{Platform, Version};
 pub use histogram::Histogram;
+pub use id::{RoundId, StreamId};
 pub use rules::{Deadline, Rules};
 pub use tally::Tally;
 pub use token::{Token, TokenMint};

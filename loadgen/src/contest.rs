@@ -151,6 +151,13 @@ fn make_plan(
     })
 }
 
+/// Bits of an id that nobody had before.
+fn random_bits() -> Result<u128, Failed> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failed::Message(format!("no random id for the round ({error})")))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
 /// The scoreboard's side of a run: rows go to the publisher, the control document says which round it is.
 struct Board {
     publisher: Publisher,
@@ -160,8 +167,7 @@ struct Board {
 
 impl Board {
     fn open(url: &str, password: Option<String>, contest: &Contest) -> Result<Board, Failed> {
-        let random = |error| Failed::Message(format!("no random id for the round ({error})"));
-        let (round, stream) = (RoundId::random().map_err(random)?, StreamId::random().map_err(random)?);
+        let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
         let mut control = Control::new(contest.clone());
         control.round = Some(round);
         control.state = State::Running;

@@ -6,7 +6,7 @@
 
 use crate::contest::document::{self, UnknownKeys};
 use crate::contest::{Contest, ContestError};
-use crate::id::RoundId;
+use flowtest_contract::id::RoundId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;

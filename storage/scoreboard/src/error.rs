@@ -1,7 +1,7 @@
 //! What can go wrong between us and Redis. Each is a sentence with the cause and the next step.
 
 use crate::control::ControlError;
-use crate::id::{RoundId, StreamId};
+use flowtest_contract::id::{RoundId, StreamId};
 
 /// A failed operation on the scoreboard. No text holds a password.
 #[derive(Clone, Debug, thiserror::Error)]

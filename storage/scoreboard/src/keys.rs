@@ -2,7 +2,7 @@
 //!
 //! The braces are literal: they are Redis's hash tag, so all keys of one contest live in one slot of a cluster.
 
-use crate::id::{RoundId, StreamId};
+use flowtest_contract::id::{RoundId, StreamId};
 
 /// Names that are part of keys may not hold these: braces would move the hash tag, the colon separates.
 pub const FORBIDDEN_IN_NAMES: [char; 3] = ['{', '}', ':'];

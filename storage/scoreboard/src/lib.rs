@@ -8,7 +8,6 @@
 //! | [`contest`] | the contest file: who plays, by which rules, under which traffic |
 //! | [`endpoint`] | a contestant's address |
 //! | [`control`] | the contest as the dashboard steers it, as JSON |
-//! | [`id`] | ids of streams and rounds |
 //! | [`row`] | what one stream counted for one contestant, as text |
 //! | [`keys`] | the names of everything in Redis |
 //! | [`library`] | the functions that run inside Redis |
@@ -23,7 +22,6 @@ pub mod contest;
 pub mod control;
 pub mod endpoint;
 pub mod error;
-pub mod id;
 pub mod keys;
 pub mod library;
 pub mod publisher;
@@ -35,7 +33,7 @@ pub use contest::{Contest, ContestError};
 pub use control::{Control, ControlError, State};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ScoreboardError;
-pub use id::{RoundId, StreamId};
+pub use flowtest_contract::id::{RoundId, StreamId};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use row::{Row, RowError};

@@ -7,7 +7,7 @@ mod session;
 
 use crate::contest::CONTESTANTS_MAX;
 use crate::error::ScoreboardError;
-use crate::id::{RoundId, StreamId};
+use flowtest_contract::id::{RoundId, StreamId};
 use crate::row::Row;
 use session::Session;
 use std::collections::HashSet;

@@ -5,7 +5,7 @@
 use crate::connection::{Address, Connection};
 use crate::control::{Control, State};
 use crate::error::ScoreboardError;
-use crate::id::{RoundId, StreamId};
+use flowtest_contract::id::{RoundId, StreamId};
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
 use crate::row::{self, Row};

@@ -7,7 +7,7 @@
 use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
 use crate::connection::{Address, Connection};
 use crate::error::ScoreboardError;
-use crate::id::StreamId;
+use flowtest_contract::id::StreamId;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
 use crate::reader;

@@ -1,6 +1,6 @@
 //! Rounds from start to seal, as generators and a dashboard live through them.
 
-use crate::stage::{CONTEST, NAMES, PATIENCE, Stage, rows, wait_for_put};
+use crate::stage::{CONTEST, NAMES, PATIENCE, Stage, random_bits, rows, wait_for_put};
 use flowtest_contract::Rules;
 use flowtest_scoreboard::{Control, Publisher, RoundId, Row, ScoreboardError, State, standings};
 use std::sync::Arc;
@@ -156,10 +156,10 @@ fn a_publisher_learns_that_its_round_was_sealed_without_it() {
 fn a_round_that_nobody_created_is_refused() {
     let stage = Stage::new();
     let mut config = stage.config(&NAMES);
-    config.round = RoundId::random().expect("random bits");
+    config.round = RoundId::from_bits(random_bits());
     let error = Publisher::start(config).expect_err("no such round");
     assert!(matches!(error, ScoreboardError::RoundUnknown(_)), "{error}");
-    let unknown = RoundId::random().expect("random bits");
+    let unknown = RoundId::from_bits(random_bits());
     assert!(matches!(stage.scoreboard().read_round(CONTEST, &unknown), Err(ScoreboardError::RoundUnknown(_))));
 }
 

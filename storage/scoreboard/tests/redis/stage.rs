@@ -25,7 +25,7 @@ impl Stage {
     }
 
     pub(crate) fn on(server: RedisServer) -> Stage {
-        let stage = Stage { server, round: RoundId::random().expect("random bits") };
+        let stage = Stage { server, round: RoundId::from_bits(random_bits()) };
         stage.scoreboard().open_round(CONTEST, &stage.round).expect("a round");
         stage
     }
@@ -44,7 +44,7 @@ impl Stage {
             password: None,
             contest: CONTEST.to_owned(),
             round: self.round,
-            stream: StreamId::random().expect("random bits"),
+            stream: StreamId::from_bits(random_bits()),
             contestants: names.iter().map(|name| (*name).to_owned()).collect(),
             allow_volatile: false,
         }
@@ -107,4 +107,11 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 pub(crate) fn refusal(url: &str, password: Option<&str>, allow_volatile: bool) -> ScoreboardError {
     let address = Address::new(url, password, allow_volatile).expect("an address");
     Scoreboard::open(address).expect_err("it is refused")
+}
+
+/// Bits for an id that nobody has.
+pub(crate) fn random_bits() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("random bits");
+    u128::from_be_bytes(bytes)
 }

@@ -1,0 +1,3 @@
+//! Every batch and verdict on disk before it counts.
+
+pub mod record;
