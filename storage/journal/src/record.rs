@@ -45,6 +45,7 @@ impl Kind {
 
 /// One exchange that has its outcome: what was observed, not what it was worth, so that it can be judged again.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 #[repr(C)]
 pub struct Trace {
     /// When it was sent, counted from the base of its block; when it fell due, if it was never sent.
@@ -98,7 +99,9 @@ impl Sight {
                     Seen::Value(Platform::Ec2) => 2,
                     Seen::Value(Platform::Ecs) => 3,
                 };
-                (if observed.token_right { TOKEN_BIT } else { 0 }) | seen(version, VERSION_SHIFT) | seen(from, FROM_SHIFT)
+                (if observed.token_right { TOKEN_BIT } else { 0 })
+                    | seen(version, VERSION_SHIFT)
+                    | seen(from, FROM_SHIFT)
             }
             Outcome::Failed(failure) => match failure {
                 Failure::Timeout => 1,
@@ -144,6 +147,7 @@ impl Sight {
 
 /// A block of traces, of one worker.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Traces {
     /// What [`Trace::sent_us`] counts from.
     pub base: u64,
@@ -153,6 +157,7 @@ pub struct Traces {
 
 /// What one interval counted. The traces in the same group of records are of the same outcomes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Batch {
     /// The interval, `from` excluded.
     pub from: u64,
@@ -169,6 +174,7 @@ pub struct Batch {
 
 /// What one contestant added in an interval.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Entry {
     /// In the order of [`Tally::FIELDS`].
     pub counters: [u64; Tally::LEN],
@@ -216,6 +222,7 @@ impl Batch {
 
 /// A failing exchange with its bytes: a sample, a few a second of each contestant and kind.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Evidence {
     /// When it had its outcome.
     pub at: u64,
@@ -237,6 +244,7 @@ pub struct Evidence {
 
 /// Rules and deadlines as they were in force.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Terms {
     pub timeout_us: u64,
     pub grace_us: u64,
@@ -281,6 +289,7 @@ impl Terms {
 
 /// The first record of a stream.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Start {
     pub at: u64,
     /// The generator's clock less Redis's, as far as it is known, and how wrong that may be.
@@ -324,6 +333,7 @@ impl Start {
 
 /// The contest was changed.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Control {
     /// When it was seen.
     pub at: u64,
@@ -336,6 +346,7 @@ pub struct Control {
 
 /// Something that the reader of a journal should know.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct Notice {
     pub at: u64,
     /// [`NoticeCode`].
@@ -362,6 +373,7 @@ pub enum NoticeCode {
 
 /// The last record of a stream.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
 pub struct End {
     pub at: u64,
     /// [`EndCode`].
