@@ -94,6 +94,15 @@ impl Connection {
         command.query(&mut self.inner).map_err(|error| explain_call(&self.shown, doing, &error))
     }
 
+    /// Runs several commands; in one transaction when the pipeline says so.
+    pub fn pipeline<T: FromRedisValue>(
+        &mut self,
+        doing: &'static str,
+        pipeline: &redis::Pipeline,
+    ) -> Result<T, ScoreboardError> {
+        pipeline.query(&mut self.inner).map_err(|error| explain_call(&self.shown, doing, &error))
+    }
+
     /// Runs one of our functions, loading the library again when Redis has lost it.
     pub fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
         let answer = call.query(&mut self.inner);

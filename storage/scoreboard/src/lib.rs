@@ -15,6 +15,8 @@
 //! | [`publisher`] | the thread that keeps Redis up to date |
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`standings`] | ranks |
+//! | [`explained`] | failures that a contestant can learn from |
+//! | [`text`] | text from elsewhere, made fit to show |
 //! | [`error`] | what can go wrong with Redis, as sentences |
 
 pub mod connection;
@@ -22,17 +24,20 @@ pub mod contest;
 pub mod control;
 pub mod endpoint;
 pub mod error;
+pub mod explained;
 pub mod keys;
 pub mod library;
 pub mod publisher;
 pub mod reader;
 pub mod row;
 pub mod standings;
+pub mod text;
 
 pub use contest::{Contest, ContestError};
 pub use control::{Control, ControlError, State};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ScoreboardError;
+pub use explained::ExplainedError;
 pub use flowtest_contract::id::{RoundId, StreamId};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};

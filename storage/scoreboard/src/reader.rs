@@ -5,10 +5,11 @@
 use crate::connection::{Address, Connection};
 use crate::control::{Control, State};
 use crate::error::ScoreboardError;
-use flowtest_contract::id::{RoundId, StreamId};
+use crate::explained::ExplainedError;
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
 use crate::row::{self, Row};
+use flowtest_contract::id::{RoundId, StreamId};
 use std::collections::BTreeMap;
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
@@ -163,6 +164,33 @@ impl Scoreboard {
         let fields: Vec<(Vec<u8>, Vec<u8>)> = self.run(|connection| connection.command("read a round", &command))?;
         let fields = fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice()));
         RoundTotals::from_fields(fields).ok_or(ScoreboardError::RoundUnknown(*round))
+    }
+
+    /// Adds explained failures of a contestant, oldest first; the newest [`keys::ERRORS_MAX`] are kept.
+    pub fn push_errors(
+        &mut self,
+        contest: &str,
+        contestant: &str,
+        errors: &[ExplainedError],
+    ) -> Result<(), ScoreboardError> {
+        let newest = &errors[errors.len().saturating_sub(keys::ERRORS_MAX)..];
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = newest.iter().map(ExplainedError::to_json).collect();
+        let key = keys::errors(contest, contestant);
+        let mut pipeline = redis::pipe();
+        // In one transaction, so that no reader ever sees a list that is too long.
+        pipeline.atomic().lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
+        self.run(|connection| connection.pipeline("push explained failures", &pipeline))
+    }
+
+    /// The explained failures of a contestant, newest first. What we did not write is left out.
+    pub fn read_errors(&mut self, contest: &str, contestant: &str) -> Result<Vec<ExplainedError>, ScoreboardError> {
+        let mut command = redis::cmd("LRANGE");
+        command.arg(keys::errors(contest, contestant)).arg(0).arg(keys::ERRORS_MAX - 1);
+        let texts: Vec<Vec<u8>> = self.run(|connection| connection.command("read explained failures", &command))?;
+        Ok(texts.iter().filter_map(|text| ExplainedError::from_json(text)).collect())
     }
 
     fn answer(

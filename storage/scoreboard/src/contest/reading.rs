@@ -7,6 +7,7 @@ use super::{
 };
 use crate::endpoint::{Endpoint, Host};
 use crate::keys;
+use crate::text::is_hidden;
 use flowtest_contract::Rules;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -54,9 +55,7 @@ pub(super) fn name(entry: &Entry) -> Result<String, ContestError> {
         return Err(entry.wrong(format!("is {shown:?}, with space at an end: remove it")));
     }
     // Escape codes would rewrite a terminal; marks that turn the direction would let one name pass for another.
-    let hidden =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    match name.chars().find(|c| c.is_control() || hidden(*c) || keys::FORBIDDEN_IN_NAMES.contains(c)) {
+    match name.chars().find(|c| c.is_control() || is_hidden(*c) || keys::FORBIDDEN_IN_NAMES.contains(c)) {
         Some(c) => Err(entry.wrong(format!(
             "is {shown:?}, which holds {c:?}: a name becomes part of Redis keys, so use no braces, colons or control \
              characters"

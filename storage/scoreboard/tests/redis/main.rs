@@ -5,5 +5,6 @@ mod protocol;
 mod refusals;
 mod rounds;
 mod server;
+mod side_talk;
 mod stage;
 mod torn;

@@ -1,0 +1,95 @@
+//! One failure that a contestant can learn from: what was expected, what came, and both sides of the exchange.
+//!
+//! The newest [`keys::ERRORS_MAX`](crate::keys::ERRORS_MAX) of each contestant are kept in Redis. They explain and
+//! do not count: the journal is the truth.
+
+use crate::text::bounded;
+use flowtest_contract::rules::UtcUs;
+use serde::{Deserialize, Serialize};
+
+/// Longest kind, sentence, value and side of an exchange, in bytes. Fifty of them per contestant are 150 KB.
+const KIND_BYTES_MAX: usize = 32;
+const SENTENCE_BYTES_MAX: usize = 400;
+const VALUE_BYTES_MAX: usize = 200;
+const EXCHANGE_BYTES_MAX: usize = 1024;
+/// Whatever we wrote is shorter; a longer text is somebody else's and is not parsed.
+const JSON_BYTES_MAX: usize = 16 * 1024;
+
+/// A failure with its explanation. All texts are meant for people; what the network sent is escaped before, by
+/// [`text::printable`](crate::text::printable).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedError {
+    /// When the request was sent.
+    pub at: UtcUs,
+    /// `token`, `version`, `from`, or the name of the failure, such as `timeout`.
+    pub kind: String,
+    /// The cause and the next step.
+    pub sentence: String,
+    /// What a right answer had held.
+    pub expected: String,
+    /// What this one held.
+    pub received: String,
+    /// The head of the request.
+    pub request: String,
+    /// The beginning of the response.
+    pub response: String,
+}
+
+impl ExplainedError {
+    /// The text in Redis: control and hidden characters escaped, every part cut to its bound.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&self.clone().within_bounds()).expect("texts and a number are always JSON")
+    }
+
+    /// `None` for what we did not write.
+    pub(crate) fn from_json(text: &[u8]) -> Option<ExplainedError> {
+        if text.len() > JSON_BYTES_MAX {
+            return None;
+        }
+        // Bounded again: somebody else may have written it, and it goes to a page.
+        serde_json::from_slice(text).ok().map(ExplainedError::within_bounds)
+    }
+
+    fn within_bounds(self) -> ExplainedError {
+        ExplainedError {
+            at: self.at,
+            kind: bounded(&self.kind, KIND_BYTES_MAX),
+            sentence: bounded(&self.sentence, SENTENCE_BYTES_MAX),
+            expected: bounded(&self.expected, VALUE_BYTES_MAX),
+            received: bounded(&self.received, VALUE_BYTES_MAX),
+            request: bounded(&self.request, EXCHANGE_BYTES_MAX),
+            response: bounded(&self.response, EXCHANGE_BYTES_MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_bounded_and_holds_nothing_that_a_page_would_obey() {
+        let hostile = "\u{1b}[2J\u{0}\"é\u{202e}".repeat(10_000);
+        let error = ExplainedError {
+            at: 7,
+            kind: hostile.clone(),
+            sentence: hostile.clone(),
+            expected: hostile.clone(),
+            received: hostile.clone(),
+            request: hostile.clone(),
+            response: hostile,
+        };
+        let text = error.to_json();
+        assert!(text.len() < JSON_BYTES_MAX, "{}", text.len());
+        let read = ExplainedError::from_json(text.as_bytes()).expect("readable");
+        assert_eq!(read, error.within_bounds());
+        assert!(!read.response.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_no_explanation() {
+        for junk in ["", "{}", "[1]", "{\"at\": -1}", &format!("[{}]", "1,".repeat(10_000))] {
+            assert_eq!(ExplainedError::from_json(junk.as_bytes()), None, "{junk:.20}");
+        }
+    }
+}
