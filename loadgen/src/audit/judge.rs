@@ -1,0 +1,239 @@
+//! What was observed, judged again: a table of verdicts for each stretch of time, made once and read by number.
+//!
+//! This is a judge of the audit's own, written from the rules and not from the generator's code, so that a slip in one
+//! shows as a difference. It never asks which verdict the generator gave.
+
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
+use flowtest_contract::verdict::{Observed, Outcome};
+use flowtest_contract::{Platform, Seen, Tally, Version};
+use flowtest_journal::record::Sight;
+
+/// Every sight has a number below this: [`sights`] lists them.
+pub const SIGHTS: usize = 2 * (2 * 4 * 4 + 7);
+/// Instants at which a verdict may change: the grace around each of two deadlines begins and ends.
+pub const BORDERS_MAX: usize = 4;
+/// Stretches of time between them.
+pub const STRETCHES: usize = BORDERS_MAX + 1;
+
+/// Bits that say a sight, as in [`flowtest_journal::record::Trace::observed`].
+const BITS: usize = 1 << 10;
+
+/// The number of each sight by its bits; [`SIGHTS`] for bits that are none.
+#[derive(Debug)]
+pub struct Sights {
+    numbers: [u8; BITS],
+    sights: Vec<Sight>,
+}
+
+const _: () = assert!(SIGHTS < u8::MAX as usize);
+
+impl Sights {
+    pub fn new() -> Sights {
+        let mut numbers = [SIGHTS as u8; BITS];
+        let mut sights = Vec::with_capacity(SIGHTS);
+        for (bits, number) in numbers.iter_mut().enumerate() {
+            if let Some(sight) = Sight::unpack(bits as u16) {
+                *number = sights.len() as u8;
+                sights.push(sight);
+            }
+        }
+        assert_eq!(sights.len(), SIGHTS, "the bits of a sight are as they were counted here");
+        Sights { numbers, sights }
+    }
+
+    /// [`SIGHTS`] when the bits are no sight.
+    #[inline]
+    pub fn number(&self, bits: u16) -> usize {
+        self.numbers.get(usize::from(bits)).map_or(SIGHTS, |number| usize::from(*number))
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> &[Sight] {
+        &self.sights
+    }
+}
+
+impl Default for Sights {
+    fn default() -> Sights {
+        Sights::new()
+    }
+}
+
+/// Rules and deadlines, cut into stretches of time in which every request is judged alike.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    rules: Rules,
+    deadlines: Deadlines,
+    /// The first instants of all stretches but the first, rising.
+    borders: Vec<UtcUs>,
+}
+
+impl Judge {
+    pub fn new(rules: Rules, deadlines: Deadlines) -> Judge {
+        let mut borders: Vec<UtcUs> =
+            [deadlines.version.0, deadlines.from.0].into_iter().flat_map(|at| grace(at, rules.grace_us)).collect();
+        borders.retain(|border| *border > 0);
+        borders.sort_unstable();
+        borders.dedup();
+        Judge { rules, deadlines, borders }
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// The first instants of all stretches but the first, rising; at most [`BORDERS_MAX`].
+    pub fn borders(&self) -> &[UtcUs] {
+        &self.borders
+    }
+
+    /// The stretch that an instant lies in.
+    pub fn stretch(&self, sent: UtcUs) -> usize {
+        self.borders.partition_point(|border| *border <= sent)
+    }
+
+    /// Counts `count` exchanges of one sight that were sent in one stretch. `due` and `sent` are not judged here.
+    pub fn count(&self, tally: &mut Tally, sight: Sight, stretch: usize, count: u64) {
+        match sight.outcome {
+            Outcome::Failed(failure) => {
+                let name = failure.name();
+                let mut counters = tally.to_array();
+                let index = Tally::FIELDS.iter().position(|field| *field == name);
+                counters[index.expect("each failure has its counter")] += count;
+                *tally = Tally::from_array(counters);
+            }
+            Outcome::Answered(observed) => {
+                let (token, version, from) = self.answer(observed, stretch);
+                let pick = |right: bool| if right { [count, 0] } else { [0, count] };
+                let ([token_right, token_wrong], [version_right, version_wrong], [from_right, from_wrong]) =
+                    (pick(token), pick(version), pick(from));
+                tally.token_right += token_right;
+                tally.token_wrong += token_wrong;
+                tally.version_right += version_right;
+                tally.version_wrong += version_wrong;
+                tally.from_right += from_right;
+                tally.from_wrong += from_wrong;
+            }
+        }
+    }
+
+    /// Whether token, version and platform of an answer are right.
+    fn answer(&self, observed: Observed, stretch: usize) -> (bool, bool, bool) {
+        let at = if stretch == 0 { 0 } else { self.borders[stretch - 1] };
+        let right = |deadline: UtcUs, is_before: bool, is_after: bool| {
+            let (before, after) = accepted(deadline, self.rules.grace_us, at);
+            (is_before && before) || (is_after && after)
+        };
+        let version = right(
+            self.deadlines.version.0,
+            observed.version == Seen::Value(Version::V1),
+            observed.version == Seen::Value(Version::V2),
+        );
+        let from = right(
+            self.deadlines.from.0,
+            observed.from == Seen::Value(Platform::Ec2),
+            observed.from == Seen::Value(Platform::Ecs),
+        );
+        let void = self.rules.token_required && !observed.token_right;
+        (observed.token_right, version && !void, from && !void)
+    }
+}
+
+/// A deadline that has passed from the start, and one that never comes: neither has a grace.
+const PASSED: UtcUs = 0;
+const NEVER: UtcUs = u64::MAX;
+
+/// The instant from which the second value is right, and the one from which the first is not any more.
+fn grace(deadline: UtcUs, grace_us: u64) -> impl Iterator<Item = UtcUs> {
+    let comes = deadline != PASSED && deadline != NEVER;
+    let begins = comes.then(|| deadline.saturating_sub(grace_us));
+    let over = comes.then(|| deadline.checked_add(grace_us)?.checked_add(1)).flatten();
+    begins.into_iter().chain(over)
+}
+
+/// Whether the first and the second value are right in the answer to a request that was sent at `at`.
+fn accepted(deadline: UtcUs, grace_us: u64, at: UtcUs) -> (bool, bool) {
+    match deadline {
+        PASSED => (false, true),
+        NEVER => (true, false),
+        _ => (at <= deadline.saturating_add(grace_us), at >= deadline.saturating_sub(grace_us)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::{Deadline, judge};
+    use proptest::prelude::*;
+
+    fn deadlines() -> impl Strategy<Value = Deadline> {
+        // Near zero and near the end of time, where sums do not fit, and in the middle.
+        prop_oneof![
+            Just(Deadline::PASSED),
+            Just(Deadline::NEVER),
+            (0u64..40).prop_map(Deadline),
+            (0u64..40).prop_map(|back| Deadline(u64::MAX - back)),
+            (1_000u64..1_040).prop_map(Deadline),
+        ]
+    }
+
+    fn instants() -> impl Strategy<Value = u64> {
+        prop_oneof![0u64..80, (0u64..80).prop_map(|back| u64::MAX - back), 960u64..1_080]
+    }
+
+    fn verdict(judge: &Judge, observed: Observed, sent: u64) -> flowtest_contract::Verdict {
+        let mut tally = Tally::default();
+        let sight = Sight { outcome: Outcome::Answered(observed), scored: true };
+        judge.count(&mut tally, sight, judge.stretch(sent), 1);
+        assert_eq!(tally.responses(), 1);
+        assert_eq!((tally.version_wrong, tally.from_wrong), (1 - tally.version_right, 1 - tally.from_right));
+        flowtest_contract::Verdict {
+            token: tally.token_right == 1,
+            version: tally.version_right == 1,
+            from: tally.from_right == 1,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn the_audit_judges_as_the_contract_does(
+            version in deadlines(), from in deadlines(), grace_us in prop_oneof![0u64..50, Just(u64::MAX)],
+            token_required: bool, sent in instants()
+        ) {
+            let rules = Rules { grace_us, token_required, ..Rules::default() };
+            let deadlines = Deadlines { version, from };
+            let ours = Judge::new(rules, deadlines);
+            prop_assert!(ours.borders().len() <= BORDERS_MAX);
+            for sight in Sights::new().all() {
+                if let Outcome::Answered(observed) = sight.outcome {
+                    prop_assert_eq!(verdict(&ours, observed, sent), judge(observed, &rules, &deadlines, sent));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_failure_is_counted_under_its_own_name() {
+        let judge = Judge::new(Rules::default(), Deadlines::default());
+        for sight in Sights::new().all() {
+            if let Outcome::Failed(failure) = sight.outcome {
+                let mut tally = Tally::default();
+                judge.count(&mut tally, *sight, 0, 3);
+                assert_eq!((tally.failure(failure), tally.settled()), (3, 3));
+            }
+        }
+    }
+
+    #[test]
+    fn bits_that_nobody_writes_are_no_sight() {
+        let sights = Sights::new();
+        for bits in 0..=u16::MAX {
+            assert_eq!(sights.number(bits) < SIGHTS, Sight::unpack(bits).is_some(), "{bits:b}");
+        }
+    }
+}

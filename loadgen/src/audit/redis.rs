@@ -1,0 +1,123 @@
+//! What Redis holds of one round, stream by stream. Reads only.
+
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_scoreboard::connection::{Address, Connection};
+use flowtest_scoreboard::keys::{self, RoundField};
+use flowtest_scoreboard::{Row, ScoreboardError, State};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A round in Redis.
+#[derive(Clone, Debug, Default)]
+pub struct HeldRound {
+    /// `None` when Redis does not know the round.
+    pub state: Option<State>,
+    pub streams: BTreeMap<StreamId, HeldStream>,
+    /// Fields that make no sense, each as a sentence.
+    pub junk: Vec<String>,
+}
+
+/// A stream in Redis.
+#[derive(Clone, Debug, Default)]
+pub struct HeldStream {
+    /// `None` when rows are there but no number.
+    pub seq: Option<u64>,
+    /// The number at its end marker.
+    pub end: Option<u64>,
+    pub abandoned: bool,
+    pub rows: BTreeMap<String, Row>,
+}
+
+/// Senseless fields that are told.
+const JUNK_MAX: usize = 20;
+
+/// A connection that reads each round once, when the first of its streams says which contest it is of.
+///
+/// That is before the stream's batches are read, so whatever Redis counts by then is on disk.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    rounds: BTreeMap<RoundId, HeldRound>,
+    failed: Option<ScoreboardError>,
+}
+
+impl Board {
+    /// An audit needs no promise from Redis, so one that would forget is read as well.
+    pub fn open(url: &str, password: Option<&str>) -> Result<Board, ScoreboardError> {
+        let connection = Connection::open(&Address::new(url, password, true)?)?;
+        Ok(Board { inner: Mutex::new(Inner { connection, rounds: BTreeMap::new(), failed: None }) })
+    }
+
+    /// The number up to which Redis has a stream; 0 when it does not know it.
+    pub fn seq(&self, contest: &str, round: RoundId, stream: StreamId) -> u64 {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inner.rounds.contains_key(&round) && inner.failed.is_none() {
+            match inner.read(contest, round) {
+                Ok(held) => _ = inner.rounds.insert(round, held),
+                Err(error) => inner.failed = Some(error),
+            }
+        }
+        let held = inner.rounds.get(&round).and_then(|held| held.streams.get(&stream));
+        held.and_then(|stream| stream.seq).unwrap_or(0)
+    }
+
+    /// All rounds that were asked for.
+    pub fn finish(self) -> Result<BTreeMap<RoundId, HeldRound>, ScoreboardError> {
+        let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        inner.failed.map_or(Ok(inner.rounds), Err)
+    }
+}
+
+impl Inner {
+    fn read(&mut self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(keys::round(contest, &round));
+        let fields: Vec<(Vec<u8>, Vec<u8>)> = self.connection.command("read a round", &command)?;
+        Ok(HeldRound::from_fields(&fields))
+    }
+}
+
+impl HeldRound {
+    fn from_fields(fields: &[(Vec<u8>, Vec<u8>)]) -> HeldRound {
+        let mut held = HeldRound::default();
+        for (field, value) in fields {
+            if let Err(cause) = held.take(field, value)
+                && held.junk.len() < JUNK_MAX
+            {
+                let field: String = String::from_utf8_lossy(field).chars().take(120).collect();
+                held.junk.push(format!("field {field:?}: {cause}"));
+            }
+        }
+        held.junk.sort();
+        held
+    }
+
+    fn take(&mut self, field: &[u8], value: &[u8]) -> Result<(), String> {
+        let no_text = |_| "it is no UTF-8".to_owned();
+        let field = std::str::from_utf8(field).map_err(no_text)?;
+        let text = std::str::from_utf8(value).map_err(no_text)?;
+        let number = || text.parse::<u64>().map_err(|_| format!("{:?} is no number", text.chars().take(40).collect::<String>()));
+        match RoundField::parse(field).ok_or("no such field is known")? {
+            RoundField::State => self.state = Some(text.parse().map_err(|()| "no such state is known")?),
+            RoundField::Seq(id) => self.stream(id).seq = Some(number()?),
+            RoundField::End(id) => self.stream(id).end = Some(number()?),
+            RoundField::Abandoned(id) => self.stream(id).abandoned = true,
+            // How far a publication in parts has come: nothing that counts.
+            RoundField::Part(_) => {}
+            RoundField::Row(id, contestant) => {
+                let row = Row::decode(text).map_err(|error| error.to_string())?;
+                self.stream(id).rows.insert(contestant.to_owned(), row);
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, id: StreamId) -> &mut HeldStream {
+        self.streams.entry(id).or_default()
+    }
+}

@@ -1,0 +1,161 @@
+//! Traces, counted: per contestant how often each sight came in each stretch of time, and both histograms.
+//!
+//! The loop over traces does nothing but find a place and add one. What the numbers are worth is asked once, at the end.
+//! All counts lie in one zeroed allocation, so that contestants who never come cost no memory.
+
+use super::judge::{Judge, SIGHTS, STRETCHES, Sights};
+use flowtest_contract::histogram::{BUCKETS, bucket};
+use flowtest_contract::verdict::{Failure, Outcome};
+use flowtest_contract::{Histogram, Tally};
+use flowtest_journal::record::{ArchivedTrace, NEVER_SENT};
+use flowtest_scoreboard::Row;
+
+/// Sights of one stretch, and a place for bits that are none.
+const SIGHT_PLACES: usize = SIGHTS + 1;
+const UNSENT: usize = STRETCHES * SIGHT_PLACES;
+const LATENCY: usize = UNSENT + 2;
+const SERVICE: usize = LATENCY + 2 * BUCKETS;
+/// Numbers of one contestant. The last three blocks stand twice, unscored before scored.
+const PLACES: usize = SERVICE + 2 * BUCKETS;
+
+const SCORED_SHIFT: u32 = 9;
+const OUTCOME_BITS: u16 = 15;
+const ANSWERED: u16 = 0;
+const STATUS: u16 = 5;
+
+/// What the traces of one stream amount to, under one judge.
+#[derive(Debug)]
+pub struct Counted {
+    judge: Judge,
+    sights: Sights,
+    numbers: Vec<u64>,
+    /// The latest instant that any trace was sent at, when there is one.
+    latest: Option<u64>,
+    /// Traces of contestants that are not in the roster.
+    strangers: u64,
+    total: u64,
+}
+
+impl Counted {
+    pub fn new(judge: Judge, contestants: usize) -> Counted {
+        Counted {
+            judge,
+            sights: Sights::new(),
+            numbers: vec![0; contestants * PLACES],
+            latest: None,
+            strangers: 0,
+            total: 0,
+        }
+    }
+
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Traces that were counted.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Puts another judge over everything, also what was counted before. `false`, and nothing changes, when its stretches
+    /// of time would cut what was counted differently: then the stream has to be read again.
+    pub fn replace(&mut self, judge: Judge) -> bool {
+        let first = [&self.judge, &judge].into_iter().filter_map(|judge| judge.borders().first()).min();
+        let alike = judge.borders() == self.judge.borders();
+        let undivided = self.latest.is_none_or(|latest| first.is_none_or(|first| latest < *first));
+        if alike || undivided {
+            self.judge = judge;
+        }
+        alike || undivided
+    }
+
+    /// Counts a block. `base` is what the instants of its traces count from.
+    pub fn add(&mut self, base: u64, traces: &[ArchivedTrace]) {
+        let mut borders = [i64::MAX; STRETCHES - 1];
+        for (relative, border) in borders.iter_mut().zip(self.judge.borders()) {
+            let from_base = i128::from(*border) - i128::from(base);
+            *relative = from_base.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+        }
+        let (contestants, _) = self.numbers.as_chunks_mut::<PLACES>();
+        let mut latest = i32::MIN;
+        for trace in traces {
+            let Some(numbers) = contestants.get_mut(usize::from(trace.contestant.to_native())) else {
+                self.strangers += 1;
+                continue;
+            };
+            let (sent_us, observed) = (trace.sent_us.to_native(), trace.observed.to_native());
+            let (latency_us, lag_us) = (trace.latency_us.to_native(), trace.lag_us.to_native());
+            latest = latest.max(sent_us);
+            let stretch: usize = borders.iter().map(|border| usize::from(i64::from(sent_us) >= *border)).sum();
+            let scored = usize::from(observed >> SCORED_SHIFT) & 1;
+            numbers[stretch * SIGHT_PLACES + self.sights.number(observed)] += 1;
+            if lag_us == NEVER_SENT {
+                numbers[UNSENT + scored] += 1;
+            }
+            let outcome = observed & OUTCOME_BITS;
+            if outcome == ANSWERED || outcome == STATUS {
+                let service_us = latency_us.saturating_sub(lag_us);
+                numbers[LATENCY + scored * BUCKETS + bucket(u64::from(latency_us))] += 1;
+                numbers[SERVICE + scored * BUCKETS + bucket(u64::from(service_us))] += 1;
+            }
+        }
+        self.total += traces.len() as u64;
+        if !traces.is_empty() {
+            let sent = base.saturating_add_signed(i64::from(latest));
+            self.latest = Some(self.latest.map_or(sent, |latest| latest.max(sent)));
+        }
+    }
+
+    /// Traces that make no sense: observed bits that nobody writes, or a contestant that is not in the roster.
+    pub fn senseless(&self) -> u64 {
+        let (contestants, _) = self.numbers.as_chunks::<PLACES>();
+        let unknown = |numbers: &[u64; PLACES]| -> u64 {
+            (0..STRETCHES).map(|stretch| numbers[stretch * SIGHT_PLACES + SIGHTS]).sum()
+        };
+        self.strangers + contestants.iter().map(unknown).sum::<u64>()
+    }
+
+    /// What one contestant's traces amount to, in phases that count or in the others.
+    pub fn row(&self, contestant: usize, scored: bool) -> Row {
+        let (contestants, _) = self.numbers.as_chunks::<PLACES>();
+        let mut row = Row::default();
+        let Some(numbers) = contestants.get(contestant) else { return row };
+        for (number, sight) in self.sights.all().iter().enumerate().filter(|(_, sight)| sight.scored == scored) {
+            for stretch in 0..=self.judge.borders().len() {
+                let count = numbers[stretch * SIGHT_PLACES + number];
+                self.judge.count(&mut row.tally, *sight, stretch, count);
+                self.time_failures(&mut row, sight.outcome, count);
+            }
+        }
+        let half = usize::from(scored);
+        row.tally.due = row.tally.settled();
+        row.tally.sent = row.tally.due.saturating_sub(numbers[UNSENT + half]);
+        add_all(&mut row.latency, &numbers[LATENCY + half * BUCKETS..][..BUCKETS]);
+        add_all(&mut row.service, &numbers[SERVICE + half * BUCKETS..][..BUCKETS]);
+        row
+    }
+
+    /// The time of what took as long as the timeout is the timeout. What was missed has no service time; other failures
+    /// have neither.
+    fn time_failures(&self, row: &mut Row, outcome: Outcome, count: u64) {
+        let timeout = bucket(self.judge.rules().timeout_us);
+        let (latency, service) = match outcome {
+            Outcome::Failed(Failure::Timeout) => (count, count),
+            Outcome::Failed(Failure::Missed) => (count, 0),
+            _ => return,
+        };
+        row.latency.add_bucket(timeout, latency);
+        row.service.add_bucket(timeout, service);
+    }
+}
+
+fn add_all(histogram: &mut Histogram, counts: &[u64]) {
+    for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        histogram.add_bucket(index, *count);
+    }
+}
+
+/// The counters that traces cannot say.
+pub const BATCH_ONLY: [&str; 3] = ["resent", "unsolicited", "bytes"];
+
+const _: () = assert!(Tally::LEN == 18, "a new counter is either traced or named in BATCH_ONLY");

@@ -1,0 +1,139 @@
+//! From the folders that were named to the streams in them, and what is said of them in the same words everywhere.
+//!
+//! Reads only. A fleet's journals may lie in many folders; a stream that lies in two of them is told, never counted twice.
+
+use crate::Failed;
+use flowtest_journal::record::ArchivedStart;
+use flowtest_journal::stream::{self, StreamFolder, Tail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// All streams of all folders, by round and stream.
+pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
+    let mut found: BTreeMap<(u128, u128), StreamFolder> = BTreeMap::new();
+    for folder in folders {
+        let streams = stream::find(folder)?;
+        if streams.is_empty() {
+            return Err(Failed::Message(format!(
+                "there is no journal in {}: name a folder that `run --journal` wrote, or one of a round in it",
+                folder.display()
+            )));
+        }
+        for stream in streams {
+            let key = (stream.round.bits(), stream.stream.bits());
+            match found.get(&key) {
+                Some(known) if !is_same(&known.path, &stream.path) => return Err(twice(known, &stream)),
+                _ => _ = found.insert(key, stream),
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// One folder may be named twice, or by a link.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn twice(one: &StreamFolder, other: &StreamFolder) -> Failed {
+    Failed::Message(format!(
+        "stream {} lies in {} and in {}: name only the folder whose copy is whole",
+        one.stream,
+        one.path.display(),
+        other.path.display()
+    ))
+}
+
+/// Whether all streams are of this contest.
+pub fn are_of<'a>(
+    contest: &str,
+    streams: impl IntoIterator<Item = (&'a StreamFolder, &'a str)>,
+) -> Result<(), Failed> {
+    match streams.into_iter().find(|(_, other)| *other != contest) {
+        None => Ok(()),
+        Some((folder, other)) => Err(Failed::Message(format!(
+            "{} is of contest {other:?}, not of {contest:?}: name the journals of that contest",
+            folder.path.display()
+        ))),
+    }
+}
+
+/// Bytes of a stream's files; 0 for what cannot be looked at, which reading will say.
+pub fn bytes(folder: &StreamFolder) -> u64 {
+    let files = std::fs::read_dir(&folder.path).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
+}
+
+/// Contest and roster of a stream. Whatever is no text is shown as near to it as can be: a stream that lies about its
+/// names is damaged, and reading says so.
+pub fn names(start: &ArchivedStart) -> (String, Vec<String>) {
+    let mut rest = start.names.as_slice();
+    let name = |len: u16| {
+        let (name, after) = rest.split_at(usize::from(len).min(rest.len()));
+        rest = after;
+        String::from_utf8_lossy(name).into_owned()
+    };
+    let names = start.name_lens.iter().map(|len| len.to_native()).map(name).collect();
+    (String::from_utf8_lossy(start.contest.as_slice()).into_owned(), names)
+}
+
+/// What is behind the last whole group, as a clause.
+pub fn describe(tail: &Tail) -> String {
+    match tail {
+        Tail::Ended => "ended".to_owned(),
+        Tail::Open => "has no end marker".to_owned(),
+        Tail::Torn { segment, at, bytes } => {
+            format!("has a torn tail of {bytes} bytes at byte {at} of segment {segment}, which never counted")
+        }
+        Tail::Damaged { segment, at, why } => format!("is damaged at byte {at} of segment {segment}: {why}"),
+    }
+}
+
+/// The last instant that RFC 3339 can write, in microseconds.
+const INSTANT_MAX: u64 = 253_402_300_799_999_999;
+
+/// An instant as RFC 3339, UTC.
+pub fn instant(us: u64) -> String {
+    if us > INSTANT_MAX {
+        return format!("{us} µs");
+    }
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(us)).to_string()
+}
+
+/// A bar over bytes, on a terminal only.
+pub fn bar(total: u64, quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::new(total.max(1));
+    bar.set_draw_target(if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
+    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {elapsed:>3}  {bytes} of {total_bytes}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Writes JSON where `--json` says: a file, or standard output.
+pub fn write_json(value: &impl serde::Serialize, path: &Path) -> Result<(), Failed> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Failed::Message(error.to_string()))?;
+    text.push(b'\n');
+    let written =
+        if path == Path::new("-") { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
+    match written {
+        // A closed pipe is the reader's wish, not a failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failed::Message(format!(
+            "the result cannot be written to {} ({error}): name a file in a folder of yours",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The password that stands in a file, so that no list of processes shows it.
+pub fn password(path: Option<&Path>) -> Result<Option<String>, Failed> {
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Err(error) => Err(Failed::Usage(format!("{}: the password file cannot be read ({error})", path.display()))),
+    }
+}
