@@ -66,6 +66,11 @@ impl Board {
         held.and_then(|stream| stream.seq).unwrap_or(0)
     }
 
+    /// What Redis holds of a round now.
+    pub fn round(&self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).read(contest, round)
+    }
+
     /// All rounds that were asked for.
     pub fn finish(self) -> Result<BTreeMap<RoundId, HeldRound>, ScoreboardError> {
         let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -7,9 +7,9 @@ mod session;
 
 use crate::contest::CONTESTANTS_MAX;
 use crate::error::ScoreboardError;
-use flowtest_contract::id::{RoundId, StreamId};
 use crate::row::Row;
-use session::Session;
+use flowtest_contract::id::{RoundId, StreamId};
+use session::{Entry, Session};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -114,9 +114,19 @@ pub struct Publisher {
 impl Publisher {
     /// Connects, checks the server and registers the stream, or says why not. After this no outage is an error.
     pub fn start(config: PublisherConfig) -> Result<Publisher, ScoreboardError> {
+        Publisher::launch(config, Entry::New)
+    }
+
+    /// The same for a stream that was registered before, by a process that is gone. It may join while the round drains,
+    /// and brings back a round that Redis has lost, in which `peers` are still expected.
+    pub fn rejoin(config: PublisherConfig, peers: &[StreamId]) -> Result<Publisher, ScoreboardError> {
+        Publisher::launch(config, Entry::Again(peers))
+    }
+
+    fn launch(config: PublisherConfig, entry: Entry<'_>) -> Result<Publisher, ScoreboardError> {
         check_names(&config.contestants)?;
         let contestants = config.contestants.len();
-        let session = Session::start(config)?;
+        let session = Session::start(config, entry)?;
         let shared = Arc::new(Shared {
             inbox: Mutex::new(Inbox { newest: None, order: Order::Publish }),
             wake: Condvar::new(),

@@ -7,10 +7,10 @@
 use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
 use crate::connection::{Address, Connection};
 use crate::error::ScoreboardError;
-use flowtest_contract::id::StreamId;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
 use crate::reader;
+use flowtest_contract::id::StreamId;
 use redis::FromRedisValue;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -33,6 +33,14 @@ const _: () = assert!(PEERS_MAX + 2 < ROWS_MAX);
 enum Join {
     New,
     Again,
+}
+
+/// How a stream comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entry<'a> {
+    New,
+    /// It was registered before, beside these.
+    Again(&'a [StreamId]),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +67,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects and registers the stream.
-    pub(super) fn start(config: PublisherConfig) -> Result<Session, ScoreboardError> {
+    pub(super) fn start(config: PublisherConfig, entry: Entry<'_>) -> Result<Session, ScoreboardError> {
         let address = Address::new(&config.url, config.password.as_deref(), config.allow_volatile)?;
         let key = keys::round(&config.contest, &config.round);
         let mut session = Session {
@@ -80,7 +88,15 @@ impl Session {
             }
             std::thread::sleep(super::RETRY_MAX);
         }
-        match session.register(Join::New)? {
+        let join = match entry {
+            Entry::New => Join::New,
+            Entry::Again(peers) => {
+                let others = peers.iter().filter(|peer| **peer != session.config.stream);
+                session.peers.extend(others.take(PEERS_MAX));
+                Join::Again
+            }
+        };
+        match session.register(join)? {
             Answer::Ok | Answer::Dup => {
                 session.meet()?;
                 Ok(session)
