@@ -3,11 +3,11 @@
 //! Whatever reads as a [`Contest`] is wholly valid; whatever does not is named by key, line, cause and next step.
 
 pub(crate) mod document;
-pub mod policy;
 mod reading;
 mod writing;
 
-pub use policy::{Network, NetworkError, Policy};
+pub use crate::policy::{Network, NetworkError, Policy};
+pub use document::DOCUMENT_BYTES_MAX;
 
 use crate::endpoint::Endpoint;
 use document::UnknownKeys;
@@ -131,7 +131,12 @@ impl Contest {
             key: None,
             message: "the contest is no JSON object: publish it again".to_owned(),
         })?;
-        reading::contest(&mut document)
+        Contest::from_document(&mut document)
+    }
+
+    /// Takes the keys of a contest out of a document that holds more.
+    pub(crate) fn from_document(document: &mut document::Section) -> Result<Contest, ContestError> {
+        reading::contest(document)
     }
 
     /// The JSON dialect: the same keys and values as in the file.
@@ -152,5 +157,15 @@ impl Contest {
     /// How long all phases take together.
     pub fn duration_us(&self) -> u64 {
         self.phases.iter().map(|phase| phase.duration_us).sum()
+    }
+}
+
+impl Policy {
+    /// Reads a generator's own policy file: the `[policy]` of a contest file, and nothing else.
+    pub fn ceiling(text: &str) -> Result<Policy, ContestError> {
+        let mut document = document::from_toml(text)?;
+        let policy = reading::ceiling(&mut document)?;
+        document.finish()?;
+        Ok(policy)
     }
 }

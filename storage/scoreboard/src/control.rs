@@ -14,6 +14,9 @@ use std::str::FromStr;
 /// Raised when a document can no longer be understood by an older program.
 pub const DIALECT: u64 = 1;
 
+/// Generators of one round at most: far more than anybody has.
+pub const GENERATORS_MAX: usize = 1_000;
+
 /// Where a round stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum State {
@@ -112,9 +115,8 @@ impl Control {
     }
 
     pub fn from_json(text: &str) -> Result<Control, ControlError> {
-        let json: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| ControlError::Json(error.to_string()))?;
-        let mut document = document::from_json(json.clone(), UnknownKeys::Ignore)
+        let json = document::parse_json(text).map_err(ControlError::Json)?;
+        let mut document = document::from_json(json, UnknownKeys::Ignore)
             .ok_or_else(|| ControlError::Json("not an object".to_owned()))?;
         if let Some(entry) = document.take("dialect") {
             let dialect = entry.integer(1, u64::MAX, "dialects")?;
@@ -134,10 +136,12 @@ impl Control {
                 entry.wrong(format!("is no state: it is one of {}", known.join(", ")))
             })?,
         };
-        let contest = Contest::from_json(json)?;
+        let contest = Contest::from_document(&mut document)?;
         let names: BTreeSet<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
         let (mut ids, mut taken) = (BTreeMap::new(), BTreeSet::new());
-        for (name, entry, id) in document.section("ids")?.into_texts()? {
+        for entry in document.section("ids")?.into_texts() {
+            let (name, entry) = entry?;
+            let id = entry.text()?.to_owned();
             if !names.contains(name.as_str()) {
                 return Err(entry.wrong("is the id of nobody: no contestant has this name").into());
             }
@@ -148,7 +152,10 @@ impl Control {
         }
         let split = match document.take("split") {
             None => Vec::new(),
-            Some(entry) => entry.texts()?.into_iter().map(|(_, generator)| generator.to_owned()).collect(),
+            Some(entry) => entry
+                .into_texts(GENERATORS_MAX)?
+                .map(|generator| Ok(generator?.text()?.to_owned()))
+                .collect::<Result<_, ContestError>>()?,
         };
         Ok(Control { contest, revision, round, state, ids, split })
     }

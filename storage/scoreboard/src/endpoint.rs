@@ -3,6 +3,7 @@
 //! One parser, the URL standard's, decides what an address means, so that no two parts of the system disagree
 //! about it. Which addresses may be flooded is a question of policy and is not answered here.
 
+use crate::text::is_hidden;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -28,27 +29,41 @@ pub enum Host {
     V6(Ipv6Addr),
 }
 
-/// Why a text is no endpoint.
+/// Why a text is no endpoint. What stands before an @ may be a password, so no message repeats it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error("the endpoint is empty: write host[:port][/path], such as 10.0.0.7:8080/shop")]
     Empty,
     #[error("the endpoint is longer than {ENDPOINT_BYTES_MAX} bytes: shorten its path")]
     Long,
-    #[error("endpoint {0:?} holds a space, a backslash or a control character: percent-encode it or leave it out")]
+    #[error(
+        "endpoint {0:?} holds a space, a backslash, or a control or hidden character: percent-encode it or leave it out"
+    )]
     Character(String),
     #[error("endpoint {0:?} uses https, which Flow Test does not speak yet: give an http address")]
     Https(String),
     #[error("endpoint {0:?} is not http: write host[:port][/path] or http://host[:port][/path]")]
     Scheme(String),
-    #[error("endpoint {0:?} has no host before its path: write host[:port][/path]")]
+    #[error("endpoint {0:?} has no host: write host[:port][/path], with an IPv6 address in brackets")]
     Host(String),
-    #[error("endpoint {0:?} carries a user name or password: leave out what stands before the @")]
-    Userinfo(String),
+    #[error("the endpoint carries a user name or password: leave out what stands before the @")]
+    Userinfo,
     #[error("endpoint {0:?} has a fragment, which never reaches a server: leave out what stands after the #")]
     Fragment(String),
     #[error("endpoint {0:?} has port 0: give the port that the server listens on, or none for 80")]
     Port(String),
+    #[error("endpoint {0:?} has a percent sign in its host: write the host as it is, without a zone or an encoding")]
+    Percent(String),
+    #[error(
+        "endpoint {0:?} could mean more than one address, for programs read it differently: write {1} if you mean that"
+    )]
+    Ambiguous(String, String),
+    #[error("endpoint {0:?} ends its host with a dot: leave the dot out")]
+    Dot(String),
+    #[error(
+        "endpoint {0:?} has a name that DNS cannot hold: each part between dots has 1 to 63 characters, all of it 253"
+    )]
+    Name(String),
     #[error("endpoint {0:?} is no address: {1}; write host[:port][/path]")]
     Syntax(String, url::ParseError),
 }
@@ -73,38 +88,56 @@ impl FromStr for Endpoint {
         if text.len() > ENDPOINT_BYTES_MAX {
             return Err(EndpointError::Long);
         }
-        let shown = || text.chars().take(80).collect::<String>();
+        // What stands before the last @ is never shown: with a slash in a password it may lie behind the host.
+        let shown = || text.rsplit('@').next().unwrap_or(text).chars().take(80).collect::<String>();
+        let (scheme, rest) = match text.split_once("://") {
+            // A query may hold "://"; what stands before it is then no scheme.
+            Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => (Some(scheme), rest),
+            _ => (None, text),
+        };
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(EndpointError::Userinfo);
+        }
         // The URL parser drops or turns these in silence; who typed one meant something else.
-        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || is_hidden(c) || c == '\\') {
             return Err(EndpointError::Character(shown()));
         }
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => return Err(EndpointError::Https(shown())),
-            // A query may hold "://"; what stands before it is then no scheme.
-            Some((scheme, _)) if !scheme.contains(['/', '?', '#']) => return Err(EndpointError::Scheme(shown())),
-            _ if text.len() >= 6 && text.as_bytes()[..6].eq_ignore_ascii_case(b"http:/") => {
+        match scheme {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => return Err(EndpointError::Https(shown())),
+            Some(scheme) if !scheme.eq_ignore_ascii_case("http") => return Err(EndpointError::Scheme(shown())),
+            None if text.len() >= 6 && text.as_bytes()[..6].eq_ignore_ascii_case(b"http:/") => {
                 return Err(EndpointError::Scheme(shown()));
             }
-            _ => text,
-        };
+            _ => {}
+        }
         // The parser skips slashes before a host, so that a bare path would become one.
-        if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
+        if authority.is_empty() || authority.starts_with(':') {
             return Err(EndpointError::Host(shown()));
         }
-        let url = Url::parse(&format!("http://{rest}")).map_err(|error| EndpointError::Syntax(shown(), error))?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        if authority.contains('@') {
-            return Err(EndpointError::Userinfo(shown()));
+        if authority.contains('%') {
+            return Err(EndpointError::Percent(shown()));
         }
+        let url = Url::parse(&format!("http://{rest}")).map_err(|error| EndpointError::Syntax(shown(), error))?;
         if url.fragment().is_some() {
             return Err(EndpointError::Fragment(shown()));
         }
         let host = match url.host() {
-            Some(url::Host::Domain(name)) if !name.is_empty() => Host::Name(name.to_owned()),
-            Some(url::Host::Ipv4(address)) => Host::V4(address),
-            Some(url::Host::Ipv6(address)) => Host::V6(address),
-            _ => return Err(EndpointError::Host(shown())),
+            Some(url::Host::Domain(name)) => name_of_dns(name, shown)?,
+            Some(url::Host::Ipv4(address)) => {
+                // 010.0.0.1 is 8.0.0.1 to some and 10.0.0.1 to others; 127.1 and 2130706433 are no addresses to many.
+                let typed = authority.split(':').next().unwrap_or(authority);
+                if typed != address.to_string() {
+                    return Err(EndpointError::Ambiguous(shown(), address.to_string()));
+                }
+                Host::V4(address)
+            }
+            Some(url::Host::Ipv6(address)) => match address.to_ipv4_mapped() {
+                // Two texts of one address would be two contestants.
+                Some(inside) => return Err(EndpointError::Ambiguous(shown(), inside.to_string())),
+                None => Host::V6(address),
+            },
+            None => return Err(EndpointError::Host(shown())),
         };
         let port = url.port_or_known_default().unwrap_or(80);
         if port == 0 {
@@ -120,6 +153,20 @@ impl FromStr for Endpoint {
         }
         Ok(Endpoint { host, port, path_and_query })
     }
+}
+
+/// A name that a resolver can be asked for.
+fn name_of_dns(name: &str, shown: impl Fn() -> String) -> Result<Host, EndpointError> {
+    if name.is_empty() {
+        return Err(EndpointError::Host(shown()));
+    }
+    if name.ends_with('.') {
+        return Err(EndpointError::Dot(shown()));
+    }
+    if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        return Err(EndpointError::Name(shown()));
+    }
+    Ok(Host::Name(name.to_owned()))
 }
 
 impl fmt::Display for Endpoint {
@@ -162,8 +209,6 @@ mod tests {
             ("example.com/ä", "http://example.com/%C3%A4", "example.com"),
             ("bücher.example", "http://xn--bcher-kva.example/", "xn--bcher-kva.example"),
             ("example.com/?to=http://other", "http://example.com/?to=http://other", "example.com"),
-            // The standard reads odd spellings of IPv4; showing them back tells the contestant.
-            ("0x7f.1:81", "http://127.0.0.1:81/", "127.0.0.1:81"),
             ("https:80", "http://https/", "https"),
         ];
         for (typed, shown, host) in cases {
@@ -172,7 +217,7 @@ mod tests {
             assert_eq!(endpoint.host_header(), host);
         }
         assert_eq!(parse("[::1]").expect("an address").host, Host::V6(Ipv6Addr::LOCALHOST));
-        assert_eq!(parse("127.1").expect("an address").host, Host::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(parse("127.0.0.1").expect("an address").host, Host::V4(Ipv4Addr::LOCALHOST));
     }
 
     #[test]
@@ -190,9 +235,9 @@ mod tests {
             ("a b", |e| matches!(e, EndpointError::Character(_))),
             ("a\\b", |e| matches!(e, EndpointError::Character(_))),
             ("a\tb", |e| matches!(e, EndpointError::Character(_))),
-            ("user@example.com", |e| matches!(e, EndpointError::Userinfo(_))),
-            ("@example.com", |e| matches!(e, EndpointError::Userinfo(_))),
-            ("user:word@example.com/x", |e| matches!(e, EndpointError::Userinfo(_))),
+            ("user@example.com", |e| matches!(e, EndpointError::Userinfo)),
+            ("@example.com", |e| matches!(e, EndpointError::Userinfo)),
+            ("user:word@example.com/x", |e| matches!(e, EndpointError::Userinfo)),
             ("example.com/#top", |e| matches!(e, EndpointError::Fragment(_))),
             ("example.com:0", |e| matches!(e, EndpointError::Port(_))),
             ("example.com:65536", |e| matches!(e, EndpointError::Syntax(..))),
@@ -203,6 +248,12 @@ mod tests {
         for (text, check) in cases {
             let error = parse(text).expect_err(text);
             assert!(check(&error), "{text:?}: {error:?}");
+        }
+        for text in
+            ["u:secret@h", "https://u:secret@h", "u:sec/secret@h:x", "u:secret@h o", "http:/u:secret@h", "u:secret @h#"]
+        {
+            let error = parse(text).expect_err(text);
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
         assert_eq!(parse(&format!("a/{}", "b".repeat(3000))), Err(EndpointError::Long));
         assert_eq!(parse(&format!("a/{}", "ä".repeat(1000))), Err(EndpointError::Long));

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`contest`] | the contest file: who plays, by which rules, under which traffic |
 //! | [`endpoint`] | a contestant's address |
+//! | [`policy`] | which endpoints and addresses a contest may flood |
 //! | [`control`] | the contest as the dashboard steers it, as JSON |
 //! | [`row`] | what one stream counted for one contestant, as text |
 //! | [`keys`] | the names of everything in Redis |
@@ -27,6 +28,7 @@ pub mod error;
 pub mod explained;
 pub mod keys;
 pub mod library;
+pub mod policy;
 pub mod publisher;
 pub mod reader;
 pub mod row;
@@ -39,6 +41,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
 pub use flowtest_contract::id::{RoundId, StreamId};
+pub use policy::{Policy, PolicyError};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use row::{Row, RowError};

@@ -158,7 +158,8 @@ fn what_is_wrong_with_a_contest_is_named_with_its_line() {
         ("[::1]:8083", "example.com:99999", 43, &["`contestant[3].endpoint` is wrong", "is no address"]),
         ("\"::1/128\"", "\"::1\"", 46, &["`policy.allow[2]`", "10.0.0.0/8"]),
         ("[\"127.0.0.0/8\", \"::1/128\"]", "\"all\"", 46, &["`policy.allow` is a text", "list of texts"]),
-        ("allow_shared = false", "deny = []", 47, &["`policy.deny` is no key"]),
+        ("allow_shared = false", "refuse = []", 47, &["`policy.refuse` is no key", "allow, deny, allow_shared"]),
+        ("allow_shared = false", "deny = [\"10.0.0.0/8\", \"10.0.0.300\"]", 47, &["`policy.deny[2]`", "10.0.0.0/8"]),
         ("[policy]", "[polite]", 45, &["`polite` is no key that the top knows"]),
         ("[rules]", "[[rules]]", 9, &["`rules` is a list", "a table of keys"]),
     ];

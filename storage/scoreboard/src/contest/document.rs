@@ -22,9 +22,16 @@ pub(crate) enum Value {
     Fraction(String),
     Boolean(bool),
     Instant(String),
-    List(Vec<Entry>),
-    Table(Vec<Entry>),
+    List(Vec<Node>),
+    Table(Vec<(String, Node)>),
     Null,
+}
+
+/// A value of the tree. Where it stands is told by the keys above it: a path per value would let a document of junk
+/// grow to many times its size.
+pub(crate) struct Node {
+    line: Option<usize>,
+    value: Value,
 }
 
 impl Value {
@@ -42,7 +49,7 @@ impl Value {
     }
 }
 
-/// A value with its place.
+/// A value that was asked for, with its place.
 pub(crate) struct Entry {
     /// Where it stands, as people write it: `phase[2].rate`.
     pub(crate) path: String,
@@ -54,13 +61,26 @@ pub(crate) struct Entry {
 pub(crate) struct Section {
     path: String,
     line: Option<usize>,
-    entries: Vec<Entry>,
+    entries: Vec<(String, Node)>,
     known: Vec<&'static str>,
     unknown: UnknownKeys,
 }
 
+/// A list of tables.
+pub(crate) struct Sections {
+    path: String,
+    items: Vec<Node>,
+    unknown: UnknownKeys,
+}
+
+/// Longest document, in bytes: a roster of [`CONTESTANTS_MAX`](super::CONTESTANTS_MAX) takes less than half.
+pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Commas of a JSON document at most, and so values: a full roster has a third of them.
+const COMMAS_MAX: usize = 1_000_000;
+
 /// Reads TOML into a tree.
 pub(crate) fn from_toml(text: &str) -> Result<Section, ContestError> {
+    check_size(text)?;
     // Counting from the start for each value would take minutes for a large roster.
     let newlines: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
     let line = |at: usize| 1 + newlines.partition_point(|newline| *newline < at);
@@ -69,19 +89,19 @@ pub(crate) fn from_toml(text: &str) -> Result<Section, ContestError> {
         key: None,
         message: format!("the file is no TOML: {}; correct it there", error.message().replace('\n', ", ")),
     })?;
-    let entries = toml_entries("", table.into_inner(), &line);
+    let entries = toml_entries(table.into_inner(), &line);
     Ok(Section { path: String::new(), line: None, entries, known: Vec::new(), unknown: UnknownKeys::Refuse })
 }
 
-fn toml_entries(path: &str, table: DeTable<'_>, line: &impl Fn(usize) -> usize) -> Vec<Entry> {
+fn toml_entries(table: DeTable<'_>, line: &impl Fn(usize) -> usize) -> Vec<(String, Node)> {
     let entries = table.into_iter().map(|(key, value)| {
         let at = line(key.span().start);
-        toml_entry(join(path, key.get_ref()), Some(at), value.into_inner(), line)
+        (key.get_ref().to_string(), toml_node(at, value.into_inner(), line))
     });
     entries.collect()
 }
 
-fn toml_entry(path: String, at: Option<usize>, value: DeValue<'_>, line: &impl Fn(usize) -> usize) -> Entry {
+fn toml_node(at: usize, value: DeValue<'_>, line: &impl Fn(usize) -> usize) -> Node {
     let value = match value {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(integer) => match i128::from_str_radix(integer.as_str(), integer.radix()) {
@@ -92,28 +112,42 @@ fn toml_entry(path: String, at: Option<usize>, value: DeValue<'_>, line: &impl F
         DeValue::Boolean(boolean) => Value::Boolean(boolean),
         DeValue::Datetime(instant) => Value::Instant(instant.to_string()),
         DeValue::Array(list) => Value::List(
-            list.into_iter()
-                .enumerate()
-                .map(|(index, item)| {
-                    let at = line(item.span().start);
-                    toml_entry(format!("{path}[{}]", index + 1), Some(at), item.into_inner(), line)
-                })
-                .collect(),
+            list.into_iter().map(|item| toml_node(line(item.span().start), item.into_inner(), line)).collect(),
         ),
-        DeValue::Table(table) => Value::Table(toml_entries(&path, table, line)),
+        DeValue::Table(table) => Value::Table(toml_entries(table, line)),
     };
-    Entry { path, line: at, value }
+    Node { line: Some(at), value }
+}
+
+/// Parses JSON text, but for one that is larger than any document of ours. What it says when it fails stands behind
+/// "it is no JSON".
+pub(crate) fn parse_json(text: &str) -> Result<serde_json::Value, String> {
+    check_size(text).map_err(|error| error.message)?;
+    let commas = text.bytes().filter(|byte| *byte == b',').count();
+    if commas > COMMAS_MAX {
+        return Err(format!("it has {commas} commas, at most {COMMAS_MAX} make sense"));
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn check_size(text: &str) -> Result<(), ContestError> {
+    if text.len() <= DOCUMENT_BYTES_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("the document is {} bytes long: at most {DOCUMENT_BYTES_MAX}, so split the contest", text.len());
+    Err(ContestError { line: None, key: None, message })
 }
 
 /// Turns a JSON object into a tree. `None` when it is no object.
 pub(crate) fn from_json(value: serde_json::Value, unknown: UnknownKeys) -> Option<Section> {
-    match json_entry(String::new(), value).value {
+    match json_node(value).value {
         Value::Table(entries) => Some(Section { path: String::new(), line: None, entries, known: Vec::new(), unknown }),
         _ => None,
     }
 }
 
-fn json_entry(path: String, value: serde_json::Value) -> Entry {
+fn json_node(value: serde_json::Value) -> Node {
     use serde_json::Value as Json;
     let value = match value {
         Json::Null => Value::Null,
@@ -123,17 +157,10 @@ fn json_entry(path: String, value: serde_json::Value) -> Entry {
             None => Value::Fraction(number.to_string()),
         },
         Json::String(text) => Value::Text(text),
-        Json::Array(list) => Value::List(
-            list.into_iter()
-                .enumerate()
-                .map(|(index, item)| json_entry(format!("{path}[{}]", index + 1), item))
-                .collect(),
-        ),
-        Json::Object(map) => {
-            Value::Table(map.into_iter().map(|(key, item)| json_entry(join(&path, &key), item)).collect())
-        }
+        Json::Array(list) => Value::List(list.into_iter().map(json_node).collect()),
+        Json::Object(map) => Value::Table(map.into_iter().map(|(key, item)| (key, json_node(item))).collect()),
     };
-    Entry { path, line: None, value }
+    Node { line: None, value }
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -144,9 +171,10 @@ impl Section {
     /// Takes the value of a key. JSON's `null` counts as absent.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
-        let path = join(&self.path, key);
-        let at = self.entries.iter().position(|entry| entry.path == path)?;
-        Some(self.entries.remove(at)).filter(|entry| !matches!(entry.value, Value::Null))
+        let at = self.entries.iter().position(|(name, _)| name == key)?;
+        let (_, Node { line, value }) = self.entries.remove(at);
+        let entry = Entry { path: join(&self.path, key), line, value };
+        Some(entry).filter(|entry| !matches!(entry.value, Value::Null))
     }
 
     pub(crate) fn need(&mut self, key: &'static str, example: &str) -> Result<Entry, ContestError> {
@@ -173,27 +201,22 @@ impl Section {
     }
 
     /// Takes a list of tables; an absent one is empty.
-    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section>, ContestError> {
-        let unknown = self.unknown;
+    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Sections, ContestError> {
+        let (path, unknown) = (join(&self.path, key), self.unknown);
         match self.take(key) {
-            None => Ok(Vec::new()),
-            Some(Entry { value: Value::List(items), .. }) => {
-                items.into_iter().map(|item| item.section(unknown)).collect()
-            }
+            None => Ok(Sections { path, items: Vec::new(), unknown }),
+            Some(Entry { value: Value::List(items), .. }) => Ok(Sections { path, items, unknown }),
             Some(entry) => Err(entry.wrong(format!("is {}: write one [[{key}]] for each", entry.value.kind()))),
         }
     }
 
     /// What was not taken, as the key and its text, for tables whose keys are names.
-    pub(crate) fn into_texts(self) -> Result<Vec<(String, Entry, String)>, ContestError> {
-        let prefix = if self.path.is_empty() { 0 } else { self.path.len() + 1 };
-        self.entries
-            .into_iter()
-            .map(|entry| {
-                let text = entry.text()?.to_owned();
-                Ok((entry.path[prefix..].to_owned(), entry, text))
-            })
-            .collect()
+    pub(crate) fn into_texts(self) -> impl Iterator<Item = Result<(String, Entry), ContestError>> {
+        self.entries.into_iter().map(move |(key, Node { line, value })| {
+            let entry = Entry { path: join(&self.path, &key), line, value };
+            entry.text()?;
+            Ok((key, entry))
+        })
     }
 
     /// All keys were taken, or the first that was not is named.
@@ -201,11 +224,15 @@ impl Section {
         if self.unknown == UnknownKeys::Ignore {
             return Ok(());
         }
-        let Some(entry) = self.entries.first() else {
+        let Some((key, node)) = self.entries.first() else {
             return Ok(());
         };
         let place = if self.path.is_empty() { "the top".to_owned() } else { format!("`{}`", self.path) };
-        Err(entry.wrong(format!("is no key that {place} knows: it takes {}", self.known.join(", "))))
+        Err(ContestError {
+            line: node.line,
+            key: Some(join(&self.path, key)),
+            message: format!("is no key that {place} knows: it takes {}", self.known.join(", ")),
+        })
     }
 
     /// Something is wrong with the table as a whole.
@@ -213,6 +240,23 @@ impl Section {
         let key = (!self.path.is_empty()).then(|| self.path.clone());
         ContestError { line: self.line, key, message: message.into() }
     }
+}
+
+impl Sections {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The tables, or what is none.
+    pub(crate) fn into_sections(self) -> impl Iterator<Item = Result<Section, ContestError>> {
+        self.items.into_iter().enumerate().map(move |(index, Node { line, value })| {
+            Entry { path: item_path(&self.path, index), line, value }.section(self.unknown)
+        })
+    }
+}
+
+fn item_path(list: &str, index: usize) -> String {
+    format!("{list}[{}]", index + 1)
 }
 
 impl Entry {
@@ -243,10 +287,21 @@ impl Entry {
         }
     }
 
-    pub(crate) fn texts(&self) -> Result<Vec<(&Entry, &str)>, ContestError> {
-        match &self.value {
-            Value::List(items) => items.iter().map(|item| Ok((item, item.text()?))).collect(),
-            other => Err(self.wrong(format!("is {}: write a list of texts", other.kind()))),
+    /// A list of at most `max` texts, each with its place.
+    pub(crate) fn into_texts(
+        self,
+        max: usize,
+    ) -> Result<impl Iterator<Item = Result<Entry, ContestError>>, ContestError> {
+        match self.value {
+            Value::List(items) if items.len() <= max => {
+                Ok(items.into_iter().enumerate().map(move |(index, Node { line, value })| {
+                    let entry = Entry { path: item_path(&self.path, index), line, value };
+                    entry.text()?;
+                    Ok(entry)
+                }))
+            }
+            Value::List(ref items) => Err(self.wrong(format!("has {} entries: at most {max}", items.len()))),
+            ref other => Err(self.wrong(format!("is {}: write a list of texts", other.kind()))),
         }
     }
 

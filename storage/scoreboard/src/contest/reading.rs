@@ -2,14 +2,17 @@
 
 use super::document::{Entry, Section, duration_us, shorten};
 use super::{
-    CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError, Contestant, DeadlineSpec, Load, Network, PHASES_MAX,
-    PIPELINE_MAX, Phase, Policy, RATE_MAX, Rate, Start, When,
+    CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError, Contestant, DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX,
+    Phase, Policy, RATE_MAX, Rate, Start, When,
 };
 use crate::endpoint::{Endpoint, Host};
 use crate::keys;
+use crate::policy::ENTRIES_MAX;
 use crate::text::is_hidden;
 use flowtest_contract::Rules;
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -109,13 +112,14 @@ fn rules(mut section: Section) -> Result<Rules, ContestError> {
 
 fn phases(document: &mut Section) -> Result<Vec<Phase>, ContestError> {
     let sections = document.sections("phase")?;
-    if sections.is_empty() {
+    if sections.len() == 0 {
         return Err(document.wrong("the contest has no phase: add a [[phase]] with `for` and `rate`"));
     }
     if sections.len() > PHASES_MAX {
         return Err(document.wrong(format!("the contest has {} phases: at most {PHASES_MAX}", sections.len())));
     }
-    let phases = sections.into_iter().map(phase).collect::<Result<Vec<Phase>, ContestError>>()?;
+    let phases =
+        sections.into_sections().map(|section| phase(section?)).collect::<Result<Vec<Phase>, ContestError>>()?;
     let total_us: u64 = phases.iter().map(|phase| phase.duration_us).sum();
     if u128::from(total_us) > WEEK.as_micros() {
         return Err(document.wrong("the phases take longer than a week together: shorten or remove some"));
@@ -167,24 +171,33 @@ fn open(entry: &Entry) -> Result<Load, ContestError> {
     }
 }
 
+/// The whole of a policy file: the [policy] of a contest file and nothing else.
+pub(super) fn ceiling(document: &mut Section) -> Result<Policy, ContestError> {
+    policy(document.section("policy")?)
+}
+
 fn policy(mut section: Section) -> Result<Policy, ContestError> {
-    let mut policy = Policy::default();
-    if let Some(entry) = section.take("allow") {
-        for (item, text) in entry.texts()? {
-            let network: Network = text.parse().map_err(|error| item.wrong(format!("is wrong: {error}")))?;
-            policy.allow.push(network);
-        }
-    }
-    if let Some(entry) = section.take("allow_shared") {
-        policy.allow_shared = entry.boolean()?;
-    }
+    let policy = Policy {
+        allow: parsed_list(&mut section, "allow")?,
+        deny: parsed_list(&mut section, "deny")?,
+        allow_shared: section.take("allow_shared").map_or(Ok(false), |entry| entry.boolean())?,
+    };
     section.finish()?;
     Ok(policy)
 }
 
+fn parsed_list<T: FromStr<Err: Display>>(section: &mut Section, key: &'static str) -> Result<Vec<T>, ContestError> {
+    let Some(entry) = section.take(key) else { return Ok(Vec::new()) };
+    let parse = |item: Result<Entry, ContestError>| {
+        let item = item?;
+        item.text()?.parse().map_err(|error| item.wrong(format!("is wrong: {error}")))
+    };
+    entry.into_texts(ENTRIES_MAX)?.map(parse).collect()
+}
+
 fn contestants(document: &mut Section, allow_shared: bool) -> Result<Vec<Contestant>, ContestError> {
     let sections = document.sections("contestant")?;
-    if sections.is_empty() {
+    if sections.len() == 0 {
         return Err(document.wrong("the contest has no contestant: add a [[contestant]] with `name` and `endpoint`"));
     }
     if sections.len() > CONTESTANTS_MAX {
@@ -194,7 +207,8 @@ fn contestants(document: &mut Section, allow_shared: bool) -> Result<Vec<Contest
     let mut contestants: Vec<Contestant> = Vec::with_capacity(sections.len());
     let mut by_name: HashMap<String, usize> = HashMap::new();
     let mut by_address: HashMap<(Host, u16), usize> = HashMap::new();
-    for (index, mut section) in sections.into_iter().enumerate() {
+    for (index, section) in sections.into_sections().enumerate() {
+        let mut section = section?;
         let name_entry = section.need("name", "\"alice\"")?;
         let name = name(&name_entry)?;
         if by_name.insert(name.clone(), index).is_some() {

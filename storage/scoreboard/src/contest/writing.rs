@@ -1,6 +1,6 @@
 //! From a contest to its JSON dialect.
 
-use super::{Contest, Load, Start, When};
+use super::{Contest, Load, Policy, Start, When};
 use flowtest_contract::rules::UtcUs;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -50,9 +50,19 @@ pub(super) fn contest(contest: &Contest) -> Map<String, Value> {
         .iter()
         .map(|contestant| json!({ "name": contestant.name, "endpoint": contestant.endpoint.to_string() }));
     document.insert("contestant".into(), contestants.collect());
-    let allow: Vec<String> = contest.policy.allow.iter().map(ToString::to_string).collect();
-    document.insert("policy".into(), json!({ "allow": allow, "allow_shared": contest.policy.allow_shared }));
+    document.insert("policy".into(), policy(&contest.policy).into());
     document
+}
+
+fn policy(policy: &Policy) -> Map<String, Value> {
+    let mut keys = Map::new();
+    keys.insert("allow".into(), policy.allow.iter().map(ToString::to_string).collect());
+    // Programs from before it was a key go on reading documents that do not use it.
+    if !policy.deny.is_empty() {
+        keys.insert("deny".into(), policy.deny.iter().map(ToString::to_string).collect());
+    }
+    keys.insert("allow_shared".into(), policy.allow_shared.into());
+    keys
 }
 
 fn instant_or_offset(when: When) -> String {

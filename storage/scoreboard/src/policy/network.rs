@@ -1,17 +1,10 @@
-//! Which addresses a contest may flood. Here it is only read; who connects applies it.
+//! A block of addresses, as people write it: `10.0.0.0/8`.
+//!
+//! It knows nothing of policies. IPv4 in IPv6 clothes is undressed when read, so that one block has one text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
-
-/// The policy of a contest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Networks opened beside the public ones.
-    pub allow: Vec<Network>,
-    /// Whether two contestants may have the same host and port.
-    pub allow_shared: bool,
-}
 
 /// A block of addresses, such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +23,24 @@ pub enum NetworkError {
 }
 
 impl Network {
+    pub(super) const fn v4(octets: [u8; 4], prefix: u8) -> Network {
+        let [a, b, c, d] = octets;
+        Network { address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix }
+    }
+
+    pub(super) const fn v6(segments: [u16; 8], prefix: u8) -> Network {
+        let [a, b, c, d, e, f, g, h] = segments;
+        Network { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
+    }
+
+    /// The block of one address.
+    pub(super) fn of(address: IpAddr) -> Network {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Network { address: address.into(), prefix: 32 },
+            IpAddr::V6(address) => Network { address: address.into(), prefix: 128 },
+        }
+    }
+
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -45,6 +56,11 @@ impl Network {
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits() ^ theirs.to_bits()) & mask6(self.prefix) == 0,
             _ => false,
         }
+    }
+
+    /// Whether every address of the other block is in this one.
+    pub fn covers(&self, other: &Network) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
     }
 }
 
@@ -62,7 +78,12 @@ impl FromStr for Network {
             IpAddr::V6(address) if prefix <= 128 => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask6(prefix))),
             _ => return Err(wrong()),
         };
-        let network = Network { address: masked, prefix };
+        let network = match (masked, masked.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(inner)) if prefix >= MAPPED_PREFIX => {
+                Network { address: inner.into(), prefix: prefix - MAPPED_PREFIX }
+            }
+            _ => Network { address: masked, prefix },
+        };
         if masked == address { Ok(network) } else { Err(NetworkError::HostBits(text.to_owned(), network)) }
     }
 }
@@ -72,6 +93,9 @@ impl fmt::Display for Network {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
+
+/// Leading bits of `::ffff:0.0.0.0/96`, behind which an IPv4 address stands.
+const MAPPED_PREFIX: u8 = 96;
 
 fn mask4(prefix: u8) -> u32 {
     // A shift by the whole width is no shift at all in hardware.
@@ -97,6 +121,17 @@ mod tests {
         let one: Network = "::1/128".parse().expect("a network");
         assert!(one.contains("::1".parse().expect("an address")));
         assert!(!one.contains("::2".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_network_covers_what_is_as_narrow_and_inside() {
+        let network = |text: &str| text.parse::<Network>().expect("a network");
+        assert!(network("10.0.0.0/8").covers(&network("10.1.0.0/16")));
+        assert!(network("10.0.0.0/8").covers(&network("10.0.0.0/8")));
+        assert!(!network("10.1.0.0/16").covers(&network("10.0.0.0/8")));
+        assert!(!network("0.0.0.0/0").covers(&network("::/0")));
+        assert_eq!(network("::ffff:10.0.0.0/104"), network("10.0.0.0/8"), "one block, one text");
+        assert_eq!(network("::ffff:10.0.0.0/104").to_string(), "10.0.0.0/8");
     }
 
     #[test]

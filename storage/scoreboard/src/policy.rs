@@ -1,0 +1,225 @@
+//! Which endpoints and addresses a contest may flood. Generator and dashboard ask here and nowhere else.
+//!
+//! Public addresses are open; `allow` opens more, `deny` closes, and **deny wins over allow**. An IPv4 address in
+//! IPv6 clothes is judged as itself. It decides and touches nothing: who connects asks about every address a name
+//! resolves to, each time it resolves.
+
+mod network;
+mod port;
+mod special;
+#[cfg(test)]
+mod tests;
+
+pub use network::{Network, NetworkError};
+
+use crate::endpoint::{Endpoint, Host};
+use special::Opens;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// Entries of `allow` and of `deny` at most: every address is compared with all of them.
+pub const ENTRIES_MAX: usize = 1_000;
+
+/// The policy of a contest, or the ceiling of a generator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Networks opened beside the public ones.
+    pub allow: Vec<Network>,
+    /// Closed whatever `allow` says: networks, and the platform's own addresses.
+    pub deny: Vec<Denied>,
+    /// Whether two contestants may have the same address and port.
+    pub allow_shared: bool,
+}
+
+/// An entry of `deny`: `10.0.3.0/24`, `10.0.3.7`, `10.0.3.7:8080`, `[fd00::1]:8080`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Denied {
+    pub network: Network,
+    /// Only this port; all of them without one.
+    pub port: Option<u16>,
+}
+
+/// Why something may not be flooded, or a policy not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("port {0} is below 1024 and contests flood only 80 and 443 of those: serve on one of them or from 1024 up")]
+    SystemPort(u16),
+    #[error("port {port} is where {service} usually listens, and contests do not flood it: serve on another port")]
+    ServicePort { port: u16, service: &'static str },
+    #[error("{address} is {is}, which no policy opens: give the address of the server itself")]
+    Never { address: IpAddr, is: &'static str },
+    #[error("{address} is closed by {entry} of deny in [policy], which wins over allow: give another address")]
+    Denied { address: IpAddr, entry: Denied },
+    #[error(
+        "{address} is {is}, an address that contests do not flood: add its network to allow in [policy] if it is \
+         yours, as in allow = [\"{hint}\"]"
+    )]
+    Closed { address: IpAddr, is: &'static str, hint: Network },
+    #[error("{address} carries another address inside: {inner}")]
+    Carries { address: IpAddr, inner: Box<PolicyError> },
+    #[error("{0} has no address: check its name")]
+    Nowhere(String),
+    #[error(
+        "{second:?} is at {address}, as {first:?} is: give each its own server, or set `allow_shared = true` in \
+         [policy]"
+    )]
+    Shared { first: String, second: String, address: SocketAddr },
+    #[error(
+        "allow in [policy] opens {0}, which this generator's own policy file does not: remove it, or widen that file"
+    )]
+    WiderNetwork(Network),
+    #[error(
+        "`allow_shared` in [policy] is true, which this generator's own policy file does not allow: set it to false, \
+         or widen that file"
+    )]
+    WiderShared,
+}
+
+impl Policy {
+    /// Whether an endpoint may be registered: its port, and its address when it is no name. That it speaks http is
+    /// sure: [`Endpoint`] refuses the rest.
+    pub fn judge_endpoint(&self, endpoint: &Endpoint) -> Result<(), PolicyError> {
+        match &endpoint.host {
+            Host::Name(_) => judge_port(endpoint.port),
+            Host::V4(address) => self.judge_address(SocketAddr::new((*address).into(), endpoint.port)),
+            Host::V6(address) => self.judge_address(SocketAddr::new((*address).into(), endpoint.port)),
+        }
+    }
+
+    /// Whether an endpoint may be flooded at the addresses it resolved to. Every one must pass.
+    pub fn judge_resolved(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(), PolicyError> {
+        self.judge_endpoint(endpoint)?;
+        if addresses.is_empty() {
+            return Err(PolicyError::Nowhere(endpoint.to_string()));
+        }
+        addresses.iter().try_for_each(|address| self.judge_address(*address))
+    }
+
+    /// Whether packets may go to an address and port.
+    pub fn judge_address(&self, address: SocketAddr) -> Result<(), PolicyError> {
+        judge_port(address.port())?;
+        self.judge(address.ip(), Some(address.port()))
+    }
+
+    /// Whether packets may go to an address, whatever the port. What `deny` says of single ports is not asked.
+    pub fn judge_ip(&self, address: IpAddr) -> Result<(), PolicyError> {
+        self.judge(address, None)
+    }
+
+    /// No two contestants, each with all its addresses, have one address and port in common.
+    pub fn judge_shared<'a>(
+        &self,
+        contestants: impl IntoIterator<Item = (&'a str, &'a [SocketAddr])>,
+    ) -> Result<(), PolicyError> {
+        if self.allow_shared {
+            return Ok(());
+        }
+        let mut owners: HashMap<SocketAddr, &str> = HashMap::new();
+        for (name, addresses) in contestants {
+            for address in addresses {
+                let address = SocketAddr::new(special::undressed(address.ip()), address.port());
+                match owners.insert(address, name) {
+                    Some(first) if first != name => {
+                        let (first, second) = (first.to_owned(), name.to_owned());
+                        return Err(PolicyError::Shared { first, second, address });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy to follow on a machine whose own file sets a ceiling. It may narrow the ceiling and not widen it:
+    /// what it opens beyond is refused by name, and what the ceiling denies stays denied.
+    pub fn within(&self, ceiling: &Policy) -> Result<Policy, PolicyError> {
+        for network in &self.allow {
+            let explicit = special::opened_by_itself(network);
+            let opens =
+                |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
+            if !ceiling.allow.iter().any(opens) {
+                return Err(PolicyError::WiderNetwork(*network));
+            }
+        }
+        if self.allow_shared && !ceiling.allow_shared {
+            return Err(PolicyError::WiderShared);
+        }
+        let mut policy = self.clone();
+        policy.deny.extend(ceiling.deny.iter().filter(|entry| !self.deny.contains(entry)));
+        Ok(policy)
+    }
+
+    fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
+        let meant = special::undressed(address);
+        if meant != address {
+            // The clothes themselves may be denied, such as a whole translator.
+            self.judge_denied(address, port)?;
+        }
+        self.judge_one(meant, port)?;
+        special::carried(meant).try_for_each(|inner| {
+            self.judge_one(inner.into(), port).map_err(|inner| PolicyError::Carries { address, inner: Box::new(inner) })
+        })
+    }
+
+    fn judge_one(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
+        let range = special::find(address);
+        if let Some(range) = range.filter(|range| range.opens == Opens::Never) {
+            return Err(PolicyError::Never { address, is: range.is });
+        }
+        self.judge_denied(address, port)?;
+        let Some(range) = range else { return Ok(()) };
+        let opens = |network: &Network| {
+            network.contains(address) && (range.opens == Opens::ByAny || range.network.covers(network))
+        };
+        if self.allow.iter().any(opens) {
+            return Ok(());
+        }
+        Err(PolicyError::Closed { address, is: range.is, hint: hint(address, &range.network) })
+    }
+
+    fn judge_denied(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
+        let closes =
+            |entry: &&Denied| entry.network.contains(address) && entry.port.is_none_or(|denied| port == Some(denied));
+        match self.deny.iter().find(closes) {
+            Some(entry) => Err(PolicyError::Denied { address, entry: *entry }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The network to suggest: the whole range, but for those too wide to mean.
+fn hint(address: IpAddr, range: &Network) -> Network {
+    if range.prefix() == 0 { Network::of(address) } else { *range }
+}
+
+fn judge_port(port: u16) -> Result<(), PolicyError> {
+    port::judge(port).map_err(|closed| match closed {
+        port::Closed::System => PolicyError::SystemPort(port),
+        port::Closed::Named(service) => PolicyError::ServicePort { port, service },
+    })
+}
+
+impl FromStr for Denied {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Denied, NetworkError> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Denied { network: Network::of(address.ip()), port: Some(address.port()) });
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Denied { network: Network::of(address), port: None });
+        }
+        Ok(Denied { network: text.parse()?, port: None })
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => write!(f, "{}", self.network),
+            Some(port) => write!(f, "{}", SocketAddr::new(self.network.address(), port)),
+        }
+    }
+}
