@@ -1,0 +1,79 @@
+//! What a rebuild did, as JSON and for people.
+//!
+//! ```text
+//! complete     Redis has everything that these journals hold
+//! streams[]    round, stream, contest, action, journal_seq, redis_seq (before; null if unknown), closed (its end marker
+//!              was written now), text
+//! rounds[]     round, contest, sealed, text
+//! ```
+
+use serde::Serialize;
+use std::fmt;
+
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub complete: bool,
+    pub streams: Vec<StreamReport>,
+    pub rounds: Vec<RoundReport>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StreamReport {
+    pub round: String,
+    pub stream: String,
+    pub contest: Option<String>,
+    pub action: Action,
+    pub journal_seq: u64,
+    pub redis_seq: Option<u64>,
+    pub closed: bool,
+    pub text: String,
+}
+
+/// What was done with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Redis had all of it.
+    None,
+    /// Redis has it now.
+    Published,
+    /// What a run without `--dry-run` would publish.
+    Missing,
+    /// Left alone: its generator lives and publishes it, or it never began.
+    Skipped,
+    /// Could not be published; the text says why.
+    Refused,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RoundReport {
+    pub round: String,
+    pub contest: String,
+    pub sealed: bool,
+    pub text: String,
+}
+
+impl Report {
+    pub fn count(&self, action: Action) -> usize {
+        self.streams.iter().filter(|stream| stream.action == action).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for stream in &self.streams {
+            writeln!(f, "  stream {}: {}", stream.stream, stream.text)?;
+        }
+        for round in &self.rounds {
+            writeln!(f, "  round {}: {}", round.round, round.text)?;
+        }
+        let [published, missing, refused] = [Action::Published, Action::Missing, Action::Refused].map(|a| self.count(a));
+        let all = self.streams.len();
+        match (published, missing, refused) {
+            (0, 0, 0) => write!(f, "nothing was missing"),
+            (_, 0, 0) => write!(f, "published {published} of {all} streams; Redis has everything now"),
+            (_, _, 0) => write!(f, "{missing} of {all} streams are missing in Redis; nothing was changed"),
+            _ => write!(f, "{refused} of {all} streams were refused, {published} were published"),
+        }
+    }
+}
