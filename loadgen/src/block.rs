@@ -5,6 +5,7 @@
 //! nothing is lost.
 
 use crate::ring::Counters;
+use crate::trace::{Samples, Traces, Tracing};
 use flowtest_contract::Histogram;
 use flowtest_scoreboard::row::Row;
 
@@ -22,10 +23,15 @@ pub struct Meter {
 pub struct Counts {
     pub row: Row,
     pub meter: Meter,
+    /// The kinds of failure, as bits, that have left a sample in this block.
+    pub sampled: u16,
 }
 
 impl Counts {
     pub fn merge(&mut self, other: &Counts) {
+        if other.is_empty() {
+            return;
+        }
         self.row.tally.merge(&other.row.tally);
         self.row.latency.merge(&other.row.latency);
         self.row.service.merge(&other.row.service);
@@ -33,11 +39,20 @@ impl Counts {
         self.meter.late += other.meter.late;
     }
 
-    fn clear(&mut self) {
+    /// Nothing was counted: then the histograms are empty as well.
+    pub fn is_empty(&self) -> bool {
+        self.row.tally == flowtest_contract::Tally::default()
+    }
+
+    pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         self.row.tally = flowtest_contract::Tally::default();
         self.row.latency.clear();
         self.row.service.clear();
         self.meter = Meter::default();
+        self.sampled = 0;
     }
 }
 
@@ -48,6 +63,9 @@ pub struct Block {
     pub scored: Vec<Counts>,
     /// Phases that do not count: warm-up and practice.
     pub unscored: Vec<Counts>,
+    /// A trace of each outcome that this block counts.
+    pub traces: Traces,
+    pub samples: Samples,
     /// Our own send lag in open phases, in µs.
     pub lag: Histogram,
     /// The last instant at which an exchange was settled, in nanoseconds of the run clock.
@@ -59,10 +77,12 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn new(contestants: usize) -> Block {
+    pub fn new(contestants: usize, tracing: Tracing) -> Block {
         Block {
             scored: vec![Counts::default(); contestants],
             unscored: vec![Counts::default(); contestants],
+            traces: Traces::new(tracing),
+            samples: Samples::new(tracing),
             ..Block::default()
         }
     }
@@ -71,7 +91,7 @@ impl Block {
         if scored { &mut self.scored[contestant] } else { &mut self.unscored[contestant] }
     }
 
-    /// Adds what a worker counted. Counters are the worker's own and are not merged here.
+    /// Adds what a worker counted. Counters, traces and samples are the worker's own and are not merged here.
     pub fn merge(&mut self, other: &Block) {
         for (ours, theirs) in self.scored.iter_mut().zip(&other.scored) {
             ours.merge(theirs);
@@ -86,6 +106,8 @@ impl Block {
     pub fn clear(&mut self) {
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
         self.lag.clear();
+        self.samples.clear();
+        // The traces are opened anew by the worker, which knows the instant.
     }
 }
 
@@ -107,11 +129,11 @@ pub struct Receiver {
 }
 
 /// Two queues between a worker and the collector.
-pub fn channel(contestants: usize) -> (Sender, Receiver) {
+pub fn channel(contestants: usize, tracing: Tracing) -> (Sender, Receiver) {
     let (full_in, full_out) = rtrb::RingBuffer::new(BLOCKS);
     let (mut empty_in, empty_out) = rtrb::RingBuffer::new(BLOCKS);
     for _ in 1..BLOCKS {
-        empty_in.push(Box::new(Block::new(contestants))).expect("the queue has room for all blocks");
+        empty_in.push(Box::new(Block::new(contestants, tracing))).expect("the queue has room for all blocks");
     }
     (Sender { full: full_in, empty: empty_out }, Receiver { full: full_out, empty: empty_in })
 }
@@ -153,13 +175,13 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_when_the_collector_comes_late() {
-        let (mut sender, mut receiver) = channel(1);
-        let mut block = Box::new(Block::new(1));
+        let (mut sender, mut receiver) = channel(1, Tracing::Off);
+        let mut block = Box::new(Block::new(1, Tracing::Off));
         for _ in 0..100 {
             block.scored[0].row.tally.due += 1;
             sender.hand_off(&mut block);
         }
-        let mut sum = Block::new(1);
+        let mut sum = Block::new(1, Tracing::Off);
         assert!(!receiver.drain(|block| sum.merge(block)));
         let last = std::thread::spawn(move || sender.finish(block));
         while !receiver.drain(|block| sum.merge(block)) {

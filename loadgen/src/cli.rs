@@ -1,5 +1,7 @@
 //! Commands and flags. Each flag is also an environment variable, `FLOWTEST_LOADGEN_*`.
 
+pub mod journal;
+
 use clap::{Args, Parser, Subcommand};
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
@@ -25,6 +27,14 @@ pub enum Command {
     Stress(Stress),
     /// Run a contest from a file; no dashboard needed.
     Run(RunContest),
+    /// Judge every exchange again from the journals, and compare with their sums and with Redis.
+    Audit(journal::Audit),
+    /// Publish whatever Redis lacks, from any journals.
+    Rebuild(journal::Rebuild),
+    /// Write a journal's records as CSV or NDJSON.
+    Export(journal::Export),
+    /// Say what journals hold and in which state they are.
+    Inspect(journal::Inspect),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +95,12 @@ pub struct RunContest {
     /// A file with the password of that Redis, instead of one in the URL.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
     pub redis_password_file: Option<PathBuf>,
+    /// Write every batch and verdict to a journal in this folder, and publish only what is on disk.
+    #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
+    pub no_trace: bool,
     /// Cores for workers: auto, or numbers as in 0,1.
     #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
     pub cores: Cores,

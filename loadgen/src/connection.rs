@@ -9,6 +9,7 @@
 use crate::exchange::{Exchange, Fifo};
 use crate::http::{End, Read, Reader, Shape};
 use crate::patience::Patience;
+use crate::trace::Came;
 use flowtest_contract::Token;
 use flowtest_contract::verdict::{Failure, Outcome};
 
@@ -38,9 +39,9 @@ pub enum Step {
     Unsolicited,
 }
 
-/// Receives every outcome, with the exchange it belongs to.
+/// Receives every outcome, with the exchange it belongs to and what had come of its answer.
 pub trait Ledger {
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome);
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &Came<'_>);
 }
 
 /// One slot.
@@ -60,6 +61,8 @@ pub struct Connection {
     retire_at: u64,
     /// Tokens that this slot has used.
     tokens: u64,
+    /// Bytes of the answer under way that came before the ones at hand.
+    before: u32,
 }
 
 impl Connection {
@@ -75,6 +78,7 @@ impl Connection {
             failed_started: 0,
             retire_at: u64::MAX,
             tokens: 0,
+            before: 0,
         }
     }
 
@@ -111,6 +115,7 @@ impl Connection {
         self.reader.reset();
         self.on_wire = 0;
         self.answered = 0;
+        self.before = 0;
         self.retire_at = retire_at;
     }
 
@@ -121,7 +126,9 @@ impl Connection {
 
     /// No socket, or no connection: everything that waited for it fails.
     pub fn on_unconnected(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
-        self.fail_all(failure, patience, ledger);
+        while self.exchanges.len() > 0 {
+            self.fail_front(failure, patience, ledger);
+        }
         Step::Close
     }
 
@@ -196,15 +203,23 @@ impl Connection {
                 return Step::Unsolicited;
             }
             let front = *self.exchanges.front().expect("what is on the wire is in the queue");
+            let at_hand = rest;
             match self.reader.read(&mut rest, &front.token, shape) {
-                Read::Partial => return Step::Go,
+                Read::Partial => {
+                    self.before = self.before.saturating_add(at_hand.len() as u32);
+                    return Step::Go;
+                }
                 Read::Response(response) => {
-                    if !self.on_response(&front, &response, now, patience, ledger) {
+                    let bytes = &at_hand[..at_hand.len() - rest.len()];
+                    let came = Came { bytes, skipped: std::mem::take(&mut self.before), malformed: None };
+                    if !self.on_response(&front, &response, now, &came, patience, ledger) {
                         self.resend(Failure::Reset, patience, ledger);
                         return Step::Close;
                     }
                 }
-                Read::Malformed(_) => {
+                Read::Malformed(why) => {
+                    let came = Came { bytes: at_hand, skipped: self.before, malformed: Some(why) };
+                    self.fail_first(Failure::Malformed, &came, patience, ledger);
                     self.fail_wire(Failure::Malformed, patience, ledger);
                     return Step::Close;
                 }
@@ -219,9 +234,10 @@ impl Connection {
             match self.reader.on_end() {
                 End::Response(response) => {
                     let front = *self.exchanges.front().expect("what is on the wire is in the queue");
-                    self.on_response(&front, &response, now, patience, ledger);
+                    let came = self.came_before();
+                    self.on_response(&front, &response, now, &came, patience, ledger);
                 }
-                End::Incomplete => self.fail_front(Failure::Reset, patience, ledger),
+                End::Incomplete => self.fail_first(Failure::Reset, &self.came_before(), patience, ledger),
                 End::Nothing => {}
             }
         }
@@ -231,7 +247,7 @@ impl Connection {
     /// The connection broke; `failure` is what the errno means.
     pub fn on_broken(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
-            self.fail_front(failure, patience, ledger);
+            self.fail_first(failure, &self.came_before(), patience, ledger);
         }
         self.on_lost(failure, patience, ledger)
     }
@@ -259,6 +275,9 @@ impl Connection {
             return None;
         }
         // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
+        if self.on_wire > 0 {
+            self.fail_first(Failure::Timeout, &self.came_before(), patience, ledger);
+        }
         self.fail_wire(Failure::Timeout, patience, ledger);
         while let Some(front) = self.exchanges.front().copied() {
             if !patience.is_late(front.started, now) {
@@ -292,17 +311,18 @@ impl Connection {
         front: &Exchange,
         response: &crate::http::Response,
         now: u64,
+        came: &Came<'_>,
         patience: &Patience,
         ledger: &mut impl Ledger,
     ) -> bool {
         if patience.is_late(front.started, now) {
-            self.fail_front(Failure::Timeout, patience, ledger);
+            self.fail_first(Failure::Timeout, came, patience, ledger);
         } else if response.status / 100 == 2 {
             self.pop();
             self.failures_in_row = 0;
-            ledger.settle(front, Outcome::Answered(response.observed));
+            ledger.settle(front, Outcome::Answered(response.observed), came);
         } else {
-            self.fail_front(Failure::Status, patience, ledger);
+            self.fail_first(Failure::Status, came, patience, ledger);
         }
         self.answered += 1;
         response.keep_alive
@@ -314,15 +334,33 @@ impl Connection {
         self.exchanges.pop().expect("an outcome belongs to an exchange")
     }
 
-    fn fail_front(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
-        let exchange = self.pop();
-        self.fail(&exchange, failure, patience, ledger);
+    /// What came of the answer under way, when nothing of it is at hand any more.
+    fn came_before(&self) -> Came<'static> {
+        Came { skipped: self.before, ..Came::NOTHING }
     }
 
-    fn fail(&mut self, exchange: &Exchange, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+    /// The first exchange fails, and it is the one that the bytes belong to.
+    fn fail_first(&mut self, failure: Failure, came: &Came<'_>, patience: &Patience, ledger: &mut impl Ledger) {
+        let exchange = self.pop();
+        self.fail(&exchange, failure, came, patience, ledger);
+    }
+
+    /// The first exchange fails without a byte of its own.
+    fn fail_front(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        self.fail_first(failure, &Came::NOTHING, patience, ledger);
+    }
+
+    fn fail(
+        &mut self,
+        exchange: &Exchange,
+        failure: Failure,
+        came: &Came<'_>,
+        patience: &Patience,
+        ledger: &mut impl Ledger,
+    ) {
         self.failures_in_row = self.failures_in_row.saturating_add(1);
         self.failed_started = exchange.started;
-        ledger.settle(exchange, Outcome::Failed(patience.failure(exchange.started, failure)));
+        ledger.settle(exchange, Outcome::Failed(patience.failure(exchange.started, failure)), came);
     }
 
     /// All that is on the wire fails.
@@ -340,12 +378,6 @@ impl Connection {
         }
     }
 
-    fn fail_all(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
-        while self.exchanges.len() > 0 {
-            self.fail_front(failure, patience, ledger);
-        }
-    }
-
     /// The peer ended a connection: what is on the wire is sent once more where the keep-alive rule says so.
     fn resend(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
         let wire = self.on_wire as usize;
@@ -359,7 +391,7 @@ impl Connection {
                 continue;
             }
             let exchange = self.exchanges.remove(kept);
-            self.fail(&exchange, failure, patience, ledger);
+            self.fail(&exchange, failure, &Came::NOTHING, patience, ledger);
         }
         self.on_wire = 0;
     }
@@ -378,7 +410,7 @@ mod tests {
     struct Count(Vec<u32>, Vec<Outcome>);
 
     impl Ledger for Count {
-        fn settle(&mut self, exchange: &Exchange, outcome: Outcome) {
+        fn settle(&mut self, exchange: &Exchange, outcome: Outcome, _: &Came<'_>) {
             self.0[exchange.intended as usize] += 1;
             self.1.push(outcome);
         }

@@ -1,31 +1,38 @@
 //! `run CONTEST.toml`: a whole round by a file, published as it goes when a Redis is named.
 
-use crate::block::Counts;
+use crate::board::Board;
 use crate::cli::RunContest;
 use crate::guard::permits;
 use crate::http::RequestTemplate;
 use crate::plan::{self, NS_PER_US, Plan, Ramp};
 use crate::progress::Bar;
+use crate::rebuild::{Access, Action, finish_orphans};
+use crate::recorder::explain::Explained;
+use crate::recorder::{Recorder, room};
 use crate::resolve::resolve;
-use crate::run::{Clock, Progress, Run, choose_cores};
+use crate::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
 use crate::summary::Summary;
-use crate::{Failed, output};
-use flowtest_scoreboard::connection::Address;
+use crate::trace::Tracing;
+use crate::{Failed, folders, output};
+use flowtest_journal::free_bytes;
+use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::contest::{Contestant, Load, Policy, Start};
-use flowtest_scoreboard::{
-    Contest, Control, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError, State, StreamId,
-};
+use flowtest_scoreboard::{Contest, RoundId, Row, StreamId};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A connection lives so long in a contest, so that instances added behind a name get their share.
 const CONNECTION_LIFE_NS: u64 = 10 * plan::NS_PER_SECOND;
-/// How long the final rows may take to reach a Redis that is away.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the control document is looked after.
-const CONTROL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often what the recorder says is passed on.
+const FOLLOW: Duration = Duration::from_millis(50);
+/// How long a journal that cannot be written is tried after the last worker has ended.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
+/// From making the plan to its start: workers make rings and arenas in it, the recorder its first segment.
+const HEAD_START: Duration = Duration::from_millis(50);
+const JOURNAL_HEAD_START: Duration = Duration::from_secs(1);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
@@ -40,11 +47,25 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         .map(|contestant| resolved(contestant, &contest.policy))
         .collect::<Result<Vec<_>, _>>()?;
     output::prepare(flags.json.as_deref())?;
-    // Whatever is wrong with the plan shall show before Redis hears of a round.
-    start(&contest, Clock::now())?;
-    let mut board = flags.redis.as_deref().map(|url| Board::open(url, password(flags)?, &contest)).transpose()?;
-    let played = play(flags, &contest, contestants, &cores, board.as_mut(), stop);
-    let (summary, mut progress) = match played {
+    // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
+    let plan = make_plan(&contest, contestants.clone(), cores.len() as u32, Clock::now(), flags.head_start())?;
+    if let Some(dir) = &flags.journal {
+        check_room(dir, &plan, flags.tracing())?;
+    }
+    let access = match &flags.redis {
+        Some(url) => {
+            let password = folders::password(flags.redis_password_file.as_deref())?;
+            Some(Access { url: url.clone(), password })
+        }
+        None => None,
+    };
+    let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
+    if let (Some(dir), Some(access)) = (&flags.journal, &access) {
+        finish_others(dir, access);
+    }
+    let board = access.map(|access| Board::open(&access, &contest, round, stream)).transpose()?;
+    let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
+    let played = match round.play(flags, board.as_ref(), stop) {
         Ok(played) => played,
         Err(error) => {
             // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
@@ -52,45 +73,191 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
             return Err(error);
         }
     };
-    let broken = progress.broken.take();
-    let sealed = board.map_or(Ok(()), |board| board.finish(&progress));
-    output::write(&summary, flags.json.as_deref(), flags.quiet)?;
+    let sealed = board.map_or(Ok(()), |board| board.finish(played.seq, played.rows));
+    output::write(&played.summary, flags.json.as_deref(), flags.quiet)?;
     sealed?;
-    match broken {
+    match played.broken {
         Some(broken) => Err(broken.into()),
-        None => Ok(if summary.is_valid() { 0 } else { 3 }),
+        None => Ok(if played.summary.is_valid() { 0 } else { 3 }),
     }
 }
 
-fn play(
-    flags: &RunContest,
-    contest: &Contest,
+/// One round of a contest, about to be played.
+struct Round<'a> {
+    contest: &'a Contest,
+    id: RoundId,
+    stream: StreamId,
     contestants: Vec<plan::Contestant>,
-    cores: &[usize],
-    mut board: Option<&mut Board>,
-    stop: &AtomicBool,
-) -> Result<(Summary, Progress), Failed> {
-    let clock = Clock::now();
-    let plan = Arc::new(make_plan(contest, contestants, cores.len() as u32, clock)?);
-    let run = Run::start(&plan, clock, cores)?;
-    let bar = Bar::new(&plan, flags.quiet);
+    cores: &'a [usize],
+}
+
+/// What came of it.
+struct Played {
+    summary: Summary,
+    /// The number of the last rows, and these.
+    seq: u64,
+    rows: Arc<[Row]>,
+    broken: Option<RunError>,
+}
+
+impl Round<'_> {
+    fn play(self, flags: &RunContest, board: Option<&Board>, stop: &AtomicBool) -> Result<Played, Failed> {
+        let clock = Clock::now();
+        let workers = self.cores.len() as u32;
+        let plan = Arc::new(make_plan(self.contest, self.contestants, workers, clock, flags.head_start())?);
+        let recorder = match &flags.journal {
+            Some(dir) => {
+                let start = start_record(self.contest, &plan, self.cores);
+                let spare = usable_cores().into_iter().find(|core| !self.cores.contains(core));
+                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.tracing())?)
+            }
+            None => None,
+        };
+        let tracing = recorder.as_ref().map_or(Tracing::Off, Recorder::tracing);
+        let run = Run::start(&plan, clock, self.cores, tracing)?;
+        let bar = Bar::new(&plan, flags.quiet);
+        let (progress, seq, rows) = match recorder {
+            None => follow(run, &plan, &bar, board, stop),
+            Some(recorder) => follow_recorded(run, &plan, &bar, recorder, board, stop)?,
+        };
+        bar.finish();
+        let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
+        Ok(Played { summary, seq, rows, broken: progress.broken })
+    }
+}
+
+/// Without a journal what is published is what is in memory.
+fn follow(run: Run, plan: &Plan, bar: &Bar, board: Option<&Board>, stop: &AtomicBool) -> (Progress, u64, Arc<[Row]>) {
+    let mut seq = 0;
     let progress = run.follow(stop, |progress| {
-        bar.show(&plan, progress);
-        if let Some(board) = &mut board {
-            board.publish(progress);
+        bar.show(plan, progress.now, &progress.sums);
+        if let Some(board) = board {
+            seq += 1;
+            board.publish(seq, progress.rows());
         }
     });
-    bar.finish();
-    Ok((Summary::of(&plan, &progress, stop.load(Ordering::Relaxed)), progress))
+    let rows = progress.rows();
+    (progress, seq + 1, rows)
 }
 
-/// The password that stands in a file, so that no list of processes shows it.
-fn password(flags: &RunContest) -> Result<Option<String>, Failed> {
-    let Some(path) = &flags.redis_password_file else { return Ok(None) };
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-        Err(error) => Err(Failed::Usage(format!("{}: the password file cannot be read ({error})", path.display()))),
+/// With a journal what is published is what is on disk.
+fn follow_recorded(
+    run: Run,
+    plan: &Arc<Plan>,
+    bar: &Bar,
+    recorder: Recorder,
+    board: Option<&Board>,
+    stop: &AtomicBool,
+) -> Result<(Progress, u64, Arc<[Row]>), Failed> {
+    let Run { workers, collector } = run;
+    recorder.record(plan.clone(), collector, workers.order().clone());
+    let mut over_at: Option<Instant> = None;
+    while !recorder.is_over() {
+        thread::sleep(FOLLOW);
+        if stop.load(Ordering::Relaxed) {
+            workers.order().drain();
+        }
+        let fresh = recorder.take();
+        if let Some((now, sums)) = fresh.shown {
+            bar.show(plan, now, &sums);
+        }
+        if let Some(board) = board {
+            fresh.durable.into_iter().for_each(|(seq, rows)| board.publish(seq, rows));
+            for Explained { contestant, error } in fresh.explained {
+                board.explain(plan.contestants[usize::from(contestant)].name.clone(), error);
+            }
+        }
+        if workers.are_done() {
+            let over = *over_at.get_or_insert_with(Instant::now);
+            if over.elapsed() >= JOURNAL_PATIENCE {
+                recorder.give_up();
+            }
+        }
     }
+    // When the recorder failed, workers may still be running; nobody takes their counts any more.
+    workers.order().drain();
+    let recorded = recorder.join();
+    let broken = workers.join();
+    let recorded = recorded?;
+    Ok((Progress { broken, ..recorded.progress }, recorded.seq, recorded.rows))
+}
+
+/// Ends and publishes what a generator that is gone has left in the folder. Whatever is wrong with it is no reason not to
+/// play.
+fn finish_others(dir: &Path, access: &Access) {
+    match finish_orphans(dir, access) {
+        Ok(report) => {
+            for stream in report.streams.iter().filter(|stream| stream.action != Action::None) {
+                eprintln!("flowtest-loadgen: {}", stream.text);
+            }
+        }
+        Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", dir.display()),
+    }
+}
+
+/// Refuses a plan whose journal would not fit.
+fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
+    // The folder may not be there yet; it will lie on the file system of the one above it.
+    let there = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let free = free_bytes(if there.as_os_str().is_empty() { Path::new(".") } else { there })?;
+    let needed = room::needed(plan, tracing == Tracing::On);
+    if room::wanted(needed) <= free {
+        return Ok(());
+    }
+    let mib = |bytes: u64| (bytes >> 20).max(1);
+    let without = match tracing {
+        Tracing::On => format!("; without traces (--no-trace) it is {} MiB", mib(room::needed(plan, false))),
+        Tracing::Off => String::new(),
+    };
+    Err(Failed::Message(format!(
+        "{}: this contest writes up to {} MiB of journal, and one and a half times that shall be free, but {} MiB are: \
+         free some, or name a folder on another disk{without}",
+        dir.display(),
+        mib(needed),
+        free >> 20
+    )))
+}
+
+/// The first record of a stream: whatever is needed to judge its traces again.
+fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> record::Start {
+    let program = serde_json::json!({
+        "program": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "host": rustix::system::uname().nodename().to_string_lossy(),
+        "kernel": rustix::system::uname().release().to_string_lossy(),
+        "cores": cores,
+    });
+    let mut start = record::Start {
+        at: Clock::now().utc_base,
+        clock_offset_us: 0,
+        clock_error_us: 0,
+        terms: Terms::new(&plan.rules, &plan.deadlines),
+        contest: contest.name.clone().into_bytes(),
+        names: Vec::new(),
+        name_lens: Vec::new(),
+        document: contest.to_json().to_string().into_bytes(),
+        program: program.to_string().into_bytes(),
+    };
+    start.set_names(contest.contestants.iter().map(|contestant| contestant.name.as_str()));
+    start
+}
+
+impl RunContest {
+    fn tracing(&self) -> Tracing {
+        if self.no_trace { Tracing::Off } else { Tracing::On }
+    }
+
+    fn head_start(&self) -> Duration {
+        if self.journal.is_some() { JOURNAL_HEAD_START } else { HEAD_START }
+    }
+}
+
+/// Bits of an id that nobody had before.
+fn random_bits() -> Result<u128, Failed> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failed::Message(format!("no random id for the round ({error})")))?;
+    Ok(u128::from_be_bytes(bytes))
 }
 
 fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant, Failed> {
@@ -113,8 +280,8 @@ fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant
 }
 
 /// When the first phase starts, on the run clock.
-fn start(contest: &Contest, clock: Clock) -> Result<u64, Failed> {
-    let earliest = clock.earliest_start();
+fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<u64, Failed> {
+    let earliest = clock.after(head_start);
     let Start::At(utc) = contest.start else { return Ok(earliest) };
     utc.checked_sub(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US)).filter(|at| *at >= earliest).ok_or_else(
         || Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned()),
@@ -126,8 +293,9 @@ fn make_plan(
     contestants: Vec<plan::Contestant>,
     workers: u32,
     clock: Clock,
+    head_start: Duration,
 ) -> Result<Plan, Failed> {
-    let start = start(contest, clock)?;
+    let start = start(contest, clock, head_start)?;
     let mut at = start;
     let mut phases = Vec::with_capacity(contest.phases.len());
     for phase in &contest.phases {
@@ -149,103 +317,4 @@ fn make_plan(
         requests: None,
         workers,
     })
-}
-
-/// Bits of an id that nobody had before.
-fn random_bits() -> Result<u128, Failed> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failed::Message(format!("no random id for the round ({error})")))?;
-    Ok(u128::from_be_bytes(bytes))
-}
-
-/// The scoreboard's side of a run: rows go to the publisher, the control document says which round it is.
-struct Board {
-    publisher: Publisher,
-    steward: Steward,
-    seq: u64,
-}
-
-impl Board {
-    fn open(url: &str, password: Option<String>, contest: &Contest) -> Result<Board, Failed> {
-        let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
-        let mut control = Control::new(contest.clone());
-        control.round = Some(round);
-        control.state = State::Running;
-        control.split = vec![stream.to_string()];
-        let mut scoreboard = Scoreboard::open(Address::new(url, password.as_deref(), false)?)?;
-        scoreboard.open_round(&contest.name, &round)?;
-        let publisher = Publisher::start(PublisherConfig {
-            url: url.to_owned(),
-            password,
-            contest: contest.name.clone(),
-            round,
-            stream,
-            contestants: contest.contestants.iter().map(|contestant| contestant.name.clone()).collect(),
-            allow_volatile: false,
-        })?;
-        scoreboard.write_control(&control)?;
-        let steward = Steward::start(scoreboard, control)?;
-        Ok(Board { publisher, steward, seq: 0 })
-    }
-
-    fn publish(&mut self, progress: &Progress) {
-        self.seq += 1;
-        self.publisher.publish(self.seq, rows(progress));
-    }
-
-    /// The last rows, the end marker, the seal; then the control document says so.
-    fn finish(self, progress: &Progress) -> Result<(), Failed> {
-        self.publisher.finish(self.seq + 1, rows(progress), PATIENCE)?;
-        self.steward.finish(State::Sealed)?;
-        Ok(())
-    }
-
-    /// The round was not played to its end.
-    fn abort(self) -> Result<(), Failed> {
-        self.steward.finish(State::Aborted)?;
-        Ok(())
-    }
-}
-
-fn rows(progress: &Progress) -> Arc<[Row]> {
-    progress.sums.scored.iter().map(|Counts { row, .. }| row.clone()).collect()
-}
-
-/// Keeps the control document in a Redis that may be wiped. A thread of its own: no outage reaches the run.
-struct Steward {
-    end: mpsc::Sender<State>,
-    thread: JoinHandle<Result<(), ScoreboardError>>,
-}
-
-impl Steward {
-    fn start(mut scoreboard: Scoreboard, mut control: Control) -> Result<Steward, Failed> {
-        let (end, ended) = mpsc::channel();
-        let watch = move || loop {
-            match ended.recv_timeout(CONTROL_INTERVAL) {
-                Ok(state) => {
-                    control.state = state;
-                    control.revision += 1;
-                    return scoreboard.write_control(&control);
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
-                // An outage is no error here; the next look comes in a second.
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if let Ok(None) = scoreboard.read_control(&control.contest.name) {
-                        let _ = scoreboard.write_control(&control);
-                    }
-                }
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("steward".to_owned())
-            .spawn(watch)
-            .map_err(|error| Failed::Message(format!("no thread for the control document ({error})")))?;
-        Ok(Steward { end, thread })
-    }
-
-    fn finish(self, state: State) -> Result<(), ScoreboardError> {
-        // Fails only when the thread has ended, whose result says why.
-        let _ = self.end.send(state);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
 }

@@ -9,7 +9,9 @@ use crate::exchange::Exchange;
 use crate::http::Shape;
 use crate::pacer::Pacer;
 use crate::plan::{NS_PER_US, Plan};
-use flowtest_contract::verdict::{Failure, Outcome, judge};
+use crate::trace::Came;
+use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
+use flowtest_journal::record::{NEVER_SENT, Sight, Trace};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -27,6 +29,9 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
 
 /// Later than this by our own lag, a request counts against `rate_ratio`.
 const LATE_NS: u64 = 10_000_000;
+
+/// The longest time that a trace can say: over an hour.
+const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
 
 /// A contestant's part of a worker.
 #[derive(Debug)]
@@ -132,13 +137,57 @@ impl Books<'_> {
     }
 
     /// A request never found a connection, or we never came to it.
-    pub fn never_sent(&mut self, scored: bool, failure: Failure) {
+    pub fn never_sent(&mut self, intended: u64, scored: bool, failure: Failure) {
         let timeout_us = self.plan.rules.timeout_us;
         let counts = self.counts(scored);
         counts.row.tally.failed(failure);
         if failure == Failure::Missed {
             counts.row.latency.record(timeout_us);
         }
+        let exchange = Exchange::new(intended, intended, scored);
+        let noted = self.note(&exchange, Outcome::Failed(failure));
+        self.sample(&exchange, noted, 1 << failure as u16, &Came::NOTHING);
+    }
+
+    /// Leaves a trace of an outcome.
+    #[inline]
+    fn note(&mut self, exchange: &Exchange, outcome: Outcome) -> Trace {
+        let latency_us = (self.now - exchange.intended) / NS_PER_US;
+        let (instant, lag_us) = match exchange.sent {
+            0 => (exchange.intended, NEVER_SENT),
+            // By this difference the service time can be had from the trace exactly as the histogram counted it.
+            sent => (sent, (latency_us - (self.now - sent) / NS_PER_US).min(TRACED_US_MAX) as u32),
+        };
+        let trace = Trace {
+            sent_us: self.plan.utc_us(instant).wrapping_sub(self.block.traces.base) as i32,
+            latency_us: latency_us.min(TRACED_US_MAX) as u32,
+            lag_us,
+            contestant: self.contestant as u16,
+            observed: Sight { outcome, scored: exchange.scored }.pack(),
+        };
+        self.block.traces.push(trace);
+        trace
+    }
+
+    /// Keeps the bytes of a failing exchange, one of each kind in a block.
+    #[cold]
+    fn sample(&mut self, exchange: &Exchange, trace: Trace, kinds: u16, came: &Came<'_>) {
+        let counts = self.block.counts(self.contestant, exchange.scored);
+        if counts.sampled & kinds == kinds {
+            return;
+        }
+        counts.sampled |= kinds;
+        let at = self.plan.utc_us(self.now);
+        let sent = self.block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
+        self.block.samples.push(came, |sample| {
+            sample.at = at;
+            sample.sent = sent;
+            sample.latency_us = trace.latency_us;
+            sample.contestant = trace.contestant;
+            sample.observed = trace.observed;
+            sample.never_sent = trace.lag_us == NEVER_SENT;
+            sample.token = exchange.token;
+        });
     }
 
     /// A request has fallen due: how late we come to it is our own lag, whether or not a connection is free.
@@ -156,19 +205,20 @@ impl Books<'_> {
 
 impl Ledger for Books<'_> {
     #[inline]
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome) {
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &Came<'_>) {
         let plan = self.plan;
         let now = self.now;
         self.block.last = now;
         let counts = self.counts(exchange.scored);
         let row = &mut counts.row;
-        match outcome {
+        let failing = match outcome {
             Outcome::Answered(observed) => {
                 let verdict = judge(observed, &plan.rules, &plan.deadlines, plan.utc_us(exchange.sent));
                 row.tally.answered(verdict);
                 counts.meter.verified += u64::from(verdict.verified());
                 row.latency.record((now - exchange.intended) / NS_PER_US);
                 row.service.record((now - exchange.sent) / NS_PER_US);
+                wrong_headers(verdict)
             }
             Outcome::Failed(failure) => {
                 row.tally.failed(failure);
@@ -183,9 +233,23 @@ impl Ledger for Books<'_> {
                     }
                     Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Missed | Failure::OwnFault => {}
                 }
+                1 << failure as u16
             }
+        };
+        let trace = self.note(exchange, outcome);
+        if failing != 0 {
+            self.sample(exchange, trace, failing, came);
         }
     }
+}
+
+/// The wrong headers as bits behind those of the failures.
+#[inline]
+pub(crate) fn wrong_headers(verdict: Verdict) -> u16 {
+    let first = Failure::ALL.len();
+    u16::from(!verdict.token) << first
+        | u16::from(!verdict.version) << (first + 1)
+        | u16::from(!verdict.from) << (first + 2)
 }
 
 /// What an errno of a connect, send or receive means for the exchange. Decided here and nowhere else. (That no socket

@@ -14,32 +14,44 @@
 //! | [`ring`] | io_uring and its books; the only `unsafe` |
 //! | [`share`], [`order`] | which part of the plan a worker takes, and how it is told to stop |
 //! | [`worker`] | the loop that ties these together on one core |
+//! | [`trace`] | what a worker notes of single exchanges |
 //! | [`block`] | what a worker hands over ten times a second |
 //! | [`run`] | workers from start to end |
+//! | [`recorder`] | from the workers' blocks to the journal: only what is on disk is published |
+//! | [`board`] | what Redis gets to know of a run |
 //! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
 //! | [`summary`], [`progress`], [`output`] | what people and machines get to read |
-//! | [`cli`], [`stress`], [`contest`] | the commands |
+//! | [`cli`], [`stress`], [`contest`] | the commands that flood |
+//! | [`folders`], [`audit`], [`rebuild`], [`export`], [`inspect`] | the commands that read journals |
 
+pub mod audit;
 pub mod block;
+pub mod board;
 pub mod cli;
 pub mod connection;
 pub mod contest;
 pub mod entrant;
 pub mod exchange;
+pub mod export;
+pub mod folders;
 pub mod guard;
 pub mod http;
+pub mod inspect;
 pub mod order;
 pub mod output;
 pub mod pacer;
 pub mod patience;
 pub mod plan;
 pub mod progress;
+pub mod rebuild;
+pub mod recorder;
 pub mod resolve;
 pub mod ring;
 pub mod run;
 pub mod share;
 pub mod stress;
 pub mod summary;
+pub mod trace;
 pub mod wheel;
 pub mod worker;
 
@@ -54,6 +66,8 @@ pub enum Failed {
     Usage(String),
     #[error("{0}")]
     Message(String),
+    #[error(transparent)]
+    Journal(#[from] flowtest_journal::JournalError),
     #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use flowtest_loadgen::cli::{Cli, Command};
-use flowtest_loadgen::{Failed, contest, stress};
+use flowtest_loadgen::{Failed, audit, contest, export, inspect, rebuild, stress};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +21,10 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Stress(flags) => stress::stress(flags, &stop),
         Command::Run(flags) => contest::run(flags, &stop),
+        Command::Audit(flags) => audit::audit(flags),
+        Command::Rebuild(flags) => rebuild::rebuild(flags),
+        Command::Export(flags) => export::export(flags),
+        Command::Inspect(flags) => inspect::inspect(flags),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -28,7 +32,11 @@ fn main() -> ExitCode {
             eprintln!("flowtest-loadgen: {error}");
             ExitCode::from(match error {
                 Failed::Usage(_) => 2,
-                Failed::Message(_) | Failed::Run(_) | Failed::Scoreboard(_) | Failed::Resolve(_) => 1,
+                Failed::Message(_)
+                | Failed::Journal(_)
+                | Failed::Run(_)
+                | Failed::Scoreboard(_)
+                | Failed::Resolve(_) => 1,
             })
         }
     }

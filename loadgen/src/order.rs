@@ -1,24 +1,46 @@
-//! What the control thread tells the workers: one byte, read once per turn.
+//! What the control side tells the workers: a few bytes, read once per turn.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// What the control thread asks of workers, read once per turn.
+/// What is asked of workers.
 #[derive(Debug, Default)]
-pub struct Order(AtomicU8);
+pub struct Order {
+    stage: AtomicU8,
+    paused: AtomicBool,
+    traces_off: AtomicBool,
+}
 
 impl Order {
     /// Start nothing more, finish what is in flight.
     pub fn drain(&self) {
-        self.0.fetch_max(1, Ordering::Relaxed);
+        self.stage.fetch_max(1, Ordering::Relaxed);
     }
 
     /// Stop now.
     pub fn abort(&self) {
-        self.0.store(2, Ordering::Relaxed);
+        self.stage.store(2, Ordering::Relaxed);
     }
 
     /// 0: go on; 1: drain; 2: stop.
     pub fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.stage.load(Ordering::Relaxed)
+    }
+
+    /// Send nothing, or go on. What falls due meanwhile is our own fault and costs nobody a point.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Whether the blocks that are opened from now on shall keep traces.
+    pub fn trace(&self, wanted: bool) {
+        self.traces_off.store(!wanted, Ordering::Relaxed);
+    }
+
+    pub fn wants_traces(&self) -> bool {
+        !self.traces_off.load(Ordering::Relaxed)
     }
 }

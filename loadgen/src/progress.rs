@@ -1,7 +1,7 @@
 //! A bar on a terminal while a run goes on; nothing where standard error is no terminal.
 
+use crate::block::Block;
 use crate::plan::{NS_PER_SECOND, Plan};
-use crate::run::Progress;
 use crate::summary::{micros, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
@@ -26,8 +26,8 @@ impl Bar {
         Bar { bar, last: Cell::new((0, start)) }
     }
 
-    pub fn show(&self, plan: &Plan, progress: &Progress) {
-        let sums = &progress.sums;
+    /// Shows the sums as they were at `now`, in nanoseconds of the run clock.
+    pub fn show(&self, plan: &Plan, now: u64, sums: &Block) {
         let (mut answers, mut verified, mut failures, mut due) = (0, 0, 0, 0);
         for counts in sums.scored.iter().chain(&sums.unscored) {
             answers += counts.row.tally.responses();
@@ -37,14 +37,14 @@ impl Bar {
         for counts in &sums.scored {
             due += counts.row.tally.due;
         }
-        let (before, then) = self.last.replace((answers, progress.now));
-        let elapsed = progress.now.saturating_sub(then).max(1);
+        let (before, then) = self.last.replace((answers, now));
+        let elapsed = now.saturating_sub(then).max(1);
         let rate = (u128::from(answers - before) * u128::from(NS_PER_SECOND) / u128::from(elapsed)) as u64;
         let p99 = sums.scored.iter().filter_map(|counts| counts.row.latency.quantile(0.99)).max();
         let start = plan.phases.first().map_or(0, |phase| phase.start);
         self.bar.set_position(match plan.requests {
             Some(_) => due,
-            None => progress.now.saturating_sub(start) / 1_000_000,
+            None => now.saturating_sub(start) / 1_000_000,
         });
         self.bar.set_message(format!(
             "{}/s  right {}  wrong or failed {}  p99 {}",

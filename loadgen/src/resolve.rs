@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn addresses_need_no_resolver() {
         for (endpoint, address) in [("[::1]:81", "[::1]:81"), ("127.0.0.1", "127.0.0.1:80")] {
-            assert_eq!(resolve(&endpoint.parse().unwrap()).unwrap(), [address.parse().unwrap()]);
+            assert_eq!(resolve(&endpoint.parse().unwrap()).unwrap(), [address.parse::<SocketAddr>().unwrap()]);
         }
         let local = resolve(&"localhost:8080".parse().unwrap()).unwrap();
         assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 8080));

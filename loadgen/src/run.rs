@@ -7,8 +7,10 @@ use crate::order::Order;
 use crate::plan::Plan;
 use crate::ring::{Counters, RingError, Tier, Uring};
 use crate::share::sizes;
+use crate::trace::Tracing;
 use crate::worker::Worker;
 use core_affinity::CoreId;
+use flowtest_scoreboard::Row;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,8 +19,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the collector looks: the worker's hand-over interval.
 const COLLECT: Duration = Duration::from_millis(100);
-/// From arming to the start: workers make rings and arenas in it.
-const HEAD_START_NS: u64 = 50_000_000;
 
 /// Why a run did not begin or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +64,9 @@ impl Clock {
         Clock { base, utc_base: utc.as_micros() as u64 }
     }
 
-    /// When a plan that is made now can start at the earliest, in nanoseconds of the run clock.
-    pub fn earliest_start(&self) -> u64 {
-        self.base.elapsed().as_nanos() as u64 + HEAD_START_NS
+    /// So long after now, in nanoseconds of the run clock.
+    pub fn after(&self, delay: Duration) -> u64 {
+        (self.base.elapsed() + delay).as_nanos() as u64
     }
 }
 
@@ -159,19 +159,38 @@ pub struct Progress {
     pub broken: Option<RunError>,
 }
 
-/// Workers that run a plan.
+impl Progress {
+    /// What counts, by contestant.
+    pub fn rows(&self) -> Arc<[Row]> {
+        self.sums.scored.iter().map(|counts| counts.row.clone()).collect()
+    }
+}
+
+/// Workers that run a plan, and what collects their counts.
 #[derive(Debug)]
 pub struct Run {
-    clock: Clock,
+    pub workers: Workers,
+    pub collector: Collector,
+}
+
+/// The threads, and the order that they obey.
+#[derive(Debug)]
+pub struct Workers {
     order: Arc<Order>,
     threads: Vec<(usize, JoinHandle<io::Result<()>>)>,
+}
+
+/// The other end of the workers' queues, and the sums of all that came out of them.
+#[derive(Debug)]
+pub struct Collector {
+    clock: Clock,
     receivers: Vec<Receiver>,
     progress: Progress,
 }
 
 impl Run {
     /// Starts one worker per core. The plan's instants count from `clock`.
-    pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize]) -> Result<Run, RunError> {
+    pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize], tracing: Tracing) -> Result<Run, RunError> {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_memory(plan)?;
         reserve_descriptors(plan)?;
@@ -183,12 +202,13 @@ impl Run {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(RunError::Random)?;
         for (number, core) in cores.iter().copied().enumerate() {
-            let (sender, receiver) = block::channel(plan.contestants.len());
+            let (sender, receiver) = block::channel(plan.contestants.len(), tracing);
             let (ready_in, ready_out) = mpsc::sync_channel(1);
             let (plan, obey) = (plan.clone(), order.clone());
+            let post = Post { number: number as u32, core, clock, key, tracing };
             let thread = match thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || work(number as u32, core, &plan, clock, key, &obey, sender, &ready_in))
+                .spawn(move || work(&post, &plan, &obey, sender, &ready_in))
             {
                 Ok(thread) => thread,
                 Err(error) => {
@@ -211,9 +231,10 @@ impl Run {
                 }
             }
         }
-        let sums = Block::new(plan.contestants.len());
+        let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let tier = tier.ok_or(RunError::NoCores)?;
-        Ok(Run { clock, order, threads, receivers, progress: Progress { now: 0, sums, workers, tier, broken: None } })
+        let progress = Progress { now: 0, sums, workers, tier, broken: None };
+        Ok(Run { workers: Workers { order, threads }, collector: Collector { clock, receivers, progress } })
     }
 
     /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
@@ -223,59 +244,98 @@ impl Run {
         loop {
             thread::sleep(COLLECT);
             if stop.load(Ordering::Relaxed) {
-                self.order.drain();
+                self.workers.order.drain();
             }
-            let ended = self.collect();
-            look(&self.progress);
+            let ended = self.collector.collect(|_, _| {});
+            look(self.collector.progress());
             if ended {
                 break;
             }
         }
+        let broken = self.workers.join();
+        Progress { broken, ..self.collector.progress }
+    }
+}
+
+impl Workers {
+    pub fn order(&self) -> &Arc<Order> {
+        &self.order
+    }
+
+    /// Whether no thread runs any more.
+    pub fn are_done(&self) -> bool {
+        self.threads.iter().all(|(_, thread)| thread.is_finished())
+    }
+
+    /// Waits for the end of all threads, which comes when the last blocks are collected. Some error: a ring failed.
+    pub fn join(self) -> Option<RunError> {
+        let mut broken = None;
         for (core, thread) in self.threads {
             match thread.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => self.progress.broken = Some(RunError::Broken { core, error }),
+                Ok(Err(error)) => broken = Some(RunError::Broken { core, error }),
                 // A panic is a bug of ours: it goes on as what it is.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        broken
+    }
+}
+
+impl Collector {
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub fn into_progress(self) -> Progress {
         self.progress
     }
 
-    /// Reads what has come; `true` when every worker has ended.
-    fn collect(&mut self) -> bool {
+    /// Now, on the run clock.
+    pub fn now(&self) -> u64 {
+        self.clock.base.elapsed().as_nanos() as u64
+    }
+
+    /// Reads what has come, and shows each block with the number of its worker; `true` when every worker has ended.
+    pub fn collect(&mut self, mut look: impl FnMut(u16, &Block)) -> bool {
         let mut ended = true;
         let progress = &mut self.progress;
-        for (receiver, worker) in self.receivers.iter_mut().zip(&mut progress.workers) {
+        for (number, (receiver, worker)) in self.receivers.iter_mut().zip(&mut progress.workers).enumerate() {
             ended &= receiver.drain(|block| {
                 progress.sums.merge(block);
                 worker.counters = block.counters;
                 (worker.user_us, worker.system_us) = block.cpu_us;
+                look(number as u16, block);
             });
         }
-        progress.now = self.clock.base.elapsed().as_nanos() as u64;
+        self.progress.now = self.now();
         ended
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the whole of what a thread starts with, in one place")]
-fn work(
+/// Where a worker stands and what it starts with.
+struct Post {
     number: u32,
     core: usize,
-    plan: &Arc<Plan>,
     clock: Clock,
     key: [u8; 16],
+    tracing: Tracing,
+}
+
+fn work(
+    post: &Post,
+    plan: &Arc<Plan>,
     order: &Order,
     mut sender: Sender,
     ready: &mpsc::SyncSender<Result<Tier, RingError>>,
 ) -> io::Result<()> {
-    if !core_affinity::set_for_current(CoreId { id: core }) {
+    if !core_affinity::set_for_current(CoreId { id: post.core }) {
         let _ = ready.send(Err(RingError::Pin));
         return Ok(());
     }
     // Without this the kernel may wake us 50 µs late, to save power.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-    let uring = match Uring::new(sizes(plan, number), clock.base) {
+    let uring = match Uring::new(sizes(plan, post.number), post.clock.base) {
         Ok(uring) => uring,
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -283,7 +343,7 @@ fn work(
         }
     };
     let _ = ready.send(Ok(uring.tier()));
-    let mut worker = Worker::new(uring, plan.clone(), number, key);
+    let mut worker = Worker::new(uring, plan.clone(), post.number, post.key, post.tracing);
     let result = worker.run(order, &mut sender);
     sender.finish(worker.into_block());
     result

@@ -7,12 +7,17 @@ use crate::progress::Bar;
 use crate::resolve::{listening, resolve};
 use crate::run::{Clock, Run, choose_cores};
 use crate::summary::Summary;
+use crate::trace::Tracing;
 use crate::{Failed, output};
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_scoreboard::endpoint::Endpoint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// From making the plan to its start: workers make rings and arenas in it.
+const HEAD_START: Duration = Duration::from_millis(50);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
@@ -21,9 +26,9 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     output::prepare(flags.json.as_deref())?;
     let clock = Clock::now();
     let plan = Arc::new(plan(flags, contestants, cores.len() as u32, clock));
-    let run = Run::start(&plan, clock, &cores)?;
+    let run = Run::start(&plan, clock, &cores, Tracing::Off)?;
     let bar = Bar::new(&plan, flags.quiet);
-    let progress = run.follow(stop, |progress| bar.show(&plan, progress));
+    let progress = run.follow(stop, |progress| bar.show(&plan, progress.now, &progress.sums));
     bar.finish();
     let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
     output::write(&summary, flags.json.as_deref(), flags.quiet)?;
@@ -64,7 +69,7 @@ fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock
                 .min(u64::MAX / 4)
         }
     };
-    let warm = clock.earliest_start();
+    let warm = clock.after(HEAD_START);
     let start = warm + flags.warmup.as_nanos() as u64;
     let phase = |start, end, scored| Phase { start, end, load, connections: flags.connections, scored };
     let mut phases = Vec::new();

@@ -6,9 +6,12 @@ use crate::order::Order;
 use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
 use crate::ring::pretend::{Character, Mischief, Pretend};
 use crate::share::sizes;
+use crate::trace::Tracing;
 use crate::worker::Worker;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_contract::verdict::{Failure, Outcome};
+use flowtest_journal::record::{NEVER_SENT, Sight};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -86,21 +89,69 @@ impl Script {
         }
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
         kernel.stalls = self.stalls.iter().copied().collect();
-        let (mut sender, mut receiver) = block::channel(plan.contestants.len());
-        let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16]);
+        let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
+        let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
         worker.run(&Order::default(), &mut sender).unwrap();
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
         };
         let (seen, connects) = (count(&kernel.requests), count(&kernel.connects));
-        let mut sum = Block::new(plan.contestants.len());
-        receiver.drain(|block| sum.merge(block));
+        let mut sum = Block::new(plan.contestants.len(), Tracing::Off);
+        let mut traced = Block::new(plan.contestants.len(), Tracing::Off);
+        let mut untraced = 0;
+        let mut add = |block: &Block| {
+            sum.merge(block);
+            untraced += block.traces.untraced;
+            judge_again(&plan, block, &mut traced);
+        };
+        receiver.drain(&mut add);
         let last = worker.into_block();
-        sum.merge(&last);
+        add(&last);
+        // Nobody empties the blocks before the end, so a long play outlasts the room for its traces.
+        if untraced == 0 {
+            assert_traced(&sum, &traced);
+        }
         sum.counters = last.counters;
         let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
         Played { tallies, block: sum, seen, connects }
+    }
+}
+
+/// What the traces of a block amount to, by the contract alone.
+fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
+    for trace in block.traces.as_slice() {
+        let sight = Sight::unpack(trace.observed).expect("known bits");
+        let row = &mut traced.counts(usize::from(trace.contestant), sight.scored).row;
+        let sent = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
+        let (latency, service) = (u64::from(trace.latency_us), u64::from(trace.latency_us.wrapping_sub(trace.lag_us)));
+        row.tally.due += 1;
+        row.tally.sent += u64::from(trace.lag_us != NEVER_SENT);
+        match sight.outcome {
+            Outcome::Answered(observed) => {
+                row.tally.answered(flowtest_contract::judge(observed, &plan.rules, &plan.deadlines, sent));
+            }
+            Outcome::Failed(failure) => row.tally.failed(failure),
+        }
+        let (latency, service) = match sight.outcome {
+            Outcome::Answered(_) | Outcome::Failed(Failure::Status) => (Some(latency), Some(service)),
+            Outcome::Failed(Failure::Timeout) => (Some(plan.rules.timeout_us), Some(plan.rules.timeout_us)),
+            Outcome::Failed(Failure::Missed) => (Some(plan.rules.timeout_us), None),
+            Outcome::Failed(_) => (None, None),
+        };
+        latency.into_iter().for_each(|time| row.latency.record(time));
+        service.into_iter().for_each(|time| row.service.record(time));
+    }
+}
+
+/// What was counted is what was traced. Bytes, repeats and unasked bytes are no outcomes and leave no trace.
+fn assert_traced(sum: &Block, traced: &Block) {
+    for (counted, traced) in sum.scored.iter().chain(&sum.unscored).zip(traced.scored.iter().chain(&traced.unscored)) {
+        let mut tally = counted.row.tally;
+        (tally.bytes, tally.resent, tally.unsolicited) = (0, 0, 0);
+        assert_eq!(tally, traced.row.tally);
+        assert_eq!(counted.row.latency, traced.row.latency);
+        assert_eq!(counted.row.service, traced.row.service);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::patience::Patience;
 use crate::plan::{Load, NS_PER_SECOND, Plan};
 use crate::ring::{Event, Kernel, Ring, thread_cpu_us};
 use crate::share::{part_of, sizes, slots_of};
+use crate::trace::Tracing;
 use crate::wheel::Wheel;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
@@ -26,6 +27,8 @@ const WAIT_MAX_NS: u64 = 10_000_000;
 const STALL_NS: u64 = 50_000_000;
 /// How often a block is handed over.
 const BLOCK_NS: u64 = 100_000_000;
+/// How often at the most, when its traces fill it sooner.
+const BLOCK_HURRIED_NS: u64 = 5_000_000;
 /// Connections begun in one turn, over all contestants, each of which has an equal part: a thousand at once would overrun
 /// a listener's backlog and delay everybody's next turn.
 const OPENS_PER_TURN: u32 = 64;
@@ -68,11 +71,12 @@ pub struct Worker<K> {
     now: u64,
     block_at: u64,
     draining: bool,
+    paused: bool,
     stalls: u64,
 }
 
 impl<K: Kernel> Worker<K> {
-    pub fn new(kernel: K, plan: Arc<Plan>, number: u32, key: [u8; 16]) -> Worker<K> {
+    pub fn new(kernel: K, plan: Arc<Plan>, number: u32, key: [u8; 16], tracing: Tracing) -> Worker<K> {
         let sizes = sizes(&plan, number);
         let ring = Ring::new(kernel, sizes);
         let now = ring.now();
@@ -88,6 +92,8 @@ impl<K: Kernel> Worker<K> {
             owner.extend(std::iter::repeat_n(index as u32, slots as usize));
         }
         let slots = owner.len();
+        let mut block = Box::new(Block::new(plan.contestants.len(), tracing));
+        block.traces.open(plan.utc_us(now), true);
         Worker {
             ring,
             mint: TokenMint::new(key, number as u16),
@@ -96,7 +102,7 @@ impl<K: Kernel> Worker<K> {
             wheel: Wheel::new(sizes.slots, plan.timeout(), now),
             patience: Patience::new(plan.timeout()),
             bytes_per_turn: bytes_per_turn(&plan, sizes.buffers as usize * sizes.buffer_bytes),
-            block: Box::new(Block::new(plan.contestants.len())),
+            block,
             ready: Vec::with_capacity(slots),
             queued: vec![false; slots],
             opens_per_turn: (OPENS_PER_TURN / plan.contestants.len().max(1) as u32).max(1),
@@ -107,6 +113,7 @@ impl<K: Kernel> Worker<K> {
             now,
             block_at: now + BLOCK_NS,
             draining: false,
+            paused: false,
             stalls: 0,
             plan,
         }
@@ -129,14 +136,15 @@ impl<K: Kernel> Worker<K> {
                 1 => self.drain(),
                 _ => break,
             }
+            self.pause(order.is_paused());
             self.start_due();
             if self.is_done() {
                 break;
             }
             self.turn()?;
             self.expire();
-            if self.now >= self.block_at {
-                self.hand_off(sender);
+            if self.now >= self.block_at || self.is_hurried() {
+                self.hand_off(order, sender);
             }
         }
         self.close_all()
@@ -198,6 +206,7 @@ impl<K: Kernel> Worker<K> {
         }
         if self.load.is_none()
             && !self.draining
+            && !self.paused
             && let Some(phase) = phases.get(self.phase).filter(|phase| self.now >= phase.start)
         {
             self.load = Some((phase.load, phase.scored));
@@ -244,7 +253,9 @@ impl<K: Kernel> Worker<K> {
         while entrant.pacer.waiting() > 0 {
             let oldest = entrant.pacer.oldest();
             let fell_due_now = taken >= before;
-            let late = if fell_due_now {
+            let late = if self.paused {
+                true
+            } else if fell_due_now {
                 self.now > oldest + self.patience.timeout
             } else {
                 self.patience.is_late(oldest, self.now)
@@ -253,8 +264,8 @@ impl<K: Kernel> Worker<K> {
                 break;
             }
             let Some((intended, scored)) = entrant.pacer.take() else { break };
-            let ours = fell_due_now || self.patience.blames_us(intended);
-            books.never_sent(scored, if ours { Failure::OwnFault } else { Failure::Missed });
+            let ours = self.paused || fell_due_now || self.patience.blames_us(intended);
+            books.never_sent(intended, scored, if ours { Failure::OwnFault } else { Failure::Missed });
             taken += 1;
         }
         while self.entrants[index].pacer.waiting() > 0 {
@@ -464,11 +475,9 @@ impl<K: Kernel> Worker<K> {
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
         let due = self.entrants.iter().map(|entrant| entrant.pacer.next_due()).min().unwrap_or(u64::MAX);
-        let phase = self
-            .plan
-            .phases
-            .get(self.phase)
-            .map_or(u64::MAX, |phase| if self.load.is_some() || self.draining { phase.end } else { phase.start });
+        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| {
+            if self.load.is_some() || self.draining || self.paused { phase.end } else { phase.start }
+        });
         due.min(phase).saturating_sub(self.now).min(WAIT_MAX_NS)
     }
 
@@ -570,9 +579,16 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn hand_off(&mut self, sender: &mut Sender) {
+    /// Traces need an empty block before the time; but asking for one is not free.
+    fn is_hurried(&self) -> bool {
+        self.block.traces.is_nearly_full() && self.now + BLOCK_NS >= self.block_at + BLOCK_HURRIED_NS
+    }
+
+    fn hand_off(&mut self, order: &Order, sender: &mut Sender) {
         self.stamp_block();
-        sender.hand_off(&mut self.block);
+        if sender.hand_off(&mut self.block) {
+            self.block.traces.open(self.plan.utc_us(self.now), order.wants_traces());
+        }
         self.block_at = self.now + BLOCK_NS;
     }
 
@@ -581,6 +597,13 @@ impl<K: Kernel> Worker<K> {
         self.block.counters.stalls = self.stalls;
         self.block.counters.slow_parses = self.entrants.iter().map(|entrant| entrant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();
+    }
+
+    /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.
+    fn pause(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.load = None;
+        }
     }
 
     /// Starts nothing more; what is in flight or waits is finished.
@@ -607,8 +630,8 @@ impl<K: Kernel> Worker<K> {
             for connection in &mut entrant.connections {
                 connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
             }
-            while let Some((_, scored)) = entrant.pacer.take() {
-                books.never_sent(scored, Failure::OwnFault);
+            while let Some((intended, scored)) = entrant.pacer.take() {
+                books.never_sent(intended, scored, Failure::OwnFault);
             }
         }
     }

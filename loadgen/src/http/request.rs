@@ -45,6 +45,13 @@ impl RequestTemplate {
         }
     }
 
+    /// The request with this token.
+    pub fn with(&self, token: &Token) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        self.patch(&mut bytes, 0, token);
+        bytes
+    }
+
     /// Sets the token of the `index`-th copy in an area that was filled.
     #[inline]
     pub fn patch(&self, area: &mut [u8], index: usize, token: &Token) {

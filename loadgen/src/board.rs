@@ -1,0 +1,142 @@
+//! The scoreboard's side of a run: rows go to the publisher, and a steward keeps the control document and shows
+//! contestants why they lost points.
+//!
+//! Both are threads of their own, so no outage of Redis reaches the run.
+
+use crate::Failed;
+use crate::rebuild::Access;
+use flowtest_scoreboard::connection::Address;
+use flowtest_scoreboard::{
+    Contest, Control, ExplainedError, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError, State,
+    StreamId,
+};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long the final rows may take to reach a Redis that is away.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the control document is looked after.
+const CONTROL_INTERVAL: Duration = Duration::from_secs(1);
+/// Explained failures that wait for a Redis that is away; more are forgotten, since they explain and do not count.
+const WAITING_MAX: usize = 64;
+
+/// An open round.
+#[derive(Debug)]
+pub struct Board {
+    publisher: Publisher,
+    steward: Steward,
+}
+
+impl Board {
+    /// Creates the round, joins it with this stream, and writes the control document.
+    pub fn open(access: &Access, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
+        let mut control = Control::new(contest.clone());
+        control.round = Some(round);
+        control.state = State::Running;
+        control.split = vec![stream.to_string()];
+        let mut scoreboard = Scoreboard::open(Address::new(&access.url, access.password.as_deref(), false)?)?;
+        scoreboard.open_round(&contest.name, &round)?;
+        let publisher = Publisher::start(PublisherConfig {
+            url: access.url.clone(),
+            password: access.password.clone(),
+            contest: contest.name.clone(),
+            round,
+            stream,
+            contestants: contest.contestants.iter().map(|contestant| contestant.name.clone()).collect(),
+            allow_volatile: false,
+        })?;
+        scoreboard.write_control(&control)?;
+        let steward = Steward::start(scoreboard, control)?;
+        Ok(Board { publisher, steward })
+    }
+
+    /// The newest cumulative rows.
+    pub fn publish(&self, seq: u64, rows: Arc<[Row]>) {
+        self.publisher.publish(seq, rows);
+    }
+
+    /// Why a contestant lost points. Forgotten when too many wait.
+    pub fn explain(&self, contestant: String, error: ExplainedError) {
+        self.steward.explain(contestant, error);
+    }
+
+    /// The last rows, the end marker, the seal; then the control document says so.
+    pub fn finish(self, seq: u64, rows: Arc<[Row]>) -> Result<(), Failed> {
+        self.publisher.finish(seq, rows, PATIENCE)?;
+        self.steward.finish(State::Sealed)?;
+        Ok(())
+    }
+
+    /// The round was not played to its end.
+    pub fn abort(self) -> Result<(), Failed> {
+        self.steward.finish(State::Aborted)?;
+        Ok(())
+    }
+}
+
+enum Message {
+    Explain(String, ExplainedError),
+    End(State),
+}
+
+/// Keeps the control document in a Redis that may be wiped.
+#[derive(Debug)]
+struct Steward {
+    messages: mpsc::SyncSender<Message>,
+    thread: JoinHandle<Result<(), ScoreboardError>>,
+}
+
+impl Steward {
+    fn start(mut scoreboard: Scoreboard, mut control: Control) -> Result<Steward, Failed> {
+        let (messages, inbox) = mpsc::sync_channel(WAITING_MAX);
+        let watch = move || {
+            let mut keep_at = Instant::now() + CONTROL_INTERVAL;
+            // After a failure nothing is explained until the next look at the control document.
+            let mut away = false;
+            loop {
+                match inbox.recv_timeout(keep_at.saturating_duration_since(Instant::now())) {
+                    Ok(Message::End(state)) => {
+                        control.state = state;
+                        control.revision += 1;
+                        return scoreboard.write_control(&control);
+                    }
+                    // An outage is no error here: the journal has more of the same.
+                    Ok(Message::Explain(contestant, error)) if !away => {
+                        away = scoreboard.push_errors(&control.contest.name, &contestant, &[error]).is_err();
+                    }
+                    Ok(Message::Explain(..)) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                }
+                if Instant::now() >= keep_at {
+                    away = keep(&mut scoreboard, &control).is_err();
+                    keep_at = Instant::now() + CONTROL_INTERVAL;
+                }
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("steward".to_owned())
+            .spawn(watch)
+            .map_err(|error| Failed::Message(format!("no thread for the control document ({error})")))?;
+        Ok(Steward { messages, thread })
+    }
+
+    fn explain(&self, contestant: String, error: ExplainedError) {
+        let _ = self.messages.try_send(Message::Explain(contestant, error));
+    }
+
+    fn finish(self, state: State) -> Result<(), ScoreboardError> {
+        // Fails only when the thread has ended, whose result says why.
+        let _ = self.messages.send(Message::End(state));
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Writes the control document again where it is gone.
+fn keep(scoreboard: &mut Scoreboard, control: &Control) -> Result<(), ScoreboardError> {
+    match scoreboard.read_control(&control.contest.name)? {
+        Some(_) => Ok(()),
+        None => scoreboard.write_control(control),
+    }
+}

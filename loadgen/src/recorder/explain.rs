@@ -1,0 +1,244 @@
+//! A failing exchange as a contestant gets to read it: what was expected, what came, why it is wrong. Pure.
+
+use crate::plan::Plan;
+use crate::trace::Sample;
+use flowtest_contract::header::{self, Flip};
+use flowtest_contract::rules::{Deadline, UtcUs};
+use flowtest_contract::verdict::{Failure, Outcome};
+use flowtest_contract::{Observed, Seen, judge};
+use flowtest_journal::record::Sight;
+use flowtest_scoreboard::ExplainedError;
+use flowtest_scoreboard::text::printable;
+
+/// Longest header line and longest side of an exchange that people get to see, in bytes.
+const VALUE_BYTES_MAX: usize = 200;
+const EXCHANGE_BYTES_MAX: usize = 1024;
+
+/// A failure in words, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The contestant's place in the roster.
+    pub contestant: u16,
+    pub error: ExplainedError,
+}
+
+/// Explains a sample: one for each wrong header, or one for the failure.
+pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
+    let Some(sight) = Sight::unpack(sample.observed) else { return Vec::new() };
+    let request = plan
+        .contestants
+        .get(usize::from(sample.contestant))
+        .filter(|_| !sample.never_sent)
+        .map_or_else(String::new, |contestant| printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX));
+    let response = printable(sample.answer(), EXCHANGE_BYTES_MAX);
+    let in_words = |(kind, sentence, expected, received): (&str, String, String, String)| Explained {
+        contestant: sample.contestant,
+        error: ExplainedError {
+            at: sample.sent,
+            kind: kind.to_owned(),
+            sentence,
+            expected,
+            received,
+            request: request.clone(),
+            response: response.clone(),
+        },
+    };
+    let reasons = match sight.outcome {
+        Outcome::Failed(failure) => {
+            let (sentence, expected) = failed(plan, sample, failure);
+            vec![(failure.name(), sentence, expected, came(sample))]
+        }
+        Outcome::Answered(observed) => wrong_headers(plan, sample, observed),
+    };
+    reasons.into_iter().map(in_words).collect()
+}
+
+/// Kind, sentence, what was expected and what came, of each header that is wrong.
+fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'static str, String, String, String)> {
+    let verdict = judge(observed, &plan.rules, &plan.deadlines, sample.sent);
+    let mut wrong = Vec::new();
+    if !verdict.token {
+        let sentence = "the Token header must repeat the token of the same request, exactly once".to_owned();
+        let expected = format!("{}: {}", header::TOKEN, String::from_utf8_lossy(&sample.token.0));
+        wrong.push(("token", sentence, expected, lines(sample, header::TOKEN)));
+    }
+    let grace_us = plan.rules.grace_us;
+    if !verdict.version {
+        let (sentence, expected) =
+            flipped(header::VERSION, plan.deadlines.version, grace_us, sample.sent, observed.version);
+        wrong.push(("version", sentence, expected, lines(sample, header::VERSION)));
+    }
+    if !verdict.from {
+        let (sentence, expected) = flipped(header::FROM, plan.deadlines.from, grace_us, sample.sent, observed.from);
+        wrong.push(("from", sentence, expected, lines(sample, header::FROM)));
+    }
+    wrong
+}
+
+/// The sentence and what was expected instead.
+fn failed(plan: &Plan, sample: &Sample, failure: Failure) -> (String, String) {
+    let timeout = format!("{} s", plan.rules.timeout_us as f64 / 1e6);
+    let answer = "a whole answer with a 2xx status".to_owned();
+    match failure {
+        Failure::Timeout => (format!("no whole answer came within {timeout}"), answer),
+        Failure::Refused => (
+            "the connection was not made: nothing listens there, a firewall is in the way, or the listener's queue is full"
+                .to_owned(),
+            "a connection".to_owned(),
+        ),
+        Failure::Reset => ("the connection ended before the answer was complete".to_owned(), answer),
+        Failure::Malformed => {
+            let why = sample.malformed.map_or_else(
+                || "an answer before it on the same connection was malformed".to_owned(),
+                |why| why.to_string(),
+            );
+            (why, "an HTTP/1.1 or HTTP/1.0 response".to_owned())
+        }
+        Failure::Status => ("the status is not 2xx; redirects are not followed".to_owned(), "a 2xx status".to_owned()),
+        Failure::Missed => (
+            format!("no connection became free within {timeout}: all that the phase allows were waiting for answers"),
+            "answers fast enough for the rate".to_owned(),
+        ),
+        Failure::OwnFault => ("the generator's own fault: it costs nothing".to_owned(), answer),
+    }
+}
+
+fn flipped<T: Flip>(name: &str, deadline: Deadline, grace_us: u64, sent: UtcUs, seen: Seen<T>) -> (String, String) {
+    let right: Vec<&str> = [T::BEFORE, T::AFTER]
+        .into_iter()
+        .filter(|value| deadline.accepts(*value, sent, grace_us))
+        .map(Flip::as_str)
+        .collect();
+    let expected = format!("{name}: {}", right.join(" or "));
+    let sentence = match seen {
+        Seen::Missing => format!("there is no {name} header"),
+        Seen::Other => format!(
+            "the {name} header is there more than once, or its value is neither {} nor {}",
+            T::BEFORE.as_str(),
+            T::AFTER.as_str()
+        ),
+        Seen::Value(value) if right.contains(&value.as_str()) => {
+            format!("{} is right, but counts only together with the right token", value.as_str())
+        }
+        Seen::Value(value) if value == T::BEFORE => {
+            format!("{} was right before the deadline, which has passed", value.as_str())
+        }
+        Seen::Value(value) => format!("{} is right only from the deadline on", value.as_str()),
+    };
+    (sentence, expected)
+}
+
+/// What came, for failures that have no header to show.
+fn came(sample: &Sample) -> String {
+    let answer = sample.answer();
+    if let Some(line) =
+        answer.split(|byte| *byte == b'\n').next().filter(|line| !line.is_empty() && sample.skipped == 0)
+    {
+        return printable(line.strip_suffix(b"\r").unwrap_or(line), VALUE_BYTES_MAX);
+    }
+    match (sample.never_sent, u64::from(sample.skipped) + answer.len() as u64) {
+        (true, _) => "the request was never sent".to_owned(),
+        (false, 0) => "not a byte".to_owned(),
+        (false, bytes) => format!("{bytes} bytes of an answer"),
+    }
+}
+
+/// The lines of a header as they came, for people: the judge has read them its own way.
+fn lines(sample: &Sample, name: &str) -> String {
+    let mut found = Vec::new();
+    for line in sample.answer().split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
+            found.push(printable(line, VALUE_BYTES_MAX));
+        }
+    }
+    match (found.is_empty(), sample.skipped) {
+        (false, _) => found.join(", "),
+        (true, 0) => format!("no {name} header"),
+        (true, _) => "the answer came in several parts, of which the first was not kept".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Malformed;
+    use crate::trace::{Came, Samples, Tracing};
+    use flowtest_contract::rules::{Deadlines, Rules};
+    use flowtest_contract::{Platform, Token, Version};
+
+    fn plan() -> Plan {
+        Plan {
+            rules: Rules::default(),
+            deadlines: Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER },
+            utc_base: 0,
+            phases: [].into(),
+            contestants: Vec::new(),
+            connection_life: 0,
+            requests: None,
+            workers: 1,
+        }
+    }
+
+    fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
+        let mut samples = Samples::new(Tracing::On);
+        samples.push(&Came { bytes: answer, skipped: 0, malformed }, |sample| {
+            sample.sent = sent;
+            sample.token = Token(*b"0123456789abcdef0123456789abcdef");
+            sample.observed = Sight { outcome, scored: true }.pack();
+        });
+        samples.as_slice()[0].clone()
+    }
+
+    fn words(explained: &[Explained]) -> Vec<String> {
+        explained
+            .iter()
+            .map(|Explained { error, .. }| {
+                format!("{}: {} | {} | {}", error.kind, error.sentence, error.expected, error.received)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_wrong_header_has_its_sentence() {
+        let observed = Observed { token_right: false, version: Seen::Value(Version::V1), from: Seen::Missing };
+        let answer = b"HTTP/1.1 200 OK\r\ntoken: \x1b[31mred\r\nVersion: v1\r\n\r\n";
+        let explained = explain(&plan(), &sample(Outcome::Answered(observed), 200_000_000, answer, None));
+        assert_eq!(
+            words(&explained),
+            [
+                "token: the Token header must repeat the token of the same request, exactly once | Token: 0123456789abcdef0123456789abcdef | token: \\x1b[31mred",
+                "version: v1 was right before the deadline, which has passed | Version: v2 | Version: v1",
+                "from: there is no From header | From: EC2 | no From header",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_comes_too_early_is_told_when_it_is_right() {
+        let observed =
+            Observed { token_right: true, version: Seen::Value(Version::V2), from: Seen::Value(Platform::Ec2) };
+        let answer = b"HTTP/1.1 200 OK\r\nVersion: v2\r\n\r\n";
+        let early = explain(&plan(), &sample(Outcome::Answered(observed), 1, answer, None));
+        assert_eq!(words(&early), ["version: v2 is right only from the deadline on | Version: v1 | Version: v2"]);
+        // Within the grace of the deadline nothing is wrong, and there is nothing to explain.
+        assert_eq!(explain(&plan(), &sample(Outcome::Answered(observed), 99_000_000, answer, None)), []);
+    }
+
+    #[test]
+    fn every_failure_has_its_sentence() {
+        for failure in Failure::ALL {
+            let explained = explain(&plan(), &sample(Outcome::Failed(failure), 1, b"", None));
+            assert_eq!(explained.len(), 1);
+            let error = &explained[0].error;
+            assert_eq!(error.kind, failure.name());
+            assert!(error.sentence.len() > 20 && error.received == "not a byte", "{error:?}");
+        }
+        let status = explain(&plan(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
+        assert_eq!(status[0].error.received, "HTTP/1.1 503 Busy");
+        let malformed = sample(Outcome::Failed(Failure::Malformed), 1, b"junk\n", Some(Malformed::NotHttp));
+        let malformed = explain(&plan(), &malformed);
+        assert!(malformed[0].error.sentence.starts_with("the response does not begin with"), "{malformed:?}");
+    }
+}

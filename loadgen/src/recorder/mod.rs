@@ -1,0 +1,390 @@
+//! The recorder: a thread on glommio that takes what the workers counted, writes it to the journal, and says what is on
+//! disk. Only that may be published.
+//!
+//! It never holds a worker up: while the disk is slow the counts stay in the workers' blocks, and when those are full of
+//! traces, outcomes leave none and are counted as untraced.
+
+pub mod explain;
+mod interval;
+pub mod room;
+
+use crate::Failed;
+use crate::block::Block;
+use crate::order::Order;
+use crate::plan::Plan;
+use crate::run::{Collector, Progress};
+use crate::trace::Tracing;
+use explain::Explained;
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_journal::record::{End, EndCode, Notice, NoticeCode, Start};
+use flowtest_journal::writer::{self, Writer};
+use flowtest_journal::{JournalError, free_bytes};
+use flowtest_scoreboard::Row;
+use glommio::timer::sleep;
+use interval::Interval;
+use room::Level;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+/// How often the workers' queues are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// A group is committed before its time when it has grown to so many bytes.
+const GROUP_BYTES: usize = 16 << 20;
+/// What does not fit a group of so many bytes leaves no trace: a group never straddles two segments.
+const GROUP_BYTES_MAX: usize = 48 << 20;
+/// How often the free room of the disk is looked at.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// After so long without a successful write load pauses.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
+/// Between two attempts to write.
+const RETRY: Duration = Duration::from_millis(200);
+/// Explained failures that wait to be shown; more are not worth anybody's reading.
+const EXPLAINED_MAX: usize = 500;
+
+/// What others may know while it records.
+#[derive(Debug, Default)]
+struct News {
+    shown: Option<(u64, Block)>,
+    durable: Option<(u64, Arc<[Row]>)>,
+    explained: Vec<Explained>,
+    trouble: Option<String>,
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    /// Rows that are on disk, with the number of their group.
+    pub durable: Option<(u64, Arc<[Row]>)>,
+    pub explained: Vec<Explained>,
+    /// All sums and the instant of the run clock at which they were copied.
+    pub shown: Option<(u64, Block)>,
+    /// Why nothing can be written right now.
+    pub trouble: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    news: Mutex<News>,
+    /// Nothing can be written and nobody waits any longer.
+    give_up: AtomicBool,
+    /// The thread has ended, well or not.
+    over: AtomicBool,
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the data whole: each lock guards single assignments.
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says so when the thread ends, also by a panic.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the thread gets when the workers are about to start.
+struct Task {
+    plan: Arc<Plan>,
+    collector: Collector,
+    order: Arc<Order>,
+}
+
+/// What was recorded, to its end.
+#[derive(Debug)]
+pub struct Recorded {
+    pub progress: Progress,
+    /// The number of the last group, which has the end.
+    pub seq: u64,
+    /// All that is on disk of what counts.
+    pub rows: Arc<[Row]>,
+    /// The digest of the whole stream.
+    pub chain: [u8; 16],
+    /// Outcomes that left no trace.
+    pub untraced: u64,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub struct Recorder {
+    thread: writer::Handle<Result<Recorded, Failed>>,
+    shared: Arc<Shared>,
+    task: mpsc::SyncSender<Task>,
+    tracing: Tracing,
+}
+
+impl Recorder {
+    /// Makes the journal and writes its start. `core`: one that no worker uses.
+    pub fn create(
+        dir: &Path,
+        round: RoundId,
+        stream: StreamId,
+        start: Start,
+        core: Option<usize>,
+        tracing: Tracing,
+    ) -> Result<Recorder, Failed> {
+        let shared = Arc::new(Shared::default());
+        let (task, tasks) = mpsc::sync_channel(1);
+        let (ready, created) = mpsc::sync_channel(1);
+        let thread = writer::spawn(core, {
+            let (dir, shared) = (dir.to_owned(), shared.clone());
+            move || async move {
+                let _over = Over(shared.clone());
+                let writer = match Writer::create(&dir, round, stream, &start).await {
+                    Ok(writer) => writer,
+                    Err(error) => {
+                        let _ = ready.send(Some(error));
+                        return Err(idle());
+                    }
+                };
+                let direct = writer.is_direct();
+                let _ = ready.send(None);
+                if !direct {
+                    eprintln!(
+                        "flowtest-loadgen: {} has no direct I/O: the journal goes through the page cache",
+                        dir.display()
+                    );
+                }
+                // Nothing else runs on this executor, so waiting for the task holds nobody up.
+                match tasks.recv() {
+                    Ok(task) => Ok(Record::new(writer, dir, task, shared).run().await?),
+                    Err(mpsc::RecvError) => Err(idle()),
+                }
+            }
+        })?;
+        match created.recv() {
+            Ok(None) => Ok(Recorder { thread, shared, task, tracing }),
+            Ok(Some(error)) => Err(error.into()),
+            Err(mpsc::RecvError) => Err(thread.join().map_or_else(Failed::from, |_| idle())),
+        }
+    }
+
+    pub fn tracing(&self) -> Tracing {
+        self.tracing
+    }
+
+    /// The workers start: from now on their counts are taken.
+    pub fn record(&self, plan: Arc<Plan>, collector: Collector, order: Arc<Order>) {
+        // Fails only when the thread has ended, which `join` tells.
+        let _ = self.task.send(Task { plan, collector, order });
+    }
+
+    /// Takes what happened since the last call.
+    pub fn take(&self) -> Fresh {
+        let mut news = self.shared.news();
+        Fresh {
+            durable: news.durable.take(),
+            explained: std::mem::take(&mut news.explained),
+            shown: news.shown.take(),
+            trouble: news.trouble.clone(),
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.shared.over.load(Ordering::Relaxed)
+    }
+
+    /// Whatever cannot be written now will not be.
+    pub fn give_up(&self) {
+        self.shared.give_up.store(true, Ordering::Relaxed);
+    }
+
+    pub fn join(self) -> Result<Recorded, Failed> {
+        drop(self.task);
+        self.thread.join()?
+    }
+}
+
+fn idle() -> Failed {
+    Failed::Message("the recorder ended before the workers began".to_owned())
+}
+
+/// The loop's state.
+struct Record {
+    writer: Writer,
+    dir: PathBuf,
+    task: Task,
+    shared: Arc<Shared>,
+    interval: Interval,
+    level: Level,
+    room_at: Instant,
+    batch_at: Instant,
+    rows: Arc<[Row]>,
+    untraced: u64,
+}
+
+impl Record {
+    fn new(writer: Writer, dir: PathBuf, task: Task, shared: Arc<Shared>) -> Record {
+        let now = Instant::now();
+        let contestants = task.plan.contestants.len();
+        Record {
+            writer,
+            dir,
+            shared,
+            interval: Interval::new(contestants, task.plan.utc_us(task.collector.progress().now)),
+            level: Level::All,
+            room_at: now,
+            batch_at: now,
+            rows: vec![Row::default(); contestants].into(),
+            untraced: 0,
+            task,
+        }
+    }
+
+    async fn run(mut self) -> Result<Recorded, JournalError> {
+        loop {
+            sleep(TICK).await;
+            let ended = self.collect()?;
+            let due = self.batch_at.elapsed() >= self.level.interval() || self.writer.open_bytes() > GROUP_BYTES;
+            if ended || due {
+                self.look_at_room()?;
+                self.close_batch(ended)?;
+                self.commit().await?;
+                self.tell();
+            }
+            if ended {
+                break;
+            }
+        }
+        let (seq, chain) = (self.writer.seq(), self.writer.chain());
+        self.writer.close().await?;
+        let progress = self.task.collector.into_progress();
+        Ok(Recorded { progress, seq, rows: self.rows, chain, untraced: self.untraced })
+    }
+
+    /// Takes what the workers have handed over; `true` when they have ended.
+    fn collect(&mut self) -> Result<bool, JournalError> {
+        let mut result = Ok(());
+        let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
+        let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
+        let ended = self.task.collector.collect(|worker, block| {
+            interval.add(block);
+            let traces = block.traces.as_slice();
+            let room = writer.open_bytes() + size_of_val(traces) < GROUP_BYTES_MAX;
+            if !keeps_traces || !room {
+                interval.untraced += traces.len() as u64;
+            } else if !traces.is_empty() {
+                interval.traced += traces.len() as u64;
+                let written = writer.append_traces(worker, block.traces.base, traces);
+                if written.is_err() {
+                    result = written;
+                }
+            }
+            for sample in block.samples.as_slice() {
+                if interval.admits(sample, plan) {
+                    interval.explained.extend(explain::explain(plan, sample));
+                    if keeps_evidence {
+                        let written = writer.append_evidence(&interval::evidence(plan, worker, sample));
+                        if written.is_err() {
+                            result = written;
+                        }
+                    }
+                }
+            }
+        });
+        result.map(|()| ended)
+    }
+
+    /// Decides what there is room for, and tells workers and readers when that changes.
+    fn look_at_room(&mut self) -> Result<(), JournalError> {
+        if self.room_at.elapsed() < ROOM_INTERVAL {
+            return Ok(());
+        }
+        self.room_at = Instant::now();
+        // Where the system does not say what is free, a write will.
+        let Ok(free) = free_bytes(&self.dir) else { return Ok(()) };
+        let level = self.level.next(free);
+        if level == self.level {
+            return Ok(());
+        }
+        let (code, text) = match level {
+            Level::All => (NoticeCode::RoomAgain, "there is room again for everything"),
+            Level::NoEvidence => (NoticeCode::EvidenceOff, "the disk fills: no evidence"),
+            Level::NoTraces => (NoticeCode::TracesOff, "the disk fills: no evidence and no traces"),
+            Level::SlowBatches => {
+                (NoticeCode::BatchesSlow, "the disk is nearly full: one batch a second and nothing else")
+            }
+        };
+        let text = format!("{text} ({} MiB are free)", free >> 20);
+        eprintln!("flowtest-loadgen: journal {}: {text}", self.dir.display());
+        self.task.order.trace(level.keeps_traces());
+        self.level = level;
+        let at = self.now();
+        self.writer.append_notice(&Notice { at, code: code as u16, text: text.into_bytes() })
+    }
+
+    /// Puts the interval's batch into the open group, if there is anything to say.
+    fn close_batch(&mut self, ended: bool) -> Result<(), JournalError> {
+        self.batch_at = Instant::now();
+        let at = self.now();
+        if let Some(batch) = self.interval.close(at, ended) {
+            self.untraced += batch.untraced;
+            self.writer.append_batch(&batch)?;
+        }
+        if ended {
+            let code = if self.task.order.get() == 0 { EndCode::Finished } else { EndCode::Stopped };
+            self.writer.append_end(&End { at, code: code as u16 })?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs, as often as it takes. Meanwhile the counts stay with the workers.
+    async fn commit(&mut self) -> Result<(), JournalError> {
+        let since = Instant::now();
+        loop {
+            match self.writer.commit().await {
+                Ok(_) => break,
+                Err(error) if self.shared.give_up.load(Ordering::Relaxed) => return Err(error),
+                Err(error) => {
+                    let first = self.shared.news().trouble.replace(error.to_string()).is_none();
+                    if first {
+                        eprintln!("flowtest-loadgen: {error}; it is tried again");
+                    }
+                    if since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
+                        eprintln!("flowtest-loadgen: load pauses until the journal can be written");
+                        self.task.order.pause(true);
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+        if self.task.order.is_paused() {
+            self.task.order.pause(false);
+            let notice = Notice {
+                at: self.now(),
+                code: NoticeCode::LoadPaused as u16,
+                text: format!("load paused for {} ms: the journal could not be written", since.elapsed().as_millis())
+                    .into_bytes(),
+            };
+            self.writer.append_notice(&notice)?;
+        }
+        Ok(())
+    }
+
+    /// What is on disk may be known.
+    fn tell(&mut self) {
+        let progress = self.task.collector.progress();
+        self.rows = progress.rows();
+        let mut news = self.shared.news();
+        news.trouble = None;
+        news.durable = Some((self.writer.seq(), self.rows.clone()));
+        // A copy of megabytes where many play, so only when somebody took the last one.
+        if news.shown.is_none() {
+            news.shown = Some((progress.now, progress.sums.clone()));
+        }
+        let room = EXPLAINED_MAX.saturating_sub(news.explained.len());
+        self.interval.explained.truncate(room);
+        news.explained.append(&mut self.interval.explained);
+        self.interval.explained.clear();
+    }
+
+    fn now(&self) -> u64 {
+        self.task.plan.utc_us(self.task.collector.now())
+    }
+}
