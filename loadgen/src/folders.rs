@@ -74,10 +74,15 @@ pub fn names(start: &ArchivedStart) -> (String, Vec<String>) {
     let name = |len: u16| {
         let (name, after) = rest.split_at(usize::from(len).min(rest.len()));
         rest = after;
-        String::from_utf8_lossy(name).into_owned()
+        text(name)
     };
     let names = start.name_lens.iter().map(|len| len.to_native()).map(name).collect();
-    (String::from_utf8_lossy(start.contest.as_slice()).into_owned(), names)
+    (text(start.contest.as_slice()), names)
+}
+
+/// Bytes of a journal as text that no terminal obeys.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace(char::is_control, "\u{fffd}")
 }
 
 /// What is behind the last whole group, as a clause.
@@ -89,6 +94,16 @@ pub fn describe(tail: &Tail) -> String {
             format!("has a torn tail of {bytes} bytes at byte {at} of segment {segment}, which never counted")
         }
         Tail::Damaged { segment, at, why } => format!("is damaged at byte {at} of segment {segment}: {why}"),
+    }
+}
+
+/// Why a stream ended.
+pub fn ending(code: u16) -> &'static str {
+    match code {
+        1 => "finished",
+        2 => "stopped",
+        3 => "abandoned",
+        _ => "for a reason that this version does not know",
     }
 }
 
