@@ -1,116 +1,157 @@
-//! Writing one stream, on glommio: owns its lock and its segments.
+//! Writing one stream, on glommio: owns its lock and its segments. What to do is [`Log`]'s word, how is [`Disk`]'s.
 
 use crate::JournalError;
+use crate::disk::Disk;
+use crate::folder::{self, Lock};
+use crate::log::{Log, SEGMENT_BYTES};
 use crate::record::{Batch, Control, End, Evidence, Notice, Start, Trace};
-use crate::stream::StreamFolder;
+use crate::stream::{self, StreamFolder};
 use flowtest_contract::{RoundId, StreamId};
-use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// A glommio executor on a thread of its own.
+pub use crate::executor::{Handle, spawn};
+
+/// Somebody who only asks whether a stream is live has its lock for an instant. A writer has it for good.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The one writer of a stream. Lives on the executor that it was made on.
 #[derive(Debug)]
-pub struct Handle<T> {
-    thread: std::thread::JoinHandle<Result<T, JournalError>>,
+pub struct Writer {
+    log: Log,
+    disk: Disk,
+    path: PathBuf,
+    _lock: Lock,
 }
-
-impl<T> Handle<T> {
-    /// Waits for the work to end. An error if the thread panicked or glommio could not start.
-    pub fn join(self) -> Result<T, JournalError> {
-        self.thread.join().unwrap_or_else(|_| Err(JournalError::Executor { why: "it panicked".into() }))
-    }
-}
-
-/// Runs `work` on a glommio executor on a thread of its own, named "recorder", pinned to `core` if there is one.
-pub fn spawn<T, F>(core: Option<usize>, work: impl FnOnce() -> F + Send + 'static) -> Result<Handle<T>, JournalError>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + 'static,
-{
-    let _ = (core, work);
-    Err(JournalError::Executor { why: "not there yet".into() })
-}
-
-/// The one writer of a stream.
-#[derive(Debug)]
-pub struct Writer {}
 
 impl Writer {
     /// Makes `dir/<round>/<stream>` (`dir` itself too, if its parent exists) and takes its lock; its first group, the
     /// start, is on disk when this returns.
     pub async fn create(dir: &Path, round: RoundId, stream: StreamId, start: &Start) -> Result<Writer, JournalError> {
-        let _ = (round, stream, start);
-        Err(JournalError::Missing { path: dir.to_owned() })
+        let mut log = Log::begin(round, stream);
+        log.append_start(start)?;
+        let path = folder::make(dir, round, stream)?;
+        let lock = take_lock(&path).await?;
+        let mut writer = Writer { log, disk: Disk::new(path.clone()).await?, path, _lock: lock };
+        writer.commit().await?;
+        Ok(writer)
     }
 
-    /// Goes on with an orphaned stream, in a new segment. Errors: [`JournalError::Locked`] while its writer lives,
-    /// [`JournalError::Ended`], [`JournalError::NeverBegan`], [`JournalError::Damaged`].
+    /// Goes on with an orphaned stream; a new segment is made by the first commit. Errors: [`JournalError::Locked`]
+    /// while its writer lives, [`JournalError::Ended`], [`JournalError::NeverBegan`], [`JournalError::Damaged`].
     pub async fn adopt(folder: &StreamFolder) -> Result<Writer, JournalError> {
-        Err(JournalError::Missing { path: folder.path.clone() })
+        // What is no journal is not made one by a lock.
+        folder::segments(&folder.path)?;
+        let lock = take_lock(&folder.path).await?;
+        let found = stream::read(folder, |_| {})?;
+        let log = Log::go_on(folder, &found)?;
+        let path = folder.path.clone();
+        Ok(Writer { log, disk: Disk::new(path.clone()).await?, path, _lock: lock })
     }
 
+    /// The stream's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds to the open group, in memory, as all `append_*` do. [`JournalError::GroupFull`]: commit first.
+    /// [`JournalError::Refused`]: no reader would take it. The group is then as it was before.
     pub fn append_batch(&mut self, batch: &Batch) -> Result<(), JournalError> {
-        let _ = batch;
-        Ok(())
+        self.log.append_batch(batch)
     }
 
     /// Copies the traces once, into the open group.
     pub fn append_traces(&mut self, worker: u16, base: u64, traces: &[Trace]) -> Result<(), JournalError> {
-        let _ = (worker, base, traces);
-        Ok(())
+        self.log.append_traces(worker, base, traces)
     }
 
     pub fn append_evidence(&mut self, evidence: &Evidence) -> Result<(), JournalError> {
-        let _ = evidence;
-        Ok(())
+        self.log.append_evidence(evidence)
     }
 
     pub fn append_control(&mut self, control: &Control) -> Result<(), JournalError> {
-        let _ = control;
-        Ok(())
+        self.log.append_control(control)
     }
 
     pub fn append_notice(&mut self, notice: &Notice) -> Result<(), JournalError> {
-        let _ = notice;
-        Ok(())
+        self.log.append_notice(notice)
     }
 
-    /// Must be the last record of the last group.
+    /// Nothing can be appended behind it.
     pub fn append_end(&mut self, end: &End) -> Result<(), JournalError> {
-        let _ = end;
-        Ok(())
+        self.log.append_end(end)
     }
 
     /// Bytes of the open group.
     pub fn open_bytes(&self) -> usize {
-        0
+        self.log.open_bytes()
     }
 
     /// Writes and syncs the open group, and returns its number. An empty group is not written; then it is the number of
     /// the last one.
     ///
     /// After an error the group is still open and in memory, more may be appended, and the next call writes it to a new
-    /// segment: a file whose write or sync failed is never synced again. Out of room is [`JournalError::Full`].
+    /// segment: a file whose write or sync failed is never synced again. Out of room is [`JournalError::Full`]. The same
+    /// holds when the future is dropped before it is done.
     pub async fn commit(&mut self) -> Result<u64, JournalError> {
-        Ok(0)
+        if self.log.is_empty() {
+            return Ok(self.log.seq());
+        }
+        match self.write(SEGMENT_BYTES as u64).await {
+            // Room for this group is better than none.
+            Err(JournalError::Full { .. }) => self.write(0).await,
+            done => done,
+        }
     }
 
     /// The number of the last group that is on disk.
     pub fn seq(&self) -> u64 {
-        0
+        self.log.seq()
     }
 
     /// The digest of everything that is on disk.
     pub fn chain(&self) -> [u8; 16] {
-        [0; 16]
+        self.log.chain()
     }
 
-    /// Whether writes pass by the page cache. Not so on file systems without `O_DIRECT`, among them tmpfs.
+    /// Whether writes pass by the page cache. Not so on file systems without `O_DIRECT`, and on tmpfs.
     pub fn is_direct(&self) -> bool {
-        false
+        self.disk.is_direct()
     }
 
     /// Cuts the segment to its length, syncs it and gives the lock back. The open group is dropped: commit it first.
-    pub async fn close(self) -> Result<(), JournalError> {
-        Ok(())
+    pub async fn close(mut self) -> Result<(), JournalError> {
+        let mut done = Ok(());
+        for step in self.log.finish() {
+            if done.is_ok() {
+                done = self.disk.run(&step).await;
+            }
+        }
+        self.disk.close().await;
+        done
     }
+
+    async fn write(&mut self, size: u64) -> Result<u64, JournalError> {
+        self.log.plan(size)?;
+        for step in self.log.steps() {
+            if let Err(error) = self.disk.run(&step).await {
+                if let Some(index) = self.log.failed() {
+                    self.disk.remove(index).await;
+                }
+                return Err(error);
+            }
+        }
+        Ok(self.log.committed())
+    }
+}
+
+async fn take_lock(folder: &Path) -> Result<Lock, JournalError> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = Lock::try_take(folder)? {
+            return Ok(lock);
+        }
+        glommio::timer::sleep(LOCK_PAUSE).await;
+    }
+    Err(JournalError::Locked { path: folder.to_owned() })
 }

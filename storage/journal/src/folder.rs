@@ -1,0 +1,222 @@
+//! The names in a journal's folder, its lock, and making it so that it is still there after a crash.
+
+use crate::JournalError;
+use crate::stream::StreamFolder;
+use flowtest_contract::{RoundId, StreamId};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+const LOCK: &str = "lock";
+const SEGMENT_SUFFIX: &str = ".ftj";
+
+pub(crate) fn stream_path(dir: &Path, round: RoundId, stream: StreamId) -> PathBuf {
+    dir.join(round.to_string()).join(stream.to_string())
+}
+
+pub(crate) fn segment_name(index: u32) -> String {
+    format!("{index:06}{SEGMENT_SUFFIX}")
+}
+
+fn segment_index(name: &str) -> Option<u32> {
+    let index = name.strip_suffix(SEGMENT_SUFFIX)?.parse().ok()?;
+    (segment_name(index) == name).then_some(index)
+}
+
+pub(crate) fn lock_path(folder: &Path) -> PathBuf {
+    folder.join(LOCK)
+}
+
+/// The segments of a stream by index. Whatever else lies there is left alone.
+pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, JournalError> {
+    let mut indexes: Vec<u32> = names(folder)?.iter().filter_map(|name| segment_index(name)).collect();
+    indexes.sort_unstable();
+    if indexes.is_empty() && !lock_path(folder).exists() {
+        return Err(JournalError::NotAJournal { path: folder.to_owned() });
+    }
+    Ok(indexes)
+}
+
+/// All streams under `dir`, which may also be the folder of a round or of a stream.
+pub(crate) fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
+    let dir = &dir.canonicalize().map_err(|source| not_there(dir, source))?;
+    let own: Option<RoundId> = dir.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let parent: Option<RoundId> = dir.parent().and_then(id_of);
+    let mut found = match (own, parent, id_of::<StreamId>(dir)) {
+        (Some(_), Some(round), Some(stream)) => vec![StreamFolder { round, stream, path: dir.clone() }],
+        (Some(round), None, _) => streams_of(dir, round)?,
+        _ => {
+            let mut all = Vec::new();
+            for (round, path) in ids::<RoundId>(dir)? {
+                all.append(&mut streams_of(&path, round)?);
+            }
+            all
+        }
+    };
+    found.sort();
+    Ok(found)
+}
+
+fn id_of<Id: FromStr>(path: &Path) -> Option<Id> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+fn streams_of(dir: &Path, round: RoundId) -> Result<Vec<StreamFolder>, JournalError> {
+    Ok(ids(dir)?.into_iter().map(|(stream, path)| StreamFolder { round, stream, path }).collect())
+}
+
+/// The folders in `dir` that are named by an id.
+fn ids<Id: FromStr>(dir: &Path) -> Result<Vec<(Id, PathBuf)>, JournalError> {
+    let named = names(dir)?.into_iter().filter_map(|name| Some((name.parse().ok()?, dir.join(name))));
+    Ok(named.filter(|(_, path)| path.is_dir()).collect())
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, JournalError> {
+    let list = std::fs::read_dir(dir).map_err(|source| not_there(dir, source))?;
+    let mut names = Vec::new();
+    for entry in list {
+        let entry = entry.map_err(|source| JournalError::io("cannot list", dir, source))?;
+        // What is not UTF-8 is none of our names.
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+fn not_there(dir: &Path, source: io::Error) -> JournalError {
+    match source.kind() {
+        io::ErrorKind::NotFound => JournalError::Missing { path: dir.to_owned() },
+        _ => JournalError::io("cannot list", dir, source),
+    }
+}
+
+/// Makes the folder of a new stream, and `dir` if its parent exists. Each folder is synced once it has its new entry.
+pub(crate) fn make(dir: &Path, round: RoundId, stream: StreamId) -> Result<PathBuf, JournalError> {
+    let path = stream_path(dir, round, stream);
+    make_one(dir)?;
+    make_one(&dir.join(round.to_string()))?;
+    if !make_one(&path)? {
+        return Err(JournalError::Exists { path });
+    }
+    Ok(path)
+}
+
+/// `false` if it was there.
+fn make_one(path: &Path) -> Result<bool, JournalError> {
+    // The parent of `journal` is the current folder, that of `/` is itself.
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
+    match std::fs::create_dir(path) {
+        Ok(()) => {}
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+            return if path.is_dir() { Ok(false) } else { Err(JournalError::NotAFolder { path: path.to_owned() }) };
+        }
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(JournalError::Missing { path: parent.to_owned() });
+        }
+        Err(source) => return Err(JournalError::io("cannot make the folder", path, source)),
+    }
+    sync(parent)?;
+    Ok(true)
+}
+
+/// Makes the names in a folder survive a crash.
+pub(crate) fn sync(folder: &Path) -> Result<(), JournalError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| JournalError::io("cannot sync the folder", folder, source))
+}
+
+/// Says that its holder writes this stream. The system gives it back when the process is gone, however that happened.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock. `None` while somebody else has it.
+    pub(crate) fn try_take(folder: &Path) -> Result<Option<Lock>, JournalError> {
+        let path = lock_path(folder);
+        let failed = |source| JournalError::io("cannot lock", &path, source);
+        let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = options.map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Whether somebody has it. Asks by taking a shared one for an instant.
+    pub(crate) fn is_taken(folder: &Path) -> Result<bool, JournalError> {
+        let path = lock_path(folder);
+        let failed = |source| JournalError::io("cannot ask for the lock", &path, source);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(failed(source)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_known_by_its_exact_name() {
+        assert_eq!(segment_index("000007.ftj"), Some(7));
+        assert_eq!(segment_index("1234567.ftj"), Some(1_234_567));
+        // too short, a sign, another suffix, a copy
+        for other in ["7.ftj", "+00007.ftj", "000007.ftx", "000007.ftj.bak", "copy of 000007.ftj", "lock"] {
+            assert_eq!(segment_index(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn streams_are_found_from_the_journal_the_round_and_the_stream() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().canonicalize().expect("its name");
+        let (round, stream) = (RoundId::from_bits(5), StreamId::from_bits(6));
+        let path = make(&root.join("journal"), round, stream).expect("makes it all");
+        std::fs::create_dir(root.join("journal/lost+found")).expect("a stray folder");
+        let expected = vec![StreamFolder { round, stream, path: path.clone() }];
+        for from in [path.as_path(), path.parent().expect("round"), &root.join("journal")] {
+            assert_eq!(find(from).expect("reads"), expected, "{}", from.display());
+        }
+        assert_eq!(find(&root).expect("reads"), vec![]);
+        assert!(matches!(make(&root.join("journal"), round, stream), Err(JournalError::Exists { .. })));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (round, stream) = (RoundId::from_bits(5), StreamId::from_bits(6));
+        assert!(matches!(find(&dir.path().join("no")), Err(JournalError::Missing { .. })));
+        assert!(matches!(make(&dir.path().join("no/journal"), round, stream), Err(JournalError::Missing { .. })));
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").expect("a file");
+        assert!(matches!(find(&file), Err(JournalError::NotAFolder { .. })));
+        assert!(matches!(make(&file, round, stream), Err(JournalError::NotAFolder { .. })));
+        assert!(matches!(segments(dir.path()), Err(JournalError::NotAJournal { .. })));
+    }
+
+    #[test]
+    fn a_lock_is_taken_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(!Lock::is_taken(dir.path()).expect("asks"));
+        let lock = Lock::try_take(dir.path()).expect("opens").expect("free");
+        assert!(Lock::is_taken(dir.path()).expect("asks"));
+        assert!(Lock::try_take(dir.path()).expect("opens").is_none());
+        drop(lock);
+        assert!(!Lock::is_taken(dir.path()).expect("asks"));
+    }
+}

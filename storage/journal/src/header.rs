@@ -1,0 +1,216 @@
+//! The first block of a segment: what it is, whose, and where the one before it validly ends.
+//!
+//! ```text
+//!   0 [8] magic                          64 u64 number of its first group
+//!   8 u32 version of the container       72 u32 index of the segment before; all ones: there is none
+//!  12 u32 FORMAT of the records          76 u32 zero
+//!  16 [4] how rkyv writes                80 u64 length up to which that one counts
+//!  20 u32 index                          88 [16] chain up to there
+//!  24 u64 hash of the records' layout   104 u32 CRC32C of the block, itself zero
+//!  32 u128 stream                       108 zeros up to 4096
+//!  48 u128 round
+//! ```
+//! Magic, version, format, and place and extent of the CRC stay as they are in every later version: that is how an older
+//! program knows a newer file from a broken one.
+//!
+//! A header says which segment came before. What lies between the two in number is superseded: its writer failed to
+//! write or sync there, so that nothing of it was acknowledged. What the one before holds beyond the length is cut off in
+//! the same way, without touching the file.
+
+use crate::frame::{BLOCK, Chain, array_at, u32_at, u64_at};
+use crate::record::{
+    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEntry, ArchivedEvidence, ArchivedNotice, ArchivedStart,
+    ArchivedTerms, ArchivedTrace, ArchivedTraces, FORMAT,
+};
+use flowtest_contract::{RoundId, StreamId};
+use std::mem::{align_of, offset_of, size_of};
+
+const MAGIC: [u8; 8] = *b"FT-JOURN";
+/// Version of segments, groups and frames.
+const VERSION: u32 = 1;
+/// How rkyv writes: little-endian, aligned, pointers of 32 bits. Cargo's features decide it; the asserts below hold us to it.
+const RKYV: [u8; 4] = [b'l', b'a', 32, 0];
+const NONE: u32 = u32::MAX;
+const CRC_AT: usize = 104;
+
+const _: () = assert!(size_of::<rkyv::primitive::ArchivedUsize>() == 4);
+const _: () = assert!(align_of::<rkyv::primitive::ArchivedU64>() == 8);
+
+macro_rules! layouts {
+    ($($type:ident { $($field:ident),* })*) => {
+        &[$(&[size_of::<$type>(), align_of::<$type>(), $(offset_of!($type, $field)),*]),*]
+    };
+}
+
+/// Sizes, alignments and offsets of everything that is archived.
+const LAYOUTS: &[&[usize]] = layouts! {
+    ArchivedTrace { sent_us, latency_us, lag_us, contestant, observed }
+    ArchivedTraces { base, worker, traces }
+    ArchivedEntry { counters, contestant, scored, latency, service }
+    ArchivedBatch { from, to, traced, untraced, entries, buckets }
+    ArchivedEvidence { at, sent, latency_us, contestant, worker, observed, skipped, request, response, reason }
+    ArchivedTerms { timeout_us, grace_us, version_deadline, from_deadline, token, version, from, token_required }
+    ArchivedStart { at, clock_offset_us, clock_error_us, terms, contest, names, name_lens, document, program }
+    ArchivedControl { at, revision, terms, document }
+    ArchivedNotice { at, code, text }
+    ArchivedEnd { at, code }
+};
+
+/// FNV-1a over [`LAYOUTS`].
+pub(crate) const SCHEMA: u64 = {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut i = 0;
+    while i < LAYOUTS.len() {
+        let mut j = 0;
+        while j < LAYOUTS[i].len() {
+            hash = (hash ^ LAYOUTS[i][j] as u64).wrapping_mul(0x0100_0000_01b3);
+            j += 1;
+        }
+        i += 1;
+    }
+    hash
+};
+
+/// A changed layout needs a new [`FORMAT`], and the old types beside the new ones.
+const _: () = assert!(FORMAT == 1 && SCHEMA == 0x5a6c_8607_a912_5b83);
+
+/// The segment before, and how much of it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Previous {
+    pub(crate) index: u32,
+    pub(crate) len: u64,
+}
+
+/// What the first block says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) round: RoundId,
+    pub(crate) stream: StreamId,
+    pub(crate) index: u32,
+    pub(crate) first_seq: u64,
+    pub(crate) previous: Option<Previous>,
+    /// Up to its first record.
+    pub(crate) chain: Chain,
+}
+
+/// Why a block is no header that we can go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHeader {
+    /// Never synced, or damaged: the checksum is wrong.
+    Blank,
+    /// Of this version, which we do not know.
+    Newer { found: u32, known: u32 },
+    /// The same version, but other types.
+    OtherSchema,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut block = vec![0; BLOCK];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &FORMAT.to_le_bytes());
+        put(16, &RKYV);
+        put(20, &self.index.to_le_bytes());
+        put(24, &SCHEMA.to_le_bytes());
+        put(32, &self.stream.bits().to_le_bytes());
+        put(48, &self.round.bits().to_le_bytes());
+        put(64, &self.first_seq.to_le_bytes());
+        put(72, &self.previous.map_or(NONE, |previous| previous.index).to_le_bytes());
+        put(80, &self.previous.map_or(0, |previous| previous.len).to_le_bytes());
+        put(88, &self.chain);
+        let crc = crc32c::crc32c(&block);
+        block[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        block
+    }
+
+    /// Reads the start of a segment file.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Header, NoHeader> {
+        let block: &[u8; BLOCK] = bytes.first_chunk().ok_or(NoHeader::Blank)?;
+        if block[..8] != MAGIC || !has_right_crc(block) {
+            return Err(NoHeader::Blank);
+        }
+        for (found, known) in [(u32_at(block, 8), VERSION), (u32_at(block, 12), FORMAT)] {
+            if found > known {
+                return Err(NoHeader::Newer { found, known });
+            }
+        }
+        if block[16..20] != RKYV || u64_at(block, 24) != SCHEMA {
+            return Err(NoHeader::OtherSchema);
+        }
+        let previous = u32_at(block, 72);
+        Ok(Header {
+            round: RoundId::from_bits(u128::from_le_bytes(array_at(block, 48))),
+            stream: StreamId::from_bits(u128::from_le_bytes(array_at(block, 32))),
+            index: u32_at(block, 20),
+            first_seq: u64_at(block, 64),
+            previous: (previous != NONE).then(|| Previous { index: previous, len: u64_at(block, 80) }),
+            chain: array_at(block, 88),
+        })
+    }
+}
+
+fn has_right_crc(block: &[u8; BLOCK]) -> bool {
+    let crc = crc32c::crc32c(&block[..CRC_AT]);
+    let crc = crc32c::crc32c_append(crc, &[0; 4]);
+    crc32c::crc32c_append(crc, &block[CRC_AT + 4..]) == u32_at(block, CRC_AT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            round: RoundId::from_bits(1),
+            stream: StreamId::from_bits(2),
+            index: 3,
+            first_seq: 4,
+            previous: Some(Previous { index: 2, len: 8192 }),
+            chain: [5; 16],
+        }
+    }
+
+    fn signed(mut block: Vec<u8>) -> Vec<u8> {
+        block[CRC_AT..CRC_AT + 4].fill(0);
+        let crc = crc32c::crc32c(&block);
+        block[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        block
+    }
+
+    #[test]
+    fn a_header_survives_its_block() {
+        for previous in [None, header().previous] {
+            let header = Header { previous, ..header() };
+            assert_eq!(Header::parse(&header.encode()), Ok(header));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_leaves_no_header() {
+        let block = header().encode();
+        for at in 0..BLOCK {
+            let mut broken = block.clone();
+            broken[at] ^= 1 << (at % 8);
+            assert_eq!(Header::parse(&broken), Err(NoHeader::Blank), "byte {at}");
+        }
+        assert_eq!(Header::parse(&block[..BLOCK - 1]), Err(NoHeader::Blank));
+        assert_eq!(Header::parse(&[]), Err(NoHeader::Blank));
+    }
+
+    #[test]
+    fn newer_files_and_other_types_are_told_apart() {
+        for at in [8, 12] {
+            let mut block = header().encode();
+            block[at] += 1;
+            assert!(matches!(Header::parse(&signed(block)), Err(NoHeader::Newer { found: 2, known: 1 })));
+        }
+        // another byte order, another layout
+        for at in [16, 24] {
+            let mut block = header().encode();
+            block[at] ^= 1;
+            assert_eq!(Header::parse(&signed(block)), Err(NoHeader::OtherSchema));
+        }
+    }
+}
