@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use flowtest_contract::Rules;
-use flowtest_scoreboard::State;
 use flowtest_scoreboard::RoundId;
+use flowtest_scoreboard::State;
 use flowtest_scoreboard::reader::{RoundTotals, Scoreboard};
 use flowtest_scoreboard::standings::{Standing, standings};
 

@@ -46,6 +46,16 @@ impl Generator {
         self.child.is_alive()
     }
 
+    /// Its process id, for signals that no order is.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it without a word, as a crash would.
+    pub fn kill(self) -> Result<()> {
+        self.child.kill().map(drop)
+    }
+
     pub fn last_words(&self) -> String {
         self.child.last_words()
     }

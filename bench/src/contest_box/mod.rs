@@ -6,11 +6,13 @@
 pub mod board;
 pub mod contest;
 pub mod generator;
+pub mod journal;
 pub mod redis;
 pub mod target;
 
 pub use board::Board;
 pub use contest::ContestFile;
 pub use generator::{Generator, Outcome};
+pub use journal::Journal;
 pub use redis::Redis;
 pub use target::{Injected, Target};

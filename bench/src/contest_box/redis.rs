@@ -41,6 +41,15 @@ impl Redis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id; 0 while it does not run.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// Kills it without a word, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         match self.child.take() {

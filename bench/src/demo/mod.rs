@@ -2,14 +2,15 @@
 //!
 //! Alice is honest, Bob and Carol are flawed on purpose, the house runs our reference server: if it loses points, the
 //! platform did it. `Version` flips at a third of the time and `From` at two thirds. At the end each counter that
-//! Redis holds is compared with what the contestant's faults must have made of it, and with the generator's own sums.
+//! Redis holds is compared with what the contestant's faults must have made of it, with the generator's own sums, and by
+//! an audit with the journal, in which every exchange is judged again.
 
 mod table;
 
 use crate::child::build_folder;
 use crate::contest_box::contest::Phase;
 use crate::contest_box::target::{Injected, differences};
-use crate::contest_box::{Board, ContestFile, Generator, Outcome, Redis, Target};
+use crate::contest_box::{Board, ContestFile, Generator, Journal, Outcome, Redis, Target};
 use crate::error::{Error, Result};
 use flowtest_contract::{Rules, Tally};
 use flowtest_scoreboard::standings::Standing;
@@ -85,7 +86,10 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Verdict> {
     let contest = contest_file(options, &plan, &targets);
     let path = folder.path().join("contest.toml");
     contest.write(&path)?;
-    let mut generator = Generator::run(&path, Some(&redis.url()), folder.path(), &["--quiet"])?;
+    let journal = Journal::in_folder(folder.path());
+    let [flag, journal_folder] = journal.flags();
+    let flags = ["--quiet", &flag, &journal_folder];
+    let mut generator = Generator::run(&path, Some(&redis.url()), folder.path(), &flags)?;
     let rules = rules(&contest);
     let mut board = Board::connect(&redis.url(), CONTEST)?;
     let until = Instant::now() + LEAD + options.length + DRAIN;
@@ -108,6 +112,7 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Verdict> {
         exact &= account(&target.name, &target.injected()?, &standings, &rules);
     }
     exact &= same_sums(&outcome, &standings)?;
+    exact &= proved(&journal, &redis)?;
     for target in targets {
         target.stop()?;
     }
@@ -236,6 +241,16 @@ fn same_sums(outcome: &Outcome, standings: &[Standing]) -> Result<bool> {
     let word = if same { "equal".into() } else { format!("DIFFERENT: {counted:?} and {held:?}") };
     println!("Redis and the generator's own sums: {word}");
     Ok(same)
+}
+
+/// Whether every point can be proved: the audit judges each exchange again and compares with the journal and Redis.
+fn proved(journal: &Journal, redis: &Redis) -> Result<bool> {
+    let audit = journal.audit_shown(&redis.url())?;
+    println!("\nThe audit judges every exchange again, from the journal alone:\n{}", audit.stdout.trim_end());
+    if !audit.status.success() {
+        println!("{}", audit.stderr.trim_end());
+    }
+    Ok(audit.status.success())
 }
 
 /// Where the demo keeps its files: under the build folder, removed at the end unless somebody wants it.

@@ -3,6 +3,7 @@
 mod contest;
 mod demo;
 mod isolation;
+mod journal;
 mod scores;
 mod stage;
 mod stall;

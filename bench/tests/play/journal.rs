@@ -1,0 +1,286 @@
+//! The journal is the truth: whatever dies, what it holds counts exactly once, and the audit finds no difference.
+
+use crate::stage::Stage;
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::{ContestFile, Generator, Journal, Redis};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const RATE: u64 = 400;
+const FAULTS: &str = "wrong_token:5,status:7,missing_from:11";
+
+/// How often something is done: a few times in every test run, many times in the long one.
+fn times(few: u32, many: u32) -> u32 {
+    if std::env::var_os("FLOWTEST_LONG").is_some() { many } else { few }
+}
+
+/// A Redis, a flawed and an honest contestant, and a folder for journals.
+struct Box {
+    stage: Stage,
+    redis: Redis,
+    redis_folder: PathBuf,
+    journal: Journal,
+}
+
+impl Box {
+    fn new() -> Box {
+        let stage = Stage::new().contestant("flawed", &["--faults", FAULTS]).contestant("honest", &[]);
+        let redis_folder = stage.folder().join("redis");
+        std::fs::create_dir(&redis_folder).expect("a folder");
+        let redis = Redis::start(&redis_folder).unwrap_or_else(|error| panic!("{error}"));
+        let journal = Journal::in_folder(stage.folder());
+        Box { stage, redis, redis_folder, journal }
+    }
+
+    fn start(&self, length: Duration) -> Generator {
+        let phase = Phase { length, rate: Some(RATE), connections: 16, pipeline: 1 };
+        let contest = ["flawed", "honest"].iter().fold(ContestFile::new("proof", phase), |contest, name| {
+            contest.with(name, &self.stage.target(name).endpoint)
+        });
+        let path = self.stage.folder().join("contest.toml");
+        contest.write(&path).expect("it is written");
+        let [flag, folder] = self.journal.flags();
+        let flags = ["--quiet", &flag, &folder];
+        let redis = self.redis.url();
+        Generator::run(&path, Some(&redis), self.stage.folder(), &flags).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn play(&self, length: Duration) {
+        let outcome = self.start(length).wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    }
+
+    /// The audit, with Redis; it must find nothing.
+    fn assert_proved(&self, after: &str) -> Value {
+        let said = self.journal.audit(Some(&self.redis.url())).unwrap_or_else(|error| panic!("{after}: {error}"));
+        assert_eq!(said.exit_code, Some(0), "after {after}: {}", said.text);
+        assert_eq!(said.json["proved"], 100.0, "after {after}: {}", said.text);
+        said.json
+    }
+
+    fn rebuild(&self, after: &str) {
+        let said = self.journal.rebuild(&self.redis.url()).unwrap_or_else(|error| panic!("{after}: {error}"));
+        assert_eq!(said.exit_code, Some(0), "after {after}: {}", said.text);
+    }
+
+    fn ask(&self, words: &[&str]) -> redis::Value {
+        let client = redis::Client::open(self.redis.url()).expect("a URL");
+        let mut connection = client.get_connection().expect("it is there");
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut connection)
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.redis.id() as i32).expect("a pid");
+        kill_process(pid, signal).expect("it is ours");
+    }
+}
+
+/// Random enough to hit every place over time, and told in the message when something fails.
+fn jitter_ms(round: u32, span: u64) -> u64 {
+    let seed =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+    (seed ^ u64::from(round).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % span
+}
+
+#[test]
+fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
+    let mut play = Box::new();
+    let mut instants = Vec::new();
+    for round in 0..times(10, 200) {
+        let generator = play.start(Duration::from_secs(30));
+        // Before its first segment, before its first request, or in the middle of it all.
+        let lives = Duration::from_millis(20 + jitter_ms(round, 2500));
+        instants.push(lives);
+        let killed_at = Instant::now() + lives;
+        // Every other time Redis is away for a while, with or without what it held.
+        if round % 2 == 1 {
+            std::thread::sleep(lives / 2);
+            play.redis.kill().expect("it dies");
+            if round % 4 == 3 {
+                play.redis.wipe().expect("its folder is ours");
+            }
+            std::thread::sleep(lives / 4);
+            play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+        }
+        std::thread::sleep(killed_at.saturating_duration_since(Instant::now()));
+        generator.kill().expect("it dies");
+    }
+    play.rebuild("all kills");
+    let audit = play.assert_proved("all kills");
+    let streams: Vec<&Value> = audit["rounds"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|round| round["streams"].as_array())
+        .flatten()
+        .collect();
+    // Those that came to their first segment have an end now, and nobody counted anything twice.
+    assert!(streams.len() >= instants.len() / 2, "{} streams of {instants:?}", streams.len());
+    let outcomes: u64 =
+        audit["rounds"].as_array().into_iter().flatten().filter_map(|round| round["outcomes"].as_u64()).sum();
+    assert!(outcomes > RATE, "{outcomes} outcomes after {instants:?}");
+    let again = play.journal.rebuild(&play.redis.url()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again.exit_code, Some(0), "{}", again.text);
+    let mended =
+        again.json["streams"].as_array().into_iter().flatten().filter(|stream| stream["action"] == "published");
+    assert_eq!(mended.count(), 0, "a second rebuild has nothing to do: {}", again.text);
+}
+
+#[test]
+fn what_a_killed_generator_had_not_synced_is_at_most_its_open_interval() {
+    let play = Box::new();
+    let generator = play.start(Duration::from_secs(30));
+    std::thread::sleep(Duration::from_millis(3500));
+    let killed_at = jiff::Timestamp::now().as_microsecond() as u64;
+    generator.kill().expect("it dies");
+    let said = play.journal.audit(None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(said.exit_code, Some(0), "a killed stream is told, and no difference: {}", said.text);
+    let stream = &said.json["rounds"][0]["streams"][0];
+    let proved_until = stream["proved_until"].as_u64().expect("it says until when");
+    // 100 ms of counting and what the disk takes; far more only if the machine stood still.
+    let lost = Duration::from_micros(killed_at.saturating_sub(proved_until));
+    assert!(lost < Duration::from_secs(1), "{lost:?} lost: {}", said.text);
+    assert!(said.text.contains("killed") || said.text.contains("no end"), "{}", said.text);
+}
+
+#[test]
+fn whatever_redis_loses_after_a_round_comes_back_from_the_journal_alone() {
+    let mut play = Box::new();
+    play.play(Duration::from_secs(2));
+    let first = play.assert_proved("the round");
+    let points = first["rounds"][0]["points"].clone();
+
+    play.redis.kill().expect("it dies");
+    play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    play.assert_proved("kill -9 and restart");
+
+    play.ask(&["FLUSHALL"]);
+    let lost = play.journal.audit(Some(&play.redis.url())).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(lost.exit_code, Some(4), "an audit that finds nothing after a wipe is worth nothing: {}", lost.text);
+    play.rebuild("FLUSHALL");
+    play.assert_proved("FLUSHALL");
+
+    // An older snapshot: what Redis kept when the round was half over, in place of what it has.
+    let half = play.stage.folder().join("half");
+    let generator = play.start(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(3));
+    copy(&play.redis_folder, &half);
+    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    play.redis.kill().expect("it dies");
+    play.redis.wipe().expect("its folder is ours");
+    copy(&half, &play.redis_folder);
+    play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    play.rebuild("an older snapshot");
+    play.assert_proved("an older snapshot");
+
+    // A torn end of the append-only file, cut at many places; then another restart upon what came of it.
+    for cut in 1..=times(8, 200) {
+        play.redis.kill().expect("it dies");
+        tear(&play.redis_folder, u64::from(cut) * 97);
+        play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+        play.rebuild("a torn append-only file");
+        play.assert_proved("a torn append-only file");
+        play.redis.kill().expect("it dies");
+        play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+        play.assert_proved("a restart after a torn append-only file");
+    }
+    let last = play.assert_proved("all of it");
+    let rounds = last["rounds"].as_array().expect("rounds");
+    assert!(rounds.iter().any(|round| round["points"] == points), "the first round's points are what they were");
+    assert_eq!(rounds.len(), 2);
+}
+
+#[test]
+fn whatever_redis_refuses_during_a_round_it_has_at_the_end() {
+    let mut play = Box::new();
+    let generator = play.start(Duration::from_secs(u64::from(times(9, 45))));
+    std::thread::sleep(Duration::from_millis(2000));
+    // Out of memory: it refuses every write.
+    play.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    std::thread::sleep(Duration::from_millis(700));
+    play.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    // Read-only: somebody made it a replica of nobody who answers.
+    play.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    std::thread::sleep(Duration::from_millis(700));
+    play.ask(&["REPLICAOF", "NO", "ONE"]);
+    // It stands still.
+    play.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(u64::from(times(2, 30))));
+    play.signal(Signal::CONT);
+    // It dies.
+    play.redis.kill().expect("it dies");
+    std::thread::sleep(Duration::from_millis(700));
+    play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    play.assert_proved("all that");
+    for name in ["flawed", "honest"] {
+        let tallies = outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
+        play.stage.assert_exact(name, &tallies[name], &flowtest_contract::Rules::default());
+    }
+}
+
+#[test]
+fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
+    let mut play = Box::new();
+    let folder = play.stage.folder().join("replica");
+    std::fs::create_dir(&folder).expect("a folder");
+    let mut replica = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let to_replica = |words: &[&str]| {
+        let mut connection =
+            redis::Client::open(replica.url()).and_then(|client| client.get_connection()).expect("it is there");
+        let _: redis::Value = redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).expect("it obeys");
+    };
+    let port = play.redis.port().to_string();
+    to_replica(&["REPLICAOF", "127.0.0.1", &port]);
+    let generator = play.start(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_millis(3000));
+    // Cut off before the end, promoted after it.
+    to_replica(&["REPLICAOF", "NO", "ONE"]);
+    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    play.redis.kill().expect("it dies");
+    replica.kill().expect("it dies");
+    play.redis.wipe().expect("its folder is ours");
+    copy(&folder, &play.redis_folder);
+    play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    let behind = play.journal.audit(Some(&play.redis.url())).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(behind.exit_code, Some(4), "the replica missed something: {}", behind.text);
+    play.rebuild("a promotion");
+    play.assert_proved("a promotion");
+}
+
+/// A folder of files and folders, as it is right now.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("it is read") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("it is copied");
+        }
+    }
+}
+
+/// Cuts the newest part of the append-only file.
+fn tear(folder: &Path, bytes: u64) {
+    let part = std::fs::read_dir(folder.join("appendonlydir"))
+        .expect("Redis keeps one")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "aof"))
+        .filter(|path| path.to_string_lossy().contains(".incr."))
+        .max()
+        .expect("an incremental part");
+    let file = std::fs::OpenOptions::new().write(true).open(part).expect("it is ours");
+    let len = file.metadata().expect("a length").len();
+    file.set_len(len.saturating_sub(bytes)).expect("it is cut");
+}
