@@ -130,6 +130,23 @@ pub(crate) fn sync(folder: &Path) -> Result<(), JournalError> {
         .map_err(|source| JournalError::io("cannot sync the folder", folder, source))
 }
 
+/// Makes what a reader sees of a stream survive a crash of the machine.
+///
+/// A writer that was killed may have left a group that was written and not synced. And where its sync failed, pages may lie
+/// in memory that are not on the disk, though nothing marks them any more (Linux forgets after telling it once): they are
+/// dropped, so that the reader sees the disk.
+pub(crate) fn settle(folder: &Path) -> Result<(), JournalError> {
+    for index in segments(folder)? {
+        let path = folder.join(segment_name(index));
+        let failed = |source| JournalError::io("cannot sync", &path, source);
+        let file = File::open(&path).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        // Only an advice: file systems in memory have no other place for their pages.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    sync(folder)
+}
+
 /// Says that its holder writes this stream. The system gives it back when the process is gone, however that happened.
 #[derive(Debug)]
 pub(crate) struct Lock {

@@ -91,6 +91,12 @@ pub fn is_live(folder: &StreamFolder) -> Result<bool, JournalError> {
     Lock::is_taken(&folder.path)
 }
 
+/// Makes all that [`read`] sees survive a crash of the machine. Whoever publishes from an orphaned stream that he does not
+/// adopt calls it first: its writer may have died between writing a group and syncing it.
+pub fn settle(folder: &StreamFolder) -> Result<(), JournalError> {
+    folder::settle(&folder.path)
+}
+
 /// Reads all whole groups in order; one segment is in memory at a time. Of a live stream it reads what is there.
 ///
 /// Errors: [`JournalError::Newer`] and [`JournalError::OtherSchema`] if already the first segment is of no use,

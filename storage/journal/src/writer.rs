@@ -44,6 +44,7 @@ impl Writer {
         // What is no journal is not made one by a lock.
         folder::segments(&folder.path)?;
         let lock = take_lock(&folder.path).await?;
+        stream::settle(folder)?;
         let found = stream::read(folder, |_| {})?;
         let log = Log::go_on(folder, &found)?;
         let path = folder.path.clone();
