@@ -148,7 +148,7 @@ impl File {
 
     /// Any of what is pending happened, by sectors. Whether a change of size did is one question.
     fn crash(&mut self, rng: &mut Rng) {
-        let mode = rng.below(4);
+        let mode = rng.below(8);
         for change in std::mem::take(&mut self.pending) {
             for part in sectors(change) {
                 // none, all, or any half of it

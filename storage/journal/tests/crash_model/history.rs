@@ -4,7 +4,7 @@ use super::disk::Disk;
 use super::redis::{Answer, Put, Redis, Rows};
 use crate::common::{self, Owned, Rng};
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_journal::log::Log;
+use flowtest_journal::log::{Log, Step};
 use flowtest_journal::record::{End, EndCode};
 use flowtest_journal::stream::{StreamFolder, Tail};
 use std::path::{Path, PathBuf};
@@ -252,7 +252,9 @@ impl History {
         log.plan(size).expect("a group");
         let steps = log.steps();
         for step in &steps {
-            if may_fail && self.rng.one_in(10) {
+            // What is written and not synced is what a crash can tear.
+            let risk = if matches!(step, Step::Sync { .. }) { 4 } else { 20 };
+            if may_fail && self.rng.one_in(risk) {
                 return Commit::Died;
             }
             let fails = may_fail && self.rng.one_in(8 * steps.len() as u64);
