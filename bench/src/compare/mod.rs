@@ -3,6 +3,7 @@
 //! Generator on one core, server on the other, interleaved pairs. What is not installed is said and left out; a pair
 //! that fails leaves a row that says why. Each row knows what DESIGN 8 demands of it.
 
+mod journal;
 pub mod paired;
 pub mod report;
 pub mod servers;
@@ -34,6 +35,8 @@ pub enum Part {
     Crowd,
     /// Our target against other servers.
     Servers,
+    /// With journal, traces and Redis against without; then how fast the journal is audited.
+    Journal,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -88,6 +91,9 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
     }
     if bench.wants(Part::Servers) {
         bench.servers()?;
+    }
+    if bench.wants(Part::Journal) {
+        journal::pairs(&mut bench)?;
     }
     Ok(bench.report)
 }

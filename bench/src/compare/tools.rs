@@ -68,9 +68,13 @@ struct Report {
 
 /// Runs the tool once. `server` is the child that answers, whose CPU time is measured beside.
 pub fn run(tool: Tool, work: &Work<'_>, server: &Child) -> Result<Sample> {
-    let command = command(tool, work)?;
+    measure(tool, &command(tool, work)?, work, server)
+}
+
+/// Runs a command that reports as this tool does.
+pub(super) fn measure(tool: Tool, command: &Command, work: &Work<'_>, server: &Child) -> Result<Sample> {
     let server_before = server.usage();
-    let mut generator = Child::start(tool.name(), &child::pinned(work.core, &command)?)?;
+    let mut generator = Child::start(tool.name(), &child::pinned(work.core, command)?)?;
     let mut generator_rss_kib = 0;
     let until = Instant::now() + work.duration + SLACK;
     while generator.is_alive() && Instant::now() < until {

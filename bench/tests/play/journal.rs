@@ -81,11 +81,12 @@ impl Box {
     }
 }
 
-/// Random enough to hit every place over time, and told in the message when something fails.
-fn jitter_ms(round: u32, span: u64) -> u64 {
-    let seed =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    (seed ^ u64::from(round).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % span
+/// Instants that come to lie evenly over the first four seconds, and anywhere between; told when something fails.
+fn instant(round: u32) -> Duration {
+    const SPAN_MS: f64 = 4000.0;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let jitter_ms = u64::from(now.subsec_nanos()) % 200;
+    Duration::from_millis(20 + ((f64::from(round) * 0.618_034).fract() * SPAN_MS) as u64 + jitter_ms)
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
     for round in 0..times(10, 200) {
         let generator = play.start(Duration::from_secs(30));
         // Before its first segment, before its first request, or in the middle of it all.
-        let lives = Duration::from_millis(20 + jitter_ms(round, 2500));
+        let lives = instant(round);
         instants.push(lives);
         let killed_at = Instant::now() + lives;
         // Every other time Redis is away for a while, with or without what it held.

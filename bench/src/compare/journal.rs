@@ -1,0 +1,80 @@
+//! What the journal costs, and how fast it is read back.
+
+use super::paired::Sample;
+use super::report::Bound;
+use super::tools::{Tool, Work, measure};
+use super::{Bench, PIPELINE, Row};
+use crate::child::{self, Child};
+use crate::contest_box::contest::Phase;
+use crate::contest_box::{ContestFile, Journal, Redis};
+use crate::error::{Error, Result};
+use std::time::{Duration, Instant};
+
+const CONNECTIONS: usize = 64;
+/// No audit takes longer.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The same contest with journal, traces and Redis, and without.
+pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
+    let target = bench.server(super::Kind::Target, None)?;
+    let folder = bench.scratch.join("journals");
+    let redis_folder = bench.scratch.join("redis");
+    std::fs::create_dir_all(&redis_folder).map_err(Error::io("making Redis's folder"))?;
+    let redis = Redis::start(&redis_folder)?;
+    let journal = Journal::in_folder(&folder);
+    for pipeline in [1, PIPELINE] {
+        let row = Row::ratio(
+            format!("verified rate of a contest, {CONNECTIONS} connections, {pipeline} in flight"),
+            "journal, traces, Redis",
+            "none of them",
+            Some(0.95),
+        );
+        let run = |kept: Option<(&Journal, &Redis)>, bench: &Bench<'_>| {
+            contest(&bench.work(&target.url, CONNECTIONS, pipeline), kept, &target.child)
+        };
+        bench.pair(row, |bench| run(Some((&journal, &redis)), bench), |bench| run(None, bench))?;
+    }
+    target.child.stop()?;
+    redis.stop()?;
+    let audits = (0..bench.options.pairs).map(|_| audit(&journal, bench.options.generator_core));
+    let audits = audits.collect::<Result<Vec<_>>>()?;
+    bench.report.claim(
+        "audit of these journals, on one core".to_owned(),
+        "traces/s",
+        &audits,
+        |sample| Some(sample.rate),
+        Bound::Min(20e6),
+    );
+    std::fs::remove_dir_all(&folder).map_err(Error::io("removing the journals"))
+}
+
+/// One contest in closed loop.
+fn contest(work: &Work<'_>, kept: Option<(&Journal, &Redis)>, server: &Child) -> Result<Sample> {
+    let phase =
+        Phase { length: work.duration, rate: None, connections: work.connections, pipeline: work.pipeline };
+    let path = work.scratch.join("contest.toml");
+    ContestFile::new("bench", phase).with("target", work.url).write(&path)?;
+    let mut command = child::sibling("flowtest-loadgen")?;
+    command.arg("run").arg(&path).args(["--quiet", "--json", "-", "--cores", &work.core.to_string()]);
+    if let Some((journal, redis)) = kept {
+        command.args(journal.flags()).args(["--redis", &redis.url()]);
+    }
+    measure(Tool::Ours, &command, work, server)
+}
+
+/// Traces judged again per second, by the clock, all of it on one core.
+fn audit(journal: &Journal, core: usize) -> Result<Sample> {
+    let mut command = child::sibling("flowtest-loadgen")?;
+    command.arg("audit").args(journal.flags()).args(["--json", "-"]);
+    let since = Instant::now();
+    let ended = Child::start("flowtest-loadgen", &child::pinned(core, &command)?)?.wait(AUDIT_PATIENCE)?;
+    let elapsed = since.elapsed().as_secs_f64();
+    let traces = serde_json::from_str::<serde_json::Value>(&ended.stdout)
+        .ok()
+        .and_then(|json| json["traces"].as_f64())
+        .ok_or_else(|| Error::Other(format!("the audit printed no figures: {}", ended.stderr.trim())))?;
+    if !ended.status.success() {
+        return Err(Error::Other(format!("the audit found differences: {}", ended.stdout)));
+    }
+    Ok(Sample { rate: traces / elapsed, ..Sample::default() })
+}
