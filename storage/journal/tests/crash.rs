@@ -20,7 +20,7 @@ fn whatever_dies_a_synced_group_counts_exactly_once() {
     for seed in seeds {
         let run = || History::new(Rng(seed), dir.path()).run();
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
-            Ok(history) => seen.add(history),
+            Ok(history) => seen.add(&history),
             Err(panic) => {
                 eprintln!("the history of FLOWTEST_SEED={seed} failed");
                 std::panic::resume_unwind(panic);

@@ -29,7 +29,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn add(&mut self, other: Seen) {
+    pub(crate) fn add(&mut self, other: &Seen) {
         self.histories += 1;
         self.groups += other.groups;
         self.crashes += other.crashes;
