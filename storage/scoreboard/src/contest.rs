@@ -8,6 +8,7 @@ mod writing;
 
 pub use crate::policy::{Network, NetworkError, Policy};
 pub use document::DOCUMENT_BYTES_MAX;
+pub(crate) use writing::instant;
 
 use crate::endpoint::Endpoint;
 use document::UnknownKeys;

@@ -4,8 +4,12 @@
 //! on being readable (a golden file guards that), and keys of newer ones are ignored unless `dialect` says that
 //! they change what the old ones mean.
 
-use crate::contest::document::{self, UnknownKeys};
+mod reading;
+mod writing;
+
 use crate::contest::{Contest, ContestError};
+use crate::lifecycle::Refusal;
+use crate::timeline::Timeline;
 use flowtest_contract::id::RoundId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -77,8 +81,16 @@ pub struct Control {
     pub state: State,
     /// A lasting id of each contestant, by name. Contestants of a contest without a dashboard have none.
     pub ids: BTreeMap<String, String>,
-    /// The generators of the round, in order: request k of a contestant belongs to generator k mod n.
+    /// The generators of the round, in order: request k of a contestant belongs to generator k mod n. Since when,
+    /// the timeline says.
     pub split: Vec<String>,
+    /// False in a practice round: its points are shown and do not count.
+    pub scored: bool,
+    pub timeline: Timeline,
+    /// Contestants without traffic, by name.
+    pub parked: BTreeSet<String>,
+    /// Nobody gets traffic.
+    pub halted: bool,
 }
 
 /// Why a text is no control document.
@@ -90,73 +102,34 @@ pub enum ControlError {
     Dialect(u64),
     #[error("{0}")]
     Contest(#[from] ContestError),
+    #[error("{0}")]
+    Refusal(#[from] Refusal),
 }
 
 impl Control {
     /// The document of a contest of which no round was armed yet.
     pub fn new(contest: Contest) -> Control {
-        Control { contest, revision: 1, round: None, state: State::Draft, ids: BTreeMap::new(), split: Vec::new() }
+        Control {
+            contest,
+            revision: 1,
+            round: None,
+            state: State::Draft,
+            ids: BTreeMap::new(),
+            split: Vec::new(),
+            scored: true,
+            timeline: Timeline::default(),
+            parked: BTreeSet::new(),
+            halted: false,
+        }
     }
 
+    /// The text in Redis. Instants of the timeline are numbers: microseconds since the Unix epoch, UTC.
     pub fn to_json(&self) -> String {
-        let mut document = self.contest.to_json();
-        document["dialect"] = DIALECT.into();
-        document["revision"] = self.revision.into();
-        document["round"] = self.round.map(|round| round.to_string()).into();
-        document["state"] = self.state.as_str().into();
-        document["ids"] = self
-            .ids
-            .iter()
-            .map(|(name, id)| (name.clone(), id.clone().into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
-        document["split"] = self.split.clone().into();
-        document.to_string()
+        writing::control(self).to_string()
     }
 
+    /// Reads what a program of this or an older version wrote. Keys that this version does not know are ignored.
     pub fn from_json(text: &str) -> Result<Control, ControlError> {
-        let json = document::parse_json(text).map_err(ControlError::Json)?;
-        let mut document = document::from_json(json, UnknownKeys::Ignore)
-            .ok_or_else(|| ControlError::Json("not an object".to_owned()))?;
-        if let Some(entry) = document.take("dialect") {
-            let dialect = entry.integer(1, u64::MAX, "dialects")?;
-            if dialect > DIALECT {
-                return Err(ControlError::Dialect(dialect));
-            }
-        }
-        let revision = document.need("revision", "1")?.integer(0, crate::row::COUNT_MAX, "revisions")?;
-        let round = match document.take("round") {
-            None => None,
-            Some(entry) => Some(entry.text()?.parse().map_err(|error| entry.wrong(format!("is wrong: {error}")))?),
-        };
-        let state = match document.take("state") {
-            None => State::Draft,
-            Some(entry) => entry.text()?.parse().map_err(|()| {
-                let known: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-                entry.wrong(format!("is no state: it is one of {}", known.join(", ")))
-            })?,
-        };
-        let contest = Contest::from_document(&mut document)?;
-        let names: BTreeSet<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
-        let (mut ids, mut taken) = (BTreeMap::new(), BTreeSet::new());
-        for entry in document.section("ids")?.into_texts() {
-            let (name, entry) = entry?;
-            let id = entry.text()?.to_owned();
-            if !names.contains(name.as_str()) {
-                return Err(entry.wrong("is the id of nobody: no contestant has this name").into());
-            }
-            if id.is_empty() || !taken.insert(id.clone()) {
-                return Err(entry.wrong("is empty or somebody else's: give each contestant its own id").into());
-            }
-            ids.insert(name, id);
-        }
-        let split = match document.take("split") {
-            None => Vec::new(),
-            Some(entry) => entry
-                .into_texts(GENERATORS_MAX)?
-                .map(|generator| Ok(generator?.text()?.to_owned()))
-                .collect::<Result<_, ContestError>>()?,
-        };
-        Ok(Control { contest, revision, round, state, ids, split })
+        reading::control(text)
     }
 }

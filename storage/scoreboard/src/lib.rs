@@ -9,6 +9,8 @@
 //! | [`endpoint`] | a contestant's address |
 //! | [`policy`] | which endpoints and addresses a contest may flood |
 //! | [`control`] | the contest as the dashboard steers it, as JSON |
+//! | [`timeline`] | a round on the clock: start, pauses, moved deadlines, splits, end |
+//! | [`lifecycle`] | what may be changed when, and which document may follow another |
 //! | [`row`] | what one stream counted for one contestant, as text |
 //! | [`keys`] | the names of everything in Redis |
 //! | [`library`] | the functions that run inside Redis |
@@ -28,12 +30,14 @@ pub mod error;
 pub mod explained;
 pub mod keys;
 pub mod library;
+pub mod lifecycle;
 pub mod policy;
 pub mod publisher;
 pub mod reader;
 pub mod row;
 pub mod standings;
 pub mod text;
+pub mod timeline;
 
 pub use contest::{Contest, ContestError};
 pub use control::{Control, ControlError, State};
@@ -41,8 +45,10 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
 pub use flowtest_contract::id::{RoundId, StreamId};
+pub use lifecycle::{Change, Refusal};
 pub use policy::{Policy, PolicyError};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use row::{Row, RowError};
 pub use standings::{DecidedBy, Standing, standings};
+pub use timeline::Timeline;

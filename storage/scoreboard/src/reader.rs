@@ -180,8 +180,9 @@ impl Scoreboard {
         let texts: Vec<String> = newest.iter().map(ExplainedError::to_json).collect();
         let key = keys::errors(contest, contestant);
         let mut pipeline = redis::pipe();
-        // In one transaction, so that no reader ever sees a list that is too long.
-        pipeline.atomic().lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
+        // Not as a transaction: a torn end of the append-only file can leave its MULTI open, and whatever is written
+        // after it, rows included, would wait for an EXEC at the next start. Readers take no more than they want.
+        pipeline.lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
         self.run(|connection| connection.pipeline("push explained failures", &pipeline))
     }
 

@@ -2,12 +2,15 @@
 
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines};
-use flowtest_scoreboard::contest::{DeadlineSpec, Load, Phase, Start, When};
+use flowtest_scoreboard::contest::{DOCUMENT_BYTES_MAX, DeadlineSpec, Load, Phase, Start, When};
+use flowtest_scoreboard::timeline::{DeadlineName, Moved, Pause};
 use flowtest_scoreboard::{Contest, Control, State};
 use proptest::prelude::*;
 
 const CONTEST: &str = include_str!("golden/contest.toml");
 const CONTROL: &str = include_str!("golden/control.json");
+
+const RUNNING: &str = include_str!("golden/control-running.json");
 
 const MINIMAL: &str = r#"
 name = "cup"
@@ -78,6 +81,59 @@ fn the_control_document_is_written_as_the_golden_file_says() {
     let golden: serde_json::Value = serde_json::from_str(CONTROL).expect("JSON");
     assert_eq!(written, golden);
     assert_eq!(Control::from_json(&control.to_json()), Ok(control));
+}
+
+#[test]
+fn the_golden_document_of_a_running_round_means_what_it_meant() {
+    let control = Control::from_json(RUNNING).expect("readable");
+    let timeline = &control.timeline;
+    assert_eq!((control.state, control.scored, control.halted), (State::Running, false, true));
+    assert_eq!(timeline.start_at, Some(TEN_O_CLOCK));
+    let pause = Pause { from: TEN_O_CLOCK + MINUTE, to: Some(TEN_O_CLOCK + 2 * MINUTE) };
+    assert_eq!(timeline.pauses, [pause]);
+    let moved = Moved { deadline: DeadlineName::Version, at: TEN_O_CLOCK + MINUTE / 2, to: TEN_O_CLOCK + 30 * MINUTE };
+    assert_eq!(timeline.moved, [moved]);
+    assert_eq!(timeline.splits.len(), 2);
+    assert_eq!(timeline.split_at(TEN_O_CLOCK + 2 * MINUTE).expect("a split").generators, ["g1"]);
+    assert_eq!(control.parked.iter().collect::<Vec<_>>(), ["carol"]);
+    assert_eq!(timeline.end_at(&control.contest), Some(TEN_O_CLOCK + MINUTE + 165_000_000));
+    let deadlines = timeline.deadlines_at(&control.contest, u64::MAX);
+    assert_eq!(deadlines.version, Deadline(TEN_O_CLOCK + 31 * MINUTE), "moved, and then shifted by the pause");
+    let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
+    let golden: serde_json::Value = serde_json::from_str(RUNNING).expect("JSON");
+    assert_eq!(written, golden);
+}
+
+#[test]
+fn what_is_wrong_with_a_timeline_is_named() {
+    // (what is replaced, by what, words of the sentence)
+    let cases = [
+        ("\"start_at\": 1796119200000000", "\"start_at\": \"now\"", "`start_at` is a text"),
+        ("\"start_at\": 1796119200000000", "\"start_at\": 9007199254740992", "`start_at` is 9007199254740992"),
+        ("\"to\": 1796119320000000", "\"to\": -1", "`pauses[1].to` is -1"),
+        ("\"to\": 1796119320000000", "\"to\": null", "a pause that lasts"),
+        ("\"from\": 1796119260000000", "\"from\": 1796119199999999", "out of order or outside"),
+        ("\"version\", \"at\"", "\"token\", \"at\"", "`moved[1].deadline` is no deadline"),
+        ("[\"carol\"]", "[\"mallory\"]", "`parked[1]` is nobody"),
+        ("\"halted\": true", "\"halted\": 1", "`halted` is a number"),
+        ("\"running\"", "\"draft\"", "a draft has no clock"),
+    ];
+    for (old, new, words) in cases {
+        assert!(RUNNING.contains(old), "{old}");
+        let error = Control::from_json(&RUNNING.replacen(old, new, 1)).expect_err(new).to_string();
+        assert!(error.contains(words), "{new}: {words:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn a_document_larger_than_any_of_ours_is_refused_before_it_is_parsed() {
+    let long = format!("{{\"name\": \"{}\"}}", "x".repeat(DOCUMENT_BYTES_MAX));
+    let error = Control::from_json(&long).expect_err("too long").to_string();
+    assert!(error.contains("at most 16777216"), "{error}");
+    let many = format!("[{}0]", "0,".repeat(1_000_001));
+    let error = Control::from_json(&many).expect_err("too many values").to_string();
+    assert!(error.contains("commas"), "{error}");
+    assert!(Contest::from_toml(&long).expect_err("too long").to_string().contains("at most 16777216"));
 }
 
 #[test]

@@ -72,7 +72,8 @@ fn instant_or_offset(when: When) -> String {
     }
 }
 
-fn instant(at: UtcUs) -> String {
+/// RFC 3339.
+pub(crate) fn instant(at: UtcUs) -> String {
     i64::try_from(at)
         .ok()
         .and_then(|at| jiff::Timestamp::from_microsecond(at).ok())

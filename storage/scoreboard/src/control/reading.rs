@@ -1,0 +1,122 @@
+//! From JSON to a control document that makes sense.
+
+use super::{Control, ControlError, DIALECT, GENERATORS_MAX, State};
+use crate::contest::document::{self, Entry, Section, UnknownKeys};
+use crate::contest::{CONTESTANTS_MAX, Contest, ContestError};
+use crate::lifecycle::{self, INSTANT_MAX};
+use crate::row::COUNT_MAX;
+use crate::timeline::{EVENTS_MAX, Moved, Pause, Split, Timeline};
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn control(text: &str) -> Result<Control, ControlError> {
+    let json = document::parse_json(text).map_err(ControlError::Json)?;
+    let mut document =
+        document::from_json(json, UnknownKeys::Ignore).ok_or_else(|| ControlError::Json("not an object".to_owned()))?;
+    if let Some(entry) = document.take("dialect") {
+        let dialect = entry.integer(1, u64::MAX, "dialects")?;
+        if dialect > DIALECT {
+            return Err(ControlError::Dialect(dialect));
+        }
+    }
+    let revision = document.need("revision", "1")?.integer(0, COUNT_MAX, "revisions")?;
+    let round = document.take("round").map(|entry| round_id(&entry)).transpose()?;
+    let state = document.take("state").map_or(Ok(State::Draft), |entry| state(&entry))?;
+    let contest = Contest::from_document(&mut document)?;
+    let names: BTreeSet<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
+    let ids = ids(document.section("ids")?, &names)?;
+    let split = texts(&mut document, "split", GENERATORS_MAX)?;
+    let parked = parked(&mut document, &names)?;
+    let scored = document.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
+    let halted = document.take("halted").map_or(Ok(false), |entry| entry.boolean())?;
+    let timeline = timeline(&mut document)?;
+    let control = Control { contest, revision, round, state, ids, split, scored, timeline, parked, halted };
+    lifecycle::check(&control)?;
+    Ok(control)
+}
+
+fn round_id(entry: &Entry) -> Result<RoundId, ContestError> {
+    entry.text()?.parse().map_err(|error| entry.wrong(format!("is wrong: {error}")))
+}
+
+fn state(entry: &Entry) -> Result<State, ContestError> {
+    entry.text()?.parse().map_err(|()| {
+        let known: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+        entry.wrong(format!("is no state: it is one of {}", known.join(", ")))
+    })
+}
+
+fn ids(section: Section, names: &BTreeSet<&str>) -> Result<BTreeMap<String, String>, ContestError> {
+    let (mut ids, mut taken) = (BTreeMap::new(), BTreeSet::new());
+    for entry in section.into_texts() {
+        let (name, entry) = entry?;
+        let id = entry.text()?.to_owned();
+        if !names.contains(name.as_str()) {
+            return Err(entry.wrong("is the id of nobody: no contestant has this name"));
+        }
+        if id.is_empty() || !taken.insert(id.clone()) {
+            return Err(entry.wrong("is empty or somebody else's: give each contestant its own id"));
+        }
+        ids.insert(name, id);
+    }
+    Ok(ids)
+}
+
+fn parked(document: &mut Section, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, ContestError> {
+    let Some(entry) = document.take("parked") else { return Ok(BTreeSet::new()) };
+    let parked = entry.into_texts(CONTESTANTS_MAX)?.map(|item| {
+        let item = item?;
+        let name = item.text()?;
+        if !names.contains(name) {
+            return Err(item.wrong("is nobody: no contestant has this name"));
+        }
+        Ok(name.to_owned())
+    });
+    parked.collect()
+}
+
+fn texts(document: &mut Section, key: &'static str, max: usize) -> Result<Vec<String>, ContestError> {
+    let Some(entry) = document.take(key) else { return Ok(Vec::new()) };
+    entry.into_texts(max)?.map(|item| Ok(item?.text()?.to_owned())).collect()
+}
+
+fn timeline(document: &mut Section) -> Result<Timeline, ContestError> {
+    Ok(Timeline {
+        start_at: maybe_instant(document, "start_at")?,
+        pauses: list(document, "pauses", |pause| {
+            Ok(Pause { from: instant(pause, "from")?, to: maybe_instant(pause, "to")? })
+        })?,
+        moved: list(document, "moved", |moved| {
+            let name = moved.need("deadline", "\"version\"")?;
+            let deadline =
+                name.text()?.parse().map_err(|()| name.wrong("is no deadline: it is one of version, from"))?;
+            Ok(Moved { deadline, at: instant(moved, "at")?, to: instant(moved, "to")? })
+        })?,
+        splits: list(document, "splits", |split| {
+            Ok(Split { from: instant(split, "from")?, generators: texts(split, "generators", GENERATORS_MAX)? })
+        })?,
+        stopped_at: maybe_instant(document, "stopped_at")?,
+    })
+}
+
+/// What happened, in order. One split more than there are pauses.
+fn list<T>(
+    document: &mut Section,
+    key: &'static str,
+    read: impl Fn(&mut Section) -> Result<T, ContestError>,
+) -> Result<Vec<T>, ContestError> {
+    let sections = document.sections(key)?;
+    if sections.len() > EVENTS_MAX + 1 {
+        return Err(document.wrong(format!("`{key}` has {} entries: at most {}", sections.len(), EVENTS_MAX + 1)));
+    }
+    sections.into_sections().map(|section| read(&mut section?)).collect()
+}
+
+fn instant(section: &mut Section, key: &'static str) -> Result<UtcUs, ContestError> {
+    section.need(key, "1796119200000000")?.integer(1, INSTANT_MAX, "microseconds since 1970")
+}
+
+fn maybe_instant(section: &mut Section, key: &'static str) -> Result<Option<UtcUs>, ContestError> {
+    section.take(key).map(|entry| entry.integer(1, INSTANT_MAX, "microseconds since 1970")).transpose()
+}

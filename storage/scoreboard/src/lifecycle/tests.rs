@@ -1,0 +1,325 @@
+//! Every rule of the lifecycle once by a script, and all of them together by random changes.
+
+use super::*;
+use crate::timeline::Timeline;
+use proptest::prelude::*;
+
+const SECOND: u64 = 1_000_000;
+/// 2026-12-01T10:00:00Z
+const NOW: UtcUs = 1_796_119_200 * SECOND;
+
+fn contest() -> Contest {
+    Contest::from_toml(
+        "name = \"cup\"\n[deadlines]\nversion = \"+20s\"\nfrom = \"+40s\"\n[[phase]]\nfor = \"60s\"\nrate = 5\n\
+         connections = 1\n[policy]\nallow = [\"10.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n\
+         [[contestant]]\nname = \"bob\"\nendpoint = \"10.0.0.2\"\n",
+    )
+    .expect("a contest")
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn arm_at(start_at: UtcUs) -> Change {
+    Change::Arm { round: RoundId::from_bits(7), start_at, scored: true, generators: names(&["g1", "g2"]) }
+}
+
+fn resume_at(at: UtcUs) -> Change {
+    Change::Resume { at, generators: names(&["g1"]) }
+}
+
+fn deadline(deadline: DeadlineName, to: UtcUs) -> Change {
+    Change::MoveDeadline { deadline, to }
+}
+
+/// A round that runs since `NOW + 10 s`, seen at that instant.
+fn running() -> Control {
+    let control = change(&Control::new(contest()), arm_at(NOW + 10 * SECOND), NOW).expect("armed");
+    change(&control, Change::Begin, NOW + 10 * SECOND).expect("running")
+}
+
+fn refused(control: &Control, wanted: Change, at: UtcUs) -> String {
+    change(control, wanted, at).expect_err("it is refused").to_string()
+}
+
+#[test]
+fn a_round_goes_from_draft_to_sealed_and_to_the_next() {
+    let mut control = running();
+    let start = NOW + 10 * SECOND;
+    control = change(&control, Change::Pause, start + 9 * SECOND).expect("paused");
+    control = change(&control, resume_at(start + 20 * SECOND), start + 15 * SECOND).expect("running");
+    assert_eq!(control.timeline.pauses, [Pause { from: start + 10 * SECOND, to: Some(start + 20 * SECOND) }]);
+    let end = start + 70 * SECOND;
+    assert_eq!(control.timeline.end_at(&control.contest), Some(end));
+    assert!(refused(&control, Change::Drain, end - 1).contains("wait until then"));
+    control = change(&control, Change::Drain, end).expect("draining");
+    control = change(&control, Change::Seal, end).expect("sealed");
+    control = change(&control, Change::Draft, end).expect("the next one");
+    assert_eq!(control.timeline, Timeline::default());
+    let again = refused(&control, arm_at(end + 9 * SECOND), end);
+    assert!(again.contains("has been played: draw a new id"), "{again}");
+    assert_eq!(control.revision, 8);
+}
+
+#[test]
+fn each_refusal_names_cause_and_next_step() {
+    let (draft, run) = (Control::new(contest()), running());
+    let start = NOW + 10 * SECOND;
+    let paused = change(&run, Change::Pause, start).expect("paused");
+    let resuming = change(&paused, resume_at(start + 9 * SECOND), start).expect("running again");
+    let endpoint =
+        |text: &str| Change::Endpoint { contestant: "bob".into(), endpoint: text.parse().expect("an endpoint") };
+    let generators = |start_at, list: &[&str]| Change::Arm {
+        round: RoundId::from_bits(9),
+        start_at,
+        scored: true,
+        generators: names(list),
+    };
+    let mut other = contest();
+    other.name = "other".into();
+    let edit = |contest: Contest, ids: &[(&str, &str)]| Change::Edit {
+        contest: Box::new(contest),
+        ids: ids.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+    };
+    // (what is changed, how, when, words of the sentence)
+    let cases: Vec<(&Control, Change, UtcUs, &[&str])> = vec![
+        (&draft, Change::Pause, NOW, &["a round that is draft cannot be paused", "arm it first"]),
+        (
+            &draft,
+            arm_at(NOW + LEAD_US - 1),
+            NOW,
+            &["the start is at 2026-12-01T10:00:04.999999Z", "set it to 2026-12-01T10:00:05Z"],
+        ),
+        (&draft, arm_at(INSTANT_MAX + 1), NOW, &["beyond the year 2255"]),
+        (&draft, generators(start, &[]), NOW, &["no generator is named"]),
+        (&draft, generators(start, &["g", "g"]), NOW, &["\"g\" is named twice"]),
+        (&draft, edit(other, &[]), NOW, &["\"cup\" and not \"other\""]),
+        (&draft, edit(contest(), &[("carol", "u1")]), NOW, &["nobody is called \"carol\""]),
+        (&draft, edit(contest(), &[("alice", "u1"), ("bob", "u1")]), NOW, &["two contestants have one id"]),
+        (&run, edit(contest(), &[]), start, &["running cannot be edited", "pause, stop or abort"]),
+        (&run, arm_at(start + 9 * SECOND), start, &["running cannot be armed"]),
+        (&run, Change::Seal, start, &["running cannot be sealed"]),
+        (&run, Change::Pause, start + 59 * SECOND, &["ends at", "let it drain"]),
+        (&run, resume_at(start + 9 * SECOND), start, &["running cannot be resumed"]),
+        (&run, deadline(DeadlineName::Version, start + LEAD_US - 1), start, &["moved deadline", "too soon"]),
+        (
+            &run,
+            deadline(DeadlineName::Version, start + 50 * SECOND),
+            start + 19 * SECOND,
+            &["version deadline passed at 2026-12-01T10:00:30Z", "what has passed stays"],
+        ),
+        (&run, endpoint("10.0.0.1:80"), start, &["host and port of \"alice\"", "allow_shared"]),
+        (&run, endpoint("127.0.0.1:8080"), start, &["\"bob\" cannot be there", "127.0.0.0/8"]),
+        (&run, endpoint("10.0.0.2:6379"), start, &["Redis"]),
+        (&run, Change::Park { contestant: "carol".into(), parked: true }, start, &["nobody is called \"carol\""]),
+        (&paused, Change::Pause, start, &["paused cannot be paused", "resume or stop"]),
+        (&paused, resume_at(start + LEAD_US - 1), start, &["end of the pause", "too soon"]),
+        (
+            &paused,
+            deadline(DeadlineName::From, start + 50 * SECOND),
+            start,
+            &["paused cannot have its deadlines moved"],
+        ),
+        (&resuming, Change::Pause, start + 2 * SECOND, &["goes on at 2026-12-01T10:00:19Z", "after that"]),
+        (&resuming, deadline(DeadlineName::From, start + 50 * SECOND), start - SECOND, &["set this machine's clock"]),
+    ];
+    for (control, wanted, at, words) in cases {
+        let shown = format!("{wanted:?}");
+        let text = refused(control, wanted, at);
+        for word in words {
+            assert!(text.contains(word), "{shown}: {word:?} is not in: {text}");
+        }
+        assert!(text.contains(": "), "no next step in: {text}");
+    }
+    let armed = change(&draft, arm_at(start), NOW).expect("armed");
+    assert!(refused(&armed, Change::Begin, start - 1).contains("the start of the round comes at"));
+    assert!(refused(&armed, Change::Stop, NOW).contains("or abort it"));
+    let halted = change(&draft, Change::Halt { halted: true }, NOW).expect("halted");
+    assert!(refused(&halted, arm_at(start), NOW).contains("release it"));
+    let mut closed = draft.clone();
+    closed.contest.policy.allow.clear();
+    assert!(refused(&closed, arm_at(start), NOW).contains("\"alice\" cannot be there: 10.0.0.1 is private"));
+}
+
+#[test]
+fn endpoints_kill_switches_and_policy_change_at_any_time() {
+    let mut control = running();
+    let start = NOW + 10 * SECOND;
+    let endpoint: Endpoint = "10.9.9.9:8080/new".parse().expect("an endpoint");
+    control = change(&control, Change::Endpoint { contestant: "bob".into(), endpoint: endpoint.clone() }, start)
+        .expect("moved");
+    control = change(&control, Change::Park { contestant: "bob".into(), parked: true }, start).expect("parked");
+    control = change(&control, Change::Halt { halted: true }, start).expect("halted");
+    control = change(&control, Change::Policy(Policy::default()), start).expect("narrower");
+    assert_eq!(control.contest.contestants[1].endpoint, endpoint);
+    assert!(control.parked.contains("bob") && control.halted);
+    assert_eq!(follows(&running(), &control), Ok(()));
+    assert_eq!(Control::from_json(&control.to_json()), Ok(control));
+}
+
+#[test]
+fn a_stop_counts_from_its_notice_and_the_round_still_counts() {
+    let start = NOW + 10 * SECOND;
+    let control = change(&running(), Change::Stop, start + 5 * SECOND).expect("stopped");
+    assert_eq!(control.timeline.end_at(&control.contest), Some(start + 6 * SECOND));
+    assert!(!control.timeline.is_playing(&control.contest, start + 6 * SECOND));
+    assert!(change(&control, Change::Seal, start + 6 * SECOND).is_ok());
+    let late = change(&running(), Change::Stop, start + 60 * SECOND).expect("nothing left to stop");
+    assert_eq!(late.timeline.stopped_at, None);
+}
+
+#[test]
+fn a_document_that_breaks_what_was_fixed_is_not_obeyed() {
+    let older = change(&running(), Change::Pause, NOW + 15 * SECOND).expect("paused");
+    let older = change(&older, resume_at(NOW + 22 * SECOND), NOW + 16 * SECOND).expect("running");
+    let older = change(&older, deadline(DeadlineName::From, NOW + 90 * SECOND), NOW + 23 * SECOND).expect("moved");
+    // (what somebody does to the document, words of the sentence)
+    type Break = fn(&mut Control);
+    let cases: &[(Break, &str)] = &[
+        (|new| new.revision = 1, "does not follow revision 6"),
+        (|new| new.contest.name = "x".into(), "and not \"x\""),
+        (|new| new.contest.rules.timeout_us += 1, "the rules, which was fixed"),
+        (|new| new.contest.phases[0].connections = 2, "the phases"),
+        (|new| new.contest.deadlines.version = None, "the deadlines of the plan"),
+        (|new| drop(new.contest.contestants.pop()), "the roster"),
+        (|new| new.contest.contestants.reverse(), "the roster"),
+        (|new| drop(new.ids.insert("alice".into(), "u1".into())), "the ids"),
+        (|new| new.scored = false, "whether the round counts"),
+        (|new| new.round = None, "it has a start and no round"),
+        (|new| new.state = State::Armed, "paused before its start"),
+        (|new| new.state = State::Paused, "without a pause that lasts"),
+        (|new| new.timeline.start_at = None, "a clock without a start"),
+        (|new| new.timeline = Timeline::default(), "the round has no start"),
+        (|new| new.timeline.pauses.clear(), "no split for"),
+        (|new| new.timeline.pauses[0].from += 1, "a pause of the past"),
+        (|new| new.timeline.pauses[0].from = 0, "out of order"),
+        (|new| new.timeline.pauses[0].to = None, "in a pause that lasts"),
+        (|new| new.timeline.moved.clear(), "a deadline that was moved before"),
+        (|new| new.timeline.moved[0].to = 1, "out of order or too soon"),
+        (|new| new.timeline.splits[0].generators.reverse(), "a split of the past"),
+        (|new| drop(new.timeline.splits.pop()), "no split for"),
+        (|new| new.split.push("g9".into()), "`split` is not the last"),
+        (|new| new.timeline.stopped_at = Some(NOW + 30 * SECOND), "is stopped and goes on"),
+    ];
+    for (change, words) in cases {
+        let mut newer = older.clone();
+        newer.revision += 1;
+        change(&mut newer);
+        let error = follows(&older, &newer).expect_err(words).to_string();
+        assert!(error.contains(words), "{words:?} is not in: {error}");
+    }
+    let sealed =
+        change(&older, Change::Stop, NOW + 30 * SECOND).and_then(|next| change(&next, Change::Seal, NOW + 40 * SECOND));
+    let sealed = sealed.expect("sealed");
+    let mut back = older.clone();
+    back.revision = sealed.revision + 1;
+    let error = follows(&sealed, &back).expect_err("sealed is sealed").to_string();
+    assert!(error.contains("which was sealed, running"), "{error}");
+}
+
+fn wanted(kind: u8, at: UtcUs, round: u128) -> Change {
+    match kind {
+        0 => Change::Arm {
+            round: RoundId::from_bits(round),
+            start_at: at,
+            scored: true,
+            generators: names(&["g1", "g2", "g3"]),
+        },
+        1 => Change::Begin,
+        2 | 3 => Change::Pause,
+        4 | 5 => Change::Resume { at, generators: names(&["g2", "g3"]) },
+        6 | 7 => deadline(DeadlineName::Version, at),
+        8 | 9 => deadline(DeadlineName::From, at),
+        10 => Change::Stop,
+        11 | 12 => Change::Drain,
+        13 => Change::Seal,
+        14 => Change::Abort,
+        15 => Change::Draft,
+        18..22 => Change::Begin,
+        17 => Change::Park { contestant: "alice".into(), parked: at.is_multiple_of(2) },
+        16 => Change::Endpoint { contestant: "bob".into(), endpoint: "10.0.0.9:8080".parse().expect("an endpoint") },
+        _ => Change::Edit { contest: Box::new(contest()), ids: BTreeMap::new() },
+    }
+}
+
+/// The same by adding up as things happen, without looking back.
+#[derive(Debug, Default)]
+struct Model {
+    version: u64,
+    from: u64,
+    end: u64,
+}
+
+impl Model {
+    fn on(&mut self, made: &Change, after: &Control) {
+        let timeline = &after.timeline;
+        match made {
+            Change::Arm { start_at, .. } => {
+                (self.version, self.from, self.end) =
+                    (start_at + 20 * SECOND, start_at + 40 * SECOND, start_at + 60 * SECOND);
+            }
+            Change::MoveDeadline { deadline: DeadlineName::Version, to } => self.version = *to,
+            Change::MoveDeadline { deadline: DeadlineName::From, to } => self.from = *to,
+            Change::Resume { at, .. } => {
+                let from = timeline.pauses.last().expect("it was paused").from;
+                for instant in [&mut self.version, &mut self.from, &mut self.end] {
+                    *instant += if *instant > from { at - from } else { 0 };
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_changes_reaches_an_illegal_document(
+        started: bool,
+        script in proptest::collection::vec((0u64..6 * SECOND, 0u8..24, -2i64..40_000_000), 0..60),
+    ) {
+        // Half of the scripts begin where most of the rules are.
+        let (mut control, mut now) = if started { (running(), NOW + 10 * SECOND) } else { (Control::new(contest()), NOW) };
+        let (mut model, mut past) = (Model::default(), vec![control.clone()]);
+        model.on(&arm_at(NOW + 10 * SECOND), &control);
+        for (round, (later, kind, ahead)) in script.into_iter().enumerate() {
+            now += later;
+            let made = wanted(kind, now.saturating_add_signed(ahead), round as u128);
+            let Ok(next) = change(&control, made.clone(), now) else { continue };
+            prop_assert_eq!(next.revision, control.revision + 1);
+            prop_assert_eq!(check(&next), Ok(()));
+            prop_assert_eq!(&Control::from_json(&next.to_json()).expect("readable"), &next);
+            for older in &past {
+                prop_assert_eq!(follows(older, &next), Ok(()), "{:?}", made);
+                prop_assert!(follows(&next, older).is_err());
+            }
+            model.on(&made, &next);
+            if matches!(next.state, State::Armed | State::Running) {
+                let deadlines = next.timeline.deadlines_at(&next.contest, u64::MAX);
+                prop_assert_eq!((deadlines.version.0, deadlines.from.0), (model.version, model.from));
+                prop_assert_eq!(next.timeline.end_at(&next.contest), Some(model.end));
+            }
+            past.push(next.clone());
+            control = next;
+        }
+    }
+
+    #[test]
+    fn the_plan_is_played_once_and_whole(
+        gaps in proptest::collection::vec((1u64..20 * SECOND, 1u64..20 * SECOND), 0..6),
+        elapsed in 0u64..100 * SECOND,
+    ) {
+        let mut timeline = Timeline { start_at: Some(NOW), ..Timeline::default() };
+        let mut at = NOW;
+        for (play, pause) in gaps {
+            timeline.pauses.push(Pause { from: at + play, to: Some(at + play + pause) });
+            at += play + pause;
+        }
+        let instant = timeline.instant_of(elapsed).expect("no pause lasts");
+        prop_assert_eq!(timeline.elapsed_us(instant), elapsed);
+        prop_assert!(timeline.pause_at(instant).is_none());
+        prop_assert!(timeline.instant_of(elapsed + 1).expect("no pause lasts") > instant);
+    }
+}

@@ -1,0 +1,248 @@
+//! A round on the clock: when it starts, pauses, goes on and ends, which deadlines were moved, and who sends what.
+//!
+//! All instants are absolute, so that every generator that has read a timeline does the same at the same instant,
+//! alone. It is arithmetic on whole microseconds and knows no clock; which timelines are legal is
+//! [`lifecycle`](crate::lifecycle)'s question.
+
+use crate::contest::Contest;
+use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
+use std::fmt;
+use std::str::FromStr;
+
+/// Pauses at most, and moved deadlines at most.
+pub const EVENTS_MAX: usize = 1_000;
+
+/// What happened to a round so far. Empty before it is armed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// When the first phase starts.
+    pub start_at: Option<UtcUs>,
+    /// In order, none within another.
+    pub pauses: Vec<Pause>,
+    /// In the order in which they were moved.
+    pub moved: Vec<Moved>,
+    /// Who sends what, in order: one split from the start on, and one from the end of each pause on.
+    pub splits: Vec<Split>,
+    /// The organiser's end before the end of the plan.
+    pub stopped_at: Option<UtcUs>,
+}
+
+/// Nothing falls due from `from` on until `to`, which itself is played again. Without `to` it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    pub from: UtcUs,
+    pub to: Option<UtcUs>,
+}
+
+/// A deadline that was moved. Requests sent from `at` on are judged by the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub deadline: DeadlineName,
+    pub at: UtcUs,
+    pub to: UtcUs,
+}
+
+/// From `from` on, request k of a contestant belongs to generator k mod n.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    pub from: UtcUs,
+    pub generators: Vec<String>,
+}
+
+/// One of the two deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadlineName {
+    Version,
+    From,
+}
+
+impl DeadlineName {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadlineName::Version => "version",
+            DeadlineName::From => "from",
+        }
+    }
+}
+
+impl fmt::Display for DeadlineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DeadlineName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<DeadlineName, ()> {
+        [DeadlineName::Version, DeadlineName::From].into_iter().find(|name| name.as_str() == text).ok_or(())
+    }
+}
+
+impl Timeline {
+    /// How much of the plan has been played at an instant, pauses left out. Nothing before the start; past the end
+    /// of the plan it goes on counting.
+    pub fn elapsed_us(&self, at: UtcUs) -> u64 {
+        let Some(start) = self.start_at else { return 0 };
+        let paused: u64 =
+            self.pauses.iter().map(|pause| pause.to.map_or(at, |to| to.min(at)).saturating_sub(pause.from)).sum();
+        at.saturating_sub(start).saturating_sub(paused)
+    }
+
+    /// When a moment of the plan is played. `None` while nobody knows: before the round is armed, or behind a pause
+    /// that lasts. What would fall on the first instant of a pause comes after it.
+    pub fn instant_of(&self, elapsed_us: u64) -> Option<UtcUs> {
+        let mut at = self.start_at?.saturating_add(elapsed_us);
+        for pause in &self.pauses {
+            if at < pause.from {
+                break;
+            }
+            at = at.saturating_add(pause.to?.saturating_sub(pause.from));
+        }
+        Some(at)
+    }
+
+    /// When the last phase ends, or ended by the organiser's word. `None` as for [`Timeline::instant_of`].
+    pub fn end_at(&self, contest: &Contest) -> Option<UtcUs> {
+        match (self.stopped_at, self.instant_of(contest.duration_us())) {
+            (Some(stopped), Some(planned)) => Some(stopped.min(planned)),
+            (stopped, planned) => stopped.or(planned),
+        }
+    }
+
+    /// Whether requests fall due at an instant.
+    pub fn is_playing(&self, contest: &Contest, at: UtcUs) -> bool {
+        self.start_at.is_some_and(|start| start <= at)
+            && self.pause_at(at).is_none()
+            && self.end_at(contest).is_none_or(|end| at < end)
+    }
+
+    /// The pause that an instant falls into.
+    pub fn pause_at(&self, at: UtcUs) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.from <= at && pause.to.is_none_or(|to| at < to))
+    }
+
+    /// The split that counts at an instant. `None` before the start.
+    pub fn split_at(&self, at: UtcUs) -> Option<&Split> {
+        self.splits.iter().rev().find(|split| split.from <= at)
+    }
+
+    /// The deadlines by which a request sent at an instant is judged: what was decided for later does not count yet.
+    /// A deadline that a lasting pause holds back is [`Deadline::NEVER`].
+    pub fn deadlines_at(&self, contest: &Contest, at: UtcUs) -> Deadlines {
+        // Before a round is armed there is no start to count from.
+        let mut deadlines = contest.deadlines(self.start_at.unwrap_or(u64::MAX));
+        let mut pauses = self.pauses.iter().take_while(|pause| pause.from <= at).peekable();
+        for moved in self.moved.iter().take_while(|moved| moved.at <= at) {
+            while let Some(pause) = pauses.next_if(|pause| pause.from <= moved.at) {
+                shift(&mut deadlines, pause);
+            }
+            match moved.deadline {
+                DeadlineName::Version => deadlines.version = Deadline(moved.to),
+                DeadlineName::From => deadlines.from = Deadline(moved.to),
+            }
+        }
+        pauses.for_each(|pause| shift(&mut deadlines, pause));
+        deadlines
+    }
+}
+
+/// A pause moves what was still to come when it began.
+fn shift(deadlines: &mut Deadlines, pause: &Pause) {
+    for deadline in [&mut deadlines.version, &mut deadlines.from] {
+        if deadline.0 > pause.from {
+            *deadline = match pause.to {
+                Some(to) => Deadline(deadline.0.saturating_add(to.saturating_sub(pause.from))),
+                None => Deadline::NEVER,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn contest() -> Contest {
+        let text = "name = \"x\"\n[deadlines]\nversion = \"+20s\"\nfrom = \"+40s\"\n[[phase]]\nfor = \"60s\"\nrate = 1\n\
+                    connections = 1\n[[contestant]]\nname = \"a\"\nendpoint = \"127.0.0.1:8081\"\n";
+        Contest::from_toml(text).expect("a contest")
+    }
+
+    fn timeline(pauses: &[(u64, Option<u64>)]) -> Timeline {
+        let second = |second: u64| second * SECOND;
+        Timeline {
+            start_at: Some(second(1000)),
+            pauses: pauses.iter().map(|(from, to)| Pause { from: second(*from), to: to.map(second) }).collect(),
+            ..Timeline::default()
+        }
+    }
+
+    #[test]
+    fn a_pause_shifts_the_end_and_what_was_still_to_come() {
+        let (contest, timeline) = (contest(), timeline(&[(1030, Some(1130)), (1131, Some(1132))]));
+        assert_eq!(timeline.end_at(&contest), Some(1161 * SECOND));
+        let deadlines = timeline.deadlines_at(&contest, u64::MAX - 1);
+        assert_eq!(deadlines.version, Deadline(1020 * SECOND), "it had passed");
+        assert_eq!(deadlines.from, Deadline(1141 * SECOND));
+        // Who sent before the pause was judged by what held then.
+        assert_eq!(timeline.deadlines_at(&contest, 1030 * SECOND - 1).from, Deadline(1040 * SECOND));
+        assert_eq!(timeline.elapsed_us(1029 * SECOND), 29 * SECOND);
+        assert_eq!(timeline.elapsed_us(1100 * SECOND), 30 * SECOND);
+        assert_eq!(timeline.elapsed_us(1131 * SECOND + 7), 31 * SECOND);
+        assert_eq!(timeline.instant_of(30 * SECOND), Some(1130 * SECOND));
+        assert_eq!(timeline.instant_of(30 * SECOND - 1), Some(1030 * SECOND - 1));
+        let playing = [999, 1000, 1029, 1030, 1129, 1130, 1131, 1132, 1160, 1161]
+            .map(|s| timeline.is_playing(&contest, s * SECOND));
+        assert_eq!(playing, [false, true, true, false, false, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn behind_a_pause_that_lasts_nobody_knows() {
+        let (contest, timeline) = (contest(), timeline(&[(1010, None)]));
+        assert_eq!(timeline.end_at(&contest), None);
+        assert_eq!(timeline.instant_of(10 * SECOND), None);
+        assert_eq!(timeline.instant_of(10 * SECOND - 1), Some(1010 * SECOND - 1));
+        assert_eq!(timeline.deadlines_at(&contest, 2000 * SECOND).version, Deadline::NEVER);
+        assert!(!timeline.is_playing(&contest, 9000 * SECOND));
+    }
+
+    #[test]
+    fn a_moved_deadline_counts_from_its_instant_on_and_later_pauses_shift_it() {
+        let contest = contest();
+        let mut timeline = timeline(&[(1030, Some(1130))]);
+        let moved = |deadline, at: u64, to: u64| Moved { deadline, at: at * SECOND, to: to * SECOND };
+        timeline.moved = vec![moved(DeadlineName::Version, 1010, 1035), moved(DeadlineName::From, 1131, 1150)];
+        let at = |second: u64| timeline.deadlines_at(&contest, second * SECOND);
+        let version = [1009, 1010, 1029, 1130].map(|second| at(second).version.0 / SECOND);
+        assert_eq!(version, [1020, 1035, 1035, 1135]);
+        let from = [1029, 1130, 1131].map(|second| at(second).from.0 / SECOND);
+        assert_eq!(from, [1040, 1140, 1150]);
+    }
+
+    #[test]
+    fn a_split_counts_from_its_instant_on() {
+        let split = |from, name: &str| Split { from, generators: vec![name.to_owned()] };
+        let timeline = Timeline { splits: vec![split(10, "g1"), split(20, "g2")], ..Timeline::default() };
+        let at = |at| timeline.split_at(at).map(|split| split.generators[0].as_str());
+        assert_eq!([at(9), at(10), at(19), at(20)], [None, Some("g1"), Some("g1"), Some("g2")]);
+    }
+
+    #[test]
+    fn nonsense_does_not_overflow() {
+        let contest = contest();
+        let nonsense = Timeline {
+            start_at: Some(u64::MAX),
+            pauses: vec![Pause { from: u64::MAX, to: Some(0) }, Pause { from: 0, to: Some(u64::MAX - 1) }],
+            moved: vec![Moved { deadline: DeadlineName::From, at: 0, to: u64::MAX }],
+            splits: Vec::new(),
+            stopped_at: Some(0),
+        };
+        for at in [0, 1, u64::MAX] {
+            let _ = (nonsense.elapsed_us(at), nonsense.instant_of(at), nonsense.deadlines_at(&contest, at));
+            assert!(!nonsense.is_playing(&contest, at));
+        }
+    }
+}
