@@ -48,10 +48,7 @@ fn twice(one: &StreamFolder, other: &StreamFolder) -> Failed {
 }
 
 /// Whether all streams are of this contest.
-pub fn are_of<'a>(
-    contest: &str,
-    streams: impl IntoIterator<Item = (&'a StreamFolder, &'a str)>,
-) -> Result<(), Failed> {
+pub fn are_of<'a>(contest: &str, streams: impl IntoIterator<Item = (&'a StreamFolder, &'a str)>) -> Result<(), Failed> {
     match streams.into_iter().find(|(_, other)| *other != contest) {
         None => Ok(()),
         Some((folder, other)) => Err(Failed::Message(format!(
@@ -132,8 +129,7 @@ pub fn bar(total: u64, quiet: bool) -> ProgressBar {
 pub fn write_json(value: &impl serde::Serialize, path: &Path) -> Result<(), Failed> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|error| Failed::Message(error.to_string()))?;
     text.push(b'\n');
-    let written =
-        if path == Path::new("-") { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
+    let written = if path == Path::new("-") { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
     match written {
         // A closed pipe is the reader's wish, not a failure.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failed::Message(format!(

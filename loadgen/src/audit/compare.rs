@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn every_field_counts_where_all_is_traced_and_nothing_in_flight() {
         assert_eq!(fields(&with_traces(&row(2, 2, 9, 1), &row(2, 2, 0, 1), false, false)), [""; 0]);
-        assert_eq!(fields(&with_traces(&row(2, 2, 9, 1), &row(1, 1, 0, 2), false, false)), ["due", "sent", "latency[31]"]);
+        assert_eq!(
+            fields(&with_traces(&row(2, 2, 9, 1), &row(1, 1, 0, 2), false, false)),
+            ["due", "sent", "latency[31]"]
+        );
     }
 
     #[test]

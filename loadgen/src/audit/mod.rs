@@ -52,9 +52,12 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let streams = read(&folders, questions, flags.quiet)?;
     let held = board.map(Board::finish).transpose()?;
     if let Some(contest) = &flags.contest {
-        folders::are_of(contest, streams.iter().filter_map(|stream| {
-            stream.beginning.as_ref().map(|first| (&stream.folder, first.contest.as_str()))
-        }))?;
+        folders::are_of(
+            contest,
+            streams
+                .iter()
+                .filter_map(|stream| stream.beginning.as_ref().map(|first| (&stream.folder, first.contest.as_str()))),
+        )?;
     }
     let mut report = Report::new(&streams, held.as_ref());
     report.findings.extend(what_if.iter().flat_map(|what_if| what_if.limits(&streams)));

@@ -106,7 +106,8 @@ impl HeldRound {
         let no_text = |_| "it is no UTF-8".to_owned();
         let field = std::str::from_utf8(field).map_err(no_text)?;
         let text = std::str::from_utf8(value).map_err(no_text)?;
-        let number = || text.parse::<u64>().map_err(|_| format!("{:?} is no number", text.chars().take(40).collect::<String>()));
+        let number =
+            || text.parse::<u64>().map_err(|_| format!("{:?} is no number", text.chars().take(40).collect::<String>()));
         match RoundField::parse(field).ok_or("no such field is known")? {
             RoundField::State => self.state = Some(text.parse().map_err(|()| "no such state is known")?),
             RoundField::Seq(id) => self.stream(id).seq = Some(number()?),

@@ -102,8 +102,10 @@ impl Report {
         }
         report.equal = report.findings.iter().all(|finding| !finding.difference);
         report.traces = streams.iter().map(|stream| stream.traced).sum();
-        let (traced, outcomes) =
-            report.rounds.iter().fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
+        let (traced, outcomes) = report
+            .rounds
+            .iter()
+            .fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
         report.proved = part(traced, outcomes);
         report
     }
@@ -151,7 +153,8 @@ fn add<'a>(stream: &'a Stream, held: Option<&HeldRound>, contestants: &mut BTree
     let Some(beginning) = &stream.beginning else { return };
     let rows = held.map(|held| held.streams.get(&stream.folder.stream).map(|stream| &stream.rows));
     for (index, name) in beginning.names.iter().enumerate() {
-        let contestant = contestants.entry(name).or_insert_with(|| Contestant { name: name.clone(), ..Contestant::default() });
+        let contestant =
+            contestants.entry(name).or_insert_with(|| Contestant { name: name.clone(), ..Contestant::default() });
         let [_, batches] = &stream.batches[index];
         let [_, traces] = &stream.traces[index];
         contestant.points += batches.tally.points(&beginning.rules);
@@ -215,7 +218,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for round in &self.rounds {
             let contest = round.contest.as_deref().unwrap_or("(unknown)");
-            writeln!(f, "round {} of {contest}, {} streams", round.round, round.streams.len())?;
+            let streams = round.streams.len();
+            let plural = if streams == 1 { "" } else { "s" };
+            writeln!(f, "round {} of {contest}, {streams} stream{plural}", round.round)?;
             writeln!(f, "{}", table(round))?;
         }
         let (differences, remarks): (Vec<&Finding>, Vec<&Finding>) =
@@ -226,13 +231,20 @@ impl fmt::Display for Report {
         for difference in &differences {
             writeln!(f, "  DIFFERENCE: {}", difference.text)?;
         }
-        let (traced, outcomes) =
-            self.rounds.iter().fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
+        let (traced, outcomes) = self
+            .rounds
+            .iter()
+            .fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
         let (traces, proved) = (thousands(self.traces), percent(traced, outcomes));
         match differences.len() {
-            0 => write!(f, "\x1b[32mEQUAL\x1b[0m: {traces} traces judged again, {proved} of the score proved from them"),
+            0 => {
+                write!(f, "\x1b[32mEQUAL\x1b[0m: {traces} traces judged again, {proved} of the score proved from them")
+            }
             1 => write!(f, "\x1b[31mDIFFERENT\x1b[0m: 1 difference; {traces} traces judged again, {proved} proved"),
-            count => write!(f, "\x1b[31mDIFFERENT\x1b[0m: {count} differences; {traces} traces judged again, {proved} proved"),
+            count => write!(
+                f,
+                "\x1b[31mDIFFERENT\x1b[0m: {count} differences; {traces} traces judged again, {proved} proved"
+            ),
         }
     }
 }

@@ -220,7 +220,8 @@ impl Notes {
         for (id, other) in &held.streams {
             if streams.iter().all(|stream| stream.folder.stream != *id) {
                 let given_up = if other.abandoned { ", which was given up," } else { "" };
-                let text = format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too");
+                let text =
+                    format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too");
                 self.note(Kind::NoJournal, true, Some(*id), text);
             }
         }

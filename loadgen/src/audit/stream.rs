@@ -90,11 +90,7 @@ pub struct Questions<'a> {
 const READINGS_MAX: usize = 3;
 
 /// Reads and judges one stream. `progress` is told bytes as they are read, about.
-pub fn audit(
-    folder: &StreamFolder,
-    questions: Questions<'_>,
-    progress: &dyn Fn(u64),
-) -> Result<Stream, JournalError> {
+pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(u64)) -> Result<Stream, JournalError> {
     // Looked at first: a writer that ends meanwhile leaves an end marker behind.
     let live = stream::is_live(folder)?;
     let mut reading = Reading::new(folder, questions, None);
@@ -230,7 +226,9 @@ impl<'a> Reading<'a> {
             let Some(halves) = self.batches.get_mut(contestant) else {
                 latency.for_each(drop);
                 buckets.by_ref().take(usize::from(entry.service.to_native())).for_each(drop);
-                odd(&mut self.oddities, || format!("group {seq} counts for a contestant {contestant} who does not play"));
+                odd(&mut self.oddities, || {
+                    format!("group {seq} counts for a contestant {contestant} who does not play")
+                });
                 continue;
             };
             let row = &mut halves[usize::from(entry.scored != 0)];
@@ -246,7 +244,9 @@ impl<'a> Reading<'a> {
             }
             row.tally = Tally::from_array(counters);
             if !fits {
-                odd(&mut self.oddities, || format!("group {seq} counts more than can be added for contestant {contestant}"));
+                odd(&mut self.oddities, || {
+                    format!("group {seq} counts more than can be added for contestant {contestant}")
+                });
             }
         }
     }
@@ -257,12 +257,14 @@ impl<'a> Reading<'a> {
         let (at, revision) = (control.at.to_native(), control.revision.to_native());
         if rules != beginning.rules {
             odd(&mut self.oddities, || {
-                format!("revision {revision} at {} changed rules that were frozen; they are not used", folders::instant(at))
+                format!(
+                    "revision {revision} at {} changed rules that were frozen; they are not used",
+                    folders::instant(at)
+                )
             });
         }
         let before = std::mem::replace(&mut self.deadlines, deadlines);
-        for (name, old, new) in
-            [("version", before.version, deadlines.version), ("from", before.from, deadlines.from)]
+        for (name, old, new) in [("version", before.version, deadlines.version), ("from", before.from, deadlines.from)]
         {
             if old != new && (old.0 <= at || new.0 <= at) {
                 odd(&mut self.oddities, || late_move(name, old, new, at));

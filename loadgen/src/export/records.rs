@@ -6,9 +6,7 @@ use crate::folders;
 use flowtest_contract::header::Flip;
 use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Seen, Tally};
-use flowtest_journal::record::{
-    ArchivedBatch, ArchivedEvidence, ArchivedTraces, NEVER_SENT, Sight, unbucket,
-};
+use flowtest_journal::record::{ArchivedBatch, ArchivedEvidence, ArchivedTraces, NEVER_SENT, Sight, unbucket};
 use flowtest_journal::stream::{Group, Record, StreamFolder};
 use std::fmt::Write as _;
 use std::io::{self, Write};

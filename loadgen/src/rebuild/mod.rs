@@ -146,7 +146,9 @@ enum Fate {
     Skip(&'static str),
     Refuse(String),
     /// Redis lacks something; `close`: its end marker has to be written first.
-    Publish { close: bool },
+    Publish {
+        close: bool,
+    },
 }
 
 impl Fate {
@@ -315,11 +317,14 @@ impl Rebuilding<'_> {
             let names = journal.names.as_ref().map_or(&[][..], |(_, names)| names);
             let held = self.held.streams.get(&id);
             let whole = held.is_some_and(|held| {
-                held.end.is_some() && held.seq >= Some(journal.last_counted) && differing(held, names, &journal.rows).is_none()
+                held.end.is_some()
+                    && held.seq >= Some(journal.last_counted)
+                    && differing(held, names, &journal.rows).is_none()
             });
             if !whole {
                 report.action = Action::Refused;
-                report.text = "it was published, and Redis says something else now: somebody else writes there".to_owned();
+                report.text =
+                    "it was published, and Redis says something else now: somebody else writes there".to_owned();
             }
         }
     }

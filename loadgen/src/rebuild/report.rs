@@ -67,7 +67,8 @@ impl fmt::Display for Report {
         for round in &self.rounds {
             writeln!(f, "  round {}: {}", round.round, round.text)?;
         }
-        let [published, missing, refused] = [Action::Published, Action::Missing, Action::Refused].map(|a| self.count(a));
+        let [published, missing, refused] =
+            [Action::Published, Action::Missing, Action::Refused].map(|a| self.count(a));
         let all = self.streams.len();
         match (published, missing, refused) {
             (0, 0, 0) => write!(f, "nothing was missing"),

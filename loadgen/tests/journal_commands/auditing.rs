@@ -1,0 +1,313 @@
+//! What an audit finds, and what it does not mind.
+
+use crate::played::{
+    BASE, CONTEST, Exchange, Interval, NAMES, OTHER, Played, ROUND, STREAM, after, answered, interval, right,
+};
+use crate::program::{on, run};
+use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, Seen, Version};
+use flowtest_journal::record::{EndCode, Trace};
+use flowtest_loadgen::audit::stream::{Questions, audit};
+use proptest::prelude::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn an_honest_journal_is_equal_and_wholly_proved() {
+    let dir = folder();
+    Played::usual().write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(0);
+    let expected = "\
+round 0000000000000000000000000000aaaa of finals, 1 stream
+┌────────────────┬────────┬───────────┬────────┬────────────┐
+│ contestant     ┆ points ┆ by traces ┆ proved ┆ difference │
+╞════════════════╪════════╪═══════════╪════════╪════════════╡
+│ alice          ┆    600 ┆       600 ┆  100 % ┆ none       │
+│ house of cards ┆ -1\u{202f}100 ┆    -1\u{202f}100 ┆  100 % ┆ none       │
+└────────────────┴────────┴───────────┴────────┴────────────┘
+EQUAL: 13 traces judged again, 100 % of the score proved from them
+";
+    assert_eq!(said.out, expected);
+    assert_eq!(on("audit", dir.path(), &["--quiet"]).exits(0).out, "");
+}
+
+#[test]
+fn the_json_has_the_same_figures() {
+    let dir = folder();
+    Played::usual().write(dir.path());
+    let report = on("audit", dir.path(), &["--json", "-"]).exits(0).json();
+    assert_eq!((&report["equal"], &report["proved"], &report["traces"]), (&true.into(), &100.0.into(), &13.into()));
+    assert_eq!(report["findings"], serde_json::json!([]));
+    let round = &report["rounds"][0];
+    assert_eq!((&round["round"], &round["contest"]), (&ROUND.to_string().into(), &CONTEST.into()));
+    assert_eq!(
+        round["contestants"][1],
+        serde_json::json!({
+            "name": NAMES[1], "points": -1100, "points_traced": -1100, "points_redis": null, "points_what_if": null,
+            "outcomes": 9, "traced": 9, "proved": 100.0, "differences": []
+        })
+    );
+    let stream = &round["streams"][0];
+    assert_eq!((&stream["stream"], &stream["standing"]), (&STREAM.to_string().into(), &"ended".into()));
+    assert_eq!((&stream["last_seq"], &stream["in_flight"]), (&5.into(), &0.into()));
+}
+
+/// A wrong token becomes a right one: the batch does not know of it.
+fn favour(traces: &mut Vec<Trace>) {
+    traces[1].observed |= 1 << 4;
+}
+
+#[test]
+fn a_verdict_that_the_observation_does_not_bear_is_found() {
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals[1].forge = Some(favour);
+    played.write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(4);
+    let said = said.says("house of cards: the batches say token_right 1, and the traces 2");
+    said.says("token_wrong 1, and the traces 0").says("┆ token_right, token_wrong │").says("DIFFERENT: 2 differences");
+    let report = on("audit", dir.path(), &["--json", "-"]).exits(4).json();
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["difference"]), (&"traces".into(), &true.into()));
+    assert_eq!((&finding["contestant"], &finding["field"]), (&NAMES[1].into(), &"token_right".into()));
+    assert_eq!((&finding["journal"], &finding["other"]), (&1.into(), &2.into()));
+}
+
+/// An answer came later than the batch says.
+fn slow(traces: &mut Vec<Trace>) {
+    traces[0].latency_us += 1_000;
+}
+
+#[test]
+fn a_latency_in_another_bucket_is_found() {
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals[1].forge = Some(slow);
+    played.write(dir.path());
+    on("audit", dir.path(), &[]).exits(4).says("alice: the batches say latency[").says("service[");
+}
+
+#[test]
+fn what_left_no_trace_is_counted_and_not_called_proved() {
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals[1].traceless = true;
+    played.write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(0);
+    let said = said.says("6 of 13 outcomes left no trace, so that only 53.84 % of its score is proved");
+    said.says("66.66 %").says("EQUAL: 7 traces judged again, 50.00 % of the score proved");
+
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals.iter_mut().for_each(|interval| interval.traceless = true);
+    played.write(dir.path());
+    on("audit", dir.path(), &[]).exits(0).says("EQUAL: 0 traces judged again, 0.00 % of the score");
+}
+
+/// One trace is given to the rival.
+fn give_away(traces: &mut Vec<Trace>) {
+    traces[0].contestant = 1;
+}
+
+#[test]
+fn traces_never_say_more_than_batches_even_where_some_are_missing() {
+    let dir = folder();
+    let mut played = Played::of([interval(&[right(0, 1)]), interval(&[right(0, 100_000), right(1, 100_000)])]);
+    played.intervals[0].forge = Some(give_away);
+    played.intervals[1].traceless = true;
+    played.clone().write(dir.path());
+    // alice has two, one of them untraced; the rival has one, which is untraced, and a trace that is not his.
+    on("audit", dir.path(), &[]).exits(0);
+    played.intervals[1].exchanges.pop();
+    let dir = folder();
+    played.write(dir.path());
+    on("audit", dir.path(), &[]).exits(4).says("house of cards: the batches say due 0, and the traces 1");
+}
+
+#[test]
+fn requests_in_flight_when_the_process_died_are_said_and_no_difference() {
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals[2].started = vec![0, 0, 1];
+    played.end = None;
+    played.clone().write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(0).says("was cut off: it is proved until 2026-11-23T");
+    said.says("at most 100 ms), and 3 requests were in flight then");
+    // Given its end later it is the same, but one who ended in order may not leave any.
+    let again = folder();
+    played.end = Some(EndCode::Abandoned);
+    played.clone().write(again.path());
+    on("audit", again.path(), &[]).exits(0).says("cut off and given its end marker later");
+    let wrong = folder();
+    played.end = Some(EndCode::Finished);
+    played.write(wrong.path());
+    on("audit", wrong.path(), &[]).exits(4).says("alice: 5 came due, 3 have an outcome");
+}
+
+#[test]
+fn what_was_in_flight_in_one_interval_has_its_outcome_in_another() {
+    let dir = folder();
+    let one = Interval { started: vec![0, 1], ..interval(&[right(0, 0)]) };
+    let two = Interval { late: true, ..interval(&[right(0, 50_000), right(1, 50_000)]) };
+    Played::of([one, two]).write(dir.path());
+    on("audit", dir.path(), &[]).exits(0).says("EQUAL: 3 traces");
+}
+
+/// v1 is right until a deadline 10 s after the start.
+fn with_deadline(intervals: Vec<Interval>) -> Played {
+    let mut played = Played::of(intervals);
+    played.deadlines = Deadlines { version: after(10_000_000), from: Deadline::PASSED };
+    played
+}
+
+fn v1(sent_us: i32) -> Exchange {
+    answered(0, sent_us, true, Version::V1, Platform::Ecs)
+}
+
+#[test]
+fn a_moved_deadline_counts_for_requests_of_any_time() {
+    let later = Deadlines { version: after(30_000_000), from: Deadline::PASSED };
+    let control = Interval { control: Some((2, later)), ..Interval::default() };
+    // Right by the moved deadline only, sent after it had moved.
+    let dir = folder();
+    let mut played =
+        with_deadline(vec![interval(&[v1(1_000)]), control.clone(), interval(&[v1(20_000_000), v1(35_000_001)])]);
+    played.clone().write(dir.path());
+    let report = on("audit", dir.path(), &["--json", "-"]).exits(0).json();
+    assert_eq!(report["rounds"][0]["contestants"][0]["points"], 100 + 50 + 50 + 200 + 100);
+    // The same where requests already stood on both sides of the old deadline when it moved: read twice.
+    let dir = folder();
+    played.intervals = vec![interval(&[v1(1_000), v1(20_000_000)]), control, interval(&[v1(35_000_001)])];
+    played.write(dir.path());
+    on("audit", dir.path(), &[]).exits(0).says("EQUAL: 3 traces");
+}
+
+#[test]
+fn a_deadline_that_had_passed_may_not_move() {
+    let dir = folder();
+    let back = Deadlines { version: Deadline::NEVER, from: Deadline::PASSED };
+    let mut played =
+        Played::of([interval(&[right(0, 0)]), Interval { control: Some((2, back)), ..Interval::default() }]);
+    played.deadlines = Deadlines { version: Deadline(BASE), from: Deadline::PASSED };
+    played.write(dir.path());
+    on("audit", dir.path(), &[])
+        .exits(4)
+        .says("the version deadline was moved at")
+        .says("one that has passed does not move");
+}
+
+#[test]
+fn the_streams_of_a_round_are_summed_and_must_agree() {
+    let dirs = [folder(), folder()];
+    Played::usual().write(dirs[0].path());
+    Played { stream: OTHER, ..Played::usual() }.write(dirs[1].path());
+    let both: Vec<&str> = dirs.iter().map(|dir| dir.path().to_str().expect("UTF-8")).collect();
+    let words = ["audit", "--journal", both[0], both[1]];
+    run(&words).exits(0).says("2 streams").says("1\u{202f}200").says("EQUAL: 26 traces");
+
+    let dir = folder();
+    let rules = Rules { token: 101, ..Rules::default() };
+    Played { stream: OTHER, rules, ..Played::usual() }.write(dir.path());
+    let words = ["audit", "--journal", both[0], dir.path().to_str().expect("UTF-8")];
+    run(&words).exits(4).says("disagree about the rules");
+}
+
+#[test]
+fn what_if_shows_other_rules_beside_the_official_points() {
+    let dir = folder();
+    Played::usual().write(dir.path());
+    let file = dir.path().join("contest.toml");
+    let contest = "name = \"finals\"\n[rules]\ntoken = 10\ntoken_required = true\ntimeout = \"1s\"\n[deadlines]\nfrom = \"+1h\"\n\
+                   [[phase]]\nfor = \"1s\"\nconnections = 1\n[[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:1\"\n\
+                   [policy]\nallow = [\"127.0.0.0/8\"]\n";
+    std::fs::write(&file, contest).expect("a file");
+    let words = ["--with", file.to_str().expect("UTF-8"), "--json", "-"];
+    let report = on("audit", dir.path(), &words).exits(0).json();
+    // alice: three tokens and versions right, and three platforms wrong, since EC2 would be right for another hour.
+    assert_eq!(report["rounds"][0]["contestants"][0]["points_what_if"], 3 * (10 + 50 - 50));
+    assert_eq!(report["rounds"][0]["contestants"][0]["points"], 600);
+    assert_eq!(report["findings"][0]["kind"], "what_if");
+    assert!(report["findings"][0]["text"].as_str().expect("a text").contains("timeout"));
+    std::fs::write(&file, "name = 1").expect("a file");
+    on("audit", dir.path(), &words).exits(2).complains("contest.toml");
+}
+
+#[test]
+fn what_cannot_be_read_is_a_sentence_and_an_exit_code() {
+    let dir = folder();
+    let missing = dir.path().join("nowhere");
+    on("audit", &missing, &[]).exits(1).complains("does not exist");
+    for command in ["audit", "export", "inspect"] {
+        on(command, dir.path(), &[]).exits(1).complains("journal");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "nothing was written");
+    Played::usual().write(dir.path());
+    on("audit", dir.path(), &["--contest", "other"]).exits(1).complains("is of contest \"finals\", not of \"other\"");
+    on("audit", dir.path(), &["--contest", CONTEST]).exits(0);
+    on("audit", dir.path(), &["--redis", "unix:///nowhere/redis.sock"]).exits(1).complains("no Redis answers");
+    run(&["audit"]).exits(2);
+    let copy = folder();
+    Played::usual().write(copy.path());
+    let [one, two] = [dir.path(), copy.path()].map(|path| path.to_str().expect("UTF-8"));
+    run(&["audit", "--journal", one, two]).exits(1).complains("name only the folder whose copy is whole");
+    run(&["audit", "--journal", one, one]).exits(0);
+}
+
+fn exchanges() -> impl Strategy<Value = Exchange> {
+    let version = prop_oneof![
+        Just(Seen::Missing),
+        Just(Seen::Other),
+        Just(Seen::Value(Version::V1)),
+        Just(Seen::Value(Version::V2))
+    ];
+    let from = prop_oneof![
+        Just(Seen::Missing),
+        Just(Seen::Other),
+        Just(Seen::Value(Platform::Ec2)),
+        Just(Seen::Value(Platform::Ecs))
+    ];
+    let outcome = prop_oneof![
+        3 => (any::<bool>(), version, from).prop_map(|(token_right, version, from)| {
+            Outcome::Answered(Observed { token_right, version, from })
+        }),
+        1 => proptest::sample::select(&Failure::ALL[..]).prop_map(Outcome::Failed),
+    ];
+    (0u16..2, any::<bool>(), 0i32..40_000_000, 0u32..1 << 27, 0u32..2_000_000, outcome).prop_map(
+        |(contestant, scored, sent_us, service_us, lag_us, outcome)| {
+            let never = matches!(outcome, Outcome::Failed(Failure::Missed | Failure::OwnFault));
+            let lag_us = if never { flowtest_journal::record::NEVER_SENT } else { lag_us };
+            let latency_us = if never { service_us } else { service_us + lag_us };
+            Exchange { contestant, scored, sent_us, latency_us, lag_us, outcome }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn whatever_a_generator_counts_the_audit_counts_from_traces(
+        intervals in proptest::collection::vec(proptest::collection::vec(exchanges(), 0..60), 1..4),
+        version in 0u64..40_000_000, moved in proptest::option::of(0u64..40_000_000), token_required: bool,
+    ) {
+        let rules = Rules { token_required, ..Rules::default() };
+        let mut played = Played::of(intervals.iter().map(|exchanges| interval(exchanges)));
+        (played.rules, played.deadlines) = (rules, Deadlines { version: after(version), from: after(20_000_000) });
+        if let Some(moved) = moved {
+            let to = Deadlines { version: after(moved), from: after(20_000_000) };
+            played.intervals.push(Interval { control: Some((2, to)), ..Interval::default() });
+        }
+        let dir = folder();
+        played.write(dir.path());
+        let found = flowtest_journal::stream::find(dir.path()).expect("a stream");
+        let stream = audit(&found[0], Questions::default(), &|_| ()).expect("it is read");
+        for (batches, traces) in stream.batches.iter().zip(&stream.traces) {
+            for (batches, traces) in batches.iter().zip(traces) {
+                let mut expected = batches.clone();
+                expected.tally.bytes = 0;
+                prop_assert_eq!(&expected, traces);
+            }
+        }
+    }
+}

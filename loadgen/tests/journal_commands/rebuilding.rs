@@ -1,0 +1,188 @@
+//! `rebuild` and the Redis side of `audit`, on a real redis-server.
+
+use crate::played::{CONTEST, OTHER, Played, ROUND, STREAM, interval, right};
+use crate::program::{Said, run};
+use crate::server::Server;
+use flowtest_contract::StreamId;
+use flowtest_journal::writer::{self, Writer};
+use flowtest_loadgen::rebuild::{Access, Action, finish_orphans};
+use flowtest_scoreboard::{Scoreboard, State, keys};
+use std::path::Path;
+use std::sync::mpsc;
+
+/// A Redis and a folder of journals.
+struct Stage {
+    server: Server,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new(streams: impl IntoIterator<Item = Played>) -> Stage {
+        let stage = Stage { server: Server::start(), dir: tempfile::tempdir().expect("a folder") };
+        for stream in streams {
+            stream.write(stage.dir.path());
+        }
+        stage
+    }
+
+    fn run(&self, command: &str, words: &[&str]) -> Said {
+        let url = self.server.url();
+        let dir = self.dir.path().to_str().expect("UTF-8");
+        run(&[&[command, "--journal", dir, "--redis", &url], words].concat())
+    }
+
+    fn key(&self) -> String {
+        keys::round(CONTEST, &ROUND)
+    }
+
+    fn state(&self) -> State {
+        let mut scoreboard = Scoreboard::connect(&self.server.url()).expect("Redis answers");
+        scoreboard.read_round(CONTEST, &ROUND).expect("the round").state
+    }
+
+    fn access(&self) -> Access {
+        Access { url: self.server.url(), password: None }
+    }
+}
+
+/// Two generators' journals: one ended, one killed with requests in flight.
+fn two() -> [Played; 2] {
+    let mut killed = Played { stream: OTHER, end: None, ..Played::usual() };
+    killed.intervals[2].started = vec![0];
+    [Played::usual(), killed]
+}
+
+#[test]
+fn a_wiped_redis_comes_back_and_a_second_time_nothing_is_missing() {
+    let stage = Stage::new(two());
+    stage.run("audit", &[]).exits(4).says("Redis does not know round").says("`rebuild` publishes it");
+    let said = stage.run("rebuild", &["--dry-run"]).exits(4);
+    said.says("2 of 2 streams are missing in Redis; nothing was changed");
+    assert_eq!(stage.server.hash(&stage.key()), []);
+
+    let said = stage.run("rebuild", &[]).exits(0).says("published 2 of 2 streams");
+    said.says("its process is gone without an end marker: published");
+    let said = stage.run("audit", &[]).exits(0).says("EQUAL: 26 traces").says("cut off and given its end marker later");
+    said.says("is running, not sealed in Redis").says("1\u{202f}200");
+    let before = stage.server.hash(&stage.key());
+    stage.run("rebuild", &[]).exits(0).says("nothing was missing");
+    assert_eq!(stage.server.hash(&stage.key()), before);
+
+    stage.server.command(&["FLUSHALL"]);
+    stage.run("rebuild", &["--seal"]).exits(0).says("published 2 of 2 streams").says(": sealed");
+    assert_eq!(stage.state(), State::Sealed);
+    stage.run("audit", &[]).exits(0).says("is sealed in Redis");
+    stage.run("rebuild", &["--seal"]).exits(0).says("nothing was missing").says("was sealed before");
+}
+
+#[test]
+fn a_redis_that_was_rolled_back_is_brought_up_to_date() {
+    let stage = Stage::new([Played::of([interval(&[right(0, 0)])])]);
+    stage.run("rebuild", &[]).exits(0);
+    // As after the loss of the last second: the stream's first groups only.
+    let old: Vec<(String, String)> = stage
+        .server
+        .hash(&stage.key())
+        .into_iter()
+        .filter(|(field, _)| !field.starts_with("e:"))
+        .map(|(field, value)| if field.starts_with("q:") { (field, "1".to_owned()) } else { (field, value) })
+        .filter(|(field, _)| !field.starts_with("t:"))
+        .collect();
+    stage.server.restore(&stage.key(), &old);
+    let said = stage.run("audit", &[]).exits(4).says("only up to group 1 of 3: `rebuild` publishes what is missing");
+    said.says("DIFFERENT: 1 difference");
+    stage.run("rebuild", &[]).exits(0).says("Redis holds it up to group 1 of 3: published");
+    stage.run("audit", &[]).exits(0);
+}
+
+#[test]
+fn a_row_that_somebody_changed_is_named_with_contestant_and_field() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &[]).exits(0);
+    let field = format!("t:{STREAM}:alice");
+    let row = stage.server.hash(&stage.key()).into_iter().find(|(name, _)| *name == field).expect("a row").1;
+    // "due sent resent token_right ...": three right tokens become four.
+    let forged = row.replacen("3 3 0 3", "3 3 0 4", 1);
+    stage.server.command(&["HSET", &stage.key(), &field, &forged]);
+    let said = stage.run("audit", &[]).exits(4);
+    said.says("alice: the journal says token_right 3 at group 5, and Redis 4").says("┆ token_right │");
+    // What is not newer is not taken, so publishing mends nothing here, and it says so.
+    let said = stage.run("rebuild", &[]).exits(4);
+    said.says("Redis says that it has all of it, but its row of alice is another");
+}
+
+#[test]
+fn a_journal_that_lost_what_redis_counts_is_refused() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &[]).exits(0);
+    let field = format!("q:{STREAM}");
+    stage.server.command(&["HSET", &stage.key(), &field, "99"]);
+    stage.run("audit", &[]).exits(4).says("up to group 99, and its journal ends at 5");
+    stage.run("rebuild", &["--seal"]).exits(4).says("it has lost what Redis counts").says("not sealed");
+}
+
+#[test]
+fn a_stream_without_a_journal_keeps_a_round_open_and_an_audit_different() {
+    let stage = Stage::new([Played::usual()]);
+    let stranger = StreamId::from_bits(7);
+    stage.server.command(&["HSET", &stage.key(), "state", "running", &format!("q:{stranger}"), "4"]);
+    stage.run("rebuild", &["--seal"]).exits(4).says("published 1 of 1").says(&format!("stream {stranger} did not end"));
+    stage.run("audit", &[]).exits(4).says(&format!("counts stream {stranger} but its journal is not here"));
+}
+
+#[test]
+fn a_sealed_round_is_only_compared() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &["--seal"]).exits(0);
+    Played { stream: OTHER, ..Played::usual() }.write(stage.dir.path());
+    let before = stage.server.hash(&stage.key());
+    stage.run("rebuild", &[]).exits(4).says("the round takes no more points");
+    assert_eq!(stage.server.hash(&stage.key()), before);
+    stage.run("audit", &[]).exits(4).says("the round is sealed and does not change any more");
+}
+
+#[test]
+fn damaged_streams_are_refused_and_the_others_go_on() {
+    let stage = Stage::new(two());
+    let path = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string()).join("000000.ftj");
+    let mut bytes = std::fs::read(&path).expect("a segment");
+    bytes[2 * 4096 + 100] ^= 1;
+    std::fs::write(&path, bytes).expect("a segment");
+    let said = stage.run("rebuild", &["--seal"]).exits(4).says("refused: it is damaged at byte 8192");
+    said.says("1 of 2 streams were refused, 1 were published").says("not sealed");
+}
+
+#[test]
+fn a_stream_that_is_being_written_is_left_alone() {
+    let stage = Stage::new([]);
+    let (go, wait) = mpsc::channel::<()>();
+    let (ready, started) = mpsc::channel();
+    let dir = stage.dir.path().to_owned();
+    let live = writer::spawn(None, move || async move {
+        let played = Played::usual();
+        let writer = Writer::create(&dir, ROUND, STREAM, &played.start()).await.expect("a stream");
+        ready.send(()).expect("the test waits");
+        let _ = wait.recv();
+        drop(writer);
+    })
+    .expect("an executor");
+    started.recv().expect("it has begun");
+    stage.run("rebuild", &[]).exits(0).says("left alone: its generator lives");
+    stage.run("audit", &[]).exits(0).says("is being written");
+    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    assert_eq!((report.complete, report.streams[0].action), (true, Action::Skipped));
+    drop(go);
+    live.join().expect("it ends");
+    // Its process is gone now.
+    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    assert_eq!((report.complete, report.streams[0].action, report.streams[0].closed), (true, Action::Published, true));
+    stage.run("audit", &[]).exits(0);
+}
+
+#[test]
+fn a_folder_without_journals_has_no_orphans() {
+    let stage = Stage::new([]);
+    for dir in [stage.dir.path(), Path::new("/nowhere/at/all")] {
+        assert!(finish_orphans(dir, &stage.access()).expect("nothing to do").streams.is_empty());
+    }
+}
