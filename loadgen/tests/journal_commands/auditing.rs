@@ -55,7 +55,7 @@ fn the_json_has_the_same_figures() {
 }
 
 /// A wrong token becomes a right one: the batch does not know of it.
-fn favour(traces: &mut Vec<Trace>) {
+fn favour(traces: &mut [Trace]) {
     traces[1].observed |= 1 << 4;
 }
 
@@ -76,7 +76,7 @@ fn a_verdict_that_the_observation_does_not_bear_is_found() {
 }
 
 /// An answer came later than the batch says.
-fn slow(traces: &mut Vec<Trace>) {
+fn slow(traces: &mut [Trace]) {
     traces[0].latency_us += 1_000;
 }
 
@@ -107,7 +107,7 @@ fn what_left_no_trace_is_counted_and_not_called_proved() {
 }
 
 /// One trace is given to the rival.
-fn give_away(traces: &mut Vec<Trace>) {
+fn give_away(traces: &mut [Trace]) {
     traces[0].contestant = 1;
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct Interval {
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
     /// Changes the traces after the batch was counted.
-    pub(crate) forge: Option<fn(&mut Vec<Trace>)>,
+    pub(crate) forge: Option<fn(&mut [Trace])>,
 }
 
 pub(crate) fn interval(exchanges: &[Exchange]) -> Interval {
