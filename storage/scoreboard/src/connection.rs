@@ -195,14 +195,16 @@ fn excerpt(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
-/// A URL may hold a password, also a malformed URL.
+/// A URL may hold a password, also a malformed URL: before an @, or in the query of a Unix socket's address.
 fn without_secrets(url: &str) -> String {
-    // The address of a Unix socket carries its password in the query.
-    let url = url.split('?').next().unwrap_or(url);
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
-        (None, Some(at)) => url[at + 1..].to_owned(),
-        _ => url.to_owned(),
+    let (scheme, rest) = url.find("://").map_or(("", url), |at| url.split_at(at + 3));
+    match (rest.find('?'), rest.rfind('@')) {
+        // Either of the two may be part of a password that holds the other.
+        (Some(query), Some(at)) if query < at => format!("{scheme}..."),
+        (Some(query), Some(at)) => format!("{scheme}{}", &rest[at + 1..query]),
+        (Some(query), None) => format!("{scheme}{}", &rest[..query]),
+        (None, Some(at)) => format!("{scheme}{}", &rest[at + 1..]),
+        (None, None) => url.to_owned(),
     }
 }
 
@@ -261,6 +263,10 @@ mod tests {
             ("user:secret@host", "host"),
             ("unix:///run/redis.sock", "unix:///run/redis.sock"),
             ("unix:///run/redis.sock?db=1&pass=secret", "unix:///run/redis.sock"),
+            ("unix:///run/redis.sock?pass=sec@ret", "unix://..."),
+            ("redis://:sec?ret@host:1/2", "redis://..."),
+            ("redis://:secret@host?protocol=resp3", "redis://host"),
+            ("sec?ret@host", "..."),
         ];
         for (url, shown) in cases {
             assert_eq!(without_secrets(url), shown);

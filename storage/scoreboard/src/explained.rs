@@ -1,8 +1,11 @@
 //! One failure that a contestant can learn from: what was expected, what came, and both sides of the exchange.
 //!
-//! The newest [`keys::ERRORS_MAX`](crate::keys::ERRORS_MAX) of each contestant are kept in Redis. They explain and
+//! The newest [`keys::ERRORS_MAX`] of each contestant are kept in Redis. They explain and
 //! do not count: the journal is the truth.
 
+use crate::error::ScoreboardError;
+use crate::keys;
+use crate::reader::Scoreboard;
 use crate::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -60,6 +63,35 @@ impl ExplainedError {
             request: bounded(&self.request, EXCHANGE_BYTES_MAX),
             response: bounded(&self.response, EXCHANGE_BYTES_MAX),
         }
+    }
+}
+
+impl Scoreboard {
+    /// Adds explained failures of a contestant, oldest first; the newest [`keys::ERRORS_MAX`] are kept.
+    pub fn push_errors(
+        &mut self,
+        contest: &str,
+        contestant: &str,
+        errors: &[ExplainedError],
+    ) -> Result<(), ScoreboardError> {
+        let newest = &errors[errors.len().saturating_sub(keys::ERRORS_MAX)..];
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = newest.iter().map(ExplainedError::to_json).collect();
+        let key = keys::errors(contest, contestant);
+        let mut pipeline = redis::pipe();
+        // In one transaction, so that no reader ever sees a list that is too long.
+        pipeline.atomic().lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
+        self.run(|connection| connection.pipeline("push explained failures", &pipeline))
+    }
+
+    /// The explained failures of a contestant, newest first. What we did not write is left out.
+    pub fn read_errors(&mut self, contest: &str, contestant: &str) -> Result<Vec<ExplainedError>, ScoreboardError> {
+        let mut command = redis::cmd("LRANGE");
+        command.arg(keys::errors(contest, contestant)).arg(0).arg(keys::ERRORS_MAX - 1);
+        let texts: Vec<Vec<u8>> = self.run(|connection| connection.command("read explained failures", &command))?;
+        Ok(texts.iter().filter_map(|text| ExplainedError::from_json(text)).collect())
     }
 }
 

@@ -2,12 +2,19 @@
 //!
 //! The braces are literal: they are Redis's hash tag, so all keys of one contest live in one slot of a cluster.
 
+use crate::text::is_hidden;
 use flowtest_contract::id::{RoundId, StreamId};
 
 /// Names that are part of keys may not hold these: braces would move the hash tag, the colon separates.
 pub const FORBIDDEN_IN_NAMES: [char; 3] = ['{', '}', ':'];
 /// Characters of a contest's or contestant's name at most.
 pub const NAME_CHARS_MAX: usize = 64;
+
+/// Whether a text may be a name in keys, tables and pages.
+pub fn is_name(text: &str) -> bool {
+    let fine = |c: char| !c.is_control() && !is_hidden(c) && !FORBIDDEN_IN_NAMES.contains(&c);
+    !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX && text.trim() == text && text.chars().all(fine)
+}
 
 /// String, JSON: the control document.
 pub fn control(contest: &str) -> String {
@@ -22,6 +29,11 @@ pub fn round(contest: &str, round: &RoundId) -> String {
 /// String, JSON, lives [`GENERATOR_LIFE_SECONDS`]: one generator's health.
 pub fn generator(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:generator:{generator}")
+}
+
+/// Sorted set: the ids of all generators by their last beat, microseconds since 1970.
+pub fn generators(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:generators")
 }
 
 /// How long a generator's health is believed.
@@ -97,6 +109,7 @@ mod tests {
         assert_eq!(control("finals"), "flowtest:{finals}:control");
         assert_eq!(round("finals", &id), "flowtest:{finals}:round:0123456789abcdef0123456789abcdef");
         assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
+        assert_eq!(generators("finals"), "flowtest:{finals}:generators");
         assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
         assert_eq!(probes("finals"), "flowtest:{finals}:probe");
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");

@@ -18,20 +18,26 @@
 //! | [`publisher`] | the thread that keeps Redis up to date |
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`standings`] | ranks |
+//! | [`generator`] | what a generator says about itself |
+//! | [`clock`] | how far our clock is from Redis's |
+//! | [`probe`] | tests of an endpoint, and their answers |
 //! | [`explained`] | failures that a contestant can learn from |
 //! | [`text`] | text from elsewhere, made fit to show |
 //! | [`error`] | what can go wrong with Redis, as sentences |
 
+pub mod clock;
 pub mod connection;
 pub mod contest;
 pub mod control;
 pub mod endpoint;
 pub mod error;
 pub mod explained;
+pub mod generator;
 pub mod keys;
 pub mod library;
 pub mod lifecycle;
 pub mod policy;
+pub mod probe;
 pub mod publisher;
 pub mod reader;
 pub mod row;
@@ -39,14 +45,17 @@ pub mod standings;
 pub mod text;
 pub mod timeline;
 
+pub use clock::{ClockOffset, measure_clock};
 pub use contest::{Contest, ContestError};
 pub use control::{Control, ControlError, State};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
 pub use flowtest_contract::id::{RoundId, StreamId};
+pub use generator::{GeneratorHealth, SeenGenerator};
 pub use lifecycle::{Change, Refusal};
 pub use policy::{Policy, PolicyError};
+pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use row::{Row, RowError};

@@ -3,14 +3,14 @@
 //! It also writes the little that does not belong to a stream: the control document and the state of a round.
 
 use crate::connection::{Address, Connection};
-use crate::control::{Control, State};
+use crate::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
+use crate::control::{Control, ControlError, State};
 use crate::error::ScoreboardError;
-use crate::explained::ExplainedError;
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
 use crate::row::{self, Row};
 use flowtest_contract::id::{RoundId, StreamId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
 const JUNK_NAMED_MAX: usize = 100;
@@ -40,14 +40,17 @@ pub struct StreamState {
 }
 
 impl RoundTotals {
-    /// Sums the fields of a round's hash. `None` when there is no such round.
-    pub fn from_fields<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Option<RoundTotals> {
+    /// Sums the fields of a round's hash, of a roster when there is one. `None` when there is no such round.
+    pub fn from_fields<'a>(
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        roster: Option<&BTreeSet<&str>>,
+    ) -> Option<RoundTotals> {
         let mut state = None;
         let mut junk = Vec::new();
         let mut contestants: BTreeMap<String, Row> = BTreeMap::new();
         let mut streams: BTreeMap<StreamId, StreamState> = BTreeMap::new();
         for (field, value) in fields {
-            let read = read_field(field, value, &mut state, &mut streams, &mut contestants);
+            let read = read_field(field, value, roster, &mut state, &mut streams, &mut contestants);
             if let Err(message) = read
                 && junk.len() < JUNK_NAMED_MAX
             {
@@ -63,6 +66,7 @@ impl RoundTotals {
 fn read_field(
     field: &[u8],
     value: &[u8],
+    roster: Option<&BTreeSet<&str>>,
     state: &mut Option<State>,
     streams: &mut BTreeMap<StreamId, StreamState>,
     contestants: &mut BTreeMap<String, Row>,
@@ -96,6 +100,14 @@ fn read_field(
         }
         Some(RoundField::Part(_)) => Ok(()),
         Some(RoundField::Row(_, contestant)) => {
+            // Most of a row's 11 KB are empty buckets, so a short text of junk would cost a lot.
+            match roster {
+                Some(roster) if !roster.contains(contestant) => return Err(wrong(&"no contestant has this name")),
+                None if contestants.len() >= CONTESTANTS_MAX && !contestants.contains_key(contestant) => {
+                    return Err(wrong(&"there are more names than contestants may be"));
+                }
+                _ => {}
+            }
             let row = Row::decode(text).map_err(|error| wrong(&error))?;
             contestants.entry(contestant.to_owned()).or_default().merge(&row).map_err(|error| wrong(&error))
         }
@@ -124,16 +136,28 @@ impl Scoreboard {
 
     /// The control document of a contest. `None` when there is none.
     pub fn read_control(&mut self, contest: &str) -> Result<Option<Control>, ScoreboardError> {
-        let mut command = redis::cmd("GET");
-        command.arg(keys::control(contest));
-        let text: Option<String> = self.run(|connection| connection.command("read the control document", &command))?;
-        Ok(text.map(|text| Control::from_json(&text)).transpose()?)
+        // One byte more than there may be says that it is too long, and no more is fetched.
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
+        let text: Vec<u8> = self.run(|connection| connection.command("read the control document", &command))?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
+        Ok(Some(Control::from_json(&text)?))
     }
 
     /// Puts the control document of a contest.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
+        let text = control.to_json();
+        if text.len() > DOCUMENT_BYTES_MAX {
+            return Err(ScoreboardError::Config(format!(
+                "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
+                text.len()
+            )));
+        }
         let mut command = redis::cmd("SET");
-        command.arg(keys::control(&control.contest.name)).arg(control.to_json());
+        command.arg(keys::control(&control.contest.name)).arg(text);
         self.run(|connection| connection.command("write the control document", &command))
     }
 
@@ -157,41 +181,32 @@ impl Scoreboard {
         self.run(|connection| seal(connection, contest, round, abandoned))
     }
 
-    /// What Redis holds of a round.
+    /// What Redis holds of a round, of whomever it names.
     pub fn read_round(&mut self, contest: &str, round: &RoundId) -> Result<RoundTotals, ScoreboardError> {
+        self.totals(contest, round, None)
+    }
+
+    /// What Redis holds of the contestants of a roster: what somebody else wrote there costs no memory.
+    pub fn read_round_of(
+        &mut self,
+        contest: &str,
+        round: &RoundId,
+        roster: &BTreeSet<&str>,
+    ) -> Result<RoundTotals, ScoreboardError> {
+        self.totals(contest, round, Some(roster))
+    }
+
+    fn totals(
+        &mut self,
+        contest: &str,
+        round: &RoundId,
+        roster: Option<&BTreeSet<&str>>,
+    ) -> Result<RoundTotals, ScoreboardError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(keys::round(contest, round));
         let fields: Vec<(Vec<u8>, Vec<u8>)> = self.run(|connection| connection.command("read a round", &command))?;
         let fields = fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice()));
-        RoundTotals::from_fields(fields).ok_or(ScoreboardError::RoundUnknown(*round))
-    }
-
-    /// Adds explained failures of a contestant, oldest first; the newest [`keys::ERRORS_MAX`] are kept.
-    pub fn push_errors(
-        &mut self,
-        contest: &str,
-        contestant: &str,
-        errors: &[ExplainedError],
-    ) -> Result<(), ScoreboardError> {
-        let newest = &errors[errors.len().saturating_sub(keys::ERRORS_MAX)..];
-        if newest.is_empty() {
-            return Ok(());
-        }
-        let texts: Vec<String> = newest.iter().map(ExplainedError::to_json).collect();
-        let key = keys::errors(contest, contestant);
-        let mut pipeline = redis::pipe();
-        // Not as a transaction: a torn end of the append-only file can leave its MULTI open, and whatever is written
-        // after it, rows included, would wait for an EXEC at the next start. Readers take no more than they want.
-        pipeline.lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
-        self.run(|connection| connection.pipeline("push explained failures", &pipeline))
-    }
-
-    /// The explained failures of a contestant, newest first. What we did not write is left out.
-    pub fn read_errors(&mut self, contest: &str, contestant: &str) -> Result<Vec<ExplainedError>, ScoreboardError> {
-        let mut command = redis::cmd("LRANGE");
-        command.arg(keys::errors(contest, contestant)).arg(0).arg(keys::ERRORS_MAX - 1);
-        let texts: Vec<Vec<u8>> = self.run(|connection| connection.command("read explained failures", &command))?;
-        Ok(texts.iter().filter_map(|text| ExplainedError::from_json(text)).collect())
+        RoundTotals::from_fields(fields, roster).ok_or(ScoreboardError::RoundUnknown(*round))
     }
 
     fn answer(
@@ -211,7 +226,7 @@ impl Scoreboard {
     }
 
     /// Runs on the connection; one that broke is replaced at once, and the call is made again.
-    fn run<T>(
+    pub(crate) fn run<T>(
         &mut self,
         mut call: impl FnMut(&mut Connection) -> Result<T, ScoreboardError>,
     ) -> Result<T, ScoreboardError> {

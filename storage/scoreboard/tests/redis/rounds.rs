@@ -227,3 +227,22 @@ fn the_control_document_goes_through_redis() {
     let error = scoreboard.read_control(CONTEST).expect_err("junk");
     assert!(matches!(error, ScoreboardError::Control(_)), "{error}");
 }
+
+#[test]
+fn rows_of_names_that_are_nobody_are_not_read() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(3));
+    wait_for_put(&publisher, 1);
+    let stream = stage.totals().streams[0].id;
+    let fields: Vec<String> =
+        (0..500).flat_map(|index| [format!("t:{stream}:ghost{index}"), Row::default().encode()]).collect();
+    let key = stage.key();
+    let words: Vec<&str> = ["HSET", &key].into_iter().chain(fields.iter().map(String::as_str)).collect();
+    stage.server.command(&words);
+    assert_eq!(stage.totals().contestants.len(), 503, "whoever asks for all gets all");
+    let totals = stage.scoreboard().read_round_of(CONTEST, &stage.round, &NAMES.into()).expect("the round");
+    assert_eq!(totals.contestants.keys().collect::<Vec<_>>(), NAMES);
+    assert_eq!(totals.junk.len(), 100, "as many are named as make sense");
+    assert!(totals.junk[0].contains("no contestant has this name"), "{}", totals.junk[0]);
+}

@@ -2,7 +2,10 @@
 
 use crate::server::RedisServer;
 use crate::stage::CONTEST;
-use flowtest_scoreboard::{ExplainedError, Scoreboard, keys};
+use flowtest_scoreboard::{
+    Contest, Control, ExplainedError, GeneratorHealth, ProbeAnswer, ProbeRequest, ProbeVerdicts, Scoreboard,
+    ScoreboardError, keys,
+};
 
 fn board(server: &RedisServer) -> Scoreboard {
     Scoreboard::connect(&server.url()).expect("Redis answers")
@@ -49,4 +52,147 @@ fn failures_that_somebody_else_wrote_are_left_out() {
     server.command(&["SET", &key, "no list"]);
     let error = board.push_errors(CONTEST, "alice", &[failure(2)]).expect_err("no list").to_string();
     assert!(error.contains("push explained failures"), "{error}");
+}
+
+fn health(id: &str, beat: u64) -> GeneratorHealth {
+    GeneratorHealth {
+        id: id.to_owned(),
+        beat,
+        version: "0.1.0".to_owned(),
+        cores: 2,
+        tier: "multishot".to_owned(),
+        stream: None,
+        round: None,
+        revision: 3,
+        rate: 1_000,
+        rate_ratio: Some(0.999),
+        saturated_seconds: 0,
+        clock_offset_us: Some(-120),
+        clock_error_us: Some(40),
+        backlog: 0,
+        disk_free_bytes: 1 << 40,
+        busy_percent: vec![40, 41],
+        source_addresses: vec!["127.0.0.1".parse().expect("an address")],
+    }
+}
+
+#[test]
+fn generators_are_seen_while_they_beat_and_named_when_they_are_silent() {
+    let server = RedisServer::start();
+    let mut board = board(&server);
+    assert_eq!(board.read_generators(CONTEST).expect("nobody yet"), []);
+    for (id, beat) in [("g1", 1_796_119_200_000_001), ("g2", 1_796_119_200_000_003), ("g1", 1_796_119_200_000_007)] {
+        board.write_health(CONTEST, &health(id, beat)).expect("written");
+    }
+    let seen = board.read_generators(CONTEST).expect("read");
+    let ids: Vec<(&str, u64)> = seen.iter().map(|one| (one.id.as_str(), one.beat)).collect();
+    assert_eq!(ids, [("g1", 1_796_119_200_000_007), ("g2", 1_796_119_200_000_003)]);
+    assert_eq!(seen[0].health, Some(health("g1", 1_796_119_200_000_007)));
+    let life = server.command(&["TTL", &keys::generator(CONTEST, "g1")]);
+    assert!(matches!(life, redis::Value::Int(1..=5)), "{life:?}");
+}
+
+#[test]
+fn what_somebody_else_says_about_generators_is_not_believed() {
+    let server = RedisServer::start();
+    let mut board = board(&server);
+    for id in ["g1", "g2"] {
+        board.write_health(CONTEST, &health(id, 5)).expect("written");
+    }
+    server.command(&["DEL", &keys::generator(CONTEST, "g1")]);
+    server.command(&["SET", &keys::generator(CONTEST, "g2"), &"[".repeat(1 << 20)]);
+    let all = keys::generators(CONTEST);
+    server.command(&["ZADD", &all, "1", "\u{1b}[2J", "2", "x:y", "inf", "g9", "-inf", "g8"]);
+    let seen = board.read_generators(CONTEST).expect("read");
+    let ids: Vec<(&str, u64, bool)> =
+        seen.iter().map(|one| (one.id.as_str(), one.beat, one.health.is_some())).collect();
+    assert_eq!(ids, [("g9", u64::MAX, false), ("g2", 5, false), ("g1", 5, false), ("g8", 0, false)]);
+    for bad in ["", "a:b", "{g}", "g\n"] {
+        let error = board.write_health(CONTEST, &health(bad, 1)).expect_err("no name").to_string();
+        assert!(error.contains("cannot be a generator's name"), "{error}");
+    }
+    // A thousand are known at most; the longest silent is forgotten first.
+    let many: Vec<String> = (0..1_100).flat_map(|beat| [(beat + 10).to_string(), format!("n{beat}")]).collect();
+    let words: Vec<&str> = ["ZADD", &all].into_iter().chain(many.iter().map(String::as_str)).collect();
+    server.command(&words);
+    board.write_health(CONTEST, &health("g1", 5_000)).expect("written");
+    let seen = board.read_generators(CONTEST).expect("read");
+    assert_eq!(seen.len(), 1_000);
+    assert_eq!((seen[1].id.as_str(), seen[1].health.is_some()), ("g1", true));
+}
+
+fn request(id: &str, at: u64) -> ProbeRequest {
+    ProbeRequest { id: id.to_owned(), at, contestant: "alice".to_owned(), endpoint: "10.0.0.1:8080/shop".to_owned() }
+}
+
+const MINUTE: u64 = 60_000_000;
+
+#[test]
+fn a_test_of_an_endpoint_is_taken_once_and_answered() {
+    let server = RedisServer::start();
+    let (mut dashboard, mut generator) = (board(&server), board(&server));
+    let now = 10 * MINUTE;
+    assert_eq!(generator.take_probe(CONTEST, now).expect("nothing waits"), None);
+    dashboard.ask_probe(CONTEST, &request("p0", now - MINUTE - 1)).expect("put, but long ago");
+    server.command(&["RPUSH", &keys::probes(CONTEST), "junk", "{}", &"x".repeat(1 << 20)]);
+    dashboard.ask_probe(CONTEST, &request("p1", now)).expect("put");
+    dashboard.ask_probe(CONTEST, &request("p2", now)).expect("put");
+    assert_eq!(generator.take_probe(CONTEST, now).expect("taken"), Some(request("p1", now)));
+    assert_eq!(generator.take_probe(CONTEST, now).expect("taken"), Some(request("p2", now)));
+    assert_eq!(generator.take_probe(CONTEST, now).expect("nothing left"), None);
+    assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("no answer yet"), None);
+    let answer = ProbeAnswer {
+        id: "p1".to_owned(),
+        at: now,
+        generator: "g1".to_owned(),
+        endpoint: "http://10.0.0.1:8080/shop".to_owned(),
+        address: Some("10.0.0.1:8080".to_owned()),
+        verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
+        latency_us: Some(900),
+        sentence: "Version is v1 and should be v2: send Version: v2".to_owned(),
+        head: "HTTP/1.1 200 OK\\r\\n".to_owned(),
+    };
+    generator.answer_probe(CONTEST, &answer).expect("answered");
+    assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("read"), Some(answer));
+    let life = server.command(&["TTL", &keys::probe(CONTEST, "p1")]);
+    assert!(matches!(life, redis::Value::Int(1..=60)), "{life:?}");
+    let error = dashboard.read_probe(CONTEST, "a:b").expect_err("no id").to_string();
+    assert!(error.contains("no id of a probe"), "{error}");
+}
+
+#[test]
+fn requests_that_nobody_takes_do_not_pile_up() {
+    let server = RedisServer::start();
+    let mut board = board(&server);
+    for index in 0..250 {
+        board.ask_probe(CONTEST, &request(&format!("p{index}"), MINUTE)).expect("put");
+    }
+    assert_eq!(server.command(&["LLEN", &keys::probes(CONTEST)]), redis::Value::Int(200));
+    assert_eq!(board.take_probe(CONTEST, MINUTE).expect("taken"), Some(request("p50", MINUTE)));
+}
+
+#[test]
+fn the_clock_of_the_same_machine_is_near() {
+    let server = RedisServer::start();
+    let offset = board(&server).measure_clock().expect("measured");
+    // Redis asks the same clock: whatever the offset is, the error bound covers it.
+    assert!(offset.offset_us.unsigned_abs() <= offset.error_us, "{offset:?}");
+}
+
+#[test]
+fn a_control_document_larger_than_any_of_ours_is_not_even_fetched() {
+    let server = RedisServer::start();
+    let mut board = board(&server);
+    let key = keys::control(CONTEST);
+    assert_eq!(board.read_control(CONTEST).expect("there is none"), None);
+    server.command(&["SETRANGE", &key, &(100 << 20).to_string(), "x"]);
+    let error = board.read_control(CONTEST).expect_err("too long");
+    assert!(matches!(error, ScoreboardError::Control(_)), "{error}");
+    assert!(error.to_string().contains("at most 16777216"), "{error}");
+    server.command(&["SET", &key, "junk"]);
+    assert!(board.read_control(CONTEST).is_err());
+    let text = "name = \"finals\"\n[[phase]]\nfor = \"1s\"\nrate = 1\nconnections = 1\n[[contestant]]\nname = \"a\"\nendpoint = \"10.0.0.1\"\n";
+    let control = Control::new(Contest::from_toml(text).expect("a contest"));
+    board.write_control(&control).expect("written");
+    assert_eq!(board.read_control(CONTEST).expect("read"), Some(control));
 }

@@ -1,0 +1,204 @@
+//! What a generator says about itself four times a second, so that the organiser sees who plays and whether their
+//! measurements are valid.
+//!
+//! Each one's health lives a few seconds under its own key. A sorted set of all ids, by their last beat, tells readers
+//! whom to ask: a split names only those that play, a search over all keys costs as much as Redis holds, and the beat
+//! tells how long somebody has been silent whose health is gone.
+
+use crate::clock::ClockOffset;
+use crate::control::GENERATORS_MAX;
+use crate::error::ScoreboardError;
+use crate::keys;
+use crate::reader::Scoreboard;
+use crate::text::bounded;
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, StreamId};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Whatever a generator writes is shorter; a longer text is somebody else's and is not parsed.
+const HEALTH_BYTES_MAX: usize = 16 * 1024;
+/// Longest text inside, in bytes.
+const TEXT_BYTES_MAX: usize = 200;
+/// Workers and source addresses at most.
+const LIST_MAX: usize = 256;
+
+/// One generator, as it sees itself. The keys of the JSON are the names of the fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorHealth {
+    /// Its name in splits.
+    pub id: String,
+    /// When it said this.
+    pub beat: UtcUs,
+    /// Of the program.
+    pub version: String,
+    /// Cores with a worker.
+    pub cores: u32,
+    /// Which kernel features the ring uses.
+    pub tier: String,
+    /// The stream and round it plays, when it plays.
+    #[serde(default)]
+    pub stream: Option<StreamId>,
+    #[serde(default)]
+    pub round: Option<RoundId>,
+    /// The newest control revision that it obeys.
+    #[serde(default)]
+    pub revision: u64,
+    /// Requests per second over the last second.
+    pub rate: u64,
+    /// Of the last second; nothing in closed loop.
+    pub rate_ratio: Option<f64>,
+    /// Seconds of this round in which `rate_ratio` was below 0.99.
+    pub saturated_seconds: u64,
+    /// Against Redis, in microseconds; nothing before it was measured.
+    pub clock_offset_us: Option<i64>,
+    pub clock_error_us: Option<u64>,
+    /// Batches that the journal holds and Redis does not.
+    pub backlog: u64,
+    pub disk_free_bytes: u64,
+    /// Of each worker over the last second, 0 to 100.
+    pub busy_percent: Vec<u8>,
+    /// Where its requests come from.
+    pub source_addresses: Vec<IpAddr>,
+}
+
+/// A generator that Redis knows of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenGenerator {
+    pub id: String,
+    /// Its last beat.
+    pub beat: UtcUs,
+    /// Nothing when it has been silent for longer than
+    /// [`GENERATOR_LIFE_SECONDS`](keys::GENERATOR_LIFE_SECONDS).
+    pub health: Option<GeneratorHealth>,
+}
+
+impl GeneratorHealth {
+    /// The offset of its clock, when it was measured.
+    pub fn clock(&self) -> Option<ClockOffset> {
+        Some(ClockOffset { offset_us: self.clock_offset_us?, error_us: self.clock_error_us? })
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&self.clone().within_bounds()).expect("texts and numbers are always JSON")
+    }
+
+    /// `None` for what no generator of this name wrote.
+    pub(crate) fn from_json(text: &[u8], id: &str) -> Option<GeneratorHealth> {
+        if text.len() > HEALTH_BYTES_MAX {
+            return None;
+        }
+        let health: GeneratorHealth = serde_json::from_slice(text).ok()?;
+        Some(health.within_bounds()).filter(|health| health.id == id)
+    }
+
+    fn within_bounds(mut self) -> GeneratorHealth {
+        for text in [&mut self.id, &mut self.version, &mut self.tier] {
+            *text = bounded(text, TEXT_BYTES_MAX);
+        }
+        self.busy_percent.truncate(LIST_MAX);
+        self.source_addresses.truncate(LIST_MAX);
+        // JSON has no word for the others.
+        self.rate_ratio = self.rate_ratio.filter(|ratio| ratio.is_finite());
+        self
+    }
+}
+
+impl Scoreboard {
+    /// Says how a generator is; believed for [`keys::GENERATOR_LIFE_SECONDS`].
+    pub fn write_health(&mut self, contest: &str, health: &GeneratorHealth) -> Result<(), ScoreboardError> {
+        if !keys::is_name(&health.id) {
+            return Err(ScoreboardError::Config(format!(
+                "{:?} cannot be a generator's name: write 1 to {} characters without braces, colons and control \
+                 characters",
+                bounded(&health.id, TEXT_BYTES_MAX),
+                keys::NAME_CHARS_MAX
+            )));
+        }
+        let (key, all) = (keys::generator(contest, &health.id), keys::generators(contest));
+        let mut pipeline = redis::pipe();
+        pipeline
+            .atomic()
+            .set_ex(key, health.to_json(), keys::GENERATOR_LIFE_SECONDS)
+            .zadd(&all, &health.id, health.beat)
+            // By number and not by age: whose clock is wrong must not remove the others.
+            .zremrangebyrank(&all, 0, -(GENERATORS_MAX as isize) - 1);
+        self.run(|connection| connection.pipeline("write a generator's health", &pipeline))
+    }
+
+    /// All generators that Redis knows of, who was heard last first.
+    pub fn read_generators(&mut self, contest: &str) -> Result<Vec<SeenGenerator>, ScoreboardError> {
+        const DOING: &str = "read the generators";
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(keys::generators(contest)).arg(0).arg(GENERATORS_MAX - 1).arg("REV").arg("WITHSCORES");
+        let known: Vec<(Vec<u8>, f64)> = self.run(|connection| connection.command(DOING, &command))?;
+        let known: Vec<(String, UtcUs)> = known
+            .into_iter()
+            .filter_map(|(id, beat)| Some((String::from_utf8(id).ok().filter(|id| keys::is_name(id))?, beat as u64)))
+            .collect();
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for (id, _) in &known {
+            // No more of somebody else's text than one of ours would have.
+            pipeline.getrange(keys::generator(contest, id), 0, HEALTH_BYTES_MAX as isize);
+        }
+        let texts: Vec<Vec<u8>> = self.run(|connection| connection.pipeline(DOING, &pipeline))?;
+        let seen = known.into_iter().zip(texts).map(|((id, beat), text)| {
+            let health = GeneratorHealth::from_json(&text, &id);
+            SeenGenerator { id, beat, health }
+        });
+        Ok(seen.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(id: &str, beat: UtcUs) -> GeneratorHealth {
+        GeneratorHealth {
+            id: id.to_owned(),
+            beat,
+            version: "0.1.0".to_owned(),
+            cores: 2,
+            tier: "multishot".to_owned(),
+            stream: None,
+            round: Some(RoundId::from_bits(7)),
+            revision: 3,
+            rate: 1_000,
+            rate_ratio: Some(0.999),
+            saturated_seconds: 0,
+            clock_offset_us: Some(-120),
+            clock_error_us: Some(40),
+            backlog: 0,
+            disk_free_bytes: 1 << 40,
+            busy_percent: vec![40, 41],
+            source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
+        }
+    }
+
+    #[test]
+    fn the_keys_are_as_documented() {
+        let json: serde_json::Value = serde_json::from_str(&health("g1", 5).to_json()).expect("JSON");
+        let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
+        let documented = "id beat version cores tier stream round revision rate rate_ratio saturated_seconds \
+                          clock_offset_us clock_error_us backlog disk_free_bytes busy_percent source_addresses";
+        assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_largest_health_is_read_and_nonsense_is_not() {
+        let mut large = health(&"\u{1b}".repeat(999), u64::MAX);
+        large.busy_percent = vec![100; 9_999];
+        large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
+        large.rate_ratio = Some(f64::NAN);
+        let text = large.to_json();
+        assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
+        let text = health("g1", 5).to_json();
+        assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g1"), Some(health("g1", 5)));
+        assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g2"), None);
+        assert_eq!(GeneratorHealth::from_json(b"{\"id\": \"g1\"}", "g1"), None);
+    }
+}

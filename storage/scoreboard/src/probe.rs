@@ -1,0 +1,198 @@
+//! "Test my endpoint": a request that anybody of the platform may put, and the answer of the generator that took it.
+
+use crate::error::ScoreboardError;
+use crate::keys;
+use crate::reader::Scoreboard;
+use crate::text::bounded;
+use flowtest_contract::rules::UtcUs;
+use serde::{Deserialize, Serialize};
+
+/// Requests that wait at most: older ones are dropped, for nobody waits so long.
+pub const WAITING_MAX: usize = 200;
+/// Longest head of a response that is shown, in bytes.
+pub const HEAD_BYTES_MAX: usize = 1024;
+const TEXT_BYTES_MAX: usize = 400;
+/// Old or senseless requests thrown away by one look at most.
+const TAKEN_MAX: usize = 16;
+/// An endpoint as long as endpoints may be, and the rest.
+const JSON_BYTES_MAX: usize = 16 * 1024;
+
+/// A request to test an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeRequest {
+    /// Random: it is part of the answer's key.
+    pub id: String,
+    /// When it was put.
+    pub at: UtcUs,
+    /// Whose endpoint it is.
+    pub contestant: String,
+    /// As typed, so that the answer names what is wrong with it.
+    pub endpoint: String,
+}
+
+/// What a test of an endpoint found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    pub id: String,
+    /// When the answer came.
+    pub at: UtcUs,
+    /// Who asked.
+    pub generator: String,
+    /// The endpoint, normalised, or as typed when it is none.
+    pub endpoint: String,
+    /// The address that was asked, when one was.
+    pub address: Option<String>,
+    /// Nothing when no well-framed 2xx answer came.
+    pub verdicts: Option<ProbeVerdicts>,
+    /// From the send to the whole answer, in microseconds.
+    pub latency_us: Option<u64>,
+    /// What to do next, or that all is well.
+    pub sentence: String,
+    /// The head of the response, escaped by [`text::printable`](crate::text::printable), at most
+    /// [`HEAD_BYTES_MAX`].
+    pub head: String,
+}
+
+/// The three that are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeVerdicts {
+    pub token: bool,
+    pub version: bool,
+    pub from: bool,
+}
+
+impl ProbeRequest {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers are always JSON")
+    }
+
+    pub(crate) fn from_json(text: &[u8]) -> Option<ProbeRequest> {
+        let request: ProbeRequest = parse(text)?;
+        is_id(&request.id).then_some(request)
+    }
+}
+
+impl ProbeAnswer {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&self.clone().within_bounds()).expect("texts and numbers are always JSON")
+    }
+
+    pub(crate) fn from_json(text: &[u8]) -> Option<ProbeAnswer> {
+        parse(text).map(ProbeAnswer::within_bounds)
+    }
+
+    fn within_bounds(mut self) -> ProbeAnswer {
+        for text in [&mut self.id, &mut self.generator, &mut self.endpoint, &mut self.sentence] {
+            *text = bounded(text, TEXT_BYTES_MAX);
+        }
+        self.address = self.address.map(|address| bounded(&address, TEXT_BYTES_MAX));
+        self.head = bounded(&self.head, HEAD_BYTES_MAX);
+        self
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
+    if text.len() > JSON_BYTES_MAX { None } else { serde_json::from_slice(text).ok() }
+}
+
+/// Whether a text may be part of a key.
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+impl Scoreboard {
+    /// Puts a request; some generator takes it.
+    pub fn ask_probe(&mut self, contest: &str, request: &ProbeRequest) -> Result<(), ScoreboardError> {
+        if !is_id(&request.id) {
+            return Err(wrong_id(&request.id));
+        }
+        let text = request.to_json();
+        if text.len() > JSON_BYTES_MAX {
+            return Err(ScoreboardError::Config("the endpoint to test is too long: shorten it".to_owned()));
+        }
+        let key = keys::probes(contest);
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().rpush(&key, text).ltrim(&key, -(WAITING_MAX as isize), -1);
+        self.run(|connection| connection.pipeline("ask for a test of an endpoint", &pipeline))
+    }
+
+    /// Takes the oldest request that is not older than its answer would live at `now`. What is no request is thrown
+    /// away, a few at a time.
+    pub fn take_probe(&mut self, contest: &str, now: UtcUs) -> Result<Option<ProbeRequest>, ScoreboardError> {
+        let oldest = now.saturating_sub(keys::PROBE_LIFE_SECONDS * 1_000_000);
+        let mut command = redis::cmd("LPOP");
+        command.arg(keys::probes(contest)).arg(1);
+        for _ in 0..TAKEN_MAX {
+            let taken: Option<Vec<Vec<u8>>> =
+                self.run(|connection| connection.command("take a test of an endpoint", &command))?;
+            let Some(text) = taken.and_then(|mut taken| taken.pop()) else { return Ok(None) };
+            if let Some(request) = ProbeRequest::from_json(&text).filter(|request| request.at >= oldest) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts the answer; it lives [`keys::PROBE_LIFE_SECONDS`].
+    pub fn answer_probe(&mut self, contest: &str, answer: &ProbeAnswer) -> Result<(), ScoreboardError> {
+        if !is_id(&answer.id) {
+            return Err(wrong_id(&answer.id));
+        }
+        let mut command = redis::cmd("SET");
+        command.arg(keys::probe(contest, &answer.id)).arg(answer.to_json()).arg("EX").arg(keys::PROBE_LIFE_SECONDS);
+        self.run(|connection| connection.command("answer a test of an endpoint", &command))
+    }
+
+    /// The answer, when there is one yet.
+    pub fn read_probe(&mut self, contest: &str, id: &str) -> Result<Option<ProbeAnswer>, ScoreboardError> {
+        if !is_id(id) {
+            return Err(wrong_id(id));
+        }
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(keys::probe(contest, id)).arg(0).arg(JSON_BYTES_MAX);
+        let text: Vec<u8> =
+            self.run(|connection| connection.command("read the answer to a test of an endpoint", &command))?;
+        Ok(ProbeAnswer::from_json(&text))
+    }
+}
+
+fn wrong_id(id: &str) -> ScoreboardError {
+    ScoreboardError::Config(format!(
+        "{:?} is no id of a probe: draw 1 to 64 letters, digits and hyphens",
+        bounded(id, TEXT_BYTES_MAX)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_probe_is_left_out() {
+        let request =
+            |id: &str| ProbeRequest { id: id.into(), at: 1, contestant: "alice".into(), endpoint: "a".into() };
+        assert_eq!(ProbeRequest::from_json(request("p-1").to_json().as_bytes()), Some(request("p-1")));
+        for bad in ["", "a:b", "{x}", "a b", &"x".repeat(65)] {
+            assert_eq!(ProbeRequest::from_json(request(bad).to_json().as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(ProbeRequest::from_json(&vec![b'['; JSON_BYTES_MAX + 1]), None);
+    }
+
+    #[test]
+    fn an_answer_shows_a_kilobyte_of_head_and_no_control_characters() {
+        let answer = ProbeAnswer {
+            id: "p1".into(),
+            at: 2,
+            generator: "g1".into(),
+            endpoint: "http://10.0.0.1/".into(),
+            address: Some("10.0.0.1:80".into()),
+            verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
+            latency_us: Some(900),
+            sentence: "Version is v1 and should be v2".into(),
+            head: "\u{1b}[2J".repeat(9_999),
+        };
+        let read = ProbeAnswer::from_json(answer.to_json().as_bytes()).expect("readable");
+        assert!(read.head.len() <= HEAD_BYTES_MAX && !read.head.contains('\u{1b}'));
+        assert_eq!(read.verdicts, answer.verdicts);
+    }
+}
