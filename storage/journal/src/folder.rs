@@ -101,6 +101,14 @@ pub(crate) fn make(dir: &Path, round: RoundId, stream: StreamId) -> Result<PathB
     Ok(path)
 }
 
+/// Takes back what [`make`] made for a stream that could not begin. A folder that holds anything else stays.
+pub(crate) fn unmake(path: &Path) {
+    let _ = std::fs::remove_file(lock_path(path));
+    for made in path.ancestors().take(2) {
+        let _ = std::fs::remove_dir(made);
+    }
+}
+
 /// `false` if it was there.
 fn make_one(path: &Path) -> Result<bool, JournalError> {
     // The parent of `journal` is the current folder, that of `/` is itself.

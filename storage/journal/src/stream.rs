@@ -200,6 +200,10 @@ fn blank(
     found: &mut Found,
 ) -> Result<(), JournalError> {
     let bytes = buffer.fill(folder, segment)?;
+    if Header::parse(bytes).is_ok() {
+        // It has got its header since we looked: this stream is live, and we read it as it was.
+        return Ok(());
+    }
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
     if segment::has_heads(bytes, seed) {
         let why = "its header cannot be read, though groups stand behind it".into();
@@ -270,10 +274,12 @@ impl Survey {
 fn read_header(folder: &StreamFolder, index: u32) -> Result<Result<Header, NoHeader>, JournalError> {
     let path = folder.path.join(folder::segment_name(index));
     let mut block = Vec::with_capacity(BLOCK);
-    File::open(&path)
-        .and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block))
-        .map_err(|source| JournalError::io("cannot read", &path, source))?;
-    Ok(Header::parse(&block))
+    match File::open(&path).and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block)) {
+        Ok(_) => Ok(Header::parse(&block)),
+        // Its writer has given it up since we listed it.
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Err(NoHeader::Blank)),
+        Err(source) => Err(JournalError::io("cannot read", &path, source)),
+    }
 }
 
 fn useless(folder: &StreamFolder, index: u32, problem: NoHeader) -> JournalError {
@@ -292,11 +298,15 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// The whole file, or one byte more than a segment can have.
+    /// The whole file, or one byte more than a segment can have. Nothing of a file that its writer has given up meanwhile.
     fn fill(&mut self, folder: &StreamFolder, index: u32) -> Result<&[u8], JournalError> {
         let path = folder.path.join(folder::segment_name(index));
         let failed = |source| JournalError::io("cannot read", &path, source);
-        let file = File::open(&path).map_err(failed)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(&[]),
+            Err(source) => return Err(failed(source)),
+        };
         let len = file.metadata().map_err(failed)?.len().min(SEGMENT_BYTES as u64 + 1) as usize;
         if self.bytes.len() < len {
             self.bytes.resize(len, 0);

@@ -32,8 +32,17 @@ impl Writer {
         let mut log = Log::begin(round, stream);
         log.append_start(start)?;
         let path = folder::make(dir, round, stream)?;
-        let lock = take_lock(&path).await?;
-        let mut writer = Writer { log, disk: Disk::new(path.clone()).await?, path, _lock: lock };
+        let begun = Writer::begin(log, &path).await;
+        if begun.is_err() {
+            folder::unmake(&path);
+        }
+        begun
+    }
+
+    async fn begin(log: Log, path: &Path) -> Result<Writer, JournalError> {
+        let lock = take_lock(path).await?;
+        let disk = Disk::new(path.to_owned()).await?;
+        let mut writer = Writer { log, disk, path: path.to_owned(), _lock: lock };
         writer.commit().await?;
         Ok(writer)
     }
@@ -94,7 +103,8 @@ impl Writer {
     ///
     /// After an error the group is still open and in memory, more may be appended, and the next call writes it to a new
     /// segment: a file whose write or sync failed is never synced again. Out of room is [`JournalError::Full`]. The same
-    /// holds when the future is dropped before it is done.
+    /// holds when the future is dropped before it is done. [`JournalError::Refused`] says that the group's batches do not
+    /// count the group's traces, and nothing was tried.
     pub async fn commit(&mut self) -> Result<u64, JournalError> {
         if self.log.is_empty() {
             return Ok(self.log.seq());

@@ -170,6 +170,40 @@ fn a_live_stream_is_locked_and_an_orphaned_one_is_adopted() {
 }
 
 #[test]
+fn a_reader_of_a_live_stream_sees_a_prefix_that_only_grows() {
+    let dir = on_disk();
+    let root = dir.path().to_owned();
+    let writing = spawn(None, move || async move {
+        let mut writer = Writer::create(&root, ROUND, STREAM, &start()).await.expect("a new stream");
+        for group in &intervals(4, 300) {
+            append(&mut writer, group);
+            writer.commit().await.expect("commits");
+        }
+        // Some do not fit into what is left of a segment.
+        for _ in 0..8 {
+            append_many(&mut writer, 1 << 20);
+            writer.commit().await.expect("commits");
+        }
+        writer.close().await.expect("closes");
+    });
+    let writing = writing.expect("glommio starts");
+    let (folder, mut seen, mut looks) = (folder(dir.path()), 0, 0);
+    while !writing.is_finished() {
+        let Ok(found) = stream::read(&folder, |_| {}) else {
+            assert_eq!(seen, 0, "once there, a stream stays");
+            continue;
+        };
+        assert!(!matches!(found.tail, Tail::Damaged { .. }), "{:?}", found.tail);
+        assert!(found.last_seq >= seen, "{} after {seen}", found.last_seq);
+        (seen, looks) = (found.last_seq, looks + 1);
+    }
+    writing.join().expect("it does not panic");
+    println!("{looks} looks");
+    let found = stream::read(&folder, |_| {}).expect("reads");
+    assert_eq!((found.last_seq, found.segments, found.tail), (309, 3, Tail::Open));
+}
+
+#[test]
 fn a_commit_that_was_given_up_half_way_is_made_good_in_a_new_segment() {
     let dir = on_disk();
     let (root, groups) = (dir.path().to_owned(), intervals(3, 2));
@@ -319,6 +353,11 @@ fn child_fills_its_disk() {
     std::fs::write(dir.join("ballast"), vec![1; 1 << 20]).expect("a file that can go");
     let root = dir.clone();
     let groups = run(move || async move {
+        std::fs::write(root.join("more ballast"), vec![1; 2 << 20]).expect_err("not even this fits");
+        let none = Writer::create(&root, ROUND, STREAM, &start()).await;
+        assert!(matches!(none, Err(JournalError::Full { .. })), "no room at all");
+        assert_eq!(std::fs::read_dir(&root).expect("lists").count(), 2, "nothing is left of the attempt");
+        std::fs::remove_file(root.join("more ballast")).expect("makes room");
         let mut writer = Writer::create(&root, ROUND, STREAM, &start()).await.expect("a smaller segment will do");
         let full = loop {
             append_many(&mut writer, 8_000);
