@@ -29,7 +29,7 @@ pub(crate) fn segment(bytes: &[u8]) {
         return;
     };
     log.append_end(&End { at: 0, code: 1 }).expect("a stream that is open takes its end");
-    common::commit(&mut log, &folder.path, 1 << 20);
+    common::commit(&mut log, &folder.path, 0);
     let (again, found) = read(&folder).expect("it was readable");
     assert_eq!(found.tail, Tail::Ended);
     assert_eq!(again[..groups.len()], groups[..]);
