@@ -133,7 +133,8 @@ impl Policy {
     }
 
     /// The policy to follow on a machine whose own file sets a ceiling. It may narrow the ceiling and not widen it:
-    /// what it opens beyond is refused by name, and what the ceiling denies stays denied.
+    /// what it opens beyond is refused by name, and what the ceiling denies stays denied. A network lies within when
+    /// one network of the ceiling holds it whole.
     pub fn within(&self, ceiling: &Policy) -> Result<Policy, PolicyError> {
         for network in &self.allow {
             let explicit = special::opened_by_itself(network);
@@ -201,12 +202,19 @@ fn judge_port(port: u16) -> Result<(), PolicyError> {
     })
 }
 
+impl Denied {
+    /// One address and port, such as those of the platform's own servers.
+    pub fn at(address: SocketAddr) -> Denied {
+        Denied { network: Network::of(address.ip()), port: Some(address.port()) }
+    }
+}
+
 impl FromStr for Denied {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Denied, NetworkError> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Denied { network: Network::of(address.ip()), port: Some(address.port()) });
+            return Ok(Denied::at(address));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Denied { network: Network::of(address), port: None });

@@ -12,7 +12,11 @@ use flowtest_contract::rules::UtcUs;
 pub enum Refusal {
     #[error("a round that is {state} cannot {change}: {next}", next = next_step(*.state))]
     State { change: &'static str, state: State },
-    #[error("the {what} is at {at}, which is too soon: set it to {earliest} or later", at = instant(*.at), earliest = instant(*.earliest))]
+    #[error(
+        "the {what} is at {at}, which is too soon: set it to {earliest} or later",
+        at = instant(*.at),
+        earliest = instant(*.earliest)
+    )]
     Soon { what: &'static str, at: UtcUs, earliest: UtcUs },
     #[error("the {what} lies beyond the year 2255: set it earlier")]
     TooFar { what: &'static str },
@@ -22,9 +26,16 @@ pub enum Refusal {
     Over { at: UtcUs },
     #[error("the round goes on at {at}: pause it after that", at = instant(*.at))]
     Resuming { at: UtcUs },
-    #[error("the {deadline} deadline passed at {at}, and what has passed stays: set it for the next round", at = passed(*.at))]
+    #[error(
+        "the {deadline} deadline {at} has passed, or passes before a change could count, and what has passed stays: \
+         set it for the next round",
+        at = passed(*.at)
+    )]
     DeadlinePassed { deadline: DeadlineName, at: UtcUs },
-    #[error("the last change counts from {at}, and this one would come before it: set this machine's clock", at = instant(*.at))]
+    #[error(
+        "the last change counts from {at}, and this one would come before it: set this machine's clock",
+        at = instant(*.at)
+    )]
     ClockBack { at: UtcUs },
     #[error("the round has no start: abort it and arm the next one")]
     NoStart,
@@ -53,7 +64,8 @@ pub enum Refusal {
     #[error("{contestant:?} cannot be there: {error}")]
     Policy { contestant: String, error: PolicyError },
     #[error(
-        "{contestant:?} would have the host and port of {other:?}: give each its own server, or set `allow_shared = true` in [policy]"
+        "{contestant:?} would have the host and port of {other:?}: give each its own server, or set \
+         `allow_shared = true` in [policy]"
     )]
     Shared { contestant: String, other: String },
     #[error("the control document contradicts itself, for {0}: publish it again")]
@@ -61,11 +73,13 @@ pub enum Refusal {
     #[error("revision {theirs} does not follow revision {ours}: publish the newest document with a higher number")]
     Revision { ours: u64, theirs: u64 },
     #[error(
-        "the control document changes {0}, which was fixed when the round was armed: the round goes on as it was; change it for the next one"
+        "the control document changes {0}, which was fixed when the round was armed: the round goes on as it \
+         was; change it for the next one"
     )]
     Frozen(&'static str),
     #[error(
-        "the control document makes round {round}, which was {from}, {to}: the round goes on as it was; publish its real state"
+        "the control document makes round {round}, which was {from}, {to}: the round goes on as it was; publish \
+         its real state"
     )]
     Backwards { round: RoundId, from: State, to: State },
 }
@@ -82,5 +96,5 @@ fn next_step(state: State) -> &'static str {
 }
 
 fn passed(at: UtcUs) -> String {
-    if at == 0 { "the start".to_owned() } else { instant(at) }
+    if at == 0 { "of the start".to_owned() } else { format!("of {}", instant(at)) }
 }

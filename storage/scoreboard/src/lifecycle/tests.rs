@@ -107,7 +107,7 @@ fn each_refusal_names_cause_and_next_step() {
             &run,
             deadline(DeadlineName::Version, start + 50 * SECOND),
             start + 19 * SECOND,
-            &["version deadline passed at 2026-12-01T10:00:30Z", "what has passed stays"],
+            &["version deadline of 2026-12-01T10:00:30Z has passed", "what has passed stays"],
         ),
         (&run, endpoint("10.0.0.1:80"), start, &["host and port of \"alice\"", "allow_shared"]),
         (&run, endpoint("127.0.0.1:8080"), start, &["\"bob\" cannot be there", "127.0.0.0/8"]),
@@ -281,7 +281,8 @@ proptest! {
         script in proptest::collection::vec((0u64..6 * SECOND, 0u8..24, -2i64..40_000_000), 0..60),
     ) {
         // Half of the scripts begin where most of the rules are.
-        let (mut control, mut now) = if started { (running(), NOW + 10 * SECOND) } else { (Control::new(contest()), NOW) };
+        let draft = (Control::new(contest()), NOW);
+        let (mut control, mut now) = if started { (running(), NOW + 10 * SECOND) } else { draft };
         let (mut model, mut past) = (Model::default(), vec![control.clone()]);
         model.on(&arm_at(NOW + 10 * SECOND), &control);
         for (round, (later, kind, ahead)) in script.into_iter().enumerate() {

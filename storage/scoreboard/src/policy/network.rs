@@ -34,7 +34,7 @@ impl Network {
     }
 
     /// The block of one address.
-    pub(super) fn of(address: IpAddr) -> Network {
+    pub fn of(address: IpAddr) -> Network {
         match address.to_canonical() {
             IpAddr::V4(address) => Network { address: address.into(), prefix: 32 },
             IpAddr::V6(address) => Network { address: address.into(), prefix: 128 },

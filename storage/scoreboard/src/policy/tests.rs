@@ -122,7 +122,8 @@ fn an_ipv4_address_is_the_same_in_all_clothes() {
 #[test]
 fn deny_wins_over_allow() {
     let policy = policy(
-        "allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.3.0/24\", \"10.0.4.1\", \"10.0.5.1:8080\", \"8.8.8.0/24\", \"[2606:4700::1]:8080\"]",
+        "allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.3.0/24\", \"10.0.4.1\", \"10.0.5.1:8080\", \"8.8.8.0/24\", \
+         \"[2606:4700::1]:8080\"]",
     );
     let judge =
         |address: &str| policy.judge_address(address.parse().expect("an address")).map_err(|error| error.to_string());
@@ -200,7 +201,11 @@ fn a_policy_file_is_the_policy_of_a_contest_and_nothing_else() {
 }
 
 prop_compose! {
-    fn policies()(allow in proptest::collection::vec(networks(), 0..4), deny in proptest::collection::vec(networks(), 0..3), allow_shared: bool) -> Policy {
+    fn policies()(
+        allow in proptest::collection::vec(networks(), 0..4),
+        deny in proptest::collection::vec(networks(), 0..3),
+        allow_shared: bool,
+    ) -> Policy {
         Policy { allow, deny: deny.into_iter().map(|network| Denied { network, port: None }).collect(), allow_shared }
     }
 }
@@ -243,7 +248,11 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
 
 proptest! {
     #[test]
-    fn what_is_within_a_ceiling_opens_nothing_that_the_ceiling_closes(below in policies(), ceiling in policies(), address in addresses()) {
+    fn what_is_within_a_ceiling_opens_nothing_that_the_ceiling_closes(
+        below in policies(),
+        ceiling in policies(),
+        address in addresses(),
+    ) {
         if let Ok(both) = below.within(&ceiling)
             && both.judge_ip(address).is_ok()
         {

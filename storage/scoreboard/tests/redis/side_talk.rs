@@ -191,7 +191,8 @@ fn a_control_document_larger_than_any_of_ours_is_not_even_fetched() {
     assert!(error.to_string().contains("at most 16777216"), "{error}");
     server.command(&["SET", &key, "junk"]);
     assert!(board.read_control(CONTEST).is_err());
-    let text = "name = \"finals\"\n[[phase]]\nfor = \"1s\"\nrate = 1\nconnections = 1\n[[contestant]]\nname = \"a\"\nendpoint = \"10.0.0.1\"\n";
+    let text = "name = \"finals\"\n[[phase]]\nfor = \"1s\"\nrate = 1\nconnections = 1\n\
+                [[contestant]]\nname = \"a\"\nendpoint = \"10.0.0.1\"\n";
     let control = Control::new(Contest::from_toml(text).expect("a contest"));
     board.write_control(&control).expect("written");
     assert_eq!(board.read_control(CONTEST).expect("read"), Some(control));
