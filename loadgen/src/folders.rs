@@ -3,6 +3,7 @@
 //! Reads only. A fleet's journals may lie in many folders; a stream that lies in two of them is told, never counted twice.
 
 use crate::Failed;
+use flowtest_contract::Deadline;
 use flowtest_journal::record::ArchivedStart;
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -113,6 +114,15 @@ pub fn instant(us: u64) -> String {
         return format!("{us} µs");
     }
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(us)).to_string()
+}
+
+/// A deadline for people.
+pub fn deadline(deadline: Deadline) -> String {
+    match deadline {
+        Deadline::PASSED => "the start".to_owned(),
+        Deadline::NEVER => "never".to_owned(),
+        Deadline(at) => instant(at),
+    }
 }
 
 /// A bar over bytes, on a terminal only.

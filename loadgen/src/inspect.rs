@@ -9,7 +9,6 @@
 //!             notices[]{at,code,text}
 //! ```
 
-use crate::audit::stream::deadline;
 use crate::cli::journal::Inspect;
 use crate::summary::{micros, thousands};
 use crate::{Failed, folders};
@@ -249,9 +248,9 @@ impl fmt::Display for Stream {
                 "    token {}, version {} from {}, platform {} from {}; timeout {}, grace {}{required}",
                 terms.token,
                 terms.version,
-                deadline(Deadline(terms.version_deadline)),
+                folders::deadline(Deadline(terms.version_deadline)),
                 terms.from,
-                deadline(Deadline(terms.from_deadline)),
+                folders::deadline(Deadline(terms.from_deadline)),
                 micros(terms.timeout_us),
                 micros(terms.grace_us),
             )?;

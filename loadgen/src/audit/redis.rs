@@ -1,4 +1,5 @@
-//! What Redis holds of one round, stream by stream. Reads only.
+//! What Redis holds of one round, stream by stream. Reads only; that Redis has our functions afterwards is the doing of
+//! every connection.
 
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_scoreboard::connection::{Address, Connection};

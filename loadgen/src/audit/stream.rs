@@ -86,7 +86,7 @@ pub struct Questions<'a> {
     pub what_if: Option<&'a WhatIf>,
 }
 
-/// A live stream may move a deadline while it is read once more.
+/// A live stream may move a deadline, or grow, while it is read once more.
 const READINGS_MAX: usize = 3;
 
 /// Reads and judges one stream. `progress` is told bytes as they are read, about.
@@ -96,7 +96,9 @@ pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(
     let mut reading = Reading::new(folder, questions, None);
     let mut found = stream::read(folder, |group| reading.group(group, progress))?;
     for _ in 0..READINGS_MAX {
-        if !reading.is_crossed() {
+        // Redis may have been asked after our look at a file that grows: what it counts is on disk by now.
+        let is_outrun = live && reading.redis_seq > Some(found.last_seq);
+        if !reading.is_crossed() && !is_outrun {
             break;
         }
         let last = reading.deadlines;
@@ -105,9 +107,9 @@ pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(
     }
     let abandoned = reading.end == Some(EndCode::Abandoned as u16);
     let standing = match &found.tail {
-        _ if live => Standing::Live,
         Tail::Ended if abandoned => Standing::Killed { closed: true },
         Tail::Ended => Standing::Ended,
+        _ if live => Standing::Live,
         _ if found.last_seq == 0 && !matches!(found.tail, Tail::Damaged { .. }) => Standing::NeverBegan,
         _ => Standing::Killed { closed: false },
     };
@@ -326,18 +328,9 @@ fn late_move(name: &str, old: Deadline, new: Deadline, at: UtcUs) -> String {
     format!(
         "the {name} deadline was moved at {} from {} to {}: one that has passed does not move",
         folders::instant(at),
-        deadline(old),
-        deadline(new)
+        folders::deadline(old),
+        folders::deadline(new)
     )
-}
-
-/// A deadline for people.
-pub fn deadline(deadline: Deadline) -> String {
-    match deadline {
-        Deadline::PASSED => "the start".to_owned(),
-        Deadline::NEVER => "never".to_owned(),
-        Deadline(at) => folders::instant(at),
-    }
 }
 
 fn terms(terms: &ArchivedTerms) -> (Rules, Deadlines) {

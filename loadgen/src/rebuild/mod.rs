@@ -101,7 +101,8 @@ fn publish(found: &[StreamFolder], access: &Access, extent: Extent, quiet: bool)
         let idle: Vec<StreamId> =
             journals.iter().filter(|journal| journal.never_began()).map(|journal| journal.folder.stream).collect();
         let peers = streams.iter().map(|folder| folder.stream).filter(|stream| !idle.contains(stream)).collect();
-        let mut rebuilding = Rebuilding { access, contest, round, held, peers, extent };
+        let was_lost = held.state.is_none();
+        let mut rebuilding = Rebuilding { access, contest, round, held, was_lost, peers, extent };
         let done = rebuilding.streams(&journals, &board)?;
         let whole = journals.len() == streams.len()
             && journals.iter().zip(&done).all(|(journal, done)| match done.action {
@@ -240,6 +241,8 @@ struct Rebuilding<'a> {
     round: RoundId,
     /// What Redis holds of it, as it was last read.
     held: HeldRound,
+    /// Redis did not know it before.
+    was_lost: bool,
     /// All streams of the round that lie here: none is sealed without them.
     peers: Vec<StreamId>,
     extent: Extent,
@@ -338,6 +341,11 @@ impl Rebuilding<'_> {
         } else {
             let address = Address::new(&self.access.url, self.access.password.as_deref(), false)?;
             match Scoreboard::open(address)?.seal_round(&self.contest, &self.round, &[]) {
+                Ok(()) if self.was_lost => (
+                    true,
+                    "sealed; Redis had lost it, so what it counts is the streams whose journals were named here"
+                        .to_owned(),
+                ),
                 Ok(()) => (true, "sealed".to_owned()),
                 Err(error @ (ScoreboardError::Missing { .. } | ScoreboardError::RoundClosed(_))) => {
                     (false, format!("not sealed: {error}"))
