@@ -41,6 +41,11 @@ fn records_with_valid_checksums_are_given_or_damage() {
 }
 
 #[test]
+fn a_record_of_a_kind_to_come_is_damage() {
+    assert!(!harness::records(&[250, 4, 0, 1, 2, 3, 4]));
+}
+
+#[test]
 #[ignore = "writes the first inputs of the fuzzers"]
 fn make_the_first_inputs() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");

@@ -329,6 +329,23 @@ fn child_writes_until_it_is_killed() {
 }
 
 #[test]
+fn too_little_memory_to_lock_is_a_sentence_and_no_panic_of_glommio() {
+    let dir = on_disk();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -l 64 && exec \"$0\" \"$@\""]).arg(std::env::current_exe().expect("this program"));
+    let output = again(&mut command, "child_may_lock_little", dir.path()).wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "started by another test, with a limit"]
+fn child_may_lock_little() {
+    let error = spawn(None, || async {}).map(drop).expect_err("the limit is too low").to_string();
+    assert!(error.contains("only 64 KiB") && error.contains("ulimit -l"), "{error}");
+}
+
+#[test]
 fn a_full_disk_is_said_and_what_was_open_is_written_when_there_is_room() {
     let dir = on_disk();
     let mount = format!("mount -t tmpfs -o size=2m flowtest '{}' && exec \"$0\" \"$@\"", dir.path().display());
