@@ -19,7 +19,10 @@
 //! | [`run`] | workers from start to end |
 //! | [`recorder`] | from the workers' blocks to the journal: only what is on disk is published |
 //! | [`board`] | what Redis gets to know of a run |
+//! | [`wording`] | what is wrong with an answer, as its contestant reads it |
 //! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
+//! | [`resolver`] | the thread that asks for them again while a round runs |
+//! | [`probe`] | a few tokens to an endpoint beside the flood: of one, of a whole roster, on request |
 //! | [`summary`], [`progress`], [`output`] | what people and machines get to read |
 //! | [`cli`], [`stress`], [`contest`] | the commands that flood |
 //! | [`folders`], [`audit`], [`rebuild`], [`export`], [`inspect`] | the commands that read journals |
@@ -42,10 +45,12 @@ pub mod output;
 pub mod pacer;
 pub mod patience;
 pub mod plan;
+pub mod probe;
 pub mod progress;
 pub mod rebuild;
 pub mod recorder;
 pub mod resolve;
+pub mod resolver;
 pub mod ring;
 pub mod run;
 pub mod share;
@@ -53,6 +58,7 @@ pub mod stress;
 pub mod summary;
 pub mod trace;
 pub mod wheel;
+pub mod wording;
 pub mod worker;
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! A few tokens to an endpoint, beside the flood.

@@ -1,0 +1,1 @@
+//! Names resolved again while a round runs.
