@@ -159,6 +159,12 @@ impl Connection {
         written
     }
 
+    /// No answer is awaited.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.on_wire == 0
+    }
+
     /// Requests stand here that were not handed to the kernel yet.
     #[inline]
     pub fn has_unsent(&self) -> bool {

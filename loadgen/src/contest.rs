@@ -2,9 +2,10 @@
 
 use crate::board::Board;
 use crate::cli::RunContest;
+use crate::course::Course;
 use crate::guard::permits;
 use crate::http::RequestTemplate;
-use crate::plan::{self, NS_PER_US, Plan, Ramp};
+use crate::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
 use crate::progress::Bar;
 use crate::rebuild::{Access, Action, finish_orphans};
 use crate::recorder::explain::Explained;
@@ -232,7 +233,7 @@ fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> record::Star
         at: Clock::now().utc_base,
         clock_offset_us: 0,
         clock_error_us: 0,
-        terms: Terms::new(&plan.rules, &plan.deadlines),
+        terms: Terms::new(&plan.rules, plan.course.deadlines(0)),
         contest: contest.name.clone().into_bytes(),
         names: Vec::new(),
         name_lens: Vec::new(),
@@ -276,6 +277,7 @@ fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant
         endpoint: endpoint.to_string(),
         addresses,
         request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
+        traffic: Traffic::Flood,
     })
 }
 
@@ -309,7 +311,7 @@ fn make_plan(
     }
     Ok(Plan {
         rules: contest.rules,
-        deadlines: contest.deadlines(clock.utc_base + start / NS_PER_US),
+        course: Arc::new(Course::steady(contest.deadlines(clock.utc_base + start / NS_PER_US))),
         utc_base: clock.utc_base,
         phases: phases.into(),
         contestants,

@@ -58,6 +58,12 @@ pub struct Entrant {
     later: VecDeque<u32>,
     deferred: Vec<bool>,
     next_address: usize,
+    /// Where each slot's connection goes.
+    peers: Vec<Option<SocketAddr>>,
+    /// Slots whose connection shall take no more requests: the endpoint has changed.
+    stale: Vec<bool>,
+    /// When the next probe may be sent to a contestant that gets only these.
+    pub probe_at: u64,
 }
 
 impl Entrant {
@@ -79,13 +85,32 @@ impl Entrant {
             later: VecDeque::with_capacity(slots as usize),
             deferred: vec![false; slots as usize],
             next_address: index,
+            peers: vec![None; slots as usize],
+            stale: vec![false; slots as usize],
+            probe_at: 0,
         }
     }
 
-    /// The next address of the endpoint, in turn.
-    pub fn address(&mut self, addresses: &[SocketAddr]) -> SocketAddr {
+    /// The next address of the endpoint, in turn, for a connection of this slot.
+    pub fn address(&mut self, local: u32, addresses: &[SocketAddr]) -> SocketAddr {
         self.next_address = (self.next_address + 1) % addresses.len();
-        addresses[self.next_address]
+        let address = addresses[self.next_address];
+        self.peers[local as usize] = Some(address);
+        self.stale[local as usize] = false;
+        address
+    }
+
+    /// The endpoint is another: `moved` as a whole, or only some of its addresses. Connections to what it was end when
+    /// they are quiet.
+    pub fn redirect(&mut self, moved: bool, addresses: &[SocketAddr]) {
+        for (peer, stale) in self.peers.iter().zip(&mut self.stale) {
+            *stale |= moved || peer.is_some_and(|peer| !addresses.contains(&peer));
+        }
+    }
+
+    #[inline]
+    pub fn is_stale(&self, local: u32) -> bool {
+        self.stale[local as usize]
     }
 
     /// The slot may take a request of the open loop. `open`: it has a connection.
@@ -213,7 +238,8 @@ impl Ledger for Books<'_> {
         let row = &mut counts.row;
         let failing = match outcome {
             Outcome::Answered(observed) => {
-                let verdict = judge(observed, &plan.rules, &plan.deadlines, plan.utc_us(exchange.sent));
+                let sent = plan.utc_us(exchange.sent);
+                let verdict = judge(observed, &plan.rules, plan.course.deadlines(sent), sent);
                 row.tally.answered(verdict);
                 counts.meter.verified += u64::from(verdict.verified());
                 row.latency.record((now - exchange.intended) / NS_PER_US);

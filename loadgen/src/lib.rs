@@ -5,6 +5,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`plan`] | the immutable, already valid plan of a run |
+//! | [`course`] | what may change while a round is played: pauses, deadlines, shares |
 //! | [`pacer`] | the open-loop schedule, computed, not stored |
 //! | [`http`] | requests out, responses in, as bytes |
 //! | [`exchange`], [`patience`] | one request until its outcome, and how long it may take |
@@ -33,6 +34,7 @@ pub mod board;
 pub mod cli;
 pub mod connection;
 pub mod contest;
+pub mod course;
 pub mod entrant;
 pub mod exchange;
 pub mod export;

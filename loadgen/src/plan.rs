@@ -1,7 +1,8 @@
 //! The immutable, already valid plan of a run: what every worker gets, and all it gets.
 
+use crate::course::Course;
 use crate::http::RequestTemplate;
-use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
+use flowtest_contract::rules::{Rules, UtcUs};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub enum Load {
     Closed { pipeline: u32 },
 }
 
-/// One step of the traffic plan. Instants are nanoseconds of the run clock.
+/// One step of the traffic plan. Instants are nanoseconds of the plan clock ([`crate::course`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     pub start: u64,
@@ -45,13 +46,25 @@ pub struct Contestant {
     /// All addresses of the endpoint; connections are spread evenly over them.
     pub addresses: Vec<SocketAddr>,
     pub request: RequestTemplate,
+    pub traffic: Traffic,
+}
+
+/// What a contestant gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Traffic {
+    #[default]
+    Flood,
+    /// One request a second until it answers right again; the rest of what is due counts as missed.
+    Probe,
+    /// Nothing: nothing falls due, and its connections are closed at once.
+    Nothing,
 }
 
 /// The whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rules: Rules,
-    pub deadlines: Deadlines,
+    pub course: Arc<Course>,
     /// UTC at instant 0 of the run clock.
     pub utc_base: UtcUs,
     pub phases: Arc<[Phase]>,

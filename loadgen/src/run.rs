@@ -194,7 +194,7 @@ impl Run {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_memory(plan)?;
         reserve_descriptors(plan)?;
-        let order = Arc::new(Order::default());
+        let order = Arc::new(Order::new(plan.clone()));
         let mut threads = Vec::new();
         let mut receivers = Vec::new();
         let mut tier = None;

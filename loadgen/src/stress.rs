@@ -1,8 +1,9 @@
 //! `stress`: URLs in, one plan, a progress bar, a summary.
 
 use crate::cli::Stress;
+use crate::course::Course;
 use crate::http::RequestTemplate;
-use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
+use crate::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
 use crate::progress::Bar;
 use crate::resolve::{listening, resolve};
 use crate::run::{Clock, Run, choose_cores};
@@ -51,6 +52,7 @@ fn contestant(url: &str) -> Result<Contestant, Failed> {
         endpoint: endpoint.to_string(),
         addresses: listening(&endpoint.to_string(), &addresses)?,
         request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
+        traffic: Traffic::Flood,
     })
 }
 
@@ -84,7 +86,10 @@ fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock
     phases.push(phase(start, start + length.max(1), true));
     Plan {
         rules: Rules { timeout_us: flags.timeout.as_micros() as u64, ..Rules::default() },
-        deadlines: Deadlines { version: always(flags.expect_version), from: always(flags.expect_from) },
+        course: Arc::new(Course::steady(Deadlines {
+            version: always(flags.expect_version),
+            from: always(flags.expect_from),
+        })),
         utc_base: clock.utc_base,
         phases: phases.into(),
         contestants,

@@ -1,9 +1,10 @@
 //! The whole worker under virtual time, against a pretended kernel and pretended servers.
 
 use crate::block::{self, Block};
+use crate::course::Course;
 use crate::http::RequestTemplate;
 use crate::order::Order;
-use crate::plan::{Contestant, Load, Phase, Plan, Ramp};
+use crate::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
 use crate::ring::pretend::{Character, Mischief, Pretend};
 use crate::share::sizes;
 use crate::trace::Tracing;
@@ -69,11 +70,12 @@ impl Script {
                 endpoint: address(index).to_string(),
                 addresses: vec![address(index)],
                 request: RequestTemplate::new("/", "host"),
+                traffic: Traffic::Flood,
             })
             .collect();
         let plan = Arc::new(Plan {
             rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
-            deadlines: self.deadlines,
+            course: Arc::new(Course::steady(self.deadlines)),
             utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
             contestants,
@@ -91,7 +93,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
-        worker.run(&Order::default(), &mut sender).unwrap();
+        worker.run(&Order::new(plan.clone()), &mut sender).unwrap();
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
@@ -129,7 +131,7 @@ fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
         row.tally.sent += u64::from(trace.lag_us != NEVER_SENT);
         match sight.outcome {
             Outcome::Answered(observed) => {
-                row.tally.answered(flowtest_contract::judge(observed, &plan.rules, &plan.deadlines, sent));
+                row.tally.answered(flowtest_contract::judge(observed, &plan.rules, plan.course.deadlines(sent), sent));
             }
             Outcome::Failed(failure) => row.tally.failed(failure),
         }

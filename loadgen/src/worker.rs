@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::order::Order;
 use crate::pacer::{Pacer, Part};
 use crate::patience::Patience;
-use crate::plan::{Load, NS_PER_SECOND, Plan};
+use crate::plan::{Load, NS_PER_SECOND, Plan, Traffic};
 use crate::ring::{Event, Kernel, Ring, thread_cpu_us};
 use crate::share::{part_of, sizes, slots_of};
 use crate::trace::Tracing;
@@ -25,6 +25,10 @@ use std::sync::Arc;
 const WAIT_MAX_NS: u64 = 10_000_000;
 /// A longer gap between turns was our own stall and is added to what is in flight.
 const STALL_NS: u64 = 50_000_000;
+/// After a gap as long as this nothing is started before somebody has looked whether the plan is still the newest.
+const LONG_STALL_NS: u64 = 500_000_000;
+/// How often a contestant that answers nothing right is asked.
+const PROBE_NS: u64 = NS_PER_SECOND;
 /// How often a block is handed over.
 const BLOCK_NS: u64 = 100_000_000;
 /// How often at the most, when its traces fill it sooner.
@@ -72,6 +76,11 @@ pub struct Worker<K> {
     block_at: u64,
     draining: bool,
     paused: bool,
+    /// The version of the plan.
+    version: u64,
+    /// When we last found that we had stood still for long.
+    stalled_at: u64,
+    number: u32,
     stalls: u64,
 }
 
@@ -85,7 +94,8 @@ impl<K: Kernel> Worker<K> {
         for index in 0..plan.contestants.len() {
             let part = part_of(&plan, number, index);
             let slots = slots_of(&plan, number, index);
-            let pacer = Pacer::new(plan.phases.clone(), part, u64::from(plan.workers));
+            let worker = Part { index: part, of: u64::from(plan.workers) };
+            let pacer = Pacer::new(plan.phases.clone(), plan.course.clone(), worker);
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
             let quota = plan.requests.map(|total| Part { index: part, of: parts }.share(total));
             entrants.push(Entrant::new(&plan, index, owner.len() as u32, slots, pacer, quota));
@@ -114,6 +124,9 @@ impl<K: Kernel> Worker<K> {
             block_at: now + BLOCK_NS,
             draining: false,
             paused: false,
+            version: 0,
+            stalled_at: 0,
+            number,
             stalls: 0,
             plan,
         }
@@ -136,8 +149,18 @@ impl<K: Kernel> Worker<K> {
                 1 => self.drain(),
                 _ => break,
             }
+            if order.version() != self.version {
+                self.version = order.version();
+                self.adopt(order.plan());
+            }
             self.pause(order.is_paused());
-            self.start_due();
+            // Whoever stood still may have missed that its share is somebody else's now.
+            if order.looked_at() >= self.stalled_at {
+                self.start_due();
+            }
+            if self.plan.course.is_stopped(self.now) {
+                self.drain();
+            }
             if self.is_done() {
                 break;
             }
@@ -195,19 +218,20 @@ impl<K: Kernel> Worker<K> {
         self.ready.drain(..count);
     }
 
-    /// Changes the load when a phase begins or ends.
+    /// Changes the load when a phase begins or ends, or a pause does.
     fn enter_phase(&mut self) {
-        let phases = &self.plan.phases;
-        let mut changed = false;
-        while phases.get(self.phase).is_some_and(|phase| self.now >= phase.end) {
+        let (phases, course) = (&self.plan.phases, &self.plan.course);
+        let planned = course.plan_clock(self.now);
+        let rests = self.paused || self.draining || course.is_paused(self.now);
+        let mut changed = rests && self.load.take().is_some();
+        while phases.get(self.phase).is_some_and(|phase| planned >= phase.end) {
             self.phase += 1;
             self.load = None;
             changed = true;
         }
         if self.load.is_none()
-            && !self.draining
-            && !self.paused
-            && let Some(phase) = phases.get(self.phase).filter(|phase| self.now >= phase.start)
+            && !rests
+            && let Some(phase) = phases.get(self.phase).filter(|phase| planned >= phase.start)
         {
             self.load = Some((phase.load, phase.scored));
             self.scored = phase.scored;
@@ -217,12 +241,13 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.want = 1;
-        let Some(phase) = phases.get(self.phase).copied() else { return };
+        if self.phase >= phases.len() {
+            return;
+        }
         let mut connections = 0;
         for index in 0..self.entrants.len() {
             let entrant = &mut self.entrants[index];
-            let part = entrant.pacer.part(self.phase);
-            entrant.limit = part.share(u64::from(phase.connections)) as u32;
+            entrant.limit = entrant.pacer.connections(self.phase);
             connections += entrant.limit;
             let (base, limit, slots) = (entrant.base, entrant.limit, entrant.connections.len() as u32);
             for local in 0..slots {
@@ -242,7 +267,14 @@ impl<K: Kernel> Worker<K> {
     /// Open loop: lets requests fall due and gives them to free connections.
     #[inline]
     fn pace(&mut self, index: usize) {
+        let traffic = self.plan.contestants[index].traffic;
         let entrant = &mut self.entrants[index];
+        if traffic == Traffic::Nothing {
+            while entrant.pacer.fall_due(self.now).is_some() {
+                entrant.pacer.take();
+            }
+            return;
+        }
         let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
         let before = entrant.pacer.waiting();
         while let Some((intended, scored)) = entrant.pacer.fall_due(self.now) {
@@ -269,12 +301,35 @@ impl<K: Kernel> Worker<K> {
             taken += 1;
         }
         while self.entrants[index].pacer.waiting() > 0 {
+            if traffic == Traffic::Probe && !self.may_probe(index) {
+                self.miss_waiting(index);
+                break;
+            }
             let Some(local) = self.free_slot(index) else { break };
             let entrant = &mut self.entrants[index];
             let Some((intended, scored)) = entrant.pacer.take() else { break };
             entrant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
             let slot = entrant.base + local;
             self.look_at(slot);
+        }
+    }
+
+    /// Whether the next probe of a contestant is due, and ours to send. Says yes once.
+    fn may_probe(&mut self, index: usize) -> bool {
+        let entrant = &mut self.entrants[index];
+        let ours = self.number as usize == index % self.plan.workers as usize;
+        let may = ours && self.now >= entrant.probe_at;
+        if may {
+            entrant.probe_at = self.now + PROBE_NS;
+        }
+        may
+    }
+
+    /// What is due and not sent to a contestant that only gets probes counts as missed.
+    fn miss_waiting(&mut self, index: usize) {
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        while let Some((intended, scored)) = self.entrants[index].pacer.take() {
+            books.never_sent(intended, scored, Failure::Missed);
         }
     }
 
@@ -314,6 +369,11 @@ impl<K: Kernel> Worker<K> {
         let local = slot - entrant.base;
         let connection = &entrant.connections[local as usize];
         match connection.state() {
+            State::Open if entrant.is_stale(local) => {
+                if connection.is_quiet() {
+                    self.close(slot);
+                }
+            }
             State::Open => {
                 let closed_loop = matches!(self.load, Some((Load::Closed { .. }, _)));
                 let rests = closed_loop && connection.must_rest(self.now, &self.patience);
@@ -349,18 +409,27 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn may_start(&self, index: usize, local: u32) -> bool {
         let entrant = &self.entrants[index];
+        let traffic = self.plan.contestants[index].traffic;
         matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || entrant.quota != Some(0))
             && local < entrant.limit
+            && (traffic == Traffic::Flood || (traffic == Traffic::Probe && self.now >= entrant.probe_at))
     }
 
     /// Closed loop: as many requests as the pipeline holds.
     #[inline]
     fn fill(&mut self, index: usize, local: u32) {
         let Some((Load::Closed { pipeline }, scored)) = self.load else { return };
-        let entrant = &mut self.entrants[index];
-        if local >= entrant.limit {
+        if local >= self.entrants[index].limit {
             return;
         }
+        let traffic = self.plan.contestants[index].traffic;
+        let idle = self.entrants[index].connections[local as usize].load() == 0;
+        let pipeline = match traffic {
+            Traffic::Flood => pipeline,
+            Traffic::Probe if idle && self.may_probe(index) => 1,
+            Traffic::Probe | Traffic::Nothing => return,
+        };
+        let entrant = &mut self.entrants[index];
         let connection = &mut entrant.connections[local as usize];
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
@@ -417,7 +486,7 @@ impl<K: Kernel> Worker<K> {
         let plan = &self.plan;
         let contestant = &plan.contestants[index];
         let entrant = &mut self.entrants[index];
-        let address = entrant.address(&contestant.addresses);
+        let address = entrant.address(local, &contestant.addresses);
         let connection = &mut entrant.connections[local as usize];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
@@ -464,6 +533,9 @@ impl<K: Kernel> Worker<K> {
         if gap > STALL_NS {
             self.patience.on_stall(now, gap);
             self.stalls += 1;
+            if gap > LONG_STALL_NS {
+                self.stalled_at = now;
+            }
         }
         self.now = now;
         while let Some(event) = self.ring.event() {
@@ -474,11 +546,15 @@ impl<K: Kernel> Worker<K> {
 
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
+        let course = &self.plan.course;
         let due = self.entrants.iter().map(|entrant| entrant.pacer.next_due()).min().unwrap_or(u64::MAX);
-        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| {
-            if self.load.is_some() || self.draining || self.paused { phase.end } else { phase.start }
+        let rests = self.draining || self.paused || course.is_paused(self.now);
+        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.load {
+            Some(_) => course.run_clock(phase.end),
+            None if rests => u64::MAX,
+            None => course.run_clock(phase.start),
         });
-        due.min(phase).saturating_sub(self.now).min(WAIT_MAX_NS)
+        due.min(phase).min(course.next_change(self.now)).saturating_sub(self.now).min(WAIT_MAX_NS)
     }
 
     #[inline]
@@ -597,6 +673,36 @@ impl<K: Kernel> Worker<K> {
         self.block.counters.stalls = self.stalls;
         self.block.counters.slow_parses = self.entrants.iter().map(|entrant| entrant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();
+    }
+
+    /// Goes on by another plan of the same round: another course, other endpoints, other traffic.
+    fn adopt(&mut self, plan: Arc<Plan>) {
+        let before = std::mem::replace(&mut self.plan, plan);
+        for index in 0..self.entrants.len() {
+            let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
+            let (moved, halted) = (was.request != is.request, is.traffic == Traffic::Nothing);
+            let entrant = &mut self.entrants[index];
+            if halted || entrant.pacer.is_new_share(&self.plan.course) {
+                let mut books = Books { plan: &before, block: &mut self.block, contestant: index, now: self.now };
+                while let Some((intended, scored)) = entrant.pacer.take() {
+                    books.never_sent(intended, scored, Failure::OwnFault);
+                }
+            }
+            entrant.pacer.follow(self.plan.course.clone());
+            entrant.redirect(moved, &is.addresses);
+            let (base, slots) = (entrant.base, entrant.connections.len() as u32);
+            for slot in base..base + slots {
+                if halted {
+                    self.settle(slot, |connection, patience, books| {
+                        connection.on_unconnected(Failure::OwnFault, patience, books)
+                    });
+                } else if self.entrants[index].is_stale(slot - base) {
+                    self.look_at(slot);
+                }
+            }
+        }
+        // The phase is entered anew, with its limits as they are now.
+        self.load = None;
     }
 
     /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.

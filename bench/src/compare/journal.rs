@@ -17,11 +17,10 @@ const AUDIT_PATIENCE: Duration = Duration::from_secs(600);
 /// The same contest with journal, traces and Redis, and without.
 pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
     let target = bench.server(super::Kind::Target, None)?;
-    let folder = bench.scratch.join("journals");
     let redis_folder = bench.scratch.join("redis");
     std::fs::create_dir_all(&redis_folder).map_err(Error::io("making Redis's folder"))?;
     let redis = Redis::start(&redis_folder)?;
-    let journal = Journal::in_folder(&folder);
+    let journal = Journal::in_folder(bench.scratch);
     for pipeline in [1, PIPELINE] {
         let row = Row::ratio(
             format!("verified rate of a contest, {CONNECTIONS} connections, {pipeline} in flight"),
@@ -45,7 +44,7 @@ pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
         |sample| Some(sample.rate),
         Bound::Min(20e6),
     );
-    std::fs::remove_dir_all(&folder).map_err(Error::io("removing the journals"))
+    std::fs::remove_dir_all(journal.folder()).map_err(Error::io("removing the journals"))
 }
 
 /// One contest in closed loop.

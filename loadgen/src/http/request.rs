@@ -5,7 +5,7 @@ use flowtest_contract::header::{TOKEN, USER_AGENT};
 use flowtest_contract::token::TOKEN_LEN;
 
 /// A request whose bytes are prebuilt, but for its token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTemplate {
     bytes: Box<[u8]>,
     token_at: usize,

@@ -2,16 +2,14 @@
 
 use crate::plan::Plan;
 use crate::trace::Sample;
-use flowtest_contract::header::{self, Flip};
-use flowtest_contract::rules::{Deadline, UtcUs};
-use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_contract::{Observed, Seen, judge};
+use crate::wording;
+use flowtest_contract::Observed;
+use flowtest_contract::verdict::Outcome;
 use flowtest_journal::record::Sight;
 use flowtest_scoreboard::ExplainedError;
 use flowtest_scoreboard::text::printable;
 
-/// Longest header line and longest side of an exchange that people get to see, in bytes.
-const VALUE_BYTES_MAX: usize = 200;
+/// Longest side of an exchange that people get to see, in bytes.
 const EXCHANGE_BYTES_MAX: usize = 1024;
 
 /// A failure in words, and whose it is.
@@ -45,7 +43,7 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
     };
     let reasons = match sight.outcome {
         Outcome::Failed(failure) => {
-            let (sentence, expected) = failed(plan, sample, failure);
+            let (sentence, expected) = wording::failed(failure, sample.malformed, plan.rules.timeout_us);
             vec![(failure.name(), sentence, expected, came(sample))]
         }
         Outcome::Answered(observed) => wrong_headers(plan, sample, observed),
@@ -55,86 +53,19 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
 
 /// Kind, sentence, what was expected and what came, of each header that is wrong.
 fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'static str, String, String, String)> {
-    let verdict = judge(observed, &plan.rules, &plan.deadlines, sample.sent);
-    let mut wrong = Vec::new();
-    if !verdict.token {
-        let sentence = "the Token header must repeat the token of the same request, exactly once".to_owned();
-        let expected = format!("{}: {}", header::TOKEN, String::from_utf8_lossy(&sample.token.0));
-        wrong.push(("token", sentence, expected, lines(sample, header::TOKEN)));
-    }
-    let grace_us = plan.rules.grace_us;
-    if !verdict.version {
-        let (sentence, expected) =
-            flipped(header::VERSION, plan.deadlines.version, grace_us, sample.sent, observed.version);
-        wrong.push(("version", sentence, expected, lines(sample, header::VERSION)));
-    }
-    if !verdict.from {
-        let (sentence, expected) = flipped(header::FROM, plan.deadlines.from, grace_us, sample.sent, observed.from);
-        wrong.push(("from", sentence, expected, lines(sample, header::FROM)));
-    }
-    wrong
-}
-
-/// The sentence and what was expected instead.
-fn failed(plan: &Plan, sample: &Sample, failure: Failure) -> (String, String) {
-    let timeout = format!("{} s", plan.rules.timeout_us as f64 / 1e6);
-    let answer = "a whole answer with a 2xx status".to_owned();
-    match failure {
-        Failure::Timeout => (format!("no whole answer came within {timeout}"), answer),
-        Failure::Refused => (
-            "the connection was not made: nothing listens there, a firewall is in the way, or the listener's queue is full"
-                .to_owned(),
-            "a connection".to_owned(),
-        ),
-        Failure::Reset => ("the connection ended before the answer was complete".to_owned(), answer),
-        Failure::Malformed => {
-            let why = sample.malformed.map_or_else(
-                || "an answer before it on the same connection was malformed".to_owned(),
-                |why| why.to_string(),
-            );
-            (why, "an HTTP/1.1 or HTTP/1.0 response".to_owned())
-        }
-        Failure::Status => ("the status is not 2xx; redirects are not followed".to_owned(), "a 2xx status".to_owned()),
-        Failure::Missed => (
-            format!("no connection became free within {timeout}: all that the phase allows were waiting for answers"),
-            "answers fast enough for the rate".to_owned(),
-        ),
-        Failure::OwnFault => ("the generator's own fault: it costs nothing".to_owned(), answer),
-    }
-}
-
-fn flipped<T: Flip>(name: &str, deadline: Deadline, grace_us: u64, sent: UtcUs, seen: Seen<T>) -> (String, String) {
-    let right: Vec<&str> = [T::BEFORE, T::AFTER]
+    let shown = |name: &str| lines(sample, name);
+    wording::headers(observed, &plan.rules, plan.course.deadlines(sample.sent), sample.sent, &sample.token, shown)
         .into_iter()
-        .filter(|value| deadline.accepts(*value, sent, grace_us))
-        .map(Flip::as_str)
-        .collect();
-    let expected = format!("{name}: {}", right.join(" or "));
-    let sentence = match seen {
-        Seen::Missing => format!("there is no {name} header"),
-        Seen::Other => format!(
-            "the {name} header is there more than once, or its value is neither {} nor {}",
-            T::BEFORE.as_str(),
-            T::AFTER.as_str()
-        ),
-        Seen::Value(value) if right.contains(&value.as_str()) => {
-            format!("{} is right, but counts only together with the right token", value.as_str())
-        }
-        Seen::Value(value) if value == T::BEFORE => {
-            format!("{} was right before the deadline, which has passed", value.as_str())
-        }
-        Seen::Value(value) => format!("{} is right only from the deadline on", value.as_str()),
-    };
-    (sentence, expected)
+        .filter(|header| !header.right)
+        .map(|header| (header.kind, header.sentence, header.expected, header.received))
+        .collect()
 }
 
 /// What came, for failures that have no header to show.
 fn came(sample: &Sample) -> String {
     let answer = sample.answer();
-    if let Some(line) =
-        answer.split(|byte| *byte == b'\n').next().filter(|line| !line.is_empty() && sample.skipped == 0)
-    {
-        return printable(line.strip_suffix(b"\r").unwrap_or(line), VALUE_BYTES_MAX);
+    if let Some(line) = wording::first_line(answer).filter(|_| sample.skipped == 0) {
+        return line;
     }
     match (sample.never_sent, u64::from(sample.skipped) + answer.len() as u64) {
         (true, _) => "the request was never sent".to_owned(),
@@ -143,35 +74,29 @@ fn came(sample: &Sample) -> String {
     }
 }
 
-/// The lines of a header as they came, for people: the judge has read them its own way.
+/// The lines of a header as they came.
 fn lines(sample: &Sample, name: &str) -> String {
-    let mut found = Vec::new();
-    for line in sample.answer().split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
-            found.push(printable(line, VALUE_BYTES_MAX));
-        }
-    }
-    match (found.is_empty(), sample.skipped) {
-        (false, _) => found.join(", "),
-        (true, 0) => format!("no {name} header"),
-        (true, _) => "the answer came in several parts, of which the first was not kept".to_owned(),
-    }
+    wording::header_lines(sample.answer(), name).unwrap_or_else(|| match sample.skipped {
+        0 => wording::no_header(name),
+        _ => "the answer came in several parts, of which the first was not kept".to_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Course;
     use crate::http::Malformed;
     use crate::trace::{Came, Samples, Tracing};
-    use flowtest_contract::rules::{Deadlines, Rules};
-    use flowtest_contract::{Platform, Token, Version};
+    use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
+    use flowtest_contract::verdict::Failure;
+    use std::sync::Arc;
+    use flowtest_contract::{Platform, Seen, Token, Version};
 
     fn plan() -> Plan {
         Plan {
             rules: Rules::default(),
-            deadlines: Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER },
+            course: Arc::new(Course::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
             utc_base: 0,
             phases: [].into(),
             contestants: Vec::new(),

@@ -91,7 +91,7 @@ fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
         None => 0,
         Some(Outcome::Failed(failure)) => 1 << failure as u16,
         Some(Outcome::Answered(observed)) => {
-            crate::entrant::wrong_headers(judge(observed, &plan.rules, &plan.deadlines, sample.sent))
+            crate::entrant::wrong_headers(judge(observed, &plan.rules, plan.course.deadlines(sample.sent), sample.sent))
         }
     };
     (0..KINDS).filter(move |kind| bits >> kind & 1 != 0)

@@ -93,8 +93,10 @@ pub fn wanted(needed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Course;
     use crate::plan::{Phase, Ramp};
     use flowtest_contract::rules::{Deadlines, Rules};
+    use std::sync::Arc;
     use proptest::prelude::*;
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
         };
         let plan = Plan {
             rules: Rules::default(),
-            deadlines: Deadlines::default(),
+            course: Arc::new(Course::steady(Deadlines::default())),
             utc_base: 0,
             phases: [phase].into(),
             contestants: Vec::new(),

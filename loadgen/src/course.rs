@@ -1,0 +1,176 @@
+//! What may change while a round is played: pauses, the end, deadlines, and which requests are ours. Pure.
+//!
+//! A plan's phases are written on the *plan clock*, which stands still in pauses; everything else happens on the run
+//! clock. Both count nanoseconds from the same instant, and agree until the first pause.
+
+use flowtest_contract::rules::{Deadlines, UtcUs};
+
+/// Nothing falls due from `from` on until `to`, in nanoseconds of the run clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub from: u64,
+    /// `u64::MAX` while nobody knows.
+    pub to: u64,
+}
+
+/// Request k of a contestant is ours if k modulo `of` is `index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub index: u64,
+    pub of: u64,
+}
+
+impl Share {
+    /// A generator that is alone.
+    pub const WHOLE: Share = Share { index: 0, of: 1 };
+    /// Somebody else's: nothing is ours.
+    pub const NONE: Share = Share { index: u64::MAX, of: 1 };
+}
+
+/// The course of a round as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The deadlines by which requests that are sent from an instant on are judged. In order, the first from 0 on.
+    deadlines: Vec<(UtcUs, Deadlines)>,
+    /// In order, none within another.
+    pauses: Vec<Gap>,
+    /// Nothing falls due from here on, on the run clock.
+    stop_at: u64,
+    /// Since when which share is ours, on the run clock. In order, the first from 0 on.
+    shares: Vec<(u64, Share)>,
+}
+
+impl Course {
+    /// A run that nobody changes.
+    pub fn steady(deadlines: Deadlines) -> Course {
+        Course {
+            deadlines: vec![(0, deadlines)],
+            pauses: Vec::new(),
+            stop_at: u64::MAX,
+            shares: vec![(0, Share::WHOLE)],
+        }
+    }
+
+    /// The course of a round on a clock. What comes first counts from the beginning of time.
+    pub fn new(
+        deadlines: Vec<(UtcUs, Deadlines)>,
+        pauses: Vec<Gap>,
+        stop_at: u64,
+        shares: Vec<(u64, Share)>,
+    ) -> Course {
+        assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in order");
+        assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in order");
+        assert!(pauses.is_sorted_by(|a, b| a.to <= b.from) && pauses.iter().all(|gap| gap.from < gap.to));
+        Course { deadlines, pauses, stop_at, shares }
+    }
+
+    /// The deadlines for a request that was sent at this instant.
+    #[inline]
+    pub fn deadlines(&self, sent: UtcUs) -> &Deadlines {
+        // As a rule there is one entry, and when there are more the last one counts.
+        let found = self.deadlines.iter().rev().find(|(from, _)| *from <= sent);
+        &found.unwrap_or(&self.deadlines[0]).1
+    }
+
+    /// All deadlines with the instants from which on they count.
+    pub fn all_deadlines(&self) -> &[(UtcUs, Deadlines)] {
+        &self.deadlines
+    }
+
+    /// When a moment of the plan comes on the run clock; `u64::MAX`: not as far as anybody knows.
+    ///
+    /// What would fall on the first instant of a pause comes after it.
+    #[inline]
+    pub fn run_clock(&self, planned: u64) -> u64 {
+        let mut at = planned;
+        for gap in &self.pauses {
+            if at < gap.from {
+                break;
+            }
+            if gap.to == u64::MAX {
+                return u64::MAX;
+            }
+            at = at.saturating_add(gap.to - gap.from);
+        }
+        if at >= self.stop_at { u64::MAX } else { at }
+    }
+
+    /// How far the plan has come at an instant of the run clock.
+    pub fn plan_clock(&self, now: u64) -> u64 {
+        let paused: u64 = self.pauses.iter().map(|gap| gap.to.min(now).saturating_sub(gap.from)).sum();
+        now - paused
+    }
+
+    /// Whether nothing falls due now.
+    #[inline]
+    pub fn is_paused(&self, now: u64) -> bool {
+        self.pauses.iter().any(|gap| gap.from <= now && now < gap.to)
+    }
+
+    #[inline]
+    pub fn is_stopped(&self, now: u64) -> bool {
+        now >= self.stop_at
+    }
+
+    /// When something of this changes next after `now`; `u64::MAX`: never.
+    pub fn next_change(&self, now: u64) -> u64 {
+        let gaps = self.pauses.iter().flat_map(|gap| [gap.from, gap.to]);
+        gaps.chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(u64::MAX)
+    }
+
+    /// The newest share and since when, on the plan clock, it is ours.
+    pub fn newest_share(&self) -> (u64, Share) {
+        let (from, share) = *self.shares.last().expect("there is always one");
+        (self.plan_clock(from), share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::rules::Deadline;
+    use proptest::prelude::*;
+
+    fn paused(pauses: &[(u64, u64)]) -> Course {
+        let pauses = pauses.iter().map(|(from, to)| Gap { from: *from, to: *to }).collect();
+        Course { pauses, ..Course::steady(Deadlines::default()) }
+    }
+
+    #[test]
+    fn a_pause_moves_what_was_still_to_come() {
+        let course = paused(&[(100, 150), (200, u64::MAX)]);
+        assert_eq!([99, 100, 149, 150].map(|at| course.run_clock(at)), [99, 150, 199, u64::MAX]);
+        assert_eq!([100, 120, 150, 199, 300].map(|now| course.plan_clock(now)), [100, 100, 100, 149, 150]);
+        assert_eq!([99, 100, 149, 150, 200].map(|now| course.is_paused(now)), [false, true, true, false, true]);
+        assert_eq!([0, 100, 150, 200].map(|now| course.next_change(now)), [100, 150, 200, u64::MAX]);
+    }
+
+    #[test]
+    fn nothing_falls_due_from_the_stop_on() {
+        let course = Course { stop_at: 160, ..paused(&[(100, 150)]) };
+        assert_eq!([99, 109, 110].map(|at| course.run_clock(at)), [99, 159, u64::MAX]);
+        assert!(course.is_stopped(160) && !course.is_stopped(159));
+    }
+
+    #[test]
+    fn a_request_is_judged_by_what_counts_when_it_is_sent() {
+        let at = |version| Deadlines { version: Deadline(version), from: Deadline::PASSED };
+        let course = Course::new(vec![(0, at(1)), (10, at(2)), (20, at(3))], Vec::new(), 99, vec![(0, Share::WHOLE)]);
+        assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| course.deadlines(sent).version.0), [1, 1, 2, 2, 3, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn both_clocks_agree_outside_pauses(lengths in proptest::collection::vec(1u64..50, 0..8), planned in 0u64..500) {
+            let (mut at, mut pauses) = (0, Vec::new());
+            for pair in lengths.chunks_exact(2) {
+                pauses.push((at + pair[0], at + pair[0] + pair[1]));
+                at += pair[0] + pair[1];
+            }
+            let course = paused(&pauses);
+            let run = course.run_clock(planned);
+            prop_assert!(!course.is_paused(run));
+            prop_assert_eq!(course.plan_clock(run), planned);
+        }
+    }
+}
