@@ -14,7 +14,7 @@ FOR   ?= 30s
 EACH  ?= 3s
 PAIRS ?= 5
 
-# How many seconds each fuzzer of the HTTP reader runs in `make test-long`.
+# How many seconds each fuzzer runs: those of the HTTP reader and those of the journal's.
 FUZZ  ?= 120
 
 .PHONY: help demo test test-long fuzz bench lint
@@ -23,6 +23,7 @@ help:
 	@echo 'make demo       a contest in a box: Redis, contestants, generator, live standings (FOR=$(FOR))'
 	@echo 'make test       every test, at most 15 minutes'
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
+	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make lint       formatting and clippy, warnings are errors'
 
@@ -50,10 +51,13 @@ fuzz:
 	elif ! cargo fuzz --version >/dev/null 2>&1; then \
 	    echo 'fuzz: skipped, there is no cargo-fuzz (cargo install cargo-fuzz)'; \
 	else \
-	    set -e; cd loadgen; unset CARGO_TARGET_DIR; \
-	    for name in response differential; do \
-	        echo "fuzz: $$name for $(FUZZ) s"; \
-	        cargo +nightly fuzz run --target-dir $(CURDIR)/build/fuzz $$name -- -max_total_time=$(FUZZ); \
+	    set -e; unset CARGO_TARGET_DIR; \
+	    for target in loadgen:response loadgen:differential storage/journal:segment storage/journal:records; do \
+	        room=$${target%:*} name=$${target#*:}; \
+	        echo "fuzz: $$name of $$room for $(FUZZ) s"; \
+	        ( cd $$room; mkdir -p fuzz/corpus/$$name; \
+	          cargo +nightly fuzz run --target-dir $(CURDIR)/build/fuzz $$name fuzz/corpus/$$name fuzz/seeds/$$name \
+	              -- -max_total_time=$(FUZZ) ); \
 	    done; \
 	fi
 
