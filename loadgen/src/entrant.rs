@@ -257,7 +257,9 @@ impl Ledger for Books<'_> {
                         row.latency.record((now - exchange.intended) / NS_PER_US);
                         row.service.record((now - exchange.sent) / NS_PER_US);
                     }
-                    Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Missed | Failure::OwnFault => {}
+                    // As for one that never found a connection: a trace cannot tell them apart.
+                    Failure::Missed => row.latency.record(plan.rules.timeout_us),
+                    Failure::Refused | Failure::Reset | Failure::Malformed | Failure::OwnFault => {}
                 }
                 1 << failure as u16
             }

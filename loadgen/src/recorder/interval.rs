@@ -69,8 +69,9 @@ impl Interval {
     pub(super) fn close(&mut self, now: UtcUs, last: bool) -> Option<Batch> {
         let to = now.max(self.from);
         let mut batch = Batch { from: self.from, to, traced: self.traced, untraced: self.untraced, ..Batch::default() };
-        for (scored, all) in [(true, &mut self.scored), (false, &mut self.unscored)] {
-            for (contestant, counts) in all.iter_mut().enumerate() {
+        // By contestant, scored before unscored: the order that the journal demands.
+        for (contestant, both) in self.scored.iter_mut().zip(&mut self.unscored).enumerate() {
+            for (scored, counts) in [(true, both.0), (false, both.1)] {
                 let row = &counts.row;
                 batch.push(contestant as u16, scored, &row.tally, &row.latency, &row.service);
                 counts.clear();
@@ -126,6 +127,19 @@ mod tests {
         block.scored[1].row.latency.record(5);
         block.traces.untraced = due;
         block
+    }
+
+    #[test]
+    fn a_batch_is_in_order_when_a_warm_up_meets_a_scored_phase() {
+        let mut interval = Interval::new(2, 0);
+        let mut both = block(1);
+        both.scored[0].row.tally.due = 1;
+        both.unscored[0].row.tally.due = 1;
+        both.unscored[1].row.tally.due = 1;
+        interval.add(&both);
+        let batch = interval.close(1, false).expect("there is something to say");
+        let order: Vec<_> = batch.entries.iter().map(|entry| (entry.contestant, entry.scored)).collect();
+        assert_eq!(order, [(0, 1), (0, 0), (1, 1), (1, 0)]);
     }
 
     #[test]

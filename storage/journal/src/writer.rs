@@ -31,7 +31,9 @@ impl Writer {
     pub async fn create(dir: &Path, round: RoundId, stream: StreamId, start: &Start) -> Result<Writer, JournalError> {
         let mut log = Log::begin(round, stream);
         log.append_start(start)?;
-        let path = folder::make(dir, round, stream)?;
+        // glommio opens the folder of a file by its path alone, and of a relative one only within the first folder.
+        let dir = std::path::absolute(dir).map_err(|error| JournalError::io("cannot find", dir, error))?;
+        let path = folder::make(&dir, round, stream)?;
         let begun = Writer::begin(log, &path).await;
         if begun.is_err() {
             folder::unmake(&path);
@@ -50,6 +52,8 @@ impl Writer {
     /// Goes on with an orphaned stream; a new segment is made by the first commit. Errors: [`JournalError::Locked`]
     /// while its writer lives, [`JournalError::Ended`], [`JournalError::NeverBegan`], [`JournalError::Damaged`].
     pub async fn adopt(folder: &StreamFolder) -> Result<Writer, JournalError> {
+        let path = std::path::absolute(&folder.path).map_err(|error| JournalError::io("cannot find", &folder.path, error))?;
+        let folder = &StreamFolder { path, ..folder.clone() };
         // What is no journal is not made one by a lock.
         folder::segments(&folder.path)?;
         let lock = take_lock(&folder.path).await?;
