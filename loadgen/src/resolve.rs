@@ -1,55 +1,77 @@
-//! From an endpoint to addresses: outside the workers, before a run.
+//! From an endpoint to addresses: outside the workers.
+//!
+//! [`resolve`] asks once and as long as it takes, for commands that cannot begin without. [`Names`] asks with a limit on
+//! its time and reads an organiser's [`Hosts`] file; whoever asks while a round runs asks there. Nobody here knows a
+//! policy.
+
+pub mod hosts;
+pub mod names;
+
+pub use hosts::{Hosts, HostsError};
+pub use names::Names;
 
 use flowtest_scoreboard::endpoint::{Endpoint, Host};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// How long an address may take to accept when we only ask whether somebody listens.
 const LISTENS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an endpoint has no address to flood.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     #[error("{host}: the name does not resolve ({error}): check the spelling and this machine's DNS")]
-    Unknown { host: String, error: io::Error },
-    #[error("{host}: the name has no address")]
+    Unknown { host: String, error: String },
+    #[error("{host}: the name has no address: give it one in DNS")]
     Empty { host: String },
+    #[error("{host}: the name's lookup has no answer yet: check this machine's DNS")]
+    Stuck { host: String },
+    #[error("{host}: too many lookups have no answer yet to begin another: check this machine's DNS")]
+    Busy { host: String },
     #[error("{endpoint}: nobody listens there ({error}): start the server first, or check address and port")]
-    Silent { endpoint: String, error: io::Error },
+    Silent { endpoint: String, error: String },
 }
 
-/// All addresses of an endpoint, each once.
+/// All addresses of an endpoint, sorted, each once.
 pub fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ResolveError> {
-    let port = endpoint.port;
-    let host = match &endpoint.host {
-        Host::V4(address) => return Ok(vec![(*address, port).into()]),
-        Host::V6(address) => return Ok(vec![(*address, port).into()]),
-        Host::Name(name) => name.as_str(),
+    let host = endpoint.host.to_string();
+    let found = match &endpoint.host {
+        Host::V4(address) => vec![(*address).into()],
+        Host::V6(address) => vec![(*address).into()],
+        Host::Name(name) => (name.as_str(), endpoint.port)
+            .to_socket_addrs()
+            .map_err(|error| ResolveError::Unknown { host: host.clone(), error: error.to_string() })?
+            .map(|address| address.ip())
+            .collect(),
     };
-    let found =
-        (host, port).to_socket_addrs().map_err(|error| ResolveError::Unknown { host: host.to_owned(), error })?;
-    let mut addresses = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
+    listed(&host, reachable(found), endpoint.port)
+}
+
+/// What was found as a list that is equal whenever its addresses are: sorted, each once, with the port.
+pub(crate) fn listed(host: &str, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    let mut addresses: Vec<SocketAddr> = found.into_iter().map(|address| (address, port).into()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() { Err(ResolveError::Empty { host: host.to_owned() }) } else { Ok(addresses) }
+}
+
+/// Those that this machine knows a way to, or all when it knows none to any. A name with IPv6 addresses on a machine
+/// without IPv6: what we cannot reach is no fault of the contestant.
+pub(crate) fn reachable(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
+    if found.len() > 1 && found.iter().any(has_route) {
+        found.retain(has_route);
     }
-    if addresses.is_empty() {
-        return Err(ResolveError::Empty { host: host.to_owned() });
-    }
-    // A name with IPv6 addresses on a machine without IPv6: what we cannot reach is no fault of the contestant.
-    if addresses.iter().any(has_route) {
-        addresses.retain(has_route);
-    }
-    Ok(addresses)
+    found
 }
 
 /// Whether this machine knows a way there. Connecting a UDP socket asks the routing table and sends nothing.
-fn has_route(address: &SocketAddr) -> bool {
+fn has_route(address: &IpAddr) -> bool {
+    /// Any port does: nobody gets a packet.
+    const PORT: u16 = 80;
     let any: SocketAddr =
         if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
+    UdpSocket::bind(any).and_then(|socket| socket.connect((*address, PORT))).is_ok()
 }
 
 /// Those addresses at which somebody listens; an error when nobody does.
@@ -65,7 +87,7 @@ pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketA
         }
     }
     if listening.is_empty() {
-        return Err(ResolveError::Silent { endpoint: endpoint.to_owned(), error: last });
+        return Err(ResolveError::Silent { endpoint: endpoint.to_owned(), error: last.to_string() });
     }
     Ok(listening)
 }
