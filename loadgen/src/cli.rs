@@ -2,6 +2,7 @@
 
 pub mod journal;
 
+use crate::output::Outputs;
 use clap::{Args, Parser, Subcommand};
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
@@ -76,12 +77,8 @@ pub struct Stress {
     /// The From that is right.
     #[arg(long, default_value = "ECS", value_name = "EC2|ECS", env = "FLOWTEST_LOADGEN_EXPECT_FROM", value_parser = flip::<Platform>)]
     pub expect_from: Platform,
-    /// Write the result as JSON to a file, or with - to standard output instead of the summary.
-    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
-    pub json: Option<PathBuf>,
-    /// No progress and no summary.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
@@ -104,12 +101,8 @@ pub struct RunContest {
     /// Cores for workers: auto, or numbers as in 0,1.
     #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
     pub cores: Cores,
-    /// Write the result as JSON to a file, or with - to standard output instead of the summary.
-    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
-    pub json: Option<PathBuf>,
-    /// No progress and no summary.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub outputs: Outputs,
 }
 
 /// The cores that were asked for.

@@ -5,16 +5,16 @@ use crate::cli::RunContest;
 use crate::course::Course;
 use crate::guard::permits;
 use crate::http::RequestTemplate;
+use crate::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
-use crate::progress::Bar;
 use crate::rebuild::{Access, Action, finish_orphans};
 use crate::recorder::explain::Explained;
 use crate::recorder::{Recorder, room};
 use crate::resolve::resolve;
 use crate::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
-use crate::summary::Summary;
+use crate::series::Look;
 use crate::trace::Tracing;
-use crate::{Failed, folders, output};
+use crate::{Failed, folders};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::contest::{Contestant, Load, Policy, Start};
@@ -47,7 +47,7 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         .iter()
         .map(|contestant| resolved(contestant, &contest.policy))
         .collect::<Result<Vec<_>, _>>()?;
-    output::prepare(flags.json.as_deref())?;
+    let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len() as u32, Clock::now(), flags.head_start())?;
     if let Some(dir) = &flags.journal {
@@ -66,7 +66,7 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     }
     let board = access.map(|access| Board::open(&access, &contest, round, stream)).transpose()?;
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
-    let played = match round.play(flags, board.as_ref(), stop) {
+    let played = match round.play(flags, prepared, board.as_ref(), stop) {
         Ok(played) => played,
         Err(error) => {
             // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
@@ -75,11 +75,12 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         }
     };
     let sealed = board.map_or(Ok(()), |board| board.finish(played.seq, played.rows));
-    output::write(&played.summary, flags.json.as_deref(), flags.quiet)?;
+    let is_valid = played.closed.summary.is_valid();
+    played.closed.write()?;
     sealed?;
     match played.broken {
         Some(broken) => Err(broken.into()),
-        None => Ok(if played.summary.is_valid() { 0 } else { 3 }),
+        None => Ok(if is_valid { 0 } else { 3 }),
     }
 }
 
@@ -94,7 +95,7 @@ struct Round<'a> {
 
 /// What came of it.
 struct Played {
-    summary: Summary,
+    closed: Closed,
     /// The number of the last rows, and these.
     seq: u64,
     rows: Arc<[Row]>,
@@ -102,7 +103,13 @@ struct Played {
 }
 
 impl Round<'_> {
-    fn play(self, flags: &RunContest, board: Option<&Board>, stop: &AtomicBool) -> Result<Played, Failed> {
+    fn play(
+        self,
+        flags: &RunContest,
+        prepared: Prepared,
+        board: Option<&Board>,
+        stop: &AtomicBool,
+    ) -> Result<Played, Failed> {
         let clock = Clock::now();
         let workers = self.cores.len() as u32;
         let plan = Arc::new(make_plan(self.contest, self.contestants, workers, clock, flags.head_start())?);
@@ -116,22 +123,27 @@ impl Round<'_> {
         };
         let tracing = recorder.as_ref().map_or(Tracing::Off, Recorder::tracing);
         let run = Run::start(&plan, clock, self.cores, tracing)?;
-        let bar = Bar::new(&plan, flags.quiet);
+        let mut output = prepared.open(&plan, Title::Contest(self.contest.name.clone()))?;
         let (progress, seq, rows) = match recorder {
-            None => follow(run, &plan, &bar, board, stop),
-            Some(recorder) => follow_recorded(run, &plan, &bar, recorder, board, stop)?,
+            None => follow(run, &plan, &mut output, board, stop),
+            Some(recorder) => follow_recorded(run, &plan, &mut output, recorder, board, stop)?,
         };
-        bar.finish();
-        let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
-        Ok(Played { summary, seq, rows, broken: progress.broken })
+        let closed = output.close(&plan, &progress, stop.load(Ordering::Relaxed));
+        Ok(Played { closed, seq, rows, broken: progress.broken })
     }
 }
 
 /// Without a journal what is published is what is in memory.
-fn follow(run: Run, plan: &Plan, bar: &Bar, board: Option<&Board>, stop: &AtomicBool) -> (Progress, u64, Arc<[Row]>) {
+fn follow(
+    run: Run,
+    plan: &Plan,
+    output: &mut Output,
+    board: Option<&Board>,
+    stop: &AtomicBool,
+) -> (Progress, u64, Arc<[Row]>) {
     let mut seq = 0;
     let progress = run.follow(stop, |progress| {
-        bar.show(plan, progress.now, &progress.sums);
+        output.show(plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
         if let Some(board) = board {
             seq += 1;
             board.publish(seq, progress.rows());
@@ -145,7 +157,7 @@ fn follow(run: Run, plan: &Plan, bar: &Bar, board: Option<&Board>, stop: &Atomic
 fn follow_recorded(
     run: Run,
     plan: &Arc<Plan>,
-    bar: &Bar,
+    output: &mut Output,
     recorder: Recorder,
     board: Option<&Board>,
     stop: &AtomicBool,
@@ -160,7 +172,7 @@ fn follow_recorded(
         }
         let fresh = recorder.take();
         if let Some((now, sums)) = fresh.shown {
-            bar.show(plan, now, &sums);
+            output.show(plan, Look { now, sums: &sums, cpu_us: None });
         }
         if let Some(board) = board {
             fresh.durable.into_iter().for_each(|(seq, rows)| board.publish(seq, rows));

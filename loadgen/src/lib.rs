@@ -24,7 +24,10 @@
 //! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
 //! | [`resolver`] | the thread that asks for them again while a round runs |
 //! | [`probe`] | a few tokens to an endpoint beside the flood: of one, of a whole roster, on request |
-//! | [`summary`], [`progress`], [`output`] | what people and machines get to read |
+//! | [`series`] | the run second by second, for reading |
+//! | [`summary`], [`watch`], [`progress`] | what a terminal shows while it runs and afterwards |
+//! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
+//! | [`output`] | all of these behind their flags |
 //! | [`cli`], [`stress`], [`contest`] | the commands that flood |
 //! | [`folders`], [`audit`], [`rebuild`], [`export`], [`inspect`] | the commands that read journals |
 
@@ -42,6 +45,7 @@ pub mod folders;
 pub mod guard;
 pub mod http;
 pub mod inspect;
+pub mod metrics;
 pub mod order;
 pub mod output;
 pub mod pacer;
@@ -51,14 +55,17 @@ pub mod probe;
 pub mod progress;
 pub mod rebuild;
 pub mod recorder;
+pub mod report;
 pub mod resolve;
 pub mod resolver;
 pub mod ring;
 pub mod run;
+pub mod series;
 pub mod share;
 pub mod stress;
 pub mod summary;
 pub mod trace;
+pub mod watch;
 pub mod wheel;
 pub mod wording;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! A bar on a terminal while a run goes on; nothing where standard error is no terminal.
+//! One bar and one line on a terminal, for a run against one URL.
 
 use crate::block::Block;
 use crate::plan::{NS_PER_SECOND, Plan};
@@ -15,11 +15,11 @@ pub struct Bar {
 }
 
 impl Bar {
-    pub fn new(plan: &Plan, quiet: bool) -> Bar {
+    pub fn new(plan: &Plan) -> Bar {
         let start = plan.phases.first().map_or(0, |phase| phase.start);
         let total = plan.requests.map_or((plan.end() - start) / 1_000_000, |each| each * plan.contestants.len() as u64);
         let bar = ProgressBar::new(total.max(1));
-        bar.set_draw_target(if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
+        bar.set_draw_target(ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("  {bar:30} {elapsed:>3}  {msg}") {
             bar.set_style(style);
         }

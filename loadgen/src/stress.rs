@@ -1,15 +1,15 @@
 //! `stress`: URLs in, one plan, a progress bar, a summary.
 
+use crate::Failed;
 use crate::cli::Stress;
 use crate::course::Course;
 use crate::http::RequestTemplate;
+use crate::output::{Title, cpu_us};
 use crate::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
-use crate::progress::Bar;
 use crate::resolve::{listening, resolve};
 use crate::run::{Clock, Run, choose_cores};
-use crate::summary::Summary;
+use crate::series::Look;
 use crate::trace::Tracing;
-use crate::{Failed, output};
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_scoreboard::endpoint::Endpoint;
@@ -24,15 +24,17 @@ const HEAD_START: Duration = Duration::from_millis(50);
 pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     let cores = choose_cores(flags.cores.asked())?;
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
-    output::prepare(flags.json.as_deref())?;
+    let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();
     let plan = Arc::new(plan(flags, contestants, cores.len() as u32, clock));
     let run = Run::start(&plan, clock, &cores, Tracing::Off)?;
-    let bar = Bar::new(&plan, flags.quiet);
-    let progress = run.follow(stop, |progress| bar.show(&plan, progress.now, &progress.sums));
-    bar.finish();
-    let summary = Summary::of(&plan, &progress, stop.load(Ordering::Relaxed));
-    output::write(&summary, flags.json.as_deref(), flags.quiet)?;
+    let mut output = prepared.open(&plan, Title::Stress)?;
+    let progress = run.follow(stop, |progress| {
+        output.show(&plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
+    });
+    let closed = output.close(&plan, &progress, stop.load(Ordering::Relaxed));
+    let summary = closed.summary.clone();
+    closed.write()?;
     if let Some(broken) = progress.broken {
         return Err(broken.into());
     }

@@ -3,6 +3,7 @@
 use crate::block::{Block, Counts};
 use crate::plan::{Load, NS_PER_SECOND, Plan};
 use crate::run::{Progress, WorkerReport};
+use crate::series::Series;
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
@@ -83,6 +84,8 @@ pub struct Figures {
     pub rate: f64,
     /// The part of what was due that we sent in time; null in closed loop.
     pub rate_ratio: Option<f64>,
+    /// Scored seconds in which that part was below 0.99; null in closed loop.
+    pub saturated_s: Option<u64>,
     /// From the intended instant.
     pub latency_us: Quantiles,
     /// From the actual send.
@@ -105,6 +108,7 @@ impl Figures {
             duration_s,
             rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
             rate_ratio: (open && tally.due > 0).then(|| on_time as f64 / tally.due as f64),
+            saturated_s: None,
             latency_us: Quantiles::of(&counts.row.latency),
             service_us: Quantiles::of(&counts.row.service),
             bytes: tally.bytes,
@@ -184,6 +188,15 @@ impl Summary {
         }
     }
 
+    /// Notes how many scored seconds were saturated, where that can be said.
+    pub fn set_saturated(&mut self, series: &Series) {
+        self.total.saturated_s = self.total.rate_ratio.map(|_| series.saturated_s());
+        for (index, contestant) in self.contestants.iter_mut().enumerate() {
+            let figures = &mut contestant.figures;
+            figures.saturated_s = figures.rate_ratio.map(|_| series.saturated_of(index));
+        }
+    }
+
     /// Whether the generator kept to its plan.
     pub fn is_valid(&self) -> bool {
         self.total.rate_ratio.is_none_or(|ratio| ratio >= RATE_RATIO_MIN)
@@ -242,6 +255,14 @@ impl fmt::Display for Summary {
             write_quantiles(f, "own lag", &self.lag_us)?;
             let word = if self.is_valid() { "valid" } else { "NOT VALID: the generator was too slow for its plan" };
             writeln!(f, "  rate_ratio {ratio:>14.5}   {word}")?;
+            if let Some(seconds) = total.saturated_s {
+                writeln!(
+                    f,
+                    "  saturated  {:>14}   of {:.0} seconds below {RATE_RATIO_MIN}",
+                    thousands(seconds),
+                    total.duration_s
+                )?;
+            }
         }
         let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         write!(
@@ -290,11 +311,11 @@ pub fn thousands(value: u64) -> String {
     text
 }
 
-fn signed(value: i64) -> String {
+pub fn signed(value: i64) -> String {
     format!("{}{}", if value < 0 { "-" } else { "" }, thousands(value.unsigned_abs()))
 }
 
-fn percent(part: u64, whole: u64) -> String {
+pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".to_owned() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
 }
 

@@ -3,7 +3,7 @@
 use super::geometry::{Axis, Span, joined, stack, steps, time_ticks};
 use crate::plan::Plan;
 use crate::series::{Entry, Moment, Stage};
-use crate::summary::{RATE_RATIO_MIN, micros, thousands};
+use crate::summary::{RATE_RATIO_MIN, micros};
 use sailfish::TemplateSimple;
 
 /// A label beside an axis.

@@ -170,18 +170,13 @@ impl Report<'_> {
     fn standings(&self) -> Vec<Standing<'_>> {
         let mut order: Vec<(usize, &ContestantFigures)> = self.summary.contestants.iter().enumerate().collect();
         order.sort_by_key(|(index, contestant)| (std::cmp::Reverse(contestant.figures.points), *index));
-        let standing = |(place, (index, contestant)): (usize, (usize, &'_ ContestantFigures))| {
-            let figures = &contestant.figures;
-            (place + 1, index, figures.clone())
-        };
-        let rows = order.iter().copied().enumerate().map(standing);
-        rows.map(|(place, index, figures)| Standing {
-            place,
+        let rows = order.into_iter().enumerate().map(|(place, (index, contestant))| Standing {
+            place: place + 1,
             index,
-            name: &self.summary.contestants[index].name,
-            cells: cells(&figures),
-        })
-        .collect()
+            name: &contestant.name,
+            cells: cells(&contestant.figures),
+        });
+        rows.collect()
     }
 
     fn quantiles(&self) -> Vec<Row> {
@@ -225,16 +220,12 @@ impl Report<'_> {
             return Ok(Vec::new());
         }
         let columns = (COLUMNS_SUM / contestants.len()).clamp(COLUMNS_LEAST, COLUMNS_EACH);
-        let card = |(index, contestant): (usize, &'_ ContestantFigures)| {
-            let (moments, entries) = thinned(self.series.moments(), self.series.of(index), columns);
-            Ok((
-                curves::render(&contestant.name, timeline, &moments, &entries)?,
-                table::render(self.series.moments(), self.series.of(index), ROWS_EACH.min(columns))?,
-            ))
-        };
         let mut cards = Vec::with_capacity(contestants.len());
         for (index, contestant) in contestants.iter().enumerate() {
-            let (charts, seconds) = card((index, contestant))?;
+            let (moments, entries) = thinned(self.series.moments(), self.series.of(index), columns);
+            let charts = curves::render(&contestant.name, timeline, &moments, &entries)?;
+            let rows = ROWS_EACH.min(columns);
+            let seconds = table::render(self.series.moments(), self.series.of(index), rows)?;
             let figures = &contestant.figures;
             let sentence = format!(
                 "{} points; {} requests, {} right; latency p50 {}, p99 {}",

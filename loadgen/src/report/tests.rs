@@ -70,7 +70,8 @@ fn page(names: &[&str]) -> String {
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }
     let workers = vec![WorkerReport { core: 0, counters: Default::default(), user_us: 1, system_us: 2 }];
-    let progress = Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true }, broken: None };
+    let progress =
+        Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true }, broken: None };
     let mut summary = Summary::of(&plan, &progress, false);
     summary.set_saturated(&series);
     let report = Report {
@@ -156,7 +157,9 @@ fn every_contestant_has_all_its_curves_and_its_table() {
     let charts = elements(&page).iter().filter(|(name, _)| name == "figure").count();
     // Rate, latency, outcomes, validity of four; what was not right where there is some: of all and of carol.
     assert_eq!(charts, 4 * 4 + 2);
-    for label in ["Rate of carol", "Latency of alice", "Outcomes of all", "What was not right of carol", "Validity of bob"] {
+    for label in
+        ["Rate of carol", "Latency of alice", "Outcomes of all", "What was not right of carol", "Validity of bob"]
+    {
         assert!(page.contains(&format!("aria-label=\"{label}, ")), "{label}");
     }
     assert!(!page.contains("aria-label=\"What was not right of bob"));
