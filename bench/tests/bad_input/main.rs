@@ -1,5 +1,7 @@
 //! Whatever a person types wrong is answered by a sentence and an exit code, never by a panic.
 
+mod journals;
+
 use flowtest_bench::child::{Child, Ended, sibling};
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Redis, Target};
