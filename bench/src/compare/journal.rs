@@ -49,8 +49,7 @@ pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
 
 /// One contest in closed loop.
 fn contest(work: &Work<'_>, kept: Option<(&Journal, &Redis)>, server: &Child) -> Result<Sample> {
-    let phase =
-        Phase { length: work.duration, rate: None, connections: work.connections, pipeline: work.pipeline };
+    let phase = Phase { length: work.duration, rate: None, connections: work.connections, pipeline: work.pipeline };
     let path = work.scratch.join("contest.toml");
     ContestFile::new("bench", phase).with("target", work.url).write(&path)?;
     let mut command = child::sibling("flowtest-loadgen")?;
