@@ -4,7 +4,6 @@ mod contest;
 mod demo;
 mod isolation;
 mod journal;
-mod rounds;
 mod scores;
 mod soak;
 mod stage;
