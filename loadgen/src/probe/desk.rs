@@ -11,6 +11,7 @@ use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
 use flowtest_scoreboard::{Endpoint, Policy, ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,38 +153,38 @@ impl Clerk {
                 break;
             }
             let Some(request) = self.scoreboard.take_probe(&self.contest, now())? else { break };
-            self.accept(request);
+            self.accept(&request);
         }
         Ok(())
     }
 
-    fn accept(&mut self, request: ProbeRequest) {
+    fn accept(&mut self, request: &ProbeRequest) {
         if let Some(at) = self.asked.get(&request.contestant) {
             let wait = REST.saturating_sub(at.elapsed()).as_secs() + 1;
             let sentence = format!("this endpoint was tested a moment ago: test it again in {wait} s");
-            return self.refuse(&request, sentence);
+            return self.refuse(request, &sentence);
         }
         let endpoint: Endpoint = match request.endpoint.parse() {
             Ok(endpoint) => endpoint,
-            Err(error) => return self.refuse(&request, error),
+            Err(error) => return self.refuse(request, &error),
         };
         self.asked.insert(request.contestant.clone(), Instant::now());
         let (names, settings) = (self.names.clone(), held(&self.shared.settings).clone());
         let (answers, generator, id) = (self.answers.clone(), self.generator.clone(), request.id.clone());
         let test = move || {
-            let found = test(&endpoint, &names, &settings);
+            let found = look(&endpoint, &names, &settings);
             // Nobody listens any more after the end.
             let _ = answers.send(answer(id, generator, endpoint.to_string(), found));
         };
         match thread::Builder::new().name("probe".to_owned()).spawn(test) {
             Ok(_) => self.under_way += 1,
             Err(error) => {
-                self.refuse(&request, format!("the generator has no thread for this test ({error}): try it later"))
+                self.refuse(request, &format!("the generator has no thread for this test ({error}): try it later"));
             }
         }
     }
 
-    fn refuse(&mut self, request: &ProbeRequest, sentence: impl ToString) {
+    fn refuse(&mut self, request: &ProbeRequest, sentence: &dyn Display) {
         let (id, generator) = (request.id.clone(), self.generator.clone());
         self.send(answer(id, generator, request.endpoint.clone(), Err(sentence.to_string())));
     }
@@ -206,7 +207,7 @@ impl Clerk {
 }
 
 /// One test: the policy first.
-fn test(endpoint: &Endpoint, names: &Names, settings: &Settings) -> Result<ProbeReport, String> {
+fn look(endpoint: &Endpoint, names: &Names, settings: &Settings) -> Result<ProbeReport, String> {
     let until = Instant::now() + PATIENCE;
     // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
     let _ = names.refresh();

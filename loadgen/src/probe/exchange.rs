@@ -79,7 +79,8 @@ impl<'a> Line<'a> {
                         |name: &str| wording::header_lines(head, name).unwrap_or_else(|| wording::no_header(name));
                     let (rules, deadlines) = (&terms.rules, &terms.deadlines);
                     let token = attempt.answer.token();
-                    Finding::Answered(wording::headers(response.observed, rules, deadlines, attempt.sent, token, lines))
+                    let headers = wording::headers(response.observed, rules, deadlines, attempt.sent, token, lines);
+                    Finding::Answered(Box::new(headers))
                 } else {
                     fail(Failure::Status, None)
                 }

@@ -3,14 +3,16 @@
 //! Every endpoint passes the policy first. A few threads take the contestants in turn; who does not answer quickly goes
 //! to the end of the queue and gets its full time there, so that those who hang delay nobody who answers.
 
-use super::{ProbeReport, Terms, probe};
-use crate::guard::admit;
-use crate::resolve::Names;
+use super::{ProbeReport, ProbedExchange, Terms, probe};
+use crate::guard::{Denial, admit};
+use crate::resolve::ResolveError;
+use crate::resolve::names::{Names, STUCK_AFTER};
 use flowtest_contract::verdict::Failure;
 use flowtest_scoreboard::{Endpoint, Policy, PolicyError};
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,16 +48,8 @@ impl Checked {
         self.outcome.as_ref().map_or_else(String::clone, ProbeReport::sentence)
     }
 
-    fn refused(sentence: impl ToString) -> Checked {
+    fn refused(sentence: &dyn Display) -> Checked {
         Checked { addresses: Vec::new(), outcome: Err(sentence.to_string()) }
-    }
-
-    /// More time might change it.
-    fn was_slow(&self) -> bool {
-        self.outcome.as_ref().is_ok_and(|report| {
-            let slow = |failure| failure == Some(Failure::Timeout);
-            report.unasked > 0 || report.exchanges.iter().any(|exchange| slow(exchange.finding.failure()))
-        })
     }
 }
 
@@ -87,7 +81,7 @@ pub fn check(
     });
     let checked = round.checked.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut checked: Vec<Checked> =
-        checked.into_iter().map(|checked| checked.unwrap_or_else(|| Checked::refused("it was not asked"))).collect();
+        checked.into_iter().map(|checked| checked.unwrap_or_else(|| Checked::refused(&"it was not asked"))).collect();
     if !policy.allow_shared {
         refuse_shared(candidates, playing, &mut checked);
     }
@@ -114,35 +108,51 @@ impl Round<'_> {
     /// Until the queue is empty. Who puts somebody back at its end takes it from there itself if nobody else does.
     fn work(&self) {
         loop {
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = held(&self.queue).pop_front();
             let Some((index, turn)) = next else { return };
             let left = self.until.saturating_duration_since(Instant::now());
-            let checked = match (left, turn) {
+            let (checked, was_slow) = match (left, turn) {
                 (Duration::ZERO, Turn::Full) => continue,
                 (Duration::ZERO, Turn::Quick) => {
-                    Checked::refused("it was not asked, for the time of the check was over: check it again")
+                    let sentence = "it was not asked, for the time of the check was over: check it again";
+                    (Checked::refused(&sentence), false)
                 }
                 (left, Turn::Quick) => self.check_one(index, left.min(QUICK)),
                 (left, Turn::Full) => self.check_one(index, left),
             };
-            if turn == Turn::Quick && checked.was_slow() {
-                self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, Turn::Full));
+            held(&self.checked)[index] = Some(checked);
+            if turn == Turn::Quick && was_slow {
+                held(&self.queue).push_back((index, Turn::Full));
             }
-            self.checked.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(checked);
         }
     }
 
-    fn check_one(&self, index: usize, patience: Duration) -> Checked {
+    /// What was found, and whether more time might change it.
+    fn check_one(&self, index: usize, patience: Duration) -> (Checked, bool) {
         let until = Instant::now() + patience;
         let endpoint = self.candidates[index].endpoint;
-        let addresses = match admit(self.policy, self.names, endpoint, patience) {
+        let addresses = match admit(self.policy, self.names, endpoint, patience.min(STUCK_AFTER)) {
             Ok(addresses) => addresses,
-            Err(denial) => return Checked::refused(denial),
+            Err(denial) => {
+                let was_slow = matches!(denial, Denial::Resolve(ResolveError::Stuck { .. }));
+                return (Checked::refused(&denial), was_slow);
+            }
         };
         let left = until.saturating_duration_since(Instant::now());
-        let outcome = probe(endpoint, &addresses, self.terms, left).map_err(|error| error.to_string());
-        Checked { addresses, outcome }
+        match probe(endpoint, &addresses, self.terms, left) {
+            Err(error) => (Checked { addresses, outcome: Err(error.to_string()) }, false),
+            Ok(report) => {
+                let timed_out = |exchange: &ProbedExchange| exchange.finding.failure() == Some(Failure::Timeout);
+                let was_slow = report.unasked > 0 || report.exchanges.iter().any(timed_out);
+                (Checked { addresses, outcome: Ok(report) }, was_slow)
+            }
+        }
     }
+}
+
+/// A panic elsewhere leaves the data whole: each lock guards single calls.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Two contestants with one address and port in common: the earlier one keeps it, those that play before all.
@@ -159,7 +169,7 @@ fn refuse_shared(candidates: &[Candidate<'_>], playing: &[(&str, &[SocketAddr])]
         match taken {
             Some((address, first)) => {
                 let (first, second) = (first.to_owned(), candidate.name.to_owned());
-                *checked = Checked::refused(PolicyError::Shared { first, second, address });
+                *checked = Checked::refused(&PolicyError::Shared { first, second, address });
             }
             None => owners.extend(checked.addresses.iter().map(|address| (key(address), candidate.name))),
         }

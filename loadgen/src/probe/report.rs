@@ -42,7 +42,7 @@ pub struct ProbedExchange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// A well-framed 2xx answer: Token, Version, From.
-    Answered([HeaderWords; 3]),
+    Answered(Box<[HeaderWords; 3]>),
     Failed {
         failure: Failure,
         sentence: String,
@@ -100,8 +100,9 @@ impl ProbeReport {
         self.exchanges
             .iter()
             .filter_map(|exchange| match &exchange.finding {
-                Finding::Answered([token, version, from]) => {
-                    Some(ProbeVerdicts { token: token.right, version: version.right, from: from.right })
+                Finding::Answered(headers) => {
+                    let [token, version, from] = headers.each_ref().map(|header| header.right);
+                    Some(ProbeVerdicts { token, version, from })
                 }
                 Finding::Failed { .. } => None,
             })

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(names.inner.under_way().len(), 1, "one thread for the stuck name");
         let fine: Endpoint = "fine.test:8080".parse().expect("an endpoint");
         let found = names.addresses(&fine, Duration::from_secs(60)).expect("found");
-        assert_eq!(found, ["127.0.0.1:8080".parse().expect("an address")]);
+        assert_eq!(found, ["127.0.0.1:8080".parse::<SocketAddr>().expect("an address")]);
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! "Test my endpoint" through a real redis-server.
+
+use crate::peer::{PATIENCE, Peer, Reply, answer, policy, right, terms};
+use crate::redis_server::RedisServer;
+use flowtest_loadgen::probe::{Desk, Settings};
+use flowtest_loadgen::resolve::Names;
+use flowtest_scoreboard::{Policy, ProbeAnswer, ProbeRequest, Scoreboard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const CONTEST: &str = "finals";
+
+struct Stage {
+    board: Scoreboard,
+    desk: Desk,
+    _server: RedisServer,
+}
+
+impl Stage {
+    fn new(policy: Policy) -> Stage {
+        let server = RedisServer::start();
+        let (board, theirs) = (server.scoreboard(), server.scoreboard());
+        let names = Names::new(None, |_| Err(std::io::Error::other("no such name")));
+        let desk = Desk::start(theirs, CONTEST.to_owned(), "g1".to_owned(), names, settings(policy)).expect("a thread");
+        Stage { board, desk, _server: server }
+    }
+
+    fn ask(&mut self, id: &str, contestant: &str, endpoint: &str) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
+        let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
+        self.board.ask_probe(CONTEST, &ProbeRequest { id, at, contestant, endpoint }).expect("put");
+    }
+
+    fn answer(&mut self, id: &str) -> ProbeAnswer {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = self.board.read_probe(CONTEST, id).expect("Redis answers") {
+                return answer;
+            }
+            assert!(Instant::now() < give_up, "no answer to {id}: {:?}", self.desk.trouble());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn has_answer(&mut self, id: &str) -> bool {
+        self.board.read_probe(CONTEST, id).expect("Redis answers").is_some()
+    }
+}
+
+fn settings(policy: Policy) -> Settings {
+    let terms = terms(PATIENCE);
+    Settings { policy, rules: terms.rules, deadlines: terms.deadlines }
+}
+
+#[test]
+fn an_endpoint_is_tested_and_the_answer_says_what_to_do() {
+    let peer =
+        Peer::start(|request| Reply::Keep(answer(&[("Token", &request.token), ("Version", "v1"), ("From", "ECS")])));
+    let mut stage = Stage::new(policy());
+    stage.ask("p1", "alice", &peer.address.to_string());
+    let found = stage.answer("p1");
+    assert_eq!((found.generator.as_str(), found.endpoint), ("g1", format!("http://{}/", peer.address)));
+    assert_eq!(found.address, Some(peer.address.to_string()));
+    let verdicts = found.verdicts.expect("it answered");
+    assert!(verdicts.token && !verdicts.version && verdicts.from && found.latency_us.is_some());
+    assert!(found.sentence.contains("expected: Version: v2; received: Version: v1"), "{}", found.sentence);
+    assert!(found.head.starts_with("HTTP/1.1 200 OK\\r\\n"), "{}", found.head);
+}
+
+#[test]
+fn what_may_not_be_asked_is_refused_with_a_sentence() {
+    let mut stage = Stage::new(policy());
+    let cases = [
+        ("p1", "127.0.0.1:22", "port 22"),
+        ("p2", "192.168.0.7", "192.168.0.7 is private"),
+        ("p3", "https://example.com", "https"),
+        ("p4", "nobody.test", "does not resolve"),
+    ];
+    for (id, endpoint, part) in cases {
+        stage.ask(id, id, endpoint);
+        let found = stage.answer(id);
+        assert!(found.sentence.contains(part) && found.verdicts.is_none(), "{found:?}");
+    }
+    let peer = Peer::honest();
+    stage.desk.set(settings(Policy::default()));
+    stage.ask("p5", "p5", &peer.address.to_string());
+    assert!(stage.answer("p5").sentence.contains("own machine"));
+    assert_eq!(peer.connections(), 0);
+}
+
+#[test]
+fn one_test_in_ten_seconds_for_each_contestant() {
+    let peer = Peer::honest();
+    let mut stage = Stage::new(policy());
+    for (id, contestant) in [("p1", "alice"), ("p2", "alice"), ("p3", "bob")] {
+        stage.ask(id, contestant, &peer.address.to_string());
+    }
+    assert_eq!(stage.answer("p1").sentence, "all three headers are right in all 3 answers");
+    assert!(stage.answer("p2").sentence.contains("tested a moment ago"));
+    assert!(stage.answer("p3").verdicts.is_some());
+}
+
+#[test]
+fn a_slow_endpoint_delays_nobody() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = Peer::start(move |request| {
+        let _ = wait.lock().expect("one request at a time").recv();
+        Reply::Keep(right(&request.token))
+    });
+    let quick = Peer::honest();
+    let mut stage = Stage::new(policy());
+    stage.ask("p1", "alice", &slow.address.to_string());
+    stage.ask("p2", "bob", &quick.address.to_string());
+    assert!(stage.answer("p2").verdicts.is_some());
+    assert!(!stage.has_answer("p1"));
+    drop(go);
+    stage.answer("p1");
+}

@@ -1,0 +1,8 @@
+//! Endpoints looked at beside the flood, over real sockets: honest ones, and every kind that is not.
+
+mod desk;
+mod peer;
+mod preparing;
+mod probing;
+mod redis_server;
+mod resolving;
