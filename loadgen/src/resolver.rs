@@ -35,6 +35,7 @@ enum Message {
     Answer(String, Answer),
     Follow(usize, Followed),
     Forget(usize),
+    Policy(Policy),
     Stop,
 }
 
@@ -77,6 +78,12 @@ impl Resolver {
     /// A contestant has left; its addresses are nobody's.
     pub fn forget(&self, contestant: usize) {
         self.tell(Message::Forget(contestant));
+    }
+
+    /// From now on by another policy. Each address in use that it closes comes out as [`News::Refused`] at once, and what
+    /// is left as [`News::Resolved`]; who has nothing left gets none, and has to be parked by the caller.
+    pub fn set_policy(&self, policy: Policy) {
+        self.tell(Message::Policy(policy));
     }
 
     fn tell(&self, message: Message) {
@@ -131,6 +138,10 @@ impl Rounds {
                 }
                 Ok(Message::Follow(contestant, followed)) => self.book.follow(contestant, followed),
                 Ok(Message::Forget(contestant)) => self.book.forget(contestant),
+                Ok(Message::Policy(policy)) => {
+                    let news = self.book.set_policy(policy);
+                    self.publish(news);
+                }
                 Ok(Message::Stop) => return,
                 // We hold a sender ourselves, so it is never the end of all messages.
                 Err(_) => {}
@@ -141,17 +152,12 @@ impl Rounds {
     /// A name that is still being asked for from an earlier round is not asked for again.
     fn begin_round(&mut self) {
         let hosts = self.names.refresh().map_err(|error| error.to_string());
-        self.publish_hosts(hosts);
+        let news = self.book.on_hosts(hosts);
+        self.publish(news);
         for host in self.book.names() {
             if !self.under_way.contains_key(&host) && !self.queue.contains(&host) {
                 self.queue.push_back(host);
             }
-        }
-    }
-
-    fn publish_hosts(&mut self, hosts: Result<(), String>) {
-        if let Some(news) = self.book.on_hosts(hosts) {
-            let _ = self.news.send(news);
         }
     }
 
@@ -182,8 +188,13 @@ impl Rounds {
     }
 
     fn note(&mut self, host: &str, answer: &Answer) {
-        for news in self.book.on_answer(host, answer, Clock::now().utc_base) {
-            // Who does not want to know still has the round to end.
+        let news = self.book.on_answer(host, answer, Clock::now().utc_base);
+        self.publish(news);
+    }
+
+    /// Who does not want to know still has the round to end.
+    fn publish(&self, news: impl IntoIterator<Item = News>) {
+        for news in news {
             let _ = self.news.send(news);
         }
     }

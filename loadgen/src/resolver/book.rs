@@ -87,6 +87,30 @@ impl Book {
         self.entries.remove(&contestant);
     }
 
+    /// From now on by another policy. Addresses in use that it closes are refused; who has others goes on with those.
+    pub fn set_policy(&mut self, policy: Policy) -> Vec<News> {
+        self.policy = policy;
+        let mut news = Vec::new();
+        for (contestant, entry) in &mut self.entries {
+            let mut open = entry.followed.addresses.clone();
+            open.retain(|address| match self.policy.judge_address(*address) {
+                Ok(()) => true,
+                Err(error) => {
+                    let sentence = format!("{}: {address} gets no more requests: {error}", entry.followed.name);
+                    news.push(News::Refused { contestant: *contestant, address: *address, sentence });
+                    false
+                }
+            });
+            if open.len() != entry.followed.addresses.len() && !open.is_empty() {
+                news.push(News::Resolved(Resolved { contestant: *contestant, addresses: open.clone() }));
+            }
+            entry.followed.addresses = open;
+            // What was refused by the old policy may be said again, by the new one.
+            entry.refused.clear();
+        }
+        news
+    }
+
     /// The names to look up. Addresses that were typed need none.
     pub fn names(&self) -> BTreeSet<String> {
         self.entries
@@ -279,6 +303,20 @@ mod tests {
         assert!(sentence.contains("\"alice\""), "{sentence}");
         book.forget(0);
         assert_eq!(resolved(&book.on_answer("b.test", &answer(&["127.0.0.2", "127.0.0.1"]), 2)).len(), 1);
+    }
+
+    #[test]
+    fn a_narrower_policy_takes_addresses_away_at_once() {
+        let both = ["127.0.0.1:8080", "127.0.0.2:8080"];
+        let mut book =
+            book(&[followed("alice", "a.test:8080", &both), followed("bob", "127.0.0.2:8081", &["127.0.0.2:8081"])]);
+        let narrow = Policy { deny: vec!["127.0.0.2".parse().expect("an entry")], ..book.policy.clone() };
+        let news = book.set_policy(narrow);
+        assert_eq!(news.iter().filter(|news| matches!(news, News::Refused { .. })).count(), 2, "{news:?}");
+        // Bob has nothing left, and is not given anything out.
+        assert_eq!(resolved(&news), [(0, vec!["127.0.0.1:8080".to_owned()])]);
+        let News::Stale { sentence, .. } = &book.on_answer("a.test", &answer(&["127.0.0.2"]), 1)[1] else { panic!() };
+        assert!(sentence.ends_with("its last good address stays"), "{sentence}");
     }
 
     #[test]
