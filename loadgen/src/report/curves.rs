@@ -2,8 +2,8 @@
 
 use super::geometry::{Axis, Span, joined, stack, steps, time_ticks};
 use crate::plan::Plan;
-use crate::series::{Entry, Moment, Stage};
-use crate::summary::{RATE_RATIO_MIN, micros};
+use crate::series::{Entry, Moment};
+use crate::summary::RATE_RATIO_MIN;
 use sailfish::TemplateSimple;
 
 /// A label beside an axis.
@@ -41,7 +41,7 @@ pub(super) struct Timeline {
     pub length_s: f64,
     pub x: Vec<Tick>,
     pub phases: Vec<Band>,
-    /// Phases that do not count, and pauses.
+    /// Phases that do not count, pauses, and what drained at the end.
     pub unscored: Vec<Band>,
     pub deadlines: Vec<Mark>,
 }
@@ -73,10 +73,12 @@ impl Timeline {
                 });
             }
         }
-        let unscored = joined(spans(moments, length_s).into_iter().zip(moments).filter_map(|(span, moment)| {
-            let counts = moment.state.scored || moment.state.stage == Stage::Draining;
-            (!counts).then_some(span)
-        }));
+        let unscored = joined(
+            spans(moments, length_s)
+                .into_iter()
+                .zip(moments)
+                .filter_map(|(span, moment)| (!moment.state.scored).then_some(span)),
+        );
         let started = plan.utc_us(start);
         let mut deadlines = Vec::new();
         if let Some((_, last)) = plan.course.all_deadlines().last() {
@@ -121,6 +123,20 @@ fn band((from, to): Span, text: String) -> Band {
 
 fn spans(moments: &[Moment], length_s: f64) -> Vec<Span> {
     moments.iter().map(|moment| (moment.start_s() / length_s, moment.end_s() / length_s)).collect()
+}
+
+/// How busy the generator was, where that is known.
+pub(super) fn busy(timeline: &Timeline, moments: &[Moment]) -> Result<Option<String>, sailfish::RenderError> {
+    let view =
+        View { whose: "the generator", timeline, moments, entries: &[], spans: spans(moments, timeline.length_s) };
+    let values: Vec<_> = moments.iter().map(|moment| moment.busy.map(|busy| f64::from(busy) / 10.0)).collect();
+    if values.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let axis = Axis::Linear { from: 0.0, to: 100.0 };
+    let curves = vec![view.line("busy", "user and system time", &values, axis)];
+    let y = ticks_of(axis, &[0.0, 25.0, 50.0, 75.0, 100.0], |percent| format!("{percent} %"));
+    view.chart("Workers", "part of their cores", y, curves).render_once().map(Some)
 }
 
 /// Renders all charts of these seconds.
@@ -194,7 +210,7 @@ impl<'a> View<'a> {
         let (axis, ticks) = Axis::decades(if smallest.is_finite() { smallest } else { 1.0 }, largest(known()));
         let curves = all.iter().map(|(class, name, values)| self.line(class, name, values, axis)).collect();
         let unit = "from the intended instant, logarithmic";
-        self.chart("Latency", unit, ticks_of(axis, &ticks, |us| micros(us as u64)), curves)
+        self.chart("Latency", unit, ticks_of(axis, &ticks, super::words::round_micros), curves)
     }
 
     fn outcomes(&self) -> Chart<'a> {

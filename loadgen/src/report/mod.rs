@@ -100,6 +100,8 @@ impl Report<'_> {
         let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
         let timeline = Timeline::new(plan, start, series.moments());
         let (moments, entries) = thinned(series.moments(), series.all(), COLUMNS_ALL);
+        let mut charts = curves::render("all", &timeline, &moments, &entries)?;
+        charts.extend(curves::busy(&timeline, &moments)?);
         let total = &summary.total;
         let deadlines = plan.course.deadlines(u64::MAX);
         Page {
@@ -116,7 +118,7 @@ impl Report<'_> {
             merged: series.width_s() > 1,
             figures: self.figures(),
             standings: self.standings(),
-            charts: curves::render("all", &timeline, &moments, &entries)?,
+            charts,
             seconds: table::render(series.moments(), series.all(), ROWS_ALL)?,
             reasons: reasons(total),
             rules: words::rules(&plan.rules, deadlines.version, deadlines.from),

@@ -155,8 +155,8 @@ fn the_page_is_well_formed_and_loads_nothing() {
 fn every_contestant_has_all_its_curves_and_its_table() {
     let page = page(&["alice", "bob", "carol"]);
     let charts = elements(&page).iter().filter(|(name, _)| name == "figure").count();
-    // Rate, latency, outcomes, validity of four; what was not right where there is some: of all and of carol.
-    assert_eq!(charts, 4 * 4 + 2);
+    // Rate, latency, outcomes, validity of four; what was not right where there is some: of all and of carol; the workers.
+    assert_eq!(charts, 4 * 4 + 2 + 1);
     for label in
         ["Rate of carol", "Latency of alice", "Outcomes of all", "What was not right of carol", "Validity of bob"]
     {

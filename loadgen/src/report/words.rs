@@ -19,6 +19,15 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
+/// A round duration beside an axis.
+pub(super) fn round_micros(us: f64) -> String {
+    match us {
+        _ if us >= 1e6 => format!("{} s", us / 1e6),
+        _ if us >= 1e3 => format!("{} ms", us / 1e3),
+        _ => format!("{us} µs"),
+    }
+}
+
 pub(super) fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
@@ -75,6 +84,7 @@ mod tests {
         for (value, text) in table {
             assert_eq!(short(value), text);
         }
+        assert_eq!([1.0, 500.0, 20_000.0, 1e7].map(round_micros), ["1 µs", "500 µs", "20 ms", "10 s"]);
         assert_eq!([59, 61, 3_661].map(clock), ["0:59", "1:01", "1:01:01"]);
     }
 }

@@ -1,6 +1,7 @@
 //! A hand-made run, second by second.
 
 use super::*;
+use crate::block::Counts;
 use flowtest_contract::Failure;
 use proptest::prelude::*;
 

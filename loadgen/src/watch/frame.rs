@@ -66,7 +66,9 @@ impl Frame<'_> {
         let others = each.split_off(each.len().min(LINES_MAX));
         each.sort_by_key(|(at, _)| *at);
         for (at, figures) in &each {
-            lines.push(figures.line(&self.plan.contestants[*at].name));
+            // The name of a URL that is stressed is the URL; what all of them begin with says nothing.
+            let name = &self.plan.contestants[*at].name;
+            lines.push(figures.line(name.strip_prefix("http://").unwrap_or(name)));
         }
         if !others.is_empty() {
             let mut rest = Figures::default();
