@@ -251,7 +251,13 @@ impl<'a> View<'a> {
         // Close to 1 the difference between valid and not must be seen.
         let from = [0.98, 0.95, 0.9, 0.8, 0.5].into_iter().find(|from| *from <= lowest).unwrap_or(0.0);
         let axis = Axis::Linear { from, to: 1.0 };
-        let ticks = [from, (from + 1.0) / 2.0, RATE_RATIO_MIN, 1.0];
+        // The more important first: one that would lie on another is left out.
+        let mut ticks: Vec<f64> = Vec::new();
+        for tick in [1.0, from, RATE_RATIO_MIN, (from + 1.0) / 2.0] {
+            if ticks.iter().all(|other| (axis.part(*other) - axis.part(tick)).abs() > 0.12) {
+                ticks.push(tick);
+            }
+        }
         let least = [(0.0, 1.0)];
         let threshold = Curve {
             class: "least",
@@ -260,10 +266,9 @@ impl<'a> View<'a> {
             is_area: false,
         };
         let curves = vec![threshold, self.line("ratio", "rate_ratio", &ratios, axis)];
-        let mut y = ticks_of(axis, &ticks, |ratio| {
+        let y = ticks_of(axis, &ticks, |ratio| {
             format!("{ratio:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
         });
-        y.dedup_by(|a, b| (a.at - b.at).abs() < 12.0);
         Some(self.chart("Validity", "part of what was due that we sent in time", y, curves))
     }
 }
