@@ -29,12 +29,27 @@ pub struct Board {
 }
 
 impl Board {
-    /// Creates the round, joins it with this stream, and writes the control document.
+    /// Creates the round, joins it with this stream, and writes the control document: the round is ours alone.
     pub fn open(access: &Access, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
         let mut control = Control::new(contest.clone());
         control.round = Some(round);
         control.state = State::Running;
         control.split = vec![stream.to_string()];
+        Board::begin(access, contest, round, stream, Some(control))
+    }
+
+    /// Joins a round with this stream. The control document is somebody else's.
+    pub fn join(access: &Access, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
+        Board::begin(access, contest, round, stream, None)
+    }
+
+    fn begin(
+        access: &Access,
+        contest: &Contest,
+        round: RoundId,
+        stream: StreamId,
+        control: Option<Control>,
+    ) -> Result<Board, Failed> {
         let mut scoreboard = Scoreboard::open(Address::new(&access.url, access.password.as_deref(), false)?)?;
         scoreboard.open_round(&contest.name, &round)?;
         let publisher = Publisher::start(PublisherConfig {
@@ -46,14 +61,27 @@ impl Board {
             contestants: contest.contestants.iter().map(|contestant| contestant.name.clone()).collect(),
             allow_volatile: false,
         })?;
-        scoreboard.write_control(&control)?;
-        let steward = Steward::start(scoreboard, control)?;
+        if let Some(control) = &control {
+            scoreboard.write_control(control)?;
+        }
+        let steward = Steward::start(scoreboard, contest.name.clone(), control)?;
         Ok(Board { publisher, steward })
     }
 
     /// The newest cumulative rows.
     pub fn publish(&self, seq: u64, rows: Arc<[Row]>) {
         self.publisher.publish(seq, rows);
+    }
+
+    /// The number of the newest rows that Redis has.
+    pub fn put_seq(&self) -> u64 {
+        self.publisher.health().put_seq
+    }
+
+    /// The last rows and the end marker of a stream that leaves a round to others.
+    pub fn end(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
+        self.publisher.end(seq, rows, patience)?;
+        self.steward.finish(State::Draining)
     }
 
     /// Why a contestant lost points. Forgotten when too many wait.
@@ -88,7 +116,8 @@ struct Steward {
 }
 
 impl Steward {
-    fn start(mut scoreboard: Scoreboard, mut control: Control) -> Result<Steward, Failed> {
+    /// Keeps `control`, if it is ours to keep.
+    fn start(mut scoreboard: Scoreboard, contest: String, mut control: Option<Control>) -> Result<Steward, Failed> {
         let (messages, inbox) = mpsc::sync_channel(WAITING_MAX);
         let watch = move || {
             let mut keep_at = Instant::now() + CONTROL_INTERVAL;
@@ -97,20 +126,21 @@ impl Steward {
             loop {
                 match inbox.recv_timeout(keep_at.saturating_duration_since(Instant::now())) {
                     Ok(Message::End(state)) => {
+                        let Some(control) = &mut control else { return Ok(()) };
                         control.state = state;
                         control.revision += 1;
-                        return scoreboard.write_control(&control);
+                        return scoreboard.write_control(control);
                     }
                     // An outage is no error here: the journal has more of the same.
                     Ok(Message::Explain(contestant, error)) if !away => {
-                        away = scoreboard.push_errors(&control.contest.name, &contestant, &[error]).is_err();
+                        away = scoreboard.push_errors(&contest, &contestant, &[error]).is_err();
                     }
                     Ok(Message::Explain(..)) => {}
                     Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                 }
                 if Instant::now() >= keep_at {
-                    away = keep(&mut scoreboard, &control).is_err();
+                    away = control.as_ref().is_some_and(|control| keep(&mut scoreboard, control).is_err());
                     keep_at = Instant::now() + CONTROL_INTERVAL;
                 }
             }

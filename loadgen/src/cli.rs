@@ -28,6 +28,8 @@ pub enum Command {
     Stress(Stress),
     /// Run a contest from a file; no dashboard needed.
     Run(RunContest),
+    /// Follow a contest's control document through whole rounds, alone or as one of several generators.
+    Serve(Serve),
     /// Judge every exchange again from the journals, and compare with their sums and with Redis.
     Audit(journal::Audit),
     /// Publish whatever Redis lacks, from any journals.
@@ -103,6 +105,40 @@ pub struct RunContest {
     pub cores: Cores,
     #[command(flatten)]
     pub outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The contest to serve.
+    #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
+    pub contest: String,
+    /// The Redis of the contest (redis://host[:port] or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    pub redis: String,
+    /// A file with the password of that Redis, instead of one in the URL.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
+    pub redis_password_file: Option<PathBuf>,
+    /// Write every batch and verdict to journals in this folder.
+    #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
+    pub journal: PathBuf,
+    /// Keep no trace of each exchange.
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE")]
+    pub no_trace: bool,
+    /// This generator's name in splits; the host's name unless said.
+    #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_ID")]
+    pub id: Option<String>,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    /// A file with the [policy] that this machine allows at the most.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
+    pub policy: Option<PathBuf>,
+    /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
+    pub hosts: Option<PathBuf>,
+    /// Only complaints.
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    pub quiet: bool,
 }
 
 /// The cores that were asked for.

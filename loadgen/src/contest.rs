@@ -9,7 +9,7 @@ use crate::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
 use crate::rebuild::{Access, Action, finish_orphans};
 use crate::recorder::explain::Explained;
-use crate::recorder::{Recorder, room};
+use crate::recorder::{Fresh, Recorder, Shown, room};
 use crate::resolve::resolve;
 use crate::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
 use crate::series::Look;
@@ -64,16 +64,8 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     if let (Some(dir), Some(access)) = (&flags.journal, &access) {
         finish_others(dir, access);
     }
-    let board = access.map(|access| Board::open(&access, &contest, round, stream)).transpose()?;
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
-    let played = match round.play(flags, prepared, board.as_ref(), stop) {
-        Ok(played) => played,
-        Err(error) => {
-            // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
-            let _ = board.map(Board::abort);
-            return Err(error);
-        }
-    };
+    let (played, board) = round.play(flags, prepared, access.as_ref(), stop)?;
     let sealed = board.map_or(Ok(()), |board| board.finish(played.seq, played.rows));
     let is_valid = played.closed.summary.is_valid();
     played.closed.write()?;
@@ -107,12 +99,12 @@ impl Round<'_> {
         self,
         flags: &RunContest,
         prepared: Prepared,
-        board: Option<&Board>,
+        access: Option<&Access>,
         stop: &AtomicBool,
-    ) -> Result<Played, Failed> {
+    ) -> Result<(Played, Option<Board>), Failed> {
         let clock = Clock::now();
         let workers = self.cores.len() as u32;
-        let plan = Arc::new(make_plan(self.contest, self.contestants, workers, clock, flags.head_start())?);
+        let plan = Arc::new(make_plan(self.contest, self.contestants.clone(), workers, clock, flags.head_start())?);
         let recorder = match &flags.journal {
             Some(dir) => {
                 let start = start_record(self.contest, &plan, self.cores);
@@ -121,14 +113,37 @@ impl Round<'_> {
             }
             None => None,
         };
+        // Only now: a stream that Redis knows of has a journal.
+        let open = |access| Board::open(access, self.contest, self.id, self.stream);
+        let board = access.map(open).transpose()?;
+        let played = self.flood(prepared, &plan, clock, recorder, board.as_ref(), stop);
+        match played {
+            Ok(played) => Ok((played, board)),
+            Err(error) => {
+                // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
+                let _ = board.map(Board::abort);
+                Err(error)
+            }
+        }
+    }
+
+    fn flood(
+        &self,
+        prepared: Prepared,
+        plan: &Arc<Plan>,
+        clock: Clock,
+        recorder: Option<Recorder>,
+        board: Option<&Board>,
+        stop: &AtomicBool,
+    ) -> Result<Played, Failed> {
         let tracing = recorder.as_ref().map_or(Tracing::Off, Recorder::tracing);
-        let run = Run::start(&plan, clock, self.cores, tracing)?;
-        let mut output = prepared.open(&plan, Title::Contest(self.contest.name.clone()))?;
+        let run = Run::start(plan, clock, self.cores, tracing)?;
+        let mut output = prepared.open(plan, Title::Contest(self.contest.name.clone()))?;
         let (progress, seq, rows) = match recorder {
-            None => follow(run, &plan, &mut output, board, stop),
-            Some(recorder) => follow_recorded(run, &plan, &mut output, recorder, board, stop)?,
+            None => follow(run, plan, &mut output, board, stop),
+            Some(recorder) => follow_recorded(run, plan, &mut output, recorder, board, stop)?,
         };
-        let closed = output.close(&plan, &progress, stop.load(Ordering::Relaxed));
+        let closed = output.close(plan, &progress, stop.load(Ordering::Relaxed));
         Ok(Played { closed, seq, rows, broken: progress.broken })
     }
 }
@@ -165,14 +180,9 @@ fn follow_recorded(
     let Run { workers, collector } = run;
     recorder.record(plan.clone(), collector, workers.order().clone());
     let mut over_at: Option<Instant> = None;
-    while !recorder.is_over() {
-        thread::sleep(FOLLOW);
-        if stop.load(Ordering::Relaxed) {
-            workers.order().drain();
-        }
-        let fresh = recorder.take();
-        if let Some((now, sums)) = fresh.shown {
-            output.show(plan, Look { now, sums: &sums, cpu_us: None });
+    let mut pass_on = |fresh: Fresh| {
+        if let Some(Shown { now, sums, workers }) = fresh.shown {
+            output.show(plan, Look { now, sums: &sums, cpu_us: Some(cpu_us(&workers)) });
         }
         if let Some(board) = board {
             fresh.durable.into_iter().for_each(|(seq, rows)| board.publish(seq, rows));
@@ -180,6 +190,16 @@ fn follow_recorded(
                 board.explain(plan.contestants[usize::from(contestant)].name.clone(), error);
             }
         }
+    };
+    while !recorder.is_over() {
+        thread::sleep(FOLLOW);
+        if stop.load(Ordering::Relaxed) {
+            workers.order().drain();
+        }
+        if recorder.is_stuck() {
+            workers.order().pause(true);
+        }
+        pass_on(recorder.take());
         if workers.are_done() {
             let over = *over_at.get_or_insert_with(Instant::now);
             if over.elapsed() >= JOURNAL_PATIENCE {
@@ -187,6 +207,7 @@ fn follow_recorded(
             }
         }
     }
+    pass_on(recorder.take());
     // When the recorder failed, workers may still be running; nobody takes their counts any more.
     workers.order().drain();
     let recorded = recorder.join();
@@ -197,7 +218,7 @@ fn follow_recorded(
 
 /// Ends and publishes what a generator that is gone has left in the folder. Whatever is wrong with it is no reason not to
 /// play.
-fn finish_others(dir: &Path, access: &Access) {
+pub(crate) fn finish_others(dir: &Path, access: &Access) {
     match finish_orphans(dir, access) {
         Ok(report) => {
             for stream in report.streams.iter().filter(|stream| stream.action != Action::None) {
@@ -232,7 +253,7 @@ fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
 }
 
 /// The first record of a stream: whatever is needed to judge its traces again.
-fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> record::Start {
+pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> record::Start {
     let program = serde_json::json!({
         "program": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -267,7 +288,7 @@ impl RunContest {
 }
 
 /// Bits of an id that nobody had before.
-fn random_bits() -> Result<u128, Failed> {
+pub(crate) fn random_bits() -> Result<u128, Failed> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failed::Message(format!("no random id for the round ({error})")))?;
     Ok(u128::from_be_bytes(bytes))
@@ -330,5 +351,6 @@ fn make_plan(
         connection_life: CONNECTION_LIFE_NS,
         requests: None,
         workers,
+        request_spare: 0,
     })
 }

@@ -118,6 +118,15 @@ impl Course {
         gaps.chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }
 
+    /// Whether this says that something of the past was otherwise than `before` did: a pause or a stop of which we hear
+    /// too late.
+    pub fn rewrites(&self, before: &Course, now: u64) -> bool {
+        let past = |course: &Course| -> Vec<Gap> {
+            course.pauses.iter().filter(|gap| gap.from <= now).map(|gap| Gap { to: gap.to.min(now), ..*gap }).collect()
+        };
+        past(self) != past(before) || self.stop_at.min(now) != before.stop_at.min(now)
+    }
+
     /// The newest share and since when, on the plan clock, it is ours.
     pub fn newest_share(&self) -> (u64, Share) {
         let (from, share) = *self.shares.last().expect("there is always one");
@@ -150,6 +159,23 @@ mod tests {
         let course = Course { stop_at: 160, ..paused(&[(100, 150)]) };
         assert_eq!([99, 109, 110].map(|at| course.run_clock(at)), [99, 159, u64::MAX]);
         assert!(course.is_stopped(160) && !course.is_stopped(159));
+    }
+
+    #[test]
+    fn only_what_is_heard_too_late_rewrites_the_past() {
+        let (before, stop) = (paused(&[(100, 150)]), |stop_at| Course { stop_at, ..paused(&[(100, 150)]) });
+        // (what is told, when, whether it rewrites)
+        let cases = [
+            (paused(&[(100, 150), (200, u64::MAX)]), 199, false),
+            (paused(&[(100, 150), (200, u64::MAX)]), 201, true),
+            (stop(300), 299, false),
+            (stop(300), 301, true),
+        ];
+        for (told, now, rewrites) in cases {
+            assert_eq!(told.rewrites(&before, now), rewrites, "{told:?} at {now}");
+        }
+        // The end of a lasting pause is told while it lasts.
+        assert!(!paused(&[(100, 150)]).rewrites(&paused(&[(100, u64::MAX)]), 140));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
 /// Later than this by our own lag, a request counts against `rate_ratio`.
 const LATE_NS: u64 = 10_000_000;
 
+/// Samples that one contestant may leave in a block.
+const SAMPLES_EACH: u32 = 4;
+
 /// The longest time that a trace can say: over an hour.
 const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
 
@@ -42,9 +45,12 @@ pub struct Entrant {
     pub connections: Vec<Connection>,
     pub pacer: Pacer,
     pub shape: Shape,
-    /// Slots that may take a request of the open loop, the last used first. Looked at again when taken.
-    idle: Vec<u32>,
+    /// Slots that may take a request of the open loop, in turn, so that all addresses get their share. Looked at again
+    /// when taken.
+    idle: VecDeque<u32>,
     cold: Vec<u32>,
+    /// Connections that were begun and are not closed.
+    pub open: u32,
     listed: Vec<bool>,
     /// How many of its slots this phase may use.
     pub limit: u32,
@@ -75,7 +81,8 @@ impl Entrant {
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
             pacer,
             shape: Shape::new(),
-            idle: Vec::with_capacity(slots as usize),
+            idle: VecDeque::with_capacity(slots as usize),
+            open: 0,
             cold: Vec::with_capacity(slots as usize),
             listed: vec![false; slots as usize],
             limit: 0,
@@ -116,7 +123,7 @@ impl Entrant {
     /// The slot may take a request of the open loop. `open`: it has a connection.
     pub fn list(&mut self, local: u32, open: bool) {
         if !std::mem::replace(&mut self.listed[local as usize], true) {
-            if open { self.idle.push(local) } else { self.cold.push(local) }
+            if open { self.idle.push_back(local) } else { self.cold.push(local) }
         }
     }
 
@@ -138,9 +145,10 @@ impl Entrant {
         Some(local)
     }
 
-    /// A slot that was listed, connected ones first. It may have changed since.
-    pub fn unlist(&mut self) -> Option<u32> {
-        let local = self.idle.pop().or_else(|| self.cold.pop())?;
+    /// A slot that was listed, connected ones first as soon as there are `enough` of them. It may have changed since.
+    pub fn unlist(&mut self, enough: u32) -> Option<u32> {
+        let fresh = if self.open < enough { self.cold.pop() } else { None };
+        let local = fresh.or_else(|| self.idle.pop_front()).or_else(|| self.cold.pop())?;
         self.listed[local as usize] = false;
         Some(local)
     }
@@ -183,14 +191,20 @@ impl Books<'_> {
             // By this difference the service time can be had from the trace exactly as the histogram counted it.
             sent => (sent, (latency_us - (self.now - sent) / NS_PER_US).min(TRACED_US_MAX) as u32),
         };
+        let since_base = self.plan.utc_us(instant).wrapping_sub(self.block.traces.base) as i64;
         let trace = Trace {
-            sent_us: self.plan.utc_us(instant).wrapping_sub(self.block.traces.base) as i32,
+            sent_us: since_base.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
             latency_us: latency_us.min(TRACED_US_MAX) as u32,
             lag_us,
             contestant: self.contestant as u16,
             observed: Sight { outcome, scored: exchange.scored }.pack(),
         };
-        self.block.traces.push(trace);
+        if i64::from(trace.sent_us) == since_base {
+            self.block.traces.push(trace);
+        } else {
+            // A block that lay open for more than half an hour, because nobody took it.
+            self.block.traces.untraced += 1;
+        }
         trace
     }
 
@@ -198,7 +212,8 @@ impl Books<'_> {
     #[cold]
     fn sample(&mut self, exchange: &Exchange, trace: Trace, kinds: u16, came: &Came<'_>) {
         let counts = self.block.counts(self.contestant, exchange.scored);
-        if counts.sampled & kinds == kinds {
+        // Nobody takes the room of others, however many ways of failing it knows.
+        if counts.sampled & kinds == kinds || counts.sampled.count_ones() >= SAMPLES_EACH {
             return;
         }
         counts.sampled |= kinds;

@@ -28,9 +28,11 @@
 //! | [`summary`], [`watch`], [`progress`] | what a terminal shows while it runs and afterwards |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
 //! | [`output`] | all of these behind their flags |
-//! | [`cli`], [`stress`], [`contest`] | the commands that flood |
+//! | [`attention`] | who is worth a flood |
+//! | [`cli`], [`stress`], [`contest`], [`serve`] | the commands that flood |
 //! | [`folders`], [`audit`], [`rebuild`], [`export`], [`inspect`] | the commands that read journals |
 
+pub mod attention;
 pub mod audit;
 pub mod block;
 pub mod board;
@@ -60,6 +62,7 @@ pub mod resolve;
 pub mod resolver;
 pub mod ring;
 pub mod run;
+pub mod serve;
 pub mod series;
 pub mod share;
 pub mod stress;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use flowtest_loadgen::cli::{Cli, Command};
-use flowtest_loadgen::{Failed, audit, contest, export, inspect, rebuild, stress};
+use flowtest_loadgen::{Failed, audit, contest, export, inspect, rebuild, serve, stress};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Stress(flags) => stress::stress(flags, &stop),
         Command::Run(flags) => contest::run(flags, &stop),
+        Command::Serve(flags) => serve::serve(flags, &stop),
         Command::Audit(flags) => audit::audit(flags),
         Command::Rebuild(flags) => rebuild::rebuild(flags),
         Command::Export(flags) => export::export(flags),

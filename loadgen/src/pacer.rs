@@ -97,7 +97,7 @@ impl Pacer {
     pub fn follow(&mut self, course: Arc<Course>) {
         let (before, now) = (self.course.newest_share(), course.newest_share());
         self.course = course;
-        if before != now && !self.stopped {
+        if before.1 != now.1 && !self.stopped {
             assert_eq!(self.waiting_count, 0, "what waits is ours by the old share");
             self.lots = lots(&self.phases, now.1, self.worker);
             self.next = self.first_from(now.0);
@@ -107,7 +107,7 @@ impl Pacer {
 
     /// Whether [`Pacer::follow`] would change the share.
     pub fn is_new_share(&self, course: &Course) -> bool {
-        self.course.newest_share() != course.newest_share()
+        self.course.newest_share().1 != course.newest_share().1
     }
 
     /// How many connections this worker may have in a phase.

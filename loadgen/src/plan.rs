@@ -74,6 +74,8 @@ pub struct Plan {
     /// In closed phases that are scored: so many requests per contestant and no more.
     pub requests: Option<u64>,
     pub workers: u32,
+    /// Bytes that a contestant's request may be longer than the longest of the beginning, when it moves.
+    pub request_spare: usize,
 }
 
 impl Plan {

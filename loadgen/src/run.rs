@@ -10,6 +10,7 @@ use crate::share::sizes;
 use crate::trace::Tracing;
 use crate::worker::Worker;
 use core_affinity::CoreId;
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::Row;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,8 @@ pub enum RunError {
     Memory { needed_mib: u64, available_mib: u64 },
     #[error("no thread for a worker: {0}")]
     Thread(io::Error),
+    #[error("the round began before this machine did: set its clock")]
+    Clock,
     #[error("no random key for the tokens: {0}")]
     Random(getrandom::Error),
 }
@@ -62,6 +65,14 @@ impl Clock {
         let base = Instant::now();
         let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Clock { base, utc_base: utc.as_micros() as u64 }
+    }
+
+    /// A clock that began before an instant of UTC, so that the instant lies on it.
+    pub fn before(utc: UtcUs) -> Result<Clock, RunError> {
+        let now = Clock::now();
+        let back_us = now.utc_base.saturating_sub(utc).saturating_add(1_000_000);
+        let base = now.base.checked_sub(Duration::from_micros(back_us)).ok_or(RunError::Clock)?;
+        Ok(Clock { base, utc_base: now.utc_base - back_us })
     }
 
     /// So long after now, in nanoseconds of the run clock.
@@ -313,6 +324,17 @@ impl Collector {
     }
 }
 
+/// A worker that panics takes what it counted with it: the run ends as one that was stopped, not as one that finished.
+struct Alarm<'a>(&'a Order);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.drain();
+        }
+    }
+}
+
 /// Where a worker stands and what it starts with.
 struct Post {
     number: u32,
@@ -329,6 +351,7 @@ fn work(
     mut sender: Sender,
     ready: &mpsc::SyncSender<Result<Tier, RingError>>,
 ) -> io::Result<()> {
+    let _alarm = Alarm(order);
     if !core_affinity::set_for_current(CoreId { id: post.core }) {
         let _ = ready.send(Err(RingError::Pin));
         return Ok(());

@@ -8,6 +8,7 @@ use crate::ring::Sizes;
 pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
     let slots = (0..plan.contestants.len()).map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
     let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
+    let request = request + plan.request_spare;
     let pipeline = plan.pipeline_max() as usize;
     // One in flight: an answer fits a small buffer, and all of them fit the L2 cache. More in flight come in bursts.
     let (buffers, buffer_bytes) = if pipeline == 1 { (512, 2048) } else { (256, 8192) };

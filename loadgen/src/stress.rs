@@ -98,6 +98,7 @@ fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock
         connection_life: 0,
         requests: flags.requests.filter(|_| flags.rate.is_none()),
         workers,
+        request_spare: 0,
     }
 }
 

@@ -82,6 +82,7 @@ impl Script {
             connection_life: self.connection_life,
             requests: self.requests,
             workers: 1,
+            request_spare: 0,
         });
         let servers: HashMap<_, _> =
             (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();

@@ -147,7 +147,11 @@ impl<K: Kernel> Worker<K> {
             match order.get() {
                 0 => {}
                 1 => self.drain(),
-                _ => break,
+                // Stopped at once: what is in flight is nobody's fault but ours.
+                _ => {
+                    self.give_up();
+                    break;
+                }
             }
             if order.version() != self.version {
                 self.version = order.version();
@@ -335,9 +339,11 @@ impl<K: Kernel> Worker<K> {
 
     /// A slot that can take a request now: connected, or free to connect.
     fn free_slot(&mut self, index: usize) -> Option<u32> {
+        // One connection to each address at least, or a name with several would be a name with one.
+        let enough = self.plan.contestants[index].addresses.len() as u32;
         loop {
             let entrant = &mut self.entrants[index];
-            let local = entrant.unlist()?;
+            let local = entrant.unlist(enough)?;
             if local >= entrant.limit && self.load.is_some() {
                 continue;
             }
@@ -497,6 +503,7 @@ impl<K: Kernel> Worker<K> {
         entrant.opens += 1;
         match self.ring.open(slot, address) {
             Ok(()) => {
+                entrant.open += 1;
                 contestant.request.fill(self.ring.area(slot));
                 if let Some(at) = connection.wake_at(&self.patience) {
                     self.wheel.insert(slot, at);
@@ -592,6 +599,7 @@ impl<K: Kernel> Worker<K> {
             }
             Event::Closed { slot } => {
                 let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
+                entrant.open -= 1;
                 entrant.connections[(slot - entrant.base) as usize].on_closed(self.now, &self.patience);
                 self.look_at(slot);
             }
@@ -678,11 +686,13 @@ impl<K: Kernel> Worker<K> {
     /// Goes on by another plan of the same round: another course, other endpoints, other traffic.
     fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
+        let rewritten = self.plan.course.rewrites(&before.course, self.now);
         for index in 0..self.entrants.len() {
             let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
             let (moved, halted) = (was.request != is.request, is.traffic == Traffic::Nothing);
             let entrant = &mut self.entrants[index];
-            if halted || entrant.pacer.is_new_share(&self.plan.course) {
+            // What waits has fallen due by the old clock and the old share.
+            if halted || rewritten || entrant.pacer.is_new_share(&self.plan.course) {
                 let mut books = Books { plan: &before, block: &mut self.block, contestant: index, now: self.now };
                 while let Some((intended, scored)) = entrant.pacer.take() {
                     books.never_sent(intended, scored, Failure::OwnFault);
@@ -693,9 +703,7 @@ impl<K: Kernel> Worker<K> {
             let (base, slots) = (entrant.base, entrant.connections.len() as u32);
             for slot in base..base + slots {
                 if halted {
-                    self.settle(slot, |connection, patience, books| {
-                        connection.on_unconnected(Failure::OwnFault, patience, books)
-                    });
+                    self.silence(index, slot);
                 } else if self.entrants[index].is_stale(slot - base) {
                     self.look_at(slot);
                 }
@@ -703,6 +711,17 @@ impl<K: Kernel> Worker<K> {
         }
         // The phase is entered anew, with its limits as they are now.
         self.load = None;
+    }
+
+    /// Whatever the slot holds is our own fault, and its connection ends.
+    fn silence(&mut self, index: usize, slot: u32) {
+        let entrant = &mut self.entrants[index];
+        let connection = &mut entrant.connections[(slot - entrant.base) as usize];
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+        if matches!(connection.state(), State::Open | State::Connecting) {
+            self.close(slot);
+        }
     }
 
     /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.
@@ -729,7 +748,7 @@ impl<K: Kernel> Worker<K> {
             })
     }
 
-    /// Without a ring nothing in flight can have another outcome than our own fault.
+    /// Nothing in flight can have another outcome any more than our own fault.
     fn give_up(&mut self) {
         for (index, entrant) in self.entrants.iter_mut().enumerate() {
             let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };

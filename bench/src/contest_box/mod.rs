@@ -7,6 +7,7 @@ pub mod board;
 pub mod contest;
 pub mod generator;
 pub mod journal;
+pub mod organiser;
 pub mod redis;
 pub mod target;
 

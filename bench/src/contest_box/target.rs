@@ -26,10 +26,13 @@ pub struct Target {
 pub struct Injected(pub BTreeMap<String, u64>);
 
 impl Target {
-    /// Starts one with these flags beside `--listen`.
+    /// Starts one with these flags, on a free port of 127.0.0.1 unless they say where.
     pub fn start(name: &str, flags: &[&str]) -> Result<Target> {
         let mut command = child::sibling("flowtest-target")?;
-        command.args(["--listen", "127.0.0.1:0"]).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(flags);
         let mut child = Child::start(name, &command)?;
         let url = child.wait_for("listening on http://", START, listening_on)?;
         let endpoint = url.trim_start_matches("http://").trim_end_matches('/').to_string();

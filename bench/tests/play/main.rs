@@ -4,6 +4,7 @@ mod contest;
 mod demo;
 mod isolation;
 mod journal;
+mod rounds;
 mod scores;
 mod soak;
 mod stage;

@@ -90,8 +90,8 @@ mod tests {
     use crate::trace::{Came, Samples, Tracing};
     use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
     use flowtest_contract::verdict::Failure;
-    use std::sync::Arc;
     use flowtest_contract::{Platform, Seen, Token, Version};
+    use std::sync::Arc;
 
     fn plan() -> Plan {
         Plan {
@@ -103,6 +103,7 @@ mod tests {
             connection_life: 0,
             requests: None,
             workers: 1,
+            request_spare: 0,
         }
     }
 

@@ -12,11 +12,11 @@ use crate::Failed;
 use crate::block::Block;
 use crate::order::Order;
 use crate::plan::Plan;
-use crate::run::{Collector, Progress};
+use crate::run::{Clock, Collector, Progress, WorkerReport};
 use crate::trace::Tracing;
 use explain::Explained;
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_journal::record::{End, EndCode, Notice, NoticeCode, Start};
+use flowtest_journal::record::{Control, End, EndCode, Notice, NoticeCode, Start};
 use flowtest_journal::writer::{self, Writer};
 use flowtest_journal::{JournalError, free_bytes};
 use flowtest_scoreboard::Row;
@@ -38,6 +38,8 @@ const GROUP_BYTES_MAX: usize = 48 << 20;
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 /// After so long without a successful write load pauses.
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
+/// A write or sync that has not come back for so long is stuck; a batch comes at least once a second.
+const STUCK_AFTER: Duration = Duration::from_secs(4);
 /// Between two attempts to write.
 const RETRY: Duration = Duration::from_millis(200);
 /// Explained failures that wait to be shown; more are not worth anybody's reading.
@@ -46,10 +48,20 @@ const EXPLAINED_MAX: usize = 500;
 /// What others may know while it records.
 #[derive(Debug, Default)]
 struct News {
-    shown: Option<(u64, Block)>,
+    shown: Option<Shown>,
     durable: Option<(u64, Arc<[Row]>)>,
     explained: Vec<Explained>,
     trouble: Option<String>,
+    /// Revisions that are to be recorded before anything that is judged by them.
+    controls: Vec<Control>,
+}
+
+/// All that has been counted, copied at an instant of the run clock.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub now: u64,
+    pub sums: Block,
+    pub workers: Vec<WorkerReport>,
 }
 
 /// What happened since the last look.
@@ -58,8 +70,7 @@ pub struct Fresh {
     /// Rows that are on disk, with the number of their group.
     pub durable: Option<(u64, Arc<[Row]>)>,
     pub explained: Vec<Explained>,
-    /// All sums and the instant of the run clock at which they were copied.
-    pub shown: Option<(u64, Block)>,
+    pub shown: Option<Shown>,
     /// Why nothing can be written right now.
     pub trouble: Option<String>,
 }
@@ -69,6 +80,8 @@ struct Shared {
     news: Mutex<News>,
     /// Nothing can be written and nobody waits any longer.
     give_up: AtomicBool,
+    /// When something came to the disk last.
+    durable_at: Mutex<Option<Instant>>,
     /// The thread has ended, well or not.
     over: AtomicBool,
 }
@@ -136,7 +149,12 @@ impl Recorder {
             let (dir, shared) = (dir.to_owned(), shared.clone());
             move || async move {
                 let _over = Over(shared.clone());
-                let writer = match Writer::create(&dir, round, stream, &start).await {
+                // Without a core of its own the recorder must not poll for its writes.
+                let created = match core {
+                    Some(_) => Writer::create(&dir, round, stream, &start).await,
+                    None => Writer::create_cached(&dir, round, stream, &start).await,
+                };
+                let writer = match created {
                     Ok(writer) => writer,
                     Err(error) => {
                         let _ = ready.send(Some(error));
@@ -145,7 +163,7 @@ impl Recorder {
                 };
                 let direct = writer.is_direct();
                 let _ = ready.send(None);
-                if !direct {
+                if core.is_some() && !direct {
                     eprintln!(
                         "flowtest-loadgen: {} has no direct I/O: the journal goes through the page cache",
                         dir.display()
@@ -154,7 +172,10 @@ impl Recorder {
                 // Nothing else runs on this executor, so waiting for the task holds nobody up.
                 match tasks.recv() {
                     Ok(task) => Ok(Record::new(writer, dir, task, shared).run().await?),
-                    Err(mpsc::RecvError) => Err(idle()),
+                    Err(mpsc::RecvError) => {
+                        end_at_once(writer).await?;
+                        Err(idle())
+                    }
                 }
             }
         })?;
@@ -186,8 +207,19 @@ impl Recorder {
         }
     }
 
+    /// Records a revision of the contest. Called before the workers hear of it.
+    pub fn control(&self, control: Control) {
+        self.shared.news().controls.push(control);
+    }
+
     pub fn is_over(&self) -> bool {
         self.shared.over.load(Ordering::Relaxed)
+    }
+
+    /// The disk neither takes anything nor says why: load should pause. The recorder itself sees only errors.
+    pub fn is_stuck(&self) -> bool {
+        let durable_at = *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_over() && durable_at.is_some_and(|at| at.elapsed() >= STUCK_AFTER)
     }
 
     /// Whatever cannot be written now will not be.
@@ -199,6 +231,13 @@ impl Recorder {
         drop(self.task);
         self.thread.join()?
     }
+}
+
+/// Nothing was played: the stream says so, or it would be taken for one that was killed.
+async fn end_at_once(mut writer: Writer) -> Result<(), JournalError> {
+    writer.append_end(&End { at: Clock::now().utc_base, code: EndCode::Stopped as u16 })?;
+    writer.commit().await?;
+    writer.close().await
 }
 
 fn idle() -> Failed {
@@ -217,6 +256,8 @@ struct Record {
     batch_at: Instant,
     rows: Arc<[Row]>,
     untraced: u64,
+    /// Of the plan that is followed.
+    version: u64,
 }
 
 impl Record {
@@ -233,6 +274,7 @@ impl Record {
             batch_at: now,
             rows: vec![Row::default(); contestants].into(),
             untraced: 0,
+            version: 0,
             task,
         }
     }
@@ -240,12 +282,12 @@ impl Record {
     async fn run(mut self) -> Result<Recorded, JournalError> {
         loop {
             sleep(TICK).await;
-            let ended = self.collect()?;
+            let ended = self.collect();
             let due = self.batch_at.elapsed() >= self.level.interval() || self.writer.open_bytes() > GROUP_BYTES;
             if ended || due {
-                self.look_at_room()?;
+                self.look_at_room();
                 self.close_batch(ended)?;
-                self.commit().await?;
+                self.commit(ended).await?;
                 self.tell();
             }
             if ended {
@@ -253,55 +295,65 @@ impl Record {
             }
         }
         let (seq, chain) = (self.writer.seq(), self.writer.chain());
-        self.writer.close().await?;
+        // All that counts is on disk; this only gives back what the last segment did not need.
+        if let Err(error) = self.writer.close().await {
+            eprintln!("flowtest-loadgen: {error}");
+        }
         let progress = self.task.collector.into_progress();
         Ok(Recorded { progress, seq, rows: self.rows, chain, untraced: self.untraced })
     }
 
     /// Takes what the workers have handed over; `true` when they have ended.
-    fn collect(&mut self) -> Result<bool, JournalError> {
-        let mut result = Ok(());
+    fn collect(&mut self) -> bool {
+        if self.task.order.version() != self.version {
+            self.version = self.task.order.version();
+            self.task.plan = self.task.order.plan();
+        }
+        let shared = &self.shared;
         let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
         let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
         let ended = self.task.collector.collect(|worker, block| {
+            // Looked at for each block: what a worker judged by a revision comes after it.
+            for control in std::mem::take(&mut shared.news().controls) {
+                if let Err(error) = writer.append_control(&control) {
+                    eprintln!("flowtest-loadgen: revision {} is not in the journal: {error}", control.revision);
+                }
+            }
             interval.add(block);
             let traces = block.traces.as_slice();
             let room = writer.open_bytes() + size_of_val(traces) < GROUP_BYTES_MAX;
             if !keeps_traces || !room {
                 interval.untraced += traces.len() as u64;
             } else if !traces.is_empty() {
-                interval.traced += traces.len() as u64;
-                let written = writer.append_traces(worker, block.traces.base, traces);
-                if written.is_err() {
-                    result = written;
+                match writer.append_traces(worker, block.traces.base, traces) {
+                    Ok(()) => interval.traced += traces.len() as u64,
+                    Err(_) => interval.untraced += traces.len() as u64,
                 }
             }
             for sample in block.samples.as_slice() {
                 if interval.admits(sample, plan) {
                     interval.explained.extend(explain::explain(plan, sample));
-                    if keeps_evidence {
-                        let written = writer.append_evidence(&interval::evidence(plan, worker, sample));
-                        if written.is_err() {
-                            result = written;
-                        }
+                    // Evidence explains and does not count: what finds no room is left out.
+                    if keeps_evidence && room {
+                        let _ = writer.append_evidence(&interval::evidence(plan, worker, sample));
                     }
                 }
             }
         });
-        result.map(|()| ended)
+        ended
     }
 
     /// Decides what there is room for, and tells workers and readers when that changes.
-    fn look_at_room(&mut self) -> Result<(), JournalError> {
+    fn look_at_room(&mut self) {
         if self.room_at.elapsed() < ROOM_INTERVAL {
-            return Ok(());
+            return;
         }
         self.room_at = Instant::now();
         // Where the system does not say what is free, a write will.
-        let Ok(free) = free_bytes(&self.dir) else { return Ok(()) };
+        let Ok(free) = free_bytes(&self.dir) else { return };
         let level = self.level.next(free);
         if level == self.level {
-            return Ok(());
+            return;
         }
         let (code, text) = match level {
             Level::All => (NoticeCode::RoomAgain, "there is room again for everything"),
@@ -315,8 +367,13 @@ impl Record {
         eprintln!("flowtest-loadgen: journal {}: {text}", self.dir.display());
         self.task.order.trace(level.keeps_traces());
         self.level = level;
+        self.notice(code, text);
+    }
+
+    /// Something that the reader should know; it counts for nothing, so that a full group is no reason to stop.
+    fn notice(&mut self, code: NoticeCode, text: String) {
         let at = self.now();
-        self.writer.append_notice(&Notice { at, code: code as u16, text: text.into_bytes() })
+        let _ = self.writer.append_notice(&Notice { at, code: code as u16, text: text.into_bytes() });
     }
 
     /// Puts the interval's batch into the open group, if there is anything to say.
@@ -335,7 +392,7 @@ impl Record {
     }
 
     /// Writes and syncs, as often as it takes. Meanwhile the counts stay with the workers.
-    async fn commit(&mut self) -> Result<(), JournalError> {
+    async fn commit(&mut self, ended: bool) -> Result<(), JournalError> {
         let since = Instant::now();
         loop {
             match self.writer.commit().await {
@@ -346,7 +403,7 @@ impl Record {
                     if first {
                         eprintln!("flowtest-loadgen: {error}; it is tried again");
                     }
-                    if since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
+                    if !ended && since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
                         eprintln!("flowtest-loadgen: load pauses until the journal can be written");
                         self.task.order.pause(true);
                     }
@@ -356,13 +413,11 @@ impl Record {
         }
         if self.task.order.is_paused() {
             self.task.order.pause(false);
-            let notice = Notice {
-                at: self.now(),
-                code: NoticeCode::LoadPaused as u16,
-                text: format!("load paused for {} ms: the journal could not be written", since.elapsed().as_millis())
-                    .into_bytes(),
-            };
-            self.writer.append_notice(&notice)?;
+            if !ended {
+                let waited = since.elapsed().as_millis();
+                let text = format!("load paused: the journal could not be written for {waited} ms");
+                self.notice(NoticeCode::LoadPaused, text);
+            }
         }
         Ok(())
     }
@@ -371,12 +426,14 @@ impl Record {
     fn tell(&mut self) {
         let progress = self.task.collector.progress();
         self.rows = progress.rows();
+        *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut news = self.shared.news();
         news.trouble = None;
         news.durable = Some((self.writer.seq(), self.rows.clone()));
         // A copy of megabytes where many play, so only when somebody took the last one.
         if news.shown.is_none() {
-            news.shown = Some((progress.now, progress.sums.clone()));
+            news.shown =
+                Some(Shown { now: progress.now, sums: progress.sums.clone(), workers: progress.workers.clone() });
         }
         let room = EXPLAINED_MAX.saturating_sub(news.explained.len());
         self.interval.explained.truncate(room);

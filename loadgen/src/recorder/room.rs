@@ -96,8 +96,8 @@ mod tests {
     use crate::course::Course;
     use crate::plan::{Phase, Ramp};
     use flowtest_contract::rules::{Deadlines, Rules};
-    use std::sync::Arc;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     #[test]
     fn evidence_goes_first_then_traces_then_the_pace_of_batches() {
@@ -144,6 +144,7 @@ mod tests {
             connection_life: 0,
             requests: None,
             workers: 1,
+            request_spare: 0,
         };
         // Nobody plays: nothing but batches.
         assert_eq!(needed(&plan, true), 601 * 4096);

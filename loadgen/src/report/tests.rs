@@ -39,6 +39,7 @@ fn plan(names: &[&str]) -> Plan {
         connection_life: 0,
         requests: None,
         workers: 1,
+        request_spare: 0,
     }
 }
 

@@ -1,7 +1,8 @@
 //! A stream's segment files under glommio: does what a [`Step`] says, and decides nothing.
 //!
 //! Writes pass by the page cache (`O_DIRECT`) where the file system can, so that a journal that nobody reads costs the
-//! workers no memory bandwidth for pages; elsewhere they go through it.
+//! workers no memory bandwidth for pages; elsewhere they go through it. So they do where the executor has no core of its
+//! own: glommio waits for a direct write by polling.
 
 use crate::JournalError;
 use crate::frame::BLOCK;
@@ -35,9 +36,10 @@ enum Segment {
 }
 
 impl Disk {
-    /// `folder` holds a lock file, on which it is tried out whether the file system takes direct writes.
-    pub(crate) async fn new(folder: PathBuf) -> Result<Disk, JournalError> {
-        let is_direct = takes_direct(&folder).await?;
+    /// `folder` holds a lock file, on which it is tried out whether the file system takes direct writes, where these are
+    /// `wanted`.
+    pub(crate) async fn new(folder: PathBuf, wanted: bool) -> Result<Disk, JournalError> {
+        let is_direct = wanted && takes_direct(&folder).await?;
         Ok(Disk { folder, is_direct, open: None })
     }
 

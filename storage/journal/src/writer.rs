@@ -29,21 +29,42 @@ impl Writer {
     /// Makes `dir/<round>/<stream>` (`dir` itself too, if its parent exists) and takes its lock; its first group, the
     /// start, is on disk when this returns.
     pub async fn create(dir: &Path, round: RoundId, stream: StreamId, start: &Start) -> Result<Writer, JournalError> {
+        Writer::make(dir, round, stream, start, true).await
+    }
+
+    /// The same through the page cache: for an executor that shares its core, since glommio waits for a direct write by
+    /// polling and would take the core from whoever else is on it.
+    pub async fn create_cached(
+        dir: &Path,
+        round: RoundId,
+        stream: StreamId,
+        start: &Start,
+    ) -> Result<Writer, JournalError> {
+        Writer::make(dir, round, stream, start, false).await
+    }
+
+    async fn make(
+        dir: &Path,
+        round: RoundId,
+        stream: StreamId,
+        start: &Start,
+        direct: bool,
+    ) -> Result<Writer, JournalError> {
         let mut log = Log::begin(round, stream);
         log.append_start(start)?;
         // glommio opens the folder of a file by its path alone, and of a relative one only within the first folder.
         let dir = std::path::absolute(dir).map_err(|error| JournalError::io("cannot find", dir, error))?;
         let path = folder::make(&dir, round, stream)?;
-        let begun = Writer::begin(log, &path).await;
+        let begun = Writer::begin(log, &path, direct).await;
         if begun.is_err() {
             folder::unmake(&path);
         }
         begun
     }
 
-    async fn begin(log: Log, path: &Path) -> Result<Writer, JournalError> {
+    async fn begin(log: Log, path: &Path, direct: bool) -> Result<Writer, JournalError> {
         let lock = take_lock(path).await?;
-        let disk = Disk::new(path.to_owned()).await?;
+        let disk = Disk::new(path.to_owned(), direct).await?;
         let mut writer = Writer { log, disk, path: path.to_owned(), _lock: lock };
         writer.commit().await?;
         Ok(writer)
@@ -61,7 +82,7 @@ impl Writer {
         let found = stream::read(folder, |_| {})?;
         let log = Log::go_on(folder, &found)?;
         let path = folder.path.clone();
-        Ok(Writer { log, disk: Disk::new(path.clone()).await?, path, _lock: lock })
+        Ok(Writer { log, disk: Disk::new(path.clone(), true).await?, path, _lock: lock })
     }
 
     /// The stream's folder.

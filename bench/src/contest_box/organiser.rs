@@ -1,0 +1,62 @@
+//! The organiser of a contest in a box: changes the control document by the rules of its lifecycle, as a dashboard would.
+
+use super::ContestFile;
+use crate::error::{Error, Result};
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::contest::Contest;
+use flowtest_scoreboard::lifecycle::{Change, change};
+use flowtest_scoreboard::{Control, Scoreboard};
+
+#[derive(Debug)]
+pub struct Organiser {
+    scoreboard: Scoreboard,
+    pub control: Control,
+}
+
+/// Now, in microseconds of UTC.
+pub fn utc_us() -> UtcUs {
+    jiff::Timestamp::now().as_microsecond() as u64
+}
+
+impl Organiser {
+    /// Publishes the draft of a contest.
+    pub fn open(redis_url: &str, contest: &ContestFile) -> Result<Organiser> {
+        let contest = Contest::from_toml(&contest.to_toml()).map_err(sentence)?;
+        let mut scoreboard = Scoreboard::connect(redis_url).map_err(sentence)?;
+        let control = Control::new(contest);
+        scoreboard.write_control(&control).map_err(sentence)?;
+        Ok(Organiser { scoreboard, control })
+    }
+
+    /// Makes a change now, and publishes it.
+    pub fn make(&mut self, wanted: Change) -> Result<()> {
+        self.control = change(&self.control, wanted, utc_us()).map_err(sentence)?;
+        self.publish()
+    }
+
+    /// Puts the document as it is, as after a Redis that lost it.
+    pub fn publish(&mut self) -> Result<()> {
+        self.scoreboard.write_control(&self.control).map_err(sentence)
+    }
+
+    /// Arms a round to start at an instant, with these generators.
+    pub fn arm(&mut self, start_at: UtcUs, generators: &[&str]) -> Result<RoundId> {
+        let round = RoundId::from_bits(u128::from(utc_us()) << 64 | u128::from(std::process::id()));
+        let generators = generators.iter().map(|name| (*name).to_owned()).collect();
+        self.make(Change::Arm { round, start_at, scored: true, generators })?;
+        Ok(round)
+    }
+
+    pub fn scoreboard(&mut self) -> &mut Scoreboard {
+        &mut self.scoreboard
+    }
+
+    pub fn contest(&self) -> &str {
+        &self.control.contest.name
+    }
+}
+
+fn sentence(error: impl std::fmt::Display) -> Error {
+    Error::Other(format!("organising: {error}"))
+}

@@ -1,0 +1,321 @@
+//! Rounds on a clock: generators that serve, an organiser who arms, pauses, moves and stops, and totals that are exact.
+
+use crate::stage::Stage;
+use flowtest_bench::child::{self, Child};
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::organiser::{Organiser, utc_us};
+use flowtest_bench::contest_box::{ContestFile, Journal, Redis, Target};
+use flowtest_contract::{Rules, Tally};
+use flowtest_scoreboard::State;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::reader::RoundTotals;
+use flowtest_scoreboard::timeline::DeadlineName;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const SECOND: u64 = 1_000_000;
+/// From arming to the start: the least that is allowed, and some time to get there.
+const LEAD_US: u64 = 5_500_000;
+
+/// Redis, generators that serve, and who organises.
+struct Arena {
+    stage: Stage,
+    redis: Redis,
+    organiser: Organiser,
+    generators: BTreeMap<String, Child>,
+    hosts: PathBuf,
+}
+
+impl Arena {
+    /// Opens a contest of one open phase; `generators` serve it.
+    fn open(stage: Stage, names: &[&str], length: Duration, rate: u64, generators: &[&str]) -> Arena {
+        let endpoints: Vec<(&str, String)> =
+            names.iter().map(|name| (*name, stage.target(name).endpoint.clone())).collect();
+        let phase = Phase { length, rate: Some(rate), connections: 12, pipeline: 1 };
+        let contest = endpoints
+            .iter()
+            .fold(ContestFile::new("arena", phase), |contest, (name, endpoint)| contest.with(name, endpoint));
+        Arena::of(stage, &contest, generators)
+    }
+
+    fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
+        let folder = stage.folder().join("redis");
+        std::fs::create_dir(&folder).expect("a folder");
+        let redis = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let organiser = Organiser::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
+        let hosts = stage.folder().join("hosts");
+        std::fs::write(&hosts, "").expect("it is written");
+        let mut arena = Arena { stage, redis, organiser, generators: BTreeMap::new(), hosts };
+        for generator in generators {
+            arena.serve(generator);
+        }
+        arena
+    }
+
+    fn journal(&self, generator: &str) -> Journal {
+        Journal::in_folder(&self.stage.folder().join(generator))
+    }
+
+    fn serve(&mut self, generator: &str) {
+        std::fs::create_dir_all(self.stage.folder().join(generator)).expect("a folder");
+        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
+        command.args(self.journal(generator).flags()).arg("--hosts").arg(&self.hosts);
+        let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
+        child
+            .wait_for("serves", PATIENCE, |line| line.contains("serves").then_some(()))
+            .unwrap_or_else(|error| panic!("{error}"));
+        self.generators.insert(generator.to_owned(), child);
+    }
+
+    fn arm(&mut self, generators: &[&str]) -> u64 {
+        let start = utc_us() + LEAD_US;
+        self.organiser.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
+        start
+    }
+
+    fn make(&mut self, change: Change) {
+        self.organiser.make(change).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// What Redis holds of the round; nothing before the first generator has joined it.
+    fn read(&mut self) -> Option<RoundTotals> {
+        let (contest, round) = (self.organiser.contest().to_owned(), self.organiser.control.round.expect("a round"));
+        self.organiser.scoreboard().read_round(&contest, &round).ok()
+    }
+
+    /// Waits until Redis has sealed the round.
+    fn sealed(&mut self) -> BTreeMap<String, Tally> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let totals = self.read();
+            if let Some(totals) = totals.as_ref().filter(|totals| totals.state == State::Sealed) {
+                assert_eq!(totals.junk, Vec::<String>::new());
+                return totals.contestants.iter().map(|(name, row)| (name.clone(), row.tally)).collect();
+            }
+            assert!(Instant::now() < until, "not sealed: {totals:?}; {}", self.last_words());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn last_words(&self) -> String {
+        self.generators.iter().map(|(name, child)| format!("{name}: {}\n", child.last_words())).collect()
+    }
+
+    /// The audit of all journals together finds nothing.
+    fn assert_proved(&self, generators: &[&str]) {
+        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command.arg("audit").args(["--redis", &self.redis.url(), "--journal"]);
+        command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
+        let audit = Child::start("audit", &command).and_then(|child| child.wait(PATIENCE));
+        let audit = audit.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(audit.status.code(), Some(0), "{}\n{}", audit.stdout, audit.stderr);
+    }
+}
+
+fn wait_until(utc: u64) {
+    std::thread::sleep(Duration::from_micros(utc.saturating_sub(utc_us())));
+}
+
+/// How many requests with a token a target has got.
+fn served(target: &Target) -> u64 {
+    let health = target.healthz().unwrap_or_else(|error| panic!("{error}"));
+    health["tokens"].as_u64().unwrap_or_else(|| panic!("no count in {health}"))
+}
+
+fn perfect(tallies: &BTreeMap<String, Tally>, due: u64) {
+    for (name, tally) in tallies {
+        assert_eq!(tally.due, due, "{name}: {tally:?}");
+        assert_eq!(tally.points(&Rules::default()), i128::from(due) * 200, "{name}: {tally:?}");
+    }
+}
+
+#[test]
+fn three_generators_share_a_round_and_send_each_request_once() {
+    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let all = ["g1", "g2", "g3"];
+    let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(4), 500, &all);
+    arena.arm(&all);
+    let tallies = arena.sealed();
+    perfect(&tallies, 2000);
+    assert_eq!(arena.read().expect("it is there").streams.len(), 3);
+    arena.assert_proved(&all);
+}
+
+#[test]
+fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
+    let stage = Stage::new().contestant("alice", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(6), 300, &["g1", "g2"]);
+    let start = arena.arm(&["g1", "g2"]);
+    wait_until(start + SECOND);
+    arena.make(Change::Begin);
+    arena.make(Change::Pause);
+    wait_until(start + 3 * SECOND);
+    let before = served(arena.stage.target("alice"));
+    // It counts from a second after it was made, so about two of the six seconds have been played.
+    assert!((550..=720).contains(&before), "{before} requests before the pause");
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(served(arena.stage.target("alice")), before, "nothing is sent in a pause");
+    let resume = utc_us() + 5_200_000;
+    arena.make(Change::Resume { at: resume, generators: vec!["g2".to_owned()] });
+    let tallies = arena.sealed();
+    perfect(&tallies, 1800);
+    arena.assert_proved(&["g1", "g2"]);
+}
+
+#[test]
+fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
+    let stage = Stage::new();
+    // Its flip is where the deadline will be moved to.
+    let lead = jiff::Timestamp::now() + Duration::from_secs(1) + Duration::from_micros(LEAD_US);
+    let flip = lead + Duration::from_secs(9);
+    let house = Target::start("house", &["--version", &format!("v1,v2@{flip:.6}")]).unwrap_or_else(|e| panic!("{e}"));
+    let phase = Phase { length: Duration::from_secs(12), rate: Some(200), connections: 8, pipeline: 1 };
+    let mut contest = ContestFile::new("arena", phase).with("house", &house.endpoint);
+    (contest.version_deadline, contest.grace) = (Some(Duration::from_secs(6)), Duration::from_millis(500));
+    let mut arena = Arena::of(stage, &contest, &["g1", "g2"]);
+    let start = arena.arm(&["g1", "g2"]);
+    wait_until(start + SECOND / 10);
+    arena.make(Change::Begin);
+    let to = flip.as_microsecond() as u64;
+    arena.make(Change::MoveDeadline { deadline: DeadlineName::Version, to });
+    let past = arena.organiser.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: start });
+    assert!(past.is_err_and(|error| error.to_string().contains("too soon")));
+    let tallies = arena.sealed();
+    perfect(&tallies, 2400);
+    arena.assert_proved(&["g1", "g2"]);
+}
+
+#[test]
+fn one_killed_one_stopped_and_redis_restarted_leave_a_round_that_seals_and_is_proved() {
+    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let all = ["g1", "g2", "g3"];
+    let long = std::env::var_os("FLOWTEST_LONG").is_some();
+    let length = if long { 60 } else { 16 };
+    let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(length), 300, &all);
+    let start = arena.arm(&all);
+    wait_until(start + 3 * SECOND);
+    arena.generators.remove("g1").expect("it serves").kill().expect("it dies");
+    arena.generators["g2"].signal(Signal::STOP);
+    arena.redis.kill().expect("it dies");
+    std::thread::sleep(Duration::from_secs(1));
+    arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    std::thread::sleep(Duration::from_secs(if long { 10 } else { 4 }));
+    arena.generators["g2"].signal(Signal::CONT);
+    wait_until(start + length * SECOND);
+    // The killed one comes back on its folder, ends what it had begun, and the others seal.
+    arena.serve("g1");
+    let tallies = arena.sealed();
+    arena.assert_proved(&all);
+    let offered: Vec<u64> = tallies.values().map(|tally| tally.due).collect();
+    // What died took its share with it, alike for everybody.
+    assert!(offered[0].abs_diff(offered[1]) * 1000 <= offered[0], "{offered:?}");
+    let plan = 300 * length;
+    assert!(offered[0] < plan && offered[0] > plan / 2, "{offered:?} of {plan}");
+    for tally in tallies.values() {
+        assert_eq!(tally.failures(), 0, "{tally:?}");
+    }
+}
+
+#[test]
+fn a_contestant_moves_in_mid_round_and_loses_nothing() {
+    let stage = Stage::new().contestant("here", &[]).contestant("there", &[]);
+    let mut arena = Arena::open(stage, &["here"], Duration::from_secs(6), 400, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    let endpoint = arena.stage.target("there").endpoint.parse().expect("an endpoint");
+    arena.make(Change::Endpoint { contestant: "here".to_owned(), endpoint });
+    let tallies = arena.sealed();
+    perfect(&tallies, 2400);
+    let (here, there) = (served(arena.stage.target("here")), served(arena.stage.target("there")));
+    assert!(here > 300 && there > 1200, "{here} here and {there} there");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn a_name_with_three_addresses_spreads_and_one_leaves_and_one_joins_without_a_lost_point() {
+    let first = Target::start("one", &["--listen", "127.0.0.1:0"]).unwrap_or_else(|error| panic!("{error}"));
+    let port = first.endpoint.rsplit(':').next().expect("a port").to_owned();
+    let at = |host: &str| {
+        Target::start(host, &["--listen", &format!("{host}:{port}")]).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (second, third, fourth) = (at("127.0.0.2"), at("127.0.0.3"), at("127.0.0.4"));
+    let phase = Phase { length: Duration::from_secs(36), rate: Some(300), connections: 12, pipeline: 1 };
+    let contest = ContestFile::new("arena", phase).with("team", &format!("team.test:{port}"));
+    let mut arena = Arena::of(Stage::new(), &contest, &[]);
+    std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.3 team.test\n").expect("written");
+    arena.serve("g1");
+    let start = arena.arm(&["g1"]);
+    wait_until(start + 3 * SECOND);
+    // The third leaves, the fourth joins, and a private address of somebody else is never asked.
+    std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.4 team.test\n").expect("written");
+    wait_until(start + 24 * SECOND);
+    let left = served(&third);
+    let joined = served(&fourth);
+    let tallies = arena.sealed();
+    perfect(&tallies, 36 * 300);
+    assert!(left > 100, "the third was asked while it was there");
+    assert_eq!(served(&third), left, "and not after it had left");
+    assert!(joined > 100 && served(&fourth) > joined + 600, "the fourth got its share");
+    let stayed = [served(&first), served(&second)];
+    assert!(stayed.iter().all(|asked| *asked > 2500), "{stayed:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn the_kill_switch_works_within_a_second_and_a_late_contestant_joins_when_it_is_ready() {
+    let stage = Stage::new().contestant("alice", &[]);
+    let late = Target::start("late", &["--faults", "status:1=503"]).unwrap_or_else(|error| panic!("{error}"));
+    let phase = Phase { length: Duration::from_secs(14), rate: Some(200), connections: 8, pipeline: 1 };
+    let contest =
+        ContestFile::new("arena", phase).with("alice", &stage.target("alice").endpoint).with("late", &late.endpoint);
+    let mut arena = Arena::of(stage, &contest, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + 3 * SECOND);
+    let asked = served(&late);
+    assert!(asked < 30, "who is not ready is asked, not flooded: {asked}");
+    let ready = Target::start("ready", &[]).unwrap_or_else(|error| panic!("{error}"));
+    let endpoint = ready.endpoint.parse().expect("an endpoint");
+    arena.make(Change::Endpoint { contestant: "late".to_owned(), endpoint });
+    wait_until(start + 6 * SECOND);
+    assert!(served(&ready) > 200, "{} requests: it has not joined; {}", served(&ready), arena.last_words());
+    arena.make(Change::Halt { halted: true });
+    std::thread::sleep(Duration::from_secs(1));
+    let quiet = (served(arena.stage.target("alice")), served(&ready));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((served(arena.stage.target("alice")), served(&ready)), quiet, "no packet after a second");
+    arena.make(Change::Halt { halted: false });
+    let tallies = arena.sealed();
+    assert!(served(arena.stage.target("alice")) > quiet.0, "and again when it is released");
+    for tally in tallies.values() {
+        assert_eq!(tally.failures(), 0, "{tally:?}");
+    }
+    assert!(tallies["late"].due < tallies["alice"].due, "what was not due costs nothing");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn garbage_and_newer_documents_are_not_obeyed_and_the_round_goes_on() {
+    let stage = Stage::new().contestant("alice", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 300, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    let mut connection =
+        redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
+    let newer = arena.organiser.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
+    let other_rules = arena.organiser.control.to_json().replace("\"token\":100", "\"token\":1").replace(
+        &format!("\"revision\":{}", arena.organiser.control.revision),
+        &format!("\"revision\":{}", arena.organiser.control.revision + 5),
+    );
+    for (index, document) in ["{", "", "[]", &newer, &other_rules].into_iter().enumerate() {
+        wait_until(start + index as u64 * 500_000);
+        redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut connection).expect("it is set");
+    }
+    let tallies = arena.sealed();
+    perfect(&tallies, 1200);
+    let words = arena.last_words();
+    assert!(words.contains("dialect 99") && words.contains("the rules"), "{words}");
+    arena.assert_proved(&["g1"]);
+}

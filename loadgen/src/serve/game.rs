@@ -1,0 +1,404 @@
+//! One round as one generator plays it: the journal, the workers, the board, and the document that it obeys.
+
+use super::plan::{course, phases};
+use super::usher::{Usher, Word};
+use super::{Home, journal_control};
+use crate::Failed;
+use crate::attention::Attention;
+use crate::board::Board;
+use crate::course::Course;
+use crate::http::RequestTemplate;
+use crate::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
+use crate::recorder::explain::Explained;
+use crate::recorder::{Fresh, Recorded, Recorder, Shown};
+use crate::run::{Clock, Run, RunError, Workers};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::endpoint::Endpoint;
+use flowtest_scoreboard::lifecycle::follows;
+use flowtest_scoreboard::{Control, ExplainedError, State};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A connection lives so long, so that instances added behind a name get their share.
+const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+/// Between hearing of a change and the instant from which on requests are judged by it: time to tell the workers, also
+/// where the machine is busy. Changes are announced a second ahead and heard within a quarter.
+const TELLING_US: u64 = 300_000;
+/// How long a journal that cannot be written is tried after the last worker has ended.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
+/// Room for the request of an endpoint that a contestant moves to, beside the one that it began with.
+const REQUEST_SPARE: usize = 512;
+
+/// Where a contestant is, as far as it was let in.
+#[derive(Clone, Debug)]
+struct Seat {
+    /// As the document has it.
+    wanted: Endpoint,
+    /// The one that gets traffic, with its addresses; none before it has answered right.
+    taken: Option<(Endpoint, Vec<SocketAddr>)>,
+    regard: Traffic,
+}
+
+/// The figures of the last second, for the generator's health.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse {
+    pub rate: u64,
+    /// Null in closed loop, and where nothing was due.
+    pub rate_ratio: Option<f64>,
+    pub saturated_seconds: u64,
+    /// Of each worker.
+    pub busy_percent: Vec<u8>,
+    at: u64,
+    answered: u64,
+    due: u64,
+    amiss: u64,
+    used_us: Vec<u64>,
+}
+
+/// The round.
+#[derive(Debug)]
+pub struct Game {
+    pub id: RoundId,
+    pub stream: StreamId,
+    /// The newest document that is obeyed.
+    pub control: Control,
+    /// The newest that was refused, so that it is told once.
+    refused: Option<u64>,
+    clock: Clock,
+    plan: Arc<Plan>,
+    course: Arc<Course>,
+    seats: Vec<Seat>,
+    attention: Attention,
+    workers: Workers,
+    recorder: Recorder,
+    board: Board,
+    usher: Usher,
+    done_since: Option<Instant>,
+    pub pulse: Pulse,
+    pub durable_seq: u64,
+    pub tier: String,
+    /// Bytes that a request may have: what the slots have room for.
+    longest: usize,
+}
+
+/// A round that is over for its workers.
+#[derive(Debug)]
+pub struct Over {
+    pub id: RoundId,
+    pub contest: String,
+    pub board: Board,
+    pub recorded: Result<Recorded, Failed>,
+    pub broken: Option<RunError>,
+    pub aborted: bool,
+    /// The plan was played to its end, or stopped by the organiser: nobody may join any more.
+    pub at_its_end: bool,
+}
+
+impl Game {
+    /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
+    pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<Game, Failed> {
+        let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
+        let start = control.timeline.start_at.unwrap_or(0);
+        let clock = Clock::before(start)?;
+        let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
+        let course = Arc::new(course(&control, &home.id, &clock, None, 0));
+        let stream = StreamId::from_bits(crate::contest::random_bits()?);
+        let seats: Vec<Seat> = control
+            .contest
+            .contestants
+            .iter()
+            .map(|one| Seat { wanted: one.endpoint.clone(), taken: None, regard: Traffic::Flood })
+            .collect();
+        let mut game_plan = Plan {
+            rules: control.contest.rules,
+            course: course.clone(),
+            utc_base: clock.utc_base,
+            phases,
+            contestants: Vec::new(),
+            connection_life: CONNECTION_LIFE_NS,
+            requests: None,
+            workers: home.cores.len() as u32,
+            request_spare: REQUEST_SPARE,
+        };
+        game_plan.contestants = contestants(&control, &seats);
+        let plan = Arc::new(game_plan);
+        let start = home.start_record(&control, &plan, offset);
+        let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
+        for (at, deadlines) in course.all_deadlines().iter().skip(1) {
+            recorder.control(journal_control(&control, *at, deadlines));
+        }
+        // Only now: a stream that Redis knows of has a journal.
+        let board = Board::join(&home.access, &control.contest, id, stream)?;
+        let Run { workers, collector } = Run::start(&plan, clock, &home.cores, home.tracing)?;
+        let tier = collector.progress().tier.name().to_owned();
+        recorder.record(plan.clone(), collector, workers.order().clone());
+        let usher = Usher::start(home, &control)?;
+        let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
+        Ok(Game {
+            longest,
+            id,
+            stream,
+            refused: None,
+            clock,
+            course,
+            attention: Attention::new(seats.len()),
+            seats,
+            plan,
+            workers,
+            recorder,
+            board,
+            usher,
+            done_since: None,
+            pulse: Pulse::default(),
+            durable_seq: 0,
+            tier,
+            control,
+        })
+    }
+
+    /// Obeys a newer document of the same round, or says why not; then the round goes on as it was.
+    pub fn obey(&mut self, newer: &Control) {
+        if newer.revision == self.control.revision && *newer == self.control {
+            return;
+        }
+        if let Err(refusal) = follows(&self.control, newer) {
+            if self.refused.replace(newer.revision) != Some(newer.revision) {
+                eprintln!("flowtest-loadgen: revision {} is not obeyed: {refusal}", newer.revision);
+            }
+            return;
+        }
+        self.control = newer.clone();
+        // By the clock that stamps requests: the system's may have been set meanwhile.
+        let from = self.utc_us() + TELLING_US;
+        let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.course), from);
+        for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at >= from) {
+            self.recorder.control(journal_control(&self.control, *at, deadlines));
+        }
+        if course.all_deadlines().last().is_none_or(|(at, _)| *at < from) {
+            let deadlines = *course.deadlines(from);
+            self.recorder.control(journal_control(&self.control, from, &deadlines));
+        }
+        self.course = Arc::new(course);
+        for (index, one) in self.control.contest.contestants.iter().enumerate() {
+            if self.seats[index].wanted != one.endpoint {
+                self.seats[index].wanted = one.endpoint.clone();
+                self.usher.come(index, one.endpoint.clone());
+            }
+        }
+        self.usher.document(&self.control);
+        if self.control.state == State::Aborted {
+            self.workers.order().abort();
+        }
+        self.change_plan();
+    }
+
+    /// The process is asked to end: what is in flight is finished.
+    pub fn leave(&self) {
+        self.workers.order().drain();
+    }
+
+    /// Somebody looked at the document, whether or not it could be read.
+    pub fn looked(&self) {
+        self.workers.order().look(self.now());
+    }
+
+    /// Passes on what has happened; `true` when the round is over for us.
+    pub fn poll(&mut self) -> bool {
+        let fresh = self.recorder.take();
+        let mut changed = false;
+        if let Some(shown) = &fresh.shown {
+            changed |= self.regard(shown.now, &shown.sums);
+            self.pulse.beat(shown);
+        }
+        self.pass_on(fresh);
+        if self.recorder.is_stuck() {
+            self.workers.order().pause(true);
+        }
+        for word in self.usher.words() {
+            changed |= self.hear(word);
+        }
+        if changed {
+            self.change_plan();
+        }
+        if self.workers.are_done() {
+            let since = *self.done_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= JOURNAL_PATIENCE {
+                self.recorder.give_up();
+            }
+        }
+        self.recorder.is_over()
+    }
+
+    /// Tells Redis what is on disk, and contestants why they lost points.
+    fn pass_on(&mut self, fresh: Fresh) {
+        if let Some((seq, rows)) = fresh.durable {
+            self.durable_seq = seq;
+            self.board.publish(seq, rows);
+        }
+        for Explained { contestant, error } in fresh.explained {
+            let name = &self.control.contest.contestants[usize::from(contestant)].name;
+            let key = self.control.ids.get(name).unwrap_or(name);
+            self.board.explain(key.clone(), error);
+        }
+    }
+
+    /// How many batches are on disk and not in Redis.
+    pub fn backlog(&self) -> u64 {
+        self.durable_seq.saturating_sub(self.board.put_seq())
+    }
+
+    /// Ends it: what was recorded, and what is left to say to Redis.
+    pub fn finish(mut self) -> Over {
+        let fresh = self.recorder.take();
+        self.pass_on(fresh);
+        // When the recorder failed, workers may still be running; nobody takes their counts any more.
+        self.workers.order().drain();
+        let now = self.utc_us();
+        let end = self.control.timeline.end_at(&self.control.contest);
+        let recorded = self.recorder.join();
+        Over {
+            id: self.id,
+            contest: self.control.contest.name.clone(),
+            board: self.board,
+            recorded,
+            broken: self.workers.join(),
+            aborted: self.control.state == State::Aborted,
+            at_its_end: end.is_some_and(|end| now >= end),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.base.elapsed().as_nanos() as u64
+    }
+
+    fn utc_us(&self) -> UtcUs {
+        self.clock.utc_base + self.now() / NS_PER_US
+    }
+
+    /// Whether what a contestant gets has changed by how it answers.
+    fn regard(&mut self, now: u64, sums: &crate::block::Block) -> bool {
+        let mut changed = false;
+        for index in 0..self.seats.len() {
+            let (scored, unscored) = (&sums.scored[index], &sums.unscored[index]);
+            let settled = scored.row.tally.settled() + unscored.row.tally.settled();
+            let verified = scored.meter.verified + unscored.meter.verified;
+            let regard = self.attention.look(index, now, settled, verified);
+            changed |= std::mem::replace(&mut self.seats[index].regard, regard) != regard;
+        }
+        changed
+    }
+
+    /// Whether what the usher says changes what somebody gets.
+    fn hear(&mut self, word: Word) -> bool {
+        match word {
+            Word::Admitted(admitted) => {
+                let longest = self.longest;
+                let seat = &mut self.seats[admitted.contestant];
+                if admitted.endpoint != seat.wanted {
+                    // It has moved on while it was looked at.
+                    return false;
+                }
+                if request(&admitted.endpoint).len() > longest {
+                    eprintln!("flowtest-loadgen: {}: its path is too long to move to in mid-round", admitted.endpoint);
+                    return false;
+                }
+                seat.taken = Some((admitted.endpoint, admitted.addresses));
+                true
+            }
+            Word::Resolved { contestant, addresses } => {
+                let Some((_, held)) = &mut self.seats[contestant].taken else { return false };
+                let changed = *held != addresses;
+                *held = addresses;
+                changed
+            }
+            Word::Waiting { contestant, sentence } => {
+                let name = &self.control.contest.contestants[contestant].name;
+                eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
+                let key = self.control.ids.get(name).unwrap_or(name).clone();
+                self.board.explain(key, not_ready(self.utc_us(), sentence));
+                false
+            }
+        }
+    }
+
+    fn change_plan(&mut self) {
+        let plan = Plan {
+            course: self.course.clone(),
+            contestants: contestants(&self.control, &self.seats),
+            ..Plan::clone(&self.plan)
+        };
+        self.plan = Arc::new(plan);
+        self.workers.order().change(self.plan.clone());
+    }
+}
+
+/// What the workers get to know of the roster.
+fn contestants(control: &Control, seats: &[Seat]) -> Vec<plan::Contestant> {
+    let one = |(contestant, seat): (&flowtest_scoreboard::contest::Contestant, &Seat)| {
+        let quiet = control.halted || control.parked.contains(&contestant.name);
+        let (endpoint, addresses, traffic) = match &seat.taken {
+            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), seat.regard),
+            Some((endpoint, addresses)) => (endpoint, addresses.clone(), Traffic::Nothing),
+            None => (&seat.wanted, Vec::new(), Traffic::Nothing),
+        };
+        plan::Contestant {
+            name: contestant.name.clone(),
+            endpoint: endpoint.to_string(),
+            addresses,
+            request: request(endpoint),
+            traffic,
+        }
+    };
+    control.contest.contestants.iter().zip(seats).map(one).collect()
+}
+
+/// What a contestant reads that waits at the door.
+fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
+    ExplainedError {
+        at,
+        kind: "prepare".to_owned(),
+        sentence,
+        expected: "right answers, before the flood begins".to_owned(),
+        received: "see the sentence".to_owned(),
+        request: String::new(),
+        response: String::new(),
+    }
+}
+
+fn request(endpoint: &Endpoint) -> RequestTemplate {
+    RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header())
+}
+
+impl Pulse {
+    /// Takes the sums as they are; once a second the figures are made anew.
+    fn beat(&mut self, shown: &Shown) {
+        let Shown { now, sums, workers } = shown;
+        let now = *now;
+        if now < self.at + NS_PER_SECOND {
+            return;
+        }
+        let all = || sums.scored.iter().chain(&sums.unscored);
+        let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
+        let due: u64 = all().map(|counts| counts.row.tally.due).sum();
+        let amiss: u64 = all().map(|counts| counts.row.tally.own_fault + counts.meter.late).sum();
+        let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
+        if self.at > 0 {
+            self.rate = ((answered - self.answered) as f64 / seconds) as u64;
+            let fell_due = due - self.due;
+            let ratio = |amiss: u64| fell_due.saturating_sub(amiss) as f64 / fell_due as f64;
+            self.rate_ratio = (fell_due > 0).then(|| ratio(amiss - self.amiss));
+            self.saturated_seconds +=
+                u64::from(self.rate_ratio.is_some_and(|ratio| ratio < crate::summary::RATE_RATIO_MIN));
+        }
+        let used_us: Vec<u64> = workers.iter().map(|worker| worker.user_us + worker.system_us).collect();
+        if self.used_us.len() == used_us.len() {
+            let busy = used_us.iter().zip(&self.used_us).map(|(now, before)| (now - before) as f64 / seconds / 1e4);
+            self.busy_percent = busy.map(|percent| percent.min(100.0) as u8).collect();
+        }
+        self.used_us = used_us;
+        (self.at, self.answered, self.due, self.amiss) = (now, answered, due, amiss);
+    }
+}
