@@ -82,7 +82,7 @@ impl Scoreboard {
         let key = keys::errors(contest, contestant);
         let mut pipeline = redis::pipe();
         // In one transaction, so that no reader ever sees a list that is too long.
-        pipeline.atomic().lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
+        pipeline.lpush(&key, texts).ltrim(&key, 0, keys::ERRORS_MAX as isize - 1);
         self.run(|connection| connection.pipeline("push explained failures", &pipeline))
     }
 

@@ -118,7 +118,6 @@ impl Scoreboard {
         let (key, all) = (keys::generator(contest, &health.id), keys::generators(contest));
         let mut pipeline = redis::pipe();
         pipeline
-            .atomic()
             .set_ex(key, health.to_json(), keys::GENERATOR_LIFE_SECONDS)
             .zadd(&all, &health.id, health.beat)
             // By number and not by age: whose clock is wrong must not remove the others.

@@ -112,7 +112,7 @@ impl Scoreboard {
         }
         let key = keys::probes(contest);
         let mut pipeline = redis::pipe();
-        pipeline.atomic().rpush(&key, text).ltrim(&key, -(WAITING_MAX as isize), -1);
+        pipeline.rpush(&key, text).ltrim(&key, -(WAITING_MAX as isize), -1);
         self.run(|connection| connection.pipeline("ask for a test of an endpoint", &pipeline))
     }
 
