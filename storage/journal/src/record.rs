@@ -331,14 +331,17 @@ impl Start {
     }
 }
 
-/// The contest was changed.
+/// The contest was changed. A generator that hears of a change writes first what holds from its hearing on, and then, under
+/// the same revision, what the change says of later instants.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Control {
-    /// When it was seen.
+    /// From when on `terms` are in force: they judge the requests that are *sent* from this instant on, whether their traces
+    /// stand before or behind this record. What an earlier revision said of this instant or later ones is void, and of two
+    /// records with one instant the later counts. Before the first of these instants the start's terms are in force,
+    /// from the beginning of time on. Another generator may have heard of the same change at another instant.
     pub at: u64,
     pub revision: u64,
-    /// What is in force from now on. A deadline that moved counts for requests of any time: it moved before it passed.
     pub terms: Terms,
     /// The control document as JSON.
     pub document: Vec<u8>,

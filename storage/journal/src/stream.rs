@@ -4,11 +4,11 @@
 
 use crate::JournalError;
 use crate::folder::{self, Lock};
-use crate::frame::{self, BLOCK, Seed};
+use crate::frame::{self, BLOCK, Head, Seed};
 use crate::header::{Header, NoHeader, Previous};
 use crate::log::SEGMENT_BYTES;
 use crate::record::{
-    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEvidence, ArchivedNotice, ArchivedStart, ArchivedTraces,
+    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEvidence, ArchivedNotice, ArchivedStart, ArchivedTraces, Kind,
 };
 use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
@@ -147,6 +147,53 @@ pub fn read(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<
     Ok(found)
 }
 
+/// Gives the first group alone, which holds the start: whoever only asks whose stream this is need not read all of it.
+/// `false` if there is none. Errors as [`read`].
+pub fn first(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<bool, JournalError> {
+    let seed = Seed::new(folder.stream);
+    let survey = Survey::of(folder)?;
+    let Some(header) = survey.path.first() else { return Ok(false) };
+    let mut buffer = Buffer::default();
+    // As a rule a start is short; one with a long roster is found in the whole segment.
+    for most in [FIRST_BYTES, SEGMENT_BYTES] {
+        let chain = frame::origin(folder.round, folder.stream);
+        let mut reached = Reached { seq: 0, chain, sense: Sense::default() };
+        let mut given = false;
+        let bytes = buffer.fill(folder, header.index, most)?;
+        segment::read(bytes, BLOCK, None, seed, &mut reached, |group| {
+            if !given {
+                visit(group);
+            }
+            given = true;
+        });
+        if given {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is read for a start.
+const FIRST_BYTES: usize = 64 * 1024;
+
+/// Whether an end marker stands at the very end of the last segment. A guess that costs one read, for whoever would
+/// otherwise read all for nothing: only [`read`] knows that what lies before it is whole. Says `false` of a stream whose
+/// writer ended it and died before it had cut the segment to its length.
+pub fn seems_ended(folder: &StreamFolder) -> Result<bool, JournalError> {
+    let Some(last) = folder::segments(&folder.path)?.pop() else { return Ok(false) };
+    let path = folder.path.join(folder::segment_name(last));
+    let failed = |source| JournalError::io("cannot read", &path, source);
+    let file = File::open(&path).map_err(failed)?;
+    // The marker's frame may begin in the block before the last one.
+    let mut bytes = [0; 2 * BLOCK];
+    let len = file.metadata().map_err(failed)?.len();
+    let from = len.saturating_sub(bytes.len() as u64);
+    let filled = file.read_at(&mut bytes, from).map_err(failed)?;
+    let seed = Seed::new(folder.stream);
+    let heads = (0..filled).step_by(frame::ALIGN).filter_map(|at| Head::parse(&bytes[at..filled], seed));
+    Ok(heads.last().is_some_and(|head| head.kind == Kind::End as u8 && head.is_last()))
+}
+
 /// How reading a segment ended.
 struct End {
     at: u64,
@@ -178,7 +225,7 @@ fn read_segment(
     let mut at = BLOCK;
     let mut looks = LOOKS;
     loop {
-        let bytes = buffer.fill(folder, header.index)?;
+        let bytes = buffer.fill(folder, header.index, SEGMENT_BYTES + 1)?;
         if bytes.len() > SEGMENT_BYTES {
             return damaged(at, "it is longer than a segment can be");
         }
@@ -199,7 +246,7 @@ fn blank(
     buffer: &mut Buffer,
     found: &mut Found,
 ) -> Result<(), JournalError> {
-    let bytes = buffer.fill(folder, segment)?;
+    let bytes = buffer.fill(folder, segment, SEGMENT_BYTES + 1)?;
     if Header::parse(bytes).is_ok() {
         // It has got its header since we looked: this stream is live, and we read it as it was.
         return Ok(());
@@ -298,8 +345,8 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// The whole file, or one byte more than a segment can have. Nothing of a file that its writer has given up meanwhile.
-    fn fill(&mut self, folder: &StreamFolder, index: u32) -> Result<&[u8], JournalError> {
+    /// The file, or its first `most` bytes. Nothing of a file that its writer has given up meanwhile.
+    fn fill(&mut self, folder: &StreamFolder, index: u32, most: usize) -> Result<&[u8], JournalError> {
         let path = folder.path.join(folder::segment_name(index));
         let failed = |source| JournalError::io("cannot read", &path, source);
         let file = match File::open(&path) {
@@ -307,7 +354,7 @@ impl Buffer {
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(&[]),
             Err(source) => return Err(failed(source)),
         };
-        let len = file.metadata().map_err(failed)?.len().min(SEGMENT_BYTES as u64 + 1) as usize;
+        let len = file.metadata().map_err(failed)?.len().min(most as u64) as usize;
         if self.bytes.len() < len {
             self.bytes.resize(len, 0);
         }
