@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 1
+-- library version 2
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -46,7 +46,8 @@ end
 -- register(stream, 'new' | 'again', peer...): OK, DUP, UNKNOWN, CLOSED.
 -- `again` comes from a stream that was registered once, so Redis has lost it since: it may join while the round
 -- drains, and brings back a round that was wiped, with the peers it knew. Otherwise the first one back could seal
--- the round while the others are still on their way.
+-- the round while the others are still on their way. The same holds for a stream that Redis still has, when it was
+-- thrown back to a time before the others joined: their names are added then as well.
 local function register(keys, args)
   local stream, mode = args[1], args[2]
   if not one_key(keys) or #args < 2 then return wrong('register takes one key, a stream and a mode') end
@@ -60,9 +61,16 @@ local function register(keys, args)
   local state, seq = held[1], held[2]
   if not state and mode == 'new' then return redis.status_reply('UNKNOWN') end
   if state and not OPEN[state] and state ~= 'draining' then return redis.status_reply('CLOSED') end
-  if seq then return redis.status_reply('DUP') end
+  if seq and mode == 'new' then return redis.status_reply('DUP') end
   if state == 'draining' and mode == 'new' then return redis.status_reply('CLOSED') end
-  local fields = { 'state', state or 'running', 'q:' .. stream, '0' }
+  local fields = {}
+  if not state then
+    fields = { 'state', 'running' }
+  end
+  if not seq then
+    fields[#fields + 1] = 'q:' .. stream
+    fields[#fields + 1] = '0'
+  end
   for index = 3, #args do
     local peer = 'q:' .. args[index]
     if args[index] ~= stream and redis.call('HEXISTS', keys[1], peer) == 0 then
@@ -70,6 +78,7 @@ local function register(keys, args)
       fields[#fields + 1] = '0'
     end
   end
+  if #fields == 0 then return redis.status_reply('DUP') end
   redis.call('HSET', keys[1], unpack(fields))
   return redis.status_reply('OK')
 end
@@ -118,7 +127,8 @@ local function put(keys, args)
   if not state or not held_seq then return redis.status_reply('UNKNOWN') end
   if ended and seq <= ended then return redis.status_reply('DUP') end
   if ended or (not OPEN[state] and state ~= 'draining') then return redis.status_reply('CLOSED') end
-  -- The end may carry the number of the newest rows: nothing came after them.
+  -- The end may carry the number of the newest rows: nothing came after them. Anything else of that number has been
+  -- taken already, also a whole put: a row that somebody changed by hand comes back with the next number.
   if seq < held_seq or (seq == held_seq and mark ~= 'end') then return redis.status_reply('DUP') end
   if base ~= '*' and count(base) ~= held_seq then return redis.status_reply('GAP') end
   local progress_seq, progress_part

@@ -61,6 +61,8 @@ pub(super) struct Session {
     held: Option<Batch>,
     /// When everything was put last, on this connection.
     whole_at: Option<Instant>,
+    /// Whether the stream is in the round, so that a Redis which we reach again is to be told who plays.
+    has_joined: bool,
     put_seq: u64,
     connects: u64,
 }
@@ -78,6 +80,7 @@ impl Session {
             peers: BTreeSet::new(),
             held: None,
             whole_at: None,
+            has_joined: false,
             put_seq: 0,
             connects: 0,
         };
@@ -99,6 +102,7 @@ impl Session {
         match session.register(join)? {
             Answer::Ok | Answer::Dup => {
                 session.meet()?;
+                session.has_joined = true;
                 Ok(session)
             }
             Answer::Unknown | Answer::Gap => Err(ScoreboardError::RoundUnknown(session.config.round)),
@@ -134,6 +138,8 @@ impl Session {
         self.guarded(|session| {
             for _ in 0..TURNS_MAX {
                 session.put(last, true, Mark::End)?;
+                // A Redis that was thrown back may have lost others and still have us: it must not seal without them.
+                session.register(Join::Again)?;
                 if goal == Goal::Ended {
                     return Ok(());
                 }
@@ -173,6 +179,14 @@ impl Session {
             self.whole_at = None;
             self.connection = Some(Connection::open(&self.address)?);
             self.connects += 1;
+            if self.has_joined {
+                // Whether the round still takes anything is the next put's to learn.
+                let told = self.register(Join::Again);
+                if told.is_err() {
+                    self.connection = None;
+                }
+                told?;
+            }
         }
         Ok(())
     }

@@ -134,6 +134,12 @@ fn who_comes_back_first_brings_back_the_others() {
     assert_eq!(stage.call("flowtest_register", &[A, "again", A, B]), "OK");
     assert_eq!(stage.call("flowtest_streams", &[]).split(' ').count(), 2);
     assert_eq!(stage.put(B, "1", "*", "end", 1), "OK", "the other needs no registration");
+    // thrown back to a time before the other had joined, also while the round drains
+    stage.server.command(&["HDEL", &stage.key(), &format!("q:{B}"), &format!("e:{B}")]);
+    assert_eq!(stage.call("flowtest_drain", &[]), "OK");
+    assert_eq!(stage.call("flowtest_register", &[A, "again", A, B]), "OK");
+    assert_eq!(stage.call("flowtest_register", &[A, "again", A, B]), "DUP");
+    assert_eq!(stage.put(B, "1", "*", "end", 1), "OK");
     // who knows less or comes later takes nothing away
     assert_eq!(stage.call("flowtest_register", &[B, "again"]), "DUP");
     assert_eq!(stage.call("flowtest_seal", &[]), format!("MISSING {A}"));

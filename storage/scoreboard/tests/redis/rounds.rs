@@ -111,6 +111,23 @@ fn after_a_wipe_nobody_seals_before_the_others_are_back() {
 }
 
 #[test]
+fn after_a_rollback_nobody_seals_without_those_who_joined_since() {
+    let stage = Stage::new();
+    let gone = stage.config(&NAMES);
+    let stream = gone.stream;
+    drop(Publisher::start(gone).expect("a publisher"));
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(8));
+    wait_for_put(&publisher, 1);
+    // Redis is as it was when only this publisher had joined.
+    stage.server.command(&["HDEL", &stage.key(), &format!("q:{stream}")]);
+    let error = publisher.finish(2, rows(9), Duration::from_millis(300)).expect_err("the other one has not ended");
+    let ScoreboardError::Missing { missing, .. } = &error else { panic!("{error}") };
+    assert_eq!(missing, &[stream]);
+    assert_eq!(stage.totals().state, State::Draining);
+}
+
+#[test]
 fn two_generators_that_end_together_both_see_the_seal() {
     let stage = Stage::new();
     let publishers = [stage.publisher(), stage.publisher()];
