@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`judge`] | what an observation is worth, as a table |
 //! | [`traces`] | exchanges, counted |
+//! | [`in_force`] | which deadlines were in force when |
 //! | [`stream`] | one stream from its first record to its last |
 //! | [`redis`] | what Redis holds of a round |
 //! | [`compare`] | two rows, field by field |
@@ -17,6 +18,7 @@
 
 pub mod compare;
 pub mod finding;
+pub mod in_force;
 pub mod judge;
 pub mod redis;
 pub mod report;

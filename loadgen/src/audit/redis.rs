@@ -26,6 +26,8 @@ pub struct HeldStream {
     /// The number at its end marker.
     pub end: Option<u64>,
     pub abandoned: bool,
+    /// Rows of a roster too long for one command are being put just now.
+    pub in_parts: bool,
     pub rows: BTreeMap<String, Row>,
 }
 
@@ -114,8 +116,7 @@ impl HeldRound {
             RoundField::Seq(id) => self.stream(id).seq = Some(number()?),
             RoundField::End(id) => self.stream(id).end = Some(number()?),
             RoundField::Abandoned(id) => self.stream(id).abandoned = true,
-            // How far a publication in parts has come: nothing that counts.
-            RoundField::Part(_) => {}
+            RoundField::Part(id) => self.stream(id).in_parts = !text.is_empty(),
             RoundField::Row(id, contestant) => {
                 let row = Row::decode(text).map_err(|error| error.to_string())?;
                 self.stream(id).rows.insert(contestant.to_owned(), row);

@@ -17,7 +17,7 @@
 use super::finding::Finding;
 use super::redis::HeldRound;
 use super::round::{self, percent};
-use super::stream::{Standing, Stream};
+use super::stream::{Standing, Stream, Sums};
 use crate::summary::thousands;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::RoundId;
@@ -155,12 +155,12 @@ fn add<'a>(stream: &'a Stream, held: Option<&HeldRound>, contestants: &mut BTree
     for (index, name) in beginning.names.iter().enumerate() {
         let contestant =
             contestants.entry(name).or_insert_with(|| Contestant { name: name.clone(), ..Contestant::default() });
-        let [_, batches] = &stream.batches[index];
-        let [_, traces] = &stream.traces[index];
-        contestant.points += batches.tally.points(&beginning.rules);
-        contestant.points_traced += traces.tally.points(&beginning.rules);
-        contestant.outcomes += batches.tally.settled();
-        contestant.traced += traces.tally.settled();
+        let scored = |sums: &Sums| sums[index].as_ref().map(|halves| halves[1].tally).unwrap_or_default();
+        let (batches, traces) = (scored(&stream.batches), scored(&stream.traces));
+        contestant.points += batches.points(&beginning.rules);
+        contestant.points_traced += traces.points(&beginning.rules);
+        contestant.outcomes += batches.settled();
+        contestant.traced += traces.settled();
         if let Some(rows) = rows {
             let row = rows.and_then(|rows| rows.get(name));
             let points = row.map_or(0, |row| row.tally.points(&beginning.rules));

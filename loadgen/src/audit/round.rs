@@ -3,7 +3,7 @@
 use super::compare::{self, Difference};
 use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
-use super::stream::{Standing, Stream};
+use super::stream::{Halves, Standing, Stream, Sums};
 use crate::folders;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::stream::Tail;
@@ -102,7 +102,7 @@ impl Notes {
         }
         let ended = stream.standing == Standing::Ended;
         for (name, halves) in named(stream, &stream.batches) {
-            for row in halves {
+            for row in halves.iter().flat_map(|halves| halves.iter()) {
                 let tally = &row.tally;
                 let (due, settled, answers) = (tally.due, tally.settled(), tally.responses());
                 let whole = if ended { due == settled } else { due >= settled };
@@ -124,9 +124,7 @@ impl Notes {
         let id = stream.folder.stream;
         let untraced = stream.untraced > 0;
         let open = stream.standing != Standing::Ended;
-        let settled = |rows: &[super::stream::Halves]| -> u64 {
-            rows.iter().flatten().map(|row| row.tally.settled()).fold(0, u64::saturating_add)
-        };
+        let settled = |sums: &Sums| rows(sums).map(|row| row.tally.settled()).fold(0, u64::saturating_add);
         let (outcomes, judged) = (settled(&stream.batches), settled(&stream.traces));
         if untraced {
             let text = format!(
@@ -145,8 +143,12 @@ impl Notes {
             let finding = self.note(Kind::Traces, true, Some(id), text);
             (finding.journal, finding.other) = (Some(outcomes), Some(judged));
         }
-        let mut told = 0;
+        let (mut told, nothing) = (0, Halves::default());
         for ((name, batches), traces) in named(stream, &stream.batches).zip(&stream.traces) {
+            if batches.is_none() && traces.is_none() {
+                continue;
+            }
+            let [batches, traces] = [batches, traces].map(|halves| halves.as_deref().unwrap_or(&nothing));
             for (half, (ours, theirs)) in ["unscored ", ""].into_iter().zip(batches.iter().zip(traces)) {
                 for difference in compare::with_traces(ours, theirs, untraced, open) {
                     told += 1;
@@ -180,7 +182,7 @@ impl Notes {
                 "the rules"
             } else if beginning.names != first.names {
                 "the roster"
-            } else if stream.deadlines != one.deadlines && stream.standing == one.standing {
+            } else if beginning.deadlines != first.deadlines || end_apart(one, stream) {
                 "the deadlines"
             } else {
                 continue;
@@ -219,6 +221,12 @@ impl Notes {
         }
         for (id, other) in &held.streams {
             if streams.iter().all(|stream| stream.folder.stream != *id) {
+                if other.seq.unwrap_or(0) == 0 && other.rows.is_empty() {
+                    let text =
+                        format!("Redis knows stream {id}, which never counted anything; its journal is not here");
+                    self.note(Kind::NoJournal, false, Some(*id), text);
+                    continue;
+                }
                 let given_up = if other.abandoned { ", which was given up," } else { "" };
                 let text =
                     format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too");
@@ -251,11 +259,22 @@ impl Notes {
             let finding = self.note(Kind::RedisBehind, true, Some(id), text);
             (finding.journal, finding.other) = (Some(last), Some(seq));
         }
+        if let Some(end) = held.end.filter(|end| *end != last && stream.standing != Standing::Live) {
+            let text = format!("Redis has the end of stream {id} at group {end}, and its journal ends at {last}");
+            let finding = self.note(Kind::RedisDifferent, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(last), Some(end));
+        }
+        if held.in_parts && stream.standing == Standing::Live {
+            let text =
+                format!("stream {id} is being put into Redis in parts just now; its rows there are not compared");
+            self.note(Kind::Live, false, Some(id), text);
+            return;
+        }
         let empty = Row::default();
         for (index, (name, halves)) in named(stream, &stream.batches).enumerate() {
             let ours = match &stream.at_redis {
-                Some(snapshot) => snapshot.rows.get(index).unwrap_or(&empty),
-                None => &halves[1],
+                Some(snapshot) => snapshot.rows.get(index).and_then(|row| row.as_deref()).unwrap_or(&empty),
+                None => halves.as_ref().map_or(&empty, |halves| &halves[1]),
             };
             let theirs = held.rows.get(name).unwrap_or(&empty);
             for difference in compare::equal(ours, theirs).into_iter().take(TOLD_MAX) {
@@ -281,7 +300,22 @@ fn remedy(sealed: bool) -> &'static str {
 /// Requests that had come due and had no outcome yet.
 pub fn in_flight(stream: &Stream) -> u64 {
     let waiting = |row: &Row| row.tally.due.saturating_sub(row.tally.settled());
-    stream.batches.iter().flatten().map(waiting).fold(0, u64::saturating_add)
+    rows(&stream.batches).map(waiting).fold(0, u64::saturating_add)
+}
+
+fn rows(sums: &Sums) -> impl Iterator<Item = &Row> {
+    sums.iter().flatten().flat_map(|halves| halves.iter())
+}
+
+/// Generators hear of a change one after the other, and one that ended before it never does.
+const HEARING_US: u64 = 1_000_000;
+
+/// Whether two streams that both reach well past the last change of deadlines still end with different ones.
+fn end_apart(one: &Stream, other: &Stream) -> bool {
+    let (Some(ours), Some(theirs)) = (one.in_force.last(), other.in_force.last()) else { return false };
+    let settled = ours.at.max(theirs.at).saturating_add(HEARING_US);
+    let reaches = |stream: &Stream| stream.proved_until.is_some_and(|until| until >= settled);
+    ours.deadlines != theirs.deadlines && reaches(one) && reaches(other)
 }
 
 /// Contestants with what belongs to them.

@@ -1,11 +1,11 @@
-//! One stream, read once from its first record to its last: sums of its batches, its traces judged again, and how it
-//! stands.
+//! One stream, read from its first record to its last: sums of its batches, its traces judged again, and how it stands.
 //!
-//! A second reading is needed only when a deadline was moved over instants at which requests had already been sent.
+//! A deadline that was moved may be told before or behind the traces that it concerns, so such a stream is read twice: once
+//! to learn which deadlines were in force when, and once to judge by them.
 
-use super::judge::Judge;
+use super::in_force::{InForce, Since};
 use super::redis::Board;
-use super::traces::Counted;
+use super::traces::{Counted, Timed};
 use super::what_if::{Answer, WhatIf};
 use crate::folders;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
@@ -44,11 +44,14 @@ pub struct Beginning {
 /// Sums of one contestant, of phases that do not count and of those that do.
 pub type Halves = [Row; 2];
 
+/// Sums of all contestants, by their numbers. Who counted nothing costs no memory: a roster may be long.
+pub type Sums = Vec<Option<Box<Halves>>>;
+
 /// Batches up to one sequence number, scored ones only: what Redis should hold at that number.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub seq: u64,
-    pub rows: Vec<Row>,
+    pub rows: Vec<Option<Box<Row>>>,
 }
 
 /// A stream, audited by itself.
@@ -59,9 +62,10 @@ pub struct Stream {
     pub found: Found,
     /// `None` when it never began, or is damaged at its first record.
     pub beginning: Option<Beginning>,
-    pub deadlines: Deadlines,
-    pub batches: Vec<Halves>,
-    pub traces: Vec<Halves>,
+    /// Which deadlines were in force when: the changes in order, the first from 0 on. Empty when it never began.
+    pub in_force: Vec<Since>,
+    pub batches: Sums,
+    pub traces: Sums,
     /// The answer to `--with`.
     pub what_if: Option<Answer>,
     /// Batches as far as Redis has them, when it has not all.
@@ -93,16 +97,17 @@ const READINGS_MAX: usize = 3;
 pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(u64)) -> Result<Stream, JournalError> {
     // Looked at first: a writer that ends meanwhile leaves an end marker behind.
     let live = stream::is_live(folder)?;
-    let mut reading = Reading::new(folder, questions, None);
+    let mut reading = Reading::new(folder, questions, Vec::new());
     let mut found = stream::read(folder, |group| reading.group(group, progress))?;
-    for _ in 0..READINGS_MAX {
-        // Redis may have been asked after our look at a file that grows: what it counts is on disk by now.
-        let is_outrun = live && reading.redis_seq > Some(found.last_seq);
-        if !reading.is_crossed() && !is_outrun {
+    for turn in 0..READINGS_MAX {
+        // Redis may have been asked after our look at a file that grows, or that somebody else has just ended: what it counts
+        // is on disk by now.
+        let is_outrun = reading.redis_seq > Some(found.last_seq) && (live || turn == 0);
+        let in_force = reading.in_force();
+        if in_force == reading.judged_by && !is_outrun {
             break;
         }
-        let last = reading.deadlines;
-        reading = Reading::new(folder, questions, Some(last));
+        reading = Reading::new(folder, questions, in_force);
         found = stream::read(folder, |group| reading.group(group, &|_| ()))?;
     }
     let abandoned = reading.end == Some(EndCode::Abandoned as u16);
@@ -122,36 +127,38 @@ struct Reading<'a> {
     questions: Questions<'a>,
     /// The number up to which Redis has the stream.
     redis_seq: Option<u64>,
-    /// Deadlines that are known beforehand, on a second reading.
-    fixed: Option<Deadlines>,
+    /// What traces are judged by: what the start says, or on a second reading all that is known.
+    judged_by: Vec<Since>,
     beginning: Option<Beginning>,
-    deadlines: Deadlines,
-    counted: Option<Counted>,
+    /// What the records say so far.
+    told: Option<InForce>,
+    counted: Option<Timed>,
     what_if: Option<Counted>,
-    batches: Vec<Halves>,
+    batches: Sums,
     at_redis: Option<Snapshot>,
     last_counted: u64,
     traced_said: u64,
     untraced: u64,
     until: Option<UtcUs>,
     end: Option<u16>,
-    /// A deadline was moved over what had been counted already.
-    was_crossed: bool,
     oddities: Vec<String>,
 }
+
+/// Contestants times stretches of time with deadlines of their own: each takes 26 KB once it has a trace.
+const PLACES_MAX: usize = 1 << 18;
 
 /// Senseless things that are told one by one.
 const ODDITIES_MAX: usize = 20;
 
 impl<'a> Reading<'a> {
-    fn new(folder: &'a StreamFolder, questions: Questions<'a>, fixed: Option<Deadlines>) -> Reading<'a> {
+    fn new(folder: &'a StreamFolder, questions: Questions<'a>, judged_by: Vec<Since>) -> Reading<'a> {
         Reading {
             folder,
             questions,
             redis_seq: None,
-            fixed,
+            judged_by,
             beginning: None,
-            deadlines: Deadlines::default(),
+            told: None,
             counted: None,
             what_if: None,
             batches: Vec::new(),
@@ -161,7 +168,6 @@ impl<'a> Reading<'a> {
             untraced: 0,
             until: None,
             end: None,
-            was_crossed: false,
             oddities: Vec::new(),
         }
     }
@@ -170,7 +176,8 @@ impl<'a> Reading<'a> {
         if self.at_redis.is_none()
             && let Some(seq) = self.redis_seq.filter(|seq| group.seq > *seq)
         {
-            let rows = self.batches.iter().map(|[_, scored]| scored.clone()).collect();
+            let scored = |halves: &Box<Halves>| Box::new(halves[1].clone());
+            let rows = self.batches.iter().map(|halves| halves.as_ref().map(scored)).collect();
             self.at_redis = Some(Snapshot { seq, rows });
         }
         let mut bytes = 0;
@@ -180,8 +187,12 @@ impl<'a> Reading<'a> {
                 Record::Batch(batch) => self.batch(group.seq, batch),
                 Record::Traces(block) => {
                     bytes += size_of_val(block.traces.as_slice()) as u64;
-                    for counted in self.counted.iter_mut().chain(&mut self.what_if) {
-                        counted.add(block.base.to_native(), block.traces.as_slice());
+                    let (base, traces) = (block.base.to_native(), block.traces.as_slice());
+                    if let Some(counted) = &mut self.counted {
+                        counted.add(base, traces);
+                    }
+                    if let Some(counted) = &mut self.what_if {
+                        counted.add(base, traces);
                     }
                 }
                 Record::Control(control) => self.control(control),
@@ -203,14 +214,26 @@ impl<'a> Reading<'a> {
             deadlines,
             document: start.document.as_slice().to_vec(),
         };
-        self.deadlines = deadlines;
         let contestants = beginning.names.len();
-        let judge = Judge::new(rules, self.fixed.unwrap_or(deadlines));
-        self.counted = Some(Counted::new(judge, contestants));
+        let told = InForce::new(deadlines);
+        if self.judged_by.is_empty() {
+            self.judged_by = told.changes();
+        }
+        self.told = Some(told);
+        let most = (PLACES_MAX / contestants.max(1)).max(1);
+        if self.judged_by.len() > most {
+            odd(&mut self.oddities, || {
+                format!(
+                    "deadlines move more often than {most} times for {contestants} contestants; the rest is not followed"
+                )
+            });
+        }
+        let windows = &self.judged_by[..self.judged_by.len().min(most)];
+        self.counted = Some(Timed::new(rules, windows, contestants));
         self.what_if = self.questions.what_if.map(|what_if| Counted::new(what_if.judge(&beginning), contestants));
         let StreamFolder { round, stream, .. } = self.folder;
         self.redis_seq = self.questions.board.map(|board| board.seq(&beginning.contest, *round, *stream));
-        self.batches = vec![Halves::default(); contestants];
+        self.batches = vec![None; contestants];
         self.beginning = Some(beginning);
     }
 
@@ -233,7 +256,7 @@ impl<'a> Reading<'a> {
                 });
                 continue;
             };
-            let row = &mut halves[usize::from(entry.scored != 0)];
+            let row = &mut halves.get_or_insert_default()[usize::from(entry.scored != 0)];
             let mut fits = latency.fold(true, |fits, (index, count)| row.latency.add_bucket(index, count) && fits);
             let service = buckets.by_ref().take(usize::from(entry.service.to_native()));
             fits = service.fold(fits, |fits, (index, count)| row.service.add_bucket(index, count) && fits);
@@ -265,28 +288,31 @@ impl<'a> Reading<'a> {
                 )
             });
         }
-        let before = std::mem::replace(&mut self.deadlines, deadlines);
+        let Some(told) = &mut self.told else { return };
+        let before = told.at(at);
+        if !told.hear(revision, Since { at, deadlines }) {
+            odd(&mut self.oddities, || format!("revision {revision} is one of too many that move deadlines"));
+        }
+        let over = |deadline: Deadline| deadline.0.saturating_add(rules.grace_us) < at;
         for (name, old, new) in [("version", before.version, deadlines.version), ("from", before.from, deadlines.from)]
         {
-            if old != new && (old.0 <= at || new.0 <= at) {
+            // Until the grace is over either value is right, so that one who heard late took no points from anybody.
+            if old != new && (over(old) || over(new)) {
                 odd(&mut self.oddities, || late_move(name, old, new, at));
             }
         }
-        if let Some(counted) = self.counted.as_mut().filter(|_| self.fixed.is_none()) {
-            self.was_crossed |= !counted.replace(Judge::new(beginning.rules, deadlines));
-        }
     }
 
-    /// Whether anything was judged by other deadlines than the last ones.
-    fn is_crossed(&self) -> bool {
-        self.was_crossed || self.fixed.is_some_and(|fixed| fixed != self.deadlines)
+    /// All that the records say of deadlines.
+    fn in_force(&self) -> Vec<Since> {
+        self.told.as_ref().map(InForce::changes).unwrap_or_default()
     }
 
     fn finish(mut self, standing: Standing, found: Found) -> Stream {
         let contestants = self.batches.len();
         let mut traces = Vec::with_capacity(contestants);
         if let Some(counted) = &self.counted {
-            traces.extend((0..contestants).map(|index| [counted.row(index, false), counted.row(index, true)]));
+            traces.extend((0..contestants).map(|index| counted.halves(index)));
             let senseless = counted.senseless();
             if senseless > 0 {
                 odd(&mut self.oddities, || format!("{senseless} traces say what nobody can observe"));
@@ -300,13 +326,13 @@ impl<'a> Reading<'a> {
             folder: self.folder.clone(),
             standing,
             found,
-            deadlines: self.deadlines,
+            in_force: self.in_force(),
             batches: self.batches,
             traces,
             what_if,
             at_redis: self.at_redis,
             last_counted: self.last_counted,
-            traced: self.counted.as_ref().map_or(0, Counted::total),
+            traced: self.counted.as_ref().map_or(0, Timed::total),
             traced_said: self.traced_said,
             untraced: self.untraced,
             proved_until: self.until.or(self.beginning.as_ref().map(|beginning| beginning.at)),

@@ -3,8 +3,10 @@
 //! The loop over traces does nothing but find a place and add one. What the numbers are worth is asked once, at the end.
 //! All counts lie in one zeroed allocation, so that contestants who never come cost no memory.
 
+use super::in_force::Since;
 use super::judge::{Judge, SIGHTS, STRETCHES, Sights};
 use flowtest_contract::histogram::{BUCKETS, bucket};
+use flowtest_contract::rules::{Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_contract::{Histogram, Tally};
 use flowtest_journal::record::{ArchivedTrace, NEVER_SENT};
@@ -29,8 +31,6 @@ pub struct Counted {
     judge: Judge,
     sights: Sights,
     numbers: Vec<u64>,
-    /// The latest instant that any trace was sent at, when there is one.
-    latest: Option<u64>,
     /// Traces of contestants that are not in the roster.
     strangers: u64,
     total: u64,
@@ -38,35 +38,12 @@ pub struct Counted {
 
 impl Counted {
     pub fn new(judge: Judge, contestants: usize) -> Counted {
-        Counted {
-            judge,
-            sights: Sights::new(),
-            numbers: vec![0; contestants * PLACES],
-            latest: None,
-            strangers: 0,
-            total: 0,
-        }
-    }
-
-    pub fn judge(&self) -> &Judge {
-        &self.judge
+        Counted { judge, sights: Sights::new(), numbers: vec![0; contestants * PLACES], strangers: 0, total: 0 }
     }
 
     /// Traces that were counted.
     pub fn total(&self) -> u64 {
         self.total
-    }
-
-    /// Puts another judge over everything, also what was counted before. `false`, and nothing changes, when its stretches
-    /// of time would cut what was counted differently: then the stream has to be read again.
-    pub fn replace(&mut self, judge: Judge) -> bool {
-        let first = [&self.judge, &judge].into_iter().filter_map(|judge| judge.borders().first()).min();
-        let alike = judge.borders() == self.judge.borders();
-        let undivided = self.latest.is_none_or(|latest| first.is_none_or(|first| latest < *first));
-        if alike || undivided {
-            self.judge = judge;
-        }
-        alike || undivided
     }
 
     /// Counts a block. `base` is what the instants of its traces count from.
@@ -77,7 +54,6 @@ impl Counted {
             *relative = from_base.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
         }
         let (contestants, _) = self.numbers.as_chunks_mut::<PLACES>();
-        let mut latest = i32::MIN;
         for trace in traces {
             let Some(numbers) = contestants.get_mut(usize::from(trace.contestant.to_native())) else {
                 self.strangers += 1;
@@ -85,7 +61,6 @@ impl Counted {
             };
             let (sent_us, observed) = (trace.sent_us.to_native(), trace.observed.to_native());
             let (latency_us, lag_us) = (trace.latency_us.to_native(), trace.lag_us.to_native());
-            latest = latest.max(sent_us);
             let stretch: usize = borders.iter().map(|border| usize::from(i64::from(sent_us) >= *border)).sum();
             let scored = usize::from(observed >> SCORED_SHIFT) & 1;
             numbers[stretch * SIGHT_PLACES + self.sights.number(observed)] += 1;
@@ -100,10 +75,6 @@ impl Counted {
             }
         }
         self.total += traces.len() as u64;
-        if !traces.is_empty() {
-            let sent = base.saturating_add_signed(i64::from(latest));
-            self.latest = Some(self.latest.map_or(sent, |latest| latest.max(sent)));
-        }
     }
 
     /// Traces that make no sense: observed bits that nobody writes, or a contestant that is not in the roster.
@@ -113,6 +84,12 @@ impl Counted {
             (0..STRETCHES).map(|stretch| numbers[stretch * SIGHT_PLACES + SIGHTS]).sum()
         };
         self.strangers + contestants.iter().map(unknown).sum::<u64>()
+    }
+
+    /// Whether a contestant has any trace.
+    pub fn has(&self, contestant: usize) -> bool {
+        let (contestants, _) = self.numbers.as_chunks::<PLACES>();
+        contestants.get(contestant).is_some_and(|numbers| numbers.iter().any(|number| *number > 0))
     }
 
     /// What one contestant's traces amount to, in phases that count or in the others.
@@ -146,6 +123,62 @@ impl Counted {
         };
         row.latency.add_bucket(timeout, latency);
         row.service.add_bucket(timeout, service);
+    }
+}
+
+/// What the traces of one stream amount to, each judged by the deadlines that were in force when it was sent.
+#[derive(Debug)]
+pub struct Timed {
+    /// From when on each of `windows` counts, rising, the first from 0 on.
+    starts: Vec<UtcUs>,
+    windows: Vec<Counted>,
+}
+
+impl Timed {
+    /// `in_force` is in order, and its first counts from 0 on.
+    pub fn new(rules: Rules, in_force: &[Since], contestants: usize) -> Timed {
+        let window = |since: &Since| Counted::new(Judge::new(rules, since.deadlines), contestants);
+        Timed {
+            starts: in_force.iter().map(|since| since.at).collect(),
+            windows: in_force.iter().map(window).collect(),
+        }
+    }
+
+    /// Counts a block, as [`Counted::add`] does.
+    pub fn add(&mut self, base: u64, traces: &[ArchivedTrace]) {
+        if let [only] = self.windows.as_mut_slice() {
+            return only.add(base, traces);
+        }
+        let place = |trace: &ArchivedTrace| {
+            let sent = base.saturating_add_signed(i64::from(trace.sent_us.to_native()));
+            self.starts.partition_point(|start| *start <= sent).saturating_sub(1)
+        };
+        for alike in traces.chunk_by(|a, b| place(a) == place(b)) {
+            self.windows[place(&alike[0])].add(base, alike);
+        }
+    }
+
+    pub fn total(&self) -> u64 {
+        self.windows.iter().map(Counted::total).sum()
+    }
+
+    pub fn senseless(&self) -> u64 {
+        self.windows.iter().map(Counted::senseless).sum()
+    }
+
+    /// What one contestant's traces amount to, unscored before scored; `None` when there are none.
+    pub fn halves(&self, contestant: usize) -> Option<Box<[Row; 2]>> {
+        let mut halves: Option<Box<[Row; 2]>> = None;
+        for window in self.windows.iter().filter(|window| window.has(contestant)) {
+            let sums = halves.get_or_insert_default();
+            for (half, sum) in sums.iter_mut().enumerate() {
+                let row = window.row(contestant, half == 1);
+                sum.tally.merge(&row.tally);
+                sum.latency.merge(&row.latency);
+                sum.service.merge(&row.service);
+            }
+        }
+        halves
     }
 }
 

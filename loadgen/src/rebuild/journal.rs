@@ -1,13 +1,14 @@
 //! One stream's cumulative rows, as its generator would have published them.
 
 use crate::folders;
-use flowtest_contract::Tally;
+use flowtest_contract::{Histogram, Tally};
 use flowtest_journal::JournalError;
 use flowtest_journal::record::{ArchivedBatch, End, EndCode, unbucket};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder, Tail};
 use flowtest_journal::writer::{self, Writer};
 use flowtest_scoreboard::Row;
 use flowtest_scoreboard::row::COUNT_MAX;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A stream and what it counts.
@@ -19,8 +20,8 @@ pub(super) struct Journal {
     pub(super) found: Found,
     /// Contest and roster; `None` when it never began, or is damaged at its first record.
     pub(super) names: Option<(String, Vec<String>)>,
-    /// Scored phases, in the order of the roster.
-    pub(super) rows: Vec<Row>,
+    /// Scored phases, in the order of the roster. Who counted nothing costs no memory: a roster may be long.
+    pub(super) rows: Vec<Option<Box<Row>>>,
     /// The number of the last group that counts anything.
     pub(super) last_counted: u64,
     /// Its sums are larger than Redis holds.
@@ -36,7 +37,7 @@ impl Journal {
                 match record {
                     Record::Start(start) => {
                         let (contest, roster) = folders::names(start);
-                        rows = vec![Row::default(); roster.len()];
+                        rows = vec![None; roster.len()];
                         names = Some((contest, roster));
                     }
                     Record::Batch(batch) => {
@@ -50,7 +51,14 @@ impl Journal {
                 }
             }
         })?;
+        let total = |histogram: &Histogram| histogram.sparse().fold(0u64, |sum, (_, count)| sum.saturating_add(count));
+        fits &= rows.iter().flatten().all(|row| total(&row.latency).max(total(&row.service)) <= COUNT_MAX);
         Ok(Journal { folder: folder.clone(), live, found, names, rows, last_counted, overflows: !fits })
+    }
+
+    /// All rows, as Redis gets them.
+    pub(super) fn all_rows(&self) -> Arc<[Row]> {
+        self.rows.iter().map(|row| row.as_deref().cloned().unwrap_or_default()).collect()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -68,7 +76,7 @@ impl Journal {
 }
 
 /// Adds the scored entries of a batch. `false` when a sum is too large or an entry makes no sense.
-fn add(rows: &mut [Row], batch: &ArchivedBatch) -> bool {
+fn add(rows: &mut [Option<Box<Row>>], batch: &ArchivedBatch) -> bool {
     let mut fits = true;
     let mut at = 0;
     for entry in batch.entries.iter() {
@@ -82,6 +90,7 @@ fn add(rows: &mut [Row], batch: &ArchivedBatch) -> bool {
             continue;
         }
         let Some(row) = rows.get_mut(usize::from(entry.contestant.to_native())) else { return false };
+        let row = row.get_or_insert_default();
         let mut sums = row.tally.to_array();
         for (sum, count) in sums.iter_mut().zip(&entry.counters) {
             *sum = sum.saturating_add(count.to_native());
@@ -98,16 +107,16 @@ fn add(rows: &mut [Row], batch: &ArchivedBatch) -> bool {
     fits
 }
 
-/// Ends a stream whose writer is gone, and returns the number of its last group.
-pub(super) fn close(folder: &StreamFolder) -> Result<u64, JournalError> {
+/// Ends a stream whose writer is gone. It may have fewer groups afterwards than were seen before: what was never on the
+/// disk, though it could be read, is dropped.
+pub(super) fn close(folder: &StreamFolder) -> Result<(), JournalError> {
     let folder = folder.clone();
     let work = writer::spawn(None, move || async move {
         let mut writer = Writer::adopt(&folder).await?;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         writer.append_end(&End { at, code: EndCode::Abandoned as u16 })?;
-        let seq = writer.commit().await?;
-        writer.close().await?;
-        Ok(seq)
+        writer.commit().await?;
+        writer.close().await
     })?;
     work.join()?
 }

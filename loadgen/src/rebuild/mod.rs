@@ -2,9 +2,11 @@
 //! dead host is drained.
 //!
 //! It never makes Redis say less: a stream that Redis holds further than the journal is refused, a sealed round is only
-//! compared, and a stream whose generator lives is left to it.
+//! compared, and a stream whose generator lives is left to it. What is wrong with one stream keeps no other from Redis. Only
+//! what certainly is on disk is published: it is synced, read again, and that is what Redis gets.
 
 mod journal;
+mod orphans;
 mod report;
 
 pub use report::{Action, Report, RoundReport, StreamReport};
@@ -15,7 +17,7 @@ use crate::cli::journal::Rebuild;
 use crate::{Failed, folders};
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::JournalError;
-use flowtest_journal::stream::StreamFolder;
+use flowtest_journal::stream::{self, StreamFolder};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Publisher, PublisherConfig, Row, Scoreboard, ScoreboardError, State};
 use journal::Journal;
@@ -47,6 +49,8 @@ impl std::fmt::Debug for Access {
 struct Extent {
     seal: bool,
     dry_run: bool,
+    /// Only what a generator finishes that finds journals beside its own.
+    orphans: bool,
 }
 
 /// Runs the command; the exit code says whether Redis has everything now.
@@ -55,7 +59,8 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     crate::output::prepare(flags.json.as_deref())?;
     let access = Access { url: flags.redis.clone(), password };
-    let report = publish(&found, &access, Extent { seal: flags.seal, dry_run: flags.dry_run }, false)?;
+    let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, orphans: false };
+    let report = publish(&found, &access, extent)?;
     if let Some(path) = &flags.json {
         folders::write_json(&report, path)?;
     }
@@ -67,7 +72,8 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
 }
 
 /// Ends and publishes the streams under `dir` whose processes are gone: what a generator does before it begins its own.
-/// Streams that are being written are left alone, and sealed rounds as well. A folder without journals is no error.
+/// Streams that are being written are left alone, and sealed rounds as well; what Redis has to its end is not even read, and
+/// a round that was over and that Redis does not know is left to `rebuild`. A folder without journals is no error.
 pub fn finish_orphans(dir: &Path, access: &Access) -> Result<Report, Failed> {
     let found = match flowtest_journal::stream::find(dir) {
         Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => Vec::new(),
@@ -76,34 +82,46 @@ pub fn finish_orphans(dir: &Path, access: &Access) -> Result<Report, Failed> {
     if found.is_empty() {
         return Ok(Report { complete: true, ..Report::default() });
     }
-    publish(&found, access, Extent::default(), true)
+    publish(&found, access, Extent { orphans: true, ..Extent::default() })
 }
 
-fn publish(found: &[StreamFolder], access: &Access, extent: Extent, quiet: bool) -> Result<Report, Failed> {
+fn publish(found: &[StreamFolder], access: &Access, extent: Extent) -> Result<Report, Failed> {
     let board = Board::open(&access.url, access.password.as_deref())?;
-    let bar = folders::bar(found.iter().map(folders::bytes).sum(), quiet);
+    let bar = folders::bar(found.iter().map(folders::bytes).sum(), extent.orphans);
     let mut report = Report::default();
     for streams in found.chunk_by(|a, b| a.round == b.round) {
         let mut journals = Vec::with_capacity(streams.len());
-        for folder in streams {
+        let left = if extent.orphans { orphans::left(streams, &board) } else { BTreeMap::new() };
+        for folder in streams.iter().filter(|folder| !left.contains_key(&folder.stream)) {
             match Journal::read(folder, &|bytes| bar.inc(bytes)) {
                 Ok(journal) => journals.push(journal),
                 Err(error) => report.streams.push(unreadable(folder, &error)),
             }
         }
+        report.streams.extend(left.into_values());
         let Some(contest) = contest(&journals) else {
             report.streams.extend(journals.iter().map(|journal| Fate::of(journal, None).report(journal, None)));
             continue;
         };
         let round = streams[0].round;
-        let held = board.round(&contest, round)?;
+        let held = match board.round(&contest, round) {
+            Ok(held) => held,
+            Err(error) => {
+                let refused = |journal: &Journal| {
+                    Fate::Refuse(format!("refused: Redis does not say what it holds of it: {error}"))
+                        .report(journal, None)
+                };
+                report.streams.extend(journals.iter().map(refused));
+                continue;
+            }
+        };
         // Redis would wait for ever for one that never began.
         let idle: Vec<StreamId> =
             journals.iter().filter(|journal| journal.never_began()).map(|journal| journal.folder.stream).collect();
         let peers = streams.iter().map(|folder| folder.stream).filter(|stream| !idle.contains(stream)).collect();
         let was_lost = held.state.is_none();
         let mut rebuilding = Rebuilding { access, contest, round, held, was_lost, peers, extent };
-        let done = rebuilding.streams(&journals, &board)?;
+        let done = rebuilding.streams(&journals, &board);
         let whole = journals.len() == streams.len()
             && journals.iter().zip(&done).all(|(journal, done)| match done.action {
                 Action::None | Action::Published => true,
@@ -112,7 +130,7 @@ fn publish(found: &[StreamFolder], access: &Access, extent: Extent, quiet: bool)
             });
         report.streams.extend(done);
         if extent.seal && !extent.dry_run {
-            report.rounds.push(rebuilding.seal(whole)?);
+            report.rounds.push(rebuilding.seal(whole));
         }
     }
     bar.finish_and_clear();
@@ -227,10 +245,10 @@ fn missing(journal: &Journal, redis_seq: Option<u64>, close: bool) -> String {
 }
 
 /// The first contestant whose row in Redis is not the journal's, and whether there is one at all.
-fn differing<'a>(held: &HeldStream, names: &'a [String], rows: &[Row]) -> Option<(&'a str, bool)> {
+fn differing<'a>(held: &HeldStream, names: &'a [String], rows: &[Option<Box<Row>>]) -> Option<(&'a str, bool)> {
     let empty = Row::default();
     let mut both = names.iter().zip(rows);
-    both.find(|(name, row)| held.rows.get(*name).unwrap_or(&empty) != *row)
+    both.find(|(name, row)| held.rows.get(*name).unwrap_or(&empty) != row.as_deref().unwrap_or(&empty))
         .map(|(name, _)| (name.as_str(), held.rows.contains_key(name)))
 }
 
@@ -248,10 +266,29 @@ struct Rebuilding<'a> {
     extent: Extent,
 }
 
+/// Why a stream was not published.
+#[derive(Debug)]
+enum Hitch {
+    /// Somebody else finishes it just now.
+    Busy,
+    /// The round takes nothing any more; the stream as it is on disk.
+    Over(Box<Journal>),
+    Refused(String),
+}
+
+impl From<JournalError> for Hitch {
+    fn from(error: JournalError) -> Hitch {
+        match error {
+            JournalError::Locked { .. } => Hitch::Busy,
+            error => Hitch::Refused(format!("refused: it cannot be finished: {error}")),
+        }
+    }
+}
+
 impl Rebuilding<'_> {
-    fn streams(&mut self, journals: &[Journal], board: &Board) -> Result<Vec<StreamReport>, Failed> {
+    fn streams(&mut self, journals: &[Journal], board: &Board) -> Vec<StreamReport> {
         let mut reports = Vec::with_capacity(journals.len());
-        let mut published: BTreeMap<StreamId, usize> = BTreeMap::new();
+        let mut published: Vec<(usize, Journal)> = Vec::new();
         for journal in journals {
             let redis_seq = self.held.streams.get(&journal.folder.stream).and_then(|stream| stream.seq);
             let fate = match &journal.names {
@@ -263,62 +300,111 @@ impl Rebuilding<'_> {
             };
             let publish = matches!(fate, Fate::Publish { .. }) && !self.extent.dry_run;
             let mut report = fate.report(journal, redis_seq);
-            if publish {
-                self.one(journal, &mut report)?;
-                if report.action == Action::Published {
-                    published.insert(journal.folder.stream, reports.len());
-                }
+            if publish && let Some(journal) = self.one(journal, board, &mut report) {
+                published.push((reports.len(), journal));
             }
             reports.push(report);
         }
         if !published.is_empty() {
-            self.held = board.round(&self.contest, self.round)?;
-            self.verify(journals, &mut reports, &published);
+            self.verify(board, &mut reports, &published);
         }
-        Ok(reports)
+        reports
     }
 
-    /// Publishes one stream, after ending it where its process could not.
-    fn one(&self, journal: &Journal, report: &mut StreamReport) -> Result<(), Failed> {
-        let mut seq = journal.found.last_seq;
+    /// Publishes one stream and returns what was published. What goes wrong is said of this stream.
+    fn one(&mut self, journal: &Journal, board: &Board, report: &mut StreamReport) -> Option<Journal> {
+        let done = self.put(journal, report);
+        match done {
+            Ok(journal) => {
+                report.action = Action::Published;
+                report.journal_seq = journal.found.last_seq;
+                report.text = format!("{}: published", report.text);
+                return Some(journal);
+            }
+            Err(Hitch::Busy) => {
+                report.action = Action::Skipped;
+                report.text = "left alone: somebody else has just begun to finish it".to_owned();
+            }
+            Err(Hitch::Over(journal)) => self.compare(&journal, board, report),
+            Err(Hitch::Refused(text)) => (report.action, report.text) = (Action::Refused, text),
+        }
+        None
+    }
+
+    /// Ends a stream where its process could not, and puts what of it is certainly on disk.
+    fn put(&self, journal: &Journal, report: &mut StreamReport) -> Result<Journal, Hitch> {
         if !journal.has_ended() {
             match journal::close(&journal.folder) {
-                Ok(last) => (seq, report.closed, report.journal_seq) = (last, true, last),
-                Err(JournalError::Locked { .. }) => {
-                    report.action = Action::Skipped;
-                    report.text = "left alone: somebody else has just begun to finish it".to_owned();
-                    return Ok(());
-                }
-                Err(error) => {
-                    report.action = Action::Refused;
-                    report.text = format!("refused: its end marker cannot be written: {error}");
-                    return Ok(());
-                }
+                Ok(()) => report.closed = true,
+                // Somebody else was faster: what he ended is published.
+                Err(JournalError::Ended { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        let names = journal.names.as_ref().map(|(_, names)| names.clone()).unwrap_or_default();
+        stream::settle(&journal.folder)?;
+        let settled = Journal::read(&journal.folder, &|_| ())?;
+        if settled.live && !settled.has_ended() {
+            return Err(Hitch::Busy);
+        }
+        // Whoever ended it may not have given back its lock yet.
+        let settled = Journal { live: false, ..settled };
+        match Fate::of(&settled, Some(&self.held)) {
+            Fate::Complete | Fate::Publish { close: false } => {}
+            Fate::Refuse(text) => return Err(Hitch::Refused(text)),
+            Fate::Skip(_) | Fate::Publish { close: true } => {
+                return Err(Hitch::Refused("refused: its end marker is not there after it was written".to_owned()));
+            }
+        }
         let config = PublisherConfig {
             url: self.access.url.clone(),
             password: self.access.password.clone(),
             contest: self.contest.clone(),
             round: self.round,
-            stream: journal.folder.stream,
-            contestants: names,
+            stream: settled.folder.stream,
+            contestants: settled.names.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
             allow_volatile: false,
         };
-        Publisher::rejoin(config, &self.peers)?.end(seq, journal.rows.clone().into(), PATIENCE)?;
-        report.action = Action::Published;
-        report.text = format!("{}: published", report.text);
-        Ok(())
+        let seq = settled.found.last_seq;
+        let done = Publisher::rejoin(config, &self.peers)
+            .and_then(|publisher| publisher.end(seq, settled.all_rows(), PATIENCE));
+        match done {
+            Ok(()) => Ok(settled),
+            Err(ScoreboardError::RoundClosed(_)) => Err(Hitch::Over(Box::new(settled))),
+            Err(error) => Err(Hitch::Refused(format!("refused: it did not reach Redis: {error}"))),
+        }
+    }
+
+    /// The round was sealed meanwhile: Redis has all of the stream or it has not.
+    fn compare(&mut self, journal: &Journal, board: &Board, report: &mut StreamReport) {
+        report.journal_seq = journal.found.last_seq;
+        match board.round(&self.contest, self.round) {
+            Ok(held) => self.held = held,
+            Err(error) => {
+                (report.action, report.text) = (Action::Refused, format!("refused: its round is closed: {error}"));
+                return;
+            }
+        }
+        (report.action, report.text) = match Fate::of(journal, Some(&self.held)) {
+            Fate::Complete => (Action::None, "Redis has all of it".to_owned()),
+            Fate::Refuse(text) => (Action::Refused, text),
+            Fate::Skip(_) | Fate::Publish { .. } => {
+                (Action::Refused, "refused: its round took no points just now; try again".to_owned())
+            }
+        };
     }
 
     /// Looks again at what was published: only what Redis then says has been done.
-    fn verify(&self, journals: &[Journal], reports: &mut [StreamReport], published: &BTreeMap<StreamId, usize>) {
-        for journal in journals {
-            let id = journal.folder.stream;
-            let Some(report) = published.get(&id).map(|index| &mut reports[*index]) else { continue };
+    fn verify(&mut self, board: &Board, reports: &mut [StreamReport], published: &[(usize, Journal)]) {
+        let looked = board.round(&self.contest, self.round).map(|held| self.held = held);
+        for (index, journal) in published {
+            let report = &mut reports[*index];
+            if let Err(error) = &looked {
+                report.action = Action::Refused;
+                report.text = format!("it was published, and Redis does not say whether it has it: {error}");
+                continue;
+            }
             let names = journal.names.as_ref().map_or(&[][..], |(_, names)| names);
-            let held = self.held.streams.get(&id);
+            let held = self.held.streams.get(&journal.folder.stream);
             let whole = held.is_some_and(|held| {
                 held.end.is_some()
                     && held.seq >= Some(journal.last_counted)
@@ -333,26 +419,26 @@ impl Rebuilding<'_> {
     }
 
     /// Seals the round when all its streams have ended.
-    fn seal(&self, whole: bool) -> Result<RoundReport, Failed> {
+    fn seal(&self, whole: bool) -> RoundReport {
+        let seal = || {
+            let address = Address::new(&self.access.url, self.access.password.as_deref(), false)?;
+            Scoreboard::open(address)?.seal_round(&self.contest, &self.round, &[])
+        };
         let (sealed, text) = if self.held.state == Some(State::Sealed) {
             (true, "was sealed before".to_owned())
         } else if !whole {
             (false, "not sealed: not all of its streams could be published".to_owned())
         } else {
-            let address = Address::new(&self.access.url, self.access.password.as_deref(), false)?;
-            match Scoreboard::open(address)?.seal_round(&self.contest, &self.round, &[]) {
+            match seal() {
                 Ok(()) if self.was_lost => (
                     true,
                     "sealed; Redis had lost it, so what it counts is the streams whose journals were named here"
                         .to_owned(),
                 ),
                 Ok(()) => (true, "sealed".to_owned()),
-                Err(error @ (ScoreboardError::Missing { .. } | ScoreboardError::RoundClosed(_))) => {
-                    (false, format!("not sealed: {error}"))
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => (false, format!("not sealed: {error}")),
             }
         };
-        Ok(RoundReport { round: self.round.to_string(), contest: self.contest.clone(), sealed, text })
+        RoundReport { round: self.round.to_string(), contest: self.contest.clone(), sealed, text }
     }
 }

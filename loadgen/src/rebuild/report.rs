@@ -39,7 +39,7 @@ pub enum Action {
     Published,
     /// What a run without `--dry-run` would publish.
     Missing,
-    /// Left alone: its generator lives and publishes it, or it never began.
+    /// Left alone: its generator lives and publishes it, or it never began, or only `rebuild` may bring its round back.
     Skipped,
     /// Could not be published; the text says why.
     Refused,

@@ -64,13 +64,23 @@ pub(crate) struct Interval {
     pub(crate) started: Vec<u16>,
     /// These were started in an interval before.
     pub(crate) late: bool,
+    /// Bytes of the first contestant beside those of its exchanges.
+    pub(crate) bytes: u64,
     pub(crate) traceless: bool,
-    /// Revision and deadlines from now on.
-    pub(crate) control: Option<(u64, Deadlines)>,
+    /// A document that was heard: its revision, and deadlines by the instants (after [`BASE`]) from which on they count.
+    /// The first of them is that of the hearing.
+    pub(crate) control: Option<(u64, Vec<(u64, Deadlines)>)>,
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
     /// Changes the traces after the batch was counted.
     pub(crate) forge: Option<fn(&mut [Trace])>,
+}
+
+impl Interval {
+    fn told(&self) -> impl Iterator<Item = (u64, u64, Deadlines)> {
+        let all = self.control.iter().flat_map(|(revision, told)| told.iter().map(|(at, to)| (*revision, *at, *to)));
+        all.collect::<Vec<_>>().into_iter()
+    }
 }
 
 pub(crate) fn interval(exchanges: &[Exchange]) -> Interval {
@@ -170,9 +180,11 @@ impl Played {
 
     fn append(&self, writer: &mut Writer, index: u64, interval: &Interval) {
         let (from, to) = (BASE + index * INTERVAL_US, BASE + (index + 1) * INTERVAL_US);
-        if let Some((revision, deadlines)) = interval.control {
+        for (revision, at, deadlines) in interval.told() {
             let terms = Terms::new(&self.rules, &deadlines);
-            writer.append_control(&Control { at: from, revision, terms, document: Vec::new() }).expect("a revision");
+            writer
+                .append_control(&Control { at: BASE + at, revision, terms, document: Vec::new() })
+                .expect("a revision");
         }
         let mut traces: Vec<Trace> = interval.exchanges.iter().map(trace).collect();
         if let Some(forge) = interval.forge {
@@ -199,16 +211,19 @@ impl Played {
         }
     }
 
+    /// What a generator judges by that heard these documents: from each hearing on all is as the newest one says.
+    fn deadlines_at(&self, sent: u64) -> Deadlines {
+        let mut held = vec![(0, self.deadlines)];
+        for (_, told) in self.intervals.iter().filter_map(|interval| interval.control.as_ref()) {
+            held.retain(|(at, _)| *at < BASE + told[0].0);
+            held.extend(told.iter().map(|(at, deadlines)| (BASE + at, *deadlines)));
+        }
+        held.iter().rev().find(|(at, _)| *at <= sent).map_or(self.deadlines, |(_, deadlines)| *deadlines)
+    }
+
     /// What a generator counts in one interval.
     pub(crate) fn count(&self, index: usize, contestant: u16, scored: bool) -> (Tally, Histogram, Histogram) {
         let interval = &self.intervals[index];
-        // The generator learns of a deadline when it moves; by then nothing is judged that it would change.
-        let deadlines = self
-            .intervals
-            .iter()
-            .filter_map(|interval| interval.control)
-            .next_back()
-            .map_or(self.deadlines, |last| last.1);
         let (mut tally, mut latency, mut service) = (Tally::default(), Histogram::default(), Histogram::default());
         for exchange in
             interval.exchanges.iter().filter(|exchange| exchange.contestant == contestant && exchange.scored == scored)
@@ -220,7 +235,7 @@ impl Played {
             match exchange.outcome {
                 Outcome::Answered(observed) => {
                     let sent = BASE.saturating_add_signed(i64::from(exchange.sent_us));
-                    tally.answered(judge(observed, &self.rules, &deadlines, sent));
+                    tally.answered(judge(observed, &self.rules, &self.deadlines_at(sent), sent));
                     tally.bytes += 200;
                     latency.record(whole);
                     service.record(own);
@@ -243,6 +258,7 @@ impl Played {
             }
         }
         let started = if scored { interval.started.iter().filter(|who| **who == contestant).count() as u64 } else { 0 };
+        tally.bytes += if (contestant, scored) == (0, true) { interval.bytes } else { 0 };
         tally.due += started;
         tally.sent += started;
         (tally, latency, service)

@@ -1,13 +1,13 @@
 //! `rebuild` and the Redis side of `audit`, on a real redis-server.
 
-use crate::played::{CONTEST, OTHER, Played, ROUND, STREAM, interval, right};
+use crate::played::{CONTEST, Interval, OTHER, Played, ROUND, STREAM, interval, right};
 use crate::program::{Said, run};
 use crate::server::Server;
 use flowtest_contract::StreamId;
 use flowtest_journal::writer::{self, Writer};
 use flowtest_loadgen::rebuild::{Access, Action, finish_orphans};
 use flowtest_scoreboard::{Scoreboard, State, keys};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 /// A Redis and a folder of journals.
@@ -38,6 +38,16 @@ impl Stage {
     fn state(&self) -> State {
         let mut scoreboard = Scoreboard::connect(&self.server.url()).expect("Redis answers");
         scoreboard.read_round(CONTEST, &ROUND).expect("the round").state
+    }
+
+    /// Changes a byte in the second of a stream's groups.
+    fn damage(&self, stream: StreamId) {
+        let path: PathBuf = [&ROUND.to_string(), &stream.to_string(), "000000.ftj"]
+            .iter()
+            .fold(self.dir.path().to_owned(), |path, name| path.join(name));
+        let mut bytes = std::fs::read(&path).expect("a segment");
+        bytes[2 * 4096 + 100] ^= 1;
+        std::fs::write(&path, bytes).expect("a segment");
     }
 
     fn access(&self) -> Access {
@@ -144,10 +154,7 @@ fn a_sealed_round_is_only_compared() {
 #[test]
 fn damaged_streams_are_refused_and_the_others_go_on() {
     let stage = Stage::new(two());
-    let path = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string()).join("000000.ftj");
-    let mut bytes = std::fs::read(&path).expect("a segment");
-    bytes[2 * 4096 + 100] ^= 1;
-    std::fs::write(&path, bytes).expect("a segment");
+    stage.damage(STREAM);
     let said = stage.run("rebuild", &["--seal"]).exits(4).says("refused: it is damaged at byte 8192");
     said.says("1 of 2 streams were refused, 1 were published").says("not sealed");
 }
@@ -169,6 +176,15 @@ fn a_stream_that_is_being_written_is_left_alone() {
     started.recv().expect("it has begun");
     stage.run("rebuild", &[]).exits(0).says("left alone: its generator lives");
     stage.run("audit", &[]).exits(0).says("is being written");
+    // A roster too long for one command: some rows are newer than the number says.
+    let fields = [format!("q:{STREAM}"), format!("p:{STREAM}"), format!("t:{STREAM}:alice")];
+    let row = "1 1 0 1 0 1 0 1 0 0 0 0 0 0 0 0 0 200;192:1;190:1";
+    let words = ["HSET", &stage.key(), "state", "running", &fields[0], "1", &fields[1], "2.1", &fields[2], row];
+    stage.server.command(&words);
+    stage.run("audit", &[]).exits(0).says("in parts just now; its rows there are not compared");
+    stage.server.command(&["HSET", &stage.key(), &fields[1], ""]);
+    stage.run("audit", &[]).exits(4).says("alice: the journal says due 0 at group 1, and Redis 1");
+    stage.server.command(&["FLUSHALL"]);
     let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
     assert_eq!((report.complete, report.streams[0].action), (true, Action::Skipped));
     drop(go);
@@ -184,5 +200,86 @@ fn a_folder_without_journals_has_no_orphans() {
     let stage = Stage::new([]);
     for dir in [stage.dir.path(), Path::new("/nowhere/at/all")] {
         assert!(finish_orphans(dir, &stage.access()).expect("nothing to do").streams.is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_never_counted_needs_no_journal() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &[]).exits(0);
+    stage.server.command(&["HSET", &stage.key(), &format!("q:{}", StreamId::from_bits(7)), "0"]);
+    stage.run("audit", &[]).exits(0).says("which never counted anything; its journal is not here");
+}
+
+#[test]
+fn an_end_in_redis_at_another_group_is_found() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &[]).exits(0);
+    stage.server.command(&["HSET", &stage.key(), &format!("e:{STREAM}"), "4"]);
+    let said = stage.run("audit", &[]).exits(4);
+    said.says(&format!("Redis has the end of stream {STREAM} at group 4, and its journal ends at 5"));
+}
+
+#[test]
+fn sums_that_redis_cannot_hold_are_refused() {
+    let much = Interval { bytes: (1 << 53) - 1, ..interval(&[right(0, 0)]) };
+    let stage = Stage::new([Played::of([much])]);
+    stage.run("audit", &[]).exits(4).says("counts more than can be added for contestant 0");
+    stage.run("rebuild", &[]).exits(4).says("refused: its sums are larger than Redis can hold");
+}
+
+#[test]
+fn one_stream_that_redis_does_not_take_stops_no_other() {
+    let twice = Played { names: vec!["alice", "alice"], ..Played::usual() };
+    let stage = Stage::new([twice, Played { stream: OTHER, ..Played::usual() }]);
+    let said = stage.run("rebuild", &[]).exits(4).says("refused: it did not reach Redis: the contestants cannot be");
+    said.says("1 of 2 streams were refused, 1 were published");
+}
+
+#[test]
+fn a_start_reads_nothing_of_what_redis_has_to_its_end() {
+    let stage = Stage::new(two());
+    stage.run("rebuild", &[]).exits(0);
+    // Whoever reads it would complain.
+    stage.damage(STREAM);
+    for seal in [false, true] {
+        if seal {
+            Scoreboard::connect(&stage.server.url())
+                .and_then(|mut redis| redis.seal_round(CONTEST, &ROUND, &[]))
+                .expect("sealed");
+        }
+        let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+        let actions: Vec<Action> = report.streams.iter().map(|stream| stream.action).collect();
+        assert_eq!((report.complete, actions), (true, vec![Action::None; 2]));
+    }
+    stage.run("rebuild", &[]).exits(4).says("refused: it is damaged");
+}
+
+#[test]
+fn a_start_does_not_bring_back_a_round_that_was_over() {
+    let stage = Stage::new([Played::usual(), Played { stream: OTHER, ..Played::usual() }]);
+    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    assert_eq!(report.streams.iter().map(|stream| stream.action).collect::<Vec<_>>(), [Action::Skipped; 2]);
+    assert!(report.streams[0].text.contains("`rebuild` brings it back"), "{}", report.streams[0].text);
+    assert_eq!(stage.server.hash(&stage.key()), []);
+    // Where somebody was cut off the round is not over.
+    let cut = Played { stream: StreamId::from_bits(7), end: None, ..Played::usual() };
+    cut.write(stage.dir.path());
+    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    assert_eq!((report.complete, report.count(Action::Published)), (true, 3));
+    stage.run("audit", &[]).exits(0);
+}
+
+#[test]
+fn two_that_find_the_same_orphans_do_not_hinder_each_other() {
+    for _ in 0..5 {
+        let stage = Stage::new(two());
+        let reports: Vec<_> = std::thread::scope(|scope| {
+            let finish = || finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+            let both = [scope.spawn(finish), scope.spawn(finish)];
+            both.map(|one| one.join().expect("no panic")).into()
+        });
+        assert_eq!(reports.iter().map(|report| report.count(Action::Refused)).sum::<usize>(), 0, "{reports:?}");
+        stage.run("audit", &[]).exits(0).says("EQUAL: 26 traces");
     }
 }
