@@ -136,9 +136,9 @@ pub struct Serve {
     /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
     pub hosts: Option<PathBuf>,
-    /// Only complaints.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
-    pub quiet: bool,
+    /// Of the newest round; metrics are there while one is played.
+    #[command(flatten)]
+    pub outputs: Outputs,
 }
 
 /// The cores that were asked for.

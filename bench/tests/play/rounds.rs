@@ -170,14 +170,21 @@ fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
 fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
     let stage = Stage::new();
     // Its flip is where the deadline will be moved to.
-    let lead = jiff::Timestamp::now() + Duration::from_secs(1) + Duration::from_micros(LEAD_US);
+    let lead = jiff::Timestamp::now() + Duration::from_secs(5) + Duration::from_micros(LEAD_US);
     let flip = lead + Duration::from_secs(9);
-    let house = Target::start("house", &["--version", &format!("v1,v2@{flip:.6}")]).unwrap_or_else(|e| panic!("{e}"));
+    // Its clock is 20 ms off, in either direction.
+    let late = flip + Duration::from_millis(20);
+    let early = lead + Duration::from_secs(4) - Duration::from_millis(20);
+    let flags = ["--version", &format!("v1,v2@{late:.6}"), "--from", &format!("EC2,ECS@{early:.6}")];
+    let house = Target::start("house", &flags).unwrap_or_else(|error| panic!("{error}"));
     let phase = Phase { length: Duration::from_secs(12), rate: Some(200), connections: 8, pipeline: 1 };
     let mut contest = ContestFile::new("arena", phase).with("house", &house.endpoint);
-    (contest.version_deadline, contest.grace) = (Some(Duration::from_secs(6)), Duration::from_millis(500));
+    contest.version_deadline = Some(Duration::from_secs(6));
+    contest.from_deadline = Some(Duration::from_secs(4));
+    contest.grace = Duration::from_millis(500);
     let mut arena = Arena::of(stage, &contest, &["g1", "g2"]);
-    let start = arena.arm(&["g1", "g2"]);
+    let start = lead.as_microsecond() as u64;
+    arena.organiser.arm(start, &["g1", "g2"]).unwrap_or_else(|error| panic!("{error}"));
     wait_until(start + SECOND / 10);
     arena.make(Change::Begin);
     let to = flip.as_microsecond() as u64;

@@ -8,10 +8,12 @@ use crate::attention::Attention;
 use crate::board::Board;
 use crate::course::Course;
 use crate::http::RequestTemplate;
+use crate::output::{Output, Title, cpu_us};
 use crate::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
 use crate::recorder::explain::Explained;
 use crate::recorder::{Fresh, Recorded, Recorder, Shown};
 use crate::run::{Clock, Run, RunError, Workers};
+use crate::series::Look;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_scoreboard::clock::ClockOffset;
@@ -76,6 +78,7 @@ pub struct Game {
     recorder: Recorder,
     board: Board,
     usher: Usher,
+    output: Output,
     done_since: Option<Instant>,
     pub pulse: Pulse,
     pub durable_seq: u64,
@@ -136,9 +139,11 @@ impl Game {
         let tier = collector.progress().tier.name().to_owned();
         recorder.record(plan.clone(), collector, workers.order().clone());
         let usher = Usher::start(home, &control)?;
+        let output = home.outputs.prepare()?.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
         Ok(Game {
             longest,
+            output,
             id,
             stream,
             refused: None,
@@ -212,6 +217,8 @@ impl Game {
         if let Some(shown) = &fresh.shown {
             changed |= self.regard(shown.now, &shown.sums);
             self.pulse.beat(shown);
+            let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
+            self.output.show(&self.plan, Look { now, sums: &shown.sums, cpu_us });
         }
         self.pass_on(fresh);
         if self.recorder.is_stuck() {
@@ -259,6 +266,13 @@ impl Game {
         let now = self.utc_us();
         let end = self.control.timeline.end_at(&self.control.contest);
         let recorded = self.recorder.join();
+        if let Ok(recorded) = &recorded {
+            let stopped = self.control.timeline.stopped_at.is_some() || self.control.state == State::Aborted;
+            let written = self.output.close(&self.plan, &recorded.progress, stopped).write();
+            if let Err(error) = written {
+                eprintln!("flowtest-loadgen: {error}");
+            }
+        }
         Over {
             id: self.id,
             contest: self.control.contest.name.clone(),

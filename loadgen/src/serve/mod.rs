@@ -19,6 +19,7 @@ use crate::Failed;
 use crate::cli::Serve;
 use crate::contest::finish_others;
 use crate::guard;
+use crate::output::Outputs;
 use crate::plan::Plan;
 use crate::probe::{Desk, Settings};
 use crate::rebuild::Access;
@@ -62,6 +63,8 @@ pub struct Home {
     /// What this machine's own file allows at the most.
     pub ceiling: Option<Policy>,
     pub names: Names,
+    /// What each round leaves for people and machines to read.
+    pub outputs: Outputs,
 }
 
 impl Home {
@@ -87,6 +90,7 @@ impl Home {
             tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
             ceiling,
             names: Names::system(hosts),
+            outputs: flags.outputs.clone(),
         })
     }
 
@@ -126,7 +130,9 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
 /// Runs the command until it is told to stop.
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
-    let mut desk = ControlDesk::open(home, flags.quiet)?;
+    // What cannot be written shall show now and not when a round is armed.
+    flags.outputs.prepare()?;
+    let mut desk = ControlDesk::open(home, flags.outputs.quiet)?;
     while !stop.load(Ordering::Relaxed) {
         desk.turn();
         thread::sleep(POLL);
