@@ -312,7 +312,7 @@ impl Record {
         let shared = &self.shared;
         let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
         let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
-        let ended = self.task.collector.collect(|worker, block| {
+        self.task.collector.collect(|worker, block| {
             // Looked at for each block: what a worker judged by a revision comes after it.
             for control in std::mem::take(&mut shared.news().controls) {
                 if let Err(error) = writer.append_control(&control) {
@@ -339,8 +339,7 @@ impl Record {
                     }
                 }
             }
-        });
-        ended
+        })
     }
 
     /// Decides what there is room for, and tells workers and readers when that changes.

@@ -73,7 +73,8 @@ impl Writer {
     /// Goes on with an orphaned stream; a new segment is made by the first commit. Errors: [`JournalError::Locked`]
     /// while its writer lives, [`JournalError::Ended`], [`JournalError::NeverBegan`], [`JournalError::Damaged`].
     pub async fn adopt(folder: &StreamFolder) -> Result<Writer, JournalError> {
-        let path = std::path::absolute(&folder.path).map_err(|error| JournalError::io("cannot find", &folder.path, error))?;
+        let path =
+            std::path::absolute(&folder.path).map_err(|error| JournalError::io("cannot find", &folder.path, error))?;
         let folder = &StreamFolder { path, ..folder.clone() };
         // What is no journal is not made one by a lock.
         folder::segments(&folder.path)?;
