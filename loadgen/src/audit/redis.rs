@@ -44,6 +44,7 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Inner {
+    address: Address,
     connection: Connection,
     rounds: BTreeMap<RoundId, HeldRound>,
     failed: Option<ScoreboardError>,
@@ -52,8 +53,9 @@ struct Inner {
 impl Board {
     /// An audit needs no promise from Redis, so one that would forget is read as well.
     pub fn open(url: &str, password: Option<&str>) -> Result<Board, ScoreboardError> {
-        let connection = Connection::open(&Address::new(url, password, true)?)?;
-        Ok(Board { inner: Mutex::new(Inner { connection, rounds: BTreeMap::new(), failed: None }) })
+        let address = Address::new(url, password, true)?;
+        let connection = Connection::open(&address)?;
+        Ok(Board { inner: Mutex::new(Inner { address, connection, rounds: BTreeMap::new(), failed: None }) })
     }
 
     /// The number up to which Redis has a stream; 0 when it does not know it.
@@ -85,7 +87,15 @@ impl Inner {
     fn read(&mut self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(keys::round(contest, &round));
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = self.connection.command("read a round", &command)?;
+        let fields: Result<Vec<(Vec<u8>, Vec<u8>)>, _> = self.connection.command("read a round", &command);
+        let fields = match fields {
+            // An answer may be lost to a signal, or to a Redis that was started again since.
+            Err(ScoreboardError::Lost { .. }) => {
+                self.connection = Connection::open(&self.address)?;
+                self.connection.command("read a round", &command)?
+            }
+            done => done?,
+        };
         Ok(HeldRound::from_fields(&fields))
     }
 }

@@ -176,8 +176,8 @@ impl<'a> Reading<'a> {
         if self.at_redis.is_none()
             && let Some(seq) = self.redis_seq.filter(|seq| group.seq > *seq)
         {
-            let scored = |halves: &Box<Halves>| Box::new(halves[1].clone());
-            let rows = self.batches.iter().map(|halves| halves.as_ref().map(scored)).collect();
+            let scored = |halves: &Halves| Box::new(halves[1].clone());
+            let rows = self.batches.iter().map(|halves| halves.as_deref().map(scored)).collect();
             self.at_redis = Some(Snapshot { seq, rows });
         }
         let mut bytes = 0;

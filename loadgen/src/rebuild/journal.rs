@@ -111,12 +111,16 @@ fn add(rows: &mut [Option<Box<Row>>], batch: &ArchivedBatch) -> bool {
 /// disk, though it could be read, is dropped.
 pub(super) fn close(folder: &StreamFolder) -> Result<(), JournalError> {
     let folder = folder.clone();
-    let work = writer::spawn(None, move || async move {
+    let adopt = async move || {
         let mut writer = Writer::adopt(&folder).await?;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         writer.append_end(&End { at, code: EndCode::Abandoned as u16 })?;
         writer.commit().await?;
         writer.close().await
-    })?;
-    work.join()?
+    };
+    // The kernel is asked for a ring by the thread that calls; when that ring goes, it interrupts whatever this thread waits
+    // for by then (EINTR, seen on Linux 6.18), such as an answer from Redis. So another thread calls.
+    let work = move || writer::spawn(None, adopt)?.join()?;
+    let stopped = |_| JournalError::Executor { why: "its thread panicked".to_owned() };
+    std::thread::spawn(work).join().map_err(stopped)?
 }

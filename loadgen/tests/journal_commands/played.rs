@@ -161,7 +161,7 @@ impl Played {
     pub(crate) fn write(self, dir: &Path) -> PathBuf {
         let path = dir.join(self.round.to_string()).join(self.stream.to_string());
         let dir = dir.to_owned();
-        let work = writer::spawn(None, move || async move {
+        let play = async move || {
             let mut writer = Writer::create(&dir, self.round, self.stream, &self.start()).await.expect("a stream");
             for (index, interval) in self.intervals.iter().enumerate() {
                 self.append(&mut writer, index as u64, interval);
@@ -173,8 +173,10 @@ impl Played {
                 writer.commit().await.expect("it is synced");
             }
             writer.close().await.expect("it closes");
-        });
-        work.expect("an executor").join().expect("it is written");
+        };
+        // On a thread of its own: when its ring goes, the kernel interrupts what the caller waits for.
+        let work = move || writer::spawn(None, play).expect("an executor").join().expect("it is written");
+        std::thread::spawn(work).join().expect("it is written");
         path
     }
 

@@ -165,14 +165,14 @@ fn a_stream_that_is_being_written_is_left_alone() {
     let (go, wait) = mpsc::channel::<()>();
     let (ready, started) = mpsc::channel();
     let dir = stage.dir.path().to_owned();
-    let live = writer::spawn(None, move || async move {
+    let write = async move || {
         let played = Played::usual();
         let writer = Writer::create(&dir, ROUND, STREAM, &played.start()).await.expect("a stream");
         ready.send(()).expect("the test waits");
         let _ = wait.recv();
         drop(writer);
-    })
-    .expect("an executor");
+    };
+    let live = std::thread::spawn(move || writer::spawn(None, write).expect("an executor").join());
     started.recv().expect("it has begun");
     stage.run("rebuild", &[]).exits(0).says("left alone: its generator lives");
     stage.run("audit", &[]).exits(0).says("is being written");
@@ -188,7 +188,7 @@ fn a_stream_that_is_being_written_is_left_alone() {
     let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
     assert_eq!((report.complete, report.streams[0].action), (true, Action::Skipped));
     drop(go);
-    live.join().expect("it ends");
+    live.join().expect("no panic").expect("it ends");
     // Its process is gone now.
     let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
     assert_eq!((report.complete, report.streams[0].action, report.streams[0].closed), (true, Action::Published, true));
@@ -262,6 +262,10 @@ fn a_start_does_not_bring_back_a_round_that_was_over() {
     assert_eq!(report.streams.iter().map(|stream| stream.action).collect::<Vec<_>>(), [Action::Skipped; 2]);
     assert!(report.streams[0].text.contains("`rebuild` brings it back"), "{}", report.streams[0].text);
     assert_eq!(stage.server.hash(&stage.key()), []);
+    // Also when its start is too long for the first look at it.
+    let long = Stage::new([Played { names: vec!["x"; 60_000], ..Played::usual() }]);
+    let report = finish_orphans(long.dir.path(), &long.access()).expect("Redis answers");
+    assert_eq!(report.streams[0].action, Action::Skipped);
     // Where somebody was cut off the round is not over.
     let cut = Played { stream: StreamId::from_bits(7), end: None, ..Played::usual() };
     cut.write(stage.dir.path());

@@ -190,8 +190,8 @@ pub fn seems_ended(folder: &StreamFolder) -> Result<bool, JournalError> {
     let from = len.saturating_sub(bytes.len() as u64);
     let filled = file.read_at(&mut bytes, from).map_err(failed)?;
     let seed = Seed::new(folder.stream);
-    let heads = (0..filled).step_by(frame::ALIGN).filter_map(|at| Head::parse(&bytes[at..filled], seed));
-    Ok(heads.last().is_some_and(|head| head.kind == Kind::End as u8 && head.is_last()))
+    let mut heads = (0..filled).step_by(frame::ALIGN).filter_map(|at| Head::parse(&bytes[at..filled], seed));
+    Ok(heads.next_back().is_some_and(|head| head.kind == Kind::End as u8 && head.is_last()))
 }
 
 /// How reading a segment ended.

@@ -99,14 +99,32 @@ impl Session {
                 Join::Again
             }
         };
-        match session.register(join)? {
+        match session.join(join)? {
             Answer::Ok | Answer::Dup => {
-                session.meet()?;
                 session.has_joined = true;
                 Ok(session)
             }
             Answer::Unknown | Answer::Gap => Err(ScoreboardError::RoundUnknown(session.config.round)),
             Answer::Closed => Err(ScoreboardError::RoundClosed(session.config.round)),
+        }
+    }
+
+    /// Registers and learns who else plays. An answer that was lost, also to a signal, is asked for again: who has joined
+    /// already hears `DUP`.
+    fn join(&mut self, join: Join) -> Result<Answer, ScoreboardError> {
+        let mut tries = 1;
+        loop {
+            let joined = self.connect().and_then(|()| self.register(join)).and_then(|answer| {
+                if matches!(answer, Answer::Ok | Answer::Dup) {
+                    self.meet()?;
+                }
+                Ok(answer)
+            });
+            match joined {
+                Err(ScoreboardError::Lost { .. }) if tries < TURNS_MAX => self.connection = None,
+                done => return done,
+            }
+            tries += 1;
         }
     }
 
