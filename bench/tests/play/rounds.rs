@@ -64,6 +64,9 @@ impl Arena {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
         command.args(self.journal(generator).flags()).arg("--hosts").arg(&self.hosts);
+        let ceiling = self.stage.folder().join("ceiling.toml");
+        std::fs::write(&ceiling, "[policy]\nallow = [\"127.0.0.0/8\"]\n").expect("it is written");
+        command.arg("--policy").arg(ceiling);
         let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
         child
             .wait_for("serves", PATIENCE, |line| line.contains("serves").then_some(()))
@@ -305,24 +308,28 @@ fn the_kill_switch_works_within_a_second_and_a_late_contestant_joins_when_it_is_
 }
 
 #[test]
-fn garbage_and_newer_documents_are_not_obeyed_and_the_round_goes_on() {
+fn garbage_newer_documents_and_a_wider_policy_are_not_obeyed_and_the_round_goes_on() {
     let stage = Stage::new().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 300, &["g1"]);
     let start = arena.arm(&["g1"]);
     let mut connection =
         redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
+    let raised = |by: u64| format!("\"revision\":{}", arena.organiser.control.revision + by);
+    let revision = raised(0);
     let newer = arena.organiser.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
-    let other_rules = arena.organiser.control.to_json().replace("\"token\":100", "\"token\":1").replace(
-        &format!("\"revision\":{}", arena.organiser.control.revision),
-        &format!("\"revision\":{}", arena.organiser.control.revision + 5),
-    );
-    for (index, document) in ["{", "", "[]", &newer, &other_rules].into_iter().enumerate() {
+    let json = arena.organiser.control.to_json();
+    let other_rules = json.replace("\"token\":100", "\"token\":1").replace(&revision, &raised(5));
+    // Wider than what the generator's own machine allows.
+    let wider = json.replace("\"127.0.0.0/8\"", "\"127.0.0.0/8\",\"10.0.0.0/8\"").replace(&revision, &raised(6));
+    for (index, document) in ["{", "", "[]", &newer, &other_rules, &wider].into_iter().enumerate() {
         wait_until(start + index as u64 * 500_000);
         redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut connection).expect("it is set");
     }
     let tallies = arena.sealed();
     perfect(&tallies, 1200);
     let words = arena.last_words();
-    assert!(words.contains("dialect 99") && words.contains("the rules"), "{words}");
+    for told in ["dialect 99", "the rules", "10.0.0.0/8"] {
+        assert!(words.contains(told), "nothing of {told}: {words}");
+    }
     arena.assert_proved(&["g1"]);
 }

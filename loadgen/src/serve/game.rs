@@ -104,6 +104,8 @@ impl Game {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
     pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<Game, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
+        home.policy(&control)?;
+        let prepared = home.outputs.prepare()?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
         let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
@@ -129,17 +131,25 @@ impl Game {
         game_plan.contestants = contestants(&control, &seats);
         let plan = Arc::new(game_plan);
         let start = home.start_record(&control, &plan, offset);
+        let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
         for (at, deadlines) in course.all_deadlines().iter().skip(1) {
             recorder.control(journal_control(&control, *at, deadlines));
         }
-        // Only now: a stream that Redis knows of has a journal.
-        let board = Board::join(&home.access, &control.contest, id, stream)?;
+        // Nobody is let in yet, so that the workers send nothing.
         let Run { workers, collector } = Run::start(&plan, clock, &home.cores, home.tracing)?;
         let tier = collector.progress().tier.name().to_owned();
         recorder.record(plan.clone(), collector, workers.order().clone());
-        let usher = Usher::start(home, &control)?;
-        let output = home.outputs.prepare()?.open(&plan, Title::Contest(control.contest.name.clone()))?;
+        // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
+        let begun = Usher::start(home, &control)
+            .and_then(|usher| Ok((usher, Board::join(&home.access, &control.contest, id, stream)?)));
+        let (usher, board) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                workers.order().abort();
+                return Err(error);
+            }
+        };
         let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
         Ok(Game {
             longest,
@@ -179,12 +189,10 @@ impl Game {
         // By the clock that stamps requests: the system's may have been set meanwhile.
         let from = self.utc_us() + TELLING_US;
         let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.course), from);
-        for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at >= from) {
+        // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
+        self.recorder.control(journal_control(&self.control, from, course.deadlines(from)));
+        for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at > from) {
             self.recorder.control(journal_control(&self.control, *at, deadlines));
-        }
-        if course.all_deadlines().last().is_none_or(|(at, _)| *at < from) {
-            let deadlines = *course.deadlines(from);
-            self.recorder.control(journal_control(&self.control, from, &deadlines));
         }
         self.course = Arc::new(course);
         for (index, one) in self.control.contest.contestants.iter().enumerate() {

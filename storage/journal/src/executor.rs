@@ -11,7 +11,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::mpsc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 
 /// Below this, glommio refuses to start.
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
@@ -53,7 +53,9 @@ where
     F: Future<Output = T> + 'static,
 {
     may_lock_memory()?;
-    may_use_io_uring()?;
+    // On a thread of its own: when a ring goes, the kernel interrupts what its thread waits for (seen on Linux 6.18), and
+    // ours may be talking to Redis.
+    thread::spawn(may_use_io_uring).join().map_err(|_| stopped("the look at io_uring panicked".into()))??;
     let (say, hear) = mpsc::sync_channel(1);
     let thread = Builder::new().name(THREAD_NAME.into()).spawn(move || {
         let placement = core.map_or(Placement::Unbound, Placement::Fixed);
