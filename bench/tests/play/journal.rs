@@ -5,7 +5,11 @@ use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator, Journal, Redis};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +40,11 @@ impl Box {
     }
 
     fn start(&self, length: Duration) -> Generator {
+        self.start_over(&self.redis.url(), length)
+    }
+
+    /// Starts a generator that goes to Redis by this way.
+    fn start_over(&self, redis: &str, length: Duration) -> Generator {
         let phase = Phase { length, rate: Some(RATE), connections: 16, pipeline: 1 };
         let contest = ["flawed", "honest"].iter().fold(ContestFile::new("proof", phase), |contest, name| {
             contest.with(name, &self.stage.target(name).endpoint)
@@ -44,8 +53,7 @@ impl Box {
         contest.write(&path).expect("it is written");
         let [flag, folder] = self.journal.flags();
         let flags = ["--quiet", &flag, &folder];
-        let redis = self.redis.url();
-        Generator::run(&path, Some(&redis), self.stage.folder(), &flags).unwrap_or_else(|error| panic!("{error}"))
+        Generator::run(&path, Some(redis), self.stage.folder(), &flags).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn play(&self, length: Duration) {
@@ -256,6 +264,89 @@ fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
     assert_eq!(behind.exit_code, Some(4), "the replica missed something: {}", behind.text);
     play.rebuild("a promotion");
     play.assert_proved("a promotion");
+}
+
+#[test]
+fn an_answer_that_is_lost_after_redis_has_done_what_it_was_asked_counts_once() {
+    let play = Box::new();
+    let lossy = LossyWay::to(play.redis.port(), 3);
+    // During a round, and then again from the journal alone.
+    let outcome = play.start_over(&lossy.url(), Duration::from_secs(3)).wait(PATIENCE);
+    let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    assert_eq!(lossy.lost(), 3, "three answers were lost on the way");
+    play.assert_proved("lost answers");
+    play.ask(&["FLUSHALL"]);
+    let lossy = LossyWay::to(play.redis.port(), 2);
+    let said = play.journal.rebuild(&lossy.url()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((said.exit_code, lossy.lost()), (Some(0), 2), "{}", said.text);
+    play.assert_proved("a rebuild with lost answers");
+}
+
+/// A way to Redis on which the first answers to puts are lost, with the connection: Redis has done what it was asked.
+struct LossyWay {
+    port: u16,
+    to_lose: Arc<AtomicUsize>,
+    wanted: usize,
+}
+
+impl LossyWay {
+    fn to(redis: u16, wanted: usize) -> LossyWay {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its own").port();
+        let to_lose = Arc::new(AtomicUsize::new(wanted));
+        let losing = to_lose.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().take(200).flatten() {
+                let losing = losing.clone();
+                std::thread::spawn(move || LossyWay::carry(&client, redis, &losing));
+            }
+        });
+        LossyWay { port, to_lose, wanted }
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    fn lost(&self) -> usize {
+        self.wanted - self.to_lose.load(Ordering::SeqCst)
+    }
+
+    /// Until one side closes. A question is carried whole before its answer is waited for, as our clients ask.
+    fn carry(client: &TcpStream, redis: u16, losing: &AtomicUsize) {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", redis)) else { return };
+        let mute = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut from, mut to, mut buffer) = (&server, client, vec![0; 64 << 10]);
+                while let Ok(len @ 1..) = from.read(&mut buffer) {
+                    if !mute.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err() {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+            let (mut from, mut to, mut buffer) = (client, &server, vec![0; 64 << 10]);
+            while let Ok(len @ 1..) = from.read(&mut buffer) {
+                // As a word of the question; the library that is loaded at the start has it in its text.
+                let word = b"\r\nflowtest_put\r\n";
+                let put = buffer[..len].windows(word.len()).any(|window| window == word);
+                let loses =
+                    put && losing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                mute.store(loses, Ordering::SeqCst);
+                if to.write_all(&buffer[..len]).is_err() {
+                    break;
+                }
+                if loses {
+                    // Time for Redis to do it.
+                    std::thread::sleep(Duration::from_millis(200));
+                    break;
+                }
+            }
+            let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+        });
+    }
 }
 
 /// A folder of files and folders, as it is right now.
