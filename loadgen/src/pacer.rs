@@ -121,11 +121,6 @@ impl Pacer {
         if self.next.planned == u64::MAX { u64::MAX } else { self.course.run_clock(self.next.planned) }
     }
 
-    /// Whether nothing will ever fall due, whatever becomes of a pause.
-    pub fn is_over(&self, now: u64) -> bool {
-        self.next.planned == u64::MAX || (self.course.is_stopped(now) && self.next_due() == u64::MAX)
-    }
-
     /// Requests that are due and wait for a connection.
     #[inline]
     pub fn waiting(&self) -> u64 {

@@ -51,7 +51,6 @@ struct News {
     shown: Option<Shown>,
     durable: Option<(u64, Arc<[Row]>)>,
     explained: Vec<Explained>,
-    trouble: Option<String>,
     /// Revisions that are to be recorded before anything that is judged by them.
     controls: Vec<Control>,
 }
@@ -71,8 +70,6 @@ pub struct Fresh {
     pub durable: Option<(u64, Arc<[Row]>)>,
     pub explained: Vec<Explained>,
     pub shown: Option<Shown>,
-    /// Why nothing can be written right now.
-    pub trouble: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -117,10 +114,6 @@ pub struct Recorded {
     pub seq: u64,
     /// All that is on disk of what counts.
     pub rows: Arc<[Row]>,
-    /// The digest of the whole stream.
-    pub chain: [u8; 16],
-    /// Outcomes that left no trace.
-    pub untraced: u64,
 }
 
 /// The thread.
@@ -199,12 +192,7 @@ impl Recorder {
     /// Takes what happened since the last call.
     pub fn take(&self) -> Fresh {
         let mut news = self.shared.news();
-        Fresh {
-            durable: news.durable.take(),
-            explained: std::mem::take(&mut news.explained),
-            shown: news.shown.take(),
-            trouble: news.trouble.clone(),
-        }
+        Fresh { durable: news.durable.take(), explained: std::mem::take(&mut news.explained), shown: news.shown.take() }
     }
 
     /// Records a revision of the contest. Called before the workers hear of it.
@@ -255,7 +243,6 @@ struct Record {
     room_at: Instant,
     batch_at: Instant,
     rows: Arc<[Row]>,
-    untraced: u64,
     /// Of the plan that is followed.
     version: u64,
 }
@@ -273,7 +260,6 @@ impl Record {
             room_at: now,
             batch_at: now,
             rows: vec![Row::default(); contestants].into(),
-            untraced: 0,
             version: 0,
             task,
         }
@@ -294,13 +280,13 @@ impl Record {
                 break;
             }
         }
-        let (seq, chain) = (self.writer.seq(), self.writer.chain());
+        let seq = self.writer.seq();
         // All that counts is on disk; this only gives back what the last segment did not need.
         if let Err(error) = self.writer.close().await {
             eprintln!("flowtest-loadgen: {error}");
         }
         let progress = self.task.collector.into_progress();
-        Ok(Recorded { progress, seq, rows: self.rows, chain, untraced: self.untraced })
+        Ok(Recorded { progress, seq, rows: self.rows })
     }
 
     /// Takes what the workers have handed over; `true` when they have ended.
@@ -380,7 +366,6 @@ impl Record {
         self.batch_at = Instant::now();
         let at = self.now();
         if let Some(batch) = self.interval.close(at, ended) {
-            self.untraced += batch.untraced;
             self.writer.append_batch(&batch)?;
         }
         if ended {
@@ -392,14 +377,13 @@ impl Record {
 
     /// Writes and syncs, as often as it takes. Meanwhile the counts stay with the workers.
     async fn commit(&mut self, ended: bool) -> Result<(), JournalError> {
-        let since = Instant::now();
+        let (since, mut told) = (Instant::now(), false);
         loop {
             match self.writer.commit().await {
                 Ok(_) => break,
                 Err(error) if self.shared.give_up.load(Ordering::Relaxed) => return Err(error),
                 Err(error) => {
-                    let first = self.shared.news().trouble.replace(error.to_string()).is_none();
-                    if first {
+                    if !std::mem::replace(&mut told, true) {
                         eprintln!("flowtest-loadgen: {error}; it is tried again");
                     }
                     if !ended && since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
@@ -427,7 +411,6 @@ impl Record {
         self.rows = progress.rows();
         *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut news = self.shared.news();
-        news.trouble = None;
         news.durable = Some((self.writer.seq(), self.rows.clone()));
         // A copy of megabytes where many play, so only when somebody took the last one.
         if news.shown.is_none() {

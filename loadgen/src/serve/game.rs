@@ -71,7 +71,6 @@ pub struct Game {
     refused: Option<u64>,
     clock: Clock,
     plan: Arc<Plan>,
-    course: Arc<Course>,
     seats: Vec<Seat>,
     attention: Attention,
     workers: Workers,
@@ -158,7 +157,6 @@ impl Game {
             stream,
             refused: None,
             clock,
-            course,
             attention: Attention::new(seats.len()),
             seats,
             plan,
@@ -188,13 +186,12 @@ impl Game {
         self.control = newer.clone();
         // By the clock that stamps requests: the system's may have been set meanwhile.
         let from = self.utc_us() + TELLING_US;
-        let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.course), from);
+        let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.plan.course), from);
         // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
         self.recorder.control(journal_control(&self.control, from, course.deadlines(from)));
         for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at > from) {
             self.recorder.control(journal_control(&self.control, *at, deadlines));
         }
-        self.course = Arc::new(course);
         for (index, one) in self.control.contest.contestants.iter().enumerate() {
             if self.seats[index].wanted != one.endpoint {
                 self.seats[index].wanted = one.endpoint.clone();
@@ -205,7 +202,7 @@ impl Game {
         if self.control.state == State::Aborted {
             self.workers.order().abort();
         }
-        self.change_plan();
+        self.change_plan(Arc::new(course));
     }
 
     /// The process is asked to end: what is in flight is finished.
@@ -236,7 +233,7 @@ impl Game {
             changed |= self.hear(word);
         }
         if changed {
-            self.change_plan();
+            self.change_plan(self.plan.course.clone());
         }
         if self.workers.are_done() {
             let since = *self.done_since.get_or_insert_with(Instant::now);
@@ -346,12 +343,8 @@ impl Game {
         }
     }
 
-    fn change_plan(&mut self) {
-        let plan = Plan {
-            course: self.course.clone(),
-            contestants: contestants(&self.control, &self.seats),
-            ..Plan::clone(&self.plan)
-        };
+    fn change_plan(&mut self, course: Arc<Course>) {
+        let plan = Plan { course, contestants: contestants(&self.control, &self.seats), ..Plan::clone(&self.plan) };
         self.plan = Arc::new(plan);
         self.workers.order().change(self.plan.clone());
     }
