@@ -1,0 +1,1 @@
+//! Pages, live feed and control of the contest.

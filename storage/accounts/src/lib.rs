@@ -1,0 +1,1 @@
+//! People, invitations, settings, rounds, history and the audit log, in SQLite.
