@@ -53,7 +53,7 @@ impl ExplainedError {
         serde_json::from_slice(text).ok().map(ExplainedError::within_bounds)
     }
 
-    fn within_bounds(self) -> ExplainedError {
+    pub(crate) fn within_bounds(self) -> ExplainedError {
         ExplainedError {
             at: self.at,
             kind: bounded(&self.kind, KIND_BYTES_MAX),

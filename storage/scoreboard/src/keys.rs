@@ -60,6 +60,19 @@ pub fn probe(contest: &str, probe: &str) -> String {
 /// How long an answer to a probe is kept.
 pub const PROBE_LIFE_SECONDS: u64 = 60;
 
+/// List: requests for practice.
+pub fn practices(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:practice")
+}
+
+/// String, JSON, lives [`PRACTICE_LIFE_SECONDS`]: how one practice run goes.
+pub fn practice(contest: &str, practice: &str) -> String {
+    format!("flowtest:{{{contest}}}:practice:{practice}")
+}
+
+/// How long the report of a practice run is kept.
+pub const PRACTICE_LIFE_SECONDS: u64 = 600;
+
 /// What a field of a round's hash is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoundField<'a> {
@@ -113,6 +126,8 @@ mod tests {
         assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
         assert_eq!(probes("finals"), "flowtest:{finals}:probe");
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");
+        assert_eq!(practices("finals"), "flowtest:{finals}:practice");
+        assert_eq!(practice("finals", "p1"), "flowtest:{finals}:practice:p1");
     }
 
     #[test]

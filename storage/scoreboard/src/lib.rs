@@ -21,6 +21,7 @@
 //! | [`generator`] | what a generator says about itself |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
+//! | [`practice`] | load that counts nowhere, on request |
 //! | [`explained`] | failures that a contestant can learn from |
 //! | [`text`] | text from elsewhere, made fit to show |
 //! | [`error`] | what can go wrong with Redis, as sentences |
@@ -37,6 +38,7 @@ pub mod keys;
 pub mod library;
 pub mod lifecycle;
 pub mod policy;
+pub mod practice;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
@@ -55,6 +57,7 @@ pub use flowtest_contract::id::{RoundId, StreamId};
 pub use generator::{GeneratorHealth, SeenGenerator};
 pub use lifecycle::{Change, Refusal};
 pub use policy::{Policy, PolicyError};
+pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};

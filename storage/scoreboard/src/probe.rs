@@ -3,7 +3,7 @@
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::reader::Scoreboard;
-use crate::text::bounded;
+use crate::text::{bounded, is_id};
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
@@ -93,11 +93,6 @@ impl ProbeAnswer {
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
     if text.len() > JSON_BYTES_MAX { None } else { serde_json::from_slice(text).ok() }
-}
-
-/// Whether a text may be part of a key.
-fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl Scoreboard {

@@ -10,6 +10,11 @@ pub(crate) fn is_hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// Whether a text may be part of a key as the id of a request: 1 to 64 letters, digits and hyphens.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// Bytes as printable ASCII: `\r`, `\n`, `\t`, `\\`, and `\x1b` for what has no character of its own. At most
 /// `bytes_max` bytes come out; an ellipsis of three dots says that something was cut.
 pub fn printable(bytes: &[u8], bytes_max: usize) -> String {

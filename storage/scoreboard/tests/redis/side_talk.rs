@@ -3,8 +3,8 @@
 use crate::server::RedisServer;
 use crate::stage::CONTEST;
 use flowtest_scoreboard::{
-    Contest, Control, ExplainedError, GeneratorHealth, ProbeAnswer, ProbeRequest, ProbeVerdicts, Scoreboard,
-    ScoreboardError, keys,
+    Contest, Control, ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, ProbeAnswer,
+    ProbeRequest, ProbeVerdicts, Row, Scoreboard, ScoreboardError, keys,
 };
 
 fn board(server: &RedisServer) -> Scoreboard {
@@ -196,4 +196,49 @@ fn a_control_document_larger_than_any_of_ours_is_not_even_fetched() {
     let control = Control::new(Contest::from_toml(text).expect("a contest"));
     board.write_control(&control).expect("written");
     assert_eq!(board.read_control(CONTEST).expect("read"), Some(control));
+}
+
+#[test]
+fn practice_is_taken_once_and_its_report_is_rewritten() {
+    let server = RedisServer::start();
+    let (mut dashboard, mut generator) = (board(&server), board(&server));
+    let now = 10 * MINUTE;
+    let request = |id: &str, at: u64| PracticeRequest {
+        id: id.to_owned(),
+        at,
+        contestant: "alice".to_owned(),
+        endpoint: "10.0.0.1:8080/shop".to_owned(),
+        rate: 500,
+        seconds: 30,
+    };
+    dashboard.ask_practice(CONTEST, &request("p0", now - MINUTE - 1)).expect("put, but long ago");
+    server.command(&["RPUSH", &keys::practices(CONTEST), "junk", "{}", &"x".repeat(1 << 20)]);
+    dashboard.ask_practice(CONTEST, &request("p1", now)).expect("put");
+    assert_eq!(generator.take_practice(CONTEST, now).expect("taken"), Some(request("p1", now)));
+    assert_eq!(generator.take_practice(CONTEST, now).expect("once"), None);
+    let too_much = PracticeRequest { rate: 501, ..request("p2", now) };
+    let error = dashboard.ask_practice(CONTEST, &too_much).expect_err("too much").to_string();
+    assert!(error.contains("1 to 500 requests per second"), "{error}");
+
+    assert_eq!(dashboard.read_practice(CONTEST, "p1").expect("read"), None);
+    let mut report = PracticeReport {
+        id: "p1".to_owned(),
+        at: now,
+        generator: "g1".to_owned(),
+        state: PracticeState::Running,
+        sentence: "practice runs".to_owned(),
+        second: 1,
+        row: Row::default().encode(),
+        points: -200,
+        p50_us: Some(300),
+        p99_us: Some(400),
+        errors: vec![failure(now)],
+    };
+    generator.answer_practice(CONTEST, &report).expect("said");
+    report.second = 2;
+    generator.answer_practice(CONTEST, &report).expect("said again");
+    assert_eq!(dashboard.read_practice(CONTEST, "p1").expect("read"), Some(report));
+    let life = server.command(&["TTL", &keys::practice(CONTEST, "p1")]);
+    assert!(matches!(life, redis::Value::Int(590..=600)), "{life:?}");
+    assert!(dashboard.read_practice(CONTEST, "{x}").is_err());
 }
