@@ -1,1 +1,3 @@
 //! Pages, live feed and control of the contest.
+
+pub mod view;

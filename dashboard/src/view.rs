@@ -1,0 +1,40 @@
+//! What people see: one struct of plain, already decided data per page, and the sailfish template that shows it.
+//!
+//! Nothing here reads a database, asks Redis or looks at a clock: a handler fills a struct, `render_once` makes the page
+//! of it. Raw numbers (points, µs, UTC ms) go in; how they read is decided in [`format`] alone.
+//! Templates escape everything; what may be drawn raw (QR codes, graphs) is made here, of numbers.
+
+pub mod account;
+pub mod advice;
+pub mod audit;
+pub mod chart;
+pub mod curve;
+pub mod error;
+pub mod field;
+pub mod format;
+pub mod index;
+pub mod layout;
+pub mod login;
+pub mod plan;
+pub mod qr;
+pub mod register;
+pub mod report;
+pub mod rules;
+pub mod setting;
+pub mod standing;
+pub mod tokens;
+
+pub use account::AccountPage;
+pub use audit::AuditPage;
+pub use chart::{ChartPage, ChartView};
+pub use error::ErrorPage;
+pub use field::Field;
+pub use index::IndexPage;
+pub use layout::{Due, Flash, Layout, Level, Notice, Page, Role, RoundHead, RoundState, Stage, Viewer};
+pub use login::{LoginPage, LogoutPage};
+pub use register::RegisterPage;
+pub use report::ReportPage;
+pub use rules::RulesPage;
+pub use setting::SettingPage;
+pub use standing::{Decided, StandingRow};
+pub use tokens::{SlipsPage, TokensPage};

@@ -1,0 +1,95 @@
+//! Curves of points over time as SVG paths of numbers, for pages that must stand without a script: the report.
+
+use std::fmt::Write as _;
+
+/// The drawing's own units.
+pub const WIDTH: f64 = 1_000.0;
+pub const HEIGHT: f64 = 360.0;
+
+/// One contestant's points; as many as there are instants, `None` where nothing is known.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub shown: String,
+    pub colour: u8,
+    pub points: Vec<Option<i64>>,
+}
+
+/// An instant that matters: a deadline, a phase, a freeze.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub at_ms: i64,
+    pub label: String,
+}
+
+/// Everything placed.
+#[derive(Clone, Debug, Default)]
+pub struct Curves {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) marks: Vec<PlacedMark>,
+    pub(crate) ticks: Vec<Tick>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub shown: String,
+    pub class: String,
+    pub path: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedMark {
+    pub x: String,
+    pub label: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tick {
+    pub y: String,
+    pub points: i64,
+}
+
+impl Curves {
+    /// `at_ms` rises. What does not fit together is left out rather than drawn wrongly.
+    pub fn of(at_ms: &[i64], series: &[Series], marks: &[Mark]) -> Curves {
+        let (Some(first), Some(last)) = (at_ms.first().copied(), at_ms.last().copied()) else {
+            return Curves::default();
+        };
+        let all = || series.iter().flat_map(|one| one.points.iter().copied().flatten());
+        let (low, high) = (all().min().unwrap_or(0).min(0), all().max().unwrap_or(0).max(1));
+        let x = |at: i64| (at - first) as f64 / (last - first).max(1) as f64 * WIDTH;
+        let y = |points: i64| HEIGHT - (points as f64 - low as f64) / (high as f64 - low as f64) * HEIGHT;
+        let lines = series.iter().map(|one| {
+            let mut path = String::new();
+            let mut pen_down = false;
+            for (at, points) in at_ms.iter().zip(&one.points) {
+                if let Some(points) = points {
+                    let _ = write!(path, "{}{:.1} {:.1}", if pen_down { 'L' } else { 'M' }, x(*at), y(*points));
+                }
+                pen_down = points.is_some();
+            }
+            let class = format!("c{} d{}", one.colour % 8, one.colour / 8 % 4);
+            Line { shown: one.shown.clone(), class, path }
+        });
+        let marks = marks.iter().filter(|mark| (first..=last).contains(&mark.at_ms));
+        let marks = marks.map(|mark| PlacedMark { x: format!("{:.1}", x(mark.at_ms)), label: mark.label.clone() });
+        let ticks = (0..=4).map(|step| low + ((i128::from(high) - i128::from(low)) * step / 4) as i64);
+        let ticks = ticks.map(|points| Tick { y: format!("{:.1}", y(points)), points });
+        Curves { lines: lines.collect(), marks: marks.collect(), ticks: ticks.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_fill_the_frame_and_gaps_stay_gaps() {
+        let series = Series { shown: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
+        let curves = Curves::of(&[0, 10, 20, 30], &[series], &[Mark { at_ms: 15, label: "v2".into() }]);
+        assert_eq!(curves.lines[0].path, "M0.0 360.0M666.7 180.0L1000.0 0.0");
+        assert_eq!(curves.lines[0].class, "c1 d1");
+        assert_eq!(curves.marks[0].x, "500.0");
+        assert_eq!(curves.ticks.first().map(|tick| tick.points), Some(0));
+        assert!(Curves::of(&[], &[], &[]).lines.is_empty());
+    }
+}

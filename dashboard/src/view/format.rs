@@ -1,0 +1,212 @@
+//! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
+
+use jiff::Timestamp;
+
+/// The minus sign that is as wide as a plus.
+const MINUS: char = '\u{2212}';
+/// Said where nothing is known.
+const NOTHING: &str = "–";
+
+/// `1,234,567`, `−400`.
+pub fn points(points: i64) -> String {
+    let digits = grouped(points.unsigned_abs());
+    if points < 0 { format!("{MINUS}{digits}") } else { digits }
+}
+
+/// `+1,200`, `−400`, `0`.
+pub fn signed(points: i64) -> String {
+    if points > 0 { format!("+{}", grouped(points.unsigned_abs())) } else { self::points(points) }
+}
+
+/// Signed, or a dash.
+pub fn signed_or_none(points: Option<i64>) -> String {
+    points.map_or_else(|| NOTHING.to_owned(), signed)
+}
+
+/// `1,234,567`
+pub fn count(count: u64) -> String {
+    grouped(count)
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `3`, or a dash before the first points.
+pub fn rank(rank: Option<u32>) -> String {
+    rank.map_or_else(|| NOTHING.to_owned(), |rank| rank.to_string())
+}
+
+/// `1st`, `2nd`, `3rd`, `11th`, `22nd`.
+pub fn ordinal(rank: u32) -> String {
+    let ending = match (rank % 10, rank % 100) {
+        (1, teen) if teen != 11 => "st",
+        (2, teen) if teen != 12 => "nd",
+        (3, teen) if teen != 13 => "rd",
+        _ => "th",
+    };
+    format!("{rank}{ending}")
+}
+
+/// `▲ 3`, `▼ 1`, `=`: the number stands always beside the arrow.
+pub fn moved(ranks: i32) -> String {
+    match ranks {
+        0 => "=".to_owned(),
+        1.. => format!("▲ {ranks}"),
+        _ => format!("▼ {}", ranks.unsigned_abs()),
+    }
+}
+
+/// The class that colours a movement or a difference.
+pub fn tone(number: i64) -> &'static str {
+    match number {
+        1.. => "up",
+        0 => "even",
+        _ => "down",
+    }
+}
+
+/// `99.8 %`, `100 %`; a dash without responses. Nothing but 1000 reads as 100.
+pub fn permille(permille: Option<u16>) -> String {
+    match permille {
+        None => NOTHING.to_owned(),
+        Some(1_000..) => "100 %".to_owned(),
+        Some(part) => format!("{}.{} %", part / 10, part % 10),
+    }
+}
+
+/// `820 µs`, `1.24 ms`, `35.1 ms`, `3.00 s`; a dash for what was not measured.
+pub fn micros(us: Option<u64>) -> String {
+    match us {
+        None => NOTHING.to_owned(),
+        Some(us @ 0..1_000) => format!("{us} µs"),
+        Some(us @ 1_000..1_000_000) => format!("{} ms", three_digits(us as f64 / 1_000.0)),
+        Some(us) => format!("{} s", three_digits(us as f64 / 1_000_000.0)),
+    }
+}
+
+/// A clock's offset with its sign: `+1.20 ms`.
+pub fn micros_signed(us: i64) -> String {
+    let sign = if us < 0 { MINUS } else { '+' };
+    format!("{sign}{}", micros(Some(us.unsigned_abs())))
+}
+
+fn three_digits(number: f64) -> String {
+    match number {
+        ..10.0 => format!("{number:.2}"),
+        10.0..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
+/// `3 s`, `2.5 s`, `500 ms`.
+pub fn millis(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        _ if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        _ => format!("{:.1} s", ms as f64 / 1_000.0),
+    }
+}
+
+/// `412 B`, `3.20 GB`, in powers of ten as disks are sold.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let mut number = bytes as f64 / 1_000.0;
+    let mut unit = 0;
+    while number >= 999.5 && unit + 1 < UNITS.len() {
+        number /= 1_000.0;
+        unit += 1;
+    }
+    format!("{} {}", three_digits(number), UNITS[unit])
+}
+
+/// `4:12`, `1:04:12`: a length of time in seconds.
+pub fn duration(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// `0.9987` as a share that is never rounded up to 1.
+pub fn ratio(ratio: Option<f64>) -> String {
+    ratio
+        .filter(|ratio| ratio.is_finite())
+        .map_or_else(|| NOTHING.to_owned(), |ratio| format!("{:.4}", (ratio * 1e4).floor() / 1e4))
+}
+
+/// `2 contestants`, `1 contestant`.
+pub fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count as u64), if count == 1 { one } else { many })
+}
+
+fn timestamp(ms: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(ms).ok()
+}
+
+/// `2026-11-23T10:45:00Z`, for attributes and exports.
+pub fn rfc3339(ms: i64) -> String {
+    timestamp(ms).map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// `2026-11-23 10:45:00 UTC`, until the script says it in local time.
+pub fn utc(ms: i64) -> String {
+    timestamp(ms).map_or_else(|| NOTHING.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// `10:45:00 UTC`
+pub fn utc_clock(ms: i64) -> String {
+    timestamp(ms).map_or_else(|| NOTHING.to_owned(), |at| at.strftime("%H:%M:%S UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_signed() {
+        let cases = [(0, "0", "0"), (999, "999", "+999"), (1_000, "1,000", "+1,000"), (-12_345, "−12,345", "−12,345")];
+        for (number, plain, with_sign) in cases {
+            assert_eq!((points(number).as_str(), signed(number).as_str()), (plain, with_sign));
+        }
+        assert_eq!(points(i64::MIN), "−9,223,372,036,854,775,808");
+    }
+
+    #[test]
+    fn ordinals_know_the_teens() {
+        let read: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 101, 111, 122].into_iter().map(ordinal).collect();
+        assert_eq!(read.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 101st 111th 122nd");
+    }
+
+    #[test]
+    fn only_a_whole_success_reads_as_a_hundred() {
+        assert_eq!([Some(1_000), Some(999), Some(5), None].map(permille), ["100 %", "99.9 %", "0.5 %", "–"]);
+        assert_eq!(ratio(Some(0.999_99)), "0.9999");
+    }
+
+    #[test]
+    fn measures_keep_three_digits() {
+        assert_eq!(
+            [Some(0), Some(820), Some(1_240), Some(35_120), Some(350_000), Some(3_000_000), None].map(micros),
+            ["0 µs", "820 µs", "1.24 ms", "35.1 ms", "350 ms", "3.00 s", "–"]
+        );
+        assert_eq!([412, 3_200_000_000, u64::MAX].map(bytes), ["412 B", "3.20 GB", "18.4 EB"]);
+        assert_eq!([59, 252, 3_852].map(duration), ["0:59", "4:12", "1:04:12"]);
+    }
+
+    #[test]
+    fn an_instant_beyond_every_calendar_is_no_panic() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(rfc3339(1_763_892_000_123), "2025-11-23T10:00:00Z");
+        assert_eq!((utc(i64::MAX).as_str(), rfc3339(i64::MIN).as_str()), ("–", ""));
+    }
+}

@@ -1,0 +1,198 @@
+//! What every page shares: who looks, where the contest stands, what is announced, where the assets are.
+//! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
+
+/// The frame of a page. All instants are UTC milliseconds of the server.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// What stands in the browser's tab, before the name of the contest.
+    pub title: String,
+    pub page: Page,
+    pub contest: String,
+    /// Nobody is signed in: `None`.
+    pub viewer: Option<Viewer>,
+    /// What every form posts as `csrf_token`.
+    pub csrf: String,
+    /// Hash of the build, part of every address under `/static`.
+    pub build: String,
+    pub version: String,
+    /// Shown on the error page, so that it can be found in the log.
+    pub request_id: Option<String>,
+    pub now_ms: i64,
+    pub stage: Stage,
+    pub notices: Vec<Notice>,
+    pub flash: Option<Flash>,
+}
+
+impl Layout {
+    /// The address of an asset: `layout.asset("app.css")`.
+    pub fn asset(&self, name: &str) -> String {
+        format!("/static/{}/{name}", self.build)
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.role == Role::Admin)
+    }
+
+    /// Who looks, as standings name them: `u3`; empty for nobody.
+    pub fn me(&self) -> String {
+        self.viewer.as_ref().map(Viewer::key).unwrap_or_default()
+    }
+}
+
+/// Which page this is: marks the entry of the menu and chooses the scripts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    Login,
+    Logout,
+    Register,
+    Rules,
+    Index,
+    Chart,
+    Account,
+    Setting,
+    Tokens,
+    Audit,
+    #[default]
+    Error,
+}
+
+impl Page {
+    /// The name in the page's `data-page`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Page::Login => "login",
+            Page::Logout => "logout",
+            Page::Register => "register",
+            Page::Rules => "rules",
+            Page::Index => "index",
+            Page::Chart => "chart",
+            Page::Account => "account",
+            Page::Setting => "setting",
+            Page::Tokens => "tokens",
+            Page::Audit => "audit",
+            Page::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Admin,
+    Staff,
+}
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Admin => "admin",
+            Role::Staff => "staff",
+        }
+    }
+}
+
+/// Who is signed in.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    pub user: i64,
+    pub name: String,
+    pub shown: String,
+    pub role: Role,
+}
+
+impl Viewer {
+    /// As standings and the live feed name a contestant: `u3`.
+    pub fn key(&self) -> String {
+        format!("u{}", self.user)
+    }
+}
+
+/// Where the contest stands, as the live feed tells it too.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    pub round: Option<RoundHead>,
+    pub due: Option<Due>,
+    /// The last frame is older than it should be: since when.
+    pub stale_since_ms: Option<i64>,
+    pub ended: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct RoundHead {
+    pub number: u32,
+    pub state: RoundState,
+    pub scored: bool,
+    pub start_at_ms: Option<i64>,
+    pub end_at_ms: Option<i64>,
+    /// Counted from 1.
+    pub phase: Option<u32>,
+    pub phases: u32,
+    pub frozen_at_ms: Option<i64>,
+    pub revealed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundState {
+    Draft,
+    Armed,
+    Running,
+    Paused,
+    Draining,
+    Sealed,
+    Aborted,
+}
+
+impl RoundState {
+    /// The name in the live feed and in CSS.
+    pub fn name(self) -> &'static str {
+        match self {
+            RoundState::Draft => "draft",
+            RoundState::Armed => "armed",
+            RoundState::Running => "running",
+            RoundState::Paused => "paused",
+            RoundState::Draining => "draining",
+            RoundState::Sealed => "sealed",
+            RoundState::Aborted => "aborted",
+        }
+    }
+}
+
+/// What answers must say now, and when that changes.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub version: String,
+    pub from: String,
+    /// When the required Version flips; `None` when it does not, or has.
+    pub version_at_ms: Option<i64>,
+    pub from_at_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Info,
+    Warn,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warn => "warn",
+        }
+    }
+}
+
+/// An announcement of the organiser.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    pub id: i64,
+    pub level: Level,
+    pub text: String,
+    pub at_ms: i64,
+}
+
+/// What came of the form that was just posted; shown once.
+#[derive(Clone, Debug)]
+pub struct Flash {
+    pub good: bool,
+    pub text: String,
+}

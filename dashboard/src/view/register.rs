@@ -1,0 +1,16 @@
+//! Redeeming an invitation.
+
+use crate::view::{Field, Layout};
+use sailfish::TemplateSimple;
+
+/// `GET /register`, and `POST /register` refused. The token comes from the fragment `#t=`, by script, or is typed.
+#[derive(Clone, Debug, Default, TemplateSimple)]
+#[template(path = "register.stpl")]
+pub struct RegisterPage {
+    pub layout: Layout,
+    pub token: Field,
+    pub name: Field,
+    pub shown: Field,
+    pub password: Field,
+    pub error: Option<String>,
+}

@@ -1,0 +1,254 @@
+//! The organiser's page: is everything ready, what runs, and every lever.
+
+use crate::view::plan::PlanGraph;
+use crate::view::tokens::InvitationForm;
+use crate::view::{Field, Layout, Level, Role, RoundState};
+use sailfish::TemplateSimple;
+
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "setting.stpl")]
+pub struct SettingPage {
+    pub layout: Layout,
+    /// Posted back with every change of the contest.
+    pub revision: u64,
+    pub readiness: Readiness,
+    pub round: RoundPanel,
+    pub contest: ContestForm,
+    /// Of what is typed now.
+    pub plan: Option<PlanGraph>,
+    /// What saving would change; empty: nothing was posted, or nothing differs.
+    pub difference: Vec<Change>,
+    pub announce: AnnounceForm,
+    pub contestants: Vec<ContestantLine>,
+    pub adjustments: Vec<AdjustmentLine>,
+    pub users: Vec<UserLine>,
+    pub screens: Vec<ScreenLine>,
+    pub screen_label: Field,
+    /// A screen's address, shown once, right after it was made.
+    pub screen_made: Option<String>,
+    pub invitations: InvitationForm,
+    pub backup: Option<BackupLine>,
+}
+
+/// GO or NO-GO.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    /// What stands in the way, as sentences; empty is GO.
+    pub missing: Vec<String>,
+    pub contestants: Vec<ContestantCheck>,
+    pub generators: Vec<GeneratorCheck>,
+    /// Redis, house target, feed, disk: whatever there is one of.
+    pub checks: Vec<Check>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Light {
+    Good,
+    Warn,
+    Bad,
+    Unknown,
+}
+
+impl Light {
+    pub fn name(self) -> &'static str {
+        match self {
+            Light::Good => "good",
+            Light::Warn => "warn",
+            Light::Bad => "bad",
+            Light::Unknown => "unknown",
+        }
+    }
+
+    /// Said beside the colour, for those who do not see it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Light::Good => "✓",
+            Light::Warn => "!",
+            Light::Bad => "✕",
+            Light::Unknown => "?",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub name: String,
+    pub light: Light,
+    pub sentence: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct ContestantCheck {
+    pub key: String,
+    pub shown: String,
+    pub light: Light,
+    pub endpoint: Option<String>,
+    pub probed_at_ms: Option<i64>,
+    /// Of the last probe, or why there is none.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct GeneratorCheck {
+    pub id: String,
+    pub light: Light,
+    pub sentence: String,
+    pub beat_ms: i64,
+    pub version: String,
+    pub cores: u32,
+    pub tier: String,
+    pub rate: u64,
+    pub clock_offset_us: Option<i64>,
+    pub clock_error_us: Option<u64>,
+    /// Seconds in which it was itself the limit.
+    pub saturated_seconds: u64,
+    pub rate_ratio: Option<f64>,
+    /// How late its own sends are, where it says so.
+    pub lag_p99_us: Option<u64>,
+    /// Groups that are not in Redis yet.
+    pub backlog: u64,
+    pub disk_free_bytes: u64,
+    pub busy_percent: Vec<u8>,
+}
+
+/// What can be done with the round now; decided by whoever fills the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundAction {
+    Arm,
+    Pause,
+    Resume,
+    Stop,
+    Abort,
+    Seal,
+    Next,
+}
+
+#[derive(Clone, Debug)]
+pub struct RoundPanel {
+    pub number: u32,
+    pub state: RoundState,
+    pub scored: bool,
+    pub actions: Vec<RoundAction>,
+    pub start: Field,
+    pub generators: Vec<GeneratorChoice>,
+    /// Streams that registered and have not ended: sealing must name them, with a reason.
+    pub missing: Vec<MissingStream>,
+    pub seal_reason: Field,
+    pub halted: bool,
+    pub frozen: bool,
+    pub revealed: bool,
+    /// Earlier rounds, newest first.
+    pub past: Vec<PastRound>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GeneratorChoice {
+    pub id: String,
+    pub chosen: bool,
+    pub light: Light,
+}
+
+#[derive(Clone, Debug)]
+pub struct MissingStream {
+    pub id: String,
+    pub sentence: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct PastRound {
+    pub number: u32,
+    pub state: RoundState,
+    pub scored: bool,
+    pub start_at_ms: Option<i64>,
+    pub end_at_ms: Option<i64>,
+    pub winner: Option<String>,
+}
+
+/// Fields of `POST /setting/contest`.
+#[derive(Clone, Debug, Default)]
+pub struct ContestForm {
+    pub version_deadline: Field,
+    pub from_deadline: Field,
+    pub timeout: Field,
+    pub grace: Field,
+    pub token: Field,
+    pub version: Field,
+    pub from: Field,
+    pub token_required: bool,
+    /// The `[[phase]]` part of a contest file.
+    pub plan: Field,
+    pub allow: Field,
+    pub deny: Field,
+    pub allow_shared: bool,
+    /// What is wrong with the whole rather than with one field.
+    pub error: Option<String>,
+    /// While a round is armed or runs, rules and plan are frozen: why, as a sentence.
+    pub frozen: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub what: String,
+    pub before: String,
+    pub after: String,
+    /// What follows from it: who is told, when it counts.
+    pub effect: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AnnounceForm {
+    pub level: Level,
+    pub text: Field,
+}
+
+#[derive(Clone, Debug)]
+pub struct ContestantLine {
+    pub id: i64,
+    pub name: String,
+    pub shown: String,
+    pub endpoint: Option<String>,
+    pub points: i64,
+    pub parked: bool,
+    pub hidden: bool,
+    /// The reason.
+    pub disqualified: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AdjustmentLine {
+    pub id: i64,
+    pub at_ms: i64,
+    pub shown: String,
+    pub points: i64,
+    pub reason: String,
+    pub by: String,
+    pub withdrawn: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct UserLine {
+    pub id: i64,
+    pub name: String,
+    pub shown: String,
+    pub role: Role,
+    pub disabled: bool,
+    pub sessions: u32,
+    pub login_at_ms: Option<i64>,
+    /// The admin who looks: cannot lock themselves out.
+    pub me: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ScreenLine {
+    pub id: i64,
+    pub label: String,
+    pub made_at_ms: i64,
+    pub seen_at_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct BackupLine {
+    pub at_ms: i64,
+    pub file: String,
+    pub bytes: u64,
+}
