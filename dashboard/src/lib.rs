@@ -1,3 +1,5 @@
 //! Pages, live feed and control of the contest.
 
 pub mod view;
+
+pub mod organiser;

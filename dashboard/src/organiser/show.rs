@@ -1,0 +1,58 @@
+//! What the public may see: the freeze of the standings, and their reveal.
+
+use flowtest_contract::rules::UtcUs;
+use serde::{Deserialize, Serialize};
+
+/// The name of the setting in the database.
+pub const SETTING: &str = "show";
+
+/// The state of the show. Standings are frozen from `freeze_at` on until they are revealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    /// From when on the public sees the standings as they were then; it may lie ahead.
+    #[serde(default)]
+    pub freeze_at: Option<UtcUs>,
+    /// Everybody sees everything again, step by step on the projector.
+    #[serde(default)]
+    pub revealed: bool,
+}
+
+impl Show {
+    /// The instant that the public sees, when it sees no later one.
+    pub fn frozen_at(&self, now: UtcUs) -> Option<UtcUs> {
+        self.freeze_at.filter(|at| *at <= now && !self.revealed)
+    }
+
+    pub fn freeze(self, at: UtcUs) -> Show {
+        Show { freeze_at: Some(at), revealed: false }
+    }
+
+    /// As if it had never been frozen.
+    pub fn unfreeze(self) -> Show {
+        Show::default()
+    }
+
+    /// The freeze ends for all to see. Nothing to reveal when nothing is frozen.
+    pub fn reveal(self, now: UtcUs) -> Result<Show, String> {
+        match self.frozen_at(now) {
+            Some(_) => Ok(Show { revealed: true, ..self }),
+            None => Err("the standings are not frozen, so there is nothing to reveal: freeze them first".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_may_lie_ahead_and_a_reveal_ends_it() {
+        let show = Show::default().freeze(100);
+        assert_eq!((show.frozen_at(99), show.frozen_at(100)), (None, Some(100)));
+        assert!(show.reveal(99).is_err());
+        let revealed = show.reveal(150).expect("it is frozen");
+        assert_eq!(revealed.frozen_at(200), None);
+        assert_eq!(revealed.unfreeze(), Show::default());
+        assert_eq!(revealed.freeze(300).frozen_at(300), Some(300));
+    }
+}
