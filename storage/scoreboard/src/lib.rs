@@ -62,5 +62,5 @@ pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use row::{Row, RowError};
-pub use standings::{DecidedBy, Standing, standings};
+pub use standings::{DecidedBy, Merit, Standing, standings};
 pub use timeline::Timeline;

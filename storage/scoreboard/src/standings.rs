@@ -59,29 +59,61 @@ pub fn standings_with(
             row: row.clone(),
         })
         .collect();
-    let decide = |ahead: &Standing, behind: &Standing| compare(ahead, behind, reached);
+    let merit = |line: &Standing| Merit {
+        points: line.points,
+        failures: line.failures,
+        p99_us: line.p99_us,
+        reached: reached.get(&line.name).copied(),
+    };
     // Stable: equal ones keep the order of their names, which is the map's.
-    lines.sort_by(|a, b| decide(a, b).0);
-    for index in 1..lines.len() {
-        let rule = decide(&lines[index - 1], &lines[index]).1;
-        lines[index].rank = if rule == DecidedBy::Shared { lines[index - 1].rank } else { index + 1 };
-        lines[index].decided_by = Some(rule);
+    lines.sort_by(|a, b| merit(a).against(&merit(b)).0);
+    let merits: Vec<Merit> = lines.iter().map(merit).collect();
+    for (line, (rank, decided_by)) in lines.iter_mut().zip(places(&merits)) {
+        line.rank = rank;
+        line.decided_by = decided_by;
     }
     lines
 }
 
-/// `Less` when `a` stands before `b`, and the rule that says so.
-fn compare(a: &Standing, b: &Standing, reached: &BTreeMap<String, UtcUs>) -> (Ordering, DecidedBy) {
-    // Nothing measured, nothing reached: last.
-    let last = |instant: Option<u64>| instant.unwrap_or(u64::MAX);
-    let first = |line: &Standing| last(reached.get(&line.name).copied());
-    let rules = [
-        (b.points.cmp(&a.points), DecidedBy::Points),
-        (a.failures.cmp(&b.failures), DecidedBy::Failures),
-        (last(a.p99_us).cmp(&last(b.p99_us)), DecidedBy::P99),
-        (first(a).cmp(&first(b)), DecidedBy::ReachedFirst),
-    ];
-    rules.into_iter().find(|(order, _)| order.is_ne()).unwrap_or((Ordering::Equal, DecidedBy::Shared))
+/// All that decides a rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merit {
+    pub points: i128,
+    pub failures: u64,
+    /// In µs; nothing measured stands last.
+    pub p99_us: Option<u64>,
+    /// When it came to its present points; who never did stands last.
+    pub reached: Option<UtcUs>,
+}
+
+impl Merit {
+    /// `Less` when this one stands before the other, and the rule that says so.
+    pub fn against(&self, other: &Merit) -> (Ordering, DecidedBy) {
+        let last = |value: Option<u64>| value.unwrap_or(u64::MAX);
+        let rules = [
+            (other.points.cmp(&self.points), DecidedBy::Points),
+            (self.failures.cmp(&other.failures), DecidedBy::Failures),
+            (last(self.p99_us).cmp(&last(other.p99_us)), DecidedBy::P99),
+            (last(self.reached).cmp(&last(other.reached)), DecidedBy::ReachedFirst),
+        ];
+        rules.into_iter().find(|(order, _)| order.is_ne()).unwrap_or((Ordering::Equal, DecidedBy::Shared))
+    }
+}
+
+/// The rank of each, from 1, and the rule that puts it behind the one before. They must be in order already.
+pub fn places(merits: &[Merit]) -> Vec<(usize, Option<DecidedBy>)> {
+    let mut places: Vec<(usize, Option<DecidedBy>)> = Vec::with_capacity(merits.len());
+    for (index, merit) in merits.iter().enumerate() {
+        let place = match index.checked_sub(1) {
+            None => (1, None),
+            Some(ahead) => match merits[ahead].against(merit).1 {
+                DecidedBy::Shared => (places[ahead].0, Some(DecidedBy::Shared)),
+                rule => (index + 1, Some(rule)),
+            },
+        };
+        places.push(place);
+    }
+    places
 }
 
 #[cfg(test)]
@@ -162,7 +194,8 @@ mod tests {
             for (index, line) in lines.iter().enumerate() {
                 prop_assert_eq!(&contestants[&line.name], &line.row);
                 // As many stand strictly better as the rank says.
-                let better = lines.iter().filter(|other| compare(other, line, &BTreeMap::new()).0.is_lt()).count();
+                let merit = |line: &Standing| Merit { points: line.points, failures: line.failures, p99_us: line.p99_us, reached: None };
+                let better = lines.iter().filter(|other| merit(other).against(&merit(line)).0.is_lt()).count();
                 prop_assert_eq!(line.rank, better + 1);
                 if index > 0 {
                     prop_assert!(lines[index - 1].points >= line.points);
