@@ -1,5 +1,5 @@
 //! Pages, live feed and control of the contest.
 
-pub mod view;
-
+pub mod live;
 pub mod organiser;
+pub mod view;

@@ -1,0 +1,357 @@
+//! All of the scores: told once a second what Redis and the accounts say, asked by everybody. Pure: `now` comes in.
+//!
+//! Contest score = sealed scored rounds + the scored round that is played + adjustments. While a practice round is
+//! played its points stand alone.
+
+use super::archive::{self, Basis};
+use super::audience::{Audience, Sight, sight};
+use super::facts::{CarriedTotal, Facts, Freeze, Person, UserKey};
+use super::series::Series;
+use super::standings::{Score, Scores, Standings, rank};
+use super::window::{Count, Ring};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{Histogram, RoundId, Rules};
+use flowtest_scoreboard::{Control, RoundTotals, Row, State};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const SECOND_US: u64 = 1_000_000;
+/// Movement and the last minute's points look back so far.
+const MINUTE_US: u64 = 60 * SECOND_US;
+/// Success is told over so long.
+const SUCCESS_US: u64 = 10 * SECOND_US;
+/// A rate is the mean over so long: three looks at Redis, so that one that came late does not show.
+const RATE_US: u64 = 3 * SECOND_US;
+
+/// What is known at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick<'a> {
+    pub now: UtcUs,
+    pub control: Option<&'a Arc<Control>>,
+    /// Of the control document's round.
+    pub totals: Option<&'a RoundTotals>,
+    pub facts: &'a Arc<Facts>,
+    /// Whether Redis answered. Otherwise the scores stay as they are.
+    pub fresh: bool,
+}
+
+/// One second as it was counted.
+#[derive(Clone, Debug)]
+struct Second {
+    scores: Arc<Scores>,
+    counts: BTreeMap<UserKey, Count>,
+}
+
+/// The board.
+#[derive(Clone, Debug)]
+pub struct Board {
+    facts: Arc<Facts>,
+    control: Option<Arc<Control>>,
+    people: BTreeMap<UserKey, Person>,
+    basis: Basis,
+    /// Whose counters the seconds hold.
+    counted: Option<RoundId>,
+    seconds: Ring<Second>,
+    series: Series,
+    reached: BTreeMap<UserKey, (i64, UtcUs)>,
+    /// The scores at the freeze, from the first look after it on.
+    frozen: Option<(UtcUs, Arc<Scores>)>,
+    /// Of before a restart, until it is known which points are counted.
+    past: Vec<(Basis, Scores)>,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board {
+            facts: Arc::default(),
+            control: None,
+            people: BTreeMap::new(),
+            basis: Basis::Contest,
+            counted: None,
+            seconds: Ring::new(MINUTE_US),
+            series: Series::default(),
+            reached: BTreeMap::new(),
+            frozen: None,
+            past: Vec::new(),
+        }
+    }
+}
+
+impl Board {
+    /// A board that goes on where one before a restart was: rows of [`Board::archive`], in any order. Of a contest that
+    /// is frozen they must hold the last one before the freeze.
+    pub fn restored(past: impl IntoIterator<Item = (UtcUs, Vec<u8>)>, freeze: &Freeze) -> Board {
+        let read = |(at, payload): (UtcUs, Vec<u8>)| {
+            let read = archive::read(at, &payload);
+            if read.is_none() {
+                tracing::warn!(at, "a row of the history is left out: this program did not write it");
+            }
+            read
+        };
+        let mut past: Vec<(Basis, Scores)> = past.into_iter().filter_map(read).collect();
+        past.sort_by_key(|(_, scores)| scores.at);
+        let before = |freeze: UtcUs| past.iter().rev().find(|(_, scores)| scores.at <= freeze);
+        let frozen = freeze.at.and_then(|at| Some((at, Arc::new(before(at)?.1.clone()))));
+        Board { past, frozen, ..Board::default() }
+    }
+
+    /// Takes what is known now.
+    pub fn tick(&mut self, tick: &Tick<'_>) {
+        self.facts = Arc::clone(tick.facts);
+        self.control = tick.control.cloned();
+        self.people = people(tick.control.map(|control| &**control), tick.facts);
+        // Before anything newer comes in, so that nothing of after the freeze can be in it.
+        self.hold(tick.now);
+        if tick.fresh {
+            self.advance(tick);
+        }
+    }
+
+    /// The standings as an audience sees them at an instant.
+    pub fn standings(&self, audience: &Audience, now: UtcUs) -> Standings {
+        let sight = self.sight(audience, now);
+        let Some(freeze) = sight.until() else { return self.show(&self.newest(), &sight) };
+        let mut shown = self.show(&self.scores_at(freeze), &sight);
+        let live = self.show(&self.newest(), &sight);
+        if let Some(own) = live.lines.into_iter().find(|line| sight.owns(&line.person.key)) {
+            // Where it stands among the others would tell how they fare.
+            let own = super::standings::Line { rank: None, gained: 0, decided: None, ..own };
+            match shown.lines.iter_mut().find(|line| sight.owns(&line.person.key)) {
+                Some(line) => *line = own,
+                None => shown.lines.push(own),
+            }
+        }
+        shown
+    }
+
+    /// What an audience may see at an instant.
+    pub fn sight(&self, audience: &Audience, now: UtcUs) -> Sight {
+        sight(audience, &self.facts.freeze, now)
+    }
+
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    pub fn control(&self) -> Option<&Arc<Control>> {
+        self.control.as_ref()
+    }
+
+    pub fn people(&self) -> &BTreeMap<UserKey, Person> {
+        &self.people
+    }
+
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
+    /// The newest second, to be kept.
+    pub fn archive(&self) -> Option<(UtcUs, Vec<u8>)> {
+        let scores = &self.seconds.newest()?.scores;
+        Some((scores.at, archive::write(self.basis, scores)))
+    }
+
+    fn show(&self, scores: &Scores, sight: &Sight) -> Standings {
+        let mut standings = rank(scores, &self.people);
+        standings.lines.retain(|line| sight.sees(&line.person));
+        standings
+    }
+
+    fn newest(&self) -> Arc<Scores> {
+        self.seconds.newest().map(|second| Arc::clone(&second.scores)).unwrap_or_default()
+    }
+
+    /// Keeps the scores of the freeze when it has begun: nothing of later can take their place.
+    fn hold(&mut self, now: UtcUs) {
+        match self.facts.freeze.at.filter(|at| *at <= now) {
+            Some(at) if self.frozen.as_ref().is_none_or(|(held, _)| *held != at) => {
+                self.frozen = Some((at, self.found_at(at)));
+            }
+            Some(_) => {}
+            None => self.frozen = None,
+        }
+    }
+
+    fn scores_at(&self, freeze: UtcUs) -> Arc<Scores> {
+        match &self.frozen {
+            Some((at, scores)) if *at == freeze => Arc::clone(scores),
+            _ => self.found_at(freeze),
+        }
+    }
+
+    /// The scores of an instant, as far as they are still known: whole for a minute, then the points alone.
+    fn found_at(&self, instant: UtcUs) -> Arc<Scores> {
+        if let Some((_, second)) = self.seconds.at(instant) {
+            return Arc::clone(&second.scores);
+        }
+        let (at, points) = self.series.at(instant).unwrap_or((instant, Vec::new()));
+        Arc::new(Scores { at, lines: points.into_iter().map(|(key, points)| blank(key, points)).collect() })
+    }
+
+    fn advance(&mut self, tick: &Tick<'_>) {
+        let played = played(tick);
+        let basis = match played {
+            Some((control, round, _)) if !control.scored => Basis::Practice(round),
+            _ => Basis::Contest,
+        };
+        if basis != self.basis {
+            self.basis = basis;
+            self.seconds.clear();
+            self.series = Series::default();
+            self.reached.clear();
+        }
+        self.recall();
+        let round = played.map(|(_, round, _)| round);
+        if self.counted != round {
+            // The counters of the next round start at 0 again.
+            self.seconds.items_mut().for_each(|second| second.counts.clear());
+            self.counted = round;
+        }
+        let scores = Arc::new(self.count(tick.now, played));
+        self.series.push(&scores);
+        let count = |row: &Row| Count::of(&row.tally);
+        let counts = self.people.values().filter_map(|person| {
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name))?;
+            Some((person.key.clone(), count(row)))
+        });
+        let counts = counts.collect();
+        self.seconds.push(tick.now, Second { scores, counts });
+    }
+
+    /// Takes what is left of before a restart, once it is known that it counts the same points.
+    fn recall(&mut self) {
+        for (basis, scores) in std::mem::take(&mut self.past) {
+            if basis != self.basis {
+                continue;
+            }
+            for score in &scores.lines {
+                let reached = score.reached.unwrap_or(scores.at);
+                self.reached.insert(score.key.clone(), (score.points, reached));
+            }
+            self.series.push(&scores);
+            let at = scores.at;
+            self.seconds.push(at, Second { scores: Arc::new(scores), counts: BTreeMap::new() });
+        }
+    }
+
+    fn count(&mut self, now: UtcUs, played: Option<Played<'_>>) -> Scores {
+        let before = self.seconds.since(now.saturating_sub(MINUTE_US)).map(|(_, second)| Arc::clone(&second.scores));
+        let first = before.is_none();
+        let before = before.unwrap_or_default();
+        let ranks: BTreeMap<UserKey, u32> = rank(&before, &self.people)
+            .lines
+            .into_iter()
+            .filter_map(|line| Some((line.person.key, line.rank?)))
+            .collect();
+        let points_before: BTreeMap<&UserKey, i64> = before.lines.iter().map(|line| (&line.key, line.points)).collect();
+        let practice = matches!(self.basis, Basis::Practice(_));
+        let facts = Arc::clone(&self.facts);
+        let mut lines = Vec::with_capacity(self.people.len());
+        for person in self.people.values() {
+            let key = &person.key;
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name));
+            let carried = facts.carried.of(key).filter(|_| !practice);
+            let adjusted = if practice { 0 } else { facts.adjustments.get(key).copied().unwrap_or(0) };
+            let rules = played.map(|(control, _, _)| control.contest.rules).unwrap_or_default();
+            let mut score = total(key.clone(), row, &rules, carried, adjusted);
+            if !first {
+                score.minute = score.points.saturating_sub(points_before.get(key).copied().unwrap_or(0));
+            }
+            score.rank_before = ranks.get(key).copied();
+            score.reached = self.reached.get(key).filter(|(points, _)| *points == score.points).map(|(_, at)| *at);
+            if let Some(row) = row {
+                self.pace(&mut score, Count::of(&row.tally), now);
+            }
+            lines.push(score);
+        }
+        for score in &mut lines {
+            let reached = *score.reached.get_or_insert(now);
+            self.reached.insert(score.key.clone(), (score.points, reached));
+        }
+        Scores { at: now, lines }
+    }
+
+    /// Rate and success, from the counters of some seconds ago.
+    fn pace(&self, score: &mut Score, count: Count, now: UtcUs) {
+        let earlier = |us: u64| {
+            let (at, second) = self.seconds.since(now.saturating_sub(us))?;
+            Some((now.saturating_sub(*at), *second.counts.get(&score.key)?))
+        };
+        if let Some((us, before)) = earlier(RATE_US) {
+            score.rate = count.rate_since(before, us);
+        }
+        // Whose counters are not so old yet began at nothing.
+        score.success = count.success_since(earlier(SUCCESS_US).map(|(_, before)| before).unwrap_or_default());
+    }
+}
+
+/// The document, the round whose points count now, and what Redis holds of it.
+type Played<'a> = (&'a Control, RoundId, Option<&'a RoundTotals>);
+
+/// The round that is played, or whose result is not sealed into the carried totals yet.
+fn played<'a>(tick: &Tick<'a>) -> Option<Played<'a>> {
+    let control = tick.control?;
+    let counts = match control.state {
+        State::Armed | State::Running | State::Paused | State::Draining | State::Sealed => true,
+        State::Draft | State::Aborted => false,
+    };
+    let round = control.round.filter(|round| counts && !tick.facts.carried.has(round))?;
+    Some((control, round, tick.totals))
+}
+
+fn total(key: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&CarriedTotal>, adjusted: i64) -> Score {
+    let points = row.map_or(0, |row| row.tally.points(rules))
+        + carried.map_or(0, |carried| carried.points)
+        + i128::from(adjusted);
+    let latency = match (row, carried) {
+        (Some(row), Some(carried)) => {
+            let mut latency = carried.latency.clone();
+            latency.merge(&row.latency);
+            Some(latency)
+        }
+        (Some(row), None) => Some(row.latency.clone()),
+        (None, carried) => carried.map(|carried| carried.latency.clone()),
+    };
+    let quantile = |at: f64| latency.as_ref().and_then(|latency: &Histogram| latency.quantile(at));
+    let failures = row.map_or(0, |row| row.tally.failures());
+    Score {
+        p50_us: quantile(0.5),
+        p99_us: quantile(0.99),
+        failures: failures.saturating_add(carried.map_or(0, |carried| carried.failures)),
+        // 2^63 points are 10^9 a second for three centuries.
+        ..blank(key, points.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+    }
+}
+
+fn blank(key: UserKey, points: i64) -> Score {
+    Score {
+        key,
+        points,
+        minute: 0,
+        rate: 0,
+        success: None,
+        p50_us: None,
+        p99_us: None,
+        failures: 0,
+        reached: None,
+        rank_before: None,
+    }
+}
+
+/// Everybody with a line: the roster, and who has points of earlier rounds. A contestant without an account (a contest
+/// from a file, the house target) goes by its name.
+fn people(control: Option<&Control>, facts: &Facts) -> BTreeMap<UserKey, Person> {
+    let by_name: BTreeMap<&str, &Person> = facts.people.iter().map(|person| (person.name.as_str(), person)).collect();
+    let stranger = |control: &Control, name: &str| {
+        let key = control.ids.get(name).map_or(name, String::as_str).into();
+        Person { key, name: name.to_owned(), shown: name.to_owned(), hidden: false, disqualified: false }
+    };
+    let roster = control.into_iter().flat_map(|control| {
+        let names = control.contest.contestants.iter().map(|contestant| contestant.name.as_str());
+        names.map(|name| by_name.get(name).map_or_else(|| stranger(control, name), |person| (*person).clone()))
+    });
+    let has_points =
+        |person: &&Person| facts.carried.of(&person.key).is_some() || facts.adjustments.contains_key(&person.key);
+    let others = facts.people.iter().filter(has_points).cloned();
+    roster.chain(others).map(|person| (person.key.clone(), person)).collect()
+}

@@ -1,0 +1,115 @@
+//! The body of `/api/history`: `{"step":5,"t":[MS..],"points":{"u3":[..]},"marks":[..]}`, cut to what an audience may see,
+//! and the shelf that keeps bodies for a crowd that comes back all at once.
+
+use super::Audience;
+use super::audience::Sight;
+use super::board::Board;
+use super::facts::Person;
+use super::marks::marks;
+use super::round_now::millis;
+use super::series;
+use bytes::Bytes;
+use flowtest_contract::rules::UtcUs;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// Everybody who asks within one of these gets the same body.
+const SHARED_US: u64 = 1_000_000;
+/// Starts are rounded down to this, so that those who lost their connection together ask for one body.
+const SINCE_US: u64 = 60_000_000;
+/// Bodies kept. A crowd asks for a few; a contestant whose own points are not public has its own.
+const BODIES_MAX: usize = 32;
+/// Bytes of all bodies together: a day of 200 contestants is 4 MB.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Writes the body. `since` in µs; `wanted_s` is the finest step that is asked for.
+pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
+    let sight = board.sight(audience, now);
+    let series = board.series();
+    let step = series.step_s(since, wanted_s);
+    let seen = |person: &Person, at: UtcUs| sight.sees_at(person, at);
+    let people: Vec<(&Person, usize)> = series
+        .slots()
+        .filter_map(|(user, slot)| Some((board.people().get(user)?, slot)))
+        .filter(|(person, _)| sight.sees(person))
+        .collect();
+    // An instant of which this audience sees nobody would tell that there was one.
+    let any = |at: UtcUs| people.iter().any(|(person, _)| seen(person, at));
+    let rows = series.rows(step, since).filter(|(at, _)| any(*at));
+    let mut body = Vec::with_capacity(4096);
+    let text = "writing to memory does not fail";
+    write!(body, "{{\"step\":{step},\"t\":").expect(text);
+    list(&mut body, rows.clone().map(|(at, _)| Some(millis(at) as i64)));
+    body.extend_from_slice(b",\"points\":{");
+    for (index, (person, slot)) in people.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        serde_json::to_writer(&mut body, &person.key).expect(text);
+        body.push(b':');
+        list(&mut body, rows.clone().map(|(at, row)| series::points(row, *slot).filter(|_| seen(person, at))));
+    }
+    body.extend_from_slice(b"},\"marks\":");
+    let control = board.control().map(|control| &**control);
+    serde_json::to_writer(&mut body, &marks(control, board.facts(), now)).expect(text);
+    body.push(b'}');
+    body.into()
+}
+
+fn list(body: &mut Vec<u8>, values: impl Iterator<Item = Option<i64>>) {
+    body.push(b'[');
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        match value {
+            Some(value) => write!(body, "{value}").expect("writing to memory does not fail"),
+            None => body.extend_from_slice(b"null"),
+        }
+    }
+    body.push(b']');
+}
+
+/// Bodies of the last second.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    kept: Mutex<Vec<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sight: Sight,
+    since: UtcUs,
+    wanted_s: u64,
+    second: u64,
+    body: Bytes,
+}
+
+impl Shelf {
+    /// The body, written now or less than a second ago. Those who ask meanwhile wait for the one who writes it. It may
+    /// begin up to a minute before `since`.
+    pub fn get(&self, board: &RwLock<Board>, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
+        // The shelf first: of many who wait for bodies, one at a time keeps the board from its next second.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = board.read().unwrap_or_else(PoisonError::into_inner);
+        let person = match audience {
+            Audience::Owner(user) => board.people().get(user),
+            Audience::Public | Audience::Admin => None,
+        };
+        let public = board.sight(audience, now).is_public(person);
+        let audience = if public { &Audience::Public } else { audience };
+        let sight = board.sight(audience, now);
+        let (since, second) = (since / SINCE_US * SINCE_US, now / SHARED_US);
+        kept.retain(|one| one.second == second);
+        let same = |one: &&Kept| one.sight == sight && one.since == since && one.wanted_s == wanted_s;
+        if let Some(found) = kept.iter().find(same) {
+            return found.body.clone();
+        }
+        let body = write(&board, audience, now, since, wanted_s);
+        let bytes: usize = kept.iter().map(|one| one.body.len()).sum();
+        if kept.len() < BODIES_MAX && bytes + body.len() <= BYTES_MAX {
+            kept.push(Kept { sight, since, wanted_s, second, body: body.clone() });
+        }
+        body
+    }
+}

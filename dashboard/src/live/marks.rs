@@ -1,0 +1,72 @@
+//! What a chart marks beside the lines: when phases begin, what falls due when, pauses, the freeze. Pure.
+
+use super::facts::Facts;
+use super::round_now::{Millis, millis};
+use flowtest_contract::header::{Flip, Platform, Version};
+use flowtest_contract::rules::{Deadline, UtcUs};
+use flowtest_scoreboard::contest::{Load, Phase};
+use flowtest_scoreboard::{Control, State};
+use serde::Serialize;
+
+/// One mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    pub at: Millis,
+    pub kind: MarkKind,
+    pub label: String,
+}
+
+/// What it marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkKind {
+    Version,
+    From,
+    Phase,
+    Pause,
+    Resume,
+    Freeze,
+}
+
+/// The marks of the round that is armed, played or was the last, in order. `now` only tells which deadlines hold.
+pub fn marks(control: Option<&Control>, facts: &Facts, now: UtcUs) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    let mut add = |at: UtcUs, kind: MarkKind, label: String| marks.push(Mark { at: millis(at), kind, label });
+    if let Some(control) = control.filter(|control| control.state != State::Draft) {
+        let timeline = &control.timeline;
+        let deadlines = timeline.deadlines_at(&control.contest, now);
+        let known = |deadline: Deadline| ![Deadline::PASSED, Deadline::NEVER].contains(&deadline);
+        if known(deadlines.version) {
+            add(deadlines.version.0, MarkKind::Version, format!("Version: {}", Version::AFTER.as_str()));
+        }
+        if known(deadlines.from) {
+            add(deadlines.from.0, MarkKind::From, format!("From: {}", Platform::AFTER.as_str()));
+        }
+        let mut elapsed = 0u64;
+        for (index, phase) in control.contest.phases.iter().enumerate() {
+            if let Some(at) = timeline.instant_of(elapsed) {
+                add(at, MarkKind::Phase, format!("phase {}: {}", index + 1, load(phase)));
+            }
+            elapsed = elapsed.saturating_add(phase.duration_us);
+        }
+        for pause in &timeline.pauses {
+            add(pause.from, MarkKind::Pause, "pause".to_owned());
+            if let Some(to) = pause.to {
+                add(to, MarkKind::Resume, "goes on".to_owned());
+            }
+        }
+    }
+    if let Some(at) = facts.freeze.at.filter(|at| *at <= now) {
+        add(at, MarkKind::Freeze, "freeze".to_owned());
+    }
+    marks.sort_by_key(|mark| (mark.at, mark.kind));
+    marks
+}
+
+fn load(phase: &Phase) -> String {
+    match phase.load {
+        Load::Open { from, to } if from == to => format!("{from}/s"),
+        Load::Open { from, to } => format!("{from} to {to}/s"),
+        Load::Closed { .. } => "as fast as answers come".to_owned(),
+    }
+}

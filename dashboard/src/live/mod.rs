@@ -1,0 +1,44 @@
+//! The live feed: what the collector reads once a second, and what everybody who watches gets of it.
+//!
+//! Redis is read once for all, one frame is written for all, and a viewer costs a copy of its bytes. What decides is a
+//! function of its arguments; only [`reader`], [`feed`] and [`socket`] touch the world.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`facts`] | what the collector must be told: people, adjustments, sealed results, notices, the freeze |
+//! | [`audience`] | who may see what of the scores, and of which instant. The only place that decides it |
+//! | [`standings`] | ranked lines, as one audience sees them |
+//! | [`window`] | the last minute: rates, success, movement |
+//! | [`series`] | points over time at three resolutions |
+//! | [`board`] | all of the scores: told once a second, asked by everybody |
+//! | [`round_now`] | the round, phase and due values at an instant |
+//! | [`frame`] | one snapshot and one delta per class of audience, shared by all its viewers |
+//! | [`marks`] | deadlines, phases, pauses and the freeze, as lines in a chart |
+//! | [`history`] | the body of `/api/history`, prepared once for a crowd |
+//! | [`archive`] | one second of the scores as a row of SQLite |
+//! | [`hub`] | seats: who watches, how many may, and whom to send away |
+//! | [`socket`] | one WebSocket |
+//! | [`reader`] | the thread that asks Redis |
+//! | [`feed`] | the whole of it, running |
+
+pub mod archive;
+pub mod audience;
+pub mod board;
+pub mod facts;
+pub mod feed;
+pub mod frame;
+pub mod history;
+pub mod hub;
+pub mod marks;
+pub mod reader;
+pub mod round_now;
+pub mod series;
+pub mod socket;
+pub mod standings;
+pub mod window;
+
+pub use audience::Audience;
+pub use facts::{Carried, Facts, Freeze, Notice, NoticeLevel, Person, UserKey};
+pub use feed::{Feed, FeedConfig, Seen};
+pub use hub::{Close, Hub, HubConfig};
+pub use standings::{Line, Standings};

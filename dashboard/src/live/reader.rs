@@ -1,0 +1,138 @@
+//! The thread that asks Redis: once a second for everything that is shown, and in between for one contestant's errors.
+//! It may hang as long as Redis does; whoever listens to its reports goes on without it.
+
+use super::facts::Facts;
+use flowtest_contract::RoundId;
+use flowtest_scoreboard::connection::Address;
+use flowtest_scoreboard::{Control, ExplainedError, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator, State};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// How often Redis is asked.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Redis may show less of a round than it did, after it lost something and until generators have put their rows again,
+/// which takes a second. So many looks in a row are not believed; then it is what there is.
+const SHRUNK_LOOKS_MAX: u32 = 10;
+
+/// What one look found.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The newest of Redis's, the saved one, and the one of before.
+    pub control: Option<Arc<Control>>,
+    /// Of its round. `None` before a generator has joined it.
+    pub totals: Option<Arc<RoundTotals>>,
+    pub generators: Arc<[SeenGenerator]>,
+}
+
+/// What the thread says after each look.
+pub type Report = Result<Reading, String>;
+
+/// A question in between: the explained failures of a contestant, by name.
+#[derive(Debug)]
+pub struct Ask {
+    pub contestant: String,
+    pub reply: oneshot::Sender<Result<Vec<ExplainedError>, String>>,
+}
+
+/// Asks until nobody listens, or nobody can ask any more.
+pub fn run(
+    address: &Address,
+    contest: &str,
+    facts: &watch::Receiver<Arc<Facts>>,
+    asks: &Receiver<Ask>,
+    reports: &SyncSender<Report>,
+) {
+    let mut reader = Reader { address, contest, scoreboard: None, control: None, totals: None, shrunk: 0 };
+    loop {
+        let next = Instant::now() + LOOK_INTERVAL;
+        let saved = facts.borrow().control.clone();
+        if reports.send(reader.look(saved).map_err(|error| error.to_string())).is_err() {
+            return;
+        }
+        loop {
+            match asks.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(ask) => reader.answer(ask),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+struct Reader<'a> {
+    address: &'a Address,
+    contest: &'a str,
+    scoreboard: Option<Scoreboard>,
+    control: Option<Arc<Control>>,
+    /// The last believed ones.
+    totals: Option<(RoundId, Arc<RoundTotals>)>,
+    shrunk: u32,
+}
+
+impl Reader<'_> {
+    fn look(&mut self, saved: Option<Arc<Control>>) -> Result<Reading, Unread> {
+        let contest = self.contest;
+        let found = self.scoreboard()?.read_control(contest)?.map(Arc::new);
+        let known = [self.control.take(), saved, found].into_iter().flatten();
+        self.control = known.max_by_key(|control| control.revision);
+        let totals = match self.control.clone() {
+            Some(control) => self.totals(&control)?,
+            None => None,
+        };
+        let generators = self.scoreboard()?.read_generators(contest)?.into();
+        Ok(Reading { control: self.control.clone(), totals, generators })
+    }
+
+    fn totals(&mut self, control: &Control) -> Result<Option<Arc<RoundTotals>>, Unread> {
+        let Some(round) = control.round.filter(|_| control.state != State::Draft) else { return Ok(None) };
+        let roster: BTreeSet<&str> = control.contest.contestants.iter().map(|one| one.name.as_str()).collect();
+        let contest = self.contest;
+        let found = match self.scoreboard()?.read_round_of(contest, &round, &roster) {
+            Ok(totals) => Some(totals),
+            Err(ScoreboardError::RoundUnknown(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let before = self.totals.as_ref().filter(|(of, _)| *of == round).map(|(_, totals)| settled(totals));
+        let now = found.as_ref().map(settled);
+        if before > now && self.shrunk < SHRUNK_LOOKS_MAX {
+            self.shrunk += 1;
+            return Err(Unread::Shrunk);
+        }
+        self.shrunk = 0;
+        let totals = found.map(Arc::new);
+        self.totals = totals.clone().map(|totals| (round, totals));
+        Ok(totals)
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let contest = self.contest;
+        let errors = self.scoreboard().and_then(|scoreboard| scoreboard.read_errors(contest, &ask.contestant));
+        // Whoever asked may have gone.
+        let _ = ask.reply.send(errors.map_err(|error| error.to_string()));
+    }
+
+    /// The connection; it mends itself once it was made.
+    fn scoreboard(&mut self) -> Result<&mut Scoreboard, ScoreboardError> {
+        match &mut self.scoreboard {
+            Some(scoreboard) => Ok(scoreboard),
+            none => Ok(none.insert(Scoreboard::open(self.address.clone())?)),
+        }
+    }
+}
+
+/// Why a look brought nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error("{0}")]
+    Redis(#[from] ScoreboardError),
+    #[error("Redis has lost a part of the round: its generators put it back within some seconds")]
+    Shrunk,
+}
+
+/// All outcomes of a round. They only grow.
+fn settled(totals: &RoundTotals) -> u128 {
+    totals.contestants.values().map(|row| u128::from(row.tally.settled())).sum()
+}

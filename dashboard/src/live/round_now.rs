@@ -1,0 +1,172 @@
+//! The round at an instant, as frames show it: state, phase, and which values are due. Pure.
+
+use super::facts::Facts;
+use flowtest_contract::header::{Flip, Platform, Version};
+use flowtest_contract::rules::{Deadline, UtcUs};
+use flowtest_scoreboard::{Control, State};
+use serde::Serialize;
+
+/// Milliseconds of UTC, as everything in the browser counts.
+pub type Millis = u64;
+
+/// The round that is prepared, played, or was the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoundNow {
+    /// Empty before it is armed.
+    pub id: String,
+    pub number: u32,
+    pub state: &'static str,
+    pub scored: bool,
+    pub start_at: Option<Millis>,
+    /// `None` before it is armed, and while a pause lasts.
+    pub end_at: Option<Millis>,
+    /// From 1; nothing outside the plan.
+    pub phase: Option<usize>,
+    pub phases: usize,
+    /// Once the freeze has begun.
+    pub frozen_at: Option<Millis>,
+    pub revealed: bool,
+}
+
+/// What a right answer holds now, and when that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Due {
+    pub version: &'static str,
+    pub from: &'static str,
+    /// Only what lies ahead, and is known.
+    pub version_at: Option<Millis>,
+    pub from_at: Option<Millis>,
+}
+
+impl RoundNow {
+    pub fn of(control: &Control, facts: &Facts, now: UtcUs) -> RoundNow {
+        let timeline = &control.timeline;
+        // A draft keeps the id of the round before it.
+        let id = control.round.filter(|_| control.state != State::Draft);
+        let next = facts.numbers.values().max().map_or(1, |last| last.saturating_add(1));
+        let frozen_at = facts.freeze.at.filter(|at| *at <= now);
+        RoundNow {
+            id: id.map(|id| id.to_string()).unwrap_or_default(),
+            number: id.and_then(|id| facts.numbers.get(&id).copied()).unwrap_or(next),
+            state: control.state.as_str(),
+            scored: control.scored,
+            start_at: timeline.start_at.map(millis),
+            end_at: timeline.start_at.and(timeline.end_at(&control.contest)).map(millis),
+            phase: phase_at(control, now),
+            phases: control.contest.phases.len(),
+            frozen_at: frozen_at.map(millis),
+            revealed: frozen_at.is_some() && facts.freeze.revealed,
+        }
+    }
+}
+
+impl Due {
+    /// Without a contest: what holds before anything is decided.
+    pub fn of(control: Option<&Control>, now: UtcUs) -> Due {
+        let (version, from) = match control {
+            None => (Deadline::NEVER, Deadline::NEVER),
+            Some(control) => {
+                let deadlines = control.timeline.deadlines_at(&control.contest, now);
+                (deadlines.version, deadlines.from)
+            }
+        };
+        let ahead = |deadline: Deadline| Some(deadline).filter(|at| at.0 > now && *at != Deadline::NEVER);
+        Due {
+            version: value::<Version>(version, now),
+            from: value::<Platform>(from, now),
+            version_at: ahead(version).map(|at| millis(at.0)),
+            from_at: ahead(from).map(|at| millis(at.0)),
+        }
+    }
+}
+
+fn value<T: Flip>(deadline: Deadline, now: UtcUs) -> &'static str {
+    if now < deadline.0 { T::BEFORE.as_str() } else { T::AFTER.as_str() }
+}
+
+/// The phase that is played, from 1.
+fn phase_at(control: &Control, now: UtcUs) -> Option<usize> {
+    let timeline = &control.timeline;
+    let started = timeline.start_at.is_some_and(|start| start <= now);
+    let over = timeline.end_at(&control.contest).is_some_and(|end| end <= now);
+    let plays = matches!(control.state, State::Armed | State::Running | State::Paused);
+    if !started || over || !plays {
+        return None;
+    }
+    let elapsed = timeline.elapsed_us(now);
+    let mut end = 0u64;
+    let phase = control.contest.phases.iter().position(|phase| {
+        end = end.saturating_add(phase.duration_us);
+        elapsed < end
+    });
+    phase.map(|index| index + 1)
+}
+
+pub fn millis(at: UtcUs) -> Millis {
+    at / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::facts::Freeze;
+    use flowtest_contract::RoundId;
+    use flowtest_scoreboard::Contest;
+    use flowtest_scoreboard::lifecycle::{Change, change};
+
+    const SECOND: u64 = 1_000_000;
+    const NOW: u64 = 1_700_000_000 * SECOND;
+
+    fn contest() -> Control {
+        let text = "name = \"x\"\n[deadlines]\nversion = \"+20s\"\n[[phase]]\nfor = \"30s\"\nrate = 1\nconnections = 1\n\
+                    [[phase]]\nfor = \"30s\"\nconnections = 1\n[[contestant]]\nname = \"a\"\nendpoint = \"10.0.0.1\"\n\
+                    [policy]\nallow = [\"10.0.0.0/8\"]\n";
+        Control::new(Contest::from_toml(text).expect("a contest"))
+    }
+
+    fn make(control: &Control, wanted: Change, now: u64) -> Control {
+        change(control, wanted, now).expect("it may be")
+    }
+
+    fn armed(round: u128) -> Control {
+        let (round, start_at) = (RoundId::from_bits(round), NOW + 10 * SECOND);
+        let generators = vec!["g1".to_owned()];
+        make(&contest(), Change::Arm { round, start_at, scored: true, generators }, NOW)
+    }
+
+    #[test]
+    fn a_draft_has_the_next_number_and_no_times() {
+        let facts = Facts { numbers: [(RoundId::from_bits(1), 4)].into(), ..Facts::default() };
+        let round = RoundNow::of(&contest(), &facts, NOW);
+        assert_eq!((round.id.as_str(), round.number, round.state), ("", 5, "draft"));
+        assert_eq!((round.start_at, round.end_at, round.phase, round.phases), (None, None, None, 2));
+        let due = Due::of(Some(&contest()), NOW);
+        assert_eq!((due.version, due.version_at), ("v1", None), "nobody knows when a relative deadline will be");
+        assert_eq!((due.from, due.from_at), ("ECS", None), "absent: from the start");
+    }
+
+    #[test]
+    fn phases_and_deadlines_follow_the_clock_and_a_pause_moves_them() {
+        let control = armed(7);
+        let start = NOW + 10 * SECOND;
+        let round = |control: &Control, at: u64| RoundNow::of(control, &Facts::default(), at);
+        assert_eq!(round(&control, start - 1).phase, None);
+        assert_eq!(round(&control, start).phase, Some(1));
+        assert_eq!(round(&control, start + 30 * SECOND).phase, Some(2));
+        assert_eq!(round(&control, start + 60 * SECOND).phase, None);
+        assert_eq!(Due::of(Some(&control), start).version_at, Some(millis(start + 20 * SECOND)));
+        assert_eq!(Due::of(Some(&control), start + 20 * SECOND).version, "v2");
+        let running = make(&control, Change::Begin, start);
+        let paused = make(&running, Change::Pause, start + 9 * SECOND);
+        let seen = round(&paused, start + 25 * SECOND);
+        assert_eq!((seen.state, seen.phase, seen.end_at), ("paused", Some(1), None));
+        assert_eq!(Due::of(Some(&paused), start + 25 * SECOND).version, "v1");
+    }
+
+    #[test]
+    fn a_freeze_is_told_once_it_has_begun() {
+        let facts = Facts { freeze: Freeze { at: Some(NOW + 1), revealed: false }, ..Facts::default() };
+        assert_eq!(RoundNow::of(&armed(7), &facts, NOW).frozen_at, None);
+        assert_eq!(RoundNow::of(&armed(7), &facts, NOW + 1).frozen_at, Some(millis(NOW)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Points of each contestant over time: every second for 10 minutes, every 5 for 2 hours, every 30 for a day. Pure.
+//!
+//! A row of points is shared by the resolutions that hold it, so a second of 200 contestants costs 1.6 KB once.
+
+use super::facts::UserKey;
+use super::standings::Scores;
+use flowtest_contract::rules::UtcUs;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// Steps in seconds, and rows kept of each: 10 minutes, 2 hours, 24 hours.
+const RESOLUTIONS: [(u64, usize); 3] = [(1, 600), (5, 1_440), (30, 2_880)];
+
+/// Stands in a row for a contestant that was not there. No score is so low.
+const ABSENT: i64 = i64::MIN;
+
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Where each contestant stands in a row. Rows from before it came are shorter.
+    slots: BTreeMap<UserKey, usize>,
+    rings: [Resolution; RESOLUTIONS.len()],
+}
+
+/// The rows of one step.
+#[derive(Clone, Debug)]
+struct Resolution {
+    step_s: u64,
+    rows_max: usize,
+    rows: VecDeque<(UtcUs, Arc<[i64]>)>,
+}
+
+impl Default for Series {
+    fn default() -> Series {
+        let ring = |(step_s, rows_max)| Resolution { step_s, rows_max, rows: VecDeque::new() };
+        Series { slots: BTreeMap::new(), rings: RESOLUTIONS.map(ring) }
+    }
+}
+
+impl Series {
+    /// Adds the points of an instant, which must be later than the last.
+    pub fn push(&mut self, scores: &Scores) {
+        if self.rings[0].rows.back().is_some_and(|(last, _)| scores.at <= *last) {
+            return;
+        }
+        let mut row = vec![ABSENT; self.slots.len()];
+        for score in &scores.lines {
+            let next = self.slots.len();
+            let slot = *self.slots.entry(score.key.clone()).or_insert(next);
+            row.resize(row.len().max(slot + 1), ABSENT);
+            row[slot] = score.points.max(ABSENT + 1);
+        }
+        let row: Arc<[i64]> = row.into();
+        for ring in &mut self.rings {
+            ring.push(scores.at, &row);
+        }
+    }
+
+    /// The step to show what there is since an instant: the finest that still reaches so far back. `wanted` is the
+    /// finest that somebody cares for.
+    pub fn step_s(&self, since: UtcUs, wanted_s: u64) -> u64 {
+        let first = self.rings.iter().filter_map(Resolution::first).min().unwrap_or(0).max(since);
+        let reaches =
+            |ring: &&Resolution| ring.rows.len() < ring.rows_max || ring.first().is_none_or(|oldest| oldest <= first);
+        let mut fine = self.rings.iter().filter(|ring| ring.step_s >= wanted_s);
+        let found = fine.clone().find(reaches).or(fine.next_back());
+        found.unwrap_or(&self.rings[RESOLUTIONS.len() - 1]).step_s
+    }
+
+    /// The instants of one step since an instant, each with its row for [`Series::slot`].
+    pub fn rows(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = (UtcUs, &[i64])> + Clone {
+        let ring = self.rings.iter().find(|ring| ring.step_s == step_s).unwrap_or(&self.rings[0]);
+        let from = ring.rows.partition_point(|(at, _)| *at < since);
+        ring.rows.range(from..).map(|(at, row)| (*at, &row[..]))
+    }
+
+    /// Everybody who ever stood in a row, with the place there.
+    pub fn slots(&self) -> impl Iterator<Item = (&UserKey, usize)> {
+        self.slots.iter().map(|(user, slot)| (user, *slot))
+    }
+
+    /// Everybody's points at an instant, from the finest rows that reach so far back.
+    pub fn at(&self, instant: UtcUs) -> Option<(UtcUs, Vec<(UserKey, i64)>)> {
+        let (at, row) = self.rings.iter().find_map(|ring| ring.rows.iter().rev().find(|(at, _)| *at <= instant))?;
+        let points = self.slots.iter().filter_map(|(user, slot)| Some((user.clone(), points(row, *slot)?)));
+        Some((*at, points.collect()))
+    }
+}
+
+/// The points in a row. `None` when the contestant was not there.
+pub fn points(row: &[i64], slot: usize) -> Option<i64> {
+    row.get(slot).copied().filter(|points| *points != ABSENT)
+}
+
+impl Resolution {
+    fn first(&self) -> Option<UtcUs> {
+        self.rows.front().map(|(at, _)| *at)
+    }
+
+    /// Keeps the first row of each step of the clock.
+    fn push(&mut self, at: UtcUs, row: &Arc<[i64]>) {
+        let bucket = |at: UtcUs| at / (self.step_s * SECOND_US);
+        if self.step_s > 1 && self.rows.back().is_some_and(|(last, _)| bucket(*last) == bucket(at)) {
+            return;
+        }
+        if self.rows.len() == self.rows_max {
+            self.rows.pop_front();
+        }
+        self.rows.push_back((at, Arc::clone(row)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::standings::Score;
+
+    fn scores(second: u64, points: &[(&str, i64)]) -> Scores {
+        let line = |&(key, points): &(&str, i64)| Score {
+            key: key.into(),
+            points,
+            minute: 0,
+            rate: 0,
+            success: None,
+            p50_us: None,
+            p99_us: None,
+            failures: 0,
+            reached: None,
+            rank_before: None,
+        };
+        Scores { at: second * SECOND_US, lines: points.iter().map(line).collect() }
+    }
+
+    #[test]
+    fn a_day_of_seconds_is_kept_at_three_steps() {
+        let mut series = Series::default();
+        let seconds = 25 * 3_600;
+        for second in 0..seconds {
+            series.push(&scores(second, &[("a", second as i64)]));
+        }
+        let lengths: Vec<usize> = RESOLUTIONS.iter().map(|(step, _)| series.rows(*step, 0).count()).collect();
+        assert_eq!(lengths, [600, 1_440, 2_880]);
+        for (step, _) in RESOLUTIONS {
+            let (at, row) = series.rows(step, 0).next().expect("rows");
+            assert_eq!(points(row, 0), Some((at / SECOND_US) as i64));
+        }
+        // (since, wanted, the step that reaches so far)
+        let ago = |back: u64| (seconds - back) * SECOND_US;
+        for (since, wanted, step) in [(ago(60), 1, 1), (ago(60), 5, 5), (ago(3_600), 1, 5), (0, 1, 30), (0, 99, 30)] {
+            assert_eq!(series.step_s(since, wanted), step, "since {since}");
+        }
+    }
+
+    #[test]
+    fn a_short_contest_is_shown_from_its_start_in_seconds() {
+        let mut series = Series::default();
+        (0..100).for_each(|second| series.push(&scores(second, &[("a", 1)])));
+        assert_eq!(series.step_s(0, 1), 1);
+    }
+
+    #[test]
+    fn who_comes_later_was_absent_before_and_who_leaves_is_absent_after() {
+        let mut series = Series::default();
+        series.push(&scores(1, &[("a", 1)]));
+        series.push(&scores(2, &[("a", 2), ("b", 20)]));
+        series.push(&scores(3, &[("b", 30)]));
+        let of = |slot| series.rows(1, 0).map(|(_, row)| points(row, slot)).collect::<Vec<_>>();
+        assert_eq!(of(0), [Some(1), Some(2), None]);
+        assert_eq!(of(1), [None, Some(20), Some(30)]);
+        let at = |second: u64| series.at(second * SECOND_US).map(|(_, points)| points);
+        assert_eq!(at(0), None);
+        assert_eq!(at(2), Some(vec![("a".into(), 2), ("b".into(), 20)]));
+    }
+}

@@ -1,0 +1,130 @@
+//! A ring of what was known at each of the last seconds, and what is read off it: rates and success. Pure: instants come
+//! in with the data, and a gap in them (an outage, a sleeping machine) only makes a rate the mean over a longer time.
+
+use flowtest_contract::Tally;
+use flowtest_contract::rules::UtcUs;
+use std::collections::VecDeque;
+
+/// Looks come once a second, never exactly.
+const HALF_SECOND_US: u64 = 500_000;
+
+/// What was known at each instant of a span that ends now. Instants rise.
+#[derive(Clone, Debug)]
+pub struct Ring<T> {
+    span_us: u64,
+    items: VecDeque<(UtcUs, T)>,
+}
+
+impl<T> Ring<T> {
+    pub fn new(span_us: u64) -> Ring<T> {
+        Ring { span_us, items: VecDeque::new() }
+    }
+
+    /// Adds what is known at an instant. One that is not later than the last is left out: a clock was set back.
+    pub fn push(&mut self, at: UtcUs, item: T) {
+        if self.items.back().is_some_and(|(last, _)| at <= *last) {
+            return;
+        }
+        self.items.push_back((at, item));
+        // The oldest that is kept is as old as the span or older, so that the whole span can be asked.
+        while self.items.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= self.span_us) {
+            self.items.pop_front();
+        }
+    }
+
+    pub fn newest(&self) -> Option<&T> {
+        self.items.back().map(|(_, item)| item)
+    }
+
+    /// What was known at an instant. `None` when the ring does not reach so far back.
+    pub fn at(&self, instant: UtcUs) -> Option<&(UtcUs, T)> {
+        self.items.iter().rev().find(|(at, _)| *at <= instant)
+    }
+
+    /// The oldest that is known since an instant, give or take half a second.
+    pub fn since(&self, instant: UtcUs) -> Option<&(UtcUs, T)> {
+        self.items.iter().find(|(at, _)| at.saturating_add(HALF_SECOND_US) >= instant)
+    }
+
+    /// Everything that is held, to be changed.
+    pub fn items_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut().map(|(_, item)| item)
+    }
+
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+}
+
+/// Counters of one contestant from which rates are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Well-framed 2xx answers.
+    pub responses: u64,
+    /// Exchanges that were all right, at most: the three headers are counted apart, so the least of the three.
+    pub right: u64,
+    /// Exchanges that have an outcome which is the contestant's.
+    pub judged: u64,
+}
+
+impl Count {
+    pub fn of(tally: &Tally) -> Count {
+        Count {
+            responses: tally.responses(),
+            right: tally.token_right.min(tally.version_right).min(tally.from_right),
+            judged: tally.responses().saturating_add(tally.failures()),
+        }
+    }
+
+    /// Responses per second since an earlier count, `us` microseconds before.
+    pub fn rate_since(&self, earlier: Count, us: u64) -> u64 {
+        let grown = u128::from(self.responses.saturating_sub(earlier.responses));
+        let rate = (grown * 1_000_000 + u128::from(us / 2)).checked_div(u128::from(us)).unwrap_or(0);
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+
+    /// Of the exchanges since an earlier count, how many in a thousand were all right. `None` without any.
+    pub fn success_since(&self, earlier: Count) -> Option<u16> {
+        let judged = self.judged.checked_sub(earlier.judged).filter(|judged| *judged > 0)?;
+        // Rounded down: a thousand means that nothing at all was wrong.
+        let right = self.right.saturating_sub(earlier.right).min(judged);
+        Some((u128::from(right) * 1_000 / u128::from(judged)) as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_can_be_asked_for_its_whole_span_and_holds_little_more() {
+        let mut ring = Ring::new(60);
+        for second in 0..1_000 {
+            ring.push(second, second);
+        }
+        assert_eq!(ring.at(939), Some(&(939, 939)));
+        assert_eq!(ring.at(938), None);
+        assert_eq!(ring.since(0), Some(&(939, 939)));
+        assert_eq!(ring.items.len(), 61);
+        ring.push(500, 500);
+        assert_eq!(ring.newest(), Some(&999), "a clock that was set back adds nothing");
+    }
+
+    #[test]
+    fn rates_are_means_over_the_time_that_really_passed() {
+        let count = |responses, right, judged| Count { responses, right, judged };
+        let (before, now) = (count(100, 90, 110), count(400, 380, 420));
+        assert_eq!(now.rate_since(before, 3_000_000), 100);
+        assert_eq!(now.success_since(before), Some(935));
+        // nothing happened, no time passed, a Redis that forgot
+        assert_eq!(now.success_since(now), None);
+        assert_eq!(now.rate_since(before, 0), 0);
+        assert_eq!((before.rate_since(now, 1), before.success_since(now)), (0, None));
+    }
+
+    #[test]
+    fn one_wrong_among_many_is_not_a_thousand() {
+        let now = Count { responses: 100_000, right: 99_999, judged: 100_000 };
+        assert_eq!(now.success_since(Count::default()), Some(999));
+    }
+}
