@@ -1,0 +1,9 @@
+DROP TABLE screens;
+DROP TABLE announcements;
+DROP TABLE adjustments;
+DROP TABLE history;
+DROP TABLE results;
+DROP TABLE rounds;
+DROP TABLE endpoints;
+DROP TABLE settings;
+DROP TABLE control;

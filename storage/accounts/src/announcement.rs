@@ -1,0 +1,114 @@
+//! Announcements: what the organiser says to everybody, until it is ended.
+
+use crate::Accounts;
+use crate::actor::Actor;
+use crate::audit::Change;
+use crate::error::Error;
+use crate::schema::announcements;
+use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::words;
+use diesel::prelude::*;
+use flowtest_contract::rules::UtcUs;
+use serde::Serialize;
+use serde_json::json;
+
+row_id! {
+    /// An announcement.
+    AnnouncementId
+}
+
+word_enum! {
+    /// How loud an announcement is.
+    Level {
+        Info = "info",
+        Warn = "warn",
+    }
+}
+
+/// One announcement. It is shown while it was not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = announcements)]
+pub struct Announcement {
+    pub id: AnnouncementId,
+    pub level: Level,
+    pub text: String,
+    /// The login name of whoever made it.
+    pub by_name: String,
+    #[diesel(deserialize_as = Whole)]
+    pub at: UtcUs,
+    #[diesel(deserialize_as = MaybeWhole)]
+    pub ended_at: Option<UtcUs>,
+}
+
+impl Accounts {
+    /// Says something to everybody: one line of 1 to 500 characters.
+    pub async fn announce(&self, level: Level, text: &str, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
+        let text = words::announcement(text)?;
+        let by = by.clone();
+        self.store
+            .write(move |conn| {
+                diesel::insert_into(announcements::table)
+                    .values((
+                        announcements::level.eq(level),
+                        announcements::text.eq(&text),
+                        announcements::by_name.eq(&by.name),
+                        announcements::at.eq(stored(now)),
+                    ))
+                    .execute(conn)?;
+                let id = AnnouncementId(last_id(conn)?);
+                Change::of("announcement.make", subject(id))
+                    .after(json!({ "level": level, "text": text }))
+                    .write(conn, &by, now)?;
+                get(conn, id)
+            })
+            .await
+    }
+
+    /// Stops showing it. One that has ended already stays as it is.
+    pub async fn end_announcement(&self, id: AnnouncementId, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
+        let by = by.clone();
+        self.store
+            .write(move |conn| {
+                let found = get(conn, id)?;
+                if found.ended_at.is_some() {
+                    return Ok(found);
+                }
+                let row = announcements::table.find(id.0);
+                diesel::update(row).set(announcements::ended_at.eq(stored(now))).execute(conn)?;
+                Change::of("announcement.end", subject(id))
+                    .before(json!({ "level": found.level, "text": found.text }))
+                    .write(conn, &by, now)?;
+                get(conn, id)
+            })
+            .await
+    }
+
+    /// Those that are shown, newest first.
+    pub async fn active_announcements(&self) -> Result<Vec<Announcement>, Error> {
+        self.store
+            .read(|conn| {
+                let active = announcements::table.filter(announcements::ended_at.is_null());
+                Ok(active.order(announcements::id.desc()).select(Announcement::as_select()).load(conn)?)
+            })
+            .await
+    }
+
+    /// All of them, newest first.
+    pub async fn announcements(&self) -> Result<Vec<Announcement>, Error> {
+        self.store
+            .read(|conn| {
+                let all = announcements::table.order(announcements::id.desc());
+                Ok(all.select(Announcement::as_select()).load(conn)?)
+            })
+            .await
+    }
+}
+
+fn get(conn: &mut SqliteConnection, id: AnnouncementId) -> Result<Announcement, Error> {
+    let found = announcements::table.find(id.0).select(Announcement::as_select()).first(conn).optional()?;
+    found.ok_or(Error::Missing("announcement"))
+}
+
+fn subject(id: AnnouncementId) -> String {
+    format!("announcement:{id}")
+}

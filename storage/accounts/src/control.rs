@@ -1,0 +1,102 @@
+//! The contest's control document: every revision that was ever in force.
+//!
+//! The database is its source; Redis gets a copy. The text is opaque here: whoever saves it has checked it.
+
+use crate::Accounts;
+use crate::actor::Actor;
+use crate::audit::Change;
+use crate::error::Error;
+use crate::schema::control;
+use crate::sql::{Whole, stored};
+use diesel::prelude::*;
+use flowtest_contract::rules::UtcUs;
+use serde_json::json;
+
+/// A control document with when and why it came.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = control)]
+pub struct Saved {
+    #[diesel(deserialize_as = Whole)]
+    pub revision: u64,
+    /// JSON text.
+    pub document: String,
+    /// What was changed, in words.
+    pub what: String,
+    /// The login name of whoever saved it.
+    pub by_name: String,
+    #[diesel(deserialize_as = Whole)]
+    pub at: UtcUs,
+}
+
+impl Accounts {
+    /// The document in force; none before the first was saved.
+    pub async fn control(&self) -> Result<Option<Saved>, Error> {
+        self.store.read(newest).await
+    }
+
+    /// One revision of the past.
+    pub async fn control_at(&self, revision: u64) -> Result<Option<Saved>, Error> {
+        let row = move |conn: &mut SqliteConnection| {
+            Ok(control::table.find(stored(revision)).select(Saved::as_select()).first(conn).optional()?)
+        };
+        self.store.read(row).await
+    }
+
+    /// The newest `limit` revisions, newest first.
+    pub async fn control_history(&self, limit: u32) -> Result<Vec<Saved>, Error> {
+        self.store
+            .read(move |conn| {
+                let newest_first = control::table.order(control::revision.desc()).limit(i64::from(limit));
+                Ok(newest_first.select(Saved::as_select()).load(conn)?)
+            })
+            .await
+    }
+
+    /// Saves `document` as `revision`, if `expected` is what is in force (none: nothing yet). A revision is greater
+    /// than the one before. [`Error::Stale`] tells what is in force instead.
+    pub async fn save_control(
+        &self,
+        expected: Option<u64>,
+        revision: u64,
+        document: &str,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<(), Error> {
+        let (document, what, by) = (document.to_owned(), what.to_owned(), by.clone());
+        let row = i64::try_from(revision)
+            .map_err(|_| Error::Refused(format!("Revision {revision} is beyond what can be stored.")))?;
+        self.store
+            .write(move |conn| {
+                let found = newest(conn)?.map(|saved| saved.revision);
+                if found != expected {
+                    return Err(Error::Stale { found });
+                }
+                if found.is_some_and(|found| revision <= found) {
+                    return Err(Error::Refused(format!(
+                        "Revision {revision} does not follow revision {}. Save a greater one.",
+                        found.unwrap_or_default()
+                    )));
+                }
+                diesel::insert_into(control::table)
+                    .values((
+                        control::revision.eq(row),
+                        control::document.eq(document),
+                        control::what.eq(&what),
+                        control::by_name.eq(&by.name),
+                        control::at.eq(stored(now)),
+                    ))
+                    .execute(conn)?;
+                // The documents themselves are kept by their revisions, so the line only names them.
+                Change::of("control.save", "control")
+                    .before(found.map(|revision| json!({ "revision": revision })))
+                    .after(json!({ "revision": revision, "what": what }))
+                    .write(conn, &by, now)
+            })
+            .await
+    }
+}
+
+fn newest(conn: &mut SqliteConnection) -> Result<Option<Saved>, Error> {
+    Ok(control::table.order(control::revision.desc()).select(Saved::as_select()).first(conn).optional()?)
+}

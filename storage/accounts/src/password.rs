@@ -1,0 +1,116 @@
+//! Passwords: hashed with argon2id, compared in the same time whether or not the user exists.
+//!
+//! Owns how many are hashed at once (each takes 19 MiB and tens of milliseconds of a core). How strong a password is,
+//! the dashboard says; here only its length counts.
+
+use crate::error::Error;
+use crate::secret;
+use crate::store::blocking;
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Lengths of a password in characters.
+pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
+
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    /// One permit per core, so that a rush of logins leaves the collector its turn.
+    cores: Arc<Semaphore>,
+    /// Hash of a password nobody has, made with today's parameters.
+    nobodys: String,
+}
+
+impl Passwords {
+    pub(crate) async fn start() -> Result<Passwords, Error> {
+        let mut bytes = [0; 32];
+        secret::fill(&mut bytes)?;
+        let nobodys = blocking(move || hash_now(&bytes)).await?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Passwords { cores: Arc::new(Semaphore::new(cores)), nobodys })
+    }
+
+    /// A new hash with a salt of its own.
+    pub(crate) async fn hash(&self, password: &str) -> Result<String, Error> {
+        check_length(password)?;
+        let password = password.to_owned();
+        self.on_a_core(move || hash_now(password.as_bytes())).await
+    }
+
+    /// Whether the password is the one hashed; without a hash it takes as long and is wrong.
+    pub(crate) async fn verify(&self, password: &str, hash: Option<String>) -> Result<bool, Error> {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.nobodys.clone());
+        // Longer input cannot be right, and must not cost more.
+        let fits = password.len() <= 4 * PASSWORD_LENGTH.end();
+        let password = if fits { password.to_owned() } else { String::new() };
+        let right = self
+            .on_a_core(move || {
+                let hash = PasswordHash::new(&hash)
+                    .map_err(|error| Error::Failed(format!("a password's hash is damaged: {error}")))?;
+                Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            })
+            .await?;
+        Ok(right && known && fits)
+    }
+
+    async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.cores.clone().acquire_owned().await.map_err(|error| Error::Failed(error.to_string()))?;
+        // The permit goes along: who gives up waiting does not free the core that is still hashing.
+        blocking(move || {
+            let _permit = permit;
+            work()
+        })
+        .await
+    }
+}
+
+/// Whether a password of this length is taken.
+pub(crate) fn check_length(password: &str) -> Result<(), Error> {
+    if PASSWORD_LENGTH.contains(&password.chars().count()) {
+        return Ok(());
+    }
+    Err(Error::invalid("password", "A password has 8 to 128 characters."))
+}
+
+fn hash_now(password: &[u8]) -> Result<String, Error> {
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(password)
+        .map_err(|error| Error::Failed(format!("a password could not be hashed: {error}")))?;
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_right_only_where_it_was_hashed() {
+        let passwords = Passwords::start().await.expect("random bits");
+        let hash = passwords.hash("correct horse").await.expect("a hash");
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_ne!(hash, passwords.hash("correct horse").await.expect("a hash"), "each has a salt of its own");
+        assert!(passwords.verify("correct horse", Some(hash.clone())).await.expect("an answer"));
+        assert!(!passwords.verify("correct horsf", Some(hash.clone())).await.expect("an answer"));
+        assert!(!passwords.verify(&"x".repeat(10_000_000), Some(hash)).await.expect("an answer"));
+        assert!(!passwords.verify("correct horse", None).await.expect("an answer"));
+        assert!(passwords.verify("x", Some("no hash".into())).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn passwords_have_8_to_128_characters() {
+        let passwords = Passwords::start().await.expect("random bits");
+        // characters, not bytes
+        for good in ["ä".repeat(8), "😀".repeat(128)] {
+            passwords.hash(&good).await.expect("a hash");
+        }
+        for bad in ["", "ä2345ö7", &"x".repeat(129)] {
+            assert!(passwords.hash(bad).await.is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! People. An account is a team: several browsers may be logged in at once. Nobody is ever deleted.
+//!
+//! Owns names, roles and marks (disabled, hidden, disqualified), and that one enabled admin always remains.
+
+use crate::Accounts;
+use crate::actor::Actor;
+use crate::audit::Change;
+use crate::error::{Error, is_duplicate};
+use crate::schema::{sessions, users};
+use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::words;
+use diesel::prelude::*;
+use flowtest_contract::rules::UtcUs;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+row_id! {
+    /// A user. Never given to another one.
+    UserId
+}
+
+word_enum! {
+    /// What somebody may see and do.
+    Role {
+        /// The organiser: everything.
+        Admin = "admin",
+        /// A contestant: index, chart, the own account.
+        Staff = "staff",
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub struct User {
+    pub id: UserId,
+    /// The login name: 3 to 30 of `A-Z a-z 0-9 _ -`, unique in any case.
+    pub name: String,
+    /// The display name: 1 to 40 visible characters, not unique.
+    pub shown: String,
+    pub role: Role,
+    /// May not log in, and is logged out.
+    pub disabled: bool,
+    /// Stands in no public table.
+    pub hidden: bool,
+    /// Why, if so.
+    pub disqualified: Option<String>,
+    #[diesel(deserialize_as = Whole)]
+    pub created_at: UtcUs,
+    #[diesel(deserialize_as = MaybeWhole)]
+    pub last_login_at: Option<UtcUs>,
+}
+
+/// Somebody who is about to get an account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewUser {
+    pub name: String,
+    pub shown: String,
+    /// Clear text; kept only as its hash.
+    pub password: String,
+}
+
+impl std::fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewUser").field("name", &self.name).field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl Accounts {
+    /// Makes an admin: the first one comes from the command line, for there is no default password.
+    pub async fn create_admin(&self, new: NewUser, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let new = self.prepare_user(new).await?;
+        let by = by.clone();
+        self.store
+            .write(move |conn| {
+                let user = insert(conn, &new, Role::Admin, now)?;
+                Change::of("user.create", subject(user.id)).after(described(&user)).write(conn, &by, now)?;
+                Ok(user)
+            })
+            .await
+    }
+
+    /// Everybody, in the order they came.
+    pub async fn users(&self) -> Result<Vec<User>, Error> {
+        self.store.read(|conn| Ok(users::table.order(users::id).select(User::as_select()).load(conn)?)).await
+    }
+
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
+        self.store.read(move |conn| Ok(users::table.find(id.0).select(User::as_select()).first(conn).optional()?)).await
+    }
+
+    /// By the login name, in any case.
+    pub async fn user_named(&self, name: &str) -> Result<Option<User>, Error> {
+        let name = name.to_owned();
+        self.store
+            .read(move |conn| {
+                Ok(users::table.filter(users::name.eq(name)).select(User::as_select()).first(conn).optional()?)
+            })
+            .await
+    }
+
+    /// [`Error::LastAdmin`] if nobody could run the contest then.
+    pub async fn set_role(&self, id: UserId, role: Role, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        self.change_user("user.role", id, by, now, move |conn, user| {
+            if role != Role::Admin {
+                keep_an_admin(conn, user)?;
+            }
+            diesel::update(users::table.find(id.0)).set(users::role.eq(role)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Disabling ends all sessions. [`Error::LastAdmin`] if nobody could run the contest then.
+    pub async fn set_disabled(&self, id: UserId, disabled: bool, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let action = if disabled { "user.disable" } else { "user.enable" };
+        self.change_user(action, id, by, now, move |conn, user| {
+            if disabled {
+                keep_an_admin(conn, user)?;
+                diesel::delete(sessions::table.filter(sessions::user_id.eq(id.0))).execute(conn)?;
+            }
+            diesel::update(users::table.find(id.0)).set(users::disabled.eq(disabled)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets the display name.
+    pub async fn set_shown(&self, id: UserId, shown: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let shown = words::shown(shown)?;
+        self.change_user("user.shown", id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::shown.eq(shown)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn set_hidden(&self, id: UserId, hidden: bool, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let action = if hidden { "user.hide" } else { "user.unhide" };
+        self.change_user(action, id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::hidden.eq(hidden)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn disqualify(&self, id: UserId, reason: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let reason = words::reason(reason)?;
+        self.change_user("user.disqualify", id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::disqualified.eq(Some(reason))).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn requalify(&self, id: UserId, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        self.change_user("user.requalify", id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::disqualified.eq(None::<String>)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Checks what was typed and hashes the password, before any transaction.
+    pub(crate) async fn prepare_user(&self, new: NewUser) -> Result<Prepared, Error> {
+        words::name(&new.name)?;
+        let shown = words::shown(&new.shown)?;
+        let password_hash = self.passwords.hash(&new.password).await?;
+        Ok(Prepared { name: new.name, shown, password_hash })
+    }
+
+    /// One change of one user with its line in the log.
+    async fn change_user(
+        &self,
+        action: &'static str,
+        id: UserId,
+        by: &Actor,
+        now: UtcUs,
+        change: impl FnOnce(&mut SqliteConnection, &User) -> Result<(), Error> + Send + 'static,
+    ) -> Result<User, Error> {
+        let by = by.clone();
+        self.store
+            .write(move |conn| {
+                let before = get(conn, id)?;
+                change(conn, &before)?;
+                let after = get(conn, id)?;
+                Change::of(action, subject(id))
+                    .before(described(&before))
+                    .after(described(&after))
+                    .write(conn, &by, now)?;
+                Ok(after)
+            })
+            .await
+    }
+}
+
+/// A user whose words are checked and whose password is hashed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) name: String,
+    shown: String,
+    password_hash: String,
+}
+
+pub(crate) fn insert(conn: &mut SqliteConnection, new: &Prepared, role: Role, now: UtcUs) -> Result<User, Error> {
+    diesel::insert_into(users::table)
+        .values((
+            users::name.eq(&new.name),
+            users::shown.eq(&new.shown),
+            users::role.eq(role),
+            users::password_hash.eq(&new.password_hash),
+            users::created_at.eq(stored(now)),
+        ))
+        .execute(conn)
+        .map_err(|error| if is_duplicate(&error) { Error::NameTaken } else { error.into() })?;
+    let id = last_id(conn)?;
+    get(conn, UserId(id))
+}
+
+pub(crate) fn get(conn: &mut SqliteConnection, id: UserId) -> Result<User, Error> {
+    users::table.find(id.0).select(User::as_select()).first(conn).optional()?.ok_or(Error::Missing("user"))
+}
+
+pub(crate) fn subject(id: UserId) -> String {
+    format!("user:{id}")
+}
+
+/// A user as the log tells it.
+pub(crate) fn described(user: &User) -> serde_json::Value {
+    json!({
+        "name": user.name,
+        "shown": user.shown,
+        "role": user.role,
+        "disabled": user.disabled,
+        "hidden": user.hidden,
+        "disqualified": user.disqualified,
+    })
+}
+
+/// Refuses what would leave the contest without an admin who can log in.
+fn keep_an_admin(conn: &mut SqliteConnection, user: &User) -> Result<(), Error> {
+    let others: i64 = users::table
+        .filter(users::role.eq(Role::Admin).and(users::disabled.eq(false)).and(users::id.ne(user.id.0)))
+        .count()
+        .get_result(conn)?;
+    let is_one = user.role == Role::Admin && !user.disabled;
+    if is_one && others == 0 { Err(Error::LastAdmin) } else { Ok(()) }
+}
