@@ -24,6 +24,7 @@
 //! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
 //! | [`resolver`] | the thread that asks for them again while a round runs |
 //! | [`probe`] | a few tokens to an endpoint beside the flood: of one, of a whole roster, on request |
+//! | [`practice`] | half a minute of load beside all rounds, on request |
 //! | [`series`] | the run second by second, for reading |
 //! | [`summary`], [`watch`], [`progress`] | what a terminal shows while it runs and afterwards |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
@@ -53,6 +54,7 @@ pub mod output;
 pub mod pacer;
 pub mod patience;
 pub mod plan;
+pub mod practice;
 pub mod probe;
 pub mod progress;
 pub mod rebuild;

@@ -1,9 +1,11 @@
 //! End to end, as scripts: real contestants, the real generator, a real Redis, and scores known beforehand.
 
+mod arena;
 mod contest;
 mod demo;
 mod isolation;
 mod journal;
+mod practice;
 mod rounds;
 mod scores;
 mod soak;

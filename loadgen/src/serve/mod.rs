@@ -5,11 +5,13 @@
 //! | [`plan`] | from the document to this generator's plan. Pure |
 //! | [`game`] | one round as it is played here |
 //! | `usher` | who is let in, and where names point now |
+//! | `coach` | practice between rounds |
 //! | `curtain` | the end of a round: last rows, end marker, seal |
 //!
 //! The document is looked at four times a second and obeyed if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
+mod coach;
 mod curtain;
 pub mod game;
 pub mod plan;
@@ -27,6 +29,7 @@ use crate::resolve::{Hosts, Names};
 use crate::run::{Clock, choose_cores, usable_cores};
 use crate::trace::Tracing;
 use crate::{contest, folders};
+use coach::Coach;
 use curtain::Curtain;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -147,6 +150,7 @@ struct ControlDesk {
     /// The newest document that made sense.
     control: Option<Control>,
     game: Option<Game>,
+    coach: Coach,
     curtain: Curtain,
     /// Rounds that are not to be joined (again).
     past: Option<RoundId>,
@@ -170,6 +174,7 @@ impl ControlDesk {
             eprintln!("flowtest-loadgen: generator {} serves {}, cores {:?}", home.id, home.contest, home.cores);
         }
         Ok(ControlDesk {
+            coach: Coach::default(),
             curtain: Curtain::new(home.access.clone()),
             home,
             scoreboard,
@@ -214,6 +219,11 @@ impl ControlDesk {
         if let Some(game) = &self.game {
             game.looked();
         }
+        if let Some(control) = &self.control {
+            let playing = self.game.is_some();
+            // An outage was told by the look at the document.
+            let _ = self.coach.look(&self.home, &mut self.scoreboard, control, playing, now);
+        }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_EVERY;
             self.clock = self.scoreboard.measure_clock().ok().or(self.clock);
@@ -221,6 +231,8 @@ impl ControlDesk {
     }
 
     fn on_control(&mut self, control: Control, now: UtcUs) {
+        // Before a round is armed here: nothing else shall run on its cores.
+        self.coach.heed(&control, self.game.is_some(), now);
         let ours = self.game.as_ref().is_some_and(|game| control.round == Some(game.id));
         if let Some(game) = &mut self.game {
             if ours || control.round.is_none() {

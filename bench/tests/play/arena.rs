@@ -1,0 +1,135 @@
+//! Where rounds on a clock are played: a Redis, generators that serve, and who organises, so that a play is a script.
+
+use crate::stage::Stage;
+use flowtest_bench::child::{self, Child};
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::organiser::{Organiser, utc_us};
+use flowtest_bench::contest_box::{ContestFile, Journal, Redis, Target};
+use flowtest_contract::{Rules, Tally};
+use flowtest_scoreboard::State;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::reader::RoundTotals;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const SECOND: u64 = 1_000_000;
+/// From arming to the start: the least that is allowed, and some time to get there.
+pub(crate) const LEAD_US: u64 = 5_500_000;
+
+/// Redis, generators that serve, and who organises.
+pub(crate) struct Arena {
+    pub(crate) stage: Stage,
+    pub(crate) redis: Redis,
+    pub(crate) organiser: Organiser,
+    pub(crate) generators: BTreeMap<String, Child>,
+    pub(crate) hosts: PathBuf,
+}
+
+impl Arena {
+    /// Opens a contest of one open phase; `generators` serve it.
+    pub(crate) fn open(stage: Stage, names: &[&str], length: Duration, rate: u64, generators: &[&str]) -> Arena {
+        let endpoints: Vec<(&str, String)> =
+            names.iter().map(|name| (*name, stage.target(name).endpoint.clone())).collect();
+        let phase = Phase { length, rate: Some(rate), connections: 12, pipeline: 1 };
+        let contest = endpoints
+            .iter()
+            .fold(ContestFile::new("arena", phase), |contest, (name, endpoint)| contest.with(name, endpoint));
+        Arena::of(stage, &contest, generators)
+    }
+
+    pub(crate) fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
+        let folder = stage.folder().join("redis");
+        std::fs::create_dir(&folder).expect("a folder");
+        let redis = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let organiser = Organiser::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
+        let hosts = stage.folder().join("hosts");
+        std::fs::write(&hosts, "").expect("it is written");
+        let mut arena = Arena { stage, redis, organiser, generators: BTreeMap::new(), hosts };
+        for generator in generators {
+            arena.serve(generator);
+        }
+        arena
+    }
+
+    pub(crate) fn journal(&self, generator: &str) -> Journal {
+        Journal::in_folder(&self.stage.folder().join(generator))
+    }
+
+    pub(crate) fn serve(&mut self, generator: &str) {
+        std::fs::create_dir_all(self.stage.folder().join(generator)).expect("a folder");
+        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
+        command.args(self.journal(generator).flags()).arg("--hosts").arg(&self.hosts);
+        let ceiling = self.stage.folder().join("ceiling.toml");
+        std::fs::write(&ceiling, "[policy]\nallow = [\"127.0.0.0/8\"]\n").expect("it is written");
+        command.arg("--policy").arg(ceiling);
+        let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
+        child
+            .wait_for("serves", PATIENCE, |line| line.contains("serves").then_some(()))
+            .unwrap_or_else(|error| panic!("{error}"));
+        self.generators.insert(generator.to_owned(), child);
+    }
+
+    pub(crate) fn arm(&mut self, generators: &[&str]) -> u64 {
+        let start = utc_us() + LEAD_US;
+        self.organiser.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
+        start
+    }
+
+    pub(crate) fn make(&mut self, change: Change) {
+        self.organiser.make(change).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// What Redis holds of the round; nothing before the first generator has joined it.
+    pub(crate) fn read(&mut self) -> Option<RoundTotals> {
+        let (contest, round) = (self.organiser.contest().to_owned(), self.organiser.control.round.expect("a round"));
+        self.organiser.scoreboard().read_round(&contest, &round).ok()
+    }
+
+    /// Waits until Redis has sealed the round.
+    pub(crate) fn sealed(&mut self) -> BTreeMap<String, Tally> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let totals = self.read();
+            if let Some(totals) = totals.as_ref().filter(|totals| totals.state == State::Sealed) {
+                assert_eq!(totals.junk, Vec::<String>::new());
+                return totals.contestants.iter().map(|(name, row)| (name.clone(), row.tally)).collect();
+            }
+            assert!(Instant::now() < until, "not sealed: {totals:?}; {}", self.last_words());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn last_words(&self) -> String {
+        self.generators.iter().map(|(name, child)| format!("{name}: {}\n", child.last_words())).collect()
+    }
+
+    /// The audit of all journals together finds nothing.
+    pub(crate) fn assert_proved(&self, generators: &[&str]) {
+        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command.arg("audit").args(["--redis", &self.redis.url(), "--journal"]);
+        command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
+        let audit = Child::start("audit", &command).and_then(|child| child.wait(PATIENCE));
+        let audit = audit.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(audit.status.code(), Some(0), "{}\n{}", audit.stdout, audit.stderr);
+    }
+}
+
+pub(crate) fn wait_until(utc: u64) {
+    std::thread::sleep(Duration::from_micros(utc.saturating_sub(utc_us())));
+}
+
+/// How many requests with a token a target has got.
+pub(crate) fn served(target: &Target) -> u64 {
+    let health = target.healthz().unwrap_or_else(|error| panic!("{error}"));
+    health["tokens"].as_u64().unwrap_or_else(|| panic!("no count in {health}"))
+}
+
+pub(crate) fn perfect(tallies: &BTreeMap<String, Tally>, due: u64) {
+    for (name, tally) in tallies {
+        assert_eq!(tally.due, due, "{name}: {tally:?}");
+        assert_eq!(tally.points(&Rules::default()), i128::from(due) * 200, "{name}: {tally:?}");
+    }
+}

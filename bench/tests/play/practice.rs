@@ -1,0 +1,139 @@
+//! Practice beside all rounds: exact, explained, only where it may go, and gone at once when a round is armed.
+
+use crate::arena::{Arena, PATIENCE};
+use crate::stage::Stage;
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::organiser::utc_us;
+use flowtest_bench::contest_box::target::differences;
+use flowtest_bench::contest_box::{ContestFile, Target};
+use flowtest_contract::{Rules, Tally};
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
+use std::time::{Duration, Instant};
+
+impl Arena {
+    fn ask(&mut self, id: &str, contestant: &str, endpoint: &str, rate: u64, seconds: u64) {
+        let contest = self.organiser.contest().to_owned();
+        let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
+        let request = PracticeRequest { id, at: utc_us(), contestant, endpoint, rate, seconds };
+        self.organiser.scoreboard().ask_practice(&contest, &request).expect("it is put");
+    }
+
+    fn report(&mut self, id: &str) -> Option<PracticeReport> {
+        let contest = self.organiser.contest().to_owned();
+        self.organiser.scoreboard().read_practice(&contest, id).expect("Redis answers")
+    }
+
+    /// Waits until the report is in one of these states.
+    fn report_in(&mut self, id: &str, states: &[PracticeState]) -> PracticeReport {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report(id);
+            if let Some(report) = report.as_ref().filter(|report| states.contains(&report.state)) {
+                return report.clone();
+            }
+            assert!(Instant::now() < until, "{report:?}; {}", self.last_words());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn practised(&mut self, id: &str) -> PracticeReport {
+        self.report_in(id, &[PracticeState::Done, PracticeState::Refused])
+    }
+}
+
+fn tally(report: &PracticeReport) -> Tally {
+    report.counted().unwrap_or_else(|| panic!("nothing was counted: {report:?}")).tally
+}
+
+#[test]
+fn practice_is_exact_explained_and_leaves_nothing_behind() {
+    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &["--faults", "wrong_token:40,status:90=503"]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
+    let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
+    arena.ask("p1", "alice", &alice, 200, 3);
+    arena.ask("p2", "bob", &bob, 100, 2);
+    let report = arena.practised("p1");
+    assert_eq!((report.state, report.second, report.generator.as_str()), (PracticeState::Done, 3, "g1"), "{report:?}");
+    assert_eq!((tally(&report).due, report.points, report.errors.len()), (600, 600 * 200, 0), "{report:?}");
+    assert!(report.p50_us.is_some() && report.p50_us <= report.p99_us);
+
+    let report = arena.practised("p2");
+    let injected = arena.stage.target("bob").injected().unwrap_or_else(|error| panic!("{error}"));
+    let wrong = differences(&tally(&report), &injected.expected(200));
+    assert!(wrong.is_empty() && injected.count("wrong_token") > 0, "{injected:?}: {}", wrong.join("; "));
+    let perfect = 200 * Rules::default().exchange_points();
+    assert_eq!(i128::from(report.points), perfect - injected.cost(&Rules::default()));
+    for kind in ["token", "status"] {
+        let error = report.errors.iter().find(|error| error.kind == kind).unwrap_or_else(|| panic!("{report:?}"));
+        assert!(!error.sentence.is_empty() && error.request.starts_with("GET / HTTP/1.1"), "{error:?}");
+    }
+
+    // No round, no row, no journal.
+    assert_eq!(arena.organiser.control.round, None);
+    let folder = arena.journal("g1").folder().to_owned();
+    assert!(std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none()), "a journal was begun");
+}
+
+#[test]
+fn nobody_practises_where_it_may_not_or_on_somebody_else() {
+    let stage = Stage::new().contestant("alice", &[]);
+    let broken = Target::start("broken", &["--version", "v1"]).unwrap_or_else(|error| panic!("{error}"));
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
+    let alice = arena.stage.target("alice").endpoint.clone();
+    // (id, contestant, endpoint, part of the refusal)
+    let cases = [
+        ("p1", "bob", "10.0.0.1:8080", "10.0.0.1"), // closed by the policy of contest and machine
+        ("p2", "bob", "127.0.0.1:22", "port 22"),   // a closed port
+        ("p3", "bob", "https://example.com", "https"), // no endpoint
+        ("p4", "bob", &alice, "\"alice\""),         // a rival's server
+        ("p5", "bob", &broken.endpoint, "Version: v2"), // it is not ready
+    ];
+    for (id, contestant, endpoint, part) in cases {
+        arena.ask(id, contestant, endpoint, 100, 5);
+        let report = arena.practised(id);
+        assert!(report.state == PracticeState::Refused && report.sentence.contains(part), "{id}: {report:?}");
+        assert_eq!(report.row, "");
+    }
+}
+
+#[test]
+fn practice_ends_at_once_when_a_round_is_armed_and_is_refused_while_it_lasts() {
+    let stage = Stage::new().contestant("alice", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(2), 100, &["g1"]);
+    let alice = arena.stage.target("alice").endpoint.clone();
+    arena.ask("p1", "alice", &alice, 100, 30);
+    arena.report_in("p1", &[PracticeState::Running]);
+    arena.arm(&["g1"]);
+    let report = arena.practised("p1");
+    assert!(report.second < 10 && report.sentence.contains("armed"), "{report:?}");
+    arena.ask("p2", "alice", &alice, 100, 5);
+    let report = arena.practised("p2");
+    assert!(report.state == PracticeState::Refused && report.sentence.contains("after it"), "{report:?}");
+    let tallies = arena.sealed();
+    assert_eq!(tallies["alice"].due, 200);
+    assert_eq!(tallies["alice"].points(&Rules::default()), 200 * 200, "practice left no mark on the round");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn a_contestant_that_stops_answering_right_is_left_alone_after_ten_seconds_and_the_kill_switch_ends_practice() {
+    // Before its deadline v1 is right; alice comes to v2 too early.
+    let flip = jiff::Timestamp::now() + Duration::from_secs(8);
+    let stage = Stage::new()
+        .contestant("alice", &["--version", &format!("v1,v2@{flip:.3}")])
+        .contestant("bob", &["--version", "v1"]);
+    let (alice, bob) = (stage.target("alice").endpoint.clone(), stage.target("bob").endpoint.clone());
+    let phase = Phase { length: Duration::from_secs(120), rate: Some(100), connections: 12, pipeline: 1 };
+    let mut contest = ContestFile::new("arena", phase).with("bob", &bob);
+    (contest.version_deadline, contest.grace) = (Some(Duration::from_secs(60)), Duration::from_secs(1));
+    let mut arena = Arena::of(stage, &contest, &["g1"]);
+    arena.ask("p1", "alice", &alice, 50, 30);
+    let report = arena.practised("p1");
+    assert!(report.sentence.contains("ten seconds") && (10..=25).contains(&report.second), "{report:?}");
+    arena.ask("p2", "bob", &bob, 50, 30);
+    arena.report_in("p2", &[PracticeState::Running]);
+    arena.make(Change::Halt { halted: true });
+    let report = arena.practised("p2");
+    assert!(report.second < 10 && report.sentence.contains("stopped all traffic"), "{report:?}");
+}
