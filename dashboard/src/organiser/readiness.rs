@@ -11,7 +11,7 @@ use flowtest_scoreboard::{Contest, GeneratorHealth, ProbeAnswer, SeenGenerator, 
 /// A probe older than this says little, in microseconds.
 const PROBE_OLD_US: u64 = 15 * 60 * 1_000_000;
 /// A generator not heard for longer is gone, in microseconds: eight beats.
-const SILENT_US: u64 = 2_000_000;
+pub(super) const SILENT_US: u64 = 2_000_000;
 /// Batches that wait for Redis: a second of them is no trouble.
 const BACKLOG_WARN: u64 = 10;
 /// A worker this busy before a round has no room for one.
