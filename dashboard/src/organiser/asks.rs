@@ -133,7 +133,10 @@ impl Organiser {
     async fn put_probe(&self, owner: Owner, name: &str, endpoint: String, now: UtcUs) -> Result<String, ChangeError> {
         let id = draw_id()?;
         self.lock_asks().note(&id, owner, Kind::Probe, now).map_err(|us| {
-            ChangeError::Unfit(format!("your endpoint was tested a moment ago: wait {} s and test it again", us.div_ceil(1_000_000)))
+            ChangeError::Unfit(format!(
+                "your endpoint was tested a moment ago: wait {} s and test it again",
+                us.div_ceil(1_000_000)
+            ))
         })?;
         let request = ProbeRequest { id: id.clone(), at: now, contestant: name.to_owned(), endpoint: endpoint.clone() };
         let contest = self.contest().to_owned();
@@ -163,7 +166,8 @@ impl Organiser {
         }
         let endpoint = self.endpoint_to_ask(user).await?;
         let id = draw_id()?;
-        let request = PracticeRequest { id: id.clone(), at: now, contestant: user.name.clone(), endpoint, rate, seconds };
+        let request =
+            PracticeRequest { id: id.clone(), at: now, contestant: user.name.clone(), endpoint, rate, seconds };
         request.check().map_err(|sentence| ChangeError::Field { field: "rate", sentence })?;
         self.lock_asks().note(&id, Some(user.id), Kind::Practice, now).map_err(|us| {
             let wait = super::instant::duration(us.div_ceil(1_000_000) * 1_000_000);
@@ -197,7 +201,9 @@ impl Organiser {
         }
         let contest = self.contest().to_owned();
         let answers = self.inner.link.call(move |scoreboard| {
-            open.into_iter().map(|id| Ok((id.clone(), scoreboard.read_probe(&contest, &id)?))).collect::<Result<Vec<_>, _>>()
+            open.into_iter()
+                .map(|id| Ok((id.clone(), scoreboard.read_probe(&contest, &id)?)))
+                .collect::<Result<Vec<_>, _>>()
         });
         let Ok(answers) = answers.await else { return };
         let mut asks = self.lock_asks();
@@ -214,7 +220,8 @@ impl Organiser {
 
     async fn endpoint_to_ask(&self, user: &User) -> Result<String, ChangeError> {
         let endpoint = self.inner.accounts.endpoint_of(user.id).await?;
-        let none = || ChangeError::Field { field: "endpoint", sentence: "there is no endpoint yet: set it first".to_owned() };
+        let none =
+            || ChangeError::Field { field: "endpoint", sentence: "there is no endpoint yet: set it first".to_owned() };
         endpoint.map(|endpoint| endpoint.endpoint).ok_or_else(none)
     }
 }

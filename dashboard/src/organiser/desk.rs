@@ -129,7 +129,9 @@ pub enum ChangeError {
 pub enum OpenError {
     #[error("{0}")]
     Accounts(#[from] flowtest_accounts::Error),
-    #[error("the database holds contest {found:?} and not {wanted:?}: give its name with --contest, or another database")]
+    #[error(
+        "the database holds contest {found:?} and not {wanted:?}: give its name with --contest, or another database"
+    )]
     Contest { found: String, wanted: String },
     #[error("the control document in the database cannot be read: {0}; restore a backup")]
     Control(#[from] ControlError),
@@ -299,8 +301,9 @@ impl Organiser {
         let Some(saved) = self.inner.accounts.control().await? else { return Ok(None) };
         let ours = self.control().map_or(0, |control| control.revision);
         if saved.revision > ours {
-            let control = Control::from_json(&saved.document)
-                .map_err(|error| flowtest_accounts::Error::Failed(format!("its control document is damaged: {error}")))?;
+            let control = Control::from_json(&saved.document).map_err(|error| {
+                flowtest_accounts::Error::Failed(format!("its control document is damaged: {error}"))
+            })?;
             self.inner.control.send_replace(Some(Arc::new(control)));
         }
         Ok(Some(saved))
@@ -449,7 +452,7 @@ async fn read_setting<T: DeserializeOwned + Default>(
     name: &'static str,
 ) -> Result<Versioned<T>, OpenError> {
     let Some(setting) = accounts.setting(name).await? else { return Ok(Versioned::default()) };
-    let value = serde_json::from_str(&setting.text)
-        .map_err(|error| OpenError::Setting { name, cause: error.to_string() })?;
+    let value =
+        serde_json::from_str(&setting.text).map_err(|error| OpenError::Setting { name, cause: error.to_string() })?;
     Ok(Versioned { version: Some(setting.version), value: Arc::new(value) })
 }

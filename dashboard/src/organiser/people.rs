@@ -104,7 +104,8 @@ impl Organiser {
         let _pen = self.inner.pen.lock().await;
         let plays = self.control().is_some_and(|control| control.ids.values().any(|id| *id == id_of(user.0)));
         if self.is_playing() && plays {
-            let sentence = "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park \
+            let sentence =
+                "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park \
                             you"
                 .to_owned();
             return Err(ChangeError::Field { field: "endpoint", sentence });
@@ -121,7 +122,8 @@ impl Organiser {
         }
         let others = self.candidates().await?;
         let mut others = others.iter().filter(|other| other.user != user.0);
-        Ok(others.any(|other| other.endpoint.as_ref().and_then(|text| text.parse().ok()).is_some_and(|other| same(&other))))
+        Ok(others
+            .any(|other| other.endpoint.as_ref().and_then(|text| text.parse().ok()).is_some_and(|other| same(&other))))
     }
 
     /// Parks a contestant, or lets it play on.
@@ -133,7 +135,8 @@ impl Organiser {
     /// Disqualifies a contestant: it gets no traffic any more, and no place in the next round.
     pub async fn disqualify(&self, user: &User, reason: &str, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
         self.inner.accounts.disqualify(user.id, reason, by, now).await?;
-        let plays = self.control().is_some_and(|control| control.contest.contestants.iter().any(|one| one.name == user.name));
+        let plays =
+            self.control().is_some_and(|control| control.contest.contestants.iter().any(|one| one.name == user.name));
         if plays && self.is_playing() {
             self.park(user, true, by, now).await?;
         }

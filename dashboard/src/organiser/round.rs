@@ -128,7 +128,9 @@ impl Organiser {
     }
 
     async fn abandoned(&self, round: RoundId) -> Result<(Option<u64>, Abandoned), ChangeError> {
-        let Some(setting) = self.inner.accounts.setting(ABANDONED).await? else { return Ok((None, Abandoned::default())) };
+        let Some(setting) = self.inner.accounts.setting(ABANDONED).await? else {
+            return Ok((None, Abandoned::default()));
+        };
         let abandoned: Abandoned = serde_json::from_str(&setting.text).unwrap_or_default();
         let of_round = abandoned.round == Some(round);
         Ok((Some(setting.version), if of_round { abandoned } else { Abandoned::default() }))
