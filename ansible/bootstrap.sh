@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Makes the Python environment in which the playbooks run: build/ansible in the project, and nothing outside it.
+#
+#   ansible/bootstrap.sh            what organisers need
+#   ansible/bootstrap.sh --tests    also what `make lint` and `make test` need
+#
+# Run again after an update; it does nothing when the requirements have not changed.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+venv=$(dirname "$here")/build/ansible
+requirements=requirements.txt
+if [ "${1:-}" = --tests ]; then requirements=requirements-test.txt; fi
+
+say() { echo "ansible: $*" >&2; }
+
+# ansible-core 2.21 needs Python 3.12; an older one would silently get an Ansible that is no longer cared for.
+find_python() {
+    local python
+    for python in python3.14 python3.13 python3.12 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+            command -v "$python"
+            return 0
+        fi
+    done
+    say "no Python 3.12 or newer found; install one (Ubuntu 24.04: apt-get install python3 python3-venv;" \
+        "Amazon Linux 2023: dnf install python3.12)"
+    return 1
+}
+
+wanted=$(cd "$here" && cat "$requirements" requirements-bundle.txt bootstrap.sh | sha256sum)
+if [ "$(cat "$venv/installed-$requirements" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
+
+python=$(find_python)
+say "making $venv with $("$python" --version)"
+if ! [ -x "$venv/bin/python" ]; then "$python" -m venv "$venv"; fi
+"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$here/$requirements"
+
+# The whole bundle is 20,000 files; we use one collection of it.
+"$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --dest "$venv/cache" -r "$here/requirements-bundle.txt"
+"$venv/bin/python" - "$venv/cache" <<'PYTHON'
+import pathlib, sys, sysconfig, zipfile
+
+for wheel in pathlib.Path(sys.argv[1]).glob("ansible-*.whl"):
+    with zipfile.ZipFile(wheel) as bundle:
+        names = [name for name in bundle.namelist() if name.startswith("ansible_collections/amazon/aws/")]
+        bundle.extractall(sysconfig.get_paths()["purelib"], names)
+    wheel.unlink()
+PYTHON
+echo "$wanted" > "$venv/installed-$requirements"
+say "ready: PATH=$venv/bin:\$PATH"
