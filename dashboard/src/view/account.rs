@@ -1,6 +1,7 @@
 //! One's own account: shown name, password, sessions.
 
-use crate::view::{Field, Layout};
+use crate::view::field::Input;
+use crate::view::{Field, Layout, format};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

@@ -1,6 +1,6 @@
 //! The audit log, newest first.
 
-use crate::view::Layout;
+use crate::view::{Layout, format};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

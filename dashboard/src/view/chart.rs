@@ -1,7 +1,7 @@
 //! The chart with its standings, and the same for a room: projector, ticker, reveal.
 
 use crate::view::qr::Qr;
-use crate::view::{Layout, StandingRow};
+use crate::view::{Decided, Layout, StandingRow, format};
 use sailfish::TemplateSimple;
 
 /// Which face of `/chart`.

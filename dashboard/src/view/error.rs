@@ -1,6 +1,6 @@
 //! What went wrong, why, and where to go from here.
 
-use crate::view::Layout;
+use crate::view::{Layout, format};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

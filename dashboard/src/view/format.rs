@@ -137,6 +137,21 @@ pub fn duration(seconds: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
+/// How long until an instant, as [`duration`]; zero when it is over.
+pub fn until(at_ms: i64, now_ms: i64) -> String {
+    duration(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0).div_ceil(1_000))
+}
+
+/// How much of a span is over, in thousandths; 0 while its ends are not known.
+pub fn progress(start_ms: Option<i64>, end_ms: Option<i64>, now_ms: i64) -> u32 {
+    let (Some(start), Some(end)) = (start_ms, end_ms) else { return 0 };
+    if end <= start {
+        return 0;
+    }
+    let part = (i128::from(now_ms) - i128::from(start)) * 1_000 / (i128::from(end) - i128::from(start));
+    part.clamp(0, 1_000) as u32
+}
+
 /// `0.9987` as a share that is never rounded up to 1.
 pub fn ratio(ratio: Option<f64>) -> String {
     ratio

@@ -1,7 +1,8 @@
 //! A contestant's own page: endpoint, score, what is required now, what went wrong.
 
 use crate::view::advice::Advice;
-use crate::view::{Field, Layout};
+use crate::view::field::Input;
+use crate::view::{Field, Layout, format};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

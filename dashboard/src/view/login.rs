@@ -1,6 +1,7 @@
 //! Signing in and out.
 
-use crate::view::{Field, Layout};
+use crate::view::field::Input;
+use crate::view::{Field, Layout, format};
 use sailfish::TemplateSimple;
 
 /// `GET /login`, and `POST /login` refused.

@@ -1,5 +1,6 @@
 //! The traffic plan as a picture: requests per second of each contestant over the minutes of a round.
 
+use crate::view::format;
 use sailfish::TemplateSimple;
 use std::fmt::Write as _;
 

@@ -1,5 +1,6 @@
 //! Redeeming an invitation.
 
+use crate::view::field::Input;
 use crate::view::{Field, Layout};
 use sailfish::TemplateSimple;
 

@@ -1,7 +1,7 @@
 //! What a contestant's server must do, by the rules in force.
 
-use crate::view::Layout;
 use crate::view::plan::PlanGraph;
+use crate::view::{Layout, format};
 use flowtest_contract::Rules;
 use sailfish::TemplateSimple;
 
@@ -23,6 +23,19 @@ pub enum Flip {
     FromStart,
     AfterStart { seconds: u64 },
     At { ms: i64 },
+}
+
+impl Flip {
+    /// Which value is right when, in words.
+    pub(crate) fn sentence(self, first: &str, second: &str) -> String {
+        match self {
+            Flip::FromStart => format!("{second} from the start"),
+            Flip::AfterStart { seconds } => {
+                format!("{first} until {} after the start, then {second}", format::duration(seconds))
+            }
+            Flip::At { ms } => format!("{first} until {}, then {second}", format::utc_clock(ms)),
+        }
+    }
 }
 
 /// One answer of the worked example.

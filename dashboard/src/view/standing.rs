@@ -67,4 +67,9 @@ impl StandingRow {
     pub fn colour_class(&self) -> String {
         format!("c{}", self.colour % COLOURS)
     }
+
+    /// The CSS class of its dash, `d0` to `d3`: tells apart who shares a colour.
+    pub fn dash_class(&self) -> String {
+        format!("d{}", self.colour / COLOURS % 4)
+    }
 }

@@ -1,7 +1,8 @@
 //! Invitations: the live list, and slips to print.
 
+use crate::view::field::Input;
 use crate::view::qr::Qr;
-use crate::view::{Field, Layout, Role};
+use crate::view::{Field, Layout, Role, format};
 use sailfish::TemplateSimple;
 
 /// `GET /setting-token`.
