@@ -1,7 +1,7 @@
 //! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
 
-use crate::view::StandingRow;
 use crate::view::curve::Curves;
+use crate::view::{Decided, StandingRow, format};
 use flowtest_contract::Rules;
 use sailfish::TemplateSimple;
 

@@ -41,19 +41,19 @@ impl Flip {
 /// One answer of the worked example.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Example {
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     pub token: i64,
     pub version: i64,
     pub from: i64,
 }
 
 impl Example {
-    pub fn sum(&self) -> i64 {
+    pub(crate) fn sum(&self) -> i64 {
         self.token + self.version + self.from
     }
 
     /// Four answers that show the rules: all right, an old Version, a wrong Token, none.
-    pub fn all(rules: &Rules) -> [Example; 4] {
+    pub(crate) fn all(rules: &Rules) -> [Example; 4] {
         let (token, version, from) = (i64::from(rules.token), i64::from(rules.version), i64::from(rules.from));
         let rest = if rules.token_required { -1 } else { 1 };
         [

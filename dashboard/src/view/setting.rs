@@ -1,8 +1,9 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
+use crate::view::field::Input;
 use crate::view::plan::PlanGraph;
 use crate::view::tokens::InvitationForm;
-use crate::view::{Field, Layout, Level, Role, RoundState};
+use crate::view::{Field, Layout, Level, Role, RoundState, format};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]
@@ -184,6 +185,28 @@ pub struct ContestForm {
     pub error: Option<String>,
     /// While a round is armed or runs, rules and plan are frozen: why, as a sentence.
     pub frozen: Option<String>,
+}
+
+impl ContestForm {
+    /// What was typed, by the names of the fields: the form that confirms posts it again. A box that is not ticked is
+    /// not posted.
+    fn typed(&self) -> Vec<(&'static str, &str)> {
+        let mut typed = vec![
+            ("version_deadline", self.version_deadline.value.as_str()),
+            ("from_deadline", &self.from_deadline.value),
+            ("timeout", &self.timeout.value),
+            ("grace", &self.grace.value),
+            ("token", &self.token.value),
+            ("version", &self.version.value),
+            ("from", &self.from.value),
+            ("plan", &self.plan.value),
+            ("allow", &self.allow.value),
+            ("deny", &self.deny.value),
+        ];
+        let boxes = [("token_required", self.token_required), ("allow_shared", self.allow_shared)];
+        typed.extend(boxes.into_iter().filter(|(_, ticked)| *ticked).map(|(name, _)| (name, "yes")));
+        typed
+    }
 }
 
 #[derive(Clone, Debug)]
