@@ -1,0 +1,8 @@
+//! The control desk over a real SQLite file and a real redis-server.
+
+mod asks;
+mod rounds;
+mod server;
+mod settings;
+mod stage;
+mod truth;

@@ -1,0 +1,176 @@
+//! Rounds from arming to their seal, by the clock, by the organiser, and across deaths of the dashboard.
+
+use crate::stage::{PATIENCE, SECOND, Stage, rows};
+use flowtest_accounts::{Actor, RoundResult};
+use flowtest_dashboard::organiser::{ChangeError, Sealing};
+use flowtest_scoreboard::State;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::timeline::DeadlineName;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    // The stream has not ended, and is named.
+    stage.turn().await;
+    let Sealing::Missing(missing) = stage.desk.status().sealing else { panic!("{:?}", stage.desk.status().sealing) };
+    assert_eq!(missing.len(), 1);
+    publisher.end(2, rows(&[11, 7]), PATIENCE).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    assert_eq!(stage.published().expect("a document").state, State::Sealed);
+    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    let told: Vec<(&str, u32, i64)> =
+        results.iter().map(|result| (result.name.as_str(), result.rank, result.points)).collect();
+    assert_eq!(told, [("alice", 1, 2200), ("bob", 2, 1400)]);
+    let rounds = stage.desk.accounts().rounds().await.expect("rounds");
+    assert_eq!((rounds.len(), rounds[0].number, rounds[0].state.as_str()), (1, 1, "sealed"));
+    assert!(stage.desk.watch_facts().borrow().carried.has(&round), "the live feed is told");
+    // Turns after the end change nothing.
+    let revision = stage.control().revision;
+    stage.turn_at(stage.now + 100 * SECOND).await;
+    assert_eq!(stage.control().revision, revision);
+    stage.change(Change::Draft).await;
+    assert_eq!(stage.control().state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_that_dies_in_every_state_goes_on_where_it_was() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Draft);
+    let round = stage.arm().await;
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Armed);
+    stage.now += 10 * SECOND;
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Running, "the start came while nobody was there");
+    let publisher = stage.join(round, &["alice", "bob"]);
+    stage.change(Change::Pause).await;
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Paused);
+    stage.now += 30 * SECOND;
+    stage.beat("g1", |_| ());
+    let by = stage.by(&stage.ada);
+    stage.desk.resume(None, None, Vec::new(), &by, stage.now).await.expect("it goes on");
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Running);
+    stage.now += 100 * SECOND;
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Draining);
+    publisher.finish(1, rows(&[3, 4]), PATIENCE).expect("the generator seals");
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    assert_eq!(results.iter().map(|result| result.points).collect::<Vec<_>>(), [800, 600]);
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let states = stage.desk.accounts().rounds().await.expect("rounds");
+    assert_eq!(states.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
+    let mut stage = Stage::new().await;
+    let alice = stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, _publisher) = stage.play().await;
+    // What the dead one had written; Redis has forgotten it all since.
+    let result = RoundResult {
+        user: alice.id,
+        name: "alice".into(),
+        rank: 1,
+        points: 4200,
+        failures: 0,
+        p99_us: None,
+        row: String::new(),
+    };
+    stage.desk.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
+    stage.redis.flush();
+    stage.reopen().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    assert_eq!((results.len(), results[0].points), (1, 4200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_never_ends_is_abandoned_with_a_reason() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    drop(publisher);
+    stage.turn().await;
+    let Sealing::Missing(missing) = stage.desk.status().sealing else { panic!("it is missed") };
+    let by = stage.by(&stage.ada);
+    let error = stage.desk.abandon(missing.clone(), " ", &by, stage.now).await.expect_err("no reason");
+    assert!(matches!(error, ChangeError::Field { field: "reason", .. }), "{error}");
+    assert_eq!(stage.control().state, State::Draining);
+    let sealing = stage.desk.abandon(missing, "its host burned down", &by, stage.now).await.expect("abandoned");
+    assert_eq!((sealing, stage.control().state), (Sealing::Fine, State::Sealed));
+    assert!(stage.audited().await.contains(&("ada".into(), "setting.put".into())));
+    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    assert_eq!(results[0].points, 2000, "what it had published counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_nobody_joined_says_so_and_can_be_aborted() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let round = stage.arm().await;
+    stage.turn_at(stage.now + 10 * SECOND).await;
+    stage.turn_at(stage.now + 60 * SECOND).await;
+    stage.turn().await;
+    let Sealing::Trouble(sentence) = stage.desk.status().sealing else { panic!("{:?}", stage.desk.status().sealing) };
+    assert!(sentence.contains("abort"), "{sentence}");
+    stage.change(Change::Abort).await;
+    let known = stage.desk.accounts().round(round).await.expect("rounds").expect("the round");
+    assert_eq!(known.state, "aborted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_that_is_silent_or_whose_clock_is_off_cannot_be_armed() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let by = stage.by(&stage.ada);
+    let start = stage.now + 10 * SECOND;
+    let arm = |generators: Vec<String>| stage.desk.arm(None, start, true, generators, &by, stage.now);
+    let error = arm(Vec::new()).await.expect_err("nobody is heard");
+    assert!(error.to_string().contains("no generator"), "{error}");
+    let error = arm(vec!["g1".into()]).await.expect_err("it is silent");
+    assert!(error.to_string().contains("not heard"), "{error}");
+    stage.beat("g1", |health| health.clock_offset_us = Some(30_000));
+    let error = arm(Vec::new()).await.expect_err("its clock is off");
+    assert!(error.to_string().contains("30 ms off"), "{error}");
+    assert_eq!(stage.control().state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_the_lifecycle_is_a_sentence_and_changes_nothing() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let by = stage.by(&stage.ada);
+    let before = stage.control();
+    for change in [
+        Change::Begin,
+        Change::Pause,
+        Change::Resume { at: stage.now, generators: vec!["g1".into()] },
+        Change::MoveDeadline { deadline: DeadlineName::Version, to: stage.now },
+        Change::Stop,
+        Change::Drain,
+        Change::Seal,
+        Change::Abort,
+        Change::Draft,
+        Change::Park { contestant: "nobody".into(), parked: true },
+    ] {
+        let error = stage.desk.change(None, change, "A test.", &by, stage.now).await.expect_err("it is refused");
+        assert!(matches!(error, ChangeError::Refused(_)) && error.to_string().contains(": "), "{error}");
+    }
+    let error = stage.desk.arm(None, stage.now, true, Vec::new(), &by, stage.now).await.expect_err("nobody plays");
+    assert!(!error.to_string().is_empty());
+    assert_eq!(stage.control(), before);
+}

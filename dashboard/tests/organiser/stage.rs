@@ -1,0 +1,212 @@
+//! A desk over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
+
+use crate::server::RedisServer;
+use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, StreamId, Tally};
+use flowtest_dashboard::organiser::form::SettingsForm;
+use flowtest_dashboard::organiser::instant;
+use flowtest_dashboard::organiser::settings::Settings;
+use flowtest_dashboard::organiser::{Link, Made, Organiser};
+use flowtest_scoreboard::connection::Address;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) const CONTEST: &str = "finals";
+pub(crate) const SECOND: u64 = 1_000_000;
+/// How long anything may take on a busy machine. Never what a test waits for when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PASSWORD: &str = "correct horse battery staple";
+
+pub(crate) struct Stage {
+    pub(crate) redis: RedisServer,
+    folder: tempfile::TempDir,
+    pub(crate) desk: Organiser,
+    pub(crate) ada: User,
+    pub(crate) bea: User,
+    /// The clock of the test.
+    pub(crate) now: UtcUs,
+}
+
+impl Stage {
+    /// A desk with the admins ada and bea, a minute's plan, and leave for loopback addresses.
+    pub(crate) async fn new() -> Stage {
+        let redis = RedisServer::start();
+        let folder = tempfile::tempdir().expect("a private folder");
+        let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
+        let now = instant::now();
+        let shell = Actor::command_line();
+        let admin = |name: &'static str| {
+            let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+            accounts.create_admin(new, &shell, now)
+        };
+        let (ada, bea) = (admin("ada").await.expect("an admin"), admin("bea").await.expect("an admin"));
+        let desk = open(accounts.clone(), &redis).await;
+        let stage = Stage { redis, folder, desk, ada, bea, now };
+        let typed = SettingsForm { allow: "127.0.0.0/8".into(), ..SettingsForm::of(&Settings::default()) };
+        let settings = typed.read().expect("settings");
+        stage.desk.save_settings(None, settings, &stage.by(&stage.ada), now).await.expect("saved");
+        stage
+    }
+
+    pub(crate) fn by(&self, user: &User) -> Actor {
+        Actor::user(user, "127.0.0.1")
+    }
+
+    /// As after kill -9 and a start: nothing but the database and Redis is left.
+    pub(crate) async fn reopen(&mut self) {
+        let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
+        self.desk = open(accounts, &self.redis).await;
+        self.turn().await;
+    }
+
+    /// A second dashboard on the same database.
+    pub(crate) async fn second_desk(&self) -> Organiser {
+        let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
+        open(accounts, &self.redis).await
+    }
+
+    /// A contestant with a server at a port of loopback.
+    pub(crate) async fn contestant(&self, name: &str, port: u16) -> User {
+        let accounts = self.desk.accounts();
+        let new =
+            NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: self.now + 3600 * SECOND };
+        let invites = accounts.create_invites(new, &self.by(&self.ada), self.now).await.expect("an invitation");
+        let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
+        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        let user = accounts.redeem(&token, new, &Actor::nobody("127.0.0.1"), self.now).await.expect("an account");
+        if port > 0 {
+            let by = self.by(&user);
+            self.desk.set_endpoint(&user, &format!("127.0.0.1:{port}"), &by, self.now).await.expect("an endpoint");
+        }
+        user
+    }
+
+    /// One full turn of the desk at the test's clock.
+    pub(crate) async fn turn(&self) {
+        self.desk.turn(0, false, self.now).await;
+    }
+
+    pub(crate) async fn turn_at(&mut self, now: UtcUs) {
+        self.now = now;
+        self.turn().await;
+    }
+
+    pub(crate) fn control(&self) -> Arc<Control> {
+        self.desk.control().expect("a document")
+    }
+
+    pub(crate) fn published(&self) -> Option<Control> {
+        self.redis.scoreboard().read_control(CONTEST).expect("Redis answers")
+    }
+
+    pub(crate) async fn change(&self, change: Change) -> Made {
+        self.desk.change(None, change, "A test.", &self.by(&self.ada), self.now).await.expect("it is changed")
+    }
+
+    /// A generator that is heard now.
+    pub(crate) fn beat(&self, id: &str, change: impl FnOnce(&mut GeneratorHealth)) {
+        let mut health = GeneratorHealth {
+            id: id.to_owned(),
+            beat: self.now,
+            version: "0.1.0".to_owned(),
+            cores: 2,
+            tier: "multishot".to_owned(),
+            stream: None,
+            round: None,
+            revision: 1,
+            rate: 0,
+            rate_ratio: None,
+            saturated_seconds: 0,
+            clock_offset_us: Some(12),
+            clock_error_us: Some(40),
+            backlog: 0,
+            disk_free_bytes: 1 << 40,
+            busy_percent: vec![1, 2],
+            source_addresses: Vec::new(),
+        };
+        change(&mut health);
+        self.redis.scoreboard().write_health(CONTEST, &health).expect("Redis answers");
+    }
+
+    /// Arms a round that starts in ten seconds, with one generator.
+    pub(crate) async fn arm(&self) -> RoundId {
+        self.beat("g1", |_| ());
+        let start = self.now + 10 * SECOND;
+        let made = self.desk.arm(None, start, true, Vec::new(), &self.by(&self.ada), self.now).await.expect("armed");
+        assert_eq!(made.control.split, ["g1"]);
+        made.control.round.expect("a round")
+    }
+
+    /// What a generator does when a round starts.
+    pub(crate) fn join(&self, round: RoundId, names: &[&str]) -> Publisher {
+        self.redis.scoreboard().open_round(CONTEST, &round).expect("a round");
+        let config = PublisherConfig {
+            url: self.redis.url(),
+            password: None,
+            contest: CONTEST.to_owned(),
+            round,
+            stream: StreamId::from_bits(u128::from(self.now) << 32 | u128::from(std::process::id())),
+            contestants: names.iter().map(|name| (*name).to_owned()).collect(),
+            allow_volatile: false,
+        };
+        Publisher::start(config).expect("a publisher")
+    }
+
+    /// Arms and plays a round until it drains: alice with 10 right answers, bob with 7.
+    pub(crate) async fn play(&mut self) -> (RoundId, Publisher) {
+        let round = self.arm().await;
+        self.turn_at(self.now + 10 * SECOND).await;
+        assert_eq!(self.control().state, State::Running);
+        let publisher = self.join(round, &["alice", "bob"]);
+        publisher.publish(1, rows(&[10, 7]));
+        self.turn_at(self.now + 60 * SECOND).await;
+        assert_eq!(self.control().state, State::Draining);
+        (round, publisher)
+    }
+
+    /// The actions in the audit log, newest first.
+    pub(crate) async fn audited(&self) -> Vec<(String, String)> {
+        let lines = self.desk.accounts().audit_page(None, 100, Default::default()).await.expect("the log");
+        lines.into_iter().map(|line| (line.by.name, line.action)).collect()
+    }
+}
+
+async fn open(accounts: Accounts, redis: &RedisServer) -> Organiser {
+    let address = Address::new(&redis.url(), None, false).expect("an address");
+    Organiser::open(CONTEST, accounts, Link::start(address).expect("a thread")).await.expect("a desk")
+}
+
+/// Cumulative rows of contestants with so many right answers.
+pub(crate) fn rows(right: &[u64]) -> Arc<[Row]> {
+    right
+        .iter()
+        .map(|right| {
+            let tally = Tally {
+                due: *right,
+                sent: *right,
+                token_right: *right,
+                version_right: *right,
+                from_right: *right,
+                ..Tally::default()
+            };
+            let mut row = Row { tally, ..Row::default() };
+            (0..*right).for_each(|_| row.latency.record(100));
+            row
+        })
+        .collect()
+}
+
+/// Waits for what happens in real time.
+pub(crate) async fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,164 @@
+//! The database is the source of truth: what Redis loses comes back, what is newer there is not overwritten, and of two
+//! who change at once one is told who was faster.
+
+use crate::stage::{CONTEST, SECOND, Stage, wait_until};
+use flowtest_dashboard::organiser::ChangeError;
+use flowtest_scoreboard::State;
+use flowtest_scoreboard::lifecycle::Change;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_loses_is_back_within_two_seconds() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (desk, stop) = (stage.desk.clone(), stop.clone());
+        async move { desk.run(stop).await }
+    });
+    wait_until("the first document", || stage.published()).await;
+    stage.redis.flush();
+    let begun = Instant::now();
+    let back = wait_until("the document", || stage.published()).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(back, *stage.control());
+    stop.cancel();
+    running.await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_or_foreign_document_is_replaced() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let mut other = (*stage.control()).clone();
+    other.halted = true;
+    for revision in [other.revision, other.revision - 1] {
+        other.revision = revision;
+        stage.redis.scoreboard().write_control(&other).expect("written");
+        stage.turn().await;
+        assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let mut newer = (*stage.control()).clone();
+    newer.revision += 1_000;
+    newer.halted = true;
+    stage.redis.scoreboard().write_control(&newer).expect("written");
+    stage.turn().await;
+    assert_eq!(stage.published(), Some(newer.clone()), "it is not overwritten");
+    let conflict = stage.desk.status().conflict.expect("a problem");
+    assert!(conflict.sentence.contains("Take over"), "{}", conflict.sentence);
+    let checks = stage.desk.readiness(stage.now).await.expect("checks");
+    assert!(checks.iter().any(|check| check.sentence == conflict.sentence), "NO-GO");
+    // A death in between forgets nothing.
+    stage.reopen().await;
+    let made = stage.change(Change::Park { contestant: "alice".into(), parked: true }).await;
+    assert_eq!((made.control.revision, made.unpublished), (newer.revision + 1, None));
+    assert!(!stage.published().expect("a document").halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_document_can_be_taken_over() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let by = stage.by(&stage.ada);
+    stage.desk.adopt(&by, stage.now).await.expect_err("there is nothing to take over");
+    let mut newer = (*stage.control()).clone();
+    newer.revision += 7;
+    newer.halted = true;
+    stage.redis.scoreboard().write_control(&newer).expect("written");
+    stage.turn().await;
+    stage.desk.adopt(&by, stage.now).await.expect("it is taken over");
+    assert_eq!(*stage.control(), newer);
+    assert_eq!(stage.desk.status().conflict, None);
+    assert_eq!(stage.desk.accounts().control().await.expect("saved").expect("a document").revision, newer.revision);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_without_redis_is_saved_told_and_published_later() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.redis.kill();
+    let made = stage.change(Change::Halt { halted: true }).await;
+    assert!(made.unpublished.expect("it is told").contains("Redis"));
+    assert!(stage.control().halted);
+    stage.redis.restart();
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while stage.published() != Some((*stage.control()).clone()) {
+        assert!(Instant::now() < give_up, "it is not published: {:?}", stage.desk.status());
+        stage.turn().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stage.desk.status().redis, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_admins_the_slower_one_is_told_who_was_faster_and_what_changed() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let looked_at = Some(stage.control().revision);
+    let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
+    let park = |parked| Change::Park { contestant: "alice".into(), parked };
+    stage.desk.change(looked_at, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
+    let error = stage.desk.change(looked_at, park(false), "alice plays on.", &bea, stage.now).await;
+    let error = error.expect_err("the slower one");
+    assert!(matches!(&error, ChangeError::Stale { by, .. } if by == "ada"), "{error}");
+    assert!(error.to_string().contains("alice was parked."), "{error}");
+    assert!(stage.control().parked.contains("alice"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_admins_at_once_make_one_change() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let looked_at = Some(stage.control().revision);
+    let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
+    let park = |by| {
+        let change = Change::Park { contestant: "alice".into(), parked: true };
+        stage.desk.change(looked_at, change, "alice was parked.", by, stage.now)
+    };
+    let (one, other) = tokio::join!(park(&ada), park(&bea));
+    assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_dashboards_on_one_database_the_slower_one_takes_over_what_the_other_saved() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let second = stage.second_desk().await;
+    let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
+    let park = |parked| Change::Park { contestant: "alice".into(), parked };
+    stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
+    let error = second.change(None, park(true), "alice was parked.", &bea, stage.now).await.expect_err("the slower");
+    assert!(error.to_string().contains("ada was faster"), "{error}");
+    assert_eq!(second.control(), stage.desk.control());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_dashboard_does_by_itself_makes_no_form_stale() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.arm().await;
+    let looked_at = Some(stage.control().revision);
+    stage.turn_at(stage.now + 10 * SECOND).await;
+    assert_eq!(stage.control().state, State::Running);
+    assert_ne!(Some(stage.control().revision), looked_at);
+    let by = stage.by(&stage.ada);
+    stage.desk.change(looked_at, Change::Pause, "A pause.", &by, stage.now).await.expect("it is paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_contest_is_refused() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let accounts = stage.desk.accounts().clone();
+    let address = flowtest_scoreboard::connection::Address::new(&stage.redis.url(), None, false).expect("an address");
+    let link = flowtest_dashboard::organiser::Link::start(address).expect("a thread");
+    let error = flowtest_dashboard::organiser::Organiser::open("other", accounts, link).await.expect_err("refused");
+    assert!(error.to_string().contains(CONTEST), "{error}");
+}
