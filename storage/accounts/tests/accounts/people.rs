@@ -1,9 +1,7 @@
 //! Users, logins, sessions: who is let in, and for how long.
 
-mod house;
-
+use crate::house::*;
 use flowtest_accounts::*;
-use house::*;
 use std::time::{Duration, Instant};
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! One builder for all tests of the accounts: a real file in a folder of its own, and people in it.
 
-#![expect(dead_code, reason = "each test file uses the part it needs")]
-
 use diesel::prelude::*;
 use flowtest_accounts::*;
 use flowtest_contract::RoundId;
@@ -9,86 +7,86 @@ use flowtest_contract::rules::UtcUs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-pub const SECOND: UtcUs = 1_000_000;
-pub const MINUTE: UtcUs = 60 * SECOND;
-pub const HOUR: UtcUs = 60 * MINUTE;
+pub(crate) const SECOND: UtcUs = 1_000_000;
+pub(crate) const MINUTE: UtcUs = 60 * SECOND;
+pub(crate) const HOUR: UtcUs = 60 * MINUTE;
 /// Some day of the contest.
-pub const NOON: UtcUs = 1_800_000_000 * SECOND;
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const NOON: UtcUs = 1_800_000_000 * SECOND;
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
-pub struct House {
+pub(crate) struct House {
     folder: TempDir,
-    pub accounts: Accounts,
-    pub boss: User,
+    pub(crate) accounts: Accounts,
+    pub(crate) boss: User,
 }
 
 impl House {
     /// A new database with one admin, `boss`.
-    pub async fn new() -> House {
+    pub(crate) async fn new() -> House {
         let folder = TempDir::new().expect("a folder");
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
         let boss = accounts.create_admin(person("boss"), &Actor::command_line(), NOON).await.expect("an admin");
         House { folder, accounts, boss }
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.beside("flowtest.db")
     }
 
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn by(&self) -> Actor {
+    pub(crate) fn by(&self) -> Actor {
         Actor::user(&self.boss, "192.0.2.1")
     }
 
     /// One unused invitation for a contestant, good for an hour.
-    pub async fn token(&self) -> String {
+    pub(crate) async fn token(&self) -> String {
         let new = NewInvites { count: 1, label: "row 1".into(), role: Role::Staff, expires_at: NOON + HOUR };
         let made = self.accounts.create_invites(new, &self.by(), NOON).await.expect("an invitation");
         made[0].token.as_ref().expect("a new one has its token").reveal().to_owned()
     }
 
     /// A contestant, by way of an invitation.
-    pub async fn contestant(&self, name: &str) -> User {
+    pub(crate) async fn contestant(&self, name: &str) -> User {
         let token = self.token().await;
         self.accounts.redeem(&token, person(name), &Actor::nobody("192.0.2.9"), NOON).await.expect("a contestant")
     }
 
-    pub async fn round(&self, bits: u128, scored: bool) -> Round {
+    pub(crate) async fn round(&self, bits: u128, scored: bool) -> Round {
         let new = NewRound { id: RoundId::from_bits(bits), scored, label: "warm-up".into(), start_at: Some(NOON) };
         self.accounts.create_round(new, &self.by(), NOON).await.expect("a round")
     }
 
     /// A connection that knows nothing of our rules, as anybody with the file has one.
-    pub fn raw(&self) -> SqliteConnection {
+    pub(crate) fn raw(&self) -> SqliteConnection {
         raw(&self.file())
     }
 }
 
-pub fn raw(file: &std::path::Path) -> SqliteConnection {
+pub(crate) fn raw(file: &std::path::Path) -> SqliteConnection {
     SqliteConnection::establish(file.to_str().expect("a UTF-8 path")).expect("the file opens")
 }
 
-pub fn person(name: &str) -> NewUser {
+pub(crate) fn person(name: &str) -> NewUser {
     NewUser { name: name.into(), shown: format!("Team {name}"), password: PASSWORD.into() }
 }
 
 #[derive(QueryableByName)]
-pub struct Text {
+pub(crate) struct Text {
     #[diesel(sql_type = diesel::sql_types::Text)]
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Every value of a query's only column, named `text`.
-pub fn texts(conn: &mut SqliteConnection, query: &str) -> Vec<String> {
+pub(crate) fn texts(conn: &mut SqliteConnection, query: &str) -> Vec<String> {
     let rows: Vec<Text> = diesel::sql_query(query).load(conn).expect(query);
     rows.into_iter().map(|row| row.text).collect()
 }
 
 /// Every value of every table, as text; blobs as hex.
-pub fn everything(conn: &mut SqliteConnection) -> Vec<String> {
+pub(crate) fn everything(conn: &mut SqliteConnection) -> Vec<String> {
     let tables = "SELECT name AS text FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let mut all = Vec::new();
     for table in texts(conn, tables) {

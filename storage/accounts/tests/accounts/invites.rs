@@ -1,9 +1,7 @@
 //! Invitations: each is good for one account, whatever happens at once.
 
-mod house;
-
+use crate::house::*;
 use flowtest_accounts::*;
-use house::*;
 
 #[tokio::test]
 async fn a_batch_has_numbers_from_1_and_tokens_nobody_has_twice() {
