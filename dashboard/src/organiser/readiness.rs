@@ -11,7 +11,7 @@ use flowtest_scoreboard::{Contest, GeneratorHealth, ProbeAnswer, SeenGenerator, 
 /// A probe older than this says little, in microseconds.
 const PROBE_OLD_US: u64 = 15 * 60 * 1_000_000;
 /// A generator not heard for longer is gone, in microseconds: eight beats.
-pub(super) const SILENT_US: u64 = 2_000_000;
+const SILENT_US: u64 = 2_000_000;
 /// Batches that wait for Redis: a second of them is no trouble.
 const BACKLOG_WARN: u64 = 10;
 /// A worker this busy before a round has no room for one.
@@ -203,9 +203,13 @@ fn house(list: &mut List, situation: &Situation) {
     list.add(Group::Platform, "House target", if wrong { Mark::No } else { mark }, sentence);
 }
 
+/// Whether a generator was heard a moment ago.
+pub fn is_heard(seen: &SeenGenerator, now: UtcUs) -> bool {
+    seen.health.is_some() && now.saturating_sub(seen.beat) <= SILENT_US
+}
+
 fn heard(situation: &Situation) -> impl Iterator<Item = &GeneratorHealth> {
-    let now = situation.now;
-    let fresh = move |seen: &&SeenGenerator| now.saturating_sub(seen.beat) <= SILENT_US;
+    let fresh = |seen: &&SeenGenerator| is_heard(seen, situation.now);
     situation.generators.iter().filter(fresh).filter_map(|seen| seen.health.as_ref())
 }
 
@@ -221,7 +225,7 @@ fn generators(list: &mut List, situation: &Situation) {
     for seen in &situation.generators {
         let silent_us = situation.now.saturating_sub(seen.beat);
         match &seen.health {
-            Some(health) if silent_us <= SILENT_US => {
+            Some(health) if is_heard(seen, situation.now) => {
                 let (mark, sentence) = generator(health);
                 list.add(Group::Generator, &seen.id, mark, sentence);
             }

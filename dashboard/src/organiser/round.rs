@@ -70,12 +70,11 @@ impl Organiser {
     async fn fit_generators(&self, wanted: Vec<String>, now: UtcUs) -> Result<Vec<String>, ChangeError> {
         let contest = self.contest().to_owned();
         let seen = self.inner.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await?;
-        let is_heard = |beat: UtcUs| now.saturating_sub(beat) <= readiness::SILENT_US;
         let wanted = match wanted.is_empty() {
             true => {
                 let mut heard: Vec<String> = seen
                     .iter()
-                    .filter(|seen| is_heard(seen.beat) && seen.health.is_some())
+                    .filter(|seen| readiness::is_heard(seen, now))
                     .map(|seen| seen.id.clone())
                     .collect();
                 heard.sort();
@@ -84,7 +83,7 @@ impl Organiser {
             false => wanted,
         };
         for id in &wanted {
-            let health = seen.iter().find(|seen| seen.id == *id && is_heard(seen.beat));
+            let health = seen.iter().find(|seen| seen.id == *id && readiness::is_heard(seen, now));
             let Some(health) = health.and_then(|seen| seen.health.as_ref()) else {
                 return Err(ChangeError::Unfit(format!("generator {id:?} is not heard: start it, or go without it")));
             };

@@ -34,6 +34,8 @@ pub struct SettingPage {
 /// GO or NO-GO.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
+    /// Redis holds a newer document that can be taken over.
+    pub adopt: bool,
     /// What stands in the way, as sentences; empty is GO.
     pub missing: Vec<String>,
     pub contestants: Vec<ContestantCheck>,
@@ -135,6 +137,8 @@ pub struct RoundPanel {
     /// Streams that registered and have not ended: sealing must name them, with a reason.
     pub missing: Vec<MissingStream>,
     pub seal_reason: Field,
+    /// Where a deadline is moved to.
+    pub deadline: Field,
     pub halted: bool,
     pub frozen: bool,
     pub revealed: bool,
@@ -168,6 +172,7 @@ pub struct PastRound {
 /// Fields of `POST /setting/contest`.
 #[derive(Clone, Debug, Default)]
 pub struct ContestForm {
+    pub title: Field,
     pub version_deadline: Field,
     pub from_deadline: Field,
     pub timeout: Field,
@@ -181,6 +186,8 @@ pub struct ContestForm {
     pub allow: Field,
     pub deny: Field,
     pub allow_shared: bool,
+    /// The address of the platform's own server.
+    pub house: Field,
     /// What is wrong with the whole rather than with one field.
     pub error: Option<String>,
     /// While a round is armed or runs, rules and plan are frozen: why, as a sentence.
@@ -192,7 +199,9 @@ impl ContestForm {
     /// not posted.
     fn typed(&self) -> Vec<(&'static str, &str)> {
         let mut typed = vec![
-            ("version_deadline", self.version_deadline.value.as_str()),
+            ("title", self.title.value.as_str()),
+            ("house", &self.house.value),
+            ("version_deadline", &self.version_deadline.value),
             ("from_deadline", &self.from_deadline.value),
             ("timeout", &self.timeout.value),
             ("grace", &self.grace.value),
@@ -235,6 +244,24 @@ pub struct ContestantLine {
     pub hidden: bool,
     /// The reason.
     pub disqualified: Option<String>,
+    pub form: TeamForm,
+}
+
+/// What was typed about a team and was wrong.
+#[derive(Clone, Debug, Default)]
+pub struct TeamForm {
+    pub points: Field,
+    pub reason: Field,
+    pub endpoint: Field,
+    pub password: Field,
+    pub disqualify: Field,
+}
+
+impl TeamForm {
+    pub fn is_wrong(&self) -> bool {
+        let fields = [&self.points, &self.reason, &self.endpoint, &self.password, &self.disqualify];
+        fields.iter().any(|field| field.error.is_some())
+    }
 }
 
 #[derive(Clone, Debug)]
