@@ -9,6 +9,7 @@
 //! | [`fixed`] | servers that send one fixed answer: what a runtime costs without a server in it |
 //! | [`floor`] | the smallest honest client and server: the limit of this machine |
 //! | [`compare`] | interleaved pairs against other tools and servers |
+//! | [`viewers`] | what the dashboard's live feed costs for so many who watch |
 //! | [`machine`] | what a figure was measured on |
 
 pub mod child;
@@ -19,3 +20,4 @@ pub mod error;
 pub mod fixed;
 pub mod floor;
 pub mod machine;
+pub mod viewers;

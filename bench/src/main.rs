@@ -1,8 +1,8 @@
-//! `flowtest-bench demo | compare | floor`.
+//! `flowtest-bench demo | compare | floor | viewers`.
 
 use clap::{Parser, Subcommand};
 use flowtest_bench::error::{Error, Result};
-use flowtest_bench::{compare, demo, fixed, floor};
+use flowtest_bench::{compare, demo, fixed, floor, viewers};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ enum Command {
     Compare(compare::Options),
     /// The smallest honest ring client and server: the limit of this machine.
     Floor(floor::Options),
+    /// How many may watch the dashboard, and what they cost it.
+    Viewers(viewers::Options),
     /// A server with one fixed answer; `compare` starts it.
     #[command(hide = true)]
     Fixed(fixed::Options),
@@ -59,6 +61,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         }
         Command::Floor(options) => {
             let report = floor::run(options)?;
+            write(&report, &report.to_markdown(), options.json.as_deref())
+        }
+        Command::Viewers(options) => {
+            let report = viewers::run(options)?;
             write(&report, &report.to_markdown(), options.json.as_deref())
         }
         Command::Fixed(options) => fixed::serve(options).map(|()| ExitCode::SUCCESS),

@@ -1,0 +1,179 @@
+//! How many may watch: a real Redis whose scores change all the time, the dashboard's live feed as a program of its own, and
+//! a crowd of WebSockets that asks how old each frame is when it arrives. One of the crowd never reads.
+
+mod crowd;
+mod show;
+
+use crate::child::{self, Child};
+use crate::contest_box::Redis;
+use crate::error::{Error, Result};
+use crate::machine::Machine;
+use crowd::Crowd;
+use serde::Serialize;
+use show::Show;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long the dashboard may take until it listens.
+const START: Duration = Duration::from_secs(30);
+/// From the last viewer's first frame to the measurement.
+const SETTLE: Duration = Duration::from_secs(3);
+/// DESIGN.md 8, last row.
+const CPU_PERCENT_MAX: f64 = 15.0;
+const AGE_P99_MS_MAX: f64 = 500.0;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How many watch; one of them never reads.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    pub viewers: u32,
+    /// How many play; the scores of all change all the time.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub contestants: u32,
+    /// How long is measured.
+    #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub length: Duration,
+    /// The program that serves the feed, called as `flowtest-dashboard serve` is.
+    #[arg(long)]
+    pub dashboard: Option<PathBuf>,
+    /// Where the feed is.
+    #[arg(long, default_value = "/live")]
+    pub path: String,
+    /// Where to write the result as JSON; `-` is standard output instead of the table.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub machine: Machine,
+    pub viewers: u32,
+    pub contestants: u32,
+    pub seconds: f64,
+    pub frames: u64,
+    /// Frames that a viewer did not get because it was late; nobody should be.
+    pub skipped: u64,
+    /// Viewers that were sent away before the end, the one that never reads left out.
+    pub lost: u64,
+    /// From the instant in the frame to its arrival, over all viewers and frames.
+    pub age_ms: Age,
+    pub cpu_percent_of_a_core: f64,
+    pub kib_before: u64,
+    pub kib_with_all: u64,
+    pub kib_per_viewer: f64,
+    pub bytes_per_viewer_per_second: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Age {
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
+}
+
+pub fn run(options: &Options) -> Result<Report> {
+    let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
+    let redis_folder = folder.path().join("redis");
+    std::fs::create_dir(&redis_folder).map_err(Error::io("making Redis's folder"))?;
+    let redis = Redis::start(&redis_folder)?;
+    let show = Show::open(&redis.url(), options.contestants)?;
+    let mut command = match &options.dashboard {
+        Some(program) => Command::new(program),
+        None => child::sibling("flowtest-dashboard")?,
+    };
+    command.args(["serve", "--listen", "127.0.0.1:0", "--redis", &redis.url(), "--contest", show::CONTEST]);
+    command.arg("--database").arg(folder.path().join("viewers.db"));
+    let mut dashboard = Child::start("the dashboard", &command)?;
+    let port = dashboard.wait_for("its address, 127.0.0.1 and a port", START, port_in)?;
+    // A frame has passed before anybody watches, so that what is measured per viewer is the viewer.
+    std::thread::sleep(SETTLE);
+    let kib_before = memory_kib(dashboard.id())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::io("starting a runtime"))?;
+    let crowd = runtime.block_on(Crowd::gather(port, &options.path, options.viewers))?;
+    let (before, begun) = (dashboard.usage(), Instant::now());
+    let (watched, crowd) = runtime.block_on(crowd.watch(options.length))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let used = dashboard.usage().since(before);
+    let kib_with_all = memory_kib(dashboard.id())?;
+    drop(crowd);
+    show.close();
+    dashboard.stop()?;
+    redis.stop()?;
+    let readers = f64::from(options.viewers - 1);
+    Ok(Report {
+        machine: Machine::here(),
+        viewers: options.viewers,
+        contestants: options.contestants,
+        seconds,
+        frames: watched.frames,
+        skipped: watched.skipped,
+        lost: watched.lost,
+        age_ms: watched.age().ok_or_else(|| Error::Other("no frame came at all".into()))?,
+        cpu_percent_of_a_core: used.total_us() as f64 / (seconds * 10_000.0),
+        kib_before,
+        kib_with_all,
+        kib_per_viewer: kib_with_all.saturating_sub(kib_before) as f64 / f64::from(options.viewers),
+        bytes_per_viewer_per_second: watched.bytes as f64 / (readers * seconds),
+    })
+}
+
+/// The port in a line that says where somebody listens.
+fn port_in(line: &str) -> Option<u16> {
+    let digits = line.split_once("127.0.0.1:")?.1;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok().filter(|port| *port > 0)
+}
+
+fn memory_kib(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {path}")))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.ok_or_else(|| Error::Other(format!("{path} tells no VmRSS")))
+}
+
+impl Report {
+    /// Whether it reaches what it must.
+    pub fn is_enough(&self) -> bool {
+        self.cpu_percent_of_a_core < CPU_PERCENT_MAX && (self.age_ms.p99 as f64) < AGE_P99_MS_MAX && self.lost == 0
+    }
+
+    pub fn to_markdown(&self) -> String {
+        format!(
+            "{}\n\n| viewers | contestants | frame age p50 / p99 / max, ms | CPU, % of a core | KiB per viewer | bytes/s per viewer | \
+             frames | skipped | lost |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n\
+             | {} | {} | {} / {} / {} | {:.1} | {:.0} | {:.0} | {} | {} | {} |\n\n\
+             One viewer never reads. Must be: below {CPU_PERCENT_MAX} % of a core and p99 below {AGE_P99_MS_MAX} ms, nobody \
+             lost: {}.\n",
+            self.machine.to_markdown(),
+            self.viewers,
+            self.contestants,
+            self.age_ms.p50,
+            self.age_ms.p99,
+            self.age_ms.max,
+            self.cpu_percent_of_a_core,
+            self.kib_per_viewer,
+            self.bytes_per_viewer_per_second,
+            self.frames,
+            self.skipped,
+            self.lost,
+            if self.is_enough() { "reached" } else { "missed" },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_found_in_whatever_says_it() {
+        assert_eq!(port_in("listening on http://127.0.0.1:8123/"), Some(8123));
+        assert_eq!(port_in("{\"address\":\"127.0.0.1:65535\"}"), Some(65_535));
+        for nothing in ["listening", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999"] {
+            assert_eq!(port_in(nothing), None, "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Whoever follows deltas sees what whoever comes now sees; and the numbers are the right ones.
+
+use crate::round::{Did, NOW, SECOND, World, all_points, key, person, points};
+use crate::viewer::{Page, picture};
+use flowtest_contract::RoundId;
+use flowtest_dashboard::live::frame::{Class, Link, Press};
+use flowtest_dashboard::live::{Audience, Freeze, Notice, NoticeLevel};
+use flowtest_scoreboard::{DecidedBy, Row};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const CONTESTANTS: usize = 5;
+
+pub(crate) fn did() -> impl Strategy<Value = Did> {
+    (0u64..50, 0u64..3, 0u64..3, 100u64..5_000).prop_map(|(right, wrong, timeouts, latency_us)| Did {
+        right,
+        wrong,
+        timeouts,
+        latency_us,
+    })
+}
+
+/// What may happen beside the traffic.
+#[derive(Clone, Debug)]
+enum Event {
+    Nothing,
+    Hide(usize, bool),
+    Disqualify(usize, bool),
+    Rename(usize, String),
+    Adjust(usize, i64),
+    Freeze(bool),
+    Reveal,
+    Announce(String),
+    Outage,
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let who = 0..CONTESTANTS;
+    prop_oneof![
+        8 => Just(Event::Nothing),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, hidden)| Event::Hide(who, hidden)),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, out)| Event::Disqualify(who, out)),
+        1 => (who.clone(), ".{1,9}").prop_map(|(who, shown)| Event::Rename(who, shown)),
+        1 => (who, -500i64..500).prop_map(|(who, points)| Event::Adjust(who, points)),
+        1 => any::<bool>().prop_map(Event::Freeze),
+        1 => Just(Event::Reveal),
+        1 => ".{0,9}".prop_map(Event::Announce),
+        1 => Just(Event::Outage),
+    ]
+}
+
+fn happen(world: &mut World, event: &Event) {
+    let facts = &mut world.facts;
+    match event {
+        Event::Nothing | Event::Outage => {}
+        Event::Hide(who, hidden) => facts.people[*who].hidden = *hidden,
+        Event::Disqualify(who, out) => facts.people[*who].disqualified = *out,
+        Event::Rename(who, shown) => facts.people[*who].shown = shown.clone(),
+        Event::Adjust(who, points) => drop(facts.adjustments.insert(key(*who), *points)),
+        Event::Freeze(on) => facts.freeze = Freeze { at: on.then_some(world.now), revealed: false },
+        Event::Reveal => facts.freeze.revealed = true,
+        Event::Announce(text) => {
+            facts.notices.push(Notice { id: 1, level: NoticeLevel::Warn, text: text.clone(), at: world.now });
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn deltas_lead_to_what_a_snapshot_shows(
+        seconds in vec((vec(did(), CONTESTANTS), events(), any::<[bool; 2]>()), 1..40)
+    ) {
+        let mut world = World::new(CONTESTANTS);
+        let mut press = Press::default();
+        // Two that look now and then, and two that never miss a frame.
+        let mut pages = [Class::Public, Class::Admin].map(|class| (class, [Page::default(), Page::default()]));
+        for (did, event, looks) in &seconds {
+            happen(&mut world, event);
+            let link = if matches!(event, Event::Outage) {
+                world.now += SECOND;
+                world.look(false);
+                Link::Stale { since: world.now - SECOND }
+            } else {
+                world.second(did);
+                Link::Live
+            };
+            let frames = press.print(&world.board, link, world.now);
+            for (class, [steady, lazy]) in &mut pages {
+                let snapshot = picture(frames.text(*class, None).expect("a snapshot"));
+                steady.take(frames.text(*class, steady.seq).expect("something new"));
+                prop_assert_eq!(&steady.picture, &snapshot);
+                if looks[0] && looks[1] {
+                    lazy.take(frames.text(*class, lazy.seq).expect("something new"));
+                    prop_assert_eq!(&lazy.picture, &snapshot);
+                }
+                prop_assert!(frames.text(*class, Some(frames.seq)).is_none(), "nothing is sent twice");
+            }
+        }
+        let (_, [steady, _]) = &pages[0];
+        prop_assert!(steady.snapshots >= 1 && steady.snapshots + steady.deltas == seconds.len());
+    }
+
+    #[test]
+    fn points_are_the_counters_by_the_rules_plus_adjustments(
+        seconds in vec(vec(did(), CONTESTANTS), 1..10), adjusted in vec(-5_000i64..5_000, CONTESTANTS)
+    ) {
+        let mut world = World::new(CONTESTANTS);
+        world.facts.adjustments = adjusted.iter().enumerate().map(|(index, points)| (key(index), *points)).collect();
+        for did in &seconds {
+            world.second(did);
+        }
+        let standings = world.board.standings(&Audience::Public, world.now);
+        for (index, adjusted) in adjusted.iter().enumerate() {
+            let person = person(index);
+            let line = standings.of(&person.key).expect("a line");
+            prop_assert_eq!(line.score.points, all_points(&world.totals)[person.name.as_str()] + adjusted);
+            let better = standings.lines.iter().filter(|other| other.score.points > line.score.points).count();
+            prop_assert!(line.rank.expect("a rank") as usize > better);
+        }
+    }
+}
+
+#[test]
+fn a_minute_is_counted_by_its_points_ranks_rate_and_success() {
+    let mut world = World::new(2);
+    let (slow, fast) = (
+        Did { right: 10, wrong: 0, timeouts: 0, latency_us: 900 },
+        Did { right: 30, wrong: 10, timeouts: 0, latency_us: 100 },
+    );
+    // For 90 s the first is ahead, then the second overtakes.
+    for _ in 0..90 {
+        world.second(&[fast, slow]);
+    }
+    for _ in 0..58 {
+        world.second(&[Did { right: 0, ..slow }, Did { right: 100, ..slow }]);
+    }
+    let standings = world.board.standings(&Audience::Public, world.now);
+    let line = standings.of(&key(1)).expect("a line");
+    assert_eq!((line.rank, line.gained, line.decided), (Some(1), 1, None));
+    assert_eq!(line.score.minute, 58 * 100 * 200 + 2 * 10 * 200);
+    assert_eq!((line.score.rate, line.score.success), (100, Some(1_000)));
+    let line = standings.of(&key(0)).expect("a line");
+    assert_eq!((line.rank, line.gained, line.decided), (Some(2), -1, Some(DecidedBy::Points)));
+    assert_eq!((line.score.rate, line.score.success), (0, None), "nothing happened in the last seconds");
+    let p99 = world.totals.contestants["c0"].latency.quantile(0.99);
+    assert_eq!((line.score.p99_us, line.score.failures), (p99, 0));
+}
+
+#[test]
+fn equal_points_are_decided_by_who_came_there_first() {
+    let mut world = World::new(2);
+    let (some, none) = (
+        Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 },
+        Did { right: 0, wrong: 0, timeouts: 0, latency_us: 0 },
+    );
+    world.second(&[none, some]);
+    world.second(&[some, none]);
+    world.second(&[none, none]);
+    let standings = world.board.standings(&Audience::Public, world.now);
+    let summary: Vec<_> =
+        standings.lines.iter().map(|line| (line.person.name.as_str(), line.rank, line.decided)).collect();
+    assert_eq!(summary, [("c1", Some(1), None), ("c0", Some(2), Some(DecidedBy::ReachedFirst))]);
+}
+
+#[test]
+fn sealed_rounds_are_carried_and_a_round_is_never_counted_twice() {
+    let mut world = World::new(2);
+    let did = Did { right: 5, wrong: 0, timeouts: 1, latency_us: 100 };
+    world.second(&[did, did]);
+    let shown =
+        |world: &World| world.board.standings(&Audience::Public, world.now).of(&key(0)).cloned().expect("a line");
+    let of_round = points(&world.totals.contestants["c0"]);
+    assert_eq!(shown(&world).score.points, of_round);
+    // An earlier round adds to it, failures and latencies too.
+    let mut row = Row::default();
+    crate::round::add(&mut row, Did { right: 10, wrong: 0, timeouts: 3, latency_us: 100_000 });
+    world.facts.carried.add(RoundId::from_bits(1), key(0), 1_234, &row);
+    world.second(&[]);
+    let line = shown(&world);
+    assert_eq!((line.score.points, line.score.failures), (of_round + 1_234, 4));
+    assert!(line.score.p99_us >= Some(100_000), "{line:?}");
+    // This one is sealed and copied: Redis's word is not added to its result.
+    world.facts.carried.add(RoundId::from_bits(7), key(0), of_round, &world.totals.contestants["c0"]);
+    world.second(&[]);
+    assert_eq!(shown(&world).score.points, of_round + 1_234);
+}
+
+#[test]
+fn a_practice_round_stands_alone_and_the_contest_comes_back_after_it() {
+    let mut world = World::new(2);
+    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
+    world.facts.carried.add(RoundId::from_bits(1), key(0), 1_234, &Row::default());
+    world.facts.adjustments.insert(key(1), 77);
+    let contest = Arc::clone(&world.control);
+    world.control = Arc::new(crate::round::running(2, RoundId::from_bits(9), false, NOW));
+    world.second(&[did, did]);
+    let shown = |world: &World, index: usize| {
+        world.board.standings(&Audience::Public, world.now).of(&key(index)).expect("a line").score.points
+    };
+    assert_eq!([shown(&world, 0), shown(&world, 1)], [1_000, 1_000]);
+    world.control = contest;
+    world.totals.contestants.clear();
+    world.second(&[did, did]);
+    assert_eq!([shown(&world, 0), shown(&world, 1)], [2_234, 1_077]);
+}

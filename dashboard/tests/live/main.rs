@@ -1,0 +1,11 @@
+//! The live feed: what it shows to whom under virtual time, and the whole of it over real sockets and a real Redis.
+
+mod following;
+mod frozen;
+mod outages;
+mod redis_server;
+mod restarts;
+mod round;
+mod seats;
+mod stage;
+mod viewer;

@@ -1,0 +1,196 @@
+//! A web server with the live feed on a port of its own, viewers that connect to it, and, where a test wants it, a Redis
+//! with a round in it and a whole feed that reads it.
+
+use crate::redis_server::RedisServer;
+use crate::round::{CONTEST, Did, add, name, person, running};
+use crate::viewer::Page;
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
+use flowtest_dashboard::live::hub::Viewer;
+use flowtest_dashboard::live::socket::{Channel, Visit, open};
+use flowtest_dashboard::live::{Audience, Facts, Hub, HubConfig};
+use flowtest_scoreboard::connection::Address;
+use flowtest_scoreboard::{Publisher, PublisherConfig, Row, Scoreboard};
+use futures_util::StreamExt;
+use salvo::conn::Acceptor;
+use salvo::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// How long anything may take on a busy machine. Never what a test waits for when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a login would have found out, from the query.
+struct Door {
+    hub: Hub,
+    valid: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Handler for Door {
+    async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        let audience = match req.query::<String>("as").as_deref() {
+            Some("admin") => Audience::Admin,
+            _ => Audience::Public,
+        };
+        let tokens = req.query::<String>("of").is_some();
+        let channel = if tokens { Channel::Tokens } else { Channel::Standings(audience) };
+        let user = req.query::<String>("user").map(|user| user.as_str().into());
+        let viewer = Viewer { user, session: req.query("session") };
+        let valid = Arc::clone(&self.valid);
+        let recheck = Box::new(move || {
+            let valid = valid.load(Ordering::Relaxed);
+            Box::pin(async move { valid }) as futures_util::future::BoxFuture<'static, bool>
+        });
+        let public_url = "https://contest.example".parse().ok();
+        let visit = Visit { viewer, channel, public_url, recheck };
+        if let Err(error) = open(&self.hub, visit, req, res).await {
+            res.render(error);
+        }
+    }
+}
+
+/// The web server.
+pub(crate) struct House {
+    pub(crate) address: String,
+    pub(crate) hub: Hub,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl House {
+    pub(crate) async fn open(hub: Hub) -> House {
+        let acceptor = salvo::conn::TcpListener::new("127.0.0.1:0").bind().await;
+        let address = acceptor.holdings()[0].local_addr.to_string();
+        let address = address.rsplit("//").next().expect("an address").to_owned();
+        let door = Door { hub: hub.clone(), valid: Arc::new(AtomicBool::new(true)) };
+        let router = Router::with_path("live").get(door);
+        let server = tokio::spawn(Server::new(acceptor).serve(router));
+        House { address, hub, server }
+    }
+
+    /// Connects from a page of ours.
+    pub(crate) async fn visit(&self, query: &str) -> Result<Guest, Error> {
+        self.visit_from(query, Some(&format!("http://{}", self.address))).await
+    }
+
+    pub(crate) async fn visit_from(&self, query: &str, origin: Option<&str>) -> Result<Guest, Error> {
+        let mut request = format!("ws://{}/live?{query}", self.address).into_client_request().expect("a request");
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().expect("a header"));
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await?;
+        Ok(Guest { socket, page: Page::default() })
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A viewer with its page.
+pub(crate) struct Guest {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) page: Page,
+}
+
+impl Guest {
+    /// The next text, or the close code with which it was sent away.
+    pub(crate) async fn text(&mut self) -> Result<String, u16> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something comes");
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    /// Takes the next frame into the page.
+    pub(crate) async fn frame(&mut self) -> &Page {
+        let text = self.text().await.unwrap_or_else(|code| panic!("a frame, not the end with {code}"));
+        self.page.take(&text);
+        &self.page
+    }
+
+    /// Takes frames until the page shows something.
+    pub(crate) async fn until(&mut self, what: &str, found: impl Fn(&Page) -> bool) -> &Page {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        while !found(self.frame().await) {
+            assert!(tokio::time::Instant::now() < give_up, "{what} did not come: {:?}", self.page);
+        }
+        &self.page
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn end(&mut self) -> u16 {
+        loop {
+            if let Err(code) = self.text().await {
+                return code;
+            }
+        }
+    }
+}
+
+/// A Redis with a running round, whose rows a test changes.
+pub(crate) struct Stage {
+    pub(crate) redis: RedisServer,
+    pub(crate) round: RoundId,
+    publisher: Publisher,
+    rows: Mutex<(u64, Vec<Row>)>,
+    pub(crate) kept: Arc<Mutex<Vec<Archived>>>,
+}
+
+impl Stage {
+    pub(crate) fn new(contestants: usize) -> Stage {
+        let redis = RedisServer::start();
+        let round = RoundId::from_bits(random_bits());
+        let mut scoreboard = Scoreboard::connect(&redis.url()).expect("Redis answers");
+        let start = jiff::Timestamp::now().as_microsecond() as u64 - 1_000_000;
+        scoreboard.write_control(&running(contestants, round, true, start)).expect("Redis answers");
+        scoreboard.open_round(CONTEST, &round).expect("Redis answers");
+        let publisher = Publisher::start(PublisherConfig {
+            url: redis.url(),
+            password: None,
+            contest: CONTEST.to_owned(),
+            round,
+            stream: StreamId::from_bits(random_bits()),
+            contestants: (0..contestants).map(name).collect(),
+            allow_volatile: false,
+        });
+        let rows = Mutex::new((0, vec![Row::default(); contestants]));
+        Stage { redis, round, publisher: publisher.expect("a publisher"), rows, kept: Arc::default() }
+    }
+
+    /// Publishes that everybody did this.
+    pub(crate) fn play(&self, did: Did) {
+        let mut rows = self.rows.lock().expect("no test panics with it");
+        rows.0 += 1;
+        rows.1.iter_mut().for_each(|row| add(row, did));
+        self.publisher.publish(rows.0, rows.1.clone().into());
+    }
+
+    pub(crate) fn feed(&self, past: Vec<(u64, Vec<u8>)>) -> Feed {
+        let contestants = self.rows.lock().expect("no test panics with it").1.len();
+        let facts = Facts { people: (0..contestants).map(person).collect(), ..Facts::default() };
+        let address = Address::new(&self.redis.url(), None, false).expect("an address");
+        let config = FeedConfig { address, contest: CONTEST.to_owned(), hub: HubConfig::default(), past };
+        let kept = Arc::clone(&self.kept);
+        Feed::start(config, facts, move |rows| kept.lock().expect("no test panics with it").extend(rows))
+            .expect("a feed")
+    }
+}
+
+pub(crate) fn random_bits() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("random bits");
+    u128::from_be_bytes(bytes)
+}
