@@ -25,7 +25,6 @@ CREATE TABLE sessions (
     last_seen_at INTEGER NOT NULL CHECK (last_seen_at >= created_at)
 ) STRICT;
 CREATE INDEX sessions_by_user ON sessions (user_id);
-CREATE INDEX sessions_by_age ON sessions (created_at);
 
 -- The clear text stays only while the token can be redeemed, so that it can be handed out.
 CREATE TABLE invites (
