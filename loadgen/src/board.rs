@@ -5,12 +5,15 @@
 
 use crate::Failed;
 use crate::rebuild::Access;
+use crate::recorder::Fresh;
+use crate::recorder::explain::Explained;
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{
-    Contest, Control, ExplainedError, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError, State,
-    StreamId,
+    Contest, Control, ExplainedError, Prepared, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError,
+    State, StreamId,
 };
-use std::sync::{Arc, mpsc};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -73,6 +76,16 @@ impl Board {
         self.publisher.publish(seq, rows);
     }
 
+    /// Tells Redis what is on disk, and contestants why they lost points; `key` names them by their place in the roster.
+    pub fn pass_on(&self, fresh: Fresh, key: impl Fn(usize) -> String) {
+        if let Some((seq, rows)) = fresh.durable {
+            self.publish(seq, rows);
+        }
+        for Explained { contestant, error } in fresh.explained {
+            self.explain(key(usize::from(contestant)), error);
+        }
+    }
+
     /// The number of the newest rows that Redis has.
     pub fn put_seq(&self) -> u64 {
         self.publisher.health().put_seq
@@ -87,6 +100,11 @@ impl Board {
     /// Why a contestant lost points. Forgotten when too many wait.
     pub fn explain(&self, contestant: String, error: ExplainedError) {
         self.steward.explain(contestant, error);
+    }
+
+    /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
+    pub fn prepared(&self, contestant: String, found: Prepared) {
+        held(&self.steward.prepared).insert(contestant, found);
     }
 
     /// The last rows, the end marker, the seal; then the control document says so.
@@ -112,6 +130,8 @@ enum Message {
 #[derive(Debug)]
 struct Steward {
     messages: mpsc::SyncSender<Message>,
+    /// What Redis has not been told yet, by contestant.
+    prepared: Arc<Mutex<BTreeMap<String, Prepared>>>,
     thread: JoinHandle<Result<(), ScoreboardError>>,
 }
 
@@ -119,6 +139,8 @@ impl Steward {
     /// Keeps `control`, if it is ours to keep.
     fn start(mut scoreboard: Scoreboard, contest: String, mut control: Option<Control>) -> Result<Steward, Failed> {
         let (messages, inbox) = mpsc::sync_channel(WAITING_MAX);
+        let prepared = Arc::new(Mutex::new(BTreeMap::new()));
+        let to_tell = prepared.clone();
         let watch = move || {
             let mut keep_at = Instant::now() + CONTROL_INTERVAL;
             // After a failure nothing is explained until the next look at the control document.
@@ -126,6 +148,7 @@ impl Steward {
             loop {
                 match inbox.recv_timeout(keep_at.saturating_duration_since(Instant::now())) {
                     Ok(Message::End(state)) => {
+                        let _ = tell_prepared(&mut scoreboard, &contest, &to_tell);
                         let Some(control) = &mut control else { return Ok(()) };
                         control.state = state;
                         control.revision += 1;
@@ -141,6 +164,7 @@ impl Steward {
                 }
                 if Instant::now() >= keep_at {
                     away = control.as_ref().is_some_and(|control| keep(&mut scoreboard, control).is_err());
+                    away |= tell_prepared(&mut scoreboard, &contest, &to_tell).is_err();
                     keep_at = Instant::now() + CONTROL_INTERVAL;
                 }
             }
@@ -149,7 +173,7 @@ impl Steward {
             .name("steward".to_owned())
             .spawn(watch)
             .map_err(|error| Failed::Message(format!("no thread for the control document ({error})")))?;
-        Ok(Steward { messages, thread })
+        Ok(Steward { messages, prepared, thread })
     }
 
     fn explain(&self, contestant: String, error: ExplainedError) {
@@ -161,6 +185,28 @@ impl Steward {
         let _ = self.messages.send(Message::End(state));
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
+}
+
+/// Tells what waits; what Redis does not take waits on, unless there is a newer word by then.
+fn tell_prepared(
+    scoreboard: &mut Scoreboard,
+    contest: &str,
+    prepared: &Mutex<BTreeMap<String, Prepared>>,
+) -> Result<(), ScoreboardError> {
+    let taken = std::mem::take(&mut *held(prepared));
+    let told = scoreboard.write_prepared(contest, &taken);
+    if told.is_err() {
+        let mut waiting = held(prepared);
+        for (contestant, found) in taken {
+            waiting.entry(contestant).or_insert(found);
+        }
+    }
+    told
+}
+
+/// A panic elsewhere leaves the data whole: each lock guards single calls.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the control document again where it is gone.

@@ -6,6 +6,7 @@ use crate::output::Outputs;
 use clap::{Args, Parser, Subcommand};
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -136,7 +137,20 @@ pub struct Serve {
     /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
     pub hosts: Option<PathBuf>,
-    /// Of the newest round; metrics are there while one is played.
+    /// Where contestants see our requests come from, when NAT hides this machine's own addresses. May be repeated.
+    #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_SOURCE_ADDRESS", value_delimiter = ',')]
+    pub source_address: Vec<IpAddr>,
+    /// For rehearsals only: this machine's clock is believed to be so many microseconds further off than it is.
+    #[arg(
+        long,
+        hide = true,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "US",
+        env = "FLOWTEST_LOADGEN_CLOCK_SHIFT_US"
+    )]
+    pub clock_shift_us: i64,
+    /// Of the newest round; metrics are answered between rounds too.
     #[command(flatten)]
     pub outputs: Outputs,
 }

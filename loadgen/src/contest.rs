@@ -3,34 +3,32 @@
 use crate::board::Board;
 use crate::cli::RunContest;
 use crate::course::Course;
-use crate::guard::permits;
+use crate::guard::admit;
 use crate::http::RequestTemplate;
 use crate::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
 use crate::rebuild::{Access, Action, finish_orphans};
-use crate::recorder::explain::Explained;
-use crate::recorder::{Fresh, Recorder, Shown, room};
-use crate::resolve::resolve;
+use crate::recorder::{Finished, Fresh, Recorder, Recording, Shown, room};
+use crate::resolve::Names;
+use crate::resolve::names::STUCK_AFTER;
 use crate::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
 use crate::series::Look;
 use crate::trace::Tracing;
 use crate::{Failed, folders};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::contest::{Contestant, Load, Policy, Start};
+use flowtest_scoreboard::contest::{Load, Start};
 use flowtest_scoreboard::{Contest, RoundId, Row, StreamId};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A connection lives so long in a contest, so that instances added behind a name get their share.
 const CONNECTION_LIFE_NS: u64 = 10 * plan::NS_PER_SECOND;
 /// How often what the recorder says is passed on.
 const FOLLOW: Duration = Duration::from_millis(50);
-/// How long a journal that cannot be written is tried after the last worker has ended.
-const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
 /// From making the plan to its start: workers make rings and arenas in it, the recorder its first segment.
 const HEAD_START: Duration = Duration::from_millis(50);
 const JOURNAL_HEAD_START: Duration = Duration::from_secs(1);
@@ -42,11 +40,7 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
     let cores = choose_cores(flags.cores.asked())?;
-    let contestants = contest
-        .contestants
-        .iter()
-        .map(|contestant| resolved(contestant, &contest.policy))
-        .collect::<Result<Vec<_>, _>>()?;
+    let contestants = admitted(&contest)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len() as u32, Clock::now(), flags.head_start())?;
@@ -177,41 +171,27 @@ fn follow_recorded(
     board: Option<&Board>,
     stop: &AtomicBool,
 ) -> Result<(Progress, u64, Arc<[Row]>), Failed> {
-    let Run { workers, collector } = run;
-    recorder.record(plan.clone(), collector, workers.order().clone());
-    let mut over_at: Option<Instant> = None;
+    let mut recording = Recording::begin(run, plan, recorder);
+    let mut durable_seq = 0;
     let mut pass_on = |fresh: Fresh| {
-        if let Some(Shown { now, sums, workers }) = fresh.shown {
-            output.show(plan, Look { now, sums: &sums, cpu_us: Some(cpu_us(&workers)) });
+        durable_seq = fresh.durable.as_ref().map_or(durable_seq, |(seq, _)| *seq);
+        if let Some(Shown { now, sums, workers }) = &fresh.shown {
+            output.note_backlog(board.map(|board| durable_seq.saturating_sub(board.put_seq())));
+            output.show(plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)) });
         }
         if let Some(board) = board {
-            fresh.durable.into_iter().for_each(|(seq, rows)| board.publish(seq, rows));
-            for Explained { contestant, error } in fresh.explained {
-                board.explain(plan.contestants[usize::from(contestant)].name.clone(), error);
-            }
+            board.pass_on(fresh, |contestant| plan.contestants[contestant].name.clone());
         }
     };
-    while !recorder.is_over() {
+    while !recording.is_over() {
         thread::sleep(FOLLOW);
         if stop.load(Ordering::Relaxed) {
-            workers.order().drain();
+            recording.order().drain();
         }
-        if recorder.is_stuck() {
-            workers.order().pause(true);
-        }
-        pass_on(recorder.take());
-        if workers.are_done() {
-            let over = *over_at.get_or_insert_with(Instant::now);
-            if over.elapsed() >= JOURNAL_PATIENCE {
-                recorder.give_up();
-            }
-        }
+        pass_on(recording.look());
     }
-    pass_on(recorder.take());
-    // When the recorder failed, workers may still be running; nobody takes their counts any more.
-    workers.order().drain();
-    let recorded = recorder.join();
-    let broken = workers.join();
+    let Finished { fresh, recorded, broken } = recording.finish();
+    pass_on(fresh);
     let recorded = recorded?;
     Ok((Progress { broken, ..recorded.progress }, recorded.seq, recorded.rows))
 }
@@ -294,24 +274,25 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-fn resolved(contestant: &Contestant, policy: &Policy) -> Result<plan::Contestant, Failed> {
-    let endpoint = &contestant.endpoint;
-    let addresses = resolve(endpoint)?;
-    if let Some(closed) = addresses.iter().find(|address| !permits(policy, address.ip())) {
-        return Err(Failed::Usage(format!(
-            "{}: {endpoint} is at {}, an address that contests do not flood: add its network to allow in [policy] if \
-             it is yours, as in allow = [\"10.0.0.0/8\"]",
-            contestant.name,
-            closed.ip()
-        )));
-    }
-    Ok(plan::Contestant {
-        name: contestant.name.clone(),
-        endpoint: endpoint.to_string(),
-        addresses,
-        request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-        traffic: Traffic::Flood,
-    })
+/// The roster at its addresses, by the same rules of the door as in a round that is served.
+fn admitted(contest: &Contest) -> Result<Vec<plan::Contestant>, Failed> {
+    let names = Names::system(None);
+    let admitted = contest.contestants.iter().map(|contestant| {
+        let endpoint = &contestant.endpoint;
+        let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
+            .map_err(|denial| Failed::Usage(format!("{}: {denial}", contestant.name)))?;
+        Ok(plan::Contestant {
+            name: contestant.name.clone(),
+            endpoint: endpoint.to_string(),
+            addresses,
+            request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
+            traffic: Traffic::Flood,
+        })
+    });
+    let admitted = admitted.collect::<Result<Vec<_>, Failed>>()?;
+    let theirs = admitted.iter().map(|one| (one.name.as_str(), one.addresses.as_slice()));
+    contest.policy.judge_shared(theirs).map_err(|error| Failed::Usage(error.to_string()))?;
+    Ok(admitted)
 }
 
 /// When the first phase starts, on the run clock.

@@ -6,7 +6,7 @@
 use crate::resolve::{Names, ResolveError};
 use flowtest_scoreboard::endpoint::Endpoint;
 use flowtest_scoreboard::{ContestError, Policy, PolicyError};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,11 +21,6 @@ pub enum Denial {
     Unreadable { path: String, error: String },
     #[error("{path}: {error}")]
     Ceiling { path: String, error: ContestError },
-}
-
-/// Whether the policy lets a contest send load to this address.
-pub fn permits(policy: &Policy, address: IpAddr) -> bool {
-    policy.judge_ip(address).is_ok()
 }
 
 /// Reads this machine's own policy file: the `[policy]` of a contest file and nothing else.

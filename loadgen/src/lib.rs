@@ -24,9 +24,11 @@
 //! | [`resolve`], [`guard`] | from an endpoint to addresses, and which of them a contest may flood |
 //! | [`resolver`] | the thread that asks for them again while a round runs |
 //! | [`probe`] | a few tokens to an endpoint beside the flood: of one, of a whole roster, on request |
+//! | [`interfaces`] | where our requests come from |
 //! | [`practice`] | half a minute of load beside all rounds, on request |
 //! | [`series`] | the run second by second, for reading |
 //! | [`summary`], [`watch`], [`progress`] | what a terminal shows while it runs and afterwards |
+//! | [`house`] | what the platform's own contestant lost |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
 //! | [`output`] | all of these behind their flags |
 //! | [`attention`] | who is worth a flood |
@@ -46,8 +48,10 @@ pub mod exchange;
 pub mod export;
 pub mod folders;
 pub mod guard;
+pub mod house;
 pub mod http;
 pub mod inspect;
+pub mod interfaces;
 pub mod metrics;
 pub mod order;
 pub mod output;

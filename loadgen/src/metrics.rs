@@ -1,4 +1,5 @@
-//! `--metrics ADDR`: what a run has counted, in the text format of Prometheus, on one small thread.
+//! `--metrics ADDR`: what a run has counted, in the text format of Prometheus, on one small thread. Who plays several
+//! rounds answers between them too, with the figures of the newest one.
 //!
 //! It answers `GET /metrics` and nothing else, one connection at a time, each request bounded in bytes and time. It holds a
 //! copy of the newest figures, so that a scrape never touches the run.
@@ -13,7 +14,8 @@
 //! | `flowtest_contestant_saturated_seconds_total{contestant}`, `flowtest_saturated_seconds_total` | counter | scored seconds in which the generator was too slow for its plan |
 //! | `flowtest_rate_ratio`, `flowtest_own_lag_seconds{quantile}` | gauge | of the newest second in open loop |
 //! | `flowtest_worker_busy_ratio` | gauge | the workers' part of their cores, of the newest second |
-//! | `flowtest_journal_backlog_bytes` | gauge | what waits for the disk, where that is known |
+//! | `flowtest_journal_backlog_batches` | gauge | batches that are on disk and not in Redis, where both are |
+//! | `flowtest_up`, `flowtest_state{state}` | gauge | 1; of `serve`, 1 for the state that it is in |
 //! | `flowtest_run_seconds`, `flowtest_info{version}` | gauge | since the start of the first phase; 1 |
 
 use crate::block::{Counts, Meter};
@@ -22,7 +24,7 @@ use flowtest_contract::{Rules, Tally};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A longer request is none of ours.
@@ -58,49 +60,96 @@ pub struct Snapshot {
     pub lag_us: Option<u64>,
     /// 0 to 1.
     pub busy: Option<f64>,
-    pub backlog_bytes: Option<u64>,
+    /// Batches.
+    pub backlog: Option<u64>,
 }
 
-/// The endpoint. It lives as long as the process.
+/// What `serve` does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// No round is played here.
+    Idle,
+    Armed,
+    Running,
+    Paused,
+    Draining,
+}
+
+impl Doing {
+    const ALL: [Doing; 5] = [Doing::Idle, Doing::Armed, Doing::Running, Doing::Paused, Doing::Draining];
+
+    fn name(self) -> &'static str {
+        match self {
+            Doing::Idle => "idle",
+            Doing::Armed => "armed",
+            Doing::Running => "running",
+            Doing::Paused => "paused",
+            Doing::Draining => "draining",
+        }
+    }
+}
+
+/// All that a scrape is made from.
 #[derive(Debug)]
+struct Scene {
+    /// Of the contestants, in order.
+    names: Vec<String>,
+    rules: Rules,
+    snapshot: Snapshot,
+    doing: Option<Doing>,
+}
+
+/// The endpoint. It lives as long as the process; clones share it.
+#[derive(Clone, Debug)]
 pub struct Metrics {
     address: SocketAddr,
-    newest: Arc<Mutex<Snapshot>>,
+    scene: Arc<Mutex<Scene>>,
 }
 
 impl Metrics {
-    /// Takes the address; port 0 means any that is free.
-    pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-        TcpListener::bind(address)
-    }
-
-    /// Starts to answer. `names`: of the contestants, in order.
-    pub fn start(listener: TcpListener, names: Vec<String>, rules: Rules) -> io::Result<Metrics> {
+    /// Takes the address and starts to answer; port 0 means any that is free.
+    pub fn start(address: SocketAddr) -> io::Result<Metrics> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let newest = Arc::new(Mutex::new(Snapshot::default()));
-        let shared = newest.clone();
+        let (names, rules) = (Vec::new(), Rules::default());
+        let scene = Arc::new(Mutex::new(Scene { names, rules, snapshot: Snapshot::default(), doing: None }));
+        let metrics = Metrics { address, scene };
+        let shared = metrics.clone();
         std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             for stream in listener.incoming() {
                 match stream {
                     // A scraper that goes away harms nobody.
-                    Ok(stream) => drop(answer(stream, || {
-                        let snapshot = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                        exposition(&snapshot, &names, &rules)
-                    })),
+                    Ok(stream) => drop(answer(stream, || exposition(&shared.scene()))),
                     // Out of descriptors, as a rule: others need them more.
                     Err(_) => std::thread::sleep(Duration::from_millis(100)),
                 }
             }
         })?;
-        Ok(Metrics { address, newest })
+        Ok(metrics)
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// A run begins: these are its contestants, in order.
+    pub fn open(&self, names: Vec<String>, rules: Rules) {
+        let mut scene = self.scene();
+        (scene.names, scene.rules, scene.snapshot) = (names, rules, Snapshot::default());
+    }
+
     pub fn show(&self, snapshot: Snapshot) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        self.scene().snapshot = snapshot;
+    }
+
+    /// What `serve` does now.
+    pub fn say(&self, doing: Doing) {
+        self.scene().doing = Some(doing);
+    }
+
+    /// A panic elsewhere leaves the data whole: the lock guards single assignments.
+    fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,12 +187,21 @@ fn respond(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::
 }
 
 /// The text of a scrape.
-pub fn exposition(snapshot: &Snapshot, names: &[String], rules: &Rules) -> String {
+fn exposition(scene: &Scene) -> String {
+    let Scene { names, rules, snapshot, doing } = scene;
     let mut text = Text::default();
     let named = || names.iter().map(|name| escaped(name)).zip(&snapshot.contestants);
     let both = |exposed: &Exposed| [("true", exposed.scored), ("false", exposed.unscored)];
     text.metric("flowtest_info", "gauge", "The generator.");
     text.line(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
+    text.metric("flowtest_up", "gauge", "The generator answers.");
+    text.line("", 1);
+    if let Some(doing) = doing {
+        text.metric("flowtest_state", "gauge", "1 for what the generator does.");
+        for state in Doing::ALL {
+            text.line(&format!("{{state=\"{}\"}}", state.name()), u8::from(state == *doing));
+        }
+    }
     text.metric("flowtest_run_seconds", "gauge", "Since the start of the first phase.");
     text.line("", snapshot.run_s);
     text.metric("flowtest_requests_total", "counter", "Requests that have an outcome.");
@@ -216,8 +274,8 @@ pub fn exposition(snapshot: &Snapshot, names: &[String], rules: &Rules) -> Strin
         "",
         snapshot.busy,
     );
-    let backlog = snapshot.backlog_bytes.map(|bytes| bytes as f64);
-    text.optional("flowtest_journal_backlog_bytes", "What waits for the disk.", "", backlog);
+    let backlog = snapshot.backlog.map(|batches| batches as f64);
+    text.optional("flowtest_journal_backlog_batches", "Batches on disk and not in Redis.", "", backlog);
     text.text
 }
 
@@ -299,7 +357,13 @@ mod tests {
     #[test]
     fn every_line_is_of_the_format_and_has_its_type() {
         let hostile = "a\"} 1\nflowtest_points{contestant=\"rival\\";
-        let text = exposition(&snapshot(), &[hostile.to_owned()], &Rules::default());
+        let scene = |snapshot| Scene {
+            names: vec![hostile.to_owned()],
+            rules: Rules::default(),
+            snapshot,
+            doing: Some(Doing::Paused),
+        };
+        let text = exposition(&scene(snapshot()));
         let mut typed = None;
         let mut points = Vec::new();
         for line in text.lines() {
@@ -321,7 +385,10 @@ mod tests {
         }
         assert_eq!(points, [9.0 * 200.0 - 3.0 * 200.0]);
         assert!(text.contains("quantile=\"0.99\"} 0.0015\n") && text.contains("flowtest_rate_ratio 0.5\n"), "{text}");
-        assert!(!text.contains("flowtest_journal_backlog_bytes"), "not known");
+        assert!(text.contains("flowtest_state{state=\"paused\"} 1\n") && text.contains("flowtest_up 1\n"), "{text}");
+        assert!(!text.contains("flowtest_journal_backlog_batches"), "not known");
+        let text = exposition(&scene(Snapshot { backlog: Some(7), ..snapshot() }));
+        assert!(text.contains("flowtest_journal_backlog_batches 7\n"), "{text}");
     }
 
     fn ask(address: SocketAddr, request: &[u8]) -> String {
@@ -334,8 +401,8 @@ mod tests {
 
     #[test]
     fn only_metrics_are_answered_and_nobody_hogs_the_thread() {
-        let listener = Metrics::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let metrics = Metrics::start(listener, vec!["alice".to_owned()], Rules::default()).unwrap();
+        let metrics = Metrics::start(([127, 0, 0, 1], 0).into()).unwrap();
+        metrics.open(vec!["alice".to_owned()], Rules::default());
         metrics.show(snapshot());
         let _silent = TcpStream::connect(metrics.address()).unwrap();
         let told = ask(metrics.address(), b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");

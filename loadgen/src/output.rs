@@ -13,7 +13,7 @@ use crate::summary::Summary;
 use crate::watch::{Newest, View};
 use ndjson::Lines;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,12 +41,37 @@ pub struct Outputs {
 #[derive(Debug)]
 pub struct Prepared {
     flags: Outputs,
-    listener: Option<TcpListener>,
+    metrics: Option<Metrics>,
 }
 
 impl Outputs {
-    /// Looks before a run whether everything can be written after it.
+    /// Looks before a run whether everything can be written after it, and begins to answer for metrics.
     pub fn prepare(&self) -> Result<Prepared, Failed> {
+        self.check_files()?;
+        self.prepare_with(self.start_metrics()?)
+    }
+
+    /// The same with metrics that are answered already, as between rounds.
+    pub fn prepare_with(&self, metrics: Option<Metrics>) -> Result<Prepared, Failed> {
+        self.check_files()?;
+        Ok(Prepared { flags: self.clone(), metrics })
+    }
+
+    /// Takes the address of --metrics, if there is one, and answers there from now on.
+    pub fn start_metrics(&self) -> Result<Option<Metrics>, Failed> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let metrics = Metrics::start(address).map_err(|error| {
+            Failed::Message(format!(
+                "--metrics {address} cannot be taken ({error}): name a free address of this machine, as in 127.0.0.1:9464"
+            ))
+        })?;
+        if !self.quiet {
+            eprintln!("flowtest-loadgen: metrics on http://{}/metrics", metrics.address());
+        }
+        Ok(Some(metrics))
+    }
+
+    fn check_files(&self) -> Result<(), Failed> {
         let stdout = Path::new("-");
         let named: Vec<&Path> =
             [&self.json, &self.report, &self.ndjson].into_iter().flatten().map(PathBuf::as_path).collect();
@@ -61,15 +86,7 @@ impl Outputs {
         if self.report.as_deref() == Some(stdout) {
             return Err(Failed::Usage("--report wants a file: name one, as in --report run.html".to_owned()));
         }
-        named.into_iter().try_for_each(|path| prepare(Some(path)))?;
-        let listener = self.metrics.map(|address| {
-            Metrics::bind(address).map_err(|error| {
-                Failed::Message(format!(
-                    "--metrics {address} cannot be taken ({error}): name a free address of this machine, as in 127.0.0.1:9464"
-                ))
-            })
-        });
-        Ok(Prepared { flags: self.clone(), listener: listener.transpose()? })
+        named.into_iter().try_for_each(|path| prepare(Some(path)))
     }
 
     fn takes_stdout(&self) -> bool {
@@ -122,24 +139,21 @@ pub struct Output {
     view: View,
     lines: Option<Lines>,
     metrics: Option<Metrics>,
+    backlog: Option<u64>,
 }
 
 impl Prepared {
     /// Opens what is written while the run goes on.
     pub fn open(self, plan: &Plan, title: Title) -> Result<Output, Failed> {
-        let Prepared { flags, listener } = self;
+        let Prepared { flags, metrics } = self;
         let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
         let lines = match &flags.ndjson {
             Some(path) => Some(Lines::create(path).map_err(|error| unwritable(path, &error))?),
             None => None,
         };
         let names = plan.contestants.iter().map(|contestant| contestant.name.clone()).collect();
-        let metrics = listener.map(|listener| Metrics::start(listener, names, plan.rules)).transpose();
-        let metrics = metrics.map_err(|error| Failed::Message(format!("no thread for --metrics ({error})")))?;
-        if let Some(metrics) = &metrics
-            && !flags.quiet
-        {
-            eprintln!("flowtest-loadgen: metrics on http://{}/metrics", metrics.address());
+        if let Some(metrics) = &metrics {
+            metrics.open(names, plan.rules);
         }
         let is_contest = matches!(title, Title::Contest(_));
         Ok(Output {
@@ -151,6 +165,7 @@ impl Prepared {
             start,
             lines,
             metrics,
+            backlog: None,
         })
     }
 }
@@ -162,6 +177,11 @@ impl Output {
         series.observe(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
         self.view.show(plan, look.now, look.sums, self.newest.as_ref(), &self.series);
         self.expose(look);
+    }
+
+    /// How many batches are on disk and not in Redis, where both are.
+    pub fn note_backlog(&mut self, batches: Option<u64>) {
+        self.backlog = batches;
     }
 
     fn expose(&self, look: Look<'_>) {
@@ -184,7 +204,7 @@ impl Output {
             rate_ratio: newest.filter(|newest| newest.moment.state.open).and_then(|newest| newest.all.rate_ratio()),
             lag_us: newest.and_then(|newest| newest.moment.lag_us).map(u64::from),
             busy: newest.and_then(|newest| newest.moment.busy).map(|busy| f64::from(busy) / 1e3),
-            backlog_bytes: None,
+            backlog: self.backlog,
         });
     }
 
@@ -301,7 +321,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_taken_is_refused_before_the_run() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let outputs = Outputs { metrics: taken.local_addr().ok(), ..Outputs::default() };
         assert!(outputs.prepare().unwrap_err().to_string().contains("cannot be taken"));
     }

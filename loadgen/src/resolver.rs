@@ -81,7 +81,7 @@ impl Resolver {
     }
 
     /// From now on by another policy. Each address in use that it closes comes out as [`News::Refused`] at once, and what
-    /// is left as [`News::Resolved`]; who has nothing left gets none, and has to be parked by the caller.
+    /// is left as [`News::Resolved`]; who has nothing left as [`News::Closed`].
     pub fn set_policy(&self, policy: Policy) {
         self.tell(Message::Policy(policy));
     }

@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::order::Order;
 use crate::plan::Plan;
-use crate::ring::{Counters, RingError, Tier, Uring};
+use crate::ring::{Counters, RingError, Sizes, Tier, Uring};
 use crate::share::sizes;
 use crate::trace::Tracing;
 use crate::worker::Worker;
@@ -100,6 +100,15 @@ pub fn choose_cores(asked: Option<&[usize]>) -> Result<Vec<usize>, RunError> {
         }),
         None => Ok(asked.to_vec()),
     }
+}
+
+/// Which kernel features a ring on this machine uses. Makes a small one and lets it go.
+///
+/// # Errors
+/// Why there can be none, before anybody relies on it.
+pub fn probe_ring(core: usize) -> Result<Tier, RunError> {
+    const SMALL: Sizes = Sizes { slots: 1, area_bytes: 64, buffers: 2, buffer_bytes: 64 };
+    Uring::new(SMALL, Instant::now()).map(|uring| uring.tier()).map_err(|error| RunError::Ring { core, error })
 }
 
 /// Raises the soft limit of descriptors to what the plan needs.

@@ -1,6 +1,7 @@
 //! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
 
 use crate::block::{Block, Counts};
+use crate::house::House;
 use crate::plan::{Load, NS_PER_SECOND, Plan};
 use crate::run::{Progress, WorkerReport};
 use crate::series::Series;
@@ -146,6 +147,9 @@ pub struct Summary {
     pub cpu: Cpu,
     pub workers: Vec<WorkerReport>,
     pub contestants: Vec<ContestantFigures>,
+    /// The platform's own losses, when there is a house target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub house: Option<House>,
 }
 
 impl Summary {
@@ -185,6 +189,7 @@ impl Summary {
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
+            house: House::of(plan, sums),
         }
     }
 
@@ -216,7 +221,7 @@ impl fmt::Display for Summary {
                 writeln!(
                     f,
                     "  {:<28} {:>12} requests  {:>11}/s  {:>14} points",
-                    contestant.endpoint,
+                    contestant.name,
                     thousands(figures.requests),
                     thousands(figures.rate as u64),
                     signed(figures.points),
@@ -263,6 +268,12 @@ impl fmt::Display for Summary {
                     total.duration_s
                 )?;
             }
+        }
+        if let Some(house) = &self.house {
+            // Taken away again where standard output is no terminal.
+            let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
+            let figure = house.figure();
+            writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
         }
         let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         write!(

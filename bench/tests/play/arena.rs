@@ -58,13 +58,17 @@ impl Arena {
     }
 
     pub(crate) fn serve(&mut self, generator: &str) {
+        self.serve_with(generator, &[]);
+    }
+
+    pub(crate) fn serve_with(&mut self, generator: &str, flags: &[&str]) {
         std::fs::create_dir_all(self.stage.folder().join(generator)).expect("a folder");
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
         command.args(self.journal(generator).flags()).arg("--hosts").arg(&self.hosts);
         let ceiling = self.stage.folder().join("ceiling.toml");
         std::fs::write(&ceiling, "[policy]\nallow = [\"127.0.0.0/8\"]\n").expect("it is written");
-        command.arg("--policy").arg(ceiling);
+        command.arg("--policy").arg(ceiling).args(flags);
         let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
         child
             .wait_for("serves", PATIENCE, |line| line.contains("serves").then_some(()))

@@ -6,7 +6,10 @@
 
 pub mod explain;
 mod interval;
+mod recording;
 pub mod room;
+
+pub use recording::{Finished, Recording};
 
 use crate::Failed;
 use crate::block::Block;

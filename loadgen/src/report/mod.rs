@@ -12,6 +12,7 @@ mod words;
 
 pub use machine::{Machine, command_line};
 
+use crate::house::House;
 use crate::output::Title;
 use crate::plan::{NS_PER_SECOND, Plan};
 use crate::series::{Series, thinned};
@@ -83,6 +84,7 @@ struct Page<'a> {
     merged: bool,
     figures: Vec<Figure>,
     standings: Vec<Standing<'a>>,
+    house: Option<House>,
     charts: Vec<String>,
     seconds: String,
     reasons: Vec<(&'static str, String)>,
@@ -118,6 +120,7 @@ impl Report<'_> {
             merged: series.width_s() > 1,
             figures: self.figures(),
             standings: self.standings(),
+            house: summary.house,
             charts,
             seconds: table::render(series.moments(), series.all(), ROWS_ALL)?,
             reasons: reasons(total),

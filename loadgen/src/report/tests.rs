@@ -194,3 +194,14 @@ fn names_of_strangers_are_inert() {
     assert!(!page.contains("<!--"));
     assert!(page.contains("&lt;script&gt;alert(1)"), "shown as what it is");
 }
+
+#[test]
+fn what_the_platform_itself_lost_stands_by_itself() {
+    let clean = page(&["house", "alice"]);
+    assert!(clean.contains("The platform's own losses: <b class=\"valid\">0 points</b>"), "nothing was lost");
+    // The last one is wrong now and then: 3 + 4 + ... + 10 resets that count and 1 + 2 that do not, 400 points each.
+    let lost = page(&["alice", "house"]);
+    let figure = format!("<b class=\"invalid\">{} points</b>", thousands(55 * 400));
+    assert!(lost.contains(&figure) && lost.contains("contestants may have lost alike"), "{figure}");
+    assert!(!page(&["alice", "bob"]).contains("platform's own"));
+}

@@ -39,6 +39,10 @@ pub enum News {
         address: SocketAddr,
         sentence: String,
     },
+    /// The policy closes every address that was in use: nothing may be sent until the contestant is admitted anew.
+    Closed {
+        contestant: usize,
+    },
     /// The name gives no usable address; those from `since`, its last good answer, stay. Said once until it does again.
     /// `since` is nothing when there never was a good answer here.
     Stale {
@@ -101,8 +105,11 @@ impl Book {
                     false
                 }
             });
-            if open.len() != entry.followed.addresses.len() && !open.is_empty() {
-                news.push(News::Resolved(Resolved { contestant: *contestant, addresses: open.clone() }));
+            if open.len() != entry.followed.addresses.len() {
+                news.push(match open.is_empty() {
+                    true => News::Closed { contestant: *contestant },
+                    false => News::Resolved(Resolved { contestant: *contestant, addresses: open.clone() }),
+                });
             }
             entry.followed.addresses = open;
             // What was refused by the old policy may be said again, by the new one.
@@ -314,6 +321,7 @@ mod tests {
         let news = book.set_policy(narrow);
         assert_eq!(news.iter().filter(|news| matches!(news, News::Refused { .. })).count(), 2, "{news:?}");
         // Bob has nothing left, and is not given anything out.
+        assert!(news.contains(&News::Closed { contestant: 1 }), "{news:?}");
         assert_eq!(resolved(&news), [(0, vec!["127.0.0.1:8080".to_owned()])]);
         let News::Stale { sentence, .. } = &book.on_answer("a.test", &answer(&["127.0.0.2"]), 1)[1] else { panic!() };
         assert!(sentence.ends_with("its last good address stays"), "{sentence}");

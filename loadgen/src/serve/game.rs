@@ -8,29 +8,26 @@ use crate::attention::Attention;
 use crate::board::Board;
 use crate::course::Course;
 use crate::http::RequestTemplate;
+use crate::metrics::Doing;
 use crate::output::{Output, Title, cpu_us};
 use crate::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
-use crate::recorder::explain::Explained;
-use crate::recorder::{Fresh, Recorded, Recorder, Shown};
-use crate::run::{Clock, Run, RunError, Workers};
+use crate::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
+use crate::run::{Clock, Run, RunError};
 use crate::series::Look;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::endpoint::Endpoint;
 use flowtest_scoreboard::lifecycle::follows;
-use flowtest_scoreboard::{Control, ExplainedError, State};
+use flowtest_scoreboard::{Control, ExplainedError, Policy, State};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// A connection lives so long, so that instances added behind a name get their share.
 const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
 /// Between hearing of a change and the instant from which on requests are judged by it: time to tell the workers, also
 /// where the machine is busy. Changes are announced a second ahead and heard within a quarter.
 const TELLING_US: u64 = 300_000;
-/// How long a journal that cannot be written is tried after the last worker has ended.
-const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
 /// Room for the request of an endpoint that a contestant moves to, beside the one that it began with.
 const REQUEST_SPARE: usize = 512;
 
@@ -42,6 +39,16 @@ struct Seat {
     /// The one that gets traffic, with its addresses; none before it has answered right.
     taken: Option<(Endpoint, Vec<SocketAddr>)>,
     regard: Traffic,
+}
+
+impl Seat {
+    /// Lets go of the addresses that the policy closes. Who has none left gets nothing until it is admitted anew.
+    fn close(&mut self, policy: &Policy) {
+        if let Some((_, addresses)) = &mut self.taken {
+            addresses.retain(|address| policy.judge_address(*address).is_ok());
+        }
+        self.taken.take_if(|(_, addresses)| addresses.is_empty());
+    }
 }
 
 /// The figures of the last second, for the generator's health.
@@ -67,21 +74,20 @@ pub struct Game {
     pub stream: StreamId,
     /// The newest document that is obeyed.
     pub control: Control,
+    /// Its policy, within our ceiling.
+    policy: Policy,
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
     plan: Arc<Plan>,
     seats: Vec<Seat>,
     attention: Attention,
-    workers: Workers,
-    recorder: Recorder,
+    recording: Recording,
     board: Board,
     usher: Usher,
     output: Output,
-    done_since: Option<Instant>,
     pub pulse: Pulse,
     pub durable_seq: u64,
-    pub tier: String,
     /// Bytes that a request may have: what the slots have room for.
     longest: usize,
 }
@@ -103,8 +109,8 @@ impl Game {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
     pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<Game, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
-        home.policy(&control)?;
-        let prepared = home.outputs.prepare()?;
+        let policy = home.policy(&control)?;
+        let prepared = home.outputs.prepare_with(home.metrics.clone())?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
         let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
@@ -136,22 +142,22 @@ impl Game {
             recorder.control(journal_control(&control, *at, deadlines));
         }
         // Nobody is let in yet, so that the workers send nothing.
-        let Run { workers, collector } = Run::start(&plan, clock, &home.cores, home.tracing)?;
-        let tier = collector.progress().tier.name().to_owned();
-        recorder.record(plan.clone(), collector, workers.order().clone());
+        let run = Run::start(&plan, clock, &home.cores, home.tracing)?;
+        let recording = Recording::begin(run, &plan, recorder);
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
         let begun = Usher::start(home, &control)
             .and_then(|usher| Ok((usher, Board::join(&home.access, &control.contest, id, stream)?)));
         let (usher, board) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                workers.order().abort();
+                recording.order().abort();
                 return Err(error);
             }
         };
         let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
         Ok(Game {
             longest,
+            policy,
             output,
             id,
             stream,
@@ -160,20 +166,18 @@ impl Game {
             attention: Attention::new(seats.len()),
             seats,
             plan,
-            workers,
-            recorder,
+            recording,
             board,
             usher,
-            done_since: None,
             pulse: Pulse::default(),
             durable_seq: 0,
-            tier,
             control,
         })
     }
 
-    /// Obeys a newer document of the same round, or says why not; then the round goes on as it was.
-    pub fn obey(&mut self, newer: &Control) {
+    /// Obeys a newer document of the same round, or says why not; then the round goes on as it was. `policy`: the
+    /// document's, within our ceiling.
+    pub fn obey(&mut self, newer: &Control, policy: Policy) {
         if newer.revision == self.control.revision && *newer == self.control {
             return;
         }
@@ -188,9 +192,9 @@ impl Game {
         let from = self.utc_us() + TELLING_US;
         let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.plan.course), from);
         // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
-        self.recorder.control(journal_control(&self.control, from, course.deadlines(from)));
+        self.recording.control(journal_control(&self.control, from, course.deadlines(from)));
         for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at > from) {
-            self.recorder.control(journal_control(&self.control, *at, deadlines));
+            self.recording.control(journal_control(&self.control, *at, deadlines));
         }
         for (index, one) in self.control.contest.contestants.iter().enumerate() {
             if self.seats[index].wanted != one.endpoint {
@@ -198,62 +202,64 @@ impl Game {
                 self.usher.come(index, one.endpoint.clone());
             }
         }
+        // At once, and not when the usher comes to it, who may be waiting for somebody's answer.
+        self.policy = policy;
+        self.seats.iter_mut().for_each(|seat| seat.close(&self.policy));
         self.usher.document(&self.control);
         if self.control.state == State::Aborted {
-            self.workers.order().abort();
+            self.recording.order().abort();
         }
         self.change_plan(Arc::new(course));
     }
 
     /// The process is asked to end: what is in flight is finished.
     pub fn leave(&self) {
-        self.workers.order().drain();
+        self.recording.order().drain();
     }
 
     /// Somebody looked at the document, whether or not it could be read.
     pub fn looked(&self) {
-        self.workers.order().look(self.now());
+        self.recording.order().look(self.now());
     }
 
     /// Passes on what has happened; `true` when the round is over for us.
     pub fn poll(&mut self) -> bool {
-        let fresh = self.recorder.take();
+        let fresh = self.recording.look();
         let mut changed = false;
         if let Some(shown) = &fresh.shown {
             changed |= self.regard(shown.now, &shown.sums);
             self.pulse.beat(shown);
             let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
+            self.output.note_backlog(Some(self.backlog()));
             self.output.show(&self.plan, Look { now, sums: &shown.sums, cpu_us });
         }
         self.pass_on(fresh);
-        if self.recorder.is_stuck() {
-            self.workers.order().pause(true);
-        }
         for word in self.usher.words() {
             changed |= self.hear(word);
         }
         if changed {
             self.change_plan(self.plan.course.clone());
         }
-        if self.workers.are_done() {
-            let since = *self.done_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= JOURNAL_PATIENCE {
-                self.recorder.give_up();
-            }
-        }
-        self.recorder.is_over()
+        self.recording.is_over()
     }
 
     /// Tells Redis what is on disk, and contestants why they lost points.
     fn pass_on(&mut self, fresh: Fresh) {
-        if let Some((seq, rows)) = fresh.durable {
-            self.durable_seq = seq;
-            self.board.publish(seq, rows);
+        if let Some((seq, _)) = &fresh.durable {
+            self.durable_seq = *seq;
         }
-        for Explained { contestant, error } in fresh.explained {
-            let name = &self.control.contest.contestants[usize::from(contestant)].name;
-            let key = self.control.ids.get(name).unwrap_or(name);
-            self.board.explain(key.clone(), error);
+        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
+    }
+
+    /// What is done at an instant.
+    pub fn doing(&self, now: UtcUs) -> Doing {
+        let timeline = &self.control.timeline;
+        let is_over = timeline.end_at(&self.control.contest).is_some_and(|end| end <= now);
+        match timeline.start_at {
+            _ if is_over || self.control.state == State::Aborted => Doing::Draining,
+            Some(start) if now < start => Doing::Armed,
+            _ if timeline.pause_at(now).is_some() => Doing::Paused,
+            _ => Doing::Running,
         }
     }
 
@@ -263,14 +269,11 @@ impl Game {
     }
 
     /// Ends it: what was recorded, and what is left to say to Redis.
-    pub fn finish(mut self) -> Over {
-        let fresh = self.recorder.take();
-        self.pass_on(fresh);
-        // When the recorder failed, workers may still be running; nobody takes their counts any more.
-        self.workers.order().drain();
+    pub fn finish(self) -> Over {
         let now = self.utc_us();
         let end = self.control.timeline.end_at(&self.control.contest);
-        let recorded = self.recorder.join();
+        let Finished { fresh, recorded, broken } = self.recording.finish();
+        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
         if let Ok(recorded) = &recorded {
             let stopped = self.control.timeline.stopped_at.is_some() || self.control.state == State::Aborted;
             let written = self.output.close(&self.plan, &recorded.progress, stopped).write();
@@ -283,7 +286,7 @@ impl Game {
             contest: self.control.contest.name.clone(),
             board: self.board,
             recorded,
-            broken: self.workers.join(),
+            broken,
             aborted: self.control.state == State::Aborted,
             at_its_end: end.is_some_and(|end| now >= end),
         }
@@ -325,19 +328,26 @@ impl Game {
                     return false;
                 }
                 seat.taken = Some((admitted.endpoint, admitted.addresses));
+                seat.close(&self.policy);
                 true
             }
             Word::Resolved { contestant, addresses } => {
-                let Some((_, held)) = &mut self.seats[contestant].taken else { return false };
+                let seat = &mut self.seats[contestant];
+                let Some((_, held)) = &mut seat.taken else { return false };
                 let changed = *held != addresses;
                 *held = addresses;
+                seat.close(&self.policy);
                 changed
+            }
+            Word::Shut { contestant } => self.seats[contestant].taken.take().is_some(),
+            Word::Checked { contestant, prepared } => {
+                self.board.prepared(key(&self.control, contestant), prepared);
+                false
             }
             Word::Waiting { contestant, sentence } => {
                 let name = &self.control.contest.contestants[contestant].name;
                 eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
-                let key = self.control.ids.get(name).unwrap_or(name).clone();
-                self.board.explain(key, not_ready(self.utc_us(), sentence));
+                self.board.explain(key(&self.control, contestant), not_ready(self.utc_us(), sentence));
                 false
             }
         }
@@ -346,7 +356,7 @@ impl Game {
     fn change_plan(&mut self, course: Arc<Course>) {
         let plan = Plan { course, contestants: contestants(&self.control, &self.seats), ..Plan::clone(&self.plan) };
         self.plan = Arc::new(plan);
-        self.workers.order().change(self.plan.clone());
+        self.recording.order().change(self.plan.clone());
     }
 }
 
@@ -368,6 +378,12 @@ fn contestants(control: &Control, seats: &[Seat]) -> Vec<plan::Contestant> {
         }
     };
     control.contest.contestants.iter().zip(seats).map(one).collect()
+}
+
+/// Under which name Redis keeps what is a contestant's own.
+fn key(control: &Control, contestant: usize) -> String {
+    let name = &control.contest.contestants[contestant].name;
+    control.ids.get(name).unwrap_or(name).clone()
 }
 
 /// What a contestant reads that waits at the door.

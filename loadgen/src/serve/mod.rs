@@ -20,15 +20,17 @@ mod usher;
 use crate::Failed;
 use crate::cli::Serve;
 use crate::contest::finish_others;
-use crate::guard;
+use crate::metrics::{Doing, Metrics};
 use crate::output::Outputs;
 use crate::plan::Plan;
 use crate::probe::{Desk, Settings};
 use crate::rebuild::Access;
 use crate::resolve::{Hosts, Names};
-use crate::run::{Clock, choose_cores, usable_cores};
+use crate::ring::Tier;
+use crate::run::{Clock, choose_cores, probe_ring, usable_cores};
 use crate::trace::Tracing;
 use crate::{contest, folders};
+use crate::{guard, interfaces};
 use coach::Coach;
 use curtain::Curtain;
 use flowtest_contract::RoundId;
@@ -40,6 +42,7 @@ use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
 use game::Game;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -68,6 +71,13 @@ pub struct Home {
     pub names: Names,
     /// What each round leaves for people and machines to read.
     pub outputs: Outputs,
+    pub metrics: Option<Metrics>,
+    /// What rings on this machine can do.
+    pub tier: Tier,
+    /// What the operator says where our requests come from; empty: the interfaces' addresses.
+    pub told_addresses: Vec<IpAddr>,
+    /// Added to the offset of our clock as it is believed, in microseconds: not 0 only in rehearsals.
+    pub clock_shift_us: i64,
 }
 
 impl Home {
@@ -81,18 +91,24 @@ impl Home {
         if !flowtest_scoreboard::keys::is_name(&id) {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
+        let cores = choose_cores(flags.cores.asked())?;
         Ok(Home {
             id,
+            tier: probe_ring(cores[0])?,
+            told_addresses: flags.source_address.clone(),
+            clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
             access: Access {
                 url: flags.redis.clone(),
                 password: folders::password(flags.redis_password_file.as_deref())?,
             },
             journal: flags.journal.clone(),
-            cores: choose_cores(flags.cores.asked())?,
+            cores,
             tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
             ceiling,
             names: Names::system(hosts),
+            // What cannot be written shall show now and not when a round is armed.
+            metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),
         })
     }
@@ -105,6 +121,17 @@ impl Home {
     fn policy(&self, control: &Control) -> Result<Policy, Failed> {
         usher::within(&control.contest.policy, self.ceiling.as_ref())
             .map_err(|error| Failed::Message(format!("the policy of {}: {error}", self.contest)))
+    }
+
+    /// Where our requests come from.
+    fn source_addresses(&self) -> Vec<IpAddr> {
+        if self.told_addresses.is_empty() { interfaces::source_addresses() } else { self.told_addresses.clone() }
+    }
+
+    /// How far our clock is from Redis's, as it is believed.
+    fn measure_clock(&self, scoreboard: &mut Scoreboard) -> Result<ClockOffset, ScoreboardError> {
+        let measured = scoreboard.measure_clock()?;
+        Ok(ClockOffset { offset_us: measured.offset_us.saturating_add(self.clock_shift_us), ..measured })
     }
 
     /// A core that no worker uses, for the recorder.
@@ -133,8 +160,7 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
 /// Runs the command until it is told to stop.
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
-    // What cannot be written shall show now and not when a round is armed.
-    flags.outputs.prepare()?;
+    home.outputs.prepare_with(None)?;
     let mut desk = ControlDesk::open(home, flags.outputs.quiet)?;
     while !stop.load(Ordering::Relaxed) {
         desk.turn();
@@ -156,6 +182,7 @@ struct ControlDesk {
     past: Option<RoundId>,
     clock: Option<ClockOffset>,
     clock_at: Instant,
+    source_addresses: Vec<IpAddr>,
     look_at: Instant,
     /// The last complaint, so that each is told once.
     complaint: Option<String>,
@@ -168,12 +195,16 @@ impl ControlDesk {
     fn open(home: Home, quiet: bool) -> Result<ControlDesk, Failed> {
         let mut scoreboard = home.scoreboard()?;
         finish_others(&home.journal, &home.access);
-        let clock = scoreboard.measure_clock()?;
+        let clock = home.measure_clock(&mut scoreboard)?;
         let now = Instant::now();
         if !quiet {
             eprintln!("flowtest-loadgen: generator {} serves {}, cores {:?}", home.id, home.contest, home.cores);
         }
+        if let Some(metrics) = &home.metrics {
+            metrics.say(Doing::Idle);
+        }
         Ok(ControlDesk {
+            source_addresses: home.source_addresses(),
             coach: Coach::default(),
             curtain: Curtain::new(home.access.clone()),
             home,
@@ -226,7 +257,8 @@ impl ControlDesk {
         }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_EVERY;
-            self.clock = self.scoreboard.measure_clock().ok().or(self.clock);
+            self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
+            self.source_addresses = self.home.source_addresses();
         }
     }
 
@@ -236,10 +268,10 @@ impl ControlDesk {
         let ours = self.game.as_ref().is_some_and(|game| control.round == Some(game.id));
         if let Some(game) = &mut self.game {
             if ours || control.round.is_none() {
-                if let Err(error) = self.home.policy(&control) {
-                    return self.complain(&error.to_string());
+                match self.home.policy(&control) {
+                    Ok(policy) => game.obey(&control, policy),
+                    Err(error) => return self.complain(&error.to_string()),
                 }
-                game.obey(&control);
             }
         } else if self.is_for_us(&control, now) {
             self.past = control.round;
@@ -320,7 +352,7 @@ impl ControlDesk {
             beat: Clock::now().utc_base,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: self.home.cores.len() as u32,
-            tier: game.map_or_else(String::new, |game| game.tier.clone()),
+            tier: self.home.tier.name().to_owned(),
             stream: game.map(|game| game.stream),
             round: game.map(|game| game.id),
             revision: game.map_or(0, |game| game.control.revision),
@@ -332,8 +364,11 @@ impl ControlDesk {
             backlog: game.map_or(0, Game::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
             busy_percent: game.map_or_else(Vec::new, |game| game.pulse.busy_percent.clone()),
-            source_addresses: Vec::new(),
+            source_addresses: self.source_addresses.clone(),
         };
+        if let Some(metrics) = &self.home.metrics {
+            metrics.say(self.game.as_ref().map_or(Doing::Idle, |game| game.doing(health.beat)));
+        }
         // An outage is told by the look at the document.
         let _ = self.scoreboard.write_health(&self.home.contest, &health);
     }

@@ -5,12 +5,12 @@
 
 use super::Home;
 use crate::Failed;
-use crate::probe::{Candidate, Checked, Terms, check};
+use crate::probe::{Candidate, Checked, ProbeReport, Terms, check};
 use crate::resolve::names::Names;
 use crate::resolver::{self, Followed, News, Resolver};
 use crate::run::Clock;
 use flowtest_scoreboard::endpoint::Endpoint;
-use flowtest_scoreboard::{Control, Policy};
+use flowtest_scoreboard::{Control, Policy, Prepared};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -39,10 +39,19 @@ pub(super) enum Word {
         contestant: usize,
         addresses: Vec<SocketAddr>,
     },
+    /// It has no address left that may be flooded: it gets nothing until it is admitted anew.
+    Shut {
+        contestant: usize,
+    },
     /// Not ready, and why.
     Waiting {
         contestant: usize,
         sentence: String,
+    },
+    /// The check found something else than the one before it.
+    Checked {
+        contestant: usize,
+        prepared: Prepared,
     },
 }
 
@@ -78,6 +87,8 @@ impl Usher {
             resolver,
             inside: BTreeMap::new(),
             outside: (0..).zip(control.contest.contestants.iter().map(|one| one.endpoint.clone())).collect(),
+            told: HashMap::new(),
+            id: home.id.clone(),
             tell,
         };
         thread::Builder::new()
@@ -114,6 +125,10 @@ struct Door {
     inside: BTreeMap<usize, Admitted>,
     /// Who waits for which place.
     outside: HashMap<usize, Endpoint>,
+    /// What was told of each check last.
+    told: HashMap<usize, Prepared>,
+    /// Our name among the generators.
+    id: String,
     tell: Sender<Word>,
 }
 
@@ -137,6 +152,10 @@ impl Door {
                 Ok(Wish::Document(control)) => {
                     // A policy wider than our ceiling was refused before the document was obeyed.
                     if let Ok(policy) = within(&control.contest.policy, self.ceiling.as_ref()) {
+                        // Whom the old one kept out may be let in by this one.
+                        if policy != self.policy {
+                            check_at = Instant::now();
+                        }
                         self.resolver.set_policy(policy.clone());
                         self.policy = policy;
                     }
@@ -171,6 +190,7 @@ impl Door {
     }
 
     fn on_checked(&mut self, contestant: usize, endpoint: Endpoint, checked: Checked) {
+        self.tell_checked(contestant, &endpoint, &checked);
         if !checked.ready() {
             let _ = self.tell.send(Word::Waiting { contestant, sentence: checked.sentence() });
             return;
@@ -183,6 +203,22 @@ impl Door {
         let _ = self.tell.send(Word::Admitted(admitted));
     }
 
+    fn tell_checked(&mut self, contestant: usize, endpoint: &Endpoint, checked: &Checked) {
+        let prepared = Prepared {
+            at: Clock::now().utc_base,
+            generator: self.id.clone(),
+            ready: checked.ready(),
+            verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
+            sentence: checked.sentence(),
+            endpoint: endpoint.to_string(),
+            addresses: checked.addresses.iter().map(SocketAddr::to_string).collect(),
+        };
+        if self.told.get(&contestant).is_none_or(|told| !told.says_the_same(&prepared)) {
+            self.told.insert(contestant, prepared.clone());
+            let _ = self.tell.send(Word::Checked { contestant, prepared });
+        }
+    }
+
     fn pass_on(&mut self, news: News) {
         match news {
             News::Resolved(resolved) => {
@@ -191,6 +227,14 @@ impl Door {
                 }
                 let _ =
                     self.tell.send(Word::Resolved { contestant: resolved.contestant, addresses: resolved.addresses });
+            }
+            News::Closed { contestant } => {
+                self.resolver.forget(contestant);
+                if let Some(inside) = self.inside.remove(&contestant) {
+                    // Where it waits for another endpoint already, that one stays the one to check.
+                    self.outside.entry(contestant).or_insert(inside.endpoint);
+                }
+                let _ = self.tell.send(Word::Shut { contestant });
             }
             News::Refused { sentence, .. } | News::Stale { sentence, .. } | News::Hosts { sentence } => {
                 eprintln!("flowtest-loadgen: {sentence}");

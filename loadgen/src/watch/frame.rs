@@ -2,6 +2,7 @@
 
 use super::Newest;
 use crate::block::{Block, Counts};
+use crate::house::House;
 use crate::plan::{Load, NS_PER_SECOND, Plan};
 use crate::series::{Series, Stage, State};
 use crate::summary::{micros, thousands};
@@ -79,6 +80,7 @@ impl Frame<'_> {
             lines.push(all.line("all"));
         }
         lines.push(self.own());
+        lines.extend(House::of(self.plan, self.sums).map(|house| house_line(&house)));
         lines
     }
 
@@ -135,6 +137,12 @@ impl Frame<'_> {
         }
         format!("  generator: {}", if parts.is_empty() { "closed loop".to_owned() } else { parts.join(", ") })
     }
+}
+
+/// Green as long as nothing is lost; the reason stands in the summary.
+fn house_line(house: &House) -> String {
+    let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
+    format!("  the platform's own losses: {colour}{}\x1b[0m", house.figure())
 }
 
 /// Minutes and seconds, and hours where there are some.

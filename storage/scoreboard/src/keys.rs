@@ -73,6 +73,15 @@ pub fn practice(contest: &str, practice: &str) -> String {
 /// How long the report of a practice run is kept.
 pub const PRACTICE_LIFE_SECONDS: u64 = 600;
 
+/// Hash: what the newest prepare check of each contestant found, as JSON.
+pub fn prepared(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:prepared")
+}
+
+/// The name of the platform's own contestant: our reference server, flipping on time. What it loses, the platform has
+/// lost, not a contestant.
+pub const HOUSE: &str = "house";
+
 /// What a field of a round's hash is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoundField<'a> {
@@ -128,6 +137,7 @@ mod tests {
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");
         assert_eq!(practices("finals"), "flowtest:{finals}:practice");
         assert_eq!(practice("finals", "p1"), "flowtest:{finals}:practice:p1");
+        assert_eq!(prepared("finals"), "flowtest:{finals}:prepared");
     }
 
     #[test]

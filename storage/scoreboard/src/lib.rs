@@ -21,6 +21,7 @@
 //! | [`generator`] | what a generator says about itself |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
+//! | [`prepared`] | what the prepare check of each contestant found |
 //! | [`practice`] | load that counts nowhere, on request |
 //! | [`explained`] | failures that a contestant can learn from |
 //! | [`text`] | text from elsewhere, made fit to show |
@@ -39,6 +40,7 @@ pub mod library;
 pub mod lifecycle;
 pub mod policy;
 pub mod practice;
+pub mod prepared;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
@@ -58,6 +60,7 @@ pub use generator::{GeneratorHealth, SeenGenerator};
 pub use lifecycle::{Change, Refusal};
 pub use policy::{Policy, PolicyError};
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
+pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};

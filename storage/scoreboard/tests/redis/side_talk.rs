@@ -3,8 +3,8 @@
 use crate::server::RedisServer;
 use crate::stage::CONTEST;
 use flowtest_scoreboard::{
-    Contest, Control, ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, ProbeAnswer,
-    ProbeRequest, ProbeVerdicts, Row, Scoreboard, ScoreboardError, keys,
+    Contest, Control, ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, Prepared,
+    ProbeAnswer, ProbeRequest, ProbeVerdicts, Row, Scoreboard, ScoreboardError, keys,
 };
 
 fn board(server: &RedisServer) -> Scoreboard {
@@ -241,4 +241,29 @@ fn practice_is_taken_once_and_its_report_is_rewritten() {
     let life = server.command(&["TTL", &keys::practice(CONTEST, "p1")]);
     assert!(matches!(life, redis::Value::Int(590..=600)), "{life:?}");
     assert!(dashboard.read_practice(CONTEST, "{x}").is_err());
+}
+
+#[test]
+fn what_the_prepare_check_found_is_read_of_everybody_and_nonsense_is_left_out() {
+    let server = RedisServer::start();
+    let (mut dashboard, mut generator) = (board(&server), board(&server));
+    assert!(dashboard.read_prepared(CONTEST).expect("nothing yet").is_empty());
+    let prepared = |ready: bool| Prepared {
+        at: 7,
+        generator: "g1".to_owned(),
+        ready,
+        verdicts: Some(ProbeVerdicts { token: true, version: ready, from: true }),
+        sentence: "all three headers are right".to_owned(),
+        endpoint: "http://10.0.0.1/".to_owned(),
+        addresses: vec!["10.0.0.1:80".to_owned()],
+    };
+    let found = [("alice".to_owned(), prepared(true)), ("bob".to_owned(), prepared(false))].into();
+    generator.write_prepared(CONTEST, &found).expect("written");
+    generator.write_prepared(CONTEST, &[("bob".to_owned(), prepared(true))].into()).expect("written again");
+    let key = keys::prepared(CONTEST);
+    server.command(&["HSET", &key, "junk", "{}", "long", &"[".repeat(1 << 20), "a:b", "{}"]);
+    let read = dashboard.read_prepared(CONTEST).expect("read");
+    assert_eq!(read, [("alice".to_owned(), prepared(true)), ("bob".to_owned(), prepared(true))].into());
+    assert!(prepared(true).says_the_same(&Prepared { at: 9, ..prepared(true) }));
+    assert!(!prepared(true).says_the_same(&prepared(false)));
 }
