@@ -86,6 +86,21 @@ impl Asks {
         self.asked.get(id).is_some_and(|asked| asked.kind == kind)
     }
 
+    fn pending(&self, owner: Owner, now: UtcUs) -> Pending {
+        let newest = |kind: Kind| {
+            let of_owner = self.asked.iter().filter(|(_, asked)| asked.kind == kind && asked.owner == owner);
+            of_owner.max_by_key(|(_, asked)| asked.at).map(|(id, asked)| (id.clone(), asked.clone()))
+        };
+        let next = self.newest.get(&(owner, Kind::Practice)).map(|at| at + PRACTICE_EVERY_US);
+        Pending {
+            probe: newest(Kind::Probe)
+                .filter(|(_, asked)| !asked.answered && now.saturating_sub(asked.at) < PROBE_LIFE_US)
+                .map(|(id, _)| id),
+            practice: newest(Kind::Practice).map(|(id, _)| id),
+            practice_next_at: next.filter(|at| *at > now),
+        }
+    }
+
     /// Tests without an answer that may still come.
     fn open_probes(&self, now: UtcUs) -> Vec<String> {
         let is_open = |asked: &Asked| {
@@ -111,7 +126,23 @@ impl Asks {
     }
 }
 
+/// What somebody asked for and still waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The id of a test without an answer.
+    pub probe: Option<String>,
+    /// The id of the last practice, as long as its report lives.
+    pub practice: Option<String>,
+    /// When the next practice may be asked for, when that is not now.
+    pub practice_next_at: Option<UtcUs>,
+}
+
 impl Organiser {
+    /// What somebody waits for.
+    pub fn pending(&self, owner: Owner, now: UtcUs) -> Pending {
+        self.lock_asks().pending(owner, now)
+    }
+
     /// Asks a generator to test somebody's endpoint, once in ten seconds. Returns the id of the answer.
     pub async fn ask_probe(&self, user: &User, now: UtcUs) -> Result<String, ChangeError> {
         let endpoint = self.endpoint_to_ask(user).await?;

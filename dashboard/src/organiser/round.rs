@@ -72,11 +72,8 @@ impl Organiser {
         let seen = self.inner.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await?;
         let wanted = match wanted.is_empty() {
             true => {
-                let mut heard: Vec<String> = seen
-                    .iter()
-                    .filter(|seen| readiness::is_heard(seen, now))
-                    .map(|seen| seen.id.clone())
-                    .collect();
+                let mut heard: Vec<String> =
+                    seen.iter().filter(|seen| readiness::is_heard(seen, now)).map(|seen| seen.id.clone()).collect();
                 heard.sort();
                 heard
             }

@@ -1,0 +1,149 @@
+//! What `serve` runs by: parsed once, valid from then on.
+
+use crate::cli::Serve;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// The longest secret in a file, in bytes.
+const SECRET_BYTES_MAX: usize = 1024;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub database: PathBuf,
+    pub redis: String,
+    pub redis_read: Option<String>,
+    pub redis_password: Option<Secret>,
+    pub contest: String,
+    pub metrics: Option<SocketAddr>,
+    /// As browsers write it in `Origin`: scheme, host and port, no slash at the end.
+    pub public_url: Option<String>,
+    pub proxies: Vec<IpAddr>,
+    pub tls: Option<Tls>,
+    pub viewers_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// A text that no log and no message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What is wrong with the flags.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path:?} cannot be read ({cause}): give a file that this user may read")]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    #[error("the first line of {0:?} is empty or longer than {SECRET_BYTES_MAX} bytes: write the secret there")]
+    Secret(PathBuf),
+    #[error(
+        "--contest {0:?} cannot be part of a key: write 1 to 64 characters without braces, colons and control characters"
+    )]
+    Contest(String),
+    #[error("--public-url {0:?} is no address of a site: write https://host or http://host:port, without a path")]
+    PublicUrl(String),
+}
+
+impl Config {
+    pub fn new(flags: &Serve) -> Result<Config, ConfigError> {
+        if !flowtest_scoreboard::keys::is_name(&flags.contest) {
+            return Err(ConfigError::Contest(flags.contest.clone()));
+        }
+        let tls = match (&flags.tls_cert, &flags.tls_key) {
+            (Some(certificate), Some(key)) => {
+                for path in [certificate, key] {
+                    std::fs::File::open(path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+                }
+                Some(Tls { certificate: certificate.clone(), key: key.clone() })
+            }
+            _ => None,
+        };
+        Ok(Config {
+            listen: flags.listen,
+            database: flags.database.database.clone(),
+            redis: flags.redis.clone(),
+            redis_read: flags.redis_read.clone(),
+            redis_password: flags.redis_password_file.as_deref().map(secret).transpose()?,
+            contest: flags.contest.clone(),
+            metrics: flags.metrics,
+            public_url: flags.public_url.as_deref().map(origin).transpose()?,
+            proxies: flags.proxy.clone(),
+            tls,
+            viewers_max: flags.viewers_max.max(1),
+        })
+    }
+
+    /// Whether browsers reach us by TLS, ours or a proxy's.
+    pub fn is_https(&self) -> bool {
+        match &self.public_url {
+            Some(url) => url.starts_with("https:"),
+            None => self.tls.is_some(),
+        }
+    }
+}
+
+/// The first line of a file.
+pub fn secret(path: &Path) -> Result<Secret, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() || line.len() > SECRET_BYTES_MAX {
+        return Err(ConfigError::Secret(path.to_owned()));
+    }
+    Ok(Secret(line.to_owned()))
+}
+
+fn origin(text: &str) -> Result<String, ConfigError> {
+    let wrong = || ConfigError::PublicUrl(text.to_owned());
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || url.password().is_some() || !plain {
+        return Err(wrong());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_an_origin() {
+        let cases = [
+            ("https://scores.example.org", Some("https://scores.example.org")),
+            ("https://scores.example.org/", Some("https://scores.example.org")),
+            ("http://Host:8000", Some("http://host:8000")),
+            // browsers leave the default port out
+            ("https://host:443", Some("https://host")),
+            ("https://host/path", None),
+            ("ftp://host", None),
+            ("host:8000", None),
+            ("https://user:secret@host", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(origin(text).ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret("hush".into())), "***");
+    }
+}

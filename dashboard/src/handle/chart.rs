@@ -1,0 +1,65 @@
+//! The standings with their chart, for people and for the room's projector.
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::gate::guard::Screen;
+use crate::gate::viewer::Viewer;
+use crate::handle::frame::{self, show};
+use crate::handle::{audience, convert};
+use crate::live::Audience;
+use crate::view::chart::ProjectorPage;
+use crate::view::layout::Page;
+use crate::view::qr::Qr;
+use crate::view::{ChartPage, ChartView};
+use salvo::http::header;
+use salvo::prelude::*;
+
+#[handler]
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let view = match req.query::<String>("view").as_deref() {
+        Some("projector") => ChartView::Projector,
+        Some("ticker") => ChartView::Ticker,
+        Some("reveal") => ChartView::Reveal,
+        // A screen link opens nothing else.
+        _ if Screen::is_shown(depot) => ChartView::Projector,
+        _ => ChartView::Page,
+    };
+    if view == ChartView::Reveal && !Viewer::maybe(depot).is_some_and(Viewer::is_admin) {
+        return Err(Failure::Forbidden("the reveal is started by an organiser"));
+    }
+    let app = App::of(depot).clone();
+    if view == ChartView::Page {
+        let rows = convert::standing_rows(&app.feed.standings(&audience(depot)));
+        let layout = frame::layout(depot, Page::Chart, "Standings");
+        return show(res, ChartPage { layout, rows, live: "/live".to_owned(), history: "/api/history".to_owned() });
+    }
+    // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector.
+    let rows = convert::standing_rows(&app.feed.standings(&Audience::Public));
+    let screen = req.query::<String>("screen").filter(|_| Screen::is_shown(depot));
+    let with_screen = |path: &str| match &screen {
+        Some(secret) => format!("{path}?screen={secret}"),
+        None => format!("{path}?as=public"),
+    };
+    let site = site(req, &app);
+    let page = ProjectorPage {
+        layout: frame::layout(depot, Page::Chart, "Standings"),
+        view,
+        rows,
+        live: with_screen("/live"),
+        history: with_screen("/api/history"),
+        qr: Qr::of(&site, "the address of this site"),
+        site: site.split_once("://").map_or(site.clone(), |(_, rest)| rest.to_owned()),
+    };
+    show(res, page)
+}
+
+/// The address people type: as configured, else as this browser did.
+pub fn site(req: &Request, app: &App) -> String {
+    if let Some(url) = &app.config.public_url {
+        return url.clone();
+    }
+    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte)));
+    let scheme = if app.config.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", host.map_or_else(|| app.config.listen.to_string(), str::to_owned))
+}

@@ -1,0 +1,70 @@
+//! The way into the live feed: who watches, and what.
+
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::failure::Failure;
+use crate::gate::guard::Screen;
+use crate::gate::viewer::{Viewer, session_cookie};
+use crate::handle::audience;
+use crate::live::hub::Viewer as Seat;
+use crate::live::socket::{self, Channel, Recheck, Visit};
+use crate::live::{Audience, UserKey};
+use salvo::prelude::*;
+
+#[handler]
+pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::maybe(depot).cloned();
+    let channel = match req.query::<String>("of").as_deref() {
+        None | Some("standings") => Channel::Standings(match req.query::<String>("as").as_deref() {
+            Some("public") => Audience::Public,
+            _ => audience(depot),
+        }),
+        Some("tokens") if viewer.as_ref().is_some_and(Viewer::is_admin) => Channel::Tokens,
+        Some("tokens") => return Err(Failure::Forbidden("invitations are for the organisers of the contest")),
+        Some(_) => return Err(Failure::NotFound),
+    };
+    let seat = Seat {
+        user: viewer.as_ref().map(|viewer| UserKey::of_user(viewer.user.id.0)),
+        session: viewer.as_ref().map(|viewer| viewer.session.0.to_string()),
+    };
+    let recheck = recheck(&app, req, depot, viewer.as_ref(), channel == Channel::Tokens);
+    let public_url = app.config.public_url.as_deref().and_then(|url| url.parse().ok());
+    let visit = Visit { viewer: seat, channel, public_url, recheck };
+    if let Err(error) = socket::open(app.feed.hub(), visit, req, res).await {
+        res.render(error);
+    }
+    Ok(())
+}
+
+/// Asks the database whether who watches may go on: the session may have ended, the role have changed.
+fn recheck(
+    app: &std::sync::Arc<App>,
+    req: &Request,
+    depot: &Depot,
+    viewer: Option<&Viewer>,
+    needs_admin: bool,
+) -> Recheck {
+    let app = app.clone();
+    let role = viewer.map(|viewer| viewer.user.role);
+    let secret = if Screen::is_shown(depot) { req.query::<String>("screen") } else { session_cookie(req, depot) };
+    let secret = secret.unwrap_or_default();
+    let screen = Screen::is_shown(depot);
+    Box::new(move || {
+        let (app, secret) = (app.clone(), secret.clone());
+        Box::pin(async move {
+            if screen {
+                return matches!(app.accounts.find_screen(&secret).await, Ok(Some(_)));
+            }
+            match app.accounts.find_session(&secret, utc_us()).await {
+                // Another role sees another feed.
+                Ok(Some((_, user))) => {
+                    Some(user.role) == role && (!needs_admin || user.role == flowtest_accounts::Role::Admin)
+                }
+                Ok(None) => false,
+                // A database that is busy is no reason to send everybody away.
+                Err(_) => true,
+            }
+        })
+    })
+}

@@ -1,0 +1,197 @@
+//! Every route of the dashboard: its method, its path and who may use it. What is not in this list does not exist.
+
+use crate::app::App;
+use crate::assets::{Assets, keep_for_ever};
+use crate::failure;
+use crate::gate::guard::{Guard, Who};
+use crate::gate::headers::SecurityHeaders;
+use crate::gate::observe::observe;
+use crate::gate::origin::refuse_other_sites;
+use crate::gate::viewer::load_viewer;
+use crate::handle::{
+    account, api, audit, chart, export, front, health, index, invitation, live, login, register, rules, setting,
+};
+use salvo::catcher::Catcher;
+use salvo::compression::{Compression, CompressionLevel};
+use salvo::handler::ArcHandler;
+use salvo::http::{Method, StatusCode};
+use salvo::prelude::*;
+use salvo::serve_static::static_embed;
+use salvo_csrf::{CookieStore, Csrf, FormFinder, HeaderFinder, HmacCipher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest body of a form, in bytes: a traffic plan and two lists of networks.
+const BODY_BYTES_MAX: u64 = 64 << 10;
+/// A login in a crowd waits for its turn at the passwords.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// One way in.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub who: Who,
+    goal: ArcHandler,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} for {:?}", self.method, self.path, self.who)
+    }
+}
+
+fn get(path: &'static str, who: Who, goal: impl Handler) -> Route {
+    Route { method: Method::GET, path, who, goal: goal.arc() }
+}
+
+fn post(path: &'static str, who: Who, goal: impl Handler) -> Route {
+    Route { method: Method::POST, path, who, goal: goal.arc() }
+}
+
+/// The list.
+pub fn routes() -> Vec<Route> {
+    use Who::{Admin, Public, Screen, Staff};
+    vec![
+        get("/", Public, front::home),
+        get("/login", Public, login::show_page),
+        post("/login", Public, login::sign_in),
+        get("/logout", Public, login::ask),
+        post("/logout", Public, login::sign_out),
+        get("/register", Public, register::show_page),
+        post("/register", Public, register::redeem),
+        get("/rules", Public, rules::show_page),
+        // a contestant's own page
+        get("/index", Staff, index::show_page),
+        post("/index/endpoint", Staff, index::set_endpoint),
+        post("/index/endpoint/reset", Staff, index::reset_endpoint),
+        post("/index/probe", Staff, index::probe),
+        get("/index/probe/{id}", Staff, index::probe_answer),
+        post("/index/practice", Staff, index::practice),
+        get("/index/practice/{id}", Staff, index::practice_report),
+        // control of the contest
+        get("/setting", Admin, setting::show_page),
+        post("/setting/contest", Admin, setting::save_contest),
+        post("/setting/adopt", Admin, setting::adopt),
+        post("/setting/round/arm", Admin, setting::arm_round),
+        post("/setting/round/pause", Admin, setting::pause_round),
+        post("/setting/round/resume", Admin, setting::resume_round),
+        post("/setting/round/stop", Admin, setting::stop_round),
+        post("/setting/round/abort", Admin, setting::abort_round),
+        post("/setting/round/next", Admin, setting::next_round),
+        post("/setting/round/seal", Admin, setting::seal_round),
+        post("/setting/halt", Admin, setting::halt_traffic),
+        post("/setting/deadline", Admin, setting::move_deadline),
+        post("/setting/freeze", Admin, setting::freeze_board),
+        post("/setting/unfreeze", Admin, setting::unfreeze_board),
+        post("/setting/reveal", Admin, setting::reveal_board),
+        post("/setting/announce", Admin, setting::make_announcement),
+        post("/setting/announce/{id}/end", Admin, setting::end_announcement),
+        post("/setting/contestant/{id}/{action}", Admin, setting::change_contestant),
+        post("/setting/adjustment/{id}/withdraw", Admin, setting::withdraw_adjustment),
+        post("/setting/user/{id}/{action}", Admin, setting::change_user),
+        post("/setting/screen", Admin, setting::make_screen),
+        post("/setting/screen/{id}/revoke", Admin, setting::revoke_screen),
+        post("/setting/invitations", Admin, invitation::create),
+        post("/setting/backup", Admin, setting::make_backup),
+        get("/setting-token", Admin, invitation::show_page),
+        post("/setting-token/revoke", Admin, invitation::revoke),
+        get("/setting-token/export.csv", Admin, invitation::export_csv),
+        get("/setting-token/slips", Admin, invitation::print_slips),
+        // scores
+        get("/chart", Screen, chart::show_page),
+        get("/live", Screen, live::watch),
+        get("/api/me", Staff, api::me),
+        get("/api/standings", Screen, api::standings_now),
+        get("/api/history", Screen, api::history_since),
+        get("/export/standings.csv", Staff, export::standings_csv),
+        get("/export/standings.json", Staff, export::standings_json),
+        get("/export/history.csv", Staff, export::history_csv),
+        get("/export/errors.csv", Staff, export::errors_csv),
+        get("/report.html", Admin, export::whole_report),
+        // one's own account
+        get("/account", Staff, account::show_page),
+        post("/account/password", Staff, account::set_password),
+        post("/account/shown", Staff, account::set_shown),
+        post("/account/sessions/{id}/end", Staff, account::end_session),
+        post("/account/sessions/end-others", Staff, account::end_others),
+        get("/audit", Admin, audit::show_page),
+    ]
+}
+
+/// The whole service: pages, files, health, and the answer to everything else.
+pub fn service(app: &Arc<App>) -> Service {
+    let https = app.config.is_https();
+    let csrf_name = if https { "__Host-flowtest-csrf" } else { "flowtest-csrf" };
+    let csrf = Csrf::new(
+        HmacCipher::new(app.csrf_key),
+        CookieStore::new().name(csrf_name).secure(https),
+        FormFinder::new("csrf_token"),
+    )
+    .add_finder(HeaderFinder::new("x-csrf-token"));
+    let flash_name = if https { "__Host-flowtest-flash" } else { "flowtest-flash" };
+    let flash = salvo_flash::CookieStore::new().name(flash_name).secure(https).into_handler();
+    let mut pages = Router::new()
+        .hoop(
+            Compression::new()
+                .disable_all()
+                .enable_gzip(CompressionLevel::Fastest)
+                .enable_brotli(CompressionLevel::Fastest),
+        )
+        .hoop(salvo::size_limiter::max_size(BODY_BYTES_MAX))
+        .hoop(refuse_other_sites)
+        .hoop(load_viewer);
+    let (csrf, flash) = (csrf.arc(), flash.arc());
+    for route in routes() {
+        let mut router = Router::with_path(route.path).hoop(Guard(route.who));
+        // A WebSocket lives longer than any page takes, and has no form.
+        if route.path != "/live" {
+            router = router.hoop(Timeout::new(PATIENCE)).hoop(csrf.clone()).hoop(flash.clone());
+        }
+        let method = route.method.clone();
+        let goal = route.goal;
+        pages = pages.push(if method == Method::GET { router.get(goal) } else { router.post(goal) });
+    }
+    let files = Router::with_path("/static/{build}/{**path}")
+        .hoop(keep_for_ever)
+        .hoop(Compression::new().disable_all().enable_gzip(CompressionLevel::Default))
+        .get(static_embed::<Assets>());
+    let router = Router::new()
+        .push(Router::with_path("/healthz").get(health::alive))
+        .push(Router::with_path("/readyz").get(health::ready))
+        .push(files)
+        .push(pages);
+    Service::new(router)
+        .hoop(CatchPanic::new())
+        .hoop(RequestId::new())
+        .hoop(salvo::affix_state::inject(app.clone()))
+        .hoop(SecurityHeaders { https })
+        .hoop(observe)
+        .catcher(Catcher::default().hoop(explain))
+}
+
+/// Gives every error that has no page of its own one: unknown paths, bodies that are too large, slow answers.
+#[handler]
+async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+    let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
+    let (title, sentence) = words(status);
+    if depot.get_typed::<Arc<App>>().is_ok() {
+        failure::answer(req, depot, res, status, title, sentence.to_owned(), None);
+        ctrl.skip_rest();
+    }
+}
+
+fn words(status: StatusCode) -> (&'static str, &'static str) {
+    match status {
+        StatusCode::NOT_FOUND => ("There is no such page", "Go back, or start from the first page."),
+        StatusCode::METHOD_NOT_ALLOWED => ("That cannot be done here", "Open the page and use its form."),
+        StatusCode::PAYLOAD_TOO_LARGE => ("That is too long", "Shorten what you send: forms take 64 KiB."),
+        StatusCode::FORBIDDEN => {
+            ("This form is too old", "Go back, load the page again and send it once more; nothing was changed.")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => ("That took too long", "Nothing is known to have changed; try again."),
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            ("This is our fault", "Try again; if it stays, tell the organisers the number below.")
+        }
+        _ => ("That did not work", "Go back and try again."),
+    }
+}
