@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Asks a scoreboard whether it opens to a user with its password, and to nobody else.
+
+    redis_doors.py HOST:PORT USER PASSWORD_FILE
+
+Prints nothing secret. Exit code 1 with a sentence when a door is open that should be closed, or the other way round.
+"""
+
+import socket
+import sys
+
+
+def ask(connection, *words):
+    parts = [f"*{len(words)}\r\n".encode()]
+    for word in words:
+        parts.append(f"${len(word.encode())}\r\n{word}\r\n".encode())
+    connection.sendall(b"".join(parts))
+    return connection.recv(4096).decode(errors="replace")
+
+
+def main():
+    address, user, file = sys.argv[1:4]
+    host, _, port = address.rpartition(":")
+    with open(file, encoding="utf-8") as opened:
+        password = opened.read()
+    # (what is tried, the words before it, the words, what the answer begins with)
+    cases = [
+        ("a stranger's PING", None, ("PING",), "-NOAUTH"),
+        ("a wrong password", None, ("AUTH", user, "wrong"), "-WRONGPASS"),
+        ("the right password", None, ("AUTH", user, password), "+OK"),
+        ("PING", password, ("PING",), "+PONG"),
+        ("another contest's key", password, ("GET", "flowtest:{someone-else}:control"), "-NOPERM"),
+        ("CONFIG", password, ("CONFIG", "GET", "*"), "-NOPERM"),
+        ("FLUSHALL", password, ("FLUSHALL",), "-NOPERM"),
+        ("KEYS", password, ("KEYS", "*"), "-NOPERM"),
+        ("ACL", password, ("ACL", "LIST"), "-NOPERM"),
+        ("a function that is deleted", password, ("FUNCTION", "FLUSH"), "-NOPERM"),
+    ]
+    for what, secret, words, wanted in cases:
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            if secret is not None:
+                ask(connection, "AUTH", user, secret)
+            answer = ask(connection, *words)
+        if not answer.startswith(wanted):
+            sys.exit(f"{address}, user {user}, {what}: answered {answer.split(chr(13))[0]!r}, not {wanted}...")
+
+
+main()
