@@ -1,0 +1,123 @@
+"""Pretended machines for the tests: network namespaces with a file system view, systemd and sshd of their own.
+
+Owns a bridge, one veth pair and one process tree per machine. Must run inside the namespaces that run.sh makes: there
+is no way out of them, and everything in them ends with it. Never touches this machine's own network or files.
+"""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+HERE = pathlib.Path(__file__).parent
+BRIDGE = "lab0"
+# The first address of the subnet is the VPC's router; here it is the organiser.
+ORGANISER = "10.77.0.1"
+
+
+def run(*words, **more):
+    return subprocess.run(words, check=True, **more)
+
+
+class Lab:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.hosts = {}
+        # /sys shows the network of whoever mounted it, so it is not asked.
+        if subprocess.run(["ip", "link", "show", BRIDGE], check=False, capture_output=True).returncode != 0:
+            run("ip", "link", "set", "lo", "up")
+            run("ip", "link", "add", BRIDGE, "type", "bridge")
+            run("ip", "address", "add", f"{ORGANISER}/16", "dev", BRIDGE)
+            run("ip", "link", "set", BRIDGE, "up")
+        # Each machine's systemd believes that it owns the control groups, so each gets a branch of its own.
+        self.groups = self.folder / "cgroup"
+        self.groups.mkdir(exist_ok=True)
+        if not (self.groups / "cgroup.procs").exists():
+            run("mount", "-t", "cgroup2", "cgroup2", str(self.groups))
+
+    def boot(self, name, address, user, key):
+        """Boots a machine and waits until its sshd answers. `key` is the public key that may log in."""
+        number = address.replace(".", "-")[3:]
+        outside, netns = f"v{number}"[:15], f"lab-{number}"
+        room = self.folder / netns
+        room.mkdir(exist_ok=True)
+        run("ip", "netns", "add", netns)
+        run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", netns)
+        run("ip", "link", "set", outside, "master", BRIDGE, "up")
+        run("ip", "-n", netns, "address", "add", f"{address}/16", "dev", "eth0")
+        run("ip", "-n", netns, "link", "set", "eth0", "up")
+        run("ip", "-n", netns, "link", "set", "lo", "up")
+        group = self.groups / f"flowtest-{netns}"
+        group.mkdir(exist_ok=True)
+        log = open(room.with_suffix(".log"), "wb")
+        process = subprocess.Popen(
+            ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(group)]
+            + ["ip", "netns", "exec", netns, "unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork"]
+            + ["--kill-child", "bash", str(HERE / "host.sh"), str(room), name, user],
+            stdin=subprocess.PIPE, stdout=log, stderr=log,
+        )
+        process.stdin.write(key.encode())
+        process.stdin.close()
+        self.hosts[name] = (address, netns, process)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended while booting: {room.with_suffix('.log').read_text()}")
+            try:
+                with socket.create_connection((address, 22), timeout=1) as connection:
+                    if connection.recv(4) == b"SSH-":
+                        return
+            except OSError:
+                time.sleep(0.2)
+        raise RuntimeError(f"{name} has no sshd after a minute: {room.with_suffix('.log').read_text()}")
+
+    def halt(self, name):
+        """Pulls the plug."""
+        _, netns, process = self.hosts.pop(name)
+        # unshare kills its child, which is the machine's first process, so everything in it ends.
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children or [str(process.pid)]:
+            os.kill(int(child), signal.SIGKILL)
+        process.wait(timeout=30)
+        run("ip", "netns", "delete", netns)
+        # The kernel takes a moment to bury the last process.
+        for _ in range(50):
+            subprocess.run(["find", str(self.groups / f"flowtest-{netns}"), "-depth", "-type", "d", "-delete"],
+                           check=False, capture_output=True)
+            if not (self.groups / f"flowtest-{netns}").exists():
+                return
+            time.sleep(0.1)
+
+    def unplug(self, name, unplugged=True):
+        """Takes a machine off the network, or puts it back."""
+        address, _, _ = self.hosts[name]
+        run("ip", "link", "set", f"v{address.replace('.', '-')[3:]}"[:15], "down" if unplugged else "up")
+
+    def shell(self, name, command):
+        """Runs a command as root inside, past sshd, and returns what it printed."""
+        _, _, process = self.hosts[name]
+        first = process.pid
+        # ip netns exec becomes unshare, whose child is systemd.
+        first = int(pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
+        done = subprocess.run(
+            ["nsenter", "--target", str(first), "--all", "sh", "-c", command],
+            capture_output=True, text=True, timeout=60,
+        )
+        return done.stdout + done.stderr
+
+    def close(self):
+        for name in list(self.hosts):
+            self.halt(name)
+
+    def sync(self, instances, key):
+        """Makes the machines be what EC2 says: (name, address, user) each."""
+        wanted = {name: (address, user) for name, address, user in instances}
+        for name in list(self.hosts):
+            if name not in wanted:
+                self.halt(name)
+        for name, (address, user) in wanted.items():
+            if name not in self.hosts:
+                self.boot(name, address, user, key)
