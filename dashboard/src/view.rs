@@ -11,6 +11,7 @@ pub mod chart;
 pub mod curve;
 pub mod error;
 pub mod field;
+pub mod fixture;
 pub mod format;
 pub mod index;
 pub mod layout;
@@ -26,7 +27,7 @@ pub mod tokens;
 
 pub use account::AccountPage;
 pub use audit::AuditPage;
-pub use chart::{ChartPage, ChartView};
+pub use chart::{ChartPage, ChartView, ProjectorPage};
 pub use error::ErrorPage;
 pub use field::Field;
 pub use index::IndexPage;

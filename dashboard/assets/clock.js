@@ -1,0 +1,106 @@
+// The server's time: countdowns, instants in the zone of who looks, and the echo under fields of date and time.
+
+import { duration } from "./format.js";
+
+let offset = 0;
+let known = false;
+
+// A frame said `t` when it was sent: the largest difference is the one that travelled fastest.
+export function hear(t) {
+  const seen = t - Date.now();
+  offset = known ? Math.max(seen, offset - 5) : seen;
+  known = true;
+}
+
+export const now = () => Date.now() + offset;
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
+const clockStyle = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const fullStyle = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const longStyle = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+export const clockText = (ms) => clockStyle.format(ms);
+export const fullText = (ms) => fullStyle.format(ms);
+const utcText = (ms) => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+
+export function localise(root = document) {
+  for (const time of root.querySelectorAll("time[data-ms]")) {
+    const ms = Number(time.dataset.ms);
+    if (!Number.isFinite(ms) || time.dataset.done === time.dataset.ms) continue;
+    time.textContent = time.dataset.style === "clock" ? clockText(ms) : fullText(ms);
+    time.title = `${utcText(ms)} · shown in ${zone}`;
+    time.dataset.done = time.dataset.ms;
+  }
+}
+
+function tick() {
+  const at = now();
+  for (const element of document.querySelectorAll("[data-until]")) {
+    const left = (Number(element.dataset.until) - at) / 1000;
+    const text = duration(left);
+    if (element.textContent !== text) element.textContent = text;
+    element.closest(".stage-item")?.classList.toggle("due-soon", left < 60);
+  }
+  for (const element of document.querySelectorAll("[data-clock-now]")) {
+    const text = clockText(at);
+    if (element.textContent !== text) element.textContent = text;
+  }
+  dispatchEvent(new Event("second"));
+  setTimeout(tick, 1000 - (now() % 1000) + 5);
+}
+
+export function start(serverNow) {
+  if (Number.isFinite(serverNow) && serverNow > 0) { offset = serverNow - Date.now(); }
+  for (const element of document.querySelectorAll("[data-countdown]")) {
+    element.dataset.until = String(now() + Number(element.dataset.countdown) * 1000);
+  }
+  localise();
+  const said = document.querySelector("[data-zone]");
+  if (said) said.textContent = `Times in ${zone}`;
+  document.querySelectorAll("[data-when]").forEach(instantField);
+  tick();
+}
+
+const units = { s: 1, m: 60, h: 3600, d: 86400 };
+
+// "+1h30m" in seconds; null when it is no length of time.
+function relative(text) {
+  if (!/^\+\s*(\d+(\.\d+)?\s*[smhd]\s*)+$/.test(text)) return null;
+  return [...text.matchAll(/(\d+(?:\.\d+)?)\s*([smhd])/g)].reduce((sum, [, number, unit]) => sum + Number(number) * units[unit], 0);
+}
+
+// Under a field that takes an instant: what it means here, in UTC, and how far away; beside it a picker in local time.
+function instantField(field) {
+  const input = field.querySelector("input");
+  const row = document.createElement("div");
+  row.className = "when-row";
+  input.replaceWith(row);
+  const picker = document.createElement("input");
+  picker.type = "datetime-local";
+  picker.step = "1";
+  picker.setAttribute("aria-label", `Pick in ${zone}`);
+  picker.title = `Pick in ${zone}`;
+  row.append(input, picker);
+  const echo = document.createElement("p");
+  echo.className = "when-echo";
+  row.after(echo);
+  const say = () => {
+    const text = input.value.trim();
+    const seconds = relative(text);
+    const at = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)$/i.test(text) ? Date.parse(text.replace(" ", "T")) : NaN;
+    echo.classList.remove("bad");
+    if (text === "") echo.textContent = "";
+    else if (seconds != null) echo.textContent = `${duration(seconds)} from there`;
+    else if (Number.isFinite(at)) {
+      const away = at - now();
+      echo.textContent = `${longStyle.format(at)} in ${zone} · ${utcText(at)} · ${away >= 0 ? `in ${duration(away / 1000)}` : `${duration(-away / 1000)} ago`}`;
+    } else { echo.textContent = "Write +20m or 2026-12-01T10:45:00Z"; echo.classList.add("bad"); }
+  };
+  picker.addEventListener("change", () => {
+    const at = new Date(picker.value);
+    if (!Number.isNaN(at.getTime())) { input.value = utcText(at.getTime()); say(); input.dispatchEvent(new Event("input", { bubbles: true })); }
+  });
+  input.addEventListener("input", say);
+  addEventListener("second", say);
+  say();
+}

@@ -1,0 +1,103 @@
+// Points over time: what the server kept, and every frame since. Times in seconds, as uPlot takes them.
+
+const POINTS_MAX = 5_000;
+
+export class History extends EventTarget {
+  constructor(feed, address) {
+    super();
+    this.feed = feed;
+    this.address = address;
+    this.times = [];
+    this.lines = new Map();
+    this.marks = [];
+    this.step = 5;
+    feed.addEventListener("frame", () => this.frame());
+    this.load();
+  }
+
+  async load() {
+    if (this.loading) return;
+    this.loading = true;
+    try {
+      const address = new URL(this.address, location.href);
+      const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
+      if (answer.ok) this.take(await answer.json());
+    } catch { /* the frames go on; a later gap asks again */ } finally {
+      this.loading = false;
+      this.askedAt = Date.now();
+    }
+  }
+
+  take({ step, t, points, marks }) {
+    const fresh = t.map((ms) => ms / 1000);
+    const end = fresh.at(-1) ?? -Infinity;
+    const from = this.times.findIndex((at) => at > end);
+    const tail = from < 0 ? [] : this.times.slice(from);
+    const lines = new Map();
+    for (const key of new Set([...Object.keys(points), ...this.lines.keys()])) {
+      const old = points[key] ?? new Array(fresh.length).fill(null);
+      const kept = from < 0 ? [] : this.lines.get(key)?.slice(from) ?? new Array(tail.length).fill(null);
+      lines.set(key, [...old, ...kept]);
+    }
+    this.times = [...fresh, ...tail];
+    this.lines = lines;
+    this.marks = marks ?? [];
+    this.step = step || 5;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  frame() {
+    const at = this.feed.state.t / 1000;
+    const last = this.times.at(-1) ?? -Infinity;
+    if (at <= last) return;
+    const gap = last > 0 && at - last > Math.max(10, this.step * 3);
+    if ((gap || this.newMarks()) && Date.now() - (this.askedAt ?? 0) > 5_000) this.load();
+    this.times.push(at);
+    for (const row of this.feed.state.rows.values()) {
+      if (!this.lines.has(row.key)) this.lines.set(row.key, new Array(this.times.length - 1).fill(null));
+      this.lines.get(row.key).push(row.points);
+    }
+    for (const line of this.lines.values()) if (line.length < this.times.length) line.push(line.at(-1) ?? null);
+    if (this.times.length > POINTS_MAX) this.thin();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  // A round that changed its state, or a deadline that is over, leaves a mark that only the server knows the name of.
+  newMarks() {
+    const { round, due } = this.feed.state;
+    const said = JSON.stringify([round?.id, round?.state, round?.phase, round?.frozen_at, due?.version, due?.from]);
+    const changed = this.said !== undefined && this.said !== said;
+    this.said = said;
+    return changed;
+  }
+
+  // The older half keeps every second instant.
+  thin() {
+    const half = this.times.length >> 1;
+    const keep = (_, index) => index >= half || index % 2 === 0;
+    this.times = this.times.filter(keep);
+    for (const [key, line] of this.lines) this.lines.set(key, line.filter(keep));
+  }
+
+  // The points of a key over the last seconds, for a small curve.
+  recent(key, seconds) {
+    const line = this.lines.get(key);
+    const last = this.times.at(-1);
+    if (!line || last === undefined) return [];
+    const from = this.times.findIndex((at) => at >= last - seconds);
+    const stride = Math.max(1, Math.floor((this.times.length - from) / 60));
+    const taken = [];
+    for (let index = from; index < this.times.length; index += stride) if (line[index] != null) taken.push([this.times[index], line[index]]);
+    return taken;
+  }
+}
+
+// An SVG path through [x, y] pairs, in a box of the given size.
+export function path(pairs, width, height) {
+  if (pairs.length < 2) return "";
+  const [first, last] = [pairs[0][0], pairs.at(-1)[0]];
+  let [low, high] = [Infinity, -Infinity];
+  for (const [, y] of pairs) { low = Math.min(low, y); high = Math.max(high, y); }
+  const spread = high - low || 1;
+  return pairs.map(([x, y], index) => `${index ? "L" : "M"}${(((x - first) / (last - first || 1)) * width).toFixed(1)} ${(height - ((y - low) / spread) * height).toFixed(1)}`).join("");
+}

@@ -1,0 +1,182 @@
+// A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
+
+import { localise, clockText } from "./clock.js";
+import * as f from "./format.js";
+import { path } from "./history.js";
+
+const ASK_MS = 3_000;
+const POLL_MS = 700;
+const POLLS_MAX = 180;
+
+const ms = (instant) => (instant > 1e14 ? Math.floor(instant / 1000) : instant);
+
+function element(tag, kind, ...children) {
+  const made = document.createElement(tag);
+  if (kind) made.className = kind;
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const sleep = (length) => new Promise((done) => { setTimeout(done, length); });
+
+async function json(address) {
+  const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
+  if (answer.status === 401) { location.assign("/login?next=/index"); return null; }
+  return answer.ok ? answer.json() : null;
+}
+
+export function indexPage(feed) {
+  const main = document.querySelector("[data-index]");
+  const advice = new Map([...document.querySelectorAll("[data-advice] dt")].map((one) => [one.textContent, one.nextElementSibling?.textContent]));
+  follow("probe", "/index/probe/", showProbe);
+  follow("practice", "/index/practice/", showPractice(advice));
+  if (main.hasAttribute("data-readonly")) return;
+  const curve = [];
+  const ask = async () => {
+    if (!document.hidden) {
+      try { const me = await json("/api/me"); if (me) show(me, feed, advice, curve); } catch { /* the pill says so; ask again */ }
+    }
+    setTimeout(ask, ASK_MS + Math.random() * 500);
+  };
+  ask();
+  const key = main.dataset.key;
+  json(main.dataset.history).then((history) => {
+    const line = history?.points?.[key];
+    if (line) curve.unshift(...line.map((value, at) => [history.t[at], value]).filter(([, value]) => value != null));
+    draw(curve);
+  }).catch(() => {});
+}
+
+function draw(curve) {
+  const box = document.querySelector("[data-mini]");
+  const d = path(curve, 100, 40);
+  if (!box || !d) return;
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 -6 100 50");
+  svg.setAttribute("preserveAspectRatio", "none");
+  for (const [kind, line] of [["area", `${d}L100 44L0 44Z`], ["line", d]]) {
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    shape.setAttribute("class", kind);
+    shape.setAttribute("d", line);
+    svg.append(shape);
+  }
+  box.replaceChildren(svg);
+}
+
+function show(me, feed, advice, curve) {
+  const find = (name) => document.querySelector(`[data-${name}]`);
+  const put = (name, text) => { const one = find(name); if (one && one.textContent !== text) one.textContent = text; };
+  put("me-points", f.points(me.points));
+  curve.push([Date.now(), me.points]);
+  if (curve.length > 2000) curve.splice(0, 500);
+  draw(curve);
+  find("me-frozen").hidden = !me.frozen;
+  const rank = find("me-rank");
+  const moved = feed?.state.rows.get(document.body.dataset.me)?.moved ?? 0;
+  if (me.frozen) rank.textContent = "Rank and gaps are hidden until the reveal. Your points go on.";
+  else if (me.rank == null) rank.textContent = "No rank before the first answer";
+  else rank.replaceChildren(element("strong", "", f.ordinal(me.rank)), ` of ${me.of} `, element("span", f.tone(moved), f.moved(moved)));
+  find("gaps").hidden = me.frozen || (me.gap_ahead == null && me.gap_behind == null);
+  put("gap-ahead", me.gap_ahead == null ? "you lead" : f.points(me.gap_ahead));
+  put("gap-behind", me.gap_behind == null ? "nobody" : f.points(me.gap_behind));
+  for (const share of document.querySelectorAll("[data-header]")) {
+    const counts = me.rows?.[share.dataset.header];
+    if (!counts) continue;
+    share.querySelector("[data-share-counts]").textContent = `${f.count(counts.right)} right, ${f.count(counts.wrong)} wrong`;
+    const points = share.querySelector("[data-share-points]");
+    points.textContent = f.signed(counts.points);
+    points.className = f.tone(counts.points);
+    const all = counts.right + counts.wrong;
+    share.querySelector("[data-share-meter]").value = all ? (counts.right / all) * 1000 : 0;
+  }
+  failures(me.failures ?? {});
+  errors(me.errors ?? [], advice, document.querySelector("[data-errors]"));
+}
+
+function failures(counts) {
+  const box = document.querySelector("[data-failures]");
+  const kinds = Object.entries(counts).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  const said = JSON.stringify(kinds);
+  if (box.dataset.said === said) return;
+  box.dataset.said = said;
+  if (!kinds.length) { box.replaceChildren(element("p", "muted", "None. Keep it so.")); return; }
+  box.replaceChildren(element("ul", "kinds", ...kinds.map(([kind, count]) => element("li", "", element("span", "kind", kind), element("b", "", f.count(count))))));
+}
+
+// The same failure many times is one line with its count; what was unfolded stays so.
+function errors(list, advice, box) {
+  const groups = new Map();
+  for (const error of list) {
+    const key = [error.kind, error.sentence, error.expected, error.received].join("\u0000");
+    const known = groups.get(key);
+    if (known) known.count += 1; else groups.set(key, { ...error, key, count: 1 });
+  }
+  const said = [...groups.values()].map(({ key, count, at }) => `${key}${count}${at}`).join();
+  if (box.dataset.said === said) return;
+  box.dataset.said = said;
+  const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.key));
+  if (!groups.size) {
+    box.replaceChildren(element("div", "empty", element("strong", "", "No errors"), element("span", "", "Whatever goes wrong is explained here: what was expected, what came, and what to do.")));
+    return;
+  }
+  box.replaceChildren(...[...groups.values()].map((error) => {
+    const time = element("time");
+    time.dataset.ms = String(ms(error.at));
+    time.dataset.style = "clock";
+    time.dateTime = new Date(ms(error.at)).toISOString();
+    const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
+    const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
+    const known = advice.get(error.kind);
+    const made = element("details", "error",
+      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.sentence), element("span", "error-count", `× ${f.count(error.count)}`), time),
+      element("div", "error-body",
+        element("dl", "versus", pair("Expected", error.expected), pair("Received", error.received)),
+        known ? element("p", "advice", element("b", "", "What to do: "), known) : null,
+        element("div", "grid two", side("Request", error.request), side("Response", error.response))));
+    made.dataset.key = error.key;
+    made.open = open.has(error.key);
+    return made;
+  }));
+  localise(box);
+}
+
+// The form works without this: it posts and comes back with an id, which is asked for here until there is an end.
+async function follow(what, address, show) {
+  const out = document.querySelector(`[data-${what}-out]`);
+  const id = out?.dataset[`${what}Id`];
+  if (!id) return;
+  for (let tries = 0; tries < POLLS_MAX; tries++) {
+    let report = null;
+    try { report = await json(address + encodeURIComponent(id)); } catch { /* asked again */ }
+    if (report && show(out, report)) return;
+    await sleep(POLL_MS);
+  }
+  out.replaceChildren(element("p", "bad", "No generator answered. Try again; if it stays so, tell the organiser."));
+}
+
+// Either the answer itself, or wrapped with its state.
+function showProbe(out, report) {
+  const answer = report.answer ?? (report.sentence ? report : null);
+  if (!answer) return report.state === "unknown" || report.state === "expired" ? (out.replaceChildren(element("p", "bad", "This test is gone. Test again.")), true) : false;
+  const seen = answer.verdicts;
+  const verdict = (name, right) => element("span", `verdict ${right == null ? "is-none" : right ? "is-good" : "is-bad"}`, element("b", "", right == null ? "–" : right ? "✓" : "✕"), ` ${name}`);
+  out.replaceChildren(
+    element("div", "verdicts", verdict("Token", seen?.token), verdict("Version", seen?.version), verdict("From", seen?.from)),
+    element("p", "", answer.sentence),
+    element("p", "muted small", `${answer.endpoint}${answer.address ? ` at ${answer.address}` : ""} from ${answer.generator}, ${f.micros(answer.latency_us)}, ${clockText(ms(answer.at))}`),
+    ...(answer.head ? [element("pre", "", answer.head)] : []));
+  return true;
+}
+
+const showPractice = (advice) => (out, report) => {
+  const over = report.state === "done" || report.state === "refused";
+  if (!report.sentence) return over;
+  const figure = (name, value, kind) => element("div", "", element("dt", "", name), element("dd", kind ?? "", value));
+  const list = element("div", "errors");
+  if (over && report.errors?.length) errors(report.errors, advice, list);
+  out.replaceChildren(
+    element("p", report.state === "refused" ? "bad" : "", report.sentence),
+    ...(report.state === "refused" ? [] : [element("dl", "figures", figure("Second", String(report.second ?? 0)), figure("Points", f.signed(report.points ?? 0), f.tone(report.points ?? 0)), figure("p50", f.micros(report.p50_us)), figure("p99", f.micros(report.p99_us)))]),
+    list);
+  return over;
+};
