@@ -171,6 +171,8 @@ export class Lines {
     for (const end of [...ends].reverse()) { end.y = Math.min(end.y, ceiling); ceiling = end.y - height; }
     ctx.save();
     ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
+    ctx.direction = "ltr";
     const x = bbox.left + bbox.width + 8 * ratio;
     for (const { key, index, y } of ends) {
       ctx.font = `${key === this.me ? 800 : 600} ${Math.round(12 * scale * ratio)}px system-ui, sans-serif`;
@@ -216,11 +218,13 @@ export class Lines {
   }
 }
 
-function fit(ctx, text, width) {
+// Names may hold characters that turn the writing around: isolated, they turn only themselves.
+function fit(ctx, name, width) {
+  const text = `\u2068${name}\u2069`;
   if (ctx.measureText(text).width <= width) return text;
   const letters = [...text];
-  while (letters.length > 1 && ctx.measureText(`${letters.join("")}…`).width > width) letters.pop();
-  return `${letters.join("")}…`;
+  while (letters.length > 1 && ctx.measureText(`${letters.join("")}…\u2069`).width > width) letters.pop();
+  return `${letters.join("")}…\u2069`;
 }
 
 function group(name, change) {

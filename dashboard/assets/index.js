@@ -1,6 +1,6 @@
 // A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
 
-import { localise, clockText } from "./clock.js";
+import { localise, clockText, now } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
 
@@ -67,7 +67,7 @@ function show(me, feed, advice, curve) {
   const find = (name) => document.querySelector(`[data-${name}]`);
   const put = (name, text) => { const one = find(name); if (one && one.textContent !== text) one.textContent = text; };
   put("me-points", f.points(me.points));
-  curve.push([Date.now(), me.points]);
+  curve.push([now(), me.points]);
   if (curve.length > 2000) curve.splice(0, 500);
   draw(curve);
   find("me-frozen").hidden = !me.frozen;

@@ -123,13 +123,12 @@ function reveal(feed, table) {
       const veiled = index < open;
       if (row.classList.contains("veiled") && !veiled) { row.classList.add("unveiled"); row.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" }); }
       row.classList.toggle("veiled", veiled);
-      row.setAttribute("aria-hidden", String(veiled));
     });
     podium.hidden = open > 2;
     if (!podium.hidden) steps(podium, all.slice(0, 3), open, feed);
   };
   const next = () => { if (open > 0) { open -= 1; show(); } };
-  [...table.body.children].forEach((row) => { row.classList.add("veiled"); row.setAttribute("aria-hidden", "true"); });
+  [...table.body.children].forEach((row) => row.classList.add("veiled"));
   feed.addEventListener("frame", show);
   document.querySelector("[data-reveal-next]").addEventListener("click", next);
   document.querySelector("[data-reveal-all]").addEventListener("click", () => { open = 0; show(); });

@@ -92,6 +92,7 @@ function notices(list) {
 }
 
 export function dismissable(element) {
+  if (document.body.dataset.page === "projector") return;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button quiet small";

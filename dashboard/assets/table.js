@@ -121,6 +121,7 @@ export class Table {
       row.classList.remove("rose", "fell");
       void row.offsetWidth;
       row.classList.add(distance > 0 ? "rose" : "fell");
+      row.addEventListener("animationend", () => row.classList.remove("rose", "fell"), { once: true });
     }
   }
 

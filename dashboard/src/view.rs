@@ -23,6 +23,8 @@ pub mod report;
 pub mod rules;
 pub mod setting;
 pub mod standing;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 pub use account::AccountPage;

@@ -16,7 +16,7 @@ use crate::view::rules::Flip;
 use crate::view::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
     GeneratorCheck, GeneratorChoice, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel, ScreenLine,
-    UserLine,
+    TeamForm, UserLine,
 };
 use crate::view::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use crate::view::{
@@ -460,6 +460,7 @@ fn readiness() -> Readiness {
             .into(),
     };
     Readiness {
+        adopt: true,
         missing: vec![
             "3 teams have set no endpoint: they start as waiting and join when ready.".into(),
             "generator-2 has its clock 31 ms off: wait for time synchronisation or leave it out.".into(),
@@ -488,6 +489,7 @@ fn setting(layout: Layout) -> SettingPage {
         parked: index == 4,
         hidden: index == 5,
         disqualified: (index == 7).then(|| "Relayed to a rival".into()),
+        form: TeamForm::default(),
     };
     let user = |id: i64, role, me| UserLine {
         id,
@@ -512,6 +514,7 @@ fn setting(layout: Layout) -> SettingPage {
             generators: vec![],
             missing: vec![MissingStream { id: "9f3a…c1".into(), sentence: "generator-2, last seen 40 s ago".into() }],
             seal_reason: Field::default(),
+            deadline: Field::default(),
             halted: false,
             frozen: false,
             revealed: false,
@@ -554,6 +557,8 @@ fn setting(layout: Layout) -> SettingPage {
 
 fn contest_form() -> ContestForm {
     ContestForm {
+        title: Field::new("Finals 2025"),
+        house: Field::new("203.0.113.250:8080"),
         version_deadline: Field::new("+20m"),
         from_deadline: Field::new("2025-11-23T10:24:12Z"),
         timeout: Field::new("3s"),
@@ -590,7 +595,13 @@ fn setting_go(layout: Layout) -> SettingPage {
             frozen: true,
             ..page.round
         },
-        readiness: Readiness { missing: vec![], contestants, generators, checks: readiness.checks[..2].to_vec() },
+        readiness: Readiness {
+            adopt: false,
+            missing: vec![],
+            contestants,
+            generators,
+            checks: readiness.checks[..2].to_vec(),
+        },
         screen_made: None,
         backup: None,
         ..page
