@@ -14,6 +14,9 @@ FOR   ?= 30s
 EACH  ?= 3s
 PAIRS ?= 5
 
+# What the tests of ansible/ need for their pretended machines; without it those tests are skipped, and say so.
+MACHINES := sshd sudo nft ethtool chronyd ip systemctl
+
 # How many seconds each fuzzer runs: those of the HTTP reader and those of the journal's.
 FUZZ  ?= 120
 
@@ -25,7 +28,7 @@ help:
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
-	@echo 'make lint       formatting and clippy, warnings are errors'
+	@echo 'make lint       formatting, clippy and ansible-lint, warnings are errors'
 
 demo:
 	$(INSTALL) cargo cc git redis-server
@@ -33,15 +36,19 @@ demo:
 	build/quick/flowtest-bench demo --for $(FOR)
 
 test:
-	$(INSTALL) cargo cc git redis-server nginx python3
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional $(MACHINES)
 	cargo build $(QUICK) --workspace --bins
 	cargo test $(QUICK) --workspace
+	ansible/bootstrap.sh --tests
+	ansible/tests/run.sh
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional $(MACHINES) musl-gcc
 	cargo build $(QUICK) --workspace --bins
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace
+	ansible/bootstrap.sh --tests
+	FLOWTEST_LONG=1 ansible/tests/run.sh
 	$(MAKE) --no-print-directory fuzz
 
 # Fuzzing needs a compiler of its own, which is nobody's duty to have: without it this says so and goes on.
@@ -76,3 +83,5 @@ lint:
 	done
 	cargo fmt --all --check
 	cargo clippy $(QUICK) --workspace --all-targets -- -D warnings
+	ansible/bootstrap.sh --tests
+	cd ansible && PATH="$(CURDIR)/build/ansible/bin:$$PATH" ansible-lint -q

@@ -24,6 +24,15 @@ debian_package() {
     h2load) echo nghttp2-client ;;
     git) echo git ;;
     cc) echo build-essential ;;
+    # The machines that the tests of ansible/ pretend are views of this one, without a network.
+    sshd) echo openssh-server ;;
+    sudo) echo sudo ;;
+    nft) echo nftables ;;
+    ethtool) echo ethtool ;;
+    chronyd) echo chrony ;;
+    ip) echo iproute2 ;;
+    systemctl) echo systemd ;;
+    musl-gcc) echo musl-tools ;;
     *) return 1 ;;
     esac
 }

@@ -1,0 +1,212 @@
+"""Fixtures: a pretended account, pretended machines, and playbooks that are run as organisers run them."""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+HERE = pathlib.Path(__file__).parent
+ANSIBLE = HERE.parent
+PROJECT = ANSIBLE.parent
+LONG = os.environ.get("FLOWTEST_LONG") == "1"
+# A playbook that takes longer hangs.
+PLAY_SECONDS = 1800
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "long" in item.keywords and not LONG:
+            item.add_marker(pytest.mark.skip(reason="only with FLOWTEST_LONG=1"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    counts = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+    failed = counts["failed"] + counts["error"]
+    terminalreporter.write_line(f"{counts['passed']} passed, {failed} failed, {counts['skipped']} skipped")
+
+
+class Outcome:
+    """What a playbook did: its exit code, its text, and the recap as {host: {changed: 0, ..}}."""
+
+    def __init__(self, done):
+        self.code = done.returncode
+        self.text = done.stdout + done.stderr
+        self.recap = {}
+        for host, counts in re.findall(r"^(\S+)\s+: (ok=.*)$", self.text, re.MULTILINE):
+            self.recap[host] = {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", counts)}
+
+    def total(self, what):
+        return sum(counts[what] for counts in self.recap.values())
+
+    def went_well(self):
+        assert self.code == 0 and self.recap, self.text[-6000:]
+        return self
+
+    def changed_nothing(self):
+        self.went_well()
+        changed = re.findall(r"(TASK \[.*\]).*\n(?:(?!TASK).*\n)*?changed: .*", self.text)
+        assert self.total("changed") == 0, f"changed: {changed}\n{self.text[-3000:]}"
+        return self
+
+    def changed_something(self):
+        self.went_well()
+        assert self.total("changed") > 0, self.text[-3000:]
+        return self
+
+    def refused(self, *words):
+        assert self.code != 0, f"it went well\n{self.text[-3000:]}"
+        flat = " ".join(self.text.split())
+        for word in words:
+            assert word in flat, f"nothing of '{word}' in\n{self.text[-4000:]}"
+        assert "Traceback" not in self.text, self.text[-4000:]
+        return self
+
+
+class Organiser:
+    """Somebody at a control machine: a folder for what is kept, an account, variables."""
+
+    def __init__(self, folder, environment):
+        self.state = folder / "state"
+        self.environment = environment
+        self.variables = folder / "event.yml"
+        self.releases = folder / "releases"
+        self.variables.write_text(
+            f"""
+deployment: lab
+state_dir: {self.state}
+release_dir: {self.releases}
+organiser_cidrs: [10.77.0.1/32]
+aws_testing_policy_read: true
+cloud_generator_type: c7i.large
+cloud_redis_type: t3.small
+cloud_dashboard_type: t3.small
+cloud_target_type: c7i.large
+# What pretended machines cannot: set the clock, the kernel's own settings, ask a mirror.
+common_clock_required: false
+common_update_cache: false
+tuning_apply: files
+generator_journal_free_gib: 0
+redis_maxmemory_mb: 256
+plan_contestants: 1
+plan_requests_per_second: 10
+"""
+        )
+
+    def play(self, playbook, *arguments, variables=(), environment=(), inventory=None):
+        words = ["ansible-playbook", playbook, "-e", f"@{self.variables}"]
+        if inventory is not None:
+            words += ["-i", inventory]
+        for one in variables:
+            words += ["-e", one]
+        done = subprocess.run(
+            words + list(arguments), cwd=ANSIBLE, env={**self.environment, **dict(environment)},
+            capture_output=True, text=True, timeout=PLAY_SECONDS, stdin=subprocess.DEVNULL,
+        )
+        return Outcome(done)
+
+    def provision(self, *arguments, **more):
+        return self.play("provision.yml", *arguments, inventory="localhost,", **more)
+
+    def secrets(self):
+        return [file.read_text().strip() for file in (self.state / "secrets").iterdir() if not file.name.endswith(".lock")]
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory):
+    """The environment of somebody whose EC2 is on loopback. Yields it, with FLOWTEST_FAIL_LAUNCHES to make it fail."""
+    folder = tmp_path_factory.mktemp("account")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "2",
+        "AWS_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
+        "MOTO_ENABLE_AMI_VALIDATION": "true",
+        "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
+        "FLOWTEST_FAIL_LAUNCHES": str(folder / "fail-launches"),
+        "FLOWTEST_CONNECT": "private",
+        "FLOWTEST_DEPLOYMENT": "lab",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "False",
+        "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=60s -o StrictHostKeyChecking=accept-new "
+        f"-o UserKnownHostsFile={folder}/known_hosts -o ConnectTimeout=5",
+        "ANSIBLE_SSH_RETRIES": "1",
+    }
+    with open(folder / "ec2.log", "wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, str(HERE / "pretended_ec2.py"), "-H", "127.0.0.1", "-p", str(port)],
+            env=environment, stdout=log, stderr=log,
+        )
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            assert server.poll() is None and time.monotonic() < end, (folder / "ec2.log").read_text()
+            time.sleep(0.2)
+    yield environment
+    server.terminate()
+    server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def ec2(account):
+    """A second pair of eyes on the account."""
+    import boto3
+
+    return boto3.client(
+        "ec2", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
+@pytest.fixture(scope="session")
+def organiser(account, tmp_path_factory):
+    return Organiser(tmp_path_factory.mktemp("organiser"), account)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    from lab import Lab
+
+    if os.geteuid() != 0 or not shutil.which("sshd"):
+        pytest.skip("pretended machines need root and sshd")
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+def alive(ec2):
+    """Instances by name."""
+    found = {}
+    for reservation in ec2.describe_instances()["Reservations"]:
+        for instance in reservation["Instances"]:
+            if instance["State"]["Name"] not in ("terminated", "shutting-down"):
+                tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+                assert tags["Name"] not in found, f"two instances are called {tags['Name']}"
+                found[tags["Name"]] = instance
+    return found
+
+
+def pack(programs, releases, id):
+    """A release of the programs that the tests of the other rooms have built."""
+    subprocess.run([str(ANSIBLE / "tasks/pack.sh"), str(programs), str(releases), id, os.uname().machine], check=True)
