@@ -3,7 +3,7 @@
 use crate::board::Board;
 use crate::cli::RunContest;
 use crate::course::Course;
-use crate::guard::admit;
+use crate::guard::{Denial, admit};
 use crate::http::RequestTemplate;
 use crate::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
@@ -280,7 +280,7 @@ fn admitted(contest: &Contest) -> Result<Vec<plan::Contestant>, Failed> {
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
         let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
-            .map_err(|denial| Failed::Usage(format!("{}: {denial}", contestant.name)))?;
+            .map_err(|denial| refused(&contestant.name, &denial))?;
         Ok(plan::Contestant {
             name: contestant.name.clone(),
             endpoint: endpoint.to_string(),
@@ -293,6 +293,12 @@ fn admitted(contest: &Contest) -> Result<Vec<plan::Contestant>, Failed> {
     let theirs = admitted.iter().map(|one| (one.name.as_str(), one.addresses.as_slice()));
     contest.policy.judge_shared(theirs).map_err(|error| Failed::Usage(error.to_string()))?;
     Ok(admitted)
+}
+
+/// A name that does not resolve now is no fault of the file.
+fn refused(name: &str, denial: &Denial) -> Failed {
+    let sentence = format!("{name}: {denial}");
+    if matches!(denial, Denial::Resolve(_)) { Failed::Message(sentence) } else { Failed::Usage(sentence) }
 }
 
 /// When the first phase starts, on the run clock.
