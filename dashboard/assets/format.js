@@ -39,7 +39,7 @@ export function duration(seconds) {
 // For an axis: 1.2M, 300k.
 export function compact(number) {
   const size = Math.abs(number);
-  const say = (value, unit) => (number < 0 ? MINUS : "") + String(Math.round(value * 10) / 10) + unit;
+  const say = (value, unit) => (number < 0 ? MINUS : "") + String(Math.round(value * 100) / 100) + unit;
   if (size >= 1e9) return say(size / 1e9, "G");
   if (size >= 1e6) return say(size / 1e6, "M");
   return size >= 1e3 ? say(size / 1e3, "k") : say(size, "");

@@ -120,19 +120,17 @@ function errors(list, advice, box) {
     return;
   }
   box.replaceChildren(...[...groups.values()].map((error) => {
-    const time = element("time");
-    time.dataset.ms = String(ms(error.at));
-    time.dataset.style = "clock";
-    time.dateTime = new Date(ms(error.at)).toISOString();
+    const time = error.at == null ? null : element("time");
+    if (time) { time.dataset.ms = String(ms(error.at)); time.dataset.style = "clock"; }
     const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
     const made = element("details", "error",
-      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.sentence), element("span", "error-count", `× ${f.count(error.count)}`), time),
+      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.sentence), element("span", "error-count", `× ${f.count(error.count)}`), ...(time ? [time] : [])),
       element("div", "error-body",
         element("dl", "versus", pair("Expected", error.expected), pair("Received", error.received)),
         known ? element("p", "advice", element("b", "", "What to do: "), known) : null,
-        element("div", "grid two", side("Request", error.request), side("Response", error.response))));
+        element("div", "grid two", ...[side("Request", error.request), side("Response", error.response)].filter(Boolean))));
     made.dataset.key = error.key;
     made.open = open.has(error.key);
     return made;
@@ -154,14 +152,14 @@ async function follow(what, address, show) {
   out.replaceChildren(element("p", "bad", "No generator answered. Try again; if it stays so, tell the organiser."));
 }
 
-// Either the answer itself, or wrapped with its state.
+// Nothing before a generator has answered.
 function showProbe(out, report) {
-  const answer = report.answer ?? (report.sentence ? report : null);
-  if (!answer) return report.state === "unknown" || report.state === "expired" ? (out.replaceChildren(element("p", "bad", "This test is gone. Test again.")), true) : false;
+  const answer = report.probe;
+  if (!answer) return false;
   const seen = answer.verdicts;
   const verdict = (name, right) => element("span", `verdict ${right == null ? "is-none" : right ? "is-good" : "is-bad"}`, element("b", "", right == null ? "–" : right ? "✓" : "✕"), ` ${name}`);
   out.replaceChildren(
-    element("div", "verdicts", verdict("Token", seen?.token), verdict("Version", seen?.version), verdict("From", seen?.from)),
+    element("div", "verdicts", verdict("Token", seen?.[0]), verdict("Version", seen?.[1]), verdict("From", seen?.[2])),
     element("p", "", answer.sentence),
     element("p", "muted small", `${answer.endpoint}${answer.address ? ` at ${answer.address}` : ""} from ${answer.generator}, ${f.micros(answer.latency_us)}, ${clockText(ms(answer.at))}`),
     ...(answer.head ? [element("pre", "", answer.head)] : []));
