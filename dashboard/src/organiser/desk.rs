@@ -17,10 +17,13 @@ use flowtest_scoreboard::{Control, ControlError, Refusal, ScoreboardError, SeenG
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// The name of the settings in the database.
 const SETTINGS: &str = "contest";
+/// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
+const PUBLISH_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Revisions that are looked through for who was faster.
 const HISTORY_MAX: u64 = 500;
 
@@ -292,7 +295,7 @@ impl Organiser {
         // An explicit change goes on above what Redis held.
         self.lock_status().conflict = None;
         self.note_round(by, now).await?;
-        let unpublished = self.publish().await;
+        let unpublished = self.publish(PUBLISH_PATIENCE).await;
         Ok(Made { control: next, unpublished })
     }
 
@@ -310,13 +313,17 @@ impl Organiser {
     }
 
     /// Puts the document into Redis where it holds an older one, another one or none. Says what is in the way.
-    pub(super) async fn publish(&self) -> Option<String> {
+    pub(super) async fn publish(&self, patience: Duration) -> Option<String> {
         let Some(control) = self.control() else { return None };
-        let found = self.inner.link.call(move |scoreboard| put(scoreboard, &control)).await;
+        let put = self.inner.link.call(move |scoreboard| put(scoreboard, &control));
+        let found = tokio::time::timeout(patience, put).await.unwrap_or(Err(LinkError::Late));
+        // What we saved ourselves while Redis was asked is no conflict.
+        let ours = self.control().map_or(0, |control| control.revision);
+        let is_newer = |conflict: &Conflict| conflict.revision.is_none_or(|revision| revision > ours);
         let mut status = self.lock_status();
         (status.redis, status.conflict) = match found {
-            Ok(conflict) => (None, conflict),
-            Err(error) => (Some(error.to_string()), status.conflict.take()),
+            Ok(conflict) => (None, conflict.filter(is_newer)),
+            Err(error) => (Some(error.to_string()), status.conflict.take().filter(is_newer)),
         };
         let conflict = status.conflict.as_ref().map(|conflict| conflict.sentence.clone());
         status.redis.clone().or(conflict)

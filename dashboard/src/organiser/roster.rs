@@ -9,7 +9,7 @@ use flowtest_scoreboard::{Contest, Endpoint};
 use std::collections::{BTreeMap, HashMap};
 
 /// The platform's own contestant. No account may have this name.
-pub const HOUSE: &str = "house";
+pub use flowtest_scoreboard::keys::HOUSE;
 
 /// An account, as far as the roster asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

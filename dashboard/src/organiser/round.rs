@@ -104,7 +104,6 @@ impl Organiser {
             let sentence = "say why these streams are given up: it stays in the log".to_owned();
             return Err(ChangeError::Field { field: "reason", sentence });
         }
-        let _pen = self.inner.pen.lock().await;
         let control = self.control().ok_or(ChangeError::NoContest)?;
         let Some(round) = control.round.filter(|_| control.state == State::Draining) else {
             return Err(ChangeError::Unfit(format!(
@@ -139,14 +138,12 @@ impl Organiser {
         if self.lock_status().conflict.is_some() {
             return Ok(());
         }
-        let program = Actor::program();
-        let _pen = self.inner.pen.lock().await;
         match (control.state, control.round) {
             (State::Armed, _) if control.timeline.start_at.is_some_and(|start| start <= now) => {
-                self.make(None, Change::Begin, "The round began.", &program, now).await?;
+                self.step(&control, Change::Begin, "The round began.", now).await?;
             }
             (State::Running, _) if control.timeline.end_at(&control.contest).is_some_and(|end| end <= now) => {
-                self.make(None, Change::Drain, "The plan came to its end.", &program, now).await?;
+                self.step(&control, Change::Drain, "The plan came to its end.", now).await?;
             }
             (State::Draining, Some(round)) => self.seal(&control, round, now).await?,
             _ => self.lock_status().sealing = Sealing::Fine,
@@ -154,44 +151,73 @@ impl Organiser {
         Ok(())
     }
 
-    /// Seals in Redis, copies the results, and then says that the round is sealed. Whoever calls it holds the pen.
+    /// Makes a change that is due, unless somebody has moved the round meanwhile.
+    async fn step(&self, seen: &Control, change: Change, what: &str, now: UtcUs) -> Result<(), ChangeError> {
+        let _pen = self.inner.pen.lock().await;
+        if self.is_at(seen) {
+            self.make(None, change, what, &Actor::program(), now).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals in Redis, copies the results, and then says that the round is sealed. Doing it twice at once does it once;
+    /// nobody holds the pen while Redis is asked.
     async fn seal(&self, control: &Control, round: RoundId, now: UtcUs) -> Result<(), ChangeError> {
         // After an early stop the last requests have a second until they count as after the end.
         if control.timeline.end_at(&control.contest).is_some_and(|end| now < end) {
             return Ok(());
         }
-        let program = Actor::program();
         let known = self.inner.accounts.round(round).await?;
-        if known.is_none_or(|known| known.finished_at.is_none()) {
-            let abandoned = self.abandoned(round).await?.1.streams;
-            let (contest, roster) = (self.contest().to_owned(), names(control));
-            let sealed = self
-                .inner
-                .link
-                .call(move |scoreboard| {
-                    match scoreboard.drain_round(&contest, &round) {
-                        // It is sealed already: generators do it when all of them have ended.
-                        Ok(()) | Err(ScoreboardError::RoundClosed(_)) => {}
-                        Err(error) => return Err(error),
-                    }
-                    scoreboard.seal_round(&contest, &round, &abandoned)?;
-                    let roster: BTreeSet<&str> = roster.iter().map(String::as_str).collect();
-                    scoreboard.read_round_of(&contest, &round, &roster)
-                })
-                .await;
-            let totals = match sealed {
-                Ok(totals) => totals,
-                Err(error) => {
-                    self.lock_status().sealing = unsealed(error);
-                    return Ok(());
-                }
-            };
-            self.inner.accounts.finish_round(round, results(control, totals), &program, now).await?;
+        let totals = match known.is_some_and(|known| known.finished_at.is_some()) {
+            // Whoever was here before died between writing the results and saying so.
+            true => None,
+            false => match self.seal_in_redis(control, round).await? {
+                Some(totals) => Some(totals),
+                None => return Ok(()),
+            },
+        };
+        {
+            let _pen = self.inner.pen.lock().await;
+            if !self.is_at(control) {
+                return Ok(());
+            }
+            let program = Actor::program();
+            if let Some(totals) = totals {
+                self.inner.accounts.finish_round(round, results(control, totals), &program, now).await?;
+            }
+            self.make(None, Change::Seal, "The round was sealed.", &program, now).await?;
         }
-        self.make(None, Change::Seal, "The round was sealed.", &program, now).await?;
         self.lock_status().sealing = Sealing::Fine;
         self.tell_facts().await?;
         Ok(())
+    }
+
+    /// Seals in Redis and reads what stands. Nothing, and the reason in the status, while that cannot be done.
+    async fn seal_in_redis(&self, control: &Control, round: RoundId) -> Result<Option<RoundTotals>, ChangeError> {
+        let abandoned = self.abandoned(round).await?.1.streams;
+        let (contest, roster) = (self.contest().to_owned(), names(control));
+        let sealed = self.inner.link.call(move |scoreboard| {
+            match scoreboard.drain_round(&contest, &round) {
+                // It is sealed already: generators do it when all of them have ended.
+                Ok(()) | Err(ScoreboardError::RoundClosed(_)) => {}
+                Err(error) => return Err(error),
+            }
+            scoreboard.seal_round(&contest, &round, &abandoned)?;
+            let roster: BTreeSet<&str> = roster.iter().map(String::as_str).collect();
+            scoreboard.read_round_of(&contest, &round, &roster)
+        });
+        match sealed.await {
+            Ok(totals) => Ok(Some(totals)),
+            Err(error) => {
+                self.lock_status().sealing = unsealed(error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the round is where it was when a document was looked at.
+    fn is_at(&self, seen: &Control) -> bool {
+        self.control().is_some_and(|control| (control.round, control.state) == (seen.round, seen.state))
     }
 
     /// Brings the table of rounds to where the document is.

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_millis(250);
 /// Every how many turns Redis and the database are compared with what is known.
 const LOOK_TURNS: u64 = 2;
+/// How long a look waits for Redis.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
 const PEOPLE_TURNS: u64 = 4;
 
@@ -60,13 +62,11 @@ impl Organiser {
 
     /// What Redis holds, and whether it is what the database says.
     async fn look(&self) {
-        {
-            let _pen = self.inner.pen.lock().await;
-            if let Err(error) = self.follow_database().await {
-                tracing::warn!(%error, "the database cannot be read");
-            }
-            self.publish().await;
+        if let Err(error) = self.follow_database().await {
+            tracing::warn!(%error, "the database cannot be read");
         }
+        // Without the pen: a Redis that hangs keeps nobody from changing anything.
+        self.publish(LOOK_PATIENCE).await;
         let contest = self.contest().to_owned();
         match self.inner.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await {
             Ok(generators) => self.lock_status().generators = generators.into(),

@@ -1,0 +1,167 @@
+//! A browser without a screen: cookies, forms with their token, pages as text.
+
+use crate::server::RedisServer;
+use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
+use flowtest_dashboard::app::App;
+use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::config::Config;
+use flowtest_dashboard::gate::viewer::cookie_name;
+use flowtest_dashboard::routes;
+use salvo::Service;
+use salvo::http::StatusCode;
+use salvo::prelude::*;
+use salvo::test::{ResponseExt, TestClient};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const PASSWORD: &str = "correct horse battery staple";
+const SITE: &str = "http://127.0.0.1:5800";
+
+/// A dashboard as it is served, without a socket.
+pub(crate) struct Site {
+    pub(crate) app: Arc<App>,
+    service: Service,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) redis: RedisServer,
+}
+
+impl Site {
+    pub(crate) async fn open() -> Site {
+        let redis = RedisServer::start();
+        let folder = tempfile::tempdir().expect("a private folder");
+        let config = Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            database: folder.path().join("flowtest.db"),
+            redis: redis.url(),
+            redis_read: None,
+            redis_password: None,
+            contest: "finals".to_owned(),
+            metrics: None,
+            public_url: None,
+            proxies: Vec::new(),
+            tls: None,
+            viewers_max: 10,
+        };
+        let app = App::start(config).await.expect("it starts");
+        Site { service: routes::service(&app), app, folder, redis }
+    }
+
+    /// A new admin who is signed in.
+    pub(crate) async fn admin(&self, name: &str) -> Browser<'_> {
+        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        let user = self.app.accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
+        self.sign_in(user).await
+    }
+
+    /// A contestant's account.
+    pub(crate) async fn contestant(&self, name: &str) -> User {
+        let now = utc_us();
+        let program = Actor::program();
+        let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: now + 3_600_000_000 };
+        let invites = self.app.accounts.create_invites(new, &program, now).await.expect("an invitation");
+        let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
+        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        self.app.accounts.redeem(&token, new, &program, now).await.expect("an account")
+    }
+
+    pub(crate) async fn sign_in(&self, user: User) -> Browser<'_> {
+        let accounts = &self.app.accounts;
+        let secret = accounts.start_session(user.id, "127.0.0.1", "test", utc_us()).await.expect("a session");
+        let cookies = BTreeMap::from([(cookie_name(false).to_owned(), secret.reveal().to_owned())]);
+        Browser { site: self, cookies, user }
+    }
+
+    /// The actions in the audit log with their actors, newest first.
+    pub(crate) async fn audited(&self) -> Vec<(String, String)> {
+        let lines = self.app.accounts.audit_page(None, 200, Default::default()).await.expect("the log");
+        lines.into_iter().map(|line| (line.by.name, line.action)).collect()
+    }
+}
+
+/// Somebody who is signed in.
+pub(crate) struct Browser<'a> {
+    site: &'a Site,
+    cookies: BTreeMap<String, String>,
+    pub(crate) user: User,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) to: Option<String>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn says(&self, part: &str) -> &Answer {
+        assert!(self.body.contains(part), "{part:?} is missing in {}: {}", self.status, self.body);
+        self
+    }
+}
+
+impl Browser<'_> {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        let request = TestClient::get(format!("{SITE}{path}")).add_header("cookie", self.cookie(), true);
+        let answer = request.add_header("accept", "text/html", true).send(&self.site.service).await;
+        self.take(answer).await
+    }
+
+    /// Loads the page of a form, fills the form in and sends it.
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let page = if path.starts_with("/setting-token") { "/setting-token" } else { "/setting" };
+        let page = self.get(page).await;
+        self.post_from(&page, path, fields).await
+    }
+
+    /// Fills in a form of a page that was loaded before, with the revision that it showed.
+    pub(crate) async fn post_from(&mut self, page: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = value_of(&page.body, "csrf_token");
+        let mut form = vec![("csrf_token", token.as_str())];
+        let revision = page.body.contains("name=\"revision\"").then(|| value_of(&page.body, "revision"));
+        if let Some(revision) = &revision {
+            form.push(("revision", revision));
+        }
+        form.extend_from_slice(fields);
+        let request = TestClient::post(format!("{SITE}{path}")).add_header("cookie", self.cookie(), true);
+        let answer = request.add_header("accept", "text/html", true).form(&form).send(&self.site.service).await;
+        self.take(answer).await
+    }
+
+    /// Sends a form and looks at the page that it goes back to.
+    pub(crate) async fn follow(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let answer = self.post(path, fields).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+        let to = answer.to.expect("a page to go back to");
+        self.get(&to).await
+    }
+
+    fn cookie(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    async fn take(&mut self, mut answer: Response) -> Answer {
+        let set: Vec<(String, String)> =
+            answer.cookies().iter().map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned())).collect();
+        for (name, value) in set {
+            if value.is_empty() {
+                self.cookies.remove(&name)
+            } else {
+                self.cookies.insert(name, value)
+            };
+        }
+        let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
+        Answer {
+            status: answer.status_code.unwrap_or(StatusCode::OK),
+            to,
+            body: answer.take_string().await.unwrap_or_default(),
+        }
+    }
+}
+
+/// The value of the first hidden field of this name.
+fn value_of(page: &str, name: &str) -> String {
+    let start = page.find(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("no field {name}: {page}"));
+    let rest = &page[start + name.len() + "name=\"\" value=\"".len()..];
+    rest.split('"').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,85 @@
+//! Settings: all errors at once, a difference before anything is saved, two admins at once.
+
+use crate::browser::Site;
+use flowtest_dashboard::organiser::form::SettingsForm;
+use salvo::http::StatusCode;
+
+const PLAN: &str = "[[phase]]\nfor = \"30s\"\nrate = 200\nconnections = 8\n";
+
+fn fields<'a>(form: &'a SettingsForm, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let all = [
+        ("version_deadline", form.version_deadline.as_str()),
+        ("from_deadline", &form.from_deadline),
+        ("timeout", &form.timeout),
+        ("grace", &form.grace),
+        ("token", &form.token),
+        ("version", &form.version),
+        ("from", &form.from),
+        ("plan", &form.plan),
+        ("allow", &form.allow),
+        ("deny", &form.deny),
+        ("title", &form.title),
+        ("house", &form.house),
+    ];
+    let is_other = |(name, _): &(&str, &str)| !changed.iter().any(|(other, _)| other == name);
+    all.into_iter().filter(is_other).chain(changed.iter().copied()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_wrong_fields_are_named_at_once_and_keep_what_was_typed() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    let wrong = [
+        ("version_deadline", "tomorrow-ish"),
+        ("timeout", "soonish"),
+        ("token", "many"),
+        ("plan", "[[phase]]\nfor = \"30s\"\nrate = 0\nconnections = 1\n"),
+        ("allow", "10.0.0.1/8"),
+    ];
+    let answer = ada.post("/setting/contest", &fields(&form, &wrong)).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says("5 fields need another look").says("tomorrow-ish").says("soonish").says("many").says("rate = 0");
+    answer.says("is no instant").says("no duration").says("whole number of points").says("line 3").says("10.0.0.1/8");
+    assert_eq!(*site.app.organiser.settings(), Default::default(), "nothing is saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_shown_confirmed_saved_audited_and_announced() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    let typed = fields(&form, &[("plan", PLAN), ("token", "90"), ("title", "The finals")]);
+    let shown = ada.post("/setting/contest", &typed).await;
+    assert_eq!(shown.status, StatusCode::OK);
+    shown.says("Save these changes?").says("<del>100</del>").says("<ins>90</ins>").says("a wholly right answer");
+    assert_eq!(site.app.organiser.settings().rules.token, 100, "nothing is saved before it is confirmed");
+    let mut confirmed = typed.clone();
+    confirmed.push(("confirm", "yes"));
+    ada.follow("/setting/contest", &confirmed).await.says("The settings are saved.");
+    let settings = site.app.organiser.settings();
+    assert_eq!((settings.rules.token, settings.phases.len(), settings.title.as_str()), (90, 1, "The finals"));
+    assert!(site.audited().await.contains(&("ada".into(), "setting.put".into())));
+    let told = site.app.accounts.active_announcements().await.expect("announcements");
+    assert!(told.len() == 1 && told[0].text.contains("100 → 90"), "{told:?}");
+    ada.follow("/setting/contest", &confirmed).await.says("Nothing differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_admins_who_edit_at_once_the_slower_one_is_told_who_was_faster() {
+    let site = Site::open().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let house = [("house", "203.0.113.9:8080"), ("confirm", "yes")];
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    // The house alone makes a contest.
+    ada.follow("/setting/contest", &fields(&form, &house)).await.says("203.0.113.9");
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    let page = bea.get("/setting").await;
+    let faster = fields(&form, &[("token", "90"), ("confirm", "yes")]);
+    ada.follow("/setting/contest", &faster).await.says("The settings are saved.");
+    let slower = fields(&form, &[("token", "80"), ("confirm", "yes")]);
+    let answer = bea.post_from(&page, "/setting/contest", &slower).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    bea.get("/setting").await.says("Ada was faster");
+    assert_eq!(site.app.organiser.settings().rules.token, 90);
+}

@@ -1,0 +1,138 @@
+//! The levers of a round: each refusal is a sentence on the page, and the red switch always works.
+
+use crate::browser::Site;
+use flowtest_accounts::Actor;
+use flowtest_dashboard::clock::utc_us;
+use flowtest_scoreboard::{GeneratorHealth, State};
+use salvo::http::StatusCode;
+
+/// A site with one contestant in the draft.
+async fn with_alice() -> Site {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let desk = &site.app.organiser;
+    desk.set_endpoint(&alice, "203.0.113.1", &Actor::program(), utc_us()).await.expect("an endpoint");
+    site
+}
+
+fn beat(site: &Site) {
+    let health = GeneratorHealth {
+        id: "g1".to_owned(),
+        beat: utc_us(),
+        version: "0.1.0".to_owned(),
+        cores: 2,
+        tier: "multishot".to_owned(),
+        stream: None,
+        round: None,
+        revision: 1,
+        rate: 0,
+        rate_ratio: None,
+        saturated_seconds: 0,
+        clock_offset_us: Some(12),
+        clock_error_us: Some(40),
+        backlog: 0,
+        disk_free_bytes: 1 << 40,
+        busy_percent: vec![1, 2],
+        source_addresses: Vec::new(),
+    };
+    site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    // (which lever, part of the sentence)
+    let cases = [
+        ("pause", "cannot be paused: arm it first"),
+        ("stop", "cannot be stopped: arm it first"),
+        ("abort", "cannot be aborted: arm it first"),
+        ("next", "cannot be left for the next: arm it first"),
+        ("seal", "sealed by itself"),
+    ];
+    for (lever, part) in cases {
+        ada.follow(&format!("/setting/round/{lever}"), &[]).await.says(part);
+    }
+    beat(&site);
+    ada.follow("/setting/round/resume", &[]).await.says("cannot be resumed: arm it first");
+    let answer = ada.post("/setting/deadline", &[("deadline", "version"), ("to", "+10m")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says("cannot have its deadlines moved: arm it first").says("+10m");
+    let answer = ada.post("/setting/deadline", &[("deadline", "lunch"), ("to", "+10m")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    ada.follow("/setting/reveal", &[]).await.says("not frozen");
+    assert_eq!(site.app.organiser.control().expect("a document").state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_makes_no_sense_is_told_in_its_field() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    beat(&site);
+    // (start, part of the sentence)
+    for (start, part) in [("noonish", "is no instant"), ("+1s", "too soon"), ("2001-01-01T00:00:00Z", "too soon")] {
+        beat(&site);
+        let answer = ada.post("/setting/round/arm", &[("start", start), ("scored", "yes")]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{start}: {}", answer.body);
+        answer.says(part).says(start);
+    }
+    beat(&site);
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+    ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
+    let control = site.app.organiser.control().expect("a document");
+    assert_eq!((control.state, control.scored, control.split.as_slice()), (State::Armed, true, &["g1".to_owned()][..]));
+    ada.follow("/setting/round/abort", &[]).await.says("aborted");
+    ada.follow("/setting/round/next", &[]).await.says("being prepared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
+    let site = with_alice().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let page = bea.get("/setting").await;
+    let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    ada.follow(&format!("/setting/contestant/{}/park", alice.id), &[]).await.says("gets no traffic any more");
+    let answer = bea.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    bea.get("/setting").await.says("All traffic is stopped.");
+    assert!(site.app.organiser.control().expect("a document").halted);
+    bea.follow("/setting/halt", &[("halted", "no")]).await.says("Traffic is allowed again.");
+    assert!(!site.app.organiser.control().expect("a document").halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know() {
+    let mut site = with_alice().await;
+    site.redis.kill();
+    let mut ada = site.admin("ada").await;
+    ada.follow("/setting/halt", &[("halted", "yes")]).await.says("Generators do not know of it yet").says("NO-GO");
+    assert!(site.app.organiser.control().expect("a document").halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn freezing_announcing_and_screens_work_from_the_page() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
+    ada.follow("/setting/unfreeze", &[]).await.says("as it is");
+    ada.follow("/setting/freeze", &[("at", "soonish")]).await.says("is no instant");
+    let long = "x".repeat(900);
+    let answer = ada.post("/setting/announce", &[("level", "warn"), ("text", &long)]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says(&long);
+    ada.follow("/setting/announce", &[("level", "warn"), ("text", "Lunch at noon")]).await.says("Everybody is told");
+    let notices = site.app.accounts.active_announcements().await.expect("announcements");
+    assert_eq!(notices[0].text, "Lunch at noon");
+    ada.follow(&format!("/setting/announce/{}/end", notices[0].id), &[]).await.says("taken down");
+    let answer = ada.post("/setting/screen", &[("label", "")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = ada.post("/setting/screen", &[("label", "Main hall")]).await;
+    answer.says("view=projector&amp;screen=");
+    let screens = site.app.accounts.screens().await.expect("screens");
+    ada.follow(&format!("/setting/screen/{}/revoke", screens[0].id), &[]).await.says("nothing any more");
+    ada.follow("/setting/backup", &[]).await.says("holds everything");
+    let copies = std::fs::read_dir(site.folder.path()).expect("the folder").flatten();
+    let copies: Vec<_> = copies.filter(|file| file.file_name().to_string_lossy().starts_with("flowtest-2")).collect();
+    assert_eq!(copies.len(), 1);
+}

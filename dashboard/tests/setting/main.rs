@@ -1,0 +1,9 @@
+//! The organiser's forms, as a browser posts them: through the whole service, over a real database and a real Redis.
+
+mod browser;
+mod contest;
+mod invitations;
+mod levers;
+#[path = "../organiser/server.rs"]
+mod server;
+mod teams;

@@ -1,0 +1,90 @@
+//! What is done to one contestant or account: done, audited, and refused with a sentence.
+
+use crate::browser::Site;
+use salvo::http::StatusCode;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adjusting_hiding_and_disqualifying_are_done_and_audited() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut ada = site.admin("ada").await;
+    let of = |action: &str| format!("/setting/contestant/{}/{action}", alice.id);
+    ada.follow(&of("adjust"), &[("points", "-500"), ("reason", "a late start")]).await.says("-500 points");
+    let line = &site.app.accounts.adjustments().await.expect("adjustments")[0];
+    assert_eq!((line.points, line.reason.as_str(), line.by_name.as_str()), (-500, "a late start", "ada"));
+    ada.follow(&format!("/setting/adjustment/{}/withdraw", line.id), &[]).await.says("withdrawn");
+    ada.follow(&of("hide"), &[]).await.says("on no board");
+    ada.follow(&of("show"), &[]).await.says("on the board again");
+    ada.follow(&of("disqualify"), &[("reason", "it relays")]).await.says("is disqualified");
+    ada.follow(&of("requalify"), &[]).await.says("plays again");
+    ada.follow(&of("password"), &[("password", "a long and windy road")]).await.says("sessions have ended");
+    let audited = site.audited().await;
+    for action in [
+        "adjustment.make",
+        "adjustment.withdraw",
+        "user.hide",
+        "user.unhide",
+        "user.disqualify",
+        "user.requalify",
+        "user.password",
+    ] {
+        assert!(audited.contains(&("ada".into(), action.into())), "{action}: {audited:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_wrongly_about_a_team_is_told_in_its_field() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut ada = site.admin("ada").await;
+    // (action, fields, parts of the page)
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], [&'a str; 2]);
+    let cases: [Case<'_>; 6] = [
+        ("adjust", &[("points", "lots"), ("reason", "luck")], ["whole number", "lots"]),
+        ("adjust", &[("points", "0"), ("reason", "luck")], ["at least one point", "luck"]),
+        ("adjust", &[("points", "5"), ("reason", "")], ["A reason has", "value=\"5\""]),
+        ("disqualify", &[("reason", "")], ["A reason has", "Disqualify"]),
+        ("endpoint", &[("endpoint", "https://x.example")], ["does not speak yet", "https://x.example"]),
+        ("password", &[("password", "12345678")], ["guessed quickly", "New password"]),
+    ];
+    for (action, fields, parts) in cases {
+        let answer = ada.post(&format!("/setting/contestant/{}/{action}", alice.id), fields).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{action}: {}", answer.body);
+        parts.iter().for_each(|part| drop(answer.says(part)));
+        assert!(!answer.body.contains("12345678"), "passwords are not written back");
+    }
+    assert!(site.app.accounts.adjustments().await.expect("adjustments").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_contestant_cannot_be_acted_on() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut ada = site.admin("ada").await;
+    let me = ada.user.id;
+    for path in [
+        format!("/setting/contestant/{me}/hide"),
+        "/setting/contestant/999/hide".to_owned(),
+        "/setting/contestant/x/hide".to_owned(),
+        format!("/setting/contestant/{}/explode", alice.id),
+        "/setting/user/999/disable".to_owned(),
+        "/setting/adjustment/999/withdraw".to_owned(),
+    ] {
+        assert_eq!(ada.post(&path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    ada.follow(&format!("/setting/contestant/{}/park", alice.id), &[]).await.says("endpoints first");
+    ada.follow(&format!("/setting/user/{me}/disable"), &[]).await.says("ask another admin");
+    ada.follow(&format!("/setting/user/{}/role", alice.id), &[("role", "admin")]).await.says("is an admin");
+    ada.follow(&format!("/setting/user/{}/disable", alice.id), &[]).await.says("is disabled");
+    assert!(site.app.accounts.user(alice.id).await.expect("users").expect("alice").disabled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contestants_reach_none_of_it() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut browser = site.sign_in(alice).await;
+    for path in ["/setting", "/setting-token", "/setting-token/export.csv", "/setting-token/slips"] {
+        assert_eq!(browser.get(path).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+}
