@@ -156,10 +156,6 @@ impl Carried {
     pub fn of(&self, user: &UserKey) -> Option<&CarriedTotal> {
         self.totals.get(user)
     }
-
-    pub fn users(&self) -> impl Iterator<Item = &UserKey> {
-        self.totals.keys()
-    }
 }
 
 /// All of it.

@@ -182,7 +182,8 @@ impl Feed {
         tokio::task::spawn_blocking(write).await.unwrap_or_default()
     }
 
-    /// The explained failures of a contestant, by name, newest first. The caller has made sure that they are its own.
+    /// The explained failures of a contestant, newest first, by its id in the control document, or its name where it has
+    /// none, as generators put them. The caller has made sure that they are its own.
     pub async fn errors(&self, contestant: &str) -> Result<Vec<ExplainedError>, FeedError> {
         let (reply, answer) = oneshot::channel();
         let ask = Ask { contestant: contestant.to_owned(), reply };

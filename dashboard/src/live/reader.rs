@@ -30,7 +30,7 @@ pub struct Reading {
 /// What the thread says after each look.
 pub type Report = Result<Reading, String>;
 
-/// A question in between: the explained failures of a contestant, by name.
+/// A question in between: the explained failures of a contestant, by its id in the control document, or its name.
 #[derive(Debug)]
 pub struct Ask {
     pub contestant: String,
