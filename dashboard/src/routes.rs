@@ -142,14 +142,20 @@ pub fn service(app: &Arc<App>) -> Service {
         .hoop(load_viewer);
     let (csrf, flash) = (csrf.arc(), flash.arc());
     for route in routes() {
-        let mut router = Router::with_path(route.path).hoop(Guard(route.who));
+        // The root is where there is no path.
+        let at = if route.path == "/" {
+            Router::new().filter_fn(|req, _| req.uri().path() == "/")
+        } else {
+            Router::with_path(route.path)
+        };
+        let mut router = at.hoop(Guard(route.who));
         // A WebSocket lives longer than any page takes, and has no form.
         if route.path != "/live" {
             router = router.hoop(Timeout::new(PATIENCE)).hoop(csrf.clone()).hoop(flash.clone());
         }
         let method = route.method.clone();
         let goal = route.goal;
-        pages = pages.push(if method == Method::GET { router.get(goal) } else { router.post(goal) });
+        pages = pages.push(if method == Method::GET { router.get(goal.clone()).head(goal) } else { router.post(goal) });
     }
     let files = Router::with_path("/static/{build}/{**path}")
         .hoop(keep_for_ever)

@@ -5,7 +5,7 @@ use crate::clock::utc_us;
 use crate::failure::Failure;
 use crate::gate::address::client_address;
 use flowtest_accounts::{Actor, Role, SessionId, SessionSecret, User};
-use salvo::http::cookie::time::Duration;
+use salvo::http::cookie::time::{Duration, OffsetDateTime};
 use salvo::http::cookie::{Cookie, SameSite};
 use salvo::prelude::*;
 
@@ -87,7 +87,9 @@ pub fn take_cookie(res: &mut Response, https: bool) {
 }
 
 fn cookie(https: bool, value: String, life: Duration) -> Cookie<'static> {
+    // Old browsers know no Max-Age, and some clients keep a cookie whose age is 0: an instant says it to all.
     Cookie::build((cookie_name(https), value))
+        .expires(OffsetDateTime::now_utc() + life - Duration::SECOND)
         .http_only(true)
         .same_site(SameSite::Lax)
         .path("/")

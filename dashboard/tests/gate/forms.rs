@@ -1,0 +1,111 @@
+//! Forms that somebody else wants a browser to send, and forms that are wrong.
+
+use crate::stage::{PASSWORD, SITE, Stage};
+use flowtest_dashboard::routes::routes;
+use salvo::http::Method;
+
+#[tokio::test]
+async fn no_form_is_taken_without_its_token() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let stranger = stage.browser().token().await;
+    let before = stage.accounts().audit_page(None, 1, Default::default()).await.expect("the log");
+    let mut wrong = Vec::new();
+    for route in routes().iter().filter(|route| route.method == Method::POST) {
+        let path = route.path.replace("{id}", "1").replace("{action}", "hide");
+        // (what is sent, why it is no token of this browser)
+        for fields in [&[][..], &[("csrf_token", "")], &[("csrf_token", "AAAA")], &[("csrf_token", stranger.as_str())]]
+        {
+            let answer = boss.ask(Method::POST, &path, &[], Some(fields)).await;
+            if answer.status != 403 {
+                wrong.push(format!("{route:?} with {fields:?}: {}", answer.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let after = stage.accounts().audit_page(None, 1, Default::default()).await.expect("the log");
+    assert_eq!(before, after, "nothing was done");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_is_refused_even_with_the_token() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let token = boss.token().await;
+    let fields = [("csrf_token", token.as_str()), ("level", "info"), ("text", "hello")];
+    let foreign = [
+        vec![("origin", "https://evil.example")],
+        vec![("origin", "null")],
+        vec![("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")],
+        vec![("sec-fetch-site", "same-site")],
+    ];
+    for headers in foreign {
+        let answer = boss.ask(Method::POST, "/setting/announce", &headers, Some(&fields)).await;
+        assert_eq!(answer.status, 403, "{headers:?}");
+    }
+    assert_eq!(stage.accounts().announcements().await.expect("none").len(), 0);
+    let ours = [("origin", SITE), ("sec-fetch-site", "same-origin")];
+    assert_eq!(boss.ask(Method::POST, "/setting/announce", &ours, Some(&fields)).await.status, 303);
+    assert_eq!(stage.accounts().announcements().await.expect("one").len(), 1);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn every_form_on_every_page_carries_the_token() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let mut nobody = stage.browser();
+    for route in routes().iter().filter(|route| route.method == Method::GET && !route.path.contains('{')) {
+        for browser in [&mut boss, &mut alice, &mut nobody] {
+            let body = browser.get(route.path).await.body;
+            for form in body.split("<form").skip(1) {
+                let form = form.split("</form>").next().unwrap_or_default();
+                let posts = form.split('>').next().unwrap_or_default().contains("post");
+                assert!(!posts || form.contains("name=\"csrf_token\""), "{route:?}: {}", &form[..form.len().min(200)]);
+            }
+        }
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn what_was_typed_wrongly_is_named_by_its_field_and_kept() {
+    let stage = Stage::open(&[]).await;
+    let token = stage.invitation().await;
+    let mut browser = stage.browser();
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("token", &token), ("name", "a b"), ("shown", "Kept"), ("password", PASSWORD)], "name"),
+        (&[("token", &token), ("name", "alice"), ("shown", "Kept"), ("password", "12345678")], "password"),
+        (&[("token", "nonsense"), ("name", "alice"), ("shown", "Kept"), ("password", PASSWORD)], "token"),
+        (&[("token", &token), ("name", "alice"), ("shown", "\u{202e}Kept"), ("password", PASSWORD)], "shown"),
+    ];
+    for (fields, field) in cases {
+        let answer = browser.send("/register", fields).await;
+        assert_eq!(answer.status, 422, "{field}");
+        assert!(answer.body.contains(&format!("f-{field}-error")) || answer.body.contains("error"), "{field}");
+        assert!(answer.body.contains("Kept"), "{field}: what was typed stays");
+        assert!(!answer.body.contains(PASSWORD), "{field}: a password is never written back");
+    }
+    let good = [("token", token.as_str()), ("name", "alice"), ("shown", "Kept"), ("password", PASSWORD)];
+    assert_eq!(browser.send("/register", &good).await.status, 303, "the invitation is still good");
+    for (endpoint, why) in
+        [("https://x.example", "https"), ("10.0.0.1:22", "22"), ("127.0.0.1:8081", "127.0.0.1"), ("", "")]
+    {
+        let answer = browser.send("/index/endpoint", &[("endpoint", endpoint)]).await;
+        assert_eq!(answer.status, 422, "{endpoint:?}: {}", answer.location);
+        assert!(answer.body.contains(why), "{endpoint:?}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let long = "x".repeat(100_000);
+    let answer = boss.send("/setting/announce", &[("level", "info"), ("text", &long)]).await;
+    assert_eq!(answer.status, 413, "{}", answer.body);
+    stage.close().await;
+}

@@ -1,0 +1,7 @@
+//! Who gets in, and what nobody gets past: routes by role, forms of other sites, sessions, names that mean harm.
+
+mod forms;
+mod harm;
+mod roles;
+mod sessions;
+mod stage;

@@ -1,0 +1,126 @@
+//! Signing in, staying in, and being sent away.
+
+use crate::stage::{PASSWORD, Stage};
+
+#[tokio::test]
+async fn signing_in_gives_a_new_session_and_ends_the_old_one() {
+    let stage = Stage::open(&[]).await;
+    stage.admin("boss").await;
+    let mut browser = stage.browser();
+    // A cookie that somebody planted is not taken over.
+    browser.cookies.insert("flowtest".to_owned(), "a".repeat(64));
+    assert_eq!(browser.sign_in("boss", PASSWORD).await.status, 303);
+    let first = browser.cookies["flowtest"].clone();
+    assert_ne!(first, "a".repeat(64));
+    assert_eq!(browser.sign_in("boss", PASSWORD).await.status, 303);
+    assert_ne!(browser.cookies["flowtest"], first);
+    let mut old = stage.browser();
+    old.cookies.insert("flowtest".to_owned(), first);
+    assert_eq!(old.get("/setting").await.status, 303, "the session before is over");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_not_only_the_cookie() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let kept = boss.clone();
+    assert_eq!(boss.get("/logout").await.status, 200, "a GET asks and does nothing");
+    assert_eq!(boss.get("/setting").await.status, 200);
+    assert_eq!(boss.send("/logout", &[]).await.status, 303);
+    assert!(!boss.cookies.contains_key("flowtest"));
+    let mut replayed = kept;
+    assert_eq!(replayed.get("/setting").await.location, "/login?next=%2Fsetting");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let mut elsewhere = stage.signed_in("boss").await;
+    let new = "another quite long passphrase";
+    let wrong = boss.send("/account/password", &[("current", "not it"), ("password", new)]).await;
+    assert_eq!(wrong.status, 422);
+    assert_eq!(elsewhere.get("/setting").await.status, 200);
+    assert_eq!(boss.send("/account/password", &[("current", PASSWORD), ("password", new)]).await.status, 303);
+    assert_eq!(boss.get("/setting").await.status, 200);
+    assert_eq!(elsewhere.get("/setting").await.status, 303);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_out_at_once() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let id = stage.accounts().user_named("alice").await.expect("a database").expect("it registered").id.0;
+    assert_eq!(boss.send(&format!("/setting/user/{id}/disable"), &[]).await.status, 303);
+    assert_eq!(alice.get("/index").await.status, 303);
+    let again = alice.sign_in("alice", PASSWORD).await;
+    assert_eq!(again.status, 401);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_name_and_a_wrong_password_look_alike() {
+    let stage = Stage::open(&[]).await;
+    stage.admin("boss").await;
+    let mut browser = stage.browser();
+    let plain = |text: String, name: &str| {
+        // The name is written back, the token changes with the browser, the clock goes on.
+        let mut text = text.replace(name, "NAME");
+        for mark in ["data-now=\"", "name=\"csrf_token\" value=\""] {
+            if let Some((before, rest)) = text.split_once(mark) {
+                let after = rest.split_once('"').map_or("", |(_, after)| after);
+                text = format!("{before}{after}");
+            }
+        }
+        text
+    };
+    let wrong = browser.sign_in("boss", "wrong password").await;
+    let unknown = browser.sign_in("nemo", "wrong password").await;
+    assert_eq!((wrong.status, unknown.status), (401, 401));
+    assert_eq!(plain(wrong.body, "boss").len(), plain(unknown.body, "nemo").len());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn who_fails_too_often_waits_and_others_do_not() {
+    let stage = Stage::open(&[]).await;
+    stage.admin("boss").await;
+    stage.contestant("alice", "Alice").await;
+    let mut browser = stage.browser();
+    for _ in 0..5 {
+        assert_eq!(browser.sign_in("boss", "wrong").await.status, 401);
+    }
+    let waits = browser.sign_in("boss", PASSWORD).await;
+    assert_eq!(waits.status, 429);
+    assert!(waits.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok_and(|wait| wait <= 60)));
+    assert_eq!(browser.sign_in("BOSS", PASSWORD).await.status, 429, "in any case of letters");
+    assert_eq!(stage.browser().sign_in("alice", PASSWORD).await.status, 303, "the same address, another account");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn cookies_are_for_this_site_alone() {
+    for (flags, prefix, secure) in
+        [(&[][..], "", false), (&["--public-url", "https://scores.test"][..], "__Host-", true)]
+    {
+        let stage = Stage::open(flags).await;
+        stage.admin("boss").await;
+        let mut browser = stage.browser();
+        let answer = browser.sign_in("boss", PASSWORD).await;
+        let cookies: Vec<&str> =
+            answer.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str()).collect();
+        let session = cookies.iter().find(|cookie| cookie.starts_with(&format!("{prefix}flowtest=")));
+        let session = session.unwrap_or_else(|| panic!("{cookies:?}"));
+        for part in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+            assert!(session.contains(part), "{session}");
+        }
+        assert_eq!(session.contains("Secure"), secure, "{session}");
+        assert!(!session.contains("Domain="), "{session}");
+        assert_eq!(answer.header("strict-transport-security").is_some(), secure);
+        stage.close().await;
+    }
+}

@@ -1,0 +1,187 @@
+//! A whole dashboard in memory of this process, on a real database, and browsers that keep their cookies.
+
+use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role};
+use flowtest_dashboard::app::App;
+use flowtest_dashboard::cli::{Cli, Command};
+use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::config::Config;
+use flowtest_dashboard::routes;
+use salvo::http::{Method, header};
+use salvo::prelude::*;
+use salvo::test::{RequestBuilder, ResponseExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+pub const PASSWORD: &str = "correct horse battery staple";
+/// What pages and browsers agree that this site is called.
+pub const SITE: &str = "http://scores.test";
+
+pub struct Stage {
+    pub app: Arc<App>,
+    service: Arc<Service>,
+    _folder: TempDir,
+}
+
+impl Stage {
+    /// A dashboard without Redis: nothing here needs it.
+    pub async fn open(flags: &[&str]) -> Stage {
+        use clap::Parser;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let mut arguments = vec!["flowtest-dashboard".to_owned(), "serve".to_owned()];
+        arguments.extend(["--database".to_owned(), path("flowtest.db"), "--contest".to_owned(), "cup".to_owned()]);
+        arguments.extend(["--redis".to_owned(), format!("unix://{}", path("nobody.sock"))]);
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let Command::Serve(flags) = Cli::parse_from(arguments).command else { panic!("not serve") };
+        let app = App::start(Config::new(&flags).expect("a configuration")).await.expect("a dashboard");
+        let service = Arc::new(routes::service(&app));
+        Stage { app, service, _folder: folder }
+    }
+
+    pub fn accounts(&self) -> &Accounts {
+        &self.app.accounts
+    }
+
+    pub async fn admin(&self, name: &str) -> Browser {
+        let new = NewUser { name: name.to_owned(), shown: name.to_owned(), password: PASSWORD.to_owned() };
+        self.accounts().create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
+        self.signed_in(name).await
+    }
+
+    /// Somebody who registered by an invitation, through the page.
+    pub async fn contestant(&self, name: &str, shown: &str) -> Browser {
+        let token = self.invitation().await;
+        let mut browser = self.browser();
+        let form = [("token", token.as_str()), ("name", name), ("shown", shown), ("password", PASSWORD)];
+        let answer = browser.send("/register", &form).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        browser
+    }
+
+    pub async fn invitation(&self) -> String {
+        let expires_at = utc_us() + 3_600_000_000;
+        let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at };
+        let made = self.accounts().create_invites(new, &Actor::command_line(), utc_us()).await.expect("an invitation");
+        made[0].token.as_ref().expect("it is unused").reveal().to_owned()
+    }
+
+    pub async fn signed_in(&self, name: &str) -> Browser {
+        let mut browser = self.browser();
+        let answer = browser.sign_in(name, PASSWORD).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        browser
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser { service: self.service.clone(), cookies: BTreeMap::new(), site: SITE.to_owned() }
+    }
+
+    pub async fn close(self) {
+        self.app.stop().await;
+    }
+}
+
+/// Keeps cookies, and sends forms as pages do.
+#[derive(Clone)]
+pub struct Browser {
+    service: Arc<Service>,
+    pub cookies: BTreeMap<String, String>,
+    pub site: String,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub location: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The token that the page's forms carry.
+    pub fn csrf(&self) -> Option<String> {
+        let (_, rest) = self.body.split_once("name=\"csrf_token\" value=\"")?;
+        rest.split('"').next().map(str::to_owned)
+    }
+}
+
+impl Browser {
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[], None).await
+    }
+
+    /// Fetches a page for its token, then sends the form.
+    pub async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = self.token().await;
+        let mut fields = fields.to_vec();
+        fields.push(("csrf_token", &token));
+        self.ask(Method::POST, path, &[], Some(&fields)).await
+    }
+
+    /// A token that this browser may send.
+    pub async fn token(&mut self) -> String {
+        self.get("/logout").await.csrf().expect("every form has a token")
+    }
+
+    pub async fn sign_in(&mut self, name: &str, password: &str) -> Answer {
+        self.send("/login", &[("name", name), ("password", password)]).await
+    }
+
+    pub async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        form: Option<&[(&str, &str)]>,
+    ) -> Answer {
+        let mut request = RequestBuilder::new(format!("{}{path}", self.site), method).add_header(
+            header::HOST,
+            self.site.split("://").nth(1).expect("a host"),
+            true,
+        );
+        if !self.cookies.is_empty() {
+            let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.add_header(header::COOKIE, cookies.join("; "), true);
+        }
+        for (name, value) in headers {
+            let name: salvo::http::header::HeaderName = name.parse().expect("a header");
+            request = request.add_header(name, *value, true);
+        }
+        if let Some(fields) = form {
+            let mut body = url::form_urlencoded::Serializer::new(String::new());
+            body.extend_pairs(fields);
+            request = request.raw_form(body.finish());
+        }
+        let mut response = request.send(&*self.service).await;
+        let body = response.take_string().await.unwrap_or_default();
+        // As it goes on the wire, cookies included.
+        let sent = response.into_hyper();
+        self.keep(sent.headers());
+        let status = sent.status().as_u16();
+        let headers: Vec<(String, String)> = sent
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or("?").to_owned()))
+            .collect();
+        let location = sent.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Answer { status, location: location.to_owned(), headers, body }
+    }
+
+    fn keep(&mut self, headers: &salvo::http::HeaderMap) {
+        for cookie in headers.get_all(header::SET_COOKIE) {
+            let Ok(text) = cookie.to_str() else { continue };
+            let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
+            if text.contains("Max-Age=0") || value.is_empty() {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+}
