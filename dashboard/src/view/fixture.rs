@@ -398,7 +398,7 @@ fn tokens(layout: Layout) -> TokensPage {
         clear: (status == TokenStatus::Unused).then(|| format!("7KQ4X-9M2PD-V1T8C-ZZ0{index:02}-BBBBBB")),
         used_by: used_by.map(str::to_owned),
         used_at_ms: used_by.map(|_| START_MS),
-        expires_at_ms: (index % 2 == 0).then_some(NOW_MS + 86_400_000),
+        expires_at_ms: index.is_multiple_of(2).then_some(NOW_MS + 86_400_000),
         created_at_ms: START_MS - 86_400_000,
     };
     TokensPage {
