@@ -34,7 +34,7 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
             let acceptor = TcpListener::new(listen).try_bind().await.map_err(|error| taken(listen, &error))?;
             let local = acceptor.local_addr()?;
             announce(scheme, local, &app);
-            run(app.clone(), acceptor)
+            run(&app, acceptor)
         }
         Some(tls) => {
             // The first reading tells what is wrong before anybody connects.
@@ -44,7 +44,7 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
                 TcpListener::new(listen).rustls(configs).try_bind().await.map_err(|error| taken(listen, &error))?;
             let local = acceptor.inner().local_addr()?;
             announce(scheme, local, &app);
-            run(app.clone(), acceptor)
+            run(&app, acceptor)
         }
     };
     let measured = match app.config.metrics {
@@ -74,7 +74,7 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn run<A>(app: Arc<App>, acceptor: A) -> Running
+fn run<A>(app: &Arc<App>, acceptor: A) -> Running
 where
     A: salvo::conn::Acceptor + Send + 'static,
 {
@@ -84,7 +84,7 @@ where
         .with_connection_idle_timeout(Duration::from_secs(90));
     let server = Server::new(acceptor).max_connections(CONNECTIONS_MAX).fuse_config(fuse);
     let handle = server.handle();
-    let service = routes::service(&app);
+    let service = routes::service(app);
     Running { handle, task: tokio::spawn(server.serve(service)) }
 }
 
