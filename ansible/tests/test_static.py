@@ -16,7 +16,7 @@ PLAYBOOKS = sorted(file.name for file in ANSIBLE.glob("*.yml") if file.name != "
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_a_playbook_is_sound(playbook):
     done = subprocess.run(
-        ["ansible-playbook", "-i", "inventory/hosts.yml.example", "--syntax-check", playbook],
+        ["ansible-playbook", "-i", "inventory/hosts.example.yml", "--syntax-check", playbook],
         cwd=ANSIBLE, capture_output=True, text=True, timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -64,8 +64,11 @@ def test_every_setting_of_the_kernel_has_a_reason():
 
 def commands_of(document):
     """Lines of its shell blocks, with continued ones joined."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
-    for block in blocks:
+    # Text and blocks alternate; a block's first line is its language.
+    for block in re.split(r"^```", document.read_text(), flags=re.MULTILINE)[1::2]:
+        language, _, block = block.partition("\n")
+        if language != "":
+            continue
         for line in block.replace("\\\n", " ").splitlines():
             line = line.split("  #")[0].strip()
             if line and not line.startswith("#"):
