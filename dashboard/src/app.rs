@@ -56,7 +56,7 @@ impl App {
         let organiser = Organiser::open(&config.contest, accounts.clone(), link).await?;
         let facts = organiser.watch_facts();
         let feed = FeedConfig {
-            address: address(config.redis_read.as_ref().unwrap_or(&config.redis))?,
+            address: address(config.redis_read.as_ref().unwrap_or(&config.redis))?.for_reading(),
             contest: config.contest.clone(),
             hub: HubConfig { viewers_max: config.viewers_max, ..HubConfig::default() },
             past: past(&accounts).await?,

@@ -23,6 +23,7 @@ pub struct Address {
     info: ConnectionInfo,
     shown: String,
     allow_volatile: bool,
+    reads_only: bool,
 }
 
 impl std::fmt::Debug for Address {
@@ -49,7 +50,13 @@ impl Address {
             settings = settings.set_password(password);
         }
         let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        Ok(Address { info, shown, allow_volatile })
+        Ok(Address { info, shown, allow_volatile, reads_only: false })
+    }
+
+    /// The same for somebody who only reads: a replica will do, and our functions are not loaded.
+    #[must_use]
+    pub fn for_reading(self) -> Address {
+        Address { reads_only: true, ..self }
     }
 
     /// The URL without a password.
@@ -81,7 +88,10 @@ impl Connection {
         let mut connection = Connection { inner, shown: address.shown.clone() };
         let info: String = redis::cmd("INFO").query(&mut connection.inner).map_err(failed)?;
         check_server(&info, address)?;
-        library::load(&mut connection.inner).map_err(failed)?;
+        // A replica takes no functions, and who reads calls none.
+        if !address.reads_only {
+            library::load(&mut connection.inner).map_err(failed)?;
+        }
         Ok(connection)
     }
 
@@ -139,7 +149,7 @@ fn check_server(info: &str, address: &Address) -> Result<(), ScoreboardError> {
     if (major, minor) < min {
         return Err(ScoreboardError::Version { url: url(), found: format!("{name} {}", excerpt(text)) });
     }
-    if field("role") == Some("slave") {
+    if field("role") == Some("slave") && !address.reads_only {
         return Err(ScoreboardError::Replica { url: url() });
     }
     if address.allow_volatile {

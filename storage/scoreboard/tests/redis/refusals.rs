@@ -3,7 +3,7 @@
 use crate::server::RedisServer;
 use crate::stage::{NAMES, Stage, refusal};
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Publisher, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{Contest, Control, Publisher, Scoreboard, ScoreboardError};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -135,6 +135,26 @@ fn a_replica() {
     let server = RedisServer::start_with(&["--replicaof", "127.0.0.1 1"]);
     assert_says(&refusal(&server.url(), None, false), &["is a replica", "its primary"]);
 }
+
+#[test]
+fn who_only_reads_is_served_by_a_replica_too() {
+    let primary = RedisServer::start_tcp(&[]);
+    let port = primary.url().rsplit(':').next().expect("a port").to_owned();
+    let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {port}")]);
+    let control = Control::new(Contest::from_toml(CONTEST).expect("a contest"));
+    Scoreboard::connect(&primary.url()).expect("the primary").write_control(&control).expect("written");
+    let address = Address::new(&replica.url(), None, false).expect("an address").for_reading();
+    let mut reader = Scoreboard::open(address).expect("a replica is enough to read");
+    let arrived = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        reader.read_control("cup").is_ok_and(|found| found.as_ref() == Some(&control))
+    });
+    assert!(arrived, "what the primary was told is read from the replica");
+    assert!(reader.write_control(&control).is_err(), "it takes nothing");
+}
+
+const CONTEST: &str = "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 1\nconnections = 1\n[[contestant]]\nname = \"a\"\n\
+                       endpoint = \"93.184.216.34\"\n";
 
 #[test]
 fn what_is_no_address() {
