@@ -9,6 +9,7 @@ use crate::handle::login;
 use crate::view::layout::Page;
 use crate::view::{Field, RegisterPage};
 use flowtest_accounts::{NewUser, RedeemError};
+use flowtest_scoreboard::keys::HOUSE;
 use salvo::prelude::*;
 
 #[handler]
@@ -37,6 +38,10 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     }
     if let Some(weakness) = crate::password::weakness(&password, &[&name, &shown, &app.config.contest]) {
         page.password.error = Some(weakness);
+        return show_again(res, page);
+    }
+    if name.eq_ignore_ascii_case(HOUSE) {
+        page.name.error = Some("This is the name of the platform's own server. Choose another one.".to_owned());
         return show_again(res, page);
     }
     let shown = if shown.is_empty() { name.clone() } else { shown };

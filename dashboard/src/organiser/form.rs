@@ -105,7 +105,7 @@ impl Reading {
     fn take<T>(&mut self, field: &'static str, read: Result<T, String>, into: &mut T) {
         match read {
             Ok(value) => *into = value,
-            Err(sentence) => self.errors.push(FieldError { field, sentence }),
+            Err(sentence) => self.errors.push(FieldError { field, sentence: with_subject(sentence) }),
         }
     }
 
@@ -144,6 +144,12 @@ impl Reading {
             }
         }
     }
+}
+
+/// What a contest file says behind the name of a key, said beside a field.
+fn with_subject(sentence: String) -> String {
+    let is_bare = ["is ", "has ", "holds ", "counts "].iter().any(|verb| sentence.starts_with(verb));
+    if is_bare { format!("it {sentence}") } else { sentence }
 }
 
 fn deadline(text: &str, zone: &str) -> Result<Option<When>, String> {

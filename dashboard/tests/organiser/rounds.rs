@@ -90,7 +90,7 @@ async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
         row: String::new(),
     };
     stage.desk.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
-    stage.redis.flush();
+    stage.flush();
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
     let results = stage.desk.accounts().results_of(round).await.expect("results");

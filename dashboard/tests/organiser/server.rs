@@ -3,8 +3,6 @@
 //! It panics when the machine cannot run a redis-server: a test without one proves nothing.
 
 use flowtest_scoreboard::Scoreboard;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,15 +54,6 @@ impl RedisServer {
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         Scoreboard::connect(&self.url()).expect("Redis answers")
-    }
-
-    /// Deletes everything it knows.
-    pub(crate) fn flush(&self) {
-        let mut stream = UnixStream::connect(self.socket()).expect("Redis answers");
-        stream.write_all(b"FLUSHALL\r\n").expect("it is sent");
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, b"+OK\r\n");
     }
 
     fn socket(&self) -> PathBuf {

@@ -11,6 +11,8 @@ use flowtest_dashboard::organiser::{Link, Made, Organiser};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +84,17 @@ impl Stage {
             self.desk.set_endpoint(&user, &format!("127.0.0.1:{port}"), &by, self.now).await.expect("an endpoint");
         }
         user
+    }
+
+    /// Redis forgets everything.
+    pub(crate) fn flush(&self) {
+        let url = self.redis.url();
+        let socket = url.strip_prefix("unix://").expect("it listens on a socket");
+        let mut stream = UnixStream::connect(socket).expect("Redis answers");
+        stream.write_all(b"FLUSHALL\r\n").expect("it is sent");
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"+OK\r\n");
     }
 
     /// One full turn of the desk at the test's clock.

@@ -18,7 +18,7 @@ async fn what_redis_loses_is_back_within_two_seconds() {
         async move { desk.run(stop).await }
     });
     wait_until("the first document", || stage.published()).await;
-    stage.redis.flush();
+    stage.flush();
     let begun = Instant::now();
     let back = wait_until("the document", || stage.published()).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());

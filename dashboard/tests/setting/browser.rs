@@ -141,14 +141,16 @@ impl Browser<'_> {
     }
 
     async fn take(&mut self, mut answer: Response) -> Answer {
-        let set: Vec<(String, String)> =
-            answer.cookies().iter().map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned())).collect();
-        for (name, value) in set {
+        // As it stands in the header: browsers give back what they were sent, and decode nothing.
+        let set: Vec<String> = answer.cookies().iter().map(|cookie| cookie.encoded().to_string()).collect();
+        for cookie in &set {
+            let pair = cookie.split(';').next().unwrap_or_default();
+            let Some((name, value)) = pair.split_once('=') else { continue };
             if value.is_empty() {
-                self.cookies.remove(&name)
+                self.cookies.remove(name);
             } else {
-                self.cookies.insert(name, value)
-            };
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
         }
         let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
         Answer {

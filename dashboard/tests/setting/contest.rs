@@ -40,7 +40,7 @@ async fn five_wrong_fields_are_named_at_once_and_keep_what_was_typed() {
     let answer = ada.post("/setting/contest", &fields(&form, &wrong)).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     answer.says("5 fields need another look").says("tomorrow-ish").says("soonish").says("many").says("rate = 0");
-    answer.says("is no instant").says("no duration").says("whole number of points").says("line 3").says("10.0.0.1/8");
+    answer.says("is no instant").says("no duration").says("whole number of points").says("Line 3").says("10.0.0.1/8");
     assert_eq!(*site.app.organiser.settings(), Default::default(), "nothing is saved");
 }
 
@@ -69,10 +69,10 @@ async fn a_change_is_shown_confirmed_saved_audited_and_announced() {
 async fn of_two_admins_who_edit_at_once_the_slower_one_is_told_who_was_faster() {
     let site = Site::open().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
-    let house = [("house", "203.0.113.9:8080"), ("confirm", "yes")];
+    let house = [("house", "house.test:8080"), ("confirm", "yes")];
     let form = SettingsForm::of(&site.app.organiser.settings());
     // The house alone makes a contest.
-    ada.follow("/setting/contest", &fields(&form, &house)).await.says("203.0.113.9");
+    ada.follow("/setting/contest", &fields(&form, &house)).await.says("house.test:8080");
     let form = SettingsForm::of(&site.app.organiser.settings());
     let page = bea.get("/setting").await;
     let faster = fields(&form, &[("token", "90"), ("confirm", "yes")]);

@@ -6,12 +6,12 @@ use flowtest_dashboard::clock::utc_us;
 use flowtest_scoreboard::{GeneratorHealth, State};
 use salvo::http::StatusCode;
 
-/// A site with one contestant in the draft.
+/// A site with one contestant in the draft. No generator runs, so nobody ever asks for its name.
 async fn with_alice() -> Site {
     let site = Site::open().await;
     let alice = site.contestant("alice").await;
     let desk = &site.app.organiser;
-    desk.set_endpoint(&alice, "203.0.113.1", &Actor::program(), utc_us()).await.expect("an endpoint");
+    desk.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
     site
 }
 
