@@ -84,4 +84,4 @@ lint:
 	cargo fmt --all --check
 	cargo clippy $(QUICK) --workspace --all-targets -- -D warnings
 	ansible/bootstrap.sh --tests
-	cd ansible && ANSIBLE_INVENTORY=localhost, PATH="$(CURDIR)/build/ansible/bin:$$PATH" ansible-lint -q
+	cd ansible && ANSIBLE_INVENTORY=inventory/hosts.example.yml PATH="$(CURDIR)/build/ansible/bin:$$PATH" ansible-lint -q
