@@ -314,7 +314,7 @@ impl Organiser {
 
     /// Puts the document into Redis where it holds an older one, another one or none. Says what is in the way.
     pub(super) async fn publish(&self, patience: Duration) -> Option<String> {
-        let Some(control) = self.control() else { return None };
+        let control = self.control()?;
         let put = self.inner.link.call(move |scoreboard| put(scoreboard, &control));
         let found = tokio::time::timeout(patience, put).await.unwrap_or(Err(LinkError::Late));
         // What we saved ourselves while Redis was asked is no conflict.

@@ -74,14 +74,10 @@ impl SettingsForm {
         form.take("from_deadline", deadline(&self.from_deadline, zone), &mut settings.deadlines.from);
         form.take(
             "timeout",
-            rule("timeout", self.timeout.trim().into()).map(|s| s.rules.timeout_us),
+            rule("timeout", &self.timeout).map(|s| s.rules.timeout_us),
             &mut settings.rules.timeout_us,
         );
-        form.take(
-            "grace",
-            rule("grace", self.grace.trim().into()).map(|s| s.rules.grace_us),
-            &mut settings.rules.grace_us,
-        );
+        form.take("grace", rule("grace", &self.grace).map(|s| s.rules.grace_us), &mut settings.rules.grace_us);
         form.take("token", points("token", &self.token).map(|s| s.rules.token), &mut settings.rules.token);
         form.take("version", points("version", &self.version).map(|s| s.rules.version), &mut settings.rules.version);
         form.take("from", points("from", &self.from).map(|s| s.rules.from), &mut settings.rules.from);
@@ -162,8 +158,8 @@ fn deadline(text: &str, zone: &str) -> Result<Option<When>, String> {
     judge("deadlines", json!({ "version": instant::when_text(Some(when)) })).map(|settings| settings.deadlines.version)
 }
 
-fn rule(key: &str, value: Value) -> Result<Settings, String> {
-    judge("rules", json!({ key: value }))
+fn rule(key: &str, text: &str) -> Result<Settings, String> {
+    judge("rules", json!({ key: text.trim() }))
 }
 
 fn points(key: &str, text: &str) -> Result<Settings, String> {

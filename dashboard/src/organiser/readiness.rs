@@ -476,7 +476,8 @@ mod tests {
 
     #[test]
     fn parked_disabled_and_disqualified_contestants_are_told_and_do_not_stop_the_others() {
-        let cases: [(fn(&mut Player), &str); 3] = [
+        type Case = (fn(&mut Player), &'static str);
+        let cases: [Case; 3] = [
             (|player| player.parked = true, "parked"),
             (|player| player.disabled = true, "disabled"),
             (|player| player.disqualified = true, "disqualified"),
