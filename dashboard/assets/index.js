@@ -107,7 +107,7 @@ function failures(counts) {
 function errors(list, advice, box) {
   const groups = new Map();
   for (const error of list) {
-    const key = [error.kind, error.sentence, error.expected, error.received].join("\u0000");
+    const key = [error.kind, error.sentence].join("\u0000");
     const known = groups.get(key);
     if (known) known.count += 1; else groups.set(key, { ...error, key, count: 1 });
   }

@@ -96,6 +96,12 @@ impl App {
         convert::notices(&self.feed.facts())
     }
 
+    /// What pages call the contest.
+    pub fn title(&self) -> String {
+        let title = &self.organiser.settings().title;
+        if title.is_empty() { self.config.contest.clone() } else { title.clone() }
+    }
+
     /// Somebody came, left or changed its name.
     pub fn people_changed(&self) {
         self.organiser.people_changed();

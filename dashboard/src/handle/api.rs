@@ -80,7 +80,8 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         .map(|error| {
             json!({
                 "at": utc_ms(error.at), "kind": error.kind, "sentence": error.sentence, "expected": error.expected,
-                "received": error.received, "request": error.request, "response": error.response,
+                "received": error.received, "request": convert::with_line_breaks(&error.request),
+                "response": convert::with_line_breaks(&error.response),
             })
         })
         .collect();

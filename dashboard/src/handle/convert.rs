@@ -69,6 +69,29 @@ pub fn round_head(round: &RoundNow) -> RoundHead {
     }
 }
 
+/// What the network sent, as it was made printable, with the line breaks it had: the four characters of an escaped CRLF
+/// become one line break.
+pub fn with_line_breaks(printable: &str) -> String {
+    let mut text = String::with_capacity(printable.len());
+    let mut rest = printable;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        // A backslash that was sent stands there twice, and begins nothing.
+        let (shown, taken) = if rest.starts_with(r"\\") {
+            (r"\\", 2)
+        } else if rest.starts_with(r"\r\n") {
+            ("\n", 4)
+        } else {
+            (r"\", 1)
+        };
+        text.push_str(shown);
+        rest = &rest[taken..];
+    }
+    text.push_str(rest);
+    text
+}
+
 /// From the name of a state to the page's.
 pub fn round_state(name: &str) -> RoundState {
     match name {
@@ -88,5 +111,24 @@ pub fn due(due: &DueNow) -> Due {
         from: due.from.to_owned(),
         version_at_ms: due.version_at.map(|at| at as i64),
         from_at_ms: due.from_at.map(|at| at as i64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_line_breaks_that_were_sent_are_shown_as_such() {
+        let cases = [
+            (r"HTTP/1.1 200 OK\r\nToken: a\r\n", "HTTP/1.1 200 OK\nToken: a\n"),
+            // somebody sent a backslash, an r, a backslash and an n
+            (r"a\\r\\n", r"a\\r\\n"),
+            (r"\x1b[2J\r", r"\x1b[2J\r"),
+            ("", ""),
+        ];
+        for (printable, shown) in cases {
+            assert_eq!(with_line_breaks(printable), shown);
+        }
     }
 }

@@ -36,7 +36,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     Layout {
         title: title.to_owned(),
         page,
-        contest: app.config.contest.clone(),
+        contest: app.title(),
         viewer,
         csrf: depot.csrf_token().unwrap_or_default().to_owned(),
         build: BUILD.clone(),

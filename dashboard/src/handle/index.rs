@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::clock::{utc_ms, utc_us};
 use crate::failure::Failure;
 use crate::gate::viewer::Viewer;
+use crate::handle::convert::with_line_breaks;
 use crate::handle::frame::{self, done, field, refused, show, show_again};
 use crate::handle::owner::{self, Owner, owner_asked};
 use crate::organiser::ChangeError;
@@ -131,7 +132,7 @@ fn probe_view(answer: ProbeAnswer) -> Probe {
         verdicts: answer.verdicts.map(|verdicts| [verdicts.token, verdicts.version, verdicts.from]),
         latency_us: answer.latency_us,
         sentence: answer.sentence,
-        head: answer.head,
+        head: with_line_breaks(&answer.head),
     }
 }
 
@@ -139,9 +140,8 @@ fn probe_view(answer: ProbeAnswer) -> Probe {
 fn together(errors: &[ExplainedError]) -> Vec<Failed> {
     let mut lines: Vec<Failed> = Vec::new();
     for error in errors {
-        let same = |line: &&mut Failed| {
-            line.kind == error.kind && line.expected == error.expected && line.received == error.received
-        };
+        // Each wrong token differs; what is wrong does not.
+        let same = |line: &&mut Failed| line.kind == error.kind && line.sentence == error.sentence;
         match lines.iter_mut().find(same) {
             Some(line) => line.count += 1,
             None => lines.push(Failed {
@@ -150,8 +150,8 @@ fn together(errors: &[ExplainedError]) -> Vec<Failed> {
                 sentence: error.sentence.clone(),
                 expected: error.expected.clone(),
                 received: error.received.clone(),
-                request: error.request.clone(),
-                response: error.response.clone(),
+                request: with_line_breaks(&error.request),
+                response: with_line_breaks(&error.response),
                 count: 1,
             }),
         }

@@ -207,7 +207,7 @@ impl Board {
             self.seconds.items_mut().for_each(|second| second.counts.clear());
             self.counted = round;
         }
-        let scores = Arc::new(self.count(tick.now, played));
+        let scores = Arc::new(self.count(tick, played));
         self.series.push(&scores);
         let count = |row: &Row| Count::of(&row.tally);
         let counts = self.people.values().filter_map(|person| {
@@ -234,7 +234,8 @@ impl Board {
         }
     }
 
-    fn count(&mut self, now: UtcUs, played: Option<Played<'_>>) -> Scores {
+    fn count(&mut self, tick: &Tick<'_>, played: Option<Played<'_>>) -> Scores {
+        let now = tick.now;
         let before = self.seconds.since(now.saturating_sub(MINUTE_US)).map(|(_, second)| Arc::clone(&second.scores));
         let first = before.is_none();
         let before = before.unwrap_or_default();
@@ -250,9 +251,10 @@ impl Board {
         for person in self.people.values() {
             let key = &person.key;
             let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name));
+            let row = row.or_else(|| left_out(tick, person));
             let carried = facts.carried.of(key).filter(|_| !practice);
             let adjusted = if practice { 0 } else { facts.adjustments.get(key).copied().unwrap_or(0) };
-            let rules = played.map(|(control, _, _)| control.contest.rules).unwrap_or_default();
+            let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
             let mut score = total(key.clone(), row, &rules, carried, adjusted);
             if !first {
                 score.minute = score.points.saturating_sub(points_before.get(key).copied().unwrap_or(0));
@@ -297,6 +299,15 @@ fn played<'a>(tick: &Tick<'a>) -> Option<Played<'a>> {
     };
     let round = control.round.filter(|round| counts && !tick.facts.carried.has(round))?;
     Some((control, round, tick.totals))
+}
+
+/// The row of somebody who played a round whose results are carried, and has none of its own there: the house, which is
+/// no account. It is shown until the next round.
+fn left_out<'a>(tick: &Tick<'a>, person: &Person) -> Option<&'a Row> {
+    let round = tick.control.filter(|control| control.state == State::Sealed)?.round?;
+    let carried = &tick.facts.carried;
+    let is_left_out = carried.has(&round) && carried.of(&person.key).is_none();
+    tick.totals.filter(|_| is_left_out)?.contestants.get(&person.name)
 }
 
 fn total(key: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&CarriedTotal>, adjusted: i64) -> Score {
