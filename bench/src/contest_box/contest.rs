@@ -62,6 +62,17 @@ impl ContestFile {
         }
         let (timeout, grace) = (self.timeout.as_millis(), self.grace.as_millis());
         let _ = writeln!(text, "[rules]\ntimeout = \"{timeout}ms\"\ngrace = \"{grace}ms\"");
+        text.push_str(&self.plan());
+        for (name, endpoint) in &self.contestants {
+            let _ = writeln!(text, "[[contestant]]\nname = {name:?}\nendpoint = {endpoint:?}");
+        }
+        text.push_str("[policy]\nallow = [\"127.0.0.0/8\"]\n");
+        text
+    }
+
+    /// The `[[phase]]` blocks alone.
+    pub fn plan(&self) -> String {
+        let mut text = String::new();
         for phase in &self.phases {
             let _ = writeln!(text, "[[phase]]\nfor = \"{}ms\"", phase.length.as_millis());
             let _ = writeln!(text, "connections = {}", phase.connections);
@@ -70,10 +81,6 @@ impl ContestFile {
                 None => drop(writeln!(text, "pipeline = {}", phase.pipeline)),
             }
         }
-        for (name, endpoint) in &self.contestants {
-            let _ = writeln!(text, "[[contestant]]\nname = {name:?}\nendpoint = {endpoint:?}");
-        }
-        text.push_str("[policy]\nallow = [\"127.0.0.0/8\"]\n");
         text
     }
 

@@ -1,5 +1,6 @@
 //! The load generator as a child, and what it says its contest came to.
 
+use super::Journal;
 use crate::child::{self, Child};
 use crate::error::{Error, Result};
 use flowtest_contract::Tally;
@@ -7,6 +8,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How long it may take until it serves a contest.
+const START: Duration = Duration::from_secs(30);
+/// How long one that is asked to stop may take.
+const STOP: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Generator {
@@ -40,6 +46,30 @@ impl Generator {
         let mut command = child::sibling("flowtest-loadgen")?;
         command.arg("stress").args(urls).arg("--json").arg(&json).args(flags);
         Ok(Generator { child: Child::start("flowtest-loadgen", &command)?, json })
+    }
+
+    /// Starts `flowtest-loadgen serve`, which may flood loopback, and waits until it serves. Its result of each round
+    /// goes into `folder`.
+    pub fn serve(contest: &str, redis_url: &str, id: &str, journal: &Journal, folder: &Path) -> Result<Generator> {
+        let json = folder.join("generator.json");
+        let ceiling = folder.join("ceiling.toml");
+        let text = "[policy]\nallow = [\"127.0.0.0/8\"]\n";
+        std::fs::write(&ceiling, text).map_err(Error::io(format!("writing {}", ceiling.display())))?;
+        let mut command = child::sibling("flowtest-loadgen")?;
+        command.args(["serve", "--contest", contest, "--redis", redis_url, "--id", id]).args(journal.flags());
+        command.arg("--policy").arg(ceiling).arg("--json").arg(&json);
+        let mut child = Child::start("flowtest-loadgen", &command)?;
+        child.wait_for("serves", START, |line| line.contains(" serves ").then_some(()))?;
+        Ok(Generator { child, json })
+    }
+
+    /// Ends it in order, and reads its result of the newest round.
+    pub fn stop(self) -> Result<Outcome> {
+        self.wait_while(STOP, || false)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.child.signal(signal);
     }
 
     pub fn is_running(&mut self) -> bool {

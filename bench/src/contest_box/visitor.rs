@@ -1,0 +1,268 @@
+//! Somebody who visits the dashboard without a browser: keeps cookies, reads forms as they stand on the page, and sends
+//! them as a browser would, with whatever they were filled with. It never runs a script.
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::time::Duration;
+use ureq::ResponseExt;
+
+/// A login waits for its turn at the passwords; nothing takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Far above any page: the history of a long contest.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+
+/// One visitor with cookies of its own.
+#[derive(Debug)]
+pub struct Visitor {
+    agent: ureq::Agent,
+    /// `http://127.0.0.1:PORT`
+    origin: String,
+}
+
+/// What came back, after redirects.
+#[derive(Debug)]
+pub struct Page {
+    pub status: u16,
+    /// Path and query that it ended at.
+    pub path: String,
+    pub text: String,
+}
+
+/// A form as it stands on a page: where it goes, and what is in its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    action: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Visitor {
+    pub fn new(origin: &str) -> Visitor {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(5)
+            .timeout_global(Some(PATIENCE))
+            .user_agent("flowtest-bench")
+            .build();
+        Visitor { agent: config.into(), origin: origin.trim_end_matches('/').to_owned() }
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub fn open(&self, path: &str) -> Result<Page> {
+        let answer = self.agent.get(format!("{}{path}", self.origin)).call();
+        read(answer, "GET", path)
+    }
+
+    /// An answer that must be 200 and JSON.
+    pub fn json(&self, path: &str) -> Result<Value> {
+        let page = self.open(path)?.fine()?;
+        serde_json::from_str(&page.text)
+            .map_err(|error| Error::Other(format!("{path} is no JSON ({error}): {}", page.text)))
+    }
+
+    /// Sends a form, and follows to where it leads.
+    pub fn send(&self, form: &Form) -> Result<Page> {
+        let request = self.agent.post(format!("{}{}", self.origin, form.action)).header("Origin", &self.origin);
+        read(request.send_form(form.fields.iter().map(|(name, value)| (name, value))), "POST", &form.action)
+    }
+}
+
+fn read(
+    answer: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    method: &str,
+    path: &str,
+) -> Result<Page> {
+    let failed = |error: ureq::Error| Error::Other(format!("{method} {path} got no answer: {error}"));
+    let mut answer = answer.map_err(failed)?;
+    let (status, uri) = (answer.status().as_u16(), answer.get_uri().clone());
+    let path = uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string);
+    let text = answer.body_mut().with_config().limit(BODY_BYTES_MAX).lossy_utf8(true).read_to_string();
+    Ok(Page { status, path, text: text.map_err(failed)? })
+}
+
+impl Page {
+    /// The page itself, if it is one and complains of nothing; else a sentence with its complaints.
+    pub fn fine(self) -> Result<Page> {
+        let complaints = self.complaints();
+        if self.status == 200 && complaints.is_empty() {
+            return Ok(self);
+        }
+        let said = if complaints.is_empty() { plain(&self.text) } else { complaints.join(" ") };
+        Err(Error::Other(format!("the dashboard's {} answered {}: {said}", self.path, self.status)))
+    }
+
+    /// What it says is wrong: its alerts and the errors beside its fields.
+    pub fn complaints(&self) -> Vec<String> {
+        let marks = ["class=\"error\"", "role=\"alert\""];
+        let mut found: Vec<(usize, String)> = Vec::new();
+        for mark in marks {
+            for (at, _) in self.text.match_indices(mark) {
+                let rest = &self.text[at..];
+                let body = rest.split_once('>').map_or("", |(_, body)| body);
+                let end = body.find("</p>").or_else(|| body.find("</div>")).unwrap_or(body.len());
+                found.push((at, plain(&body[..end])));
+            }
+        }
+        found.sort();
+        found.into_iter().map(|(_, sentence)| sentence).filter(|sentence| !sentence.is_empty()).collect()
+    }
+
+    /// The form that goes to a path of ours.
+    pub fn form(&self, action: &str) -> Result<Form> {
+        let mark = format!("action=\"{action}\"");
+        let start = self.text.match_indices("<form").map(|(at, _)| at).find(|at| {
+            let head = self.text[*at..].split('>').next().unwrap_or("");
+            head.contains(&mark)
+        });
+        let missing = || {
+            let said = self.complaints().join(" ");
+            Error::Other(format!("{} ({}) has no form that goes to {action}: {said}", self.path, self.status))
+        };
+        let body = &self.text[start.ok_or_else(missing)?..];
+        let body = body.split("</form>").next().unwrap_or(body);
+        Ok(Form { action: action.to_owned(), fields: fields(body) })
+    }
+}
+
+impl Form {
+    /// A form that stands on no page.
+    pub fn bare(action: &str) -> Form {
+        Form { action: action.to_owned(), fields: Vec::new() }
+    }
+
+    /// Fills a field, whether it was there or not.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Form {
+        self.fields.retain(|(field, _)| field != name);
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves a field out, as an empty checkbox does.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Form {
+        self.fields.retain(|(field, _)| field != name);
+        self
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The fields that a browser would send of a form that nobody touched.
+fn fields(body: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = body;
+    let mut select: Option<String> = None;
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at + 1..];
+        let (tag, after) = rest.split_once('>').unwrap_or((rest, ""));
+        let has = |word: &str| tag.split_ascii_whitespace().any(|part| part == word);
+        match (tag.split([' ', '\n', '/']).find(|word| !word.is_empty()).unwrap_or(""), attribute(tag, "name")) {
+            ("input", Some(name)) if !has("disabled") => {
+                let kind = attribute(tag, "type").unwrap_or_default();
+                let ticks = kind == "checkbox" || kind == "radio";
+                if !ticks || has("checked") {
+                    let value = attribute(tag, "value");
+                    found.push((name, value.unwrap_or_else(|| if ticks { "on".to_owned() } else { String::new() })));
+                }
+            }
+            ("textarea", Some(name)) => {
+                let text = after.split("</textarea>").next().unwrap_or("");
+                // The first line break after the tag is no text.
+                found.push((name, unescaped(text.strip_prefix('\n').unwrap_or(text))));
+            }
+            ("select", name) if !tag.starts_with('/') => select = name,
+            ("option", _) if !tag.starts_with('/') => {
+                if let (Some(name), Some(value)) = (&select, attribute(tag, "value")) {
+                    let known = found.iter().position(|(field, _)| field == name);
+                    match known {
+                        None => found.push((name.clone(), value)),
+                        Some(index) if has("selected") => found[index].1 = value,
+                        Some(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        rest = after;
+    }
+    found
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let mark = format!(" {name}=\"");
+    let start = tag.find(&mark)? + mark.len();
+    let end = tag[start..].find('"')?;
+    Some(unescaped(&tag[start..start + end]))
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#039;", "'").replace("&amp;", "&")
+}
+
+/// The words of a piece of page.
+fn plain(html: &str) -> String {
+    let mut text = String::new();
+    let mut inside = false;
+    for character in html.chars() {
+        match character {
+            '<' => inside = true,
+            '>' => {
+                inside = false;
+                text.push(' ');
+            }
+            _ if !inside => text.push(character),
+            _ => {}
+        }
+    }
+    let words: Vec<&str> = text.split_whitespace().take(60).collect();
+    unescaped(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &str) -> Page {
+        Page { status: 200, path: "/setting".into(), text: text.into() }
+    }
+
+    #[test]
+    fn a_form_is_sent_as_a_browser_would_that_touched_nothing() {
+        let page = page(
+            "<form method=\"post\" action=\"/other\"><input name=\"x\" value=\"1\"></form>\n\
+             <form class=\"card\" method=\"post\" action=\"/setting/contest\">\
+             <input type=\"hidden\" name=\"csrf_token\" value=\"a&amp;b=\">\
+             <input id=\"t\" name=\"title\" type=\"text\" value=\"A &quot;final&quot;\">\
+             <input type=\"checkbox\" name=\"allow_shared\" value=\"yes\">\
+             <input type=\"checkbox\" name=\"token_required\" value=\"yes\" checked>\
+             <textarea id=\"plan\" name=\"plan\">\n[[phase]]\nrate = 1 &lt; 2</textarea>\
+             <select id=\"zone\" name=\"zone\"><option value=\"UTC\">UTC</option>\
+             <option value=\"here\" selected>here</option></select>\
+             <button type=\"submit\">Save</button></form>",
+        );
+        let form = page.form("/setting/contest").expect("it is there");
+        let wanted = [
+            ("csrf_token", "a&b="),
+            ("title", "A \"final\""),
+            ("token_required", "yes"),
+            ("plan", "[[phase]]\nrate = 1 < 2"),
+            ("zone", "here"),
+        ];
+        let fields: Vec<(&str, &str)> = form.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(fields, wanted);
+        assert_eq!(form.with("title", "B").value("title"), Some("B"));
+        assert!(page.form("/nowhere").is_err());
+    }
+
+    #[test]
+    fn what_a_page_complains_of_is_an_error_in_its_words() {
+        let page = page("<p class=\"error\" id=\"e\"><span>Not an address &amp; port.</span></p>");
+        assert_eq!(page.complaints(), ["Not an address & port."]);
+        assert!(page.fine().expect_err("it complains").to_string().contains("Not an address & port."));
+    }
+}
