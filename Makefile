@@ -9,8 +9,9 @@ QUICK   := --profile quick --locked
 RELEASE := --release --locked
 INSTALL := bench/install.sh
 
-# How long the demo and each side of a measured pair run; how many pairs.
+# How long the demo and each side of a measured pair run; how many pairs. STAY=--stay keeps the demo's dashboard up.
 FOR   ?= 30s
+STAY  ?=
 EACH  ?= 3s
 PAIRS ?= 5
 
@@ -23,7 +24,7 @@ FUZZ  ?= 120
 .PHONY: help demo test test-long fuzz bench lint
 
 help:
-	@echo 'make demo       a contest in a box: Redis, contestants, generator, live standings (FOR=$(FOR))'
+	@echo 'make demo       the whole product in a box: dashboard, Redis, contestants, generator (FOR=$(FOR) STAY=--stay)'
 	@echo 'make test       every test, at most 15 minutes'
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
@@ -33,10 +34,10 @@ help:
 demo:
 	$(INSTALL) cargo cc git redis-server
 	cargo build $(QUICK) --workspace --bins
-	build/quick/flowtest-bench demo --for $(FOR)
+	build/quick/flowtest-bench demo --for $(FOR) $(STAY)
 
 test:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional $(MACHINES)
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES)
 	cargo build $(QUICK) --workspace --bins
 	cargo test $(QUICK) --workspace
 	ansible/bootstrap.sh --tests
@@ -44,7 +45,7 @@ test:
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional $(MACHINES) musl-gcc
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc
 	cargo build $(QUICK) --workspace --bins
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace
 	ansible/bootstrap.sh --tests

@@ -5,6 +5,7 @@
 #
 # A needed command that cannot be had ends the run; an optional one is skipped with a sentence. Debian packages come
 # from apt-get (by sudo when not root); programs of the Rust registry are built into build/peers, at low priority.
+# `axe-core` is no command but a script for the browser tests, fetched by npm into build/axe.
 # Nothing is reconfigured: services that a package starts are left as they are, and we use none of them.
 set -euo pipefail
 
@@ -20,6 +21,9 @@ debian_package() {
     redis-server) echo redis-server ;;
     nginx) echo nginx-light ;;
     python3) echo python3 ;;
+    # A browser without a font shows nothing.
+    chromium) echo chromium fonts-liberation ;;
+    chromedriver) echo chromium-driver ;;
     wrk) echo wrk ;;
     h2load) echo nghttp2-client ;;
     git) echo git ;;
@@ -57,7 +61,28 @@ install_debian() {
         updated=yes
     fi
     say "apt-get install $2 (for $1)"
-    as_root apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+    # shellcheck disable=SC2086 # One command may need several packages.
+    as_root apt-get install -y -qq --no-install-recommends $2 >/dev/null
+}
+
+# What looks at pages for people who cannot see them well. Never committed, and only this very file is run.
+axe_version=4.14.1
+axe_sha256=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+provide_axe() {
+    local folder=$root/build/axe archive
+    archive=$folder/axe-core-$axe_version.tgz
+    is_ours() { echo "$axe_sha256  $archive" | sha256sum --check --status 2>/dev/null; }
+    if ! is_ours; then
+        if ! command -v npm >/dev/null; then
+            say "there is no npm to fetch axe-core with; nobody looks at the pages for people who cannot see them well"
+            return 1
+        fi
+        say "npm pack axe-core@$axe_version into build/axe"
+        mkdir -p "$folder"
+        npm pack --silent --pack-destination "$folder" "axe-core@$axe_version" >/dev/null || return 1
+        is_ours || { say "$archive is not the file that was looked at once (sha256): it is not used"; return 1; }
+    fi
+    tar -xzf "$archive" -C "$folder" --strip-components=1 package/axe.min.js
 }
 
 # Features that a peer needs to be the peer we mean.
@@ -76,6 +101,7 @@ install_cargo() {
 
 provide() {
     local command=$1 package
+    if [ "$command" = axe-core ]; then provide_axe; return; fi
     if command -v "$command" >/dev/null; then return 0; fi
     if [ "$command" = cargo ]; then
         say "cargo is missing; install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer first"

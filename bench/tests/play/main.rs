@@ -13,3 +13,4 @@ mod soak;
 mod stage;
 mod stall;
 mod steering;
+mod venue;

@@ -1,0 +1,121 @@
+//! What the browsers look at: the real dashboard with a real Redis, a generator that serves, honest contestants.
+//!
+//! An admin and teams without a browser do what a play does not look at.
+
+use crate::browser::Browser;
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::people::Arming;
+use flowtest_bench::contest_box::{Admin, Board, ContestFile, Dashboard, Generator, Journal, Redis, Target, Team};
+use flowtest_bench::error::Result;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+pub(crate) const CONTEST: &str = "arena";
+pub(crate) const ADMIN: &str = "organiser";
+pub(crate) const PASSWORD: &str = "seven green lanterns";
+/// How long a round of the box may take to get anywhere.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Arena {
+    pub(crate) generator: Generator,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) dashboard: Dashboard,
+    pub(crate) redis: Redis,
+    pub(crate) admin: Admin,
+    _folder: tempfile::TempDir,
+}
+
+/// A thing of the box that must work; its sentence when it does not.
+pub(crate) fn must<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl Arena {
+    /// Redis, dashboard and generator run; loopback is allowed and the house plays.
+    pub(crate) fn open(phase: Phase) -> Arena {
+        let folder = tempfile::tempdir().expect("a folder of its own");
+        let data = folder.path().join("redis");
+        std::fs::create_dir(&data).expect("a folder");
+        let redis = must(Redis::start(&data));
+        let dashboard = must(Dashboard::start(folder.path(), &redis.url(), CONTEST));
+        let journal = Journal::in_folder(folder.path());
+        let generator = must(Generator::serve(CONTEST, &redis.url(), "box", &journal, folder.path()));
+        must(dashboard.create_admin(ADMIN, PASSWORD));
+        let admin = must(Admin::sign_in(dashboard.visitor(), ADMIN, PASSWORD));
+        let house = must(Target::start("house", &[]));
+        let mut contest = ContestFile::new(CONTEST, phase);
+        contest.grace = Duration::from_secs(1);
+        must(admin.save(&contest, Some(&house.endpoint)));
+        Arena { generator, targets: vec![house], dashboard, redis, admin, _folder: folder }
+    }
+
+    /// A short round of an easy flood.
+    pub(crate) fn short() -> Arena {
+        Arena::open(phase(20))
+    }
+
+    /// Starts an honest server for somebody who registers elsewhere, and returns its endpoint.
+    pub(crate) fn server(&mut self, name: &str, flags: &[&str]) -> String {
+        let target = must(Target::start(name, flags));
+        let endpoint = target.endpoint.clone();
+        self.targets.push(target);
+        endpoint
+    }
+
+    pub(crate) fn invitation(&self) -> String {
+        must(self.dashboard.invite(1)).remove(0)
+    }
+
+    /// A team that is registered, and whose server runs with these flags.
+    pub(crate) fn team(&mut self, name: &str, shown: &str, flags: &[&str]) -> Team {
+        let invitation = self.invitation();
+        let team = must(Team::register(self.dashboard.visitor(), &invitation, name, shown, PASSWORD));
+        must(team.set_endpoint(&self.server(name, flags)));
+        team
+    }
+
+    /// Arms a round that starts in some seconds.
+    pub(crate) fn arm(&self, start: &str) {
+        must(self.admin.arm(&Arming { start, scored: true }));
+    }
+
+    pub(crate) fn standings(&self) -> Value {
+        must(self.admin.visitor.json("/api/standings"))
+    }
+
+    /// Waits until the dashboard says that the round is in this state.
+    pub(crate) fn until_state(&self, state: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.standings();
+            if said["round"]["state"] == state {
+                return;
+            }
+            assert!(Instant::now() < until, "never {state}: {}; {}", said["round"], self.generator.last_words());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// What Redis holds of somebody's points.
+    pub(crate) fn points(&self, name: &str) -> i128 {
+        let mut board = must(Board::connect(&self.redis.url(), CONTEST));
+        let standings = must(board.standings(&flowtest_contract::Rules::default()));
+        standings.iter().find(|standing| standing.name == name).map_or(0, |standing| standing.points)
+    }
+
+    pub(crate) async fn browser(&self) -> Browser {
+        Browser::open(self.dashboard.url()).await
+    }
+
+    /// A browser in which the admin is signed in.
+    pub(crate) async fn admin_browser(&self) -> Browser {
+        let browser = self.browser().await;
+        browser.sign_in(ADMIN, PASSWORD).await;
+        browser
+    }
+}
+
+/// An open phase that leaves the machine room for browsers.
+pub(crate) fn phase(seconds: u64) -> Phase {
+    Phase { length: Duration::from_secs(seconds), rate: Some(200), connections: 8, pipeline: 1 }
+}

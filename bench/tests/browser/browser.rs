@@ -1,0 +1,379 @@
+//! One browser: headless Chromium with a profile of its own, which reaches this machine's loopback and nothing else.
+//!
+//! Everything here waits for what it asks of a page, since pages change by themselves. What the browser complains of is
+//! collected from the first page on and asserted by [`Browser::assert_clean`].
+
+use flowtest_bench::child::{self, Child};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use thirtyfour::prelude::*;
+use thirtyfour::{ChromiumLikeCapabilities, LoggingPrefsLogLevel, WebDriver};
+
+/// How long a page may take to show what it must.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long chromedriver may take to listen.
+const START: Duration = Duration::from_secs(30);
+/// How often a page is asked again.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Widths that pages are looked at: a phone, a notebook, a projector.
+pub(crate) const WIDTHS: [u32; 3] = [360, 1280, 1920];
+
+/// A page that is longer is cut: somebody looks at the picture.
+const PICTURE_HEIGHT_MAX: u32 = 6_000;
+
+/// Browsers share two cores with a generator: plays run one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+pub(crate) struct Browser {
+    // Ended before its driver, and both before the profile goes.
+    driver: WebDriver,
+    _chromedriver: Child,
+    _profile: tempfile::TempDir,
+    origin: String,
+    /// Complaints that were collected and not asserted yet.
+    noted: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    console: Vec<String>,
+    foreign: Vec<String>,
+}
+
+/// Whose turn it is to play, or nobody's when there is no browser; that is said aloud.
+pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+    for program in ["chromium", "chromedriver"] {
+        if child::find_program(program).is_none() {
+            say(&format!(
+                "SKIPPED: there is no {program}, so nobody looked at the dashboard in a browser; make test installs it"
+            ));
+            return None;
+        }
+    }
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Says something past the test harness, which keeps what a passing test prints to itself.
+pub(crate) fn say(sentence: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "browser: {sentence}");
+}
+
+/// Runs a play, which is a future, on a runtime of its own.
+pub(crate) fn play(script: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime")
+        .block_on(script);
+}
+
+impl Browser {
+    /// Opens one that looks at the site with this origin.
+    pub(crate) async fn open(origin: &str) -> Browser {
+        Browser::with(origin, |_| ()).await
+    }
+
+    /// Opens one that runs no script of any page.
+    pub(crate) async fn without_scripts(origin: &str) -> Browser {
+        let blocked = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        Browser::with(origin, |capabilities| {
+            capabilities.add_experimental_option("prefs", blocked).expect("it is JSON");
+        })
+        .await
+    }
+
+    async fn with(origin: &str, change: impl FnOnce(&mut thirtyfour::ChromeCapabilities)) -> Browser {
+        let chromedriver = child::find_program("chromedriver").expect("turn() has looked");
+        let mut command = std::process::Command::new(chromedriver);
+        command.arg("--port=0");
+        let mut chromedriver = Child::start("chromedriver", &command).unwrap_or_else(|error| panic!("{error}"));
+        let port = chromedriver
+            .wait_for("started successfully", START, |line| {
+                line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok()
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+        let profile = tempfile::tempdir().expect("a profile of its own");
+        let mut capabilities = DesiredCapabilities::chrome();
+        capabilities
+            .set_binary(&child::find_program("chromium").expect("turn() has looked").display().to_string())
+            .expect("a path");
+        let profile_flag = format!("--user-data-dir={}", profile.path().display());
+        for flag in [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--window-size=1280,900",
+            // Names lead nowhere, but for this machine.
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
+            &profile_flag,
+        ] {
+            capabilities.add_arg(flag).expect("a flag");
+        }
+        capabilities.set_logging_prefs("browser", LoggingPrefsLogLevel::All).expect("a level");
+        capabilities.set_logging_prefs("performance", LoggingPrefsLogLevel::All).expect("a level");
+        change(&mut capabilities);
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
+            .await
+            .unwrap_or_else(|error| panic!("no session with chromium: {error}; {}", chromedriver.last_words()));
+        Browser {
+            driver,
+            _chromedriver: chromedriver,
+            _profile: profile,
+            origin: origin.to_owned(),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// Goes to a path of the site and waits until it is loaded.
+    pub(crate) async fn go(&self, path: &str) {
+        self.driver.goto(format!("{}{path}", self.origin)).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Path, query and fragment of where it is.
+    pub(crate) async fn place(&self) -> String {
+        let url = self.driver.current_url().await.expect("it is somewhere");
+        url.as_str().strip_prefix(&self.origin).unwrap_or(url.as_str()).to_owned()
+    }
+
+    /// Signs in on the page for it.
+    pub(crate) async fn sign_in(&self, name: &str, password: &str) {
+        self.go("/login").await;
+        self.fill("name", name).await;
+        self.fill("password", password).await;
+        self.submit("/login").await;
+        self.until_place(|place| !place.starts_with("/login")).await;
+    }
+
+    /// The first element that fits, as soon as it is shown.
+    pub(crate) async fn find(&self, css: &str) -> WebElement {
+        let found = self.driver.query(By::Css(css)).wait(PATIENCE, LOOK_EVERY).and_displayed().first().await;
+        match found {
+            Ok(element) => element,
+            Err(error) => panic!("no {css} on {}: {error}\n{}", self.place().await, self.words().await),
+        }
+    }
+
+    /// How many elements fit right now.
+    pub(crate) async fn count(&self, css: &str) -> usize {
+        self.driver.find_all(By::Css(css)).await.map_or(0, |found| found.len())
+    }
+
+    /// Writes into a field in place of what it holds.
+    pub(crate) async fn fill(&self, name: &str, text: &str) {
+        self.fill_in("", name, text).await;
+    }
+
+    /// The same for a field of the form that goes to a path.
+    pub(crate) async fn fill_in(&self, form: &str, name: &str, text: &str) {
+        let form = if form.is_empty() { String::new() } else { format!("form[action=\"{form}\"] ") };
+        let field = self.find(&format!("{form}[name=\"{name}\"]")).await;
+        field.clear().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        if !text.is_empty() {
+            field.send_keys(text).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    pub(crate) async fn click(&self, css: &str) {
+        let element = self.find(css).await;
+        // Bars that stick to the edges of the window can lie over what is at its edge.
+        let _ =
+            self.run("arguments[0].scrollIntoView({block: 'center'})", vec![element.to_json().expect("an id")]).await;
+        element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    /// Presses the button of the form that goes to a path, unfolding what it lies in.
+    pub(crate) async fn submit(&self, action: &str) {
+        self.unfold(action).await;
+        self.click(&format!("form[action=\"{action}\"] button:not([type=\"button\"])")).await;
+    }
+
+    /// Opens all folds around the form that goes to a path.
+    pub(crate) async fn unfold(&self, action: &str) {
+        let folds = format!("details:not([open]):has(form[action=\"{action}\"]) > summary");
+        while let Ok(found) = self.driver.find(By::Css(folds.as_str())).await {
+            let _ = found.scroll_into_view().await;
+            found.click().await.unwrap_or_else(|error| panic!("unfolding {action}: {error}"));
+        }
+    }
+
+    /// Runs a script in the page, past its policy for scripts.
+    pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
+        let answer = self.driver.execute(script, arguments).await.unwrap_or_else(|error| panic!("{script}: {error}"));
+        answer.json().clone()
+    }
+
+    /// Runs a script that calls its last argument with the answer.
+    pub(crate) async fn run_async(&self, script: &str) -> Value {
+        let answer =
+            self.driver.execute_async(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"));
+        answer.json().clone()
+    }
+
+    /// Waits until an expression of the page holds, and returns how long that took.
+    pub(crate) async fn until(&self, expression: &str) -> Duration {
+        self.until_within(expression, PATIENCE).await.unwrap_or_else(|| panic!("never: {expression}"))
+    }
+
+    /// The same, or nothing after `within`.
+    pub(crate) async fn until_within(&self, expression: &str, within: Duration) -> Option<Duration> {
+        let start = Instant::now();
+        let script = format!("return Boolean({expression})");
+        loop {
+            // A page that is being left has no answer.
+            if let Ok(answer) = self.driver.execute(script.as_str(), Vec::new()).await
+                && answer.json() == &Value::Bool(true)
+            {
+                return Some(start.elapsed());
+            }
+            if start.elapsed() >= within {
+                return None;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the page says something, anywhere.
+    pub(crate) async fn until_words(&self, words: &str) {
+        let start = Instant::now();
+        while !self.words().await.contains(words) {
+            assert!(start.elapsed() < PATIENCE, "{} never says {words:?}:\n{}", self.place().await, self.words().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    pub(crate) async fn until_place(&self, wanted: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        loop {
+            let place = self.place().await;
+            if wanted(&place) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "still at {place}:\n{}", self.words().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// All that the page says.
+    pub(crate) async fn words(&self) -> String {
+        match self.driver.find(By::Tag("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// The words of an element, once it is shown.
+    pub(crate) async fn words_of(&self, css: &str) -> String {
+        self.find(css).await.text().await.unwrap_or_default()
+    }
+
+    /// Makes the window so wide, as far as pages know.
+    pub(crate) async fn resize(&self, width: u32) {
+        self.emulate(width, height_of(width)).await;
+    }
+
+    async fn emulate(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// What the system prefers: `light` or `dark`.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" }]);
+        self.cdp("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    async fn cdp(&self, method: &str, parameters: Value) -> Value {
+        self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Takes a picture of the whole page, however long, which is kept as an artefact.
+    pub(crate) async fn picture(&self, name: &str, width: u32) {
+        let metrics = self.cdp("Page.getLayoutMetrics", json!({})).await;
+        let height =
+            metrics["cssContentSize"]["height"].as_f64().map_or(height_of(width), |height| height.ceil() as u32);
+        self.emulate(width, height.clamp(height_of(width), PICTURE_HEIGHT_MAX)).await;
+        let png = self.driver.screenshot_as_png().await.expect("a picture");
+        self.resize(width).await;
+        let folder = pictures();
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        std::fs::write(folder.join(format!("{name}-{width}.png")), png).expect("it is written");
+    }
+
+    /// Collects what the browser complained of and asked for since the last time.
+    async fn note(&self) {
+        let console = self.driver.get_log("browser").await.expect("chromedriver has a log");
+        let traffic = self.driver.get_log("performance").await.expect("chromedriver has a log");
+        let mut noted = self.noted.lock().expect("nobody panics in here");
+        for entry in console {
+            if matches!(entry.level.as_str(), "SEVERE" | "WARNING") || entry.message.contains("Content Security Policy")
+            {
+                noted.console.push(format!("{}: {}", entry.level, entry.message));
+            }
+        }
+        for entry in traffic {
+            let Ok(event) = serde_json::from_str::<Value>(&entry.message) else { continue };
+            let message = &event["message"];
+            let url = match message["method"].as_str() {
+                Some("Network.requestWillBeSent") => &message["params"]["request"]["url"],
+                Some("Network.webSocketCreated") => &message["params"]["url"],
+                _ => continue,
+            };
+            let url = url.as_str().unwrap_or_default();
+            if !self.is_ours(url) {
+                noted.foreign.push(url.to_owned());
+            }
+        }
+    }
+
+    fn is_ours(&self, url: &str) -> bool {
+        let host = self.origin.trim_start_matches("http://");
+        let own = [format!("http://{host}/"), format!("ws://{host}/")];
+        url == self.origin
+            || own.iter().any(|own| url.starts_with(own))
+            || url.starts_with("data:")
+            || url.starts_with("about:")
+    }
+
+    /// No complaint in the console, no violation of the pages' policy, no request to anybody else.
+    pub(crate) async fn assert_clean(&self) {
+        self.assert_clean_but(&[]).await;
+    }
+
+    /// The same, but for complaints that the play has provoked.
+    pub(crate) async fn assert_clean_but(&self, expected: &[&str]) {
+        self.note().await;
+        let noted = std::mem::take(&mut *self.noted.lock().expect("nobody panics in here"));
+        let complaints: Vec<&String> =
+            noted.console.iter().filter(|line| !expected.iter().any(|word| line.contains(word))).collect();
+        assert!(complaints.is_empty(), "the console at {}: {complaints:#?}", self.place().await);
+        assert!(noted.foreign.is_empty(), "requests to others: {:#?}", noted.foreign);
+    }
+
+    /// Ends the session and its browser in order.
+    pub(crate) async fn close(self) {
+        self.driver.quit().await.expect("it ends");
+    }
+}
+
+/// How high a window of this width is: a phone upright, anything else as screens are.
+fn height_of(width: u32) -> u32 {
+    if width < 600 { 780 } else { width * 9 / 16 }
+}
+
+/// Where pictures are kept: `build/screenshots`.
+pub(crate) fn pictures() -> PathBuf {
+    build().join("screenshots")
+}
+
+/// The build folder itself.
+pub(crate) fn build() -> PathBuf {
+    child::build_folder().parent().map_or_else(|| PathBuf::from("build"), Path::to_path_buf)
+}

@@ -1,0 +1,148 @@
+//! Every page at the width of a phone, a notebook and a projector: pictures are kept, nothing scrolls sideways, the console
+//! stays silent, nobody else is asked for anything, and axe-core finds nothing serious.
+
+use crate::arena::{Arena, PASSWORD};
+use crate::browser::{Browser, WIDTHS, build, pictures, play, say, turn};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Pages of nobody, of a team, of an admin: the name of the picture, and the path.
+const PUBLIC: &[(&str, &str)] =
+    &[("login", "/login"), ("register", "/register"), ("rules", "/rules"), ("error", "/no-such-page")];
+const TEAM: &[(&str, &str)] =
+    &[("index", "/index"), ("chart-team", "/chart"), ("account", "/account"), ("logout", "/logout")];
+const ADMIN: &[(&str, &str)] = &[
+    ("chart", "/chart"),
+    ("setting", "/setting"),
+    ("setting-token", "/setting-token"),
+    ("audit", "/audit"),
+    ("index-view-as", "/index"),
+    ("projector", "/chart?view=projector"),
+    ("ticker", "/chart?view=ticker"),
+    ("reveal", "/chart?view=reveal"),
+];
+
+/// All that is wrong, page by page; told together at the end.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+#[test]
+fn every_page_is_fit_to_be_seen_at_every_width() {
+    let Some(_turn) = turn() else { return };
+    let axe = axe();
+    play(async {
+        let mut arena = Arena::short();
+        arena.team("alice", "Alice & Company of the long Name", &[]);
+        arena.team("bob", "Bob", &["--faults", "wrong_token:5,status:41=503"]);
+        arena.team("carol", "Carol <3", &["--faults", "missing_version:4,garbage:59,reset:53"]);
+        arena.team("dave", "شركة داود", &["--faults", "delay:1=20"]);
+        let (nobody, team, admin) = (arena.browser().await, arena.browser().await, arena.admin_browser().await);
+        team.sign_in("bob", PASSWORD).await;
+        arena.arm("+6s");
+        arena.until_state("running");
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let mut findings = Findings::default();
+        // While the round runs, and so with moving numbers.
+        findings.walk(&admin, "running", &ADMIN[..1], axe.as_deref()).await;
+        findings.walk(&team, "running", &TEAM[..1], axe.as_deref()).await;
+        arena.until_state("sealed");
+        findings.walk(&nobody, "", PUBLIC, axe.as_deref()).await;
+        findings.walk(&team, "", TEAM, axe.as_deref()).await;
+        findings.walk(&admin, "", ADMIN, axe.as_deref()).await;
+        say(&format!("pictures are in {}", pictures().display()));
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
+        for browser in [nobody, team, admin] {
+            browser.assert_clean_but(&["no-such-page"]).await;
+            browser.close().await;
+        }
+    });
+}
+
+impl Findings {
+    async fn walk(&mut self, browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option<&str>) {
+        for (name, path) in pages {
+            let name = if when.is_empty() { (*name).to_owned() } else { format!("{name}-{when}") };
+            browser.prefer("light").await;
+            for width in WIDTHS {
+                browser.resize(width).await;
+                browser.go(path).await;
+                settle(browser).await;
+                browser.picture(&name, width).await;
+                self.look(browser, &name, width).await;
+                if width != 1920 {
+                    self.ask(browser, &format!("{name} at {width} px"), axe).await;
+                }
+            }
+            browser.prefer("dark").await;
+            browser.resize(1280).await;
+            browser.go(path).await;
+            settle(browser).await;
+            browser.picture(&format!("{name}-dark"), 1280).await;
+            self.ask(browser, &format!("{name} in the dark"), axe).await;
+        }
+    }
+
+    /// Nothing may stick out sideways.
+    async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
+        let script = "const root = document.documentElement; const wide = [...document.querySelectorAll('body *')]\
+                      .filter(one => one.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 5)\
+                      .map(one => one.tagName + '.' + one.className); return [root.scrollWidth, root.clientWidth, wide]";
+        let said = browser.run(script, vec![]).await;
+        if said[0].as_i64() > said[1].as_i64() {
+            self.0.push(format!("{name} at {width} px scrolls sideways, to {} px: {}", said[0], said[2]));
+        }
+    }
+
+    async fn ask(&mut self, browser: &Browser, page: &str, axe: Option<&str>) {
+        let Some(axe) = axe else { return };
+        for violation in browser.violations(axe).await.as_array().into_iter().flatten() {
+            let node = &violation["nodes"][0];
+            self.0.push(format!(
+                "{page}: {} ({}), {} times, as {}: {}",
+                violation["id"].as_str().unwrap_or_default(),
+                violation["impact"].as_str().unwrap_or_default(),
+                violation["nodes"].as_array().map_or(0, Vec::len),
+                node["html"].as_str().unwrap_or_default(),
+                node["failureSummary"].as_str().unwrap_or_default().replace('\n', " "),
+            ));
+        }
+    }
+}
+
+/// Waits until fonts are there and the first frame of the feed is drawn, where there is a feed.
+async fn settle(browser: &Browser) {
+    browser.until("document.readyState === 'complete' && document.fonts.status === 'loaded'").await;
+    let live = "!document.body.dataset.live || !document.querySelector('[data-link]') \
+                || document.querySelector('[data-link]').dataset.state !== 'still'";
+    browser.until(live).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+}
+
+/// The script of axe-core, which `make test` fetches; without it that part is left out aloud.
+fn axe() -> Option<String> {
+    let path = build().join("axe/axe.min.js");
+    match std::fs::read_to_string(&path) {
+        Ok(script) => Some(script),
+        Err(error) => {
+            say(&format!(
+                "SKIPPED: no axe-core looked at the pages ({}: {error}); make test fetches it by npm",
+                path.display()
+            ));
+            None
+        }
+    }
+}
+
+impl Browser {
+    /// What axe-core finds serious or critical on the page.
+    async fn violations(&self, axe: &str) -> Value {
+        self.run(axe, vec![]).await;
+        let script = "const done = arguments[arguments.length - 1]; \
+                      axe.run(document, {resultTypes: ['violations']}).then(found => done(found.violations\
+                      .filter(one => one.impact === 'serious' || one.impact === 'critical')\
+                      .map(one => ({id: one.id, impact: one.impact, nodes: one.nodes.map(node => \
+                      ({html: node.html.slice(0, 200), failureSummary: node.failureSummary}))}))), \
+                      error => done([{id: 'axe', impact: String(error), nodes: []}]))";
+        self.run_async(script).await
+    }
+}

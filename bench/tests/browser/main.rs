@@ -1,0 +1,14 @@
+//! People at the dashboard, in a real browser: headless Chromium, steered by WebDriver, against the real program with a
+//! real Redis, a real generator and real contestants.
+//!
+//! Without chromium and chromedriver every play says so on standard error and ends; `make test` installs them.
+
+mod arena;
+mod browser;
+mod looks;
+mod organiser;
+mod outage;
+mod plain;
+mod same_frame;
+mod screen;
+mod team;

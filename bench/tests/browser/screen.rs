@@ -1,0 +1,37 @@
+//! The projector: a link without an account, which can be taken back.
+
+use crate::arena::Arena;
+use crate::browser::{play, turn};
+
+#[test]
+fn a_projector_is_opened_by_a_link_until_it_is_revoked() {
+    let Some(_turn) = turn() else { return };
+    play(async {
+        let mut arena = Arena::short();
+        arena.team("alice", "Alice", &[]);
+        let admin = arena.admin_browser().await;
+        admin.go("/setting#screens").await;
+        admin.fill_in("/setting/screen", "label", "Main hall").await;
+        admin.submit("/setting/screen").await;
+        let link = admin.words_of("[data-copy-from]").await;
+        let path = link.strip_prefix(arena.dashboard.url()).unwrap_or_else(|| panic!("{link} is no link of ours"));
+
+        let projector = arena.browser().await;
+        projector.go(path).await;
+        projector.until("document.body.dataset.view === 'projector'").await;
+        projector.until("document.querySelector('[data-link]').dataset.state === 'live'").await;
+        projector.until_words("Alice").await;
+        projector.assert_clean().await;
+        // It opens the board and nothing else.
+        projector.go("/setting").await;
+        projector.until_place(|place| place.starts_with("/login")).await;
+
+        admin.click("form[action^='/setting/screen/'][action$='/revoke'] button").await;
+        admin.until("!document.querySelector(\"form[action$='/revoke']\")").await;
+        projector.go(path).await;
+        projector.until("!document.body.dataset.view").await;
+        admin.assert_clean().await;
+        admin.close().await;
+        projector.close().await;
+    });
+}

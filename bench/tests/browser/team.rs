@@ -1,0 +1,55 @@
+//! A contestant's day: from the slip of paper to points that rise.
+
+use crate::arena::{Arena, PASSWORD};
+use crate::browser::{play, turn};
+
+/// The points on a contestant's own page, as a number.
+const POINTS: &str = "Number(document.querySelector('[data-me-points]').textContent.replace(/[^0-9-]/g, ''))";
+
+#[test]
+fn a_team_registers_tests_practises_and_sees_its_points_rise() {
+    let Some(_turn) = turn() else { return };
+    play(async {
+        let mut arena = Arena::short();
+        let browser = arena.browser().await;
+
+        // The token travels in the fragment, which no browser sends anywhere, and a script fills it in.
+        let invitation = arena.invitation();
+        browser.go(&format!("/register#t={invitation}")).await;
+        browser.until("document.querySelector('[name=token]').value.length > 20").await;
+        browser.fill("name", "alice").await;
+        browser.fill("shown", "Alice & Söhne <b>").await;
+        browser.fill("password", PASSWORD).await;
+        browser.submit("/register").await;
+        browser.until_place(|place| place == "/index").await;
+        browser.until_words("Alice & Söhne <b>").await;
+
+        // Her server, and what a generator makes of one request.
+        let endpoint = arena.server("alice", &[]);
+        browser.fill("endpoint", &endpoint).await;
+        browser.submit("/index/endpoint").await;
+        browser.until_words(&endpoint).await;
+        browser.submit("/index/probe").await;
+        browser.until("document.querySelectorAll('#probe .verdict.is-good').length === 3").await;
+
+        browser.fill_in("/index/practice", "rate", "100").await;
+        browser.fill_in("/index/practice", "seconds", "2").await;
+        browser.submit("/index/practice").await;
+        // 200 requests, each worth 200 points.
+        let practised = "document.querySelector('#practice').textContent.replace(/[^0-9]/g, '').includes('40000')";
+        browser.until(practised).await;
+        let before = browser.run(&format!("return {POINTS}"), vec![]).await;
+        assert_eq!(before, 0, "practice counts nowhere");
+        browser.assert_clean().await;
+
+        arena.arm("+6s");
+        browser.until(&format!("{POINTS} > 0")).await;
+        let some = browser.run(&format!("return {POINTS}"), vec![]).await;
+        browser.until(&format!("{POINTS} > {some}")).await;
+        arena.until_state("sealed");
+        let all = arena.points("alice");
+        browser.until(&format!("{POINTS} === {all}")).await;
+        browser.assert_clean().await;
+        browser.close().await;
+    });
+}
