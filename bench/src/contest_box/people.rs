@@ -4,7 +4,12 @@
 use super::contest::ContestFile;
 use super::visitor::{Form, Page, Visitor};
 use crate::error::{Error, Result};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a generator may take to be heard, or somebody else to leave the desk.
+const ARMING: Duration = Duration::from_secs(15);
+/// How soon it is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A contestant: an account that is signed in.
 #[derive(Debug)]
@@ -84,11 +89,18 @@ impl Admin {
         self.visitor.send(&confirm)?.fine().map(drop)
     }
 
-    /// Arms a round for every generator that is seen.
+    /// Arms a round for every generator that is heard, as soon as one is.
     pub fn arm(&self, arming: &Arming<'_>) -> Result<()> {
-        let form = self.setting("/setting/round/arm")?.with("start", arming.start);
-        let form = if arming.scored { form.with("scored", "yes") } else { form.without("scored") };
-        self.visitor.send(&form)?.fine().map(drop)
+        let until = Instant::now() + ARMING;
+        loop {
+            let form = self.setting("/setting/round/arm")?.with("start", arming.start);
+            let form = if arming.scored { form.with("scored", "yes") } else { form.without("scored") };
+            match self.visitor.send(&form)?.fine() {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => std::thread::sleep(AGAIN),
+            }
+        }
     }
 
     /// Sends a form of /setting that needs no filling, such as `/setting/round/pause`.

@@ -93,20 +93,16 @@ impl Page {
         Err(Error::Other(format!("the dashboard's {} answered {}: {said}", self.path, self.status)))
     }
 
-    /// What it says is wrong: its alerts and the errors beside its fields.
+    /// What it says is wrong: its alerts, the errors beside its fields, the form that was declined.
     pub fn complaints(&self) -> Vec<String> {
-        let marks = ["class=\"error\"", "role=\"alert\""];
-        let mut found: Vec<(usize, String)> = Vec::new();
-        for mark in marks {
-            for (at, _) in self.text.match_indices(mark) {
-                let rest = &self.text[at..];
-                let body = rest.split_once('>').map_or("", |(_, body)| body);
-                let end = body.find("</p>").or_else(|| body.find("</div>")).unwrap_or(body.len());
-                found.push((at, plain(&body[..end])));
-            }
-        }
-        found.sort();
-        found.into_iter().map(|(_, sentence)| sentence).filter(|sentence| !sentence.is_empty()).collect()
+        let is_complaint = |tag: &str| {
+            let class = attribute(tag, "class").unwrap_or_default();
+            class == "error" || class == "notice plain bad" || attribute(tag, "role").as_deref() == Some("alert")
+        };
+        let starts = self.text.match_indices('<').map(|(at, _)| &self.text[at + 1..]);
+        let complaints = starts.filter_map(|rest| rest.split_once('>')).filter(|(tag, _)| is_complaint(tag));
+        let sentences = complaints.map(|(_, body)| plain(&body[..body.find("</p>").unwrap_or(body.len())]));
+        sentences.filter(|sentence| !sentence.is_empty()).collect()
     }
 
     /// The form that goes to a path of ours.
@@ -261,8 +257,11 @@ mod tests {
 
     #[test]
     fn what_a_page_complains_of_is_an_error_in_its_words() {
-        let page = page("<p class=\"error\" id=\"e\"><span>Not an address &amp; port.</span></p>");
-        assert_eq!(page.complaints(), ["Not an address & port."]);
+        let page = page(
+            "<p class=\"error\" id=\"e\"><span>Not an address &amp; port.</span></p><p class=\"hint\">x</p>\
+             <div class=\"notice plain bad\" role=\"status\"><p>Too late.</p></div><p>y</p>",
+        );
+        assert_eq!(page.complaints(), ["Not an address & port.", "Too late."]);
         assert!(page.fine().expect_err("it complains").to_string().contains("Not an address & port."));
     }
 }

@@ -1,7 +1,7 @@
 //! One browser: headless Chromium with a profile of its own, which reaches this machine's loopback and nothing else.
 //!
 //! Everything here waits for what it asks of a page, since pages change by themselves. What the browser complains of is
-//! collected from the first page on and asserted by [`Browser::assert_clean`].
+//! kept by it from the first page on and asserted by [`Browser::assert_clean`].
 
 use flowtest_bench::child::{self, Child};
 use serde_json::{Value, json};
@@ -32,14 +32,15 @@ pub(crate) struct Browser {
     _chromedriver: Child,
     _profile: tempfile::TempDir,
     origin: String,
-    /// Complaints that were collected and not asserted yet.
-    noted: Mutex<Notes>,
 }
 
-#[derive(Default)]
-struct Notes {
-    console: Vec<String>,
-    foreign: Vec<String>,
+/// What a browser noticed.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Warnings, errors and violations of the pages' policy.
+    pub(crate) console: Vec<String>,
+    /// Addresses of others that a page asked for.
+    pub(crate) foreign: Vec<String>,
 }
 
 /// Whose turn it is to play, or nobody's when there is no browser; that is said aloud.
@@ -123,13 +124,7 @@ impl Browser {
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .unwrap_or_else(|error| panic!("no session with chromium: {error}; {}", chromedriver.last_words()));
-        Browser {
-            driver,
-            _chromedriver: chromedriver,
-            _profile: profile,
-            origin: origin.to_owned(),
-            noted: Mutex::default(),
-        }
+        Browser { driver, _chromedriver: chromedriver, _profile: profile, origin: origin.to_owned() }
     }
 
     /// Goes to a path of the site and waits until it is loaded.
@@ -307,15 +302,15 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}-{width}.png")), png).expect("it is written");
     }
 
-    /// Collects what the browser complained of and asked for since the last time.
-    async fn note(&self) {
+    /// What the browser complained of and whom it asked since the last time.
+    pub(crate) async fn notes(&self) -> Notes {
         let console = self.driver.get_log("browser").await.expect("chromedriver has a log");
         let traffic = self.driver.get_log("performance").await.expect("chromedriver has a log");
-        let mut noted = self.noted.lock().expect("nobody panics in here");
+        let mut notes = Notes::default();
         for entry in console {
             if matches!(entry.level.as_str(), "SEVERE" | "WARNING") || entry.message.contains("Content Security Policy")
             {
-                noted.console.push(format!("{}: {}", entry.level, entry.message));
+                notes.console.push(format!("{}: {}", entry.level, entry.message));
             }
         }
         for entry in traffic {
@@ -328,9 +323,10 @@ impl Browser {
             };
             let url = url.as_str().unwrap_or_default();
             if !self.is_ours(url) {
-                noted.foreign.push(url.to_owned());
+                notes.foreign.push(url.to_owned());
             }
         }
+        notes
     }
 
     fn is_ours(&self, url: &str) -> bool {
@@ -349,12 +345,11 @@ impl Browser {
 
     /// The same, but for complaints that the play has provoked.
     pub(crate) async fn assert_clean_but(&self, expected: &[&str]) {
-        self.note().await;
-        let noted = std::mem::take(&mut *self.noted.lock().expect("nobody panics in here"));
+        let notes = self.notes().await;
         let complaints: Vec<&String> =
-            noted.console.iter().filter(|line| !expected.iter().any(|word| line.contains(word))).collect();
+            notes.console.iter().filter(|line| !expected.iter().any(|word| line.contains(word))).collect();
         assert!(complaints.is_empty(), "the console at {}: {complaints:#?}", self.place().await);
-        assert!(noted.foreign.is_empty(), "requests to others: {:#?}", noted.foreign);
+        assert!(notes.foreign.is_empty(), "requests to others: {:#?}", notes.foreign);
     }
 
     /// Ends the session and its browser in order.

@@ -12,3 +12,4 @@ mod plain;
 mod same_frame;
 mod screen;
 mod team;
+mod watchful;
