@@ -49,6 +49,9 @@ fn assert_nothing_is_left(mark: &str, ended: &Ended) {
     let address =
         ended.stdout.split("redis://").nth(1).and_then(|rest| rest.split('/').next()).expect("its URL is told");
     assert!(TcpStream::connect(address).is_err(), "redis-server still listens on {address}");
+    let address = ended.stdout.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let address = address.expect("the dashboard's address is told");
+    assert!(TcpStream::connect(address).is_err(), "the dashboard still listens on {address}");
 }
 
 #[test]
@@ -59,7 +62,10 @@ fn it_ends_with_the_exact_account() {
     assert_eq!(ended.status.code(), Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let exact = ended.stdout.lines().filter(|line| line.ends_with(": exact")).count();
     assert_eq!(exact, 4, "{}", ended.stdout);
-    assert!(ended.stdout.contains("own sums: equal"), "{}", ended.stdout);
+    for equal in ["Redis and the generator's own sums: equal", "Redis and what the dashboard sealed: equal"] {
+        assert!(ended.stdout.contains(equal), "{}", ended.stdout);
+    }
+    assert!(ended.stdout.contains("EQUAL"), "the audit: {}", ended.stdout);
     for fault in ["wrong_token", "status", "missing_version", "missing_from", "garbage", "reset"] {
         assert!(ended.stdout.contains(fault), "no {fault} was injected: {}", ended.stdout);
     }
@@ -71,8 +77,8 @@ fn ctrl_c_stops_everything() {
     let _stage = Stage::new();
     let mut child = Child::start("the demo", &demo("ctrl-c", "60s")).unwrap_or_else(|error| panic!("{error}"));
     wait_until_it_runs(&mut child);
-    // Four contestants, the generator, and the demo itself: the mark is seen.
-    assert_eq!(marked("ctrl-c").len(), 6, "{:?}", marked("ctrl-c"));
+    // Four contestants, the generator, the dashboard, and the demo itself: the mark is seen.
+    assert_eq!(marked("ctrl-c").len(), 7, "{:?}", marked("ctrl-c"));
     child.signal(Signal::INT);
     let ended = child.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(130), "{}\n{}", ended.stdout, ended.stderr);
