@@ -3,13 +3,17 @@
 
 use crate::error::{Error, Result};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use ureq::ResponseExt;
 
 /// A login waits for its turn at the passwords; nothing takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Far above any page: the history of a long contest.
 const BODY_BYTES_MAX: u64 = 64 << 20;
+
+/// A form leads to one page; nothing leads further.
+const REDIRECTS_MAX: usize = 6;
 
 /// One visitor with cookies of its own.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct Visitor {
     agent: ureq::Agent,
     /// `http://127.0.0.1:PORT`
     origin: String,
+    /// By name. They all belong to this one origin, and live as long as the visitor unless they are taken back.
+    cookies: Mutex<BTreeMap<String, String>>,
 }
 
 /// What came back, after redirects.
@@ -39,20 +45,21 @@ impl Visitor {
     pub fn new(origin: &str) -> Visitor {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(5)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_global(Some(PATIENCE))
             .user_agent("flowtest-bench")
             .build();
-        Visitor { agent: config.into(), origin: origin.trim_end_matches('/').to_owned() }
+        Visitor { agent: config.into(), origin: origin.trim_end_matches('/').to_owned(), cookies: Mutex::default() }
     }
 
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
+    /// Opens a path, and follows to where it leads.
     pub fn open(&self, path: &str) -> Result<Page> {
-        let answer = self.agent.get(format!("{}{path}", self.origin)).call();
-        read(answer, "GET", path)
+        self.ask(path, None)
     }
 
     /// An answer that must be 200 and JSON.
@@ -64,22 +71,66 @@ impl Visitor {
 
     /// Sends a form, and follows to where it leads.
     pub fn send(&self, form: &Form) -> Result<Page> {
-        let request = self.agent.post(format!("{}{}", self.origin, form.action)).header("Origin", &self.origin);
-        read(request.send_form(form.fields.iter().map(|(name, value)| (name, value))), "POST", &form.action)
+        self.ask(&form.action, Some(form))
+    }
+
+    fn ask(&self, path: &str, form: Option<&Form>) -> Result<Page> {
+        let (mut path, mut form) = (path.to_owned(), form);
+        for _ in 0..REDIRECTS_MAX {
+            let mut answer = self.exchange(&path, form)?;
+            self.keep_cookies(&answer);
+            let status = answer.status().as_u16();
+            let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
+            match location {
+                // A form that was taken answers 303: what follows is a plain page.
+                Some(location) if (300..400).contains(&status) => {
+                    path = location.strip_prefix(&self.origin).unwrap_or(location).to_owned();
+                    form = None;
+                }
+                _ => {
+                    let body = answer.body_mut().with_config().limit(BODY_BYTES_MAX).lossy_utf8(true);
+                    let text = body.read_to_string().map_err(|error| no_answer(&path, &error))?;
+                    return Ok(Page { status, path, text });
+                }
+            }
+        }
+        Err(Error::Other(format!("{path} leads from page to page without an end")))
+    }
+
+    fn exchange(&self, path: &str, form: Option<&Form>) -> Result<ureq::http::Response<ureq::Body>> {
+        let url = format!("{}{path}", self.origin);
+        let cookies: Vec<String> = self.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let answer = match form {
+            None => self.agent.get(url).header("Cookie", cookies).call(),
+            Some(form) => {
+                let fields = form.fields.iter().map(|(name, value)| (name, value));
+                self.agent.post(url).header("Cookie", cookies).header("Origin", &self.origin).send_form(fields)
+            }
+        };
+        answer.map_err(|error| no_answer(path, &error))
+    }
+
+    fn keep_cookies(&self, answer: &ureq::http::Response<ureq::Body>) {
+        let mut cookies = self.cookies();
+        for line in answer.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()) {
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let gone = attributes.split(';').any(|attribute| attribute.trim().eq_ignore_ascii_case("max-age=0"));
+            match gone || value.is_empty() {
+                true => drop(cookies.remove(name.trim())),
+                false => drop(cookies.insert(name.trim().to_owned(), value.to_owned())),
+            }
+        }
+    }
+
+    fn cookies(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(
-    answer: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    method: &str,
-    path: &str,
-) -> Result<Page> {
-    let failed = |error: ureq::Error| Error::Other(format!("{method} {path} got no answer: {error}"));
-    let mut answer = answer.map_err(failed)?;
-    let (status, uri) = (answer.status().as_u16(), answer.get_uri().clone());
-    let path = uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string);
-    let text = answer.body_mut().with_config().limit(BODY_BYTES_MAX).lossy_utf8(true).read_to_string();
-    Ok(Page { status, path, text: text.map_err(failed)? })
+fn no_answer(path: &str, error: &ureq::Error) -> Error {
+    Error::Other(format!("the dashboard's {path} got no answer: {error}"))
 }
 
 impl Page {
