@@ -107,7 +107,12 @@ impl Home {
             tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
             ceiling,
             names: Names::system(hosts),
-            // What cannot be written shall show now and not when a round is armed.
+            // The room for a journal is told before the first round: without it nobody may be armed.
+    std::fs::create_dir_all(&home.journal).map_err(|error| {
+        let folder = home.journal.display();
+        Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
+    })?;
+    // What cannot be written shall show now and not when a round is armed.
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),
         })
