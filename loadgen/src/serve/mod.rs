@@ -92,6 +92,11 @@ impl Home {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
         let cores = choose_cores(flags.cores.asked())?;
+        // The room for a journal is told before the first round: without it nobody may be armed.
+        std::fs::create_dir_all(&flags.journal).map_err(|error| {
+            let folder = flags.journal.display();
+            Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
+        })?;
         Ok(Home {
             id,
             tier: probe_ring(cores[0])?,
@@ -107,12 +112,7 @@ impl Home {
             tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
             ceiling,
             names: Names::system(hosts),
-            // The room for a journal is told before the first round: without it nobody may be armed.
-    std::fs::create_dir_all(&home.journal).map_err(|error| {
-        let folder = home.journal.display();
-        Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
-    })?;
-    // What cannot be written shall show now and not when a round is armed.
+            // What cannot be written shall show now and not when a round is armed.
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),
         })
