@@ -214,7 +214,10 @@ impl Browser {
 
     /// Waits until an expression of the page holds, and returns how long that took.
     pub(crate) async fn until(&self, expression: &str) -> Duration {
-        self.until_within(expression, PATIENCE).await.unwrap_or_else(|| panic!("never: {expression}"))
+        match self.until_within(expression, PATIENCE).await {
+            Some(took) => took,
+            None => panic!("never at {}: {expression}\n{}", self.place().await, self.words().await),
+        }
     }
 
     /// The same, or nothing after `within`.
@@ -329,13 +332,13 @@ impl Browser {
         notes
     }
 
+    /// Ours is what this site serves, and what never leaves the browser.
     fn is_ours(&self, url: &str) -> bool {
         let host = self.origin.trim_start_matches("http://");
-        let own = [format!("http://{host}/"), format!("ws://{host}/")];
-        url == self.origin
-            || own.iter().any(|own| url.starts_with(own))
-            || url.starts_with("data:")
-            || url.starts_with("about:")
+        let own = [format!("http://{host}"), format!("ws://{host}")];
+        let travels = ["http:", "https:", "ws:", "wss:"].iter().any(|scheme| url.starts_with(scheme));
+        !travels
+            || own.iter().any(|own| url.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
     /// No complaint in the console, no violation of the pages' policy, no request to anybody else.
