@@ -13,19 +13,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-pub const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// What pages and browsers agree that this site is called.
-pub const SITE: &str = "http://scores.test";
+pub(crate) const SITE: &str = "http://scores.test";
 
-pub struct Stage {
-    pub app: Arc<App>,
+pub(crate) struct Stage {
+    pub(crate) app: Arc<App>,
     service: Arc<Service>,
     _folder: TempDir,
 }
 
 impl Stage {
     /// A dashboard without Redis: nothing here needs it.
-    pub async fn open(flags: &[&str]) -> Stage {
+    pub(crate) async fn open(flags: &[&str]) -> Stage {
         use clap::Parser;
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
@@ -39,18 +39,18 @@ impl Stage {
         Stage { app, service, _folder: folder }
     }
 
-    pub fn accounts(&self) -> &Accounts {
+    pub(crate) fn accounts(&self) -> &Accounts {
         &self.app.accounts
     }
 
-    pub async fn admin(&self, name: &str) -> Browser {
+    pub(crate) async fn admin(&self, name: &str) -> Browser {
         let new = NewUser { name: name.to_owned(), shown: name.to_owned(), password: PASSWORD.to_owned() };
         self.accounts().create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
         self.signed_in(name).await
     }
 
     /// Somebody who registered by an invitation, through the page.
-    pub async fn contestant(&self, name: &str, shown: &str) -> Browser {
+    pub(crate) async fn contestant(&self, name: &str, shown: &str) -> Browser {
         let token = self.invitation().await;
         let mut browser = self.browser();
         let form = [("token", token.as_str()), ("name", name), ("shown", shown), ("password", PASSWORD)];
@@ -59,65 +59,65 @@ impl Stage {
         browser
     }
 
-    pub async fn invitation(&self) -> String {
+    pub(crate) async fn invitation(&self) -> String {
         let expires_at = utc_us() + 3_600_000_000;
         let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at };
         let made = self.accounts().create_invites(new, &Actor::command_line(), utc_us()).await.expect("an invitation");
         made[0].token.as_ref().expect("it is unused").reveal().to_owned()
     }
 
-    pub async fn signed_in(&self, name: &str) -> Browser {
+    pub(crate) async fn signed_in(&self, name: &str) -> Browser {
         let mut browser = self.browser();
         let answer = browser.sign_in(name, PASSWORD).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
         browser
     }
 
-    pub fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser { service: self.service.clone(), cookies: BTreeMap::new(), site: SITE.to_owned() }
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.app.stop().await;
     }
 }
 
 /// Keeps cookies, and sends forms as pages do.
 #[derive(Clone)]
-pub struct Browser {
+pub(crate) struct Browser {
     service: Arc<Service>,
-    pub cookies: BTreeMap<String, String>,
-    pub site: String,
+    pub(crate) cookies: BTreeMap<String, String>,
+    pub(crate) site: String,
 }
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub location: String,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     /// The token that the page's forms carry.
-    pub fn csrf(&self) -> Option<String> {
+    pub(crate) fn csrf(&self) -> Option<String> {
         let (_, rest) = self.body.split_once("name=\"csrf_token\" value=\"")?;
         rest.split('"').next().map(str::to_owned)
     }
 }
 
 impl Browser {
-    pub async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.ask(Method::GET, path, &[], None).await
     }
 
     /// Fetches a page for its token, then sends the form.
-    pub async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = self.token().await;
         let mut fields = fields.to_vec();
         fields.push(("csrf_token", &token));
@@ -125,15 +125,15 @@ impl Browser {
     }
 
     /// A token that this browser may send.
-    pub async fn token(&mut self) -> String {
+    pub(crate) async fn token(&mut self) -> String {
         self.get("/logout").await.csrf().expect("every form has a token")
     }
 
-    pub async fn sign_in(&mut self, name: &str, password: &str) -> Answer {
+    pub(crate) async fn sign_in(&mut self, name: &str, password: &str) -> Answer {
         self.send("/login", &[("name", name), ("password", password)]).await
     }
 
-    pub async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         method: Method,
         path: &str,
