@@ -33,7 +33,8 @@ if [ "$(cat "$venv/installed-$requirements" 2>/dev/null)" = "$wanted" ]; then ex
 
 python=$(find_python)
 say "making $venv with $("$python" --version)"
-if ! [ -x "$venv/bin/python" ]; then "$python" -m venv "$venv"; fi
+# One that was cut off while it was made has no pip.
+if ! [ -x "$venv/bin/pip" ]; then rm -rf "$venv" && "$python" -m venv "$venv"; fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$here/$requirements"
 
 # The whole bundle is 20,000 files; we use one collection of it.
