@@ -19,7 +19,7 @@ async fn press(browser: &Browser, action: &str) {
 fn an_organiser_takes_a_round_from_settings_to_its_seal() {
     let Some(_turn) = turn() else { return };
     play(async {
-        let mut arena = Arena::open(phase(25));
+        let mut arena = Arena::open(phase(90));
         arena.team("alice", "Alice", &["--version", "v1,v2@+3600s"]);
         let admin = arena.admin_browser().await;
         let team = arena.browser().await;
@@ -27,7 +27,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
 
         // The difference is shown before anything is saved.
         admin.go("/setting").await;
-        admin.fill_in("/setting/contest", "version_deadline", "+20m").await;
+        admin.fill_in("/setting/contest", "version_deadline", "+60s").await;
         admin.fill_in("/setting/contest", "token", "70").await;
         admin.click("#contest button[type=submit]").await;
         let difference = admin.words_of("#difference").await;
@@ -52,7 +52,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         let before = team.run(&format!("return {moved}"), vec![]).await;
         admin.go("/setting").await;
         admin.unfold("/setting/deadline").await;
-        admin.fill_in("/setting/deadline", "to", "+30m").await;
+        admin.fill_in("/setting/deadline", "to", "+70s").await;
         press_here(&admin, "/setting/deadline").await;
         team.until(&format!("{moved} !== {before}")).await;
 
@@ -71,7 +71,8 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         press(&admin, "/setting/unfreeze").await;
         team.until("document.querySelector('[data-stage-frozen]').hidden").await;
 
-        // Everything ends by itself.
+        // Ended early it keeps its points, and is sealed by itself.
+        press(&admin, "/setting/round/stop").await;
         team.go("/chart").await;
         team.until(&state_is("sealed")).await;
         admin.go("/setting").await;
