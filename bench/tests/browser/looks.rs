@@ -35,7 +35,7 @@ fn every_page_is_fit_to_be_seen_at_every_width() {
         arena.team("alice", "Alice & Company of the long Name", &[]);
         arena.team("bob", "Bob", &["--faults", "wrong_token:5,status:41=503"]);
         arena.team("carol", "Carol <3", &["--faults", "missing_version:4,garbage:59,reset:53"]);
-        arena.team("dave", "شركة داود", &["--faults", "delay:1=20"]);
+        arena.team("dave", "شركة داود", &["--faults", "delay:1=20ms"]);
         let (nobody, team, admin) = (arena.browser().await, arena.browser().await, arena.admin_browser().await);
         team.sign_in("bob", PASSWORD).await;
         arena.arm("+6s");
