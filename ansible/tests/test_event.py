@@ -77,6 +77,7 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
 
 
 @pytest.mark.hosts
+@pytest.mark.long
 def test_site_configures_and_starts_everything(organiser, ec2, lab):
     pack(PROGRAMS, organiser.releases, "old")
     sync(lab, ec2, organiser)
@@ -92,6 +93,7 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
 
 
 @pytest.mark.hosts
+@pytest.mark.long
 def test_site_again_changes_nothing(organiser, lab):
     organiser.play("site.yml").changed_nothing()
 
@@ -104,6 +106,7 @@ def test_check_and_diff_on_configured_hosts_tell_no_false_change(organiser, lab)
 
 
 @pytest.mark.hosts
+@pytest.mark.long
 def test_verify_plays_a_round_and_finds_the_exact_score(organiser, lab):
     outcome = organiser.play("verify.yml").changed_nothing()
     assert "1000 requests, 200000 points: exact" in outcome.text
@@ -253,7 +256,6 @@ def test_a_contestant_has_a_target_with_one_play(organiser, lab, tmp_path):
     lab.halt("contestant")
 
 
-@pytest.mark.long
 def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     organiser.play("teardown.yml", inventory="localhost,").refused("-e cloud_confirm=lab")
     # Whether results were fetched is the story's business; here they are waived.
