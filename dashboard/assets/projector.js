@@ -61,11 +61,14 @@ function board(feed, table) {
   const store = new History(feed, document.body.dataset.history);
   const lines = new Lines(document.querySelector("[data-chart]"), store, feed, { big: true });
   pager(feed, table);
-  store.addEventListener("change", () => {
+  const draw = () => {
     if (feed.state.q < 0) return;
     lines.choose(feed.standings().slice(0, 10).map((line) => line.key));
     lines.draw();
-  });
+  };
+  store.addEventListener("change", draw);
+  // The history may come before the first frame, and after a sealed round it never changes again.
+  feed.addEventListener("frame", draw, { once: true });
 }
 
 function ticker(feed, table) {

@@ -100,7 +100,7 @@ fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<
         exact &= account::of(&name, &injected, &standings, &stage.rules());
     }
     exact &= account::same_sums(&outcome, &standings)?;
-    exact &= account::same_pages(&stage.sealed_pages(DRAIN)?, &standings, stage::HOUSE);
+    exact &= account::same_pages(&stage.sealed_pages(DRAIN)?, &standings);
     exact &= account::proved(&stage.journal, &stage.redis_url())?;
     if options.stay {
         println!("\nThe dashboard stays at {} until Ctrl-C.", stage.dashboard_url());

@@ -28,7 +28,7 @@ const TEAMS: [(&str, &str, &str); 3] = [
     ("carol", "Carol <3", "missing_version:4,missing_from:7,garbage:59,reset:53"),
 ];
 /// The platform's own contestant.
-pub(super) const HOUSE: &str = "house";
+const HOUSE: &str = "house";
 /// How the generator calls itself.
 const GENERATOR: &str = "box";
 /// How often it is looked whether the round is sealed.
@@ -195,7 +195,7 @@ impl Stage {
         self.targets.iter().map(|target| Ok((target.name.clone(), target.injected()?))).collect()
     }
 
-    /// The points that the dashboard shows of the sealed round, by team. Its page may be a moment behind Redis.
+    /// The points that the dashboard shows of the sealed round, by name. Its page may be a moment behind Redis.
     pub(super) fn sealed_pages(&self, within: Duration) -> Result<BTreeMap<String, i128>> {
         let until = Instant::now() + within;
         loop {
