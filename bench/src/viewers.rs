@@ -4,19 +4,18 @@
 mod crowd;
 mod show;
 
-use crate::child::{self, Child};
-use crate::contest_box::Redis;
+use crate::contest_box::{Admin, Dashboard, Redis};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crowd::Crowd;
 use serde::Serialize;
 use show::Show;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long the dashboard may take until it listens.
-const START: Duration = Duration::from_secs(30);
+/// Who opens the doors.
+const ADMIN: &str = "boss";
+const PASSWORD: &str = "many eyes watch the same board";
 /// From the last viewer's first frame to the measurement.
 const SETTLE: Duration = Duration::from_secs(3);
 /// DESIGN.md 8, last row.
@@ -34,12 +33,6 @@ pub struct Options {
     /// How long is measured.
     #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
     pub length: Duration,
-    /// The program that serves the feed, called as `flowtest-dashboard serve` is.
-    #[arg(long)]
-    pub dashboard: Option<PathBuf>,
-    /// Where the feed is.
-    #[arg(long, default_value = "/live")]
-    pub path: String,
     /// Where to write the result as JSON; `-` is standard output instead of the table.
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -78,25 +71,23 @@ pub fn run(options: &Options) -> Result<Report> {
     std::fs::create_dir(&redis_folder).map_err(Error::io("making Redis's folder"))?;
     let redis = Redis::start(&redis_folder)?;
     let show = Show::open(&redis.url(), options.contestants)?;
-    let mut command = match &options.dashboard {
-        Some(program) => Command::new(program),
-        None => child::sibling("flowtest-dashboard")?,
-    };
-    command.args(["serve", "--listen", "127.0.0.1:0", "--redis", &redis.url(), "--contest", show::CONTEST]);
-    command.arg("--database").arg(folder.path().join("viewers.db"));
-    let mut dashboard = Child::start("the dashboard", &command)?;
-    let port = dashboard.wait_for("its address, 127.0.0.1 and a port", START, port_in)?;
+    let mut dashboard = Dashboard::start(folder.path(), &redis.url(), show::CONTEST)?;
+    dashboard.create_admin(ADMIN, PASSWORD)?;
+    // A room of projectors: they need no account each, and see what the public sees.
+    let screen = Admin::sign_in(dashboard.visitor(), ADMIN, PASSWORD)?.screen("the crowd")?;
+    let port = port_in(dashboard.url()).ok_or_else(|| Error::Other(format!("{} has no port", dashboard.url())))?;
+    let path = format!("/live?screen={screen}");
     // A frame has passed before anybody watches, so that what is measured per viewer is the viewer.
     std::thread::sleep(SETTLE);
-    let kib_before = memory_kib(dashboard.id())?;
+    let kib_before = dashboard.memory_kib()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("starting a runtime"))?;
-    let crowd = runtime.block_on(Crowd::gather(port, &options.path, options.viewers))?;
+    let crowd = runtime.block_on(Crowd::gather(port, &path, options.viewers))?;
     let (before, begun) = (dashboard.usage(), Instant::now());
     let (watched, crowd) = runtime.block_on(crowd.watch(options.length))?;
     let seconds = begun.elapsed().as_secs_f64();
     let used = dashboard.usage().since(before);
-    let kib_with_all = memory_kib(dashboard.id())?;
+    let kib_with_all = dashboard.memory_kib()?;
     drop(crowd);
     show.close();
     dashboard.stop()?;
@@ -119,19 +110,11 @@ pub fn run(options: &Options) -> Result<Report> {
     })
 }
 
-/// The port in a line that says where somebody listens.
+/// The port of an address of this machine.
 fn port_in(line: &str) -> Option<u16> {
     let digits = line.split_once("127.0.0.1:")?.1;
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits[..end].parse().ok().filter(|port| *port > 0)
-}
-
-fn memory_kib(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {path}")))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    kib.ok_or_else(|| Error::Other(format!("{path} tells no VmRSS")))
 }
 
 impl Report {

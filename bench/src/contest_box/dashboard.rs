@@ -1,7 +1,7 @@
 //! The dashboard as a child: the real program on a database of its own, reached over a real socket.
 
 use super::visitor::Visitor;
-use crate::child::{self, Child, Ended};
+use crate::child::{self, Child, Ended, Usage};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,6 +91,21 @@ impl Dashboard {
 
     pub fn last_words(&self) -> String {
         self.child.as_ref().map_or_else(|| "(it does not run)".into(), Child::last_words)
+    }
+
+    /// What it has used of the processor so far; nothing while it does not run.
+    pub fn usage(&self) -> Usage {
+        self.child.as_ref().map(Child::usage).unwrap_or_default()
+    }
+
+    /// What it holds in memory, in KiB.
+    pub fn memory_kib(&self) -> Result<u64> {
+        let child = self.child.as_ref().ok_or_else(|| Error::Other("the dashboard does not run".into()))?;
+        let path = format!("/proc/{}/status", child.id());
+        let status = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {path}")))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kib.ok_or_else(|| Error::Other(format!("{path} tells no VmRSS")))
     }
 
     /// Kills it without a word, as a crash would.

@@ -67,6 +67,14 @@ impl Admin {
         Ok(Admin { visitor })
     }
 
+    /// Makes a screen link, and returns its secret.
+    pub fn screen(&self, label: &str) -> Result<String> {
+        let page = self.visitor.send(&self.setting("/setting/screen")?.with("label", label))?.fine()?;
+        let found = page.text.split_once("screen=").map(|(_, rest)| rest);
+        let secret: String = found.into_iter().flat_map(str::chars).take_while(char::is_ascii_hexdigit).collect();
+        if secret.is_empty() { Err(Error::Other("the page shows no screen link".into())) } else { Ok(secret) }
+    }
+
     fn setting(&self, action: &str) -> Result<Form> {
         self.visitor.open("/setting")?.fine()?.form(action)
     }

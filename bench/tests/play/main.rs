@@ -14,3 +14,4 @@ mod stage;
 mod stall;
 mod steering;
 mod venue;
+mod viewers;
