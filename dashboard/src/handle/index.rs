@@ -8,7 +8,7 @@ use crate::handle::convert::with_line_breaks;
 use crate::handle::frame::{self, done, field, refused, show, show_again};
 use crate::handle::owner::{self, Owner, owner_asked};
 use crate::organiser::ChangeError;
-use crate::organiser::asks::NoAsk;
+use crate::organiser::asks::{NoAsk, Pending};
 use crate::view::index::{EndpointCard, Failure as Failed, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard};
 use crate::view::index::{ScoreLine, ViewAs};
 use crate::view::layout::Page;
@@ -88,13 +88,13 @@ async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<IndexPage, Fa
         failures: owner::failures(&owner),
         errors: together(&owner.errors),
         probe: tested.and_then(|tested| tested.answer).map(probe_view),
-        probe_id: pending.probe,
+        probe_id: pending.probe.clone(),
         practice: PracticeCard {
             refused: practice_refused(app, pending.practice_next_at.is_some()),
             next_at_ms: pending.practice_next_at.map(utc_ms),
             rate: Field::new("100"),
             seconds: Field::new(SECONDS_MAX.to_string()),
-            running: pending.practice.filter(|_| !practised.as_ref().is_none_or(is_over)),
+            running: running(&pending, practised.as_ref()),
             last: practised.as_ref().filter(|report| is_over(report)).map(practice_result),
         },
         sources: app.sources(),
@@ -107,6 +107,15 @@ fn practice_refused(app: &App, too_soon: bool) -> Option<String> {
         return Some("A round is on: practise when it is over.".to_owned());
     }
     too_soon.then(|| "You practised a moment ago.".to_owned())
+}
+
+/// The practice that is followed. One that no generator has taken is waited for as long as no other may be asked for.
+fn running(pending: &Pending, report: Option<&PracticeReport>) -> Option<String> {
+    let is_awaited = match report {
+        Some(report) => !is_over(report),
+        None => pending.practice_next_at.is_some(),
+    };
+    pending.practice.clone().filter(|_| is_awaited)
 }
 
 fn is_over(report: &PracticeReport) -> bool {

@@ -109,7 +109,8 @@ impl Browser<'_> {
 
     /// Loads the page of a form, fills the form in and sends it.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let page = if path.starts_with("/setting-token") { "/setting-token" } else { "/setting" };
+        let pages = ["/setting-token", "/index"];
+        let page = pages.into_iter().find(|page| path.starts_with(page)).unwrap_or("/setting");
         let page = self.get(page).await;
         self.post_from(&page, path, fields).await
     }

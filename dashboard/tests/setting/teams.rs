@@ -88,3 +88,14 @@ async fn contestants_reach_none_of_it() {
         assert_eq!(browser.get(path).await.status, StatusCode::FORBIDDEN, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_practice_that_no_generator_has_taken_yet_is_followed_by_the_page() {
+    let site = Site::open().await;
+    let mut alice = site.sign_in(site.contestant("alice").await).await;
+    alice.follow("/index/endpoint", &[("endpoint", "http://alice.example:8080/")]).await;
+    alice.get("/index").await.says("data-practice-id=\"\"");
+    let page = alice.follow("/index/practice", &[("rate", "100"), ("seconds", "2")]).await;
+    page.says("begins when a generator is free").says("Practice runs…");
+    assert!(!page.body.contains("data-practice-id=\"\""), "the script asks for this one's report");
+}
