@@ -57,7 +57,7 @@ echo 'DAEMON_OPTS="-x"' > etc/default/chrony
 chroot . useradd --create-home --shell /bin/bash "$user"
 mkdir -p "home/$user/.ssh"
 echo "$key" > "home/$user/.ssh/authorized_keys"
-chroot . chown -R "$user" "/home/$user/.ssh"
+chown -R --reference="home/$user" "home/$user/.ssh"
 chmod 700 "home/$user/.ssh"
 echo "$user ALL=(ALL) NOPASSWD: ALL" > etc/sudoers.d/flowtest-lab
 

@@ -2,13 +2,13 @@
 
 use crate::arena::{Arena, PATIENCE};
 use crate::stage::Stage;
-use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::organiser::utc_us;
 use flowtest_bench::contest_box::target::differences;
-use flowtest_bench::contest_box::{ContestFile, Target};
+use flowtest_bench::contest_box::Target;
 use flowtest_contract::{Rules, Tally};
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 impl Arena {
@@ -118,19 +118,15 @@ fn practice_ends_at_once_when_a_round_is_armed_and_is_refused_while_it_lasts() {
 
 #[test]
 fn a_contestant_that_stops_answering_right_is_left_alone_after_ten_seconds_and_the_kill_switch_ends_practice() {
-    // Before its deadline v1 is right; alice comes to v2 too early.
-    let flip = jiff::Timestamp::now() + Duration::from_secs(8);
-    let stage = Stage::new()
-        .contestant("alice", &["--version", &format!("v1,v2@{flip:.3}")])
-        .contestant("bob", &["--version", "v1"]);
+    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
     let (alice, bob) = (stage.target("alice").endpoint.clone(), stage.target("bob").endpoint.clone());
-    let phase = Phase { length: Duration::from_secs(120), rate: Some(100), connections: 12, pipeline: 1 };
-    let mut contest = ContestFile::new("arena", phase).with("bob", &bob);
-    (contest.version_deadline, contest.grace) = (Some(Duration::from_secs(60)), Duration::from_secs(1));
-    let mut arena = Arena::of(stage, &contest, &["g1"]);
+    let mut arena = Arena::open(stage, &["bob"], Duration::from_secs(120), 100, &["g1"]);
     arena.ask("p1", "alice", &alice, 50, 30);
+    arena.report_in("p1", &[PracticeState::Running]);
+    arena.stage.target("alice").signal(Signal::STOP);
     let report = arena.practised("p1");
     assert!(report.sentence.contains("ten seconds") && (10..=25).contains(&report.second), "{report:?}");
+    arena.stage.target("alice").signal(Signal::CONT);
     arena.ask("p2", "bob", &bob, 50, 30);
     arena.report_in("p2", &[PracticeState::Running]);
     arena.make(Change::Halt { halted: true });

@@ -1,5 +1,6 @@
 //! One builder for all tests of the accounts: a real file in a folder of its own, and people in it.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use flowtest_accounts::*;
 use flowtest_contract::RoundId;
@@ -65,8 +66,11 @@ impl House {
     }
 }
 
+/// A connection past the store. It waits for others: a store that was dropped closes its own a moment later.
 pub(crate) fn raw(file: &std::path::Path) -> SqliteConnection {
-    SqliteConnection::establish(file.to_str().expect("a UTF-8 path")).expect("the file opens")
+    let mut conn = SqliteConnection::establish(file.to_str().expect("a UTF-8 path")).expect("the file opens");
+    conn.batch_execute("PRAGMA busy_timeout = 10000").expect("it waits");
+    conn
 }
 
 pub(crate) fn person(name: &str) -> NewUser {
