@@ -2,9 +2,9 @@
 
 use crate::arena::{Arena, PATIENCE};
 use crate::stage::Stage;
+use flowtest_bench::contest_box::Target;
 use flowtest_bench::contest_box::organiser::utc_us;
 use flowtest_bench::contest_box::target::differences;
-use flowtest_bench::contest_box::Target;
 use flowtest_contract::{Rules, Tally};
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
@@ -48,7 +48,8 @@ fn tally(report: &PracticeReport) -> Tally {
 
 #[test]
 fn practice_is_exact_explained_and_leaves_nothing_behind() {
-    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &["--faults", "wrong_token:40,status:90=503"]);
+    let stage =
+        Stage::light().contestant("alice", &[]).contestant("bob", &["--faults", "wrong_token:40,status:90=503"]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
     let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
     arena.ask("p1", "alice", &alice, 200, 3);
@@ -77,7 +78,7 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
 
 #[test]
 fn nobody_practises_where_it_may_not_or_on_somebody_else() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let broken = Target::start("broken", &["--version", "v1"]).unwrap_or_else(|error| panic!("{error}"));
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
     let alice = arena.stage.target("alice").endpoint.clone();
@@ -99,7 +100,7 @@ fn nobody_practises_where_it_may_not_or_on_somebody_else() {
 
 #[test]
 fn practice_ends_at_once_when_a_round_is_armed_and_is_refused_while_it_lasts() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(2), 100, &["g1"]);
     let alice = arena.stage.target("alice").endpoint.clone();
     arena.ask("p1", "alice", &alice, 100, 30);
@@ -118,7 +119,7 @@ fn practice_ends_at_once_when_a_round_is_armed_and_is_refused_while_it_lasts() {
 
 #[test]
 fn a_contestant_that_stops_answering_right_is_left_alone_after_ten_seconds_and_the_kill_switch_ends_practice() {
-    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let (alice, bob) = (stage.target("alice").endpoint.clone(), stage.target("bob").endpoint.clone());
     let mut arena = Arena::open(stage, &["bob"], Duration::from_secs(120), 100, &["g1"]);
     arena.ask("p1", "alice", &alice, 50, 30);

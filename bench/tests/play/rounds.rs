@@ -12,7 +12,7 @@ use std::time::Duration;
 
 #[test]
 fn three_generators_share_a_round_and_send_each_request_once() {
-    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let all = ["g1", "g2", "g3"];
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(4), 500, &all);
     arena.arm(&all);
@@ -24,7 +24,7 @@ fn three_generators_share_a_round_and_send_each_request_once() {
 
 #[test]
 fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(6), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
     wait_until(start + SECOND);
@@ -45,7 +45,7 @@ fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
 
 #[test]
 fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
-    let stage = Stage::new();
+    let stage = Stage::light();
     // Its flip is where the deadline will be moved to.
     let lead = jiff::Timestamp::now() + Duration::from_secs(5) + Duration::from_micros(LEAD_US);
     let flip = lead + Duration::from_secs(9);
@@ -75,7 +75,7 @@ fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
 
 #[test]
 fn one_killed_one_stopped_and_redis_restarted_leave_a_round_that_seals_and_is_proved() {
-    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let all = ["g1", "g2", "g3"];
     let long = std::env::var_os("FLOWTEST_LONG").is_some();
     let length = if long { 60 } else { 16 };
@@ -106,7 +106,7 @@ fn one_killed_one_stopped_and_redis_restarted_leave_a_round_that_seals_and_is_pr
 
 #[test]
 fn a_contestant_moves_in_mid_round_and_loses_nothing() {
-    let stage = Stage::new().contestant("here", &[]).contestant("there", &[]);
+    let stage = Stage::light().contestant("here", &[]).contestant("there", &[]);
     let mut arena = Arena::open(stage, &["here"], Duration::from_secs(6), 400, &["g1"]);
     let start = arena.arm(&["g1"]);
     wait_until(start + SECOND);
@@ -129,7 +129,7 @@ fn a_name_with_three_addresses_spreads_and_one_leaves_and_one_joins_without_a_lo
     let (second, third, fourth) = (at("127.0.0.2"), at("127.0.0.3"), at("127.0.0.4"));
     let phase = Phase { length: Duration::from_secs(36), rate: Some(300), connections: 12, pipeline: 1 };
     let contest = ContestFile::new("arena", phase).with("team", &format!("team.test:{port}"));
-    let mut arena = Arena::of(Stage::new(), &contest, &[]);
+    let mut arena = Arena::of(Stage::light(), &contest, &[]);
     std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.3 team.test\n").expect("written");
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
@@ -151,7 +151,7 @@ fn a_name_with_three_addresses_spreads_and_one_leaves_and_one_joins_without_a_lo
 
 #[test]
 fn the_kill_switch_works_within_a_second_and_a_late_contestant_joins_when_it_is_ready() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let late = Target::start("late", &["--faults", "status:1=503"]).unwrap_or_else(|error| panic!("{error}"));
     let phase = Phase { length: Duration::from_secs(14), rate: Some(200), connections: 8, pipeline: 1 };
     let contest =
@@ -183,7 +183,7 @@ fn the_kill_switch_works_within_a_second_and_a_late_contestant_joins_when_it_is_
 
 #[test]
 fn garbage_newer_documents_and_a_wider_policy_are_not_obeyed_and_the_round_goes_on() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 300, &["g1"]);
     let start = arena.arm(&["g1"]);
     let mut connection =

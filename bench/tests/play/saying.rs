@@ -29,7 +29,8 @@ impl Arena {
 
 #[test]
 fn a_generator_says_before_any_round_what_it_can_and_where_its_requests_come_from() {
-    let mut arena = Arena::open(Stage::new().contestant("alice", &[]), &["alice"], Duration::from_secs(1), 10, &["g1"]);
+    let mut arena =
+        Arena::open(Stage::light().contestant("alice", &[]), &["alice"], Duration::from_secs(1), 10, &["g1"]);
     arena.serve_with("g2", &["--source-address", "203.0.113.7,2001:db8::7"]);
     let health = arena.health("g1");
     assert!(health.round.is_none() && !health.tier.is_empty(), "{health:?}");
@@ -45,7 +46,7 @@ fn a_generator_says_before_any_round_what_it_can_and_where_its_requests_come_fro
 
 #[test]
 fn the_prepare_check_of_everybody_is_published_also_of_those_who_are_ready() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let late = Target::start("late", &["--version", "v1"]).unwrap_or_else(|error| panic!("{error}"));
     let phase = Phase { length: Duration::from_secs(3), rate: Some(100), connections: 4, pipeline: 1 };
     let alice = stage.target("alice").endpoint.clone();
@@ -81,7 +82,7 @@ fn scrape(address: &str) -> String {
 
 #[test]
 fn metrics_are_answered_before_between_and_in_two_rounds() {
-    let mut arena = Arena::open(Stage::new().contestant("alice", &[]), &["alice"], Duration::from_secs(2), 100, &[]);
+    let mut arena = Arena::open(Stage::light().contestant("alice", &[]), &["alice"], Duration::from_secs(2), 100, &[]);
     arena.serve_with("g1", &["--metrics", "127.0.0.1:0"]);
     let words = arena.last_words();
     let (_, told) = words.split_once("metrics on http://").expect("it says where");

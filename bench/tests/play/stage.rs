@@ -1,15 +1,16 @@
 //! The stage of the end-to-end tests: contestants and a generator, so that a test's body is a script.
 //!
-//! Plays run one at a time: two generators on two cores would measure each other.
+//! Plays that measure run one at a time: two generators on two cores would measure each other. Plays of a few hundred
+//! requests a second that only count may run beside one another; they wait more than they work.
 
 use flowtest_bench::contest_box::target::differences;
 use flowtest_bench::contest_box::{Generator, Outcome, Target};
 use flowtest_contract::{Rules, Tally};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// No play takes longer, however slow the machine: it would hang.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,13 +19,29 @@ pub(crate) struct Stage {
     folder: tempfile::TempDir,
     targets: Vec<Target>,
     urls: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+/// The machine, alone or shared with other light plays.
+enum Turn {
+    #[expect(dead_code, reason = "held, never looked at")]
+    Alone(RwLockWriteGuard<'static, ()>),
+    #[expect(dead_code, reason = "held, never looked at")]
+    Beside(RwLockReadGuard<'static, ()>),
 }
 
 impl Stage {
+    /// A stage with the machine for itself. A play that failed has dropped its children; the next one may go on.
     pub(crate) fn new() -> Stage {
-        // A play that failed has dropped its children; the next one may go on.
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        Stage::of(Turn::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A stage beside other light ones.
+    pub(crate) fn light() -> Stage {
+        Stage::of(Turn::Beside(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn of(turn: Turn) -> Stage {
         let folder = tempfile::tempdir().expect("a folder of its own");
         Stage { folder, targets: Vec::new(), urls: Vec::new(), _turn: turn }
     }

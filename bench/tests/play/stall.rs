@@ -1,7 +1,7 @@
 //! A contestant that stands still for a while: everybody who was due in the meantime is late, and the figures say so.
 
 use crate::stage::Stage;
-use flowtest_bench::contest_box::Generator;
+use flowtest_bench::contest_box::{Generator, Outcome};
 use flowtest_contract::histogram::{bucket, bucket_last};
 use rustix::process::Signal;
 use std::time::Duration;
@@ -21,8 +21,20 @@ fn computed_s(quantile: f64) -> f64 {
     STALL_S - (1.0 - quantile) * LENGTH_S
 }
 
+/// How often it is played: a machine that takes the core away while nobody stalls makes the generator late by itself,
+/// and it says so with this code.
+const PLAYS: usize = 3;
+const LATE_BY_ITSELF: Option<i32> = Some(3);
+
 #[test]
 fn a_stall_of_two_seconds_is_in_the_latencies_of_all_that_were_due_meanwhile() {
+    let outcome = (0..PLAYS).map(|_| play()).find(|(outcome, _)| outcome.exit_code != LATE_BY_ITSELF);
+    let (outcome, longer_s) = outcome.unwrap_or_else(|| panic!("late by itself in each of {PLAYS} plays"));
+    assert_exact(&outcome, longer_s);
+}
+
+/// Plays it once. Returns also by how many seconds the stall was longer than asked for.
+fn play() -> (Outcome, f64) {
     let stage = Stage::new().contestant("stalling", &[]);
     let url = stage.target("stalling").url();
     let flags = [
@@ -46,9 +58,11 @@ fn a_stall_of_two_seconds_is_in_the_latencies_of_all_that_were_due_meanwhile() {
     stage.target("stalling").signal(Signal::CONT);
     // On a busy machine the stall is longer than we asked for; that is no fault of the figures.
     let longer_s = stopped.elapsed().as_secs_f64() - STALL_S;
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
+    (generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}")), longer_s)
+}
 
+fn assert_exact(outcome: &Outcome, longer_s: f64) {
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.said);
     let figures = &outcome.json;
     assert_eq!(figures["requests"], RATE * LENGTH_S as u64, "{figures}");
     assert_eq!(figures["verified"], figures["requests"], "nobody waits as long as the timeout: {figures}");

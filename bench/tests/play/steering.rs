@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_clock_that_is_off_refuses_to_arm_and_the_others_play() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(2), 200, &["g1"]);
     arena.serve_with("g2", &["--clock-shift-us", "-25000"]);
     arena.arm(&["g1", "g2"]);
@@ -28,7 +28,7 @@ fn a_clock_that_is_off_refuses_to_arm_and_the_others_play() {
 
 #[test]
 fn parking_one_contestant_stops_its_packets_within_a_second_and_nobody_elses() {
-    let stage = Stage::new().contestant("alice", &[]).contestant("bob", &[]);
+    let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(8), 200, &["g1"]);
     let start = arena.arm(&["g1"]);
     wait_until(start + 2 * SECOND);
@@ -50,7 +50,7 @@ fn parking_one_contestant_stops_its_packets_within_a_second_and_nobody_elses() {
 
 #[test]
 fn one_that_is_stopped_while_its_share_goes_to_others_sends_nothing_of_it_when_continued() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(8), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
     wait_until(start + SECOND);
@@ -84,7 +84,7 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
         .with("team", &format!("team.test:{port}"))
         .with("lone", &format!("lone.test:{port}"))
         .with("hanging", &hanging.endpoint);
-    let mut arena = Arena::of(Stage::new(), &contest, &[]);
+    let mut arena = Arena::of(Stage::light(), &contest, &[]);
     std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.3 lone.test\n").expect("written");
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
@@ -113,7 +113,7 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
 
 #[test]
 fn the_rules_of_the_door_are_the_same_for_a_contest_from_a_file() {
-    let stage = Stage::new().contestant("alice", &[]);
+    let stage = Stage::light().contestant("alice", &[]);
     let endpoint = stage.target("alice").endpoint.clone();
     let phase = Phase { length: Duration::from_secs(1), rate: Some(10), connections: 1, pipeline: 1 };
     let port = endpoint.rsplit(':').next().expect("a port");
