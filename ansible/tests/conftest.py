@@ -38,6 +38,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="takes minutes: only with FLOWTEST_LONG=1 (make test-long)"))
 
 
+def pytest_runtest_logreport(report):
+    """The long form takes an hour: a failure is told when it happens, not at the end."""
+    if report.failed and LONG:
+        print(f"\n{report.nodeid}\n{report.longreprtext}", file=sys.__stderr__, flush=True)
+
+
 def pytest_sessionfinish(session, exitstatus):
     """A run in which everything was skipped has proved nothing, and does not say that all is well."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -54,9 +60,9 @@ def pytest_terminal_summary(terminalreporter):
 class Outcome:
     """What a playbook did: its exit code, its text, and the recap as {host: {changed: 0, ..}}."""
 
-    def __init__(self, done):
-        self.code = done.returncode
-        self.text = done.stdout + done.stderr
+    def __init__(self, code, text):
+        self.code = code
+        self.text = text
         self.recap = {}
         for host, counts in re.findall(r"^(\S+)\s+: (ok=.*)$", self.text, re.MULTILINE):
             self.recap[host] = {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", counts)}
@@ -96,6 +102,9 @@ class Organiser:
         self.environment = environment
         self.variables = folder / "event.yml"
         self.releases = folder / "releases"
+        # What each play said stays here, for whoever looks for why a test failed.
+        self.said = folder / "plays"
+        self.said.mkdir()
         self.variables.write_text(
             f"""
 deployment: lab
@@ -125,11 +134,13 @@ plan_requests_per_second: 10
             words += ["-i", inventory]
         for one in variables:
             words += ["-e", one]
-        done = subprocess.run(
-            words + list(arguments), cwd=ANSIBLE, env={**self.environment, **dict(environment)},
-            capture_output=True, text=True, timeout=PLAY_SECONDS, stdin=subprocess.DEVNULL,
-        )
-        return Outcome(done)
+        said = self.said / f"{len(list(self.said.iterdir())) + 1:02}-{playbook}.txt"
+        with open(said, "w") as file:
+            done = subprocess.run(
+                words + list(arguments), cwd=ANSIBLE, env={**self.environment, **dict(environment)},
+                stdout=file, stderr=subprocess.STDOUT, timeout=PLAY_SECONDS, stdin=subprocess.DEVNULL,
+            )
+        return Outcome(done.returncode, said.read_text())
 
     def provision(self, *arguments, **more):
         return self.play("provision.yml", *arguments, inventory="localhost,", **more)

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::cli::{LogFormat, Serve};
+use crate::clock::utc_us;
 use crate::config::Config;
 use crate::routes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -9,6 +10,7 @@ use salvo::conn::rustls::{Keycert, RustlsConfig};
 use salvo::fuse::FuseConfig;
 use salvo::prelude::*;
 use salvo::server::ServerHandle;
+use sd_notify::NotifyState;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +22,10 @@ const CONNECTIONS_MAX: usize = 4_096;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often the certificate is looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+/// How often systemd hears of us.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// Frames come once a second, also while Redis is away; older than this, nobody makes them any more.
+const FRAME_AGE_US_MAX: u64 = 10_000_000;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
@@ -51,6 +57,7 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
         Some(address) => Some(serve_metrics(address, metrics).await?),
         None => None,
     };
+    let heart = tokio::spawn(beat(Arc::clone(&app)));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -58,6 +65,7 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
         _ = interrupt.recv() => {}
         ended = &mut server.task => return Err(format!("the server ended by itself: {ended:?}").into()),
     }
+    heart.abort();
     eprintln!("flowtest-dashboard: ending; requests get {} s to finish", DRAIN.as_secs());
     app.feed.hub().stop();
     server.handle.stop_graceful(DRAIN);
@@ -67,6 +75,19 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
     }
     app.stop().await;
     Ok(())
+}
+
+/// Tells systemd that we are ready, and then that we live, as long as frames are made: a feed that is stuck, or a runtime
+/// that does not come to this task, is silence, and systemd starts a silent service anew.
+async fn beat(app: Arc<App>) {
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let mut every = tokio::time::interval(BEAT_EVERY);
+    loop {
+        every.tick().await;
+        if utc_us().saturating_sub(app.feed.seen().at) < FRAME_AGE_US_MAX {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
 }
 
 struct Running {

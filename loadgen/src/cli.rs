@@ -89,7 +89,7 @@ pub struct RunContest {
     /// The contest file.
     #[arg(value_name = "CONTEST.toml")]
     pub file: PathBuf,
-    /// Publish scores to this Redis (redis://host[:port] or unix:///path).
+    /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: Option<String>,
     /// A file with the password of that Redis, instead of one in the URL.
@@ -113,7 +113,7 @@ pub struct Serve {
     /// The contest to serve.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: String,
-    /// The Redis of the contest (redis://host[:port] or unix:///path).
+    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: String,
     /// A file with the password of that Redis, instead of one in the URL.
@@ -131,6 +131,9 @@ pub struct Serve {
     /// Cores for workers: auto, or numbers as in 0,1.
     #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
     pub cores: Cores,
+    /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
+    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
+    pub practice_only: bool,
     /// A file with the [policy] that this machine allows at the most.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
     pub policy: Option<PathBuf>,

@@ -42,6 +42,7 @@ use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
 use game::Game;
+use sd_notify::NotifyState;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,8 @@ pub struct Home {
     pub contest: String,
     pub access: Access,
     pub journal: PathBuf,
+    /// Tests of endpoints and practice, and no rounds.
+    pub practice_only: bool,
     pub cores: Vec<usize>,
     pub tracing: Tracing,
     /// What this machine's own file allows at the most.
@@ -108,6 +111,7 @@ impl Home {
                 password: folders::password(flags.redis_password_file.as_deref())?,
             },
             journal: flags.journal.clone(),
+            practice_only: flags.practice_only,
             cores,
             tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
             ceiling,
@@ -167,6 +171,8 @@ pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
     home.outputs.prepare_with(None)?;
     let mut desk = ControlDesk::open(home, flags.outputs.quiet)?;
+    // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     while !stop.load(Ordering::Relaxed) {
         desk.turn();
         thread::sleep(POLL);
@@ -231,6 +237,7 @@ impl ControlDesk {
             self.look_at = Instant::now() + LOOK;
             self.look();
             self.beat();
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         if self.game.as_mut().is_some_and(Game::poll) {
             self.end_game();
@@ -309,7 +316,8 @@ impl ControlDesk {
     /// Whether the document names us in a split that is still to come.
     fn is_for_us(&self, control: &Control, now: UtcUs) -> bool {
         let next = control.timeline.splits.last();
-        matches!(control.state, State::Armed | State::Running | State::Paused)
+        !self.home.practice_only
+            && matches!(control.state, State::Armed | State::Running | State::Paused)
             && next.is_some_and(|split| split.generators.contains(&self.home.id) && split.from > now + READY_US)
             && control.round.is_some()
             // One that was left in its middle may be joined again at the next split.
@@ -373,6 +381,10 @@ impl ControlDesk {
         };
         if let Some(metrics) = &self.home.metrics {
             metrics.say(self.game.as_ref().map_or(Doing::Idle, |game| game.doing(health.beat)));
+        }
+        // Whoever is not heard is put into no split.
+        if self.home.practice_only {
+            return;
         }
         // An outage is told by the look at the document.
         let _ = self.scoreboard.write_health(&self.home.contest, &health);

@@ -2,7 +2,9 @@
 
 use crate::error::ScoreboardError;
 use crate::library;
-use redis::{ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ServerErrorKind};
+use redis::{
+    ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ServerErrorKind,
+};
 use std::time::Duration;
 
 /// How long connecting may take, handshake included.
@@ -33,8 +35,9 @@ impl std::fmt::Debug for Address {
 }
 
 impl Address {
-    /// `redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`. A password beside the URL
-    /// wins over one inside. `allow_volatile` takes a Redis that would lose scores when it stops.
+    /// `redis://[user[:password]@]host[:port][/database]`, `rediss://` for the same over TLS, or
+    /// `unix:///path/to/socket`. A password beside the URL wins over one inside. Over TLS the server's certificate must
+    /// be one that the system trusts, or the file that the variable `SSL_CERT_FILE` names. `allow_volatile` takes a Redis that would lose scores when it stops.
     pub fn new(url: &str, password: Option<&str>, allow_volatile: bool) -> Result<Address, ScoreboardError> {
         let shown = without_secrets(url);
         let info = url.into_connection_info().map_err(|error| ScoreboardError::Url {
@@ -42,6 +45,10 @@ impl Address {
             // The crate may repeat the URL in its detail, and the URL may hold a password.
             cause: error.category().to_owned(),
         })?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // An error says that this process has chosen its cryptography already, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         // Nagle's algorithm would hold back the last packet of a put until the one before it is acknowledged.
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         // Servers before 7.2 answer an error to the introduction; nobody reads it.

@@ -6,7 +6,9 @@ use flowtest_contract::id::{RoundId, StreamId};
 /// A failed operation on the scoreboard. No text holds a password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ScoreboardError {
-    #[error("{url} is no Redis address: {cause}; write redis://host:port or unix:///path/to/socket")]
+    #[error(
+        "{url} is no Redis address: {cause}; write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket"
+    )]
     Url { url: String, cause: String },
     #[error("no Redis answers at {url}: {cause}; start it, or give its address with --redis")]
     Unreachable { url: String, cause: String },
