@@ -22,7 +22,7 @@ const ADMIN: &[(&str, &str)] = &[
     ("reveal", "/chart?view=reveal"),
 ];
 
-/// All that is wrong, page by page; told together at the end.
+/// All that is wrong with somebody's pages, page by page; told together at the end.
 #[derive(Default)]
 struct Findings(Vec<String>);
 
@@ -41,16 +41,15 @@ fn every_page_is_fit_to_be_seen_at_every_width() {
         arena.arm("+6s");
         arena.until_state("running");
         tokio::time::sleep(Duration::from_secs(8)).await;
-        let mut findings = Findings::default();
-        // While the round runs, and so with moving numbers.
-        findings.walk(&admin, "running", &ADMIN[..1], axe.as_deref()).await;
-        findings.walk(&team, "running", &TEAM[..1], axe.as_deref()).await;
+        let axe = axe.as_deref();
+        // While the round runs, and so with moving numbers. Three people look at the same time.
+        let running = tokio::join!(walk(&admin, "running", &ADMIN[..1], axe), walk(&team, "running", &TEAM[..1], axe));
         arena.until_state("sealed");
-        findings.walk(&nobody, "", PUBLIC, axe.as_deref()).await;
-        findings.walk(&team, "", TEAM, axe.as_deref()).await;
-        findings.walk(&admin, "", ADMIN, axe.as_deref()).await;
+        let sealed =
+            tokio::join!(walk(&nobody, "", PUBLIC, axe), walk(&team, "", TEAM, axe), walk(&admin, "", ADMIN, axe));
+        let findings = [running.0, running.1, sealed.0, sealed.1, sealed.2].concat();
         say(&format!("pictures are in {}", pictures().display()));
-        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
+        assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
         for browser in [nobody, team, admin] {
             browser.assert_clean_but(&["no-such-page"]).await;
             browser.close().await;
@@ -58,30 +57,33 @@ fn every_page_is_fit_to_be_seen_at_every_width() {
     });
 }
 
-impl Findings {
-    async fn walk(&mut self, browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option<&str>) {
-        for (name, path) in pages {
-            let name = if when.is_empty() { (*name).to_owned() } else { format!("{name}-{when}") };
-            browser.prefer("light").await;
-            for width in WIDTHS {
-                browser.resize(width).await;
-                browser.go(path).await;
-                settle(browser).await;
-                browser.picture(&name, width).await;
-                self.look(browser, &name, width).await;
-                if width != 1920 {
-                    self.ask(browser, &format!("{name} at {width} px"), axe).await;
-                }
-            }
-            browser.prefer("dark").await;
-            browser.resize(1280).await;
+/// Looks at each page in every width, and in the dark.
+async fn walk(browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option<&str>) -> Vec<String> {
+    let mut findings = Findings::default();
+    for (name, path) in pages {
+        let name = if when.is_empty() { (*name).to_owned() } else { format!("{name}-{when}") };
+        browser.prefer("light").await;
+        for width in WIDTHS {
+            browser.resize(width).await;
             browser.go(path).await;
             settle(browser).await;
-            browser.picture(&format!("{name}-dark"), 1280).await;
-            self.ask(browser, &format!("{name} in the dark"), axe).await;
+            browser.picture(&name, width).await;
+            findings.look(browser, &name, width).await;
+            if width != 1920 {
+                findings.ask(browser, &format!("{name} at {width} px"), axe).await;
+            }
         }
+        browser.prefer("dark").await;
+        browser.resize(1280).await;
+        browser.go(path).await;
+        settle(browser).await;
+        browser.picture(&format!("{name}-dark"), 1280).await;
+        findings.ask(browser, &format!("{name} in the dark"), axe).await;
     }
+    findings.0
+}
 
+impl Findings {
     /// Nothing may stick out sideways.
     async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
         let script = "const root = document.documentElement; const wide = [...document.querySelectorAll('body *')]\
