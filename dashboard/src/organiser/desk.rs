@@ -205,6 +205,11 @@ impl Organiser {
         *self.inner.show.borrow().value
     }
 
+    /// How often what the public may see was changed: what a page shows, and sends back with [`Organiser::set_show`].
+    pub fn show_version(&self) -> u64 {
+        self.inner.show.borrow().version.unwrap_or(0)
+    }
+
     /// What the live feed must be told, whenever it changes.
     pub fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
         self.inner.facts.subscribe()
@@ -365,14 +370,23 @@ impl Organiser {
         self.make(None, Change::Policy(policy), "The settings were saved.", by, now).await.map(Some)
     }
 
-    /// Freezes, unfreezes or reveals the standings.
+    /// Freezes, unfreezes or reveals the standings. `expected` is the [`Organiser::show_version`] that whoever asks has
+    /// looked at: when somebody else changed it since, nothing is done.
     pub async fn set_show(
         &self,
+        expected: Option<u64>,
         wanted: impl FnOnce(Show) -> Result<Show, String>,
         by: &Actor,
         now: UtcUs,
     ) -> Result<Show, ChangeError> {
         let _pen = self.inner.pen.lock().await;
+        if expected.is_some_and(|expected| expected != self.show_version()) {
+            return Err(ChangeError::Unfit(
+                "somebody else has frozen, unfrozen or revealed the board since this page was loaded: look at it, then \
+                 decide again"
+                    .to_owned(),
+            ));
+        }
         let show = wanted(self.show()).map_err(ChangeError::Unfit)?;
         let text = serde_json::to_value(show).map_err(|error| ChangeError::Unfit(error.to_string()))?;
         self.put_versioned(&self.inner.show, show::SETTING, &text, show, by, now).await?;

@@ -23,8 +23,14 @@ impl Show {
         self.freeze_at.filter(|at| *at <= now && !self.revealed)
     }
 
-    pub fn freeze(self, at: UtcUs) -> Show {
-        Show { freeze_at: Some(at), revealed: false }
+    /// Refused while it is frozen: a later instant would show everybody what is hidden.
+    pub fn freeze(self, at: UtcUs, now: UtcUs) -> Result<Show, String> {
+        match self.frozen_at(now) {
+            None => Ok(Show { freeze_at: Some(at), revealed: false }),
+            Some(_) => Err("the board is frozen already, and another freeze would show what it hides: reveal or \
+                            unfreeze it first"
+                .to_owned()),
+        }
     }
 
     /// As if it had never been frozen.
@@ -47,12 +53,19 @@ mod tests {
 
     #[test]
     fn a_freeze_may_lie_ahead_and_a_reveal_ends_it() {
-        let show = Show::default().freeze(100);
+        let show = Show::default().freeze(100, 50).expect("nothing is frozen");
         assert_eq!((show.frozen_at(99), show.frozen_at(100)), (None, Some(100)));
         assert!(show.reveal(99).is_err());
         let revealed = show.reveal(150).expect("it is frozen");
         assert_eq!(revealed.frozen_at(200), None);
         assert_eq!(revealed.unfreeze(), Show::default());
-        assert_eq!(revealed.freeze(300).frozen_at(300), Some(300));
+        assert_eq!(revealed.freeze(300, 250).expect("it is revealed").frozen_at(300), Some(300));
+    }
+    #[test]
+    fn a_freeze_that_holds_is_never_moved_and_one_that_lies_ahead_may_be() {
+        let planned = Show::default().freeze(100, 50).expect("nothing is frozen");
+        assert_eq!(planned.freeze(80, 60).expect("it lies ahead").frozen_at(90), Some(80));
+        let error = planned.freeze(200, 100).expect_err("it holds");
+        assert!(error.contains("frozen already"), "{error}");
     }
 }

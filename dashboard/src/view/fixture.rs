@@ -517,7 +517,7 @@ fn setting(layout: Layout) -> SettingPage {
             deadline: Field::default(),
             halted: false,
             frozen: false,
-            revealed: false,
+            show_version: 4,
             past: vec![PastRound {
                 number: 2,
                 state: RoundState::Sealed,

@@ -141,7 +141,8 @@ pub struct RoundPanel {
     pub deadline: Field,
     pub halted: bool,
     pub frozen: bool,
-    pub revealed: bool,
+    /// Posted back with every freeze, unfreeze and reveal.
+    pub show_version: u64,
     /// Earlier rounds, newest first.
     pub past: Vec<PastRound>,
 }

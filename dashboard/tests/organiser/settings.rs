@@ -134,12 +134,12 @@ async fn adjustments_hiding_and_announcements_reach_the_live_feed_and_the_log() 
 async fn freeze_and_reveal_survive_a_restart() {
     let mut stage = Stage::new().await;
     let (by, now) = (stage.by(&stage.ada), stage.now);
-    let error = stage.desk.set_show(|show| show.reveal(now), &by, now).await.expect_err("nothing is frozen");
+    let error = stage.desk.set_show(None, |show| show.reveal(now), &by, now).await.expect_err("nothing is frozen");
     assert!(error.to_string().contains("not frozen"), "{error}");
-    stage.desk.set_show(|show| Ok(show.freeze(now)), &by, now).await.expect("frozen");
+    stage.desk.set_show(None, |show| show.freeze(now, now), &by, now).await.expect("frozen");
     stage.reopen().await;
     assert_eq!(stage.desk.show(), Show { freeze_at: Some(now), revealed: false });
     assert_eq!(stage.desk.watch_facts().borrow().freeze.at, Some(now));
-    stage.desk.set_show(|show| show.reveal(now + 1), &by, now).await.expect("revealed");
+    stage.desk.set_show(None, |show| show.reveal(now + 1), &by, now).await.expect("revealed");
     assert!(stage.desk.watch_facts().borrow().freeze.revealed);
 }

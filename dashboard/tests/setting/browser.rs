@@ -115,14 +115,14 @@ impl Browser<'_> {
         self.post_from(&page, path, fields).await
     }
 
-    /// Fills in a form of a page that was loaded before, with the revision that it showed.
+    /// Fills in a form of a page that was loaded before, with the versions that it showed.
     pub(crate) async fn post_from(&mut self, page: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = value_of(&page.body, "csrf_token");
         let mut form = vec![("csrf_token", token.as_str())];
-        let revision = page.body.contains("name=\"revision\"").then(|| value_of(&page.body, "revision"));
-        if let Some(revision) = &revision {
-            form.push(("revision", revision));
-        }
+        let is_shown = |name: &&str| page.body.contains(&format!("name=\"{name}\""));
+        let versions: Vec<(&str, String)> =
+            ["revision", "show"].into_iter().filter(is_shown).map(|name| (name, value_of(&page.body, name))).collect();
+        form.extend(versions.iter().map(|(name, value)| (*name, value.as_str())));
         form.extend_from_slice(fields);
         let request = TestClient::post(format!("{SITE}{path}")).add_header("cookie", self.cookie(), true);
         let answer = request.add_header("accept", "text/html", true).form(&form).send(&self.site.service).await;

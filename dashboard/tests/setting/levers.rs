@@ -136,3 +136,26 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     let copies: Vec<_> = copies.filter(|file| file.file_name().to_string_lossy().starts_with("flowtest-2")).collect();
     assert_eq!(copies.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_told() {
+    let site = with_alice().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let before = bea.get("/setting").await;
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen").says("Unfreeze…");
+    let frozen = site.app.organiser.show();
+    // Bea's page still offers the freeze, and ada sends the form once more.
+    let answer = bea.post_from(&before, "/setting/freeze", &[]).await;
+    bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has frozen");
+    ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("frozen already");
+    assert_eq!(site.app.organiser.show(), frozen, "what the freeze hides stays hidden");
+    // Whoever saw another freeze neither lifts nor reveals this one.
+    let old = bea.get("/setting").await;
+    ada.follow("/setting/unfreeze", &[]).await.says("as it is");
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    for lever in ["/setting/unfreeze", "/setting/reveal"] {
+        let answer = bea.post_from(&old, lever, &[]).await;
+        bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has frozen");
+    }
+    assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
+}

@@ -245,7 +245,7 @@ fn round(
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
         frozen: show.frozen_at(now).is_some(),
-        revealed: show.revealed,
+        show_version: app.organiser.show_version(),
         past: Vec::new(),
     }
 }

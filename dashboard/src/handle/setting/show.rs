@@ -14,6 +14,7 @@ use flowtest_accounts::{AnnouncementId, Error, ScreenId};
 use salvo::prelude::*;
 
 async fn set(
+    req: &mut Request,
     depot: &mut Depot,
     res: &mut Response,
     wanted: impl FnOnce(Show) -> Result<Show, String> + Send,
@@ -21,7 +22,8 @@ async fn set(
 ) -> Result<(), Failure> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    match app.organiser.set_show(wanted, &actor, utc_us()).await {
+    let seen = req.form::<u64>("show").await;
+    match app.organiser.set_show(seen, wanted, &actor, utc_us()).await {
         Ok(_) => frame::done(depot, res, PATH, done),
         Err(error) => declined(depot, res, error),
     }
@@ -32,25 +34,26 @@ async fn set(
 pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
     let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, utc_us());
     if typed.is_empty() {
-        return set(depot, res, |show| Ok(show.freeze(now)), "The board is frozen for everybody else.").await;
+        return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
     }
     match instant::at(&typed, &zone, now) {
         Ok(at) => {
-            set(depot, res, |show| Ok(show.freeze(at)), &format!("The board freezes at {}.", instant::utc(at))).await
+            let done = format!("The board freezes at {}.", instant::utc(at));
+            set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
         Err(sentence) => frame::refused(depot, res, PATH, capital(&sentence)),
     }
 }
 
 #[handler]
-pub async fn unfreeze_board(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
-    set(depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
+pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
 }
 
 #[handler]
-pub async fn reveal_board(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
     let now = utc_us();
-    set(depot, res, |show| show.reveal(now), "The result is revealed.").await
+    set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
 }
 
 #[handler]
