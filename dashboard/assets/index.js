@@ -90,7 +90,15 @@ function show(me, feed, advice, curve) {
     share.querySelector("[data-share-meter]").value = all ? (counts.right / all) * 1000 : 0;
   }
   failures(me.failures ?? {});
-  errors(me.errors ?? [], advice, document.querySelector("[data-errors]"));
+  const box = document.querySelector("[data-errors]");
+  if (me.errors) errors(me.errors, advice, box); else unknown(box);
+}
+
+// What is shown already stays; "No errors" would be a claim.
+function unknown(box) {
+  if (box.dataset.said === "unknown" || box.querySelector("details")) return;
+  box.dataset.said = "unknown";
+  box.replaceChildren(element("div", "empty", element("strong", "", "Not known right now"), element("span", "", "Errors cannot be read at this moment. This page asks again by itself.")));
 }
 
 function failures(counts) {

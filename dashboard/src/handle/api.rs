@@ -8,6 +8,7 @@ use crate::handle::{audience, convert, owner};
 use crate::live::Audience;
 use crate::live::frame::decided;
 use crate::live::round_now::{Due, RoundNow};
+use flowtest_scoreboard::ExplainedError;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ pub async fn history_since(req: &mut Request, depot: &mut Depot, res: &mut Respo
     Ok(())
 }
 
-/// A contestant's own figures.
+/// A contestant's own figures. `errors` is null while nobody knows them.
 #[handler]
 pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
     let app = App::of(depot).clone();
@@ -74,17 +75,14 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
     let owner = Owner::of(&app, &user).await;
     let seen = app.feed.seen();
     let due = Due::of(seen.control.as_deref(), utc_us());
-    let errors: Vec<Value> = owner
-        .errors
-        .iter()
-        .map(|error| {
-            json!({
-                "at": utc_ms(error.at), "kind": error.kind, "sentence": error.sentence, "expected": error.expected,
-                "received": error.received, "request": convert::with_line_breaks(&error.request),
-                "response": convert::with_line_breaks(&error.response),
-            })
+    let error = |error: &ExplainedError| {
+        json!({
+            "at": utc_ms(error.at), "kind": error.kind, "sentence": error.sentence, "expected": error.expected,
+            "received": error.received, "request": convert::with_line_breaks(&error.request),
+            "response": convert::with_line_breaks(&error.response),
         })
-        .collect();
+    };
+    let errors: Option<Vec<Value>> = owner.errors.as_ref().map(|errors| errors.iter().map(error).collect());
     let rows: serde_json::Map<String, Value> = owner::headers(&owner)
         .into_iter()
         .map(|header| {

@@ -86,7 +86,7 @@ async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<IndexPage, Fa
         score,
         headers: owner::headers(&owner),
         failures: owner::failures(&owner),
-        errors: together(&owner.errors),
+        errors: owner.errors.as_deref().map(together),
         probe: tested.and_then(|tested| tested.answer).map(probe_view),
         probe_id: pending.probe.clone(),
         practice: PracticeCard {

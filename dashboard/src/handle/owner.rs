@@ -24,7 +24,8 @@ pub struct Owner {
     /// Of the round that is played or was the last.
     pub row: Row,
     pub rules: Rules,
-    pub errors: Vec<ExplainedError>,
+    /// `None`: nobody knows right now.
+    pub errors: Option<Vec<ExplainedError>>,
 }
 
 impl Owner {
@@ -46,8 +47,8 @@ impl Owner {
             frozen,
             row: row.cloned().unwrap_or_default(),
             rules: seen.control.as_ref().map(|control| control.contest.rules).unwrap_or_default(),
-            // An outage is told by the pill of the page; the list is simply empty then.
-            errors: app.feed.errors(key.as_str()).await.unwrap_or_default(),
+            // Not known is not the same as none: nobody is to believe that all is well.
+            errors: app.feed.errors(key.as_str()).await.ok(),
             key: key.to_string(),
         }
     }

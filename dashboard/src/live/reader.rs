@@ -5,7 +5,7 @@ use super::facts::Facts;
 use flowtest_contract::RoundId;
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Control, ExplainedError, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator, State};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -30,11 +30,14 @@ pub struct Reading {
 /// What the thread says after each look.
 pub type Report = Result<Reading, String>;
 
+/// The explained failures of a contestant, newest first, or why they cannot be read.
+type Answer = Result<Vec<ExplainedError>, String>;
+
 /// A question in between: the explained failures of a contestant, by its id in the control document, or its name.
 #[derive(Debug)]
 pub struct Ask {
     pub contestant: String,
-    pub reply: oneshot::Sender<Result<Vec<ExplainedError>, String>>,
+    pub reply: oneshot::Sender<Answer>,
 }
 
 /// Asks until nobody listens, or nobody can ask any more.
@@ -45,14 +48,17 @@ pub fn run(
     asks: &Receiver<Ask>,
     reports: &SyncSender<Report>,
 ) {
-    let mut reader = Reader { address, contest, scoreboard: None, control: None, totals: None, shrunk: 0 };
+    let mut reader =
+        Reader { address, contest, scoreboard: None, control: None, totals: None, shrunk: 0, answers: BTreeMap::new() };
     loop {
         let next = Instant::now() + LOOK_INTERVAL;
         let saved = facts.borrow().control.clone();
         if reports.send(reader.look(saved).map_err(|error| error.to_string())).is_err() {
             return;
         }
-        loop {
+        reader.answers.clear();
+        // The board comes first: however many ask, the next look is in time.
+        while Instant::now() < next {
             match asks.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(ask) => reader.answer(ask),
                 Err(RecvTimeoutError::Timeout) => break,
@@ -70,6 +76,8 @@ struct Reader<'a> {
     /// The last believed ones.
     totals: Option<(RoundId, Arc<RoundTotals>)>,
     shrunk: u32,
+    /// What was answered since the last look: nobody makes Redis work twice a second.
+    answers: BTreeMap<String, Answer>,
 }
 
 impl Reader<'_> {
@@ -109,9 +117,14 @@ impl Reader<'_> {
 
     fn answer(&mut self, ask: Ask) {
         let contest = self.contest;
-        let errors = self.scoreboard().and_then(|scoreboard| scoreboard.read_errors(contest, &ask.contestant));
+        let known = self.answers.get(&ask.contestant).cloned();
+        let answer = known.unwrap_or_else(|| {
+            let errors = self.scoreboard().and_then(|scoreboard| scoreboard.read_errors(contest, &ask.contestant));
+            errors.map_err(|error| error.to_string())
+        });
+        self.answers.entry(ask.contestant).or_insert_with(|| answer.clone());
         // Whoever asked may have gone.
-        let _ = ask.reply.send(errors.map_err(|error| error.to_string()));
+        let _ = ask.reply.send(answer);
     }
 
     /// The connection; it mends itself once it was made.

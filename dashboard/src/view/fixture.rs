@@ -258,7 +258,7 @@ fn index(layout: Layout) -> IndexPage {
         failures: kinds
             .map(|(kind, count)| FailureCount { kind: kind.into(), count, points: -200 * count as i64 })
             .into(),
-        errors: failures(),
+        errors: Some(failures()),
         probe: Some(Probe {
             at_ms: NOW_MS - 8_000,
             generator: "generator-1".into(),
@@ -306,7 +306,7 @@ fn index_new(layout: Layout) -> IndexPage {
             .map(|header| HeaderCount { right: 0, wrong: 0, points: 0, ..header })
             .collect(),
         failures: vec![],
-        errors: vec![],
+        errors: Some(vec![]),
         probe: None,
         practice: PracticeCard { rate: Field::new("200"), seconds: Field::new("30"), ..PracticeCard::default() },
         ..full
@@ -318,7 +318,7 @@ fn index_as(layout: Layout) -> IndexPage {
         |(index, shown): (usize, &&str)| ViewAs { user: index as i64 + 2, shown: (*shown).into(), chosen: index == 3 };
     let page = index(layout);
     let score = ScoreCard { frozen: true, rank: None, gap_ahead: None, gap_behind: None, ..page.score };
-    IndexPage { view_as: TEAMS.iter().enumerate().map(one).collect(), score, ..page }
+    IndexPage { view_as: TEAMS.iter().enumerate().map(one).collect(), score, errors: None, ..page }
 }
 
 fn plan() -> PlanGraph {

@@ -21,7 +21,8 @@ pub struct IndexPage {
     /// By kind, all kinds, most first.
     pub failures: Vec<FailureCount>,
     /// Newest first.
-    pub errors: Vec<Failure>,
+    /// Newest first; `None`: nobody knows right now.
+    pub errors: Option<Vec<Failure>>,
     pub probe: Option<Probe>,
     /// A test that was asked for and has no answer yet.
     pub probe_id: Option<String>,

@@ -3,6 +3,7 @@
 mod following;
 mod frozen;
 mod outages;
+mod questions;
 mod redis_server;
 mod restarts;
 mod round;

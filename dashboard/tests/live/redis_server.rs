@@ -1,6 +1,8 @@
 //! A private redis-server on a Unix socket in its own folder, killed when dropped.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,16 @@ impl RedisServer {
 
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// How often a command was run, by Redis's own word.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let mut stream = UnixStream::connect(self.folder.path().join("redis.sock")).expect("Redis answers");
+        stream.write_all(b"INFO commandstats\r\nQUIT\r\n").expect("it is sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
     }
 
     fn signal(&self, signal: Signal) {
