@@ -24,8 +24,6 @@ use tokio::sync::{Notify, watch};
 const SETTINGS: &str = "contest";
 /// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
 const PUBLISH_PATIENCE: Duration = Duration::from_millis(1_500);
-/// Revisions that are looked through for who was faster.
-const HISTORY_MAX: u64 = 500;
 
 /// The control desk of one contest. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -264,15 +262,12 @@ impl Organiser {
     }
 
     /// Refuses whoever has not seen what another person changed.
-    pub(super) async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+    pub async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
         let (Some(expected), Some(current)) = (expected, self.control()) else { return Ok(()) };
         if expected == current.revision {
             return Ok(());
         }
-        let limit = current.revision.abs_diff(expected).min(HISTORY_MAX);
-        let history = self.inner.accounts.control_history(u32::try_from(limit).unwrap_or(u32::MAX)).await?;
-        let program = Actor::program().name;
-        let other = history.into_iter().find(|saved| saved.revision > expected && saved.by_name != program);
+        let other = self.inner.accounts.control_by_others_since(expected, &Actor::program()).await?;
         other.map_or(Ok(()), |saved| Err(stale(saved)))
     }
 

@@ -2,6 +2,7 @@
 //! who change at once one is told who was faster.
 
 use crate::stage::{CONTEST, SECOND, Stage, wait_until};
+use flowtest_accounts::Actor;
 use flowtest_dashboard::organiser::ChangeError;
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
@@ -150,6 +151,23 @@ async fn what_the_dashboard_does_by_itself_makes_no_form_stale() {
     assert_ne!(Some(stage.control().revision), looked_at);
     let by = stage.by(&stage.ada);
     stage.desk.change(looked_at, Change::Pause, "A pause.", &by, stage.now).await.expect("it is paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_another_person_is_not_buried_under_what_the_dashboard_does() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let looked_at = Some(stage.control().revision);
+    let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
+    let park = |parked| Change::Park { contestant: "alice".into(), parked };
+    stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("ada's");
+    // More than anybody would look through.
+    for turn in 0..600 {
+        let made = stage.desk.change(None, park(turn % 2 == 0), "A turn.", &Actor::program(), stage.now).await;
+        made.expect("the dashboard's own");
+    }
+    let error = stage.desk.change(looked_at, park(true), "alice stays.", &bea, stage.now).await.expect_err("refused");
+    assert!(error.to_string().contains("alice was parked."), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,5 +81,32 @@ async fn of_two_admins_who_edit_at_once_the_slower_one_is_told_who_was_faster() 
     let answer = bea.post_from(&page, "/setting/contest", &slower).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     bea.get("/setting").await.says("Ada was faster");
+    // Nor is she shown a difference in which ada's change is silently taken back.
+    let answer = bea.post_from(&page, "/setting/contest", &fields(&form, &[("token", "80")])).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+    bea.get("/setting").await.says("Ada was faster");
+    // A page that comes back with an error is still about what she had looked at.
+    let wrong = bea.post_from(&page, "/setting/contest", &fields(&form, &[("token", "many")])).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    bea.post_from(&wrong, "/setting/contest", &slower).await;
+    bea.get("/setting").await.says("Ada was faster");
     assert_eq!(site.app.organiser.settings().rules.token, 90);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_saved_between_the_difference_and_its_confirmation_is_not_lost() {
+    let site = Site::open().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    let house = [("house", "house.test:8080"), ("confirm", "yes")];
+    ada.follow("/setting/contest", &fields(&form, &house)).await.says("house.test:8080");
+    let form = SettingsForm::of(&site.app.organiser.settings());
+    let difference = bea.post("/setting/contest", &fields(&form, &[("token", "80")])).await;
+    difference.says("Save these changes?");
+    ada.follow("/setting/contest", &fields(&form, &[("grace", "9s"), ("confirm", "yes")])).await.says("are saved");
+    let confirmed = fields(&form, &[("token", "80"), ("confirm", "yes")]);
+    bea.post_from(&difference, "/setting/contest", &confirmed).await;
+    bea.get("/setting").await.says("Ada was faster");
+    let rules = site.app.organiser.settings().rules;
+    assert_eq!((rules.token, rules.grace_us), (100, 9_000_000));
 }

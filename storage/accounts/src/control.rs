@@ -52,6 +52,18 @@ impl Accounts {
             .await
     }
 
+    /// The newest revision after `revision` that somebody else than `not_by` has saved.
+    pub async fn control_by_others_since(&self, revision: u64, not_by: &Actor) -> Result<Option<Saved>, Error> {
+        let name = not_by.name.clone();
+        self.store
+            .read(move |conn| {
+                let others = control::revision.gt(stored(revision)).and(control::by_name.ne(name));
+                let newest_first = control::table.filter(others).order(control::revision.desc());
+                Ok(newest_first.select(Saved::as_select()).first(conn).optional()?)
+            })
+            .await
+    }
+
     /// Saves `document` as `revision`, if `expected` is what is in force (none: nothing yet). A revision is greater
     /// than the one before. [`Error::Stale`] tells what is in force instead.
     pub async fn save_control(

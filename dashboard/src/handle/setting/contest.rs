@@ -21,16 +21,20 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let settings = match form.read() {
         Ok(settings) => settings,
         Err(errors) => {
-            let typed = Typed { contest: Some((form, errors)), ..Typed::default() };
+            let typed = Typed { contest: Some((form, errors)), revision: seen, ..Typed::default() };
             return show_again(res, page::page(depot, typed).await?);
         }
     };
+    // Beside what somebody else saved meanwhile, the difference would take that back without saying so.
+    if let Err(error) = app.organiser.check_fresh(seen).await {
+        return declined(depot, res, error);
+    }
     let changes = difference(&app.organiser.settings(), &settings);
     if changes.is_empty() {
         return frame::done(depot, res, PATH, "Nothing differs from what is saved.");
     }
     if !confirmed {
-        let typed = Typed { contest: Some((form, Vec::new())), changes, ..Typed::default() };
+        let typed = Typed { contest: Some((form, Vec::new())), changes, revision: seen, ..Typed::default() };
         return show(res, page::page(depot, typed).await?);
     }
     let now = utc_us();

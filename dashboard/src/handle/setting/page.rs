@@ -35,6 +35,8 @@ const PAST_MAX: usize = 20;
 #[derive(Default)]
 pub(super) struct Typed {
     pub(super) contest: Option<(SettingsForm, Vec<FieldError>)>,
+    /// What the page had shown on which it was typed: the next form is still about that.
+    pub(super) revision: Option<u64>,
     /// What saving that would change.
     pub(super) changes: Vec<Changed>,
     /// Start, whether it is scored, which generators.
@@ -69,7 +71,7 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
     let shown: HashMap<UserId, &str> = users.iter().map(|user| (user.id, user.shown.as_str())).collect();
     Ok(SettingPage {
         layout: frame::layout(depot, Page::Setting, "Control"),
-        revision: control.as_ref().map_or(0, |control| control.revision),
+        revision: typed.revision.unwrap_or_else(|| control.as_ref().map_or(0, |control| control.revision)),
         readiness: readiness(&situation, &status, &users),
         round: RoundPanel {
             deadline: typed.deadline.unwrap_or_default(),
