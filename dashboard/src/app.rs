@@ -59,7 +59,7 @@ impl App {
             address: address(config.redis_read.as_ref().unwrap_or(&config.redis))?.for_reading(),
             contest: config.contest.clone(),
             hub: HubConfig { viewers_max: config.viewers_max, ..HubConfig::default() },
-            past: past(&accounts).await?,
+            past: past(&accounts, facts.borrow().freeze.at).await?,
         };
         let now = facts.borrow().as_ref().clone();
         let feed = Feed::start(feed, now, keep(accounts.clone()))?;
@@ -173,14 +173,19 @@ fn keep(accounts: Accounts) -> impl FnMut(Vec<Archived>) + Send + 'static {
     }
 }
 
-/// The history that a restarted feed goes on from: the last minutes by seconds, the rest by half minutes.
-async fn past(accounts: &Accounts) -> Result<Vec<(UtcUs, Vec<u8>)>, flowtest_accounts::Error> {
+/// The history that a restarted feed goes on from: the last minutes by seconds, the rest by half minutes, and the last
+/// second before the freeze, which the public sees.
+async fn past(accounts: &Accounts, freeze: Option<UtcUs>) -> Result<Vec<(UtcUs, Vec<u8>)>, flowtest_accounts::Error> {
     let now = crate::clock::utc_us();
     let recent = now.saturating_sub(RECENT_US);
     let mut past = Vec::new();
     for round in accounts.rounds().await?.iter().rev().take(PAST_ROUNDS).rev() {
         past.extend(accounts.history(round.id, 0, recent, COARSE_US).await?);
         past.extend(accounts.history(round.id, recent, now, 0).await?);
+        if let Some(at) = freeze {
+            // The last row of this half minute may be of after it.
+            past.extend(accounts.history(round.id, at / COARSE_US * COARSE_US, at.saturating_add(1), COARSE_US).await?);
+        }
     }
     Ok(past)
 }

@@ -43,37 +43,34 @@ struct Second {
 }
 
 /// The board.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Board {
     facts: Arc<Facts>,
     control: Option<Arc<Control>>,
     people: BTreeMap<UserKey, Person>,
-    basis: Basis,
     /// Whose counters the seconds hold.
     counted: Option<RoundId>,
+    contest: Track,
+    /// Of the practice round whose points are shown.
+    practice: Option<(RoundId, Track)>,
+    /// Practice rounds of before a restart, until it is known whether one of them goes on.
+    practised: Vec<(RoundId, Scores)>,
+}
+
+/// What is remembered of points that are counted from one basis. A practice round has one of its own, so that the
+/// contest's outlasts it.
+#[derive(Clone, Debug)]
+struct Track {
     seconds: Ring<Second>,
     series: Series,
     reached: BTreeMap<UserKey, (i64, UtcUs)>,
     /// The scores at the freeze, from the first look after it on.
     frozen: Option<(UtcUs, Arc<Scores>)>,
-    /// Of before a restart, until it is known which points are counted.
-    past: Vec<(Basis, Scores)>,
 }
 
-impl Default for Board {
-    fn default() -> Board {
-        Board {
-            facts: Arc::default(),
-            control: None,
-            people: BTreeMap::new(),
-            basis: Basis::Contest,
-            counted: None,
-            seconds: Ring::new(MINUTE_US),
-            series: Series::default(),
-            reached: BTreeMap::new(),
-            frozen: None,
-            past: Vec::new(),
-        }
+impl Default for Track {
+    fn default() -> Track {
+        Track { seconds: Ring::new(MINUTE_US), series: Series::default(), reached: BTreeMap::new(), frozen: None }
     }
 }
 
@@ -90,9 +87,14 @@ impl Board {
         };
         let mut past: Vec<(Basis, Scores)> = past.into_iter().filter_map(read).collect();
         past.sort_by_key(|(_, scores)| scores.at);
-        let before = |freeze: UtcUs| past.iter().rev().find(|(_, scores)| scores.at <= freeze);
-        let frozen = freeze.at.and_then(|at| Some((at, Arc::new(before(at)?.1.clone()))));
-        Board { past, frozen, ..Board::default() }
+        let mut board = Board::default();
+        for (basis, scores) in past {
+            match basis {
+                Basis::Contest => board.contest.recall(scores, freeze),
+                Basis::Practice(round) => board.practised.push((round, scores)),
+            }
+        }
+        board
     }
 
     /// Takes what is known now.
@@ -101,7 +103,9 @@ impl Board {
         self.control = tick.control.cloned();
         self.people = people(tick.control.map(|control| &**control), tick.facts);
         // Before anything newer comes in, so that nothing of after the freeze can be in it.
-        self.hold(tick.now);
+        let freeze = self.facts.freeze.at.filter(|at| *at <= tick.now);
+        self.contest.hold(freeze);
+        self.practice.iter_mut().for_each(|(_, track)| track.hold(freeze));
         if tick.fresh {
             self.advance(tick);
         }
@@ -142,13 +146,23 @@ impl Board {
     }
 
     pub fn series(&self) -> &Series {
-        &self.series
+        &self.track().series
     }
 
     /// The newest second, to be kept.
     pub fn archive(&self) -> Option<(UtcUs, Vec<u8>)> {
-        let scores = &self.seconds.newest()?.scores;
-        Some((scores.at, archive::write(self.basis, scores)))
+        let basis = self.practice.as_ref().map_or(Basis::Contest, |(round, _)| Basis::Practice(*round));
+        let scores = &self.track().seconds.newest()?.scores;
+        Some((scores.at, archive::write(basis, scores)))
+    }
+
+    /// Of the points that are shown.
+    fn track(&self) -> &Track {
+        self.practice.as_ref().map_or(&self.contest, |(_, track)| track)
+    }
+
+    fn track_mut(&mut self) -> &mut Track {
+        self.practice.as_mut().map_or(&mut self.contest, |(_, track)| track)
     }
 
     fn show(&self, scores: &Scores, sight: &Sight) -> Standings {
@@ -158,12 +172,127 @@ impl Board {
     }
 
     fn newest(&self) -> Arc<Scores> {
-        self.seconds.newest().map(|second| Arc::clone(&second.scores)).unwrap_or_default()
+        self.track().seconds.newest().map(|second| Arc::clone(&second.scores)).unwrap_or_default()
+    }
+
+    /// The scores at the freeze: those of the practice round that was being played then, if it still is, else the
+    /// contest's.
+    fn scores_at(&self, freeze: UtcUs) -> Arc<Scores> {
+        let practised = self.practice.as_ref().map(|(_, track)| track.scores_at(freeze));
+        practised.filter(|scores| !scores.lines.is_empty()).unwrap_or_else(|| self.contest.scores_at(freeze))
+    }
+
+    fn advance(&mut self, tick: &Tick<'_>) {
+        let played = played(tick);
+        self.turn_to(played.filter(|(control, ..)| !control.scored).map(|(_, round, _)| round));
+        let round = played.map(|(_, round, _)| round);
+        if self.counted != round {
+            // The counters of the next round start at 0 again.
+            self.track_mut().seconds.items_mut().for_each(|second| second.counts.clear());
+            self.counted = round;
+        }
+        let scores = Arc::new(self.count(tick, played));
+        let count = |row: &Row| Count::of(&row.tally);
+        let counts = self.people.values().filter_map(|person| {
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name))?;
+            Some((person.key.clone(), count(row)))
+        });
+        let counts = counts.collect();
+        let track = self.track_mut();
+        track.series.push(&scores);
+        track.seconds.push(tick.now, Second { scores, counts });
+    }
+
+    /// Shows the points of a practice round, or of none.
+    fn turn_to(&mut self, practice: Option<RoundId>) {
+        // Whatever was played before a restart either goes on now, or never does.
+        let practised = std::mem::take(&mut self.practised);
+        if self.practice.as_ref().map(|(round, _)| *round) == practice {
+            return;
+        }
+        self.practice = practice.map(|round| {
+            let mut track = Track::default();
+            for (_, scores) in practised.into_iter().filter(|(of, _)| *of == round) {
+                track.recall(scores, &self.facts.freeze);
+            }
+            (round, track)
+        });
+    }
+
+    fn count(&mut self, tick: &Tick<'_>, played: Option<Played<'_>>) -> Scores {
+        let now = tick.now;
+        let seconds = &self.track().seconds;
+        let before = seconds.since(now.saturating_sub(MINUTE_US)).map(|(_, second)| Arc::clone(&second.scores));
+        let first = before.is_none();
+        let before = before.unwrap_or_default();
+        let ranks: BTreeMap<UserKey, u32> = rank(&before, &self.people)
+            .lines
+            .into_iter()
+            .filter_map(|line| Some((line.person.key, line.rank?)))
+            .collect();
+        let points_before: BTreeMap<&UserKey, i64> = before.lines.iter().map(|line| (&line.key, line.points)).collect();
+        let practice = self.practice.is_some();
+        let facts = Arc::clone(&self.facts);
+        let mut lines = Vec::with_capacity(self.people.len());
+        for person in self.people.values() {
+            let key = &person.key;
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name));
+            let row = row.or_else(|| left_out(tick, person));
+            let carried = facts.carried.of(key).filter(|_| !practice);
+            let adjusted = if practice { 0 } else { facts.adjustments.get(key).copied().unwrap_or(0) };
+            let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
+            let mut score = total(key.clone(), row, &rules, carried, adjusted);
+            if !first {
+                score.minute = score.points.saturating_sub(points_before.get(key).copied().unwrap_or(0));
+            }
+            score.rank_before = ranks.get(key).copied();
+            score.reached =
+                self.track().reached.get(key).filter(|(points, _)| *points == score.points).map(|(_, at)| *at);
+            if let Some(row) = row {
+                self.pace(&mut score, Count::of(&row.tally), now);
+            }
+            lines.push(score);
+        }
+        let track = self.track_mut();
+        for score in &mut lines {
+            let reached = *score.reached.get_or_insert(now);
+            track.reached.insert(score.key.clone(), (score.points, reached));
+        }
+        Scores { at: now, lines }
+    }
+
+    /// Rate and success, from the counters of some seconds ago.
+    fn pace(&self, score: &mut Score, count: Count, now: UtcUs) {
+        let earlier = |us: u64| {
+            let (at, second) = self.track().seconds.since(now.saturating_sub(us))?;
+            Some((now.saturating_sub(*at), *second.counts.get(&score.key)?))
+        };
+        if let Some((us, before)) = earlier(RATE_US) {
+            score.rate = count.rate_since(before, us);
+        }
+        // Whose counters are not so old yet began at nothing.
+        score.success = count.success_since(earlier(SUCCESS_US).map(|(_, before)| before).unwrap_or_default());
+    }
+}
+
+impl Track {
+    /// Takes a row of before a restart; they come in order.
+    fn recall(&mut self, scores: Scores, freeze: &Freeze) {
+        for score in &scores.lines {
+            let reached = score.reached.unwrap_or(scores.at);
+            self.reached.insert(score.key.clone(), (score.points, reached));
+        }
+        self.series.push(&scores);
+        let (at, scores) = (scores.at, Arc::new(scores));
+        if let Some(freeze) = freeze.at.filter(|freeze| at <= *freeze) {
+            self.frozen = Some((freeze, Arc::clone(&scores)));
+        }
+        self.seconds.push(at, Second { scores, counts: BTreeMap::new() });
     }
 
     /// Keeps the scores of the freeze when it has begun: nothing of later can take their place.
-    fn hold(&mut self, now: UtcUs) {
-        match self.facts.freeze.at.filter(|at| *at <= now) {
+    fn hold(&mut self, freeze: Option<UtcUs>) {
+        match freeze {
             Some(at) if self.frozen.as_ref().is_none_or(|(held, _)| *held != at) => {
                 self.frozen = Some((at, self.found_at(at)));
             }
@@ -186,104 +315,6 @@ impl Board {
         }
         let (at, points) = self.series.at(instant).unwrap_or((instant, Vec::new()));
         Arc::new(Scores { at, lines: points.into_iter().map(|(key, points)| blank(key, points)).collect() })
-    }
-
-    fn advance(&mut self, tick: &Tick<'_>) {
-        let played = played(tick);
-        let basis = match played {
-            Some((control, round, _)) if !control.scored => Basis::Practice(round),
-            _ => Basis::Contest,
-        };
-        if basis != self.basis {
-            self.basis = basis;
-            self.seconds.clear();
-            self.series = Series::default();
-            self.reached.clear();
-        }
-        self.recall();
-        let round = played.map(|(_, round, _)| round);
-        if self.counted != round {
-            // The counters of the next round start at 0 again.
-            self.seconds.items_mut().for_each(|second| second.counts.clear());
-            self.counted = round;
-        }
-        let scores = Arc::new(self.count(tick, played));
-        self.series.push(&scores);
-        let count = |row: &Row| Count::of(&row.tally);
-        let counts = self.people.values().filter_map(|person| {
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name))?;
-            Some((person.key.clone(), count(row)))
-        });
-        let counts = counts.collect();
-        self.seconds.push(tick.now, Second { scores, counts });
-    }
-
-    /// Takes what is left of before a restart, once it is known that it counts the same points.
-    fn recall(&mut self) {
-        for (basis, scores) in std::mem::take(&mut self.past) {
-            if basis != self.basis {
-                continue;
-            }
-            for score in &scores.lines {
-                let reached = score.reached.unwrap_or(scores.at);
-                self.reached.insert(score.key.clone(), (score.points, reached));
-            }
-            self.series.push(&scores);
-            let at = scores.at;
-            self.seconds.push(at, Second { scores: Arc::new(scores), counts: BTreeMap::new() });
-        }
-    }
-
-    fn count(&mut self, tick: &Tick<'_>, played: Option<Played<'_>>) -> Scores {
-        let now = tick.now;
-        let before = self.seconds.since(now.saturating_sub(MINUTE_US)).map(|(_, second)| Arc::clone(&second.scores));
-        let first = before.is_none();
-        let before = before.unwrap_or_default();
-        let ranks: BTreeMap<UserKey, u32> = rank(&before, &self.people)
-            .lines
-            .into_iter()
-            .filter_map(|line| Some((line.person.key, line.rank?)))
-            .collect();
-        let points_before: BTreeMap<&UserKey, i64> = before.lines.iter().map(|line| (&line.key, line.points)).collect();
-        let practice = matches!(self.basis, Basis::Practice(_));
-        let facts = Arc::clone(&self.facts);
-        let mut lines = Vec::with_capacity(self.people.len());
-        for person in self.people.values() {
-            let key = &person.key;
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name));
-            let row = row.or_else(|| left_out(tick, person));
-            let carried = facts.carried.of(key).filter(|_| !practice);
-            let adjusted = if practice { 0 } else { facts.adjustments.get(key).copied().unwrap_or(0) };
-            let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
-            let mut score = total(key.clone(), row, &rules, carried, adjusted);
-            if !first {
-                score.minute = score.points.saturating_sub(points_before.get(key).copied().unwrap_or(0));
-            }
-            score.rank_before = ranks.get(key).copied();
-            score.reached = self.reached.get(key).filter(|(points, _)| *points == score.points).map(|(_, at)| *at);
-            if let Some(row) = row {
-                self.pace(&mut score, Count::of(&row.tally), now);
-            }
-            lines.push(score);
-        }
-        for score in &mut lines {
-            let reached = *score.reached.get_or_insert(now);
-            self.reached.insert(score.key.clone(), (score.points, reached));
-        }
-        Scores { at: now, lines }
-    }
-
-    /// Rate and success, from the counters of some seconds ago.
-    fn pace(&self, score: &mut Score, count: Count, now: UtcUs) {
-        let earlier = |us: u64| {
-            let (at, second) = self.seconds.since(now.saturating_sub(us))?;
-            Some((now.saturating_sub(*at), *second.counts.get(&score.key)?))
-        };
-        if let Some((us, before)) = earlier(RATE_US) {
-            score.rate = count.rate_since(before, us);
-        }
-        // Whose counters are not so old yet began at nothing.
-        score.success = count.success_since(earlier(SUCCESS_US).map(|(_, before)| before).unwrap_or_default());
     }
 }
 

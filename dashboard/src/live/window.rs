@@ -50,10 +50,6 @@ impl<T> Ring<T> {
     pub fn items_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.items.iter_mut().map(|(_, item)| item)
     }
-
-    pub fn clear(&mut self) {
-        self.items.clear();
-    }
 }
 
 /// Counters of one contestant from which rates are made.

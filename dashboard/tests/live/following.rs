@@ -4,6 +4,7 @@ use crate::round::{Did, NOW, SECOND, World, all_points, key, person, points};
 use crate::viewer::{Page, picture};
 use flowtest_contract::RoundId;
 use flowtest_dashboard::live::frame::{Class, Link, Press};
+use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Freeze, Notice, NoticeLevel};
 use flowtest_scoreboard::{DecidedBy, Row};
 use proptest::collection::vec;
@@ -203,4 +204,33 @@ fn a_practice_round_stands_alone_and_the_contest_comes_back_after_it() {
     world.totals.contestants.clear();
     world.second(&[did, did]);
     assert_eq!([shown(&world, 0), shown(&world, 1)], [2_234, 1_077]);
+}
+
+#[test]
+fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
+    let mut world = World::new(2);
+    let (some, none) = (
+        Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 },
+        Did { right: 0, wrong: 0, timeouts: 0, latency_us: 0 },
+    );
+    world.second(&[none, some]);
+    world.second(&[some, none]);
+    let curve = |world: &World| {
+        let body = history::write(&world.board, &Audience::Public, world.now, 0, 1);
+        serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")["points"]["u0"].clone()
+    };
+    assert_eq!(curve(&world), serde_json::json!([0, 1_000]));
+    let (contest, totals) = (Arc::clone(&world.control), world.totals.clone());
+    world.control = Arc::new(crate::round::running(2, RoundId::from_bits(9), false, NOW));
+    world.totals.contestants.clear();
+    for _ in 0..3 {
+        world.second(&[some, none]);
+    }
+    assert_eq!(curve(&world), serde_json::json!([1_000, 2_000, 3_000]), "practice points stand alone");
+    (world.control, world.totals) = (contest, totals);
+    world.second(&[none, none]);
+    assert_eq!(curve(&world), serde_json::json!([0, 1_000, 1_000]));
+    let standings = world.board.standings(&Audience::Public, world.now);
+    let first = (standings.lines[0].person.name.as_str(), standings.lines[1].decided);
+    assert_eq!(first, ("c1", Some(DecidedBy::ReachedFirst)));
 }

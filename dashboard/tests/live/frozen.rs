@@ -5,6 +5,7 @@ use crate::following::did;
 use crate::round::{Did, World, key};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::live::board::Board;
 use flowtest_dashboard::live::frame::{Class, Frames, Link, Press};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Facts, Freeze};
@@ -170,16 +171,57 @@ fn a_board_that_starts_within_a_freeze_shows_what_was_kept_of_before_it() {
     let shown = |world: &World| world.board.standings(&Audience::Public, world.now);
     let before = shown(&world);
     assert_eq!(before.lines[0].score.points, 3_000);
-    let again = flowtest_dashboard::live::board::Board::restored(kept, &world.facts.freeze);
+    let again = Board::restored(kept, &world.facts.freeze);
     world.board = again;
     world.second(&[did, did]);
     let after = shown(&world);
     assert_eq!(after.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [3_000, 3_000]);
     // Without anything kept, it is nothing rather than too much.
-    world.board = flowtest_dashboard::live::board::Board::default();
+    world.board = Board::default();
     world.second(&[did, did]);
     assert_eq!(shown(&world).lines, []);
     assert_eq!(world.board.standings(&Audience::Admin, world.now).lines[0].score.points, 8_000);
+}
+
+#[test]
+fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
+    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
+    let mut world = World::new(2);
+    let mut kept = Vec::new();
+    let mut second = |world: &mut World| {
+        world.second(&[did, did]);
+        kept.extend(world.board.archive());
+    };
+    second(&mut world);
+    second(&mut world);
+    let contest = Arc::clone(&world.control);
+    let practice = RoundId::from_bits(9);
+    world.control = Arc::new(crate::round::running(2, practice, false, world.now));
+    world.totals.contestants.clear();
+    second(&mut world);
+    world.facts.freeze = freeze(world.now);
+    second(&mut world);
+    let shown = |world: &World| {
+        let standings = world.board.standings(&Audience::Public, world.now);
+        standings.lines.iter().map(|line| line.score.points).collect::<Vec<_>>()
+    };
+    // The freeze came while it was played: that is what the board showed.
+    assert_eq!(shown(&world), [1_000, 1_000]);
+    let restored = || Board::restored(kept.clone(), &world.facts.freeze);
+    let mut practised = World { board: restored(), control: Arc::clone(&world.control), ..World::new(2) };
+    practised.facts = world.facts.clone();
+    practised.now = world.now;
+    practised.second(&[did, did]);
+    assert_eq!(shown(&practised), [1_000, 1_000], "after a restart too");
+    // The contest goes on: what is frozen is the contest's, with and without a restart.
+    let mut again = World { board: restored(), ..World::new(2) };
+    again.facts = world.facts.clone();
+    again.now = world.now;
+    for world in [&mut world, &mut again] {
+        world.control = Arc::clone(&contest);
+        world.second(&[did, did]);
+        assert_eq!(shown(world), [2_000, 2_000]);
+    }
 }
 
 #[test]

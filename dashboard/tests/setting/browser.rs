@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PASSWORD: &str = "correct horse battery staple";
+/// In the folder of a site.
+pub(crate) const DATABASE: &str = "flowtest.db";
 const SITE: &str = "http://127.0.0.1:5800";
 
 /// A dashboard as it is served, without a socket.
@@ -27,11 +29,15 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn open() -> Site {
+        Site::open_in(tempfile::tempdir().expect("a private folder")).await
+    }
+
+    /// Opens one whose database may be there already.
+    pub(crate) async fn open_in(folder: tempfile::TempDir) -> Site {
         let redis = RedisServer::start();
-        let folder = tempfile::tempdir().expect("a private folder");
         let config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
-            database: folder.path().join("flowtest.db"),
+            database: folder.path().join(DATABASE),
             redis: redis.url(),
             redis_read: None,
             redis_password: None,

@@ -4,6 +4,7 @@ mod browser;
 mod contest;
 mod invitations;
 mod levers;
+mod restarts;
 #[path = "../organiser/server.rs"]
 mod server;
 mod teams;

@@ -1,0 +1,42 @@
+//! What a dashboard that is started again shows of before, and what one that ends has kept.
+
+use crate::browser::{DATABASE, Site};
+use flowtest_accounts::{Accounts, Actor, NewRound};
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::live::Audience;
+use flowtest_dashboard::organiser::show::{self, Show};
+
+const SECOND: UtcUs = 1_000_000;
+const MINUTE: UtcUs = 60 * SECOND;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let (program, now) = (Actor::program(), utc_us());
+    let accounts = site.app.accounts.clone();
+    // Somebody with points has a line, before Redis is heard too.
+    accounts.adjust(alice.id, 1, "A test.", &program, now).await.expect("adjusted");
+    let round = RoundId::from_bits(7);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
+    accounts.create_round(new, &program, now).await.expect("a round");
+    let begin = (now - 60 * MINUTE) / MINUTE * MINUTE;
+    for second in 0..90 {
+        let row = format!(r#"{{"v":1,"round":null,"rows":[["u{}",{second},0,0,null,null,null,0,null]]}}"#, alice.id);
+        accounts.append_history(round, begin + second * SECOND, row.as_bytes()).await.expect("kept");
+    }
+    // In the middle of a half minute, of which the rest is coarse.
+    let frozen = Show::default().freeze(begin + 70 * SECOND, 0).expect("nothing is frozen");
+    let text = serde_json::to_string(&frozen).expect("JSON");
+    accounts.put_setting(show::SETTING, None, &text, &program, now).await.expect("frozen");
+    site.app.stop().await;
+    let folder = tempfile::tempdir().expect("a private folder");
+    accounts.backup(folder.path().join(DATABASE), &program, now).await.expect("a copy");
+    let site = Site::open_in(folder).await;
+    let mut seen = site.app.feed.watch();
+    seen.changed().await.expect("the feed runs");
+    let shown = site.app.feed.standings(&Audience::Public);
+    assert_eq!(shown.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [70]);
+}
