@@ -119,7 +119,8 @@ impl Board {
         let live = self.show(&self.newest(), &sight);
         if let Some(own) = live.lines.into_iter().find(|line| sight.owns(&line.person.key)) {
             // Where it stands among the others would tell how they fare.
-            let own = super::standings::Line { rank: None, gained: 0, decided: None, ..own };
+            let score = Score { rank_before: None, ..own.score };
+            let own = super::standings::Line { rank: None, gained: 0, decided: None, score, ..own };
             match shown.lines.iter_mut().find(|line| sight.owns(&line.person.key)) {
                 Some(line) => *line = own,
                 None => shown.lines.push(own),
