@@ -38,6 +38,8 @@ pub(super) struct Inner {
     pub(super) link: Link,
     /// Whoever holds it changes the document; one at a time.
     pub(super) pen: tokio::sync::Mutex<()>,
+    /// Whoever holds it tells the live feed, so that nobody tells it what was read before another told it.
+    pub(super) telling: tokio::sync::Mutex<()>,
     pub(super) control: watch::Sender<Option<Arc<Control>>>,
     pub(super) settings: watch::Sender<Versioned<Settings>>,
     pub(super) show: watch::Sender<Versioned<Show>>,
@@ -158,6 +160,7 @@ impl Organiser {
                 accounts,
                 link,
                 pen: tokio::sync::Mutex::default(),
+                telling: tokio::sync::Mutex::default(),
                 control: watch::Sender::new(control.map(Arc::new)),
                 settings: watch::Sender::new(settings),
                 show: watch::Sender::new(show),

@@ -172,6 +172,7 @@ impl Organiser {
 
     /// Tells the live feed who is who, what counts beside the round, and what the public may see.
     pub(super) async fn tell_facts(&self) -> Result<(), flowtest_accounts::Error> {
+        let _telling = self.inner.telling.lock().await;
         let accounts = &self.inner.accounts;
         let users = accounts.users().await?;
         let mut people: Vec<Person> = users.into_iter().filter(|user| user.role == Role::Staff).map(person).collect();
@@ -198,18 +199,14 @@ impl Organiser {
         } else {
             self.carried(sealed.iter().map(|round| round.id)).await?
         };
-        let show = self.show();
-        let facts = Facts {
-            people,
-            control: self.control(),
-            adjustments,
-            carried,
-            numbers: rounds.iter().map(|round| (round.id, round.number)).collect(),
-            notices: accounts.active_announcements().await?.into_iter().map(notice).collect(),
-            freeze: Freeze { at: show.freeze_at, revealed: show.revealed },
-            ended: false,
-        };
-        self.inner.facts.send_replace(Arc::new(facts));
+        let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
+        let notices = accounts.active_announcements().await?.into_iter().map(notice).collect();
+        self.inner.facts.send_modify(|facts| {
+            // Read in here: what is saved from now on changes the facts after this.
+            let (control, show) = (self.control(), self.show());
+            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
+            *facts = Arc::new(Facts { people, control, adjustments, carried, numbers, notices, freeze, ended: false });
+        });
         Ok(())
     }
 

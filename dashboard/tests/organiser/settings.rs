@@ -143,3 +143,23 @@ async fn freeze_and_reveal_survive_a_restart() {
     stage.desk.set_show(None, |show| show.reveal(now + 1), &by, now).await.expect("revealed");
     assert!(stage.desk.watch_facts().borrow().freeze.revealed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_feed_is_told_last_is_what_was_decided_last() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    // While somebody else steers, the desk only tells, and holds nobody's pen meanwhile.
+    let mut newer = (*stage.control()).clone();
+    newer.revision += 1_000;
+    stage.redis.scoreboard().write_control(&newer).expect("written");
+    stage.turn().await;
+    assert!(stage.desk.status().conflict.is_some());
+    let (by, now) = (stage.by(&stage.ada), stage.now);
+    for round in 0..100 {
+        let at = now + round;
+        let decide = stage.desk.set_show(None, |show| show.unfreeze().freeze(at, 0), &by, now);
+        let (decided, ..) = tokio::join!(decide, stage.turn(), stage.turn(), stage.turn());
+        decided.expect("frozen");
+        assert_eq!(stage.desk.watch_facts().borrow().freeze.at, Some(at));
+    }
+}
