@@ -257,11 +257,23 @@ impl Organiser {
     ) -> Result<Made, ChangeError> {
         self.check_fresh(expected).await?;
         let current = self.control().ok_or(ChangeError::NoContest)?;
+        if matches!(change, Change::Abort) && self.has_results(&current).await? {
+            return Err(ChangeError::Unfit(
+                "the results of this round are written, and it is sealed in a moment: it cannot be aborted any more"
+                    .to_owned(),
+            ));
+        }
         let mut next = lifecycle::change(&current, change, now)?;
         // Above whatever Redis has seen, or no generator would follow.
         let foreign = self.lock_status().conflict.as_ref().and_then(|conflict| conflict.revision).unwrap_or(0);
         next.revision = next.revision.max(foreign.saturating_add(1));
         self.save(Some(current.revision), next, what, by, now).await
+    }
+
+    /// Whether the results of the document's round are written already, which is done before it is called sealed.
+    async fn has_results(&self, control: &Control) -> Result<bool, flowtest_accounts::Error> {
+        let Some(round) = control.round else { return Ok(false) };
+        Ok(self.inner.accounts.round(round).await?.is_some_and(|known| known.finished_at.is_some()))
     }
 
     /// Refuses whoever has not seen what another person changed.
@@ -297,7 +309,10 @@ impl Organiser {
         self.inner.facts.send_modify(|facts| Arc::make_mut(facts).control = Some(Arc::clone(&next)));
         // An explicit change goes on above what Redis held.
         self.lock_status().conflict = None;
-        self.note_round(by, now).await?;
+        // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
+        if let Err(error) = self.note_round(by, now).await {
+            tracing::warn!(%error, "the table of rounds is behind the control document");
+        }
         let unpublished = self.publish(PUBLISH_PATIENCE).await;
         Ok(Made { control: next, unpublished })
     }

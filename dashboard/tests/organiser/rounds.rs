@@ -133,6 +133,24 @@ async fn a_round_that_nobody_joined_says_so_and_can_be_aborted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_saved_is_told_as_saved_and_a_round_with_results_is_not_aborted() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let round = stage.arm().await;
+    stage.turn_at(stage.now + 10 * SECOND).await;
+    // As a death between writing the results and saying so leaves it: the table of rounds takes no other state.
+    let accounts = stage.desk.accounts().clone();
+    accounts.finish_round(round, Vec::new(), &Actor::program(), stage.now).await.expect("finished");
+    let made = stage.change(Change::Pause).await;
+    assert_eq!((made.control.state, stage.control().state), (State::Paused, State::Paused));
+    assert_eq!(stage.published().expect("a document").state, State::Paused);
+    let (by, before) = (stage.by(&stage.ada), stage.control());
+    let error = stage.desk.change(None, Change::Abort, "A test.", &by, stage.now).await.expect_err("it has results");
+    assert!(error.to_string().contains("cannot be aborted"), "{error}");
+    assert_eq!(stage.control(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_generator_that_is_silent_or_whose_clock_is_off_cannot_be_armed() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
