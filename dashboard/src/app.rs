@@ -62,9 +62,9 @@ impl App {
             past: past(&accounts, facts.borrow().freeze.at).await?,
         };
         let now = facts.borrow().as_ref().clone();
-        let feed = Feed::start(feed, now, keep(accounts.clone()))?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let feed = Feed::start(feed, now, keep(accounts.clone(), tasks.clone()))?;
         tasks.spawn(tell(facts, feed.clone(), stop.clone()));
         tasks.spawn(keep_live(accounts.clone(), feed.hub().clone(), stop.clone()));
         let desk = organiser.clone();
@@ -141,9 +141,10 @@ impl App {
     /// Ends what runs beside requests.
     pub async fn stop(&self) {
         self.stop.cancel();
+        // The feed first: the last seconds of history, which it hands over at its end, are written by one of the tasks.
+        self.feed.stop(STOP_PATIENCE).await;
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
-        self.feed.stop(STOP_PATIENCE).await;
     }
 }
 
@@ -160,16 +161,17 @@ async fn tell(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: Cancella
 }
 
 /// Writes seconds of history, on the runtime and not on the feed's thread.
-fn keep(accounts: Accounts) -> impl FnMut(Vec<Archived>) + Send + 'static {
+fn keep(accounts: Accounts, tasks: TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
     let runtime = tokio::runtime::Handle::current();
     move |seconds| {
         let accounts = accounts.clone();
-        runtime.spawn(async move {
+        let write = async move {
             let row = |second: Archived| HistoryRow { round: second.round, at: second.at, payload: second.payload };
             if let Err(error) = accounts.append_history_rows(seconds.into_iter().map(row).collect()).await {
                 tracing::warn!(%error, "some seconds of history are not kept");
             }
-        });
+        };
+        tasks.spawn_on(write, &runtime);
     }
 }
 

@@ -5,8 +5,11 @@ use flowtest_accounts::{Accounts, Actor, NewRound};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::clock::utc_us;
-use flowtest_dashboard::live::Audience;
+use flowtest_dashboard::live::{Audience, Seen};
 use flowtest_dashboard::organiser::show::{self, Show};
+use flowtest_scoreboard::State;
+use flowtest_scoreboard::lifecycle::{Change, change};
+use std::sync::Arc;
 
 const SECOND: UtcUs = 1_000_000;
 const MINUTE: UtcUs = 60 * SECOND;
@@ -39,4 +42,29 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     seen.changed().await.expect("the feed runs");
     let shown = site.app.feed.standings(&Audience::Public);
     assert_eq!(shown.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [70]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_seconds_of_history_are_kept_when_it_ends() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let (program, now) = (Actor::program(), utc_us());
+    let desk = &site.app.organiser;
+    desk.set_endpoint(&alice, "alice.test", &program, now).await.expect("an endpoint");
+    // A round that runs, as another dashboard may have armed it.
+    let round = RoundId::from_bits(7);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
+    site.app.accounts.create_round(new, &program, now).await.expect("a round");
+    let draft = desk.control().expect("a document");
+    let arm = Change::Arm { round, start_at: now + 10 * SECOND, scored: true, generators: vec!["g1".to_owned()] };
+    let armed = change(&draft, arm, now).expect("it may be armed");
+    let running = change(&armed, Change::Begin, now + 10 * SECOND).expect("it may begin");
+    site.redis.scoreboard().write_control(&running).expect("Redis answers");
+    let mut seen = site.app.feed.watch();
+    let is_running = |seen: &Arc<Seen>| seen.control.as_ref().is_some_and(|control| control.state == State::Running);
+    let since = seen.wait_for(is_running).await.expect("the feed runs").at;
+    let accounts = site.app.accounts.clone();
+    site.app.stop().await;
+    let kept = accounts.history(round, since, UtcUs::MAX, 0).await.expect("history");
+    assert!(!kept.is_empty(), "fewer than are written at once, and there all the same");
 }
