@@ -35,11 +35,11 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
         .collect();
     // An instant of which this audience sees nobody would tell that there was one.
     let any = |at: UtcUs| people.iter().any(|(person, _)| seen(person, at));
-    let rows = series.rows(step, since).filter(|(at, _)| any(*at));
+    let rows: Vec<(UtcUs, &[i64])> = series.rows(step, since).filter(|(at, _)| any(*at)).collect();
     let mut body = Vec::with_capacity(4096);
     let text = "writing to memory does not fail";
     write!(body, "{{\"step\":{step},\"t\":").expect(text);
-    list(&mut body, rows.clone().map(|(at, _)| Some(millis(at) as i64)));
+    list(&mut body, rows.iter().map(|(at, _)| Some(millis(*at) as i64)));
     body.extend_from_slice(b",\"points\":{");
     for (index, (person, slot)) in people.iter().enumerate() {
         if index > 0 {
@@ -47,7 +47,7 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
         }
         serde_json::to_writer(&mut body, &person.key).expect(text);
         body.push(b':');
-        list(&mut body, rows.clone().map(|(at, row)| series::points(row, *slot).filter(|_| seen(person, at))));
+        list(&mut body, rows.iter().map(|(at, row)| series::points(row, *slot).filter(|_| seen(person, *at))));
     }
     body.extend_from_slice(b"},\"marks\":");
     let control = board.control().map(|control| &**control);
@@ -100,6 +100,7 @@ impl Shelf {
         let audience = if public { &Audience::Public } else { audience };
         let sight = board.sight(audience, now);
         let (since, second) = (since / SINCE_US * SINCE_US, now / SHARED_US);
+        let wanted_s = series::step_at_least(wanted_s);
         kept.retain(|one| one.second == second);
         let same = |one: &&Kept| one.sight == sight && one.since == since && one.wanted_s == wanted_s;
         if let Some(found) = kept.iter().find(same) {

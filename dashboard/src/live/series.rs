@@ -69,7 +69,7 @@ impl Series {
     }
 
     /// The instants of one step since an instant, each with its row for [`Series::slot`].
-    pub fn rows(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = (UtcUs, &[i64])> + Clone {
+    pub fn rows(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = (UtcUs, &[i64])> {
         let ring = self.rings.iter().find(|ring| ring.step_s == step_s).unwrap_or(&self.rings[0]);
         let from = ring.rows.partition_point(|(at, _)| *at < since);
         ring.rows.range(from..).map(|(at, row)| (*at, &row[..]))
@@ -86,6 +86,12 @@ impl Series {
         let points = self.slots.iter().filter_map(|(user, slot)| Some((user.clone(), points(row, *slot)?)));
         Some((*at, points.collect()))
     }
+}
+
+/// The finest step that is kept and no finer than wanted; the coarsest where none is.
+pub fn step_at_least(wanted_s: u64) -> u64 {
+    let steps = RESOLUTIONS.map(|(step_s, _)| step_s);
+    steps.into_iter().find(|step_s| *step_s >= wanted_s).unwrap_or(steps[steps.len() - 1])
 }
 
 /// The points in a row. `None` when the contestant was not there.
@@ -149,6 +155,14 @@ mod tests {
         let ago = |back: u64| (seconds - back) * SECOND_US;
         for (since, wanted, step) in [(ago(60), 1, 1), (ago(60), 5, 5), (ago(3_600), 1, 5), (0, 1, 30), (0, 99, 30)] {
             assert_eq!(series.step_s(since, wanted), step, "since {since}");
+        }
+    }
+
+    #[test]
+    fn whatever_step_is_asked_for_it_is_one_of_those_that_are_kept() {
+        let cases = [(0, 1), (1, 1), (2, 5), (5, 5), (6, 30), (30, 30), (31, 30), (u64::MAX, 30)];
+        for (wanted, step) in cases {
+            assert_eq!(step_at_least(wanted), step, "{wanted}");
         }
     }
 
