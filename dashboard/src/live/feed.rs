@@ -127,6 +127,7 @@ impl Feed {
             press: Press::default(),
             seen,
             kept: Vec::new(),
+            last: None,
             archive: Box::new(archive),
         };
         let counting = thread("feed-board", move || counter.run(&reports))?;
@@ -239,6 +240,8 @@ struct Counter {
     seen: watch::Sender<Arc<Seen>>,
     /// History that was not handed over yet.
     kept: Vec<Archived>,
+    /// What was kept last.
+    last: Option<Archived>,
     archive: Box<dyn FnMut(Vec<Archived>) + Send>,
 }
 
@@ -315,7 +318,7 @@ impl Counter {
         self.hub.publish(frames);
     }
 
-    /// Notes the newest second of a round that is played.
+    /// Notes the newest second of a round that is played, if it differs from the one before.
     fn keep(&mut self) {
         let seen = Arc::clone(&self.seen.borrow());
         let Some(control) = &seen.control else { return };
@@ -323,7 +326,13 @@ impl Counter {
         if let Some(round) = control.round.filter(|_| playing)
             && let Some((at, payload)) = self.board.read().unwrap_or_else(PoisonError::into_inner).archive()
         {
-            self.kept.push(Archived { round, at, payload });
+            // A second in which nothing changed tells nothing: a pause, or a round that waits for its seal, may last.
+            let same = |last: &Archived| last.round == round && last.payload == payload;
+            if !self.last.as_ref().is_some_and(same) {
+                let second = Archived { round, at, payload };
+                self.last = Some(second.clone());
+                self.kept.push(second);
+            }
         }
         if self.kept.len() >= ARCHIVE_BATCH || !playing {
             self.hand_over();

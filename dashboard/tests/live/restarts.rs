@@ -4,6 +4,7 @@
 use crate::round::Did;
 use crate::stage::{House, PATIENCE, Stage};
 use flowtest_dashboard::live::Audience;
+use flowtest_dashboard::live::frame::Link;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -37,8 +38,13 @@ async fn the_feed_goes_on_after_a_restart() {
     let again = feed.history(&Audience::Public, 0, 1).await;
     let [before, after] = [history, again].map(|body| serde_json::from_slice::<Value>(&body).expect("JSON"));
     let list = |body: &Value, of: &str| body.pointer(of).and_then(Value::as_array).expect("a list").clone();
-    for of in ["/t", "/points/u0", "/points/u1"] {
-        let (before, after) = (list(&before, of), list(&after, of));
+    for of in ["/points/u0", "/points/u1"] {
+        // A second in which nothing changed is not kept.
+        let [before, after] = [&before, &after].map(|body| {
+            let mut points = list(body, of);
+            points.dedup();
+            points
+        });
         assert!(after.len() > before.len() && after.starts_with(&before), "{of}: {before:?} and then {after:?}");
     }
     feed.stop(Duration::from_secs(10)).await;
@@ -61,4 +67,28 @@ async fn a_crowd_that_comes_back_shares_one_body() {
         shared |= one.as_ptr() == other.as_ptr();
     }
     assert!(shared);
+    // Nor does a step that nobody keeps make a body of its own.
+    let mut shared = false;
+    for step in 6..26 {
+        let one = feed.history(&Audience::Public, 0, step).await;
+        let other = feed.history(&Audience::Public, 0, step + 100).await;
+        shared |= one.as_ptr() == other.as_ptr();
+    }
+    assert!(shared);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_in_which_nothing_is_played_are_not_kept() {
+    let stage = Stage::new(2);
+    let feed = stage.feed(Vec::new());
+    let mut seen = feed.watch();
+    // It runs, and nobody has answered anything.
+    let mut looks = 0;
+    while looks < 4 {
+        looks += u32::from(seen.wait_for(|seen| seen.link == Link::Live).await.is_ok());
+        seen.changed().await.expect("the feed runs");
+    }
+    feed.stop(PATIENCE).await;
+    let kept = stage.kept.lock().expect("no test panics with it");
+    assert_eq!(kept.len(), 1, "{kept:?}");
 }
