@@ -65,7 +65,7 @@ export class History extends EventTarget {
   // A round that changed its state, or a deadline that is over, leaves a mark that only the server knows the name of.
   newMarks() {
     const { round, due } = this.feed.state;
-    const said = JSON.stringify([round?.id, round?.state, round?.phase, round?.frozen_at, due?.version, due?.from]);
+    const said = JSON.stringify([round?.id, round?.state, round?.phase, round?.frozen_at, round?.revealed, due?.version, due?.from]);
     const changed = this.said !== undefined && this.said !== said;
     this.said = said;
     return changed;

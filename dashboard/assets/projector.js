@@ -113,13 +113,16 @@ function tick(feed, { key, from, to, points }) {
   return item;
 }
 
-// From the last place to the first, one at a press; the podium when the first three stand.
+// From the last place to the first, one at a press; the podium when the first three stand. It has the organisers' feed, so
+// that the end is known here while everybody else is still frozen; whoever is hidden from the board is so here too.
 function reveal(feed, table) {
   const podium = document.querySelector("[data-podium]");
   let open = null;
   const show = () => {
-    const all = feed.standings();
-    if (open === null) open = all.length;
+    const all = feed.standings().filter((line) => !feed.state.who[line.key]?.hidden);
+    // Before the first names come there is nothing to unveil, and it must not count as done.
+    if (open === null && all.length) open = all.length;
+    if (open === null) return;
     table.show(all);
     all.forEach((line, index) => {
       const { row } = table.rows.get(line.key);
@@ -131,7 +134,6 @@ function reveal(feed, table) {
     if (!podium.hidden) steps(podium, all.slice(0, 3), open, feed);
   };
   const next = () => { if (open > 0) { open -= 1; show(); } };
-  [...table.body.children].forEach((row) => row.classList.add("veiled"));
   feed.addEventListener("frame", show);
   document.querySelector("[data-reveal-next]").addEventListener("click", next);
   document.querySelector("[data-reveal-all]").addEventListener("click", () => { open = 0; show(); });

@@ -68,6 +68,17 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.until("!document.querySelector('[data-me-frozen]').hidden").await;
         let rank = team.words_of("[data-me-rank]").await;
         assert!(!rank.contains(" of "), "a frozen page tells a rank: {rank}");
+        // The wall knows the end while she is still frozen, and shows it place by place.
+        admin.go("/chart?view=reveal").await;
+        admin.until("document.querySelector('[data-rows] tr.veiled') !== null").await;
+        let ask =
+            "return fetch('/api/standings?as=public').then(one => one.json()).then(one => one.standings[0].points)";
+        let frozen = team.run(ask, vec![]).await.as_i64().expect("points");
+        admin.click("[data-reveal-next]").await;
+        admin.until("document.querySelector('[data-rows] tr.veiled') === null").await;
+        let shown = "document.querySelector('[data-rows] .col-points').textContent.replace(/[^0-9]/g, '')";
+        admin.until(&format!("Number({shown}) > {frozen}")).await;
+        assert!(team.run("return !document.querySelector('[data-me-frozen]').hidden", vec![]).await == true);
         press(&admin, "/setting/unfreeze").await;
         team.until("document.querySelector('[data-stage-frozen]').hidden").await;
 

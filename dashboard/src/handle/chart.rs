@@ -4,8 +4,8 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::guard::Screen;
 use crate::gate::viewer::Viewer;
+use crate::handle::convert;
 use crate::handle::frame::{self, show};
-use crate::handle::{audience, convert};
 use crate::live::Audience;
 use crate::view::chart::ProjectorPage;
 use crate::view::layout::Page;
@@ -24,19 +24,31 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
         _ if Screen::is_shown(depot) => ChartView::Projector,
         _ => ChartView::Page,
     };
-    if view == ChartView::Reveal && !Viewer::maybe(depot).is_some_and(Viewer::is_admin) {
+    let is_admin = Viewer::maybe(depot).is_some_and(Viewer::is_admin);
+    if view == ChartView::Reveal && !is_admin {
         return Err(Failure::Forbidden("the reveal is started by an organiser"));
     }
     let app = App::of(depot).clone();
     if view == ChartView::Page {
-        let rows = convert::standing_rows(&app.feed.standings(&audience(depot)));
+        // What frames tell, the page and its history tell too: a team's own points during a freeze are on its own page.
+        let (audience, history) = match is_admin {
+            true => (Audience::Admin, "/api/history"),
+            false => (Audience::Public, "/api/history?as=public"),
+        };
+        let rows = convert::standing_rows(&app.feed.standings(&audience));
         let layout = frame::layout(depot, Page::Chart, "Standings");
-        return show(res, ChartPage { layout, rows, live: "/live".to_owned(), history: "/api/history".to_owned() });
+        return show(res, ChartPage { layout, rows, live: "/live".to_owned(), history: history.to_owned() });
     }
-    // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector.
-    let rows = convert::standing_rows(&app.feed.standings(&Audience::Public));
+    // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector. The reveal alone knows
+    // the end before everybody else does: veiled, and so without rows before its script can veil them.
+    let is_reveal = view == ChartView::Reveal;
+    let rows = match is_reveal {
+        true => Vec::new(),
+        false => convert::standing_rows(&app.feed.standings(&Audience::Public)),
+    };
     let screen = req.query::<String>("screen").filter(|_| Screen::is_shown(depot));
     let with_screen = |path: &str| match &screen {
+        _ if is_reveal => path.to_owned(),
         Some(secret) => format!("{path}?screen={secret}"),
         None => format!("{path}?as=public"),
     };

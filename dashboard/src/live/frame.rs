@@ -192,11 +192,19 @@ struct Who {
     name: String,
     shown: String,
     colour: u32,
+    /// Absent for the public, as they are themselves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hidden: bool,
 }
 
 impl Who {
     fn of(person: &Person) -> Who {
-        Who { name: person.name.clone(), shown: person.shown.clone(), colour: person.key.colour() }
+        Who {
+            name: person.name.clone(),
+            shown: person.shown.clone(),
+            colour: person.key.colour(),
+            hidden: person.hidden,
+        }
     }
 }
 

@@ -38,7 +38,8 @@ pub struct ChartPage {
     pub history: String,
 }
 
-/// `GET /chart?view=projector|ticker|reveal`: no menu, large type, always what the public may see.
+/// `GET /chart?view=projector|ticker|reveal`: no menu, large type, what the public may see; the reveal, which an organiser
+/// opens, is veiled and has the final standings.
 #[derive(Clone, Debug, TemplateSimple)]
 #[template(path = "projector.stpl")]
 pub struct ProjectorPage {

@@ -238,3 +238,19 @@ fn facts_without_a_freeze_hide_nobody_but_the_hidden() {
     assert_eq!(names(Audience::Owner(key(1))), ["c0", "c1"]);
     assert_eq!(names(Audience::Admin), ["c0", "c1"]);
 }
+
+#[test]
+fn frames_of_organisers_say_who_is_hidden_and_those_of_the_public_know_nobody_who_is() {
+    let mut world = World::new(2);
+    world.facts.people[1].hidden = true;
+    world.second(&[]);
+    let frames = Press::default().print(&world.board, Link::Live, world.now);
+    let who = |class: Class| {
+        let text = frames.text(class, None).expect("a snapshot");
+        serde_json::from_str::<serde_json::Value>(text).expect("JSON")["who"].clone()
+    };
+    let admin = who(Class::Admin);
+    assert_eq!((&admin["u0"]["hidden"], &admin["u1"]["hidden"]), (&serde_json::Value::Null, &true.into()));
+    assert!(!who(Class::Public).to_string().contains("hidden"));
+    assert!(who(Class::Public)["u1"].is_null());
+}

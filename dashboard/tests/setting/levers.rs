@@ -159,3 +159,23 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
     }
     assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reveal_has_the_organisers_feed_and_no_row_before_it_is_veiled_and_a_team_has_the_publics_curve() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    let mut seen = site.app.feed.watch();
+    seen.wait_for(|seen| seen.control.is_some()).await.expect("the feed runs");
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    let reveal = ada.get("/chart?view=reveal").await;
+    reveal.says("data-live=\"/live\"").says("data-history=\"/api/history\"");
+    assert!(!reveal.body.contains("data-key="), "a row that nobody has veiled: {}", reveal.body);
+    ada.get("/chart?view=projector").await.says("data-live=\"/live?as=public\"");
+    let mut alice = site.sign_in(alice).await;
+    assert_eq!(alice.get("/chart?view=reveal").await.status, StatusCode::FORBIDDEN);
+    // Her own points go on at /index; here her line is as frozen as her frames are.
+    alice.get("/chart").await.says("data-history=\"/api/history?as=public\"");
+    alice.get("/index").await.says("data-history=\"/api/history");
+    ada.get("/chart").await.says("data-history=\"/api/history\"");
+}
