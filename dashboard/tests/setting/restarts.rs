@@ -1,7 +1,7 @@
 //! What a dashboard that is started again shows of before, and what one that ends has kept.
 
 use crate::browser::{DATABASE, Site};
-use flowtest_accounts::{Accounts, Actor, NewRound};
+use flowtest_accounts::{Actor, NewRound};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::clock::utc_us;
