@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Asks a scoreboard whether it opens to a user with its password, and to nobody else.
 
-    redis_doors.py HOST:PORT USER PASSWORD_FILE
+    redis_doors.py HOST:PORT USER PASSWORD_FILE [CERTIFICATE]
+
+With CERTIFICATE over TLS: a file with the one that the server must show, or `system` for those that the system trusts.
+Then nothing may be heard without TLS, either.
 
 Prints nothing secret. Exit code 1 with a sentence when a door is open that should be closed, or the other way round.
 """
 
 import socket
+import ssl
 import sys
 
 
@@ -20,7 +24,22 @@ def ask(connection, *words):
 
 def main():
     address, user, file = sys.argv[1:4]
+    trusted = sys.argv[4] if len(sys.argv) > 4 else None
     host, _, port = address.rpartition(":")
+    tls = ssl.create_default_context(cafile=None if trusted == "system" else trusted) if trusted else None
+
+    def connect():
+        plain = socket.create_connection((host, int(port)), timeout=5)
+        return tls.wrap_socket(plain, server_hostname=host) if tls else plain
+
+    if tls:
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            try:
+                heard = ask(connection, "PING")
+            except ConnectionError:
+                heard = ""
+        if heard.startswith(("+", "-")):
+            sys.exit(f"{address} answers without TLS: {heard!r}")
     with open(file, encoding="utf-8") as opened:
         password = opened.read()
     # (what is tried, the words before it, the words, what the answer begins with)
@@ -37,7 +56,7 @@ def main():
         ("a function that is deleted", password, ("FUNCTION", "FLUSH"), "-NOPERM"),
     ]
     for what, secret, words, wanted in cases:
-        with socket.create_connection((host, int(port)), timeout=5) as connection:
+        with connect() as connection:
             if secret is not None:
                 ask(connection, "AUTH", user, secret)
             answer = ask(connection, *words)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 HERE = pathlib.Path(__file__).parent
 ANSIBLE = HERE.parent
 PROJECT = ANSIBLE.parent
+PLAYBOOKS = sorted(file.name for file in ANSIBLE.glob("*.yml") if file.name != "collections.yml")
 LONG = os.environ.get("FLOWTEST_LONG") == "1"
 # A playbook that takes longer hangs.
 PLAY_SECONDS = 1800
@@ -102,6 +103,8 @@ class Organiser:
         self.environment = environment
         self.variables = folder / "event.yml"
         self.releases = folder / "releases"
+        # Playbooks that went well.
+        self.played = set()
         # What each play said stays here, for whoever looks for why a test failed.
         self.said = folder / "plays"
         self.said.mkdir()
@@ -140,6 +143,8 @@ plan_requests_per_second: 10
                 words + list(arguments), cwd=ANSIBLE, env={**self.environment, **dict(environment)},
                 stdout=file, stderr=subprocess.STDOUT, timeout=PLAY_SECONDS, stdin=subprocess.DEVNULL,
             )
+        if done.returncode == 0:
+            self.played.add(playbook)
         return Outcome(done.returncode, said.read_text())
 
     def provision(self, *arguments, **more):
@@ -244,3 +249,16 @@ def alive(ec2):
 def pack(programs, releases, id):
     """A release of the programs that the tests of the other rooms have built."""
     subprocess.run([str(ANSIBLE / "tasks/pack.sh"), str(programs), str(releases), id, os.uname().machine], check=True)
+
+
+def commands_of(document):
+    """Lines of its shell blocks, with continued ones joined."""
+    # Text and blocks alternate; a block's first line is its language.
+    for block in re.split(r"^```", document.read_text(), flags=re.MULTILINE)[1::2]:
+        language, _, block = block.partition("\n")
+        if language != "":
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.split("  #")[0].strip()
+            if line and not line.startswith("#"):
+                yield line

@@ -2,7 +2,7 @@
 
     python pretended_ec2.py -H 127.0.0.1 -p PORT
 
-moto has no placement groups; they are added here. And it can be made to fail: while the file named by
+moto has no placement groups, and an ended instance keeps its fixed address; here both are as on EC2. And it can be made to fail: while the file named by
 FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full.
 """
 
@@ -17,6 +17,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 
 launch = EC2Response.run_instances
+terminate = EC2Response.terminate_instances
 
 
 def groups(self):
@@ -68,7 +69,17 @@ def run_instances(self):
     return result
 
 
-for function in (create_placement_group, describe_placement_groups, delete_placement_group, run_instances):
+def terminate_instances(self):
+    result = terminate(self)
+    ended = self._get_param("InstanceIds", [])
+    for address in self.ec2_backend.describe_addresses():
+        if address.instance and address.instance.id in ended:
+            self.ec2_backend.disassociate_address(association_id=address.association_id)
+    return result
+
+
+for function in (create_placement_group, describe_placement_groups, delete_placement_group, run_instances,
+                 terminate_instances):
     setattr(EC2Response, function.__name__, function)
 
 moto.server.main(sys.argv[1:])

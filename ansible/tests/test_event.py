@@ -7,10 +7,15 @@ runs on them is real.
 
 import json
 import os
+import pathlib
+import shlex
+import ssl
 import subprocess
+import time
+import urllib.request
 
 import pytest
-from conftest import PROJECT, alive, pack
+from conftest import ANSIBLE, PLAYBOOKS, PROJECT, alive, commands_of, pack
 
 PROGRAMS = PROJECT / "build/quick"
 NAMES = {"lab-redis-1", "lab-dashboard-1", "lab-target-1", "lab-generator-1"}
@@ -67,13 +72,30 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
     organiser.provision(variables=["cloud_generator_count=3"]).changed_something()
     three = {name: one["InstanceId"] for name, one in alive(ec2).items()}
     assert set(three) == NAMES | {"lab-generator-2", "lab-generator-3"}
-    # A newer image appears meanwhile: what runs stays.
+    # Another image is chosen meanwhile: what runs stays.
+    [chosen] = organiser.state.glob("image-*")
+    images = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+    chosen.write_text(next(image["ImageId"] for image in images if image["ImageId"] != chosen.read_text().strip()))
     organiser.provision(variables=["cloud_generator_count=2"]).changed_something()
     two = {name: one["InstanceId"] for name, one in alive(ec2).items()}
     assert two == {name: id for name, id in three.items() if name != "lab-generator-3"}
     organiser.provision().changed_something()
     assert {name: one["InstanceId"] for name, one in alive(ec2).items()} == before
     assert len(ec2.describe_addresses()["Addresses"]) == 2, "addresses of ended generators are given back"
+
+
+@pytest.mark.long
+def test_a_release_is_built(organiser):
+    """With the programs that are built already, for compiling them anew takes half an hour."""
+    quick = {"build_profile": "quick", "build_target_dir": str(PROJECT / "build"), "build_flags": ""}
+    home = pathlib.Path.home()
+    rust = {"CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")), "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup"))}
+    outcome = organiser.play("build.yml", inventory="localhost,", variables=[json.dumps(quick)], environment=rust).changed_something()
+    newest = (organiser.releases / "NEWEST").read_text().strip()
+    archive = organiser.releases / f"flowtest-{newest}-{os.uname().machine}.tar.gz"
+    subprocess.run(["sha256sum", "--check", "--quiet", f"{archive.name}.sha256"], cwd=organiser.releases, check=True)
+    assert outcome.text.count("flowtest-") > 0
+    organiser.play("build.yml", inventory="localhost,", variables=[json.dumps(quick)], environment=rust).changed_nothing()
 
 
 @pytest.mark.hosts
@@ -87,7 +109,7 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     assert lab.shell("lab-generator-1", "systemctl is-active flowtest-generator").strip() == "active"
     heard = lab.shell("lab-redis-1", "flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
     assert heard.startswith("{"), f"Redis has not heard the generator: {heard}"
-    assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-watch.timer").split() == ["active"] * 2
+    assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-practice").split() == ["active"] * 2
     modes = lab.shell("lab-generator-1", "stat -c '%a %U' /etc/flowtest/secrets /etc/flowtest/secrets/*").split("\n")
     assert modes[:2] == ["700 root", "600 root"], modes
 
@@ -103,6 +125,26 @@ def test_site_again_changes_nothing(organiser, lab):
 def test_check_and_diff_on_configured_hosts_tell_no_false_change(organiser, lab):
     outcome = organiser.play("site.yml", "--check", "--diff", "-vvv").changed_nothing()
     assert not any(secret in outcome.text for secret in organiser.secrets())
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_the_dashboard_speaks_tls_with_a_certificate_of_ours(organiser, ec2, lab, tmp_path):
+    address = alive(ec2)["lab-dashboard-1"]["PrivateIpAddress"]
+    certificate = tmp_path / "dashboard.crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2", "-subj", "/CN=lab",
+         "-addext", f"subjectAltName=IP:{address}", "-keyout", tmp_path / "dashboard.key", "-out", certificate],
+        check=True, capture_output=True,
+    )
+    variables = [f"dashboard_cert={certificate}", f"dashboard_key={tmp_path}/dashboard.key"]
+    only = ["--limit", "dashboard", "--tags", "dashboard"]
+    organiser.play("site.yml", *only, variables=variables[:1]).refused("dashboard_cert and dashboard_key together")
+    organiser.play("site.yml", *only, variables=variables).changed_something()
+    trust = ssl.create_default_context(cafile=certificate)
+    with urllib.request.urlopen(f"https://{address}/login", context=trust, timeout=20) as page:
+        assert page.status == 200
+    assert "WARNING" in organiser.play("site.yml", *only).changed_something().text
 
 
 @pytest.mark.hosts
@@ -125,9 +167,9 @@ def test_verify_finds_a_house_target_that_lies(organiser, lab):
 @pytest.mark.hosts
 @pytest.mark.long
 def test_a_drifted_host_is_repaired(organiser, lab):
-    lab.shell("lab-generator-1", "sed -i s/10.77.0.4/10.9.9.9/ /etc/flowtest/policy.toml; systemctl stop flowtest-generator")
+    lab.shell("lab-generator-1", "sed -i s/10.77.0.4/10.9.9.9/ /etc/flowtest/flowtest-generator.toml; systemctl stop flowtest-generator")
     organiser.play("site.yml", "--limit", "redis:generator", "--tags", "generator").changed_something()
-    assert "10.77.0.4" in lab.shell("lab-generator-1", "cat /etc/flowtest/policy.toml")
+    assert "10.77.0.4" in lab.shell("lab-generator-1", "cat /etc/flowtest/flowtest-generator.toml")
     assert lab.shell("lab-generator-1", "systemctl is-active flowtest-generator").strip() == "active"
 
 
@@ -142,6 +184,47 @@ def test_the_tuning_is_checked_and_can_be_undone(organiser, lab):
     lab.shell("lab-generator-1", "flowtest-tune undo")
     assert lab.shell("lab-generator-1", value).split() == ["32768", "60999"]
     organiser.play("site.yml", "--limit", "generator", "--tags", "tuning").changed_something()
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_endpoints_are_tested_from_beside_the_dashboard(organiser, ec2, lab):
+    """With no other generator there, and without being taken for one."""
+    cli = "flowtest-redis-cli --raw"
+    lab.shell("lab-generator-1", "systemctl stop flowtest-generator; sleep 6")
+    phase = {"for": "30s", "rate": 10, "connections": 1, "scored": False}
+    document = {"name": "finals", "phase": [phase], "policy": {"allow": ["10.0.0.0/8"]}, "dialect": 1, "revision": 1, "state": "draft"}
+    house = alive(ec2)["lab-target-1"]["PrivateIpAddress"] + ":80"
+    question = {"id": "p1", "at": time.time_ns() // 1000, "contestant": "house", "endpoint": house}
+    lab.shell("lab-redis-1", f"{cli} -x SET 'flowtest:{{finals}}:control' <<'END'\n{json.dumps(document)}\nEND")
+    lab.shell("lab-redis-1", f"{cli} LPUSH 'flowtest:{{finals}}:probe' '{json.dumps(question)}'")
+    answer = ""
+    for _ in range(20):
+        answer = lab.shell("lab-redis-1", f"sleep 1; {cli} GET 'flowtest:{{finals}}:probe:p1'").strip()
+        if answer:
+            break
+    assert answer, lab.shell("lab-dashboard-1", "journalctl -u flowtest-practice -n 20 --no-pager")
+    answer = json.loads(answer)
+    assert answer["generator"] == "lab-dashboard-1" and answer["verdicts"] == {"token": True, "version": True, "from": True}, answer
+    assert lab.shell("lab-redis-1", f"{cli} EXISTS 'flowtest:{{finals}}:generator:lab-dashboard-1'").strip() == "0"
+    lab.shell("lab-redis-1", f"{cli} DEL 'flowtest:{{finals}}:control'")
+    lab.shell("lab-generator-1", "systemctl start flowtest-generator")
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+@pytest.mark.parametrize(("host", "service"), [("lab-dashboard-1", "dashboard"), ("lab-generator-1", "generator")])
+def test_a_service_that_is_silent_is_started_anew(lab, host, service):
+    pid = f"systemctl show -P MainPID flowtest-{service}"
+    before = lab.shell(host, pid).strip()
+    lab.shell(host, f"kill -STOP {before}")
+    # The watchdog's time, then that of a stop.
+    for _ in range(60):
+        now = lab.shell(host, f"sleep 2; {pid}").strip()
+        if now not in (before, "0"):
+            break
+    assert now not in (before, "0"), lab.shell(host, f"systemctl status flowtest-{service}")
+    assert "watchdog" in lab.shell(host, f"journalctl -u flowtest-{service} --no-pager").lower()
 
 
 @pytest.mark.hosts
@@ -164,11 +247,11 @@ def test_a_new_release_is_put_in_and_the_old_one_back(organiser, lab):
     assert "/releases/new/" in lab.shell("lab-target-1", running)
     # The archive is gone from here; what lies on the hosts is enough.
     (organiser.releases / f"flowtest-old-{os.uname().machine}.tar.gz").unlink()
-    organiser.play("site.yml", variables=["release=old"]).changed_something()
+    organiser.play("site.yml", "--limit", "target", variables=["release=old"]).changed_something()
     assert "/releases/old/" in lab.shell("lab-target-1", running)
-    organiser.play("site.yml", variables=["release=old"]).changed_nothing()
-    organiser.play("site.yml", variables=["release=never-built"]).refused("never-built", "run build.yml")
-    organiser.play("site.yml").changed_something()
+    organiser.play("site.yml", "--limit", "target", variables=["release=old"]).changed_nothing()
+    organiser.play("site.yml", "--limit", "target", variables=["release=never-built"]).refused("never-built", "run build.yml")
+    organiser.play("site.yml", "--limit", "target").changed_something()
 
 
 @pytest.mark.hosts
@@ -219,9 +302,9 @@ allow = ["10.0.0.0/8"]
     lab.shell("lab-generator-1", f"cat > /var/lib/flowtest/finals.toml <<'END'\n{contest}END")
     said = lab.shell(
         "lab-generator-1",
-        "cp /etc/flowtest/secrets/redis-generator /run/password; chown flowtest /run/password;"
+        "export SSL_CERT_FILE=/etc/flowtest/redis.crt; cp /etc/flowtest/secrets/redis-generator /run/password; chown flowtest /run/password;"
         " runuser -u flowtest -- /opt/flowtest/current/bin/flowtest-loadgen run /var/lib/flowtest/finals.toml --quiet"
-        f" --redis redis://generator@{redis}/ --redis-password-file /run/password --journal /var/lib/flowtest/journal; echo $?",
+        f" --redis rediss://generator@{redis}/ --redis-password-file /run/password --journal /var/lib/flowtest/journal; echo $?",
     )
     # 3: played, but late, for these machines share their cores.
     assert said.split()[-1] in ("0", "3"), said
@@ -254,6 +337,26 @@ def test_a_contestant_has_a_target_with_one_play(organiser, lab, tmp_path):
     organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=variables).changed_nothing()
     organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["target_version=v3"]).refused("v3", "write v1")
     lab.halt("contestant")
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_the_document_of_the_day_was_rehearsed(organiser, lab):
+    """Every playbook of EVENT.md has been played by now, by the tests above; its other commands are typed here."""
+    others = 0
+    for line in commands_of(PROJECT / "docs/EVENT.md"):
+        words = shlex.split(line)
+        if words[0] == "ansible-playbook":
+            [playbook] = {word for word in words if word in PLAYBOOKS}
+            assert playbook in organiser.played | {"teardown.yml"}, f"nobody has tried: {line}"
+        elif words[0] == "ansible":
+            done = subprocess.run(
+                [f"@{organiser.variables}" if word == "@event.yml" else word for word in words],
+                cwd=ANSIBLE, env=organiser.environment, capture_output=True, text=True, timeout=300,
+            )
+            assert done.returncode == 0 and "CHANGED" in done.stdout, done.stdout + done.stderr
+            others += 1
+    assert others >= 2
 
 
 def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):

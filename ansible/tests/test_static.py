@@ -8,9 +8,7 @@ import sysconfig
 
 import pytest
 import yaml
-from conftest import ANSIBLE, PROJECT
-
-PLAYBOOKS = sorted(file.name for file in ANSIBLE.glob("*.yml") if file.name != "collections.yml")
+from conftest import ANSIBLE, PLAYBOOKS, PROJECT, commands_of
 
 
 def test_every_playbook_is_sound():
@@ -48,6 +46,8 @@ def test_every_role_says_what_it_takes():
     for role in (ANSIBLE / "roles").iterdir():
         options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
         defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+        for name, option in options.items():
+            assert option.get("type") and option.get("description"), f"{role.name}: {name} has no type or no description"
         known = set(options)
         for other in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values():
             known |= set(other["options"])
@@ -60,19 +60,6 @@ def test_every_setting_of_the_kernel_has_a_reason():
     for line in lines:
         assert set(line) == {"key", "value", "for", "why"} and len(line["why"]) > 7, line
     assert len({line["key"] for line in lines}) == len(lines)
-
-
-def commands_of(document):
-    """Lines of its shell blocks, with continued ones joined."""
-    # Text and blocks alternate; a block's first line is its language.
-    for block in re.split(r"^```", document.read_text(), flags=re.MULTILINE)[1::2]:
-        language, _, block = block.partition("\n")
-        if language != "":
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            line = line.split("  #")[0].strip()
-            if line and not line.startswith("#"):
-                yield line
 
 
 @pytest.mark.parametrize("document", ["docs/EVENT.md", "ansible/README.md"])
