@@ -1,7 +1,7 @@
 //! What all requests share: the accounts, the organiser's desk, the live feed, and who failed how often.
 
 use crate::config::{Config, Secret};
-use crate::gate::throttle::{ACCOUNT, ADDRESS, Throttle};
+use crate::gate::throttle::Failures;
 use crate::handle::invitation::keep_live;
 use crate::handle::{api, convert};
 use crate::live::feed::Archived;
@@ -38,8 +38,7 @@ pub struct App {
     pub accounts: Accounts,
     pub organiser: Organiser,
     pub feed: Feed,
-    pub account_failures: Throttle,
-    pub address_failures: Throttle,
+    pub failures: Failures,
     pub csrf_key: [u8; 32],
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -70,17 +69,7 @@ impl App {
         let desk = organiser.clone();
         let desk_stop = stop.clone();
         tasks.spawn(async move { desk.run(desk_stop).await });
-        Ok(Arc::new(App {
-            config,
-            accounts,
-            organiser,
-            feed,
-            stop,
-            tasks,
-            account_failures: Throttle::new(ACCOUNT),
-            address_failures: Throttle::new(ADDRESS),
-            csrf_key,
-        }))
+        Ok(Arc::new(App { config, accounts, organiser, feed, stop, tasks, failures: Failures::default(), csrf_key }))
     }
 
     /// The app behind a request.

@@ -1,7 +1,7 @@
 //! Where a request really comes from. Only proxies that the operator named are believed.
 
 use salvo::Request;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of the client: the peer's, or when that is a named proxy, the last address in `X-Forwarded-For` that
 /// is none. What stands before it, anybody could have written.
@@ -25,6 +25,15 @@ fn from_hops(peer: IpAddr, hops: &[&str], proxies: &[IpAddr]) -> IpAddr {
         }
     }
     address
+}
+
+/// The network that stands for an address where somebody's attempts are counted: whoever has one IPv6 address has the
+/// 2^64 beside it (RFC 4291, section 2.5.4).
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
 }
 
 #[cfg(test)]

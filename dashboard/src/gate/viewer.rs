@@ -36,11 +36,6 @@ impl Viewer {
     }
 }
 
-/// Somebody who is not signed in, for the audit log.
-pub fn stranger(req: &Request, depot: &Depot) -> Actor {
-    Actor::nobody(address_of(req, depot))
-}
-
 /// Where the request comes from, as text.
 pub fn address_of(req: &Request, depot: &Depot) -> String {
     client_address(req, &App::of(depot).config.proxies).to_string()

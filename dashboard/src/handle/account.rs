@@ -3,12 +3,13 @@
 use crate::app::App;
 use crate::clock::{utc_ms, utc_us};
 use crate::failure::Failure;
+use crate::gate::address::client_address;
 use crate::gate::viewer::Viewer;
 use crate::handle::frame::{self, field, show, show_again};
 use crate::view::account::SessionLine;
 use crate::view::layout::Page;
 use crate::view::{AccountPage, Field};
-use flowtest_accounts::SessionId;
+use flowtest_accounts::{Error, SessionId};
 use salvo::prelude::*;
 
 const PATH: &str = "/account";
@@ -52,17 +53,17 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let viewer = Viewer::of(depot)?.clone();
     let current = req.form::<String>("current").await.unwrap_or_default();
     let password = req.form::<String>("password").await.unwrap_or_default();
-    let (now, account) = (utc_us(), viewer.user.name.to_lowercase());
-    if let Some(wait) = app.account_failures.wait_s(&account, now) {
-        return Err(Failure::TooMany(wait));
-    }
-    let right = app.accounts.check_password(viewer.user.id, &current).await?;
-    let weakness = crate::password::weakness(&password, &[&viewer.user.name, &viewer.user.shown, &app.config.contest]);
-    if !right {
-        app.account_failures.failed(&account, now);
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(Failure::TooMany)?;
+    let checked = app.accounts.check_password(viewer.user.id, &current).await;
+    if matches!(checked, Ok(true) | Err(Error::Crowded)) {
+        attempt.take_back();
     }
     if !right || weakness.is_some() {
         let mut page = page(depot).await?;
+    let right = checked?;
+    let about = [viewer.user.name.clone(), viewer.user.shown.clone(), app.config.contest.clone()];
+    let weakness = crate::password::weakness_of(password.clone(), about).await?;
         page.current.error = (!right).then(|| "This is not your present password.".to_owned());
         page.password.error = weakness;
         return show_again(res, page);

@@ -3,12 +3,13 @@
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::failure::Failure;
-use crate::gate::viewer::{self, Viewer, address_of};
+use crate::gate::address::client_address;
+use crate::gate::viewer::{self, Viewer};
 use crate::handle::frame::{self, field, show};
 use crate::handle::front::start_of;
 use crate::view::layout::Page;
 use crate::view::{Field, LoginPage, LogoutPage};
-use flowtest_accounts::{Role, User};
+use flowtest_accounts::{Error, Role, User};
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
@@ -32,21 +33,25 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     let app = App::of(depot).clone();
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
     let password = req.form::<String>("password").await.unwrap_or_default();
-    let (address, account) = (address_of(req, depot), name.to_lowercase());
-    let now = utc_us();
-    let wait = app.account_failures.wait_s(&account, now).max(app.address_failures.wait_s(&address, now));
-    if let Some(wait) = wait {
-        counter!("flowtest_logins_total", "result" => "throttled").increment(1);
-        res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
-        return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait));
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = match app.failures.at_password(&name, from, now) {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            counter!("flowtest_logins_total", "result" => "throttled").increment(1);
+            res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+            return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait));
+        }
+    };
+    let address = from.to_string();
+    let found = app.accounts.log_in(&name, &password, &address, now).await;
+    // Nobody has looked at the password of who came into a crowd.
+    if matches!(found, Ok(Some(_)) | Err(Error::Crowded)) {
+        attempt.take_back();
     }
-    let Some(user) = app.accounts.log_in(&name, &password, &address, now).await? else {
-        app.account_failures.failed(&account, now);
-        app.address_failures.failed(&address, now);
+    let Some(user) = found? else {
         counter!("flowtest_logins_total", "result" => "refused").increment(1);
         return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None);
     };
-    app.account_failures.succeeded(&account);
     counter!("flowtest_logins_total", "result" => "ok").increment(1);
     // Whatever session the browser came with ends here: nobody can have planted it.
     if let Some(old) = Viewer::maybe(depot).cloned() {

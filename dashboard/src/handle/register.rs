@@ -3,12 +3,12 @@
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::failure::Failure;
-use crate::gate::viewer::{address_of, stranger};
+use crate::gate::address::client_address;
 use crate::handle::frame::{self, field, show, show_again};
 use crate::handle::login;
 use crate::view::layout::Page;
 use crate::view::{Field, RegisterPage};
-use flowtest_accounts::{NewUser, RedeemError};
+use flowtest_accounts::{Actor, NewUser, RedeemError};
 use flowtest_scoreboard::keys::HOUSE;
 use salvo::prelude::*;
 
@@ -32,11 +32,16 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         password: Field::default(),
         error: None,
     };
-    let (now, address) = (utc_us(), address_of(req, depot));
-    if let Some(wait) = app.address_failures.wait_s(&address, now) {
-        return Err(Failure::TooMany(wait));
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_invitation(from, now).map_err(Failure::TooMany)?;
+    // First, so that strangers cost no more than a look into the database.
+    if let Err(error) = app.accounts.look_at_invite(&token, now).await {
+        tell(&mut page, error)?;
+        return show_again(res, page);
     }
-    if let Some(weakness) = crate::password::weakness(&password, &[&name, &shown, &app.config.contest]) {
+    attempt.take_back();
+    let about = [name.clone(), shown.clone(), app.config.contest.clone()];
+    if let Some(weakness) = crate::password::weakness_of(password.clone(), about).await? {
         page.password.error = Some(weakness);
         return show_again(res, page);
     }
@@ -46,28 +51,34 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     }
     let shown = if shown.is_empty() { name.clone() } else { shown };
     let new = NewUser { name, shown, password };
-    let user = match app.accounts.redeem(&token, new, &stranger(req, depot), now).await {
+    let address = from.to_string();
+    let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {
         Ok(user) => user,
         Err(error) => {
-            let sentence = error.to_string();
-            match error {
-                RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {
-                    app.address_failures.failed(&address, now);
-                    page.token.error = Some(sentence);
-                }
-                RedeemError::NameTaken => page.name.error = Some(sentence),
-                RedeemError::Invalid { field, .. } => match field {
-                    "name" => page.name.error = Some(sentence),
-                    "shown" => page.shown.error = Some(sentence),
-                    "password" => page.password.error = Some(sentence),
-                    _ => page.error = Some(sentence),
-                },
-                RedeemError::Other(error) => return Err(error.into()),
-            }
+            tell(&mut page, error)?;
             return show_again(res, page);
         }
     };
     app.people_changed();
     login::begin(req, res, &app, &user, &address).await?;
     frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.shown))
+}
+
+/// Puts what is wrong where it was typed.
+fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), Failure> {
+    let sentence = Some(error.to_string());
+    match error {
+        RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {
+            page.token.error = sentence;
+        }
+        RedeemError::NameTaken => page.name.error = sentence,
+        RedeemError::Invalid { field, .. } => match field {
+            "name" => page.name.error = sentence,
+            "shown" => page.shown.error = sentence,
+            "password" => page.password.error = sentence,
+            _ => page.error = sentence,
+        },
+        RedeemError::Other(error) => return Err(error.into()),
+    }
+    Ok(())
 }

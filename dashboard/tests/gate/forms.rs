@@ -101,6 +101,20 @@ async fn what_was_typed_wrongly_is_named_by_its_field_and_kept() {
 }
 
 #[tokio::test]
+async fn who_has_no_invitation_is_told_nothing_of_the_rest() {
+    let stage = Stage::open(&[]).await;
+    stage.contestant("alice", "Alice").await;
+    let form = [("token", "nonsense"), ("name", "alice"), ("shown", "\u{202e}"), ("password", "12345678")];
+    let answer = stage.browser().send("/register", &form).await;
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.contains("no invitation of this contest"), "{}", answer.body);
+    for told in ["guessed quickly", "is taken", "invisible"] {
+        assert!(!answer.body.contains(told), "{told}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_is_refused() {
     let stage = Stage::open(&[]).await;
     let mut boss = stage.admin("boss").await;

@@ -34,6 +34,9 @@ pub enum Error {
     Newer { path: PathBuf, found: String },
     #[error("The database was busy for too long. Try again; if it stays so, look at the load of its disk.")]
     Busy,
+    /// Too many wait to have a password hashed; this one was not looked at.
+    #[error("Too many people sign in at this moment. Try again in some seconds.")]
+    Crowded,
     /// The disk, the file or the program failed; an operator must look.
     #[error("The database failed: {0}. Look at its disk, its space and its permissions.")]
     Failed(String),

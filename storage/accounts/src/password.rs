@@ -1,6 +1,6 @@
 //! Passwords: hashed with argon2id, compared in the same time whether or not the user exists.
 //!
-//! Owns how many are hashed at once (each takes 19 MiB and tens of milliseconds of a core). How strong a password is,
+//! Owns how many are hashed at once (each takes 19 MiB and tens of milliseconds of a core), and how many may wait. How strong a password is,
 //! the dashboard says; here only its length counts.
 
 use crate::error::Error;
@@ -15,8 +15,13 @@ use tokio::sync::Semaphore;
 /// Lengths of a password in characters.
 pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
+/// Who may wait for a core at once: some seconds of hashing on two cores, the crowd of a large room.
+const WAITING_MAX: usize = 200;
+
 #[derive(Debug)]
 pub(crate) struct Passwords {
+    /// One permit for each who waits or is hashed: whoever finds none is told to come back.
+    places: Semaphore,
     /// One permit per core, so that a rush of logins leaves the collector its turn.
     cores: Arc<Semaphore>,
     /// Hash of a password nobody has, made with today's parameters.
@@ -25,11 +30,16 @@ pub(crate) struct Passwords {
 
 impl Passwords {
     pub(crate) async fn start() -> Result<Passwords, Error> {
+        Passwords::with_places(WAITING_MAX).await
+    }
+
+    async fn with_places(waiting_max: usize) -> Result<Passwords, Error> {
         let mut bytes = [0; 32];
         secret::fill(&mut bytes)?;
         let nobodys = blocking(move || hash_now(&bytes)).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Passwords { cores: Arc::new(Semaphore::new(cores)), nobodys })
+        let places = Semaphore::new(waiting_max + cores);
+        Ok(Passwords { places, cores: Arc::new(Semaphore::new(cores)), nobodys })
     }
 
     /// A new hash with a salt of its own.
@@ -60,6 +70,7 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let _place = self.places.try_acquire().map_err(|_| Error::Crowded)?;
         let permit = self.cores.clone().acquire_owned().await.map_err(|error| Error::Failed(error.to_string()))?;
         // The permit goes along: who gives up waiting does not free the core that is still hashing.
         blocking(move || {
@@ -100,6 +111,29 @@ mod tests {
         assert!(!passwords.verify(&"x".repeat(10_000_000), Some(hash)).await.expect("an answer"));
         assert!(!passwords.verify("correct horse", None).await.expect("an answer"));
         assert!(passwords.verify("x", Some("no hash".into())).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_told_to_come_back_and_those_who_wait_are_served() {
+        let passwords = Arc::new(Passwords::with_places(3).await.expect("random bits"));
+        let cores = passwords.cores.available_permits();
+        let busy = passwords.cores.clone().acquire_many_owned(cores as u32).await.expect("all cores");
+        let one = |passwords: Arc<Passwords>| async move { passwords.verify("correct horse", None).await };
+        let all: Vec<_> = (0..cores + 10).map(|_| tokio::spawn(one(passwords.clone()))).collect();
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(busy);
+        let mut crowded = 0;
+        for answer in all {
+            match answer.await.expect("it does not panic") {
+                Ok(right) => assert!(!right),
+                Err(Error::Crowded) => crowded += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(crowded, 7);
+        passwords.verify("correct horse", None).await.expect("there is room again");
     }
 
     #[tokio::test]
