@@ -20,6 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often durations that were measured become a summary.
+const METRICS_TIDY_EVERY: Duration = Duration::from_secs(5);
 /// How often the certificate is looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
 /// How often systemd hears of us.
@@ -31,7 +33,7 @@ const FRAME_AGE_US_MAX: u64 = 10_000_000;
 pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
     start_log(flags.log_format);
     let config = Config::new(flags)?;
-    let metrics = start_metrics();
+    let metrics = config.metrics.map(|address| (address, start_metrics()));
     let app = App::start(config).await?;
     let listen = app.config.listen;
     let scheme = if app.config.tls.is_some() { "https" } else { "http" };
@@ -53,8 +55,8 @@ pub async fn serve(flags: &Serve) -> Result<(), Box<dyn Error>> {
             run(&app, acceptor)
         }
     };
-    let measured = match app.config.metrics {
-        Some(address) => Some(serve_metrics(address, metrics).await?),
+    let measured = match metrics {
+        Some((address, metrics)) => Some(serve_metrics(address, metrics).await?),
         None => None,
     };
     let heart = tokio::spawn(beat(Arc::clone(&app)));
@@ -166,11 +168,21 @@ fn start_log(format: LogFormat) {
     };
 }
 
+/// Counts from now on. Without anybody to read them nothing is counted at all.
 fn start_metrics() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     let _ = metrics::set_global_recorder(recorder);
     metrics::gauge!("flowtest_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let tidied = handle.clone();
+    tokio::spawn(async move {
+        // Until then each duration is kept by itself, and nobody may ever come to read them.
+        let mut every = tokio::time::interval(METRICS_TIDY_EVERY);
+        loop {
+            every.tick().await;
+            tidied.run_upkeep();
+        }
+    });
     handle
 }
 
@@ -193,7 +205,6 @@ struct Metrics(PrometheusHandle);
 #[async_trait]
 impl Handler for Metrics {
     async fn handle(&self, _req: &mut Request, _depot: &mut Depot, res: &mut Response, _ctrl: &mut FlowCtrl) {
-        self.0.run_upkeep();
         res.render(Text::Plain(self.0.render()));
     }
 }

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::gate::address::client_address;
 use metrics::{counter, histogram};
-use salvo::http::StatusCode;
+use salvo::http::{Method, StatusCode};
 use salvo::prelude::*;
 use salvo::request_id::RequestIdDepotExt;
 use std::time::Instant;
@@ -18,12 +18,38 @@ pub async fn observe(req: &mut Request, depot: &mut Depot, res: &mut Response, c
         "" => "none".to_owned(),
         path => path.to_owned(),
     };
-    let method = req.method().as_str().to_owned();
+    let method = label(req.method());
     let seconds = start.elapsed().as_secs_f64();
-    let labels = [("method", method.clone()), ("route", route.clone()), ("status", status.to_string())];
+    let labels = [("method", method.to_owned()), ("route", route.clone()), ("status", status.to_string())];
     counter!("flowtest_http_requests_total", &labels).increment(1);
     histogram!("flowtest_http_request_seconds", "route" => route.clone()).record(seconds);
     let client = client_address(req, &App::of(depot).config.proxies);
     let request = depot.request_id().unwrap_or_default();
     tracing::info!(%method, %route, status, ms = (seconds * 1e3) as u64, %client, request, "request");
+}
+
+/// The method of a request that somebody may mean. Anybody can make up others, and each would be counted for ever.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_that_somebody_made_up_are_counted_as_one() {
+        for (method, counted) in
+            [("GET", "GET"), ("POST", "POST"), ("get", "other"), ("X-1", "other"), ("PUT", "other")]
+        {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(label(&method), counted);
+        }
+    }
 }
