@@ -8,7 +8,7 @@ use crate::live::feed::Archived;
 use crate::live::{Close, Facts, Feed, FeedConfig, HubConfig, UserKey};
 use crate::organiser::{Link, Organiser};
 use crate::view::{Notice, Stage};
-use flowtest_accounts::{Accounts, Actor, HistoryRow, SessionId, UserId};
+use flowtest_accounts::{Accounts, Actor, HistoryRow, ScreenId, SessionId, UserId};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::connection::Address;
 use salvo::Depot;
@@ -121,6 +121,11 @@ impl App {
     /// Ends those of all sessions of somebody, but for one.
     pub fn close_sessions_of(&self, user: UserId, except: Option<SessionId>) {
         let key = UserKey::of_user(user.0);
+    /// Ends those of a screen's link that was revoked.
+    pub fn close_screen(&self, screen: ScreenId) {
+        self.feed.hub().close_session(&seat_of(screen), Close::LoggedOut);
+    }
+
         match except {
             Some(session) => self.feed.hub().close_user_except(&key, &session.0.to_string(), Close::LoggedOut),
             None => self.feed.hub().close_user(&key, Close::LoggedOut),
@@ -140,6 +145,11 @@ impl App {
 /// Passes on what the desk knows of people, rounds and notices.
 async fn tell(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: CancellationToken) {
     loop {
+/// What stands for a screen among the sessions of those who watch.
+pub fn seat_of(screen: ScreenId) -> String {
+    format!("screen:{screen}")
+}
+
         let newest = facts.borrow_and_update().as_ref().clone();
         feed.tell(newest);
         tokio::select! {

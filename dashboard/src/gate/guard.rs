@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::viewer::Viewer;
+use flowtest_accounts::ScreenId;
 use salvo::prelude::*;
 
 /// The audience of a route.
@@ -19,11 +20,15 @@ pub enum Who {
 
 /// A screen link was shown instead of a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Screen;
+pub struct Screen(ScreenId);
 
 impl Screen {
     pub fn is_shown(depot: &Depot) -> bool {
-        depot.get_typed::<Screen>().is_ok()
+        Screen::shown(depot).is_some()
+    }
+
+    pub fn shown(depot: &Depot) -> Option<ScreenId> {
+        depot.get_typed::<Screen>().ok().map(|screen| screen.0)
     }
 }
 
@@ -52,10 +57,9 @@ impl Guard {
             (Who::Screen, None) => {
                 let secret = req.query::<String>("screen").ok_or(Failure::SignIn)?;
                 let app = App::of(depot).clone();
-                if app.accounts.find_screen(&secret).await?.is_none() {
-                    return Err(Failure::Forbidden("this screen link was revoked or never existed: ask an organiser"));
-                }
-                depot.insert_typed(Screen);
+                let gone = Failure::Forbidden("this screen link was revoked or never existed: ask an organiser");
+                let screen = app.accounts.find_screen(&secret).await?.ok_or(gone)?;
+                depot.insert_typed(Screen(screen.id));
                 Ok(())
             }
             (Who::Staff | Who::Admin, None) => Err(Failure::SignIn),

@@ -1,6 +1,6 @@
 //! The way into the live feed: who watches, and what.
 
-use crate::app::App;
+use crate::app::{App, seat_of};
 use crate::clock::utc_us;
 use crate::failure::Failure;
 use crate::gate::guard::Screen;
@@ -9,6 +9,7 @@ use crate::handle::audience;
 use crate::live::hub::Viewer as Seat;
 use crate::live::socket::{self, Channel, Recheck, Visit};
 use crate::live::{Audience, UserKey};
+use flowtest_accounts::{Error, Role};
 use salvo::prelude::*;
 
 #[handler]
@@ -26,7 +27,10 @@ pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> 
     };
     let seat = Seat {
         user: viewer.as_ref().map(|viewer| UserKey::of_user(viewer.user.id.0)),
-        session: viewer.as_ref().map(|viewer| viewer.session.0.to_string()),
+        session: match (&viewer, Screen::shown(depot)) {
+            (Some(viewer), _) => Some(viewer.session.0.to_string()),
+            (None, screen) => screen.map(seat_of),
+        },
     };
     let recheck = recheck(&app, req, depot, viewer.as_ref(), channel == Channel::Tokens);
     let public_url = app.config.public_url.as_deref().and_then(|url| url.parse().ok());
@@ -54,17 +58,33 @@ fn recheck(
         let (app, secret) = (app.clone(), secret.clone());
         Box::pin(async move {
             if screen {
-                return matches!(app.accounts.find_screen(&secret).await, Ok(Some(_)));
+                return goes_on(app.accounts.find_screen(&secret).await, |_| true);
             }
-            match app.accounts.find_session(&secret, utc_us()).await {
+            goes_on(app.accounts.find_session(&secret, utc_us()).await, |(_, user)| {
                 // Another role sees another feed.
-                Ok(Some((_, user))) => {
-                    Some(user.role) == role && (!needs_admin || user.role == flowtest_accounts::Role::Admin)
-                }
-                Ok(None) => false,
-                // A database that is busy is no reason to send everybody away.
-                Err(_) => true,
-            }
+                Some(user.role) == role && (!needs_admin || user.role == Role::Admin)
+            })
         })
     })
+}
+
+/// A database that is busy is no reason to send anybody away, least of all the room's projector.
+fn goes_on<T>(found: Result<Option<T>, Error>, may: impl FnOnce(T) -> bool) -> bool {
+    match found {
+        Ok(found) => found.is_some_and(may),
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_watches_is_sent_away_by_an_answer_of_the_database_and_not_by_its_silence() {
+        assert!(goes_on(Ok(Some(7)), |found| found == 7));
+        assert!(!goes_on(Ok(Some(7)), |found| found == 8));
+        assert!(!goes_on(Ok(None::<u8>), |_| true));
+        assert!(goes_on(Err::<Option<u8>, _>(Error::Busy), |_| false));
+    }
 }

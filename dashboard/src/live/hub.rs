@@ -24,6 +24,9 @@ impl Default for HubConfig {
     }
 }
 
+/// One link for screens takes no more than one seat in so many: a link that got around keeps nobody out.
+const SHARE_OF_A_LINK: usize = 2;
+
 /// Why a viewer is sent away, as a WebSocket's close code. Pages act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -51,7 +54,7 @@ impl Close {
         match self {
             Close::LoggedOut => "the session is over: log in again",
             Close::Restart => "come back in a moment",
-            Close::Full => "this account watches from too many places: close one",
+            Close::Full => "this account or link watches from too many places: close one",
             Close::Misuse => "this feed takes no messages",
         }
     }
@@ -62,7 +65,7 @@ impl Close {
 pub enum NoSeat {
     #[error("{0} watch already, and there is no room for more: try again later, or raise the limit of viewers")]
     House(usize),
-    #[error("this account watches from {0} places already: close one of them")]
+    #[error("this account or link watches from {0} places already: close one of them")]
     User(usize),
     #[error("the dashboard is stopping: come back in a moment")]
     Stopping,
@@ -71,7 +74,7 @@ pub enum NoSeat {
 /// Who takes a seat.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {
-    /// The account, contestant or admin. A screen has none.
+    /// The account, contestant or admin. A screen has none, and is counted by its session.
     pub user: Option<UserKey>,
     /// What [`Hub::close_session`] will be called with: the session's id, or the screen's. Never a secret.
     pub session: Option<String>,
@@ -163,6 +166,11 @@ impl Hub {
                 return Err(NoSeat::User(*own));
             }
             *own += 1;
+        } else if let Some(link) = &viewer.session {
+            let its = seats.taken.values().filter(|taken| taken.viewer.session.as_ref() == Some(link)).count();
+            if its >= config.viewers_max.div_ceil(SHARE_OF_A_LINK) {
+                return Err(NoSeat::User(its));
+            }
         }
         let (away, told) = oneshot::channel();
         let number = seats.next;
@@ -289,6 +297,18 @@ mod tests {
         hub.sit(viewer("u1", "c")).expect("it is free again");
         hub.stop();
         assert_eq!(hub.sit(Viewer::default()).expect_err("it stops"), NoSeat::Stopping);
+    }
+
+    #[test]
+    fn one_link_takes_no_more_than_half_of_the_seats() {
+        let hub = Hub::new(HubConfig { viewers_max: 4, ..HubConfig::default() });
+        let screen = |link: &str| Viewer { user: None, session: Some(link.to_owned()) };
+        let first = hub.sit(screen("screen:1")).expect("a seat");
+        let _second = hub.sit(screen("screen:1")).expect("a seat");
+        assert_eq!(hub.sit(screen("screen:1")).expect_err("its third"), NoSeat::User(2));
+        let _other = hub.sit(screen("screen:2")).expect("another link");
+        drop(first);
+        hub.sit(screen("screen:1")).expect("it is free again");
     }
 
     #[tokio::test]

@@ -5,4 +5,5 @@ mod guessing;
 mod harm;
 mod roles;
 mod sessions;
+mod screens;
 mod stage;

@@ -122,5 +122,6 @@ pub async fn revoke_screen(req: &mut Request, depot: &mut Depot, res: &mut Respo
     let actor = Viewer::of(depot)?.actor.clone();
     let id = ScreenId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
     app.accounts.revoke_screen(id, &actor, utc_us()).await?;
+    app.close_screen(id);
     frame::done(depot, res, PATH, "That link shows nothing any more.")
 }
