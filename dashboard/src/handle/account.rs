@@ -6,6 +6,8 @@ use crate::failure::Failure;
 use crate::gate::address::client_address;
 use crate::gate::viewer::Viewer;
 use crate::handle::frame::{self, field, show, show_again};
+use crate::organiser::ChangeError;
+use crate::organiser::asks::Write;
 use crate::view::account::SessionLine;
 use crate::view::layout::Page;
 use crate::view::{AccountPage, Field};
@@ -59,11 +61,11 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     if matches!(checked, Ok(true) | Err(Error::Crowded)) {
         attempt.take_back();
     }
-    if !right || weakness.is_some() {
-        let mut page = page(depot).await?;
     let right = checked?;
     let about = [viewer.user.name.clone(), viewer.user.shown.clone(), app.config.contest.clone()];
     let weakness = crate::password::weakness_of(password.clone(), about).await?;
+    if !right || weakness.is_some() {
+        let mut page = page(depot).await?;
         page.current.error = (!right).then(|| "This is not your present password.".to_owned());
         page.password.error = weakness;
         return show_again(res, page);
@@ -78,14 +80,25 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let shown = field(req, "shown").await;
-    if let Err(error) = app.accounts.set_shown(viewer.user.id, &shown, &viewer.actor, utc_us()).await {
-        let flowtest_accounts::Error::Invalid { message: sentence, .. } = error else { return Err(error.into()) };
-        let mut page = page(depot).await?;
-        page.shown = Field::wrong(shown, sentence);
-        return show_again(res, page);
+    let (user, now) = (viewer.user.id, utc_us());
+    let change = async { Ok(app.accounts.set_shown(user, &shown, &viewer.actor, now).await?) };
+    let changed = match viewer.is_admin() {
+        true => change.await,
+        false => app.organiser.paced(user, Write::ShownName, now, change).await,
+    };
+    match changed {
+        Ok(_) => {
+            app.people_changed();
+            frame::done(depot, res, PATH, "Your name on the board is changed.")
+        }
+        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. })) => {
+            let mut page = page(depot).await?;
+            page.shown = Field::wrong(shown, sentence);
+            show_again(res, page)
+        }
+        Err(ChangeError::Accounts(error)) => Err(error.into()),
+        Err(error) => frame::refused(depot, res, PATH, error.to_string()),
     }
-    app.people_changed();
-    frame::done(depot, res, PATH, "Your name on the board is changed.")
 }
 
 #[handler]

@@ -8,7 +8,7 @@ use crate::handle::convert::with_line_breaks;
 use crate::handle::frame::{self, done, field, refused, show, show_again};
 use crate::handle::owner::{self, Owner, owner_asked};
 use crate::organiser::ChangeError;
-use crate::organiser::asks::{NoAsk, Pending};
+use crate::organiser::asks::{NoAsk, Pending, Write};
 use crate::view::index::{EndpointCard, Failure as Failed, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard};
 use crate::view::index::{ScoreLine, ViewAs};
 use crate::view::layout::Page;
@@ -182,7 +182,9 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
     let text = field(req, "endpoint").await;
-    match app.organiser.set_endpoint(&viewer.user, &text, &viewer.actor, utc_us()).await {
+    let now = utc_us();
+    let set = app.organiser.set_endpoint(&viewer.user, &text, &viewer.actor, now);
+    match app.organiser.paced(viewer.user.id, Write::Endpoint, now, set).await {
         Ok(endpoint) => {
             let told = format!("Your endpoint is {endpoint}. Test it now: it gets traffic after three right answers.");
             done(depot, res, PATH, told)
@@ -200,7 +202,9 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
 pub async fn reset_endpoint(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
-    match app.organiser.reset_endpoint(viewer.user.id, &viewer.actor, utc_us()).await {
+    let now = utc_us();
+    let reset = app.organiser.reset_endpoint(viewer.user.id, &viewer.actor, now);
+    match app.organiser.paced(viewer.user.id, Write::Endpoint, now, reset).await {
         Ok(()) => done(depot, res, PATH, "Your endpoint is taken away."),
         Err(error) => refused(depot, res, PATH, error.to_string()),
     }

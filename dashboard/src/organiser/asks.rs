@@ -1,12 +1,12 @@
 //! What contestants ask of generators: tests of an endpoint, and practice. Who may ask how often, and who may read the
-//! answer.
+//! answer. It paces in the same way what they change by themselves.
 //!
 //! It remembers in memory only: after a restart a test is simply asked for again.
 
 use super::desk::{ChangeError, Organiser};
 use super::readiness::Tested;
 use super::roster::HOUSE;
-use flowtest_accounts::{User, UserId};
+use flowtest_accounts::{Error, User, UserId};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::{PracticeReport, PracticeRequest};
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, keys};
@@ -14,6 +14,9 @@ use std::collections::HashMap;
 
 /// Between two tests of one contestant, in microseconds.
 pub const PROBE_EVERY_US: u64 = 10_000_000;
+/// Between two changes of a contestant's endpoint, or of its shown name, in microseconds: each is a row for ever, a new
+/// document for all generators, and a frame for all viewers.
+pub const WRITE_EVERY_US: u64 = 5_000_000;
 /// Between two practices of one contestant, in microseconds.
 pub const PRACTICE_EVERY_US: u64 = 5 * 60 * 1_000_000;
 /// How long an ask is remembered, in microseconds: as long as the longest answer lives, and some.
@@ -41,6 +44,14 @@ pub(super) struct Asks {
 enum Kind {
     Probe,
     Practice,
+    Write(Write),
+}
+
+/// What contestants change by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Write {
+    Endpoint,
+    ShownName,
 }
 
 #[derive(Clone, Debug)]
@@ -54,9 +65,18 @@ struct Asked {
 impl Asks {
     /// Notes an ask, or says in how many microseconds it may be put.
     fn note(&mut self, id: &str, owner: Owner, kind: Kind, now: UtcUs) -> Result<(), u64> {
+        self.pace(owner, kind, now)?;
+        self.asked.retain(|_, asked| now.saturating_sub(asked.at) < REMEMBERED_US);
+        self.asked.insert(id.to_owned(), Asked { owner, kind, at: now, answered: false });
+        Ok(())
+    }
+
+    /// The same for what has no answer to wait for.
+    fn pace(&mut self, owner: Owner, kind: Kind, now: UtcUs) -> Result<(), u64> {
         let every = match kind {
             Kind::Probe => PROBE_EVERY_US,
             Kind::Practice => PRACTICE_EVERY_US,
+            Kind::Write(_) => WRITE_EVERY_US,
         };
         if let Some(last) = self.newest.get(&(owner, kind)) {
             let since = now.saturating_sub(*last);
@@ -64,9 +84,7 @@ impl Asks {
                 return Err(every - since);
             }
         }
-        self.asked.retain(|_, asked| now.saturating_sub(asked.at) < REMEMBERED_US);
         self.newest.retain(|_, at| now.saturating_sub(*at) < REMEMBERED_US);
-        self.asked.insert(id.to_owned(), Asked { owner, kind, at: now, answered: false });
         self.newest.insert((owner, kind), now);
         Ok(())
     }
@@ -141,6 +159,30 @@ impl Organiser {
     /// What somebody waits for.
     pub fn pending(&self, owner: Owner, now: UtcUs) -> Pending {
         self.lock_asks().pending(owner, now)
+    }
+
+    /// Makes a change of a contestant's own, once in five seconds. What was typed wrongly does not count.
+    pub async fn paced<T>(
+        &self,
+        user: UserId,
+        write: Write,
+        now: UtcUs,
+        change: impl Future<Output = Result<T, ChangeError>>,
+    ) -> Result<T, ChangeError> {
+        let kind = Kind::Write(write);
+        let what = match write {
+            Write::Endpoint => "your endpoint",
+            Write::ShownName => "your name on the board",
+        };
+        self.lock_asks().pace(Some(user), kind, now).map_err(|us| {
+            let wait_s = us.div_ceil(1_000_000);
+            ChangeError::Unfit(format!("you changed {what} a moment ago: wait {wait_s} s and change it again"))
+        })?;
+        let made = change.await;
+        if matches!(made, Err(ChangeError::Field { .. } | ChangeError::Accounts(Error::Invalid { .. }))) {
+            self.lock_asks().newest.remove(&(Some(user), kind));
+        }
+        made
     }
 
     /// Asks a generator to test somebody's endpoint, once in ten seconds. Returns the id of the answer.
@@ -291,6 +333,17 @@ mod tests {
         assert_eq!(asks.note("e", ALICE, Kind::Probe, 11 * SECOND), Ok(()));
         assert_eq!(asks.note("f", ALICE, Kind::Practice, 303 * SECOND), Err(SECOND));
         assert_eq!(asks.note("f", ALICE, Kind::Practice, 304 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn one_change_in_five_seconds_of_each_kind() {
+        let mut asks = Asks::default();
+        let (endpoint, name) = (Kind::Write(Write::Endpoint), Kind::Write(Write::ShownName));
+        assert_eq!(asks.pace(ALICE, endpoint, SECOND), Ok(()));
+        assert_eq!(asks.pace(ALICE, endpoint, 2 * SECOND), Err(4 * SECOND));
+        assert_eq!(asks.pace(ALICE, name, 2 * SECOND), Ok(()));
+        assert_eq!(asks.pace(BOB, endpoint, 2 * SECOND), Ok(()));
+        assert_eq!(asks.pace(ALICE, endpoint, 6 * SECOND), Ok(()));
     }
 
     #[test]

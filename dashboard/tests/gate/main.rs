@@ -3,7 +3,8 @@
 mod forms;
 mod guessing;
 mod harm;
+mod pace;
 mod roles;
-mod sessions;
 mod screens;
+mod sessions;
 mod stage;

@@ -1,0 +1,47 @@
+//! What contestants may do, they may not do as fast as a machine can.
+
+use crate::stage::{Answer, Browser, Stage};
+
+async fn told(browser: &mut Browser, answer: Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    browser.get(&answer.location).await.body
+}
+
+#[tokio::test]
+async fn an_endpoint_is_changed_once_in_five_seconds_and_a_typing_error_does_not_count() {
+    let stage = Stage::open(&[]).await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let id = stage.accounts().user_named("alice").await.expect("a database").expect("it registered").id;
+    assert_eq!(alice.send("/index/endpoint", &[("endpoint", "10.0.0.1:22")]).await.status, 422);
+    let first = alice.send("/index/endpoint", &[("endpoint", "93.184.216.34/one")]).await;
+    assert!(told(&mut alice, first).await.contains("Your endpoint is"));
+    for path in ["/index/endpoint", "/index/endpoint/reset"] {
+        let second = alice.send(path, &[("endpoint", "93.184.216.34/two")]).await;
+        assert!(told(&mut alice, second).await.contains("you changed your endpoint a moment ago: wait "), "{path}");
+    }
+    let lines = stage.accounts().endpoint_history(id).await.expect("its history");
+    assert_eq!(lines.len(), 1, "the first is there, and nothing else was written");
+    // An organiser who helps is not made to wait.
+    let mut boss = stage.admin("boss").await;
+    for path in ["three", "four"] {
+        let form = [("endpoint", format!("93.184.216.34/{path}"))];
+        let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+        assert_eq!(boss.send(&format!("/setting/contestant/{id}/endpoint"), &form).await.status, 303);
+    }
+    assert_eq!(stage.accounts().endpoint_history(id).await.expect("its history").len(), 3);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_name_on_the_board_is_changed_once_in_five_seconds() {
+    let stage = Stage::open(&[]).await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    assert_eq!(alice.send("/account/shown", &[("shown", "\u{202e}x")]).await.status, 422);
+    let first = alice.send("/account/shown", &[("shown", "Alice the First")]).await;
+    assert!(told(&mut alice, first).await.contains("is changed"));
+    let second = alice.send("/account/shown", &[("shown", "Alice the Second")]).await;
+    let page = told(&mut alice, second).await;
+    assert!(page.contains("you changed your name on the board a moment ago: wait "), "{page}");
+    assert!(page.contains("Alice the First") && !page.contains("Alice the Second"));
+    stage.close().await;
+}
