@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 
 /// The key that signs forms, kept so that a page that was open while we restarted still works.
 const CSRF_SETTING: &str = "secret.csrf";
+/// How often sessions that are over are deleted.
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// How long viewers and threads may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -66,6 +68,7 @@ impl App {
         let feed = Feed::start(feed, now, keep(accounts.clone(), tasks.clone()))?;
         tasks.spawn(tell(facts, feed.clone(), stop.clone()));
         tasks.spawn(keep_live(accounts.clone(), feed.hub().clone(), stop.clone()));
+        tasks.spawn(keep_tidy(accounts.clone(), stop.clone()));
         let desk = organiser.clone();
         let desk_stop = stop.clone();
         tasks.spawn(async move { desk.run(desk_stop).await });
@@ -118,14 +121,14 @@ impl App {
         self.feed.hub().close_session(&session.0.to_string(), Close::LoggedOut);
     }
 
-    /// Ends those of all sessions of somebody, but for one.
-    pub fn close_sessions_of(&self, user: UserId, except: Option<SessionId>) {
-        let key = UserKey::of_user(user.0);
     /// Ends those of a screen's link that was revoked.
     pub fn close_screen(&self, screen: ScreenId) {
         self.feed.hub().close_session(&seat_of(screen), Close::LoggedOut);
     }
 
+    /// Ends those of all sessions of somebody, but for one.
+    pub fn close_sessions_of(&self, user: UserId, except: Option<SessionId>) {
+        let key = UserKey::of_user(user.0);
         match except {
             Some(session) => self.feed.hub().close_user_except(&key, &session.0.to_string(), Close::LoggedOut),
             None => self.feed.hub().close_user(&key, Close::LoggedOut),
@@ -142,19 +145,33 @@ impl App {
     }
 }
 
-/// Passes on what the desk knows of people, rounds and notices.
-async fn tell(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: CancellationToken) {
-    loop {
 /// What stands for a screen among the sessions of those who watch.
 pub fn seat_of(screen: ScreenId) -> String {
     format!("screen:{screen}")
 }
 
+/// Passes on what the desk knows of people, rounds and notices.
+async fn tell(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: CancellationToken) {
+    loop {
         let newest = facts.borrow_and_update().as_ref().clone();
         feed.tell(newest);
         tokio::select! {
             () = stop.cancelled() => return,
             changed = facts.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Takes sessions that are over out of the database, now and once an hour.
+async fn keep_tidy(accounts: Accounts, stop: CancellationToken) {
+    let mut every = tokio::time::interval(TIDY_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if let Err(error) = accounts.purge_sessions(crate::clock::utc_us()).await {
+            tracing::warn!(%error, "sessions that are over stay in the database");
         }
     }
 }

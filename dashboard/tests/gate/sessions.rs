@@ -1,6 +1,8 @@
 //! Signing in, staying in, and being sent away.
 
 use crate::stage::{PASSWORD, Stage};
+use flowtest_accounts::{Accounts, Actor, NewUser, SESSION_LIFE_US};
+use flowtest_dashboard::clock::utc_us;
 
 #[tokio::test]
 async fn signing_in_gives_a_new_session_and_ends_the_old_one() {
@@ -99,6 +101,27 @@ async fn who_fails_too_often_waits_and_others_do_not() {
     assert!(waits.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok_and(|wait| wait <= 60)));
     assert_eq!(browser.sign_in("BOSS", PASSWORD).await.status, 429, "in any case of letters");
     assert_eq!(stage.browser().sign_in("alice", PASSWORD).await.status, 303, "the same address, another account");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn sessions_that_are_over_leave_the_database_by_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("flowtest.db");
+    let accounts = Accounts::open(&database).await.expect("a database");
+    let new = NewUser { name: "boss".to_owned(), shown: "Boss".to_owned(), password: PASSWORD.to_owned() };
+    let boss = accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
+    let long_ago = utc_us() - 2 * SESSION_LIFE_US;
+    accounts.start_session(boss.id, "192.0.2.1", "test", long_ago).await.expect("a session");
+    accounts.start_session(boss.id, "192.0.2.2", "test", utc_us()).await.expect("another");
+    let stage = Stage::open(&["--database", &database.to_string_lossy()]).await;
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // At that instant the old one lived, so that it is seen for as long as it is there.
+    while accounts.sessions_of(boss.id, long_ago).await.expect("sessions").len() > 1 {
+        assert!(std::time::Instant::now() < give_up, "the old one is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(accounts.sessions_of(boss.id, utc_us()).await.expect("sessions").len(), 1);
     stage.close().await;
 }
 

@@ -30,7 +30,10 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         let mut arguments = vec!["flowtest-dashboard".to_owned(), "serve".to_owned()];
-        arguments.extend(["--database".to_owned(), path("flowtest.db"), "--contest".to_owned(), "cup".to_owned()]);
+        arguments.extend(["--contest".to_owned(), "cup".to_owned()]);
+        if !flags.contains(&"--database") {
+            arguments.extend(["--database".to_owned(), path("flowtest.db")]);
+        }
         arguments.extend(["--redis".to_owned(), format!("unix://{}", path("nobody.sock"))]);
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let Command::Serve(flags) = Cli::parse_from(arguments).command else { panic!("not serve") };

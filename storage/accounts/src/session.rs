@@ -146,25 +146,25 @@ impl Accounts {
 
     /// The sessions of a user that live, newest first.
     pub async fn sessions_of(&self, user: UserId, now: UtcUs) -> Result<Vec<Session>, Error> {
-        let all: Vec<Session> = self
-            .store
-            .read::<_, Error>(move |conn| {
+        let (life, idle) = oldest(now);
+        self.store
+            .read(move |conn| {
+                let live = sessions::created_at.gt(life).and(sessions::last_seen_at.gt(idle));
                 Ok(sessions::table
-                    .filter(sessions::user_id.eq(user.0))
+                    .filter(sessions::user_id.eq(user.0).and(live))
                     .order(sessions::id.desc())
                     .select(Session::as_select())
                     .load(conn)?)
             })
-            .await?;
-        Ok(all.into_iter().filter(|session| session.lives(now)).collect())
+            .await
     }
 
     /// Deletes sessions that are over. Housekeeping: the log does not tell it. Returns how many went.
     pub async fn purge_sessions(&self, now: UtcUs) -> Result<usize, Error> {
-        let (life, idle) = (now.saturating_sub(SESSION_LIFE_US), now.saturating_sub(SESSION_IDLE_US));
+        let (life, idle) = oldest(now);
         self.store
             .write(move |conn| {
-                let over = sessions::created_at.le(stored(life)).or(sessions::last_seen_at.le(stored(idle)));
+                let over = sessions::created_at.le(life).or(sessions::last_seen_at.le(idle));
                 Ok(diesel::delete(sessions::table.filter(over)).execute(conn)?)
             })
             .await
@@ -179,6 +179,11 @@ impl Accounts {
             })
             .await
     }
+}
+
+/// Sessions that began, or were last seen, at these instants or before are over, as [`Session::lives`] has it.
+fn oldest(now: UtcUs) -> (i64, i64) {
+    (stored(now.saturating_sub(SESSION_LIFE_US)), stored(now.saturating_sub(SESSION_IDLE_US)))
 }
 
 impl Session {
