@@ -119,6 +119,22 @@ async fn a_contestant_reaches_nothing_of_another_by_its_id() {
     stage.close().await;
 }
 
+#[tokio::test]
+async fn an_organiser_takes_away_the_errors_of_the_team_that_it_looks_at() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    stage.contestant("alice", "Alice").await;
+    stage.contestant("bob", "Bob").await;
+    let bob = stage.accounts().user_named("bob").await.expect("a database").expect("it registered").id;
+    let page = boss.get(&format!("/index?as={bob}")).await.body;
+    assert!(page.contains(&format!("href=\"/export/errors.csv?as={bob}\"")), "{page}");
+    // An organiser has no errors of its own, so that a link without a team is an empty file.
+    for path in ["/setting", "/chart", "/index"] {
+        assert!(!boss.get(path).await.body.contains("href=\"/export/errors.csv\""), "{path}");
+    }
+    stage.close().await;
+}
+
 fn now() -> u64 {
     flowtest_dashboard::clock::utc_us()
 }
