@@ -15,6 +15,9 @@ use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::json;
 
+/// Points of one adjustment at most: more than any contest is worth, and far from where sums overflow.
+const POINTS_MAX: u64 = 1_000_000_000_000;
+
 row_id! {
     /// An adjustment.
     AdjustmentId
@@ -39,7 +42,7 @@ pub struct Adjustment {
 }
 
 impl Accounts {
-    /// Gives (or, below zero, takes) points. Zero is refused.
+    /// Gives (or, below zero, takes) points: at least one, at most 10^12.
     pub async fn adjust(
         &self,
         id: UserId,
@@ -51,6 +54,10 @@ impl Accounts {
         let reason = words::reason(reason)?;
         if points == 0 {
             return Err(Error::invalid("points", "An adjustment gives or takes at least one point."));
+        }
+        if points.unsigned_abs() > POINTS_MAX {
+            let sentence = format!("An adjustment gives or takes at most {POINTS_MAX} points.");
+            return Err(Error::invalid("points", sentence));
         }
         let by = by.clone();
         self.store

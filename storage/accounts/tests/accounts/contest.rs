@@ -185,7 +185,8 @@ async fn an_adjustment_is_withdrawn_but_never_forgotten() {
     assert_eq!((withdrawn.withdrawn_by.as_deref(), withdrawn.withdrawn_at), (Some("boss"), Some(NOON + 1)));
     assert_eq!(accounts.withdraw_adjustment(made.id, &by, NOON + 9).await.expect("again"), withdrawn);
     assert_eq!(accounts.adjustments().await.expect("a list"), [withdrawn]);
-    for (points, reason) in [(0, "none"), (5, ""), (5, "a\nb")] {
+    let most = 1_000_000_000_000;
+    for (points, reason) in [(0, "none"), (most + 1, "x"), (-most - 1, "x"), (i64::MIN, "x"), (5, ""), (5, "a\nb")] {
         let refused = accounts.adjust(alice.id, points, reason, &by, NOON).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
