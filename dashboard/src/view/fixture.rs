@@ -517,6 +517,8 @@ fn setting(layout: Layout) -> SettingPage {
             deadline: Field::default(),
             halted: false,
             frozen: false,
+            freezes_at_ms: Some(NOW_MS + 1_800_000),
+            freeze: Field::default(),
             show_version: 4,
             past: vec![PastRound {
                 number: 2,

@@ -141,6 +141,10 @@ pub struct RoundPanel {
     pub deadline: Field,
     pub halted: bool,
     pub frozen: bool,
+    /// The freeze that lies ahead.
+    pub freezes_at_ms: Option<i64>,
+    /// Where a freeze is planned to be.
+    pub freeze: Field,
     /// Posted back with every freeze, unfreeze and reveal.
     pub show_version: u64,
     /// Earlier rounds, newest first.

@@ -116,7 +116,18 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
     ada.follow("/setting/unfreeze", &[]).await.says("as it is");
-    ada.follow("/setting/freeze", &[("at", "soonish")]).await.says("is no instant");
+    for (at, part) in [("soonish", "is no instant"), ("2001-01-01T00:00:00Z", "That is over")] {
+        let answer = ada.post("/setting/freeze", &[("at", at)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        answer.says(part).says(at);
+    }
+    // Planned, seen, moved and given up.
+    ada.follow("/setting/freeze", &[("at", "+20m")]).await.says("The board freezes at").says("freezes at <time");
+    ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("freezes at <time");
+    let show = site.app.organiser.show();
+    assert!(show.freeze_at.is_some_and(|at| at < utc_us() + 11 * 60_000_000) && show.frozen_at(utc_us()).is_none());
+    ada.follow("/setting/unfreeze", &[]).await.says("as it is");
+    assert_eq!(site.app.organiser.show().freeze_at, None);
     let long = "x".repeat(900);
     let answer = ada.post("/setting/announce", &[("level", "warn"), ("text", &long)]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -42,6 +42,7 @@ pub(super) struct Typed {
     /// Start, whether it is scored, which generators.
     pub(super) arm: Option<(Field, bool, Vec<String>)>,
     pub(super) deadline: Option<Field>,
+    pub(super) freeze: Option<Field>,
     pub(super) seal_reason: Option<Field>,
     pub(super) announce: Option<(Level, Field)>,
     pub(super) screen_label: Option<Field>,
@@ -75,6 +76,7 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
         readiness: readiness(&situation, &status, &users),
         round: RoundPanel {
             deadline: typed.deadline.unwrap_or_default(),
+            freeze: typed.freeze.unwrap_or_default(),
             seal_reason: typed.seal_reason.unwrap_or_default(),
             past: past(&app, &rounds, control.as_deref()).await?,
             ..round(&app, control.as_deref(), &status, &rounds, typed.arm, now)
@@ -247,6 +249,8 @@ fn round(
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
         frozen: show.frozen_at(now).is_some(),
+        freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
+        freeze: Field::default(),
         show_version: app.organiser.show_version(),
         past: Vec::new(),
     }

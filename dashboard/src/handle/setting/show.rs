@@ -36,12 +36,19 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     if typed.is_empty() {
         return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
     }
-    match instant::at(&typed, &zone, now) {
+    let wanted = match instant::at(&typed, &zone, now) {
+        Ok(at) if at <= now => Err("that is over: press Freeze the board to freeze it now".to_owned()),
+        wanted => wanted,
+    };
+    match wanted {
         Ok(at) => {
             let done = format!("The board freezes at {}.", instant::utc(at));
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
-        Err(sentence) => frame::refused(depot, res, PATH, capital(&sentence)),
+        Err(sentence) => {
+            let freeze = Some(Field::wrong(typed, capital(&sentence)));
+            show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
+        }
     }
 }
 
