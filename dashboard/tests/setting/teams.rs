@@ -1,6 +1,10 @@
 //! What is done to one contestant or account: done, audited, and refused with a sentence.
 
 use crate::browser::Site;
+use flowtest_accounts::{Actor, NewRound, RoundResult, User};
+use flowtest_contract::RoundId;
+use flowtest_dashboard::clock::utc_us;
+use flowtest_scoreboard::Row;
 use salvo::http::StatusCode;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,4 +102,32 @@ async fn a_practice_that_no_generator_has_taken_yet_is_followed_by_the_page() {
     let page = alice.follow("/index/practice", &[("rate", "100"), ("seconds", "2")]).await;
     page.says("begins when a generator is free").says("Practice runs…");
     assert!(!page.body.contains("data-practice-id=\"\""), "the script asks for this one's report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_of_an_earlier_round_is_somebody_who_competes() {
+    let site = Site::open().await;
+    let (alice, bob) = (site.contestant("alice").await, site.contestant("bob").await);
+    let mut ada = site.admin("ada").await;
+    let (program, now) = (Actor::program(), utc_us());
+    let round = RoundId::from_bits(7);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
+    site.app.accounts.create_round(new, &program, now).await.expect("a round");
+    let result = |user: &User, rank: u32| RoundResult {
+        user: user.id,
+        name: user.name.clone(),
+        rank,
+        points: 100 / i64::from(rank),
+        failures: 0,
+        p99_us: None,
+        row: Row::default().encode(),
+    };
+    let results = vec![result(&alice, 1), result(&bob, 2)];
+    site.app.accounts.finish_round(round, results, &program, now).await.expect("finished");
+    let first = |name: &str| format!("data-label=\"First\"><span class=\"name\">{name}</span>");
+    ada.get("/setting").await.says(&first("alice"));
+    let of = |action: &str| format!("/setting/contestant/{}/{action}", alice.id);
+    ada.follow(&of("disqualify"), &[("reason", "it relays")]).await.says(&first("bob"));
+    ada.follow(&of("requalify"), &[]).await.says(&first("alice"));
+    ada.follow(&of("hide"), &[]).await.says(&first("bob"));
 }

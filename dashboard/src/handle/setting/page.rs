@@ -78,7 +78,7 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
             deadline: typed.deadline.unwrap_or_default(),
             freeze: typed.freeze.unwrap_or_default(),
             seal_reason: typed.seal_reason.unwrap_or_default(),
-            past: past(&app, &rounds, control.as_deref()).await?,
+            past: past(&app, &rounds, &users, control.as_deref()).await?,
             ..round(&app, control.as_deref(), &status, &rounds, typed.arm, now)
         },
         contest: contest_form(form, &errors, control.as_deref()),
@@ -266,7 +266,17 @@ fn of_whom(stream: &flowtest_scoreboard::StreamId, generators: &[SeenGenerator])
     }
 }
 
-async fn past(app: &App, rounds: &[Round], control: Option<&Control>) -> Result<Vec<PastRound>, Failure> {
+async fn past(
+    app: &App,
+    rounds: &[Round],
+    users: &[User],
+    control: Option<&Control>,
+) -> Result<Vec<PastRound>, Failure> {
+    // Results stay as they were; whoever is out of competition by now was not first.
+    let competes = |id: UserId| {
+        let user = users.iter().find(|user| user.id == id);
+        user.is_some_and(|user| !user.hidden && !user.disabled && user.disqualified.is_none())
+    };
     let current = control.filter(|control| control.state != State::Draft).and_then(|control| control.round);
     let mut past = Vec::new();
     for round in rounds.iter().rev().filter(|round| Some(round.id) != current).take(PAST_MAX) {
@@ -277,7 +287,7 @@ async fn past(app: &App, rounds: &[Round], control: Option<&Control>) -> Result<
             scored: round.scored,
             start_at_ms: round.start_at.map(utc_ms),
             end_at_ms: round.finished_at.map(utc_ms),
-            winner: results.into_iter().next().map(|result| result.name),
+            winner: results.into_iter().find(|result| competes(result.user)).map(|result| result.name),
         });
     }
     Ok(past)
