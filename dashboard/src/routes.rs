@@ -84,6 +84,7 @@ pub fn routes() -> Vec<Route> {
         post("/setting/freeze", Admin, setting::freeze_board),
         post("/setting/unfreeze", Admin, setting::unfreeze_board),
         post("/setting/reveal", Admin, setting::reveal_board),
+        post("/setting/end", Admin, setting::end_contest),
         post("/setting/announce", Admin, setting::make_announcement),
         post("/setting/announce/{id}/end", Admin, setting::end_announcement),
         post("/setting/contestant/{id}/{action}", Admin, setting::change_contestant),

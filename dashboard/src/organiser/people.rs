@@ -205,7 +205,8 @@ impl Organiser {
             // Read in here: what is saved from now on changes the facts after this.
             let (control, show) = (self.control(), self.show());
             let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
-            *facts = Arc::new(Facts { people, control, adjustments, carried, numbers, notices, freeze, ended: false });
+            let ended = show.over;
+            *facts = Arc::new(Facts { people, control, adjustments, carried, numbers, notices, freeze, ended });
         });
         Ok(())
     }

@@ -40,6 +40,9 @@ impl Organiser {
         let generators = self.fit_generators(generators, now).await?;
         let _pen = self.inner.pen.lock().await;
         self.check_fresh(expected).await?;
+        if self.show().over {
+            return Err(ChangeError::Unfit("the contest is over: say first that it goes on, then arm".to_owned()));
+        }
         self.refresh_held(&Actor::program(), now).await?;
         if self.status().roster.contestants.is_empty() {
             return Err(ChangeError::NoContest);

@@ -1,4 +1,4 @@
-//! What the public may see: the freeze of the standings, and their reveal.
+//! What the public may see: the freeze of the standings, their reveal, and whether the contest is over.
 
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub struct Show {
     /// Everybody sees everything again, step by step on the projector.
     #[serde(default)]
     pub revealed: bool,
+    /// No round will follow.
+    #[serde(default)]
+    pub over: bool,
 }
 
 impl Show {
@@ -26,7 +29,7 @@ impl Show {
     /// Refused while it is frozen: a later instant would show everybody what is hidden.
     pub fn freeze(self, at: UtcUs, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {
-            None => Ok(Show { freeze_at: Some(at), revealed: false }),
+            None => Ok(Show { freeze_at: Some(at), revealed: false, ..self }),
             Some(_) => Err("the board is frozen already, and another freeze would show what it hides: reveal or \
                             unfreeze it first"
                 .to_owned()),
@@ -35,7 +38,7 @@ impl Show {
 
     /// As if it had never been frozen.
     pub fn unfreeze(self) -> Show {
-        Show::default()
+        Show { over: self.over, ..Show::default() }
     }
 
     /// The freeze ends for all to see. Nothing to reveal when nothing is frozen.

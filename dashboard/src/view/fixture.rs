@@ -517,6 +517,7 @@ fn setting(layout: Layout) -> SettingPage {
             deadline: Field::default(),
             halted: false,
             frozen: false,
+            over: false,
             freezes_at_ms: Some(NOW_MS + 1_800_000),
             freeze: Field::default(),
             show_version: 4,
@@ -594,6 +595,7 @@ fn setting_go(layout: Layout) -> SettingPage {
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,
+            over: true,
             frozen: true,
             ..page.round
         },

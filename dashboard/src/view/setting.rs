@@ -141,6 +141,8 @@ pub struct RoundPanel {
     pub deadline: Field,
     pub halted: bool,
     pub frozen: bool,
+    /// The contest is over, by the organiser's word.
+    pub over: bool,
     /// The freeze that lies ahead.
     pub freezes_at_ms: Option<i64>,
     /// Where a freeze is planned to be.

@@ -138,7 +138,7 @@ async fn freeze_and_reveal_survive_a_restart() {
     assert!(error.to_string().contains("not frozen"), "{error}");
     stage.desk.set_show(None, |show| show.freeze(now, now), &by, now).await.expect("frozen");
     stage.reopen().await;
-    assert_eq!(stage.desk.show(), Show { freeze_at: Some(now), revealed: false });
+    assert_eq!(stage.desk.show(), Show { freeze_at: Some(now), ..Show::default() });
     assert_eq!(stage.desk.watch_facts().borrow().freeze.at, Some(now));
     stage.desk.set_show(None, |show| show.reveal(now + 1), &by, now).await.expect("revealed");
     assert!(stage.desk.watch_facts().borrow().freeze.revealed);

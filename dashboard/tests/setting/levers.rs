@@ -190,3 +190,28 @@ async fn the_reveal_has_the_organisers_feed_and_no_row_before_it_is_veiled_and_a
     alice.get("/index").await.says("data-history=\"/api/history");
     ada.get("/chart").await.says("data-history=\"/api/history\"");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_on() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let mut seen = site.app.feed.watch();
+    seen.wait_for(|seen| seen.control.is_some()).await.expect("the feed runs");
+    ada.follow("/setting/end", &[("over", "yes")]).await.says("The contest is over").says("The contest goes on");
+    // The feed is told by a task of its own.
+    while !site.app.feed.facts().ended {
+        seen.changed().await.expect("the feed runs");
+    }
+    ada.get("/chart").await.says("data-state=\"ended\"");
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    ada.follow("/setting/unfreeze", &[]).await.says("The contest goes on");
+    beat(&site);
+    let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+    let answer = ada.post("/setting/round/arm", &arm).await;
+    assert!(site.app.organiser.control().expect("a document").state == State::Draft, "{}", answer.body);
+    ada.follow("/setting/end", &[("over", "no")]).await.says("The contest goes on.").says("End the contest…");
+    beat(&site);
+    ada.follow("/setting/round/arm", &arm).await.says("The round is armed");
+    ada.follow("/setting/end", &[("over", "yes")]).await.says("A round is on");
+    assert!(!site.app.organiser.show().over);
+}

@@ -26,7 +26,8 @@ pub use round::{
     abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, resume_round, seal_round, stop_round,
 };
 pub use show::{
-    end_announcement, freeze_board, make_announcement, make_screen, reveal_board, revoke_screen, unfreeze_board,
+    end_announcement, end_contest, freeze_board, make_announcement, make_screen, reveal_board, revoke_screen,
+    unfreeze_board,
 };
 
 use crate::failure::Failure;

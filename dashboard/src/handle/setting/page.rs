@@ -249,6 +249,7 @@ fn round(
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
         frozen: show.frozen_at(now).is_some(),
+        over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
         freeze: Field::default(),
         show_version: app.organiser.show_version(),

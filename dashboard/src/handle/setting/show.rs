@@ -1,4 +1,4 @@
-//! What everybody sees: freeze and reveal, announcements, links for screens.
+//! What everybody sees: freeze and reveal, the end of the contest, announcements, links for screens.
 
 use super::page::{self, Typed};
 use super::{PATH, capital, declined};
@@ -61,6 +61,18 @@ pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Resp
 pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
     let now = utc_us();
     set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
+}
+
+/// Says that no round will follow, or takes that back.
+#[handler]
+pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let (over, playing) = (field(req, "over").await == "yes", App::of(depot).organiser.is_playing());
+    let wanted = |show: Show| match over && playing {
+        true => Err("a round is on: the contest is over when it is sealed".to_owned()),
+        false => Ok(Show { over, ..show }),
+    };
+    let done = if over { "The contest is over, and every page says so." } else { "The contest goes on." };
+    set(req, depot, res, wanted, done).await
 }
 
 #[handler]
