@@ -44,13 +44,6 @@ def test_without_credentials_it_says_where_they_go(novice):
 
 
 @pytest.mark.long
-def test_a_missing_release_is_said_before_anything_is_touched(novice, tmp_path):
-    variables = ["common_firewall=false"]
-    novice.play("target.yml", "-c", "local", inventory="localhost,", variables=[*variables, "release=nothing/../at all"], environment={
-        "ANSIBLE_BECOME": "false"}).refused("release")
-
-
-@pytest.mark.long
 def test_a_provision_that_broke_in_the_middle_is_finished_by_the_next(account, ec2, tmp_path):
     organiser = Organiser(tmp_path, account)
     variables = ["deployment=half", "cloud_vpc_cidr=10.78.0.0/16", "cloud_platform_cidr=10.78.0.0/24", "cloud_contestant_cidr=10.78.16.0/20"]

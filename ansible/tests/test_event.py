@@ -193,8 +193,11 @@ def test_endpoints_are_tested_from_beside_the_dashboard(organiser, ec2, lab):
     cli = "flowtest-redis-cli --raw"
     lab.shell("lab-generator-1", "systemctl stop flowtest-generator; sleep 6")
     phase = {"for": "30s", "rate": 10, "connections": 1, "scored": False}
-    document = {"name": "finals", "phase": [phase], "policy": {"allow": ["10.0.0.0/8"]}, "dialect": 1, "revision": 1, "state": "draft"}
     house = alive(ec2)["lab-target-1"]["PrivateIpAddress"] + ":80"
+    document = {
+        "name": "finals", "phase": [phase], "contestant": [{"name": "house", "endpoint": f"http://{house}/"}],
+        "policy": {"allow": ["10.0.0.0/8"]}, "dialect": 1, "revision": 1, "state": "draft",
+    }
     question = {"id": "p1", "at": time.time_ns() // 1000, "contestant": "house", "endpoint": house}
     lab.shell("lab-redis-1", f"{cli} -x SET 'flowtest:{{finals}}:control' <<'END'\n{json.dumps(document)}\nEND")
     lab.shell("lab-redis-1", f"{cli} LPUSH 'flowtest:{{finals}}:probe' '{json.dumps(question)}'")
@@ -332,6 +335,10 @@ def test_one_unreachable_host_is_named_and_the_others_are_served(organiser, ec2,
 def test_a_contestant_has_a_target_with_one_play(organiser, lab, tmp_path):
     lab.boot("contestant", "10.77.16.20", "alice", key(organiser))
     arguments = ["-u", "alice", "--private-key", str(organiser.state / "ssh_key")]
+    # Whatever is wrong is said before anything is touched.
+    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["release=nothing"]).refused("Release nothing", "run build.yml")
+    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["release=../x"]).refused("no release to install", "'../x' is none")
+    assert "no such user" in lab.shell("contestant", "id flowtest")
     variables = ["target_version=v1", "target_from=EC2"]
     organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=variables).changed_something()
     organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=variables).changed_nothing()
