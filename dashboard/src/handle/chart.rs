@@ -4,14 +4,13 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::guard::Screen;
 use crate::gate::viewer::Viewer;
-use crate::handle::convert;
 use crate::handle::frame::{self, show};
+use crate::handle::{convert, site};
 use crate::live::Audience;
 use crate::view::chart::ProjectorPage;
 use crate::view::layout::Page;
 use crate::view::qr::Qr;
 use crate::view::{ChartPage, ChartView};
-use salvo::http::header;
 use salvo::prelude::*;
 
 #[handler]
@@ -63,15 +62,4 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
         site: site.split_once("://").map_or(site.clone(), |(_, rest)| rest.to_owned()),
     };
     show(res, page)
-}
-
-/// The address people type: as configured, else as this browser did.
-pub fn site(req: &Request, app: &App) -> String {
-    if let Some(url) = &app.config.public_url {
-        return url.clone();
-    }
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.filter(|host| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte)));
-    let scheme = if app.config.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}://{}", host.map_or_else(|| app.config.listen.to_string(), str::to_owned))
 }

@@ -19,9 +19,11 @@ pub mod report;
 pub mod rules;
 pub mod setting;
 
+use crate::app::App;
 use crate::gate::viewer::Viewer;
 use crate::live::{Audience, UserKey};
-use salvo::Depot;
+use salvo::http::header;
+use salvo::{Depot, Request};
 
 /// For whom the scores of an answer are.
 pub fn audience(depot: &Depot) -> Audience {
@@ -30,4 +32,17 @@ pub fn audience(depot: &Depot) -> Audience {
         Some(viewer) if viewer.is_admin() => Audience::Admin,
         Some(viewer) => Audience::Owner(UserKey::of_user(viewer.user.id.0)),
     }
+}
+
+/// The address of this site as people type it: the configured one, else the one that was asked.
+pub fn site(req: &Request, app: &App) -> String {
+    if let Some(url) = &app.config.public_url {
+        return url.clone();
+    }
+    // HTTP/2 has it in the URI.
+    let authority = req.uri().authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| req.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
+    let host = host.filter(|host| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte)));
+    let scheme = if app.config.is_https() { "https" } else { "http" };
+    format!("{scheme}://{}", host.map_or_else(|| app.config.listen.to_string(), str::to_owned))
 }

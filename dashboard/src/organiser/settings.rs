@@ -3,6 +3,7 @@
 //! It is kept in the database as the contest's own JSON dialect without contestants, because a contest needs at least
 //! one and settings exist before the first. Always valid: one parser, the contest's, decides.
 
+use flowtest_accounts::is_hidden;
 use flowtest_contract::Rules;
 use flowtest_scoreboard::contest::{Contestant, DeadlineSpec, Load, Phase, Start};
 use flowtest_scoreboard::{Contest, ContestError, Endpoint, Policy};
@@ -100,15 +101,10 @@ pub fn check_title(title: &str) -> Result<String, String> {
     if title.chars().count() > TITLE_CHARS_MAX {
         return Err(format!("is longer than {TITLE_CHARS_MAX} characters: shorten it"));
     }
-    match title.chars().find(|c| c.is_control() || is_hidden(*c)) {
+    match title.chars().find(|c| is_hidden(*c)) {
         Some(c) => Err(format!("holds {c:?}, which nobody sees: leave it out")),
         None => Ok(title.to_owned()),
     }
-}
-
-/// Marks that turn the direction of text, joiners and the like.
-pub(super) fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The traffic plan as its text in a contest file.

@@ -62,7 +62,7 @@ pub use secret::{ScreenSecret, Secret, SessionSecret};
 pub use session::{SESSION_IDLE_US, SESSION_LIFE_US, Session, SessionId};
 pub use setting::{SECRET_PREFIX, Setting};
 pub use user::{NewUser, Role, User, UserId};
-pub use words::{ANNOUNCEMENT_MAX, LABEL_MAX, NAME_LENGTH, REASON_MAX, SHOWN_LENGTH};
+pub use words::{ANNOUNCEMENT_MAX, LABEL_MAX, NAME_LENGTH, REASON_MAX, SHOWN_LENGTH, is_hidden};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -64,7 +64,7 @@ fn line(field: &'static str, what: &str, text: &str, least: usize, most: usize) 
 ///
 /// Control characters, the Unicode category Cf, line and paragraph separators, fillers that look like nothing, and
 /// variation selectors except the one that makes an emoji colourful.
-fn is_hidden(symbol: char) -> bool {
+pub fn is_hidden(symbol: char) -> bool {
     symbol.is_control()
         || matches!(symbol,
             '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'

@@ -19,8 +19,8 @@ mod show;
 
 pub use contest::{adopt, save_contest};
 pub use contestant::{change_contestant, withdraw_adjustment};
+pub(super) use page::invitation_form;
 pub use page::show_page;
-pub(super) use page::{invitation_form, site};
 pub use people::{change_user, make_backup};
 pub use round::{
     abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, resume_round, seal_round, stop_round,

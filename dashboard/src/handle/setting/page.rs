@@ -108,17 +108,6 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
     })
 }
 
-/// The address of this site as people type it: the configured one, or the one that was asked.
-pub(in crate::handle) fn site(req: &Request, app: &App) -> String {
-    if let Some(url) = &app.config.public_url {
-        return url.clone();
-    }
-    let host = req.uri().authority().map(ToString::to_string);
-    let host = host.or_else(|| req.headers().get("host").and_then(|host| host.to_str().ok()).map(str::to_owned));
-    let scheme = if app.config.is_https() { "https" } else { "http" };
-    format!("{scheme}://{}", host.unwrap_or_else(|| app.config.listen.to_string()))
-}
-
 /// The form for invitations with what most people want.
 pub(in crate::handle) fn invitation_form() -> InvitationForm {
     InvitationForm { count: Field::new("10"), label: Field::default(), expires: Field::new("+7d"), role: Role::Staff }

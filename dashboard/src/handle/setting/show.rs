@@ -7,6 +7,7 @@ use crate::clock::utc_us;
 use crate::failure::Failure;
 use crate::gate::viewer::Viewer;
 use crate::handle::frame::{self, field, show, show_again};
+use crate::handle::site;
 use crate::organiser::instant;
 use crate::organiser::show::Show;
 use crate::view::{Field, Level};
@@ -123,7 +124,7 @@ pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Respons
     }
     match app.accounts.create_screen(&label, &actor, utc_us()).await {
         Ok((_, secret)) => {
-            let made = format!("{}/chart?view=projector&screen={}", page::site(req, &app), secret.reveal());
+            let made = format!("{}/chart?view=projector&screen={}", site(req, &app), secret.reveal());
             let typed = Typed { screen_made: Some(made), ..Typed::default() };
             show(res, page::page(depot, typed).await?)
         }
