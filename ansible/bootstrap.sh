@@ -28,6 +28,13 @@ find_python() {
     return 1
 }
 
+for tool in ssh-keygen openssl; do
+    if ! command -v "$tool" >/dev/null; then
+        say "$tool is missing, which makes keys and certificates: install it (openssh-client, openssl)"
+        exit 1
+    fi
+done
+
 wanted=$(cd "$here" && cat "$requirements" requirements-bundle.txt bootstrap.sh | sha256sum)
 if [ "$(cat "$venv/installed-$requirements" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
 

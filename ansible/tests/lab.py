@@ -104,7 +104,8 @@ class Lab:
         first = int(pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
         done = subprocess.run(
             ["nsenter", "--target", str(first), "--all", "sh", "-c", command],
-            capture_output=True, text=True, timeout=60,
+            # A group of its own: a signal to its group shall not reach us.
+            capture_output=True, text=True, timeout=60, start_new_session=True,
         )
         return done.stdout + done.stderr
 
