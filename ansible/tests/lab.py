@@ -81,7 +81,8 @@ class Lab:
         children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for child in children or [str(process.pid)]:
             os.kill(int(child), signal.SIGKILL)
-        process.wait(timeout=30)
+        # Rings and their locked memory take the kernel a while when the machine is busy.
+        process.wait(timeout=120)
         run("ip", "netns", "delete", netns)
         # The kernel takes a moment to bury the last process.
         for _ in range(50):
