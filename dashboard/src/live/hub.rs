@@ -5,6 +5,7 @@ use super::facts::UserKey;
 use super::frame::Frames;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,13 @@ pub struct HubConfig {
     pub viewers_max: usize,
     /// Of one account: phone, laptop, and some forgotten tabs.
     pub of_one_user_max: usize,
+    /// How long a frame may take into the kernel's buffer: who does not read for so long is gone.
+    pub send_within: Duration,
 }
 
 impl Default for HubConfig {
     fn default() -> HubConfig {
-        HubConfig { viewers_max: 2_000, of_one_user_max: 5 }
+        HubConfig { viewers_max: 2_000, of_one_user_max: 5, send_within: Duration::from_secs(5) }
     }
 }
 
@@ -148,6 +151,11 @@ impl Hub {
     /// The same of the invitations.
     pub fn tokens(&self) -> watch::Receiver<Option<Utf8Bytes>> {
         from_now_on(&self.shared.tokens)
+    }
+
+    /// How long a viewer may take to read what it was sent.
+    pub fn send_within(&self) -> Duration {
+        self.shared.config.send_within
     }
 
     /// Takes a seat, which is free again when the value is dropped.

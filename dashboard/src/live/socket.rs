@@ -17,8 +17,6 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::Url;
 
-/// How long a frame may take into the kernel's buffer. Who does not read for so long is gone.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a viewer is asked for a sign of life, and how long it may give none.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -162,6 +160,7 @@ enum End {
 
 async fn attend(mut socket: WebSocket, mut seat: Seat, mut source: impl Source, recheck: Recheck) {
     let started = Instant::now();
+    let within = seat.hub().send_within();
     let mut ping = interval_at(started + PING_INTERVAL, PING_INTERVAL);
     let mut look = interval_at(started + RECHECK_INTERVAL, RECHECK_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -178,10 +177,10 @@ async fn attend(mut socket: WebSocket, mut seat: Seat, mut source: impl Source, 
             text = source.next() => match text {
                 None => break End::Close(Close::Restart),
                 Some(None) => {}
-                Some(Some(text)) => if !send(&mut socket, Message::text(text)).await { break End::Gone },
+                Some(Some(text)) => if !send(&mut socket, Message::text(text), within).await { break End::Gone },
             },
             _ = ping.tick() => {
-                if inbound.is_silent(Instant::now()) || !send(&mut socket, Message::ping("")).await {
+                if inbound.is_silent(Instant::now()) || !send(&mut socket, Message::ping(""), within).await {
                     break End::Gone;
                 }
             }
@@ -228,8 +227,8 @@ impl Inbound {
 }
 
 /// Whether it was sent in time.
-async fn send(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(timeout(SEND_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
+async fn send(socket: &mut WebSocket, message: Message, within: Duration) -> bool {
+    matches!(timeout(within, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// Says why, and waits a little for the answer, so that the reason arrives before the connection ends.
