@@ -102,6 +102,7 @@ where
     A: salvo::conn::Acceptor + Send + 'static,
 {
     let fuse = FuseConfig::default()
+        .with_http1_header_timeout(Duration::from_secs(10))
         .with_request_body_timeout(Duration::from_secs(10))
         .with_write_stall_timeout(Duration::from_secs(30))
         .with_connection_idle_timeout(Duration::from_secs(90));
