@@ -2,6 +2,10 @@
 
 use crate::arena::{Arena, PASSWORD};
 use crate::browser::{Browser, play, turn};
+use std::time::Duration;
+
+/// A contestant may change its endpoint once in so long.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(5);
 
 #[test]
 fn without_scripts_a_team_signs_in_sets_its_endpoint_and_reads_the_standings() {
@@ -15,6 +19,8 @@ fn without_scripts_a_team_signs_in_sets_its_endpoint_and_reads_the_standings() {
         assert_eq!(browser.count("[data-theme-button][hidden]").await, 1, "what needs a script is not shown");
 
         let elsewhere = arena.server("elsewhere", &[]);
+        // Her endpoint was set a moment ago.
+        tokio::time::sleep(BETWEEN_CHANGES).await;
         browser.fill("endpoint", &elsewhere).await;
         browser.submit("/index/endpoint").await;
         browser.until_words(&elsewhere).await;
