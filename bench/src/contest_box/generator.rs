@@ -111,6 +111,12 @@ impl Generator {
 }
 
 impl Outcome {
+    /// Whether it played to its end. A machine that took the cores away makes it late by itself, which it says with code
+    /// 3; whatever it counted is exact all the same.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.exit_code, Some(0 | 3))
+    }
+
     /// The tally of each contestant, as far as the result tells it: all but `sent`, which stays 0.
     pub fn tallies(&self) -> Result<BTreeMap<String, Tally>> {
         let unreadable =

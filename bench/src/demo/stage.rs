@@ -184,10 +184,10 @@ impl Stage {
     /// Stops the generator in order, and says what it counted.
     pub(super) fn end_generator(&mut self) -> Result<Outcome> {
         let outcome = self.generator.take().expect("it is ended once").stop()?;
-        match outcome.exit_code {
-            Some(0 | 3) => Ok(outcome),
-            _ => Err(Error::Other(format!("the generator failed: {}", outcome.said.trim()))),
+        if !outcome.is_whole() {
+            return Err(Error::Other(format!("the generator failed: {}", outcome.said.trim())));
         }
+        Ok(outcome)
     }
 
     /// How many of each fault every contestant injected. Ask when nothing is in flight.

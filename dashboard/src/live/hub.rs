@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn seats_are_limited_and_free_again() {
-        let hub = Hub::new(HubConfig { viewers_max: 3, of_one_user_max: 2 });
+        let hub = Hub::new(HubConfig { viewers_max: 3, of_one_user_max: 2, ..HubConfig::default() });
         let first = hub.sit(viewer("u1", "a")).expect("a seat");
         let _second = hub.sit(viewer("u1", "b")).expect("a seat");
         assert_eq!(hub.sit(viewer("u1", "c")).expect_err("its third"), NoSeat::User(2));

@@ -108,11 +108,14 @@ fn every_form_that_changes_something_carries_the_token() {
             } else {
                 assert!(head.contains("method=\"get\"") && !token, "{name}: <form{head}>");
             }
-            if ["/setting/round/", "/setting/contest", "/setting/halt", "/setting/deadline", "/setting/freeze"]
-                .iter()
-                .any(|action| head.contains(&format!("action=\"{action}")) && !head.contains("/setting/contestant"))
-            {
-                assert!(form.contains("name=\"revision\" value=\"17\""), "{name}: <form{head}>");
+            // What the page showed, against lost updates: of the document, and of the freeze.
+            let guards = [
+                ("name=\"revision\" value=\"17\"", &["round/", "contest\"", "halt", "deadline"][..]),
+                ("name=\"show\" value=", &["freeze", "unfreeze", "reveal", "end"][..]),
+            ];
+            for (field, actions) in guards {
+                let guarded = |action: &&str| head.contains(&format!("action=\"/setting/{action}"));
+                assert!(!actions.iter().any(guarded) || form.contains(field), "{name}: <form{head} lacks {field}");
             }
         }
     }
