@@ -42,6 +42,7 @@ def test_an_empty_account_is_provisioned(organiser, ec2):
     assert (organiser.state / "ssh_key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_a_second_run_changes_nothing(organiser):
     organiser.provision().changed_nothing()
 
