@@ -4,6 +4,7 @@
 //! kept by it from the first page on and asserted by [`Browser::assert_clean`].
 
 use flowtest_bench::child::{self, Child};
+use flowtest_bench::error::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,19 @@ pub(crate) fn play(script: impl Future<Output = ()>) {
         .block_on(script);
 }
 
+/// How often a driver is started that finds its port taken.
+const DRIVER_STARTS: usize = 5;
+
+fn start_driver() -> Result<(Child, u16)> {
+    let mut command = std::process::Command::new(child::find_program("chromedriver").expect("turn() has looked"));
+    command.arg("--port=0");
+    let mut driver = Child::start("chromedriver", &command)?;
+    let port = driver.wait_for("started successfully", START, |line| {
+        line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok()
+    })?;
+    Ok((driver, port))
+}
+
 impl Browser {
     /// Opens one that looks at the site with this origin.
     pub(crate) async fn open(origin: &str) -> Browser {
@@ -88,14 +102,11 @@ impl Browser {
     }
 
     async fn with(origin: &str, change: impl FnOnce(&mut thirtyfour::ChromeCapabilities)) -> Browser {
-        let chromedriver = child::find_program("chromedriver").expect("turn() has looked");
-        let mut command = std::process::Command::new(chromedriver);
-        command.arg("--port=0");
-        let mut chromedriver = Child::start("chromedriver", &command).unwrap_or_else(|error| panic!("{error}"));
-        let port = chromedriver
-            .wait_for("started successfully", START, |line| {
-                line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok()
-            })
+        // It wants the same free port for both families, and ends when the other one is taken.
+        let (chromedriver, port): (Child, u16) = (0..DRIVER_STARTS)
+            .map(|_| start_driver())
+            .find(|started| !matches!(started, Err(error) if error.to_string().contains("Address already in use")))
+            .expect("free ports")
             .unwrap_or_else(|error| panic!("{error}"));
         let profile = tempfile::tempdir().expect("a profile of its own");
         let mut capabilities = DesiredCapabilities::chrome();

@@ -23,7 +23,8 @@ fn without_scripts_a_team_signs_in_sets_its_endpoint_and_reads_the_standings() {
         tokio::time::sleep(BETWEEN_CHANGES).await;
         browser.fill("endpoint", &elsewhere).await;
         browser.submit("/index/endpoint").await;
-        browser.until_words(&elsewhere).await;
+        browser.until_words("Your endpoint is").await;
+        tokio::time::sleep(BETWEEN_CHANGES).await;
         browser.fill("endpoint", "ftp://example.org/").await;
         browser.submit("/index/endpoint").await;
         // The mistake is explained, and what was typed is still there.

@@ -91,7 +91,7 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
             app.people_changed();
             frame::done(depot, res, PATH, "Your name on the board is changed.")
         }
-        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. })) => {
+        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. }) | ChangeError::Field { sentence, .. }) => {
             let mut page = page(depot).await?;
             page.shown = Field::wrong(shown, sentence);
             show_again(res, page)

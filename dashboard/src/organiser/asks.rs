@@ -170,13 +170,14 @@ impl Organiser {
         change: impl Future<Output = Result<T, ChangeError>>,
     ) -> Result<T, ChangeError> {
         let kind = Kind::Write(write);
-        let what = match write {
-            Write::Endpoint => "your endpoint",
-            Write::ShownName => "your name on the board",
+        let (field, what) = match write {
+            Write::Endpoint => ("endpoint", "your endpoint"),
+            Write::ShownName => ("shown", "your name on the board"),
         };
         self.lock_asks().pace(Some(user), kind, now).map_err(|us| {
             let wait_s = us.div_ceil(1_000_000);
-            ChangeError::Unfit(format!("you changed {what} a moment ago: wait {wait_s} s and change it again"))
+            let sentence = format!("You changed {what} a moment ago: wait {wait_s} s and send it again.");
+            ChangeError::Field { field, sentence }
         })?;
         let made = change.await;
         if matches!(made, Err(ChangeError::Field { .. } | ChangeError::Accounts(Error::Invalid { .. }))) {
