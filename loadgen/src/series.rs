@@ -281,7 +281,7 @@ fn cumulative(sums: &Block) -> impl Iterator<Item = [u64; COUNTERS]> + '_ {
 }
 
 /// What `now` has that `then` had not.
-fn difference(now: &Histogram, then: &Histogram) -> Histogram {
+pub(crate) fn difference(now: &Histogram, then: &Histogram) -> Histogram {
     let mut fresh = Histogram::default();
     let mut before = then.sparse().peekable();
     for (index, count) in now.sparse() {

@@ -40,6 +40,8 @@ fn parking_one_contestant_stops_its_packets_within_a_second_and_nobody_elses() {
     let later = both(&arena);
     assert_eq!(later[0], quiet[0], "no packet a second after the parking");
     assert!(later[1] >= quiet[1] + 300, "{quiet:?}, {later:?}");
+    let health = arena.health("g1");
+    assert!(health.lag_p99_us.is_some() && health.rate_ratio.is_some(), "while it sends it says how well: {health:?}");
     arena.make(Change::Park { contestant: "alice".to_owned(), parked: false });
     let tallies = arena.sealed();
     assert!(tallies["alice"].due < 1400 && served(arena.stage.target("alice")) > quiet[0], "{tallies:?}");

@@ -360,6 +360,7 @@ mod tests {
             revision: 1,
             rate: 0,
             rate_ratio: None,
+            lag_p99_us: None,
             saturated_seconds: 0,
             clock_offset_us: Some(-120),
             clock_error_us: Some(40),

@@ -132,6 +132,7 @@ impl Stage {
             revision: 1,
             rate: 0,
             rate_ratio: None,
+            lag_p99_us: None,
             saturated_seconds: 0,
             clock_offset_us: Some(12),
             clock_error_us: Some(40),

@@ -13,9 +13,9 @@ use crate::output::{Output, Title, cpu_us};
 use crate::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
 use crate::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
 use crate::run::{Clock, Run, RunError};
-use crate::series::Look;
+use crate::series::{Look, difference};
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contract::{Histogram, RoundId, StreamId};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::endpoint::Endpoint;
 use flowtest_scoreboard::lifecycle::follows;
@@ -57,6 +57,8 @@ pub struct Pulse {
     pub rate: u64,
     /// Null in closed loop, and where nothing was due.
     pub rate_ratio: Option<f64>,
+    /// Our own send lag; null in closed loop.
+    pub lag_p99_us: Option<u64>,
     pub saturated_seconds: u64,
     /// Of each worker.
     pub busy_percent: Vec<u8>,
@@ -64,6 +66,7 @@ pub struct Pulse {
     answered: u64,
     due: u64,
     amiss: u64,
+    lag: Histogram,
     used_us: Vec<u64>,
 }
 
@@ -421,6 +424,7 @@ impl Pulse {
             let fell_due = due - self.due;
             let ratio = |amiss: u64| fell_due.saturating_sub(amiss) as f64 / fell_due as f64;
             self.rate_ratio = (fell_due > 0).then(|| ratio(amiss - self.amiss));
+            self.lag_p99_us = difference(&sums.lag, &self.lag).quantile(0.99);
             self.saturated_seconds +=
                 u64::from(self.rate_ratio.is_some_and(|ratio| ratio < crate::summary::RATE_RATIO_MIN));
         }
@@ -430,6 +434,7 @@ impl Pulse {
             self.busy_percent = busy.map(|percent| percent.min(100.0) as u8).collect();
         }
         self.used_us = used_us;
+        self.lag = sums.lag.clone();
         (self.at, self.answered, self.due, self.amiss) = (now, answered, due, amiss);
     }
 }

@@ -371,6 +371,7 @@ impl ControlDesk {
             revision: game.map_or(0, |game| game.control.revision),
             rate: game.map_or(0, |game| game.pulse.rate),
             rate_ratio: game.and_then(|game| game.pulse.rate_ratio),
+            lag_p99_us: game.and_then(|game| game.pulse.lag_p99_us),
             saturated_seconds: game.map_or(0, |game| game.pulse.saturated_seconds),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),

@@ -48,6 +48,9 @@ pub struct GeneratorHealth {
     pub rate: u64,
     /// Of the last second; nothing in closed loop.
     pub rate_ratio: Option<f64>,
+    /// How late it sent by its own fault, p99 of the last second in microseconds; nothing in closed loop.
+    #[serde(default)]
+    pub lag_p99_us: Option<u64>,
     /// Seconds of this round in which `rate_ratio` was below 0.99.
     pub saturated_seconds: u64,
     /// Against Redis, in microseconds; nothing before it was measured.
@@ -168,6 +171,7 @@ mod tests {
             revision: 3,
             rate: 1_000,
             rate_ratio: Some(0.999),
+            lag_p99_us: None,
             saturated_seconds: 0,
             clock_offset_us: Some(-120),
             clock_error_us: Some(40),
@@ -182,7 +186,7 @@ mod tests {
     fn the_keys_are_as_documented() {
         let json: serde_json::Value = serde_json::from_str(&health("g1", 5).to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
-        let documented = "id beat version cores tier stream round revision rate rate_ratio saturated_seconds \
+        let documented = "id beat version cores tier stream round revision rate rate_ratio lag_p99_us saturated_seconds \
                           clock_offset_us clock_error_us backlog disk_free_bytes busy_percent source_addresses";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }

@@ -176,7 +176,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
         clock_error_us: health.clock_error_us,
         saturated_seconds: health.saturated_seconds,
         rate_ratio: health.rate_ratio,
-        lag_p99_us: None,
+        lag_p99_us: health.lag_p99_us,
         backlog: health.backlog,
         disk_free_bytes: health.disk_free_bytes,
         busy_percent: health.busy_percent.clone(),

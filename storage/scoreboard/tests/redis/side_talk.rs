@@ -66,6 +66,7 @@ fn health(id: &str, beat: u64) -> GeneratorHealth {
         revision: 3,
         rate: 1_000,
         rate_ratio: Some(0.999),
+        lag_p99_us: None,
         saturated_seconds: 0,
         clock_offset_us: Some(-120),
         clock_error_us: Some(40),
