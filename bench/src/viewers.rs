@@ -67,9 +67,7 @@ pub struct Age {
 
 pub fn run(options: &Options) -> Result<Report> {
     let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
-    let redis_folder = folder.path().join("redis");
-    std::fs::create_dir(&redis_folder).map_err(Error::io("making Redis's folder"))?;
-    let redis = Redis::start(&redis_folder)?;
+    let redis = Redis::start(&folder.path().join("redis"))?;
     let show = Show::open(&redis.url(), options.contestants)?;
     let mut dashboard = Dashboard::start(folder.path(), &redis.url(), show::CONTEST)?;
     dashboard.create_admin(ADMIN, PASSWORD)?;

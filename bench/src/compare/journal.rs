@@ -17,9 +17,7 @@ const AUDIT_PATIENCE: Duration = Duration::from_secs(600);
 /// The same contest with journal, traces and Redis, and without.
 pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
     let target = bench.server(super::Kind::Target, None)?;
-    let redis_folder = bench.scratch.join("redis");
-    std::fs::create_dir_all(&redis_folder).map_err(Error::io("making Redis's folder"))?;
-    let redis = Redis::start(&redis_folder)?;
+    let redis = Redis::start(&bench.scratch.join("redis"))?;
     let journal = Journal::in_folder(bench.scratch);
     for pipeline in [1, PIPELINE] {
         let row = Row::ratio(

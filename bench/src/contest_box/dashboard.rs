@@ -108,11 +108,6 @@ impl Dashboard {
         kib.ok_or_else(|| Error::Other(format!("{path} tells no VmRSS")))
     }
 
-    /// Kills it without a word, as a crash would.
-    pub fn kill(&mut self) -> Result<()> {
-        self.child.take().map_or(Ok(()), |child| child.kill().map(drop))
-    }
-
     /// Stops it in order and returns all it said.
     pub fn stop(&mut self) -> Result<Option<Ended>> {
         self.child.take().map(Child::stop).transpose()

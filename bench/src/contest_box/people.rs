@@ -110,9 +110,4 @@ impl Admin {
             }
         }
     }
-
-    /// Sends a form of /setting that needs no filling, such as `/setting/round/pause`.
-    pub fn press(&self, action: &str) -> Result<()> {
-        self.visitor.send(&self.setting(action)?)?.fine().map(drop)
-    }
 }

@@ -20,8 +20,9 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one that keeps its data in `folder`, which must exist and should be empty.
+    /// Starts one that keeps its data in `folder`, which is made when it is not there and should be empty.
     pub fn start(folder: &Path) -> Result<Redis> {
+        std::fs::create_dir_all(folder).map_err(Error::io("making Redis's folder"))?;
         let mut last = None;
         for _ in 0..TRIES {
             let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::io("looking for a free port"))?;

@@ -53,10 +53,6 @@ impl Visitor {
         Visitor { agent: config.into(), origin: origin.trim_end_matches('/').to_owned(), cookies: Mutex::default() }
     }
 
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
     /// Opens a path, and follows to where it leads.
     pub fn open(&self, path: &str) -> Result<Page> {
         self.ask(path, None)
@@ -174,11 +170,6 @@ impl Page {
 }
 
 impl Form {
-    /// A form that stands on no page.
-    pub fn bare(action: &str) -> Form {
-        Form { action: action.to_owned(), fields: Vec::new() }
-    }
-
     /// Fills a field, whether it was there or not.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Form {

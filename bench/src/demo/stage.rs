@@ -7,6 +7,7 @@ use crate::contest_box::target::Injected;
 use crate::contest_box::{Admin, ContestFile, Dashboard, Generator, Journal, Outcome, Redis, Target, Team};
 use crate::error::{Error, Result};
 use flowtest_contract::Rules;
+use flowtest_scoreboard::keys::HOUSE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,8 +28,6 @@ const TEAMS: [(&str, &str, &str); 3] = [
     ("bob", "Bob's Burgers", "wrong_token:5,status:41=503"),
     ("carol", "Carol <3", "missing_version:4,missing_from:7,garbage:59,reset:53"),
 ];
-/// The platform's own contestant.
-const HOUSE: &str = "house";
 /// How the generator calls itself.
 const GENERATOR: &str = "box";
 /// How often it is looked whether the round is sealed.
@@ -54,7 +53,6 @@ impl Stage {
     /// Redis, dashboard and generator run; an organiser and three teams have accounts.
     pub(super) fn open(folder: &Path) -> Result<Stage> {
         let data = folder.join("redis");
-        std::fs::create_dir(&data).map_err(Error::io("making Redis's folder"))?;
         let redis = Redis::start(&data)?;
         let dashboard = Dashboard::start(folder, &redis.url(), CONTEST)?;
         let journal = Journal::in_folder(folder);

@@ -40,9 +40,7 @@ impl Arena {
     }
 
     pub(crate) fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
-        let folder = stage.folder().join("redis");
-        std::fs::create_dir(&folder).expect("a folder");
-        let redis = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
         let organiser = Organiser::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
         let hosts = stage.folder().join("hosts");
         std::fs::write(&hosts, "").expect("it is written");

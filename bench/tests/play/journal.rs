@@ -33,7 +33,6 @@ impl Box {
     fn new() -> Box {
         let stage = Stage::new().contestant("flawed", &["--faults", FAULTS]).contestant("honest", &[]);
         let redis_folder = stage.folder().join("redis");
-        std::fs::create_dir(&redis_folder).expect("a folder");
         let redis = Redis::start(&redis_folder).unwrap_or_else(|error| panic!("{error}"));
         let journal = Journal::in_folder(stage.folder());
         Box { stage, redis, redis_folder, journal }
@@ -240,7 +239,6 @@ fn whatever_redis_refuses_during_a_round_it_has_at_the_end() {
 fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
     let mut play = Box::new();
     let folder = play.stage.folder().join("replica");
-    std::fs::create_dir(&folder).expect("a folder");
     let mut replica = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
     let to_replica = |words: &[&str]| {
         let mut connection =

@@ -21,9 +21,7 @@ const GROWTH_KIB: u64 = 8 << 10;
 fn memory_is_flat_over_a_round_in_which_redis_is_away() {
     let [length, away, back] = if std::env::var_os("FLOWTEST_LONG").is_some() { [600, 240, 360] } else { [20, 8, 13] };
     let stage = Stage::new().contestant("flawed", &["--faults", FAULTS]).contestant("honest", &[]);
-    let redis_folder = stage.folder().join("redis");
-    std::fs::create_dir(&redis_folder).expect("a folder");
-    let mut redis = Redis::start(&redis_folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
     let journal = Journal::in_folder(stage.folder());
     let mut generator = start(&stage, &redis, &journal, Duration::from_secs(length));
 

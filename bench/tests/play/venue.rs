@@ -37,14 +37,17 @@ fn with_many_hands<T: Sync>(work: &[T], act: impl Fn(&T) -> flowtest_bench::erro
     refused.into_inner().expect("no hand panicked")
 }
 
+/// A dashboard with its Redis.
+fn open(stage: &Stage) -> (Redis, Dashboard) {
+    let redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
+    let dashboard = Dashboard::start(stage.folder(), &redis.url(), "venue").unwrap_or_else(|error| panic!("{error}"));
+    (redis, dashboard)
+}
+
 #[test]
 fn a_hundred_teams_register_and_two_hundred_sign_in_from_one_address_within_a_minute() {
     let stage = Stage::new();
-    let folder = stage.folder().join("redis");
-    std::fs::create_dir(&folder).expect("a folder");
-    let redis = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let mut dashboard =
-        Dashboard::start(stage.folder(), &redis.url(), "venue").unwrap_or_else(|error| panic!("{error}"));
+    let (redis, mut dashboard) = open(&stage);
     let invitations = dashboard.invite(REGISTRATIONS).unwrap_or_else(|error| panic!("{error}"));
     let people: Vec<(String, String)> =
         invitations.into_iter().enumerate().map(|(index, token)| (format!("team-{index}"), token)).collect();
@@ -65,10 +68,7 @@ fn a_hundred_teams_register_and_two_hundred_sign_in_from_one_address_within_a_mi
 #[test]
 fn clients_that_never_finish_a_request_are_let_go_and_keep_nobody_waiting() {
     let stage = Stage::light();
-    let folder = stage.folder().join("redis");
-    std::fs::create_dir(&folder).expect("a folder");
-    let redis = Redis::start(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let dashboard = Dashboard::start(stage.folder(), &redis.url(), "venue").unwrap_or_else(|error| panic!("{error}"));
+    let (_redis, dashboard) = open(&stage);
     let address = dashboard.url().trim_start_matches("http://").trim_end_matches('/').to_owned();
     // Nothing at all, half a head, half a body.
     let halves = [
