@@ -7,6 +7,7 @@ use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::people::Arming;
 use flowtest_bench::contest_box::{Admin, Board, ContestFile, Dashboard, Generator, Journal, Redis, Target, Team};
 use flowtest_bench::error::Result;
+use flowtest_scoreboard::keys::HOUSE;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -34,15 +35,13 @@ impl Arena {
     /// Redis, dashboard and generator run; loopback is allowed and the house plays.
     pub(crate) fn open(phase: Phase) -> Arena {
         let folder = tempfile::tempdir().expect("a folder of its own");
-        let data = folder.path().join("redis");
-        std::fs::create_dir(&data).expect("a folder");
-        let redis = must(Redis::start(&data));
+        let redis = must(Redis::start(&folder.path().join("redis")));
         let dashboard = must(Dashboard::start(folder.path(), &redis.url(), CONTEST));
         let journal = Journal::in_folder(folder.path());
         let generator = must(Generator::serve(CONTEST, &redis.url(), "box", &journal, folder.path()));
         must(dashboard.create_admin(ADMIN, PASSWORD));
         let admin = must(Admin::sign_in(dashboard.visitor(), ADMIN, PASSWORD));
-        let house = must(Target::start("house", &[]));
+        let house = must(Target::start(HOUSE, &[]));
         let mut contest = ContestFile::new(CONTEST, phase);
         contest.grace = Duration::from_secs(1);
         must(admin.save(&contest, Some(&house.endpoint)));

@@ -24,6 +24,16 @@ pub(crate) const WIDTHS: [u32; 3] = [360, 1280, 1920];
 /// A page that is longer is cut: somebody looks at the picture.
 const PICTURE_HEIGHT_MAX: u32 = 6_000;
 
+/// What the pill in the corner says of the live feed.
+pub(crate) fn link_is(state: &str) -> String {
+    format!("document.querySelector('[data-link]').dataset.state === '{state}'")
+}
+
+/// What the strip at the top of every page says of the round.
+pub(crate) fn stage_is(state: &str) -> String {
+    format!("document.querySelector('[data-stage-state]').dataset.state === '{state}'")
+}
+
 /// Browsers share two cores with a generator: plays run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

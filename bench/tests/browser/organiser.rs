@@ -1,12 +1,7 @@
 //! An organiser in a hurry: settings, a round, a deadline, a pause, a freeze, the seal.
 
 use crate::arena::{Arena, PASSWORD, phase};
-use crate::browser::{Browser, play, turn};
-
-/// What the strip at the top of every page says of the round.
-fn state_is(state: &str) -> String {
-    format!("document.querySelector('[data-stage-state]').dataset.state === '{state}'")
-}
+use crate::browser::{Browser, play, stage_is, turn};
 
 /// Presses a button of the page for control, and waits until the answer is there.
 async fn press(browser: &Browser, action: &str) {
@@ -43,9 +38,9 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         admin.until_words("GO").await;
         admin.fill_in("/setting/round/arm", "start", "+6s").await;
         admin.submit("/setting/round/arm").await;
-        admin.until(&state_is("armed")).await;
+        admin.until(&stage_is("armed")).await;
         team.go("/chart").await;
-        team.until(&state_is("running")).await;
+        team.until(&stage_is("running")).await;
 
         // A deadline that is moved reaches the contestant's page without a reload.
         let moved = "document.querySelector('[data-due-version-at] [data-until]').dataset.until";
@@ -57,9 +52,9 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.until(&format!("{moved} !== {before}")).await;
 
         press(&admin, "/setting/round/pause").await;
-        team.until(&state_is("paused")).await;
+        team.until(&stage_is("paused")).await;
         press(&admin, "/setting/round/resume").await;
-        team.until(&state_is("running")).await;
+        team.until(&stage_is("running")).await;
 
         // Frozen: the contestant sees that it is, and no rank.
         press(&admin, "/setting/freeze").await;
@@ -85,7 +80,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         // Ended early it keeps its points, and is sealed by itself.
         press(&admin, "/setting/round/stop").await;
         team.go("/chart").await;
-        team.until(&state_is("sealed")).await;
+        team.until(&stage_is("sealed")).await;
         admin.go("/setting").await;
         admin.until_words("sealed").await;
         let shown = team.words_of("[data-rows] .me .col-points").await;

@@ -1,23 +1,24 @@
 //! What a page shows while a part of the platform is away, and that it recovers by itself.
 
 use crate::arena::{Arena, must};
-use crate::browser::{play, say, turn};
+use crate::browser::{Browser, link_is, play, say, stage_is, turn};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
-/// What the pill in the corner says.
-fn link_is(state: &str) -> String {
-    format!("document.querySelector('[data-link]').dataset.state === '{state}'")
+/// A board with somebody on it, in a browser.
+async fn chart() -> (Arena, Browser) {
+    let mut arena = Arena::short();
+    arena.team("alice", "Alice", &[]);
+    let browser = arena.admin_browser().await;
+    browser.go("/chart").await;
+    (arena, browser)
 }
 
 #[test]
 fn a_restarted_dashboard_is_reconnected_to_without_a_reload() {
     let Some(_turn) = turn() else { return };
     play(async {
-        let mut arena = Arena::short();
-        arena.team("alice", "Alice", &[]);
-        let browser = arena.admin_browser().await;
-        browser.go("/chart").await;
+        let (mut arena, browser) = chart().await;
         browser.until(&link_is("live")).await;
         browser.assert_clean().await;
         // A page that is loaded again has forgotten this.
@@ -31,7 +32,7 @@ fn a_restarted_dashboard_is_reconnected_to_without_a_reload() {
 
         // And it is alive: a round that is armed now shows.
         arena.arm("+6s");
-        browser.until("document.querySelector('[data-stage-state]').dataset.state === 'armed'").await;
+        browser.until(&stage_is("armed")).await;
         browser.assert_clean_but(&["WebSocket connection to"]).await;
         browser.close().await;
     });
@@ -44,10 +45,7 @@ fn a_redis_that_stops_is_told_as_stale_and_a_page_recovers_by_itself() {
     const TRIES: usize = 3;
     let Some(_turn) = turn() else { return };
     play(async {
-        let mut arena = Arena::short();
-        arena.team("alice", "Alice", &[]);
-        let browser = arena.admin_browser().await;
-        browser.go("/chart").await;
+        let (arena, browser) = chart().await;
         let redis = Pid::from_raw(arena.redis.id() as i32).expect("it runs");
         let mut told = false;
         for attempt in 1..=TRIES {

@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, PASSWORD};
 use crate::browser::{Browser, play, turn};
+use flowtest_scoreboard::keys::HOUSE;
 use std::time::Duration;
 
 /// A contestant may change its endpoint once in so long.
@@ -38,7 +39,7 @@ fn without_scripts_a_team_signs_in_sets_its_endpoint_and_reads_the_standings() {
         browser.until_words("Alice").await;
         let shown: String =
             browser.words_of("[data-rows] .col-points").await.chars().filter(char::is_ascii_digit).collect();
-        assert_eq!(shown, arena.points("alice").max(arena.points("house")).to_string());
+        assert_eq!(shown, arena.points("alice").max(arena.points(HOUSE)).to_string());
         browser.close().await;
     });
 }

@@ -1,7 +1,7 @@
 //! The projector: a link without an account, which can be taken back.
 
 use crate::arena::Arena;
-use crate::browser::{play, turn};
+use crate::browser::{link_is, play, turn};
 
 #[test]
 fn a_projector_is_opened_by_a_link_until_it_is_revoked() {
@@ -19,7 +19,7 @@ fn a_projector_is_opened_by_a_link_until_it_is_revoked() {
         let projector = arena.browser().await;
         projector.go(path).await;
         projector.until("document.body.dataset.view === 'projector'").await;
-        projector.until("document.querySelector('[data-link]').dataset.state === 'live'").await;
+        projector.until(&link_is("live")).await;
         projector.until_words("Alice").await;
         projector.assert_clean().await;
         // It opens the board and nothing else.
