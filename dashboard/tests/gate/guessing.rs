@@ -13,14 +13,18 @@ async fn sign_in_from(browser: &mut Browser, address: &str, name: &str, password
     browser.ask(Method::POST, "/login", &[("x-forwarded-for", address)], Some(&form)).await
 }
 
+/// How many were answered with a status.
+fn count(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
 #[tokio::test]
 async fn many_attempts_at_one_moment_are_counted_before_any_is_looked_at() {
     let stage = Stage::open(&[]).await;
     stage.admin("boss").await;
     let mut browsers: Vec<Browser> = (0..30).map(|_| stage.browser()).collect();
     let answers = join_all(browsers.iter_mut().map(|browser| browser.sign_in("boss", "wrong"))).await;
-    let with = |status| answers.iter().filter(|answer| answer.status == status).count();
-    assert_eq!((with(401), with(429)), (5, 25));
+    assert_eq!((count(&answers, 401), count(&answers, 429)), (5, 25));
     stage.close().await;
 }
 
@@ -32,8 +36,7 @@ async fn attempts_at_ones_own_present_password_are_counted_the_same_way() {
     let form = [("current", "wrong"), ("password", "another quite long passphrase")];
     let mut tabs = vec![alice; 12];
     let answers = join_all(tabs.iter_mut().map(|tab| tab.send("/account/password", &form))).await;
-    let with = |status| answers.iter().filter(|answer| answer.status == status).count();
-    assert_eq!((with(422), with(429)), (5, 7));
+    assert_eq!((count(&answers, 422), count(&answers, 429)), (5, 7));
     stage.close().await;
 }
 

@@ -1,6 +1,6 @@
 //! Whoever follows deltas sees what whoever comes now sees; and the numbers are the right ones.
 
-use crate::round::{Did, NOW, SECOND, World, all_points, key, person, points};
+use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, key, person, points};
 use crate::viewer::{Page, picture};
 use flowtest_contract::RoundId;
 use flowtest_dashboard::live::frame::{Class, Link, Press};
@@ -151,13 +151,9 @@ fn a_minute_is_counted_by_its_points_ranks_rate_and_success() {
 #[test]
 fn equal_points_are_decided_by_who_came_there_first() {
     let mut world = World::new(2);
-    let (some, none) = (
-        Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 },
-        Did { right: 0, wrong: 0, timeouts: 0, latency_us: 0 },
-    );
-    world.second(&[none, some]);
-    world.second(&[some, none]);
-    world.second(&[none, none]);
+    world.second(&[IDLE, DID]);
+    world.second(&[DID, IDLE]);
+    world.second(&[IDLE, IDLE]);
     let standings = world.board.standings(&Audience::Public, world.now);
     let summary: Vec<_> =
         standings.lines.iter().map(|line| (line.person.name.as_str(), line.rank, line.decided)).collect();
@@ -190,31 +186,26 @@ fn sealed_rounds_are_carried_and_a_round_is_never_counted_twice() {
 #[test]
 fn a_practice_round_stands_alone_and_the_contest_comes_back_after_it() {
     let mut world = World::new(2);
-    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
     world.facts.carried.add(RoundId::from_bits(1), key(0), 1_234, &Row::default());
     world.facts.adjustments.insert(key(1), 77);
     let contest = Arc::clone(&world.control);
     world.control = Arc::new(crate::round::running(2, RoundId::from_bits(9), false, NOW));
-    world.second(&[did, did]);
+    world.second(&[DID, DID]);
     let shown = |world: &World, index: usize| {
         world.board.standings(&Audience::Public, world.now).of(&key(index)).expect("a line").score.points
     };
     assert_eq!([shown(&world, 0), shown(&world, 1)], [1_000, 1_000]);
     world.control = contest;
     world.totals.contestants.clear();
-    world.second(&[did, did]);
+    world.second(&[DID, DID]);
     assert_eq!([shown(&world, 0), shown(&world, 1)], [2_234, 1_077]);
 }
 
 #[test]
 fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
     let mut world = World::new(2);
-    let (some, none) = (
-        Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 },
-        Did { right: 0, wrong: 0, timeouts: 0, latency_us: 0 },
-    );
-    world.second(&[none, some]);
-    world.second(&[some, none]);
+    world.second(&[IDLE, DID]);
+    world.second(&[DID, IDLE]);
     let curve = |world: &World| {
         let body = history::write(&world.board, &Audience::Public, world.now, 0, 1);
         serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")["points"]["u0"].clone()
@@ -224,11 +215,11 @@ fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
     world.control = Arc::new(crate::round::running(2, RoundId::from_bits(9), false, NOW));
     world.totals.contestants.clear();
     for _ in 0..3 {
-        world.second(&[some, none]);
+        world.second(&[DID, IDLE]);
     }
     assert_eq!(curve(&world), serde_json::json!([1_000, 2_000, 3_000]), "practice points stand alone");
     (world.control, world.totals) = (contest, totals);
-    world.second(&[none, none]);
+    world.second(&[IDLE, IDLE]);
     assert_eq!(curve(&world), serde_json::json!([0, 1_000, 1_000]));
     let standings = world.board.standings(&Audience::Public, world.now);
     let first = (standings.lines[0].person.name.as_str(), standings.lines[1].decided);

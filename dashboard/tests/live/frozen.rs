@@ -2,7 +2,7 @@
 //! after it in everything that scores are made of; what the public gets of both must be the same, byte for byte.
 
 use crate::following::did;
-use crate::round::{Did, World, key};
+use crate::round::{DID, Did, World, key};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::live::board::Board;
@@ -120,11 +120,10 @@ proptest! {
 #[test]
 fn an_owner_sees_its_own_points_go_on_without_a_rank() {
     let mut world = World::new(3);
-    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
-    world.second(&[did; 3]);
+    world.second(&[DID; 3]);
     world.facts.freeze = freeze(world.now);
-    world.second(&[did; 3]);
-    world.second(&[did; 3]);
+    world.second(&[DID; 3]);
+    world.second(&[DID; 3]);
     let shown = world.board.standings(&Audience::Owner(key(1)), world.now);
     let points = |index: usize| shown.of(&key(index)).expect("a line").score.points;
     assert_eq!([points(0), points(1), points(2)], [1_000, 3_000, 1_000]);
@@ -159,13 +158,12 @@ fn a_freeze_of_an_hour_ago_shows_the_points_of_then() {
 #[test]
 fn a_board_that_starts_within_a_freeze_shows_what_was_kept_of_before_it() {
     let mut world = World::new(2);
-    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
     let mut kept = Vec::new();
     for second in 0..6 {
         if second == 3 {
             world.facts.freeze = freeze(world.now);
         }
-        world.second(&[did, did]);
+        world.second(&[DID, DID]);
         kept.extend(world.board.archive());
     }
     let shown = |world: &World| world.board.standings(&Audience::Public, world.now);
@@ -173,23 +171,22 @@ fn a_board_that_starts_within_a_freeze_shows_what_was_kept_of_before_it() {
     assert_eq!(before.lines[0].score.points, 3_000);
     let again = Board::restored(kept, &world.facts.freeze);
     world.board = again;
-    world.second(&[did, did]);
+    world.second(&[DID, DID]);
     let after = shown(&world);
     assert_eq!(after.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [3_000, 3_000]);
     // Without anything kept, it is nothing rather than too much.
     world.board = Board::default();
-    world.second(&[did, did]);
+    world.second(&[DID, DID]);
     assert_eq!(shown(&world).lines, []);
     assert_eq!(world.board.standings(&Audience::Admin, world.now).lines[0].score.points, 8_000);
 }
 
 #[test]
 fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
-    let did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
     let mut world = World::new(2);
     let mut kept = Vec::new();
     let mut second = |world: &mut World| {
-        world.second(&[did, did]);
+        world.second(&[DID, DID]);
         kept.extend(world.board.archive());
     };
     second(&mut world);
@@ -211,7 +208,7 @@ fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
     let mut practised = World { board: restored(), control: Arc::clone(&world.control), ..World::new(2) };
     practised.facts = world.facts.clone();
     practised.now = world.now;
-    practised.second(&[did, did]);
+    practised.second(&[DID, DID]);
     assert_eq!(shown(&practised), [1_000, 1_000], "after a restart too");
     // The contest goes on: what is frozen is the contest's, with and without a restart.
     let mut again = World { board: restored(), ..World::new(2) };
@@ -219,7 +216,7 @@ fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
     again.now = world.now;
     for world in [&mut world, &mut again] {
         world.control = Arc::clone(&contest);
-        world.second(&[did, did]);
+        world.second(&[DID, DID]);
         assert_eq!(shown(world), [2_000, 2_000]);
     }
 }

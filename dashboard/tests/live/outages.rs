@@ -1,6 +1,6 @@
 //! Redis stops, dies and comes back: the standings stay, say that they are stale, and go on by themselves.
 
-use crate::round::Did;
+use crate::round::DID;
 use crate::stage::{Guest, House, Stage};
 use crate::viewer::Page;
 use flowtest_dashboard::live::Audience;
@@ -8,7 +8,6 @@ use flowtest_dashboard::live::feed::FeedError;
 use flowtest_dashboard::live::frame::Link;
 use std::time::Duration;
 
-const DID: Did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
 const POINTS: i64 = 5 * 200;
 /// Everybody knows so soon, in milliseconds.
 const STALE_MS_MAX: u64 = 3_000;

@@ -1,14 +1,13 @@
 //! A dashboard that is restarted goes on where it was: viewers are told to come back, and curves have no hole but the
 //! restart's own.
 
-use crate::round::Did;
+use crate::round::DID;
 use crate::stage::{House, PATIENCE, Stage};
 use flowtest_dashboard::live::Audience;
 use flowtest_dashboard::live::frame::Link;
 use serde_json::Value;
 use std::time::Duration;
 
-const DID: Did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
 const POINTS: i64 = 5 * 200;
 
 #[tokio::test(flavor = "multi_thread")]

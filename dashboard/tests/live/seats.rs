@@ -1,6 +1,6 @@
 //! Seats over real sockets: who gets one, who is sent away and how, and that a viewer who does not read costs nobody.
 
-use crate::round::{Did, World, key};
+use crate::round::{DID, World, key};
 use crate::stage::{Guest, House, PATIENCE};
 use crate::viewer::picture;
 use flowtest_dashboard::live::frame::{Class, Frames, Link, Press};
@@ -9,8 +9,6 @@ use futures_util::SinkExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Error, Message};
-
-const DID: Did = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
 
 /// A contest that plays a second whenever it is told.
 struct Show {

@@ -9,6 +9,10 @@ use flowtest_scoreboard::lifecycle::Change;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+fn park(parked: bool) -> Change {
+    Change::Park { contestant: "alice".into(), parked }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_redis_loses_is_back_within_two_seconds() {
     let stage = Stage::new().await;
@@ -58,7 +62,7 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     assert!(checks.iter().any(|check| check.sentence == conflict.sentence), "NO-GO");
     // A death in between forgets nothing.
     stage.reopen().await;
-    let made = stage.change(Change::Park { contestant: "alice".into(), parked: true }).await;
+    let made = stage.change(park(true)).await;
     assert_eq!((made.control.revision, made.unpublished), (newer.revision + 1, None));
     assert!(!stage.published().expect("a document").halted);
 }
@@ -104,7 +108,6 @@ async fn of_two_admins_the_slower_one_is_told_who_was_faster_and_what_changed() 
     stage.contestant("alice", 8081).await;
     let looked_at = Some(stage.control().revision);
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    let park = |parked| Change::Park { contestant: "alice".into(), parked };
     stage.desk.change(looked_at, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
     let error = stage.desk.change(looked_at, park(false), "alice plays on.", &bea, stage.now).await;
     let error = error.expect_err("the slower one");
@@ -120,7 +123,7 @@ async fn two_admins_at_once_make_one_change() {
     let looked_at = Some(stage.control().revision);
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
     let park = |by| {
-        let change = Change::Park { contestant: "alice".into(), parked: true };
+        let change = park(true);
         stage.desk.change(looked_at, change, "alice was parked.", by, stage.now)
     };
     let (one, other) = tokio::join!(park(&ada), park(&bea));
@@ -133,7 +136,6 @@ async fn of_two_dashboards_on_one_database_the_slower_one_takes_over_what_the_ot
     stage.contestant("alice", 8081).await;
     let second = stage.second_desk().await;
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    let park = |parked| Change::Park { contestant: "alice".into(), parked };
     stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
     let error = second.change(None, park(true), "alice was parked.", &bea, stage.now).await.expect_err("the slower");
     assert!(error.to_string().contains("ada was faster"), "{error}");
@@ -159,7 +161,6 @@ async fn a_change_of_another_person_is_not_buried_under_what_the_dashboard_does(
     stage.contestant("alice", 8081).await;
     let looked_at = Some(stage.control().revision);
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    let park = |parked| Change::Park { contestant: "alice".into(), parked };
     stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("ada's");
     // More than anybody would look through.
     for turn in 0..600 {
