@@ -116,13 +116,16 @@ impl Reader<'_> {
     }
 
     fn answer(&mut self, ask: Ask) {
-        let contest = self.contest;
-        let known = self.answers.get(&ask.contestant).cloned();
-        let answer = known.unwrap_or_else(|| {
-            let errors = self.scoreboard().and_then(|scoreboard| scoreboard.read_errors(contest, &ask.contestant));
-            errors.map_err(|error| error.to_string())
-        });
-        self.answers.entry(ask.contestant).or_insert_with(|| answer.clone());
+        let answer = match self.answers.get(&ask.contestant) {
+            Some(known) => known.clone(),
+            None => {
+                let contest = self.contest;
+                let errors = self.scoreboard().and_then(|scoreboard| scoreboard.read_errors(contest, &ask.contestant));
+                let answer = errors.map_err(|error| error.to_string());
+                self.answers.insert(ask.contestant, answer.clone());
+                answer
+            }
+        };
         // Whoever asked may have gone.
         let _ = ask.reply.send(answer);
     }

@@ -64,6 +64,7 @@ mod tests {
         assert_eq!(revealed.unfreeze(), Show::default());
         assert_eq!(revealed.freeze(300, 250).expect("it is revealed").frozen_at(300), Some(300));
     }
+
     #[test]
     fn a_freeze_that_holds_is_never_moved_and_one_that_lies_ahead_may_be() {
         let planned = Show::default().freeze(100, 50).expect("nothing is frozen");

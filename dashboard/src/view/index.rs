@@ -20,7 +20,6 @@ pub struct IndexPage {
     pub headers: Vec<HeaderCount>,
     /// By kind, all kinds, most first.
     pub failures: Vec<FailureCount>,
-    /// Newest first.
     /// Newest first; `None`: nobody knows right now.
     pub errors: Option<Vec<Failure>>,
     pub probe: Option<Probe>,

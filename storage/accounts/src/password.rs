@@ -1,7 +1,7 @@
 //! Passwords: hashed with argon2id, compared in the same time whether or not the user exists.
 //!
-//! Owns how many are hashed at once (each takes 19 MiB and tens of milliseconds of a core), and how many may wait. How strong a password is,
-//! the dashboard says; here only its length counts.
+//! Owns how many are hashed at once (each takes 19 MiB and tens of milliseconds of a core), and how many may wait. How
+//! strong a password is, the dashboard says; here only its length counts.
 
 use crate::error::Error;
 use crate::secret;

@@ -37,7 +37,8 @@ impl std::fmt::Debug for Address {
 impl Address {
     /// `redis://[user[:password]@]host[:port][/database]`, `rediss://` for the same over TLS, or
     /// `unix:///path/to/socket`. A password beside the URL wins over one inside. Over TLS the server's certificate must
-    /// be one that the system trusts, or the file that the variable `SSL_CERT_FILE` names. `allow_volatile` takes a Redis that would lose scores when it stops.
+    /// be one that the system trusts, or the file that the variable `SSL_CERT_FILE` names. `allow_volatile` takes a Redis
+    /// that would lose scores when it stops.
     pub fn new(url: &str, password: Option<&str>, allow_volatile: bool) -> Result<Address, ScoreboardError> {
         let shown = without_secrets(url);
         let info = url.into_connection_info().map_err(|error| ScoreboardError::Url {
