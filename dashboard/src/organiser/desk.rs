@@ -383,8 +383,8 @@ impl Organiser {
         self.make(None, Change::Policy(policy), "The settings were saved.", by, now).await.map(Some)
     }
 
-    /// Freezes, unfreezes or reveals the standings. `expected` is the [`Organiser::show_version`] that whoever asks has
-    /// looked at: when somebody else changed it since, nothing is done.
+    /// Freezes, unfreezes or reveals the standings, or ends the contest. `expected` is the [`Organiser::show_version`]
+    /// that whoever asks has looked at: when somebody else changed it since, nothing is done.
     pub async fn set_show(
         &self,
         expected: Option<u64>,
@@ -395,8 +395,7 @@ impl Organiser {
         let _pen = self.inner.pen.lock().await;
         if expected.is_some_and(|expected| expected != self.show_version()) {
             return Err(ChangeError::Unfit(
-                "somebody else has frozen, unfrozen or revealed the board since this page was loaded: look at it, then \
-                 decide again"
+                "somebody else has changed what the public sees since this page was loaded: look at it, then decide again"
                     .to_owned(),
             ));
         }
