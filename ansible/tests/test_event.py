@@ -290,6 +290,8 @@ def test_a_backup_brings_back_what_was_lost(organiser, lab):
 @pytest.mark.long
 def test_results_prove_the_points_and_teardown_waits_for_them(organiser, ec2, lab):
     organiser.play("teardown.yml", variables=["cloud_confirm=lab"], inventory="localhost,").refused("run results.yml first")
+    # Nobody has played yet, and no more is claimed.
+    assert "There was no journal, so nothing is proved" in organiser.play("results.yml").went_well().text
     address = alive(ec2)["lab-target-1"]["PrivateIpAddress"]
     contest = f"""name = "finals"
 start = "now"
