@@ -421,8 +421,6 @@ fn characters() -> impl Strategy<Value = Character> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("FLOWTEST_LONG").is_some() { 20_000 } else { 200 }))]
-
     /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
     #[test]
     fn no_mischief_of_the_kernel_breaks_the_books(
