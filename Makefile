@@ -47,7 +47,7 @@ test:
 test-long:
 	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc
 	cargo build $(QUICK) --workspace --bins
-	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace
+	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace --no-fail-fast
 	ansible/bootstrap.sh --tests
 	FLOWTEST_LONG=1 ansible/tests/run.sh
 	$(MAKE) --no-print-directory fuzz
