@@ -158,7 +158,7 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
     let frozen = site.app.organiser.show();
     // Bea's page still offers the freeze, and ada sends the form once more.
     let answer = bea.post_from(&before, "/setting/freeze", &[]).await;
-    bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has frozen");
+    bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has changed what the public sees");
     ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("frozen already");
     assert_eq!(site.app.organiser.show(), frozen, "what the freeze hides stays hidden");
     // Whoever saw another freeze neither lifts nor reveals this one.
@@ -167,7 +167,7 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     for lever in ["/setting/unfreeze", "/setting/reveal"] {
         let answer = bea.post_from(&old, lever, &[]).await;
-        bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has frozen");
+        bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has changed what the public sees");
     }
     assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
 }
