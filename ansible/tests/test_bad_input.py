@@ -38,6 +38,11 @@ def test_refused_with_a_sentence(novice, ec2, what, variables, words):
 
 
 @pytest.mark.long
+def test_an_inventory_without_hosts_is_no_success(novice):
+    novice.play("site.yml", inventory="localhost,").refused("No generator is in the inventory", "FLOWTEST_DEPLOYMENT")
+
+
+@pytest.mark.long
 def test_without_credentials_it_says_where_they_go(novice):
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     novice.provision(environment=nobody).refused("credentials", "AWS_PROFILE")

@@ -265,7 +265,11 @@ def test_nothing_is_touched_while_a_round_runs(organiser, lab):
     document = json.dumps({"state": "running"}).replace('"', '\\"')
     lab.shell("lab-redis-1", f'flowtest-redis-cli SET "flowtest:{{finals}}:control" "{document}"')
     organiser.play("site.yml").refused("finals is running", "during_round=true")
+    organiser.play("site.yml", "--limit", "generator", "--tags", "generator").refused("finals is running")
     organiser.play("verify.yml").refused("finals is running")
+    lab.shell("lab-redis-1", "systemctl stop flowtest-redis")
+    organiser.play("site.yml", "--limit", "target").refused("Redis does not say", "during_round=true")
+    lab.shell("lab-redis-1", "systemctl start flowtest-redis; sleep 2")
     lab.shell("lab-redis-1", 'flowtest-redis-cli DEL "flowtest:{finals}:control"')
 
 
@@ -290,8 +294,9 @@ def test_a_backup_brings_back_what_was_lost(organiser, lab):
 @pytest.mark.long
 def test_results_prove_the_points_and_teardown_waits_for_them(organiser, ec2, lab):
     organiser.play("teardown.yml", variables=["cloud_confirm=lab"], inventory="localhost,").refused("run results.yml first")
-    # Nobody has played yet, and no more is claimed.
+    # Nobody has played yet, no more is claimed, and teardown still waits.
     assert "There was no journal, so nothing is proved" in organiser.play("results.yml").went_well().text
+    organiser.play("teardown.yml", variables=["cloud_confirm=lab"], inventory="localhost,").refused("results.yml")
     address = alive(ec2)["lab-target-1"]["PrivateIpAddress"]
     contest = f"""name = "finals"
 start = "now"
@@ -318,7 +323,7 @@ allow = ["10.0.0.0/8"]
     outcome = organiser.play("results.yml").went_well()
     assert "The audit agrees with Redis" in outcome.text
     results = sorted((organiser.state / "results").iterdir())[-1]
-    assert {"COMPLETE", "audit.json", "batches.csv", "journal-lab-generator-1.tar.gz"} <= {file.name for file in results.iterdir()}
+    assert {"COMPLETE", "audit.json", "batches.csv.gz", "generators", "journal-lab-generator-1.tar.gz"} <= {file.name for file in results.iterdir()}
     subprocess.run(["sha256sum", "--check", "--quiet", "COMPLETE"], cwd=results, check=True)
     json.loads((results / "audit.json").read_text())
 
