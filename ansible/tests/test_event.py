@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import ssl
 import subprocess
 import time
@@ -77,12 +78,49 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
     [chosen] = organiser.state.glob("image-*")
     images = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
     chosen.write_text(next(image["ImageId"] for image in images if image["ImageId"] != chosen.read_text().strip()))
-    organiser.provision(variables=["cloud_generator_count=2"]).changed_something()
+    # They may have journals.
+    organiser.provision(variables=["cloud_generator_count=2"]).refused("lab-generator-3 is in no results", "run results.yml first")
+    assert set(alive(ec2)) == set(three)
+    nobody_played = "cloud_without_results=true"
+    organiser.provision(variables=["cloud_generator_count=2", nobody_played]).changed_something()
     two = {name: one["InstanceId"] for name, one in alive(ec2).items()}
     assert two == {name: id for name, id in three.items() if name != "lab-generator-3"}
-    organiser.provision().changed_something()
+    organiser.provision(variables=[nobody_played]).changed_something()
     assert {name: one["InstanceId"] for name, one in alive(ec2).items()} == before
     assert len(ec2.describe_addresses()["Addresses"]) == 2, "addresses of ended generators are given back"
+
+
+@pytest.mark.long
+def test_generators_go_when_their_results_are_complete(organiser, ec2):
+    organiser.provision(variables=["cloud_generator_count=2"]).changed_something()
+    results = organiser.state / "results/rehearsal"
+    results.mkdir(parents=True)
+    two = {name: one["InstanceId"] for name, one in alive(ec2).items() if "generator" in name}
+    (results / "COMPLETE").touch()
+    # An older machine of the same name is not this one.
+    (results / "generators").write_text(f"lab-generator-1 {two['lab-generator-1']}\nlab-generator-2 i-00000000000000000\n")
+    organiser.provision().refused("lab-generator-2 is in no results")
+    (results / "generators").write_text("".join(f"{name} {id}\n" for name, id in two.items()))
+    prepared = organiser.state / "prepared"
+    prepared.mkdir()
+    (prepared / "lab-generator-2").touch()
+    organiser.provision().refused("a round was prepared after the newest results")
+    (results / "COMPLETE").touch()
+    organiser.provision().changed_something()
+    assert set(alive(ec2)) == NAMES
+    shutil.rmtree(results.parent)
+    shutil.rmtree(prepared)
+
+
+@pytest.mark.long
+def test_another_type_is_refused_until_somebody_says_so(organiser, ec2):
+    bigger = "cloud_redis_type=t3.medium"
+    organiser.provision(variables=[bigger]).refused("lab-redis-1 would be stopped and started", "cloud_retype=true")
+    assert alive(ec2)["lab-redis-1"]["InstanceType"] == "t3.small"
+    organiser.provision(variables=[bigger, "cloud_retype=true"]).changed_something()
+    assert alive(ec2)["lab-redis-1"]["InstanceType"] == "t3.medium"
+    organiser.provision(variables=["cloud_retype=true"]).changed_something()
+    assert alive(ec2)["lab-redis-1"]["InstanceType"] == "t3.small"
 
 
 @pytest.mark.long
