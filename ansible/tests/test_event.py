@@ -113,6 +113,24 @@ def test_generators_go_when_their_results_are_complete(organiser, ec2):
 
 
 @pytest.mark.long
+def test_an_address_survives_a_host_that_is_launched_anew(organiser, ec2):
+    address = lambda: {one["InstanceId"]: one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]}
+    before = alive(ec2)["lab-dashboard-1"]["InstanceId"]
+    kept = address()[before]
+    ec2.terminate_instances(InstanceIds=[before])
+    outcome = organiser.provision().changed_something()
+    after = alive(ec2)["lab-dashboard-1"]["InstanceId"]
+    assert after != before and address()[after] == kept
+    assert f"lab-dashboard-1: {kept}" in outcome.text
+    assert len(address()) == 2
+
+
+@pytest.mark.long
+def test_another_zone_is_refused(organiser):
+    organiser.provision(variables=["cloud_zone=us-east-1b"]).refused("stands in us-east-1a", "teardown.yml first")
+
+
+@pytest.mark.long
 def test_another_type_is_refused_until_somebody_says_so(organiser, ec2):
     bigger = "cloud_redis_type=t3.medium"
     organiser.provision(variables=[bigger]).refused("lab-redis-1 would be stopped and started", "cloud_retype=true")
