@@ -240,6 +240,8 @@ def test_the_tuning_is_checked_and_can_be_undone(organiser, lab):
     assert lab.shell("lab-generator-1", value).split() == ["1024", "65535"]
     lab.shell("lab-generator-1", "flowtest-tune undo")
     assert lab.shell("lab-generator-1", value).split() == ["32768", "60999"]
+    # The next boot does not apply it again.
+    assert lab.shell("lab-generator-1", "systemctl is-enabled flowtest-tune").strip() == "disabled"
     organiser.play("site.yml", "--limit", "generator", "--tags", "tuning").changed_something()
 
 
