@@ -56,6 +56,14 @@ def test_the_image_runs_one_program_as_nobody_on_a_port_above_1024():
     assert re.findall(r"^COPY .*", last, re.MULTILINE) == ["COPY --from=build /image/flowtest-target /flowtest-target"]
 
 
+def test_no_key_and_no_build_enters_the_image():
+    """The image's build copies the project as .dockerignore leaves it."""
+    left_out = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert {".git", "build", "ansible"} <= set(left_out)
+    # What cargo needs of the workspace stays.
+    assert not {"target", "contract", "Cargo.lock", ".cargo"} & set(left_out)
+
+
 @pytest.mark.long
 def test_the_program_needs_no_shared_object(program):
     headers = subprocess.run(["readelf", "--dynamic", "--program-headers", str(program)], capture_output=True, text=True, check=True).stdout

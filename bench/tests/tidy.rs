@@ -9,6 +9,7 @@ use std::process::Command;
 const TOP_LEVEL: &[&str] = &[
     ".cargo",
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
