@@ -167,6 +167,10 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     heard = lab.shell("lab-redis-1", "flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
     assert heard.startswith("{"), f"Redis has not heard the generator: {heard}"
     assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-practice").split() == ["active"] * 2
+    policy = lab.shell("lab-generator-1", "cat /etc/flowtest/flowtest-generator.toml").split("deny")[1]
+    for name in ("lab-generator-1", "lab-redis-1", "lab-dashboard-1"):
+        for kind in ("PrivateIpAddress", "PublicIpAddress"):
+            assert f'"{alive(ec2)[name][kind]}"' in policy, f"{name} may be flooded at its {kind}"
     modes = lab.shell("lab-generator-1", "stat -c '%a %U' /etc/flowtest/secrets /etc/flowtest/secrets/*").split("\n")
     assert modes[:2] == ["700 root", "600 root"], modes
 
