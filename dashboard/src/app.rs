@@ -52,7 +52,7 @@ impl App {
         let accounts = Accounts::open(&config.database).await?;
         let csrf_key = csrf_key(&accounts).await?;
         let password = config.redis_password.as_ref().map(Secret::reveal);
-        let address = |url: &str| Address::new(url, password, false);
+        let address = |url: &str| Address::new(url, password, config.redis_volatile);
         let link = Link::start(address(&config.redis)?)?;
         let organiser = Organiser::open(&config.contest, accounts.clone(), link).await?;
         let facts = organiser.watch_facts();

@@ -15,6 +15,7 @@ pub struct Config {
     pub redis: String,
     pub redis_read: Option<String>,
     pub redis_password: Option<Secret>,
+    pub redis_volatile: bool,
     pub contest: String,
     pub metrics: Option<SocketAddr>,
     /// As browsers write it in `Origin`: scheme, host and port, no slash at the end.
@@ -81,6 +82,7 @@ impl Config {
             redis: flags.redis.clone(),
             redis_read: flags.redis_read.clone(),
             redis_password: flags.redis_password_file.as_deref().map(secret).transpose()?,
+            redis_volatile: flags.redis_volatile,
             contest: flags.contest.clone(),
             metrics: flags.metrics,
             public_url: flags.public_url.as_deref().map(origin).transpose()?,

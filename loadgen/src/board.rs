@@ -7,7 +7,6 @@ use crate::Failed;
 use crate::rebuild::Access;
 use crate::recorder::Fresh;
 use crate::recorder::explain::Explained;
-use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{
     Contest, Control, ExplainedError, Prepared, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError,
     State, StreamId,
@@ -53,7 +52,7 @@ impl Board {
         stream: StreamId,
         control: Option<Control>,
     ) -> Result<Board, Failed> {
-        let mut scoreboard = Scoreboard::open(Address::new(&access.url, access.password.as_deref(), false)?)?;
+        let mut scoreboard = Scoreboard::open(access.address()?)?;
         scoreboard.open_round(&contest.name, &round)?;
         let publisher = Publisher::start(PublisherConfig {
             url: access.url.clone(),
@@ -62,7 +61,7 @@ impl Board {
             round,
             stream,
             contestants: contest.contestants.iter().map(|contestant| contestant.name.clone()).collect(),
-            allow_volatile: false,
+            allow_volatile: access.allow_volatile,
         })?;
         if let Some(control) = &control {
             scoreboard.write_control(control)?;

@@ -95,6 +95,10 @@ pub struct RunContest {
     /// A file with the password of that Redis, instead of one in the URL.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
     pub redis_password_file: Option<PathBuf>,
+    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
+    /// again what it has lost, until the round is sealed.
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE", requires = "redis")]
+    pub redis_volatile: bool,
     /// Write every batch and verdict to a journal in this folder, and publish only what is on disk.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: Option<PathBuf>,
@@ -119,6 +123,10 @@ pub struct Serve {
     /// A file with the password of that Redis, instead of one in the URL.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
     pub redis_password_file: Option<PathBuf>,
+    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
+    /// again what it has lost, until the round is sealed.
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE")]
+    pub redis_volatile: bool,
     /// Write every batch and verdict to journals in this folder.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: PathBuf,

@@ -50,7 +50,7 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     let access = match &flags.redis {
         Some(url) => {
             let password = folders::password(flags.redis_password_file.as_deref())?;
-            Some(Access { url: url.clone(), password })
+            Some(Access { url: url.clone(), password, allow_volatile: flags.redis_volatile })
         }
         None => None,
     };

@@ -111,16 +111,40 @@ fn a_contest_that_this_world_does_not_allow_is_refused_with_a_sentence() {
     }
 }
 
+/// Sets an option of a Redis that runs.
+fn configure(address: &str, option: &str) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(format!("CONFIG SET {option}\r\n").as_bytes()).expect("it listens");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"+OK\r\n");
+}
+
+#[test]
+fn a_redis_that_forgets_is_refused_until_somebody_takes_it_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+    configure(redis.url().trim_start_matches("redis://").trim_end_matches('/'), "appendonly no");
+    let (target, path) = (target(), folder.path().join("contest.toml"));
+    contest(&target.endpoint).write(&path).expect("it is written");
+    let path = path.to_str().expect("a plain path");
+    assert_refused("flowtest-loadgen", &["run", path, "--redis", &redis.url()], 1, "--redis-volatile");
+    assert_refused("flowtest-loadgen", &["run", path, "--redis-volatile"], 2, "--redis");
+    let health = target.healthz().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(health["requests"], 0, "nobody was flooded");
+    let ended = ask("flowtest-loadgen", &["run", path, "--redis", &redis.url(), "--redis-volatile"]);
+    // 3: played, but a busy machine was late.
+    assert!(matches!(ended.status.code(), Some(0 | 3)), "{ended:?}");
+    let health = target.healthz().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(health["requests"], 10, "the contest was played");
+}
+
 #[test]
 fn a_wrong_password_of_redis_is_said_and_not_repeated() {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::start(folder.path()).unwrap_or_else(|error| panic!("{error}"));
     let address = redis.url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
-    let mut stream = TcpStream::connect(&address).expect("it listens");
-    stream.write_all(b"CONFIG SET requirepass open-sesame\r\n").expect("it listens");
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer).expect("it answers");
-    assert_eq!(&answer, b"+OK\r\n");
+    configure(&address, "requirepass open-sesame");
 
     let (target, path) = (target(), folder.path().join("contest.toml"));
     contest(&target.endpoint).write(&path).expect("it is written");

@@ -41,6 +41,7 @@ impl Site {
             redis: redis.url(),
             redis_read: None,
             redis_password: None,
+            redis_volatile: false,
             contest: "finals".to_owned(),
             metrics: None,
             public_url: None,

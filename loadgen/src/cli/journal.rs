@@ -45,6 +45,9 @@ pub struct Rebuild {
     /// A file with the password of that Redis, instead of one in the URL.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
     pub redis_password_file: Option<PathBuf>,
+    /// Take a Redis that forgets when it restarts.
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE")]
+    pub redis_volatile: bool,
     /// Afterwards seal each round all of whose streams have ended.
     #[arg(long, env = "FLOWTEST_LOADGEN_SEAL")]
     pub seal: bool,

@@ -35,6 +35,14 @@ pub struct Access {
     pub url: String,
     /// Wins over a password in the URL.
     pub password: Option<String>,
+    /// One that forgets when it restarts will do.
+    pub allow_volatile: bool,
+}
+
+impl Access {
+    pub fn address(&self) -> Result<Address, ScoreboardError> {
+        Address::new(&self.url, self.password.as_deref(), self.allow_volatile)
+    }
 }
 
 impl std::fmt::Debug for Access {
@@ -58,7 +66,7 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let password = folders::password(flags.redis_password_file.as_deref())?;
     let found = folders::find(&flags.journals.journal)?;
     crate::output::prepare(flags.json.as_deref())?;
-    let access = Access { url: flags.redis.clone(), password };
+    let access = Access { url: flags.redis.clone(), password, allow_volatile: flags.redis_volatile };
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, orphans: false };
     let report = publish(&found, &access, extent)?;
     if let Some(path) = &flags.json {
@@ -362,7 +370,7 @@ impl Rebuilding<'_> {
             round: self.round,
             stream: settled.folder.stream,
             contestants: settled.names.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
-            allow_volatile: false,
+            allow_volatile: self.access.allow_volatile,
         };
         let seq = settled.found.last_seq;
         let done = Publisher::rejoin(config, &self.peers)
@@ -421,7 +429,7 @@ impl Rebuilding<'_> {
     /// Seals the round when all its streams have ended.
     fn seal(&self, whole: bool) -> RoundReport {
         let seal = || {
-            let address = Address::new(&self.access.url, self.access.password.as_deref(), false)?;
+            let address = self.access.address()?;
             Scoreboard::open(address)?.seal_round(&self.contest, &self.round, &[])
         };
         let (sealed, text) = if self.held.state == Some(State::Sealed) {

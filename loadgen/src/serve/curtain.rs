@@ -6,7 +6,6 @@
 use super::game::Over;
 use crate::rebuild::Access;
 use flowtest_contract::RoundId;
-use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,7 +96,7 @@ fn fall(over: Over, access: &Access, leaving: &AtomicBool) {
 
 /// No stream may join any more; sealed once every one has ended.
 fn seal(access: &Access, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
-    let address = Address::new(&access.url, access.password.as_deref(), false)?;
+    let address = access.address()?;
     let mut scoreboard = Scoreboard::open(address)?;
     scoreboard.drain_round(contest, round)?;
     scoreboard.seal_round(contest, round, &[])

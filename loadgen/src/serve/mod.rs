@@ -38,7 +38,6 @@ use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::ClockOffset;
-use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
 use game::Game;
@@ -109,6 +108,7 @@ impl Home {
             access: Access {
                 url: flags.redis.clone(),
                 password: folders::password(flags.redis_password_file.as_deref())?,
+                allow_volatile: flags.redis_volatile,
             },
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
@@ -123,7 +123,7 @@ impl Home {
     }
 
     fn scoreboard(&self) -> Result<Scoreboard, ScoreboardError> {
-        Scoreboard::open(Address::new(&self.access.url, self.access.password.as_deref(), false)?)
+        Scoreboard::open(self.access.address()?)
     }
 
     /// The document's policy within our ceiling.

@@ -51,7 +51,7 @@ impl Stage {
     }
 
     fn access(&self) -> Access {
-        Access { url: self.server.url(), password: None }
+        Access { url: self.server.url(), password: None, allow_volatile: false }
     }
 }
 

@@ -20,7 +20,7 @@ pub enum ScoreboardError {
     Version { url: String, found: String },
     #[error("what answers at {url} is no Redis that we know: {found}; give the address of a Redis or Valkey server")]
     UnknownServer { url: String, found: String },
-    #[error("Redis at {url} would lose scores: {cause}")]
+    #[error("Redis at {url} would lose scores: {cause}; or take it as it is with --redis-volatile")]
     Volatile { url: String, cause: String },
     #[error("Redis at {url} is a replica: give the address of its primary")]
     Replica { url: String },
