@@ -16,7 +16,7 @@ EACH  ?= 3s
 PAIRS ?= 5
 
 # What the tests of ansible/ need for their pretended machines; without it those tests are skipped, and say so.
-MACHINES := sshd sudo nft ethtool chronyd ip systemctl
+MACHINES := sshd sudo nft ethtool chronyd ip systemctl losetup
 
 # How many seconds each fuzzer runs: those of the HTTP reader and those of the journal's.
 FUZZ  ?= 120
@@ -45,10 +45,10 @@ test:
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc pebble
 	cargo build $(QUICK) --workspace --bins
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace --no-fail-fast
-	ansible/bootstrap.sh --tests
+	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
 	FLOWTEST_LONG=1 ansible/tests/run.sh
 	$(MAKE) --no-print-directory fuzz
 

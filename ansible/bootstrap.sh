@@ -2,7 +2,7 @@
 # Makes the Python environment in which the playbooks run: build/ansible in the project, and nothing outside it.
 #
 #   ansible/bootstrap.sh            what organisers need
-#   ansible/bootstrap.sh --tests    also what `make lint` and `make test` need
+#   ansible/bootstrap.sh --tests    also what `make lint` and `make test` need; with FLOWTEST_LONG=1 `make test-long`
 #
 # Run again after an update; it does nothing when the requirements have not changed.
 set -euo pipefail
@@ -35,8 +35,25 @@ for tool in ssh-keygen openssl; do
     fi
 done
 
+# Pretended machines have no network, and the dashboard's gets certbot as it would from the index.
+certbot() {
+    local version wheels=$venv/certbot
+    version=$(sed -n 's/^dashboard_certbot_version: //p' "$here/roles/dashboard/defaults/main.yml")
+    if [ -e "$wheels/$version" ]; then return; fi
+    say "fetching certbot $version for the tests"
+    rm -rf "$wheels"
+    "$venv/bin/pip" download --quiet --disable-pip-version-check --only-binary :all: --python-version "$(system_python)" \
+        --dest "$wheels" "certbot==$version"
+    touch "$wheels/$version"
+}
+system_python() { /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+finish() {
+    if [ "$requirements" = requirements-test.txt ] && [ "${FLOWTEST_LONG:-}" = 1 ]; then certbot; fi
+    exit 0
+}
+
 wanted=$(cd "$here" && cat "$requirements" requirements-bundle.txt bootstrap.sh | sha256sum)
-if [ "$(cat "$venv/installed-$requirements" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
+if [ "$(cat "$venv/installed-$requirements" 2>/dev/null)" = "$wanted" ]; then finish; fi
 
 python=$(find_python)
 say "making $venv with $("$python" --version)"
@@ -58,3 +75,4 @@ for wheel in pathlib.Path(sys.argv[1]).glob("ansible-*.whl"):
 PYTHON
 echo "$wanted" > "$venv/installed-$requirements"
 say "ready: PATH=$venv/bin:\$PATH"
+finish

@@ -37,6 +37,9 @@ debian_package() {
     ip) echo iproute2 ;;
     systemctl) echo systemd ;;
     musl-gcc) echo musl-tools ;;
+    # An authority for certificates, and what its client is installed with.
+    pebble) echo pebble python3-venv ;;
+    losetup) echo mount ;;
     *) return 1 ;;
     esac
 }

@@ -1,13 +1,20 @@
 """Fixtures: a pretended account, pretended machines, and playbooks that are run as organisers run them."""
 
+import contextlib
+import functools
+import http.server
+import json
 import os
 import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -20,7 +27,7 @@ PLAYBOOKS = sorted(file.name for file in ANSIBLE.glob("*.yml") if file.name != "
 LONG = os.environ.get("FLOWTEST_LONG") == "1"
 # A playbook that takes longer hangs.
 PLAY_SECONDS = 1800
-MACHINE_TOOLS = ["sshd", "sudo", "nft", "ethtool", "chronyd", "chronyc", "ip", "nsenter", "redis-server", "/lib/systemd/systemd"]
+MACHINE_TOOLS = ["sshd", "sudo", "nft", "ethtool", "chronyd", "chronyc", "ip", "nsenter", "redis-server", "losetup", "/lib/systemd/systemd"]
 # What host.sh and lab.py do first, in namespaces that end at once: where a container's profile forbids it, we skip.
 PROBE = """set -e
 cd "$1"
@@ -29,7 +36,8 @@ unshare --net --mount --pid --cgroup --fork sh -ec '
     mount -t tmpfs tmpfs .; cd "$PWD"; mkdir up work root
     mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
     mount -t sysfs -o ro sysfs root/sys; mount -t cgroup2 cgroup2 root/sys/fs/cgroup
-    ip link add probe0 type bridge; ip link add probe1 type veth peer name probe2'
+    ip link add probe0 type bridge; ip link add probe1 type veth peer name probe2
+    truncate -s 1M up/disk; disk=$(losetup --find --show up/disk); losetup --detach "$disk"'
 """
 
 
@@ -115,6 +123,9 @@ state_dir: {self.state}
 release_dir: {self.releases}
 organiser_cidrs: [10.77.0.1/32]
 aws_testing_policy_read: true
+# Machines are pretended after they were launched; the builder only where it is what is tested.
+cloud_ssh_wait_s: 0
+cloud_builder_count: 0
 cloud_generator_type: c7i.large
 cloud_redis_type: t3.small
 cloud_dashboard_type: t3.small
@@ -182,7 +193,7 @@ def account(tmp_path_factory):
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=60s -o StrictHostKeyChecking=accept-new "
-        f"-o UserKnownHostsFile={folder}/known_hosts -o ConnectTimeout=5",
+        f"-o UserKnownHostsFile={folder}/known_hosts -o ConnectTimeout=5 -o ServerAliveInterval=5 -o ServerAliveCountMax=3",
         "ANSIBLE_SSH_RETRIES": "1",
     }
     with open(folder / "ec2.log", "wb") as log:
@@ -232,6 +243,90 @@ def lab(tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     yield lab
     lab.close()
+
+
+class Authority:
+    """An ACME authority (pebble) on the organiser's address, which looks names up at a name server of its own."""
+
+    def __init__(self, folder):
+        from lab import ORGANISER
+
+        self.certificate = folder / "authority.crt"
+        key, config = folder / "authority.key", folder / "pebble.json"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2", "-subj", "/CN=authority",
+             "-addext", f"subjectAltName=IP:{ORGANISER},IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
+            check=True, capture_output=True,
+        )
+        config.write_text(json.dumps({"pebble": {
+            "listenAddress": f"{ORGANISER}:14000", "managementListenAddress": "127.0.0.1:15000", "certificate": str(self.certificate),
+            "privateKey": str(key), "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": False,
+        }}))
+        self.directory = f"https://{ORGANISER}:14000/dir"
+        self.log = open(folder / "authority.log", "wb")
+        self.children = [
+            self.start("pebble-challtestsrv", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", "127.0.0.1:8053", "-defaultIPv6", "", "-management", "127.0.0.1:8055"),
+            self.start("pebble", "-config", str(config), "-dnsserver", "127.0.0.1:8053"),
+        ]
+        for port in (8055, 15000):
+            self.wait(port)
+
+    def start(self, *words):
+        # It sleeps and refuses at random unless it is told not to, which is for clients of ACME to bear.
+        environment = {"PATH": os.environ["PATH"], "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
+        return subprocess.Popen(words, stdout=self.log, stderr=self.log, env=environment)
+
+    def wait(self, port):
+        end = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < end, pathlib.Path(self.log.name).read_text()
+                time.sleep(0.2)
+
+    def names(self, address):
+        """Whatever name is looked up from now on has this address."""
+        request = urllib.request.Request("http://127.0.0.1:8055/set-default-ipv4", json.dumps({"ip": address}).encode())
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def sees(self, address, name):
+        """The certificate that a server shows for a name, which must be one of this authority's; as its serial number."""
+        ours = ssl.create_default_context(cafile=self.certificate)
+        with urllib.request.urlopen("https://127.0.0.1:15000/roots/0", context=ours, timeout=10) as answer:
+            trust = ssl.create_default_context(cadata=answer.read().decode())
+        with socket.create_connection((address, 443), timeout=20) as plain, trust.wrap_socket(plain, server_hostname=name) as tls:
+            return tls.getpeercert()["serialNumber"]
+
+    def close(self):
+        for child in self.children:
+            child.terminate()
+            child.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def authority(lab, tmp_path_factory):
+    if not shutil.which("pebble") or not (PROJECT / "build/ansible/certbot").exists():
+        pytest.skip("there is no pebble, or no certbot (FLOWTEST_LONG=1 ansible/bootstrap.sh --tests)")
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    yield authority
+    authority.close()
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serves a folder's files at the organiser's address, for machines that have no other network. Yields the address."""
+    from lab import ORGANISER
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer((ORGANISER, 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{ORGANISER}:{server.server_port}"
+        server.shutdown()
 
 
 def alive(ec2):

@@ -1,12 +1,15 @@
 #!/bin/bash
 # The first process of one pretended machine: gives it a file system of its own and becomes its systemd.
 #
-#   host.sh FOLDER NAME USER        the public key that may log in as USER comes by standard input
+#   host.sh FOLDER NAME USER [DEVICE=LINK...]      the public key that may log in as USER comes by standard input
+#
+# Each DEVICE of this machine is a disk there, by the name that udev would give it: /dev/disk/by-id/LINK.
 #
 # Runs as root inside new network, mount, process, name and IPC namespaces; everything is gone with its last process.
 # The file system is this machine's, seen through a layer in memory that takes all writes.
 set -euo pipefail
 folder=$1 name=$2 user=$3
+shift 3
 key=$(cat)
 
 mount --make-rprivate /
@@ -27,6 +30,11 @@ mount -t tmpfs -o mode=755 tmpfs dev
 for device in null zero full random urandom tty; do
     touch "dev/$device"
     mount --bind "/dev/$device" "dev/$device"
+done
+mkdir -p dev/disk/by-id
+for disk in "$@"; do
+    touch "dev/disk/by-id/${disk#*=}"
+    mount --bind "${disk%%=*}" "dev/disk/by-id/${disk#*=}"
 done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts

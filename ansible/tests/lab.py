@@ -26,6 +26,7 @@ class Lab:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.hosts = {}
+        self.disks = {}
         # /sys shows the network of whoever mounted it, so it is not asked.
         if subprocess.run(["ip", "link", "show", BRIDGE], check=False, capture_output=True).returncode != 0:
             run("ip", "link", "set", "lo", "up")
@@ -38,8 +39,23 @@ class Lab:
         if not (self.groups / "cgroup.procs").exists():
             run("mount", "-t", "cgroup2", "cgroup2", str(self.groups))
 
-    def boot(self, name, address, user, key):
-        """Boots a machine and waits until its sshd answers. `key` is the public key that may log in."""
+    def disk(self, volume, mib=4096):
+        """A disk for each volume, which outlives machines as the volume does: a file behind a loop device."""
+        if volume not in self.disks:
+            image = self.folder / f"{volume}.img"
+            with open(image, "wb") as file:
+                file.truncate(mib << 20)
+            device = run("losetup", "--find", "--show", str(image), capture_output=True, text=True).stdout.strip()
+            # While somebody holds it, letting go of it is put off until the last one does, so it never outlives the tests.
+            held = open(device, "rb")
+            run("losetup", "--detach", device)
+            self.disks[volume] = (device, held)
+        return self.disks[volume][0]
+
+    def boot(self, name, address, user, key, volumes=()):
+        """Boots a machine and waits until its sshd answers. `key` is the public key that may log in; of EC2's `volumes` it
+        has disks."""
+        links = [f"{self.disk(volume)}=nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}" for volume in volumes]
         number = address.replace(".", "-")[3:]
         outside, netns = f"v{number}"[:15], f"lab-{number}"
         room = self.folder / netns
@@ -56,7 +72,7 @@ class Lab:
         process = subprocess.Popen(
             ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(group)]
             + ["ip", "netns", "exec", netns, "unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork"]
-            + ["--kill-child", "bash", str(HERE / "host.sh"), str(room), name, user],
+            + ["--kill-child", "bash", str(HERE / "host.sh"), str(room), name, user, *links],
             stdin=subprocess.PIPE, stdout=log, stderr=log,
         )
         process.stdin.write(key.encode())
@@ -113,13 +129,15 @@ class Lab:
     def close(self):
         for name in list(self.hosts):
             self.halt(name)
+        for _, held in self.disks.values():
+            held.close()
 
     def sync(self, instances, key):
-        """Makes the machines be what EC2 says: (name, address, user) each."""
-        wanted = {name: (address, user) for name, address, user in instances}
+        """Makes the machines be what EC2 says: (name, address, user, volumes) each."""
+        wanted = {name: rest for name, *rest in instances}
         for name in list(self.hosts):
-            if name not in wanted:
+            if name not in wanted or wanted[name][0] != self.hosts[name][0]:
                 self.halt(name)
-        for name, (address, user) in wanted.items():
+        for name, (address, user, volumes) in wanted.items():
             if name not in self.hosts:
-                self.boot(name, address, user, key)
+                self.boot(name, address, user, key, volumes)

@@ -2,8 +2,9 @@
 
     python pretended_ec2.py -H 127.0.0.1 -p PORT
 
-moto has no placement groups, and an ended instance keeps its fixed address; here both are as on EC2. And it can be made to fail: while the file named by
-FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full.
+moto has no placement groups, an ended instance keeps its fixed address and its volumes, and a volume does not say
+what it is not; here all of it is as on EC2. And it can be made to fail: while the file named by FLOWTEST_FAIL_LAUNCHES holds a number
+N, every launch after the Nth is answered as AWS answers when a zone is full.
 """
 
 import os
@@ -18,6 +19,7 @@ from moto.ec2.responses import EC2Response
 
 launch = EC2Response.run_instances
 terminate = EC2Response.terminate_instances
+make_volume = EC2Response.create_volume
 
 
 def groups(self):
@@ -75,11 +77,21 @@ def terminate_instances(self):
     for address in self.ec2_backend.describe_addresses():
         if address.instance and address.instance.id in ended:
             self.ec2_backend.disassociate_address(association_id=address.association_id)
+    for volume in self.ec2_backend.describe_volumes():
+        if volume.attachment and volume.attachment.instance.id in ended:
+            volume.attachment = None
+    return result
+
+
+def create_volume(self):
+    result = make_volume(self)
+    result.result.snapshot_id = result.result.snapshot_id or ""
+    result.result.multi_attach_enabled = result.result.multi_attach_enabled or False
     return result
 
 
 for function in (create_placement_group, describe_placement_groups, delete_placement_group, run_instances,
-                 terminate_instances):
+                 terminate_instances, create_volume):
     setattr(EC2Response, function.__name__, function)
 
 moto.server.main(sys.argv[1:])

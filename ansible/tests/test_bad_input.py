@@ -16,6 +16,7 @@ REFUSED = [
     ("a region that is not there", ["cloud_region=mars-1"], ["no region 'mars-1'", "us-east-1"]),
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),
     ("a network of IPv6", ['{"viewer_cidrs": ["0.0.0.0/0", "2001:db8::/32"]}'], ["2001:db8::/32 cannot be let in", "IPv4"]),
+    ("a type that is in no zone of the others", ["cloud_zone=us-east-1e"], ["us-east-1e does not offer", "c7i.large is in"]),
     ("a zone that is not there", ["cloud_zone=us-east-1z"], ["no zone 'us-east-1z'"]),
 ]
 

@@ -5,6 +5,7 @@ pretended (moto on loopback), the machines are namespaces with a systemd and an 
 runs on them is real.
 """
 
+import csv
 import json
 import os
 import pathlib
@@ -16,9 +17,13 @@ import time
 import urllib.request
 
 import pytest
-from conftest import ANSIBLE, PLAYBOOKS, PROJECT, alive, commands_of, pack
+from conftest import ANSIBLE, PLAYBOOKS, PROJECT, alive, commands_of, pack, served
+from visitor import Visitor, complaints
 
 PROGRAMS = PROJECT / "build/quick"
+# Where a contestant's machine is: in the VPC, and none of ours.
+CONTESTANT = "10.77.16.20"
+TWO = ["cloud_generator_count=2"]
 NAMES = {"lab-redis-1", "lab-dashboard-1", "lab-target-1", "lab-generator-1"}
 
 
@@ -26,8 +31,22 @@ def key(organiser):
     return (organiser.state / "ssh_key.pub").read_text()
 
 
+def journals(ec2):
+    """The volumes of journals: {name: (id, instance)}."""
+    found = ec2.describe_volumes(Filters=[{"Name": "tag:flowtest_role", "Values": ["journal"]}])["Volumes"]
+    name = lambda volume: next(tag["Value"] for tag in volume["Tags"] if tag["Key"] == "Name")
+    return {name(one): (one["VolumeId"], [place["InstanceId"] for place in one["Attachments"]]) for one in found}
+
+
 def sync(lab, ec2, organiser):
-    lab.sync([(name, one["PrivateIpAddress"], "ec2-user") for name, one in alive(ec2).items()], key(organiser))
+    volumes = {instance: id for id, [instance] in journals(ec2).values()}
+    lab.sync(
+        [
+            (name, one["PrivateIpAddress"], "ec2-user", [volumes[one["InstanceId"]]] if one["InstanceId"] in volumes else [])
+            for name, one in alive(ec2).items()
+        ],
+        key(organiser),
+    )
 
 
 def test_an_empty_account_is_provisioned(organiser, ec2):
@@ -40,6 +59,9 @@ def test_an_empty_account_is_provisioned(organiser, ec2):
     assert found["lab-generator-1"]["Placement"]["GroupName"] == "lab"
     addresses = ec2.describe_addresses()["Addresses"]
     assert {one["InstanceId"] for one in addresses} == {found[name]["InstanceId"] for name in ("lab-generator-1", "lab-dashboard-1")}
+    [(name, (volume, [instance]))] = journals(ec2).items()
+    assert (name, instance) == ("lab-generator-1-journal", found["lab-generator-1"]["InstanceId"])
+    assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Encrypted"]
     assert (organiser.state / "ssh_key").stat().st_mode & 0o777 == 0o600
 
 
@@ -79,8 +101,8 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
     images = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
     chosen.write_text(next(image["ImageId"] for image in images if image["ImageId"] != chosen.read_text().strip()))
     # They may have journals.
-    organiser.provision(variables=["cloud_generator_count=2"]).refused("lab-generator-3 is in no results", "run results.yml first")
-    assert set(alive(ec2)) == set(three)
+    organiser.provision(variables=["cloud_generator_count=2"]).refused("lab-generator-3-journal is in no results", "run results.yml first")
+    assert set(alive(ec2)) == set(three) and len(journals(ec2)) == 3
     nobody_played = "cloud_without_results=true"
     organiser.provision(variables=["cloud_generator_count=2", nobody_played]).changed_something()
     two = {name: one["InstanceId"] for name, one in alive(ec2).items()}
@@ -88,24 +110,28 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
     organiser.provision(variables=[nobody_played]).changed_something()
     assert {name: one["InstanceId"] for name, one in alive(ec2).items()} == before
     assert len(ec2.describe_addresses()["Addresses"]) == 2, "addresses of ended generators are given back"
+    assert set(journals(ec2)) == {"lab-generator-1-journal"}
 
 
 @pytest.mark.long
 def test_generators_go_when_their_results_are_complete(organiser, ec2):
     organiser.provision(variables=["cloud_generator_count=2"]).changed_something()
-    results = organiser.state / "results/rehearsal"
+    results = organiser.state / "results/20261201T100000Z"
     results.mkdir(parents=True)
-    two = {name: one["InstanceId"] for name, one in alive(ec2).items() if "generator" in name}
+    two = {name: volume for name, (volume, _) in journals(ec2).items()}
     (results / "COMPLETE").touch()
-    # An older machine of the same name is not this one.
-    (results / "generators").write_text(f"lab-generator-1 {two['lab-generator-1']}\nlab-generator-2 i-00000000000000000\n")
-    organiser.provision().refused("lab-generator-2 is in no results")
-    (results / "generators").write_text("".join(f"{name} {id}\n" for name, id in two.items()))
+    # An older volume of the same name is not this one.
+    (results / "volumes").write_text(f"lab-generator-1 {two['lab-generator-1-journal']}\nlab-generator-2 vol-00000000000000000\n")
+    organiser.provision().refused("lab-generator-2-journal is in no results")
+    (results / "volumes").write_text("".join(f"{name} {id}\n" for name, id in two.items()))
     prepared = organiser.state / "prepared"
     prepared.mkdir()
-    (prepared / "lab-generator-2").touch()
+    (prepared / "AT").write_text("20261201T110000Z\n")
     organiser.provision().refused("a round was prepared after the newest results")
+    # Copies of the folder have other times than the files had.
     (results / "COMPLETE").touch()
+    organiser.provision().refused("a round was prepared after the newest results")
+    results.rename(results.parent / "20261201T110001Z")
     organiser.provision().changed_something()
     assert set(alive(ec2)) == NAMES
     shutil.rmtree(results.parent)
@@ -118,11 +144,56 @@ def test_an_address_survives_a_host_that_is_launched_anew(organiser, ec2):
     before = alive(ec2)["lab-dashboard-1"]["InstanceId"]
     kept = address()[before]
     ec2.terminate_instances(InstanceIds=[before])
-    outcome = organiser.provision().changed_something()
+    # Nobody pretends this machine, so it does not answer SSH.
+    wait = ["cloud_ssh_wait_s=2"]
+    organiser.provision(variables=wait).refused("lab-dashboard-1 was launched and does not answer SSH", "organiser_cidrs")
     after = alive(ec2)["lab-dashboard-1"]["InstanceId"]
     assert after != before and address()[after] == kept
+    outcome = organiser.provision(variables=wait).changed_nothing()
     assert f"lab-dashboard-1: {kept}" in outcome.text
     assert len(address()) == 2
+
+
+@pytest.mark.long
+def test_journals_survive_a_generator_that_is_lost(organiser, ec2):
+    before = alive(ec2)["lab-generator-1"]["InstanceId"]
+    [(volume, _)] = journals(ec2).values()
+    ec2.terminate_instances(InstanceIds=[before])
+    organiser.provision(variables=["cloud_journal_gib=200"]).changed_something()
+    after = alive(ec2)["lab-generator-1"]["InstanceId"]
+    assert after != before and journals(ec2) == {"lab-generator-1-journal": (volume, [after])}
+    # It grew by the way, and never shrinks.
+    organiser.provision().changed_nothing()
+    assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"] == 200
+    # One that EC2 calls running although it is lost.
+    organiser.provision(variables=["cloud_replace=lab-redis-1"]).refused("'lab-redis-1' is no generator")
+    organiser.provision(variables=["cloud_replace=lab-generator-1"]).changed_something()
+    replaced = alive(ec2)["lab-generator-1"]["InstanceId"]
+    assert replaced != after and journals(ec2) == {"lab-generator-1-journal": (volume, [replaced])}
+    # A volume of the same name that nobody made: who can say which has the journals?
+    stray = ec2.create_volume(
+        AvailabilityZone="us-east-1a", Size=1,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": [
+            {"Key": "Name", "Value": "lab-generator-1-journal"}, {"Key": "flowtest_role", "Value": "journal"}, {"Key": "flowtest_deployment", "Value": "lab"},
+        ]}],
+    )["VolumeId"]
+    organiser.provision().refused("Two volumes have the same name", stray)
+    ec2.delete_volume(VolumeId=stray)
+
+
+@pytest.mark.long
+def test_the_scoreboard_is_not_ended_by_the_way(organiser, ec2):
+    organiser.provision(variables=["redis_external=cache.example.org:6379"]).refused("lab-redis-1 would be ended", "cloud_without_redis=true")
+    assert set(alive(ec2)) == NAMES
+
+
+@pytest.mark.long
+def test_a_builder_comes_builds_for_these_hosts_alone_and_goes(organiser, ec2):
+    organiser.provision(variables=["cloud_builder_count=1"]).refused("builds for arm64", "hosts of x86_64")
+    organiser.provision(variables=["cloud_builder_count=1", "cloud_builder_type=c7i.large"]).changed_something()
+    assert set(alive(ec2)) == NAMES | {"lab-builder-1"}
+    organiser.provision().changed_something()
+    assert set(alive(ec2)) == NAMES
 
 
 @pytest.mark.long
@@ -161,6 +232,9 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     pack(PROGRAMS, organiser.releases, "old")
     sync(lab, ec2, organiser)
     outcome = organiser.play("site.yml", "-vvv").changed_something()
+    # The journal has a disk of its own.
+    mounted = lab.shell("lab-generator-1", "findmnt --noheadings --output SOURCE,FSTYPE --target /var/lib/flowtest/journal").split()
+    assert "Elastic_Block_Store_vol" in mounted[0] and mounted[1] == "ext4", mounted
     for secret in organiser.secrets():
         assert len(secret) >= 24 and secret not in outcome.text, "a password is in the output of -vvv"
     assert lab.shell("lab-generator-1", "systemctl is-active flowtest-generator").strip() == "active"
@@ -206,6 +280,36 @@ def test_the_dashboard_speaks_tls_with_a_certificate_of_ours(organiser, ec2, lab
     with urllib.request.urlopen(f"https://{address}/login", context=trust, timeout=20) as page:
         assert page.status == 200
     assert "WARNING" in organiser.play("site.yml", *only).changed_something().text
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_the_dashboard_has_a_certificate_of_an_authority(organiser, ec2, lab, authority):
+    """The whole way of RFC 8555 with certbot: an authority looks for the answer on port 80, where the dashboard was."""
+    address = alive(ec2)["lab-dashboard-1"]["PrivateIpAddress"]
+    authority.names(address)
+    only = ["--limit", "dashboard", "--tags", "dashboard"]
+    ours = [f"dashboard_acme_server={authority.directory}", f"dashboard_acme_trust={authority.certificate}"]
+    named = lambda name: ["acme_email=organiser@example.org", f"dashboard_domain={name}", *ours]
+    organiser.play("site.yml", *only, variables=[*ours, "dashboard_domain=contest.example.org"]).refused("with acme_email")
+    with served(PROJECT / "build/ansible/certbot") as index:
+        lab.shell("lab-dashboard-1", f"printf '[global]\\nno-index = true\\nfind-links = {index}/\\ntrusted-host = *\\n' > /etc/pip.conf")
+        organiser.play("site.yml", *only, variables=named("contest.example.org")).changed_something()
+    organiser.play("site.yml", *only, variables=named("contest.example.org")).changed_nothing()
+    assert "https://contest.example.org" in lab.shell("lab-dashboard-1", "systemctl show -P Environment flowtest-dashboard")
+    assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-certificate.timer").strip() == "active"
+    first = authority.sees(address, "contest.example.org")
+    # At night, and with another name.
+    lab.shell("lab-dashboard-1", "systemctl start flowtest-certificate")
+    assert authority.sees(address, "contest.example.org") == first, "what is new is not renewed"
+    organiser.play("site.yml", *only, variables=named("finals.example.org")).changed_something()
+    assert authority.sees(address, "finals.example.org") != first
+    # The authority does not find the name.
+    authority.names("10.77.200.200")
+    organiser.play("site.yml", *only, variables=named("elsewhere.example.org")).refused("gave no certificate for elsewhere.example.org", "fixed address")
+    assert authority.sees(address, "finals.example.org") is not None, "the dashboard is still there"
+    assert "WARNING" in organiser.play("site.yml", *only).changed_something().text
+    assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-certificate.timer").strip() == "inactive"
 
 
 @pytest.mark.hosts
@@ -306,7 +410,63 @@ def test_match_prepare_says_go_and_no_go(organiser, lab):
 
 @pytest.mark.hosts
 @pytest.mark.long
-def test_a_new_release_is_put_in_and_the_old_one_back(organiser, lab):
+def test_with_contestants_anywhere_no_private_address_is_open_but_the_house(organiser, ec2, lab):
+    public = ["topology=public"]
+    organiser.play("site.yml", variables=public).changed_something()
+    house, generator = (alive(ec2)[name] for name in ("lab-target-1", "lab-generator-1"))
+    policy = lab.shell("lab-generator-1", "cat /etc/flowtest/flowtest-generator.toml")
+    assert f'allow = ["{house["PrivateIpAddress"]}/32"]' in policy, policy
+    for _ in range(20):
+        heard = lab.shell("lab-redis-1", "sleep 1; flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
+        if generator["PublicIpAddress"] in heard:
+            break
+    assert json.loads(heard)["source_addresses"] == [generator["PublicIpAddress"]], heard
+    assert "1000 requests, 200000 points: exact" in organiser.play("verify.yml", variables=public).changed_nothing().text
+    organiser.play("site.yml").changed_something()
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_an_external_redis_serves_and_is_asked_as_ours_is(organiser, lab, tmp_path):
+    """As ElastiCache is: over TLS with a certificate that the system trusts, with our users, and forgetful."""
+    address = "10.77.0.77"
+    lab.boot("cache", address, "nobody-logs-in", key(organiser))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2", "-subj", "/CN=cache",
+         "-addext", f"subjectAltName=IP:{address}", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"],
+        check=True, capture_output=True,
+    )
+    certificate, secret = ((tmp_path / name).read_text() for name in ("certificate", "key"))
+    users = lab.shell("lab-redis-1", "cat /etc/flowtest/redis/users.acl")
+    lab.shell("cache", f"mkdir /cache; cd /cache; cat > certificate <<'END'\n{certificate}END\ncat > key <<'END'\n{secret}END\ncat > users <<'END'\n{users}END\n"
+              "systemctl stop redis-server; systemd-run --unit=cache redis-server --dir /cache --save '' --port 0 --tls-port 6379 --bind 0.0.0.0 --aclfile /cache/users"
+              " --tls-cert-file /cache/certificate --tls-key-file /cache/key --tls-auth-clients no --maxmemory 100mb --maxmemory-policy noeviction")
+    for name in ("lab-generator-1", "lab-dashboard-1"):
+        lab.shell(name, f"cat > /usr/local/share/ca-certificates/cache.crt <<'END'\n{certificate}END\nupdate-ca-certificates")
+    # A certificate that is no authority's is trusted as it is.
+    external = [f"redis_external={address}:6379", json.dumps({"redis_external_volatile": True})]
+    organiser.play("site.yml", variables=external).changed_something()
+    organiser.play("site.yml", variables=external).changed_nothing()
+    assert "1000 requests, 200000 points: exact" in organiser.play("verify.yml", variables=external).changed_nothing().text
+    assert "GO: 1 generator(s) heard" in organiser.play("match_prepare.yml", variables=external).went_well().text
+    admin = (organiser.state / "secrets/redis_admin").read_text().strip()
+    cli = f"REDISCLI_AUTH={admin} redis-cli --user admin --tls --cacert /cache/certificate -h {address}"
+    lab.shell("cache", f"{cli} SET 'flowtest:{{finals}}:control' '" + json.dumps({"state": "running"}) + "'")
+    organiser.play("site.yml", "--limit", "target", variables=external).refused("finals is running", "during_round=true")
+    # A host that is lost answers for nobody, and whoever says that a round is no obstacle needs no answer.
+    lab.unplug("lab-dashboard-1")
+    organiser.play("site.yml", "--limit", "target", variables=external).refused("UNREACHABLE", "lab-dashboard-1")
+    organiser.play("site.yml", "--limit", "target", variables=[*external, json.dumps({"during_round": True})]).went_well()
+    lab.unplug("lab-dashboard-1", False)
+    lab.shell("cache", "systemctl stop cache")
+    organiser.play("site.yml", "--limit", "target", variables=external).refused("Redis does not say", "cannot be asked")
+    organiser.play("site.yml").changed_something()
+    lab.halt("cache")
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_a_new_release_is_put_in_and_the_old_one_back(organiser, lab, tmp_path):
     pack(PROGRAMS, organiser.releases, "new")
     running = "readlink /proc/$(systemctl show -P MainPID flowtest-target)/exe"
     assert "/releases/old/" in lab.shell("lab-target-1", running)
@@ -318,6 +478,12 @@ def test_a_new_release_is_put_in_and_the_old_one_back(organiser, lab):
     assert "/releases/old/" in lab.shell("lab-target-1", running)
     organiser.play("site.yml", "--limit", "target", variables=["release=old"]).changed_nothing()
     organiser.play("site.yml", "--limit", "target", variables=["release=never-built"]).refused("never-built", "run build.yml")
+    for program in ("flowtest-loadgen", "flowtest-target", "flowtest-dashboard"):
+        (tmp_path / program).write_text("#!/lib/ld-of-a-newer-system\n")
+    pack(tmp_path, organiser.releases, "elsewhere")
+    organiser.play("site.yml", "--limit", "target", variables=["release=elsewhere"]).refused("release elsewhere does not start on lab-target-1", "cloud_builder_count: 1")
+    assert "/releases/old/" in lab.shell("lab-target-1", running)
+    (organiser.releases / "NEWEST").write_text("new\n")
     organiser.play("site.yml", "--limit", "target").changed_something()
 
 
@@ -330,7 +496,7 @@ def test_nothing_is_touched_while_a_round_runs(organiser, lab):
     organiser.play("site.yml", "--limit", "generator", "--tags", "generator").refused("finals is running")
     organiser.play("verify.yml").refused("finals is running")
     lab.shell("lab-redis-1", "systemctl stop flowtest-redis")
-    organiser.play("site.yml", "--limit", "target").refused("Redis does not say", "during_round=true")
+    organiser.play("site.yml", "--limit", "target").refused("Redis does not say", "lab-dashboard-1: ", "cannot be asked", "during_round=true")
     lab.shell("lab-redis-1", "systemctl start flowtest-redis; sleep 2")
     lab.shell("lab-redis-1", 'flowtest-redis-cli DEL "flowtest:{finals}:control"')
 
@@ -354,43 +520,118 @@ def test_a_backup_brings_back_what_was_lost(organiser, lab):
 
 @pytest.mark.hosts
 @pytest.mark.long
-def test_results_prove_the_points_and_teardown_waits_for_them(organiser, ec2, lab):
+def test_without_a_journal_nothing_is_proved_and_teardown_waits(organiser, lab):
     organiser.play("teardown.yml", variables=["cloud_confirm=lab"], inventory="localhost,").refused("run results.yml first")
-    # Nobody has played yet, no more is claimed, and teardown still waits.
     assert "There was no journal, so nothing is proved" in organiser.play("results.yml").went_well().text
     organiser.play("teardown.yml", variables=["cloud_confirm=lab"], inventory="localhost,").refused("results.yml")
-    address = alive(ec2)["lab-target-1"]["PrivateIpAddress"]
-    contest = f"""name = "finals"
-start = "now"
-[[phase]]
-for = "3s"
-rate = 100
-connections = 4
-[[contestant]]
-name = "house"
-endpoint = "{address}:80"
-[policy]
-allow = ["10.0.0.0/8"]
-"""
-    redis = alive(ec2)["lab-redis-1"]["PrivateIpAddress"]
-    lab.shell("lab-generator-1", f"cat > /var/lib/flowtest/finals.toml <<'END'\n{contest}END")
-    said = lab.shell(
-        "lab-generator-1",
-        "export SSL_CERT_FILE=/etc/flowtest/redis.crt; cp /etc/flowtest/secrets/redis-generator /run/password; chown flowtest /run/password;"
-        " runuser -u flowtest -- /opt/flowtest/current/bin/flowtest-loadgen run /var/lib/flowtest/finals.toml --quiet"
-        f" --redis rediss://generator@{redis}/ --redis-password-file /run/password --journal /var/lib/flowtest/journal; echo $?",
-    )
-    # 3: played, but late, for these machines share their cores.
-    assert said.split()[-1] in ("0", "3"), said
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_a_second_generator_joins(organiser, ec2, lab):
+    organiser.provision(variables=TWO).changed_something()
+    sync(lab, ec2, organiser)
+    organiser.play("site.yml").changed_something()
+    organiser.play("site.yml").changed_nothing()
+    # Redis and the house let it in, and nobody may flood it.
+    for name in ("lab-generator-1", "lab-generator-2", "lab-dashboard-1"):
+        file = "flowtest-practice" if "dashboard" in name else "flowtest-generator"
+        policy = lab.shell(name, f"cat /etc/flowtest/{file}.toml").split("deny")[1]
+        assert f'"{alive(ec2)["lab-generator-2"]["PrivateIpAddress"]}"' in policy, policy
+    assert "GO: 2 generator(s) heard" in organiser.play("match_prepare.yml").went_well().text
+    narrow = "/run/systemd/system/flowtest-generator.service.d"
+    again = "systemctl daemon-reload; systemctl restart flowtest-generator; sleep 2"
+    lab.shell("lab-generator-2", f"mkdir -p {narrow}; printf '[Service]\\nCPUAffinity=0\\n' > {narrow}/narrow.conf; {again}")
+    organiser.play("match_prepare.yml").refused("NO-GO: lab-generator-2 has cores", "generator may use 0 of them alone")
+    lab.shell("lab-generator-2", f"rm -r {narrow}; {again}")
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_a_contestant_has_a_target_with_one_play(organiser, lab):
+    lab.boot("contestant", CONTESTANT, "alice", key(organiser))
+    arguments = ["-u", "alice", "--private-key", str(organiser.state / "ssh_key")]
+    # Whatever is wrong is said before anything is touched.
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},", variables=["release=nothing"]).refused("Release nothing", "run build.yml")
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},", variables=["release=../x"]).refused("no release to install", "'../x' is none")
+    assert "no such user" in lab.shell("contestant", "id flowtest")
+    variables = ["target_version=v1", "target_from=EC2"]
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},", variables=variables).changed_something()
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},", variables=variables).changed_nothing()
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},", variables=["target_version=v3"]).refused("v3", "write v1")
+    # Its deadlines have passed.
+    organiser.play("target.yml", *arguments, inventory=f"{CONTESTANT},").changed_something()
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_a_round_from_the_dashboard_is_played_by_both_generators_to_the_point(organiser, ec2, lab):
+    at = {name: one["PrivateIpAddress"] for name, one in alive(ec2).items()}
+    site = f"http://{at['lab-dashboard-1']}"
+    password = (organiser.state / "secrets/dashboard_admin").read_text().strip()
+    admin = Visitor(site).sign_in("admin", password)
+    plan = "[[phase]]\nfor = \"6s\"\nrate = 100\nconnections = 8\n"
+    shown = admin.send("/setting", "/setting/contest", plan=plan, allow="10.0.0.0/8", house=f"{at['lab-target-1']}:80")
+    assert admin.send_from(shown, "/setting/contest", confirm="yes").status_code == 200
+    assert admin.send("/setting-token", "/setting/invitations", count="1", label="table 1").status_code == 200
+    [invitation] = csv.DictReader(admin.open("/setting-token/export.csv").text.splitlines())
+    team = Visitor(site)
+    team.send("/register", "/register", token=invitation["token"], name="alice", shown="Alice", password="correct-horse-battery-staple")
+    assert team.send("/index", "/index/endpoint", endpoint=f"{CONTESTANT}:80").status_code == 200
+    for _ in range(20):
+        armed = admin.send("/setting", "/setting/round/arm", start="+10s", scored="yes")
+        if armed.status_code == 200 and "/setting/round/arm" not in armed.text:
+            break
+        time.sleep(1)
+    else:
+        pytest.fail(f"the round cannot be armed: {complaints(armed)}")
+    organiser.play("site.yml", "--limit", "target").refused("finals is", "during_round=true")
+    standings = {}
+    for _ in range(60):
+        time.sleep(1)
+        standings = admin.open("/api/standings").json()
+        if (standings["round"] or {}).get("state") == "sealed":
+            break
+    assert standings["round"]["state"] == "sealed", standings
+    points = {line["name"]: line["points"] for line in standings["standings"]}
+    assert points == {"alice": 6 * 100 * 200}, standings
+    for name in ("lab-generator-1", "lab-generator-2"):
+        assert len(lab.shell(name, "find /var/lib/flowtest/journal -mindepth 2 -maxdepth 2 -type d").split()) == 1, f"{name} has not played"
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_results_prove_the_points_of_both_generators(organiser, ec2, lab):
     # An earlier run broke in the middle.
-    leftover = "/var/tmp/flowtest-audit/lab-generator-1/elsewhere"
+    leftover = "/var/lib/flowtest/results/audit/lab-generator-1/elsewhere"
     lab.shell("lab-generator-1", f"mkdir -p {leftover}; touch {leftover}/../../batches.csv.gz {leftover}/round.journal")
     outcome = organiser.play("results.yml").went_well()
     assert "The audit agrees with Redis" in outcome.text
     results = sorted((organiser.state / "results").iterdir())[-1]
-    assert {"COMPLETE", "audit.json", "batches.csv.gz", "generators", "journal-lab-generator-1.tar.gz"} <= {file.name for file in results.iterdir()}
+    files = {"COMPLETE", "audit.json", "batches.csv.gz", "volumes", "flowtest.db", "journal-lab-generator-1.tar.gz", "journal-lab-generator-2.tar.gz"}
+    assert files == {file.name for file in results.iterdir()}
     subprocess.run(["sha256sum", "--check", "--quiet", "COMPLETE"], cwd=results, check=True)
-    json.loads((results / "audit.json").read_text())
+    audit = json.loads((results / "audit.json").read_text())
+    assert audit["equal"] and audit["proved"] == 100 and len(audit["rounds"][0]["streams"]) == 2, audit
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_a_generator_that_is_lost_comes_back_with_its_journals(organiser, ec2, lab):
+    before = alive(ec2)["lab-generator-2"]["InstanceId"]
+    lab.halt("lab-generator-2")
+    ec2.terminate_instances(InstanceIds=[before])
+    organiser.provision(variables=TWO).changed_something()
+    assert alive(ec2)["lab-generator-2"]["InstanceId"] != before
+    sync(lab, ec2, organiser)
+    organiser.play("site.yml").changed_something()
+    assert "The audit agrees with Redis" in organiser.play("results.yml").went_well().text
+    results = sorted((organiser.state / "results").iterdir())[-1]
+    assert len(json.loads((results / "audit.json").read_text())["rounds"][0]["streams"]) == 2
+    # Results are there now, so the second may go, and the whole as well.
+    organiser.provision().changed_something()
+    sync(lab, ec2, organiser)
+    organiser.play("site.yml").changed_something()
 
 
 @pytest.mark.hosts
@@ -406,18 +647,49 @@ def test_one_unreachable_host_is_named_and_the_others_are_served(organiser, ec2,
 
 @pytest.mark.hosts
 @pytest.mark.long
-def test_a_contestant_has_a_target_with_one_play(organiser, lab, tmp_path):
-    lab.boot("contestant", "10.77.16.20", "alice", key(organiser))
-    arguments = ["-u", "alice", "--private-key", str(organiser.state / "ssh_key")]
-    # Whatever is wrong is said before anything is touched.
-    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["release=nothing"]).refused("Release nothing", "run build.yml")
-    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["release=../x"]).refused("no release to install", "'../x' is none")
-    assert "no such user" in lab.shell("contestant", "id flowtest")
-    variables = ["target_version=v1", "target_from=EC2"]
-    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=variables).changed_something()
-    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=variables).changed_nothing()
-    organiser.play("target.yml", *arguments, inventory="10.77.16.20,", variables=["target_version=v3"]).refused("v3", "write v1")
-    lab.halt("contestant")
+def test_a_release_is_built_on_a_builder_that_gets_rust_first(organiser, ec2, lab, tmp_path):
+    """Everything but the compiler's half hour: what stands in for rustup and cargo hands out the programs that are built."""
+    rust = tmp_path / "rust"
+    rust.mkdir()
+    (rust / "rustup-init").write_text("""#!/bin/sh
+set -e
+echo "$*" > ~/rustup-was-asked
+mkdir -p ~/.cargo/bin
+cat > ~/.cargo/bin/cargo <<'END'
+#!/bin/sh
+set -e
+if [ "$1" = --version ]; then echo 'cargo 1.95.0 (stand-in)'; exit; fi
+test -e Cargo.lock -a -d loadgen/src -a -d target/src
+mkdir -p "$CARGO_TARGET_DIR/release"
+cd "$CARGO_TARGET_DIR/release"
+if [ -e flowtest-target ]; then exit; fi
+for program in flowtest-loadgen flowtest-target flowtest-dashboard; do
+    python3 -c 'import sys, urllib.request as u; u.urlretrieve(*sys.argv[1:])' "$(cat ~/programs)/$program" $program
+done
+echo "   Compiling as $RUSTFLAGS" >&2
+END
+chmod +x ~/.cargo/bin/cargo
+""")
+    with_builder = ["cloud_builder_count=1", "cloud_builder_type=c7i.large"]
+    organiser.provision(variables=with_builder).changed_something()
+    sync(lab, ec2, organiser)
+    with served(rust) as installer, served(PROGRAMS) as programs:
+        lab.shell("lab-builder-1", f"echo {programs} > ~ec2-user/programs")
+        variables = [json.dumps({"build_rustup_url": f"{installer}/rustup-init", "build_update_cache": False})]
+        outcome = organiser.play("build.yml", variables=variables)
+        if subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=PROJECT, check=False).returncode != 0:
+            outcome.refused("source has changes that are not")
+            pytest.skip("a builder gets what is committed")
+        outcome.changed_something()
+        assert "--default-toolchain 1.95" in lab.shell("lab-builder-1", "cat ~ec2-user/rustup-was-asked")
+        organiser.play("build.yml", variables=variables).changed_nothing()
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout.strip()
+    assert (organiser.releases / "NEWEST").read_text().strip() == commit
+    organiser.play("site.yml", "--limit", "target").changed_something()
+    assert f"/releases/{commit}/" in lab.shell("lab-target-1", "readlink /proc/$(systemctl show -P MainPID flowtest-target)/exe")
+    organiser.provision().changed_something()
+    assert "lab-builder-1" not in alive(ec2)
+    sync(lab, ec2, organiser)
 
 
 @pytest.mark.hosts
