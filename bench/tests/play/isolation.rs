@@ -32,38 +32,52 @@ fn refusing() -> String {
     listener.local_addr().expect("it has one").to_string()
 }
 
-/// How often it is played for the sake of `rate_ratio`: a machine that takes the core away for 20 ms makes us late by
-/// itself, but hardly in each of three plays; a contestant that delays its rivals does.
-const PLAYS: usize = 3;
+/// How many pairs are played at most for the sake of `rate_ratio`: one with the hostile, one with honest ones in their
+/// place. A machine that takes the core away for 20 ms makes us late in either. If hostility costs nothing, all of
+/// these plays being worse than all of their controls happens once in 252 times.
+const PAIRS: usize = 5;
+const HONEST: [&str; 4] = ["alice", "bob", "carol", "dave"];
+const HOSTILE: [&str; 4] = ["silent", "resetting", "refusing", "flooding"];
 
 #[test]
 fn the_silent_the_resetting_the_refusing_and_the_flooding_cost_honest_rivals_nothing() {
     let mut ratios = Vec::new();
-    for _ in 0..PLAYS {
+    let (mut best, mut worst_control) = (0.0f64, 1.0f64);
+    for _ in 0..PAIRS {
         // Scores are exact in every play.
-        ratios.push(play());
-        if ratios.last().is_some_and(|ratio| *ratio >= 0.999) {
+        let among_hostile = play(true);
+        best = best.max(among_hostile);
+        if best >= 0.999 {
             return;
         }
+        let among_honest = play(false);
+        worst_control = worst_control.min(among_honest);
+        if best >= worst_control {
+            return;
+        }
+        ratios.push((among_hostile, among_honest));
     }
-    panic!("rate_ratio never reached 0.999: {ratios:?}");
+    panic!("rate_ratio among the hostile was below that among the honest in all pairs: {ratios:?}");
 }
 
 /// Plays it once; the least rate_ratio of the honest ones and of all together.
-fn play() -> f64 {
+fn play(hostile: bool) -> f64 {
     let mut least = 1.0f64;
-    let stage = ["alice", "bob", "carol", "dave"]
-        .iter()
-        .fold(Stage::new(), |stage, name| stage.contestant(name, &["--faults", "delay:1=5ms"]))
-        .contestant("silent", &["--faults", "silence:1"])
-        .contestant("resetting", &["--faults", "reset:1"]);
+    let honest = HONEST.iter().chain(HOSTILE.iter().filter(|_| !hostile));
+    let mut stage = honest.fold(Stage::new(), |stage, name| stage.contestant(name, &["--faults", "delay:1=5ms"]));
+    if hostile {
+        stage =
+            stage.contestant("silent", &["--faults", "silence:1"]).contestant("resetting", &["--faults", "reset:1"]);
+    }
     let phase = Phase { length: LENGTH, rate: Some(RATE), connections: 16, pipeline: 1 };
-    let names = ["alice", "bob", "carol", "dave", "silent", "resetting"];
-    let contest = names
-        .iter()
-        .fold(ContestFile::new("isolation", phase), |contest, name| contest.with(name, &stage.target(name).endpoint))
-        .with("refusing", &refusing())
-        .with("flooding", &flooder());
+    let contest = HONEST.iter().chain(&HOSTILE).fold(ContestFile::new("isolation", phase), |contest, name| {
+        let endpoint = match *name {
+            "refusing" if hostile => refusing(),
+            "flooding" if hostile => flooder(),
+            name => stage.target(name).endpoint.clone(),
+        };
+        contest.with(name, &endpoint)
+    });
     let path = stage.folder().join("contest.toml");
     contest.write(&path).expect("it is written");
     let generator = Generator::run(&path, None, stage.folder(), &["--quiet"]).unwrap_or_else(|error| panic!("{error}"));
@@ -72,15 +86,15 @@ fn play() -> f64 {
 
     let tallies = outcome.tallies().expect("it tells");
     let due = RATE * LENGTH.as_secs();
-    for name in &names[..4] {
+    for name in &HONEST {
         stage.assert_exact(name, &tallies[*name], &Rules::default());
         let figures = outcome.figures(name);
         least = least.min(figures["rate_ratio"].as_f64().expect("open loop has one"));
         assert_eq!(tallies[*name].points(&Rules::default()), i128::from(due) * 200, "{name}: {:?}", tallies[*name]);
     }
     // The others pay for all that was due, each in its own way.
-    for name in ["silent", "resetting", "refusing", "flooding"] {
-        let tally = &tallies[name];
+    for name in HOSTILE.iter().filter(|_| hostile) {
+        let tally = &tallies[*name];
         assert!(tally.is_partition(), "{name}: {tally:?}");
         assert_eq!((tally.due, tally.own_fault), (due, 0), "{name}: {tally:?}");
         assert_eq!(tally.points(&Rules::default()), i128::from(due) * -200, "{name}: {tally:?}");
