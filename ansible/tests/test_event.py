@@ -97,7 +97,7 @@ def test_generators_come_and_go_and_nobody_else_does(organiser, ec2):
     three = {name: one["InstanceId"] for name, one in alive(ec2).items()}
     assert set(three) == NAMES | {"lab-generator-2", "lab-generator-3"}
     # Another image is chosen meanwhile: what runs stays.
-    [chosen] = organiser.state.glob("image-*")
+    [chosen] = organiser.state.glob("image-us-east-1-*")
     images = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
     chosen.write_text(next(image["ImageId"] for image in images if image["ImageId"] != chosen.read_text().strip()))
     # They may have journals.
@@ -718,6 +718,13 @@ def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     organiser.play("teardown.yml", inventory="localhost,").refused("-e cloud_confirm=lab")
     # Whether results were fetched is the story's business; here they are waived.
     variables = ["cloud_confirm=lab", "cloud_without_results=true"]
+    # A contestant's service is still there.
+    [subnet] = ec2.describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["lab-contestants"]}])["Subnets"]
+    foreign = ec2.create_network_interface(SubnetId=subnet["SubnetId"], Description="alice's ECS")["NetworkInterface"]["NetworkInterfaceId"]
+    before = alive(ec2)
+    organiser.play("teardown.yml", inventory="localhost,", variables=variables).refused(f"{foreign} of alice's ECS", "Nothing was removed yet")
+    assert alive(ec2) == before
+    ec2.delete_network_interface(NetworkInterfaceId=foreign)
     organiser.play("teardown.yml", inventory="localhost,", variables=variables).changed_something()
     assert alive(ec2) == {}
     tagged = [{"Name": "tag:flowtest_deployment", "Values": ["lab"]}]
