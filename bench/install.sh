@@ -38,7 +38,7 @@ debian_package() {
     systemctl) echo systemd ;;
     musl-gcc) echo musl-tools ;;
     # An authority for certificates, and what its client is installed with.
-    pebble) echo pebble python3-venv ;;
+    pebble) echo pebble python3-venv python3-packaging ;;
     losetup) echo mount ;;
     *) return 1 ;;
     esac
