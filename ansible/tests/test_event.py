@@ -596,8 +596,10 @@ def test_a_round_from_the_dashboard_is_played_by_both_generators_to_the_point(or
     assert standings["round"]["state"] == "sealed", standings
     points = {line["name"]: line["points"] for line in standings["standings"]}
     assert points == {"alice": 6 * 100 * 200, "house": 6 * 100 * 200}, standings
+    # What verify.yml found wrong earlier is kept beside it.
+    streams = "find /var/lib/flowtest/journal -mindepth 2 -maxdepth 2 -type d -not -path '*/verify-*'"
     for name in ("lab-generator-1", "lab-generator-2"):
-        assert len(lab.shell(name, "find /var/lib/flowtest/journal -mindepth 2 -maxdepth 2 -type d").split()) == 1, f"{name} has not played"
+        assert len(lab.shell(name, streams).split()) == 1, f"{name} has not played"
 
 
 @pytest.mark.hosts
