@@ -18,7 +18,7 @@ const ADMIN: &str = "boss";
 const PASSWORD: &str = "many eyes watch the same board";
 /// From the last viewer's first frame to the measurement.
 const SETTLE: Duration = Duration::from_secs(3);
-/// DESIGN.md 8, last row.
+/// BENCHMARKS.md, "Bounds".
 const CPU_PERCENT_MAX: f64 = 15.0;
 const AGE_P99_MS_MAX: f64 = 500.0;
 

@@ -137,7 +137,7 @@ fn arrows_between_crates_point_one_way() {
             }
         }
     }
-    assert_none(&wrong, "arrows that DESIGN does not have:");
+    assert_none(&wrong, "arrows that ARCHITECTURE.md does not have:");
 }
 
 #[test]

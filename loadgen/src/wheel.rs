@@ -1,4 +1,4 @@
-//! A coarse wheel of wake-up instants, looked at once per turn (rule 7: never a kernel timer per request).
+//! A coarse wheel of wake-up instants, looked at once per turn (CONTRIBUTING.md, rule 7 of the ring).
 //!
 //! Each slot is in the wheel at most once and is not moved when its deadline does: when its bucket comes up, the owner
 //! looks at the real deadline and puts it back. A request therefore costs nothing here, and a slot one look per timeout.

@@ -1,7 +1,7 @@
 //! The comparison: our generator against other load tools, our target against other servers, on one machine.
 //!
 //! Generator on one core, server on the other, interleaved pairs. What is not installed is said and left out; a pair
-//! that fails leaves a row that says why. Each row knows what DESIGN 8 demands of it.
+//! that fails leaves a row that says why. Each row knows its bound (BENCHMARKS.md, "Bounds").
 
 mod journal;
 pub mod paired;
@@ -196,7 +196,7 @@ impl Bench<'_> {
         target.child.stop().map(drop)
     }
 
-    /// What DESIGN 8 demands of our generator alone, from its own side of the pairs.
+    /// The bounds of our generator alone, from its own side of the pairs.
     fn claims_of(&mut self, ours: &[Sample], connections: usize, pipeline: usize) {
         let shape = format!("{connections} connections, {pipeline} in flight");
         if pipeline > 1 {

@@ -18,7 +18,7 @@ pub struct Row {
     pub what: String,
     pub ours: String,
     pub theirs: String,
-    /// The least ratio that DESIGN 8 demands.
+    /// The least ratio that is acceptable (BENCHMARKS.md, "Bounds").
     pub must: Option<f64>,
     pub rate: Option<Versus>,
     /// CPU time per request of both generators (user and system) and of both servers, in µs.

@@ -2,7 +2,7 @@
 //!
 //! The only file of ours with `unsafe`. It owns every byte that the kernel may read or write: sockets' addresses, send
 //! areas, receive buffers. All of it is allocated at start, never moved, and freed only after the ring is gone, so no
-//! completion can ever point into freed memory (rule 1). It keeps no books: which operation is in flight is
+//! completion can ever point into freed memory (CONTRIBUTING.md, rule 1 of the ring). It keeps no books: which operation is in flight is
 //! `super::Ring`'s knowledge, and so is every promise about when an area may be written.
 //!
 //! Needs Linux 6.1 (`DEFER_TASKRUN`); everything newer is probed, never guessed from a version.

@@ -1,7 +1,7 @@
 //! The ring's books: which operation of which slot is in flight, who owns which buffer, when a slot may be reused.
 //!
 //! [`Ring`] stands between the worker and a [`Kernel`]. It turns completions into [`Event`]s of the slot's present
-//! connection and lets none of the rules of the ring be broken, whatever order completions come in:
+//! connection and lets none of the rules of the ring (CONTRIBUTING.md) be broken, whatever order completions come in:
 //!
 //! - a completion of an older generation is counted, its buffer recycled, and dropped (rule 2);
 //! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end (rule 3);
