@@ -21,7 +21,7 @@ MACHINES := sshd sudo nft ethtool chronyd ip systemctl losetup
 # How many seconds each fuzzer runs: those of the HTTP reader and those of the journal's.
 FUZZ  ?= 120
 
-.PHONY: help demo test test-long fuzz bench lint
+.PHONY: help demo test test-long fuzz bench screenshots lint
 
 help:
 	@echo 'make demo       the whole product in a box: dashboard, Redis, contestants, generator (FOR=$(FOR) STAY=--stay)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
+	@echo 'make screenshots  the pictures of README.md, from a real round of a minute'
 	@echo 'make lint       formatting, clippy and ansible-lint, warnings are errors'
 
 demo:
@@ -74,6 +75,11 @@ bench:
 	cargo build $(RELEASE) --workspace --bins
 	build/release/flowtest-bench floor --json build/floor.json
 	build/release/flowtest-bench compare --pairs $(PAIRS) --for $(EACH) --json build/compare.json
+
+screenshots:
+	$(INSTALL) cargo cc git redis-server python3 chromium chromedriver
+	cargo build $(QUICK) --workspace --bins
+	bench/screenshots.py
 
 lint:
 	$(INSTALL) cargo cc git

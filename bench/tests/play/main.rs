@@ -3,6 +3,7 @@
 mod arena;
 mod contest;
 mod demo;
+mod examples;
 mod isolation;
 mod journal;
 mod practice;
