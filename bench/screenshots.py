@@ -24,9 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "quick"
 OUT = ROOT / "docs" / "images"
 
-# The round, and when in it pictures are taken: after both deadlines, which the demo has at a third and at two thirds.
-LENGTH_S = 60
-TAKEN_AT_S = 48
+# The round, and when in it pictures are taken: after both deadlines, which the demo has at a third and at two thirds, and
+# early enough for a busy machine.
+LENGTH_S = 75
+TAKEN_AT_S = 54
 # Longest wait for anything else.
 PATIENCE_S = 90
 # A picture that is larger does not belong into a repository.
@@ -34,9 +35,9 @@ BYTES_MAX = 200_000
 
 # Who looks, at what, in a window of which size.
 PICTURES = [
-    ("chart", "organiser", "/chart", 1280, 900),
+    ("my-team", "bob", "/index", 1280, 1200),
     ("projector", "organiser", "/chart?view=projector", 1280, 720),
-    ("my-team", "bob", "/index", 1280, 1000),
+    ("chart", "organiser", "/chart", 1280, 1060),
 ]
 
 
@@ -118,6 +119,12 @@ class Browser:
             self.ask("POST", f"/element/{next(iter(found.values()))}/value", {"text": text})
         self.run("document.querySelector('form[action=\"/login\"]').requestSubmit()")
         self.until("!location.pathname.startsWith('/login')")
+
+    def press(self, path, form):
+        """Sends a form of a page, as its button does."""
+        self.go(path)
+        self.until(f"document.querySelector('{form}')")
+        self.run(f"document.querySelector('{form}').requestSubmit()")
 
     def picture(self, name, path, width, height):
         self.ask("POST", "/goog/cdp/execute", {
@@ -231,14 +238,20 @@ def pages():
         for who in dict.fromkeys(who for _, who, *_ in PICTURES):
             browsers[who] = Browser(site.rstrip("/"))
             browsers[who].sign_in(who, password)
-        any_of_them = next(iter(browsers.values()))
-        any_of_them.go("/chart")
-        any_of_them.until("document.querySelector('[data-stage-state]').dataset.state === 'running'")
-        time.sleep(TAKEN_AT_S)
+        # What an organiser does before a round: takes the notice away that saving the settings has made. No team tests its
+        # endpoint here: the request would be one more than the demo's exact account knows.
+        browsers["organiser"].press("/setting", 'form[action^="/setting/announce/"][action$="/end"]')
+        browsers["organiser"].go("/chart")
+        browsers["organiser"].until("document.querySelector('[data-stage-state]').dataset.state === 'running'")
+        started = time.monotonic()
+        time.sleep(max(0, started + TAKEN_AT_S - time.monotonic()))
         for name, who, path, width, height in PICTURES:
             browsers[who].picture(name, path, width, height)
-        verdict = demo.wait_for(r"Redis and what the dashboard sealed: (\w+)")
-        print(f"the round behind the pictures: {verdict}")
+        demo.wait_for(r"(The dashboard stays at)")
+        wrong = [line for line in demo.said if "DIFFER" in line]
+        if wrong:
+            fail(f"the round behind the pictures is not exact:\n{''.join(wrong)}")
+        print("the round behind the pictures is exact")
     finally:
         for browser in browsers.values():
             browser.close()
