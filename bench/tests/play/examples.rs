@@ -1,4 +1,4 @@
-//! The smallest of the examples, played with the real programs. `bench/tests/documents.rs` reads all of them.
+//! The smallest of the examples, played with the real programs.
 
 use crate::stage::Stage;
 use flowtest_bench::contest_box::Generator;
