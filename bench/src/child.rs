@@ -4,46 +4,26 @@
 //! children in order. Dropping a [`Child`] kills it; `setpriv`, where there is one, has the kernel kill it when the
 //! parent dies without a word.
 
-use crate::error::{Error, Result};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+mod output;
+mod programs;
+mod usage;
 
-/// Lines of one stream that are kept; a child that talks more loses its oldest words.
-const LINES_MAX: usize = 20_000;
+pub use programs::{build_folder, find_program, pin_this_thread, pinned, sibling};
+pub use usage::Usage;
+
+use crate::error::{Error, Result};
+use output::Stream;
+use programs::dying_with_us;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use usage::usage_of;
+
 /// How often a waiting loop looks.
 const POLL: Duration = Duration::from_millis(5);
 /// How long a child may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// The kernel counts CPU time in these ticks per second, on every Linux architecture that Rust supports.
-const TICKS_PER_SECOND: u64 = 100;
-/// Cores that the C library's `cpu_set_t` has room for.
-const CORES_MAX: usize = 1024;
-
-/// CPU time that a process has used, and the most memory that it ever held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub user_us: u64,
-    pub system_us: u64,
-}
-
-impl Usage {
-    pub fn total_us(self) -> u64 {
-        self.user_us + self.system_us
-    }
-
-    pub fn since(self, earlier: Usage) -> Usage {
-        Usage {
-            user_us: self.user_us.saturating_sub(earlier.user_us),
-            system_us: self.system_us.saturating_sub(earlier.system_us),
-        }
-    }
-}
 
 /// How a child ended, and all it said.
 #[derive(Debug)]
@@ -244,155 +224,10 @@ impl Drop for Child {
         }
     }
 }
-
-/// One output stream, read by a thread so that the child never waits for us.
-#[derive(Debug)]
-struct Stream {
-    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Stream {
-    fn read(source: impl Read + Send + 'static) -> Stream {
-        let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let sink = Arc::clone(&lines);
-        let reader = std::thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut bytes = Vec::new();
-            while matches!(source.read_until(b'\n', &mut bytes), Ok(count) if count > 0) {
-                let line = String::from_utf8_lossy(&bytes).trim_end().to_string();
-                bytes.clear();
-                let mut lines = sink.0.lock().expect("no reader panics");
-                if lines.len() == LINES_MAX {
-                    lines.remove(0);
-                }
-                lines.push(line);
-                sink.1.notify_all();
-            }
-        });
-        Stream { lines, reader: Some(reader) }
-    }
-
-    fn find<T>(&self, found: &impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.lines.0.lock().expect("no reader panics").iter().find_map(|line| found(line))
-    }
-
-    fn tail(&self, count: usize) -> Vec<String> {
-        let lines = self.lines.0.lock().expect("no reader panics");
-        lines[lines.len().saturating_sub(count)..].to_vec()
-    }
-
-    fn finish(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-        self.lines.0.lock().expect("no reader panics").join("\n")
-    }
-}
-
-/// The folder that our programs were built into: this program's, or for a test the one above its own.
-pub fn build_folder() -> PathBuf {
-    let this = std::env::current_exe().unwrap_or_default();
-    let folder = this.parent().unwrap_or(Path::new(".")).to_path_buf();
-    if folder.ends_with("deps") { folder.parent().unwrap_or(&folder).to_path_buf() } else { folder }
-}
-
-/// One of our own programs, from the folder that this one was built into.
-pub fn sibling(program: &str) -> Result<Command> {
-    let folder = build_folder();
-    let path = folder.join(program);
-    if !path.is_file() {
-        return Err(Error::NotBuilt { program: program.into(), folder, make: "make test, make demo or make bench" });
-    }
-    Ok(Command::new(path))
-}
-
-/// A program on the path, in the system folders, or among the peers that `make bench` built.
-pub fn find_program(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let peers = build_folder().parent().map(|build| build.join("peers/bin"));
-    std::env::split_paths(&path)
-        .chain(peers)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
-}
-
-/// The command on one core, by `taskset`.
-pub fn pinned(core: usize, command: &Command) -> Result<Command> {
-    pinned_by(find_program("taskset").as_deref(), core, command)
-}
-
-/// A figure of an unpinned child beside one of a pinned child compares nothing, so without `taskset` there is none.
-fn pinned_by(taskset: Option<&Path>, core: usize, command: &Command) -> Result<Command> {
-    let program = command.get_program().to_string_lossy();
-    let missing = || {
-        Error::Other(format!(
-            "taskset is not there, so {program} cannot be held to core {core}; install the package util-linux"
-        ))
-    };
-    let mut pinned = Command::new(taskset.ok_or_else(missing)?);
-    pinned.arg("-c").arg(core.to_string());
-    Ok(wrap(pinned, command))
-}
-
-/// Holds this thread to one core.
-pub fn pin_this_thread(core: usize) -> Result<()> {
-    // The kernel is asked, not our own mask: whoever started us may be held to another core. Beyond the mask's end the
-    // library aborts instead of refusing.
-    if core < CORES_MAX && core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        return Ok(());
-    }
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    Err(Error::Other(format!(
-        "core {core} does not exist or this process may not use it; this machine has {}: choose one of those",
-        online.trim()
-    )))
-}
-
-fn dying_with_us(command: &Command) -> Command {
-    let Some(setpriv) = find_program("setpriv") else { return copy(command) };
-    let mut wrapped = Command::new(setpriv);
-    wrapped.args(["--pdeathsig", "KILL", "--"]);
-    wrap(wrapped, command)
-}
-
-fn copy(command: &Command) -> Command {
-    let copied = Command::new(command.get_program());
-    with_rest(copied, command)
-}
-
-fn wrap(mut outer: Command, command: &Command) -> Command {
-    outer.arg(command.get_program());
-    with_rest(outer, command)
-}
-
-fn with_rest(mut outer: Command, command: &Command) -> Command {
-    outer.args(command.get_args());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => outer.env(key, value),
-            None => outer.env_remove(key),
-        };
-    }
-    if let Some(folder) = command.get_current_dir() {
-        outer.current_dir(folder);
-    }
-    outer
-}
-
-/// CPU time of a process, dead or alive, as long as nobody has reaped it.
-fn usage_of(pid: u32) -> Option<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; what follows it is numbers. utime and stime are fields 14 and 15.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut next_us = || Some(fields.next()?.parse::<u64>().ok()? * (1_000_000 / TICKS_PER_SECOND));
-    Some(Usage { user_us: next_us()?, system_us: next_us()? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn shell(script: &str) -> Child {
         let mut command = Command::new("sh");
@@ -419,12 +254,6 @@ mod tests {
         let mut child = shell("echo the port is taken >&2; exit 1");
         let error = child.wait_for("listening", GRACE, |_| None::<()>).expect_err("it never listens").to_string();
         assert!(error.contains("ended before it was ready") && error.contains("the port is taken"), "{error}");
-    }
-
-    #[test]
-    fn without_taskset_nothing_runs_unpinned() {
-        let error = pinned_by(None, 3, &Command::new("nginx")).expect_err("it is not there").to_string();
-        assert!(error.contains("nginx cannot be held to core 3; install the package util-linux"), "{error}");
     }
 
     #[test]
