@@ -49,11 +49,11 @@ pub struct Options {
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub machine: Machine,
-    pub rows: Vec<Row>,
+    pub rows: Vec<Figure>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct Figure {
     pub connections: u32,
     pub in_flight: usize,
     pub rate: Spread,
@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<Report> {
     for in_flight in [1, 16] {
         let measured: Vec<Measured> = (0..options.runs).map(|_| one_run(options, in_flight)).collect::<Result<_>>()?;
         let of = |value: fn(&Measured) -> f64| Spread::of(measured.iter().map(value)).expect("at least one run");
-        rows.push(Row {
+        rows.push(Figure {
             connections: CONNECTIONS,
             in_flight,
             rate: of(|run| run.rate),

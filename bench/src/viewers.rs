@@ -13,7 +13,7 @@ use show::Show;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Who opens the doors.
+/// Who may do everything.
 const ADMIN: &str = "boss";
 const PASSWORD: &str = "many eyes watch the same board";
 /// From the last viewer's first frame to the measurement.

@@ -3,7 +3,7 @@
 use super::paired::Sample;
 use super::report::Bound;
 use super::tools::{Tool, Work, measure};
-use super::{Bench, PIPELINE, Row};
+use super::{Bench, Comparison, PIPELINE};
 use crate::child::{self, Child};
 use crate::contest_box::contest::Phase;
 use crate::contest_box::{ContestFile, Journal, Redis};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 64;
 /// No audit takes longer.
-const AUDIT_PATIENCE: Duration = Duration::from_secs(600);
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The same contest with journal, traces and Redis, and without.
 pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
@@ -20,7 +20,7 @@ pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
     let redis = Redis::start(&bench.scratch.join("redis"))?;
     let journal = Journal::in_folder(bench.scratch);
     for pipeline in [1, PIPELINE] {
-        let row = Row::ratio(
+        let row = Comparison::ratio(
             format!("verified rate of a contest, {CONNECTIONS} connections, {pipeline} in flight"),
             "journal, traces, Redis",
             "none of them",
@@ -63,7 +63,7 @@ fn audit(journal: &Journal, core: usize) -> Result<Sample> {
     let mut command = child::sibling("flowtest-loadgen")?;
     command.arg("audit").args(journal.flags()).args(["--json", "-"]);
     let since = Instant::now();
-    let ended = Child::start("flowtest-loadgen", &child::pinned(core, &command)?)?.wait(AUDIT_PATIENCE)?;
+    let ended = Child::start("flowtest-loadgen", &child::pinned(core, &command)?)?.wait(AUDIT_TIMEOUT)?;
     let elapsed = since.elapsed().as_secs_f64();
     let traces = serde_json::from_str::<serde_json::Value>(&ended.stdout)
         .ok()

@@ -11,7 +11,7 @@ pub mod tools;
 
 use crate::error::{Error, Result};
 use paired::{Pairs, Sample};
-use report::{Bound, Report, Row};
+use report::{Bound, Comparison, Report};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use servers::{Answer, Kind, Server};
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ impl Bench<'_> {
     /// One comparison. A side that fails makes a row that says so, and the table goes on.
     fn pair(
         &mut self,
-        mut row: Row,
+        mut row: Comparison,
         mut ours: impl FnMut(&Self) -> Result<Sample>,
         mut theirs: impl FnMut(&Self) -> Result<Sample>,
     ) -> Result<Option<Pairs>> {
@@ -172,7 +172,7 @@ impl Bench<'_> {
             let mut ours = Vec::new();
             for peer in peers {
                 let must = if pipeline == 1 { at_least_times(peer) } else { None };
-                let row = Row::ratio(
+                let row = Comparison::ratio(
                     format!("verified rate, {connections} connections, {pipeline} in flight"),
                     Tool::Ours.name(),
                     peer.name(),
@@ -242,7 +242,7 @@ impl Bench<'_> {
 
     fn crowd(&mut self) -> Result<()> {
         let target = self.server(Kind::Target, None)?;
-        let row = Row::ratio(
+        let row = Comparison::ratio(
             format!("verified rate, {CROWD} connections versus 256"),
             &format!("{CROWD} connections"),
             "256 connections",
@@ -278,7 +278,7 @@ impl Bench<'_> {
                 }
             };
             for pipeline in [1, PIPELINE] {
-                let row = Row::ratio(
+                let row = Comparison::ratio(
                     format!("answered rate, 64 connections, {pipeline} in flight"),
                     Kind::Target.name(),
                     kind.name(),

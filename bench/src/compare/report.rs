@@ -7,14 +7,14 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub machine: Machine,
-    pub rows: Vec<Row>,
+    pub rows: Vec<Comparison>,
     pub claims: Vec<Claim>,
     pub left_out: Vec<String>,
 }
 
 /// Ours against theirs.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct Comparison {
     pub what: String,
     pub ours: String,
     pub theirs: String,
@@ -117,9 +117,9 @@ impl Default for Report {
     }
 }
 
-impl Row {
-    pub fn ratio(what: String, ours: &str, theirs: &str, must: Option<f64>) -> Row {
-        Row {
+impl Comparison {
+    pub fn ratio(what: String, ours: &str, theirs: &str, must: Option<f64>) -> Comparison {
+        Comparison {
             what,
             ours: ours.into(),
             theirs: theirs.into(),
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_row_says_whether_it_reached_its_must() {
         let sample = |rate| Sample { rate, generator_user_us: 0.5, ..Sample::default() };
-        let mut row = Row::ratio("rate".into(), "ours", "wrk", Some(1.5));
+        let mut row = Comparison::ratio("rate".into(), "ours", "wrk", Some(1.5));
         row.measured(Pairs { ours: vec![sample(160.0)], theirs: vec![sample(100.0)] });
         assert_eq!(row.reached(), Some(true));
         row.must = Some(2.0);
@@ -241,10 +241,10 @@ mod tests {
     #[test]
     fn every_line_of_a_table_has_as_many_cells_as_its_head() {
         let mut report = Report::new();
-        let mut row = Row::ratio("rate".into(), "ours", "wrk", None);
+        let mut row = Comparison::ratio("rate".into(), "ours", "wrk", None);
         row.measured(Pairs { ours: vec![Sample { rate: 1.0, ..Sample::default() }], theirs: vec![Sample::default()] });
         report.rows.push(row);
-        let mut row = Row::ratio("rate".into(), "ours", "oha", Some(2.0));
+        let mut row = Comparison::ratio("rate".into(), "ours", "oha", Some(2.0));
         row.measured(Pairs {
             ours: vec![Sample { rate: 2.0, ..Sample::default() }; 2],
             theirs: vec![Sample { rate: 1.0, ..Sample::default() }; 2],

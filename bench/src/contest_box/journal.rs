@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// No command on a journal of a play takes longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The folder. It is there as soon as a generator has written to it.
 #[derive(Clone, Debug)]
@@ -68,6 +68,6 @@ impl Journal {
     fn run<'a>(&self, what: &str, flags: impl IntoIterator<Item = &'a str>) -> Result<Ended> {
         let mut command = child::sibling("flowtest-loadgen")?;
         command.arg(what).args(self.flags()).args(flags);
-        Child::start("flowtest-loadgen", &command)?.wait(PATIENCE)
+        Child::start("flowtest-loadgen", &command)?.wait(TIMEOUT)
     }
 }

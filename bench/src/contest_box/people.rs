@@ -6,7 +6,7 @@ use super::visitor::{Form, Page, Visitor};
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// How long a generator may take to be heard, or somebody else to leave the desk.
+/// How long a generator may take to be heard, or somebody else to leave the settings.
 const ARMING: Duration = Duration::from_secs(15);
 /// How soon it is tried again.
 const AGAIN: Duration = Duration::from_millis(250);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A login waits for its turn at the passwords; nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Far above any page: the history of a long contest.
 const BODY_BYTES_MAX: u64 = 64 << 20;
 
@@ -47,7 +47,7 @@ impl Visitor {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .user_agent("flowtest-bench")
             .build();
         Visitor { agent: config.into(), origin: origin.trim_end_matches('/').to_owned(), cookies: Mutex::default() }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 const LOADGEN: &str = "flowtest-loadgen";
 /// How long a generator may take until its journal is there.
 const START: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
@@ -310,7 +310,7 @@ struct Live {
 impl Live {
     fn start(folder: &Path, journal: &Journal) -> Live {
         let target = target();
-        let phase = Phase { length: PATIENCE, rate: Some(10), connections: 1, pipeline: 1 };
+        let phase = Phase { length: TIMEOUT, rate: Some(10), connections: 1, pipeline: 1 };
         let path = folder.join("contest.toml");
         ContestFile::new("box", phase).with("alice", &target.endpoint).write(&path).expect("it is written");
         let [flag, dir] = journal.flags();
@@ -341,7 +341,7 @@ fn a_stream_whose_generator_lives_is_left_to_it() {
     let audit = journal.audit(None).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(audit.exit_code, Some(0), "{}", audit.text);
 
-    let outcome = live.generator.wait_while(PATIENCE, || false).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = live.generator.wait_while(TIMEOUT, || false).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     let inspected = journal.inspect().unwrap_or_else(|error| panic!("{error}"));
     let stream = &inspected.json["streams"][0];

@@ -15,7 +15,7 @@ pub(crate) const CONTEST: &str = "arena";
 pub(crate) const ADMIN: &str = "organiser";
 pub(crate) const PASSWORD: &str = "seven green lanterns";
 /// How long a round of the box may take to get anywhere.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Arena {
     pub(crate) generator: Generator,
@@ -84,7 +84,7 @@ impl Arena {
 
     /// Waits until the dashboard says that the round is in this state.
     pub(crate) fn until_state(&self, state: &str) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let said = self.standings();
             if said["round"]["state"] == state {

@@ -13,7 +13,7 @@ use thirtyfour::prelude::*;
 use thirtyfour::{ChromiumLikeCapabilities, LoggingPrefsLogLevel, WebDriver};
 
 /// How long a page may take to show what it must.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long chromedriver may take to listen.
 const START: Duration = Duration::from_secs(30);
 /// How often a page is asked again.
@@ -170,7 +170,7 @@ impl Browser {
 
     /// The first element that fits, as soon as it is shown.
     pub(crate) async fn find(&self, css: &str) -> WebElement {
-        let found = self.driver.query(By::Css(css)).wait(PATIENCE, LOOK_EVERY).and_displayed().first().await;
+        let found = self.driver.query(By::Css(css)).wait(TIMEOUT, LOOK_EVERY).and_displayed().first().await;
         match found {
             Ok(element) => element,
             Err(error) => panic!("no {css} on {}: {error}\n{}", self.place().await, self.words().await),
@@ -235,7 +235,7 @@ impl Browser {
 
     /// Waits until an expression of the page holds, and returns how long that took.
     pub(crate) async fn until(&self, expression: &str) -> Duration {
-        match self.until_within(expression, PATIENCE).await {
+        match self.until_within(expression, TIMEOUT).await {
             Some(took) => took,
             None => panic!("never at {}: {expression}\n{}", self.place().await, self.words().await),
         }
@@ -263,7 +263,7 @@ impl Browser {
     pub(crate) async fn until_words(&self, words: &str) {
         let start = Instant::now();
         while !self.words().await.contains(words) {
-            assert!(start.elapsed() < PATIENCE, "{} never says {words:?}:\n{}", self.place().await, self.words().await);
+            assert!(start.elapsed() < TIMEOUT, "{} never says {words:?}:\n{}", self.place().await, self.words().await);
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -275,7 +275,7 @@ impl Browser {
             if wanted(&place) {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "still at {place}:\n{}", self.words().await);
+            assert!(start.elapsed() < TIMEOUT, "still at {place}:\n{}", self.words().await);
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: u64 = 1_000_000;
 /// From arming to the start: the least that is allowed, and some time to get there.
 pub(crate) const LEAD_US: u64 = 5_500_000;
@@ -69,7 +69,7 @@ impl Arena {
         command.arg("--policy").arg(ceiling).args(flags);
         let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
         child
-            .wait_for("serves", PATIENCE, |line| line.contains("serves").then_some(()))
+            .wait_for("serves", TIMEOUT, |line| line.contains("serves").then_some(()))
             .unwrap_or_else(|error| panic!("{error}"));
         self.generators.insert(generator.to_owned(), child);
     }
@@ -92,7 +92,7 @@ impl Arena {
 
     /// Waits until Redis has sealed the round.
     pub(crate) fn sealed(&mut self) -> BTreeMap<String, Tally> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let totals = self.read();
             if let Some(totals) = totals.as_ref().filter(|totals| totals.state == State::Sealed) {
@@ -113,7 +113,7 @@ impl Arena {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.arg("audit").args(["--redis", &self.redis.url(), "--journal"]);
         command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
-        let audit = Child::start("audit", &command).and_then(|child| child.wait(PATIENCE));
+        let audit = Child::start("audit", &command).and_then(|child| child.wait(TIMEOUT));
         let audit = audit.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(audit.status.code(), Some(0), "{}\n{}", audit.stdout, audit.stderr);
     }

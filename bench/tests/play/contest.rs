@@ -7,7 +7,7 @@ use flowtest_contract::{Rules, Tally};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// From writing the contest to its first request.
 const LEAD: Duration = Duration::from_secs(2);
 
@@ -48,7 +48,7 @@ fn a_flip_under_load_costs_the_honest_nothing_and_the_stubborn_100_for_each_requ
     let path = stage.folder().join("contest.toml");
     contest.write(&path).expect("it is written");
     let generator = Generator::run(&path, Some(&redis.url()), stage.folder(), &["--quiet"]).expect("it starts");
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
 
     let mut board = Board::connect(&redis.url(), "flip").unwrap_or_else(|error| panic!("{error}"));
@@ -86,7 +86,7 @@ fn redis_that_is_killed_wiped_and_restarted_in_mid_run_ends_up_with_the_generato
     let mut generator = Generator::run(&path, Some(&redis.url()), stage.folder(), &["--quiet"]).expect("it starts");
 
     let mut board = Board::connect(&redis.url(), "outage").unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !board.read().is_ok_and(|totals| totals.is_some_and(|totals| !totals.contestants.is_empty())) {
         assert!(Instant::now() < until && generator.is_running(), "no rows: {}", generator.last_words());
         std::thread::sleep(Duration::from_millis(50));
@@ -95,7 +95,7 @@ fn redis_that_is_killed_wiped_and_restarted_in_mid_run_ends_up_with_the_generato
     std::thread::sleep(Duration::from_millis(1500));
     redis.wipe().expect("its folder is ours");
     redis.restart().unwrap_or_else(|error| panic!("{error}"));
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
 
     let tallies = held(&mut board);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// A variable that every child inherits, so that whatever is left behind can be found.
 const MARK: &str = "FLOWTEST_BENCH_TEST_MARK";
 
@@ -34,7 +34,7 @@ fn marked(mark: &str) -> Vec<(i32, String)> {
 
 fn wait_until_it_runs(child: &mut Child) {
     child
-        .wait_for("the first standings", PATIENCE, |line| line.contains("Version v1, From EC2").then_some(()))
+        .wait_for("the first standings", TIMEOUT, |line| line.contains("Version v1, From EC2").then_some(()))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -58,7 +58,7 @@ fn assert_nothing_is_left(mark: &str, ended: &Ended) {
 fn it_ends_with_the_exact_account() {
     let _stage = Stage::new();
     let child = Child::start("the demo", &demo("exact", "6s")).unwrap_or_else(|error| panic!("{error}"));
-    let ended = child.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let ended = child.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let exact = ended.stdout.lines().filter(|line| line.ends_with(": exact")).count();
     assert_eq!(exact, 4, "{}", ended.stdout);
@@ -80,7 +80,7 @@ fn ctrl_c_stops_everything() {
     // Four contestants, the generator, the dashboard, and the demo itself: the mark is seen.
     assert_eq!(marked("ctrl-c").len(), 7, "{:?}", marked("ctrl-c"));
     child.signal(Signal::INT);
-    let ended = child.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let ended = child.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(130), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("Final standings"), "{}", ended.stdout);
     assert_nothing_is_left("ctrl-c", &ended);
@@ -93,7 +93,7 @@ fn a_contestant_that_dies_ends_it_with_a_sentence() {
     wait_until_it_runs(&mut child);
     let (victim, _) = marked("victim").into_iter().find(|(_, line)| line.contains("wrong_token")).expect("bob runs");
     kill_process(Pid::from_raw(victim).expect("a pid"), Signal::KILL).expect("bob is ours");
-    let ended = child.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let ended = child.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(1), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stderr.contains("bob ended in the middle"), "{}", ended.stderr);
     assert_nothing_is_left("victim", &ended);
@@ -104,7 +104,7 @@ fn without_redis_server_it_says_what_to_do() {
     let mut command = demo("no-redis", "5s");
     command.env("PATH", "/nowhere");
     let child = Child::start("the demo", &command).unwrap_or_else(|error| panic!("{error}"));
-    let ended = child.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let ended = child.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(1));
     assert!(
         ended.stderr.contains("redis-server is not installed") && ended.stderr.contains("make demo"),

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const RATE: u64 = 300;
 const LENGTH: Duration = Duration::from_secs(6);
 /// What the flooder throws at each connection before it lets go.
@@ -81,7 +81,7 @@ fn play(hostile: bool) -> f64 {
     let path = stage.folder().join("contest.toml");
     contest.write(&path).expect("it is written");
     let generator = Generator::run(&path, None, stage.folder(), &["--quiet"]).unwrap_or_else(|error| panic!("{error}"));
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
 
     let tallies = outcome.tallies().expect("it tells");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const RATE: u64 = 400;
 const FAULTS: &str = "wrong_token:5,status:7,missing_from:11";
 
@@ -56,7 +56,7 @@ impl Box {
     }
 
     fn play(&self, length: Duration) {
-        let outcome = self.start(length).wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = self.start(length).wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
         assert!(outcome.is_whole(), "{}", outcome.said);
     }
 
@@ -179,7 +179,7 @@ fn whatever_redis_loses_after_a_round_comes_back_from_the_journal_alone() {
     let generator = play.start(Duration::from_secs(4));
     std::thread::sleep(Duration::from_secs(3));
     copy(&play.redis_folder, &half);
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     play.redis.kill().expect("it dies");
     play.redis.wipe().expect("its folder is ours");
@@ -226,7 +226,7 @@ fn whatever_redis_refuses_during_a_round_it_has_at_the_end() {
     play.redis.kill().expect("it dies");
     std::thread::sleep(Duration::from_millis(700));
     play.redis.restart().unwrap_or_else(|error| panic!("{error}"));
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     play.assert_proved("all that");
     for name in ["flawed", "honest"] {
@@ -251,7 +251,7 @@ fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
     std::thread::sleep(Duration::from_millis(3000));
     // Cut off before the end, promoted after it.
     to_replica(&["REPLICAOF", "NO", "ONE"]);
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     play.redis.kill().expect("it dies");
     replica.kill().expect("it dies");
@@ -269,7 +269,7 @@ fn an_answer_that_is_lost_after_redis_has_done_what_it_was_asked_counts_once() {
     let play = Box::new();
     let lossy = LossyWay::to(play.redis.port(), 3);
     // During a round, and then again from the journal alone.
-    let outcome = play.start_over(&lossy.url(), Duration::from_secs(3)).wait(PATIENCE);
+    let outcome = play.start_over(&lossy.url(), Duration::from_secs(3)).wait(TIMEOUT);
     let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     assert_eq!(lossy.lost(), 3, "three answers were lost on the way");

@@ -1,6 +1,6 @@
 //! Practice beside all rounds: exact, explained, only where it may go, and gone at once when a round is armed.
 
-use crate::arena::{Arena, PATIENCE};
+use crate::arena::{Arena, TIMEOUT};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::Target;
 use flowtest_bench::contest_box::organiser::utc_us;
@@ -26,7 +26,7 @@ impl Arena {
 
     /// Waits until the report is in one of these states.
     fn report_in(&mut self, id: &str, states: &[PracticeState]) -> PracticeReport {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let report = self.report(id);
             if let Some(report) = report.as_ref().filter(|report| states.contains(&report.state)) {

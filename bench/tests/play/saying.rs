@@ -1,6 +1,6 @@
 //! What a generator says about itself and the roster: health, prepare checks, metrics.
 
-use crate::arena::{Arena, PATIENCE, SECOND, wait_until};
+use crate::arena::{Arena, SECOND, TIMEOUT, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::ContestFile;
 use flowtest_bench::contest_box::Target;
@@ -15,7 +15,7 @@ impl Arena {
     /// What a generator says about itself, as soon as it does.
     pub(crate) fn health(&mut self, generator: &str) -> GeneratorHealth {
         let contest = self.organiser.contest().to_owned();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let seen = self.organiser.scoreboard().read_generators(&contest).expect("Redis answers");
             if let Some(health) = seen.into_iter().find(|seen| seen.id == generator).and_then(|seen| seen.health) {

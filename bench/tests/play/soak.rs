@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// on which other things run.
 const RATE: u64 = 500;
 const FAULTS: &str = "wrong_token:5,status:7,missing_from:11";
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// What the memory may grow by, whichever is less: a leak of one row per put would be more.
 const GROWTH_PERCENT: u64 = 10;
 const GROWTH_KIB: u64 = 8 << 10;
@@ -40,9 +40,9 @@ fn memory_is_flat_over_a_round_in_which_redis_is_away() {
             break;
         }
         samples.extend(rss_kib(generator.id()));
-        assert!(begun.elapsed() < Duration::from_secs(length) + PATIENCE, "{}", generator.last_words());
+        assert!(begun.elapsed() < Duration::from_secs(length) + TIMEOUT, "{}", generator.last_words());
     }
-    let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     // 3: somebody took the core away, and requests went out late. That is no matter of memory.
     assert!(outcome.is_whole(), "{}", outcome.said);
     assert!(samples.len() as u64 >= length, "it ended before its time: {}", outcome.said);

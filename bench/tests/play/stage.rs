@@ -13,7 +13,7 @@ use std::time::Duration;
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// No play takes longer, however slow the machine: it would hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     folder: tempfile::TempDir,
@@ -70,7 +70,7 @@ impl Stage {
         let mut all = vec!["--requests", requests.as_str(), "--warmup", "0s", "--quiet"];
         all.extend(flags);
         let generator = Generator::stress(&self.urls, self.folder(), &all).unwrap_or_else(|error| panic!("{error}"));
-        let outcome = generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
         assert!(outcome.is_whole(), "{}", outcome.said);
         Scores { outcome }
     }

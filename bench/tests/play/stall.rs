@@ -6,7 +6,7 @@ use flowtest_contract::histogram::{bucket, bucket_last};
 use rustix::process::Signal;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const LENGTH_S: f64 = 10.0;
 const STALL_S: f64 = 2.0;
 const RATE: u64 = 200;
@@ -58,7 +58,7 @@ fn play() -> (Outcome, f64) {
     stage.target("stalling").signal(Signal::CONT);
     // On a busy machine the stall is longer than we asked for; that is no fault of the figures.
     let longer_s = stopped.elapsed().as_secs_f64() - STALL_S;
-    (generator.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}")), longer_s)
+    (generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}")), longer_s)
 }
 
 fn assert_exact(outcome: &Outcome, longer_s: f64) {

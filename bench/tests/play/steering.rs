@@ -1,6 +1,6 @@
 //! What an organiser does to a running round, and what must not happen then.
 
-use crate::arena::{Arena, PATIENCE, SECOND, perfect, served, wait_until};
+use crate::arena::{Arena, SECOND, TIMEOUT, perfect, served, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::organiser::utc_us;
@@ -79,7 +79,7 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
         Target::start(host, &["--listen", &format!("{host}:{port}")]).unwrap_or_else(|error| panic!("{error}"))
     };
     let (second, lone) = (at("127.0.0.2"), at("127.0.0.3"));
-    // Somebody who hangs keeps the door busy with its check while the policy changes.
+    // Somebody who hangs keeps the admission busy with its check while the policy changes.
     let hanging = Target::start("hanging", &["--faults", "silence:1"]).unwrap_or_else(|error| panic!("{error}"));
     let phase = Phase { length: Duration::from_secs(14), rate: Some(200), connections: 8, pipeline: 1 };
     let contest = ContestFile::new("arena", phase)
@@ -129,10 +129,10 @@ fn the_rules_of_the_door_are_the_same_for_a_contest_from_a_file() {
         let mut command = flowtest_bench::child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.arg("run").arg(&file);
         let begun = Instant::now();
-        let ended = flowtest_bench::child::Child::start("run", &command).and_then(|child| child.wait(PATIENCE));
+        let ended = flowtest_bench::child::Child::start("run", &command).and_then(|child| child.wait(TIMEOUT));
         let ended = ended.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains(part) && begun.elapsed() < PATIENCE, "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(part) && begun.elapsed() < TIMEOUT, "{name}: {}", ended.stderr);
     }
     assert_eq!(served(stage.target("alice")), 0);
 }

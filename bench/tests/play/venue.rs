@@ -16,7 +16,7 @@ const HANDS: usize = 16;
 /// How many begin a request and do not end it.
 const DAWDLERS: usize = 100;
 /// By then they were let go, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "seven green lanterns";
 
 /// Does everything once, with many hands, and returns what went wrong.
@@ -86,7 +86,7 @@ fn clients_that_never_finish_a_request_are_let_go_and_keep_nobody_waiting() {
         .collect();
     let page = dashboard.visitor().open("/login").unwrap_or_else(|error| panic!("{error}"));
     page.fine().unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     for (number, mut stream) in dawdlers.into_iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         stream.set_read_timeout(Some(left)).expect("a time");
