@@ -344,31 +344,13 @@ fn is_right(answer: &ProbeAnswer) -> bool {
 mod tests {
     use super::*;
     use flowtest_scoreboard::{ProbeVerdicts, RoundId};
+    use flowtest_testkit::documents::generator_health;
 
     const NOW: UtcUs = 1_796_119_200_000_000;
     const SECOND: u64 = 1_000_000;
 
     fn health() -> GeneratorHealth {
-        GeneratorHealth {
-            id: "g1".to_owned(),
-            beat: NOW,
-            version: "0.1.0".to_owned(),
-            cores: 2,
-            tier: "multishot".to_owned(),
-            stream: None,
-            round: None,
-            revision: 1,
-            rate: 0,
-            rate_ratio: None,
-            lag_p99_us: None,
-            saturated_seconds: 0,
-            clock_offset_us: Some(-120),
-            clock_error_us: Some(40),
-            backlog: 0,
-            disk_free_bytes: 1 << 40,
-            busy_percent: vec![3, 4],
-            source_addresses: Vec::new(),
-        }
+        generator_health("g1", NOW)
     }
 
     fn answer(right: bool, at: UtcUs) -> ProbeAnswer {

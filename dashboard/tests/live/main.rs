@@ -4,7 +4,6 @@ mod following;
 mod frozen;
 mod outages;
 mod questions;
-mod redis_server;
 mod restarts;
 mod round;
 mod seats;

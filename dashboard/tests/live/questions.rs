@@ -1,11 +1,12 @@
 //! Questions between two looks: whoever asks for its errors, however often, holds up nobody's board.
 
 use crate::round::Did;
-use crate::stage::{PATIENCE, Stage};
+use crate::stage::Stage;
 use flowtest_dashboard::live::Feed;
 use flowtest_dashboard::live::feed::FeedError;
 use flowtest_dashboard::live::frame::Link;
 use flowtest_scoreboard::RoundTotals;
+use flowtest_testkit::WAIT_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,7 +41,7 @@ async fn one_contestant_that_asks_all_the_time_neither_stops_the_board_nor_works
         stage.play(Did { right: 1, wrong: 0, timeouts: 0, latency_us: 100 });
         let is_counted = |totals: &RoundTotals| totals.contestants.get("c0").is_some_and(|row| row.tally.due >= look);
         let goes_on = seen.wait_for(|seen| seen.totals.as_deref().is_some_and(is_counted));
-        tokio::time::timeout(PATIENCE, goes_on).await.expect("the board goes on").expect("the feed runs");
+        tokio::time::timeout(WAIT_MAX, goes_on).await.expect("the board goes on").expect("the feed runs");
     }
     over.store(true, Ordering::Relaxed);
     let mut answered = 0;

@@ -2,9 +2,10 @@
 //! restart's own.
 
 use crate::round::DID;
-use crate::stage::{House, PATIENCE, Stage};
+use crate::stage::{House, Stage};
 use flowtest_dashboard::live::Audience;
 use flowtest_dashboard::live::frame::Link;
+use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ async fn the_feed_goes_on_after_a_restart() {
         guest.until("the points", |page| page.points("u0") == Some(round * POINTS)).await;
     }
     let history = feed.history(&Audience::Public, 0, 1).await;
-    feed.stop(PATIENCE).await;
+    feed.stop(WAIT_MAX).await;
     assert_eq!(guest.end().await, 1012);
     drop((feed, house));
 
@@ -87,7 +88,7 @@ async fn seconds_in_which_nothing_is_played_are_not_kept() {
         looks += u32::from(seen.wait_for(|seen| seen.link == Link::Live).await.is_ok());
         seen.changed().await.expect("the feed runs");
     }
-    feed.stop(PATIENCE).await;
+    feed.stop(WAIT_MAX).await;
     let kept = stage.kept.lock().expect("no test panics with it");
     assert_eq!(kept.len(), 1, "{kept:?}");
 }

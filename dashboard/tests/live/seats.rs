@@ -1,10 +1,11 @@
 //! Seats over real sockets: who gets one, who is sent away and how, and that a viewer who does not read costs nobody.
 
 use crate::round::{DID, World, key};
-use crate::stage::{Guest, House, PATIENCE};
+use crate::stage::{Guest, House};
 use crate::viewer::picture;
 use flowtest_dashboard::live::frame::{Class, Frames, Link, Press};
 use flowtest_dashboard::live::{Close, Hub, HubConfig};
+use flowtest_testkit::WAIT_MAX;
 use futures_util::SinkExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,7 +78,7 @@ async fn caps_hold_and_a_seat_is_free_again_when_its_viewer_has_gone() {
 }
 
 async fn wait_for_seat(house: &House, query: &str) -> Guest {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + WAIT_MAX;
     loop {
         if let Ok(mut guest) = house.visit(query).await
             && guest.text().await.is_ok()
@@ -154,7 +155,7 @@ async fn a_stopping_dashboard_says_so_to_everybody_and_waits_until_they_have_gon
         assert_eq!(guest.end().await, 1012);
     }
     drop(guests);
-    tokio::time::timeout(PATIENCE, show.hub.left()).await.expect("nobody is left");
+    tokio::time::timeout(WAIT_MAX, show.hub.left()).await.expect("nobody is left");
     assert_eq!(status(house.visit("").await), Some(503));
 }
 
@@ -170,7 +171,7 @@ async fn a_viewer_that_talks_is_sent_away() {
     let mut long = house.visit("").await.expect("a seat");
     long.socket.send(Message::text("x".repeat(5_000))).await.expect("it is sent");
     long.end().await;
-    tokio::time::timeout(PATIENCE, house.hub.left()).await.expect("both have gone");
+    tokio::time::timeout(WAIT_MAX, house.hub.left()).await.expect("both have gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +191,7 @@ const MANY: usize = 3_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_viewer_skips_to_the_newest_frame() {
     // It is given all the time that a busy machine takes for the others' frames.
-    let mut show = Show::new(MANY, HubConfig { send_within: PATIENCE, ..HubConfig::default() });
+    let mut show = Show::new(MANY, HubConfig { send_within: WAIT_MAX, ..HubConfig::default() });
     let house = House::open(show.hub.clone()).await;
     show.second();
     let mut steady = house.visit("").await.expect("a seat");
@@ -217,7 +218,7 @@ async fn a_viewer_that_never_reads_is_given_up_and_costs_nobody_anything() {
     show.second();
     let mut steady = house.visit("").await.expect("a seat");
     let deaf = house.visit("").await.expect("a seat");
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + WAIT_MAX;
     let mut frames = 0;
     while house.hub.viewers() > 1 {
         assert!(Instant::now() < give_up, "the deaf one still has its seat");

@@ -1,7 +1,6 @@
 //! A web server with the live feed on a port of its own, viewers that connect to it, and, where a test wants it, a Redis
 //! with a round in it and a whole feed that reads it.
 
-use crate::redis_server::RedisServer;
 use crate::round::{CONTEST, Did, add, name, person, running};
 use crate::viewer::Page;
 use flowtest_contract::{RoundId, StreamId};
@@ -11,6 +10,8 @@ use flowtest_dashboard::live::socket::{Channel, Visit, open};
 use flowtest_dashboard::live::{Audience, Facts, Hub, HubConfig};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Publisher, PublisherConfig, Row, Scoreboard};
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::WAIT_MAX;
 use futures_util::StreamExt;
 use salvo::conn::Acceptor;
 use salvo::prelude::*;
@@ -21,9 +22,6 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
-
-/// How long anything may take on a busy machine. Never what a test waits for when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a login would have found out, from the query.
 struct Door {
@@ -104,7 +102,7 @@ impl Guest {
     /// The next text, or the close code with which it was sent away.
     pub(crate) async fn text(&mut self) -> Result<String, u16> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something comes");
+            let message = tokio::time::timeout(WAIT_MAX, self.socket.next()).await.expect("something comes");
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
@@ -123,7 +121,7 @@ impl Guest {
 
     /// Takes frames until the page shows something.
     pub(crate) async fn until(&mut self, what: &str, found: impl Fn(&Page) -> bool) -> &Page {
-        let give_up = tokio::time::Instant::now() + PATIENCE;
+        let give_up = tokio::time::Instant::now() + WAIT_MAX;
         while !found(self.frame().await) {
             assert!(tokio::time::Instant::now() < give_up, "{what} did not come: {:?}", self.page);
         }

@@ -2,7 +2,6 @@
 
 mod asks;
 mod rounds;
-mod server;
 mod settings;
 mod stage;
 mod truth;

@@ -1,11 +1,12 @@
 //! Rounds from arming to their seal, by the clock, by the organiser, and across deaths of the dashboard.
 
-use crate::stage::{PATIENCE, SECOND, Stage, rows};
+use crate::stage::{SECOND, Stage, rows};
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_dashboard::organiser::{ChangeError, Sealing};
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::timeline::DeadlineName;
+use flowtest_testkit::WAIT_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
@@ -17,7 +18,7 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     stage.turn().await;
     let Sealing::Missing(missing) = stage.desk.status().sealing else { panic!("{:?}", stage.desk.status().sealing) };
     assert_eq!(missing.len(), 1);
-    publisher.end(2, rows(&[11, 7]), PATIENCE).expect("it ends");
+    publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);
     assert_eq!(stage.published().expect("a document").state, State::Sealed);
@@ -62,7 +63,7 @@ async fn a_dashboard_that_dies_in_every_state_goes_on_where_it_was() {
     stage.now += 100 * SECOND;
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Draining);
-    publisher.finish(1, rows(&[3, 4]), PATIENCE).expect("the generator seals");
+    publisher.finish(1, rows(&[3, 4]), WAIT_MAX).expect("the generator seals");
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
     let results = stage.desk.accounts().results_of(round).await.expect("results");

@@ -1,6 +1,5 @@
 //! A desk over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
 
-use crate::server::RedisServer;
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId, Tally};
@@ -11,15 +10,12 @@ use flowtest_dashboard::organiser::{Link, Made, Organiser};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::documents::generator_health;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const SECOND: u64 = 1_000_000;
-/// How long anything may take on a busy machine. Never what a test waits for when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Stage {
@@ -88,13 +84,7 @@ impl Stage {
 
     /// Redis forgets everything.
     pub(crate) fn flush(&self) {
-        let url = self.redis.url();
-        let socket = url.strip_prefix("unix://").expect("it listens on a socket");
-        let mut stream = UnixStream::connect(socket).expect("Redis answers");
-        stream.write_all(b"FLUSHALL\r\n").expect("it is sent");
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, b"+OK\r\n");
+        self.redis.command(&["FLUSHALL"]);
     }
 
     /// One full turn of the desk at the test's clock.
@@ -121,26 +111,7 @@ impl Stage {
 
     /// A generator that is heard now.
     pub(crate) fn beat(&self, id: &str, change: impl FnOnce(&mut GeneratorHealth)) {
-        let mut health = GeneratorHealth {
-            id: id.to_owned(),
-            beat: self.now,
-            version: "0.1.0".to_owned(),
-            cores: 2,
-            tier: "multishot".to_owned(),
-            stream: None,
-            round: None,
-            revision: 1,
-            rate: 0,
-            rate_ratio: None,
-            lag_p99_us: None,
-            saturated_seconds: 0,
-            clock_offset_us: Some(12),
-            clock_error_us: Some(40),
-            backlog: 0,
-            disk_free_bytes: 1 << 40,
-            busy_percent: vec![1, 2],
-            source_addresses: Vec::new(),
-        };
+        let mut health = generator_health(id, self.now);
         change(&mut health);
         self.redis.scoreboard().write_health(CONTEST, &health).expect("Redis answers");
     }
@@ -211,16 +182,4 @@ pub(crate) fn rows(right: &[u64]) -> Arc<[Row]> {
             row
         })
         .collect()
-}
-
-/// Waits for what happens in real time.
-pub(crate) async fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < give_up, "{what} did not come");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -1,11 +1,12 @@
 //! The database is the source of truth: what Redis loses comes back, what is newer there is not overwritten, and of two
 //! who change at once one is told who was faster.
 
-use crate::stage::{CONTEST, SECOND, Stage, wait_until};
+use crate::stage::{CONTEST, SECOND, Stage};
 use flowtest_accounts::Actor;
 use flowtest_dashboard::organiser::ChangeError;
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
+use flowtest_testkit::wait::wait_until_async;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +23,10 @@ async fn what_redis_loses_is_back_within_two_seconds() {
         let (desk, stop) = (stage.desk.clone(), stop.clone());
         async move { desk.run(stop).await }
     });
-    wait_until("the first document", || stage.published()).await;
+    wait_until_async("the first document", || stage.published()).await;
     stage.flush();
     let begun = Instant::now();
-    let back = wait_until("the document", || stage.published()).await;
+    let back = wait_until_async("the document", || stage.published()).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(back, *stage.control());
     stop.cancel();

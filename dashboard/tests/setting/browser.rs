@@ -1,12 +1,12 @@
 //! A browser without a screen: cookies, forms with their token, pages as text.
 
-use crate::server::RedisServer;
 use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::gate::viewer::cookie_name;
 use flowtest_dashboard::routes;
+use flowtest_testkit::RedisServer;
 use salvo::Service;
 use salvo::http::StatusCode;
 use salvo::prelude::*;

@@ -3,7 +3,8 @@
 use crate::browser::Site;
 use flowtest_accounts::Actor;
 use flowtest_dashboard::clock::utc_us;
-use flowtest_scoreboard::{GeneratorHealth, State};
+use flowtest_scoreboard::State;
+use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
 
 /// A site with one contestant in the draft. No generator runs, so nobody ever asks for its name.
@@ -16,27 +17,7 @@ async fn with_alice() -> Site {
 }
 
 fn beat(site: &Site) {
-    let health = GeneratorHealth {
-        id: "g1".to_owned(),
-        beat: utc_us(),
-        version: "0.1.0".to_owned(),
-        cores: 2,
-        tier: "multishot".to_owned(),
-        stream: None,
-        round: None,
-        revision: 1,
-        rate: 0,
-        rate_ratio: None,
-        lag_p99_us: None,
-        saturated_seconds: 0,
-        clock_offset_us: Some(12),
-        clock_error_us: Some(40),
-        backlog: 0,
-        disk_free_bytes: 1 << 40,
-        busy_percent: vec![1, 2],
-        source_addresses: Vec::new(),
-    };
-    site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+    site.redis.scoreboard().write_health("finals", &generator_health("g1", utc_us())).expect("Redis answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,4 @@ mod contest;
 mod invitations;
 mod levers;
 mod restarts;
-#[path = "../organiser/server.rs"]
-mod server;
 mod teams;

@@ -6,4 +6,3 @@ mod lines;
 mod played;
 mod program;
 mod rebuilding;
-mod server;

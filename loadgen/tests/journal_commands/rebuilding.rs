@@ -2,23 +2,23 @@
 
 use crate::played::{CONTEST, Interval, OTHER, Played, ROUND, STREAM, interval, right};
 use crate::program::{Said, run};
-use crate::server::Server;
 use flowtest_contract::StreamId;
 use flowtest_journal::writer::{self, Writer};
 use flowtest_loadgen::rebuild::{Access, Action, finish_orphans};
 use flowtest_scoreboard::{Scoreboard, State, keys};
+use flowtest_testkit::RedisServer;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 /// A Redis and a folder of journals.
 struct Stage {
-    server: Server,
+    server: RedisServer,
     dir: tempfile::TempDir,
 }
 
 impl Stage {
     fn new(streams: impl IntoIterator<Item = Played>) -> Stage {
-        let stage = Stage { server: Server::start(), dir: tempfile::tempdir().expect("a folder") };
+        let stage = Stage { server: RedisServer::start(), dir: tempfile::tempdir().expect("a folder") };
         for stream in streams {
             stream.write(stage.dir.path());
         }
@@ -98,7 +98,7 @@ fn a_redis_that_was_rolled_back_is_brought_up_to_date() {
         .map(|(field, value)| if field.starts_with("q:") { (field, "1".to_owned()) } else { (field, value) })
         .filter(|(field, _)| !field.starts_with("t:"))
         .collect();
-    stage.server.restore(&stage.key(), &old);
+    stage.server.set_hash(&stage.key(), &old);
     let said = stage.run("audit", &[]).exits(4).says("only up to group 1 of 3: `rebuild` publishes what is missing");
     said.says("DIFFERENT: 1 difference");
     stage.run("rebuild", &[]).exits(0).says("Redis holds it up to group 1 of 3: published");

@@ -1,10 +1,11 @@
 //! "Test my endpoint" through a real redis-server.
 
-use crate::peer::{PATIENCE, Peer, Reply, answer, policy, right, terms};
-use crate::redis_server::RedisServer;
+use crate::peer::{Peer, Reply, answer, policy, right, terms};
 use flowtest_loadgen::probe::{Desk, Settings};
 use flowtest_loadgen::resolve::Names;
 use flowtest_scoreboard::{Policy, ProbeAnswer, ProbeRequest, Scoreboard};
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::WAIT_MAX;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const CONTEST: &str = "finals";
@@ -31,7 +32,7 @@ impl Stage {
     }
 
     fn answer(&mut self, id: &str) -> ProbeAnswer {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + WAIT_MAX;
         loop {
             if let Some(answer) = self.board.read_probe(CONTEST, id).expect("Redis answers") {
                 return answer;
@@ -47,7 +48,7 @@ impl Stage {
 }
 
 fn settings(policy: Policy) -> Settings {
-    let terms = terms(PATIENCE);
+    let terms = terms(WAIT_MAX);
     Settings { policy, rules: terms.rules, deadlines: terms.deadlines }
 }
 

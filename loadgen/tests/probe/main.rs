@@ -4,5 +4,4 @@ mod desk;
 mod peer;
 mod preparing;
 mod probing;
-mod redis_server;
 mod resolving;

@@ -1,5 +1,6 @@
 //! A contestant's server that answers as a test says, on a free port of the loopback; it ends when dropped.
 
+use flowtest_testkit::WAIT_MAX;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,9 +11,6 @@ use std::time::Duration;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_loadgen::probe::Terms;
 use flowtest_scoreboard::{Endpoint, Policy};
-
-/// How long anything may take on a busy machine. Never what a test waits for when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two bytes of a drip.
 const DRIP: Duration = Duration::from_millis(5);
@@ -89,7 +87,7 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // Wakes the listener up.
-        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        let _ = TcpStream::connect_timeout(&self.address, WAIT_MAX);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -97,7 +95,7 @@ impl Drop for Peer {
 }
 
 fn serve(mut stream: TcpStream, script: &dyn Fn(&Request) -> Reply) {
-    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let _ = stream.set_read_timeout(Some(WAIT_MAX));
     for number in 0.. {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") {

@@ -1,9 +1,10 @@
 //! The check of a whole roster.
 
-use crate::peer::{PATIENCE, Peer, Reply, answer, policy, terms};
+use crate::peer::{Peer, Reply, answer, policy, terms};
 use flowtest_loadgen::probe::{Candidate, Checked, check};
 use flowtest_loadgen::resolve::Names;
 use flowtest_scoreboard::{Endpoint, Policy};
+use flowtest_testkit::WAIT_MAX;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn each_contestant_gets_its_own_verdict_in_the_order_of_the_roster() {
         ("erin", parse("127.0.0.1:22")),
         ("frank", parse("192.168.0.7:8080")),
     ];
-    let checked = check_all(&roster, &policy(), PATIENCE, PATIENCE);
+    let checked = check_all(&roster, &policy(), WAIT_MAX, WAIT_MAX);
     let says = |index: usize, part: &str| {
         let sentence = checked[index].sentence();
         assert!(sentence.contains(part) && !checked[index].ready(), "{sentence}");
@@ -55,7 +56,7 @@ fn each_contestant_gets_its_own_verdict_in_the_order_of_the_roster() {
 #[test]
 fn a_closed_address_gets_no_packet() {
     let peer = Peer::honest();
-    let checked = check_all(&[("alice", peer.endpoint())], &Policy::default(), PATIENCE, PATIENCE);
+    let checked = check_all(&[("alice", peer.endpoint())], &Policy::default(), WAIT_MAX, WAIT_MAX);
     assert!(checked[0].sentence().contains("the generator's own machine"), "{}", checked[0].sentence());
     assert_eq!(peer.connections(), 0);
 }
@@ -70,7 +71,7 @@ fn forty_contestants_that_hang_delay_nobody_who_answers() {
     roster.extend(honest.iter().map(|peer| ("honest", peer.endpoint())));
     // One after the other those who hang would take 38 times the timeout, by sixteen threads three times.
     let patience = Duration::from_secs(10);
-    let checked = check_all(&roster, &policy(), PATIENCE, patience);
+    let checked = check_all(&roster, &policy(), WAIT_MAX, patience);
     for (index, checked) in checked.iter().enumerate() {
         assert_eq!(checked.ready(), index >= 40, "{index}: {}", checked.sentence());
     }
@@ -84,30 +85,30 @@ fn a_slow_server_gets_its_full_time_after_the_quick_ones() {
         std::thread::sleep(Duration::from_millis(1_200));
         Reply::Keep(crate::peer::right(&request.token))
     });
-    let checked = check_all(&[("alice", peer.endpoint())], &policy(), PATIENCE, PATIENCE);
+    let checked = check_all(&[("alice", peer.endpoint())], &policy(), WAIT_MAX, WAIT_MAX);
     assert!(checked[0].ready(), "{}", checked[0].sentence());
 }
 
 #[test]
 fn who_is_not_reached_in_time_is_told_so() {
     let peer = Peer::honest();
-    let checked = check_all(&[("alice", peer.endpoint())], &policy(), PATIENCE, Duration::ZERO);
+    let checked = check_all(&[("alice", peer.endpoint())], &policy(), WAIT_MAX, Duration::ZERO);
     assert!(checked[0].sentence().contains("the time of the check was over"), "{}", checked[0].sentence());
-    assert!(check_all(&[], &policy(), PATIENCE, PATIENCE).is_empty());
+    assert!(check_all(&[], &policy(), WAIT_MAX, WAIT_MAX).is_empty());
 }
 
 #[test]
 fn two_contestants_with_one_address_are_refused_but_for_the_first() {
     let peer = Peer::honest();
     let roster = [("alice", peer.endpoint()), ("bob", parse(&format!("{}/shop", peer.address)))];
-    let checked = check_all(&roster, &policy(), PATIENCE, PATIENCE);
+    let checked = check_all(&roster, &policy(), WAIT_MAX, WAIT_MAX);
     assert!(checked[0].ready() && !checked[1].ready());
     assert!(checked[1].sentence().contains("as \"alice\" is"), "{}", checked[1].sentence());
     let shared = Policy { allow_shared: true, ..policy() };
-    assert!(check_all(&roster, &shared, PATIENCE, PATIENCE).iter().all(Checked::ready));
+    assert!(check_all(&roster, &shared, WAIT_MAX, WAIT_MAX).iter().all(Checked::ready));
     // The address of somebody who plays already.
     let playing: [(&str, &[SocketAddr]); 1] = [("carol", &[peer.address])];
     let candidates = [Candidate { name: "alice", endpoint: &roster[0].1 }];
-    let checked = check(&candidates, &playing, &names(), &policy(), &terms(PATIENCE), PATIENCE);
+    let checked = check(&candidates, &playing, &names(), &policy(), &terms(WAIT_MAX), WAIT_MAX);
     assert!(checked[0].sentence().contains("\"carol\""), "{}", checked[0].sentence());
 }

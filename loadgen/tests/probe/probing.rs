@@ -1,13 +1,14 @@
 //! What a probe says of each kind of server.
 
-use crate::peer::{Notes, PATIENCE, Peer, Reply, answer, right, terms};
+use crate::peer::{Notes, Peer, Reply, answer, right, terms};
 use flowtest_contract::verdict::Failure;
 use flowtest_loadgen::probe::{Finding, ProbeError, ProbeReport, probe};
+use flowtest_testkit::WAIT_MAX;
 use std::collections::HashSet;
 use std::time::Duration;
 
 fn ask(peer: &Peer) -> ProbeReport {
-    probe(&peer.endpoint(), &[peer.address], &terms(PATIENCE), PATIENCE).expect("it was asked")
+    probe(&peer.endpoint(), &[peer.address], &terms(WAIT_MAX), WAIT_MAX).expect("it was asked")
 }
 
 #[track_caller]
@@ -105,7 +106,7 @@ fn a_server_that_closes_a_fresh_connection_has_reset_it() {
 fn a_silent_server_times_out_once_and_is_not_asked_again() {
     let peer = Peer::start(|_| Reply::Silence);
     let timeout = Duration::from_millis(200);
-    let report = probe(&peer.endpoint(), &[peer.address], &terms(timeout), PATIENCE).expect("it was asked");
+    let report = probe(&peer.endpoint(), &[peer.address], &terms(timeout), WAIT_MAX).expect("it was asked");
     assert_fails(&report, Failure::Timeout, "no whole answer came within 0.2 s");
     assert!(report.sentence().contains("received: not a byte"), "{}", report.sentence());
     assert_eq!(report.exchanges.len(), 1);
@@ -114,7 +115,7 @@ fn a_silent_server_times_out_once_and_is_not_asked_again() {
 #[test]
 fn a_server_that_drips_byte_by_byte_does_not_move_the_deadline() {
     let peer = Peer::start(|_| Reply::Drip([b"HTTP/1.1 200 OK\r\nX: ", vec![b'x'; 5_000].as_slice()].concat()));
-    let report = probe(&peer.endpoint(), &[peer.address], &terms(Duration::from_millis(200)), PATIENCE).expect("asked");
+    let report = probe(&peer.endpoint(), &[peer.address], &terms(Duration::from_millis(200)), WAIT_MAX).expect("asked");
     assert_fails(&report, Failure::Timeout, "no whole answer came within 0.2 s");
 }
 
@@ -123,7 +124,7 @@ fn nobody_at_the_address_is_refused() {
     let peer = Peer::honest();
     let (endpoint, address) = (peer.endpoint(), peer.address);
     drop(peer);
-    let report = probe(&endpoint, &[address], &terms(PATIENCE), PATIENCE).expect("it was asked");
+    let report = probe(&endpoint, &[address], &terms(WAIT_MAX), WAIT_MAX).expect("it was asked");
     assert_fails(&report, Failure::Refused, "nothing listens there");
 }
 
@@ -173,14 +174,14 @@ fn every_address_of_a_name_is_asked() {
     let wrong = wrong.expect("the port is free at 127.0.0.2");
     let endpoint = format!("alice.test:{port}").parse().expect("an endpoint");
     let addresses = [honest.address, wrong.address];
-    let report = probe(&endpoint, &addresses, &terms(PATIENCE), PATIENCE).expect("asked");
+    let report = probe(&endpoint, &addresses, &terms(WAIT_MAX), WAIT_MAX).expect("asked");
     assert!(!report.ready());
     assert_eq!(report.exchanges.len(), 3);
     assert!(report.sentence().starts_with("127.0.0.2:"), "{}", report.sentence());
-    let mut first = terms(PATIENCE);
+    let mut first = terms(WAIT_MAX);
     first.every_address = false;
-    assert!(probe(&endpoint, &addresses, &first, PATIENCE).expect("asked").ready());
-    assert_eq!(probe(&endpoint, &[], &first, PATIENCE), Err(ProbeError::NoAddress));
+    assert!(probe(&endpoint, &addresses, &first, WAIT_MAX).expect("asked").ready());
+    assert_eq!(probe(&endpoint, &[], &first, WAIT_MAX), Err(ProbeError::NoAddress));
     let late = probe(&endpoint, &addresses, &first, Duration::ZERO).expect("no time");
     assert!(!late.ready() && late.sentence().contains("the time was over"), "{}", late.sentence());
 }

@@ -1,8 +1,9 @@
 //! Names resolved again by the thread, with lookups as a test says.
 
-use crate::peer::{PATIENCE, policy};
+use crate::peer::policy;
 use flowtest_loadgen::resolve::{Hosts, Names};
 use flowtest_loadgen::resolver::{Followed, News, Resolved, Resolver};
+use flowtest_testkit::WAIT_MAX;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -46,7 +47,7 @@ fn followed(name: &str, endpoint: &str) -> Followed {
 }
 
 fn next(news: &Receiver<News>) -> News {
-    news.recv_timeout(PATIENCE).expect("news")
+    news.recv_timeout(WAIT_MAX).expect("news")
 }
 
 #[track_caller]

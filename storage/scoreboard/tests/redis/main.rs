@@ -4,7 +4,6 @@ mod outages;
 mod protocol;
 mod refusals;
 mod rounds;
-mod server;
 mod side_talk;
 mod stage;
 mod torn;

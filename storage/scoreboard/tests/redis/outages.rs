@@ -1,8 +1,10 @@
 //! Whatever happens to Redis, it ends up with the points that the process counted.
 
-use crate::server::RedisServer;
-use crate::stage::{CONTEST, PATIENCE, Stage, rows, wait_for_put, wait_until};
+use crate::stage::{CONTEST, Stage, rows, wait_for_put};
 use flowtest_scoreboard::{Publisher, ScoreboardError, State};
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::WAIT_MAX;
+use flowtest_testkit::wait_until;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +18,7 @@ fn survives(mut stage: Stage, harm: impl FnOnce(&mut Stage)) {
     publisher.publish(2, rows(41));
     wait_for_put(&publisher, 2);
     stage.assert_totals(&rows(41));
-    publisher.finish(3, rows(50), PATIENCE).expect("sealed");
+    publisher.finish(3, rows(50), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(50));
     assert_eq!(stage.totals().state, State::Sealed);
 }
@@ -62,7 +64,7 @@ fn wiped_and_restarted() {
 #[test]
 fn gone_for_a_while() {
     survives(Stage::new(), |stage| {
-        stage.server.kill9();
+        stage.server.kill();
         std::thread::sleep(Duration::from_millis(1500));
         stage.server.restart();
     });
@@ -127,7 +129,7 @@ fn finishing_outlasts_an_outage() {
     publisher.publish(1, rows(40));
     wait_for_put(&publisher, 1);
     stage.server.wipe();
-    let end = std::thread::spawn(move || publisher.finish(2, rows(44), PATIENCE));
+    let end = std::thread::spawn(move || publisher.finish(2, rows(44), WAIT_MAX));
     std::thread::sleep(Duration::from_millis(500));
     stage.server.restart();
     end.join().expect("no panic").expect("sealed");
@@ -138,7 +140,7 @@ fn finishing_outlasts_an_outage() {
 fn finishing_ends_when_patience_does() {
     let mut stage = Stage::new();
     let publisher = stage.publisher();
-    stage.server.kill9();
+    stage.server.kill();
     let error = publisher.finish(1, rows(1), Duration::from_millis(100)).expect_err("nobody is there");
     assert!(matches!(error, ScoreboardError::Patience { .. }), "{error}");
     assert!(error.to_string().contains("no Redis answers"), "{error}");
@@ -151,7 +153,7 @@ fn health_tells_of_an_outage_and_its_end() {
     publisher.publish(1, rows(1));
     let health = wait_for_put(&publisher, 1);
     assert_eq!((health.last_error, health.reconnects), (None, 0));
-    stage.server.kill9();
+    stage.server.kill();
     publisher.publish(2, rows(2));
     let health = wait_until("the outage", || Some(publisher.health()).filter(|health| !health.connected));
     assert_eq!(health.put_seq, 1);
@@ -169,7 +171,7 @@ fn a_reader_goes_on_after_an_outage() {
     publisher.publish(1, rows(5));
     wait_for_put(&publisher, 1);
     let mut scoreboard = stage.scoreboard();
-    stage.server.kill9();
+    stage.server.kill();
     let error = scoreboard.read_round(CONTEST, &stage.round).expect_err("nobody is there");
     assert!(matches!(error, ScoreboardError::Unreachable { .. }), "{error}");
     stage.server.restart();
@@ -223,6 +225,6 @@ fn counting_goes_on_through_one_outage_after_another() {
     over.store(true, Ordering::Relaxed);
     let seq = counting.join().expect("no panic");
     let publisher = Arc::into_inner(publisher).expect("the counting thread is over");
-    publisher.finish(seq, rows(seq), PATIENCE).expect("sealed");
+    publisher.finish(seq, rows(seq), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(seq));
 }

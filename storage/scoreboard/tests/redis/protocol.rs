@@ -1,9 +1,9 @@
 //! The functions inside Redis, called as anybody could call them.
 
-use crate::server::RedisServer;
 use crate::stage::{CONTEST, Stage};
 use flowtest_contract::Tally;
 use flowtest_scoreboard::Row;
+use flowtest_testkit::RedisServer;
 use redis::Value;
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -1,8 +1,9 @@
 //! Rounds from start to seal, as generators and a dashboard live through them.
 
-use crate::stage::{CONTEST, NAMES, PATIENCE, Stage, random_bits, rows, wait_for_put};
+use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
 use flowtest_contract::Rules;
 use flowtest_scoreboard::{Control, Publisher, RoundId, Row, ScoreboardError, State, standings};
+use flowtest_testkit::WAIT_MAX;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ fn what_is_published_is_what_is_read() {
     publisher.publish(21, rows(141));
     wait_for_put(&publisher, 21);
     stage.assert_totals(&rows(141));
-    publisher.finish(22, rows(150), PATIENCE).expect("sealed");
+    publisher.finish(22, rows(150), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(150));
     let totals = stage.totals();
     assert_eq!(totals.state, State::Sealed);
@@ -33,7 +34,7 @@ fn the_end_may_repeat_the_newest_number() {
     let publisher = stage.publisher();
     publisher.publish(5, rows(9));
     wait_for_put(&publisher, 5);
-    publisher.finish(5, rows(9), PATIENCE).expect("sealed");
+    publisher.finish(5, rows(9), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(9));
 }
 
@@ -50,7 +51,7 @@ fn older_rows_do_not_replace_newer_ones() {
 #[test]
 fn a_generator_that_never_got_rows_still_ends() {
     let stage = Stage::new();
-    stage.publisher().finish(0, rows(0), PATIENCE).expect("sealed");
+    stage.publisher().finish(0, rows(0), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(0));
 }
 
@@ -79,7 +80,7 @@ fn two_streams_sum_and_the_seal_waits_for_both() {
     let error = Publisher::start(alone).expect_err("the round drains");
     assert!(matches!(error, ScoreboardError::RoundClosed(_)), "{error}");
 
-    second.finish(2, rows(20), PATIENCE).expect("sealed");
+    second.finish(2, rows(20), WAIT_MAX).expect("sealed");
     stage.assert_totals(&sum);
     assert_eq!(stage.totals().state, State::Sealed);
 }
@@ -88,9 +89,9 @@ fn two_streams_sum_and_the_seal_waits_for_both() {
 fn a_generator_that_leaves_does_not_end_the_round_of_the_others() {
     let stage = Stage::new();
     let (leaving, staying) = (stage.publisher(), stage.publisher());
-    leaving.end(1, rows(0), PATIENCE).expect("ended");
+    leaving.end(1, rows(0), WAIT_MAX).expect("ended");
     assert_eq!(stage.totals().state, State::Running);
-    staying.finish(1, rows(7), PATIENCE).expect("sealed");
+    staying.finish(1, rows(7), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(7));
 }
 
@@ -131,7 +132,7 @@ fn after_a_rollback_nobody_seals_without_those_who_joined_since() {
 fn two_generators_that_end_together_both_see_the_seal() {
     let stage = Stage::new();
     let publishers = [stage.publisher(), stage.publisher()];
-    let ends = publishers.map(|publisher| std::thread::spawn(move || publisher.finish(1, rows(5), PATIENCE)));
+    let ends = publishers.map(|publisher| std::thread::spawn(move || publisher.finish(1, rows(5), WAIT_MAX)));
     for end in ends {
         end.join().expect("no panic").expect("sealed");
     }
@@ -164,7 +165,7 @@ fn a_publisher_learns_that_its_round_was_sealed_without_it() {
     publisher.publish(1, rows(3));
     wait_for_put(&publisher, 1);
     stage.scoreboard().seal_round(CONTEST, &stage.round, &[stream]).expect("sealed");
-    let error = publisher.finish(2, rows(6), PATIENCE).expect_err("too late");
+    let error = publisher.finish(2, rows(6), WAIT_MAX).expect_err("too late");
     assert!(matches!(error, ScoreboardError::RoundClosed(_)), "{error}");
     stage.assert_totals(&rows(3));
 }
@@ -201,7 +202,7 @@ fn a_roster_too_long_for_one_call_arrives_whole() {
     wait_for_put(&publisher, 1);
     publisher.publish(2, many(2));
     wait_for_put(&publisher, 2);
-    publisher.finish(2, many(2), PATIENCE).expect("sealed");
+    publisher.finish(2, many(2), WAIT_MAX).expect("sealed");
     let totals = stage.totals();
     assert_eq!(totals.contestants.len(), CONTESTANTS);
     for (index, name) in names.iter().enumerate() {

@@ -1,11 +1,12 @@
 //! What generator and dashboard tell each other beside the scores, through a real Redis.
 
-use crate::server::RedisServer;
 use crate::stage::CONTEST;
 use flowtest_scoreboard::{
     Contest, Control, ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, Prepared,
     ProbeAnswer, ProbeRequest, ProbeVerdicts, Row, Scoreboard, ScoreboardError, keys,
 };
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::documents::generator_health;
 
 fn board(server: &RedisServer) -> Scoreboard {
     Scoreboard::connect(&server.url()).expect("Redis answers")
@@ -56,24 +57,10 @@ fn failures_that_somebody_else_wrote_are_left_out() {
 
 fn health(id: &str, beat: u64) -> GeneratorHealth {
     GeneratorHealth {
-        id: id.to_owned(),
-        beat,
-        version: "0.1.0".to_owned(),
-        cores: 2,
-        tier: "multishot".to_owned(),
-        stream: None,
-        round: None,
-        revision: 3,
         rate: 1_000,
         rate_ratio: Some(0.999),
-        lag_p99_us: None,
-        saturated_seconds: 0,
-        clock_offset_us: Some(-120),
-        clock_error_us: Some(40),
-        backlog: 0,
-        disk_free_bytes: 1 << 40,
-        busy_percent: vec![40, 41],
         source_addresses: vec!["127.0.0.1".parse().expect("an address")],
+        ..generator_health(id, beat)
     }
 }
 

@@ -1,18 +1,18 @@
 //! A server with a round in it, so that a test's body is a script.
 
-use crate::server::RedisServer;
 use flowtest_contract::Tally;
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{
     Health, Publisher, PublisherConfig, RoundId, RoundTotals, Row, Scoreboard, ScoreboardError, StreamId, keys,
 };
+use flowtest_testkit::RedisServer;
+use flowtest_testkit::WAIT_MAX;
+use flowtest_testkit::wait_until;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "house of cards"];
-/// How long anything may take on a busy machine. Never what a test waits for when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     pub(crate) server: RedisServer,
@@ -90,17 +90,6 @@ pub(crate) fn rows(count: u64) -> Arc<[Row]> {
 /// Waits until the publisher has put so much.
 pub(crate) fn wait_for_put(publisher: &Publisher, seq: u64) -> Health {
     wait_until("the put", || Some(publisher.health()).filter(|health| health.connected && health.put_seq >= seq))
-}
-
-pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < give_up, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Whether Redis takes an address with these settings, and what it says otherwise.

@@ -1,8 +1,8 @@
 //! Power cuts tear the end of the append-only file anywhere, also inside a command. Sums must not care.
 
-use crate::server::RedisServer;
 use crate::stage::{CONTEST, NAMES, Stage, rows, wait_for_put};
 use flowtest_scoreboard::{Publisher, Scoreboard};
+use flowtest_testkit::RedisServer;
 
 /// Places at which the file is torn. The full count belongs to the long tests.
 const TEARS: usize = 24;
@@ -18,7 +18,7 @@ fn a_file_torn_anywhere_heals_to_the_same_sums() {
         wait_for_put(&publisher, seq);
     }
     drop(publisher);
-    stage.server.kill9();
+    stage.server.kill();
     let path = stage.server.append_only_file();
     let whole = std::fs::read(&path).expect("the file");
     // From the end backwards, denser there, since that is where files tear; the first one loses the library too.
@@ -27,7 +27,7 @@ fn a_file_torn_anywhere_heals_to_the_same_sums() {
         std::fs::write(&path, &whole[..place]).expect("the file is ours");
         stage.server.restart();
         heals(&stage.server, &stage, config.clone(), place);
-        stage.server.kill9();
+        stage.server.kill();
     }
 }
 

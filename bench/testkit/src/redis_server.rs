@@ -1,16 +1,20 @@
 //! A private redis-server: its own folder, a Unix socket or a free port, killed when dropped.
-//!
-//! It panics when the machine cannot run a redis-server: a test without one proves nothing.
 
+use crate::child::Child;
+use crate::scratch;
+use crate::wait::WAIT_MAX;
+use flowtest_scoreboard::Scoreboard;
+use redis::{RedisResult, Value};
+use rustix::process::Signal;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers, on a busy machine.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Somebody may take the port between our look and the server's.
 const PORT_ATTEMPTS: usize = 5;
+/// Between two looks at a server that starts; it takes some ten milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How the server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +23,9 @@ enum Reach {
     Port(u16),
 }
 
-/// A running server.
+/// A running server, or one that was killed and may be started again.
 #[derive(Debug)]
-pub(crate) struct RedisServer {
+pub struct RedisServer {
     folder: tempfile::TempDir,
     reach: Reach,
     arguments: Vec<String>,
@@ -29,20 +33,23 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// A server on a Unix socket in its own folder, with an append-only file.
-    pub(crate) fn start() -> RedisServer {
+    /// A server on a Unix socket in its own folder, with an append-only file and without eviction.
+    #[track_caller]
+    pub fn start() -> RedisServer {
         RedisServer::start_with(&[])
     }
 
     /// The same with more arguments, which win over ours.
-    pub(crate) fn start_with(arguments: &[&str]) -> RedisServer {
+    #[track_caller]
+    pub fn start_with(arguments: &[&str]) -> RedisServer {
         let mut server = RedisServer::prepare(arguments);
         server.launch().unwrap_or_else(|cause| panic!("{cause}"));
         server
     }
 
     /// A server on a free port of 127.0.0.1.
-    pub(crate) fn start_tcp(arguments: &[&str]) -> RedisServer {
+    #[track_caller]
+    pub fn start_tcp(arguments: &[&str]) -> RedisServer {
         let mut server = RedisServer::prepare(arguments);
         let mut causes = Vec::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -58,10 +65,8 @@ impl RedisServer {
     }
 
     fn prepare(arguments: &[&str]) -> RedisServer {
-        // The path of a Unix socket has room for 107 bytes: the prefix is short.
-        let folder = tempfile::Builder::new().prefix("ft").tempdir().expect("a private folder");
         RedisServer {
-            folder,
+            folder: scratch::folder(),
             reach: Reach::UnixSocket,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             child: None,
@@ -69,19 +74,24 @@ impl RedisServer {
     }
 
     /// What a client is given.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match self.reach {
             Reach::UnixSocket => format!("unix://{}", self.socket().display()),
             Reach::Port(port) => format!("redis://127.0.0.1:{port}"),
         }
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
+    /// A connection of the product's own client.
+    pub fn scoreboard(&self) -> Scoreboard {
+        Scoreboard::connect(&self.url()).expect("Redis answers")
+    }
+
     /// The newest append-only file.
-    pub(crate) fn append_only_file(&self) -> PathBuf {
+    pub fn append_only_file(&self) -> PathBuf {
         let files = std::fs::read_dir(self.folder().join("appendonlydir")).expect("the server made the folder");
         let files = files.map(|file| file.expect("it is readable").path());
         let newest = files.filter(|file| file.to_string_lossy().ends_with(".incr.aof")).max();
@@ -89,7 +99,7 @@ impl RedisServer {
     }
 
     /// Runs one command, such as `["FLUSHALL"]`, on a connection of its own.
-    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
+    pub fn command(&self, words: &[&str]) -> Value {
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {
             command.arg(*word);
@@ -97,40 +107,55 @@ impl RedisServer {
         self.connect().and_then(|mut connection| command.query(&mut connection)).expect("the server answers")
     }
 
-    /// As a power cut does: no chance to write anything more.
-    pub(crate) fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Both fail only when the process is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
+    /// All fields of a hash with their values, in the order of their names.
+    pub fn hash(&self, key: &str) -> Vec<(String, String)> {
+        let answer = self.command(&["HGETALL", key]);
+        let mut fields: Vec<(String, String)> = redis::from_redis_value(answer).expect("fields and values");
+        fields.sort();
+        fields
+    }
+
+    /// Makes a hash of these fields and no others.
+    pub fn set_hash(&self, key: &str, fields: &[(String, String)]) {
+        self.command(&["DEL", key]);
+        for (field, value) in fields {
+            self.command(&["HSET", key, field, value]);
         }
     }
 
+    /// How often a command was run, by the server's own count.
+    pub fn calls(&self, command: &str) -> u64 {
+        let info: String = redis::from_redis_value(self.command(&["INFO", "commandstats"])).expect("a text");
+        let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
+    }
+
+    /// As a power cut does: no chance to write anything more.
+    pub fn kill(&mut self) {
+        self.child = None;
+    }
+
     /// Starts it again on the same folder and address, after killing it if it still runs.
-    pub(crate) fn restart(&mut self) {
-        self.kill9();
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kill();
         self.launch().unwrap_or_else(|cause| panic!("{cause}"));
     }
 
     /// Kills it and deletes everything it knew.
-    pub(crate) fn wipe(&mut self) {
-        self.kill9();
+    pub fn wipe(&mut self) {
+        self.kill();
         std::fs::remove_dir_all(self.folder().join("appendonlydir")).expect("the folder can be deleted");
     }
 
     /// Stops it in its tracks: connections stay open and nobody answers.
-    pub(crate) fn pause(&self) {
-        self.signal(rustix::process::Signal::STOP);
+    pub fn pause(&self) {
+        self.child.as_ref().expect("the server runs").signal(Signal::STOP);
     }
 
     /// Lets it go on.
-    pub(crate) fn resume(&self) {
-        self.signal(rustix::process::Signal::CONT);
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let child = self.child.as_ref().expect("the server runs");
-        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).expect("it is our child");
+    pub fn resume(&self) {
+        self.child.as_ref().expect("the server runs").signal(Signal::CONT);
     }
 
     fn socket(&self) -> PathBuf {
@@ -141,16 +166,14 @@ impl RedisServer {
         self.folder().join("redis.log")
     }
 
-    fn connect(&self) -> redis::RedisResult<redis::Connection> {
-        let url = match self.password() {
-            Some(password) => match self.reach {
-                Reach::UnixSocket => format!("{}?pass={password}", self.url()),
-                Reach::Port(port) => format!("redis://:{password}@127.0.0.1:{port}"),
-            },
-            None => self.url(),
+    fn connect(&self) -> RedisResult<redis::Connection> {
+        let url = match (self.password(), self.reach) {
+            (None, _) => self.url(),
+            (Some(password), Reach::UnixSocket) => format!("{}?pass={password}", self.url()),
+            (Some(password), Reach::Port(port)) => format!("redis://:{password}@127.0.0.1:{port}"),
         };
-        let connection = redis::Client::open(url)?.get_connection_with_timeout(READY_TIMEOUT)?;
-        connection.set_read_timeout(Some(READY_TIMEOUT))?;
+        let connection = redis::Client::open(url)?.get_connection_with_timeout(WAIT_MAX)?;
+        connection.set_read_timeout(Some(WAIT_MAX))?;
         Ok(connection)
     }
 
@@ -160,6 +183,8 @@ impl RedisServer {
     }
 
     fn launch(&mut self) -> Result<(), String> {
+        // One that was killed left its socket.
+        let _ = std::fs::remove_file(self.socket());
         let folder = self.folder().to_string_lossy().into_owned();
         let mut command = Command::new("redis-server");
         command.args(["--dir", &folder, "--appendonly", "yes", "--save", "", "--daemonize", "no"]);
@@ -168,26 +193,27 @@ impl RedisServer {
             Reach::UnixSocket => command.args(["--port", "0", "--unixsocket", &self.socket().to_string_lossy()]),
             Reach::Port(port) => command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]),
         };
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().map_err(|error| format!("redis-server cannot run: {error}; install it"))?);
-        let give_up = Instant::now() + READY_TIMEOUT;
+        command.args(&self.arguments);
+        let child = self.child.insert(Child::start(&command));
+        let id = child.id();
+        let give_up = Instant::now() + WAIT_MAX;
         loop {
-            let answer: redis::RedisResult<String> =
+            let answer: RedisResult<String> =
                 self.connect().and_then(|mut connection| redis::cmd("INFO").query(&mut connection));
-            let child = self.child.as_mut().expect("it was started");
             let error = match answer {
-                Ok(info) if is_process(&info, child.id()) && !is_loading(&info) => return Ok(()),
+                Ok(info) if is_process(&info, id) && !is_loading(&info) => return Ok(()),
                 Ok(info) if is_loading(&info) => "it is still reading its files".to_owned(),
                 Ok(_) => "somebody else answers at its address".to_owned(),
                 Err(error) => error.to_string(),
             };
-            let ended = !matches!(child.try_wait(), Ok(None));
-            if ended || Instant::now() >= give_up {
-                self.kill9();
+            let child = self.child.as_mut().expect("it was started");
+            if !child.is_running() || Instant::now() >= give_up {
+                child.kill();
+                let complaints = child.complaints();
                 let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-                return Err(format!("redis-server does not answer: {error}; its log says:\n{log}"));
+                return Err(format!("redis-server does not answer: {error}; it says:\n{complaints}{log}"));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }
@@ -199,10 +225,4 @@ fn is_process(info: &str, id: u32) -> bool {
 
 fn is_loading(info: &str) -> bool {
     info.lines().any(|line| line.trim_end() == "loading:1")
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill9();
-    }
 }

@@ -1,0 +1,28 @@
+//! Documents as the product writes them, made by the product's own types.
+
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::GeneratorHealth;
+
+/// What an idle generator says about itself: two cores, a clock close to Redis's, nothing to play.
+pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
+    GeneratorHealth {
+        id: id.to_owned(),
+        beat,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cores: 2,
+        tier: "A".to_owned(),
+        stream: None,
+        round: None,
+        revision: 1,
+        rate: 0,
+        rate_ratio: None,
+        lag_p99_us: None,
+        saturated_seconds: 0,
+        clock_offset_us: Some(12),
+        clock_error_us: Some(40),
+        backlog: 0,
+        disk_free_bytes: 1 << 40,
+        busy_percent: vec![1, 2],
+        source_addresses: Vec::new(),
+    }
+}

@@ -1,0 +1,14 @@
+//! What the tests of all packages share. A package has it as a dev-dependency only, so no program of ours contains it.
+//!
+//! Everything here panics instead of returning errors: a test that cannot have what it needs proves nothing.
+
+pub mod child;
+pub mod documents;
+pub mod hostile;
+pub mod redis_server;
+pub mod scratch;
+pub mod wait;
+
+pub use child::{Child, Said, program, run};
+pub use redis_server::RedisServer;
+pub use wait::{WAIT_MAX, wait_until};
