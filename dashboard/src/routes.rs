@@ -12,11 +12,11 @@ use crate::handle::{
     account, api, audit, chart, export, front, health, index, invitation, live, login, register, rules, setting,
 };
 use salvo::catcher::Catcher;
-use salvo::compression::{Compression, CompressionLevel};
 use salvo::handler::ArcHandler;
 use salvo::http::{Method, StatusCode};
 use salvo::prelude::*;
 use salvo::serve_static::static_embed;
+use salvo_compression::{Compression, CompressionLevel};
 use salvo_csrf::{CookieStore, Csrf, FormFinder, HeaderFinder, HmacCipher};
 use std::sync::Arc;
 use std::time::Duration;
