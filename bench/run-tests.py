@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Runs every test: builds once, then runs the suites beside one another as far as they allow it.
+
+    bench/run-tests.py [--also NAME COMMAND]... [--only TEXT] -- CARGO'S FLAGS
+
+A suite is one test program of the workspace (a package's unit tests, or one of the programs in its `tests/`), or a
+command given by --also, whose last lines tell its counts as pytest does. Most suites wait more than they work, so they
+run together. Those of ALONE measure what the machine does, so they run when all others have ended.
+
+What a suite says goes to build/tests/NAME.log, and to the terminal when it fails. FLOWTEST_LONG runs everything one
+after another: a soak and a measurement are not to share two cores for an hour.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LOGS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "build")) / "tests"
+LONG = "FLOWTEST_LONG" in os.environ
+
+# Whoever measures: rates, shares of a core, what one contestant's fault costs another.
+ALONE = ["flowtest-bench/play"]
+# The longest of the others, so that they begin first.
+FIRST = ["ansible", "flowtest-bench/browser"]
+# Suites at the same time, and tests at the same time in each: they wait most of the time.
+CORES = len(os.sched_getaffinity(0))
+SUITES_AT_ONCE = 1 if LONG else 2 * CORES
+THREADS_BESIDE = 2 * CORES
+# A suite that takes longer hangs.
+LIMIT_S = 10 * 3600 if LONG else 1200
+
+
+class Suite:
+    def __init__(self, name, command, folder):
+        self.name, self.command, self.folder = name, command, folder
+        self.passed = self.failed = self.ignored = 0
+        self.seconds = self.cpu_seconds = 0.0
+        self.log = LOGS / (name.replace("/", ".") + ".log")
+
+    def run(self, threads):
+        environment = dict(os.environ)
+        if threads:
+            environment.setdefault("RUST_TEST_THREADS", str(threads))
+        begin = time.monotonic()
+        with open(self.log, "wb") as log:
+            process = subprocess.Popen(
+                self.command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True)
+            guard = threading.Timer(LIMIT_S, os.killpg, [process.pid, signal.SIGKILL])
+            guard.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            guard.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.seconds = time.monotonic() - begin
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self.count(process.returncode)
+
+    def count(self, code):
+        text = self.log.read_text(errors="replace")
+        results = re.findall(r"^test result: .*", text, re.M) or re.findall(r"^(?:=+ )?\d+ .* in [\d.]+s.*", text, re.M)[-1:]
+        for line in results:
+            self.passed += sum(map(int, re.findall(r"(\d+) passed", line)))
+            self.failed += sum(map(int, re.findall(r"(\d+) (?:failed|errors?)\b", line)))
+            self.ignored += sum(map(int, re.findall(r"(\d+) (?:ignored|skipped|deselected)", line)))
+        # One that ends badly without a count has failed as a whole.
+        if code != 0 and self.failed == 0:
+            self.failed = 1
+        if code == 0 and not results:
+            self.passed = 1
+
+
+def build(flags):
+    """The test programs of the workspace."""
+    command = ["cargo", "test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics", *flags]
+    built = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    if built.returncode != 0:
+        sys.exit(built.returncode)
+    suites = []
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message["reason"] != "compiler-artifact" or not message["profile"]["test"] or not message["executable"]:
+            continue
+        folder = pathlib.Path(message["manifest_path"]).parent
+        kind, target = message["target"]["kind"][0], message["target"]["name"]
+        package = manifest_name(folder)
+        name = {"lib": package, "bin": f"{package}/main"}.get(kind, f"{package}/{target}")
+        suites.append(Suite(name, [message["executable"]], folder))
+    return suites
+
+
+def manifest_name(folder):
+    return re.search(r'^name = "([^"]+)"', (folder / "Cargo.toml").read_text(), re.M).group(1)
+
+
+class Run:
+    """All suites, and who runs when."""
+
+    def __init__(self, suites):
+        rank = {name: index for index, name in enumerate(FIRST)}
+        suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
+        self.beside = [suite for suite in suites if suite.name not in ALONE]
+        self.alone = [suite for suite in suites if suite.name in ALONE]
+        self.done, self.lock = [], threading.Lock()
+
+    def play(self):
+        workers = [threading.Thread(target=self.work) for _ in range(SUITES_AT_ONCE)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        for suite in self.alone:
+            suite.run(None)
+            self.tell(suite)
+
+    def work(self):
+        while True:
+            with self.lock:
+                if not self.beside:
+                    return
+                suite = self.beside.pop(0)
+            suite.run(None if LONG else THREADS_BESIDE)
+            self.tell(suite)
+
+    def tell(self, suite):
+        with self.lock:
+            self.done.append(suite)
+            if suite.failed:
+                print(f"---- {suite.name} ----\n{suite.log.read_text(errors='replace')}", flush=True)
+            word = "FAILED" if suite.failed else "ok"
+            print(f"{word:6} {suite.seconds:7.1f} s {suite.cpu_seconds:7.1f} s CPU {suite.passed:5} passed"
+                  f"{f', {suite.failed} failed' if suite.failed else ''}"
+                  f"{f', {suite.ignored} ignored' if suite.ignored else ''}  {suite.name}", flush=True)
+
+
+def main():
+    words, flags = sys.argv[1:], []
+    if "--" in words:
+        at = words.index("--")
+        words, flags = words[:at], words[at + 1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("NAME", "COMMAND"))
+    parser.add_argument("--only", action="append", default=[], help="suites whose names hold this")
+    arguments = parser.parse_args(words)
+    suites = build(flags) + [Suite(name, ["bash", "-c", command], ROOT) for name, command in arguments.also]
+    if arguments.only:
+        suites = [suite for suite in suites if any(text in suite.name for text in arguments.only)]
+    LOGS.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    run = Run(suites)
+    run.play()
+    failed = [suite.name for suite in run.done if suite.failed]
+    cpu = sum(suite.cpu_seconds for suite in run.done)
+    print(f"{sum(suite.passed for suite in run.done)} passed, {sum(suite.failed for suite in run.done)} failed, "
+          f"{sum(suite.ignored for suite in run.done)} ignored in {len(run.done)} suites, "
+          f"{time.monotonic() - begin:.0f} s, {cpu:.0f} s CPU")
+    if failed:
+        print("failed: " + ", ".join(failed))
+    return 1 if failed or not run.done else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
