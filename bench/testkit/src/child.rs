@@ -34,12 +34,7 @@ impl Child {
             // Whoever dropped the child wants no more lines.
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).is_ok()
         });
-        let mut stderr = process.stderr.take().expect("stderr is piped");
-        let complaints = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stderr.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
+        let complaints = read_all(process.stderr.take().expect("stderr is piped"));
         Child { process, lines, complaints: Some(complaints), ended: None }
     }
 
@@ -146,6 +141,12 @@ impl Said {
         self
     }
 
+    /// The output is one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
     /// Standard error holds this.
     #[track_caller]
     pub fn complains(self, text: &str) -> Said {
@@ -163,18 +164,39 @@ pub fn program(path: &str) -> Command {
     command
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, which comes within [`WAIT_MAX`].
 #[track_caller]
 pub fn run(command: &Command) -> Said {
-    let mut child = Child::start(command);
-    let mut out = String::new();
-    while let Some(line) = child.line() {
-        out.push_str(&line);
-        out.push('\n');
-    }
-    let status = child.wait();
+    let mut command = dying_with_us(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot run: {error}"));
+    let out = read_all(process.stdout.take().expect("stdout is piped"));
+    let err = read_all(process.stderr.take().expect("stderr is piped"));
+    let give_up = Instant::now() + WAIT_MAX;
+    let status = loop {
+        if let Some(status) = process.try_wait().expect("it is our child") {
+            break Some(status);
+        }
+        if Instant::now() >= give_up {
+            let _ = process.kill();
+            let _ = process.wait();
+            break None;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    let [out, err] = [out, err].map(|reader| reader.join().expect("the reader does not panic"));
+    let status = status.unwrap_or_else(|| panic!("it did not end within {WAIT_MAX:?}; it said:\n{out}\n{err}"));
     let code = status.code().unwrap_or_else(|| panic!("it was killed: {status}"));
-    Said { code, out, err: child.complaints() }
+    Said { code, out, err }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is worth telling.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// The same command, killed by the kernel when the thread that starts it ends without a word; where there is no

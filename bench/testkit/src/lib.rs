@@ -3,12 +3,15 @@
 //! Everything here panics instead of returning errors: a test that cannot have what it needs proves nothing.
 
 pub mod child;
+#[cfg(feature = "redis")]
 pub mod documents;
 pub mod hostile;
+#[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod scratch;
 pub mod wait;
 
 pub use child::{Child, Said, program, run};
+#[cfg(feature = "redis")]
 pub use redis_server::RedisServer;
 pub use wait::{WAIT_MAX, wait_until};

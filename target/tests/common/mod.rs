@@ -1,10 +1,11 @@
 //! A real target process, and a client that believes nothing.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+use flowtest_testkit::{Child, program, wait_until};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// Both ways to speak to the kernel; auto is io_uring wherever that is allowed.
@@ -15,18 +16,16 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A flowtest-target on a free port of loopback, killed when dropped.
 pub struct Target {
     child: Child,
-    lines: BufReader<ChildStdout>,
     pub address: SocketAddr,
 }
 
 impl Target {
     pub fn start(flags: &[&str]) -> Target {
-        let mut child = command(flags).stdout(Stdio::piped()).spawn().expect("the target starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let listening = json_line(&mut lines);
+        let mut child = Child::start(&command(flags));
+        let listening = json_line(&mut child);
         assert_eq!(listening["event"], "listening");
         let address = listening["address"].as_str().expect("address").parse().expect("a socket address");
-        Target { child, lines, address }
+        Target { child, address }
     }
 
     pub fn client(&self) -> Client {
@@ -43,19 +42,11 @@ impl Target {
 
     /// Waits until `/healthz` says so.
     pub fn wait_for(&self, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..2000 {
-            let health = self.health();
-            if reached(&health) {
-                return health;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("{what} was not reached: {}", self.health());
+        wait_until(what, || Some(self.health()).filter(&reached))
     }
 
     pub fn signal_stop(&self) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)
-            .expect("SIGTERM is delivered");
+        self.child.signal(rustix::process::Signal::TERM);
     }
 
     /// SIGTERM, the last line, and the exit code, which must be 0.
@@ -66,32 +57,21 @@ impl Target {
 
     /// The same, when SIGTERM was sent already: a second one would end the process at once.
     pub fn stopped(mut self) -> Value {
-        let summary = json_line(&mut self.lines);
-        assert_eq!(self.child.wait().expect("the target exits").code(), Some(0));
+        let summary = json_line(&mut self.child);
+        assert_eq!(self.child.wait().code(), Some(0));
         assert_eq!(summary["status"], "stopped");
         summary
     }
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 pub fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtest-target"));
+    let mut command = program(env!("CARGO_BIN_EXE_flowtest-target"));
     command.args(["--listen", "127.0.0.1:0", "--json"]).args(flags);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOWTEST_TARGET_")) {
-        command.env_remove(name);
-    }
     command
 }
 
-fn json_line(lines: &mut impl BufRead) -> Value {
-    let mut line = String::new();
-    lines.read_line(&mut line).expect("a line");
+fn json_line(child: &mut Child) -> Value {
+    let line = child.line().unwrap_or_else(|| panic!("it said nothing more: {}", child.complaints()));
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
