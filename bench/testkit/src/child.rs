@@ -4,6 +4,7 @@ use crate::wait::WAIT_MAX;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
-    lines: Receiver<String>,
+    /// Locked by nobody: a receiver alone would keep servers from being shared by threads.
+    lines: Mutex<Receiver<String>>,
     complaints: Option<JoinHandle<String>>,
     ended: Option<ExitStatus>,
 }
@@ -35,7 +37,7 @@ impl Child {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).is_ok()
         });
         let complaints = read_all(process.stderr.take().expect("stderr is piped"));
-        Child { process, lines, complaints: Some(complaints), ended: None }
+        Child { process, lines: Mutex::new(lines), complaints: Some(complaints), ended: None }
     }
 
     pub fn id(&self) -> u32 {
@@ -45,7 +47,7 @@ impl Child {
     /// The next line of its output, or nothing once it has closed it.
     #[track_caller]
     pub fn line(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(WAIT_MAX) {
+        match self.lines.get_mut().expect("nobody locks it").recv_timeout(WAIT_MAX) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("no line within {WAIT_MAX:?}"),

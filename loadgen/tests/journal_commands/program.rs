@@ -1,6 +1,7 @@
 //! The program as people run it: words in, text and an exit code out.
 
-use flowtest_testkit::{Said, program};
+pub(crate) use flowtest_testkit::Said;
+use flowtest_testkit::program;
 use std::path::Path;
 
 pub(crate) fn run(words: &[&str]) -> Said {

@@ -6,10 +6,9 @@ use flowtest_scoreboard::{
     Health, Publisher, PublisherConfig, RoundId, RoundTotals, Row, Scoreboard, ScoreboardError, StreamId, keys,
 };
 use flowtest_testkit::RedisServer;
-use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::wait_until;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+
 
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "house of cards"];
