@@ -9,7 +9,6 @@ use flowtest_testkit::RedisServer;
 use flowtest_testkit::wait_until;
 use std::sync::Arc;
 
-
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "house of cards"];
 
