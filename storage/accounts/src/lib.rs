@@ -6,63 +6,40 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | `store` | the file: schema, connections, transactions |
-//! | `backup` | a copy of the file while it is in use |
-//! | `actor`, `audit` | who did what, when, from where |
-//! | `words` | what people may type |
-//! | `secret`, `token`, `password` | what only its owner knows |
-//! | `user`, `login`, `session` | people, and who is logged in |
-//! | `invite`, `redeem` | how strangers become people |
-//! | `control`, `setting` | what the organiser decided |
-//! | `endpoint` | where contestants are |
-//! | `round`, `results`, `history` | what was played, and how it went |
-//! | `adjustment`, `announcement`, `screen` | what the organiser says beside it |
+//! | `store` | the file: schema, connections, transactions, backups |
+//! | `log` | who did what, when, from where |
+//! | `text` | what people may type |
+//! | `people` | users, their passwords, logins and sessions |
+//! | `invitations` | how strangers become people |
+//! | `contest` | what the organiser decided, where contestants are, what was played |
+//! | `error` | what can go wrong, in sentences for the person who asked |
 
-mod actor;
-mod adjustment;
-mod announcement;
-mod audit;
-mod backup;
-mod control;
-mod endpoint;
+mod contest;
 mod error;
-mod history;
-mod invite;
-mod login;
-mod password;
-mod redeem;
-mod results;
-mod round;
-mod schema;
-mod screen;
-mod secret;
-mod session;
-mod setting;
-mod sql;
+mod invitations;
+mod log;
+mod people;
 mod store;
-mod token;
-mod user;
-mod words;
+mod text;
 
-pub use actor::Actor;
-pub use adjustment::{Adjustment, AdjustmentId};
-pub use announcement::{Announcement, AnnouncementId, Level};
-pub use audit::{AuditFilter, AuditLine};
-pub use control::Saved;
-pub use endpoint::{Endpoint, EndpointChange};
+pub use contest::adjustment::{Adjustment, AdjustmentId};
+pub use contest::announcement::{Announcement, AnnouncementId, Level};
+pub use contest::control::Saved;
+pub use contest::endpoint::{Endpoint, EndpointChange};
+pub use contest::history::HistoryRow;
+pub use contest::results::RoundResult;
+pub use contest::round::{NewRound, Round};
+pub use contest::screen::{Screen, ScreenId};
+pub use contest::setting::{SECRET_PREFIX, Setting};
 pub use error::Error;
-pub use history::HistoryRow;
-pub use invite::{BATCH_MAX, Invite, InviteId, InviteStatus, InviteUse, NewInvites};
-pub use password::PASSWORD_LENGTH;
-pub use redeem::{GoodInvite, RedeemError};
-pub use results::RoundResult;
-pub use round::{NewRound, Round};
-pub use screen::{Screen, ScreenId};
-pub use secret::{ScreenSecret, Secret, SessionSecret};
-pub use session::{SESSION_IDLE_US, SESSION_LIFE_US, Session, SessionId};
-pub use setting::{SECRET_PREFIX, Setting};
-pub use user::{NewUser, Role, User, UserId};
-pub use words::{ANNOUNCEMENT_MAX, LABEL_MAX, NAME_LENGTH, REASON_MAX, SHOWN_LENGTH, is_hidden};
+pub use invitations::invite::{BATCH_MAX, Invite, InviteId, InviteStatus, InviteUse, NewInvites};
+pub use invitations::redeem::{GoodInvite, RedeemError};
+pub use log::{Actor, AuditFilter, AuditLine};
+pub use people::password::PASSWORD_LENGTH;
+pub use people::secret::{ScreenSecret, Secret, SessionSecret};
+pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session, SessionId};
+pub use people::user::{NewUser, Role, User, UserId};
+pub use text::{ANNOUNCEMENT_MAX, LABEL_MAX, NAME_LENGTH, REASON_MAX, SHOWN_LENGTH, is_hidden};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -70,8 +47,8 @@ use std::sync::Arc;
 /// The accounts of one contest. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    pub(crate) store: Arc<store::Store>,
-    pub(crate) passwords: Arc<password::Passwords>,
+    pub(crate) store: Arc<store::file::Store>,
+    pub(crate) passwords: Arc<people::password::Passwords>,
 }
 
 impl Accounts {
@@ -79,8 +56,8 @@ impl Accounts {
     ///
     /// Needs a tokio runtime. [`Error::Newer`] if a newer program wrote it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Accounts, Error> {
-        let store = store::Store::open(path.as_ref()).await?;
-        Ok(Accounts { store: Arc::new(store), passwords: Arc::new(password::Passwords::start().await?) })
+        let store = store::file::Store::open(path.as_ref()).await?;
+        Ok(Accounts { store: Arc::new(store), passwords: Arc::new(people::password::Passwords::start().await?) })
     }
 
     /// Whether the database answers.
@@ -90,7 +67,7 @@ impl Accounts {
 
     /// The newest migration in the file, such as `00000000000002`.
     pub async fn schema_version(&self) -> Result<String, Error> {
-        let found = self.store.read(store::applied).await?;
+        let found = self.store.read(store::file::applied).await?;
         found.ok_or_else(|| Error::Failed("it has no schema any more".to_owned()))
     }
 }

@@ -3,12 +3,11 @@
 //! The text is opaque here: the dashboard normalised it and asked the policy. No row is changed or deleted.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::endpoints;
-use crate::sql::{Whole, stored};
-use crate::user::{self, UserId};
+use crate::log::{Actor, Change};
+use crate::people::user::{self, UserId};
+use crate::store::columns::{Whole, stored};
+use crate::store::schema::endpoints;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;

@@ -3,12 +3,11 @@
 //! Owns names, roles and marks (disabled, hidden, disqualified), and that one enabled admin always remains.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::{Error, is_duplicate};
-use crate::schema::{sessions, users};
-use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
-use crate::words;
+use crate::log::{Actor, Change};
+use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::store::schema::{sessions, users};
+use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -127,7 +126,7 @@ impl Accounts {
 
     /// Sets the display name.
     pub async fn set_shown(&self, id: UserId, shown: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
-        let shown = words::shown(shown)?;
+        let shown = text::shown(shown)?;
         self.change_user("user.shown", id, by, now, move |conn, _| {
             diesel::update(users::table.find(id.0)).set(users::shown.eq(shown)).execute(conn)?;
             Ok(())
@@ -145,7 +144,7 @@ impl Accounts {
     }
 
     pub async fn disqualify(&self, id: UserId, reason: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
-        let reason = words::reason(reason)?;
+        let reason = text::reason(reason)?;
         self.change_user("user.disqualify", id, by, now, move |conn, _| {
             diesel::update(users::table.find(id.0)).set(users::disqualified.eq(Some(reason))).execute(conn)?;
             Ok(())
@@ -163,8 +162,8 @@ impl Accounts {
 
     /// Checks what was typed and hashes the password, before any transaction.
     pub(crate) async fn prepare_user(&self, new: NewUser) -> Result<Prepared, Error> {
-        words::name(&new.name)?;
-        let shown = words::shown(&new.shown)?;
+        text::name(&new.name)?;
+        let shown = text::shown(&new.shown)?;
         let password_hash = self.passwords.hash(&new.password).await?;
         Ok(Prepared { name: new.name, shown, password_hash })
     }

@@ -4,14 +4,13 @@
 //! marks the token by one conditional update. A token whose redemption failed stays unused.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::invite::{self, InviteId, InviteStatus};
-use crate::schema::invites;
-use crate::sql::{MaybeWhole, Whole, stored};
-use crate::token::Token;
-use crate::user::{self, NewUser, Prepared, Role, User};
+use crate::invitations::invite::{self, InviteId, InviteStatus};
+use crate::invitations::token::Token;
+use crate::log::{Actor, Change};
+use crate::people::user::{self, NewUser, Prepared, Role, User};
+use crate::store::columns::{MaybeWhole, Whole, stored};
+use crate::store::schema::invites;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 

@@ -4,8 +4,8 @@
 //! strong a password is, the dashboard says; here only its length counts.
 
 use crate::error::Error;
-use crate::secret;
-use crate::store::blocking;
+use crate::people::secret;
+use crate::store::file::blocking;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};

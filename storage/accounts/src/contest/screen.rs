@@ -3,13 +3,12 @@
 //! A link shows what the public may see, so it needs no end of its own. Of its secret only the SHA-256 is kept.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::screens;
-use crate::secret::{self, ScreenSecret};
-use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored};
-use crate::words;
+use crate::log::{Actor, Change};
+use crate::people::secret::{self, ScreenSecret};
+use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored};
+use crate::store::schema::screens;
+use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -37,7 +36,7 @@ pub struct Screen {
 impl Accounts {
     /// Makes a link. Its secret is told here and never again.
     pub async fn create_screen(&self, label: &str, by: &Actor, now: UtcUs) -> Result<(Screen, ScreenSecret), Error> {
-        let label = words::label(label)?;
+        let label = text::label(label)?;
         let secret = ScreenSecret::draw()?;
         let (digest, by) = (secret.digest(), by.clone());
         let screen = self

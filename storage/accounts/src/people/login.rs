@@ -3,12 +3,11 @@
 //! Says nothing of why a login failed, and takes the same time for every reason.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::{sessions, users};
-use crate::session::SessionId;
-use crate::user::{self, User, UserId};
+use crate::log::{Actor, Change};
+use crate::people::session::SessionId;
+use crate::people::user::{self, User, UserId};
+use crate::store::schema::{sessions, users};
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde_json::json;

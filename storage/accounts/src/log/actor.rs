@@ -1,6 +1,6 @@
 //! Who does something, as the audit log tells it.
 
-use crate::user::{User, UserId};
+use crate::people::user::{User, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The person, program or stranger behind a change.

@@ -3,11 +3,10 @@
 //! The database is its source; Redis gets a copy. The text is opaque here: whoever saves it has checked it.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::control;
-use crate::sql::{Whole, stored};
+use crate::log::{Actor, Change};
+use crate::store::columns::{Whole, stored};
+use crate::store::schema::control;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde_json::json;

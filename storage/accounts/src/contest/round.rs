@@ -4,12 +4,11 @@
 //! and only `finish_round` writes it. Nobody's standings change after that.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::{Error, is_duplicate};
-use crate::schema::rounds;
-use crate::sql::{self, MaybeWhole, Small, Whole, stored};
-use crate::words;
+use crate::log::{Actor, Change};
+use crate::store::columns::{self, MaybeWhole, Small, Whole, stored};
+use crate::store::schema::rounds;
+use crate::text;
 use diesel::dsl::max;
 use diesel::prelude::*;
 use flowtest_contract::RoundId;
@@ -41,7 +40,7 @@ pub struct NewRound {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = rounds)]
 pub struct Round {
-    #[diesel(deserialize_as = sql::Round)]
+    #[diesel(deserialize_as = columns::Round)]
     pub id: RoundId,
     /// From 1, in the order of creation.
     #[diesel(deserialize_as = Small)]
@@ -65,7 +64,7 @@ pub struct Round {
 impl Accounts {
     /// Creates a round under the next number, in state `draft`.
     pub async fn create_round(&self, new: NewRound, by: &Actor, now: UtcUs) -> Result<Round, Error> {
-        let label = words::label(&new.label)?;
+        let label = text::label(&new.label)?;
         let by = by.clone();
         self.store
             .write(move |conn| {

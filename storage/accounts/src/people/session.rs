@@ -3,13 +3,12 @@
 //! Owns the two limits. Role and `disabled` are the user's and are read from there each time, never from a session.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::{Change, shortened};
 use crate::error::Error;
-use crate::schema::{sessions, users};
-use crate::secret::{self, SessionSecret};
-use crate::sql::{Whole, last_id, row_id, stored};
-use crate::user::{self, User, UserId};
+use crate::log::{Actor, Change, shortened};
+use crate::people::secret::{self, SessionSecret};
+use crate::people::user::{self, User, UserId};
+use crate::store::columns::{Whole, last_id, row_id, stored};
+use crate::store::schema::{sessions, users};
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;

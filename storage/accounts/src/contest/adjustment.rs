@@ -3,13 +3,12 @@
 //! A line is withdrawn, not deleted.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::adjustments;
-use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored};
-use crate::user::{self, UserId};
-use crate::words;
+use crate::log::{Actor, Change};
+use crate::people::user::{self, UserId};
+use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored};
+use crate::store::schema::adjustments;
+use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -51,7 +50,7 @@ impl Accounts {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Adjustment, Error> {
-        let reason = words::reason(reason)?;
+        let reason = text::reason(reason)?;
         if points == 0 {
             return Err(Error::invalid("points", "An adjustment gives or takes at least one point."));
         }

@@ -3,11 +3,10 @@
 //! What a name means is the dashboard's. Values stand in the audit log, except those of names that say they are secret.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::settings;
-use crate::sql::{Whole, stored};
+use crate::log::{Actor, Change};
+use crate::store::columns::{Whole, stored};
+use crate::store::schema::settings;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde_json::{Value, json};

@@ -3,11 +3,10 @@
 //! The copy holds everything the database does, password hashes and unused invitations too: mode 0600.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::secret;
-use crate::store::{blocking, connect, create_private};
+use crate::log::{Actor, Change};
+use crate::people::secret;
+use crate::store::file::{blocking, connect, create_private};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use flowtest_contract::rules::UtcUs;

@@ -3,15 +3,14 @@
 //! Owns their making, listing and end; redeeming is in `redeem`. The clear text is kept only while it can be redeemed.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::{invites, users};
-use crate::secret::Secret;
-use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
-use crate::token::Token;
-use crate::user::{Role, UserId};
-use crate::words;
+use crate::invitations::token::Token;
+use crate::log::{Actor, Change};
+use crate::people::secret::Secret;
+use crate::people::user::{Role, UserId};
+use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::store::schema::{invites, users};
+use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -75,7 +74,7 @@ pub struct InviteUse {
 impl Accounts {
     /// Makes a batch; all of it or nothing.
     pub async fn create_invites(&self, new: NewInvites, by: &Actor, now: UtcUs) -> Result<Vec<Invite>, Error> {
-        let label = words::label(&new.label)?;
+        let label = text::label(&new.label)?;
         if new.count == 0 || new.count > BATCH_MAX {
             return Err(Error::invalid("count", format!("A batch has 1 to {BATCH_MAX} invitations.")));
         }

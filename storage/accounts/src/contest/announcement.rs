@@ -1,12 +1,11 @@
 //! Announcements: what the organiser says to everybody, until it is ended.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
 use crate::error::Error;
-use crate::schema::announcements;
-use crate::sql::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
-use crate::words;
+use crate::log::{Actor, Change};
+use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::store::schema::announcements;
+use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -43,7 +42,7 @@ pub struct Announcement {
 impl Accounts {
     /// Says something to everybody: one line of 1 to 500 characters.
     pub async fn announce(&self, level: Level, text: &str, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
-        let text = words::announcement(text)?;
+        let text = text::announcement(text)?;
         let by = by.clone();
         self.store
             .write(move |conn| {

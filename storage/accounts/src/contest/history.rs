@@ -4,8 +4,8 @@
 
 use crate::Accounts;
 use crate::error::Error;
-use crate::schema::history;
-use crate::sql::stored;
+use crate::store::columns::stored;
+use crate::store::schema::history;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
 use flowtest_contract::RoundId;

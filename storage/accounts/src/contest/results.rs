@@ -3,13 +3,12 @@
 //! Ranks and points were computed by whoever hands them in.
 
 use crate::Accounts;
-use crate::actor::Actor;
-use crate::audit::Change;
+use crate::contest::round::{self, SEALED};
 use crate::error::Error;
-use crate::round::{self, SEALED};
-use crate::schema::{results, rounds};
-use crate::sql::{MaybeWhole, Small, Whole, stored};
-use crate::user::UserId;
+use crate::log::{Actor, Change};
+use crate::people::user::UserId;
+use crate::store::columns::{MaybeWhole, Small, Whole, stored};
+use crate::store::schema::{results, rounds};
 use diesel::prelude::*;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;

@@ -4,11 +4,11 @@
 //! being changed or deleted. Never holds a password, a token or a session's secret.
 
 use crate::Accounts;
-use crate::actor::Actor;
 use crate::error::Error;
-use crate::schema::audit;
-use crate::sql::{Whole, stored};
-use crate::user::UserId;
+use crate::log::Actor;
+use crate::people::user::UserId;
+use crate::store::columns::{Whole, stored};
+use crate::store::schema::audit;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;

@@ -3,7 +3,7 @@
 //! 128 random bits in Crockford's base32: 26 digits in groups of five, without I, L, O and U. Pure but for the drawing.
 
 use crate::error::Error;
-use crate::secret::{self, Secret};
+use crate::people::secret::{self, Secret};
 
 /// Crockford's digits: what looks alike is left out (crockford.com/base32.html).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

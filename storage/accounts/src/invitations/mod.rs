@@ -1,0 +1,5 @@
+//! How strangers become people.
+
+pub(crate) mod invite;
+pub(crate) mod redeem;
+pub(crate) mod token;

@@ -1,0 +1,8 @@
+//! The audit log: who did what, when, from where, and what stood there before.
+
+mod actor;
+mod audit;
+
+pub use actor::Actor;
+pub use audit::{AuditFilter, AuditLine};
+pub(crate) use audit::{Change, shortened};
