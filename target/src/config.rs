@@ -1,7 +1,7 @@
 //! Flags and environment -> an already valid [`Config`].
 
-use crate::desk::Schedules;
 use crate::faults::{Faults, FaultsError};
+use crate::responder::Schedules;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::worker::{DriverKind, utc_us};
 use clap::builder::BoolishValueParser;

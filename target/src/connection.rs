@@ -4,10 +4,10 @@
 //! in the bytes at hand are answered in one go, in order, into one buffer.
 
 use crate::body::Body;
-use crate::careful::Parsed;
-use crate::desk::Desk;
 use crate::faults::Fault;
 use crate::request::{Answer, Persistence, Refusal, Request};
+use crate::responder::Responder;
+use crate::strict_parser::Parsed;
 use std::time::Duration;
 
 /// Above this many bytes of responses the buffer is sent before further requests are answered.
@@ -79,15 +79,15 @@ impl Connection {
     }
 
     /// Answers what is complete in `input`. Returns how many bytes of it are done with, and what to do next.
-    pub fn advance(&mut self, input: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> (usize, Step) {
+    pub fn advance(&mut self, input: &[u8], responder: &mut Responder, out: &mut Vec<u8>) -> (usize, Step) {
         let mut at = 0;
         loop {
             let request = match &mut self.state {
-                State::Head => match desk.shape.parse(&input[at..]) {
+                State::Head => match responder.head_cache.parse(&input[at..]) {
                     Parsed::Partial => return (at, Step::Read),
                     Parsed::Refused(refusal) => {
                         let head_only = input[at..].starts_with(b"HEAD ");
-                        return (at, self.refuse(refusal, head_only, desk, out));
+                        return (at, self.refuse(refusal, head_only, responder, out));
                     }
                     Parsed::Head(request, head_len) => {
                         at += head_len;
@@ -106,7 +106,7 @@ impl Connection {
                         Ok(dropped) => at += dropped,
                         Err(refusal) => {
                             let head_only = request.head_only;
-                            return (at, self.refuse(refusal, head_only, desk, out));
+                            return (at, self.refuse(refusal, head_only, responder, out));
                         }
                     }
                     if !body.is_done() {
@@ -119,16 +119,16 @@ impl Connection {
                 State::Delayed(request) => {
                     let mut request = *request;
                     self.state = State::Head;
-                    close_when_draining(&mut request, at < input.len(), desk);
-                    desk.counts.status(200);
-                    desk.pages.write(out, &request);
+                    close_when_draining(&mut request, at < input.len(), responder);
+                    responder.counts.status(200);
+                    responder.pages.write(out, &request);
                     if let Some(step) = self.after(&request, out) {
                         return (at, step);
                     }
                     continue;
                 }
             };
-            if let Some(step) = self.answer(request, at < input.len(), desk, out) {
+            if let Some(step) = self.answer(request, at < input.len(), responder, out) {
                 return (at, step);
             }
         }
@@ -136,38 +136,44 @@ impl Connection {
 
     /// Answers one request whose body is read. `None`: go on with the next one.
     #[inline]
-    fn answer(&mut self, mut request: Request, more: bool, desk: &mut Desk, out: &mut Vec<u8>) -> Option<Step> {
+    fn answer(
+        &mut self,
+        mut request: Request,
+        more: bool,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
         self.completed += 1;
-        close_when_draining(&mut request, more, desk);
+        close_when_draining(&mut request, more, responder);
         match request.answer {
             Answer::Page => {
-                desk.counts.requests += 1;
+                responder.counts.requests += 1;
                 if request.token.is_some()
-                    && let Some(fault) = desk.fault()
+                    && let Some(fault) = responder.fault()
                 {
-                    return self.inject(request, fault, desk, out);
+                    return self.inject(request, fault, responder, out);
                 }
-                desk.counts.status(200);
-                desk.pages.write(out, &request);
+                responder.counts.status(200);
+                responder.pages.write(out, &request);
             }
             Answer::Health => {
-                let json = desk.health();
-                desk.pages.write_json(out, &json, &request);
+                let json = responder.health();
+                responder.pages.write_json(out, &json, &request);
                 return step_after(&request, out);
             }
             Answer::Refusal(refusal) => {
-                desk.counts.requests += 1;
-                desk.counts.status(refusal.code());
-                desk.pages.write_refusal(out, refusal, request.persistence, request.head_only);
+                responder.counts.requests += 1;
+                responder.counts.status(refusal.code());
+                responder.pages.write_refusal(out, refusal, request.persistence, request.head_only);
             }
         }
         self.after(&request, out)
     }
 
     #[cold]
-    fn inject(&mut self, request: Request, fault: Fault, desk: &mut Desk, out: &mut Vec<u8>) -> Option<Step> {
+    fn inject(&mut self, request: Request, fault: Fault, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
         if !matches!(fault, Fault::Delay(_)) {
-            desk.pages.write_faulty(out, &request, fault);
+            responder.pages.write_faulty(out, &request, fault);
         }
         match fault {
             Fault::Delay(delay) => {
@@ -179,7 +185,7 @@ impl Connection {
             Fault::Garbage => Some(Step::End(End::Close)),
             Fault::EndlessHead => Some(Step::End(End::EndlessHead)),
             Fault::Status(code) => {
-                desk.counts.status(code);
+                responder.counts.status(code);
                 self.after(&request, out)
             }
             Fault::WrongToken
@@ -188,7 +194,7 @@ impl Connection {
             | Fault::MissingVersion
             | Fault::StaleFrom
             | Fault::MissingFrom => {
-                desk.counts.status(200);
+                responder.counts.status(200);
                 self.after(&request, out)
             }
         }
@@ -196,11 +202,11 @@ impl Connection {
 
     /// Refuses bytes that are no request of ours, or a body that is not worth reading. HEAD gets no body here either.
     #[cold]
-    fn refuse(&mut self, refusal: Refusal, head_only: bool, desk: &mut Desk, out: &mut Vec<u8>) -> Step {
-        desk.counts.requests += 1;
-        desk.counts.status(refusal.code());
+    fn refuse(&mut self, refusal: Refusal, head_only: bool, responder: &mut Responder, out: &mut Vec<u8>) -> Step {
+        responder.counts.requests += 1;
+        responder.counts.status(refusal.code());
         self.answered += 1;
-        desk.pages.write_refusal(out, refusal, Persistence::Close, head_only);
+        responder.pages.write_refusal(out, refusal, Persistence::Close, head_only);
         Step::End(End::Close)
     }
 
@@ -212,17 +218,17 @@ impl Connection {
     }
 
     /// The request did not come to its end in time: says so when one has begun.
-    pub fn on_too_late(&mut self, left: usize, desk: &mut Desk, out: &mut Vec<u8>) {
+    pub fn on_too_late(&mut self, left: usize, responder: &mut Responder, out: &mut Vec<u8>) {
         if self.is_busy(left) {
-            self.refuse(Refusal::RequestTimeout, false, desk, out);
+            self.refuse(Refusal::RequestTimeout, false, responder, out);
         }
     }
 }
 
 /// A server that stops still answers what already stands behind a request; the last response tells the client to go.
 #[inline]
-fn close_when_draining(request: &mut Request, more: bool, desk: &Desk) {
-    if desk.draining && !more {
+fn close_when_draining(request: &mut Request, more: bool, responder: &Responder) {
+    if responder.draining && !more {
         request.persistence = Persistence::Close;
     }
 }
@@ -240,9 +246,9 @@ fn step_after(request: &Request, out: &[u8]) -> Option<Step> {
 mod tests {
     use super::*;
     use crate::counters::Counters;
-    use crate::desk::Schedules;
     use crate::faults::Faults;
     use crate::page::Bodies;
+    use crate::responder::Schedules;
     use crate::schedule::Schedule;
     use flowtest_contract::{Platform, Version};
     use proptest::prelude::*;
@@ -251,19 +257,19 @@ mod tests {
 
     const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\nToken: 0123456789abcdef0123456789abcdef\r\n\r\n";
 
-    fn desk(faults: &str) -> Desk {
+    fn responder(faults: &str) -> Responder {
         let counters = Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap())));
         let schedules = Schedules { version: Schedule::Always(Version::V2), from: Schedule::Always(Platform::Ecs) };
-        Desk::new(Bodies::render().unwrap(), schedules, counters, 0, 0)
+        Responder::new(Bodies::render().unwrap(), schedules, counters, 0, 0)
     }
 
     /// Feeds the pieces as reads would; returns all that was written and how it ended.
-    fn feed(desk: &mut Desk, pieces: &[&[u8]]) -> (Vec<u8>, Option<End>, u64) {
+    fn feed(responder: &mut Responder, pieces: &[&[u8]]) -> (Vec<u8>, Option<End>, u64) {
         let (mut connection, mut input, mut out) = (Connection::default(), Vec::new(), Vec::new());
         for piece in pieces {
             input.extend_from_slice(piece);
             loop {
-                let (done, step) = connection.advance(&input, desk, &mut out);
+                let (done, step) = connection.advance(&input, responder, &mut out);
                 input.drain(..done);
                 match step {
                     Step::Read => break,
@@ -282,7 +288,7 @@ mod tests {
     #[test]
     fn sixteen_at_once_are_answered_at_once_and_in_order() {
         let requests: String = (0..16).map(|n| GET.replace("cdef\r\n", &format!("cd{n:02x}\r\n"))).collect();
-        let (out, end, answered) = feed(&mut desk("none"), &[requests.as_bytes()]);
+        let (out, end, answered) = feed(&mut responder("none"), &[requests.as_bytes()]);
         let tokens: Vec<_> =
             memchr::memmem::find_iter(&out, "Token: ").map(|at| out[at + 37..at + 39].to_vec()).collect();
         assert_eq!(tokens, (0..16).map(|n| format!("{n:02x}").into_bytes()).collect::<Vec<_>>());
@@ -292,48 +298,48 @@ mod tests {
     #[test]
     fn what_stands_behind_the_end_of_a_connection_is_not_counted() {
         for (faults, end) in [("reset:3", End::Reset), ("silence:3", End::Silence), ("garbage:3", End::Close)] {
-            let mut desk = desk(faults);
-            let (out, ended, answered) = feed(&mut desk, &[GET.repeat(9).as_bytes()]);
+            let mut responder = responder(faults);
+            let (out, ended, answered) = feed(&mut responder, &[GET.repeat(9).as_bytes()]);
             assert_eq!((ended, answered, count(&out, "Token: ")), (Some(end), 2, 2), "{faults}");
-            assert_eq!((desk.counts.requests, desk.counts.tokens), (3, 3), "{faults}");
+            assert_eq!((responder.counts.requests, responder.counts.tokens), (3, 3), "{faults}");
         }
     }
 
     #[test]
     fn a_delayed_answer_comes_in_its_turn() {
-        let mut desk = desk("delay:2=5ms");
+        let mut responder = responder("delay:2=5ms");
         let (mut connection, mut out) = (Connection::default(), Vec::new());
         let requests = GET.repeat(3);
-        let (done, step) = connection.advance(requests.as_bytes(), &mut desk, &mut out);
+        let (done, step) = connection.advance(requests.as_bytes(), &mut responder, &mut out);
         assert_eq!((step, count(&out, "Token: "), done), (Step::Wait(Duration::from_millis(5)), 1, GET.len() * 2));
-        let (done, step) = connection.advance(GET.as_bytes(), &mut desk, &mut out);
+        let (done, step) = connection.advance(GET.as_bytes(), &mut responder, &mut out);
         assert_eq!((step, count(&out, "Token: "), done), (Step::Read, 3, GET.len()));
     }
 
     #[test]
     fn a_full_buffer_is_sent_before_more_is_answered() {
-        let mut desk = desk("none");
+        let mut responder = responder("none");
         let (mut connection, mut out) = (Connection::default(), Vec::new());
         let requests = GET.repeat(2000);
-        let (done, step) = connection.advance(requests.as_bytes(), &mut desk, &mut out);
+        let (done, step) = connection.advance(requests.as_bytes(), &mut responder, &mut out);
         assert_eq!(step, Step::Flush);
         assert!(done < requests.len() && out.len() < OUT_BYTES_MAX + 1024);
     }
 
     #[test]
     fn only_the_last_answer_of_a_stopping_server_says_close() {
-        let mut desk = desk("none");
-        desk.draining = true;
-        let (out, end, answered) = feed(&mut desk, &[GET.repeat(4).as_bytes()]);
+        let mut responder = responder("none");
+        responder.draining = true;
+        let (out, end, answered) = feed(&mut responder, &[GET.repeat(4).as_bytes()]);
         assert_eq!((end, answered), (Some(End::Close), 4));
         assert_eq!(count(&out, "Connection: close"), 1);
     }
 
     #[test]
     fn health_is_neither_counted_nor_faulted() {
-        let mut desk = desk("reset:1");
-        let (out, end, answered) = feed(&mut desk, &[&GET.replace("/ ", "/healthz?x ").repeat(3).into_bytes()]);
-        assert_eq!((end, answered, desk.counts.requests), (None, 0, 0));
+        let mut responder = responder("reset:1");
+        let (out, end, answered) = feed(&mut responder, &[&GET.replace("/ ", "/healthz?x ").repeat(3).into_bytes()]);
+        assert_eq!((end, answered, responder.counts.requests), (None, 0, 0));
         assert_eq!(count(&out, r#""status":"ok""#), 3);
     }
 
@@ -369,15 +375,15 @@ mod tests {
         #[test]
         fn requests_split_anywhere_are_answered_alike(bytes in requests(), at in any::<prop::sample::Index>()) {
             let at = at.index(bytes.len() + 1);
-            let whole = feed(&mut desk("none"), &[&bytes]);
-            prop_assert_eq!(&feed(&mut desk("none"), &[&bytes[..at], &bytes[at..]]), &whole);
+            let whole = feed(&mut responder("none"), &[&bytes]);
+            prop_assert_eq!(&feed(&mut responder("none"), &[&bytes[..at], &bytes[at..]]), &whole);
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
-            prop_assert_eq!(&feed(&mut desk("none"), &single), &whole);
+            prop_assert_eq!(&feed(&mut responder("none"), &single), &whole);
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            feed(&mut desk("wrong_token:2,delay:3=1ms"), &[&bytes]);
+            feed(&mut responder("wrong_token:2,delay:3=1ms"), &[&bytes]);
         }
     }
 }

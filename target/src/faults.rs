@@ -92,7 +92,7 @@ struct Rule {
 #[derive(Debug, Default)]
 pub struct Faults {
     rules: Vec<Rule>,
-    asked: AtomicU64,
+    token_requests: AtomicU64,
     injected: [AtomicU64; Fault::NAMES.len()],
 }
 
@@ -138,7 +138,7 @@ impl Faults {
 
     /// Counts one request and says what goes wrong with it.
     pub fn next(&self) -> Option<Fault> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.token_requests.fetch_add(1, Ordering::Relaxed) + 1;
         let due = self.rules.iter().find(|rule| number.is_multiple_of(rule.every))?.fault;
         self.injected[due.index()].fetch_add(1, Ordering::Relaxed);
         Some(due)

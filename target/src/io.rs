@@ -4,7 +4,7 @@
 //! write, so that a turn of the ring costs one system call for both.
 
 use crate::connection::{Connection, End, Step};
-use crate::seats::{Expired, Seat, Waits};
+use crate::deadlines::{Deadline, Expired, WaitsFor};
 use crate::worker::Worker;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
@@ -34,39 +34,39 @@ type Reading = OwnedReadHalf<TcpStream>;
 type Writing = OwnedWriteHalf<TcpStream>;
 
 /// The connection is over: the peer went away, or waited too long, or an operation failed. Nothing is left to say.
-struct Gone;
+struct Closed;
 
-impl From<Expired> for Gone {
-    fn from(_: Expired) -> Gone {
-        Gone
+impl From<Expired> for Closed {
+    fn from(_: Expired) -> Closed {
+        Closed
     }
 }
 
 /// Serves one connection to its end. `handle` is a second handle to the same socket, where a reset may be due.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, handle: Option<std::net::TcpStream>) {
-    worker.desk.borrow_mut().counts.connections += 1;
-    worker.desk.borrow_mut().counts.connections_open += 1;
-    let seat = worker.seats.sit(Waits::Idle).await;
+    worker.responder.borrow_mut().counts.connections += 1;
+    worker.responder.borrow_mut().counts.connections_open += 1;
+    let deadline = worker.deadlines.register(WaitsFor::Idle).await;
     let (mut reading, mut writing) = stream.into_split();
-    let mut serving = Serving { worker: &worker, seat: &seat, out: Vec::with_capacity(OUT_BYTES) };
+    let mut serving = Serving { worker: &worker, deadline: &deadline, out: Vec::with_capacity(OUT_BYTES) };
     if let Ok(end) = serving.run(&mut reading, &mut writing).await {
         // However it ends, it is over afterwards.
         let _ = serving.end(end, &mut reading, &mut writing, handle).await;
     }
-    let mut desk = worker.desk.borrow_mut();
-    desk.counts.connections_open -= 1;
-    desk.publish();
+    let mut responder = worker.responder.borrow_mut();
+    responder.counts.connections_open -= 1;
+    responder.publish();
 }
 
 struct Serving<'a> {
     worker: &'a Worker,
-    seat: &'a Seat,
+    deadline: &'a Deadline,
     out: Vec<u8>,
 }
 
 impl Serving<'_> {
     /// Reads and answers until the connection ends.
-    async fn run(&mut self, reading: &mut Reading, writing: &mut Writing) -> Result<End, Gone> {
+    async fn run(&mut self, reading: &mut Reading, writing: &mut Writing) -> Result<End, Closed> {
         let mut connection = Connection::default();
         let mut input = Vec::with_capacity(IN_BYTES);
         let mut was_busy = false;
@@ -74,45 +74,46 @@ impl Serving<'_> {
         loop {
             let busy = connection.is_busy(input.len());
             if !busy {
-                self.seat.limit(self.worker.limits.idle, Waits::Idle);
+                self.deadline.limit(self.worker.limits.idle, WaitsFor::Idle);
             } else if !was_busy || connection.completed() != completed {
                 // Once per request: whoever sends a byte now and then gains nothing by it, and whoever keeps a long
                 // pipeline full is not taken for one request that never ends.
-                self.seat.limit(self.worker.limits.request, Waits::Busy);
+                self.deadline.limit(self.worker.limits.request, WaitsFor::Busy);
             }
             was_busy = busy;
             completed = connection.completed();
 
             let left = input.len();
             let received = if self.out.is_empty() {
-                self.seat.within(reading.read(input.slice_mut(left..IN_BYTES))).await
+                self.deadline.within(reading.read(input.slice_mut(left..IN_BYTES))).await
             } else {
                 let sent = writing.write(std::mem::take(&mut self.out));
                 let received = reading.read(input.slice_mut(left..IN_BYTES));
-                let (result, out) = self.seat.within(sent).await?;
+                let (result, out) = self.deadline.within(sent).await?;
                 self.out = out;
                 self.send_rest(writing, result).await?;
                 self.on_sent(&mut connection);
-                self.seat.within(received).await
+                self.deadline.within(received).await
             };
             let Ok((result, slice)) = received else {
-                connection.on_too_late(left, &mut self.worker.desk.borrow_mut(), &mut self.out);
+                connection.on_too_late(left, &mut self.worker.responder.borrow_mut(), &mut self.out);
                 if self.out.is_empty() {
-                    return Err(Gone);
+                    return Err(Closed);
                 }
-                self.seat.last_limit(LINGER);
+                self.deadline.last_limit(LINGER);
                 self.send(writing).await?;
                 self.on_sent(&mut connection);
                 return Ok(End::Close);
             };
             input = slice.into_inner();
             if result.unwrap_or(0) == 0 {
-                return Err(Gone);
+                return Err(Closed);
             }
 
             let mut at = 0;
             loop {
-                let (done, step) = connection.advance(&input[at..], &mut self.worker.desk.borrow_mut(), &mut self.out);
+                let (done, step) =
+                    connection.advance(&input[at..], &mut self.worker.responder.borrow_mut(), &mut self.out);
                 at += done;
                 match step {
                     Step::Read => break,
@@ -120,8 +121,8 @@ impl Serving<'_> {
                     Step::Wait(delay) => {
                         self.send(writing).await?;
                         self.on_sent(&mut connection);
-                        self.seat.limit(delay.saturating_add(self.worker.limits.request), Waits::Busy);
-                        self.seat.within(monoio::time::sleep(delay)).await?;
+                        self.deadline.limit(delay.saturating_add(self.worker.limits.request), WaitsFor::Busy);
+                        self.deadline.within(monoio::time::sleep(delay)).await?;
                     }
                     Step::End(end) => {
                         self.send(writing).await?;
@@ -141,10 +142,10 @@ impl Serving<'_> {
         reading: &mut Reading,
         writing: &mut Writing,
         handle: Option<std::net::TcpStream>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Closed> {
         match end {
             End::Close => {
-                self.seat.last_limit(LINGER);
+                self.deadline.last_limit(LINGER);
                 self.send(writing).await?;
             }
             End::Reset => {
@@ -157,28 +158,28 @@ impl Serving<'_> {
                 return Ok(());
             }
             End::Silence => {
-                self.seat.limit(SILENCE, Waits::Idle);
+                self.deadline.limit(SILENCE, WaitsFor::Idle);
                 return self.drop_input(reading).await;
             }
             End::EndlessHead => {
-                self.seat.limit(self.worker.limits.request, Waits::Busy);
+                self.deadline.limit(self.worker.limits.request, WaitsFor::Busy);
                 let line = [b"X-Endless: ".as_slice(), &[b'x'; 1000], b"\r\n"].concat();
                 for _ in 0..ENDLESS_BYTES / line.len() {
                     self.out.extend_from_slice(&line);
                     self.send(writing).await?;
                 }
-                self.seat.limit(LINGER, Waits::Busy);
+                self.deadline.limit(LINGER, WaitsFor::Busy);
             }
         }
-        writing.shutdown().await.map_err(|_| Gone)?;
+        writing.shutdown().await.map_err(|_| Closed)?;
         self.drop_input(reading).await
     }
 
     /// Reads until the peer is done.
-    async fn drop_input(&mut self, reading: &mut Reading) -> Result<(), Gone> {
+    async fn drop_input(&mut self, reading: &mut Reading) -> Result<(), Closed> {
         let mut input = Vec::with_capacity(IN_BYTES);
         loop {
-            let (result, buffer) = self.seat.within(reading.read(input)).await?;
+            let (result, buffer) = self.deadline.within(reading.read(input)).await?;
             if result.unwrap_or(0) == 0 {
                 return Ok(());
             }
@@ -186,24 +187,24 @@ impl Serving<'_> {
         }
     }
 
-    async fn send(&mut self, writing: &mut Writing) -> Result<(), Gone> {
+    async fn send(&mut self, writing: &mut Writing) -> Result<(), Closed> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let (result, out) = self.seat.within(writing.write(std::mem::take(&mut self.out))).await?;
+        let (result, out) = self.deadline.within(writing.write(std::mem::take(&mut self.out))).await?;
         self.out = out;
         self.send_rest(writing, result).await
     }
 
     /// A send may be short; the rest follows. The buffer is empty afterwards.
-    async fn send_rest(&mut self, writing: &mut Writing, first: std::io::Result<usize>) -> Result<(), Gone> {
-        let mut sent = first.map_err(|_| Gone)?;
+    async fn send_rest(&mut self, writing: &mut Writing, first: std::io::Result<usize>) -> Result<(), Closed> {
+        let mut sent = first.map_err(|_| Closed)?;
         while sent < self.out.len() {
             let rest = std::mem::take(&mut self.out).slice(sent..);
-            let (result, slice) = self.seat.within(writing.write(rest)).await?;
+            let (result, slice) = self.deadline.within(writing.write(rest)).await?;
             self.out = slice.into_inner();
             match result {
-                Ok(0) | Err(_) => return Err(Gone),
+                Ok(0) | Err(_) => return Err(Closed),
                 Ok(more) => sent += more,
             }
         }
@@ -217,8 +218,8 @@ impl Serving<'_> {
 
     #[inline]
     fn on_sent(&self, connection: &mut Connection) {
-        let mut desk = self.worker.desk.borrow_mut();
-        desk.counts.responses += connection.take_answered();
-        desk.publish();
+        let mut responder = self.worker.responder.borrow_mut();
+        responder.counts.responses += connection.take_answered();
+        responder.publish();
     }
 }

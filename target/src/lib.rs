@@ -9,32 +9,32 @@
 //! | [`schedule`] | which `Version` and `From` are due at an instant |
 //! | [`faults`] | what goes wrong at every k-th request, counted |
 //! | [`request`] | one request: the one place that decides about framing, persistence and refusal |
-//! | [`careful`] | the parser for every request (httparse underneath, strict around it) |
-//! | [`fast`] | the parser for the usual GET, and the shape of the last one |
+//! | [`strict_parser`] | the parser for every request: httparse, and what it lets pass refused |
+//! | [`fast_parser`] | the parser for the usual GET, and a cache of the last head that it read |
 //! | [`body`] | request bodies, dropped within limits |
 //! | [`page`] | responses, built before they are needed |
-//! | [`desk`] | what one worker answers with |
+//! | [`responder`] | what one worker answers with |
 //! | [`connection`] | one connection without I/O: bytes in, responses and a step out |
 //! | [`counters`] | what was answered and injected, per worker, summed for `/healthz` and at exit |
-//! | `seats` | time limits of a worker's connections |
+//! | `deadlines` | time limits of a worker's connections |
 //! | `io` | one connection with I/O |
 //! | `worker` | one pinned thread: accepts, keeps time, drains |
 //! | [`server`] | all workers: start, stop, summary |
 
 pub mod body;
-pub mod careful;
 pub mod config;
 pub mod connection;
 pub mod counters;
-pub mod desk;
-pub mod fast;
+mod deadlines;
+pub mod fast_parser;
 pub mod faults;
 mod io;
 pub mod page;
 pub mod request;
+pub mod responder;
 pub mod schedule;
-mod seats;
 pub mod server;
+pub mod strict_parser;
 mod worker;
 
 pub use config::Config;

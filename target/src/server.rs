@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::desk::{Desk, Schedules};
 use crate::page::Bodies;
+use crate::responder::{Responder, Schedules};
 use crate::worker::{self, DriverKind, WorkerPlan, utc_us};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -73,8 +73,8 @@ impl Server {
         let (ready, readiness) = mpsc::channel();
         let mut workers = Vec::new();
         for (index, (core, listener)) in cores.iter().copied().zip(listeners).enumerate() {
-            let desk = Desk::new(bodies.clone(), schedules, Arc::clone(&counters), index, utc_us());
-            let plan = WorkerPlan { desk, listener, limits, driver, resets, stop: Arc::clone(&stop) };
+            let responder = Responder::new(bodies.clone(), schedules, Arc::clone(&counters), index, utc_us());
+            let plan = WorkerPlan { responder, listener, limits, driver, resets, stop: Arc::clone(&stop) };
             let ready = ready.clone();
             let work = move || {
                 if core_affinity::set_for_current(core) {

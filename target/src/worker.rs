@@ -2,9 +2,9 @@
 //! but counters that only it writes.
 
 use crate::config::Limits;
-use crate::desk::Desk;
+use crate::deadlines::{Deadlines, Evict, WaitsFor};
 use crate::io;
-use crate::seats::{Evict, Seats, Waits};
+use crate::responder::Responder;
 use flowtest_contract::rules::UtcUs;
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
@@ -54,8 +54,8 @@ impl DriverKind {
 /// What the tasks of one worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) desk: RefCell<Desk>,
-    pub(crate) seats: Rc<Seats>,
+    pub(crate) responder: RefCell<Responder>,
+    pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) limits: Limits,
     driver: DriverKind,
     /// Whether each connection needs a second handle to be reset by.
@@ -64,7 +64,7 @@ pub(crate) struct Worker {
 
 /// All that a worker thread is started with.
 pub(crate) struct WorkerPlan {
-    pub(crate) desk: Desk,
+    pub(crate) responder: Responder,
     pub(crate) listener: std::net::TcpListener,
     pub(crate) limits: Limits,
     pub(crate) driver: DriverKind,
@@ -121,22 +121,22 @@ fn drive<R>(
 }
 
 async fn work(plan: WorkerPlan) {
-    let WorkerPlan { desk, listener, limits, driver, resets, stop } = plan;
-    let seats = Rc::new(Seats::default());
-    let worker = Rc::new(Worker { desk: RefCell::new(desk), seats, limits, driver, resets });
+    let WorkerPlan { responder, listener, limits, driver, resets, stop } = plan;
+    let deadlines = Rc::new(Deadlines::default());
+    let worker = Rc::new(Worker { responder: RefCell::new(responder), deadlines, limits, driver, resets });
     monoio::spawn(accept(Rc::clone(&worker), listener));
     keep_time(&worker, &stop).await;
-    worker.desk.borrow().publish();
+    worker.responder.borrow().publish();
 }
 
-/// Accepts until it is sent home; what waits in the backlog then is still taken.
+/// Accepts until the server stops; what waits in the backlog then is still taken.
 async fn accept(worker: Rc<Worker>, listener: std::net::TcpListener) {
-    let seat = worker.seats.sit(Waits::Clients).await;
+    let deadline = worker.deadlines.register(WaitsFor::Clients).await;
     // monoio tells when there is something to accept; accepting itself is the plain call, which leaves a handle
     // of the standard library to set options on.
     let Ok(readiness) = listener.try_clone().and_then(TcpListener::from_std) else { return };
     loop {
-        let stopping = seat.within(readiness.readable(false)).await.is_err();
+        let stopping = deadline.within(readiness.readable(false)).await.is_err();
         let pause = accept_waiting(&worker, &listener);
         if stopping {
             return;
@@ -151,7 +151,7 @@ async fn accept(worker: Rc<Worker>, listener: std::net::TcpListener) {
 fn accept_waiting(worker: &Rc<Worker>, listener: &std::net::TcpListener) -> Option<Duration> {
     for _ in 0..ACCEPTS_MAX {
         match listener.accept() {
-            Ok((stream, _)) => welcome(worker, stream),
+            Ok((stream, _)) => serve_accepted(worker, stream),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
             // No descriptor or no memory left, now: clients wait in the backlog.
@@ -161,7 +161,7 @@ fn accept_waiting(worker: &Rc<Worker>, listener: &std::net::TcpListener) -> Opti
     Some(ACCEPT_YIELD)
 }
 
-fn welcome(worker: &Rc<Worker>, stream: std::net::TcpStream) {
+fn serve_accepted(worker: &Rc<Worker>, stream: std::net::TcpStream) {
     // A client that is gone already makes these fail; then there is nobody to serve.
     let prepared = stream.set_nodelay(true).and_then(|()| match worker.driver {
         // io_uring answers EAGAIN on a nonblocking socket instead of waiting.
@@ -185,9 +185,9 @@ async fn keep_time(worker: &Worker, stop: &AtomicBool) {
         let elapsed = started.elapsed();
         if draining_since.is_none() && stop.load(Ordering::Relaxed) {
             draining_since = Some(elapsed);
-            worker.desk.borrow_mut().draining = true;
+            worker.responder.borrow_mut().draining = true;
         }
-        worker.desk.borrow_mut().refresh(now);
+        worker.responder.borrow_mut().refresh(now);
         let drained_for = draining_since.map(|since| elapsed.saturating_sub(since));
         let evict = match drained_for {
             None => Evict::Late,
@@ -195,11 +195,11 @@ async fn keep_time(worker: &Worker, stop: &AtomicBool) {
             Some(drained_for) if drained_for < DRAIN_MAX => Evict::Idle,
             Some(_) => Evict::All,
         };
-        worker.seats.tick(elapsed.as_millis() as u64, evict);
-        if drained_for.is_some_and(|drained_for| worker.seats.taken() == 0 || drained_for > DRAIN_MAX + TICK) {
+        worker.deadlines.tick(elapsed.as_millis() as u64, evict);
+        if drained_for.is_some_and(|drained_for| worker.deadlines.count() == 0 || drained_for > DRAIN_MAX + TICK) {
             return;
         }
-        let until_flip = worker.desk.borrow().schedules().change_in(now).map(Duration::from_micros);
+        let until_flip = worker.responder.borrow().schedules().change_in(now).map(Duration::from_micros);
         let tick = if draining_since.is_some() { TICK_DRAINING } else { TICK };
         monoio::time::sleep(tick.min(until_flip.unwrap_or(tick))).await;
     }

@@ -1,7 +1,7 @@
-//! What one worker answers with: its pages, the shape of the last request, its counts.
+//! What one worker answers with: its pages, the head of the last request, its counts.
 
 use crate::counters::{Counters, Counts};
-use crate::fast::Shape;
+use crate::fast_parser::HeadCache;
 use crate::faults::Fault;
 use crate::page::{Bodies, Date, Pages};
 use crate::schedule::Schedule;
@@ -26,9 +26,9 @@ impl Schedules {
 
 /// Owned by one worker thread; nothing here is shared but `counters`.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Responder {
     pub pages: Pages,
-    pub shape: Shape,
+    pub head_cache: HeadCache,
     pub counts: Counts,
     counters: Arc<Counters>,
     worker: usize,
@@ -39,12 +39,12 @@ pub struct Desk {
     pub draining: bool,
 }
 
-impl Desk {
-    pub fn new(bodies: Bodies, schedules: Schedules, counters: Arc<Counters>, worker: usize, now: UtcUs) -> Desk {
+impl Responder {
+    pub fn new(bodies: Bodies, schedules: Schedules, counters: Arc<Counters>, worker: usize, now: UtcUs) -> Responder {
         let (version, from) = (schedules.version.at(now), schedules.from.at(now));
-        Desk {
+        Responder {
             pages: Pages::new(bodies, date(now), version, from),
-            shape: Shape::default(),
+            head_cache: HeadCache::default(),
             counts: Counts::default(),
             faulty: !counters.faults.is_none(),
             counters,

@@ -1,7 +1,8 @@
 //! Time limits of a worker's connections, without a timer or a clock reading per request.
 //!
-//! A connection notes in its seat until when it may wait; the worker's tick looks at all seats ten times a second
-//! and wakes those that waited too long. Noting is one store, and a limit is kept to a tenth of a second.
+//! Each connection has one [`Deadline`], which it moves whenever it begins to wait; the worker's tick looks at all of
+//! them ten times a second and wakes those that have passed. Moving one is one store, and it is kept to a tenth of a
+//! second.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -10,12 +11,12 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// All seats of one worker.
+/// All deadlines of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Seats {
+pub(crate) struct Deadlines {
     slots: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
-    taken: Cell<usize>,
+    count: Cell<usize>,
     /// Milliseconds since the worker's start, as of the last tick.
     now_ms: Cell<u64>,
 }
@@ -23,25 +24,25 @@ pub(crate) struct Seats {
 #[derive(Debug, Default)]
 struct Slot {
     deadline_ms: u64,
-    waits: Waits,
+    waits: WaitsFor,
     expired: bool,
-    /// `None` in a free seat.
+    /// `None` in a free slot.
     waker: Option<Waker>,
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Waits {
+pub(crate) enum WaitsFor {
     /// Another connection: not needed any more as soon as the server stops.
     Clients,
-    /// The first byte of a request: may be sent home when the server stops.
+    /// The first byte of a request: waiting for it may end when the server stops.
     #[default]
     Idle,
     /// The rest of a request, or the end of a response.
     Busy,
 }
 
-/// Which seats a tick sends home besides those that are too late.
+/// Whose waiting a tick ends, besides those whose deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evict {
     Late,
@@ -50,20 +51,20 @@ pub(crate) enum Evict {
     All,
 }
 
-/// The seat of one connection; free again when dropped.
+/// The deadline of one connection; its slot is free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Rc<Seats>,
+pub(crate) struct Deadline {
+    deadlines: Rc<Deadlines>,
     index: usize,
 }
 
-/// Waited too long, or sent home.
+/// The deadline has passed, or the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expired;
 
-impl Seats {
-    /// Takes a seat for the task that calls this. A seat that is never told a limit has none.
-    pub(crate) async fn sit(self: &Rc<Seats>, waits: Waits) -> Seat {
+impl Deadlines {
+    /// The deadline of the task that calls this. It lies infinitely far ahead until [`Deadline::limit`] moves it.
+    pub(crate) async fn register(self: &Rc<Deadlines>, waits: WaitsFor) -> Deadline {
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         let slot = Slot { deadline_ms: u64::MAX, waits, expired: false, waker: Some(waker) };
         let mut slots = self.slots.borrow_mut();
@@ -72,27 +73,27 @@ impl Seats {
             slots.len() - 1
         });
         slots[index] = slot;
-        self.taken.set(self.taken.get() + 1);
-        Seat { seats: Rc::clone(self), index }
+        self.count.set(self.count.get() + 1);
+        Deadline { deadlines: Rc::clone(self), index }
     }
 
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.get()
+    pub(crate) fn count(&self) -> usize {
+        self.count.get()
     }
 
-    /// Takes note of the time and wakes whoever has to go.
+    /// Takes note of the time and wakes whoever waited long enough.
     pub(crate) fn tick(&self, now_ms: u64, evict: Evict) {
         self.now_ms.set(now_ms);
         for slot in self.slots.borrow_mut().iter_mut() {
             let Some(waker) = &slot.waker else { continue };
-            let goes = slot.deadline_ms <= now_ms
+            let over = slot.deadline_ms <= now_ms
                 || match evict {
                     Evict::Late => false,
-                    Evict::Accepting => slot.waits == Waits::Clients,
-                    Evict::Idle => slot.waits != Waits::Busy,
+                    Evict::Accepting => slot.waits == WaitsFor::Clients,
+                    Evict::Idle => slot.waits != WaitsFor::Busy,
                     Evict::All => true,
                 };
-            if goes && !slot.expired {
+            if over && !slot.expired {
                 slot.expired = true;
                 // Only queues the task, so that borrowing the slots meanwhile is fine.
                 waker.wake_by_ref();
@@ -101,25 +102,25 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl Deadline {
     /// From now on this connection may wait for `limit`.
     #[inline]
-    pub(crate) fn limit(&self, limit: Duration, waits: Waits) {
-        let mut slots = self.seats.slots.borrow_mut();
+    pub(crate) fn limit(&self, limit: Duration, waits: WaitsFor) {
+        let mut slots = self.deadlines.slots.borrow_mut();
         let slot = &mut slots[self.index];
         slot.waits = waits;
-        slot.deadline_ms = self.seats.now_ms.get().saturating_add(limit.as_millis() as u64);
+        slot.deadline_ms = self.deadlines.now_ms.get().saturating_add(limit.as_millis() as u64);
     }
 
-    /// The same, for one that was sent home and still has something to finish.
+    /// The same, for one that has expired and still has something to finish.
     pub(crate) fn last_limit(&self, limit: Duration) {
-        self.seats.slots.borrow_mut()[self.index].expired = false;
-        self.limit(limit, Waits::Busy);
+        self.deadlines.slots.borrow_mut()[self.index].expired = false;
+        self.limit(limit, WaitsFor::Busy);
     }
 
     #[inline]
     fn expired(&self) -> bool {
-        self.seats.slots.borrow()[self.index].expired
+        self.deadlines.slots.borrow()[self.index].expired
     }
 
     /// Waits for a future as long as the limit allows. What is given up is dropped, and so cancelled.
@@ -135,10 +136,10 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Deadline {
     fn drop(&mut self) {
-        self.seats.slots.borrow_mut()[self.index] = Slot::default();
-        self.seats.free.borrow_mut().push(self.index);
-        self.seats.taken.set(self.seats.taken.get() - 1);
+        self.deadlines.slots.borrow_mut()[self.index] = Slot::default();
+        self.deadlines.free.borrow_mut().push(self.index);
+        self.deadlines.count.set(self.deadlines.count.get() - 1);
     }
 }

@@ -1,28 +1,28 @@
-//! The parser for the usual GET, and the shape of the last one.
+//! The parser for the usual GET, and a cache of the last head that it read.
 //!
 //! A generator sends the same head over and over; only the 32 digits of the token differ. So a worker remembers
 //! the last plain head that it read and where its token stood: a head equal to it but for those digits means the
 //! same request with another token, which two comparisons and a digit check prove. Whatever differs goes to
-//! [`parse`], and what that declines to `careful::parse`. Neither ever accepts what the careful parser refuses.
+//! [`parse`], and what that declines to [`strict_parser::parse`]. Neither ever accepts what the strict parser refuses.
 
-use crate::careful::{self, Parsed};
 use crate::request::{Answer, Fields, Framing, HEAD_BYTES_MAX, HEADERS_MAX, Minor, Request, token};
+use crate::strict_parser::{self, Parsed};
 use flowtest_contract::token::TOKEN_LEN;
 use std::ops::Range;
 
 /// Heads longer than this are not remembered: comparing them costs as much as parsing a usual one.
-const SHAPE_BYTES_MAX: usize = 1024;
+const CACHED_BYTES_MAX: usize = 1024;
 
 /// The last plain head, and what it meant.
 #[derive(Debug, Default)]
-pub struct Shape {
+pub struct HeadCache {
     head: Vec<u8>,
     /// Where the token's digits stand in `head`. Empty when it has none.
     token: Range<usize>,
     request: Option<Request>,
 }
 
-impl Shape {
+impl HeadCache {
     /// Reads the request at the front of `input`, the cheapest way that is certain.
     #[inline]
     pub fn parse(&mut self, input: &[u8]) -> Parsed {
@@ -30,14 +30,14 @@ impl Shape {
         if input.is_empty() {
             return Parsed::Partial;
         }
-        match self.recognise(input) {
+        match self.look_up(input) {
             Some(request) => Parsed::Head(request, self.head.len()),
-            None => self.parse_and_learn(input),
+            None => self.parse_and_remember(input),
         }
     }
 
     #[inline]
-    fn recognise(&self, input: &[u8]) -> Option<Request> {
+    fn look_up(&self, input: &[u8]) -> Option<Request> {
         let mut request = self.request?;
         let head = input.get(..self.head.len())?;
         if self.token.is_empty() {
@@ -52,11 +52,11 @@ impl Shape {
     }
 
     #[cold]
-    fn parse_and_learn(&mut self, input: &[u8]) -> Parsed {
+    fn parse_and_remember(&mut self, input: &[u8]) -> Parsed {
         let Some((request, head_len, token)) = parse(input) else {
-            return careful::parse(input);
+            return strict_parser::parse(input);
         };
-        if request.answer == Answer::Page && request.framing == Framing::Empty && head_len <= SHAPE_BYTES_MAX {
+        if request.answer == Answer::Page && request.framing == Framing::Empty && head_len <= CACHED_BYTES_MAX {
             self.head.clear();
             self.head.extend_from_slice(&input[..head_len]);
             self.token = token;
@@ -202,34 +202,34 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn what_the_fast_parser_accepts_the_careful_one_reads_alike(head in mutated()) {
+        fn what_the_fast_parser_accepts_the_strict_one_reads_alike(head in mutated()) {
             if let Some((request, head_len, token)) = parse(&head) {
-                prop_assert_eq!(careful::parse(&head), Parsed::Head(request, head_len));
+                prop_assert_eq!(strict_parser::parse(&head), Parsed::Head(request, head_len));
                 prop_assert_eq!(digits(&head, &token), request.token);
             }
         }
 
         #[test]
-        fn a_remembered_shape_changes_no_answer(heads in proptest::collection::vec(mutated(), 1..5)) {
-            let mut shape = Shape::default();
+        fn a_cached_head_changes_no_answer(heads in proptest::collection::vec(mutated(), 1..5)) {
+            let mut head_cache = HeadCache::default();
             for head in &heads {
-                prop_assert_eq!(shape.parse(head), careful::parse(head));
-                prop_assert_eq!(shape.parse(head), careful::parse(head));
+                prop_assert_eq!(head_cache.parse(head), strict_parser::parse(head));
+                prop_assert_eq!(head_cache.parse(head), strict_parser::parse(head));
             }
         }
 
         #[test]
-        fn a_shape_with_one_byte_changed_is_judged_anew(at in 0..PLAIN.len(), byte in any::<u8>()) {
-            let mut shape = Shape::default();
-            shape.parse(PLAIN);
+        fn a_cached_head_with_one_byte_changed_is_read_anew(at in 0..PLAIN.len(), byte in any::<u8>()) {
+            let mut head_cache = HeadCache::default();
+            head_cache.parse(PLAIN);
             let mut head = PLAIN.to_vec();
             head[at] = byte;
-            prop_assert_eq!(shape.parse(&head), careful::parse(&head));
+            prop_assert_eq!(head_cache.parse(&head), strict_parser::parse(&head));
         }
 
         #[test]
         fn arbitrary_bytes_are_read_alike_and_never_panic(input in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(Shape::default().parse(&input), careful::parse(&input));
+            prop_assert_eq!(HeadCache::default().parse(&input), strict_parser::parse(&input));
         }
     }
 
@@ -242,22 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn a_recognised_head_has_its_own_token() {
-        let mut shape = Shape::default();
-        shape.parse(PLAIN);
+    fn a_look_upd_head_has_its_own_token() {
+        let mut head_cache = HeadCache::default();
+        head_cache.parse(PLAIN);
         let other = PLAIN.to_vec().iter().map(|byte| if *byte == b'0' { b'f' } else { *byte }).collect::<Vec<_>>();
         assert_eq!(
-            shape.recognise(&other).and_then(|request| request.token),
+            head_cache.look_up(&other).and_then(|request| request.token),
             Some(*b"f123456789abcdeff123456789abcdef")
         );
     }
 
     #[test]
     fn a_head_split_anywhere_is_partial() {
-        let mut shape = Shape::default();
-        shape.parse(PLAIN);
+        let mut head_cache = HeadCache::default();
+        head_cache.parse(PLAIN);
         for len in 0..PLAIN.len() {
-            assert_eq!(shape.parse(&PLAIN[..len]), Parsed::Partial, "{len}");
+            assert_eq!(head_cache.parse(&PLAIN[..len]), Parsed::Partial, "{len}");
         }
     }
 }
