@@ -22,7 +22,7 @@ pub async fn admin(command: AdminCommand) -> Result<(), Box<dyn Error>> {
         return Err(weakness.into());
     }
     let accounts = Accounts::open(&database.database).await?;
-    let new = NewUser { name: name.clone(), shown: name.clone(), password: password.clone() };
+    let new = NewUser { name: name.clone(), display_name: name.clone(), password: password.clone() };
     accounts.create_admin(new, &Actor::command_line(), utc_us()).await?;
     if drawn {
         println!("{name} {password}");

@@ -34,7 +34,7 @@ impl From<flowtest_accounts::Error> for Failure {
             Error::NameTaken | Error::LastAdmin | Error::Stale { .. } | Error::Refused(_) | Error::Exists(_) => {
                 Failure::Conflict(error.to_string())
             }
-            Error::Busy | Error::Crowded => Failure::Unavailable(error.to_string()),
+            Error::Busy | Error::Overloaded => Failure::Unavailable(error.to_string()),
             Error::Newer { .. } | Error::Failed(_) => Failure::Internal(error.to_string()),
         }
     }

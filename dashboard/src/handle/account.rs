@@ -42,7 +42,7 @@ async fn page(depot: &mut Depot) -> Result<AccountPage, Failure> {
     sessions.sort_by_key(|session| !session.here);
     Ok(AccountPage {
         layout: frame::layout(depot, Page::Account, "Account"),
-        shown: Field::new(viewer.user.shown),
+        shown: Field::new(viewer.user.display_name),
         current: Field::default(),
         password: Field::default(),
         sessions,
@@ -58,11 +58,11 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
     let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(Failure::TooMany)?;
     let checked = app.accounts.check_password(viewer.user.id, &current).await;
-    if matches!(checked, Ok(true) | Err(Error::Crowded)) {
+    if matches!(checked, Ok(true) | Err(Error::Overloaded)) {
         attempt.take_back();
     }
     let right = checked?;
-    let about = [viewer.user.name.clone(), viewer.user.shown.clone(), app.config.contest.clone()];
+    let about = [viewer.user.name.clone(), viewer.user.display_name.clone(), app.config.contest.clone()];
     let weakness = crate::password::weakness_of(password.clone(), about).await?;
     if !right || weakness.is_some() {
         let mut page = page(depot).await?;
@@ -81,7 +81,7 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let viewer = Viewer::of(depot)?.clone();
     let shown = field(req, "shown").await;
     let (user, now) = (viewer.user.id, utc_us());
-    let change = async { Ok(app.accounts.set_shown(user, &shown, &viewer.actor, now).await?) };
+    let change = async { Ok(app.accounts.set_display_name(user, &shown, &viewer.actor, now).await?) };
     let changed = match viewer.is_admin() {
         true => change.await,
         false => app.organiser.paced(user, Write::ShownName, now, change).await,

@@ -27,7 +27,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     let viewer = Viewer::maybe(depot).map(|viewer| layout::Viewer {
         user: viewer.user.id.0,
         name: viewer.user.name.clone(),
-        shown: viewer.user.shown.clone(),
+        shown: viewer.user.display_name.clone(),
         role: match viewer.user.role {
             Role::Admin => layout::Role::Admin,
             Role::Staff => layout::Role::Staff,

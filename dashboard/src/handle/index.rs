@@ -41,7 +41,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let mut page = page(depot, &app, &user).await?;
     page.view_as = contestants
         .iter()
-        .map(|one| ViewAs { user: one.id.0, shown: one.shown.clone(), chosen: one.id == user.id })
+        .map(|one| ViewAs { user: one.id.0, shown: one.display_name.clone(), chosen: one.id == user.id })
         .collect();
     show(res, page)
 }
@@ -75,7 +75,7 @@ async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<IndexPage, Fa
     Ok(IndexPage {
         layout: frame::layout(depot, Page::Index, "My server"),
         key: owner.key.clone(),
-        shown: user.shown.clone(),
+        shown: user.display_name.clone(),
         view_as: Vec::new(),
         endpoint: EndpointCard {
             set_at_ms: endpoint.as_ref().map(|one| utc_ms(one.at)),

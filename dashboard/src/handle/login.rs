@@ -45,7 +45,7 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     let address = from.to_string();
     let found = app.accounts.log_in(&name, &password, &address, now).await;
     // Nobody has looked at the password of who came into a crowd.
-    if matches!(found, Ok(Some(_)) | Err(Error::Crowded)) {
+    if matches!(found, Ok(Some(_)) | Err(Error::Overloaded)) {
         attempt.take_back();
     }
     let Some(user) = found? else {

@@ -35,7 +35,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
     let attempt = app.failures.at_invitation(from, now).map_err(Failure::TooMany)?;
     // First, so that strangers cost no more than a look into the database.
-    if let Err(error) = app.accounts.look_at_invite(&token, now).await {
+    if let Err(error) = app.accounts.check_invite(&token, now).await {
         tell(&mut page, error)?;
         return show_again(res, page);
     }
@@ -50,7 +50,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         return show_again(res, page);
     }
     let shown = if shown.is_empty() { name.clone() } else { shown };
-    let new = NewUser { name, shown, password };
+    let new = NewUser { name, display_name: shown, password };
     let address = from.to_string();
     let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {
         Ok(user) => user,
@@ -61,7 +61,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     };
     app.people_changed();
     login::begin(req, res, &app, &user, &address).await?;
-    frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.shown))
+    frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.display_name))
 }
 
 /// Puts what is wrong where it was typed.

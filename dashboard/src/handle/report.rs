@@ -86,5 +86,5 @@ fn adjustment(adjustment: &Adjustment, users: &[User]) -> ReportAdjustment {
 }
 
 fn shown(users: &[User], id: flowtest_accounts::UserId) -> String {
-    users.iter().find(|user| user.id == id).map_or_else(|| format!("u{}", id.0), |user| user.shown.clone())
+    users.iter().find(|user| user.id == id).map_or_else(|| format!("u{}", id.0), |user| user.display_name.clone())
 }

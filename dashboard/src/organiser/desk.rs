@@ -9,7 +9,7 @@ use super::roster::Roster;
 use super::settings::Settings;
 use super::show::{self, Show};
 use crate::live::Facts;
-use flowtest_accounts::{Accounts, Actor, Saved};
+use flowtest_accounts::{Accounts, Actor, ControlRevision};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::lifecycle::{self, Change};
@@ -318,7 +318,7 @@ impl Organiser {
     }
 
     /// Takes over a document that another process has saved since, and returns it.
-    pub(super) async fn follow_database(&self) -> Result<Option<Saved>, flowtest_accounts::Error> {
+    pub(super) async fn follow_database(&self) -> Result<Option<ControlRevision>, flowtest_accounts::Error> {
         let Some(saved) = self.inner.accounts.control().await? else { return Ok(None) };
         let ours = self.control().map_or(0, |control| control.revision);
         if saved.revision > ours {
@@ -444,7 +444,7 @@ impl Organiser {
     }
 }
 
-fn stale(saved: Saved) -> ChangeError {
+fn stale(saved: ControlRevision) -> ChangeError {
     ChangeError::Stale { revision: saved.revision, by: saved.by_name, what: saved.what }
 }
 

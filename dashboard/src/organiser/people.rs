@@ -251,7 +251,7 @@ fn person(user: User) -> Person {
     Person {
         key: UserKey::of_user(user.id.0),
         name: user.name,
-        shown: user.shown,
+        shown: user.display_name,
         // Whoever may not log in any more stands in no table either.
         hidden: user.hidden || user.disabled,
         disqualified: user.disqualified.is_some(),

@@ -109,7 +109,7 @@ async fn sessions_that_are_over_leave_the_database_by_themselves() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("flowtest.db");
     let accounts = Accounts::open(&database).await.expect("a database");
-    let new = NewUser { name: "boss".to_owned(), shown: "Boss".to_owned(), password: PASSWORD.to_owned() };
+    let new = NewUser { name: "boss".to_owned(), display_name: "Boss".to_owned(), password: PASSWORD.to_owned() };
     let boss = accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
     let long_ago = utc_us() - 2 * SESSION_LIFE_US;
     accounts.start_session(boss.id, "192.0.2.1", "test", long_ago).await.expect("a session");

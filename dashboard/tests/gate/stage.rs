@@ -47,7 +47,7 @@ impl Stage {
     }
 
     pub(crate) async fn admin(&self, name: &str) -> Browser {
-        let new = NewUser { name: name.to_owned(), shown: name.to_owned(), password: PASSWORD.to_owned() };
+        let new = NewUser { name: name.to_owned(), display_name: name.to_owned(), password: PASSWORD.to_owned() };
         self.accounts().create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
         self.signed_in(name).await
     }

@@ -37,7 +37,7 @@ impl Stage {
         let now = instant::now();
         let shell = Actor::command_line();
         let admin = |name: &'static str| {
-            let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+            let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
             accounts.create_admin(new, &shell, now)
         };
         let (ada, bea) = (admin("ada").await.expect("an admin"), admin("bea").await.expect("an admin"));
@@ -73,7 +73,7 @@ impl Stage {
             NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: self.now + 3600 * SECOND };
         let invites = accounts.create_invites(new, &self.by(&self.ada), self.now).await.expect("an invitation");
         let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
-        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
         let user = accounts.redeem(&token, new, &Actor::nobody("127.0.0.1"), self.now).await.expect("an account");
         if port > 0 {
             let by = self.by(&user);

@@ -55,7 +55,7 @@ impl Site {
 
     /// A new admin who is signed in.
     pub(crate) async fn admin(&self, name: &str) -> Browser<'_> {
-        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
         let user = self.app.accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
         self.sign_in(user).await
     }
@@ -67,7 +67,7 @@ impl Site {
         let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: now + 3_600_000_000 };
         let invites = self.app.accounts.create_invites(new, &program, now).await.expect("an invitation");
         let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
-        let new = NewUser { name: name.into(), shown: name.into(), password: PASSWORD.into() };
+        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
         self.app.accounts.redeem(&token, new, &program, now).await.expect("an account")
     }
 

@@ -6,6 +6,8 @@ use diesel::result::{DatabaseErrorKind, Error as Sql};
 use std::path::PathBuf;
 
 /// Why something was not done. Nothing was changed then.
+///
+/// Every query can fail with [`Error::Busy`] and [`Error::Failed`]; a function names what else can happen to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A person typed what cannot be: `field` names the input, the message says what would be right.
@@ -36,7 +38,7 @@ pub enum Error {
     Busy,
     /// Too many wait to have a password hashed; this one was not looked at.
     #[error("Too many people sign in at this moment. Try again in some seconds.")]
-    Crowded,
+    Overloaded,
     /// The disk, the file or the program failed; an operator must look.
     #[error("The database failed: {0}. Look at its disk, its space and its permissions.")]
     Failed(String),

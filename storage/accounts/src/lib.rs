@@ -14,6 +14,8 @@
 //! | `contest` | what the organiser decided, where contestants are, what was played |
 //! | `error` | what can go wrong, in sentences for the person who asked |
 
+#![warn(clippy::missing_errors_doc)]
+
 mod contest;
 mod error;
 mod invitations;
@@ -22,25 +24,28 @@ mod people;
 mod store;
 mod text;
 
-pub use contest::adjustment::{Adjustment, AdjustmentId};
-pub use contest::announcement::{Announcement, AnnouncementId, Level};
-pub use contest::control::Saved;
+pub use contest::adjustment::Adjustment;
+pub use contest::announcement::{Announcement, Level};
+pub use contest::control::ControlRevision;
 pub use contest::endpoint::{Endpoint, EndpointChange};
 pub use contest::history::HistoryRow;
 pub use contest::results::RoundResult;
 pub use contest::round::{NewRound, Round};
-pub use contest::screen::{Screen, ScreenId};
+pub use contest::screen::Screen;
 pub use contest::setting::{SECRET_PREFIX, Setting};
 pub use error::Error;
-pub use invitations::invite::{BATCH_MAX, Invite, InviteId, InviteStatus, InviteUse, NewInvites};
-pub use invitations::redeem::{GoodInvite, RedeemError};
+pub use invitations::invite::{BATCH_MAX, Invite, InviteStatus, InviteUse, NewInvites};
+pub use invitations::redeem::{RedeemError, RedeemableInvite};
 pub use log::{Actor, AuditFilter, AuditLine};
 pub use people::password::PASSWORD_LENGTH;
 pub use people::secret::{ScreenSecret, Secret, SessionSecret};
-pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session, SessionId};
-pub use people::user::{NewUser, Role, User, UserId};
-pub use text::{ANNOUNCEMENT_MAX, LABEL_MAX, NAME_LENGTH, REASON_MAX, SHOWN_LENGTH, is_hidden};
+pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
+pub use people::user::{NewUser, Role, User};
+pub use store::ids::{AdjustmentId, AnnouncementId, InviteId, ScreenId, SessionId, UserId};
+pub use text::{ANNOUNCEMENT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX, is_hidden};
 
+use flowtest_contract::rules::UtcUs;
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,11 +58,25 @@ pub struct Accounts {
 
 impl Accounts {
     /// Opens the database, creating it (mode 0600) and bringing it to this version's schema as needed.
+    /// Needs a tokio runtime.
     ///
-    /// Needs a tokio runtime. [`Error::Newer`] if a newer program wrote it.
+    /// # Errors
+    /// [`Error::Newer`] if a newer program wrote the file; [`Error::Failed`] if it cannot be created, opened or migrated.
     pub async fn open(path: impl AsRef<Path>) -> Result<Accounts, Error> {
         let store = store::file::Store::open(path.as_ref()).await?;
         Ok(Accounts { store: Arc::new(store), passwords: Arc::new(people::password::Passwords::start().await?) })
+    }
+
+    /// Writes a backup to `to`, which must not exist yet: it is on disk when this returns.
+    /// The line in the log comes after the copy, so the copy does not hold it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if `to` is there already, [`Error::Refused`] if it names no file, and as every query.
+    pub async fn backup(&self, to: impl AsRef<Path>, by: &Actor, now: UtcUs) -> Result<(), Error> {
+        let (from, to) = (self.store.path().to_path_buf(), to.as_ref().to_path_buf());
+        let detail = json!({ "to": to.display().to_string() });
+        store::file::blocking(move || store::backup::copy(&from, &to)).await?;
+        self.note("backup.make", "database", Some(detail), by, now).await
     }
 
     /// Whether the database answers.
@@ -66,6 +85,9 @@ impl Accounts {
     }
 
     /// The newest migration in the file, such as `00000000000002`.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is no schema, and as every query.
     pub async fn schema_version(&self) -> Result<String, Error> {
         let found = self.store.read(store::file::applied).await?;
         found.ok_or_else(|| Error::Failed("it has no schema any more".to_owned()))

@@ -7,7 +7,7 @@ use crate::error::Error;
 /// Lengths of a login name, in characters; all of them are ASCII.
 pub const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=30;
 /// Lengths of a display name, in characters.
-pub const SHOWN_LENGTH: std::ops::RangeInclusive<usize> = 1..=40;
+pub const DISPLAY_NAME_LENGTH: std::ops::RangeInclusive<usize> = 1..=40;
 /// Longest label of invitations, rounds and screens, in characters.
 pub const LABEL_MAX: usize = 80;
 /// Longest reason, in characters.
@@ -25,8 +25,8 @@ pub(crate) fn name(text: &str) -> Result<(), Error> {
 }
 
 /// A display name, with what stands around it trimmed.
-pub(crate) fn shown(text: &str) -> Result<String, Error> {
-    line("shown", "A display name", text, *SHOWN_LENGTH.start(), *SHOWN_LENGTH.end())
+pub(crate) fn display_name(text: &str) -> Result<String, Error> {
+    line("shown", "A display name", text, *DISPLAY_NAME_LENGTH.start(), *DISPLAY_NAME_LENGTH.end())
 }
 
 /// A label may be empty.
@@ -96,7 +96,7 @@ mod tests {
         for (typed, kept) in
             [("  Ünïcode & <Friends>  ", "Ünïcode & <Friends>"), ("赤い彗星", "赤い彗星"), ("❤\u{fe0f}", "❤\u{fe0f}")]
         {
-            assert_eq!(shown(typed).expect("a display name"), kept);
+            assert_eq!(display_name(typed).expect("a display name"), kept);
         }
         // empty, blank, too long, newline, escape, zero width, right-to-left override, isolate, filler, tag
         let too_long = "x".repeat(41);
@@ -112,13 +112,13 @@ mod tests {
             "\u{3164}",
             "a\u{e0041}",
         ] {
-            assert!(shown(bad).is_err(), "{bad:?}");
+            assert!(display_name(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_message_tells_what_would_be_right() {
-        let error = shown("a\u{202e}b").expect_err("it turns text around").to_string();
+        let error = display_name("a\u{202e}b").expect_err("it turns text around").to_string();
         assert!(error.contains("U+202E"), "{error}");
         assert!(reason("").expect_err("empty").to_string().contains("1 to 200"));
     }
@@ -126,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_passes_has_no_control_character_and_fits(text in any::<String>()) {
-            if let Ok(kept) = shown(&text) {
+            if let Ok(kept) = display_name(&text) {
                 prop_assert!(!kept.chars().any(char::is_control));
                 prop_assert!((1..=40).contains(&kept.chars().count()));
                 prop_assert_eq!(kept.trim(), &kept);

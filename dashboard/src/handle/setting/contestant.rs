@@ -104,7 +104,8 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
 async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, Failure> {
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
-    if let Some(sentence) = crate::password::weakness(&password, &[&user.name, &user.shown, &app.config.contest]) {
+    if let Some(sentence) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
+    {
         return Ok(Err(ChangeError::Field { field: "password", sentence }));
     }
     let set = app.accounts.set_password(user.id, &password, None, actor, utc_us()).await;

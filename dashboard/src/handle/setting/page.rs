@@ -69,7 +69,7 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
     let phases = plan(&form.plan).ok();
     let (level, text) = typed.announce.unwrap_or((Level::Info, Field::default()));
     let adjustments = app.accounts.adjustments().await?;
-    let shown: HashMap<UserId, &str> = users.iter().map(|user| (user.id, user.shown.as_str())).collect();
+    let shown: HashMap<UserId, &str> = users.iter().map(|user| (user.id, user.display_name.as_str())).collect();
     Ok(SettingPage {
         layout: frame::layout(depot, Page::Setting, "Control"),
         revision: typed.revision.unwrap_or_else(|| control.as_ref().map_or(0, |control| control.revision)),
@@ -140,7 +140,7 @@ fn readiness(situation: &Situation, status: &Status, users: &[User]) -> Readines
         let user = users.iter().find(|user| user.name == player.name);
         ContestantCheck {
             key: user.map(|user| UserKey::of_user(user.id.0).to_string()).unwrap_or_default(),
-            shown: user.map_or_else(|| player.name.clone(), |user| user.shown.clone()),
+            shown: user.map_or_else(|| player.name.clone(), |user| user.display_name.clone()),
             light: light(mark),
             endpoint: player.endpoint.clone(),
             probed_at_ms: player.tested.as_ref().map(|tested| utc_ms(tested.at)),
@@ -341,7 +341,7 @@ fn contestants(
         ContestantLine {
             id: user.id.0,
             name: user.name.clone(),
-            shown: user.shown.clone(),
+            shown: user.display_name.clone(),
             endpoint: player.and_then(|player| player.endpoint.clone()),
             points: line.map_or(0, |line| line.score.points),
             parked: player.is_some_and(|player| player.parked),
@@ -360,7 +360,7 @@ async fn user_lines(app: &App, users: &[User], me: UserId, now: UtcUs) -> Result
         lines.push(UserLine {
             id: user.id.0,
             name: user.name.clone(),
-            shown: user.shown.clone(),
+            shown: user.display_name.clone(),
             role: match user.role {
                 flowtest_accounts::Role::Admin => Role::Admin,
                 flowtest_accounts::Role::Staff => Role::Staff,

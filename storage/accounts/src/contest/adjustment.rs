@@ -5,8 +5,9 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::people::user::{self, UserId};
-use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored};
+use crate::people::user;
+use crate::store::columns::{OptionU64, U64, last_id, stored};
+use crate::store::ids::{AdjustmentId, UserId};
 use crate::store::schema::adjustments;
 use crate::text;
 use diesel::prelude::*;
@@ -16,11 +17,6 @@ use serde_json::json;
 
 /// Points of one adjustment at most: more than any contest is worth, and far from where sums overflow.
 const POINTS_MAX: u64 = 1_000_000_000_000;
-
-row_id! {
-    /// An adjustment.
-    AdjustmentId
-}
 
 /// Points given or taken. It counts while it was not withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
@@ -33,15 +29,18 @@ pub struct Adjustment {
     pub reason: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
     pub withdrawn_by: Option<String>,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub withdrawn_at: Option<UtcUs>,
 }
 
 impl Accounts {
     /// Gives (or, below zero, takes) points: at least one, at most 10^12.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for points or a reason that cannot be, [`Error::Missing`] without such a user, and as every query.
     pub async fn adjust(
         &self,
         id: UserId,
@@ -81,6 +80,9 @@ impl Accounts {
     }
 
     /// Takes an adjustment back. One that was withdrawn already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such an adjustment, and as every query.
     pub async fn withdraw_adjustment(&self, id: AdjustmentId, by: &Actor, now: UtcUs) -> Result<Adjustment, Error> {
         let by = by.clone();
         self.store
@@ -101,6 +103,9 @@ impl Accounts {
     }
 
     /// All of them, withdrawn ones too, in the order they were made.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn adjustments(&self) -> Result<Vec<Adjustment>, Error> {
         self.store
             .read(|conn| Ok(adjustments::table.order(adjustments::id).select(Adjustment::as_select()).load(conn)?))

@@ -3,18 +3,14 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::ids::AnnouncementId;
 use crate::store::schema::announcements;
 use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::json;
-
-row_id! {
-    /// An announcement.
-    AnnouncementId
-}
 
 word_enum! {
     /// How loud an announcement is.
@@ -33,14 +29,17 @@ pub struct Announcement {
     pub text: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub ended_at: Option<UtcUs>,
 }
 
 impl Accounts {
     /// Says something to everybody: one line of 1 to 500 characters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text that is empty, too long or not one line, and as every query.
     pub async fn announce(&self, level: Level, text: &str, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
         let text = text::announcement(text)?;
         let by = by.clone();
@@ -64,6 +63,9 @@ impl Accounts {
     }
 
     /// Stops showing it. One that has ended already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such an announcement, and as every query.
     pub async fn end_announcement(&self, id: AnnouncementId, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
         let by = by.clone();
         self.store
@@ -83,6 +85,9 @@ impl Accounts {
     }
 
     /// Those that are shown, newest first.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn active_announcements(&self) -> Result<Vec<Announcement>, Error> {
         self.store
             .read(|conn| {
@@ -93,6 +98,9 @@ impl Accounts {
     }
 
     /// All of them, newest first.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn announcements(&self) -> Result<Vec<Announcement>, Error> {
         self.store
             .read(|conn| {

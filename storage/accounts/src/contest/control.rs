@@ -5,7 +5,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{Whole, stored};
+use crate::store::columns::{U64, stored};
 use crate::store::schema::control;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -14,8 +14,8 @@ use serde_json::json;
 /// A control document with when and why it came.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = control)]
-pub struct Saved {
-    #[diesel(deserialize_as = Whole)]
+pub struct ControlRevision {
+    #[diesel(deserialize_as = U64)]
     pub revision: u64,
     /// JSON text.
     pub document: String,
@@ -23,48 +23,68 @@ pub struct Saved {
     pub what: String,
     /// The login name of whoever saved it.
     pub by_name: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
 }
 
 impl Accounts {
     /// The document in force; none before the first was saved.
-    pub async fn control(&self) -> Result<Option<Saved>, Error> {
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn control(&self) -> Result<Option<ControlRevision>, Error> {
         self.store.read(newest).await
     }
 
     /// One revision of the past.
-    pub async fn control_at(&self, revision: u64) -> Result<Option<Saved>, Error> {
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn control_at(&self, revision: u64) -> Result<Option<ControlRevision>, Error> {
         let row = move |conn: &mut SqliteConnection| {
-            Ok(control::table.find(stored(revision)).select(Saved::as_select()).first(conn).optional()?)
+            Ok(control::table.find(stored(revision)).select(ControlRevision::as_select()).first(conn).optional()?)
         };
         self.store.read(row).await
     }
 
     /// The newest `limit` revisions, newest first.
-    pub async fn control_history(&self, limit: u32) -> Result<Vec<Saved>, Error> {
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn control_history(&self, limit: u32) -> Result<Vec<ControlRevision>, Error> {
         self.store
             .read(move |conn| {
                 let newest_first = control::table.order(control::revision.desc()).limit(i64::from(limit));
-                Ok(newest_first.select(Saved::as_select()).load(conn)?)
+                Ok(newest_first.select(ControlRevision::as_select()).load(conn)?)
             })
             .await
     }
 
     /// The newest revision after `revision` that somebody else than `not_by` has saved.
-    pub async fn control_by_others_since(&self, revision: u64, not_by: &Actor) -> Result<Option<Saved>, Error> {
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn control_by_others_since(
+        &self,
+        revision: u64,
+        not_by: &Actor,
+    ) -> Result<Option<ControlRevision>, Error> {
         let name = not_by.name.clone();
         self.store
             .read(move |conn| {
                 let others = control::revision.gt(stored(revision)).and(control::by_name.ne(name));
                 let newest_first = control::table.filter(others).order(control::revision.desc());
-                Ok(newest_first.select(Saved::as_select()).first(conn).optional()?)
+                Ok(newest_first.select(ControlRevision::as_select()).first(conn).optional()?)
             })
             .await
     }
 
     /// Saves `document` as `revision`, if `expected` is what is in force (none: nothing yet). A revision is greater
-    /// than the one before. [`Error::Stale`] tells what is in force instead.
+    /// than the one before.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] tells what is in force instead, [`Error::Refused`] if the revision does not follow it, and as every
+    /// query.
     pub async fn save_control(
         &self,
         expected: Option<u64>,
@@ -108,6 +128,6 @@ impl Accounts {
     }
 }
 
-fn newest(conn: &mut SqliteConnection) -> Result<Option<Saved>, Error> {
-    Ok(control::table.order(control::revision.desc()).select(Saved::as_select()).first(conn).optional()?)
+fn newest(conn: &mut SqliteConnection) -> Result<Option<ControlRevision>, Error> {
+    Ok(control::table.order(control::revision.desc()).select(ControlRevision::as_select()).first(conn).optional()?)
 }

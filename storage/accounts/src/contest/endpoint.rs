@@ -5,8 +5,9 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::people::user::{self, UserId};
-use crate::store::columns::{Whole, stored};
+use crate::people::user;
+use crate::store::columns::{U64, stored};
+use crate::store::ids::UserId;
 use crate::store::schema::endpoints;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -33,12 +34,15 @@ pub struct EndpointChange {
     pub endpoint: Option<String>,
     /// The login name of whoever changed it.
     pub by_name: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
 }
 
 impl Accounts {
     /// Sets or takes away a user's endpoint. Setting the one that is there already changes and logs nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is empty or too long, [`Error::Missing`] without such a user, and as every query.
     pub async fn set_endpoint(&self, id: UserId, endpoint: Option<&str>, by: &Actor, now: UtcUs) -> Result<(), Error> {
         let endpoint = endpoint.map(ToOwned::to_owned);
         if endpoint.as_ref().is_some_and(|text| text.is_empty() || text.chars().count() > ENDPOINT_MAX) {
@@ -68,11 +72,18 @@ impl Accounts {
             .await
     }
 
+    /// Where a user's server is now.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn endpoint_of(&self, id: UserId) -> Result<Option<Endpoint>, Error> {
         self.store.read(move |conn| current(conn, id)).await
     }
 
     /// Everybody who has one, in the order of their ids.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, Error> {
         self.store
             .read(|conn| {
@@ -81,7 +92,7 @@ impl Accounts {
                 let newest_ids = newest
                     .group_by(newest.field(endpoints::user_id))
                     .select(diesel::dsl::max(newest.field(endpoints::id)).assume_not_null());
-                let rows: Vec<Row> = endpoints::table
+                let rows: Vec<StoredEndpoint> = endpoints::table
                     .filter(endpoints::id.eq_any(newest_ids))
                     .order(endpoints::user_id)
                     .select((endpoints::user_id, endpoints::endpoint, endpoints::at))
@@ -91,7 +102,10 @@ impl Accounts {
             .await
     }
 
-    /// Newest first.
+    /// All endpoints that a user ever had, newest first.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn endpoint_history(&self, id: UserId) -> Result<Vec<EndpointChange>, Error> {
         self.store
             .read(move |conn| {
@@ -103,7 +117,7 @@ impl Accounts {
 }
 
 fn current(conn: &mut SqliteConnection, id: UserId) -> Result<Option<Endpoint>, Error> {
-    let newest: Option<Row> = endpoints::table
+    let newest: Option<StoredEndpoint> = endpoints::table
         .filter(endpoints::user_id.eq(id.0))
         .order(endpoints::id.desc())
         .select((endpoints::user_id, endpoints::endpoint, endpoints::at))
@@ -113,8 +127,8 @@ fn current(conn: &mut SqliteConnection, id: UserId) -> Result<Option<Endpoint>, 
 }
 
 /// User, endpoint, since when.
-type Row = (UserId, Option<String>, Whole);
+type StoredEndpoint = (UserId, Option<String>, U64);
 
-fn present((user, endpoint, at): Row) -> Option<Endpoint> {
+fn present((user, endpoint, at): StoredEndpoint) -> Option<Endpoint> {
     Some(Endpoint { user, endpoint: endpoint?, at: at.into() })
 }

@@ -20,12 +20,18 @@ pub struct HistoryRow {
 }
 
 impl Accounts {
-    /// Adds one row. [`Error::Missing`] if there is no such round.
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a round, and as every query.
     pub async fn append_history(&self, round: RoundId, at: UtcUs, payload: &[u8]) -> Result<(), Error> {
         self.append_history_rows(vec![HistoryRow { round, at, payload: payload.to_vec() }]).await
     }
 
     /// Adds many rows in one transaction, such as those of an outage.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without one of the rounds, and as every query.
     pub async fn append_history_rows(&self, rows: Vec<HistoryRow>) -> Result<(), Error> {
         self.store
             .write(move |conn| {
@@ -46,6 +52,9 @@ impl Accounts {
 
     /// The rows of `since <= at < until`, oldest first: of each `step_us` the last one, for what it holds is cumulative.
     /// A step of 0 gives every row.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn history(
         &self,
         round: RoundId,

@@ -6,8 +6,8 @@ use crate::Accounts;
 use crate::contest::round::{self, SEALED};
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::people::user::UserId;
-use crate::store::columns::{MaybeWhole, Small, Whole, stored};
+use crate::store::columns::{OptionU64, U32, U64, stored};
+use crate::store::ids::UserId;
 use crate::store::schema::{results, rounds};
 use diesel::prelude::*;
 use flowtest_contract::RoundId;
@@ -24,15 +24,15 @@ pub struct RoundResult {
     /// The name that stood in the table then.
     pub name: String,
     /// From 1; equals share one.
-    #[diesel(deserialize_as = Small)]
+    #[diesel(deserialize_as = U32)]
     pub rank: u32,
     /// An i64, for that is what SQLite holds. The scoreboard counts in i128, whose sums cannot get here: at a billion
     /// requests a second and 200 points each, an i64 lasts for a year.
     pub points: i64,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub failures: u64,
     /// From the intended instant, in microseconds; none without an answer.
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub p99_us: Option<u64>,
     /// The tally's row as text, for whoever wants to look closer.
     pub row: String,
@@ -41,6 +41,10 @@ pub struct RoundResult {
 impl Accounts {
     /// Writes a round's results and seals it. The same results again are fine, whatever their order, and change
     /// nothing; others are refused.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a round or user, [`Error::Refused`] if it was sealed with other results, and as every
+    /// query.
     pub async fn finish_round(
         &self,
         id: RoundId,
@@ -82,6 +86,9 @@ impl Accounts {
     }
 
     /// The results of a round, best first; nothing before it is finished.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn results_of(&self, id: RoundId) -> Result<Vec<RoundResult>, Error> {
         self.store
             .read(move |conn| {
@@ -93,6 +100,9 @@ impl Accounts {
     }
 
     /// Every result that counts for the contest: of sealed rounds that are scored, in the order of rounds and ranks.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn scored_results(&self) -> Result<Vec<(RoundId, RoundResult)>, Error> {
         let rows: Vec<(String, RoundResult)> = self
             .store

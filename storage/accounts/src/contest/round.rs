@@ -6,7 +6,7 @@
 use crate::Accounts;
 use crate::error::{Error, is_duplicate};
 use crate::log::{Actor, Change};
-use crate::store::columns::{self, MaybeWhole, Small, Whole, stored};
+use crate::store::columns::{self, OptionU64, U32, U64, stored};
 use crate::store::schema::rounds;
 use crate::text;
 use diesel::dsl::max;
@@ -40,29 +40,32 @@ pub struct NewRound {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = rounds)]
 pub struct Round {
-    #[diesel(deserialize_as = columns::Round)]
+    #[diesel(deserialize_as = columns::RoundText)]
     pub id: RoundId,
     /// From 1, in the order of creation.
-    #[diesel(deserialize_as = Small)]
+    #[diesel(deserialize_as = U32)]
     pub number: u32,
     pub scored: bool,
     pub label: String,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub start_at: Option<UtcUs>,
     /// `draft` at first.
     pub state: String,
     /// Since when.
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub state_at: UtcUs,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub created_at: UtcUs,
     /// When its results were written.
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub finished_at: Option<UtcUs>,
 }
 
 impl Accounts {
     /// Creates a round under the next number, in state `draft`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a label that cannot be, [`Error::Refused`] if the id is there already, and as every query.
     pub async fn create_round(&self, new: NewRound, by: &Actor, now: UtcUs) -> Result<Round, Error> {
         let label = text::label(&new.label)?;
         let by = by.clone();
@@ -95,7 +98,10 @@ impl Accounts {
     }
 
     /// Notes the state a round has come to, since `now`. The same one again changes and logs nothing.
-    /// [`Error::Refused`] for a finished round, and for `sealed`, which comes with results.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is no word, [`Error::Missing`] without such a round, [`Error::Refused`] for a finished round
+    /// and for `sealed`, which comes with results, and as every query.
     pub async fn set_round_state(&self, id: RoundId, state: &str, by: &Actor, now: UtcUs) -> Result<Round, Error> {
         let (state, by) = (state.to_owned(), by.clone());
         if state.is_empty() || state.len() > STATE_MAX || !state.bytes().all(|byte| byte.is_ascii_lowercase()) {
@@ -126,10 +132,17 @@ impl Accounts {
     }
 
     /// All rounds, in the order of their numbers.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn rounds(&self) -> Result<Vec<Round>, Error> {
         self.store.read(|conn| Ok(rounds::table.order(rounds::number).select(Round::as_select()).load(conn)?)).await
     }
 
+    /// A round by id.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn round(&self, id: RoundId) -> Result<Option<Round>, Error> {
         self.store
             .read(move |conn| {

@@ -6,18 +6,14 @@ use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::people::secret::{self, ScreenSecret};
-use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored};
+use crate::store::columns::{OptionU64, U64, last_id, stored};
+use crate::store::ids::ScreenId;
 use crate::store::schema::screens;
 use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::json;
-
-row_id! {
-    /// A screen. It may be shown; it opens nothing.
-    ScreenId
-}
 
 /// A link, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
@@ -27,14 +23,17 @@ pub struct Screen {
     pub label: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub revoked_at: Option<UtcUs>,
 }
 
 impl Accounts {
     /// Makes a link. Its secret is told here and never again.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a label that cannot be, and as every query.
     pub async fn create_screen(&self, label: &str, by: &Actor, now: UtcUs) -> Result<(Screen, ScreenSecret), Error> {
         let label = text::label(label)?;
         let secret = ScreenSecret::draw()?;
@@ -59,6 +58,9 @@ impl Accounts {
     }
 
     /// The screen of a link that was not revoked.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn find_screen(&self, secret: &str) -> Result<Option<Screen>, Error> {
         let Some(digest) = secret::digest_of_hex(secret) else { return Ok(None) };
         self.store
@@ -70,6 +72,9 @@ impl Accounts {
     }
 
     /// Closes a link. One that was revoked already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a screen, and as every query.
     pub async fn revoke_screen(&self, id: ScreenId, by: &Actor, now: UtcUs) -> Result<Screen, Error> {
         let by = by.clone();
         self.store
@@ -88,6 +93,9 @@ impl Accounts {
     }
 
     /// All of them, in the order they were made.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn screens(&self) -> Result<Vec<Screen>, Error> {
         self.store.read(|conn| Ok(screens::table.order(screens::id).select(Screen::as_select()).load(conn)?)).await
     }

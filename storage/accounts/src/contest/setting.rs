@@ -5,7 +5,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{Whole, stored};
+use crate::store::columns::{U64, stored};
 use crate::store::schema::settings;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -19,24 +19,29 @@ pub const SECRET_PREFIX: &str = "secret.";
 #[diesel(table_name = settings)]
 pub struct Setting {
     /// From 1; each change adds one.
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub version: u64,
     /// JSON text.
     pub text: String,
     /// When it was set.
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub at: UtcUs,
 }
 
 impl Accounts {
-    /// None: never set.
+    /// A setting; none if it was never set.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn setting(&self, name: &str) -> Result<Option<Setting>, Error> {
         let name = name.to_owned();
         self.store.read(move |conn| find(conn, &name)).await
     }
 
     /// Sets a value if `expected` is the version that is there (none: it was never set). Returns the new version.
-    /// [`Error::Stale`] tells which version is there instead.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the text is no JSON, [`Error::Stale`] with the version that is there instead, and as every query.
     pub async fn put_setting(
         &self,
         name: &str,

@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::invitations::token::Token;
 use crate::log::{Actor, Change};
 use crate::people::secret::Secret;
-use crate::people::user::{Role, UserId};
-use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::people::user::Role;
+use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::ids::{InviteId, UserId};
 use crate::store::schema::{invites, users};
 use crate::text;
 use diesel::prelude::*;
@@ -18,11 +19,6 @@ use serde_json::json;
 
 /// Most invitations of one batch.
 pub const BATCH_MAX: u32 = 1000;
-
-row_id! {
-    /// An invitation's number as it is shown, from 1.
-    InviteId
-}
 
 word_enum! {
     /// Where an invitation stands.
@@ -73,6 +69,9 @@ pub struct InviteUse {
 
 impl Accounts {
     /// Makes a batch; all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a count, a label or an end that cannot be, and as every query.
     pub async fn create_invites(&self, new: NewInvites, by: &Actor, now: UtcUs) -> Result<Vec<Invite>, Error> {
         let label = text::label(&new.label)?;
         if new.count == 0 || new.count > BATCH_MAX {
@@ -101,13 +100,16 @@ impl Accounts {
     }
 
     /// All of them, in the order they were made.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn invites(&self, now: UtcUs) -> Result<Vec<Invite>, Error> {
         self.store
             .read(move |conn| {
-                let rows: Vec<(Row, Option<String>)> = invites::table
+                let rows: Vec<(StoredInvite, Option<String>)> = invites::table
                     .left_join(users::table)
                     .order(invites::id)
-                    .select((Row::as_select(), users::name.nullable()))
+                    .select((StoredInvite::as_select(), users::name.nullable()))
                     .load(conn)?;
                 Ok(rows.into_iter().map(|(row, name)| row.invite(name, now)).collect())
             })
@@ -115,6 +117,9 @@ impl Accounts {
     }
 
     /// Revokes those of them that can still be redeemed. Returns how many that were.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn revoke_invites(&self, ids: &[InviteId], by: &Actor, now: UtcUs) -> Result<usize, Error> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let by = by.clone();
@@ -138,6 +143,9 @@ impl Accounts {
     }
 
     /// Forgets the clear text of invitations that expired. Housekeeping: the log does not tell it. Returns how many.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn purge_invites(&self, now: UtcUs) -> Result<usize, Error> {
         self.store
             .write(move |conn| {
@@ -145,19 +153,6 @@ impl Accounts {
                 Ok(diesel::update(invites::table.filter(over)).set(invites::token.eq(None::<String>)).execute(conn)?)
             })
             .await
-    }
-}
-
-/// Where an invitation stands, by its instants.
-pub(crate) fn status(used: bool, revoked: bool, expires_at: UtcUs, now: UtcUs) -> InviteStatus {
-    if used {
-        InviteStatus::Used
-    } else if revoked {
-        InviteStatus::Revoked
-    } else if expires_at <= now {
-        InviteStatus::Expired
-    } else {
-        InviteStatus::Unused
     }
 }
 
@@ -186,35 +181,49 @@ fn insert(
         ))
         .execute(conn)?;
     let id = last_id(conn)?;
-    let row: Row = invites::table.find(id).select(Row::as_select()).first(conn)?;
+    let row: StoredInvite = invites::table.find(id).select(StoredInvite::as_select()).first(conn)?;
     Ok(row.invite(None, now))
 }
 
-#[derive(Queryable, Selectable)]
+/// An invitation as the table holds it.
+#[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = invites)]
-struct Row {
-    id: InviteId,
+pub(crate) struct StoredInvite {
+    pub(crate) id: InviteId,
     token: Option<String>,
-    label: String,
-    role: Role,
+    pub(crate) label: String,
+    pub(crate) role: Role,
     created_by: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     created_at: UtcUs,
-    #[diesel(deserialize_as = Whole)]
-    expires_at: UtcUs,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = U64)]
+    pub(crate) expires_at: UtcUs,
+    #[diesel(deserialize_as = OptionU64)]
     revoked_at: Option<UtcUs>,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     used_at: Option<UtcUs>,
     used_by: Option<UserId>,
 }
 
-impl Row {
+impl StoredInvite {
+    /// Where the invitation stands, by its instants.
+    pub(crate) fn status(&self, now: UtcUs) -> InviteStatus {
+        if self.used_at.is_some() {
+            InviteStatus::Used
+        } else if self.revoked_at.is_some() {
+            InviteStatus::Revoked
+        } else if self.expires_at <= now {
+            InviteStatus::Expired
+        } else {
+            InviteStatus::Unused
+        }
+    }
+
     fn invite(self, name: Option<String>, now: UtcUs) -> Invite {
         let used = self.used_by.zip(self.used_at).zip(name);
         Invite {
             id: self.id,
-            status: status(self.used_at.is_some(), self.revoked_at.is_some(), self.expires_at, now),
+            status: self.status(now),
             token: self.token.map(Secret::from_text),
             label: self.label,
             role: self.role,

@@ -5,11 +5,12 @@
 
 use crate::Accounts;
 use crate::error::Error;
-use crate::invitations::invite::{self, InviteId, InviteStatus};
+use crate::invitations::invite::{self, InviteStatus, StoredInvite};
 use crate::invitations::token::Token;
 use crate::log::{Actor, Change};
-use crate::people::user::{self, NewUser, Prepared, Role, User};
-use crate::store::columns::{MaybeWhole, Whole, stored};
+use crate::people::user::{self, NewUser, PreparedUser, Role, User};
+use crate::store::columns::stored;
+use crate::store::ids::InviteId;
 use crate::store::schema::invites;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -38,7 +39,7 @@ pub enum RedeemError {
 
 /// A token that can be redeemed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoodInvite {
+pub struct RedeemableInvite {
     pub id: InviteId,
     pub role: Role,
     pub label: String,
@@ -48,15 +49,23 @@ pub struct GoodInvite {
 impl Accounts {
     /// Whether a token could be redeemed now, before the form is filled in. `typed` may be in any case, with or without
     /// hyphens, with O for 0 and I or L for 1.
-    pub async fn look_at_invite(&self, typed: &str, now: UtcUs) -> Result<GoodInvite, RedeemError> {
+    ///
+    /// # Errors
+    /// [`RedeemError::Unknown`], [`RedeemError::Used`], [`RedeemError::Revoked`] or [`RedeemError::Expired`];
+    /// [`RedeemError::Other`] as every query.
+    pub async fn check_invite(&self, typed: &str, now: UtcUs) -> Result<RedeemableInvite, RedeemError> {
         let digest = Token::read(typed).ok_or(RedeemError::Unknown)?.digest();
         self.store.read(move |conn| find(conn, &digest, now)).await
     }
 
     /// Makes the account that the token is for. Of several at once exactly one succeeds.
+    ///
+    /// # Errors
+    /// Those of [`Accounts::check_invite`]; besides, [`RedeemError::NameTaken`], [`RedeemError::Invalid`] for a field of the
+    /// form, and [`RedeemError::Other`] with [`Error::Overloaded`].
     pub async fn redeem(&self, typed: &str, new: NewUser, by: &Actor, now: UtcUs) -> Result<User, RedeemError> {
         // First, so that only who holds a good token learns what is wrong with the rest, or costs us a hash.
-        self.look_at_invite(typed, now).await?;
+        self.check_invite(typed, now).await?;
         let digest = Token::read(typed).ok_or(RedeemError::Unknown)?.digest();
         let new = self.prepare_user(new).await?;
         let by = by.clone();
@@ -67,7 +76,7 @@ impl Accounts {
 fn redeem(
     conn: &mut SqliteConnection,
     digest: &[u8],
-    new: &Prepared,
+    new: &PreparedUser,
     by: &Actor,
     now: UtcUs,
 ) -> Result<User, RedeemError> {
@@ -85,32 +94,21 @@ fn redeem(
 }
 
 /// The invitation, if it can be redeemed.
-fn find(conn: &mut SqliteConnection, digest: &[u8], now: UtcUs) -> Result<GoodInvite, RedeemError> {
-    let row: Option<Row> =
-        invites::table.filter(invites::token_hash.eq(digest)).select(Row::as_select()).first(conn).optional()?;
+fn find(conn: &mut SqliteConnection, digest: &[u8], now: UtcUs) -> Result<RedeemableInvite, RedeemError> {
+    let row: Option<StoredInvite> = invites::table
+        .filter(invites::token_hash.eq(digest))
+        .select(StoredInvite::as_select())
+        .first(conn)
+        .optional()?;
     let row = row.ok_or(RedeemError::Unknown)?;
-    match invite::status(row.used_at.is_some(), row.revoked_at.is_some(), row.expires_at, now) {
+    match row.status(now) {
         InviteStatus::Unused => {
-            Ok(GoodInvite { id: row.id, role: row.role, label: row.label, expires_at: row.expires_at })
+            Ok(RedeemableInvite { id: row.id, role: row.role, label: row.label, expires_at: row.expires_at })
         }
         InviteStatus::Used => Err(RedeemError::Used),
         InviteStatus::Revoked => Err(RedeemError::Revoked),
         InviteStatus::Expired => Err(RedeemError::Expired),
     }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = invites)]
-struct Row {
-    id: InviteId,
-    role: Role,
-    label: String,
-    #[diesel(deserialize_as = Whole)]
-    expires_at: UtcUs,
-    #[diesel(deserialize_as = MaybeWhole)]
-    revoked_at: Option<UtcUs>,
-    #[diesel(deserialize_as = MaybeWhole)]
-    used_at: Option<UtcUs>,
 }
 
 impl From<Error> for RedeemError {

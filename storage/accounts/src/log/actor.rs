@@ -1,6 +1,6 @@
 //! Who does something, as the audit log tells it.
 
-use crate::people::user::{User, UserId};
+use crate::store::ids::UserId;
 use serde::{Deserialize, Serialize};
 
 /// The person, program or stranger behind a change.
@@ -15,10 +15,6 @@ pub struct Actor {
 }
 
 impl Actor {
-    pub fn user(user: &User, address: impl Into<String>) -> Actor {
-        Actor { user: Some(user.id), name: user.name.clone(), address: address.into() }
-    }
-
     /// Somebody who is not logged in: at the login and register pages.
     pub fn nobody(address: impl Into<String>) -> Actor {
         Actor { user: None, name: "nobody".to_owned(), address: address.into() }

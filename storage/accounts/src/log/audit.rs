@@ -6,8 +6,8 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::Actor;
-use crate::people::user::UserId;
-use crate::store::columns::{Whole, stored};
+use crate::store::columns::{U64, stored};
+use crate::store::ids::UserId;
 use crate::store::schema::audit;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -46,6 +46,9 @@ pub struct AuditFilter {
 
 impl Accounts {
     /// The newest `limit` (at most 1000) lines older than line `before`, newest first.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn audit_page(
         &self,
         before: Option<i64>,
@@ -68,10 +71,10 @@ impl Accounts {
                 if let Some(subject) = filter.subject {
                     query = query.filter(audit::subject.eq(subject));
                 }
-                let rows: Vec<Row> = query
+                let rows: Vec<StoredLine> = query
                     .order(audit::id.desc())
                     .limit(i64::from(limit.min(PAGE_MAX)))
-                    .select(Row::as_select())
+                    .select(StoredLine::as_select())
                     .load(conn)?;
                 Ok(rows.into_iter().map(AuditLine::from).collect())
             })
@@ -80,6 +83,9 @@ impl Accounts {
 
     /// Notes something that changes no row here, such as an export or a link that was opened.
     /// `detail` is JSON without secrets.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn note(
         &self,
         action: &'static str,
@@ -141,9 +147,9 @@ pub(crate) fn shortened(text: &str) -> String {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit)]
-struct Row {
+struct StoredLine {
     id: i64,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     at: UtcUs,
     actor_id: Option<UserId>,
     actor_name: String,
@@ -154,8 +160,8 @@ struct Row {
     after: Option<String>,
 }
 
-impl From<Row> for AuditLine {
-    fn from(row: Row) -> AuditLine {
+impl From<StoredLine> for AuditLine {
+    fn from(row: StoredLine) -> AuditLine {
         AuditLine {
             id: row.id,
             at: row.at,

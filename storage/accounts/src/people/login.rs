@@ -5,8 +5,8 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::people::session::SessionId;
-use crate::people::user::{self, User, UserId};
+use crate::people::user::{self, User};
+use crate::store::ids::{SessionId, UserId};
 use crate::store::schema::{sessions, users};
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -15,6 +15,9 @@ use serde_json::json;
 impl Accounts {
     /// The user, if name and password are right and the account is enabled. Failures are logged, with the user if
     /// there is one; what was typed as a name is not, for people type their password there.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if too many wait to have a password hashed, and as every query.
     pub async fn log_in(&self, name: &str, password: &str, address: &str, now: UtcUs) -> Result<Option<User>, Error> {
         let name = name.to_owned();
         let found: Option<(User, String)> = self
@@ -34,6 +37,9 @@ impl Accounts {
     }
 
     /// Whether this is the user's password, such as before it is changed.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if too many wait to have a password hashed, and as every query.
     pub async fn check_password(&self, id: UserId, password: &str) -> Result<bool, Error> {
         let hash = self
             .store
@@ -45,6 +51,10 @@ impl Accounts {
     }
 
     /// Sets a password and ends the user's sessions, except the one to `keep`. Returns how many ended.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a password that is too short or too long, [`Error::Missing`] without such a user,
+    /// [`Error::Overloaded`], and as every query.
     pub async fn set_password(
         &self,
         id: UserId,

@@ -15,31 +15,31 @@ use tokio::sync::Semaphore;
 /// Lengths of a password in characters.
 pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// Who may wait for a core at once: some seconds of hashing on two cores, the crowd of a large room.
+/// How many may wait for a core at once: some seconds of hashing on two cores, the crowd of a large room.
 const WAITING_MAX: usize = 200;
 
 #[derive(Debug)]
 pub(crate) struct Passwords {
     /// One permit for each who waits or is hashed: whoever finds none is told to come back.
-    places: Semaphore,
+    permits: Semaphore,
     /// One permit per core, so that a rush of logins leaves the collector its turn.
     cores: Arc<Semaphore>,
     /// Hash of a password nobody has, made with today's parameters.
-    nobodys: String,
+    dummy_hash: String,
 }
 
 impl Passwords {
     pub(crate) async fn start() -> Result<Passwords, Error> {
-        Passwords::with_places(WAITING_MAX).await
+        Passwords::with_waiting_max(WAITING_MAX).await
     }
 
-    async fn with_places(waiting_max: usize) -> Result<Passwords, Error> {
+    async fn with_waiting_max(waiting_max: usize) -> Result<Passwords, Error> {
         let mut bytes = [0; 32];
         secret::fill(&mut bytes)?;
-        let nobodys = blocking(move || hash_now(&bytes)).await?;
+        let dummy_hash = blocking(move || hash_now(&bytes)).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let places = Semaphore::new(waiting_max + cores);
-        Ok(Passwords { places, cores: Arc::new(Semaphore::new(cores)), nobodys })
+        let permits = Semaphore::new(waiting_max + cores);
+        Ok(Passwords { permits, cores: Arc::new(Semaphore::new(cores)), dummy_hash })
     }
 
     /// A new hash with a salt of its own.
@@ -52,7 +52,7 @@ impl Passwords {
     /// Whether the password is the one hashed; without a hash it takes as long and is wrong.
     pub(crate) async fn verify(&self, password: &str, hash: Option<String>) -> Result<bool, Error> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobodys.clone());
+        let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
         // Longer input cannot be right, and must not cost more.
         let fits = password.len() <= 4 * PASSWORD_LENGTH.end();
         let password = if fits { password.to_owned() } else { String::new() };
@@ -70,7 +70,7 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Crowded)?;
+        let _permit = self.permits.try_acquire().map_err(|_| Error::Overloaded)?;
         let permit = self.cores.clone().acquire_owned().await.map_err(|error| Error::Failed(error.to_string()))?;
         // The permit goes along: who gives up waiting does not free the core that is still hashing.
         blocking(move || {
@@ -115,24 +115,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_crowd_is_told_to_come_back_and_those_who_wait_are_served() {
-        let passwords = Arc::new(Passwords::with_places(3).await.expect("random bits"));
+        let passwords = Arc::new(Passwords::with_waiting_max(3).await.expect("random bits"));
         let cores = passwords.cores.available_permits();
         let busy = passwords.cores.clone().acquire_many_owned(cores as u32).await.expect("all cores");
         let one = |passwords: Arc<Passwords>| async move { passwords.verify("correct horse", None).await };
         let all: Vec<_> = (0..cores + 10).map(|_| tokio::spawn(one(passwords.clone()))).collect();
-        while passwords.places.available_permits() > 0 {
+        while passwords.permits.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         drop(busy);
-        let mut crowded = 0;
+        let mut refused = 0;
         for answer in all {
             match answer.await.expect("it does not panic") {
                 Ok(right) => assert!(!right),
-                Err(Error::Crowded) => crowded += 1,
+                Err(Error::Overloaded) => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
-        assert_eq!(crowded, 7);
+        assert_eq!(refused, 7);
         passwords.verify("correct horse", None).await.expect("there is room again");
     }
 

@@ -6,8 +6,9 @@ use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change, shortened};
 use crate::people::secret::{self, SessionSecret};
-use crate::people::user::{self, User, UserId};
-use crate::store::columns::{Whole, last_id, row_id, stored};
+use crate::people::user::{self, User};
+use crate::store::columns::{U64, last_id, stored};
+use crate::store::ids::{SessionId, UserId};
 use crate::store::schema::{sessions, users};
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -23,11 +24,6 @@ pub const SESSION_IDLE_US: u64 = 2 * 60 * MINUTE_US;
 const SEEN_EVERY_US: u64 = MINUTE_US;
 const _: () = assert!(SEEN_EVERY_US * 10 < SESSION_IDLE_US && SESSION_IDLE_US < SESSION_LIFE_US);
 
-row_id! {
-    /// A session. It may be shown; it opens nothing.
-    SessionId
-}
-
 /// A session as its owner and the organiser see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = sessions)]
@@ -37,15 +33,19 @@ pub struct Session {
     pub address: String,
     /// What the browser called itself; at most 100 characters are kept.
     pub agent: String,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub created_at: UtcUs,
     /// Exact to a minute.
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub last_seen_at: UtcUs,
 }
 
 impl Accounts {
-    /// Logs somebody in. [`Error::Refused`] if the account was disabled since the password was checked.
+    /// Logs somebody in.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a user, [`Error::Refused`] if the account was disabled since the password was checked,
+    /// and as every query.
     pub async fn start_session(
         &self,
         id: UserId,
@@ -85,6 +85,9 @@ impl Accounts {
     }
 
     /// Who is behind a cookie's text, if that session lives and its user is enabled.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn find_session(&self, secret: &str, now: UtcUs) -> Result<Option<(SessionId, User)>, Error> {
         let Some(digest) = secret::digest_of_hex(secret) else { return Ok(None) };
         let found: Option<(Session, User)> = self
@@ -107,6 +110,9 @@ impl Accounts {
     }
 
     /// Logs out. Nothing happens if the session is gone already.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn end_session(&self, id: SessionId, by: &Actor, now: UtcUs) -> Result<(), Error> {
         let by = by.clone();
         self.store
@@ -122,6 +128,9 @@ impl Accounts {
     }
 
     /// Ends all sessions of a user, except one. Returns how many ended.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn end_sessions_of(
         &self,
         user: UserId,
@@ -144,6 +153,9 @@ impl Accounts {
     }
 
     /// The sessions of a user that live, newest first.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn sessions_of(&self, user: UserId, now: UtcUs) -> Result<Vec<Session>, Error> {
         let (life, idle) = oldest(now);
         self.store
@@ -159,6 +171,9 @@ impl Accounts {
     }
 
     /// Deletes sessions that are over. Housekeeping: the log does not tell it. Returns how many went.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn purge_sessions(&self, now: UtcUs) -> Result<usize, Error> {
         let (life, idle) = oldest(now);
         self.store

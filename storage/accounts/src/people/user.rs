@@ -5,18 +5,14 @@
 use crate::Accounts;
 use crate::error::{Error, is_duplicate};
 use crate::log::{Actor, Change};
-use crate::store::columns::{MaybeWhole, Whole, last_id, row_id, stored, word_enum};
+use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::ids::UserId;
 use crate::store::schema::{sessions, users};
 use crate::text;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-row_id! {
-    /// A user. Never given to another one.
-    UserId
-}
 
 word_enum! {
     /// What somebody may see and do.
@@ -36,7 +32,8 @@ pub struct User {
     /// The login name: 3 to 30 of `A-Z a-z 0-9 _ -`, unique in any case.
     pub name: String,
     /// The display name: 1 to 40 visible characters, not unique.
-    pub shown: String,
+    #[diesel(column_name = shown)]
+    pub display_name: String,
     pub role: Role,
     /// May not log in, and is logged out.
     pub disabled: bool,
@@ -44,29 +41,43 @@ pub struct User {
     pub hidden: bool,
     /// Why, if so.
     pub disqualified: Option<String>,
-    #[diesel(deserialize_as = Whole)]
+    #[diesel(deserialize_as = U64)]
     pub created_at: UtcUs,
-    #[diesel(deserialize_as = MaybeWhole)]
+    #[diesel(deserialize_as = OptionU64)]
     pub last_login_at: Option<UtcUs>,
+}
+
+impl Actor {
+    /// Somebody who is logged in.
+    pub fn user(user: &User, address: impl Into<String>) -> Actor {
+        Actor { user: Some(user.id), name: user.name.clone(), address: address.into() }
+    }
 }
 
 /// Somebody who is about to get an account.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
     pub name: String,
-    pub shown: String,
+    pub display_name: String,
     /// Clear text; kept only as its hash.
     pub password: String,
 }
 
 impl std::fmt::Debug for NewUser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewUser").field("name", &self.name).field("shown", &self.shown).finish_non_exhaustive()
+        f.debug_struct("NewUser")
+            .field("name", &self.name)
+            .field("display_name", &self.display_name)
+            .finish_non_exhaustive()
     }
 }
 
 impl Accounts {
     /// Makes an admin: the first one comes from the command line, for there is no default password.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name, display name or password that cannot be, [`Error::NameTaken`],
+    /// [`Error::Overloaded`], and as every query.
     pub async fn create_admin(&self, new: NewUser, by: &Actor, now: UtcUs) -> Result<User, Error> {
         let new = self.prepare_user(new).await?;
         let by = by.clone();
@@ -79,16 +90,26 @@ impl Accounts {
             .await
     }
 
-    /// Everybody, in the order they came.
+    /// Everybody, in the order of their ids.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn users(&self) -> Result<Vec<User>, Error> {
         self.store.read(|conn| Ok(users::table.order(users::id).select(User::as_select()).load(conn)?)).await
     }
 
+    /// A user by id.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
         self.store.read(move |conn| Ok(users::table.find(id.0).select(User::as_select()).first(conn).optional()?)).await
     }
 
     /// By the login name, in any case.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
     pub async fn user_named(&self, name: &str) -> Result<Option<User>, Error> {
         let name = name.to_owned();
         self.store
@@ -98,7 +119,10 @@ impl Accounts {
             .await
     }
 
-    /// [`Error::LastAdmin`] if nobody could run the contest then.
+    /// Makes a user an admin or a contestant.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a user, [`Error::LastAdmin`] if nobody could run the contest then, and as every query.
     pub async fn set_role(&self, id: UserId, role: Role, by: &Actor, now: UtcUs) -> Result<User, Error> {
         self.change_user("user.role", id, by, now, move |conn, user| {
             if role != Role::Admin {
@@ -110,7 +134,10 @@ impl Accounts {
         .await
     }
 
-    /// Disabling ends all sessions. [`Error::LastAdmin`] if nobody could run the contest then.
+    /// Disabling ends all sessions.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a user, [`Error::LastAdmin`] if nobody could run the contest then, and as every query.
     pub async fn set_disabled(&self, id: UserId, disabled: bool, by: &Actor, now: UtcUs) -> Result<User, Error> {
         let action = if disabled { "user.disable" } else { "user.enable" };
         self.change_user(action, id, by, now, move |conn, user| {
@@ -125,15 +152,28 @@ impl Accounts {
     }
 
     /// Sets the display name.
-    pub async fn set_shown(&self, id: UserId, shown: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
-        let shown = text::shown(shown)?;
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that cannot be, [`Error::Missing`] without such a user, and as every query.
+    pub async fn set_display_name(
+        &self,
+        id: UserId,
+        display_name: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<User, Error> {
+        let display_name = text::display_name(display_name)?;
         self.change_user("user.shown", id, by, now, move |conn, _| {
-            diesel::update(users::table.find(id.0)).set(users::shown.eq(shown)).execute(conn)?;
+            diesel::update(users::table.find(id.0)).set(users::shown.eq(display_name)).execute(conn)?;
             Ok(())
         })
         .await
     }
 
+    /// Takes a user out of all public tables, or puts it back.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a user, and as every query.
     pub async fn set_hidden(&self, id: UserId, hidden: bool, by: &Actor, now: UtcUs) -> Result<User, Error> {
         let action = if hidden { "user.hide" } else { "user.unhide" };
         self.change_user(action, id, by, now, move |conn, _| {
@@ -143,6 +183,10 @@ impl Accounts {
         .await
     }
 
+    /// Marks a user as disqualified; the results stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a reason that is empty or too long, [`Error::Missing`] without such a user, and as every query.
     pub async fn disqualify(&self, id: UserId, reason: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
         let reason = text::reason(reason)?;
         self.change_user("user.disqualify", id, by, now, move |conn, _| {
@@ -152,6 +196,10 @@ impl Accounts {
         .await
     }
 
+    /// Takes the mark of [`Accounts::disqualify`] away.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a user, and as every query.
     pub async fn requalify(&self, id: UserId, by: &Actor, now: UtcUs) -> Result<User, Error> {
         self.change_user("user.requalify", id, by, now, move |conn, _| {
             diesel::update(users::table.find(id.0)).set(users::disqualified.eq(None::<String>)).execute(conn)?;
@@ -161,11 +209,11 @@ impl Accounts {
     }
 
     /// Checks what was typed and hashes the password, before any transaction.
-    pub(crate) async fn prepare_user(&self, new: NewUser) -> Result<Prepared, Error> {
+    pub(crate) async fn prepare_user(&self, new: NewUser) -> Result<PreparedUser, Error> {
         text::name(&new.name)?;
-        let shown = text::shown(&new.shown)?;
+        let display_name = text::display_name(&new.display_name)?;
         let password_hash = self.passwords.hash(&new.password).await?;
-        Ok(Prepared { name: new.name, shown, password_hash })
+        Ok(PreparedUser { name: new.name, display_name, password_hash })
     }
 
     /// One change of one user with its line in the log.
@@ -193,19 +241,19 @@ impl Accounts {
     }
 }
 
-/// A user whose words are checked and whose password is hashed.
+/// A user whose names are checked and whose password is hashed.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedUser {
     pub(crate) name: String,
-    shown: String,
+    display_name: String,
     password_hash: String,
 }
 
-pub(crate) fn insert(conn: &mut SqliteConnection, new: &Prepared, role: Role, now: UtcUs) -> Result<User, Error> {
+pub(crate) fn insert(conn: &mut SqliteConnection, new: &PreparedUser, role: Role, now: UtcUs) -> Result<User, Error> {
     diesel::insert_into(users::table)
         .values((
             users::name.eq(&new.name),
-            users::shown.eq(&new.shown),
+            users::shown.eq(&new.display_name),
             users::role.eq(role),
             users::password_hash.eq(&new.password_hash),
             users::created_at.eq(stored(now)),
@@ -228,7 +276,7 @@ pub(crate) fn subject(id: UserId) -> String {
 pub(crate) fn described(user: &User) -> serde_json::Value {
     json!({
         "name": user.name,
-        "shown": user.shown,
+        "shown": user.display_name,
         "role": user.role,
         "disabled": user.disabled,
         "hidden": user.hidden,

@@ -2,35 +2,17 @@
 //!
 //! The copy holds everything the database does, password hashes and unused invitations too: mode 0600.
 
-use crate::Accounts;
 use crate::error::Error;
-use crate::log::{Actor, Change};
-use crate::people::secret;
-use crate::store::file::{blocking, connect, create_private};
+use crate::store::file::{connect, create_private};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use flowtest_contract::rules::UtcUs;
-use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-impl Accounts {
-    /// Writes a backup to `to`, which must not exist yet ([`Error::Exists`]). It is on disk when this returns.
-    /// The line in the log comes after the copy, so the copy does not hold it.
-    pub async fn backup(&self, to: impl AsRef<Path>, by: &Actor, now: UtcUs) -> Result<(), Error> {
-        let (from, to) = (self.store.path().to_path_buf(), to.as_ref().to_path_buf());
-        let told = to.display().to_string();
-        blocking(move || copy(&from, &to)).await?;
-        let by = by.clone();
-        self.store
-            .write(move |conn| Change::of("backup.make", "database").after(json!({ "to": told })).write(conn, &by, now))
-            .await
-    }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+/// Copies the database `from` to `to`, which must not exist yet ([`Error::Exists`]). It is on disk when this returns.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     if to.symlink_metadata().is_ok() {
         return Err(Error::Exists(to.to_path_buf()));
     }
@@ -66,11 +48,10 @@ fn beside(to: &Path) -> Result<PathBuf, Error> {
     let Some(name) = to.file_name() else {
         return Err(Error::Refused(format!("{} names no file. Give the backup a name.", to.display())));
     };
-    let mut bytes = [0; 8];
-    secret::fill(&mut bytes)?;
+    let drawn = getrandom::u64().map_err(|error| Error::Failed(format!("the kernel gives no random bits: {error}")))?;
     let mut hidden = OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{:016x}.tmp", u64::from_be_bytes(bytes)));
+    hidden.push(format!(".{drawn:016x}.tmp"));
     Ok(to.with_file_name(hidden))
 }
 

@@ -1,4 +1,4 @@
-//! How our types are stored: ids and instants as integers, words as text.
+//! How our types are stored: instants and counts as integers, words as text.
 //!
 //! Owns the macros that make such types and the few queries diesel has no words for. Knows no table.
 
@@ -8,50 +8,6 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-
-/// A newtype over a row's number.
-macro_rules! row_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[derive(serde::Serialize, serde::Deserialize, diesel::AsExpression, diesel::FromSqlRow)]
-        #[serde(transparent)]
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        pub struct $name(pub i64);
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Display::fmt(&self.0, f)
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = std::num::ParseIntError;
-
-            fn from_str(text: &str) -> Result<$name, Self::Err> {
-                text.parse().map($name)
-            }
-        }
-
-        impl diesel::serialize::ToSql<diesel::sql_types::BigInt, diesel::sqlite::Sqlite> for $name {
-            fn to_sql<'b>(
-                &'b self,
-                out: &mut diesel::serialize::Output<'b, '_, diesel::sqlite::Sqlite>,
-            ) -> diesel::serialize::Result {
-                diesel::serialize::ToSql::<diesel::sql_types::BigInt, diesel::sqlite::Sqlite>::to_sql(&self.0, out)
-            }
-        }
-
-        impl diesel::deserialize::FromSql<diesel::sql_types::BigInt, diesel::sqlite::Sqlite> for $name {
-            fn from_sql(
-                bytes: <diesel::sqlite::Sqlite as diesel::backend::Backend>::RawValue<'_>,
-            ) -> diesel::deserialize::Result<Self> {
-                <i64 as diesel::deserialize::FromSql<diesel::sql_types::BigInt, diesel::sqlite::Sqlite>>::from_sql(bytes)
-                    .map($name)
-            }
-        }
-    };
-}
 
 /// An enum stored, shown and sent as one word per variant.
 macro_rules! word_enum {
@@ -116,7 +72,7 @@ macro_rules! word_enum {
     };
 }
 
-pub(crate) use {row_id, word_enum};
+pub(crate) use word_enum;
 
 /// A column whose type here differs from the one stored, for `#[diesel(deserialize_as = ..)]`.
 macro_rules! stored_as {
@@ -141,10 +97,10 @@ macro_rules! stored_as {
     };
 }
 
-stored_as!(Whole: BigInt as i64 => u64, |row| Ok(u64::try_from(row)?));
-stored_as!(MaybeWhole: Nullable<BigInt> as Option<i64> => Option<u64>, |row| Ok(row.map(u64::try_from).transpose()?));
-stored_as!(Small: BigInt as i64 => u32, |row| Ok(u32::try_from(row)?));
-stored_as!(Round: Text as String => RoundId, |row| Ok(row.parse::<RoundId>()?));
+stored_as!(U64: BigInt as i64 => u64, |row| Ok(u64::try_from(row)?));
+stored_as!(OptionU64: Nullable<BigInt> as Option<i64> => Option<u64>, |row| Ok(row.map(u64::try_from).transpose()?));
+stored_as!(U32: BigInt as i64 => u32, |row| Ok(u32::try_from(row)?));
+stored_as!(RoundText: Text as String => RoundId, |row| Ok(row.parse::<RoundId>()?));
 
 /// An instant, or another count, as SQLite stores it. What lies beyond the year 294,000 is as good as that.
 pub(crate) fn stored(count: UtcUs) -> i64 {

@@ -21,11 +21,11 @@ pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations"
 /// Pages ask side by side; four readers outrun what one dashboard renders.
 const READERS: usize = 4;
 /// A request that waited this long for a connection is told so instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// First of all, so that the next pragmas wait for other processes instead of failing.
-const WAIT: &str = "PRAGMA busy_timeout = 5000";
-const COMMON: [&str; 3] = [WAIT, "PRAGMA foreign_keys = ON", "PRAGMA trusted_schema = OFF"];
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000";
+const COMMON: [&str; 3] = [BUSY_TIMEOUT, "PRAGMA foreign_keys = ON", "PRAGMA trusted_schema = OFF"];
 /// FULL: a redeemed invitation survives a power cut. There are few writes, so it costs nothing.
 const WRITER: [&str; 3] =
     ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA wal_autocheckpoint = 1000"];
@@ -176,8 +176,8 @@ fn pool(url: &str, size: usize, own: &'static [&'static str]) -> Result<Pool, Er
     Pool::builder(Manager::new(url, Runtime::Tokio1))
         .max_size(size)
         .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(PATIENCE))
-        .create_timeout(Some(PATIENCE))
+        .wait_timeout(Some(WAIT_MAX))
+        .create_timeout(Some(WAIT_MAX))
         .post_create(set_up)
         .build()
         .map_err(|error| Error::Failed(error.to_string()))

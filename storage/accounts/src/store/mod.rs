@@ -1,6 +1,7 @@
-//! The file under everything: connections, tables, types of columns, copies.
+//! The file under everything: connections, tables, ids, types of columns, copies.
 
 pub(crate) mod backup;
 pub(crate) mod columns;
 pub(crate) mod file;
+pub(crate) mod ids;
 pub(crate) mod schema;

@@ -1,13 +1,13 @@
 //! Control, settings, endpoints, rounds, results, history, and what the organiser says beside them.
 
-use crate::house::*;
+use crate::harness::*;
 use flowtest_accounts::*;
 use flowtest_contract::RoundId;
 
 #[tokio::test]
 async fn a_control_document_is_saved_only_over_the_revision_that_was_read() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
     let save = async |expected, revision, document: &str| {
         accounts.save_control(expected, revision, document, "moved the deadline", &by, NOON).await
     };
@@ -28,11 +28,11 @@ async fn a_control_document_is_saved_only_over_the_revision_that_was_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_saves_over_one_revision_exactly_one_wins() {
-    let house = House::new().await;
-    house.accounts.save_control(None, 1, "{}", "start", &house.by(), NOON).await.expect("the first");
+    let harness = Harness::new().await;
+    harness.accounts.save_control(None, 1, "{}", "start", &harness.by(), NOON).await.expect("the first");
     let tasks: Vec<_> = (0..8)
         .map(|n| {
-            let (accounts, by) = (house.accounts.clone(), house.by());
+            let (accounts, by) = (harness.accounts.clone(), harness.by());
             tokio::spawn(async move { accounts.save_control(Some(1), 2, &n.to_string(), "race", &by, NOON).await })
         })
         .collect();
@@ -49,8 +49,8 @@ async fn of_parallel_saves_over_one_revision_exactly_one_wins() {
 
 #[tokio::test]
 async fn a_setting_has_a_version_against_lost_updates() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
     let put = async |expected, text: &str| accounts.put_setting("freeze", expected, text, &by, NOON).await;
     assert_eq!(accounts.setting("freeze").await.expect("an answer"), None);
     assert_eq!(put(None, "true").await.expect("set"), 1);
@@ -64,9 +64,9 @@ async fn a_setting_has_a_version_against_lost_updates() {
 
 #[tokio::test]
 async fn an_endpoint_is_the_newest_of_its_history() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let (alice, bob) = (house.contestant("alice").await, house.contestant("bob").await);
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let (alice, bob) = (harness.contestant("alice").await, harness.contestant("bob").await);
     let set = async |user: &User, endpoint, now| accounts.set_endpoint(user.id, endpoint, &by, now).await;
     set(&alice, Some("http://a.example/"), NOON).await.expect("set");
     set(&bob, Some("http://b.example/"), NOON).await.expect("set");
@@ -91,12 +91,12 @@ fn result(user: &User, rank: u32, points: i64) -> RoundResult {
 
 #[tokio::test]
 async fn results_are_written_once_and_seal_the_round() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let (alice, bob) = (house.contestant("alice").await, house.contestant("bob").await);
-    let round = house.round(7, true).await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let (alice, bob) = (harness.contestant("alice").await, harness.contestant("bob").await);
+    let round = harness.round(7, true).await;
     assert_eq!((round.number, round.state.as_str(), round.start_at), (1, "draft", Some(NOON)));
-    assert_eq!(house.round(8, false).await.number, 2);
+    assert_eq!(harness.round(8, false).await.number, 2);
     let state = async |state: &str| accounts.set_round_state(round.id, state, &by, NOON + 1).await;
     assert_eq!(state("running").await.expect("noted").state, "running");
     assert!(matches!(state("sealed").await, Err(Error::Refused(_))), "sealed comes with results");
@@ -120,7 +120,7 @@ async fn results_are_written_once_and_seal_the_round() {
     assert!(matches!(state("running").await, Err(Error::Refused(_))), "a sealed round stays so");
 
     // Not even somebody with the file changes them by an ordinary statement.
-    let mut raw = house.raw();
+    let mut raw = harness.raw();
     for statement in [
         "UPDATE results SET points = 0",
         "DELETE FROM results",
@@ -134,14 +134,14 @@ async fn results_are_written_once_and_seal_the_round() {
 
 #[tokio::test]
 async fn only_sealed_scored_rounds_count() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let alice = house.contestant("alice").await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
     for (bits, scored) in [(3, true), (2, false), (1, true)] {
-        let round = house.round(bits, scored).await;
+        let round = harness.round(bits, scored).await;
         accounts.finish_round(round.id, vec![result(&alice, 1, 10)], &by, NOON).await.expect("sealed");
     }
-    house.round(4, true).await;
+    harness.round(4, true).await;
     let counted: Vec<_> = accounts.scored_results().await.expect("a list").into_iter().map(|(id, _)| id).collect();
     assert_eq!(counted, [RoundId::from_bits(3), RoundId::from_bits(1)], "in the order of numbers");
     let twice = NewRound { id: RoundId::from_bits(3), scored: true, label: String::new(), start_at: None };
@@ -152,9 +152,9 @@ async fn only_sealed_scored_rounds_count() {
 
 #[tokio::test]
 async fn history_gives_the_last_row_of_each_step() {
-    let house = House::new().await;
-    let accounts = &house.accounts;
-    let (round, other) = (house.round(1, true).await.id, house.round(2, true).await.id);
+    let harness = Harness::new().await;
+    let accounts = &harness.accounts;
+    let (round, other) = (harness.round(1, true).await.id, harness.round(2, true).await.id);
     let row = |second: u64| HistoryRow { round, at: NOON + second * SECOND, payload: vec![0, second as u8] };
     accounts.append_history_rows((0..60).map(row).collect()).await.expect("a minute");
     accounts.append_history(round, NOON, b"late and wrong").await.expect("ignored");
@@ -177,9 +177,9 @@ async fn history_gives_the_last_row_of_each_step() {
 
 #[tokio::test]
 async fn an_adjustment_is_withdrawn_but_never_forgotten() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let alice = house.contestant("alice").await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
     let made = accounts.adjust(alice.id, -500, "late by a minute", &by, NOON).await.expect("made");
     let withdrawn = accounts.withdraw_adjustment(made.id, &by, NOON + 1).await.expect("withdrawn");
     assert_eq!((withdrawn.withdrawn_by.as_deref(), withdrawn.withdrawn_at), (Some("boss"), Some(NOON + 1)));
@@ -196,8 +196,8 @@ async fn an_adjustment_is_withdrawn_but_never_forgotten() {
 
 #[tokio::test]
 async fn an_announcement_is_shown_until_it_is_ended() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
     let first = accounts.announce(Level::Info, "Lunch at noon", &by, NOON).await.expect("said");
     let second = accounts.announce(Level::Warn, "Deadline moved", &by, NOON + 1).await.expect("said");
     assert_eq!(accounts.active_announcements().await.expect("a list"), [second.clone(), first.clone()]);
@@ -209,8 +209,8 @@ async fn an_announcement_is_shown_until_it_is_ended() {
 
 #[tokio::test]
 async fn a_screen_opens_by_its_secret_until_it_is_revoked() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
     let (hall, secret) = accounts.create_screen("hall", &by, NOON).await.expect("a screen");
     let (_, other) = accounts.create_screen("bar", &by, NOON).await.expect("a screen");
     let opened = async |secret: &str| accounts.find_screen(secret).await.expect("an answer").map(|screen| screen.id);

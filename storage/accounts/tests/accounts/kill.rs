@@ -1,6 +1,6 @@
 //! SIGKILL in the middle of writes: what was acknowledged is there, and the file is sound.
 
-use crate::house::*;
+use crate::harness::*;
 use flowtest_accounts::*;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -11,12 +11,12 @@ const VICTIM: &str = "FLOWTEST_ACCOUNTS_VICTIM";
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let kills = if std::env::var_os("FLOWTEST_LONG").is_some() { 100 } else { 10 };
     let mut acknowledged = Vec::new();
     for kill in 0..kills {
-        acknowledged.extend(write_until_killed(&house, kill));
-        let mut raw = house.raw();
+        acknowledged.extend(write_until_killed(&harness, kill));
+        let mut raw = harness.raw();
         assert_eq!(
             texts(&mut raw, "SELECT integrity_check AS text FROM pragma_integrity_check"),
             ["ok"],
@@ -24,20 +24,20 @@ async fn what_was_acknowledged_survives_a_kill() {
         );
         assert_eq!(texts(&mut raw, "SELECT \"table\" AS text FROM pragma_foreign_key_check"), Vec::<String>::new());
     }
-    let stored: Vec<i64> = house.accounts.announcements().await.expect("a list").iter().map(|one| one.id.0).collect();
+    let stored: Vec<i64> = harness.accounts.announcements().await.expect("a list").iter().map(|one| one.id.0).collect();
     let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
     assert!(lost.is_empty(), "{lost:?} of {} acknowledged", acknowledged.len());
     assert!(acknowledged.len() > kills, "only {} writes in {kills} lives", acknowledged.len());
     // Each change came with its line, or not at all.
-    let lines = texts(&mut house.raw(), "SELECT subject AS text FROM audit WHERE action = 'announcement.make'");
+    let lines = texts(&mut harness.raw(), "SELECT subject AS text FROM audit WHERE action = 'announcement.make'");
     assert_eq!(lines.len(), stored.len());
 }
 
 /// Runs a child that writes in a loop, kills it, and returns what it said was written.
-fn write_until_killed(house: &House, kill: usize) -> Vec<i64> {
+fn write_until_killed(harness: &Harness, kill: usize) -> Vec<i64> {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "kill::the_victim_writes_until_it_is_killed", "--nocapture"])
-        .env(VICTIM, house.file())
+        .env(VICTIM, harness.file())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a child");

@@ -1,15 +1,15 @@
 //! The audit log: every change has its line, no line goes away, no secret is in it.
 
-use crate::house::*;
+use crate::harness::*;
 use diesel::prelude::*;
 use flowtest_accounts::*;
 use std::collections::BTreeSet;
 
 /// Does everything that changes something; returns each secret it came by.
-async fn do_everything(house: &House) -> Vec<String> {
-    let (accounts, by) = (&house.accounts, house.by());
-    let (token, revoked) = (house.token().await, house.token().await);
-    let alice = house.contestant("alice").await;
+async fn do_everything(harness: &Harness) -> Vec<String> {
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let (token, revoked) = (harness.token().await, harness.token().await);
+    let alice = harness.contestant("alice").await;
     accounts.revoke_invites(&[InviteId(2)], &by, NOON).await.expect("revoked");
     accounts.log_in("alice", "my wrong password", "192.0.2.7", NOON).await.expect("an answer");
     accounts.log_in("typed-into-the-wrong-field", "x", "192.0.2.7", NOON).await.expect("an answer");
@@ -23,14 +23,14 @@ async fn do_everything(house: &House) -> Vec<String> {
         accounts.set_disabled(alice.id, on, &by, NOON).await.expect("set");
         accounts.set_hidden(alice.id, on, &by, NOON).await.expect("set");
     }
-    accounts.set_shown(alice.id, "Alice", &by, NOON).await.expect("set");
+    accounts.set_display_name(alice.id, "Alice", &by, NOON).await.expect("set");
     accounts.disqualify(alice.id, "relayed", &by, NOON).await.expect("set");
     accounts.requalify(alice.id, &by, NOON).await.expect("set");
     accounts.save_control(None, 1, "{}", "start", &by, NOON).await.expect("saved");
     accounts.put_setting("freeze", None, "true", &by, NOON).await.expect("set");
     accounts.put_setting("secret.forms", None, "\"key of the forms\"", &by, NOON).await.expect("set");
     accounts.set_endpoint(alice.id, Some("http://a.example/"), &by, NOON).await.expect("set");
-    let round = house.round(1, true).await;
+    let round = harness.round(1, true).await;
     accounts.set_round_state(round.id, "running", &by, NOON).await.expect("noted");
     accounts.finish_round(round.id, vec![], &by, NOON).await.expect("sealed");
     let adjustment = accounts.adjust(alice.id, 5, "fair play", &by, NOON).await.expect("made");
@@ -39,7 +39,7 @@ async fn do_everything(house: &House) -> Vec<String> {
     accounts.end_announcement(announcement.id, &by, NOON).await.expect("ended");
     let (screen, link) = accounts.create_screen("hall", &by, NOON).await.expect("a screen");
     accounts.revoke_screen(screen.id, &by, NOON).await.expect("revoked");
-    accounts.backup(house.beside("copy.db"), &by, NOON).await.expect("a backup");
+    accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a backup");
     accounts.note("export.csv", "standings", None, &by, NOON).await.expect("noted");
     let bare = |token: &str| token.replace('-', "");
     vec![
@@ -59,9 +59,9 @@ async fn do_everything(house: &House) -> Vec<String> {
 
 #[tokio::test]
 async fn every_change_leaves_its_line_and_no_secret() {
-    let house = House::new().await;
-    let secrets = do_everything(&house).await;
-    let lines = house.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page");
+    let harness = Harness::new().await;
+    let secrets = do_everything(&harness).await;
+    let lines = harness.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page");
     let actions: BTreeSet<&str> = lines.iter().map(|line| line.action.as_str()).collect();
     let expected = [
         "adjustment.make",
@@ -100,7 +100,7 @@ async fn every_change_leaves_its_line_and_no_secret() {
     assert!(lines.iter().all(|line| line.at == NOON && !line.by.address.is_empty()));
 
     let log = texts(
-        &mut house.raw(),
+        &mut harness.raw(),
         "SELECT actor_name || address || action || subject || ifnull(before, '') || ifnull(after, '') AS text FROM audit",
     );
     assert_eq!(log.len(), lines.len());
@@ -108,27 +108,27 @@ async fn every_change_leaves_its_line_and_no_secret() {
         assert!(!log.iter().any(|line| line.contains(secret)), "{secret} is in the log");
     }
     // Elsewhere only what has to be handed out: the unused token, and the setting that is a secret.
-    let all = everything(&mut house.raw());
+    let all = everything(&mut harness.raw());
     let kept: Vec<&String> = secrets.iter().filter(|secret| all.iter().any(|text| text.contains(*secret))).collect();
     assert_eq!(kept, [&secrets[2], &secrets[8]]);
 }
 
 #[tokio::test]
 async fn a_change_that_fails_leaves_no_line() {
-    let house = House::new().await;
-    let before = house.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page").len();
-    let by = house.by();
-    house.accounts.set_role(house.boss.id, Role::Staff, &by, NOON).await.expect_err("the last admin");
-    house.accounts.save_control(Some(9), 10, "{}", "x", &by, NOON).await.expect_err("stale");
-    house.accounts.create_admin(person("boss"), &by, NOON).await.expect_err("taken");
-    let after = house.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page").len();
+    let harness = Harness::new().await;
+    let before = harness.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page").len();
+    let by = harness.by();
+    harness.accounts.set_role(harness.boss.id, Role::Staff, &by, NOON).await.expect_err("the last admin");
+    harness.accounts.save_control(Some(9), 10, "{}", "x", &by, NOON).await.expect_err("stale");
+    harness.accounts.create_admin(person("boss"), &by, NOON).await.expect_err("taken");
+    let after = harness.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page").len();
     assert_eq!(before, after);
 }
 
 #[tokio::test]
 async fn no_line_is_changed_deleted_or_replaced() {
-    let house = House::new().await;
-    let mut raw = house.raw();
+    let harness = Harness::new().await;
+    let mut raw = harness.raw();
     let before = texts(&mut raw, "SELECT action AS text FROM audit");
     for statement in [
         "UPDATE audit SET action = 'x'",
@@ -144,10 +144,10 @@ async fn no_line_is_changed_deleted_or_replaced() {
 
 #[tokio::test]
 async fn pages_go_back_in_time_and_are_filtered() {
-    let house = House::new().await;
-    do_everything(&house).await;
+    let harness = Harness::new().await;
+    do_everything(&harness).await;
     let page = async |before, limit, filter: AuditFilter| {
-        house.accounts.audit_page(before, limit, filter).await.expect("a page")
+        harness.accounts.audit_page(before, limit, filter).await.expect("a page")
     };
     let all = page(None, 1000, AuditFilter::default()).await;
     let (mut walked, mut before) = (Vec::new(), None);
@@ -161,7 +161,7 @@ async fn pages_go_back_in_time_and_are_filtered() {
     assert!(all.is_sorted_by(|a, b| a.id > b.id), "newest first");
 
     let of = |filter: AuditFilter| page(None, 1000, filter);
-    let by_boss = of(AuditFilter { actor: Some(house.boss.id), ..AuditFilter::default() }).await;
+    let by_boss = of(AuditFilter { actor: Some(harness.boss.id), ..AuditFilter::default() }).await;
     assert!(by_boss.iter().all(|line| line.by.name == "boss") && by_boss.len() < all.len());
     let users = of(AuditFilter { action: Some("user".into()), ..AuditFilter::default() }).await;
     assert!(users.iter().all(|line| line.action.starts_with("user.")) && users.len() > 5);
@@ -178,9 +178,9 @@ async fn pages_go_back_in_time_and_are_filtered() {
 
 #[tokio::test]
 async fn what_came_from_a_network_is_kept_short() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let by = Actor { user: None, name: "n".repeat(10_000), address: "a".repeat(10_000) };
-    house.accounts.note("export.csv", "standings", None, &by, NOON).await.expect("noted");
-    let line = &house.accounts.audit_page(None, 1, AuditFilter::default()).await.expect("a page")[0];
+    harness.accounts.note("export.csv", "standings", None, &by, NOON).await.expect("noted");
+    let line = &harness.accounts.audit_page(None, 1, AuditFilter::default()).await.expect("a page")[0];
     assert_eq!((line.by.name.len(), line.by.address.len()), (100, 100));
 }

@@ -1,9 +1,15 @@
 //! The accounts as the dashboard uses them, on real SQLite files. One program, because linking costs more than running.
 
-mod contest;
-mod file;
-mod house;
-mod invites;
-mod kill;
+mod harness;
+
+mod store;
+
 mod log;
+
 mod people;
+
+mod invitations;
+
+mod contest;
+
+mod kill;

@@ -1,57 +1,57 @@
 //! Users, logins, sessions: who is let in, and for how long.
 
-use crate::house::*;
+use crate::harness::*;
 use flowtest_accounts::*;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn an_admin_is_made_once_and_found_in_any_case() {
-    let house = House::new().await;
-    assert_eq!((house.boss.role, house.boss.disabled, house.boss.last_login_at), (Role::Admin, false, None));
-    let found = house.accounts.user_named("BoSS").await.expect("an answer");
-    assert_eq!(found, Some(house.boss.clone()));
-    assert_eq!(house.accounts.user(house.boss.id).await.expect("an answer"), found);
-    let again = house.accounts.create_admin(person("BOSS"), &Actor::command_line(), NOON).await;
+    let harness = Harness::new().await;
+    assert_eq!((harness.boss.role, harness.boss.disabled, harness.boss.last_login_at), (Role::Admin, false, None));
+    let found = harness.accounts.user_named("BoSS").await.expect("an answer");
+    assert_eq!(found, Some(harness.boss.clone()));
+    assert_eq!(harness.accounts.user(harness.boss.id).await.expect("an answer"), found);
+    let again = harness.accounts.create_admin(person("BOSS"), &Actor::command_line(), NOON).await;
     assert!(matches!(again, Err(Error::NameTaken)), "{again:?}");
-    assert_eq!(house.accounts.users().await.expect("a list").len(), 1);
+    assert_eq!(harness.accounts.users().await.expect("a list").len(), 1);
 }
 
 #[tokio::test]
 async fn the_last_enabled_admin_stays_one() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let second = house.contestant("second").await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let second = harness.contestant("second").await;
     for refused in [
-        accounts.set_role(house.boss.id, Role::Staff, &by, NOON).await,
-        accounts.set_disabled(house.boss.id, true, &by, NOON).await,
+        accounts.set_role(harness.boss.id, Role::Staff, &by, NOON).await,
+        accounts.set_disabled(harness.boss.id, true, &by, NOON).await,
     ] {
         assert!(matches!(refused, Err(Error::LastAdmin)), "{refused:?}");
     }
     accounts.set_role(second.id, Role::Admin, &by, NOON).await.expect("a second admin");
     accounts.set_disabled(second.id, true, &by, NOON).await.expect("disabled");
     // A disabled admin cannot run the contest, so the boss is the last one again.
-    assert!(matches!(accounts.set_role(house.boss.id, Role::Staff, &by, NOON).await, Err(Error::LastAdmin)));
+    assert!(matches!(accounts.set_role(harness.boss.id, Role::Staff, &by, NOON).await, Err(Error::LastAdmin)));
     accounts.set_disabled(second.id, false, &by, NOON).await.expect("enabled");
-    let boss = accounts.set_role(house.boss.id, Role::Staff, &by, NOON).await.expect("there is another one");
+    let boss = accounts.set_role(harness.boss.id, Role::Staff, &by, NOON).await.expect("there is another one");
     assert_eq!(boss.role, Role::Staff);
 }
 
 #[tokio::test]
 async fn marks_are_set_and_taken_away() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let alice = house.contestant("alice").await;
-    accounts.set_shown(alice.id, " Alice & Söhne ", &by, NOON).await.expect("renamed");
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
+    accounts.set_display_name(alice.id, " Alice & Söhne ", &by, NOON).await.expect("renamed");
     accounts.set_hidden(alice.id, true, &by, NOON).await.expect("hidden");
     let marked = accounts.disqualify(alice.id, "relayed to a rival", &by, NOON).await.expect("disqualified");
     assert_eq!(
-        (marked.shown.as_str(), marked.hidden, marked.disqualified.as_deref()),
+        (marked.display_name.as_str(), marked.hidden, marked.disqualified.as_deref()),
         ("Alice & Söhne", true, Some("relayed to a rival"))
     );
     accounts.set_hidden(alice.id, false, &by, NOON).await.expect("shown");
     let plain = accounts.requalify(alice.id, &by, NOON).await.expect("requalified");
     assert_eq!((plain.hidden, plain.disqualified), (false, None));
-    let unseen = accounts.set_shown(alice.id, "a\u{202e}b", &by, NOON).await;
+    let unseen = accounts.set_display_name(alice.id, "a\u{202e}b", &by, NOON).await;
     assert!(matches!(unseen, Err(Error::Invalid { field: "shown", .. })), "{unseen:?}");
     let nobody = accounts.set_hidden(UserId(99), true, &by, NOON).await;
     assert!(matches!(nobody, Err(Error::Missing(_))), "{nobody:?}");
@@ -59,29 +59,29 @@ async fn marks_are_set_and_taken_away() {
 
 #[tokio::test]
 async fn only_the_right_password_of_an_enabled_user_logs_in() {
-    let house = House::new().await;
-    let alice = house.contestant("alice").await;
+    let harness = Harness::new().await;
+    let alice = harness.contestant("alice").await;
     let log_in = async |name: &str, password: &str| {
-        let found = house.accounts.log_in(name, password, "192.0.2.7", NOON).await.expect("an answer");
+        let found = harness.accounts.log_in(name, password, "192.0.2.7", NOON).await.expect("an answer");
         found.map(|user| user.id)
     };
     assert_eq!(log_in("ALICE", PASSWORD).await, Some(alice.id));
     assert_eq!(log_in("alice", "wrong").await, None);
     assert_eq!(log_in("nobody", PASSWORD).await, None);
-    house.accounts.set_disabled(alice.id, true, &house.by(), NOON).await.expect("disabled");
+    harness.accounts.set_disabled(alice.id, true, &harness.by(), NOON).await.expect("disabled");
     assert_eq!(log_in("alice", PASSWORD).await, None);
-    let refused = house.accounts.start_session(alice.id, "192.0.2.7", "browser", NOON).await;
+    let refused = harness.accounts.start_session(alice.id, "192.0.2.7", "browser", NOON).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for _ in 0..15 {
         for (name, times) in [("boss", &mut known), ("nobody", &mut unknown)] {
             let start = Instant::now();
-            let found = house.accounts.log_in(name, "wrong password", "192.0.2.7", NOON).await.expect("an answer");
+            let found = harness.accounts.log_in(name, "wrong password", "192.0.2.7", NOON).await.expect("an answer");
             assert_eq!(found, None);
             times.push(start.elapsed());
         }
@@ -96,9 +96,9 @@ async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
 
 #[tokio::test]
 async fn a_session_ends_when_idle_or_old() {
-    let house = House::new().await;
-    let accounts = &house.accounts;
-    let secret = accounts.start_session(house.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+    let harness = Harness::new().await;
+    let accounts = &harness.accounts;
+    let secret = accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     let alive = async |secret: &SessionSecret, now| {
         accounts.find_session(secret.reveal(), now).await.expect("an answer").is_some()
     };
@@ -107,7 +107,7 @@ async fn a_session_ends_when_idle_or_old() {
     assert!(alive(&secret, NOON + 2 * SESSION_IDLE_US - 2).await);
     assert!(!alive(&secret, NOON + 3 * SESSION_IDLE_US - 2).await, "idle for two hours");
 
-    let old = accounts.start_session(house.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+    let old = accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     for hour in 1..12 {
         assert!(alive(&old, NOON + hour * HOUR).await, "used every hour, at {hour}");
     }
@@ -121,21 +121,22 @@ async fn a_session_ends_when_idle_or_old() {
 
 #[tokio::test]
 async fn when_a_session_was_seen_is_written_at_most_once_a_minute() {
-    let house = House::new().await;
-    let secret = house.accounts.start_session(house.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+    let harness = Harness::new().await;
+    let secret =
+        harness.accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     let mut seen = Vec::new();
     for now in [NOON + 59 * SECOND, NOON + MINUTE, NOON + 119 * SECOND, NOON + 2 * MINUTE] {
-        house.accounts.find_session(secret.reveal(), now).await.expect("an answer").expect("a session");
-        seen.push(house.accounts.sessions_of(house.boss.id, now).await.expect("a list")[0].last_seen_at);
+        harness.accounts.find_session(secret.reveal(), now).await.expect("an answer").expect("a session");
+        seen.push(harness.accounts.sessions_of(harness.boss.id, now).await.expect("a list")[0].last_seen_at);
     }
     assert_eq!(seen, [NOON, NOON + MINUTE, NOON + MINUTE, NOON + 2 * MINUTE]);
 }
 
 #[tokio::test]
 async fn role_and_disabled_are_read_from_the_user_each_time() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let alice = house.contestant("alice").await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
     let secret = accounts.start_session(alice.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     let seen = async || accounts.find_session(secret.reveal(), NOON).await.expect("an answer");
     assert_eq!(seen().await.expect("a session").1.role, Role::Staff);
@@ -149,40 +150,41 @@ async fn role_and_disabled_are_read_from_the_user_each_time() {
 
 #[tokio::test]
 async fn a_new_password_ends_all_other_sessions() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let start = async || accounts.start_session(house.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let start =
+        async || accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     let (mine, other) = (start().await, start().await);
     let session = accounts.find_session(mine.reveal(), NOON).await.expect("an answer").expect("mine").0;
-    let short = accounts.set_password(house.boss.id, "short", Some(session), &by, NOON).await;
+    let short = accounts.set_password(harness.boss.id, "short", Some(session), &by, NOON).await;
     assert!(matches!(short, Err(Error::Invalid { field: "password", .. })), "{short:?}");
-    assert!(accounts.check_password(house.boss.id, PASSWORD).await.expect("an answer"), "nothing changed");
+    assert!(accounts.check_password(harness.boss.id, PASSWORD).await.expect("an answer"), "nothing changed");
 
-    let ended = accounts.set_password(house.boss.id, "another password", Some(session), &by, NOON).await;
+    let ended = accounts.set_password(harness.boss.id, "another password", Some(session), &by, NOON).await;
     assert_eq!(ended.expect("changed"), 1);
     assert!(accounts.find_session(mine.reveal(), NOON).await.expect("an answer").is_some());
     assert!(accounts.find_session(other.reveal(), NOON).await.expect("an answer").is_none());
-    assert!(!accounts.check_password(house.boss.id, PASSWORD).await.expect("an answer"));
-    assert!(accounts.check_password(house.boss.id, "another password").await.expect("an answer"));
+    assert!(!accounts.check_password(harness.boss.id, PASSWORD).await.expect("an answer"));
+    assert!(accounts.check_password(harness.boss.id, "another password").await.expect("an answer"));
     assert!(!accounts.check_password(UserId(99), PASSWORD).await.expect("an answer"));
 }
 
 #[tokio::test]
 async fn sessions_are_ended_one_by_one_or_all_at_once() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
     for _ in 0..4 {
-        accounts.start_session(house.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+        accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     }
     let ids = async || {
-        let all = accounts.sessions_of(house.boss.id, NOON).await.expect("a list");
+        let all = accounts.sessions_of(harness.boss.id, NOON).await.expect("a list");
         all.into_iter().map(|session| session.id).collect::<Vec<_>>()
     };
     let all = ids().await;
     accounts.end_session(all[0], &by, NOON).await.expect("ended");
     accounts.end_session(all[0], &by, NOON).await.expect("gone already");
     assert_eq!(ids().await, all[1..]);
-    assert_eq!(accounts.end_sessions_of(house.boss.id, Some(all[2]), &by, NOON).await.expect("ended"), 2);
+    assert_eq!(accounts.end_sessions_of(harness.boss.id, Some(all[2]), &by, NOON).await.expect("ended"), 2);
     assert_eq!(ids().await, [all[2]]);
-    assert_eq!(accounts.end_sessions_of(house.boss.id, None, &by, NOON).await.expect("ended"), 1);
+    assert_eq!(accounts.end_sessions_of(harness.boss.id, None, &by, NOON).await.expect("ended"), 1);
 }

@@ -15,19 +15,19 @@ pub(crate) const HOUR: UtcUs = 60 * MINUTE;
 pub(crate) const NOON: UtcUs = 1_800_000_000 * SECOND;
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-pub(crate) struct House {
+pub(crate) struct Harness {
     folder: TempDir,
     pub(crate) accounts: Accounts,
     pub(crate) boss: User,
 }
 
-impl House {
+impl Harness {
     /// A new database with one admin, `boss`.
-    pub(crate) async fn new() -> House {
+    pub(crate) async fn new() -> Harness {
         let folder = TempDir::new().expect("a folder");
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
         let boss = accounts.create_admin(person("boss"), &Actor::command_line(), NOON).await.expect("an admin");
-        House { folder, accounts, boss }
+        Harness { folder, accounts, boss }
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -74,7 +74,7 @@ pub(crate) fn raw(file: &std::path::Path) -> SqliteConnection {
 }
 
 pub(crate) fn person(name: &str) -> NewUser {
-    NewUser { name: name.into(), shown: format!("Team {name}"), password: PASSWORD.into() }
+    NewUser { name: name.into(), display_name: format!("Team {name}"), password: PASSWORD.into() }
 }
 
 #[derive(QueryableByName)]

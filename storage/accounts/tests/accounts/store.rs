@@ -1,6 +1,6 @@
 //! The file itself: who may read it, its schema up and down, backups, and transactions nobody waits for.
 
-use crate::house::*;
+use crate::harness::*;
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use flowtest_accounts::*;
@@ -15,53 +15,53 @@ fn mode(path: &std::path::Path) -> u32 {
 
 #[tokio::test]
 async fn a_new_file_is_for_its_owner_alone() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     for name in ["flowtest.db", "flowtest.db-wal", "flowtest.db-shm"] {
-        assert_eq!(mode(&house.beside(name)), 0o600, "{name}");
+        assert_eq!(mode(&harness.beside(name)), 0o600, "{name}");
     }
-    assert!(house.accounts.is_alive().await);
-    assert_eq!(house.accounts.schema_version().await.expect("a version"), "00000000000002");
-    let nowhere = Accounts::open(house.beside("no/such/folder.db")).await;
+    assert!(harness.accounts.is_alive().await);
+    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000002");
+    let nowhere = Accounts::open(harness.beside("no/such/folder.db")).await;
     assert!(matches!(&nowhere, Err(Error::Failed(why)) if why.contains("folder.db")), "{nowhere:?}");
 }
 
 #[tokio::test]
 async fn a_file_is_opened_again_with_all_it_holds() {
-    let house = House::new().await;
-    let alice = house.contestant("alice").await;
-    let again = Accounts::open(house.file()).await.expect("a second process may");
-    assert_eq!(again.users().await.expect("a list"), [house.boss.clone(), alice]);
+    let harness = Harness::new().await;
+    let alice = harness.contestant("alice").await;
+    let again = Accounts::open(harness.file()).await.expect("a second process may");
+    assert_eq!(again.users().await.expect("a list"), [harness.boss.clone(), alice]);
 }
 
 #[tokio::test]
 async fn what_is_no_database_is_refused_with_a_sentence() {
-    let house = House::new().await;
-    std::fs::write(house.beside("poem.db"), "shall I compare thee ".repeat(1000)).expect("written");
-    let refused = Accounts::open(house.beside("poem.db")).await;
+    let harness = Harness::new().await;
+    std::fs::write(harness.beside("poem.db"), "shall I compare thee ".repeat(1000)).expect("written");
+    let refused = Accounts::open(harness.beside("poem.db")).await;
     assert!(matches!(&refused, Err(Error::Failed(why)) if why.contains("not a database")), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000000099')";
-    diesel::sql_query(newer).execute(&mut house.raw()).expect("marked");
-    let refused = Accounts::open(house.file()).await.expect_err("newer");
+    diesel::sql_query(newer).execute(&mut harness.raw()).expect("marked");
+    let refused = Accounts::open(harness.file()).await.expect_err("newer");
     assert!(matches!(&refused, Error::Newer { found, .. } if found == "00000000000099"), "{refused:?}");
     assert!(refused.to_string().contains("newer Flow Test"), "{refused}");
 }
 
 #[tokio::test]
 async fn migrations_go_up_down_and_up_on_a_filled_database() {
-    let house = House::new().await;
-    let (accounts, by) = (&house.accounts, house.by());
-    let alice = house.contestant("alice").await;
-    let unused = house.token().await;
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
+    let unused = harness.token().await;
     let secret = accounts.start_session(alice.id, "192.0.2.7", "browser", NOON).await.expect("a session");
     accounts.save_control(None, 1, "{}", "start", &by, NOON).await.expect("saved");
     accounts.put_setting("freeze", None, "true", &by, NOON).await.expect("set");
     accounts.set_endpoint(alice.id, Some("http://a.example/"), &by, NOON).await.expect("set");
-    let round = house.round(1, true).await;
+    let round = harness.round(1, true).await;
     let (user, name) = (alice.id, alice.name.clone());
     let result = RoundResult { user, name, rank: 1, points: 7, failures: 0, p99_us: None, row: String::new() };
     accounts.finish_round(round.id, vec![result], &by, NOON).await.expect("sealed");
@@ -70,9 +70,9 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     accounts.announce(Level::Info, "Lunch", &by, NOON).await.expect("said");
     accounts.create_screen("hall", &by, NOON).await.expect("a screen");
     let log = accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page");
-    accounts.backup(house.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
+    accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
 
-    let file = house.beside("copy.db");
+    let file = harness.beside("copy.db");
     let mut conn = raw(&file);
     diesel::sql_query("PRAGMA foreign_keys = ON").execute(&mut conn).expect("on");
     conn.revert_last_migration(MIGRATIONS).expect("down by one");
@@ -80,7 +80,7 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     // What both schemas share survived; what only the newer one has is empty.
     assert_eq!(again.users().await.expect("a list"), accounts.users().await.expect("a list"));
     assert!(again.find_session(secret.reveal(), NOON).await.expect("an answer").is_some());
-    again.look_at_invite(&unused, NOON).await.expect("still good");
+    again.check_invite(&unused, NOON).await.expect("still good");
     assert_eq!(again.audit_page(None, 1000, AuditFilter::default()).await.expect("a page"), log);
     assert_eq!(again.control().await.expect("an answer"), None);
     assert_eq!(again.rounds().await.expect("a list"), []);
@@ -97,17 +97,17 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
 
 #[tokio::test]
 async fn a_backup_is_whole_private_and_never_overwrites() {
-    let house = House::new().await;
-    let alice = house.contestant("alice").await;
-    let to = house.beside("backup.db");
-    house.accounts.backup(&to, &house.by(), NOON).await.expect("a backup");
+    let harness = Harness::new().await;
+    let alice = harness.contestant("alice").await;
+    let to = harness.beside("backup.db");
+    harness.accounts.backup(&to, &harness.by(), NOON).await.expect("a backup");
     assert_eq!(mode(&to), 0o600);
-    let taken = house.accounts.backup(&to, &house.by(), NOON).await;
+    let taken = harness.accounts.backup(&to, &harness.by(), NOON).await;
     assert!(matches!(&taken, Err(Error::Exists(path)) if *path == to), "{taken:?}");
-    assert!(house.accounts.backup(house.beside("no/such/copy.db"), &house.by(), NOON).await.is_err());
+    assert!(harness.accounts.backup(harness.beside("no/such/copy.db"), &harness.by(), NOON).await.is_err());
     assert_eq!(texts(&mut raw(&to), "SELECT integrity_check AS text FROM pragma_integrity_check"), ["ok"]);
     let copy = Accounts::open(&to).await.expect("it opens");
-    assert_eq!(copy.users().await.expect("a list"), [house.boss.clone(), alice]);
+    assert_eq!(copy.users().await.expect("a list"), [harness.boss.clone(), alice]);
     let folder = std::fs::read_dir(to.parent().expect("a folder")).expect("a folder");
     let stray: Vec<_> = folder
         .map(|entry| entry.expect("an entry").file_name())
@@ -118,27 +118,27 @@ async fn a_backup_is_whole_private_and_never_overwrites() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_future_leaves_no_open_transaction() {
-    let house = House::new().await;
-    let round = house.round(1, true).await.id;
+    let harness = Harness::new().await;
+    let round = harness.round(1, true).await.id;
     for attempt in 0..20_u64 {
         let rows = (0..2000).map(|n| HistoryRow { round, at: attempt * 10_000 + n, payload: vec![7; 100] }).collect();
         let patience = Duration::from_micros(attempt * 500);
-        let _ = tokio::time::timeout(patience, house.accounts.append_history_rows(rows)).await;
+        let _ = tokio::time::timeout(patience, harness.accounts.append_history_rows(rows)).await;
         // The writer is at hand for the next one, which sees whole batches only.
-        house.accounts.announce(Level::Info, "next", &house.by(), NOON).await.expect("the writer is free");
+        harness.accounts.announce(Level::Info, "next", &harness.by(), NOON).await.expect("the writer is free");
     }
-    let stored = house.accounts.history(round, 0, u64::MAX, 0).await.expect("rows");
+    let stored = harness.accounts.history(round, 0, u64::MAX, 0).await.expect("rows");
     assert_eq!(stored.len() % 2000, 0, "a batch is whole or not there");
     assert!(!stored.is_empty(), "some batch was stored, or this shows nothing");
     // Somebody else's write would be refused if a transaction were still open.
-    let mut raw = house.raw();
+    let mut raw = harness.raw();
     diesel::sql_query("BEGIN IMMEDIATE").execute(&mut raw).expect("nobody holds the lock");
 }
 
 #[test]
 fn the_accounts_may_outlive_their_runtime() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let house = runtime.block_on(House::new());
+    let harness = runtime.block_on(Harness::new());
     drop(runtime);
-    drop(house);
+    drop(harness);
 }

@@ -1,20 +1,20 @@
 //! Invitations: each is good for one account, whatever happens at once.
 
-use crate::house::*;
+use crate::harness::*;
 use flowtest_accounts::*;
 
 #[tokio::test]
 async fn a_batch_has_numbers_from_1_and_tokens_nobody_has_twice() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let new = NewInvites { count: 50, label: " Blue team ".into(), role: Role::Staff, expires_at: NOON + HOUR };
-    let made = house.accounts.create_invites(new.clone(), &house.by(), NOON).await.expect("a batch");
+    let made = harness.accounts.create_invites(new.clone(), &harness.by(), NOON).await.expect("a batch");
     assert_eq!(made.iter().map(|invite| invite.id.0).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
     let mut tokens: Vec<_> = made.iter().filter_map(|invite| invite.token.as_ref()).map(Secret::reveal).collect();
     tokens.sort_unstable();
     tokens.dedup();
     assert_eq!(tokens.len(), 50);
     assert_eq!((made[0].label.as_str(), made[0].created_by.as_str()), ("Blue team", "boss"));
-    assert_eq!(house.accounts.invites(NOON).await.expect("a list"), made);
+    assert_eq!(harness.accounts.invites(NOON).await.expect("a list"), made);
     assert!(!format!("{made:?}").contains(tokens[0]), "Debug hides tokens");
     for bad in [
         NewInvites { count: 0, ..new.clone() },
@@ -22,36 +22,36 @@ async fn a_batch_has_numbers_from_1_and_tokens_nobody_has_twice() {
         NewInvites { expires_at: NOON, ..new.clone() },
         NewInvites { label: "x".repeat(81), ..new },
     ] {
-        let refused = house.accounts.create_invites(bad, &house.by(), NOON).await;
+        let refused = harness.accounts.create_invites(bad, &harness.by(), NOON).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
 }
 
 #[tokio::test]
 async fn a_token_is_redeemed_as_somebody_types_it_and_then_forgotten() {
-    let house = House::new().await;
-    let token = house.token().await;
+    let harness = Harness::new().await;
+    let token = harness.token().await;
     let typed = token.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
-    let good = house.accounts.look_at_invite(&typed, NOON).await.expect("a good token");
+    let good = harness.accounts.check_invite(&typed, NOON).await.expect("a good token");
     assert_eq!((good.id.0, good.role, good.label.as_str()), (1, Role::Staff, "row 1"));
-    let alice = house.accounts.redeem(&typed, person("alice"), &Actor::nobody("192.0.2.9"), NOON + 1).await;
+    let alice = harness.accounts.redeem(&typed, person("alice"), &Actor::nobody("192.0.2.9"), NOON + 1).await;
     let alice = alice.expect("redeemed");
-    assert_eq!((alice.role, alice.shown.as_str(), alice.created_at), (Role::Staff, "Team alice", NOON + 1));
-    let listed = &house.accounts.invites(NOON).await.expect("a list")[0];
+    assert_eq!((alice.role, alice.display_name.as_str(), alice.created_at), (Role::Staff, "Team alice", NOON + 1));
+    let listed = &harness.accounts.invites(NOON).await.expect("a list")[0];
     assert_eq!((listed.status, &listed.token), (InviteStatus::Used, &None));
     let used = InviteUse { user: alice.id, name: "alice".into(), at: NOON + 1 };
     assert_eq!(listed.used, Some(used));
-    let again = house.accounts.redeem(&token, person("mallory"), &Actor::nobody("192.0.2.9"), NOON).await;
+    let again = harness.accounts.redeem(&token, person("mallory"), &Actor::nobody("192.0.2.9"), NOON).await;
     assert!(matches!(again, Err(RedeemError::Used)), "{again:?}");
 }
 
 #[tokio::test]
 async fn each_reason_is_told_and_leaves_nobody() {
-    let house = House::new().await;
-    let accounts = &house.accounts;
-    let (revoked, expired) = (house.token().await, house.token().await);
+    let harness = Harness::new().await;
+    let accounts = &harness.accounts;
+    let (revoked, expired) = (harness.token().await, harness.token().await);
     assert_eq!(
-        accounts.revoke_invites(&[InviteId(1), InviteId(1), InviteId(77)], &house.by(), NOON).await.expect("revoked"),
+        accounts.revoke_invites(&[InviteId(1), InviteId(1), InviteId(77)], &harness.by(), NOON).await.expect("revoked"),
         1
     );
     let redeem = async |token: &str, new: NewUser, now| {
@@ -68,13 +68,13 @@ async fn each_reason_is_told_and_leaves_nobody() {
 
 #[tokio::test]
 async fn a_failed_redemption_leaves_the_token_unused() {
-    let house = House::new().await;
-    let token = house.token().await;
-    let redeem = async |new: NewUser| house.accounts.redeem(&token, new, &Actor::nobody("192.0.2.9"), NOON).await;
+    let harness = Harness::new().await;
+    let token = harness.token().await;
+    let redeem = async |new: NewUser| harness.accounts.redeem(&token, new, &Actor::nobody("192.0.2.9"), NOON).await;
     assert!(matches!(redeem(person("BOSS")).await, Err(RedeemError::NameTaken)));
     for (field, bad) in [
         ("name", NewUser { name: "a b".into(), ..person("alice") }),
-        ("shown", NewUser { shown: "\u{200b}".into(), ..person("alice") }),
+        ("shown", NewUser { display_name: "\u{200b}".into(), ..person("alice") }),
         ("password", NewUser { password: "short".into(), ..person("alice") }),
     ] {
         let refused = redeem(bad).await.expect_err("refused");
@@ -85,24 +85,24 @@ async fn a_failed_redemption_leaves_the_token_unused() {
 
 #[tokio::test]
 async fn expired_tokens_are_forgotten_by_a_purge() {
-    let house = House::new().await;
-    house.token().await;
-    assert_eq!(house.accounts.purge_invites(NOON).await.expect("purged"), 0);
-    let listed = house.accounts.invites(NOON + HOUR).await.expect("a list");
+    let harness = Harness::new().await;
+    harness.token().await;
+    assert_eq!(harness.accounts.purge_invites(NOON).await.expect("purged"), 0);
+    let listed = harness.accounts.invites(NOON + HOUR).await.expect("a list");
     assert_eq!((listed[0].status, listed[0].token.is_some()), (InviteStatus::Expired, true));
-    assert_eq!(house.accounts.purge_invites(NOON + HOUR).await.expect("purged"), 1);
-    assert_eq!(house.accounts.invites(NOON + HOUR).await.expect("a list")[0].token, None);
+    assert_eq!(harness.accounts.purge_invites(NOON + HOUR).await.expect("purged"), 1);
+    assert_eq!(harness.accounts.invites(NOON + HOUR).await.expect("a list")[0].token, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_redemptions_of_one_token_exactly_one_wins() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     for parallel in [2, 20] {
-        let token = house.token().await;
-        let before = house.accounts.users().await.expect("a list").len();
+        let token = harness.token().await;
+        let before = harness.accounts.users().await.expect("a list").len();
         let tasks: Vec<_> = (0..parallel)
             .map(|n| {
-                let (accounts, token) = (house.accounts.clone(), token.clone());
+                let (accounts, token) = (harness.accounts.clone(), token.clone());
                 let new = person(&format!("racer-{parallel}-{n}"));
                 tokio::spawn(async move { accounts.redeem(&token, new, &Actor::nobody("192.0.2.9"), NOON).await })
             })
@@ -116,7 +116,7 @@ async fn of_parallel_redemptions_of_one_token_exactly_one_wins() {
             }
         }
         assert_eq!(winners.len(), 1, "of {parallel}");
-        let users = house.accounts.users().await.expect("a list");
+        let users = harness.accounts.users().await.expect("a list");
         assert_eq!(users.len(), before + 1, "the others left no user");
         assert_eq!(users.last().map(|user| user.id), winners.first().copied());
     }
@@ -124,10 +124,10 @@ async fn of_parallel_redemptions_of_one_token_exactly_one_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_redemptions_for_one_name_exactly_one_wins_and_the_others_keep_their_tokens() {
-    let house = House::new().await;
-    let (one, two) = (house.token().await, house.token().await);
+    let harness = Harness::new().await;
+    let (one, two) = (harness.token().await, harness.token().await);
     let redeem = |token: &str| {
-        let (accounts, token) = (house.accounts.clone(), token.to_owned());
+        let (accounts, token) = (harness.accounts.clone(), token.to_owned());
         tokio::spawn(async move { accounts.redeem(&token, person("alice"), &Actor::nobody("192.0.2.9"), NOON).await })
     };
     let (first, second) = (redeem(&one), redeem(&two));
@@ -137,5 +137,5 @@ async fn of_parallel_redemptions_for_one_name_exactly_one_wins_and_the_others_ke
         "{first:?} {second:?}"
     );
     let unused = if first.is_ok() { two } else { one };
-    house.accounts.look_at_invite(&unused, NOON).await.expect("still good");
+    harness.accounts.check_invite(&unused, NOON).await.expect("still good");
 }
