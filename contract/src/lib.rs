@@ -1,6 +1,6 @@
 //! What the load generator and a contestant's server agree on.
 //!
-//! Pure: no clock, no socket, no allocation in [`verdict::judge`]. Reading order:
+//! Pure but for [`clock`]: no socket, no allocation in [`verdict::judge`]. Reading order:
 //!
 //! | module | noun |
 //! |---|---|
@@ -11,7 +11,9 @@
 //! | [`tally`] | counters of a contestant, a partition of all that came due |
 //! | [`histogram`] | latencies in microseconds |
 //! | [`id`] | ids of streams and rounds |
+//! | [`clock`] | now |
 
+pub mod clock;
 pub mod header;
 pub mod histogram;
 pub mod id;
@@ -20,6 +22,7 @@ pub mod tally;
 pub mod token;
 pub mod verdict;
 
+pub use clock::utc_us;
 pub use header::{Platform, Version};
 pub use histogram::Histogram;
 pub use id::{RoundId, StreamId};

@@ -11,12 +11,13 @@ use crate::trace::Tracing;
 use crate::worker::Worker;
 use core_affinity::CoreId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use flowtest_scoreboard::Row;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often the collector looks: the worker's hand-over interval.
 const COLLECT: Duration = Duration::from_millis(100);
@@ -63,8 +64,7 @@ impl Clock {
     /// Both clocks read as close together as a process can.
     pub fn now() -> Clock {
         let base = Instant::now();
-        let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { base, utc_base: utc.as_micros() as u64 }
+        Clock { base, utc_base: utc_us() }
     }
 
     /// A clock that began before an instant of UTC, so that the instant lies on it.

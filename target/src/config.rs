@@ -3,12 +3,13 @@
 use crate::faults::{Faults, FaultsError};
 use crate::responder::Schedules;
 use crate::schedule::{Schedule, ScheduleError};
-use crate::worker::{DriverKind, utc_us};
+use crate::worker::DriverKind;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
 use core_affinity::CoreId;
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 

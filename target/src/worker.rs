@@ -5,7 +5,7 @@ use crate::config::Limits;
 use crate::deadlines::{Deadlines, Evict, WaitsFor};
 use crate::io;
 use crate::responder::Responder;
-use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often time limits, Date and the wish to stop are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -203,8 +203,4 @@ async fn keep_time(worker: &Worker, stop: &AtomicBool) {
         let tick = if draining_since.is_some() { TICK_DRAINING } else { TICK };
         monoio::time::sleep(tick.min(until_flip.unwrap_or(tick))).await;
     }
-}
-
-pub(crate) fn utc_us() -> UtcUs {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as UtcUs)
 }

@@ -2,8 +2,8 @@
 
 use super::ContestFile;
 use crate::error::{Error, Result};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::contest::Contest;
 use flowtest_scoreboard::lifecycle::{Change, change};
 use flowtest_scoreboard::{Control, Scoreboard};
@@ -12,11 +12,6 @@ use flowtest_scoreboard::{Control, Scoreboard};
 pub struct Organiser {
     scoreboard: Scoreboard,
     pub control: Control,
-}
-
-/// Now, in microseconds of UTC.
-pub fn utc_us() -> UtcUs {
-    jiff::Timestamp::now().as_microsecond() as u64
 }
 
 impl Organiser {

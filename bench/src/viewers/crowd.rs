@@ -2,8 +2,9 @@
 
 use super::Age;
 use crate::error::{Error, Result};
+use flowtest_contract::utc_us;
 use futures_util::StreamExt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -123,12 +124,12 @@ async fn watch_one(
                 return watched;
             }
             Ok(Some(Ok(Message::Text(text)))) => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let now_ms = utc_us() / 1_000;
                 let Some((next, at_ms)) = numbers(&text) else { continue };
                 watched.frames += 1;
                 watched.bytes += text.len() as u64;
                 watched.skipped += next.saturating_sub(seq + 1);
-                watched.ages_ms.push((now.as_millis() as u64).saturating_sub(at_ms));
+                watched.ages_ms.push(now_ms.saturating_sub(at_ms));
                 seq = next;
             }
             Ok(Some(Ok(_))) => {}

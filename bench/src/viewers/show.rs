@@ -1,9 +1,9 @@
 //! A round in which everybody's score changes all the time, in Redis as a generator would put it.
 
 use crate::contest_box::contest::Phase;
-use crate::contest_box::organiser::utc_us;
 use crate::contest_box::{ContestFile, organiser::Organiser};
 use crate::error::{Error, Result};
+use flowtest_contract::utc_us;
 use flowtest_contract::{StreamId, Tally};
 use flowtest_scoreboard::lifecycle::{Change, LEAD_US};
 use flowtest_scoreboard::{Publisher, PublisherConfig, Row};

@@ -3,8 +3,9 @@
 use crate::stage::Stage;
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::contest_box::contest::Phase;
-use flowtest_bench::contest_box::organiser::{Organiser, utc_us};
+use flowtest_bench::contest_box::organiser::Organiser;
 use flowtest_bench::contest_box::{ContestFile, Journal, Redis, Target};
+use flowtest_contract::utc_us;
 use flowtest_contract::{Rules, Tally};
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;

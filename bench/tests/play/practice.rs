@@ -3,8 +3,8 @@
 use crate::arena::{Arena, TIMEOUT};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::Target;
-use flowtest_bench::contest_box::organiser::utc_us;
 use flowtest_bench::contest_box::target::differences;
+use flowtest_contract::utc_us;
 use flowtest_contract::{Rules, Tally};
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};

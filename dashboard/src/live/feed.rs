@@ -10,8 +10,8 @@ use super::hub::{Hub, HubConfig};
 use super::reader::{self, Ask, LOOK_INTERVAL, Reading, Report};
 use super::standings::Standings;
 use bytes::Bytes;
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{Control, ExplainedError, RoundTotals, SeenGenerator, State};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -224,11 +224,6 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, FeedError> {
     Builder::new().name(name.to_owned()).spawn(run).map_err(|error| FeedError::Thread(error.to_string()))
-}
-
-/// Now, in microseconds of UTC.
-fn utc_us() -> UtcUs {
-    u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0)
 }
 
 /// The thread that counts and prints.

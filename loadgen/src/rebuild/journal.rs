@@ -1,7 +1,7 @@
 //! One stream's cumulative rows, as its generator would have published them.
 
 use crate::folders;
-use flowtest_contract::{Histogram, Tally};
+use flowtest_contract::{Histogram, Tally, utc_us};
 use flowtest_journal::JournalError;
 use flowtest_journal::record::{ArchivedBatch, End, EndCode, unbucket};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder, Tail};
@@ -9,7 +9,6 @@ use flowtest_journal::writer::{self, Writer};
 use flowtest_scoreboard::Row;
 use flowtest_scoreboard::row::COUNT_MAX;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A stream and what it counts.
 #[derive(Clone, Debug)]
@@ -113,8 +112,7 @@ pub(super) fn close(folder: &StreamFolder) -> Result<(), JournalError> {
     let folder = folder.clone();
     let adopt = async move || {
         let mut writer = Writer::adopt(&folder).await?;
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
-        writer.append_end(&End { at, code: EndCode::Abandoned as u16 })?;
+        writer.append_end(&End { at: utc_us(), code: EndCode::Abandoned as u16 })?;
         writer.commit().await?;
         writer.close().await
     };

@@ -7,7 +7,8 @@ use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::reader::Scoreboard;
 use flowtest_contract::rules::UtcUs;
-use std::time::{Duration, Instant, SystemTime};
+use flowtest_contract::utc_us;
+use std::time::{Duration, Instant};
 
 /// How often Redis is asked.
 const SAMPLES: usize = 16;
@@ -69,12 +70,6 @@ fn best(samples: &[Sample]) -> ClockOffset {
     // Halves of a microsecond are rounded away on both sides.
     let bounded = offset.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
     ClockOffset { offset_us: bounded as i64, error_us: half_us.saturating_add(1) }
-}
-
-fn utc_us() -> UtcUs {
-    // A clock before 1970 shows as an enormous offset, which is what it is.
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
