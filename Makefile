@@ -25,7 +25,7 @@ FUZZ  ?= 120
 
 help:
 	@echo 'make demo       the whole product in a box: dashboard, Redis, contestants, generator (FOR=$(FOR) STAY=--stay)'
-	@echo 'make test       every test, at most 15 minutes'
+	@echo 'make test       every test, at most 12 minutes'
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
@@ -37,20 +37,17 @@ demo:
 	cargo build $(QUICK) --workspace --bins
 	build/quick/flowtest-bench demo --for $(FOR) $(STAY)
 
+# One build for all suites: `cargo test` builds our programs, too, since tests run them.
 test:
 	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES)
-	cargo build $(QUICK) --workspace --bins
-	cargo test $(QUICK) --workspace
 	ansible/bootstrap.sh --tests
-	ansible/tests/run.sh
+	bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
 	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc pebble
-	cargo build $(QUICK) --workspace --bins
-	PROPTEST_CASES=20000 FLOWTEST_LONG=1 cargo test $(QUICK) --workspace --no-fail-fast
 	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
-	FLOWTEST_LONG=1 ansible/tests/run.sh
+	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
 	$(MAKE) --no-print-directory fuzz
 
 # Fuzzing needs a compiler of its own, which is nobody's duty to have: without it this says so and goes on.

@@ -158,11 +158,11 @@ def main():
     run.play()
     failed = [suite.name for suite in run.done if suite.failed]
     cpu = sum(suite.cpu_seconds for suite in run.done)
-    print(f"{sum(suite.passed for suite in run.done)} passed, {sum(suite.failed for suite in run.done)} failed, "
-          f"{sum(suite.ignored for suite in run.done)} ignored in {len(run.done)} suites, "
-          f"{time.monotonic() - begin:.0f} s, {cpu:.0f} s CPU")
     if failed:
         print("failed: " + ", ".join(failed))
+    passed, lost, ignored = (sum(getattr(suite, what) for suite in run.done) for what in ("passed", "failed", "ignored"))
+    print(f"{passed} passed, {lost} failed, {ignored} ignored in {len(run.done)} suites; "
+          f"{time.monotonic() - begin:.0f} s, {cpu:.0f} s CPU")
     return 1 if failed or not run.done else 0
 
 
