@@ -1,18 +1,15 @@
 //! End to end, as scripts: real contestants, the real generator, a real Redis, and scores known beforehand.
+//!
+//! These flood and measure, so they have the machine for themselves; what waits more than it works is in `rounds`.
 
-mod arena;
 mod contest;
 mod demo;
 mod examples;
 mod isolation;
 mod journal;
-mod practice;
-mod rounds;
-mod saying;
 mod scores;
 mod soak;
 mod stage;
 mod stall;
-mod steering;
 mod venue;
 mod viewers;

@@ -2,6 +2,7 @@
 //!
 //! Plays that measure run one at a time: two generators on two cores would measure each other. Plays of a few hundred
 //! requests a second that only count may run beside one another; they wait more than they work.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use flowtest_bench::contest_box::target::differences;
 use flowtest_bench::contest_box::{Generator, Outcome, Target};
@@ -24,9 +25,7 @@ pub(crate) struct Stage {
 
 /// The machine, alone or shared with other light plays.
 enum Turn {
-    #[expect(dead_code, reason = "held, never looked at")]
     Alone(RwLockWriteGuard<'static, ()>),
-    #[expect(dead_code, reason = "held, never looked at")]
     Beside(RwLockReadGuard<'static, ()>),
 }
 
