@@ -8,8 +8,8 @@ use crate::connection::{Connection, Ledger};
 use crate::exchange::Exchange;
 use crate::http::Shape;
 use crate::pacer::Pacer;
-use crate::plan::{NS_PER_US, Plan};
-use crate::trace::Came;
+use crate::plan::{NS_PER_US, Plan, Traffic};
+use crate::trace::{Came, Missed, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Sight, Trace};
 use std::collections::VecDeque;
@@ -68,8 +68,12 @@ pub struct Entrant {
     peers: Vec<Option<SocketAddr>>,
     /// Slots whose connection shall take no more requests: the endpoint has changed.
     stale: Vec<bool>,
-    /// When the next probe may be sent to a contestant that gets only these.
+    /// When the next probe of a closed phase may be sent to a contestant that gets only these.
     pub probe_at: u64,
+    /// When each slot's connection was begun.
+    opened_at: Vec<u64>,
+    /// The shortest time that a connection took to be made: a round trip, and what a turn adds to it.
+    round_trip: Option<u64>,
 }
 
 impl Entrant {
@@ -95,6 +99,31 @@ impl Entrant {
             peers: vec![None; slots as usize],
             stale: vec![false; slots as usize],
             probe_at: 0,
+            opened_at: vec![0; slots as usize],
+            round_trip: None,
+        }
+    }
+
+    /// A connection of this slot is begun.
+    pub fn on_opening(&mut self, local: u32, now: u64) {
+        self.opens += 1;
+        self.opened_at[local as usize] = now;
+    }
+
+    /// It is made.
+    pub fn on_connected(&mut self, local: u32, now: u64) {
+        let took = now - self.opened_at[local as usize];
+        self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+        self.connections[local as usize].on_connected();
+    }
+
+    /// Why its oldest waiting request has found no connection.
+    pub fn why_missed(&self, plan: &Plan) -> Missed {
+        let (connections, rate) = self.pacer.oldest_demand();
+        let round_trip_us = self.round_trip.map_or(0, |took| (took / NS_PER_US).clamp(1, u64::from(u32::MAX)) as u32);
+        match plan.contestants[self.index].traffic {
+            Traffic::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
+            Traffic::Flood | Traffic::Nothing => Missed::NoConnection { connections, rate, round_trip_us },
         }
     }
 
@@ -170,16 +199,20 @@ impl Books<'_> {
     }
 
     /// A request never found a connection, or we never came to it.
-    pub fn never_sent(&mut self, intended: u64, scored: bool, failure: Failure) {
+    pub fn never_sent(&mut self, intended: u64, scored: bool, why: Unsent) {
         let timeout_us = self.plan.rules.timeout_us;
         let counts = self.counts(scored);
+        let (failure, missed) = match why {
+            Unsent::OwnFault => (Failure::OwnFault, None),
+            Unsent::Missed(why) => (Failure::Missed, Some(why)),
+        };
         counts.row.tally.failed(failure);
         if failure == Failure::Missed {
             counts.row.latency.record(timeout_us);
         }
         let exchange = Exchange::new(intended, intended, scored);
         let noted = self.note(&exchange, Outcome::Failed(failure));
-        self.sample(&exchange, noted, 1 << failure as u16, &Came::NOTHING);
+        self.sample(&exchange, noted, 1 << failure as u16, missed, &Came::NOTHING);
     }
 
     /// Leaves a trace of an outcome.
@@ -210,7 +243,7 @@ impl Books<'_> {
 
     /// Keeps the bytes of a failing exchange, one of each kind in a block.
     #[cold]
-    fn sample(&mut self, exchange: &Exchange, trace: Trace, kinds: u16, came: &Came<'_>) {
+    fn sample(&mut self, exchange: &Exchange, trace: Trace, kinds: u16, missed: Option<Missed>, came: &Came<'_>) {
         let counts = self.block.counts(self.contestant, exchange.scored);
         // Nobody takes the room of others, however many ways of failing it knows.
         if counts.sampled & kinds == kinds || counts.sampled.count_ones() >= SAMPLES_EACH {
@@ -226,6 +259,7 @@ impl Books<'_> {
             sample.contestant = trace.contestant;
             sample.observed = trace.observed;
             sample.never_sent = trace.lag_us == NEVER_SENT;
+            sample.missed = missed;
             sample.token = exchange.token;
         });
     }
@@ -281,7 +315,7 @@ impl Ledger for Books<'_> {
         };
         let trace = self.note(exchange, outcome);
         if failing != 0 {
-            self.sample(exchange, trace, failing, came);
+            self.sample(exchange, trace, failing, None, came);
         }
     }
 }

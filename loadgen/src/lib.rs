@@ -31,11 +31,10 @@
 //! | [`house`] | what the platform's own contestant lost |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
 //! | [`output`] | all of these behind their flags |
-//! | [`attention`] | who is worth a flood |
+//! | [`health_gate`] | who is worth a flood |
 //! | [`cli`], [`stress`], [`contest`], [`serve`] | the commands that flood |
 //! | [`folders`], [`audit`], [`rebuild`], [`export`], [`inspect`] | the commands that read journals |
 
-pub mod attention;
 pub mod audit;
 pub mod block;
 pub mod board;
@@ -48,6 +47,7 @@ pub mod exchange;
 pub mod export;
 pub mod folders;
 pub mod guard;
+pub mod health_gate;
 pub mod house;
 pub mod http;
 pub mod inspect;
@@ -79,6 +79,8 @@ pub mod wheel;
 pub mod wording;
 pub mod worker;
 
+#[cfg(test)]
+mod virtual_round;
 #[cfg(test)]
 mod virtual_time;
 

@@ -5,7 +5,7 @@
 //! once. What waits for a free connection is the range between two cursors: a million late requests cost no memory.
 
 use crate::course::{Course, Share};
-use crate::plan::{Load, Phase, Ramp};
+use crate::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use std::sync::Arc;
 
 /// Which part of a contestant's requests a worker takes.
@@ -28,6 +28,12 @@ impl Ramp {
     pub fn count(&self, length: u64) -> u64 {
         let doubled = (u128::from(self.from) + u128::from(self.to)) * u128::from(length);
         u64::try_from(doubled.div_ceil(2_000_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Requests a second at an instant after the phase's start.
+    pub fn rate(&self, instant: u64, length: u64) -> u64 {
+        let (from, to) = (i128::from(self.from), i128::from(self.to));
+        (from + (to - from) * i128::from(instant) / i128::from(length.max(1))) as u64
     }
 
     /// When request `number` falls due, in nanoseconds after the phase's start.
@@ -61,6 +67,8 @@ impl Cursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lot {
     requests: Part,
+    /// How many generators share the requests.
+    generators: u64,
     connections: u32,
 }
 
@@ -130,6 +138,31 @@ impl Pacer {
     /// The intended instant of the oldest waiting request.
     pub fn oldest(&self) -> u64 {
         self.course.run_clock(self.waiting.planned)
+    }
+
+    /// Whether the oldest waiting request is the first that this generator sends in its second of the plan: the one that a
+    /// contestant gets which only gets probes. All workers agree about it, whatever each of them takes.
+    pub fn is_oldest_first_of_its_second(&self) -> bool {
+        let Cursor { phase, number, planned } = self.waiting;
+        let before = number.checked_sub(self.lots[phase].generators).and_then(|before| self.at(phase, before));
+        before.is_none_or(|before| before.planned / NS_PER_SECOND != planned / NS_PER_SECOND)
+    }
+
+    /// What the phase of the oldest waiting request asks: its connections, and the rate when it fell due, of all
+    /// generators.
+    pub fn oldest_demand(&self) -> (u32, u64) {
+        let phase = &self.phases[self.waiting.phase];
+        let rate = match phase.load {
+            Load::Open(ramp) => ramp.rate(self.waiting.planned - phase.start, phase.end - phase.start),
+            Load::Closed { .. } => 0,
+        };
+        (phase.connections, rate)
+    }
+
+    /// Whether this is the worker that a phase with few connections uses first.
+    #[inline]
+    pub fn is_first_worker(&self) -> bool {
+        self.worker.index == 0
     }
 
     /// Lets the next request fall due if its instant has come: its intended instant and whether it is scored.
@@ -220,7 +253,7 @@ fn lots(phases: &[Phase], share: Share, worker: Part) -> Vec<Lot> {
 
 /// Connections are split first among the generators, then among the workers of each; who gets none sends nothing.
 fn lot(phase: &Phase, share: Share, worker: Part) -> Lot {
-    const NOTHING: Lot = Lot { requests: Part { index: 1, of: 1 }, connections: 0 };
+    const NOTHING: Lot = Lot { requests: Part { index: 1, of: 1 }, generators: 1, connections: 0 };
     let generators = Part { index: share.index, of: share.of.min(u64::from(phase.connections)).max(1) };
     if generators.index >= generators.of {
         return NOTHING;
@@ -231,7 +264,7 @@ fn lot(phase: &Phase, share: Share, worker: Part) -> Lot {
         return NOTHING;
     }
     let requests = Part { index: generators.index + generators.of * workers.index, of: generators.of * workers.of };
-    Lot { requests, connections: workers.share(connections) as u32 }
+    Lot { requests, generators: generators.of, connections: workers.share(connections) as u32 }
 }
 
 #[cfg(test)]

@@ -54,8 +54,9 @@ pub struct Contestant {
 pub enum Traffic {
     #[default]
     Flood,
-    /// One request a second until it answers right again; the rest of what is due counts as missed.
-    Probe,
+    /// One request a second, since this instant of the run clock, until it answers again; the rest of what is due counts
+    /// as missed.
+    Probe { since: u64 },
     /// Nothing: nothing falls due, and its connections are closed at once.
     Nothing,
 }

@@ -3,8 +3,8 @@
 //! One thread with one worker. It passes the same policy and the same three right answers as in a round, and is judged by
 //! the same worker, rules and deadlines. Nothing of it is journalled, nothing counts, and it ends at once when it is told.
 
-use crate::attention::Attention;
 use crate::course::Course;
+use crate::health_gate::{Counted, HealthGate};
 use crate::http::RequestTemplate;
 use crate::order::Order;
 use crate::plan::{Contestant, Load, NS_PER_SECOND, Phase, Plan, Ramp, Traffic};
@@ -222,7 +222,8 @@ impl Session {
         // Its samples are what errors are explained from.
         let Run { workers, mut collector } = Run::start(&plan, clock, &[self.ground.core], Tracing::On)?;
         self.reins.take(workers.order().clone());
-        let (mut attention, mut errors, mut is_silent) = (Attention::new(1), Newest::default(), false);
+        let mut gate = HealthGate::new(1, plan.timeout());
+        let (mut errors, mut is_silent) = (Newest::default(), false);
         let mut report_at = Instant::now() + REPORT;
         loop {
             thread::sleep(COLLECT);
@@ -231,8 +232,7 @@ impl Session {
                 samples.flat_map(|sample| explain(&plan, sample)).for_each(|explained| errors.note(explained.error));
             });
             let progress = collector.progress();
-            let counts = &progress.sums.scored[0];
-            if attention.look(0, progress.now, counts.row.tally.settled(), counts.meter.verified) == Traffic::Probe {
+            if gate.look(0, progress.now, true, Counted::of(&progress.sums, 0)) != Traffic::Flood {
                 is_silent = true;
                 workers.order().drain();
             }
@@ -252,7 +252,7 @@ impl Session {
             (Some(broken), _) => format!("it ended before its time: {broken}"),
             (None, Some(reason)) => reason,
             (None, None) if is_silent => {
-                "it ended before its time, for nothing was answered right for ten seconds: see the errors".to_owned()
+                "it ended before its time, for no answer had the right token for ten seconds: see the errors".to_owned()
             }
             (None, None) => over(counts.row.tally.due, counts.meter.verified),
         })

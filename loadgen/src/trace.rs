@@ -97,6 +97,30 @@ impl Came<'_> {
     pub const NOTHING: Came<'static> = Came { bytes: &[], skipped: 0, malformed: None };
 }
 
+/// Why a request that fell due was never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// We never came to it, or might not send it.
+    OwnFault,
+    Missed(Missed),
+}
+
+/// Why a request was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// All connections of its contestant were taken.
+    NoConnection {
+        /// All that the phase allows, of all generators.
+        connections: u32,
+        /// Requests a second that were due when it was, of all generators.
+        rate: u64,
+        /// The shortest time that a connection took to be made; zero while none was.
+        round_trip_us: u32,
+    },
+    /// Its contestant gets one request a second since this instant.
+    Probed { since: UtcUs },
+}
+
 /// A failing exchange with its bytes.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -109,6 +133,8 @@ pub struct Sample {
     /// As in a trace.
     pub observed: u16,
     pub never_sent: bool,
+    /// If it was missed: why.
+    pub missed: Option<Missed>,
     /// The token of its request, from which the request can be written again.
     pub token: Token,
     pub skipped: u32,
@@ -126,6 +152,7 @@ impl Default for Sample {
             contestant: 0,
             observed: 0,
             never_sent: false,
+            missed: None,
             token: Token([0; TOKEN_LEN]),
             skipped: 0,
             malformed: None,

@@ -4,11 +4,15 @@
 //! Pure; it judges by [`judge`] and never by itself.
 
 use crate::http::Malformed;
+use crate::trace::Missed;
 use flowtest_contract::header::{self, Flip};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::Failure;
 use flowtest_contract::{Observed, Seen, Token, judge};
 use flowtest_scoreboard::text::printable;
+
+/// What a contestant is expected to do whose requests find no connection.
+const FAST_ENOUGH: &str = "answers fast enough for the rate";
 
 /// Longest header line that people get to see, in bytes.
 pub const VALUE_BYTES_MAX: usize = 200;
@@ -100,11 +104,39 @@ pub fn failed(failure: Failure, malformed: Option<Malformed>, allowed_us: u64) -
             (why, "an HTTP/1.1 or HTTP/1.0 response".to_owned())
         }
         Failure::Status => ("the status is not 2xx; redirects are not followed".to_owned(), "a 2xx status".to_owned()),
-        Failure::Missed => (
-            format!("no connection became free within {timeout}: all that the phase allows were waiting for answers"),
-            "answers fast enough for the rate".to_owned(),
-        ),
+        Failure::Missed => (format!("no connection became free within {timeout}"), FAST_ENOUGH.to_owned()),
         Failure::OwnFault => ("the generator's own fault: it costs nothing".to_owned(), answer),
+    }
+}
+
+/// Why a request was missed, and what was expected instead. `allowed_us` is how long it could have waited.
+pub fn missed(why: Missed, allowed_us: u64) -> (String, String) {
+    match why {
+        Missed::Probed { since } => {
+            let since = jiff::Timestamp::from_microsecond(since as i64)
+                .map_or_else(|_| "then".to_owned(), |at| at.strftime("%H:%M:%S UTC").to_string());
+            (
+                format!(
+                    "only one request a second was sent since {since}, for ten seconds had brought no answer with the \
+                     right token; what else falls due is missed until three answers have it again"
+                ),
+                "a 2xx answer with the right Token".to_owned(),
+            )
+        }
+        Missed::NoConnection { connections, rate, round_trip_us } => {
+            // What the distance alone lets through, however fast the server answers.
+            let carries = u64::from(connections) * 1_000_000 / u64::from(round_trip_us.max(1));
+            if round_trip_us > 0 && carries < rate {
+                let sentence = format!(
+                    "the server is far away: there and back takes {} ms, so that the {connections} connections of this \
+                     phase carry {carries} requests a second, and {rate} are due",
+                    f64::from(round_trip_us) / 1e3
+                );
+                return (sentence, "a server that is nearer, or a phase with more connections".to_owned());
+            }
+            let (sentence, expected) = failed(Failure::Missed, None, allowed_us);
+            (format!("{sentence}: all {connections} that the phase allows were waiting for answers"), expected)
+        }
     }
 }
 

@@ -82,7 +82,6 @@ pub struct Worker<K> {
     version: u64,
     /// When we last found that we had stood still for long.
     stalled_at: u64,
-    number: u32,
     stalls: u64,
 }
 
@@ -128,7 +127,6 @@ impl<K: Kernel> Worker<K> {
             paused: false,
             version: 0,
             stalled_at: 0,
-            number,
             stalls: 0,
             plan,
         }
@@ -145,44 +143,53 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn run_plan(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
-        loop {
-            match order.get() {
-                0 => {}
-                1 => self.drain(),
-                // Stopped at once: what is in flight is nobody's fault but ours.
-                _ => {
-                    self.give_up();
-                    break;
-                }
-            }
-            if order.version() != self.version {
-                self.version = order.version();
-                self.adopt(order.plan());
-            }
-            self.pause(order.is_paused());
-            // Whoever stood still may have missed that its share is somebody else's now.
-            if order.looked_at() >= self.stalled_at {
-                self.start_due();
-            }
-            if self.plan.course.is_stopped(self.now) {
-                self.drain();
-            }
-            if self.is_done() {
-                break;
-            }
-            self.turn()?;
-            self.expire();
-            if self.now >= self.block_at || self.is_hurried() {
-                self.hand_off(order, sender);
+        while self.go_on(order, sender)? {}
+        self.close_all()
+    }
+
+    /// One turn; `false` when the plan is played or the worker was stopped.
+    pub(crate) fn go_on(&mut self, order: &Order, sender: &mut Sender) -> io::Result<bool> {
+        match order.get() {
+            0 => {}
+            1 => self.drain(),
+            // Stopped at once: what is in flight is nobody's fault but ours.
+            _ => {
+                self.give_up();
+                return Ok(false);
             }
         }
-        self.close_all()
+        if order.version() != self.version {
+            self.version = order.version();
+            self.adopt(order.plan());
+        }
+        self.pause(order.is_paused());
+        // Whoever stood still may have missed that its share is somebody else's now.
+        if order.looked_at() >= self.stalled_at {
+            self.start_due();
+        }
+        if self.plan.course.is_stopped(self.now) {
+            self.drain();
+        }
+        if self.is_done() {
+            return Ok(false);
+        }
+        self.turn()?;
+        self.expire();
+        if self.now >= self.block_at || self.is_hurried() {
+            self.hand_off(order, sender);
+        }
+        Ok(true)
     }
 
     /// The last block, for [`Sender::finish`].
     pub fn into_block(mut self) -> Box<Block> {
         self.stamp_block();
         std::mem::take(&mut self.block)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     #[cfg(test)]
@@ -265,7 +272,8 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Event::Connected { slot } => {
-                self.connection(slot).on_connected();
+                let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
+                entrant.on_connected(slot - entrant.base, self.now);
                 self.look_at(slot);
             }
             Event::Closed { slot } => {

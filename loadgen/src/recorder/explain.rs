@@ -43,7 +43,11 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
     };
     let reasons = match sight.outcome {
         Outcome::Failed(failure) => {
-            let (sentence, expected) = wording::failed(failure, sample.malformed, plan.rules.timeout_us);
+            let timeout_us = plan.rules.timeout_us;
+            let (sentence, expected) = match sample.missed {
+                Some(why) => wording::missed(why, timeout_us),
+                None => wording::failed(failure, sample.malformed, timeout_us),
+            };
             vec![(failure.name(), sentence, expected, came(sample))]
         }
         Outcome::Answered(observed) => wrong_headers(plan, sample, observed),

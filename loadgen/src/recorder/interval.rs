@@ -4,6 +4,7 @@ use super::explain::Explained;
 use crate::block::{Block, Counts};
 use crate::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::trace::Sample;
+use crate::wording;
 use flowtest_contract::judge;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
@@ -98,6 +99,15 @@ fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
     (0..KINDS).filter(move |kind| bits >> kind & 1 != 0)
 }
 
+/// What the bytes of a sample do not say.
+fn reason(plan: &Plan, sample: &Sample) -> String {
+    match (sample.malformed, sample.missed) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(why)) => wording::missed(why, plan.rules.timeout_us).0,
+        (None, None) => String::new(),
+    }
+}
+
 /// A sample as it is recorded.
 pub(super) fn evidence(plan: &Plan, worker: u16, sample: &Sample) -> Evidence {
     let request = &plan.contestants[usize::from(sample.contestant)].request;
@@ -111,7 +121,7 @@ pub(super) fn evidence(plan: &Plan, worker: u16, sample: &Sample) -> Evidence {
         skipped: sample.skipped,
         request: if sample.never_sent { Vec::new() } else { request.with(&sample.token) },
         response: sample.answer().to_vec(),
-        reason: sample.malformed.map_or_else(Vec::new, |why| why.to_string().into_bytes()),
+        reason: reason(plan, sample).into_bytes(),
     }
 }
 

@@ -4,9 +4,9 @@ use super::plan::{course, phases};
 use super::usher::{Usher, Word};
 use super::{Home, journal_control};
 use crate::Failed;
-use crate::attention::Attention;
 use crate::board::Board;
 use crate::course::Course;
+use crate::health_gate::HealthGate;
 use crate::http::RequestTemplate;
 use crate::metrics::Doing;
 use crate::output::{Output, Title, cpu_us};
@@ -38,7 +38,6 @@ struct Seat {
     wanted: Endpoint,
     /// The one that gets traffic, with its addresses; none before it has answered right.
     taken: Option<(Endpoint, Vec<SocketAddr>)>,
-    regard: Traffic,
 }
 
 impl Seat {
@@ -84,7 +83,7 @@ pub struct Game {
     clock: Clock,
     plan: Arc<Plan>,
     seats: Vec<Seat>,
-    attention: Attention,
+    gate: HealthGate,
     recording: Recording,
     board: Board,
     usher: Usher,
@@ -119,12 +118,8 @@ impl Game {
         let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
         let course = Arc::new(course(&control, &home.id, &clock, None, 0));
         let stream = StreamId::from_bits(crate::contest::random_bits()?);
-        let seats: Vec<Seat> = control
-            .contest
-            .contestants
-            .iter()
-            .map(|one| Seat { wanted: one.endpoint.clone(), taken: None, regard: Traffic::Flood })
-            .collect();
+        let seats: Vec<Seat> =
+            control.contest.contestants.iter().map(|one| Seat { wanted: one.endpoint.clone(), taken: None }).collect();
         let mut game_plan = Plan {
             rules: control.contest.rules,
             course: course.clone(),
@@ -136,7 +131,8 @@ impl Game {
             workers: home.cores.len() as u32,
             request_spare: REQUEST_SPARE,
         };
-        game_plan.contestants = contestants(&control, &seats);
+        let gate = HealthGate::new(seats.len(), game_plan.timeout());
+        game_plan.contestants = contestants(&control, &seats, &gate);
         let plan = Arc::new(game_plan);
         let start = home.start_record(&control, &plan, offset);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
@@ -166,7 +162,7 @@ impl Game {
             stream,
             refused: None,
             clock,
-            attention: Attention::new(seats.len()),
+            gate,
             seats,
             plan,
             recording,
@@ -208,6 +204,9 @@ impl Game {
         // At once, and not when the usher comes to it, who may be waiting for somebody's answer.
         self.policy = policy;
         self.seats.iter_mut().for_each(|seat| seat.close(&self.policy));
+        if course.newest_share().1 != self.plan.course.newest_share().1 {
+            (0..self.seats.len()).for_each(|index| self.gate.restart(index));
+        }
         self.usher.document(&self.control);
         if self.control.state == State::Aborted {
             self.recording.order().abort();
@@ -230,7 +229,8 @@ impl Game {
         let fresh = self.recording.look();
         let mut changed = false;
         if let Some(shown) = &fresh.shown {
-            changed |= self.regard(shown.now, &shown.sums);
+            let resting = self.recording.order().is_paused();
+            changed |= self.gate.look_at_all(shown.now, &self.plan, resting, &shown.sums);
             self.pulse.beat(shown);
             let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
             self.output.note_backlog(Some(self.backlog()));
@@ -303,19 +303,6 @@ impl Game {
         self.clock.utc_base + self.now() / NS_PER_US
     }
 
-    /// Whether what a contestant gets has changed by how it answers.
-    fn regard(&mut self, now: u64, sums: &crate::block::Block) -> bool {
-        let mut changed = false;
-        for index in 0..self.seats.len() {
-            let (scored, unscored) = (&sums.scored[index], &sums.unscored[index]);
-            let settled = scored.row.tally.settled() + unscored.row.tally.settled();
-            let verified = scored.meter.verified + unscored.meter.verified;
-            let regard = self.attention.look(index, now, settled, verified);
-            changed |= std::mem::replace(&mut self.seats[index].regard, regard) != regard;
-        }
-        changed
-    }
-
     /// Whether what the usher says changes what somebody gets.
     fn hear(&mut self, word: Word) -> bool {
         match word {
@@ -331,6 +318,7 @@ impl Game {
                     return false;
                 }
                 seat.taken = Some((admitted.endpoint, admitted.addresses));
+                self.gate.restart(admitted.contestant);
                 seat.close(&self.policy);
                 true
             }
@@ -357,18 +345,22 @@ impl Game {
     }
 
     fn change_plan(&mut self, course: Arc<Course>) {
-        let plan = Plan { course, contestants: contestants(&self.control, &self.seats), ..Plan::clone(&self.plan) };
+        let plan = Plan {
+            course,
+            contestants: contestants(&self.control, &self.seats, &self.gate),
+            ..Plan::clone(&self.plan)
+        };
         self.plan = Arc::new(plan);
         self.recording.order().change(self.plan.clone());
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, seats: &[Seat]) -> Vec<plan::Contestant> {
-    let one = |(contestant, seat): (&flowtest_scoreboard::contest::Contestant, &Seat)| {
+fn contestants(control: &Control, seats: &[Seat], gate: &HealthGate) -> Vec<plan::Contestant> {
+    let one = |(index, (contestant, seat)): (usize, (&flowtest_scoreboard::contest::Contestant, &Seat))| {
         let quiet = control.halted || control.parked.contains(&contestant.name);
         let (endpoint, addresses, traffic) = match &seat.taken {
-            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), seat.regard),
+            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),
             Some((endpoint, addresses)) => (endpoint, addresses.clone(), Traffic::Nothing),
             None => (&seat.wanted, Vec::new(), Traffic::Nothing),
         };
@@ -380,7 +372,7 @@ fn contestants(control: &Control, seats: &[Seat]) -> Vec<plan::Contestant> {
             traffic,
         }
     };
-    control.contest.contestants.iter().zip(seats).map(one).collect()
+    control.contest.contestants.iter().zip(seats).enumerate().map(one).collect()
 }
 
 /// Under which name Redis keeps what is a contestant's own.

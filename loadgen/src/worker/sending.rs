@@ -8,6 +8,7 @@ use crate::entrant::Books;
 use crate::exchange::Exchange;
 use crate::plan::{Load, Traffic};
 use crate::ring::Kernel;
+use crate::trace::Unsent;
 use flowtest_contract::verdict::Failure;
 
 impl<K: Kernel> Worker<K> {
@@ -28,6 +29,7 @@ impl<K: Kernel> Worker<K> {
         for index in 0..self.entrants.len() {
             self.entrants[index].bytes = 0;
             self.pace(index);
+            self.wake_for_probe(index);
         }
         self.feed_ready();
     }
@@ -121,15 +123,16 @@ impl<K: Kernel> Worker<K> {
             if !late {
                 break;
             }
+            let why = entrant.why_missed(&self.plan);
             let Some((intended, scored)) = entrant.pacer.take() else { break };
             let ours = self.paused || fell_due_now || self.patience.blames_us(intended);
-            books.never_sent(intended, scored, if ours { Failure::OwnFault } else { Failure::Missed });
+            books.never_sent(intended, scored, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
             taken += 1;
         }
         while self.entrants[index].pacer.waiting() > 0 {
-            if traffic == Traffic::Probe && !self.may_probe(index) {
-                self.miss_waiting(index);
-                break;
+            if matches!(traffic, Traffic::Probe { .. }) && !self.entrants[index].pacer.is_oldest_first_of_its_second() {
+                self.miss_oldest(index);
+                continue;
             }
             let Some(local) = self.free_slot(index) else { break };
             let entrant = &mut self.entrants[index];
@@ -140,22 +143,34 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Whether the next probe of a contestant is due, and ours to send. Says yes once.
-    fn may_probe(&mut self, index: usize) -> bool {
+    /// What is due and not sent to a contestant that only gets probes counts as missed.
+    fn miss_oldest(&mut self, index: usize) {
         let entrant = &mut self.entrants[index];
-        let ours = self.number as usize == index % self.plan.workers as usize;
-        let may = ours && self.now >= entrant.probe_at;
-        if may {
-            entrant.probe_at = self.now + PROBE_NS;
+        let why = entrant.why_missed(&self.plan);
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        if let Some((intended, scored)) = entrant.pacer.take() {
+            books.never_sent(intended, scored, Unsent::Missed(why));
         }
-        may
     }
 
-    /// What is due and not sent to a contestant that only gets probes counts as missed.
-    fn miss_waiting(&mut self, index: usize) {
-        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        while let Some((intended, scored)) = self.entrants[index].pacer.take() {
-            books.never_sent(intended, scored, Failure::Missed);
+    /// Closed loop: whether the next probe of a contestant that gets only these is due, and ours to send. In open loop that
+    /// is said by the schedule.
+    #[inline]
+    fn may_probe(&self, index: usize) -> bool {
+        let entrant = &self.entrants[index];
+        entrant.pacer.is_first_worker() && self.now >= entrant.probe_at
+    }
+
+    /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
+    fn wake_for_probe(&mut self, index: usize) {
+        let is_probed = matches!(self.plan.contestants[index].traffic, Traffic::Probe { .. });
+        if is_probed
+            && matches!(self.load, Some((Load::Closed { .. }, _)))
+            && self.may_probe(index)
+            && let Some(local) = self.free_slot(index)
+        {
+            let slot = self.entrants[index].base + local;
+            self.look_at(slot);
         }
     }
 
@@ -240,7 +255,11 @@ impl<K: Kernel> Worker<K> {
         let traffic = self.plan.contestants[index].traffic;
         matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || entrant.quota != Some(0))
             && local < entrant.limit
-            && (traffic == Traffic::Flood || (traffic == Traffic::Probe && self.now >= entrant.probe_at))
+            && match traffic {
+                Traffic::Flood => true,
+                Traffic::Probe { .. } => self.may_probe(index),
+                Traffic::Nothing => false,
+            }
     }
 
     /// Closed loop: as many requests as the pipeline holds.
@@ -254,8 +273,11 @@ impl<K: Kernel> Worker<K> {
         let idle = self.entrants[index].connections[local as usize].load() == 0;
         let pipeline = match traffic {
             Traffic::Flood => pipeline,
-            Traffic::Probe if idle && self.may_probe(index) => 1,
-            Traffic::Probe | Traffic::Nothing => return,
+            Traffic::Probe { .. } if idle && self.may_probe(index) => {
+                self.entrants[index].probe_at = self.now + PROBE_NS;
+                1
+            }
+            Traffic::Probe { .. } | Traffic::Nothing => return,
         };
         let entrant = &mut self.entrants[index];
         let connection = &mut entrant.connections[local as usize];
@@ -315,6 +337,7 @@ impl<K: Kernel> Worker<K> {
         let contestant = &plan.contestants[index];
         let entrant = &mut self.entrants[index];
         let address = entrant.address(local, &contestant.addresses);
+        entrant.on_opening(local, self.now);
         let connection = &mut entrant.connections[local as usize];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
@@ -322,7 +345,6 @@ impl<K: Kernel> Worker<K> {
             life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(entrant.limit.max(1)),
         };
         connection.on_open(life);
-        entrant.opens += 1;
         match self.ring.open(slot, address) {
             Ok(()) => {
                 entrant.open += 1;

@@ -5,6 +5,7 @@ use crate::connection::State;
 use crate::entrant::Books;
 use crate::plan::{Plan, Traffic};
 use crate::ring::Kernel;
+use crate::trace::Unsent;
 use flowtest_contract::verdict::Failure;
 use std::io;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl<K: Kernel> Worker<K> {
             if halted || rewritten || entrant.pacer.is_new_share(&self.plan.course) {
                 let mut books = Books { plan: &before, block: &mut self.block, contestant: index, now: self.now };
                 while let Some((intended, scored)) = entrant.pacer.take() {
-                    books.never_sent(intended, scored, Failure::OwnFault);
+                    books.never_sent(intended, scored, Unsent::OwnFault);
                 }
             }
             entrant.pacer.follow(self.plan.course.clone());
@@ -83,7 +84,7 @@ impl<K: Kernel> Worker<K> {
                 connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
             }
             while let Some((intended, scored)) = entrant.pacer.take() {
-                books.never_sent(intended, scored, Failure::OwnFault);
+                books.never_sent(intended, scored, Unsent::OwnFault);
             }
         }
     }
