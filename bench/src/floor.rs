@@ -10,7 +10,7 @@ use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::machine::Machine;
-use flowtest_loadgen::ring::{Event, Ring, Sizes, Uring, thread_cpu_us};
+use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring, thread_cpu_us};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, RoundId,
 use flowtest_journal::record::{Batch, End, EndCode, NEVER_SENT, Sight, Start, Terms, Trace};
 use flowtest_journal::stream::{self, StreamFolder};
 use flowtest_journal::writer::{self, Writer};
-use flowtest_loadgen::audit::stream::{Questions, audit};
+use flowtest_loadgen::journal::audit::stream::{Questions, audit};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;

@@ -5,9 +5,9 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::{Histogram, Observed, Platform, Rules, Seen, Tally, Token, TokenMint, Version, judge};
-use flowtest_loadgen::http::careful::Head;
-use flowtest_loadgen::http::framing::frame;
-use flowtest_loadgen::http::{Read, Reader, RequestTemplate, Shape};
+use flowtest_loadgen::engine::http::careful::Head;
+use flowtest_loadgen::engine::http::framing::frame;
+use flowtest_loadgen::engine::http::{Read, Reader, RequestTemplate, Shape};
 use std::hint::black_box;
 
 const TOKEN: Token = Token(*b"0123456789abcdef0123456789abcdef");

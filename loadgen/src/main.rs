@@ -1,8 +1,10 @@
 //! The command line: parse, run, exit code. Everything else is the library's.
 
 use clap::Parser;
+use flowtest_loadgen::Failed;
 use flowtest_loadgen::cli::{Cli, Command};
-use flowtest_loadgen::{Failed, audit, contest, export, inspect, rebuild, serve, stress};
+use flowtest_loadgen::journal::{audit, export, inspect, rebuild};
+use flowtest_loadgen::play::{run, serve, stress};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +22,7 @@ fn main() -> ExitCode {
     }
     let result = match &cli.command {
         Command::Stress(flags) => stress::stress(flags, &stop),
-        Command::Run(flags) => contest::run(flags, &stop),
+        Command::Run(flags) => run::run(flags, &stop),
         Command::Serve(flags) => serve::serve(flags, &stop),
         Command::Audit(flags) => audit::audit(flags),
         Command::Rebuild(flags) => rebuild::rebuild(flags),

@@ -6,7 +6,7 @@ mod transcript;
 
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::{Rules, Token, judge};
-use flowtest_loadgen::http::{End, Reader, Shape};
+use flowtest_loadgen::engine::http::{End, Reader, Shape};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fs;

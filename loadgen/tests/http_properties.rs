@@ -8,8 +8,8 @@ mod transcript;
 
 use flowtest_contract::header::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, INTERIM_MAX};
 use flowtest_contract::{Platform, Seen, Token, TokenMint, Version};
-use flowtest_loadgen::http::careful::Head;
-use flowtest_loadgen::http::{Malformed, Reader, Shape};
+use flowtest_loadgen::engine::http::careful::Head;
+use flowtest_loadgen::engine::http::{Malformed, Reader, Shape};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use transcript::{Eof, Event, at_once, carefully, transcript};

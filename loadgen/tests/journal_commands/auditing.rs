@@ -7,7 +7,7 @@ use crate::program::{on, run};
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, Seen, Version};
 use flowtest_journal::record::{EndCode, Trace};
-use flowtest_loadgen::audit::stream::{Questions, audit};
+use flowtest_loadgen::journal::audit::stream::{Questions, audit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

@@ -4,7 +4,7 @@ use crate::played::{CONTEST, Interval, OTHER, Played, ROUND, STREAM, interval, r
 use crate::program::{Said, run};
 use flowtest_contract::StreamId;
 use flowtest_journal::writer::{self, Writer};
-use flowtest_loadgen::rebuild::{Access, Action, finish_orphans};
+use flowtest_loadgen::journal::rebuild::{Access, Action, finish_orphans};
 use flowtest_scoreboard::{Scoreboard, State, keys};
 use flowtest_testkit::RedisServer;
 use std::path::{Path, PathBuf};

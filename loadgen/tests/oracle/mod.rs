@@ -7,8 +7,8 @@
 
 use flowtest_contract::Token;
 use flowtest_contract::header::HEADERS_MAX;
-use flowtest_loadgen::http::Malformed;
-use flowtest_loadgen::http::careful::Head;
+use flowtest_loadgen::engine::http::Malformed;
+use flowtest_loadgen::engine::http::careful::Head;
 use httparse::Status;
 
 /// Compares the first head of a stream, and words a difference that is not documented.

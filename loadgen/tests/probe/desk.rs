@@ -1,8 +1,8 @@
 //! "Test my endpoint" through a real redis-server.
 
 use crate::peer::{Peer, Reply, answer, policy, right, terms};
-use flowtest_loadgen::probe::{Desk, Settings};
-use flowtest_loadgen::resolve::Names;
+use flowtest_loadgen::admit::probe::{Desk, Settings};
+use flowtest_loadgen::admit::resolve::Names;
 use flowtest_scoreboard::{Policy, ProbeAnswer, ProbeRequest, Scoreboard};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;

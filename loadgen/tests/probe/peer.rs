@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use flowtest_contract::rules::{Deadlines, Rules};
-use flowtest_loadgen::probe::Terms;
+use flowtest_loadgen::admit::probe::Terms;
 use flowtest_scoreboard::{Endpoint, Policy};
 
 /// Between two bytes of a drip.

@@ -2,7 +2,7 @@
 
 use crate::peer::{Notes, Peer, Reply, answer, right, terms};
 use flowtest_contract::verdict::Failure;
-use flowtest_loadgen::probe::{Finding, ProbeError, ProbeReport, probe};
+use flowtest_loadgen::admit::probe::{Finding, ProbeError, ProbeReport, probe};
 use flowtest_testkit::WAIT_MAX;
 use std::collections::HashSet;
 use std::time::Duration;

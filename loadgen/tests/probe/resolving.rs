@@ -1,8 +1,8 @@
 //! Names resolved again by the thread, with lookups as a test says.
 
 use crate::peer::policy;
-use flowtest_loadgen::resolve::{Hosts, Names};
-use flowtest_loadgen::resolver::{Followed, News, Resolved, Resolver};
+use flowtest_loadgen::admit::resolve::{Hosts, Names};
+use flowtest_loadgen::admit::resolver::{Followed, News, Resolved, Resolver};
 use flowtest_testkit::WAIT_MAX;
 use std::collections::HashMap;
 use std::io;

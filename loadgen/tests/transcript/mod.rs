@@ -3,7 +3,7 @@
 
 use flowtest_contract::token::TOKEN_LEN;
 use flowtest_contract::{Token, TokenMint};
-use flowtest_loadgen::http::{End, Malformed, Read, Reader, Response, Shape};
+use flowtest_loadgen::engine::http::{End, Malformed, Read, Reader, Response, Shape};
 
 /// How the peer leaves the stream behind its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

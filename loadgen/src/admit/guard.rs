@@ -1,0 +1,83 @@
+//! Which addresses a contest may flood: what the scoreboard's policy says, which the dashboard asks as well, within the
+//! ceiling that this machine's own file sets.
+//!
+//! `stress` takes the operator's word for its URLs; a contest file may come from others.
+
+use crate::admit::resolve::{Names, ResolveError};
+use flowtest_scoreboard::endpoint::Endpoint;
+use flowtest_scoreboard::{ContestError, Policy, PolicyError};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// Why an endpoint may not be flooded, or a ceiling not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    #[error("{endpoint}: {error}")]
+    Policy { endpoint: String, error: PolicyError },
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("{path}: the policy file cannot be read ({error}): check its path and permissions")]
+    Unreadable { path: String, error: String },
+    #[error("{path}: {error}")]
+    Ceiling { path: String, error: ContestError },
+}
+
+/// Reads this machine's own policy file: the `[policy]` of a contest file and nothing else.
+pub fn ceiling(path: &Path) -> Result<Policy, Denial> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Denial::Unreadable { path: shown.clone(), error: error.to_string() })?;
+    Policy::ceiling(&text).map_err(|error| Denial::Ceiling { path: shown, error })
+}
+
+/// The addresses of an endpoint, all of which may be flooded. A name is not even looked up when its port is closed.
+/// Waits at most for `patience`.
+pub fn admit(
+    policy: &Policy,
+    names: &Names,
+    endpoint: &Endpoint,
+    patience: Duration,
+) -> Result<Vec<SocketAddr>, Denial> {
+    let denied = |error| Denial::Policy { endpoint: endpoint.to_string(), error };
+    policy.judge_endpoint(endpoint).map_err(denied)?;
+    let addresses = names.addresses(endpoint, patience)?;
+    policy.judge_resolved(endpoint, &addresses).map_err(denied)?;
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_port_is_refused_before_anybody_is_asked_for_the_name() {
+        let names = Names::new(None, |_| panic!("nobody is to be asked"));
+        let endpoint: Endpoint = "alice.test:22".parse().expect("an endpoint");
+        let denial = admit(&Policy::default(), &names, &endpoint, Duration::ZERO).expect_err("closed").to_string();
+        assert!(denial.starts_with("http://alice.test:22/: port 22 is below 1024"), "{denial}");
+    }
+
+    #[test]
+    fn one_closed_address_closes_the_endpoint() {
+        let names = Names::new(None, |_| Ok(vec![[8, 8, 8, 8].into(), [127, 0, 0, 9].into()]));
+        let endpoint: Endpoint = "alice.test".parse().expect("an endpoint");
+        let admit = |policy: &Policy| admit(policy, &names, &endpoint, Duration::from_secs(60));
+        let denial = admit(&Policy::default()).expect_err("closed").to_string();
+        assert!(denial.contains("127.0.0.9 is the generator's own machine"), "{denial}");
+        let open = Policy { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..Policy::default() };
+        assert!(!admit(&open).expect("open").is_empty());
+    }
+
+    #[test]
+    fn a_ceiling_is_read_or_refused_with_a_sentence() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.toml");
+        let error = ceiling(&path).expect_err("missing").to_string();
+        assert!(error.contains("cannot be read"), "{error}");
+        std::fs::write(&path, "allow = 7\n").expect("written");
+        assert!(ceiling(&path).is_err());
+        std::fs::write(&path, "[policy]\nallow = [\"10.0.0.0/8\"]\n").expect("written");
+        assert_eq!(ceiling(&path).expect("a policy").allow.len(), 1);
+    }
+}

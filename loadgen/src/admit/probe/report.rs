@@ -1,0 +1,151 @@
+//! What a probe found, for people. Everything in it is printable and bounded, whoever wrote it.
+
+use crate::record::wording::HeaderWords;
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::verdict::Failure;
+use flowtest_scoreboard::ProbeVerdicts;
+use flowtest_scoreboard::probe::HEAD_BYTES_MAX;
+use flowtest_scoreboard::text::printable;
+use std::net::SocketAddr;
+
+/// Everything that was asked of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    /// Normalised.
+    pub endpoint: String,
+    /// In the order in which they were sent.
+    pub exchanges: Vec<ProbedExchange>,
+    /// Addresses that were not asked, for the time was over.
+    pub unasked: usize,
+}
+
+/// One token and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedExchange {
+    pub address: SocketAddr,
+    /// When the request was sent, or was about to be.
+    pub sent: UtcUs,
+    /// From the send to the whole answer, in microseconds; nothing without one.
+    pub latency_us: Option<u64>,
+    /// The request went out twice, for the peer had ended the connection that was kept alive.
+    pub resent: bool,
+    /// Bytes came behind the answer that nobody had asked for. It costs no points, but the connection.
+    pub unsolicited: bool,
+    /// The first line of the answer, as far as one came.
+    pub status_line: Option<String>,
+    /// The head of the answer, escaped, at most 1 KiB.
+    pub head: String,
+    pub finding: Finding,
+}
+
+/// What an exchange is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A well-framed 2xx answer: Token, Version, From.
+    Answered(Box<[HeaderWords; 3]>),
+    Failed {
+        failure: Failure,
+        sentence: String,
+        expected: String,
+        received: String,
+    },
+}
+
+impl Finding {
+    pub fn is_right(&self) -> bool {
+        matches!(self, Finding::Answered(headers) if headers.iter().all(|header| header.right))
+    }
+
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Finding::Answered(_) => None,
+            Finding::Failed { failure, .. } => Some(*failure),
+        }
+    }
+
+    /// What is wrong, what was expected and what came.
+    fn sentence(&self) -> String {
+        let words = |kind: &str, sentence: &str, expected: &str, received: &str| {
+            format!("{kind}: {sentence} (expected: {expected}; received: {received})")
+        };
+        match self {
+            Finding::Failed { failure, sentence, expected, received } => {
+                words(failure.name(), sentence, expected, received)
+            }
+            Finding::Answered(headers) => headers
+                .iter()
+                .filter(|header| !header.right)
+                .map(|header| words(header.kind, &header.sentence, &header.expected, &header.received))
+                .collect::<Vec<_>>()
+                .join("; "),
+        }
+    }
+}
+
+impl ProbeReport {
+    /// Everything was asked and every answer was right.
+    pub fn ready(&self) -> bool {
+        self.unasked == 0
+            && !self.exchanges.is_empty()
+            && self.exchanges.iter().all(|exchange| exchange.finding.is_right())
+    }
+
+    /// The exchange to show: the first that is not right, or the last.
+    pub fn telling(&self) -> Option<&ProbedExchange> {
+        self.exchanges.iter().find(|exchange| !exchange.finding.is_right()).or(self.exchanges.last())
+    }
+
+    /// Which of the three headers were right in every answer; nothing without a well-framed 2xx answer.
+    pub fn verdicts(&self) -> Option<ProbeVerdicts> {
+        self.exchanges
+            .iter()
+            .filter_map(|exchange| match &exchange.finding {
+                Finding::Answered(headers) => {
+                    let [token, version, from] = headers.each_ref().map(|header| header.right);
+                    Some(ProbeVerdicts { token, version, from })
+                }
+                Finding::Failed { .. } => None,
+            })
+            .reduce(|all, one| ProbeVerdicts {
+                token: all.token && one.token,
+                version: all.version && one.version,
+                from: all.from && one.from,
+            })
+    }
+
+    /// What is wrong, or that all is well.
+    pub fn sentence(&self) -> String {
+        let wrong = self.exchanges.iter().find(|exchange| !exchange.finding.is_right());
+        match wrong {
+            Some(exchange) => match self.addresses() {
+                0 | 1 => exchange.finding.sentence(),
+                _ => format!("{}: {}", exchange.address, exchange.finding.sentence()),
+            },
+            None if self.unasked > 0 => {
+                format!("{} of its addresses were not asked, for the time was over: test it again", self.unasked)
+            }
+            None if self.exchanges.iter().any(|exchange| exchange.unsolicited) => {
+                "all three headers are right, but bytes came behind an answer that nobody had asked for: such a \
+                 connection is closed; check Content-Length"
+                    .to_owned()
+            }
+            None => match self.exchanges.len() {
+                0 => "nothing was asked".to_owned(),
+                1 => "all three headers are right".to_owned(),
+                count => format!("all three headers are right in all {count} answers"),
+            },
+        }
+    }
+
+    /// Addresses that were asked.
+    fn addresses(&self) -> usize {
+        let mut addresses: Vec<SocketAddr> = self.exchanges.iter().map(|exchange| exchange.address).collect();
+        addresses.dedup();
+        addresses.len()
+    }
+}
+
+/// A head as people may see it.
+pub(super) fn head_for_people(head: &[u8]) -> String {
+    printable(head, HEAD_BYTES_MAX)
+}

@@ -1,0 +1,359 @@
+//! What is known of each contestant's addresses, and what a new answer changes. Pure: time comes in.
+
+use crate::admit::resolve::listed;
+use crate::admit::resolve::names::Answer;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::endpoint::{Endpoint, Host};
+use flowtest_scoreboard::{Policy, PolicyError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// Refused addresses remembered per contestant, so that each is reported once; a name that has more is not worth
+/// reading about.
+const REFUSED_MAX: usize = 64;
+
+/// An endpoint and its addresses so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// For messages.
+    pub name: String,
+    pub endpoint: Endpoint,
+    /// Checked and in use; none when the contestant has not been admitted yet.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// The addresses of a contestant from now on: all of them, sorted, each once, never none, each open by the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    pub contestant: usize,
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Something that changed. Sentences are for the organiser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Resolved(Resolved),
+    /// The name has an address that is never given out. Said once for each.
+    Refused {
+        contestant: usize,
+        address: SocketAddr,
+        sentence: String,
+    },
+    /// The policy closes every address that was in use: nothing may be sent until the contestant is admitted anew.
+    Closed {
+        contestant: usize,
+    },
+    /// The name gives no usable address; those from `since`, its last good answer, stay. Said once until it does again.
+    /// `since` is nothing when there never was a good answer here.
+    Stale {
+        contestant: usize,
+        since: Option<UtcUs>,
+        sentence: String,
+    },
+    /// It does again.
+    Fresh {
+        contestant: usize,
+    },
+    /// The hosts file cannot be read any more; what was read stays. Said once.
+    Hosts {
+        sentence: String,
+    },
+}
+
+/// All contestants.
+#[derive(Debug)]
+pub struct Book {
+    policy: Policy,
+    entries: BTreeMap<usize, Entry>,
+    hosts_failed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    followed: Followed,
+    refused: BTreeSet<SocketAddr>,
+    good_at: Option<UtcUs>,
+    is_stale: bool,
+}
+
+impl Book {
+    pub fn new(policy: Policy) -> Book {
+        Book { policy, entries: BTreeMap::new(), hosts_failed: None }
+    }
+
+    /// A contestant joins or has another endpoint.
+    pub fn follow(&mut self, contestant: usize, followed: Followed) {
+        let entry = Entry { followed, refused: BTreeSet::new(), good_at: None, is_stale: false };
+        self.entries.insert(contestant, entry);
+    }
+
+    pub fn forget(&mut self, contestant: usize) {
+        self.entries.remove(&contestant);
+    }
+
+    /// From now on by another policy. Addresses in use that it closes are refused; who has others goes on with those.
+    pub fn set_policy(&mut self, policy: Policy) -> Vec<News> {
+        self.policy = policy;
+        let mut news = Vec::new();
+        for (contestant, entry) in &mut self.entries {
+            let mut open = entry.followed.addresses.clone();
+            open.retain(|address| match self.policy.judge_address(*address) {
+                Ok(()) => true,
+                Err(error) => {
+                    let sentence = format!("{}: {address} gets no more requests: {error}", entry.followed.name);
+                    news.push(News::Refused { contestant: *contestant, address: *address, sentence });
+                    false
+                }
+            });
+            if open.len() != entry.followed.addresses.len() {
+                news.push(match open.is_empty() {
+                    true => News::Closed { contestant: *contestant },
+                    false => News::Resolved(Resolved { contestant: *contestant, addresses: open.clone() }),
+                });
+            }
+            entry.followed.addresses = open;
+            // What was refused by the old policy may be said again, by the new one.
+            entry.refused.clear();
+        }
+        news
+    }
+
+    /// The names to look up. Addresses that were typed need none.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.entries
+            .values()
+            .filter_map(|entry| match &entry.followed.endpoint.host {
+                Host::Name(name) => Some(name.clone()),
+                Host::V4(_) | Host::V6(_) => None,
+            })
+            .collect()
+    }
+
+    /// The hosts file was read, or could not be.
+    pub fn on_hosts(&mut self, read: Result<(), String>) -> Option<News> {
+        let failed = read.err();
+        let news = failed.clone().filter(|_| failed != self.hosts_failed);
+        self.hosts_failed = failed;
+        news.map(|sentence| News::Hosts { sentence })
+    }
+
+    /// A lookup has ended, or is given up. What it changes for everybody whose endpoint has this name.
+    pub fn on_answer(&mut self, host: &str, answer: &Answer, now: UtcUs) -> Vec<News> {
+        let mut news = Vec::new();
+        let asked = |entry: &Entry| matches!(&entry.followed.endpoint.host, Host::Name(name) if name == host);
+        let contestants: Vec<usize> =
+            self.entries.iter().filter(|(_, entry)| asked(entry)).map(|(contestant, _)| *contestant).collect();
+        for contestant in contestants {
+            self.on_answer_for(contestant, host, answer, now, &mut news);
+        }
+        news
+    }
+
+    fn on_answer_for(&mut self, contestant: usize, host: &str, answer: &Answer, now: UtcUs, news: &mut Vec<News>) {
+        let Some(entry) = self.entries.get(&contestant) else { return };
+        let port = entry.followed.endpoint.port;
+        let found = match answer.clone().and_then(|found| listed(host, found, port)) {
+            Ok(found) => found,
+            Err(error) => return self.grow_stale(contestant, &error.to_string(), news),
+        };
+        let judged: Vec<(SocketAddr, Result<(), PolicyError>)> =
+            found.into_iter().map(|address| (address, self.judge(contestant, address))).collect();
+        let Some(entry) = self.entries.get_mut(&contestant) else { return };
+        let mut addresses = Vec::with_capacity(judged.len());
+        for (address, verdict) in judged {
+            match verdict {
+                Ok(()) => addresses.push(address),
+                Err(error) => {
+                    if entry.refused.len() < REFUSED_MAX && entry.refused.insert(address) {
+                        let sentence =
+                            format!("{}: {host} has an address that gets no request: {error}", entry.followed.name);
+                        news.push(News::Refused { contestant, address, sentence });
+                    }
+                }
+            }
+        }
+        if addresses.is_empty() {
+            return self.grow_stale(contestant, &format!("{host}: none of its addresses may be flooded"), news);
+        }
+        entry.good_at = Some(now);
+        if std::mem::take(&mut entry.is_stale) {
+            news.push(News::Fresh { contestant });
+        }
+        if entry.followed.addresses != addresses {
+            entry.followed.addresses.clone_from(&addresses);
+            news.push(News::Resolved(Resolved { contestant, addresses }));
+        }
+    }
+
+    /// The policy's word, and that nobody points a name at a rival.
+    fn judge(&self, contestant: usize, address: SocketAddr) -> Result<(), PolicyError> {
+        self.policy.judge_address(address)?;
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        let is_there =
+            |entry: &Entry| entry.followed.addresses.iter().any(|theirs| canonical(*theirs) == canonical(address));
+        let rival = self.entries.iter().find(|(other, entry)| **other != contestant && is_there(entry));
+        match rival {
+            Some((_, rival)) if !self.policy.allow_shared => Err(PolicyError::Shared {
+                first: rival.followed.name.clone(),
+                second: self.entries.get(&contestant).map_or_else(String::new, |entry| entry.followed.name.clone()),
+                address,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn grow_stale(&mut self, contestant: usize, cause: &str, news: &mut Vec<News>) {
+        let Some(entry) = self.entries.get_mut(&contestant) else { return };
+        if std::mem::replace(&mut entry.is_stale, true) {
+            return;
+        }
+        let kept = match entry.followed.addresses.len() {
+            0 => "it has no address yet".to_owned(),
+            1 => "its last good address stays".to_owned(),
+            count => format!("its {count} last good addresses stay"),
+        };
+        let sentence = format!("{}: {cause}; {kept}", entry.followed.name);
+        news.push(News::Stale { contestant, since: entry.good_at, sentence });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::resolve::ResolveError;
+
+    fn followed(name: &str, endpoint: &str, addresses: &[&str]) -> Followed {
+        let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+        Followed { name: name.to_owned(), endpoint: endpoint.parse().expect("an endpoint"), addresses }
+    }
+
+    fn book(roster: &[Followed]) -> Book {
+        let mut book =
+            Book::new(Policy { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..Policy::default() });
+        for (contestant, followed) in roster.iter().enumerate() {
+            book.follow(contestant, followed.clone());
+        }
+        book
+    }
+
+    fn answer(addresses: &[&str]) -> Answer {
+        Ok(addresses.iter().map(|address| address.parse().expect("an address")).collect())
+    }
+
+    fn resolved(news: &[News]) -> Vec<(usize, Vec<String>)> {
+        news.iter()
+            .filter_map(|news| match news {
+                News::Resolved(Resolved { contestant, addresses }) => {
+                    Some((*contestant, addresses.iter().map(SocketAddr::to_string).collect()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn of_three_addresses_one_leaves_and_one_joins() {
+        let mut book = book(&[followed("alice", "a.test:8080", &[])]);
+        let news = book.on_answer("a.test", &answer(&["127.0.0.3", "127.0.0.1", "127.0.0.2", "127.0.0.1"]), 1);
+        let sorted = ["127.0.0.1:8080", "127.0.0.2:8080", "127.0.0.3:8080"];
+        assert_eq!(resolved(&news), [(0, sorted.map(String::from).to_vec())]);
+        // The same in another order is no news.
+        assert_eq!(book.on_answer("a.test", &answer(&["127.0.0.2", "127.0.0.3", "127.0.0.1"]), 2), []);
+        let news = book.on_answer("a.test", &answer(&["127.0.0.4", "127.0.0.3", "127.0.0.1"]), 3);
+        let changed = ["127.0.0.1:8080", "127.0.0.3:8080", "127.0.0.4:8080"];
+        assert_eq!(resolved(&news), [(0, changed.map(String::from).to_vec())]);
+    }
+
+    #[test]
+    fn an_address_that_turns_private_is_never_given_out_and_said_once() {
+        let mut book = book(&[followed("alice", "a.test:8080", &["127.0.0.1:8080"])]);
+        let news = book.on_answer("a.test", &answer(&["127.0.0.1", "192.168.0.7"]), 1);
+        let [News::Refused { contestant: 0, address, sentence }] = &news[..] else { panic!("{news:?}") };
+        assert_eq!(address.to_string(), "192.168.0.7:8080");
+        assert!(sentence.contains("192.168.0.7 is private"), "{sentence}");
+        assert_eq!(book.on_answer("a.test", &answer(&["127.0.0.1", "192.168.0.7"]), 2), []);
+        // All of it: the last good address stays, and that is said once.
+        let news = book.on_answer("a.test", &answer(&["192.168.0.7"]), 3);
+        assert!(matches!(&news[..], [News::Stale { contestant: 0, since: Some(2), .. }]), "{news:?}");
+        assert_eq!(book.on_answer("a.test", &answer(&["192.168.0.7"]), 4), []);
+        assert_eq!(book.on_answer("a.test", &answer(&["127.0.0.1"]), 5), [News::Fresh { contestant: 0 }]);
+    }
+
+    #[test]
+    fn a_name_that_fails_for_a_while_keeps_its_addresses() {
+        let mut book = book(&[followed("alice", "a.test:8080", &[])]);
+        let failing = Err(ResolveError::Unknown { host: "a.test".into(), error: "no such name".into() });
+        let news = book.on_answer("a.test", &failing, 1);
+        let [News::Stale { since: None, sentence, .. }] = &news[..] else { panic!("{news:?}") };
+        assert!(
+            sentence.starts_with("alice: a.test: the name does not resolve") && sentence.ends_with("no address yet")
+        );
+        assert_eq!(resolved(&book.on_answer("a.test", &answer(&["127.0.0.1"]), 2)).len(), 1);
+        for _ in 0..3 {
+            let news = book.on_answer("a.test", &failing, 3);
+            assert!(news.is_empty() || matches!(news[..], [News::Stale { since: Some(2), .. }]), "{news:?}");
+        }
+        // Nothing changed in the end, so there is nothing to do.
+        assert_eq!(book.on_answer("a.test", &answer(&["127.0.0.1"]), 4), [News::Fresh { contestant: 0 }]);
+    }
+
+    #[test]
+    fn a_name_that_is_pointed_at_a_rival_does_not_flood_it() {
+        let roster = [
+            followed("alice", "127.0.0.1:8080", &["127.0.0.1:8080"]),
+            followed("bob", "b.test:8080", &["127.0.0.2:8080"]),
+        ];
+        let mut book = book(&roster);
+        assert_eq!(book.names().len(), 1, "what was typed as an address is not looked up");
+        let news = book.on_answer("b.test", &answer(&["127.0.0.2", "127.0.0.1"]), 1);
+        let [News::Refused { contestant: 1, sentence, .. }] = &news[..] else { panic!("{news:?}") };
+        assert!(sentence.contains("\"alice\""), "{sentence}");
+        book.forget(0);
+        assert_eq!(resolved(&book.on_answer("b.test", &answer(&["127.0.0.2", "127.0.0.1"]), 2)).len(), 1);
+    }
+
+    #[test]
+    fn a_narrower_policy_takes_addresses_away_at_once() {
+        let both = ["127.0.0.1:8080", "127.0.0.2:8080"];
+        let mut book =
+            book(&[followed("alice", "a.test:8080", &both), followed("bob", "127.0.0.2:8081", &["127.0.0.2:8081"])]);
+        let narrow = Policy { deny: vec!["127.0.0.2".parse().expect("an entry")], ..book.policy.clone() };
+        let news = book.set_policy(narrow);
+        assert_eq!(news.iter().filter(|news| matches!(news, News::Refused { .. })).count(), 2, "{news:?}");
+        // Bob has nothing left, and is not given anything out.
+        assert!(news.contains(&News::Closed { contestant: 1 }), "{news:?}");
+        assert_eq!(resolved(&news), [(0, vec!["127.0.0.1:8080".to_owned()])]);
+        let News::Stale { sentence, .. } = &book.on_answer("a.test", &answer(&["127.0.0.2"]), 1)[1] else { panic!() };
+        assert!(sentence.ends_with("its last good address stays"), "{sentence}");
+    }
+
+    #[test]
+    fn an_answer_for_an_endpoint_that_was_left_changes_nothing() {
+        let mut book = book(&[followed("alice", "old.test:8080", &["127.0.0.1:8080"])]);
+        book.follow(0, followed("alice", "new.test:8081", &["127.0.0.2:8081"]));
+        assert_eq!(book.on_answer("old.test", &answer(&["127.0.0.9"]), 1), []);
+        assert_eq!(resolved(&book.on_answer("new.test", &answer(&["127.0.0.3"]), 2)).len(), 1);
+    }
+
+    #[test]
+    fn a_name_with_a_new_private_address_every_time_fills_no_memory() {
+        let mut book = book(&[followed("alice", "a.test:8080", &["127.0.0.1:8080"])]);
+        let said: usize = (0..1_000u32)
+            .map(|index| {
+                book.on_answer("a.test", &answer(&["127.0.0.1", &format!("10.0.{}.{}", index / 256, index % 256)]), 1)
+                    .len()
+            })
+            .sum();
+        assert_eq!(said, REFUSED_MAX);
+    }
+
+    #[test]
+    fn a_hosts_file_that_cannot_be_read_is_said_once() {
+        let mut book = book(&[]);
+        assert_eq!(book.on_hosts(Ok(())), None);
+        assert!(book.on_hosts(Err("gone".to_owned())).is_some());
+        assert_eq!(book.on_hosts(Err("gone".to_owned())), None);
+        assert_eq!(book.on_hosts(Ok(())), None);
+        assert!(book.on_hosts(Err("gone".to_owned())).is_some());
+    }
+}

@@ -1,0 +1,286 @@
+//! Commands and flags. Each flag is also an environment variable, `FLOWTEST_LOADGEN_*`.
+
+pub mod journal;
+
+use crate::observe::output::Outputs;
+use clap::{Args, Parser, Subcommand};
+use flowtest_contract::header::Flip;
+use flowtest_contract::{Platform, Version};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// More than any kernel gives ports to towards one address.
+pub const CONNECTIONS_MAX: u32 = 65_535;
+pub const PIPELINE_MAX: u32 = 1_024;
+pub const RATE_MAX: u64 = 100_000_000;
+
+/// Floods web servers and judges every response.
+#[derive(Debug, Parser)]
+#[command(name = "flowtest-loadgen", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Flood one or more URLs and print what came of it.
+    Stress(Stress),
+    /// Run a contest from a file; no dashboard needed.
+    Run(RunContest),
+    /// Follow a contest's control document through whole rounds, alone or as one of several generators.
+    Serve(Serve),
+    /// Judge every exchange again from the journals, and compare with their sums and with Redis.
+    Audit(journal::Audit),
+    /// Publish whatever Redis lacks, from any journals.
+    Rebuild(journal::Rebuild),
+    /// Write a journal's records as CSV or NDJSON.
+    Export(journal::Export),
+    /// Say what journals hold and in which state they are.
+    Inspect(journal::Inspect),
+}
+
+#[derive(Debug, Args)]
+pub struct Stress {
+    /// Endpoints: host[:port][/path], http:// when no scheme is given.
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Connections per URL (in open loop the most that are used).
+    #[arg(long, short = 'c', default_value_t = 64, value_name = "N", env = "FLOWTEST_LOADGEN_CONNECTIONS",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
+    pub connections: u32,
+    /// Requests in flight per connection (closed loop).
+    #[arg(long, short = 'p', default_value_t = 1, value_name = "N", env = "FLOWTEST_LOADGEN_PIPELINE",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(PIPELINE_MAX)))]
+    pub pipeline: u32,
+    /// Open loop: requests per second per URL, constant or as a ramp A..B. Without it: closed loop.
+    #[arg(long, value_name = "N|A..B", env = "FLOWTEST_LOADGEN_RATE", value_parser = rate, conflicts_with = "pipeline")]
+    pub rate: Option<(u64, u64)>,
+    /// How long, after the warm-up.
+    #[arg(long, short = 'd', default_value = "10s", value_name = "TIME", env = "FLOWTEST_LOADGEN_DURATION",
+          value_parser = duration)]
+    pub duration: Duration,
+    /// So many requests per URL instead of a duration.
+    #[arg(long, short = 'n', value_name = "N", env = "FLOWTEST_LOADGEN_REQUESTS", conflicts_with = "duration",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub requests: Option<u64>,
+    /// Unscored load before it starts to count; 0s for none.
+    #[arg(long, default_value = "1s", value_name = "TIME", env = "FLOWTEST_LOADGEN_WARMUP", value_parser = duration_or_none)]
+    pub warmup: Duration,
+    /// How long an exchange may take.
+    #[arg(long, default_value = "3s", value_name = "TIME", env = "FLOWTEST_LOADGEN_TIMEOUT", value_parser = duration)]
+    pub timeout: Duration,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    /// The Version that is right.
+    #[arg(long, default_value = "v2", value_name = "v1|v2", env = "FLOWTEST_LOADGEN_EXPECT_VERSION", value_parser = flip::<Version>)]
+    pub expect_version: Version,
+    /// The From that is right.
+    #[arg(long, default_value = "ECS", value_name = "EC2|ECS", env = "FLOWTEST_LOADGEN_EXPECT_FROM", value_parser = flip::<Platform>)]
+    pub expect_from: Platform,
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub struct RunContest {
+    /// The contest file.
+    #[arg(value_name = "CONTEST.toml")]
+    pub file: PathBuf,
+    /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    pub redis: Option<String>,
+    /// A file with the password of that Redis, instead of one in the URL.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
+    pub redis_password_file: Option<PathBuf>,
+    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
+    /// again what it has lost, until the round is sealed.
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE", requires = "redis")]
+    pub redis_volatile: bool,
+    /// Write every batch and verdict to a journal in this folder, and publish only what is on disk.
+    #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
+    pub no_trace: bool,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The contest to serve.
+    #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
+    pub contest: String,
+    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    pub redis: String,
+    /// A file with the password of that Redis, instead of one in the URL.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
+    pub redis_password_file: Option<PathBuf>,
+    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
+    /// again what it has lost, until the round is sealed.
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE")]
+    pub redis_volatile: bool,
+    /// Write every batch and verdict to journals in this folder.
+    #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
+    pub journal: PathBuf,
+    /// Keep no trace of each exchange.
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE")]
+    pub no_trace: bool,
+    /// This generator's name in splits; the host's name unless said.
+    #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_ID")]
+    pub id: Option<String>,
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    pub cores: Cores,
+    /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
+    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
+    pub practice_only: bool,
+    /// A file with the [policy] that this machine allows at the most.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
+    pub policy: Option<PathBuf>,
+    /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
+    pub hosts: Option<PathBuf>,
+    /// Where contestants see our requests come from, when NAT hides this machine's own addresses. May be repeated.
+    #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_SOURCE_ADDRESS", value_delimiter = ',')]
+    pub source_address: Vec<IpAddr>,
+    /// For rehearsals only: this machine's clock is believed to be so many microseconds further off than it is.
+    #[arg(
+        long,
+        hide = true,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "US",
+        env = "FLOWTEST_LOADGEN_CLOCK_SHIFT_US"
+    )]
+    pub clock_shift_us: i64,
+    /// Of the newest round; metrics are answered between rounds too.
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+/// The cores that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    Auto,
+    These(Vec<usize>),
+}
+
+impl Cores {
+    pub fn asked(&self) -> Option<&[usize]> {
+        match self {
+            Cores::Auto => None,
+            Cores::These(cores) => Some(cores),
+        }
+    }
+}
+
+fn cores(text: &str) -> Result<Cores, String> {
+    if text == "auto" {
+        return Ok(Cores::Auto);
+    }
+    let mut cores = Vec::new();
+    for number in text.split(',') {
+        let core = number.trim().parse().map_err(|_| {
+            format!(
+                "'{number}' is not the number of a core: write auto, or numbers with commas between them, as in 0,1"
+            )
+        })?;
+        if cores.contains(&core) {
+            return Err(format!("core {core} is named twice: one worker runs on each core"));
+        }
+        cores.push(core);
+    }
+    Ok(Cores::These(cores))
+}
+
+fn rate(text: &str) -> Result<(u64, u64), String> {
+    let number = |text: &str| {
+        let number: u64 = text.trim().parse().map_err(|_| {
+            format!("'{text}' is not a rate: write requests per second, as in 1000, or a ramp, as in 1000..20000")
+        })?;
+        if number > RATE_MAX {
+            return Err(format!("{number} requests per second are more than this generator plans ({RATE_MAX})"));
+        }
+        Ok(number)
+    };
+    let (from, to) = match text.split_once("..") {
+        Some((from, to)) => (number(from)?, number(to)?),
+        None => (number(text)?, number(text)?),
+    };
+    if from == 0 && to == 0 {
+        return Err("a rate of 0 asks for nothing: write requests per second, as in 1000".to_owned());
+    }
+    Ok((from, to))
+}
+
+/// Longest phase that a flag can ask for.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: write a duration with its unit, as in 500ms, 10s or 2m"))?;
+    if duration > DURATION_MAX {
+        return Err("longer than a week: write a shorter duration".to_owned());
+    }
+    Ok(duration)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_none(text)? {
+        duration if duration < Duration::from_millis(1) => {
+            Err("shorter than a millisecond: write a longer duration, as in 10s".to_owned())
+        }
+        duration => Ok(duration),
+    }
+}
+
+fn flip<T: Flip>(text: &str) -> Result<T, String> {
+    T::from_wire(text.as_bytes())
+        .ok_or_else(|| format!("write {} or {}, byte for byte", T::BEFORE.as_str(), T::AFTER.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_too() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
+                let variable = flag.get_env().unwrap_or_else(|| panic!("--{} has none", flag.get_id()));
+                let name = flag.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
+                assert_eq!(variable.to_string_lossy(), format!("FLOWTEST_LOADGEN_{name}"));
+            }
+        }
+    }
+
+    #[test]
+    fn rates_and_cores_are_read_or_explained() {
+        assert_eq!(rate("1000"), Ok((1000, 1000)));
+        assert_eq!(rate("10..20"), Ok((10, 20)));
+        for bad in ["", "0", "0..0", "-1", "1e3", "1..2..3", "18446744073709551616", "..", "5.."] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(cores("auto"), Ok(Cores::Auto));
+        assert_eq!(cores("0,1"), Ok(Cores::These(vec![0, 1])));
+        for bad in ["", "0,0", "x", "0,", "-1"] {
+            assert!(cores(bad).is_err(), "{bad}");
+        }
+        assert!(duration("0s").is_err() && duration("5").is_err() && duration("1000000y").is_err());
+        assert_eq!(duration_or_none("0s"), Ok(Duration::ZERO));
+    }
+}

@@ -1,0 +1,192 @@
+//! What a worker hands over ten times a second: everything it counted since the last time.
+//!
+//! A block is the worker's accumulator itself. Handing over is swapping boxes through two bounded queues, so nothing is
+//! copied, allocated or locked in the loop; when no empty block is at hand the worker goes on with the one it has, and
+//! nothing is lost.
+
+use crate::engine::ring::Counters;
+use crate::engine::trace::{Samples, Traces, Tracing};
+use flowtest_contract::Histogram;
+use flowtest_scoreboard::row::Row;
+
+/// Counters of one contestant that are not part of its score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// All three headers right.
+    pub verified: u64,
+    /// Sent more than 10 ms after the intended instant, by our own lag.
+    pub late: u64,
+}
+
+/// The counts of one contestant.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub row: Row,
+    pub meter: Meter,
+    /// The kinds of failure, as bits, that have left a sample in this block.
+    pub sampled: u16,
+}
+
+impl Counts {
+    pub fn merge(&mut self, other: &Counts) {
+        if other.is_empty() {
+            return;
+        }
+        self.row.tally.merge(&other.row.tally);
+        self.row.latency.merge(&other.row.latency);
+        self.row.service.merge(&other.row.service);
+        self.meter.verified += other.meter.verified;
+        self.meter.late += other.meter.late;
+    }
+
+    /// Nothing was counted: then the histograms are empty as well.
+    pub fn is_empty(&self) -> bool {
+        self.row.tally == flowtest_contract::Tally::default()
+    }
+
+    pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.row.tally = flowtest_contract::Tally::default();
+        self.row.latency.clear();
+        self.row.service.clear();
+        self.meter = Meter::default();
+        self.sampled = 0;
+    }
+}
+
+/// Everything that a worker counted in an interval.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// Scored phases, by contestant.
+    pub scored: Vec<Counts>,
+    /// Phases that do not count: warm-up and practice.
+    pub unscored: Vec<Counts>,
+    /// A trace of each outcome that this block counts.
+    pub traces: Traces,
+    pub samples: Samples,
+    /// Our own send lag in open phases, in µs.
+    pub lag: Histogram,
+    /// The last instant at which an exchange was settled, in nanoseconds of the run clock.
+    pub last: u64,
+    /// The worker's counters since its start (not since the last block).
+    pub counters: Counters,
+    /// User and system time of the worker's thread since its start, in µs.
+    pub cpu_us: (u64, u64),
+}
+
+impl Block {
+    pub fn new(contestants: usize, tracing: Tracing) -> Block {
+        Block {
+            scored: vec![Counts::default(); contestants],
+            unscored: vec![Counts::default(); contestants],
+            traces: Traces::new(tracing),
+            samples: Samples::new(tracing),
+            ..Block::default()
+        }
+    }
+
+    pub fn counts(&mut self, contestant: usize, scored: bool) -> &mut Counts {
+        if scored { &mut self.scored[contestant] } else { &mut self.unscored[contestant] }
+    }
+
+    /// Adds what a worker counted. Counters, traces and samples are the worker's own and are not merged here.
+    pub fn merge(&mut self, other: &Block) {
+        for (ours, theirs) in self.scored.iter_mut().zip(&other.scored) {
+            ours.merge(theirs);
+        }
+        for (ours, theirs) in self.unscored.iter_mut().zip(&other.unscored) {
+            ours.merge(theirs);
+        }
+        self.lag.merge(&other.lag);
+        self.last = self.last.max(other.last);
+    }
+
+    pub fn clear(&mut self) {
+        self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
+        self.lag.clear();
+        self.samples.clear();
+        // The traces are opened anew by the worker, which knows the instant.
+    }
+}
+
+/// Blocks under way at once per worker: one being filled, one being read, and room for a collector that comes late.
+const BLOCKS: usize = 4;
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Sender {
+    full: rtrb::Producer<Box<Block>>,
+    empty: rtrb::Consumer<Box<Block>>,
+}
+
+/// The collector's end.
+#[derive(Debug)]
+pub struct Receiver {
+    full: rtrb::Consumer<Box<Block>>,
+    empty: rtrb::Producer<Box<Block>>,
+}
+
+/// Two queues between a worker and the collector.
+pub fn channel(contestants: usize, tracing: Tracing) -> (Sender, Receiver) {
+    let (full_in, full_out) = rtrb::RingBuffer::new(BLOCKS);
+    let (mut empty_in, empty_out) = rtrb::RingBuffer::new(BLOCKS);
+    for _ in 1..BLOCKS {
+        empty_in.push(Box::new(Block::new(contestants, tracing))).expect("the queue has room for all blocks");
+    }
+    (Sender { full: full_in, empty: empty_out }, Receiver { full: full_out, empty: empty_in })
+}
+
+impl Sender {
+    /// Hands over `block` and puts an empty one in its place. `false`: none is at hand, `block` goes on filling.
+    pub fn hand_off(&mut self, block: &mut Box<Block>) -> bool {
+        let Ok(empty) = self.empty.pop() else { return false };
+        let full = std::mem::replace(block, empty);
+        self.full.push(full).expect("there are no more blocks than places");
+        true
+    }
+
+    /// The worker ends. There are as many places as blocks, so the last one has its place even when nobody collects.
+    pub fn finish(mut self, block: Box<Block>) {
+        self.full.push(block).expect("there are no more blocks than places");
+    }
+}
+
+impl Receiver {
+    /// Reads every block that has come; `true` when the worker has ended and nothing is left.
+    pub fn drain(&mut self, mut read: impl FnMut(&Block)) -> bool {
+        let ended = self.full.is_abandoned();
+        while let Ok(mut block) = self.full.pop() {
+            read(&block);
+            block.clear();
+            // Fails only when the worker has gone; the block is not needed then.
+            let _ = self.empty.push(block);
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_when_the_collector_comes_late() {
+        let (mut sender, mut receiver) = channel(1, Tracing::Off);
+        let mut block = Box::new(Block::new(1, Tracing::Off));
+        for _ in 0..100 {
+            block.scored[0].row.tally.due += 1;
+            sender.hand_off(&mut block);
+        }
+        let mut sum = Block::new(1, Tracing::Off);
+        assert!(!receiver.drain(|block| sum.merge(block)));
+        let last = std::thread::spawn(move || sender.finish(block));
+        while !receiver.drain(|block| sum.merge(block)) {
+            std::thread::yield_now();
+        }
+        receiver.drain(|block| sum.merge(block));
+        last.join().unwrap();
+        assert_eq!(sum.scored[0].row.tally.due, 100);
+    }
+}

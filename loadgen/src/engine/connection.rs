@@ -1,0 +1,553 @@
+//! One connection slot, without I/O: bytes and the time in, [`Step`]s out.
+//!
+//! It owns the exchanges of its slot, from the moment that a request takes the slot until its outcome, across as many
+//! TCP connections as that takes. It decides what a response, a close, an error or the passing of time means for each
+//! of them. It knows neither rings nor sockets nor points, so it runs under virtual time and in the fuzzer.
+//!
+//! One response consumes one request, in order. A request is settled exactly once.
+
+use crate::engine::exchange::{Exchange, Fifo};
+use crate::engine::http::{End, Read, Reader, Shape};
+use crate::engine::timeouts::Patience;
+use crate::engine::trace::Came;
+use flowtest_contract::Token;
+use flowtest_contract::verdict::{Failure, Outcome};
+
+/// Where the slot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Without a connection, free to begin one.
+    Cold,
+    Connecting,
+    Open,
+    /// The socket is being closed; the slot counts as held.
+    Closing,
+    /// After failures in a row: held until this instant, so that failing fast costs as much as failing slowly.
+    Resting {
+        until: u64,
+    },
+}
+
+/// What the worker has to do after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing but to send what is ready.
+    Go,
+    /// End the connection.
+    Close,
+    /// End it, and count that bytes came which nobody had asked for.
+    Unsolicited,
+}
+
+/// Receives every outcome, with the exchange it belongs to and what had come of its answer.
+pub trait Ledger {
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &Came<'_>);
+}
+
+/// One slot.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    reader: Reader,
+    /// In order; the first `on_wire` of them have been handed to the kernel on this connection.
+    exchanges: Fifo,
+    on_wire: u32,
+    /// Responses on this connection.
+    answered: u64,
+    failures_in_row: u32,
+    /// `started` of the exchange that failed last.
+    failed_started: u64,
+    /// When this connection should be retired.
+    retire_at: u64,
+    /// Tokens that this slot has used.
+    tokens: u64,
+    /// Bytes of the answer under way that came before the ones at hand.
+    before: u32,
+}
+
+impl Connection {
+    /// A slot that holds at most `pipeline` exchanges.
+    pub fn new(pipeline: usize) -> Connection {
+        Connection {
+            state: State::Cold,
+            reader: Reader::new(),
+            exchanges: Fifo::new(pipeline),
+            on_wire: 0,
+            answered: 0,
+            failures_in_row: 0,
+            failed_started: 0,
+            retire_at: u64::MAX,
+            tokens: 0,
+            before: 0,
+        }
+    }
+
+    #[inline]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Exchanges that this slot holds.
+    #[inline]
+    pub fn load(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// A request takes this slot.
+    #[inline]
+    pub fn begin(&mut self, exchange: Exchange) {
+        self.exchanges.push(exchange);
+    }
+
+    /// The earliest instant at which this slot wants [`Connection::on_wake`]; `None` when it waits for nothing.
+    pub fn wake_at(&self, patience: &Patience) -> Option<u64> {
+        match self.state {
+            State::Resting { until } => Some(until),
+            // Exchanges stand in the order of their start, so the first is the first to be late.
+            _ => self.exchanges.front().map(|front| front.started + patience.timeout),
+        }
+    }
+
+    /// A connection is begun; it is retired at `retire_at`.
+    pub fn on_open(&mut self, retire_at: u64) {
+        assert!(matches!(self.state, State::Cold | State::Resting { .. }));
+        self.state = State::Connecting;
+        self.reader.reset();
+        self.on_wire = 0;
+        self.answered = 0;
+        self.before = 0;
+        self.retire_at = retire_at;
+    }
+
+    pub fn on_connected(&mut self) {
+        assert_eq!(self.state, State::Connecting);
+        self.state = State::Open;
+    }
+
+    /// No socket, or no connection: everything that waited for it fails.
+    pub fn on_unconnected(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+        while self.exchanges.len() > 0 {
+            self.fail_front(failure, patience, ledger);
+        }
+        Step::Close
+    }
+
+    /// Writes the next requests by `write(index, counter, scored, first_time)`, which makes the token of that counter and
+    /// returns it, and says how many; 0 when none may be sent now.
+    ///
+    /// A resent request goes alone, as the first on a fresh connection. [`Connection::wants_fresh`] says when it needs
+    /// one. The caller sends what was written as one send.
+    #[inline]
+    pub fn send(&mut self, now: u64, mut write: impl FnMut(usize, u64, bool, bool) -> Token) -> usize {
+        debug_assert_eq!(self.state, State::Open);
+        let from = self.on_wire as usize;
+        let mut written = 0;
+        while let Some(exchange) = self.exchanges.get_mut(from + written) {
+            if exchange.resent && (from + written > 0 || self.answered > 0) {
+                break;
+            }
+            let first_time = exchange.sent == 0;
+            exchange.sent = now.max(1);
+            exchange.token = write(written, self.tokens, exchange.scored, first_time);
+            self.tokens += 1;
+            written += 1;
+            if exchange.resent {
+                break;
+            }
+        }
+        self.on_wire += written as u32;
+        written
+    }
+
+    /// No answer is awaited.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.on_wire == 0
+    }
+
+    /// Requests stand here that were not handed to the kernel yet.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        self.exchanges.len() > self.on_wire as usize
+    }
+
+    /// Nothing is on the wire and the next request must not use this connection, or its life is over.
+    #[inline]
+    pub fn wants_fresh(&self, now: u64) -> bool {
+        self.on_wire == 0
+            && self.answered > 0
+            && (now >= self.retire_at || self.exchanges.front().is_some_and(|front| front.resent))
+    }
+
+    /// Its life is over: start nothing more on it.
+    #[inline]
+    pub fn is_retiring(&self, now: u64) -> bool {
+        now >= self.retire_at && self.answered > 0
+    }
+
+    /// After two failures in a row, and until the last one's start + timeout, the closed loop starts nothing here: failing
+    /// fast shall cost as much as failing slowly, also over a connection that is kept alive.
+    #[inline]
+    pub fn must_rest(&self, now: u64, patience: &Patience) -> bool {
+        self.failures_in_row >= 2 && self.failed_started + patience.timeout > now
+    }
+
+    /// Bytes of the peer.
+    #[inline]
+    pub fn on_bytes(
+        &mut self,
+        bytes: &[u8],
+        now: u64,
+        shape: &mut Shape,
+        patience: &Patience,
+        ledger: &mut impl Ledger,
+    ) -> Step {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.on_wire == 0 {
+                self.fail_unsent(Failure::Malformed, patience, ledger);
+                return Step::Unsolicited;
+            }
+            let front = *self.exchanges.front().expect("what is on the wire is in the queue");
+            let at_hand = rest;
+            match self.reader.read(&mut rest, &front.token, shape) {
+                Read::Partial => {
+                    self.before = self.before.saturating_add(at_hand.len() as u32);
+                    return Step::Go;
+                }
+                Read::Response(response) => {
+                    let bytes = &at_hand[..at_hand.len() - rest.len()];
+                    let came = Came { bytes, skipped: std::mem::take(&mut self.before), malformed: None };
+                    if !self.on_response(&front, &response, now, &came, patience, ledger) {
+                        self.resend(Failure::Reset, patience, ledger);
+                        return Step::Close;
+                    }
+                }
+                Read::Malformed(why) => {
+                    let came = Came { bytes: at_hand, skipped: self.before, malformed: Some(why) };
+                    self.fail_first(Failure::Malformed, &came, patience, ledger);
+                    self.fail_wire(Failure::Malformed, patience, ledger);
+                    return Step::Close;
+                }
+            }
+        }
+        Step::Go
+    }
+
+    /// The peer sent FIN.
+    pub fn on_end(&mut self, now: u64, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+        if self.on_wire > 0 {
+            match self.reader.on_end() {
+                End::Response(response) => {
+                    let front = *self.exchanges.front().expect("what is on the wire is in the queue");
+                    let came = self.came_before();
+                    self.on_response(&front, &response, now, &came, patience, ledger);
+                }
+                End::Incomplete => self.fail_first(Failure::Reset, &self.came_before(), patience, ledger),
+                End::Nothing => {}
+            }
+        }
+        self.on_lost(Failure::Reset, patience, ledger)
+    }
+
+    /// The connection broke; `failure` is what the errno means.
+    pub fn on_broken(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+        if self.on_wire > 0 && !self.reader.is_between_responses() {
+            self.fail_first(failure, &self.came_before(), patience, ledger);
+        }
+        self.on_lost(failure, patience, ledger)
+    }
+
+    fn on_lost(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+        if self.on_wire > 0 {
+            self.resend(failure, patience, ledger);
+        } else {
+            self.fail_unsent(failure, patience, ledger);
+        }
+        Step::Close
+    }
+
+    /// Time has passed. `None`: nothing is due yet.
+    pub fn on_wake(&mut self, now: u64, patience: &Patience, ledger: &mut impl Ledger) -> Option<Step> {
+        if let State::Resting { until } = self.state {
+            if now < until {
+                return None;
+            }
+            self.state = State::Cold;
+            return Some(Step::Go);
+        }
+        let front = *self.exchanges.front()?;
+        if !patience.is_late(front.started, now) {
+            return None;
+        }
+        // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
+        if self.on_wire > 0 {
+            self.fail_first(Failure::Timeout, &self.came_before(), patience, ledger);
+        }
+        self.fail_wire(Failure::Timeout, patience, ledger);
+        while let Some(front) = self.exchanges.front().copied() {
+            if !patience.is_late(front.started, now) {
+                break;
+            }
+            self.fail_front(Failure::Timeout, patience, ledger);
+        }
+        Some(Step::Close)
+    }
+
+    /// The worker began to close the connection.
+    pub fn on_closing(&mut self) {
+        self.state = State::Closing;
+        self.on_wire = 0;
+    }
+
+    /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
+    /// until the last one's start + timeout.
+    pub fn on_closed(&mut self, now: u64, patience: &Patience) {
+        self.state = if self.exchanges.len() == 0 && self.must_rest(now, patience) {
+            State::Resting { until: self.failed_started + patience.timeout }
+        } else {
+            State::Cold
+        };
+    }
+
+    /// Settles one response. `false`: the connection ends with it.
+    #[inline]
+    fn on_response(
+        &mut self,
+        front: &Exchange,
+        response: &crate::engine::http::Response,
+        now: u64,
+        came: &Came<'_>,
+        patience: &Patience,
+        ledger: &mut impl Ledger,
+    ) -> bool {
+        if patience.is_late(front.started, now) {
+            self.fail_first(Failure::Timeout, came, patience, ledger);
+        } else if response.status / 100 == 2 {
+            self.pop();
+            self.failures_in_row = 0;
+            ledger.settle(front, Outcome::Answered(response.observed), came);
+        } else {
+            self.fail_first(Failure::Status, came, patience, ledger);
+        }
+        self.answered += 1;
+        response.keep_alive
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Exchange {
+        self.on_wire -= u32::from(self.on_wire > 0);
+        self.exchanges.pop().expect("an outcome belongs to an exchange")
+    }
+
+    /// What came of the answer under way, when nothing of it is at hand any more.
+    fn came_before(&self) -> Came<'static> {
+        Came { skipped: self.before, ..Came::NOTHING }
+    }
+
+    /// The first exchange fails, and it is the one that the bytes belong to.
+    fn fail_first(&mut self, failure: Failure, came: &Came<'_>, patience: &Patience, ledger: &mut impl Ledger) {
+        let exchange = self.pop();
+        self.fail(&exchange, failure, came, patience, ledger);
+    }
+
+    /// The first exchange fails without a byte of its own.
+    fn fail_front(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        self.fail_first(failure, &Came::NOTHING, patience, ledger);
+    }
+
+    fn fail(
+        &mut self,
+        exchange: &Exchange,
+        failure: Failure,
+        came: &Came<'_>,
+        patience: &Patience,
+        ledger: &mut impl Ledger,
+    ) {
+        self.failures_in_row = self.failures_in_row.saturating_add(1);
+        self.failed_started = exchange.started;
+        ledger.settle(exchange, Outcome::Failed(patience.failure(exchange.started, failure)), came);
+    }
+
+    /// All that is on the wire fails.
+    fn fail_wire(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        while self.on_wire > 0 {
+            self.fail_front(failure, patience, ledger);
+        }
+    }
+
+    /// A fresh connection is over before anything was sent on it. It costs the first request that waited for it, or a peer
+    /// that only ever accepts could make us connect without end.
+    fn fail_unsent(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        if self.answered == 0 && self.exchanges.len() > 0 {
+            self.fail_front(failure, patience, ledger);
+        }
+    }
+
+    /// The peer ended a connection: what is on the wire is sent once more where the keep-alive rule says so.
+    fn resend(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+        let wire = self.on_wire as usize;
+        let mut kept = 0;
+        for _ in 0..wire {
+            let front = self.exchanges.get_mut(kept).expect("what is on the wire is in the queue");
+            // RFC 9112 9.3.1: a client may retry a GET whose connection was closed before any byte of the response.
+            if self.answered > 0 && !front.resent {
+                front.resent = true;
+                kept += 1;
+                continue;
+            }
+            let exchange = self.exchanges.remove(kept);
+            self.fail(&exchange, failure, &Came::NOTHING, patience, ledger);
+        }
+        self.on_wire = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::TokenMint;
+    use proptest::prelude::*;
+
+    const TIMEOUT: u64 = 1_000;
+
+    /// Counts how often each exchange, known by its intended instant, is settled.
+    #[derive(Default)]
+    struct Count(Vec<u32>, Vec<Outcome>);
+
+    impl Ledger for Count {
+        fn settle(&mut self, exchange: &Exchange, outcome: Outcome, _: &Came<'_>) {
+            self.0[exchange.intended as usize] += 1;
+            self.1.push(outcome);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Begin,
+        Open,
+        Connected,
+        Unconnected,
+        Send,
+        /// Right answers to so many of the oldest on the wire, cut at random, perhaps with a close.
+        Answer {
+            count: usize,
+            cut: usize,
+            close: bool,
+        },
+        Junk(Vec<u8>),
+        End,
+        Break,
+        Pass(u64),
+        Stall(u64),
+        Closed,
+    }
+
+    fn acts() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => Just(Act::Begin),
+            2 => Just(Act::Open),
+            3 => Just(Act::Connected),
+            1 => Just(Act::Unconnected),
+            5 => Just(Act::Send),
+            5 => (1usize..5, 0usize..400, proptest::bool::weighted(0.1)).prop_map(|(count, cut, close)| Act::Answer { count, cut, close }),
+            1 => proptest::collection::vec(any::<u8>(), 1..40).prop_map(Act::Junk),
+            1 => Just(Act::End),
+            1 => Just(Act::Break),
+            2 => (0u64..1500).prop_map(Act::Pass),
+            1 => (51u64..1500).prop_map(Act::Stall),
+            3 => Just(Act::Closed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_exchange_is_settled_exactly_once_whatever_happens(acts in proptest::collection::vec(acts(), 1..120), pipeline in 1usize..6) {
+            let mint = TokenMint::new([3; 16], 0);
+            let (mut connection, mut ledger) = (Connection::new(pipeline), Count::default());
+            let (mut shape, mut patience) = (Shape::new(), Patience::new(TIMEOUT));
+            let mut now = 0;
+            let mut wire: std::collections::VecDeque<Token> = Default::default();
+            let mut sent = std::collections::HashSet::new();
+            for act in acts {
+                let open = connection.state() == State::Open;
+                let step = match act {
+                    Act::Begin if connection.load() < pipeline => {
+                        connection.begin(Exchange::new(ledger.0.len() as u64, now, true));
+                        ledger.0.push(0);
+                        None
+                    }
+                    Act::Open if connection.state() == State::Cold => {
+                        connection.on_open(now + 5_000);
+                        wire.clear();
+                        None
+                    }
+                    Act::Connected if connection.state() == State::Connecting => {
+                        connection.on_connected();
+                        None
+                    }
+                    Act::Unconnected if connection.state() == State::Connecting => {
+                        Some(connection.on_unconnected(Failure::Refused, &patience, &mut ledger))
+                    }
+                    Act::Send if open => {
+                        connection.send(now, |_, counter, _, _| {
+                            let token = mint.token(0, counter);
+                            assert!(sent.insert(token), "a token is used once");
+                            wire.push_back(token);
+                            token
+                        });
+                        None
+                    }
+                    Act::Answer { count, cut, close } if open && !wire.is_empty() => {
+                        let count = count.min(wire.len());
+                        let mut bytes = Vec::new();
+                        for token in wire.drain(..count) {
+                            let last = if close { "Connection: close\r\n" } else { "" };
+                            bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nToken: ");
+                            bytes.extend_from_slice(&token.0);
+                            bytes.extend_from_slice(format!("\r\n{last}\r\n").as_bytes());
+                        }
+                        let (first, rest) = bytes.split_at(cut.min(bytes.len()));
+                        match connection.on_bytes(first, now, &mut shape, &patience, &mut ledger) {
+                            Step::Go => Some(connection.on_bytes(rest, now, &mut shape, &patience, &mut ledger)),
+                            other => Some(other),
+                        }
+                    }
+                    Act::Junk(bytes) if open => {
+                        Some(connection.on_bytes(&bytes, now, &mut shape, &patience, &mut ledger))
+                    }
+                    Act::End if open => Some(connection.on_end(now, &patience, &mut ledger)),
+                    Act::Break if open => Some(connection.on_broken(Failure::Reset, &patience, &mut ledger)),
+                    Act::Pass(time) => {
+                        now += time;
+                        connection.on_wake(now, &patience, &mut ledger).filter(|_| open || connection.state() == State::Connecting)
+                    }
+                    Act::Stall(gap) => {
+                        now += gap;
+                        patience.on_stall(now, gap);
+                        None
+                    }
+                    Act::Closed if connection.state() == State::Closing => {
+                        connection.on_closed(now, &patience);
+                        None
+                    }
+                    _ => None,
+                };
+                if matches!(step, Some(Step::Close | Step::Unsolicited)) {
+                    connection.on_closing();
+                }
+            }
+            // What was settled was settled once, and the rest is still there.
+            prop_assert!(ledger.0.iter().all(|count| *count <= 1));
+            prop_assert_eq!(ledger.0.iter().filter(|count| **count == 0).count(), connection.load());
+            connection.on_unconnected(Failure::Refused, &patience, &mut ledger);
+            prop_assert!(ledger.0.iter().all(|count| *count == 1));
+            // A right answer is right, whichever way the bytes were cut.
+            for outcome in &ledger.1 {
+                if let Outcome::Answered(observed) = outcome {
+                    prop_assert!(observed.token_right);
+                }
+            }
+        }
+    }
+}

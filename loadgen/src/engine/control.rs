@@ -1,0 +1,88 @@
+//! What the control side tells the workers: a few bytes, read once per turn.
+
+use crate::engine::plan::Plan;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is asked of workers.
+#[derive(Debug)]
+pub struct Order {
+    stage: AtomicU8,
+    paused: AtomicBool,
+    traces_off: AtomicBool,
+    /// How many plans there were before the newest.
+    version: AtomicU64,
+    plan: Mutex<Arc<Plan>>,
+    /// When somebody last looked whether the plan is still the newest, on the run clock; `u64::MAX`: nobody changes it.
+    looked_at: AtomicU64,
+}
+
+impl Order {
+    pub fn new(plan: Arc<Plan>) -> Order {
+        Order {
+            stage: AtomicU8::new(0),
+            paused: AtomicBool::new(false),
+            traces_off: AtomicBool::new(false),
+            version: AtomicU64::new(0),
+            plan: Mutex::new(plan),
+            looked_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Go on by this plan, which is of the same round.
+    pub fn change(&self, plan: Arc<Plan>) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The newest plan. Takes a lock: only when the version has changed.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Somebody has looked whether the plan is the newest, at this instant of the run clock.
+    pub fn look(&self, now: u64) {
+        self.looked_at.store(now, Ordering::Relaxed);
+    }
+
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at.load(Ordering::Relaxed)
+    }
+
+    /// Start nothing more, finish what is in flight.
+    pub fn drain(&self) {
+        self.stage.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// Stop now.
+    pub fn abort(&self) {
+        self.stage.store(2, Ordering::Relaxed);
+    }
+
+    /// 0: go on; 1: drain; 2: stop.
+    pub fn get(&self) -> u8 {
+        self.stage.load(Ordering::Relaxed)
+    }
+
+    /// Send nothing, or go on. What falls due meanwhile is our own fault and costs nobody a point.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Whether the blocks that are opened from now on shall keep traces.
+    pub fn trace(&self, wanted: bool) {
+        self.traces_off.store(!wanted, Ordering::Relaxed);
+    }
+
+    pub fn wants_traces(&self) -> bool {
+        !self.traces_off.load(Ordering::Relaxed)
+    }
+}

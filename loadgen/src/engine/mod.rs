@@ -1,0 +1,40 @@
+//! From an immutable plan to judged and counted answers: what a worker is made of. In reading order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`plan`] | the immutable, already valid plan of a run |
+//! | [`schedule`] | what may change while a round is played: pauses, deadlines, shares |
+//! | [`pacer`] | the open-loop schedule, computed, not stored |
+//! | [`http`] | requests out, responses in, as bytes |
+//! | [`exchange`], [`timeouts`] | one request until its outcome, and how long it may take |
+//! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
+//! | [`contestant`] | one contestant in one worker |
+//! | [`wheel`] | deadlines, looked at once per turn |
+//! | [`ring`] | io_uring and its slots; the only `unsafe` |
+//! | [`share`], [`control`] | which part of the plan a worker takes, and how it is told to stop |
+//! | [`worker`] | the loop that ties these together on one core |
+//! | [`trace`] | what a worker notes of single exchanges |
+//! | [`block`] | what a worker hands over ten times a second |
+//! | [`run`] | workers from start to end |
+
+pub mod block;
+pub mod connection;
+pub mod contestant;
+pub mod control;
+pub mod exchange;
+pub mod http;
+pub mod pacer;
+pub mod plan;
+pub mod ring;
+pub mod run;
+pub mod schedule;
+pub mod share;
+pub mod timeouts;
+pub mod trace;
+pub mod wheel;
+pub mod worker;
+
+#[cfg(test)]
+mod virtual_round;
+#[cfg(test)]
+mod virtual_time;

@@ -1,0 +1,382 @@
+//! A run: starts the workers on their cores, collects what they count, ends when the plan does.
+
+use crate::engine::block::{self, Block, Receiver, Sender};
+use crate::engine::connection::Connection;
+use crate::engine::control::Order;
+use crate::engine::exchange::Exchange;
+use crate::engine::plan::Plan;
+use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
+use crate::engine::share::sizes;
+use crate::engine::trace::Tracing;
+use crate::engine::worker::Worker;
+use core_affinity::CoreId;
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
+use flowtest_scoreboard::Row;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often the collector looks: the worker's hand-over interval.
+const COLLECT: Duration = Duration::from_millis(100);
+
+/// Why a run did not begin or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("core {core} does not exist here or is not ours to use; cores that can be used: {usable}")]
+    NoSuchCore { core: usize, usable: String },
+    #[error("the system does not say which cores this process may use: choose them by --cores")]
+    NoCores,
+    #[error("worker on core {core}: {error}")]
+    Ring { core: usize, error: RingError },
+    #[error(
+        "worker on core {core}: the ring failed while running ({error}): run it again, and report this with the kernel's version"
+    )]
+    Broken { core: usize, error: io::Error },
+    #[error(
+        "{needed} file descriptors are needed and the limit is {limit}: ask for fewer connections or raise the hard \
+         limit (ulimit -Hn)"
+    )]
+    Descriptors { needed: u64, limit: u64 },
+    #[error(
+        "{needed_mib} MiB are needed for requests in flight and {available_mib} MiB are free: ask for fewer connections \
+         or a smaller pipeline"
+    )]
+    Memory { needed_mib: u64, available_mib: u64 },
+    #[error("no thread for a worker: {0}")]
+    Thread(io::Error),
+    #[error("the round began before this machine did: set its clock")]
+    Clock,
+    #[error("no random key for the tokens: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Where instant 0 of the run clock is.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    pub base: Instant,
+    pub utc_base: u64,
+}
+
+impl Clock {
+    /// Both clocks read as close together as a process can.
+    pub fn now() -> Clock {
+        let base = Instant::now();
+        Clock { base, utc_base: utc_us() }
+    }
+
+    /// A clock that began before an instant of UTC, so that the instant lies on it.
+    pub fn before(utc: UtcUs) -> Result<Clock, RunError> {
+        let now = Clock::now();
+        let back_us = now.utc_base.saturating_sub(utc).saturating_add(1_000_000);
+        let base = now.base.checked_sub(Duration::from_micros(back_us)).ok_or(RunError::Clock)?;
+        Ok(Clock { base, utc_base: now.utc_base - back_us })
+    }
+
+    /// So long after now, in nanoseconds of the run clock.
+    pub fn after(&self, delay: Duration) -> u64 {
+        (self.base.elapsed() + delay).as_nanos() as u64
+    }
+}
+
+/// Cores that workers may be pinned to.
+pub fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
+/// The cores asked for, checked; none asked for: all but one when there are more than two, which the recorder takes.
+pub fn choose_cores(asked: Option<&[usize]>) -> Result<Vec<usize>, RunError> {
+    let usable = usable_cores();
+    let Some(asked) = asked else {
+        let take = if usable.len() > 2 { usable.len() - 1 } else { usable.len() };
+        return if take == 0 { Err(RunError::NoCores) } else { Ok(usable[usable.len() - take..].to_vec()) };
+    };
+    match asked.iter().find(|core| !usable.contains(core)) {
+        Some(core) => Err(RunError::NoSuchCore {
+            core: *core,
+            usable: usable.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+        }),
+        None => Ok(asked.to_vec()),
+    }
+}
+
+/// Which kernel features a ring on this machine uses. Makes a small one and lets it go.
+///
+/// # Errors
+/// Why there can be none, before anybody relies on it.
+pub fn probe_ring(core: usize) -> Result<Tier, RunError> {
+    const SMALL: Sizes = Sizes { slots: 1, area_bytes: 64, buffers: 2, buffer_bytes: 64 };
+    Uring::new(SMALL, Instant::now()).map(|uring| uring.tier()).map_err(|error| RunError::Ring { core, error })
+}
+
+/// Raises the soft limit of descriptors to what the plan needs.
+pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Rings, standard streams, Redis, files of reports.
+    const OTHERS: u64 = 64;
+    let connections = (0..plan.workers).map(|worker| u64::from(sizes(plan, worker).slots)).sum::<u64>();
+    let needed = connections + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    let Some(soft) = limit.current.filter(|soft| *soft < needed) else { return Ok(()) };
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    if hard < needed || setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).is_err() {
+        return Err(RunError::Descriptors { needed, limit: soft.max(hard) });
+    }
+    Ok(())
+}
+
+/// Whether what the plan keeps in flight fits the memory that is free. Without this the kernel would end the process.
+fn check_memory(plan: &Plan) -> Result<(), RunError> {
+    const MIB: u64 = 1 << 20;
+    let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
+    let needed: u64 = (0..plan.workers)
+        .map(|worker| {
+            let sizes = sizes(plan, worker);
+            let slot =
+                sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
+            u64::from(sizes.slots) * slot
+        })
+        .sum();
+    // Where the system does not say what is free, it is asked for and seen.
+    let Some(available) = available_memory() else { return Ok(()) };
+    if needed <= available {
+        Ok(())
+    } else {
+        Err(RunError::Memory { needed_mib: needed / MIB, available_mib: available / MIB })
+    }
+}
+
+/// Bytes that the kernel thinks can be had without swapping (`MemAvailable`).
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Counters and times of one worker.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct WorkerReport {
+    pub core: usize,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub user_us: u64,
+    pub system_us: u64,
+}
+
+/// What has been counted so far.
+#[derive(Debug)]
+pub struct Progress {
+    /// Nanoseconds of the run clock.
+    pub now: u64,
+    /// The sums over all workers.
+    pub sums: Block,
+    pub workers: Vec<WorkerReport>,
+    pub tier: Tier,
+    /// A worker's ring failed and ended the run: what is counted is true, but it is not the whole plan.
+    pub broken: Option<RunError>,
+}
+
+impl Progress {
+    /// What counts, by contestant.
+    pub fn rows(&self) -> Arc<[Row]> {
+        self.sums.scored.iter().map(|counts| counts.row.clone()).collect()
+    }
+}
+
+/// Workers that run a plan, and what collects their counts.
+#[derive(Debug)]
+pub struct Run {
+    pub workers: Workers,
+    pub collector: Collector,
+}
+
+/// The threads, and the order that they obey.
+#[derive(Debug)]
+pub struct Workers {
+    order: Arc<Order>,
+    threads: Vec<(usize, JoinHandle<io::Result<()>>)>,
+}
+
+/// The other end of the workers' queues, and the sums of all that came out of them.
+#[derive(Debug)]
+pub struct Collector {
+    clock: Clock,
+    receivers: Vec<Receiver>,
+    progress: Progress,
+}
+
+impl Run {
+    /// Starts one worker per core. The plan's instants count from `clock`.
+    pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize], tracing: Tracing) -> Result<Run, RunError> {
+        assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
+        check_memory(plan)?;
+        reserve_descriptors(plan)?;
+        let order = Arc::new(Order::new(plan.clone()));
+        let mut threads = Vec::new();
+        let mut receivers = Vec::new();
+        let mut tier = None;
+        let mut workers = Vec::new();
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(RunError::Random)?;
+        for (number, core) in cores.iter().copied().enumerate() {
+            let (sender, receiver) = block::channel(plan.contestants.len(), tracing);
+            let (ready_in, ready_out) = mpsc::sync_channel(1);
+            let (plan, obey) = (plan.clone(), order.clone());
+            let post = Post { number: number as u32, core, clock, key, tracing };
+            let thread = match thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || work(&post, &plan, &obey, sender, &ready_in))
+            {
+                Ok(thread) => thread,
+                Err(error) => {
+                    order.abort();
+                    return Err(RunError::Thread(error));
+                }
+            };
+            threads.push((core, thread));
+            receivers.push(receiver);
+            workers.push(WorkerReport { core, counters: Counters::default(), user_us: 0, system_us: 0 });
+            match ready_out.recv() {
+                Ok(Ok(found)) => tier = Some(found),
+                Ok(Err(error)) => {
+                    order.abort();
+                    return Err(RunError::Ring { core, error });
+                }
+                Err(mpsc::RecvError) => {
+                    order.abort();
+                    return Err(RunError::Thread(io::Error::other("the worker ended at once")));
+                }
+            }
+        }
+        let sums = Block::new(plan.contestants.len(), Tracing::Off);
+        let tier = tier.ok_or(RunError::NoCores)?;
+        let progress = Progress { now: 0, sums, workers, tier, broken: None };
+        Ok(Run { workers: Workers { order, threads }, collector: Collector { clock, receivers, progress } })
+    }
+
+    /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
+    ///
+    /// `stop` makes the workers finish what is in flight and end.
+    pub fn follow(mut self, stop: &AtomicBool, mut look: impl FnMut(&Progress)) -> Progress {
+        loop {
+            thread::sleep(COLLECT);
+            if stop.load(Ordering::Relaxed) {
+                self.workers.order.drain();
+            }
+            let ended = self.collector.collect(|_, _| {});
+            look(self.collector.progress());
+            if ended {
+                break;
+            }
+        }
+        let broken = self.workers.join();
+        Progress { broken, ..self.collector.progress }
+    }
+}
+
+impl Workers {
+    pub fn order(&self) -> &Arc<Order> {
+        &self.order
+    }
+
+    /// Whether no thread runs any more.
+    pub fn are_done(&self) -> bool {
+        self.threads.iter().all(|(_, thread)| thread.is_finished())
+    }
+
+    /// Waits for the end of all threads, which comes when the last blocks are collected. Some error: a ring failed.
+    pub fn join(self) -> Option<RunError> {
+        let mut broken = None;
+        for (core, thread) in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => broken = Some(RunError::Broken { core, error }),
+                // A panic is a bug of ours: it goes on as what it is.
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        broken
+    }
+}
+
+impl Collector {
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub fn into_progress(self) -> Progress {
+        self.progress
+    }
+
+    /// Now, on the run clock.
+    pub fn now(&self) -> u64 {
+        self.clock.base.elapsed().as_nanos() as u64
+    }
+
+    /// Reads what has come, and shows each block with the number of its worker; `true` when every worker has ended.
+    pub fn collect(&mut self, mut look: impl FnMut(u16, &Block)) -> bool {
+        let mut ended = true;
+        let progress = &mut self.progress;
+        for (number, (receiver, worker)) in self.receivers.iter_mut().zip(&mut progress.workers).enumerate() {
+            ended &= receiver.drain(|block| {
+                progress.sums.merge(block);
+                worker.counters = block.counters;
+                (worker.user_us, worker.system_us) = block.cpu_us;
+                look(number as u16, block);
+            });
+        }
+        self.progress.now = self.now();
+        ended
+    }
+}
+
+/// A worker that panics takes what it counted with it: the run ends as one that was stopped, not as one that finished.
+struct Alarm<'a>(&'a Order);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.drain();
+        }
+    }
+}
+
+/// Where a worker stands and what it starts with.
+struct Post {
+    number: u32,
+    core: usize,
+    clock: Clock,
+    key: [u8; 16],
+    tracing: Tracing,
+}
+
+fn work(
+    post: &Post,
+    plan: &Arc<Plan>,
+    order: &Order,
+    mut sender: Sender,
+    ready: &mpsc::SyncSender<Result<Tier, RingError>>,
+) -> io::Result<()> {
+    let _alarm = Alarm(order);
+    if !core_affinity::set_for_current(CoreId { id: post.core }) {
+        let _ = ready.send(Err(RingError::Pin));
+        return Ok(());
+    }
+    // Without this the kernel may wake us 50 µs late, to save power.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let uring = match Uring::new(sizes(plan, post.number), post.clock.base) {
+        Ok(uring) => uring,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    let _ = ready.send(Ok(uring.tier()));
+    let mut worker = Worker::new(uring, plan.clone(), post.number, post.key, post.tracing);
+    let result = worker.run(order, &mut sender);
+    sender.finish(worker.into_block());
+    result
+}

@@ -1,0 +1,28 @@
+//! Which part of the plan a worker takes: its number for a contestant, its connections, its memory.
+
+use crate::engine::pacer::Part;
+use crate::engine::plan::Plan;
+use crate::engine::ring::Sizes;
+
+/// How many slots a worker needs, and how large.
+pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
+    let slots = (0..plan.contestants.len()).map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
+    let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
+    let request = request + plan.request_spare;
+    let pipeline = plan.pipeline_max() as usize;
+    // One in flight: an answer fits a small buffer, and all of them fit the L2 cache. More in flight come in bursts.
+    let (buffers, buffer_bytes) = if pipeline == 1 { (512, 2048) } else { (256, 8192) };
+    // A multiple of the cache line, so that no two slots share one.
+    Sizes { slots, area_bytes: (request * pipeline).next_multiple_of(64), buffers, buffer_bytes }
+}
+
+/// The worker's number for a contestant: rotated, so that remainders fall on different workers.
+pub fn part_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
+    (u64::from(worker) + contestant as u64) % u64::from(plan.workers)
+}
+
+/// How many of a contestant's connections the worker holds.
+pub fn slots_of(plan: &Plan, worker: u32, contestant: usize) -> u32 {
+    let part = Part { index: part_of(plan, worker, contestant), of: u64::from(plan.workers) };
+    part.share(u64::from(plan.connections_max())) as u32
+}

@@ -1,0 +1,248 @@
+//! What a worker notes of single exchanges, beside the counts: a trace of each, and of some failing ones a sample with
+//! the bytes that came.
+//!
+//! Both have their room from the start and never grow. What finds no room is counted, not written.
+
+use crate::engine::http::Malformed;
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::token::{TOKEN_LEN, Token};
+use flowtest_journal::record::Trace;
+
+/// Traces that a block holds when they are kept: 100 ms at more than a million requests a second and core.
+pub const TRACES: usize = 1 << 17;
+/// Samples that a block holds.
+pub const SAMPLES: usize = 64;
+/// Bytes of an answer that a sample keeps.
+pub const ANSWER_BYTES_MAX: usize = 1024;
+
+/// Whether each exchange leaves a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nobody reads them.
+    Off,
+    On,
+}
+
+impl Tracing {
+    pub fn room(self) -> usize {
+        match self {
+            Tracing::Off => 0,
+            Tracing::On => TRACES,
+        }
+    }
+}
+
+/// Traces in the order of their outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// What [`Trace::sent_us`] counts from.
+    pub base: UtcUs,
+    items: Box<[Trace]>,
+    len: usize,
+    /// How many may be written: none while the disk has no room for them.
+    limit: usize,
+    /// Outcomes that left none.
+    pub untraced: u64,
+}
+
+impl Traces {
+    pub fn new(tracing: Tracing) -> Traces {
+        let items = vec![Trace::default(); tracing.room()].into_boxed_slice();
+        Traces { base: 0, len: 0, limit: items.len(), items, untraced: 0 }
+    }
+
+    /// Begins anew, at this instant.
+    pub fn open(&mut self, base: UtcUs, wanted: bool) {
+        self.base = base;
+        self.len = 0;
+        self.untraced = 0;
+        self.limit = if wanted { self.items.len() } else { 0 };
+    }
+
+    #[inline]
+    pub fn push(&mut self, trace: Trace) {
+        // The limit is never above the length; the second look lets the compiler leave its own out.
+        if self.len < self.limit && self.len < self.items.len() {
+            self.items[self.len] = trace;
+            self.len += 1;
+        } else {
+            self.untraced += 1;
+        }
+    }
+
+    /// Little room is left: the block should be handed over before its time.
+    #[inline]
+    pub fn is_nearly_full(&self) -> bool {
+        self.limit > 0 && self.len > self.limit - self.limit / 4
+    }
+
+    pub fn as_slice(&self) -> &[Trace] {
+        &self.items[..self.len]
+    }
+}
+
+/// What had come of an answer when its exchange was settled.
+#[derive(Clone, Copy, Debug)]
+pub struct Came<'a> {
+    /// The bytes at hand: the whole answer, or its last part when it came in several.
+    pub bytes: &'a [u8],
+    /// Bytes of the answer that came before these.
+    pub skipped: u32,
+    /// Why it is malformed, if it is.
+    pub malformed: Option<Malformed>,
+}
+
+impl Came<'_> {
+    /// No byte.
+    pub const NOTHING: Came<'static> = Came { bytes: &[], skipped: 0, malformed: None };
+}
+
+/// Why a request that fell due was never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// We never came to it, or might not send it.
+    OwnFault,
+    Missed(Missed),
+}
+
+/// Why a request was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// All connections of its contestant were taken.
+    NoConnection {
+        /// All that the phase allows, of all generators.
+        connections: u32,
+        /// Requests a second that were due when it was, of all generators.
+        rate: u64,
+        /// The shortest time that a connection took to be made; zero while none was.
+        round_trip_us: u32,
+    },
+    /// Its contestant gets one request a second since this instant.
+    Probed { since: UtcUs },
+}
+
+/// A failing exchange with its bytes.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// When it had its outcome.
+    pub at: UtcUs,
+    /// As in a trace.
+    pub sent: UtcUs,
+    pub latency_us: u32,
+    pub contestant: u16,
+    /// As in a trace.
+    pub observed: u16,
+    pub never_sent: bool,
+    /// If it was missed: why.
+    pub missed: Option<Missed>,
+    /// The token of its request, from which the request can be written again.
+    pub token: Token,
+    pub skipped: u32,
+    pub malformed: Option<Malformed>,
+    answer_len: u16,
+    answer: [u8; ANSWER_BYTES_MAX],
+}
+
+impl Default for Sample {
+    fn default() -> Sample {
+        Sample {
+            at: 0,
+            sent: 0,
+            latency_us: 0,
+            contestant: 0,
+            observed: 0,
+            never_sent: false,
+            missed: None,
+            token: Token([0; TOKEN_LEN]),
+            skipped: 0,
+            malformed: None,
+            answer_len: 0,
+            answer: [0; ANSWER_BYTES_MAX],
+        }
+    }
+}
+
+impl Sample {
+    pub fn answer(&self) -> &[u8] {
+        &self.answer[..usize::from(self.answer_len)]
+    }
+
+    fn keep(&mut self, came: &Came<'_>) {
+        let len = came.bytes.len().min(ANSWER_BYTES_MAX);
+        self.answer[..len].copy_from_slice(&came.bytes[..len]);
+        self.answer_len = len as u16;
+        self.skipped = came.skipped;
+        self.malformed = came.malformed;
+    }
+}
+
+/// The samples of a block.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    items: Box<[Sample]>,
+    len: usize,
+}
+
+impl Samples {
+    pub fn new(tracing: Tracing) -> Samples {
+        let room = if tracing == Tracing::On { SAMPLES } else { 0 };
+        Samples { items: vec![Sample::default(); room].into_boxed_slice(), len: 0 }
+    }
+
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Writes the next one by `write`, with the bytes that came.
+    pub fn push(&mut self, came: &Came<'_>, write: impl FnOnce(&mut Sample)) {
+        if let Some(sample) = self.items.get_mut(self.len) {
+            write(sample);
+            sample.keep(came);
+            self.len += 1;
+        }
+    }
+
+    pub fn as_slice(&self) -> &[Sample] {
+        &self.items[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let mut traces = Traces::new(Tracing::On);
+        traces.open(7, true);
+        for _ in 0..TRACES + 3 {
+            traces.push(Trace::default());
+        }
+        assert!(traces.is_nearly_full());
+        assert_eq!((traces.as_slice().len(), traces.untraced), (TRACES, 3));
+        traces.open(8, false);
+        traces.push(Trace::default());
+        assert_eq!((traces.as_slice().len(), traces.untraced, traces.base), (0, 1, 8));
+        assert!(!traces.is_nearly_full());
+        let mut off = Traces::new(Tracing::Off);
+        off.open(0, true);
+        off.push(Trace::default());
+        assert_eq!((off.as_slice().len(), off.untraced), (0, 1));
+    }
+
+    #[test]
+    fn a_sample_keeps_the_first_bytes_at_hand() {
+        let mut samples = Samples::new(Tracing::On);
+        let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
+        for _ in 0..SAMPLES + 2 {
+            samples
+                .push(&Came { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf) }, |sample| sample.at = 9);
+        }
+        assert_eq!(samples.as_slice().len(), SAMPLES);
+        let first = &samples.as_slice()[0];
+        assert_eq!((first.answer(), first.skipped, first.at), (&long[..ANSWER_BYTES_MAX], 3, 9));
+        assert_eq!(first.malformed, Some(Malformed::BareLf));
+        samples.clear();
+        assert!(samples.as_slice().is_empty());
+    }
+}

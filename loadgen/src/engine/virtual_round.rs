@@ -1,0 +1,344 @@
+//! A whole generator under virtual time: several workers, each over a pretended kernel, the health gate that looks at what
+//! they count, and the rests that a round may take.
+
+use crate::engine::block::{self, Block, Receiver, Sender};
+use crate::engine::control::Order;
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::ring::pretend::{Character, Mischief, Pretend};
+use crate::engine::schedule::{Course, Gap, Share};
+use crate::engine::share::sizes;
+use crate::engine::trace::Tracing;
+use crate::engine::worker::Worker;
+use crate::play::health_gate::HealthGate;
+use flowtest_contract::Tally;
+use flowtest_contract::rules::{Deadlines, Rules};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const START: u64 = 10 * MS;
+/// How often the gate looks.
+const LOOK: u64 = 50 * MS;
+const HONEST: Character = Character::Honest { delay: 40 * MS };
+
+/// Why nothing is sent for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// The round is paused: the plan's clock stands still.
+    Pause,
+    /// The first contestant is parked.
+    Park,
+    /// All traffic is halted.
+    Halt,
+    /// The journal's disk is stuck.
+    Disk,
+}
+
+/// A script of a round; then [`Script::play`].
+#[derive(Clone, Debug)]
+struct Script {
+    servers: Vec<Character>,
+    load: Load,
+    seconds: u64,
+    connections: u32,
+    workers: u32,
+    rest: Option<(Rest, u64, u64)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Played {
+    tallies: Vec<Tally>,
+    /// Requests that each server has seen until the end of each second.
+    seen: Vec<Vec<u64>>,
+    /// Why requests were missed, of samples.
+    missed: Vec<crate::engine::trace::Missed>,
+}
+
+struct Generator {
+    order: Arc<Order>,
+    workers: Vec<(Worker<Pretend>, Option<Sender>, Receiver)>,
+    playing: Vec<bool>,
+    sums: Block,
+    missed: Vec<crate::engine::trace::Missed>,
+}
+
+impl Generator {
+    fn collect(&mut self) {
+        for (_, _, receiver) in &mut self.workers {
+            receiver.drain(|block| {
+                self.sums.merge(block);
+                self.missed.extend(block.samples.as_slice().iter().filter_map(|sample| sample.missed));
+            });
+        }
+    }
+}
+
+impl Script {
+    fn new(servers: &[Character], load: Load) -> Script {
+        Script { servers: servers.to_vec(), load, seconds: 20, connections: 4, workers: 1, rest: None }
+    }
+
+    fn address(index: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16))
+    }
+
+    fn plan(&self) -> Plan {
+        let pauses = match self.rest {
+            Some((Rest::Pause, from, to)) => vec![Gap { from, to }],
+            _ => Vec::new(),
+        };
+        let (load, connections) = (self.load, self.connections);
+        let contestant = |index: usize| Contestant {
+            name: format!("c{index}"),
+            endpoint: Script::address(index).to_string(),
+            addresses: vec![Script::address(index)],
+            request: RequestTemplate::new("/", "host"),
+            traffic: Traffic::Flood,
+        };
+        let shares = vec![(0, Share::WHOLE)];
+        Plan {
+            rules: Rules { timeout_us: 300_000, ..Rules::default() },
+            course: Arc::new(Course::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares)),
+            utc_base: 1_000_000_000,
+            phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
+                .into(),
+            contestants: (0..self.servers.len()).map(contestant).collect(),
+            connection_life: 0,
+            requests: None,
+            workers: self.workers,
+            request_spare: 0,
+        }
+    }
+
+    /// What everybody gets at an instant, by the gate and the rest that is on.
+    fn plan_at(&self, now: u64, plan: &Plan, gate: &HealthGate) -> Plan {
+        let mut plan = plan.clone();
+        for (index, contestant) in plan.contestants.iter_mut().enumerate() {
+            let halted = match self.rest {
+                Some((Rest::Park, from, to)) => index == 0 && (from..to).contains(&now),
+                Some((Rest::Halt, from, to)) => (from..to).contains(&now),
+                _ => false,
+            };
+            contestant.traffic = if halted { Traffic::Nothing } else { gate.traffic(index) };
+        }
+        plan
+    }
+
+    fn generator(&self, plan: &Arc<Plan>) -> Generator {
+        let workers = (0..self.workers).map(|number| {
+            let servers = self.servers.iter().enumerate().map(|(index, server)| (Script::address(index), *server));
+            let kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
+            let (sender, receiver) = block::channel(self.servers.len(), Tracing::On);
+            (Worker::new(kernel, plan.clone(), number, [7; 16], Tracing::On), Some(sender), receiver)
+        });
+        Generator {
+            order: Arc::new(Order::new(plan.clone())),
+            workers: workers.collect(),
+            playing: vec![true; self.workers as usize],
+            sums: Block::new(self.servers.len(), Tracing::Off),
+            missed: Vec::new(),
+        }
+    }
+
+    fn play(&self) -> Played {
+        let mut plan = Arc::new(self.plan());
+        let mut gate = HealthGate::new(self.servers.len(), plan.timeout());
+        let mut generator = self.generator(&plan);
+        let (mut look_at, mut second_at, mut seen) = (LOOK, SECOND, vec![Vec::new(); self.servers.len()]);
+        loop {
+            // The one whose clock is behind goes on, so that all stand within a turn of each other.
+            let behind = (0..generator.workers.len()).filter(|index| generator.playing[*index]);
+            let Some(index) = behind.min_by_key(|index| generator.workers[*index].0.now()) else { break };
+            let (worker, sender, _) = &mut generator.workers[index];
+            let now = worker.now();
+            let sender = sender.as_mut().expect("it plays");
+            generator.playing[index] = worker.go_on(&generator.order, sender).expect("no ring fails here");
+            while now >= second_at {
+                for (index, seen) in seen.iter_mut().enumerate() {
+                    seen.push(generator.workers.iter_mut().map(|worker| requests(&mut worker.0, index)).sum());
+                }
+                second_at += SECOND;
+            }
+            if now >= look_at {
+                look_at = now + LOOK;
+                generator.collect();
+                let resting = matches!(self.rest, Some((Rest::Disk, from, to)) if (from..to).contains(&now));
+                generator.order.pause(resting);
+                gate.look_at_all(now, &plan, resting, &generator.sums);
+                let newer = self.plan_at(now, &plan, &gate);
+                let traffic = |plan: &Plan| plan.contestants.iter().map(|one| one.traffic).collect::<Vec<_>>();
+                if traffic(&newer) != traffic(&plan) {
+                    plan = Arc::new(newer);
+                    generator.order.change(plan.clone());
+                }
+            }
+        }
+        generator.collect();
+        let mut sums = generator.sums;
+        for (worker, ..) in generator.workers {
+            sums.merge(&worker.into_block());
+        }
+        let tallies = sums.scored.iter().map(|counts| counts.row.tally).collect();
+        Played { tallies, seen, missed: generator.missed }
+    }
+}
+
+fn requests(worker: &mut Worker<Pretend>, server: usize) -> u64 {
+    let requests: &HashMap<SocketAddr, u64> = &worker.ring_mut().kernel_mut().requests;
+    requests.get(&Script::address(server)).copied().unwrap_or(0)
+}
+
+fn open(rate: u64) -> Load {
+    Load::Open(Ramp { from: rate, to: rate })
+}
+
+impl Played {
+    /// Requests that a server has seen between two seconds.
+    fn seen_between(&self, server: usize, from: u64, to: u64) -> u64 {
+        self.seen[server][to as usize - 1] - self.seen[server][from as usize - 1]
+    }
+
+    fn assert_whole(&self, points_each: i128) {
+        for (index, tally) in self.tallies.iter().enumerate() {
+            let due = i128::from(tally.due - tally.own_fault);
+            assert!(tally.is_partition() && due > 0, "{index}: {tally:?}");
+            assert_eq!(tally.points(&Rules::default()), points_each * due, "{index}: {tally:?}");
+        }
+    }
+}
+
+/// Fewer and more connections than workers.
+const CREWS: [(u32, u32); 6] = [(1, 1), (1, 8), (3, 2), (4, 2), (8, 4), (8, 12)];
+
+#[test]
+fn no_rest_of_any_length_costs_anybody_a_point() {
+    for rest in [Rest::Pause, Rest::Park, Rest::Halt, Rest::Disk] {
+        for load in [open(20), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 3 }] {
+            for (workers, connections) in CREWS {
+                let mut script = Script::new(&[HONEST; 4], load);
+                (script.workers, script.connections) = (workers, connections);
+                script.rest = Some((rest, 3 * SECOND, 19 * SECOND));
+                // A pause moves the end; the other rests take from the plan.
+                script.seconds = if rest == Rest::Pause { 8 } else { 24 };
+                let played = script.play();
+                played.assert_whole(200);
+                for server in 0..4 {
+                    let (before, after) = (played.seen_between(server, 1, 2), played.seen_between(server, 21, 22));
+                    assert!(
+                        after * 10 >= before * 9 && after > 15,
+                        "{rest:?} {load:?}, {workers} workers, {connections} connections, server {server}: {before} \
+                         requests in a second before the rest and {after} after it"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn who_was_silent_is_probed_once_a_second_and_gets_the_flood_back() {
+    // Silent from the start for 14 s, and alive from there on.
+    let recovering = Character::Stalling { period: 1_000 * SECOND, stall: 14 * SECOND };
+    for load in [open(4), open(20), Load::Closed { pipeline: 1 }] {
+        for (workers, connections) in CREWS {
+            let mut script = Script::new(&[HONEST, recovering, recovering, recovering], load);
+            (script.workers, script.connections, script.seconds) = (workers, connections, 22);
+            let played = script.play();
+            let context = format!("{load:?}, {workers} workers, {connections} connections");
+            assert_eq!(
+                played.tallies[0].points(&Rules::default()),
+                200 * i128::from(played.tallies[0].due),
+                "{context}"
+            );
+            for server in 1..4 {
+                let probes = played.seen_between(server, 11, 14);
+                assert!((2..=4).contains(&probes), "{context}: server {server} got {probes} probes in three seconds");
+                let (honest, back) = (played.seen_between(0, 19, 21), played.seen_between(server, 19, 21));
+                assert!(back * 10 >= honest * 9, "{context}: server {server} got {back}, an honest one {honest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dead_server_gets_one_request_a_second_whatever_the_rate_and_the_crew() {
+    for dead in [Character::Silent, Character::Refusing, Character::Resetting, Character::Failing] {
+        for load in [open(2), open(40), open(200), Load::Closed { pipeline: 2 }] {
+            for (workers, connections) in [(1, 4), (4, 2), (8, 4)] {
+                let mut script = Script::new(&[dead, HONEST, dead, dead], load);
+                (script.workers, script.connections, script.seconds) = (workers, connections, 33);
+                let played = script.play();
+                for server in [0, 2, 3] {
+                    let tally = played.tallies[server];
+                    assert!(tally.is_partition() && tally.token_right == 0, "{tally:?}");
+                    let probes = played.seen_between(server, 22, 32);
+                    let expected = if dead == Character::Refusing { 0..=0 } else { 9..=11 };
+                    assert!(
+                        expected.contains(&probes),
+                        "{dead:?} {load:?}, {workers} workers, {connections} connections: {probes} probes in ten seconds"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn who_misses_a_flip_is_alive_and_gets_what_the_rules_give() {
+    for (workers, connections) in CREWS {
+        let mut script = Script::new(&[Character::Flipping { at: u64::MAX }; 3], open(20));
+        (script.workers, script.connections) = (workers, connections);
+        // Everybody says v1, and v2 is asked for: +100 - 50 + 50.
+        let played = script.play();
+        played.assert_whole(100);
+        assert!(played.tallies.iter().all(|tally| tally.due == 400 && tally.missed == 0));
+    }
+}
+
+#[test]
+fn missed_says_why() {
+    use crate::engine::trace::Missed::{NoConnection, Probed};
+    let slow = Script::new(&[Character::Honest { delay: 200 * MS }], open(50)).play();
+    assert!(slow.missed.iter().all(|why| matches!(why, NoConnection { connections: 4, rate: 50, .. })), "{slow:?}");
+    assert!(!slow.missed.is_empty());
+    let dead = Script::new(&[Character::Silent], open(50)).play();
+    let since = |why: &crate::engine::trace::Missed| if let Probed { since } = why { Some(*since) } else { None };
+    let probed: Vec<u64> = dead.missed.iter().filter_map(since).collect();
+    assert!(!probed.is_empty() && probed.iter().all(|since| *since == probed[0]), "{probed:?}");
+    let second = (probed[0] - 1_000_000_000) / 1_000_000;
+    assert!((9..=11).contains(&second), "it fell to probes at {second} s");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(256) / 8, ..ProptestConfig::default() })]
+    #[test]
+    fn whoever_is_right_keeps_all_points_however_the_round_rests(
+        workers in 1u32..9,
+        connections in 1u32..17,
+        closed in any::<bool>(),
+        rate in 1u64..25,
+        rest in prop_oneof![Just(Rest::Pause), Just(Rest::Park), Just(Rest::Halt), Just(Rest::Disk)],
+        from in 1u64..20,
+        length in 1u64..400,
+    ) {
+        let load = if closed { Load::Closed { pipeline: 1 } } else { open(rate) };
+        let mut script = Script::new(&[HONEST; 2], load);
+        (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+        let from = from * SECOND / 4;
+        script.rest = Some((rest, from, from + length * SECOND / 10));
+        let played = script.play();
+        for tally in &played.tallies {
+            prop_assert!(tally.is_partition(), "{tally:?}");
+            let counted = i128::from(tally.due - tally.own_fault);
+            prop_assert_eq!(tally.points(&Rules::default()), 200 * counted, "{:?}", tally);
+            if !closed && rest == Rest::Pause {
+                prop_assert_eq!((tally.due, tally.own_fault), (rate * 6, 0));
+            }
+        }
+    }
+}

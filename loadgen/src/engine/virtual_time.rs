@@ -1,0 +1,459 @@
+//! The whole worker under virtual time, against a pretended kernel and pretended servers.
+
+use crate::engine::block::{self, Block};
+use crate::engine::control::Order;
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::ring::pretend::{Character, Mischief, Pretend};
+use crate::engine::schedule::Course;
+use crate::engine::share::sizes;
+use crate::engine::trace::Tracing;
+use crate::engine::worker::Worker;
+use flowtest_contract::Tally;
+use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_contract::verdict::{Failure, Outcome};
+use flowtest_journal::record::{NEVER_SENT, Sight};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const MS: u64 = 1_000_000;
+/// UTC of the virtual clock's start, in µs.
+const UTC_BASE: u64 = 1_000_000_000;
+const SECOND: u64 = 1_000 * MS;
+
+/// A script: servers, traffic, mischief; then [`Script::play`].
+#[derive(Clone, Debug)]
+struct Script {
+    servers: Vec<Character>,
+    phases: Vec<Phase>,
+    mischief: Mischief,
+    seed: u64,
+    connection_life: u64,
+    requests: Option<u64>,
+    stalls: Vec<(u64, u64)>,
+    deadlines: Deadlines,
+    buffers: Option<u16>,
+}
+
+/// What came of it.
+struct Played {
+    tallies: Vec<Tally>,
+    block: Block,
+    /// Requests that each server has seen whole.
+    seen: Vec<u64>,
+    connects: Vec<u64>,
+}
+
+impl Script {
+    fn new(servers: &[Character], load: Load) -> Script {
+        let phase = Phase { start: 10 * MS, end: 10 * MS + 2 * SECOND, load, connections: 4, scored: true };
+        Script {
+            servers: servers.to_vec(),
+            phases: vec![phase],
+            mischief: Mischief::default(),
+            seed: 1,
+            connection_life: 0,
+            requests: None,
+            stalls: Vec::new(),
+            deadlines: Deadlines::default(),
+            buffers: None,
+        }
+    }
+
+    fn play(&self) -> Played {
+        let address = |index: usize| SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16));
+        let contestants = (0..self.servers.len())
+            .map(|index| Contestant {
+                name: format!("c{index}"),
+                endpoint: address(index).to_string(),
+                addresses: vec![address(index)],
+                request: RequestTemplate::new("/", "host"),
+                traffic: Traffic::Flood,
+            })
+            .collect();
+        let plan = Arc::new(Plan {
+            rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
+            course: Arc::new(Course::steady(self.deadlines)),
+            utc_base: UTC_BASE,
+            phases: self.phases.clone().into(),
+            contestants,
+            connection_life: self.connection_life,
+            requests: self.requests,
+            workers: 1,
+            request_spare: 0,
+        });
+        let servers: HashMap<_, _> =
+            (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();
+        let mut sizes = sizes(&plan, 0);
+        if let Some(buffers) = self.buffers {
+            (sizes.buffers, sizes.buffer_bytes) = (buffers, 64);
+        }
+        let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
+        kernel.stalls = self.stalls.iter().copied().collect();
+        let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
+        let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
+        worker.run(&Order::new(plan.clone()), &mut sender).unwrap();
+        let kernel = worker.ring_mut().kernel_mut();
+        let count = |of: &HashMap<SocketAddr, u64>| {
+            (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
+        };
+        let (seen, connects) = (count(&kernel.requests), count(&kernel.connects));
+        let mut sum = Block::new(plan.contestants.len(), Tracing::Off);
+        let mut traced = Block::new(plan.contestants.len(), Tracing::Off);
+        let mut untraced = 0;
+        let mut add = |block: &Block| {
+            sum.merge(block);
+            untraced += block.traces.untraced;
+            judge_again(&plan, block, &mut traced);
+        };
+        receiver.drain(&mut add);
+        let last = worker.into_block();
+        add(&last);
+        // Nobody empties the blocks before the end, so a long play outlasts the room for its traces.
+        if untraced == 0 {
+            assert_traced(&sum, &traced);
+        }
+        sum.counters = last.counters;
+        let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
+        Played { tallies, block: sum, seen, connects }
+    }
+}
+
+/// What the traces of a block amount to, by the contract alone.
+fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
+    for trace in block.traces.as_slice() {
+        let sight = Sight::unpack(trace.observed).expect("known bits");
+        let row = &mut traced.counts(usize::from(trace.contestant), sight.scored).row;
+        let sent = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
+        let (latency, service) = (u64::from(trace.latency_us), u64::from(trace.latency_us.wrapping_sub(trace.lag_us)));
+        row.tally.due += 1;
+        row.tally.sent += u64::from(trace.lag_us != NEVER_SENT);
+        match sight.outcome {
+            Outcome::Answered(observed) => {
+                row.tally.answered(flowtest_contract::judge(observed, &plan.rules, plan.course.deadlines(sent), sent));
+            }
+            Outcome::Failed(failure) => row.tally.failed(failure),
+        }
+        let (latency, service) = match sight.outcome {
+            Outcome::Answered(_) | Outcome::Failed(Failure::Status) => (Some(latency), Some(service)),
+            Outcome::Failed(Failure::Timeout) => (Some(plan.rules.timeout_us), Some(plan.rules.timeout_us)),
+            Outcome::Failed(Failure::Missed) => (Some(plan.rules.timeout_us), None),
+            Outcome::Failed(_) => (None, None),
+        };
+        latency.into_iter().for_each(|time| row.latency.record(time));
+        service.into_iter().for_each(|time| row.service.record(time));
+    }
+}
+
+/// What was counted is what was traced. Bytes, repeats and unasked bytes are no outcomes and leave no trace.
+fn assert_traced(sum: &Block, traced: &Block) {
+    for (counted, traced) in sum.scored.iter().chain(&sum.unscored).zip(traced.scored.iter().chain(&traced.unscored)) {
+        let mut tally = counted.row.tally;
+        (tally.bytes, tally.resent, tally.unsolicited) = (0, 0, 0);
+        assert_eq!(tally, traced.row.tally);
+        assert_eq!(counted.row.latency, traced.row.latency);
+        assert_eq!(counted.row.service, traced.row.service);
+    }
+}
+
+fn open(rate: u64) -> Load {
+    Load::Open(Ramp { from: rate, to: rate })
+}
+
+const HONEST: Character = Character::Honest { delay: 5 * MS };
+
+#[test]
+fn an_honest_server_earns_all_points_in_both_loops() {
+    for load in [open(500), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 7 }] {
+        let played = Script::new(&[HONEST], load).play();
+        let tally = played.tallies[0];
+        assert!(tally.due > 500, "{tally:?}");
+        assert!(tally.is_partition());
+        assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due));
+        assert_eq!(played.seen[0], tally.due);
+    }
+}
+
+#[test]
+fn the_open_loop_sends_what_is_due_on_the_nanosecond() {
+    let played = Script::new(&[HONEST], open(500)).play();
+    assert_eq!(played.tallies[0].due, 1000);
+    assert_eq!(played.block.lag.max(), Some(0));
+    assert_eq!(played.block.scored[0].meter.late, 0);
+}
+
+#[test]
+fn a_number_of_requests_is_exact() {
+    let mut script = Script::new(&[HONEST, Character::Silent], Load::Closed { pipeline: 3 });
+    script.requests = Some(1001);
+    script.phases[0].end = 1_000_000 * SECOND;
+    let played = script.play();
+    assert_eq!(played.tallies.iter().map(|tally| tally.due).collect::<Vec<_>>(), [1001, 1001]);
+    assert_eq!(played.tallies[1].timeout, 1001);
+}
+
+#[test]
+fn failing_fast_slowly_or_silently_costs_the_same() {
+    use Character::{Failing, Flooding, Refusing, Resetting, Silent};
+    let played = Script::new(&[Silent, Refusing, Resetting, Failing], Load::Closed { pipeline: 1 }).play();
+    let failed: Vec<u64> = played.tallies.iter().map(Tally::failures).collect();
+    // Two seconds of 300 ms timeouts on four connections; the fast ones fail once more before they rest.
+    let silent = failed[0];
+    assert!((24..=32).contains(&silent), "{failed:?}");
+    assert!(failed[1..].iter().all(|fast| (silent..=silent + 8).contains(fast)), "{failed:?}");
+    let kinds =
+        [played.tallies[0].timeout, played.tallies[1].refused, played.tallies[2].reset, played.tallies[3].status];
+    assert_eq!(kinds.to_vec(), failed);
+    let flooded = Script::new(&[Flooding], Load::Closed { pipeline: 1 }).play();
+    assert_eq!(flooded.tallies[0].unsolicited + flooded.tallies[0].malformed, flooded.connects[0]);
+}
+
+#[test]
+fn closing_a_connection_costs_no_point() {
+    let characters = [
+        Character::ClosesAfter { answers: 10, says_so: false },
+        Character::ClosesAfter { answers: 10, says_so: true },
+        Character::ClosesAfter { answers: 1, says_so: true },
+        Character::Http10,
+    ];
+    for load in [open(300), Load::Closed { pipeline: 1 }] {
+        let played = Script::new(&characters, load).play();
+        for (tally, character) in played.tallies.iter().zip(characters) {
+            assert_eq!(
+                tally.points(&Rules::default()),
+                200 * i128::from(tally.due),
+                "{character:?} {load:?} {tally:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pipelined_requests_behind_a_close_are_sent_once_more() {
+    let characters =
+        [Character::ClosesAfter { answers: 50, says_so: true }, Character::ClosesAfter { answers: 50, says_so: false }];
+    let played = Script::new(&characters, Load::Closed { pipeline: 8 }).play();
+    for tally in &played.tallies {
+        assert!(tally.resent > 0 && tally.due > 1000, "{tally:?}");
+        assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due), "{tally:?}");
+    }
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_end_the_connection() {
+    let played = Script::new(&[Character::Unsolicited], open(50)).play();
+    let tally = played.tallies[0];
+    assert!(tally.unsolicited + tally.failures() > 0 && tally.is_partition(), "{tally:?}");
+    assert_eq!(tally.token_right, 0);
+}
+
+#[test]
+fn connections_are_retired_without_losing_a_request() {
+    for load in [open(500), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 4 }] {
+        let mut script = Script::new(&[HONEST], load);
+        script.connection_life = 200 * MS;
+        let played = script.play();
+        assert!(played.connects[0] >= 4 * 6, "{} connections", played.connects[0]);
+        assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
+        assert_eq!(played.tallies[0].resent, 0);
+    }
+}
+
+#[test]
+fn rivals_of_bad_servers_lose_nothing_at_all() {
+    let good = [HONEST; 4];
+    let bad = [Character::Silent, Character::Resetting, Character::Refusing, Character::Flooding];
+    let alone = Script::new(&good, open(400)).play();
+    let beside = Script::new(&[&good[..], &bad[..]].concat(), open(400)).play();
+    assert_eq!(alone.tallies[..], beside.tallies[..4]);
+    for index in 0..4 {
+        assert_eq!(alone.block.scored[index].row, beside.block.scored[index].row);
+        assert_eq!(beside.tallies[index].points(&Rules::default()), 200 * 800);
+    }
+    for tally in &beside.tallies {
+        assert!(tally.is_partition() && tally.due == 800 && tally.own_fault == 0, "{tally:?}");
+    }
+    assert_eq!(beside.block.scored.iter().map(|counts| counts.meter.late).sum::<u64>(), 0);
+}
+
+#[test]
+fn a_stalling_server_shows_in_the_quantiles_as_computed() {
+    // A fifth of each second without an answer, timeout 300 ms: of evenly due requests a fifth waits, evenly up to 200 ms.
+    let mut script = Script::new(&[Character::Stalling { period: SECOND, stall: SECOND / 5 }], open(1000));
+    script.phases[0].connections = 1000;
+    script.phases[0].end = 10 * MS + 5 * SECOND;
+    let played = script.play();
+    let latency = &played.block.scored[0].row.latency;
+    for (quantile, expected) in [(0.9, 100_000.0), (0.99, 190_000.0)] {
+        let measured = latency.quantile(quantile).unwrap() as f64;
+        assert!((measured / expected - 1.0).abs() < 0.05, "p{quantile}: {measured} µs instead of {expected}");
+    }
+}
+
+#[test]
+fn our_own_stall_costs_nobody_a_point() {
+    for load in [open(500), Load::Closed { pipeline: 2 }] {
+        // Shorter than half the timeout: everything in flight gets it added.
+        let mut script = Script::new(&[HONEST, Character::Silent], load);
+        script.stalls = vec![(SECOND, 120 * MS)];
+        let short = script.play();
+        assert_eq!(short.tallies[0].points(&Rules::default()), 200 * i128::from(short.tallies[0].due));
+        // Longer: what still fails is our own fault, the silent one's too.
+        script.stalls = vec![(SECOND, 900 * MS)];
+        let long = script.play();
+        assert_eq!(long.tallies[0].failures(), 0, "{:?}", long.tallies[0]);
+        assert!(long.tallies[1].own_fault > 0 && long.tallies.iter().all(Tally::is_partition));
+        assert_eq!(long.block.counters.stalls, 1);
+    }
+}
+
+#[test]
+fn many_short_stalls_of_ours_excuse_no_silence() {
+    let mut script = Script::new(&[HONEST, Character::Silent], open(100));
+    script.phases[0].end = 10 * MS + 20 * SECOND;
+    script.stalls = (1..80).map(|index| (index * 250 * MS, 60 * MS)).collect();
+    let played = script.play();
+    assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
+    let silent = played.tallies[1];
+    assert_eq!(silent.own_fault, 0, "{silent:?}");
+    assert_eq!(silent.failures(), silent.due);
+    assert!(played.block.counters.stalls > 70);
+}
+
+#[test]
+fn a_peer_that_stops_reading_strands_no_request() {
+    for load in [open(200), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 3 }] {
+        let mut script = Script::new(&[Character::StopsReading { after: 20 }], load);
+        script.phases[0].connections = 6;
+        let tally = script.play().tallies[0];
+        assert!(tally.is_partition() && tally.timeout > 0 && tally.token_right > 100, "{load:?}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_deadline_acts_on_the_instant_of_sending_exactly() {
+    // Due every 2 ms from 10 ms on; the deadline at 1 s, with 250 ms of grace on both sides.
+    let deadline = SECOND;
+    let characters = [Character::Flipping { at: deadline }, HONEST, Character::Flipping { at: u64::MAX }];
+    let mut script = Script::new(&characters, open(500));
+    script.deadlines.version = Deadline(UTC_BASE + deadline / 1000);
+    let played = script.play();
+    let sent = |wrong: &dyn Fn(u64) -> bool| (0..1000).filter(|k| wrong(10 * MS + k * 2 * MS)).count() as u64;
+    let grace = 250 * MS;
+    let early = sent(&|at| at < deadline - grace);
+    let late = sent(&|at| at > deadline + grace);
+    assert!(early > 300 && late > 300);
+    // Who flips on time loses nothing; who always says v2 only what was sent before the grace; who never flips only after.
+    for (tally, wrong) in played.tallies.iter().zip([0, early, late]) {
+        assert_eq!(tally.version_wrong, wrong);
+        assert_eq!(tally.points(&Rules::default()), 200 * 1000 - 100 * i128::from(wrong));
+    }
+}
+
+#[test]
+fn what_an_open_phase_leaves_waiting_is_sent_before_the_closed_loop_goes_on() {
+    let mut script = Script::new(&[Character::Honest { delay: 20 * MS }], open(250));
+    script.phases[0].end = script.phases[0].start + SECOND;
+    let closed = Phase {
+        start: script.phases[0].end,
+        end: script.phases[0].end + SECOND,
+        load: Load::Closed { pipeline: 1 },
+        ..script.phases[0]
+    };
+    script.phases.push(closed);
+    let tally = script.play().tallies[0];
+    // 250 a second are due and 200 can be answered: 50 wait at the end, a quarter of a second's work.
+    assert_eq!(tally.missed, 0, "{tally:?}");
+    assert_eq!(tally.points(&Rules::default()), 200 * i128::from(tally.due));
+}
+
+#[test]
+fn missed_is_what_found_no_connection_in_time() {
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }], open(1000));
+    script.phases[0].connections = 1;
+    let played = script.play();
+    let tally = played.tallies[0];
+    assert!(tally.missed > 1500 && tally.is_partition(), "{tally:?}");
+    assert_eq!(tally.due, 2000);
+    assert_eq!(tally.responses() + tally.missed, 2000);
+    assert_eq!(played.block.scored[0].meter.late, 0, "waiting for the contestant is not our lag");
+}
+
+#[test]
+fn phases_follow_each_other_and_only_scored_ones_count() {
+    let mut script = Script::new(&[HONEST], open(100));
+    let at = |index: u64, load, scored| Phase {
+        start: 10 * MS + index * SECOND,
+        end: 10 * MS + (index + 1) * SECOND,
+        load,
+        connections: 1 + index as u32,
+        scored,
+    };
+    script.phases = vec![
+        at(0, Load::Closed { pipeline: 2 }, false),
+        at(1, open(100), true),
+        at(2, Load::Open(Ramp { from: 0, to: 300 }), true),
+        at(3, Load::Closed { pipeline: 1 }, false),
+    ];
+    let played = script.play();
+    assert_eq!(played.tallies[0].due, 100 + 150);
+    assert_eq!(played.tallies[0].points(&Rules::default()), 200 * 250);
+    assert!(played.block.unscored[0].row.tally.due > 500);
+    assert!(played.block.unscored[0].row.tally.is_partition());
+}
+
+fn characters() -> impl Strategy<Value = Character> {
+    prop_oneof![
+        (1..400u64).prop_map(|ms| Character::Honest { delay: ms * MS }),
+        Just(Character::Stalling { period: SECOND, stall: SECOND / 2 }),
+        Just(Character::Silent),
+        Just(Character::Refusing),
+        Just(Character::Resetting),
+        Just(Character::Flooding),
+        (1..20u32, any::<bool>()).prop_map(|(answers, says_so)| Character::ClosesAfter { answers, says_so }),
+        Just(Character::Http10),
+        Just(Character::Unsolicited),
+        Just(Character::Failing),
+        (1..20u32).prop_map(|after| Character::StopsReading { after }),
+    ]
+}
+
+proptest! {
+    /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
+    #[test]
+    fn no_mischief_of_the_kernel_breaks_the_books(
+        servers in proptest::collection::vec(characters(), 1..4),
+        closed in any::<bool>(),
+        pipeline in 1u32..6,
+        rate in 1u64..400,
+        connections in 1u32..6,
+        delay in 0u64..20 * MS,
+        duplicates in any::<bool>(),
+        cuts in any::<bool>(),
+        few_buffers in any::<bool>(),
+        life in prop_oneof![Just(0), Just(50 * MS)],
+        seed in any::<u64>(),
+    ) {
+        let load = if closed { Load::Closed { pipeline } } else { open(rate) };
+        let mut script = Script::new(&servers, load);
+        script.phases[0].connections = connections;
+        script.phases[0].end = 10 * MS + SECOND / 2;
+        script.mischief = Mischief { delay, duplicates, cuts };
+        script.seed = seed;
+        script.connection_life = life;
+        script.buffers = few_buffers.then_some(4);
+        let played = script.play();
+        for (index, tally) in played.tallies.iter().enumerate() {
+            prop_assert!(tally.is_partition(), "{:?}: {:?}", servers[index], tally);
+            prop_assert_eq!(tally.own_fault, 0);
+            if !closed {
+                prop_assert_eq!(tally.due, rate.div_ceil(2));
+            }
+            // Nobody here echoes a wrong token; only bytes that came unasked may have been taken for an answer.
+            let unasked = matches!(servers[index], Character::Unsolicited | Character::Flooding);
+            prop_assert!(tally.token_wrong == 0 || unasked, "{:?}: {:?}", servers[index], tally);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What others want of a running worker: another plan, a pause, an end. Whatever it cuts off is our own fault.
+
+use super::{CLOSE_NS, Worker};
+use crate::engine::connection::State;
+use crate::engine::contestant::Books;
+use crate::engine::plan::{Plan, Traffic};
+use crate::engine::ring::Kernel;
+use crate::engine::trace::Unsent;
+use flowtest_contract::verdict::Failure;
+use std::io;
+use std::sync::Arc;
+
+impl<K: Kernel> Worker<K> {
+    /// Goes on by another plan of the same round: another course, other endpoints, other traffic.
+    pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
+        let before = std::mem::replace(&mut self.plan, plan);
+        let rewritten = self.plan.course.rewrites(&before.course, self.now);
+        for index in 0..self.entrants.len() {
+            let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
+            let (moved, halted) = (was.request != is.request, is.traffic == Traffic::Nothing);
+            let entrant = &mut self.entrants[index];
+            // What waits has fallen due by the old clock and the old share.
+            if halted || rewritten || entrant.pacer.is_new_share(&self.plan.course) {
+                let mut books = Books { plan: &before, block: &mut self.block, contestant: index, now: self.now };
+                while let Some((intended, scored)) = entrant.pacer.take() {
+                    books.never_sent(intended, scored, Unsent::OwnFault);
+                }
+            }
+            entrant.pacer.follow(self.plan.course.clone());
+            entrant.redirect(moved, &is.addresses);
+            let (base, slots) = (entrant.base, entrant.connections.len() as u32);
+            for slot in base..base + slots {
+                if halted {
+                    self.silence(index, slot);
+                } else if self.entrants[index].is_stale(slot - base) {
+                    self.look_at(slot);
+                }
+            }
+        }
+        // The phase is entered anew, with its limits as they are now.
+        self.load = None;
+    }
+
+    /// Whatever the slot holds is our own fault, and its connection ends.
+    fn silence(&mut self, index: usize, slot: u32) {
+        let entrant = &mut self.entrants[index];
+        let connection = &mut entrant.connections[(slot - entrant.base) as usize];
+        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+        if matches!(connection.state(), State::Open | State::Connecting) {
+            self.close(slot);
+        }
+    }
+
+    /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.
+    pub(super) fn pause(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.load = None;
+        }
+    }
+
+    /// Starts nothing more; what is in flight or waits is finished.
+    pub(super) fn drain(&mut self) {
+        if !std::mem::replace(&mut self.draining, true) {
+            self.load = None;
+            self.entrants.iter_mut().for_each(|entrant| entrant.pacer.stop());
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
+            && self.entrants.iter().all(|entrant| {
+                entrant.pacer.waiting() == 0
+                    && entrant.pacer.next_due() == u64::MAX
+                    && entrant.connections.iter().all(|connection| connection.load() == 0)
+            })
+    }
+
+    /// Nothing in flight can have another outcome any more than our own fault.
+    pub(super) fn give_up(&mut self) {
+        for (index, entrant) in self.entrants.iter_mut().enumerate() {
+            let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            for connection in &mut entrant.connections {
+                connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+            }
+            while let Some((intended, scored)) = entrant.pacer.take() {
+                books.never_sent(intended, scored, Unsent::OwnFault);
+            }
+        }
+    }
+
+    /// The last phase runs on a number of requests, and they are spent.
+    fn is_spent(&self) -> bool {
+        self.phase + 1 == self.plan.phases.len()
+            && self.load.is_some()
+            && self.entrants.iter().all(|entrant| entrant.quota == Some(0))
+    }
+
+    pub(super) fn close_all(&mut self) -> io::Result<()> {
+        for slot in 0..self.owner.len() as u32 {
+            if matches!(self.connection(slot).state(), State::Open | State::Connecting) {
+                self.close(slot);
+            }
+        }
+        self.load = None;
+        self.draining = true;
+        let until = self.now + CLOSE_NS;
+        while self.now < until
+            && (0..self.owner.len() as u32).any(|slot| self.connection(slot).state() == State::Closing)
+        {
+            self.turn()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! `audit`: every exchange judged again from what was observed, summed, and compared with the sums in the journal and
+//! with what Redis holds, field by field.
+//!
+//! It has code of its own: with the rest of the generator it shares the format of the records and the contract, and
+//! nothing of the path on which scores are made and published. It writes nothing but its result.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`judge`] | what an observation is worth, as a table |
+//! | [`traces`] | exchanges, counted |
+//! | [`in_force`] | which deadlines were in force when |
+//! | [`stream`] | one stream from its first record to its last |
+//! | [`redis`] | what Redis holds of a round |
+//! | [`compare`] | two rows, field by field |
+//! | [`round`] | a round's streams against their traces and against Redis |
+//! | [`finding`], [`report`] | what there is to say |
+//! | [`what_if`] | the same exchanges by other rules |
+
+pub mod compare;
+pub mod finding;
+pub mod in_force;
+pub mod judge;
+pub mod redis;
+pub mod report;
+pub mod round;
+pub mod stream;
+pub mod traces;
+pub mod what_if;
+
+use crate::cli::journal::Audit;
+use crate::{Failed, journal::folders};
+use flowtest_journal::JournalError;
+use flowtest_journal::stream::StreamFolder;
+use redis::Board;
+use report::Report;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use stream::{Questions, Stream};
+use what_if::WhatIf;
+
+/// The exit code that says that there are differences.
+pub const DIFFERENT: u8 = 4;
+
+/// Runs the command; the exit code says whether everything agrees.
+pub fn audit(flags: &Audit) -> Result<u8, Failed> {
+    let what_if = flags.with.as_deref().map(WhatIf::read).transpose()?;
+    let password = folders::password(flags.redis_password_file.as_deref())?;
+    let folders = folders::find(&flags.journals.journal)?;
+    crate::observe::output::prepare(flags.json.as_deref())?;
+    let board = flags.redis.as_deref().map(|url| Board::open(url, password.as_deref())).transpose()?;
+    let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
+    let streams = read(&folders, questions, flags.quiet)?;
+    let held = board.map(Board::finish).transpose()?;
+    if let Some(contest) = &flags.contest {
+        folders::are_of(
+            contest,
+            streams
+                .iter()
+                .filter_map(|stream| stream.beginning.as_ref().map(|first| (&stream.folder, first.contest.as_str()))),
+        )?;
+    }
+    let mut report = Report::new(&streams, held.as_ref());
+    report.findings.extend(what_if.iter().flat_map(|what_if| what_if.limits(&streams)));
+    if let Some(path) = &flags.json {
+        folders::write_json(&report, path)?;
+    }
+    if !flags.quiet && flags.json.as_deref() != Some(Path::new("-")) {
+        // A closed pipe is the reader's wish, not a failure.
+        let _ = writeln!(anstream::stdout().lock(), "{report}");
+    }
+    Ok(if report.equal { 0 } else { DIFFERENT })
+}
+
+/// Audits all streams, one on each core at a time, the largest first.
+fn read(folders: &[StreamFolder], questions: Questions<'_>, quiet: bool) -> Result<Vec<Stream>, Failed> {
+    let mut queue: Vec<(u64, usize)> = folders.iter().map(folders::bytes).zip(0..).collect();
+    queue.sort_unstable_by_key(|(bytes, index)| (std::cmp::Reverse(*bytes), *index));
+    let bar = folders::bar(queue.iter().map(|(bytes, _)| bytes).sum(), quiet);
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<Stream, JournalError>>>> = folders.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while let Some((_, index)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = stream::audit(&folders[*index], questions, &|bytes| bar.inc(bytes));
+            *results[*index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(folders.len());
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    bar.finish_and_clear();
+    let streams = results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(streams.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,337 @@
+//! One round: its streams beside each other, against their traces, and against Redis. Decides what is a difference.
+
+use super::compare::{self, Difference};
+use super::finding::{Finding, Kind};
+use super::redis::{HeldRound, HeldStream};
+use super::stream::{Halves, Standing, Stream, Sums};
+use crate::journal::folders;
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_journal::stream::Tail;
+use flowtest_scoreboard::{Row, State};
+use std::collections::HashSet;
+
+/// Differences of one stream that are told one by one: where one row is wrong, all may be.
+const TOLD_MAX: usize = 100;
+
+/// Everything there is to say about a round.
+pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) -> Vec<Finding> {
+    let mut notes = Notes { round, findings: Vec::new() };
+    for stream in streams {
+        notes.standing(stream);
+        notes.itself(stream);
+        notes.traces(stream);
+    }
+    notes.agreement(streams);
+    if let Some(held) = held {
+        notes.redis(streams, held);
+    }
+    notes.findings
+}
+
+struct Notes {
+    round: RoundId,
+    findings: Vec<Finding>,
+}
+
+impl Notes {
+    fn note(&mut self, kind: Kind, difference: bool, stream: Option<StreamId>, text: String) -> &mut Finding {
+        self.findings.push(Finding {
+            kind,
+            difference,
+            round: Some(self.round.to_string()),
+            stream: stream.map(|stream| stream.to_string()),
+            contestant: None,
+            field: None,
+            journal: None,
+            other: None,
+            text,
+        });
+        self.findings.last_mut().expect("it was pushed")
+    }
+
+    /// How the stream ended, and what that cost.
+    fn standing(&mut self, stream: &Stream) {
+        let (id, tail) = (stream.folder.stream, folders::describe(&stream.found.tail));
+        let subject = format!("stream {id}");
+        match &stream.found.tail {
+            Tail::Damaged { .. } => {
+                let after = stream.found.last_seq;
+                let text = format!("{subject} {tail}; nothing after group {after} counts here");
+                self.note(Kind::Damaged, true, Some(id), text);
+            }
+            // What a live writer is writing just now looks torn.
+            Tail::Torn { .. } if stream.standing != Standing::Live => {
+                self.note(Kind::Torn, false, Some(id), format!("{subject} {tail}"));
+            }
+            _ => {}
+        }
+        let until = stream.proved_until.map_or_else(|| "its start".to_owned(), folders::instant);
+        match stream.standing {
+            Standing::Ended => {}
+            Standing::Live => {
+                let text = format!("{subject} is being written; it is audited until {until}");
+                self.note(Kind::Live, false, Some(id), text);
+            }
+            Standing::NeverBegan => {
+                let text = format!("{subject} was never begun: its process died before it sent anything");
+                self.note(Kind::NeverBegan, false, Some(id), text);
+            }
+            Standing::Killed { closed } => {
+                let in_flight = in_flight(stream);
+                let text = format!(
+                    "{subject} was cut off{}: it is proved until {until}, its last open interval is lost (as a rule at \
+                     most 100 ms), and {in_flight} requests were in flight then",
+                    if closed { " and given its end marker later" } else { "" }
+                );
+                self.note(Kind::Killed, false, Some(id), text).journal = Some(in_flight);
+            }
+        }
+    }
+
+    /// Whether the stream's batches make sense by themselves.
+    fn itself(&mut self, stream: &Stream) {
+        let id = stream.folder.stream;
+        for oddity in &stream.oddities {
+            self.note(Kind::Odd, true, Some(id), format!("stream {id}: {oddity}"));
+        }
+        if stream.traced != stream.traced_said {
+            let (traced, said) = (stream.traced, stream.traced_said);
+            let text = format!("stream {id} holds {traced} traces, and its batches say that there are {said}");
+            let finding = self.note(Kind::Traces, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(said), Some(traced));
+        }
+        let ended = stream.standing == Standing::Ended;
+        for (name, halves) in named(stream, &stream.batches) {
+            for row in halves.iter().flat_map(|halves| halves.iter()) {
+                let tally = &row.tally;
+                let (due, settled, answers) = (tally.due, tally.settled(), tally.responses());
+                let whole = if ended { due == settled } else { due >= settled };
+                let alike = [tally.version_right + tally.version_wrong, tally.from_right + tally.from_wrong];
+                if !whole || alike != [answers; 2] {
+                    let text = format!(
+                        "stream {id}, {name}: {due} came due, {settled} have an outcome, {answers} were answered, with \
+                         {} versions and {} platforms judged; these do not fit together",
+                        alike[0], alike[1]
+                    );
+                    self.note(Kind::Partition, true, Some(id), text).contestant = Some(name.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Whether batches and traces say the same.
+    fn traces(&mut self, stream: &Stream) {
+        let id = stream.folder.stream;
+        let untraced = stream.untraced > 0;
+        let open = stream.standing != Standing::Ended;
+        let settled = |sums: &Sums| rows(sums).map(|row| row.tally.settled()).fold(0, u64::saturating_add);
+        let (outcomes, judged) = (settled(&stream.batches), settled(&stream.traces));
+        if untraced {
+            let text = format!(
+                "stream {id}: {} of {outcomes} outcomes left no trace, so that only {} of its score is proved",
+                stream.untraced,
+                percent(judged, outcomes)
+            );
+            self.note(Kind::Untraced, false, Some(id), text).other = Some(stream.untraced);
+        }
+        if judged.checked_add(stream.untraced) != Some(outcomes) {
+            let text = format!(
+                "stream {id}: its batches count {outcomes} outcomes, and {judged} traces and {} outcomes without one \
+                 make another sum",
+                stream.untraced
+            );
+            let finding = self.note(Kind::Traces, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(outcomes), Some(judged));
+        }
+        let (mut told, nothing) = (0, Halves::default());
+        for ((name, batches), traces) in named(stream, &stream.batches).zip(&stream.traces) {
+            if batches.is_none() && traces.is_none() {
+                continue;
+            }
+            let [batches, traces] = [batches, traces].map(|halves| halves.as_deref().unwrap_or(&nothing));
+            for (half, (ours, theirs)) in ["unscored ", ""].into_iter().zip(batches.iter().zip(traces)) {
+                for difference in compare::with_traces(ours, theirs, untraced, open) {
+                    told += 1;
+                    if told <= TOLD_MAX {
+                        let text = format!(
+                            "stream {id}, {name}: the batches say {half}{} {}, and the traces {}",
+                            difference.field, difference.ours, difference.theirs
+                        );
+                        self.field(Kind::Traces, id, name, &difference, text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn field(&mut self, kind: Kind, stream: StreamId, contestant: &str, difference: &Difference, text: String) {
+        let finding = self.note(kind, true, Some(stream), text);
+        finding.contestant = Some(contestant.to_owned());
+        finding.field = Some(difference.field.clone());
+        (finding.journal, finding.other) = (Some(difference.ours), Some(difference.theirs));
+    }
+
+    /// Whether the streams are of one contest.
+    fn agreement(&mut self, streams: &[Stream]) {
+        let mut begun = streams.iter().filter_map(|stream| stream.beginning.as_ref().map(|first| (stream, first)));
+        let Some((one, first)) = begun.next() else { return };
+        for (stream, beginning) in begun {
+            let disagree = if beginning.contest != first.contest {
+                "the contest"
+            } else if beginning.rules != first.rules {
+                "the rules"
+            } else if beginning.names != first.names {
+                "the roster"
+            } else if beginning.deadlines != first.deadlines || end_apart(one, stream) {
+                "the deadlines"
+            } else {
+                continue;
+            };
+            let (id, other) = (stream.folder.stream, one.folder.stream);
+            let text = format!("streams {other} and {id} of one round disagree about {disagree}");
+            self.note(Kind::Terms, true, Some(id), text);
+        }
+    }
+
+    fn redis(&mut self, streams: &[Stream], held: &HeldRound) {
+        let round = self.round;
+        for junk in &held.junk {
+            self.note(Kind::RedisOdd, true, None, format!("Redis says of round {round} what makes no sense: {junk}"));
+        }
+        let Some(state) = held.state else {
+            if streams.iter().any(|stream| stream.last_counted > 0 && stream.standing != Standing::Live) {
+                let text = format!("Redis does not know round {round}: `rebuild` publishes it");
+                self.note(Kind::NotInRedis, true, None, text);
+            }
+            return;
+        };
+        let sealed = state == State::Sealed;
+        let text = if sealed { "sealed".to_owned() } else { format!("{state}, not sealed") };
+        self.note(Kind::RedisState, false, None, format!("round {round} is {text} in Redis"));
+        for stream in streams {
+            match held.streams.get(&stream.folder.stream) {
+                Some(held) => self.held(stream, held, sealed),
+                None if stream.last_counted == 0 && stream.standing != Standing::Ended => {}
+                None => {
+                    let id = stream.folder.stream;
+                    let text = format!("Redis does not know stream {id}: {}", remedy(sealed));
+                    self.note(Kind::NotInRedis, true, Some(id), text);
+                }
+            }
+        }
+        for (id, other) in &held.streams {
+            if streams.iter().all(|stream| stream.folder.stream != *id) {
+                if other.seq.unwrap_or(0) == 0 && other.rows.is_empty() {
+                    let text =
+                        format!("Redis knows stream {id}, which never counted anything; its journal is not here");
+                    self.note(Kind::NoJournal, false, Some(*id), text);
+                    continue;
+                }
+                let given_up = if other.abandoned { ", which was given up," } else { "" };
+                let text =
+                    format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too");
+                self.note(Kind::NoJournal, true, Some(*id), text);
+            }
+        }
+    }
+
+    /// One stream, against what Redis holds of it.
+    fn held(&mut self, stream: &Stream, held: &HeldStream, sealed: bool) {
+        let id = stream.folder.stream;
+        let last = stream.found.last_seq;
+        let seq = held.seq.unwrap_or(0);
+        if seq > last {
+            let text = format!(
+                "Redis holds stream {id} up to group {seq}, and its journal ends at {last}: the journal has lost what \
+                 Redis counts; look for another copy of it"
+            );
+            let finding = self.note(Kind::RedisAhead, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(last), Some(seq));
+            return;
+        }
+        // Groups that count nothing need not be published.
+        let behind = seq < stream.last_counted;
+        let open = matches!(stream.found.tail, Tail::Ended) && held.end.is_none();
+        if (behind || open) && stream.standing != Standing::Live {
+            let what = if behind { format!("only up to group {seq} of {last}") } else { "without its end".to_owned() };
+            let given_up = if held.abandoned { " It was given up." } else { "" };
+            let text = format!("Redis holds stream {id} {what}: {}.{given_up}", remedy(sealed));
+            let finding = self.note(Kind::RedisBehind, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(last), Some(seq));
+        }
+        if let Some(end) = held.end.filter(|end| *end != last && stream.standing != Standing::Live) {
+            let text = format!("Redis has the end of stream {id} at group {end}, and its journal ends at {last}");
+            let finding = self.note(Kind::RedisDifferent, true, Some(id), text);
+            (finding.journal, finding.other) = (Some(last), Some(end));
+        }
+        if held.in_parts && stream.standing == Standing::Live {
+            let text =
+                format!("stream {id} is being put into Redis in parts just now; its rows there are not compared");
+            self.note(Kind::Live, false, Some(id), text);
+            return;
+        }
+        let empty = Row::default();
+        for (index, (name, halves)) in named(stream, &stream.batches).enumerate() {
+            let ours = match &stream.at_redis {
+                Some(snapshot) => snapshot.rows.get(index).and_then(|row| row.as_deref()).unwrap_or(&empty),
+                None => halves.as_ref().map_or(&empty, |halves| &halves[1]),
+            };
+            let theirs = held.rows.get(name).unwrap_or(&empty);
+            for difference in compare::equal(ours, theirs).into_iter().take(TOLD_MAX) {
+                let text = format!(
+                    "stream {id}, {name}: the journal says {} {} at group {seq}, and Redis {}",
+                    difference.field, difference.ours, difference.theirs
+                );
+                self.field(Kind::RedisDifferent, id, name, &difference, text);
+            }
+        }
+        let names: HashSet<&str> = named(stream, &stream.batches).map(|(name, _)| name).collect();
+        for stranger in held.rows.keys().filter(|name| !names.contains(name.as_str())) {
+            let text = format!("stream {id}: Redis counts for {stranger}, who does not play in it");
+            self.note(Kind::RedisDifferent, true, Some(id), text).contestant = Some(stranger.clone());
+        }
+    }
+}
+
+fn remedy(sealed: bool) -> &'static str {
+    if sealed { "the round is sealed and does not change any more" } else { "`rebuild` publishes what is missing" }
+}
+
+/// Requests that had come due and had no outcome yet.
+pub fn in_flight(stream: &Stream) -> u64 {
+    let waiting = |row: &Row| row.tally.due.saturating_sub(row.tally.settled());
+    rows(&stream.batches).map(waiting).fold(0, u64::saturating_add)
+}
+
+fn rows(sums: &Sums) -> impl Iterator<Item = &Row> {
+    sums.iter().flatten().flat_map(|halves| halves.iter())
+}
+
+/// Generators hear of a change one after the other, and one that ended before it never does.
+const HEARING_US: u64 = 1_000_000;
+
+/// Whether two streams that both reach well past the last change of deadlines still end with different ones.
+fn end_apart(one: &Stream, other: &Stream) -> bool {
+    let (Some(ours), Some(theirs)) = (one.in_force.last(), other.in_force.last()) else { return false };
+    let settled = ours.at.max(theirs.at).saturating_add(HEARING_US);
+    let reaches = |stream: &Stream| stream.proved_until.is_some_and(|until| until >= settled);
+    ours.deadlines != theirs.deadlines && reaches(one) && reaches(other)
+}
+
+/// Contestants with what belongs to them.
+fn named<'a, T>(stream: &'a Stream, values: &'a [T]) -> impl Iterator<Item = (&'a str, &'a T)> {
+    let names = stream.beginning.as_ref().map_or(&[][..], |beginning| &beginning.names);
+    names.iter().map(String::as_str).zip(values)
+}
+
+/// A part in percent, never rounded up to all.
+pub fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".to_owned(),
+        _ if part == whole => "100 %".to_owned(),
+        _ => {
+            let hundredths = (u128::from(part) * 10_000 / u128::from(whole)).min(9_999);
+            format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One picture of the live table: lines of at most 80 columns, made from figures alone. Pure.
+
+use super::Newest;
+use crate::engine::block::{Block, Counts};
+use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
+use crate::observe::house::House;
+use crate::observe::series::{Series, Stage, State};
+use crate::observe::summary::{micros, thousands};
+
+/// Contestants with a line of their own; the others are summed.
+pub(super) const LINES_MAX: usize = 20;
+const NAME_COLUMNS: usize = 22;
+
+/// All that a picture is made from.
+pub(super) struct Frame<'a> {
+    pub title: &'a str,
+    pub plan: &'a Plan,
+    pub now: u64,
+    pub state: State,
+    pub sums: &'a Block,
+    pub newest: Option<&'a Newest>,
+    pub series: &'a Series,
+}
+
+/// One line's figures.
+#[derive(Clone, Copy, Default)]
+struct Figures {
+    rate: Option<u64>,
+    right: u64,
+    wrong: u64,
+    failed: u64,
+    p99: Option<u64>,
+}
+
+impl Figures {
+    fn add(&mut self, other: Figures) {
+        self.rate = match (self.rate, other.rate) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.failed += other.failed;
+        self.p99 = self.p99.max(other.p99);
+    }
+
+    fn line(&self, name: &str) -> String {
+        let p99 = self.p99.map_or_else(|| "-".to_owned(), micros);
+        let rate = self.rate.map_or_else(|| "-".to_owned(), thousands);
+        let (right, wrong, failed) = (thousands(self.right), thousands(self.wrong), thousands(self.failed));
+        format!("  {} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {p99:>9}", clipped(name, NAME_COLUMNS))
+    }
+}
+
+impl Frame<'_> {
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.heading()];
+        let [name, rate, right, wrong, failed] = ["contestant", "answers/s", "right", "wrong", "failed"];
+        lines.push(format!("  {name:<NAME_COLUMNS$} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {:>9}", "p99"));
+        let mut each: Vec<(usize, Figures)> =
+            (0..self.plan.contestants.len()).map(|at| (at, self.figures(at))).collect();
+        let mut all = Figures::default();
+        each.iter().for_each(|(_, figures)| all.add(*figures));
+        all.p99 = self.newest.and_then(|newest| newest.all.latency.p99());
+        // The largest ones, in the order of the roster so that lines keep their places.
+        each.sort_by_key(|(at, figures)| (std::cmp::Reverse(figures.right + figures.wrong + figures.failed), *at));
+        let others = each.split_off(each.len().min(LINES_MAX));
+        each.sort_by_key(|(at, _)| *at);
+        for (at, figures) in &each {
+            // The name of a URL that is stressed is the URL; what all of them begin with says nothing.
+            let name = &self.plan.contestants[*at].name;
+            lines.push(figures.line(name.strip_prefix("http://").unwrap_or(name)));
+        }
+        if !others.is_empty() {
+            let mut rest = Figures::default();
+            others.iter().for_each(|(_, figures)| rest.add(*figures));
+            lines.push(rest.line(&format!("{} more", others.len())));
+        }
+        if self.plan.contestants.len() > 1 {
+            lines.push(all.line("all"));
+        }
+        lines.push(self.own());
+        lines.extend(House::of(self.plan, self.sums).map(|house| house_line(&house)));
+        lines
+    }
+
+    fn figures(&self, at: usize) -> Figures {
+        let sum = |read: fn(&Counts) -> u64| read(&self.sums.scored[at]) + read(&self.sums.unscored[at]);
+        let right = sum(|counts| counts.meter.verified);
+        Figures {
+            rate: self.newest.map(|newest| newest.moment.per_second(newest.each[at].answered) as u64),
+            right,
+            wrong: sum(|counts| counts.row.tally.responses()) - right,
+            failed: sum(|counts| counts.row.tally.failures()),
+            p99: self.newest.and_then(|newest| newest.each[at].latency.p99()),
+        }
+    }
+
+    fn heading(&self) -> String {
+        let phases = &self.plan.phases;
+        let stage = match self.state.stage {
+            Stage::Phase(number) => {
+                let phase = &phases[usize::from(number)];
+                let load = match phase.load {
+                    Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s each", thousands(ramp.from)),
+                    Load::Open(ramp) => format!("{} to {}/s each", thousands(ramp.from), thousands(ramp.to)),
+                    Load::Closed { pipeline } => format!("{} × {pipeline} in flight each", phase.connections),
+                };
+                let scored = if phase.scored { "" } else { ", not scored" };
+                format!("phase {} of {}{scored}, {load}", number + 1, phases.len())
+            }
+            Stage::Paused => "paused".to_owned(),
+            Stage::Draining if phases.first().is_some_and(|phase| self.now < phase.start) => {
+                "about to start".to_owned()
+            }
+            Stage::Draining => "draining".to_owned(),
+        };
+        let start = phases.first().map_or(0, |phase| phase.start);
+        let (gone, whole) = (self.now.saturating_sub(start), self.plan.end() - start);
+        let clock = match self.plan.requests {
+            Some(each) => format!("{}, {} requests each", clock(gone), thousands(each)),
+            None => format!("{} of {}", clock(gone.min(whole)), clock(whole)),
+        };
+        format!("  {}   {clock}   {stage}", clipped(self.title, NAME_COLUMNS).trim_end())
+    }
+
+    fn own(&self) -> String {
+        let Some(newest) = self.newest else { return "  generator: starting".to_owned() };
+        let mut parts = Vec::new();
+        if newest.moment.state.open {
+            let lag = newest.moment.lag_us.map_or_else(|| "-".to_owned(), |us| micros(u64::from(us)));
+            let ratio = newest.all.rate_ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.5}"));
+            parts.push(format!("own lag p99 {lag}, rate_ratio {ratio}, saturated {} s", self.series.saturated_s()));
+        }
+        if let Some(busy) = newest.moment.busy {
+            parts.push(format!("busy {} %", busy / 10));
+        }
+        format!("  generator: {}", if parts.is_empty() { "closed loop".to_owned() } else { parts.join(", ") })
+    }
+}
+
+/// Green as long as nothing is lost; the reason stands in the summary.
+fn house_line(house: &House) -> String {
+    let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
+    format!("  the platform's own losses: {colour}{}\x1b[0m", house.figure())
+}
+
+/// Minutes and seconds, and hours where there are some.
+fn clock(ns: u64) -> String {
+    let seconds = ns / NS_PER_SECOND;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+}
+
+/// Exactly so many columns. Names come from strangers: what is not plain and printable becomes a dot, so that none can move
+/// the cursor or turn the direction of writing.
+fn clipped(name: &str, columns: usize) -> String {
+    let plain = |letter: char| {
+        if letter.is_alphanumeric() || letter.is_ascii_graphic() || letter == ' ' { letter } else { '·' }
+    };
+    let mut text: String = name.chars().take(columns).map(plain).collect();
+    if name.chars().nth(columns).is_some() {
+        text.pop();
+        text.push('…');
+    }
+    format!("{text:<columns$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_strangers_cannot_steer_the_terminal() {
+        assert_eq!(clipped("alice", 8), "alice   ");
+        assert_eq!(clipped("a\u{1b}[2J\n\u{202e}b", 10), "a·[2J··b  ");
+        assert_eq!(clipped("abcdefghij", 5), "abcd…");
+    }
+
+    #[test]
+    fn clocks_are_read_like_clocks() {
+        assert_eq!([0, 61, 3_600].map(|seconds| clock(seconds * NS_PER_SECOND)), ["00:00", "01:01", "1:00:00"]);
+    }
+
+    #[test]
+    fn a_line_fits_eighty_columns() {
+        let figures = Figures {
+            rate: Some(999_999_999),
+            right: 9_999_999_999,
+            wrong: 9_999_999,
+            failed: 9_999_999,
+            p99: Some(67_000_000),
+        };
+        assert!(figures.line("a name that is much longer than its column").chars().count() <= 80);
+    }
+}

@@ -1,0 +1,18 @@
+//! What people and tools see of a run.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`series`] | the run second by second, for reading |
+//! | [`summary`], [`live_table`], [`progress`] | what a terminal shows afterwards and while it runs |
+//! | [`house`] | what the platform's own contestant lost |
+//! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
+//! | [`output`] | all of these behind their flags |
+
+pub mod house;
+pub mod live_table;
+pub mod metrics;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod series;
+pub mod summary;

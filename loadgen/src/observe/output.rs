@@ -1,0 +1,334 @@
+//! Everything that a run leaves for people and machines to read, while it goes on and afterwards: flags, files, the live
+//! view, metrics, the summary. Commands open an [`Output`], show it what has been counted, and close it.
+
+pub mod ndjson;
+
+use crate::Failed;
+use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
+use crate::engine::run::{Progress, WorkerReport};
+use crate::observe::live_table::{Newest, View};
+use crate::observe::metrics::{Exposed, Metrics, Snapshot};
+use crate::observe::report::{self, Machine, Report};
+use crate::observe::series::{Look, Second, Series, State};
+use crate::observe::summary::Summary;
+use ndjson::Lines;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a run shall leave.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Outputs {
+    /// Write the result as JSON to a file, or with - to standard output instead of the summary.
+    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
+    pub json: Option<PathBuf>,
+    /// Write a page with curves and tables: one file, to be read without a network.
+    #[arg(long, value_name = "FILE.html", env = "FLOWTEST_LOADGEN_REPORT")]
+    pub report: Option<PathBuf>,
+    /// Write one JSON object per second to a file, or with - to standard output instead of the summary.
+    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_NDJSON")]
+    pub ndjson: Option<PathBuf>,
+    /// Answer GET /metrics in the text format of Prometheus while it runs; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_METRICS")]
+    pub metrics: Option<SocketAddr>,
+    /// No live view, no notes and no summary; files are written all the same.
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    pub quiet: bool,
+}
+
+/// What could be had of it before the run: the address is taken, the files can be written.
+#[derive(Debug)]
+pub struct Prepared {
+    flags: Outputs,
+    metrics: Option<Metrics>,
+}
+
+impl Outputs {
+    /// Looks before a run whether everything can be written after it, and begins to answer for metrics.
+    pub fn prepare(&self) -> Result<Prepared, Failed> {
+        self.check_files()?;
+        self.prepare_with(self.start_metrics()?)
+    }
+
+    /// The same with metrics that are answered already, as between rounds.
+    pub fn prepare_with(&self, metrics: Option<Metrics>) -> Result<Prepared, Failed> {
+        self.check_files()?;
+        Ok(Prepared { flags: self.clone(), metrics })
+    }
+
+    /// Takes the address of --metrics, if there is one, and answers there from now on.
+    pub fn start_metrics(&self) -> Result<Option<Metrics>, Failed> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let metrics = Metrics::start(address).map_err(|error| {
+            Failed::Message(format!(
+                "--metrics {address} cannot be taken ({error}): name a free address of this machine, as in 127.0.0.1:9464"
+            ))
+        })?;
+        if !self.quiet {
+            eprintln!("flowtest-loadgen: metrics on http://{}/metrics", metrics.address());
+        }
+        Ok(Some(metrics))
+    }
+
+    fn check_files(&self) -> Result<(), Failed> {
+        let stdout = Path::new("-");
+        let named: Vec<&Path> =
+            [&self.json, &self.report, &self.ndjson].into_iter().flatten().map(PathBuf::as_path).collect();
+        for (index, path) in named.iter().enumerate() {
+            if named[..index].contains(path) {
+                return Err(Failed::Usage(match *path == stdout {
+                    true => "--json - and --ndjson - both want standard output: name a file for one of them".to_owned(),
+                    false => format!("{} is named for two outputs: name a file for each", path.display()),
+                }));
+            }
+        }
+        if self.report.as_deref() == Some(stdout) {
+            return Err(Failed::Usage("--report wants a file: name one, as in --report run.html".to_owned()));
+        }
+        named.into_iter().try_for_each(|path| prepare(Some(path)))
+    }
+
+    fn takes_stdout(&self) -> bool {
+        [&self.json, &self.ndjson].into_iter().flatten().any(|path| path == Path::new("-"))
+    }
+}
+
+/// Looks before a command's work whether its result can be written after it.
+pub fn prepare(file: Option<&Path>) -> Result<(), Failed> {
+    let Some(path) = file.filter(|path| *path != Path::new("-")) else { return Ok(()) };
+    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(unwritable(path, &error)),
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failed {
+    Failed::Message(format!(
+        "the result cannot be written to {} ({error}): name a file in a folder of yours",
+        path.display()
+    ))
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub enum Title {
+    /// `stress`, of the plan's URLs.
+    Stress,
+    /// A contest of this name.
+    Contest(String),
+}
+
+impl Title {
+    pub fn name(&self) -> &str {
+        match self {
+            Title::Stress => "stress",
+            Title::Contest(name) => name,
+        }
+    }
+}
+
+/// The outputs of a run that goes on.
+#[derive(Debug)]
+pub struct Output {
+    flags: Outputs,
+    title: Title,
+    start: u64,
+    series: Series,
+    newest: Option<Newest>,
+    view: View,
+    lines: Option<Lines>,
+    metrics: Option<Metrics>,
+    backlog: Option<u64>,
+}
+
+impl Prepared {
+    /// Opens what is written while the run goes on.
+    pub fn open(self, plan: &Plan, title: Title) -> Result<Output, Failed> {
+        let Prepared { flags, metrics } = self;
+        let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let lines = match &flags.ndjson {
+            Some(path) => Some(Lines::create(path).map_err(|error| unwritable(path, &error))?),
+            None => None,
+        };
+        let names = plan.contestants.iter().map(|contestant| contestant.name.clone()).collect();
+        if let Some(metrics) = &metrics {
+            metrics.open(names, plan.rules);
+        }
+        let is_contest = matches!(title, Title::Contest(_));
+        Ok(Output {
+            series: Series::new(start, plan.contestants.len(), plan.workers),
+            newest: None,
+            view: View::new(plan, title.name(), is_contest, flags.quiet),
+            flags,
+            title,
+            start,
+            lines,
+            metrics,
+            backlog: None,
+        })
+    }
+}
+
+impl Output {
+    /// Shows what has been counted until `look.now`. To be called some ten times a second.
+    pub fn show(&mut self, plan: &Plan, look: Look<'_>) {
+        let Output { series, newest, lines, start, .. } = self;
+        series.observe(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
+        self.view.show(plan, look.now, look.sums, self.newest.as_ref(), &self.series);
+        self.expose(look);
+    }
+
+    /// How many batches are on disk and not in Redis, where both are.
+    pub fn note_backlog(&mut self, batches: Option<u64>) {
+        self.backlog = batches;
+    }
+
+    fn expose(&self, look: Look<'_>) {
+        let Some(metrics) = &self.metrics else { return };
+        let newest = self.newest.as_ref();
+        let contestants =
+            look.sums.scored.iter().zip(&look.sums.unscored).enumerate().map(|(index, (scored, unscored))| {
+                let latency = newest.map(|newest| newest.each[index].latency);
+                Exposed {
+                    scored: Exposed::counts(scored),
+                    unscored: Exposed::counts(unscored),
+                    latency_us: latency.map_or([None; 4], |us| [us.p50(), us.p90(), us.p99(), us.p999()]),
+                    saturated_s: self.series.saturated_of(index),
+                }
+            });
+        metrics.show(Snapshot {
+            run_s: look.now.saturating_sub(self.start) as f64 / NS_PER_SECOND as f64,
+            contestants: contestants.collect(),
+            saturated_s: self.series.saturated_s(),
+            rate_ratio: newest.filter(|newest| newest.moment.state.open).and_then(|newest| newest.all.rate_ratio()),
+            lag_us: newest.and_then(|newest| newest.moment.lag_us).map(u64::from),
+            busy: newest.and_then(|newest| newest.moment.busy).map(|busy| f64::from(busy) / 1e3),
+            backlog: self.backlog,
+        });
+    }
+
+    /// The run is over: the live view goes, the last second is counted. `stopped`: it ended before its plan did.
+    pub fn close(mut self, plan: &Arc<Plan>, progress: &Progress, stopped: bool) -> Closed {
+        let look = Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) };
+        let Output { series, newest, lines, start, .. } = &mut self;
+        series.finish(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
+        self.expose(look);
+        self.view.finish();
+        let mut summary = Summary::of(plan, progress, stopped);
+        summary.set_saturated(&self.series);
+        Closed { output: self, plan: plan.clone(), summary }
+    }
+}
+
+/// A run that is over, to be written.
+#[derive(Debug)]
+pub struct Closed {
+    output: Output,
+    plan: Arc<Plan>,
+    pub summary: Summary,
+}
+
+impl Closed {
+    /// Writes everything that is written at the end, and the summary where standard output is free for it.
+    pub fn write(self) -> Result<(), Failed> {
+        let Closed { output, plan, summary } = self;
+        let flags = &output.flags;
+        if let Some(path) = &flags.json {
+            let mut text = serde_json::to_vec_pretty(&summary).map_err(|error| Failed::Message(error.to_string()))?;
+            text.push(b'\n');
+            let to_stdout = path == Path::new("-");
+            let written = if to_stdout { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
+            written.map_err(|error| unwritable(path, &error))?;
+        }
+        if let Some(path) = &flags.report {
+            let report = Report {
+                title: &output.title,
+                plan: &plan,
+                series: &output.series,
+                summary: &summary,
+                machine: &Machine::here(),
+                command: &report::command_line(std::env::args()),
+                started: rfc3339(plan.utc_us(output.start)),
+            };
+            let page = report.render().map_err(|error| Failed::Message(format!("the report: {error}")))?;
+            std::fs::write(path, page).map_err(|error| unwritable(path, &error))?;
+        }
+        if !flags.quiet && !flags.takes_stdout() {
+            let mut out = anstream::stdout().lock();
+            // A closed pipe is the reader's wish, not a failure.
+            let _ = writeln!(out, "{summary}");
+        }
+        output.lines.map_or(Ok(()), Lines::finish).map_err(|(path, error)| unwritable(&path, &error))
+    }
+}
+
+/// Notes a second that is over.
+fn keep(second: &Second<'_>, plan: &Plan, start: u64, newest: &mut Option<Newest>, lines: &mut Option<Lines>) {
+    *newest = Some(Newest { moment: second.moment, all: *second.all, each: second.each.to_vec() });
+    if let Some(lines) = lines {
+        lines.second(plan, start, second);
+    }
+}
+
+/// User and system time of all workers since their start, in µs.
+pub fn cpu_us(workers: &[WorkerReport]) -> u64 {
+    workers.iter().map(|worker| worker.user_us + worker.system_us).sum()
+}
+
+/// An instant as people and programs read it, to the millisecond.
+pub fn rfc3339(utc_us: u64) -> String {
+    i64::try_from(utc_us)
+        .ok()
+        .and_then(|us| jiff::Timestamp::from_millisecond(us / NS_PER_US as i64).ok())
+        .map_or_else(|| "-".to_owned(), |instant| instant.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs(json: &str, report: &str, ndjson: &str) -> Outputs {
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        Outputs { json: path(json), report: path(report), ndjson: path(ndjson), ..Outputs::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_before_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x").display().to_string();
+        let nowhere = dir.path().join("no/such/folder").display().to_string();
+        // (json, report, ndjson, part of the refusal; none: fine)
+        let table = [
+            ("-", "", "", None),
+            ("", "", "-", None),
+            (file.as_str(), "", "", None),
+            ("-", "", "-", Some("both want standard output")),
+            ("", "-", "", Some("wants a file")),
+            (&file, &file, "", Some("named for two outputs")),
+            (&nowhere, "", "", Some("cannot be written")),
+            ("", &nowhere, "", Some("cannot be written")),
+            ("", "", &nowhere, Some("cannot be written")),
+        ];
+        for (json, report, ndjson, refusal) in table {
+            match (outputs(json, report, ndjson).prepare(), refusal) {
+                (Ok(_), None) => {}
+                (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (result, _) => panic!("{json} {report} {ndjson}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_refused_before_the_run() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let outputs = Outputs { metrics: taken.local_addr().ok(), ..Outputs::default() };
+        assert!(outputs.prepare().unwrap_err().to_string().contains("cannot be taken"));
+    }
+
+    #[test]
+    fn instants_are_rfc_3339() {
+        assert_eq!(rfc3339(1_700_000_000_123_456), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(u64::MAX), "-");
+    }
+}

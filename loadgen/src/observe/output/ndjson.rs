@@ -1,0 +1,186 @@
+//! One JSON object per second of a run, for tools: `--ndjson`.
+//!
+//! Keys, in this order: `second` (from 0), `utc` (its start), `start_s` (since the first phase), `length_s`, `stage`
+//! (`phase`, `paused` or `draining`), `phase` (from 1, or null), `scored`, `lag_p99_us`, `busy` (0 to 1), `all` and
+//! `contestants`. Both of these have `due`, `sent`, `answered`, `right`, `wrong {token, version, from}`, `failed
+//! {timeout, refused, reset, malformed, status}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
+//! max}`, `rate_ratio`, `saturated`; contestants have their `name` before them. What is not known is null; in closed
+//! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone.
+
+use crate::engine::plan::Plan;
+use crate::observe::series::{Entry, Latency, Second, Stage, State};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    second: u64,
+    utc: String,
+    start_s: f64,
+    length_s: f64,
+    stage: &'static str,
+    phase: Option<u16>,
+    scored: bool,
+    lag_p99_us: Option<u32>,
+    busy: Option<f64>,
+    all: Figures,
+    contestants: Vec<Named<'a>>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    due: u32,
+    sent: u32,
+    answered: u32,
+    right: u32,
+    wrong: Wrong,
+    failed: Failed,
+    missed: u32,
+    own_fault: u32,
+    late: u32,
+    latency_us: Quantiles,
+    rate_ratio: Option<f64>,
+    saturated: bool,
+}
+
+#[derive(Serialize)]
+struct Wrong {
+    token: u32,
+    version: u32,
+    from: u32,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    timeout: u32,
+    refused: u32,
+    reset: u32,
+    malformed: u32,
+    status: u32,
+}
+
+#[derive(Serialize)]
+struct Quantiles {
+    p50: Option<u64>,
+    p90: Option<u64>,
+    p99: Option<u64>,
+    p999: Option<u64>,
+    max: Option<u64>,
+}
+
+impl Quantiles {
+    fn of(latency: Latency) -> Quantiles {
+        Quantiles {
+            p50: latency.p50(),
+            p90: latency.p90(),
+            p99: latency.p99(),
+            p999: latency.p999(),
+            max: latency.max(),
+        }
+    }
+}
+
+impl Figures {
+    fn of(entry: &Entry, state: State) -> Figures {
+        Figures {
+            due: entry.due,
+            sent: entry.sent,
+            answered: entry.answered,
+            right: entry.right,
+            wrong: Wrong { token: entry.token_wrong, version: entry.version_wrong, from: entry.from_wrong },
+            failed: Failed {
+                timeout: entry.timeout,
+                refused: entry.refused,
+                reset: entry.reset,
+                malformed: entry.malformed,
+                status: entry.status,
+            },
+            missed: entry.missed,
+            own_fault: entry.own_fault,
+            late: entry.late,
+            latency_us: Quantiles::of(entry.latency),
+            rate_ratio: entry.rate_ratio().filter(|_| state.open),
+            saturated: entry.saturated > 0,
+        }
+    }
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+pub struct Lines {
+    /// `-`: standard output.
+    path: PathBuf,
+    file: Option<std::fs::File>,
+    /// The first thing that went wrong; nothing is written after it.
+    failed: Option<io::Error>,
+}
+
+impl Lines {
+    /// Empties the file; `-` is standard output.
+    pub fn create(path: &Path) -> io::Result<Lines> {
+        let file = if path == Path::new("-") { None } else { Some(std::fs::File::create(path)?) };
+        Ok(Lines { path: path.to_owned(), file, failed: None })
+    }
+
+    /// Writes one second, at once.
+    pub fn second(&mut self, plan: &Plan, start: u64, second: &Second<'_>) {
+        if self.failed.is_some() {
+            return;
+        }
+        let state = second.moment.state;
+        let (stage, phase) = match state.stage {
+            Stage::Phase(number) => ("phase", Some(number + 1)),
+            Stage::Paused => ("paused", None),
+            Stage::Draining => ("draining", None),
+        };
+        let line = Line {
+            second: second.number,
+            utc: super::rfc3339(plan.utc_us(start) + u64::from(second.moment.start_ms) * 1_000),
+            start_s: second.moment.start_s(),
+            length_s: f64::from(second.moment.length_ms) / 1e3,
+            stage,
+            phase,
+            scored: state.scored,
+            lag_p99_us: second.moment.lag_us,
+            busy: second.moment.busy.map(|busy| f64::from(busy) / 1e3),
+            all: Figures::of(second.all, state),
+            contestants: plan
+                .contestants
+                .iter()
+                .zip(second.each)
+                .map(|(contestant, entry)| Named { name: &contestant.name, figures: Figures::of(entry, state) })
+                .collect(),
+        };
+        self.failed = self.write(&line).err();
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        match &mut self.file {
+            // One write per line, so that a reader never sees half of one for long.
+            Some(file) => file.write_all(&bytes),
+            None => {
+                let mut out = io::stdout().lock();
+                out.write_all(&bytes)?;
+                out.flush()
+            }
+        }
+    }
+
+    /// What went wrong, with the path. A closed pipe is the reader's wish, not a failure.
+    pub fn finish(self) -> Result<(), (PathBuf, io::Error)> {
+        match self.failed {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err((self.path, error)),
+            _ => Ok(()),
+        }
+    }
+}

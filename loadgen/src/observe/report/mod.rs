@@ -1,0 +1,303 @@
+//! `--report`: a run on one page, to be read without a network, with or without scripts. It has none.
+//!
+//! The page's words and shape are templates; what they show is made here, its lines and areas in [`geometry`]. Names and
+//! endpoints come from strangers: only the templates write them, and those escape. Nothing is loaded from anywhere, so
+//! the page works under `default-src 'none'; style-src 'unsafe-inline'`.
+
+mod curves;
+pub mod geometry;
+mod machine;
+mod table;
+mod words;
+
+pub use machine::{Machine, command_line};
+
+use crate::engine::plan::{NS_PER_SECOND, Plan};
+use crate::observe::house::House;
+use crate::observe::output::Title;
+use crate::observe::series::{Series, thinned};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent, signed, thousands};
+use curves::Timeline;
+use sailfish::{RenderError, TemplateSimple};
+
+/// Columns of a chart for all contestants together, and of one contestant's.
+const COLUMNS_ALL: usize = 480;
+const COLUMNS_EACH: usize = 240;
+/// Columns of all contestants' charts together, so that a page about hundreds of them stays a few megabytes.
+const COLUMNS_SUM: usize = 12_000;
+const COLUMNS_LEAST: usize = 40;
+/// Rows of the tables that say what the curves say.
+const ROWS_ALL: usize = 360;
+const ROWS_EACH: usize = 60;
+
+/// All that a page is made from.
+#[derive(Debug)]
+pub struct Report<'a> {
+    pub title: &'a Title,
+    pub plan: &'a Plan,
+    pub series: &'a Series,
+    pub summary: &'a Summary,
+    pub machine: &'a Machine,
+    /// As [`command_line`] writes it.
+    pub command: &'a str,
+    /// RFC 3339.
+    pub started: String,
+}
+
+struct Figure {
+    name: &'static str,
+    value: String,
+    more: String,
+}
+
+struct Standing<'a> {
+    place: usize,
+    index: usize,
+    name: &'a str,
+    cells: Vec<String>,
+}
+
+struct Row {
+    name: &'static str,
+    cells: Vec<String>,
+}
+
+struct Card<'a> {
+    index: usize,
+    name: &'a str,
+    endpoint: &'a str,
+    sentence: String,
+    charts: Vec<String>,
+    seconds: String,
+}
+
+#[derive(TemplateSimple)]
+#[template(path = "report.stpl")]
+struct Page<'a> {
+    style: &'static str,
+    title: String,
+    kind: &'static str,
+    started: &'a str,
+    length: String,
+    valid: bool,
+    open: bool,
+    merged: bool,
+    figures: Vec<Figure>,
+    standings: Vec<Standing<'a>>,
+    house: Option<House>,
+    charts: Vec<String>,
+    seconds: String,
+    reasons: Vec<(&'static str, String)>,
+    rules: Vec<(&'static str, String)>,
+    quantiles: Vec<Row>,
+    place: Vec<(&'static str, String)>,
+    command: &'a str,
+    contestants: Vec<Card<'a>>,
+}
+
+impl Report<'_> {
+    /// The page as XHTML-shaped HTML5.
+    pub fn render(&self) -> Result<String, RenderError> {
+        let (plan, series, summary) = (self.plan, self.series, self.summary);
+        let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let timeline = Timeline::new(plan, start, series.moments());
+        let (moments, entries) = thinned(series.moments(), series.all(), COLUMNS_ALL);
+        let mut charts = curves::render("all", &timeline, &moments, &entries)?;
+        charts.extend(curves::busy(&timeline, &moments)?);
+        let total = &summary.total;
+        let deadlines = plan.course.deadlines(u64::MAX);
+        Page {
+            style: include_str!("../../../templates/report.css"),
+            title: self.heading(),
+            kind: match self.title {
+                Title::Stress => "stress",
+                Title::Contest(_) => "contest",
+            },
+            started: &self.started,
+            length: format!("{:.1} s scored", total.duration_s),
+            valid: summary.is_valid(),
+            open: total.rate_ratio.is_some(),
+            merged: series.width_s() > 1,
+            figures: self.figures(),
+            standings: self.standings(),
+            house: summary.house,
+            charts,
+            seconds: table::render(series.moments(), series.all(), ROWS_ALL)?,
+            reasons: reasons(total),
+            rules: words::rules(&plan.rules, deadlines.version, deadlines.from),
+            quantiles: self.quantiles(),
+            place: self.place(),
+            command: self.command,
+            contestants: self.cards(&timeline)?,
+        }
+        .render_once()
+    }
+
+    fn heading(&self) -> String {
+        match (self.title, &self.summary.contestants[..]) {
+            (Title::Contest(name), _) => name.clone(),
+            (Title::Stress, [only]) => only.endpoint.clone(),
+            (Title::Stress, all) => format!("{} endpoints", all.len()),
+        }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let total = &self.summary.total;
+        let latency = total.latency_us;
+        let figure = |name, value, more| Figure { name, value, more };
+        let mut figures = vec![
+            figure("points", signed(total.points), "of what is scored".to_owned()),
+            figure("requests", thousands(total.requests), "came due".to_owned()),
+            figure("right", percent(total.verified, total.requests), "token, version and from".to_owned()),
+            figure("answered", format!("{}/s", thousands(total.rate as u64)), "well-framed 2xx".to_owned()),
+            figure("latency p99", us(latency.p99), format!("p50 {}", us(latency.p50))),
+        ];
+        if let Some(ratio) = total.rate_ratio {
+            figures.push(figure(
+                "rate_ratio",
+                format!("{ratio:.4}"),
+                format!("saturated {} s", total.saturated_s.unwrap_or(0)),
+            ));
+            let lag = self.summary.lag_us;
+            figures.push(figure("own lag p99", us(lag.p99), format!("max {}", us(lag.max))));
+        } else {
+            let cpu = self.summary.cpu;
+            let sum = cpu.user_us_per_request + cpu.system_us_per_request;
+            figures.push(figure(
+                "cost",
+                format!("{sum:.2} µs"),
+                format!("CPU per request, {:.2} µs user", cpu.user_us_per_request),
+            ));
+        }
+        figures
+    }
+
+    fn standings(&self) -> Vec<Standing<'_>> {
+        let mut order: Vec<(usize, &ContestantFigures)> = self.summary.contestants.iter().enumerate().collect();
+        order.sort_by_key(|(index, contestant)| (std::cmp::Reverse(contestant.figures.points), *index));
+        let rows = order.into_iter().enumerate().map(|(place, (index, contestant))| Standing {
+            place: place + 1,
+            index,
+            name: &contestant.name,
+            cells: cells(&contestant.figures),
+        });
+        rows.collect()
+    }
+
+    fn quantiles(&self) -> Vec<Row> {
+        let row = |name, quantiles: &Quantiles| {
+            let all = [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max];
+            Row { name, cells: all.map(us).into() }
+        };
+        let summary = self.summary;
+        let mut rows = vec![row("latency", &summary.total.latency_us), row("service", &summary.total.service_us)];
+        if summary.total.rate_ratio.is_some() {
+            rows.push(row("own lag", &summary.lag_us));
+        }
+        rows
+    }
+
+    fn place(&self) -> Vec<(&'static str, String)> {
+        let (machine, summary) = (self.machine, self.summary);
+        let used = summary.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let load = format!("{} connections each, {} in flight on each", summary.connections, summary.pipeline);
+        vec![
+            ("Generator", format!("flowtest-loadgen {}", env!("CARGO_PKG_VERSION"))),
+            ("CPU", machine.cpu.clone()),
+            ("Cores", format!("{}, workers on {used}", machine.cores)),
+            ("Memory", machine.memory.clone()),
+            ("Kernel", machine.kernel.clone()),
+            ("Ring tier", summary.tier.to_owned()),
+            ("Load", load),
+            ("Started", self.started.clone()),
+            (
+                "Planned",
+                words::clock(
+                    (self.plan.end() - self.plan.phases.first().map_or(0, |phase| phase.start)) / NS_PER_SECOND,
+                ),
+            ),
+        ]
+    }
+
+    fn cards(&self, timeline: &Timeline) -> Result<Vec<Card<'_>>, RenderError> {
+        let contestants = &self.summary.contestants;
+        if contestants.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let columns = (COLUMNS_SUM / contestants.len()).clamp(COLUMNS_LEAST, COLUMNS_EACH);
+        let mut cards = Vec::with_capacity(contestants.len());
+        for (index, contestant) in contestants.iter().enumerate() {
+            let (moments, entries) = thinned(self.series.moments(), self.series.of(index), columns);
+            let charts = curves::render(&contestant.name, timeline, &moments, &entries)?;
+            let rows = ROWS_EACH.min(columns);
+            let seconds = table::render(self.series.moments(), self.series.of(index), rows)?;
+            let figures = &contestant.figures;
+            let sentence = format!(
+                "{} points; {} requests, {} right; latency p50 {}, p99 {}",
+                signed(figures.points),
+                thousands(figures.requests),
+                percent(figures.verified, figures.requests),
+                us(figures.latency_us.p50),
+                us(figures.latency_us.p99)
+            );
+            cards.push(Card {
+                index,
+                name: &contestant.name,
+                endpoint: &contestant.endpoint,
+                sentence,
+                charts,
+                seconds,
+            });
+        }
+        Ok(cards)
+    }
+}
+
+fn us(value: Option<u64>) -> String {
+    value.map_or_else(|| "–".to_owned(), micros)
+}
+
+fn cells(figures: &Figures) -> Vec<String> {
+    let failed = &figures.failed;
+    let failures = failed.timeout + failed.refused + failed.reset + failed.malformed + failed.status;
+    let answered = figures.requests.saturating_sub(failures + failed.missed + failed.own_fault);
+    let counts = [
+        figures.requests,
+        figures.verified,
+        answered.saturating_sub(figures.verified),
+        failures,
+        failed.missed,
+        failed.own_fault,
+    ];
+    let mut cells = vec![signed(figures.points)];
+    cells.extend(counts.map(thousands));
+    cells.extend([us(figures.latency_us.p50), us(figures.latency_us.p99)]);
+    if let Some(ratio) = figures.rate_ratio {
+        cells.push(format!("{ratio:.4}"));
+        cells.push(format!("{} s", figures.saturated_s.unwrap_or(0)));
+    }
+    cells
+}
+
+fn reasons(total: &Figures) -> Vec<(&'static str, String)> {
+    let failed = &total.failed;
+    let table = [
+        ("wrong Token", failed.token),
+        ("wrong Version", failed.version),
+        ("wrong From", failed.from),
+        ("timeout", failed.timeout),
+        ("refused", failed.refused),
+        ("reset", failed.reset),
+        ("malformed", failed.malformed),
+        ("status not 2xx", failed.status),
+        ("missed", failed.missed),
+        ("our own fault", failed.own_fault),
+    ];
+    let share = |count| {
+        if count == 0 { "0".to_owned() } else { format!("{} · {}", thousands(count), percent(count, total.requests)) }
+    };
+    table.map(|(name, count)| (name, share(count))).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! The table that says what the curves say.
+
+use super::words;
+use crate::observe::series::{Entry, Moment, Stage, thinned};
+use crate::observe::summary::{micros, thousands};
+use sailfish::{RenderError, TemplateSimple};
+
+struct Row {
+    saturated: bool,
+    cells: Vec<String>,
+}
+
+#[derive(TemplateSimple)]
+#[template(path = "seconds.stpl")]
+struct Seconds {
+    summary: String,
+    open: bool,
+    busy: bool,
+    rows: Vec<Row>,
+}
+
+/// At most so many rows; more seconds share one.
+pub(super) fn render(moments: &[Moment], entries: &[Entry], most: usize) -> Result<String, RenderError> {
+    let (moments, entries) = thinned(moments, entries, most);
+    let open = moments.iter().any(|moment| moment.state.open);
+    let busy = moments.iter().any(|moment| moment.busy.is_some());
+    let each = moments.first().map_or(1, |moment| moment.length_ms.div_ceil(1_000));
+    let summary =
+        if each > 1 { format!("The same as a table, {each} s to a row") } else { "The same as a table".to_owned() };
+    let rows = moments
+        .iter()
+        .zip(&entries)
+        .map(|(moment, entry)| Row { saturated: entry.saturated > 0, cells: cells(moment, entry, open, busy) });
+    Seconds { summary, open, busy, rows: rows.collect() }.render_once()
+}
+
+fn cells(moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
+    let nothing = || "–".to_owned();
+    let us = |value: Option<u64>| value.map_or_else(nothing, micros);
+    let rate = |count: u32| thousands(moment.per_second(count).round() as u64);
+    let count = |count: u32| thousands(u64::from(count));
+    let stage = match moment.state.stage {
+        Stage::Phase(number) if moment.state.scored => format!("phase {}", number + 1),
+        Stage::Phase(number) => format!("phase {}, not scored", number + 1),
+        Stage::Paused => "paused".to_owned(),
+        Stage::Draining => "draining".to_owned(),
+    };
+    let latency = entry.latency;
+    let mut cells = vec![words::clock(u64::from(moment.start_ms / 1_000)), stage];
+    cells.extend([entry.due, entry.answered, entry.right].map(rate));
+    cells.extend([entry.wrong(), entry.failed(), entry.missed, entry.own_fault].map(count));
+    cells.extend([latency.p50(), latency.p90(), latency.p99(), latency.p999(), latency.max()].map(us));
+    if open {
+        let ratio = entry.rate_ratio().filter(|_| moment.state.open);
+        cells.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.4}")));
+        cells.push(us(moment.lag_us.map(u64::from)));
+    }
+    if busy {
+        cells.push(moment.busy.map_or_else(nothing, |busy| format!("{} %", busy / 10)));
+    }
+    cells
+}

@@ -1,0 +1,296 @@
+//! A run second by second: what curves, live view, metrics and tools show of it. Pure.
+//!
+//! Snapshots of the cumulative sums come in, ten a second; one entry per second of the run comes out, for each contestant
+//! and for all together. Seconds are counted from the start of the first phase. A snapshot that reaches over the end of a
+//! second is split in proportion to time, so that curves show the traffic and not the moments at which we looked; the
+//! seconds of a run add up to its sums exactly. This is for reading: the journal has the truth.
+//!
+//! **Memory.** An entry is 84 bytes and holds no histogram; an hour of one contestant by seconds would be 295 KiB. There
+//! are never more than [`ENTRIES_MAX`] of them: a longer run is kept in pairs of seconds, then in fours, and so on, so
+//! that a contestant costs no more than 148 KiB however long it is, and 17 KiB for what its open second needs.
+
+mod entry;
+
+pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
+
+use crate::engine::block::Block;
+use crate::engine::plan::NS_PER_SECOND;
+use crate::observe::summary::RATE_RATIO_MIN;
+use entry::{COUNTERS, counters, merged};
+use flowtest_contract::Histogram;
+
+/// Most entries per contestant. Half an hour by seconds, an hour by pairs.
+pub const ENTRIES_MAX: usize = 1_800;
+/// What is left of a second at the end of a run is an entry of its own from here on; less is added to the one before.
+const TAIL_NS: u64 = NS_PER_SECOND / 5;
+const NS_PER_MS: u64 = 1_000_000;
+
+const _: () = assert!(ENTRIES_MAX.is_multiple_of(2), "pairs are merged");
+
+/// One second that is over.
+#[derive(Debug)]
+pub struct Second<'a> {
+    /// From 0, since the start of the first phase.
+    pub number: u64,
+    pub moment: Moment,
+    pub all: &'a Entry,
+    /// By contestant.
+    pub each: &'a [Entry],
+}
+
+/// What is known of a run at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Nanoseconds of the run clock.
+    pub now: u64,
+    pub sums: &'a Block,
+    /// User and system time of all workers since their start, in µs; `None`: not known.
+    pub cpu_us: Option<u64>,
+}
+
+/// The open second of one contestant, and where the sums stood.
+#[derive(Clone, Debug)]
+struct Open {
+    /// Counted in this second.
+    counts: [u64; COUNTERS],
+    /// The sums that have been taken into account.
+    taken: [u64; COUNTERS],
+    /// All latencies up to the second's start.
+    latency: Histogram,
+}
+
+/// All seconds of a run.
+#[derive(Clone, Debug)]
+pub struct Series {
+    start: u64,
+    workers: u32,
+    /// Seconds that are over.
+    seconds: u64,
+    /// Up to here, on the run clock, all is taken into account.
+    at: u64,
+    /// When the newest exchange of the last snapshot was settled.
+    last: u64,
+    open: Vec<Open>,
+    lag: Histogram,
+    cpu_us: Option<u64>,
+    /// Seconds per entry.
+    width: u32,
+    /// Seconds in the newest entry.
+    filled: u32,
+    moments: Vec<Moment>,
+    all: Vec<Entry>,
+    each: Vec<Vec<Entry>>,
+    /// Scored seconds that were saturated: of all together, and by contestant.
+    saturated: u64,
+    saturated_each: Vec<u64>,
+}
+
+impl Series {
+    /// `start`: that of the first phase, in nanoseconds of the run clock.
+    pub fn new(start: u64, contestants: usize, workers: u32) -> Series {
+        let open = Open { counts: [0; COUNTERS], taken: [0; COUNTERS], latency: Histogram::default() };
+        Series {
+            start,
+            workers: workers.max(1),
+            seconds: 0,
+            at: start,
+            last: 0,
+            open: vec![open; contestants],
+            lag: Histogram::default(),
+            cpu_us: Some(0),
+            width: 1,
+            filled: 0,
+            moments: Vec::new(),
+            all: Vec::new(),
+            each: vec![Vec::new(); contestants],
+            saturated: 0,
+            saturated_each: vec![0; contestants],
+        }
+    }
+
+    /// Takes a snapshot, and shows each second that is over by it. `state` says what an instant of the run clock is.
+    pub fn observe(&mut self, look: Look<'_>, state: impl Fn(u64) -> State, mut done: impl FnMut(&Second<'_>)) {
+        // The newest counts are as old as the newest settled exchange, not as our look at them.
+        let newest = look.sums.last;
+        let at = if newest > self.last { newest } else { look.now }.max(self.at);
+        self.last = newest;
+        while at >= self.boundary() {
+            let boundary = self.boundary();
+            self.take(look.sums, boundary - self.at, at - self.at);
+            self.at = boundary;
+            self.close(look, NS_PER_SECOND, state(boundary - NS_PER_SECOND / 2), &mut done);
+        }
+        self.take(look.sums, 1, 1);
+        self.at = at;
+    }
+
+    /// The run is over: what has come since the last whole second.
+    pub fn finish(&mut self, look: Look<'_>, state: impl Fn(u64) -> State, mut done: impl FnMut(&Second<'_>)) {
+        self.observe(Look { now: self.at, ..look }, &state, &mut done);
+        let begun = self.start + self.seconds * NS_PER_SECOND;
+        let length = self.at - begun;
+        if length >= TAIL_NS || self.moments.is_empty() {
+            self.close(look, length, state(begun + length / 2), &mut done);
+            return;
+        }
+        let Some(moment) = self.moments.last_mut() else { return };
+        // While a phase runs, time passes for its rate; afterwards late answers come in.
+        if state(begun).stage != Stage::Draining {
+            moment.length_ms += (length / NS_PER_MS) as u32;
+        }
+        for (open, entries) in self.open.iter_mut().zip(&mut self.each) {
+            let rest = Entry::of(std::mem::take(&mut open.counts), Latency::default());
+            let ends = self.all.last_mut().into_iter().chain(entries.last_mut());
+            ends.for_each(|entry| entry.add_counts(&rest));
+        }
+    }
+
+    /// The end of the open second.
+    fn boundary(&self) -> u64 {
+        self.start + (self.seconds + 1) * NS_PER_SECOND
+    }
+
+    /// Takes so many parts `of` what has come into the open second.
+    fn take(&mut self, sums: &Block, part: u64, of: u64) {
+        for (open, now) in self.open.iter_mut().zip(cumulative(sums)) {
+            for ((count, taken), now) in open.counts.iter_mut().zip(&mut open.taken).zip(now) {
+                let come = now.saturating_sub(*taken);
+                let share =
+                    if part == of { come } else { (u128::from(come) * u128::from(part) / u128::from(of)) as u64 };
+                *count += share;
+                *taken += share;
+            }
+        }
+    }
+
+    fn close(&mut self, look: Look<'_>, length: u64, state: State, done: &mut impl FnMut(&Second<'_>)) {
+        let mut all = Histogram::default();
+        let mut counts = [0; COUNTERS];
+        let mut each = Vec::with_capacity(self.open.len());
+        for (index, open) in self.open.iter_mut().enumerate() {
+            let mut latency = look.sums.scored[index].row.latency.clone();
+            latency.merge(&look.sums.unscored[index].row.latency);
+            let fresh = difference(&latency, &open.latency);
+            open.latency = latency;
+            all.merge(&fresh);
+            for (sum, count) in counts.iter_mut().zip(open.counts) {
+                *sum += count;
+            }
+            let entry = Entry::of(std::mem::take(&mut open.counts), Latency::of(&fresh));
+            each.push(judged(entry, state));
+        }
+        let all = judged(Entry::of(counts, Latency::of(&all)), state);
+        if state.scored {
+            self.saturated += u64::from(all.saturated);
+            for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
+                *sum += u64::from(entry.saturated);
+            }
+        }
+        let moment = Moment {
+            start_ms: u32::try_from(self.seconds * 1_000).unwrap_or(u32::MAX),
+            length_ms: (length / NS_PER_MS) as u32,
+            state,
+            lag_us: difference(&look.sums.lag, &self.lag).quantile(0.99).map(|us| us as u32),
+            busy: self.busy(look.cpu_us, length),
+        };
+        self.lag = look.sums.lag.clone();
+        done(&Second { number: self.seconds, moment, all: &all, each: &each });
+        self.seconds += 1;
+        self.keep(moment, &all, &each);
+    }
+
+    fn busy(&mut self, cpu_us: Option<u64>, length: u64) -> Option<u16> {
+        let before = std::mem::replace(&mut self.cpu_us, cpu_us);
+        let used_ns = u128::from(cpu_us?.saturating_sub(before?)) * 1_000;
+        let had_ns = u128::from(length.max(1)) * u128::from(self.workers);
+        Some((used_ns * 1_000 / had_ns).min(1_000) as u16)
+    }
+
+    fn keep(&mut self, moment: Moment, all: &Entry, each: &[Entry]) {
+        let lists = || std::iter::once(all).chain(each);
+        if let Some(newest) = self.moments.last_mut()
+            && self.filled < self.width
+        {
+            newest.merge(&moment);
+            for (entries, entry) in std::iter::once(&mut self.all).chain(&mut self.each).zip(lists()) {
+                entries.last_mut().expect("as many entries as moments").merge(entry);
+            }
+            self.filled += 1;
+            return;
+        }
+        if self.moments.len() == ENTRIES_MAX {
+            pair(&mut self.moments, Moment::merge);
+            std::iter::once(&mut self.all).chain(&mut self.each).for_each(|entries| pair(entries, Entry::merge));
+            self.width *= 2;
+        }
+        self.moments.push(moment);
+        for (entries, entry) in std::iter::once(&mut self.all).chain(&mut self.each).zip(lists()) {
+            entries.push(*entry);
+        }
+        self.filled = 1;
+    }
+
+    /// What each entry is about.
+    pub fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
+    /// All contestants together, an entry per moment.
+    pub fn all(&self) -> &[Entry] {
+        &self.all
+    }
+
+    /// One contestant, an entry per moment.
+    pub fn of(&self, contestant: usize) -> &[Entry] {
+        &self.each[contestant]
+    }
+
+    /// Seconds per entry: 1, and twice as many each time that a long run was merged.
+    pub fn width_s(&self) -> u32 {
+        self.width
+    }
+
+    /// Scored seconds in which this generator was too slow for its plan.
+    pub fn saturated_s(&self) -> u64 {
+        self.saturated
+    }
+
+    pub fn saturated_of(&self, contestant: usize) -> u64 {
+        self.saturated_each[contestant]
+    }
+}
+
+fn pair<T: Copy>(list: &mut Vec<T>, merge: impl Fn(&mut T, &T)) {
+    *list = list.chunks(2).map(|two| merged(two, &merge)).collect();
+}
+
+fn judged(mut entry: Entry, state: State) -> Entry {
+    entry.saturated = u32::from(state.open && entry.rate_ratio().is_some_and(|ratio| ratio < RATE_RATIO_MIN));
+    entry
+}
+
+/// The sums of each contestant, scored or not.
+fn cumulative(sums: &Block) -> impl Iterator<Item = [u64; COUNTERS]> + '_ {
+    sums.scored.iter().zip(&sums.unscored).map(|(scored, unscored)| {
+        let mut sum = counters(scored);
+        for (sum, more) in sum.iter_mut().zip(counters(unscored)) {
+            *sum += more;
+        }
+        sum
+    })
+}
+
+/// What `now` has that `then` had not.
+pub(crate) fn difference(now: &Histogram, then: &Histogram) -> Histogram {
+    let mut fresh = Histogram::default();
+    let mut before = then.sparse().peekable();
+    for (index, count) in now.sparse() {
+        while before.next_if(|(at, _)| *at < index).is_some() {}
+        let had = before.next_if(|(at, _)| *at == index).map_or(0, |(_, had)| had);
+        fresh.add_bucket(index, count.saturating_sub(had));
+    }
+    fresh
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! A hand-made run, second by second.
+
+use super::*;
+use crate::engine::block::Counts;
+use flowtest_contract::Failure;
+use proptest::prelude::*;
+
+const S: u64 = NS_PER_SECOND;
+const OPEN: State = State { stage: Stage::Phase(0), scored: true, open: true };
+
+/// Cumulative sums as a collector has them.
+struct Sums(Block);
+
+impl Sums {
+    fn new(contestants: usize) -> Sums {
+        Sums(Block {
+            scored: vec![Counts::default(); contestants],
+            unscored: vec![Counts::default(); contestants],
+            ..Block::default()
+        })
+    }
+
+    /// So many requests came due, and were answered right after `latency_us`; the last one at `last`.
+    fn right(&mut self, contestant: usize, count: u64, latency_us: u64, last: u64) {
+        let counts = &mut self.0.scored[contestant];
+        counts.row.tally.due += count;
+        counts.row.tally.sent += count;
+        counts.row.tally.token_right += count;
+        counts.row.tally.version_right += count;
+        counts.row.tally.from_right += count;
+        counts.meter.verified += count;
+        (0..count).for_each(|_| counts.row.latency.record(latency_us));
+        self.0.last = self.0.last.max(last);
+    }
+
+    fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
+        Look { now, sums: &self.0, cpu_us: Some(cpu_us) }
+    }
+}
+
+fn phase_until(end: u64) -> impl Fn(u64) -> State {
+    move |instant| if instant < end { OPEN } else { State::DRAINING }
+}
+
+#[test]
+fn each_second_has_what_came_in_it() {
+    let mut series = Series::new(5 * S, 2, 1);
+    let mut sums = Sums::new(2);
+    let state = phase_until(8 * S);
+    let mut seen = Vec::new();
+    for tenth in 1..=30u64 {
+        let now = 5 * S + tenth * S / 10;
+        sums.right(0, 10, 100 * tenth.div_ceil(10), now);
+        if tenth == 15 {
+            let counts = &mut sums.0.scored[1];
+            counts.row.tally.due += 4;
+            counts.row.tally.failed(Failure::OwnFault);
+            counts.row.tally.failed(Failure::Reset);
+            counts.row.tally.failed(Failure::Missed);
+            counts.row.tally.failed(Failure::Missed);
+        }
+        // The collector looks a little later than the workers hand over.
+        series.observe(sums.look(now + 3_000_000, tenth * 50_000), &state, |second| {
+            seen.push((second.number, second.moment, *second.all, second.each.to_vec()));
+        });
+    }
+    assert_eq!(seen.len(), 3);
+    for (index, (number, moment, all, each)) in seen.iter().enumerate() {
+        assert_eq!(*number, index as u64);
+        assert_eq!((moment.start_ms, moment.length_ms, moment.state), (1_000 * index as u32, 1_000, OPEN));
+        assert_eq!(moment.busy, Some(500), "half a core");
+        assert_eq!((each[0].due, each[0].answered, each[0].right, each[0].wrong()), (100, 100, 100, 0));
+        let (wanted, p50) = (100 * (index as u64 + 1), each[0].latency.p50().unwrap());
+        assert!((wanted..=wanted + wanted / 32).contains(&p50), "{p50}: this second's latency, not all so far");
+        assert_eq!(all.due, each[0].due + each[1].due);
+        assert_eq!(each[0].saturated, 0);
+    }
+    let bad = seen[1].3[1];
+    assert_eq!((bad.due, bad.reset, bad.missed, bad.own_fault, bad.failed()), (4, 1, 2, 1, 1));
+    assert_eq!((bad.rate_ratio(), bad.saturated), (Some(0.75), 1));
+    assert_eq!((series.saturated_of(0), series.saturated_of(1), series.saturated_s()), (0, 1, 0));
+}
+
+#[test]
+fn a_look_that_spans_a_boundary_is_split_by_time() {
+    let mut series = Series::new(0, 1, 1);
+    let mut sums = Sums::new(1);
+    sums.right(0, 60, 10, 6 * S / 10);
+    series.observe(sums.look(6 * S / 10, 0), |_| OPEN, |_| {});
+    sums.right(0, 80, 10, 14 * S / 10);
+    series.observe(sums.look(14 * S / 10, 0), |_| OPEN, |_| {});
+    assert_eq!(series.all().iter().map(|entry| entry.right).collect::<Vec<_>>(), [100]);
+    series.finish(sums.look(14 * S / 10, 0), |_| OPEN, |_| {});
+    assert_eq!(series.all().iter().map(|entry| entry.right).collect::<Vec<_>>(), [100, 40]);
+    assert_eq!(series.moments()[1].per_second(series.all()[1].right).round(), 100.0, "the last one is 0.4 s long");
+}
+
+#[test]
+fn answers_that_come_after_the_plan_belong_to_its_last_second() {
+    let mut series = Series::new(0, 1, 1);
+    let mut sums = Sums::new(1);
+    sums.right(0, 50, 10, S);
+    series.observe(sums.look(S, 0), phase_until(S), |_| {});
+    sums.right(0, 2, 10, S + 5_000_000);
+    series.finish(sums.look(S + 100_000_000, 0), phase_until(S), |_| {});
+    assert_eq!(series.moments().len(), 1);
+    assert_eq!((series.moments()[0].length_ms, series.all()[0].right), (1_000, 52));
+}
+
+#[test]
+fn a_closed_loop_has_no_saturated_seconds() {
+    let mut series = Series::new(0, 1, 1);
+    let mut sums = Sums::new(1);
+    sums.0.scored[0].row.tally.due = 10;
+    sums.0.scored[0].meter.late = 10;
+    series.observe(sums.look(S, 0), |_| State { open: false, ..OPEN }, |_| {});
+    assert_eq!((series.all()[0].late, series.all()[0].saturated, series.saturated_s()), (10, 0, 0));
+}
+
+#[test]
+fn nothing_happens_for_a_while_and_seconds_go_on() {
+    let mut series = Series::new(0, 1, 1);
+    let sums = Sums::new(1);
+    series.observe(sums.look(5 * S + 1, 0), |_| OPEN, |_| {});
+    assert_eq!(series.moments().len(), 5);
+    assert_eq!((series.all()[3].rate_ratio(), series.all()[3].latency.p99()), (None, None));
+}
+
+#[test]
+fn a_long_run_is_kept_in_pairs_and_loses_no_count() {
+    let mut series = Series::new(0, 1, 1);
+    let mut sums = Sums::new(1);
+    let seconds = ENTRIES_MAX as u64 * 2 + 3;
+    for second in 1..=seconds {
+        sums.right(0, 2, second, second * S);
+        series.observe(sums.look(second * S, 0), |_| OPEN, |_| {});
+    }
+    assert_eq!(series.width_s(), 4);
+    assert_eq!(series.moments().len(), ENTRIES_MAX / 2 + 1);
+    assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), 2 * seconds);
+    assert_eq!((series.moments()[1].start_ms, series.moments()[1].length_ms), (4_000, 4_000));
+    assert_eq!(series.all()[1].latency.p50(), Some(8), "the worst of the four");
+    let (moments, entries) = thinned(series.moments(), series.all(), 100);
+    assert!(moments.len() <= 100 && entries.len() == moments.len());
+    assert_eq!(entries.iter().map(|entry| u64::from(entry.right)).sum::<u64>(), 2 * seconds);
+}
+
+proptest! {
+    #[test]
+    fn seconds_add_up_to_the_sums(steps in proptest::collection::vec((1u64..2_500_000_000, 0u64..50), 1..40)) {
+        let mut series = Series::new(0, 1, 1);
+        let mut sums = Sums::new(1);
+        let (mut now, mut right) = (0, 0);
+        for (step, count) in steps {
+            now += step;
+            right += count;
+            sums.right(0, count, 7, if count > 0 { now } else { 0 });
+            series.observe(sums.look(now + 1_000, 0), |_| OPEN, |_| {});
+        }
+        series.finish(sums.look(now + 2_000, 0), |_| OPEN, |_| {});
+        prop_assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), right);
+        prop_assert_eq!(series.all(), series.of(0));
+    }
+}

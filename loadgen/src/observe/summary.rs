@@ -1,0 +1,347 @@
+//! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
+
+use crate::engine::block::{Block, Counts};
+use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
+use crate::engine::run::{Progress, WorkerReport};
+use crate::observe::house::House;
+use crate::observe::series::Series;
+use flowtest_contract::{Histogram, Tally};
+use serde::Serialize;
+use std::fmt::{self, Write as _};
+
+/// Below this the generator itself was too slow for its plan to be called valid.
+pub const RATE_RATIO_MIN: f64 = 0.99;
+
+/// Quantiles of a histogram in microseconds; null when nothing was recorded.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Quantiles {
+    pub p50: Option<u64>,
+    pub p90: Option<u64>,
+    pub p99: Option<u64>,
+    pub p999: Option<u64>,
+    pub max: Option<u64>,
+}
+
+impl Quantiles {
+    pub fn of(histogram: &Histogram) -> Quantiles {
+        Quantiles {
+            p50: histogram.quantile(0.5),
+            p90: histogram.quantile(0.9),
+            p99: histogram.quantile(0.99),
+            p999: histogram.quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// Requests that were not right, by reason. The first three may overlap.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Failed {
+    pub token: u64,
+    pub version: u64,
+    pub from: u64,
+    pub timeout: u64,
+    pub refused: u64,
+    pub reset: u64,
+    pub malformed: u64,
+    pub status: u64,
+    pub missed: u64,
+    pub own_fault: u64,
+}
+
+impl Failed {
+    fn of(tally: &Tally) -> Failed {
+        Failed {
+            token: tally.token_wrong,
+            version: tally.version_wrong,
+            from: tally.from_wrong,
+            timeout: tally.timeout,
+            refused: tally.refused,
+            reset: tally.reset,
+            malformed: tally.malformed,
+            status: tally.status,
+            missed: tally.missed,
+            own_fault: tally.own_fault,
+        }
+    }
+}
+
+/// The figures of one contestant, or of all together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figures {
+    /// Requests that came due.
+    pub requests: u64,
+    /// Of these, handed to the kernel.
+    pub sent: u64,
+    /// All three headers right.
+    pub verified: u64,
+    pub failed: Failed,
+    pub resent: u64,
+    pub unsolicited: u64,
+    pub points: i64,
+    /// Length of what is scored, in seconds.
+    pub duration_s: f64,
+    /// Well-framed 2xx answers per second.
+    pub rate: f64,
+    /// The part of what was due that we sent in time; null in closed loop.
+    pub rate_ratio: Option<f64>,
+    /// Scored seconds in which that part was below 0.99; null in closed loop.
+    pub saturated_s: Option<u64>,
+    /// From the intended instant.
+    pub latency_us: Quantiles,
+    /// From the actual send.
+    pub service_us: Quantiles,
+    pub bytes: u64,
+}
+
+impl Figures {
+    fn of(counts: &Counts, plan: &Plan, duration_s: f64, open: bool) -> Figures {
+        let tally = &counts.row.tally;
+        let on_time = tally.due.saturating_sub(tally.own_fault).saturating_sub(counts.meter.late);
+        Figures {
+            requests: tally.due,
+            sent: tally.sent,
+            verified: counts.meter.verified,
+            failed: Failed::of(tally),
+            resent: tally.resent,
+            unsolicited: tally.unsolicited,
+            points: i64::try_from(tally.points(&plan.rules)).unwrap_or(i64::MAX),
+            duration_s,
+            rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
+            rate_ratio: (open && tally.due > 0).then(|| on_time as f64 / tally.due as f64),
+            saturated_s: None,
+            latency_us: Quantiles::of(&counts.row.latency),
+            service_us: Quantiles::of(&counts.row.service),
+            bytes: tally.bytes,
+        }
+    }
+}
+
+/// One contestant's figures under its name.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContestantFigures {
+    pub name: String,
+    pub endpoint: String,
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// CPU time of all workers per request, unscored ones included, in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cpu {
+    pub user_us_per_request: f64,
+    pub system_us_per_request: f64,
+}
+
+/// The whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub total: Figures,
+    /// Our own send lag in open loop, in µs.
+    pub lag_us: Quantiles,
+    pub connections: u32,
+    pub pipeline: u32,
+    pub cores: Vec<usize>,
+    pub tier: &'static str,
+    pub cpu: Cpu,
+    pub workers: Vec<WorkerReport>,
+    pub contestants: Vec<ContestantFigures>,
+    /// The platform's own losses, when there is a house target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub house: Option<House>,
+}
+
+impl Summary {
+    /// `stopped`: the run ended before its plan did.
+    pub fn of(plan: &Plan, progress: &Progress, stopped: bool) -> Summary {
+        let sums = &progress.sums;
+        let scored: Vec<_> = plan.phases.iter().filter(|phase| phase.scored).collect();
+        // A run that ended before its plan lasted until its last exchange was settled.
+        let ended = if stopped || plan.requests.is_some() { sums.last } else { u64::MAX };
+        let length: u64 = scored.iter().map(|phase| phase.end.min(ended).saturating_sub(phase.start)).sum();
+        let duration_s = length as f64 / NS_PER_SECOND as f64;
+        let open = !scored.is_empty() && scored.iter().all(|phase| matches!(phase.load, Load::Open(_)));
+        let mut total = Counts::default();
+        sums.scored.iter().for_each(|counts| total.merge(counts));
+        let contestants = plan
+            .contestants
+            .iter()
+            .zip(&sums.scored)
+            .map(|(contestant, counts)| ContestantFigures {
+                name: contestant.name.clone(),
+                endpoint: contestant.endpoint.clone(),
+                figures: Figures::of(counts, plan, duration_s, open),
+            })
+            .collect();
+        let requests = settled(sums).max(1) as f64;
+        let (user, system) = progress
+            .workers
+            .iter()
+            .fold((0, 0), |(user, system), worker| (user + worker.user_us, system + worker.system_us));
+        Summary {
+            total: Figures::of(&total, plan, duration_s, open),
+            lag_us: Quantiles::of(&sums.lag),
+            connections: plan.connections_max(),
+            pipeline: plan.pipeline_max(),
+            cores: progress.workers.iter().map(|worker| worker.core).collect(),
+            tier: progress.tier.name(),
+            cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
+            workers: progress.workers.clone(),
+            contestants,
+            house: House::of(plan, sums),
+        }
+    }
+
+    /// Notes how many scored seconds were saturated, where that can be said.
+    pub fn set_saturated(&mut self, series: &Series) {
+        self.total.saturated_s = self.total.rate_ratio.map(|_| series.saturated_s());
+        for (index, contestant) in self.contestants.iter_mut().enumerate() {
+            let figures = &mut contestant.figures;
+            figures.saturated_s = figures.rate_ratio.map(|_| series.saturated_of(index));
+        }
+    }
+
+    /// Whether the generator kept to its plan.
+    pub fn is_valid(&self) -> bool {
+        self.total.rate_ratio.is_none_or(|ratio| ratio >= RATE_RATIO_MIN)
+    }
+}
+
+fn settled(sums: &Block) -> u64 {
+    sums.scored.iter().chain(&sums.unscored).map(|counts| counts.row.tally.settled()).sum()
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
+        if self.contestants.len() > 1 {
+            for contestant in &self.contestants {
+                let figures = &contestant.figures;
+                writeln!(
+                    f,
+                    "  {:<28} {:>12} requests  {:>11}/s  {:>14} points",
+                    contestant.name,
+                    thousands(figures.requests),
+                    thousands(figures.rate as u64),
+                    signed(figures.points),
+                )?;
+            }
+            writeln!(f)?;
+        }
+        let share = |part: u64| percent(part, total.requests);
+        writeln!(f, "  requests   {:>14}   in {:.2} s", thousands(total.requests), total.duration_s)?;
+        writeln!(
+            f,
+            "  verified   {:>14}   {}  (all three headers right)",
+            thousands(total.verified),
+            share(total.verified)
+        )?;
+        writeln!(f, "  rate       {:>14}   answers per second", thousands(total.rate as u64))?;
+        writeln!(f, "  points     {:>14}", signed(total.points))?;
+        let failed = &total.failed;
+        let wrong = [("token", failed.token), ("version", failed.version), ("from", failed.from)];
+        let lost = [
+            ("timeout", failed.timeout),
+            ("refused", failed.refused),
+            ("reset", failed.reset),
+            ("malformed", failed.malformed),
+            ("status", failed.status),
+            ("missed", failed.missed),
+            ("own fault", failed.own_fault),
+        ];
+        write_counts(f, "wrong", &wrong)?;
+        write_counts(f, "failed", &lost)?;
+        write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])?;
+        writeln!(f, "             {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
+        write_quantiles(f, "latency", &total.latency_us)?;
+        write_quantiles(f, "service", &total.service_us)?;
+        if let Some(ratio) = total.rate_ratio {
+            write_quantiles(f, "own lag", &self.lag_us)?;
+            let word = if self.is_valid() { "valid" } else { "NOT VALID: the generator was too slow for its plan" };
+            writeln!(f, "  rate_ratio {ratio:>14.5}   {word}")?;
+            if let Some(seconds) = total.saturated_s {
+                writeln!(
+                    f,
+                    "  saturated  {:>14}   of {:.0} seconds below {RATE_RATIO_MIN}",
+                    thousands(seconds),
+                    total.duration_s
+                )?;
+            }
+        }
+        if let Some(house) = &self.house {
+            // Taken away again where standard output is no terminal.
+            let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
+            let figure = house.figure();
+            writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
+        }
+        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        write!(
+            f,
+            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}, ring tier {}",
+            self.cpu.user_us_per_request, self.cpu.system_us_per_request, self.tier
+        )
+    }
+}
+
+fn write_counts(f: &mut fmt::Formatter<'_>, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
+    let mut line = String::new();
+    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        write!(line, "{}{name} {}", if line.is_empty() { "" } else { ", " }, thousands(*count))?;
+    }
+    if line.is_empty() { Ok(()) } else { writeln!(f, "  {label:<10} {line}") }
+}
+
+fn write_quantiles(f: &mut fmt::Formatter<'_>, label: &str, quantiles: &Quantiles) -> fmt::Result {
+    write!(f, "  {label:<10}")?;
+    for value in [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max] {
+        write!(f, " {:>9}", value.map_or_else(|| "-".to_owned(), micros))?;
+    }
+    writeln!(f)
+}
+
+/// A duration in the unit that people read.
+pub fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+/// Digits in groups of three.
+pub fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub fn signed(value: i64) -> String {
+    format!("{}{}", if value < 0 { "-" } else { "" }, thousands(value.unsigned_abs()))
+}
+
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "-".to_owned() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_as_people_read_them() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(signed(-1_000), "-1\u{202f}000");
+        assert_eq!(micros(999), "999 µs");
+        assert_eq!(micros(1_500), "1.50 ms");
+        assert_eq!(micros(2_000_000), "2.00 s");
+        assert_eq!(percent(1, 0), "-");
+    }
+}

@@ -1,0 +1,15 @@
+//! The commands that flood.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`stress`] | URLs and flags, no contest |
+//! | [`run`] | a contest from a file |
+//! | [`serve`] | rounds by the control document |
+//! | [`practice`] | half a minute of load beside all rounds, on request |
+//! | [`health_gate`] | who is worth a flood |
+
+pub mod health_gate;
+pub mod practice;
+pub mod run;
+pub mod serve;
+pub mod stress;

@@ -1,0 +1,370 @@
+//! Practice: half a minute of open load on one contestant's own endpoint, beside all rounds, and a report of it in Redis.
+//!
+//! One thread with one worker. It passes the same policy and the same three right answers as in a round, and is judged by
+//! the same worker, rules and deadlines. Nothing of it is journalled, nothing counts, and it ends at once when it is told.
+
+use crate::admit::probe::{Candidate, Terms, check};
+use crate::admit::resolve::Names;
+use crate::engine::control::Order;
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{Contestant, Load, NS_PER_SECOND, Phase, Plan, Ramp, Traffic};
+use crate::engine::run::{Clock, Progress, Run, RunError};
+use crate::engine::schedule::Course;
+use crate::engine::trace::Tracing;
+use crate::play::health_gate::{Counted, HealthGate};
+use crate::record::recorder::explain::explain;
+use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
+use flowtest_scoreboard::{Endpoint, ExplainedError, Policy, Row, Scoreboard};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Connections at most.
+pub const CONNECTIONS_MAX: u64 = 64;
+/// A connection lives so long, as in a round.
+const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+/// How long the check before it may take, and the look at where the others are.
+const CHECK_PATIENCE: Duration = Duration::from_secs(6);
+const RIVALS_PATIENCE: Duration = Duration::from_secs(2);
+/// From making the plan to its start: the worker makes its ring in it.
+const HEAD_START: Duration = Duration::from_millis(50);
+/// How often the worker's counts are taken.
+const COLLECT: Duration = Duration::from_millis(50);
+/// How often the report is rewritten.
+const REPORT: Duration = Duration::from_secs(1);
+/// How long the last report may take to reach a Redis that is away.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// Where and how it is practised; the same for whoever asks.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub contest: String,
+    /// Our name.
+    pub generator: String,
+    /// Where the worker runs.
+    pub core: usize,
+    pub names: Names,
+    /// Within this machine's ceiling.
+    pub policy: Policy,
+    pub rules: Rules,
+    pub deadlines: Deadlines,
+    /// Everybody of the contest: nobody practises on somebody else's server.
+    pub roster: Vec<(String, Endpoint)>,
+}
+
+/// A practice run under way. It is told to end, and waited for, when this is dropped.
+#[derive(Debug)]
+pub struct Practice {
+    reins: Arc<Reins>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a running practice is stopped from outside.
+#[derive(Debug, Default)]
+struct Reins(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Why it ends before its time.
+    reason: Option<String>,
+    order: Option<Arc<Order>>,
+}
+
+impl Reins {
+    /// A panic elsewhere leaves the data whole: each lock guards single assignments.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.held().reason.clone()
+    }
+
+    fn stop(&self, reason: &str) {
+        let mut held = self.held();
+        held.reason.get_or_insert_with(|| reason.to_owned());
+        if let Some(order) = &held.order {
+            order.abort();
+        }
+    }
+
+    /// From now on a stop reaches the worker; also one that came before.
+    fn take(&self, order: Arc<Order>) {
+        let mut held = self.held();
+        if held.reason.is_some() {
+            order.abort();
+        }
+        held.order = Some(order);
+    }
+}
+
+impl Practice {
+    /// Begins, with a connection to Redis of its own.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn start(scoreboard: Scoreboard, ground: Ground, request: PracticeRequest) -> io::Result<Practice> {
+        let reins = Arc::new(Reins::default());
+        let session = Session::new(scoreboard, ground, request, reins.clone());
+        let thread = thread::Builder::new().name("practice".to_owned()).spawn(move || session.play())?;
+        Ok(Practice { reins, thread: Some(thread) })
+    }
+
+    /// Ends it at once. What is in flight costs nobody anything.
+    pub fn stop(&self, reason: &str) {
+        self.reins.stop(reason);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Practice {
+    fn drop(&mut self) {
+        self.stop("the generator was ended: practise again");
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a request is told that is not even begun.
+pub fn refusal(request: &PracticeRequest, generator: &str, sentence: String) -> PracticeReport {
+    PracticeReport {
+        id: request.id.clone(),
+        at: Clock::now().utc_base,
+        generator: generator.to_owned(),
+        state: PracticeState::Refused,
+        sentence,
+        second: 0,
+        row: String::new(),
+        points: 0,
+        p50_us: None,
+        p99_us: None,
+        errors: Vec::new(),
+    }
+}
+
+/// The thread's state.
+struct Session {
+    scoreboard: Scoreboard,
+    ground: Ground,
+    request: PracticeRequest,
+    reins: Arc<Reins>,
+    report: PracticeReport,
+}
+
+impl Session {
+    fn new(scoreboard: Scoreboard, ground: Ground, request: PracticeRequest, reins: Arc<Reins>) -> Session {
+        let report = refusal(&request, &ground.generator, String::new());
+        Session { scoreboard, ground, request, reins, report }
+    }
+
+    fn play(mut self) {
+        self.say(PracticeState::Waiting, "the endpoint is asked for three right answers".to_owned());
+        let end = match self.prepare() {
+            Err(sentence) => (PracticeState::Refused, sentence),
+            Ok((endpoint, addresses)) => match self.flood(&endpoint, addresses) {
+                Err(error) => (PracticeState::Refused, format!("the generator cannot practise now: {error}")),
+                Ok(sentence) => (PracticeState::Done, sentence),
+            },
+        };
+        let until = Instant::now() + LAST_WORD;
+        while !self.say(end.0, end.1.clone()) && Instant::now() < until {
+            thread::sleep(REPORT / 4);
+        }
+    }
+
+    /// Puts the report; whether Redis took it.
+    fn say(&mut self, state: PracticeState, sentence: String) -> bool {
+        (self.report.state, self.report.sentence, self.report.at) = (state, sentence, Clock::now().utc_base);
+        self.scoreboard.answer_practice(&self.ground.contest, &self.report).is_ok()
+    }
+
+    /// The addresses to flood: all of an endpoint's, which the policy admits, which are nobody else's, and which answer.
+    fn prepare(&self) -> Result<(Endpoint, Vec<SocketAddr>), String> {
+        self.request.check()?;
+        let Ground { names, policy, roster, .. } = &self.ground;
+        let endpoint: Endpoint =
+            self.request.endpoint.parse().map_err(|error: flowtest_scoreboard::EndpointError| error.to_string())?;
+        // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
+        let _ = names.refresh();
+        let until = Instant::now() + RIVALS_PATIENCE;
+        let rivals: Vec<(&str, Vec<SocketAddr>)> = roster
+            .iter()
+            .filter(|(name, _)| *name != self.request.contestant)
+            .filter_map(|(name, endpoint)| {
+                let patience = until.saturating_duration_since(Instant::now());
+                Some((name.as_str(), names.addresses(endpoint, patience).ok()?))
+            })
+            .collect();
+        let rivals: Vec<(&str, &[SocketAddr])> =
+            rivals.iter().map(|(name, addresses)| (*name, addresses.as_slice())).collect();
+        let candidate = Candidate { name: &self.request.contestant, endpoint: &endpoint };
+        let terms = Terms::new(self.ground.rules, self.ground.deadlines);
+        let checked = check(&[candidate], &rivals, names, policy, &terms, CHECK_PATIENCE).swap_remove(0);
+        match self.reins.reason() {
+            Some(reason) => Err(reason),
+            None if checked.ready() => Ok((endpoint, checked.addresses)),
+            None => Err(format!("practice begins with three right answers: {}", checked.sentence())),
+        }
+    }
+
+    /// The load, to its end or before; says how it ended.
+    fn flood(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<String, RunError> {
+        let clock = Clock::now();
+        let plan = Arc::new(self.plan(endpoint, addresses, clock));
+        let start = plan.phases[0].start;
+        // Its samples are what errors are explained from.
+        let Run { workers, mut collector } = Run::start(&plan, clock, &[self.ground.core], Tracing::On)?;
+        self.reins.take(workers.order().clone());
+        let mut gate = HealthGate::new(1, plan.timeout());
+        let (mut errors, mut is_silent) = (Newest::default(), false);
+        let mut report_at = Instant::now() + REPORT;
+        loop {
+            thread::sleep(COLLECT);
+            let ended = collector.collect(|_, block| {
+                let samples = block.samples.as_slice().iter();
+                samples.flat_map(|sample| explain(&plan, sample)).for_each(|explained| errors.note(explained.error));
+            });
+            let progress = collector.progress();
+            if gate.look(0, progress.now, true, Counted::of(&progress.sums, 0)) != Traffic::Flood {
+                is_silent = true;
+                workers.order().drain();
+            }
+            if ended {
+                break;
+            }
+            if Instant::now() >= report_at {
+                report_at += REPORT;
+                self.count(progress, start, &errors);
+                self.say(PracticeState::Running, "practice runs".to_owned());
+            }
+        }
+        let broken = workers.join();
+        self.count(collector.progress(), start, &errors);
+        let counts = &collector.progress().sums.scored[0];
+        Ok(match (broken, self.reins.reason()) {
+            (Some(broken), _) => format!("it ended before its time: {broken}"),
+            (None, Some(reason)) => reason,
+            (None, None) if is_silent => {
+                "it ended before its time, for no answer had the right token for ten seconds: see the errors".to_owned()
+            }
+            (None, None) => over(counts.row.tally.due, counts.meter.verified),
+        })
+    }
+
+    fn plan(&self, endpoint: &Endpoint, addresses: Vec<SocketAddr>, clock: Clock) -> Plan {
+        let (rate, start) = (self.request.rate, clock.after(HEAD_START));
+        let phase = Phase {
+            start,
+            end: start + self.request.seconds * NS_PER_SECOND,
+            load: Load::Open(Ramp { from: rate, to: rate }),
+            connections: rate.min(CONNECTIONS_MAX) as u32,
+            scored: true,
+        };
+        Plan {
+            rules: self.ground.rules,
+            course: Arc::new(Course::steady(self.ground.deadlines)),
+            utc_base: clock.utc_base,
+            phases: [phase].into(),
+            contestants: vec![Contestant {
+                name: self.request.contestant.clone(),
+                endpoint: endpoint.to_string(),
+                addresses,
+                request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
+                traffic: Traffic::Flood,
+            }],
+            connection_life: CONNECTION_LIFE_NS,
+            requests: None,
+            workers: 1,
+            request_spare: 0,
+        }
+    }
+
+    /// Takes over what was counted.
+    fn count(&mut self, progress: &Progress, start: u64, errors: &Newest) {
+        let row: &Row = &progress.sums.scored[0].row;
+        let report = &mut self.report;
+        report.second = (progress.now.saturating_sub(start) / NS_PER_SECOND).min(self.request.seconds);
+        report.row = row.encode();
+        // Fifteen thousand requests at most.
+        report.points = row.tally.points(&self.ground.rules) as i64;
+        (report.p50_us, report.p99_us) = (row.latency.quantile(0.5), row.latency.quantile(0.99));
+        report.errors.clone_from(&errors.0);
+    }
+}
+
+fn over(due: u64, right: u64) -> String {
+    match due - right.min(due) {
+        0 => format!("practice is over: all {due} requests were answered right"),
+        wrong => format!("practice is over: {wrong} of {due} requests were not answered right: see the errors"),
+    }
+}
+
+/// The newest explained failures, newest first, of as many kinds as there are.
+#[derive(Debug, Default)]
+struct Newest(Vec<ExplainedError>);
+
+impl Newest {
+    fn note(&mut self, error: ExplainedError) {
+        self.0.insert(0, error);
+        if self.0.len() <= ERRORS_MAX {
+            return;
+        }
+        // Who is there most often loses its oldest, so that a frequent failure does not hide a rare one.
+        let count = |kind: &str| self.0.iter().filter(|error| error.kind == kind).count();
+        let most = self.0.iter().map(|error| count(&error.kind)).max().unwrap_or(0);
+        if let Some(oldest) = self.0.iter().rposition(|error| count(&error.kind) == most) {
+            self.0.remove(oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frequent_failure_does_not_hide_a_rare_one() {
+        let error = |kind: &str, at| ExplainedError {
+            at,
+            kind: kind.to_owned(),
+            sentence: String::new(),
+            expected: String::new(),
+            received: String::new(),
+            request: String::new(),
+            response: String::new(),
+        };
+        let mut newest = Newest::default();
+        newest.note(error("reset", 0));
+        (1..100).for_each(|at| newest.note(error("token", at)));
+        assert_eq!(newest.0.len(), ERRORS_MAX);
+        assert_eq!((newest.0[0].at, newest.0[8].at, newest.0[9].kind.as_str()), (99, 91, "reset"));
+    }
+
+    #[test]
+    fn a_stop_that_comes_before_the_worker_reaches_it_all_the_same() {
+        let plan = Plan {
+            rules: Rules::default(),
+            course: Arc::new(Course::steady(Deadlines::default())),
+            utc_base: 0,
+            phases: [].into(),
+            contestants: Vec::new(),
+            connection_life: 0,
+            requests: None,
+            workers: 1,
+            request_spare: 0,
+        };
+        let (reins, order) = (Reins::default(), Arc::new(Order::new(Arc::new(plan))));
+        reins.stop("first");
+        reins.stop("second");
+        assert_eq!((order.get(), reins.reason().as_deref()), (0, Some("first")));
+        reins.take(order.clone());
+        assert_eq!(order.get(), 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! The end of a round at one generator: the last rows with the end marker, then, once all have ended, the seal.
+//!
+//! A thread per round, so that the next one may be armed while Redis is away. What is on disk is safe without any of this:
+//! `rebuild` does the same from the journal.
+
+use super::game::Over;
+use crate::journal::rebuild::Access;
+use flowtest_contract::RoundId;
+use flowtest_scoreboard::{Scoreboard, ScoreboardError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long the final rows may take to reach a Redis that is away.
+const ROWS_PATIENCE: Duration = Duration::from_secs(600);
+/// How long the others are waited for; after that sealing is the organiser's.
+const SEAL_PATIENCE: Duration = Duration::from_secs(600);
+/// How often it is tried.
+const SEAL_EVERY: Duration = Duration::from_millis(500);
+/// How long a process that is asked to end waits for Redis.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Rounds that are over here and not yet everywhere.
+#[derive(Debug)]
+pub(super) struct Curtain {
+    access: Access,
+    falling: Vec<(RoundId, JoinHandle<()>)>,
+    leaving: Arc<AtomicBool>,
+}
+
+impl Curtain {
+    pub(super) fn new(access: Access) -> Curtain {
+        Curtain { access, falling: Vec::new(), leaving: Arc::default() }
+    }
+
+    /// Begins to end a round.
+    pub(super) fn fall(&mut self, over: Over) {
+        let (id, access, leaving) = (over.id, self.access.clone(), self.leaving.clone());
+        let thread = thread::Builder::new().name("curtain".to_owned()).spawn(move || fall(over, &access, &leaving));
+        match thread {
+            Ok(thread) => self.falling.push((id, thread)),
+            Err(error) => eprintln!("flowtest-loadgen: no thread to end the round with ({error}): run rebuild"),
+        }
+    }
+
+    /// Lets go of what is done.
+    pub(super) fn look(&mut self) {
+        self.falling.retain(|(_, thread)| !thread.is_finished());
+    }
+
+    pub(super) fn is_busy_with(&self, round: Option<RoundId>) -> bool {
+        self.falling.iter().any(|(falling, _)| Some(*falling) == round)
+    }
+
+    /// The process ends; what does not come through now is left to `rebuild`.
+    pub(super) fn wait(mut self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        let until = Instant::now() + LEAVE_PATIENCE;
+        while !self.falling.is_empty() && Instant::now() < until {
+            self.look();
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn fall(over: Over, access: &Access, leaving: &AtomicBool) {
+    let tell = |error: &dyn std::fmt::Display| eprintln!("flowtest-loadgen: round {}: {error}", over.id);
+    if let Some(broken) = &over.broken {
+        tell(broken);
+    }
+    let recorded = match &over.recorded {
+        Ok(recorded) => recorded,
+        Err(error) => return tell(error),
+    };
+    let (seq, rows) = (recorded.seq, recorded.rows.clone());
+    let patience = if leaving.load(Ordering::Relaxed) { LEAVE_PATIENCE } else { ROWS_PATIENCE };
+    if let Err(error) = over.board.end(seq, rows, patience) {
+        return tell(&error);
+    }
+    if over.aborted || !over.at_its_end {
+        return;
+    }
+    let until = Instant::now() + SEAL_PATIENCE;
+    while let Err(error) = seal(access, &over.contest, &over.id) {
+        // Somebody else has sealed it, or it is nobody's any more.
+        if matches!(error, ScoreboardError::RoundClosed(_) | ScoreboardError::RoundUnknown(_)) {
+            return;
+        }
+        if Instant::now() >= until || leaving.load(Ordering::Relaxed) {
+            return tell(&error);
+        }
+        thread::sleep(SEAL_EVERY);
+    }
+}
+
+/// No stream may join any more; sealed once every one has ended.
+fn seal(access: &Access, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
+    let address = access.address()?;
+    let mut scoreboard = Scoreboard::open(address)?;
+    scoreboard.drain_round(contest, round)?;
+    scoreboard.seal_round(contest, round, &[])
+}

@@ -1,0 +1,432 @@
+//! One round as one generator plays it: the journal, the workers, the board, and the document that it obeys.
+
+use super::plan::{course, phases};
+use super::usher::{Usher, Word};
+use super::{Home, journal_control};
+use crate::Failed;
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
+use crate::engine::run::{Clock, Run, RunError};
+use crate::engine::schedule::Course;
+use crate::observe::metrics::Doing;
+use crate::observe::output::{Output, Title, cpu_us};
+use crate::observe::series::{Look, difference};
+use crate::play::health_gate::HealthGate;
+use crate::record::publish::Board;
+use crate::record::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{Histogram, RoundId, StreamId};
+use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::endpoint::Endpoint;
+use flowtest_scoreboard::lifecycle::follows;
+use flowtest_scoreboard::{Control, ExplainedError, Policy, State};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A connection lives so long, so that instances added behind a name get their share.
+const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+/// Between hearing of a change and the instant from which on requests are judged by it: time to tell the workers, also
+/// where the machine is busy. Changes are announced a second ahead and heard within a quarter.
+const TELLING_US: u64 = 300_000;
+/// Room for the request of an endpoint that a contestant moves to, beside the one that it began with.
+const REQUEST_SPARE: usize = 512;
+
+/// Where a contestant is, as far as it was let in.
+#[derive(Clone, Debug)]
+struct Seat {
+    /// As the document has it.
+    wanted: Endpoint,
+    /// The one that gets traffic, with its addresses; none before it has answered right.
+    taken: Option<(Endpoint, Vec<SocketAddr>)>,
+}
+
+impl Seat {
+    /// Lets go of the addresses that the policy closes. Who has none left gets nothing until it is admitted anew.
+    fn close(&mut self, policy: &Policy) {
+        if let Some((_, addresses)) = &mut self.taken {
+            addresses.retain(|address| policy.judge_address(*address).is_ok());
+        }
+        self.taken.take_if(|(_, addresses)| addresses.is_empty());
+    }
+}
+
+/// The figures of the last second, for the generator's health.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse {
+    pub rate: u64,
+    /// Null in closed loop, and where nothing was due.
+    pub rate_ratio: Option<f64>,
+    /// Our own send lag; null in closed loop.
+    pub lag_p99_us: Option<u64>,
+    pub saturated_seconds: u64,
+    /// Of each worker.
+    pub busy_percent: Vec<u8>,
+    at: u64,
+    answered: u64,
+    due: u64,
+    amiss: u64,
+    lag: Histogram,
+    used_us: Vec<u64>,
+}
+
+/// The round.
+#[derive(Debug)]
+pub struct Game {
+    pub id: RoundId,
+    pub stream: StreamId,
+    /// The newest document that is obeyed.
+    pub control: Control,
+    /// Its policy, within our ceiling.
+    policy: Policy,
+    /// The newest that was refused, so that it is told once.
+    refused: Option<u64>,
+    clock: Clock,
+    plan: Arc<Plan>,
+    seats: Vec<Seat>,
+    gate: HealthGate,
+    recording: Recording,
+    board: Board,
+    usher: Usher,
+    output: Output,
+    pub pulse: Pulse,
+    pub durable_seq: u64,
+    /// Bytes that a request may have: what the slots have room for.
+    longest: usize,
+}
+
+/// A round that is over for its workers.
+#[derive(Debug)]
+pub struct Over {
+    pub id: RoundId,
+    pub contest: String,
+    pub board: Board,
+    pub recorded: Result<Recorded, Failed>,
+    pub broken: Option<RunError>,
+    pub aborted: bool,
+    /// The plan was played to its end, or stopped by the organiser: nobody may join any more.
+    pub at_its_end: bool,
+}
+
+impl Game {
+    /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
+    pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<Game, Failed> {
+        let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
+        let policy = home.policy(&control)?;
+        let prepared = home.outputs.prepare_with(home.metrics.clone())?;
+        let start = control.timeline.start_at.unwrap_or(0);
+        let clock = Clock::before(start)?;
+        let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
+        let course = Arc::new(course(&control, &home.id, &clock, None, 0));
+        let stream = StreamId::from_bits(crate::play::run::random_bits()?);
+        let seats: Vec<Seat> =
+            control.contest.contestants.iter().map(|one| Seat { wanted: one.endpoint.clone(), taken: None }).collect();
+        let mut game_plan = Plan {
+            rules: control.contest.rules,
+            course: course.clone(),
+            utc_base: clock.utc_base,
+            phases,
+            contestants: Vec::new(),
+            connection_life: CONNECTION_LIFE_NS,
+            requests: None,
+            workers: home.cores.len() as u32,
+            request_spare: REQUEST_SPARE,
+        };
+        let gate = HealthGate::new(seats.len(), game_plan.timeout());
+        game_plan.contestants = contestants(&control, &seats, &gate);
+        let plan = Arc::new(game_plan);
+        let start = home.start_record(&control, &plan, offset);
+        let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
+        let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
+        for (at, deadlines) in course.all_deadlines().iter().skip(1) {
+            recorder.control(journal_control(&control, *at, deadlines));
+        }
+        // Nobody is let in yet, so that the workers send nothing.
+        let run = Run::start(&plan, clock, &home.cores, home.tracing)?;
+        let recording = Recording::begin(run, &plan, recorder);
+        // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
+        let begun = Usher::start(home, &control)
+            .and_then(|usher| Ok((usher, Board::join(&home.access, &control.contest, id, stream)?)));
+        let (usher, board) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                recording.order().abort();
+                return Err(error);
+            }
+        };
+        let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
+        Ok(Game {
+            longest,
+            policy,
+            output,
+            id,
+            stream,
+            refused: None,
+            clock,
+            gate,
+            seats,
+            plan,
+            recording,
+            board,
+            usher,
+            pulse: Pulse::default(),
+            durable_seq: 0,
+            control,
+        })
+    }
+
+    /// Obeys a newer document of the same round, or says why not; then the round goes on as it was. `policy`: the
+    /// document's, within our ceiling.
+    pub fn obey(&mut self, newer: &Control, policy: Policy) {
+        if newer.revision == self.control.revision && *newer == self.control {
+            return;
+        }
+        if let Err(refusal) = follows(&self.control, newer) {
+            if self.refused.replace(newer.revision) != Some(newer.revision) {
+                eprintln!("flowtest-loadgen: revision {} is not obeyed: {refusal}", newer.revision);
+            }
+            return;
+        }
+        self.control = newer.clone();
+        // By the clock that stamps requests: the system's may have been set meanwhile.
+        let from = self.utc_us() + TELLING_US;
+        let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.plan.course), from);
+        // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
+        self.recording.control(journal_control(&self.control, from, course.deadlines(from)));
+        for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at > from) {
+            self.recording.control(journal_control(&self.control, *at, deadlines));
+        }
+        for (index, one) in self.control.contest.contestants.iter().enumerate() {
+            if self.seats[index].wanted != one.endpoint {
+                self.seats[index].wanted = one.endpoint.clone();
+                self.usher.come(index, one.endpoint.clone());
+            }
+        }
+        // At once, and not when the usher comes to it, who may be waiting for somebody's answer.
+        self.policy = policy;
+        self.seats.iter_mut().for_each(|seat| seat.close(&self.policy));
+        if course.newest_share().1 != self.plan.course.newest_share().1 {
+            (0..self.seats.len()).for_each(|index| self.gate.restart(index));
+        }
+        self.usher.document(&self.control);
+        if self.control.state == State::Aborted {
+            self.recording.order().abort();
+        }
+        self.change_plan(Arc::new(course));
+    }
+
+    /// The process is asked to end: what is in flight is finished.
+    pub fn leave(&self) {
+        self.recording.order().drain();
+    }
+
+    /// Somebody looked at the document, whether or not it could be read.
+    pub fn looked(&self) {
+        self.recording.order().look(self.now());
+    }
+
+    /// Passes on what has happened; `true` when the round is over for us.
+    pub fn poll(&mut self) -> bool {
+        let fresh = self.recording.look();
+        let mut changed = false;
+        if let Some(shown) = &fresh.shown {
+            let resting = self.recording.order().is_paused();
+            changed |= self.gate.look_at_all(shown.now, &self.plan, resting, &shown.sums);
+            self.pulse.beat(shown);
+            let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
+            self.output.note_backlog(Some(self.backlog()));
+            self.output.show(&self.plan, Look { now, sums: &shown.sums, cpu_us });
+        }
+        self.pass_on(fresh);
+        for word in self.usher.words() {
+            changed |= self.hear(word);
+        }
+        if changed {
+            self.change_plan(self.plan.course.clone());
+        }
+        self.recording.is_over()
+    }
+
+    /// Tells Redis what is on disk, and contestants why they lost points.
+    fn pass_on(&mut self, fresh: Fresh) {
+        if let Some((seq, _)) = &fresh.durable {
+            self.durable_seq = *seq;
+        }
+        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
+    }
+
+    /// What is done at an instant.
+    pub fn doing(&self, now: UtcUs) -> Doing {
+        let timeline = &self.control.timeline;
+        let is_over = timeline.end_at(&self.control.contest).is_some_and(|end| end <= now);
+        match timeline.start_at {
+            _ if is_over || self.control.state == State::Aborted => Doing::Draining,
+            Some(start) if now < start => Doing::Armed,
+            _ if timeline.pause_at(now).is_some() => Doing::Paused,
+            _ => Doing::Running,
+        }
+    }
+
+    /// How many batches are on disk and not in Redis.
+    pub fn backlog(&self) -> u64 {
+        self.durable_seq.saturating_sub(self.board.put_seq())
+    }
+
+    /// Ends it: what was recorded, and what is left to say to Redis.
+    pub fn finish(self) -> Over {
+        let now = self.utc_us();
+        let end = self.control.timeline.end_at(&self.control.contest);
+        let Finished { fresh, recorded, broken } = self.recording.finish();
+        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
+        if let Ok(recorded) = &recorded {
+            let stopped = self.control.timeline.stopped_at.is_some() || self.control.state == State::Aborted;
+            let written = self.output.close(&self.plan, &recorded.progress, stopped).write();
+            if let Err(error) = written {
+                eprintln!("flowtest-loadgen: {error}");
+            }
+        }
+        Over {
+            id: self.id,
+            contest: self.control.contest.name.clone(),
+            board: self.board,
+            recorded,
+            broken,
+            aborted: self.control.state == State::Aborted,
+            at_its_end: end.is_some_and(|end| now >= end),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.base.elapsed().as_nanos() as u64
+    }
+
+    fn utc_us(&self) -> UtcUs {
+        self.clock.utc_base + self.now() / NS_PER_US
+    }
+
+    /// Whether what the usher says changes what somebody gets.
+    fn hear(&mut self, word: Word) -> bool {
+        match word {
+            Word::Admitted(admitted) => {
+                let longest = self.longest;
+                let seat = &mut self.seats[admitted.contestant];
+                if admitted.endpoint != seat.wanted {
+                    // It has moved on while it was looked at.
+                    return false;
+                }
+                if request(&admitted.endpoint).len() > longest {
+                    eprintln!("flowtest-loadgen: {}: its path is too long to move to in mid-round", admitted.endpoint);
+                    return false;
+                }
+                seat.taken = Some((admitted.endpoint, admitted.addresses));
+                self.gate.restart(admitted.contestant);
+                seat.close(&self.policy);
+                true
+            }
+            Word::Resolved { contestant, addresses } => {
+                let seat = &mut self.seats[contestant];
+                let Some((_, held)) = &mut seat.taken else { return false };
+                let changed = *held != addresses;
+                *held = addresses;
+                seat.close(&self.policy);
+                changed
+            }
+            Word::Shut { contestant } => self.seats[contestant].taken.take().is_some(),
+            Word::Checked { contestant, prepared } => {
+                self.board.prepared(key(&self.control, contestant), prepared);
+                false
+            }
+            Word::Waiting { contestant, sentence } => {
+                let name = &self.control.contest.contestants[contestant].name;
+                eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
+                self.board.explain(key(&self.control, contestant), not_ready(self.utc_us(), sentence));
+                false
+            }
+        }
+    }
+
+    fn change_plan(&mut self, course: Arc<Course>) {
+        let plan = Plan {
+            course,
+            contestants: contestants(&self.control, &self.seats, &self.gate),
+            ..Plan::clone(&self.plan)
+        };
+        self.plan = Arc::new(plan);
+        self.recording.order().change(self.plan.clone());
+    }
+}
+
+/// What the workers get to know of the roster.
+fn contestants(control: &Control, seats: &[Seat], gate: &HealthGate) -> Vec<plan::Contestant> {
+    let one = |(index, (contestant, seat)): (usize, (&flowtest_scoreboard::contest::Contestant, &Seat))| {
+        let quiet = control.halted || control.parked.contains(&contestant.name);
+        let (endpoint, addresses, traffic) = match &seat.taken {
+            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),
+            Some((endpoint, addresses)) => (endpoint, addresses.clone(), Traffic::Nothing),
+            None => (&seat.wanted, Vec::new(), Traffic::Nothing),
+        };
+        plan::Contestant {
+            name: contestant.name.clone(),
+            endpoint: endpoint.to_string(),
+            addresses,
+            request: request(endpoint),
+            traffic,
+        }
+    };
+    control.contest.contestants.iter().zip(seats).enumerate().map(one).collect()
+}
+
+/// Under which name Redis keeps what is a contestant's own.
+fn key(control: &Control, contestant: usize) -> String {
+    let name = &control.contest.contestants[contestant].name;
+    control.ids.get(name).unwrap_or(name).clone()
+}
+
+/// What a contestant reads that waits at the door.
+fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
+    ExplainedError {
+        at,
+        kind: "prepare".to_owned(),
+        sentence,
+        expected: "right answers, before the flood begins".to_owned(),
+        received: "see the sentence".to_owned(),
+        request: String::new(),
+        response: String::new(),
+    }
+}
+
+fn request(endpoint: &Endpoint) -> RequestTemplate {
+    RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header())
+}
+
+impl Pulse {
+    /// Takes the sums as they are; once a second the figures are made anew.
+    fn beat(&mut self, shown: &Shown) {
+        let Shown { now, sums, workers } = shown;
+        let now = *now;
+        if now < self.at + NS_PER_SECOND {
+            return;
+        }
+        let all = || sums.scored.iter().chain(&sums.unscored);
+        let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
+        let due: u64 = all().map(|counts| counts.row.tally.due).sum();
+        let amiss: u64 = all().map(|counts| counts.row.tally.own_fault + counts.meter.late).sum();
+        let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
+        if self.at > 0 {
+            self.rate = ((answered - self.answered) as f64 / seconds) as u64;
+            let fell_due = due - self.due;
+            let ratio = |amiss: u64| fell_due.saturating_sub(amiss) as f64 / fell_due as f64;
+            self.rate_ratio = (fell_due > 0).then(|| ratio(amiss - self.amiss));
+            self.lag_p99_us = difference(&sums.lag, &self.lag).quantile(0.99);
+            self.saturated_seconds +=
+                u64::from(self.rate_ratio.is_some_and(|ratio| ratio < crate::observe::summary::RATE_RATIO_MIN));
+        }
+        let used_us: Vec<u64> = workers.iter().map(|worker| worker.user_us + worker.system_us).collect();
+        if self.used_us.len() == used_us.len() {
+            let busy = used_us.iter().zip(&self.used_us).map(|(now, before)| (now - before) as f64 / seconds / 1e4);
+            self.busy_percent = busy.map(|percent| percent.min(100.0) as u8).collect();
+        }
+        self.used_us = used_us;
+        self.lag = sums.lag.clone();
+        (self.at, self.answered, self.due, self.amiss) = (now, answered, due, amiss);
+    }
+}

@@ -1,0 +1,413 @@
+//! `serve`: a generator that follows the control document through whole rounds, alone or as one of several.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`plan`] | from the document to this generator's plan. Pure |
+//! | [`game`] | one round as it is played here |
+//! | `usher` | who is let in, and where names point now |
+//! | `coach` | practice between rounds |
+//! | `curtain` | the end of a round: last rows, end marker, seal |
+//!
+//! The document is looked at four times a second and obeyed if it may follow the one before it. When it or Redis is gone,
+//! the round goes on by what is known.
+
+mod coach;
+mod curtain;
+pub mod game;
+pub mod plan;
+mod usher;
+
+use crate::Failed;
+use crate::admit::probe::{Desk, Settings};
+use crate::admit::resolve::{Hosts, Names};
+use crate::cli::Serve;
+use crate::engine::plan::Plan;
+use crate::engine::ring::Tier;
+use crate::engine::run::{Clock, choose_cores, probe_ring, usable_cores};
+use crate::engine::trace::Tracing;
+use crate::journal::rebuild::Access;
+use crate::observe::metrics::{Doing, Metrics};
+use crate::observe::output::Outputs;
+use crate::play::run::finish_others;
+use crate::{admit::guard, admit::source_addresses};
+use crate::{journal::folders, play::run};
+use coach::Coach;
+use curtain::Curtain;
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_journal::free_bytes;
+use flowtest_journal::record::{self, Terms};
+use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::generator::GeneratorHealth;
+use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
+use game::Game;
+use sd_notify::NotifyState;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the document is looked at and our health is written.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often what the recorder says is passed on.
+const POLL: Duration = Duration::from_millis(50);
+/// How often our clock is compared with Redis's.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// A split that begins sooner is not joined: there would be no time to get ready.
+const READY_US: u64 = 1_000_000;
+
+/// What a generator is and where it belongs; the same for all its rounds.
+#[derive(Debug)]
+pub struct Home {
+    pub id: String,
+    pub contest: String,
+    pub access: Access,
+    pub journal: PathBuf,
+    /// Tests of endpoints and practice, and no rounds.
+    pub practice_only: bool,
+    pub cores: Vec<usize>,
+    pub tracing: Tracing,
+    /// What this machine's own file allows at the most.
+    pub ceiling: Option<Policy>,
+    pub names: Names,
+    /// What each round leaves for people and machines to read.
+    pub outputs: Outputs,
+    pub metrics: Option<Metrics>,
+    /// What rings on this machine can do.
+    pub tier: Tier,
+    /// What the operator says where our requests come from; empty: the interfaces' addresses.
+    pub told_addresses: Vec<IpAddr>,
+    /// Added to the offset of our clock as it is believed, in microseconds: not 0 only in rehearsals.
+    pub clock_shift_us: i64,
+}
+
+impl Home {
+    fn new(flags: &Serve) -> Result<Home, Failed> {
+        let usage = |error: String| Failed::Usage(error);
+        let ceiling =
+            flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
+        let hosts = flags.hosts.as_deref().map(Hosts::open).transpose().map_err(|error| usage(error.to_string()))?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let id = flags.id.clone().unwrap_or(host);
+        if !flowtest_scoreboard::keys::is_name(&id) {
+            return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
+        }
+        let cores = choose_cores(flags.cores.asked())?;
+        // The room for a journal is told before the first round: without it nobody may be armed.
+        std::fs::create_dir_all(&flags.journal).map_err(|error| {
+            let folder = flags.journal.display();
+            Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
+        })?;
+        Ok(Home {
+            id,
+            tier: probe_ring(cores[0])?,
+            told_addresses: flags.source_address.clone(),
+            clock_shift_us: flags.clock_shift_us,
+            contest: flags.contest.clone(),
+            access: Access {
+                url: flags.redis.clone(),
+                password: folders::password(flags.redis_password_file.as_deref())?,
+                allow_volatile: flags.redis_volatile,
+            },
+            journal: flags.journal.clone(),
+            practice_only: flags.practice_only,
+            cores,
+            tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
+            ceiling,
+            names: Names::system(hosts),
+            // What cannot be written shall show now and not when a round is armed.
+            metrics: flags.outputs.start_metrics()?,
+            outputs: flags.outputs.clone(),
+        })
+    }
+
+    fn scoreboard(&self) -> Result<Scoreboard, ScoreboardError> {
+        Scoreboard::open(self.access.address()?)
+    }
+
+    /// The document's policy within our ceiling.
+    fn policy(&self, control: &Control) -> Result<Policy, Failed> {
+        usher::within(&control.contest.policy, self.ceiling.as_ref())
+            .map_err(|error| Failed::Message(format!("the policy of {}: {error}", self.contest)))
+    }
+
+    /// Where our requests come from.
+    fn source_addresses(&self) -> Vec<IpAddr> {
+        if self.told_addresses.is_empty() { source_addresses::source_addresses() } else { self.told_addresses.clone() }
+    }
+
+    /// How far our clock is from Redis's, as it is believed.
+    fn measure_clock(&self, scoreboard: &mut Scoreboard) -> Result<ClockOffset, ScoreboardError> {
+        let measured = scoreboard.measure_clock()?;
+        Ok(ClockOffset { offset_us: measured.offset_us.saturating_add(self.clock_shift_us), ..measured })
+    }
+
+    /// A core that no worker uses, for the recorder.
+    fn spare_core(&self) -> Option<usize> {
+        usable_cores().into_iter().find(|core| !self.cores.contains(core))
+    }
+
+    fn start_record(&self, control: &Control, plan: &Plan, offset: ClockOffset) -> record::Start {
+        let mut start = run::start_record(&control.contest, plan, &self.cores);
+        start.clock_offset_us = offset.offset_us;
+        start.clock_error_us = offset.error_us;
+        start.document = control.to_json().into_bytes();
+        start
+    }
+}
+
+/// A revision as the journal keeps it: what counts for requests sent from `at` on.
+fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> record::Control {
+    /// A longer document is left out: the terms are what counts, and a group of records has its limit.
+    const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+    let document = Some(control.to_json().into_bytes()).filter(|document| document.len() <= DOCUMENT_BYTES_MAX);
+    let terms = Terms::new(&control.contest.rules, deadlines);
+    record::Control { at, revision: control.revision, terms, document: document.unwrap_or_default() }
+}
+
+/// Runs the command until it is told to stop.
+pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
+    let home = Home::new(flags)?;
+    home.outputs.prepare_with(None)?;
+    let mut desk = ControlDesk::open(home, flags.outputs.quiet)?;
+    // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    while !stop.load(Ordering::Relaxed) {
+        desk.turn();
+        thread::sleep(POLL);
+    }
+    desk.leave()
+}
+
+/// The control thread's state.
+struct ControlDesk {
+    home: Home,
+    scoreboard: Scoreboard,
+    /// The newest document that made sense.
+    control: Option<Control>,
+    game: Option<Game>,
+    coach: Coach,
+    curtain: Curtain,
+    /// Rounds that are not to be joined (again).
+    past: Option<RoundId>,
+    clock: Option<ClockOffset>,
+    clock_at: Instant,
+    source_addresses: Vec<IpAddr>,
+    look_at: Instant,
+    /// The last complaint, so that each is told once.
+    complaint: Option<String>,
+    quiet: bool,
+    /// Answers to "test my endpoint", as soon as there is a document to judge by.
+    probes: Option<Desk>,
+}
+
+impl ControlDesk {
+    fn open(home: Home, quiet: bool) -> Result<ControlDesk, Failed> {
+        let mut scoreboard = home.scoreboard()?;
+        finish_others(&home.journal, &home.access);
+        let clock = home.measure_clock(&mut scoreboard)?;
+        let now = Instant::now();
+        if !quiet {
+            eprintln!("flowtest-loadgen: generator {} serves {}, cores {:?}", home.id, home.contest, home.cores);
+        }
+        if let Some(metrics) = &home.metrics {
+            metrics.say(Doing::Idle);
+        }
+        Ok(ControlDesk {
+            source_addresses: home.source_addresses(),
+            coach: Coach::default(),
+            curtain: Curtain::new(home.access.clone()),
+            home,
+            scoreboard,
+            control: None,
+            game: None,
+            past: None,
+            clock: Some(clock),
+            clock_at: now + CLOCK_EVERY,
+            look_at: now,
+            complaint: None,
+            quiet,
+            probes: None,
+        })
+    }
+
+    fn turn(&mut self) {
+        if Instant::now() >= self.look_at {
+            self.look_at = Instant::now() + LOOK;
+            self.look();
+            self.beat();
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        if self.game.as_mut().is_some_and(Game::poll) {
+            self.end_game();
+        }
+        self.curtain.look();
+    }
+
+    /// Looks at the document and does what it says.
+    fn look(&mut self) {
+        let read = self.scoreboard.read_control(&self.home.contest);
+        let now = Clock::now().utc_base;
+        match read {
+            Ok(Some(control)) => self.on_control(control, now),
+            // Redis has lost it: whoever has it brings it back, the newest wins.
+            Ok(None) => {
+                if let Some(control) = self.game.as_ref().map(|game| &game.control) {
+                    let _ = self.scoreboard.write_control(control);
+                }
+            }
+            Err(error) => self.complain(&error.to_string()),
+        }
+        if let Some(game) = &self.game {
+            game.looked();
+        }
+        if let Some(control) = &self.control {
+            let playing = self.game.is_some();
+            // An outage was told by the look at the document.
+            let _ = self.coach.look(&self.home, &mut self.scoreboard, control, playing, now);
+        }
+        if Instant::now() >= self.clock_at {
+            self.clock_at = Instant::now() + CLOCK_EVERY;
+            self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
+            self.source_addresses = self.home.source_addresses();
+        }
+    }
+
+    fn on_control(&mut self, control: Control, now: UtcUs) {
+        // Before a round is armed here: nothing else shall run on its cores.
+        self.coach.heed(&control, self.game.is_some(), now);
+        let ours = self.game.as_ref().is_some_and(|game| control.round == Some(game.id));
+        if let Some(game) = &mut self.game {
+            if ours || control.round.is_none() {
+                match self.home.policy(&control) {
+                    Ok(policy) => game.obey(&control, policy),
+                    Err(error) => return self.complain(&error.to_string()),
+                }
+            }
+        } else if self.is_for_us(&control, now) {
+            self.past = control.round;
+            self.arm(control.clone());
+        }
+        if self.control.as_ref() != Some(&control) {
+            self.tell_probes(&control, now);
+        }
+        self.control = Some(control);
+    }
+
+    /// Tests of endpoints are judged by the newest document.
+    fn tell_probes(&mut self, control: &Control, now: UtcUs) {
+        let Ok(policy) = self.home.policy(control) else { return };
+        let deadlines = control.timeline.deadlines_at(&control.contest, now);
+        let settings = Settings { policy, rules: control.contest.rules, deadlines };
+        if let Some(probes) = &self.probes {
+            return probes.set(settings);
+        }
+        let (contest, id, names) = (self.home.contest.clone(), self.home.id.clone(), self.home.names.clone());
+        let started = self.home.scoreboard().map_err(|error| error.to_string()).and_then(|scoreboard| {
+            Desk::start(scoreboard, contest, id, names, settings).map_err(|error| error.to_string())
+        });
+        match started {
+            Ok(probes) => self.probes = Some(probes),
+            Err(error) => self.complain(&format!("endpoints cannot be tested from here: {error}")),
+        }
+    }
+
+    /// Whether the document names us in a split that is still to come.
+    fn is_for_us(&self, control: &Control, now: UtcUs) -> bool {
+        let next = control.timeline.splits.last();
+        !self.home.practice_only
+            && matches!(control.state, State::Armed | State::Running | State::Paused)
+            && next.is_some_and(|split| split.generators.contains(&self.home.id) && split.from > now + READY_US)
+            && control.round.is_some()
+            // One that was left in its middle may be joined again at the next split.
+            && (self.past != control.round || control.timeline.splits.len() > 1)
+            && !self.curtain.is_busy_with(control.round)
+    }
+
+    fn arm(&mut self, control: Control) {
+        let offset = match self.clock {
+            Some(offset) if offset.is_fit() => offset,
+            Some(offset) => {
+                return self.complain(&format!(
+                    "this machine's clock is {} µs (± {}) off from Redis's, and more than 20 ms are too many to play: set it by \
+                     chrony or ntp",
+                    offset.offset_us, offset.error_us
+                ));
+            }
+            None => return self.complain("this machine's clock was not compared with Redis's yet"),
+        };
+        match Game::arm(&self.home, control, offset) {
+            Ok(game) => {
+                if !self.quiet {
+                    eprintln!("flowtest-loadgen: round {} is armed here, stream {}", game.id, game.stream);
+                }
+                self.game = Some(game);
+            }
+            Err(error) => self.complain(&format!("the round cannot be played here: {error}")),
+        }
+    }
+
+    fn end_game(&mut self) {
+        let Some(game) = self.game.take() else { return };
+        let over = game.finish();
+        if !self.quiet {
+            eprintln!("flowtest-loadgen: round {} is over here", over.id);
+        }
+        self.curtain.fall(over);
+    }
+
+    /// Says how we are.
+    fn beat(&mut self) {
+        let game = self.game.as_ref();
+        let health = GeneratorHealth {
+            id: self.home.id.clone(),
+            beat: Clock::now().utc_base,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cores: self.home.cores.len() as u32,
+            tier: self.home.tier.name().to_owned(),
+            stream: game.map(|game| game.stream),
+            round: game.map(|game| game.id),
+            revision: game.map_or(0, |game| game.control.revision),
+            rate: game.map_or(0, |game| game.pulse.rate),
+            rate_ratio: game.and_then(|game| game.pulse.rate_ratio),
+            lag_p99_us: game.and_then(|game| game.pulse.lag_p99_us),
+            saturated_seconds: game.map_or(0, |game| game.pulse.saturated_seconds),
+            clock_offset_us: self.clock.map(|clock| clock.offset_us),
+            clock_error_us: self.clock.map(|clock| clock.error_us),
+            backlog: game.map_or(0, Game::backlog),
+            disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
+            busy_percent: game.map_or_else(Vec::new, |game| game.pulse.busy_percent.clone()),
+            source_addresses: self.source_addresses.clone(),
+        };
+        if let Some(metrics) = &self.home.metrics {
+            metrics.say(self.game.as_ref().map_or(Doing::Idle, |game| game.doing(health.beat)));
+        }
+        // Whoever is not heard is put into no split.
+        if self.home.practice_only {
+            return;
+        }
+        // An outage is told by the look at the document.
+        let _ = self.scoreboard.write_health(&self.home.contest, &health);
+    }
+
+    fn complain(&mut self, text: &str) {
+        if self.complaint.as_deref() != Some(text) {
+            eprintln!("flowtest-loadgen: {text}");
+            self.complaint = Some(text.to_owned());
+        }
+    }
+
+    /// The process ends: what is in flight is finished, and Redis gets the last rows.
+    fn leave(mut self) -> Result<u8, Failed> {
+        if let Some(game) = &self.game {
+            game.leave();
+        }
+        while self.game.is_some() {
+            self.turn();
+            thread::sleep(POLL);
+        }
+        self.curtain.wait();
+        Ok(0)
+    }
+}

@@ -1,0 +1,163 @@
+//! From the control document to the plan of one generator. Pure: two generators that read one document do the same at
+//! the same instants, each its own share.
+
+use crate::engine::plan::{self, NS_PER_US, Phase, Ramp};
+use crate::engine::run::Clock;
+use crate::engine::schedule::{Course, Gap, Share};
+use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_scoreboard::Control;
+use flowtest_scoreboard::contest::Load;
+
+/// An instant on the run clock. What lies before it began is its beginning.
+pub fn run_clock(clock: &Clock, utc: UtcUs) -> u64 {
+    utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US)
+}
+
+/// The phases of an armed round; `None` before it is armed.
+pub fn phases(control: &Control, clock: &Clock) -> Option<Vec<Phase>> {
+    let mut at = run_clock(clock, control.timeline.start_at?);
+    let phases = control.contest.phases.iter().map(|phase| {
+        let start = at;
+        at = start + phase.duration_us * NS_PER_US;
+        let load = match phase.load {
+            Load::Open { from, to } => plan::Load::Open(Ramp { from, to }),
+            Load::Closed { pipeline } => plan::Load::Closed { pipeline },
+        };
+        // A practice round counts for itself; whether that is worth anything is the round's matter.
+        Phase { start, end: at, load, connections: phase.connections, scored: phase.scored }
+    });
+    Some(phases.collect())
+}
+
+/// Which share is ours by a list of generators.
+pub fn share(generators: &[String], id: &str) -> Share {
+    match generators.iter().position(|generator| generator == id) {
+        Some(index) => Share { index: index as u64, of: generators.len() as u64 },
+        None => Share::NONE,
+    }
+}
+
+/// The course of the round as the document tells it. What counted before `from`, by which requests may have been judged
+/// already, stays as it was in `before`.
+pub fn course(control: &Control, id: &str, clock: &Clock, before: Option<&Course>, from: UtcUs) -> Course {
+    let timeline = &control.timeline;
+    let pauses = timeline.pauses.iter().map(|pause| Gap {
+        from: run_clock(clock, pause.from),
+        to: pause.to.map_or(u64::MAX, |to| run_clock(clock, to)),
+    });
+    let shares = timeline.splits.iter().enumerate().map(|(index, split)| {
+        // The first counts from the beginning of time.
+        (if index == 0 { 0 } else { run_clock(clock, split.from) }, share(&split.generators, id))
+    });
+    let told = deadlines(control);
+    let deadlines = match before {
+        Some(before) => amended(before.all_deadlines(), &told, from),
+        None => told,
+    };
+    let mut shares: Vec<_> = shares.collect();
+    if shares.is_empty() {
+        shares.push((0, Share::NONE));
+    }
+    let stop_at = timeline.stopped_at.map_or(u64::MAX, |at| run_clock(clock, at));
+    Course::new(deadlines, pauses.collect(), stop_at, shares)
+}
+
+/// All deadlines that the document tells, with the instants from which on they count.
+fn deadlines(control: &Control) -> Vec<(UtcUs, Deadlines)> {
+    let timeline = &control.timeline;
+    let changes = timeline.moved.iter().map(|moved| moved.at).chain(timeline.pauses.iter().map(|pause| pause.from));
+    let mut instants: Vec<UtcUs> = std::iter::once(0).chain(changes).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    instants.into_iter().map(|at| (at, timeline.deadlines_at(&control.contest, at))).collect()
+}
+
+/// What held stays up to `from`; from there on it is as told.
+fn amended(held: &[(UtcUs, Deadlines)], told: &[(UtcUs, Deadlines)], from: UtcUs) -> Vec<(UtcUs, Deadlines)> {
+    let mut amended: Vec<_> = held.iter().copied().filter(|(at, _)| *at < from).collect();
+    let now = told.iter().rev().find(|(at, _)| *at <= from).map(|(_, deadlines)| (from, *deadlines));
+    let later = told.iter().copied().filter(|(at, _)| *at > from);
+    for (at, deadlines) in now.into_iter().chain(later) {
+        if amended.last().is_none_or(|(_, last)| *last != deadlines) {
+            amended.push((at, deadlines));
+        }
+    }
+    amended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::RoundId;
+    use flowtest_contract::rules::Deadline;
+    use flowtest_scoreboard::Contest;
+    use flowtest_scoreboard::lifecycle::{Change, change};
+    use flowtest_scoreboard::timeline::DeadlineName;
+    use std::time::Instant;
+
+    const SECOND: u64 = 1_000_000;
+    const NOW: UtcUs = 1_796_119_200 * SECOND;
+
+    fn clock() -> Clock {
+        Clock { base: Instant::now(), utc_base: NOW }
+    }
+
+    fn armed() -> Control {
+        let contest = Contest::from_toml(
+            "name = \"cup\"\n[deadlines]\nversion = \"+20s\"\nfrom = \"+40s\"\n[[phase]]\nfor = \"60s\"\nrate = 5\n\
+             connections = 1\n[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"a\"\nendpoint = \"127.0.0.1:8081\"\n",
+        )
+        .unwrap();
+        let generators = vec!["g1".to_owned(), "g2".to_owned()];
+        let arm = Change::Arm { round: RoundId::from_bits(7), start_at: NOW + 10 * SECOND, scored: true, generators };
+        change(&Control::new(contest), arm, NOW).unwrap()
+    }
+
+    #[test]
+    fn an_armed_round_is_phases_on_the_run_clock_and_a_share() {
+        let (control, clock) = (armed(), clock());
+        let phases = phases(&control, &clock).unwrap();
+        assert_eq!((phases[0].start, phases[0].end), (10_000_000_000, 70_000_000_000));
+        let course = course(&control, "g2", &clock, None, 0);
+        assert_eq!(course.newest_share(), (0, Share { index: 1, of: 2 }));
+        let deadlines = course.deadlines(NOW);
+        assert_eq!((deadlines.version, deadlines.from), (Deadline(NOW + 30 * SECOND), Deadline(NOW + 50 * SECOND)));
+        assert_eq!(super::course(&control, "g9", &clock, None, 0).newest_share().1, Share::NONE);
+    }
+
+    #[test]
+    fn a_moved_deadline_counts_for_what_is_sent_from_its_instant_on_or_from_when_it_was_heard() {
+        let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
+        let first = course(&control, "g1", &clock, None, 0);
+        let to = NOW + 45 * SECOND;
+        let moved = Change::MoveDeadline { deadline: DeadlineName::Version, to };
+        let control = change(&control, moved, NOW + 12 * SECOND).unwrap();
+        let counts_from = NOW + 13 * SECOND;
+        let version = |course: &Course, sent| course.deadlines(sent).version.0;
+        let in_time = course(&control, "g1", &clock, Some(&first), NOW + 12 * SECOND + 50_000);
+        assert_eq!(version(&in_time, counts_from - 1), NOW + 30 * SECOND);
+        assert_eq!(version(&in_time, counts_from), to);
+        // Heard of it too late: what was sent before that has been judged by the old one.
+        let heard = NOW + 17 * SECOND;
+        let late = course(&control, "g1", &clock, Some(&first), heard);
+        assert_eq!(version(&late, heard - 1), NOW + 30 * SECOND);
+        assert_eq!(version(&late, heard), to);
+        // Hearing the same again changes nothing.
+        assert_eq!(course(&control, "g1", &clock, Some(&late), heard + SECOND), late);
+    }
+
+    #[test]
+    fn a_pause_holds_everything_back_until_its_end_is_known() {
+        let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
+        let first = course(&control, "g1", &clock, None, 0);
+        let control = change(&control, Change::Pause, NOW + 19 * SECOND).unwrap();
+        let paused = course(&control, "g1", &clock, Some(&first), NOW + 19 * SECOND + 250_000);
+        assert_eq!([19, 20].map(|s| paused.run_clock(s * 1_000_000_000)), [19_000_000_000, u64::MAX]);
+        let resume = Change::Resume { at: NOW + 40 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
+        let control = change(&control, resume, NOW + 30 * SECOND).unwrap();
+        let resumed = course(&control, "g1", &clock, Some(&paused), NOW + 30 * SECOND);
+        assert_eq!(resumed.run_clock(20_000_000_000), 40_000_000_000);
+        assert_eq!(resumed.newest_share(), (20_000_000_000, Share { index: 1, of: 2 }));
+        assert_eq!(resumed.deadlines(NOW + 41 * SECOND).version, Deadline(NOW + 50 * SECOND));
+    }
+}

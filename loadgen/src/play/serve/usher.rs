@@ -1,0 +1,253 @@
+//! Who is let in: each endpoint of the roster is held against the policy and asked for right answers, before its first
+//! request of the flood and again when it moves. Names are resolved again while the round runs.
+//!
+//! A thread of its own, so that no slow endpoint delays the clock of the round.
+
+use super::Home;
+use crate::Failed;
+use crate::admit::probe::{Candidate, Checked, ProbeReport, Terms, check};
+use crate::admit::resolve::names::Names;
+use crate::admit::resolver::{self, Followed, News, Resolver};
+use crate::engine::run::Clock;
+use flowtest_scoreboard::endpoint::Endpoint;
+use flowtest_scoreboard::{Control, Policy, Prepared};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a contestant that is not ready is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long a check of all who wait may take.
+const CHECK_PATIENCE: Duration = Duration::from_secs(4);
+
+/// A contestant that is let in, at an endpoint with all its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub(super) contestant: usize,
+    pub(super) endpoint: Endpoint,
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+/// Something that the round gets to know.
+#[derive(Clone, Debug)]
+pub(super) enum Word {
+    Admitted(Admitted),
+    /// A name has other addresses now.
+    Resolved {
+        contestant: usize,
+        addresses: Vec<SocketAddr>,
+    },
+    /// It has no address left that may be flooded: it gets nothing until it is admitted anew.
+    Shut {
+        contestant: usize,
+    },
+    /// Not ready, and why.
+    Waiting {
+        contestant: usize,
+        sentence: String,
+    },
+    /// The check found something else than the one before it.
+    Checked {
+        contestant: usize,
+        prepared: Prepared,
+    },
+}
+
+/// The door.
+#[derive(Debug)]
+pub(super) struct Usher {
+    /// Our name among the generators.
+    pub(super) id: String,
+    wishes: Sender<Wish>,
+    words: Receiver<Word>,
+}
+
+enum Wish {
+    /// A contestant wants to be at an endpoint.
+    Come(usize, Endpoint),
+    /// The document changed: other rules of the door, other deadlines.
+    Document(Box<Control>),
+}
+
+impl Usher {
+    /// Begins with the whole roster.
+    pub(super) fn start(home: &Home, control: &Control) -> Result<Usher, Failed> {
+        let (wishes, inbox) = mpsc::channel();
+        let (tell, words) = mpsc::channel();
+        let policy = home.policy(control)?;
+        let (resolver, news) = Resolver::start(home.names.clone(), policy.clone(), Vec::new(), resolver::EVERY)
+            .map_err(|error| Failed::Message(format!("no thread for the names ({error})")))?;
+        let mut door = Door {
+            names: home.names.clone(),
+            ceiling: home.ceiling.clone(),
+            policy,
+            control: control.clone(),
+            resolver,
+            inside: BTreeMap::new(),
+            outside: (0..).zip(control.contest.contestants.iter().map(|one| one.endpoint.clone())).collect(),
+            told: HashMap::new(),
+            id: home.id.clone(),
+            tell,
+        };
+        thread::Builder::new()
+            .name("usher".to_owned())
+            .spawn(move || door.keep(&inbox, &news))
+            .map_err(|error| Failed::Message(format!("no thread for the roster ({error})")))?;
+        Ok(Usher { id: home.id.clone(), wishes, words })
+    }
+
+    /// A contestant wants to be elsewhere. It stays where it is until the new place has answered right.
+    pub(super) fn come(&self, contestant: usize, endpoint: Endpoint) {
+        // Fails only when the thread has ended, and with it the round.
+        let _ = self.wishes.send(Wish::Come(contestant, endpoint));
+    }
+
+    pub(super) fn document(&self, control: &Control) {
+        let _ = self.wishes.send(Wish::Document(Box::new(control.clone())));
+    }
+
+    /// What happened since the last call.
+    pub(super) fn words(&self) -> Vec<Word> {
+        self.words.try_iter().collect()
+    }
+}
+
+/// The thread's state.
+struct Door {
+    names: Names,
+    ceiling: Option<Policy>,
+    policy: Policy,
+    control: Control,
+    resolver: Resolver,
+    /// Who plays where.
+    inside: BTreeMap<usize, Admitted>,
+    /// Who waits for which place.
+    outside: HashMap<usize, Endpoint>,
+    /// What was told of each check last.
+    told: HashMap<usize, Prepared>,
+    /// Our name among the generators.
+    id: String,
+    tell: Sender<Word>,
+}
+
+impl Door {
+    /// Until the round lets go of the other end.
+    fn keep(&mut self, inbox: &Receiver<Wish>, news: &Receiver<News>) {
+        /// How often the resolver's news is passed on.
+        const LOOK: Duration = Duration::from_millis(250);
+        let mut check_at = Instant::now();
+        loop {
+            if !self.outside.is_empty() && Instant::now() >= check_at {
+                self.check();
+                check_at = Instant::now() + AGAIN;
+            }
+            news.try_iter().for_each(|news| self.pass_on(news));
+            match inbox.recv_timeout(LOOK) {
+                Ok(Wish::Come(contestant, endpoint)) => {
+                    self.outside.insert(contestant, endpoint);
+                    check_at = Instant::now();
+                }
+                Ok(Wish::Document(control)) => {
+                    // A policy wider than our ceiling was refused before the document was obeyed.
+                    if let Ok(policy) = within(&control.contest.policy, self.ceiling.as_ref()) {
+                        // Whom the old one kept out may be let in by this one.
+                        if policy != self.policy {
+                            check_at = Instant::now();
+                        }
+                        self.resolver.set_policy(policy.clone());
+                        self.policy = policy;
+                    }
+                    self.control = *control;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Asks everybody who waits.
+    fn check(&mut self) {
+        let waiting: Vec<(usize, Endpoint)> =
+            self.outside.iter().map(|(contestant, endpoint)| (*contestant, endpoint.clone())).collect();
+        let name = |contestant: usize| self.control.contest.contestants[contestant].name.as_str();
+        let candidates: Vec<Candidate<'_>> =
+            waiting.iter().map(|(contestant, endpoint)| Candidate { name: name(*contestant), endpoint }).collect();
+        let playing: Vec<(&str, &[SocketAddr])> = self
+            .inside
+            .values()
+            .filter(|inside| !self.outside.contains_key(&inside.contestant))
+            .map(|inside| (name(inside.contestant), inside.addresses.as_slice()))
+            .collect();
+        let now = Clock::now().utc_base;
+        let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
+        let terms = Terms::new(self.control.contest.rules, deadlines);
+        let checked = check(&candidates, &playing, &self.names, &self.policy, &terms, CHECK_PATIENCE);
+        for ((contestant, endpoint), checked) in waiting.into_iter().zip(checked) {
+            self.on_checked(contestant, endpoint, checked);
+        }
+    }
+
+    fn on_checked(&mut self, contestant: usize, endpoint: Endpoint, checked: Checked) {
+        self.tell_checked(contestant, &endpoint, &checked);
+        if !checked.ready() {
+            let _ = self.tell.send(Word::Waiting { contestant, sentence: checked.sentence() });
+            return;
+        }
+        let name = self.control.contest.contestants[contestant].name.clone();
+        let admitted = Admitted { contestant, endpoint: endpoint.clone(), addresses: checked.addresses.clone() };
+        self.resolver.follow(contestant, Followed { name, endpoint, addresses: checked.addresses });
+        self.outside.remove(&contestant);
+        self.inside.insert(contestant, admitted.clone());
+        let _ = self.tell.send(Word::Admitted(admitted));
+    }
+
+    fn tell_checked(&mut self, contestant: usize, endpoint: &Endpoint, checked: &Checked) {
+        let prepared = Prepared {
+            at: Clock::now().utc_base,
+            generator: self.id.clone(),
+            ready: checked.ready(),
+            verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
+            sentence: checked.sentence(),
+            endpoint: endpoint.to_string(),
+            addresses: checked.addresses.iter().map(SocketAddr::to_string).collect(),
+        };
+        if self.told.get(&contestant).is_none_or(|told| !told.says_the_same(&prepared)) {
+            self.told.insert(contestant, prepared.clone());
+            let _ = self.tell.send(Word::Checked { contestant, prepared });
+        }
+    }
+
+    fn pass_on(&mut self, news: News) {
+        match news {
+            News::Resolved(resolved) => {
+                if let Some(inside) = self.inside.get_mut(&resolved.contestant) {
+                    inside.addresses.clone_from(&resolved.addresses);
+                }
+                let _ =
+                    self.tell.send(Word::Resolved { contestant: resolved.contestant, addresses: resolved.addresses });
+            }
+            News::Closed { contestant } => {
+                self.resolver.forget(contestant);
+                if let Some(inside) = self.inside.remove(&contestant) {
+                    // Where it waits for another endpoint already, that one stays the one to check.
+                    self.outside.entry(contestant).or_insert(inside.endpoint);
+                }
+                let _ = self.tell.send(Word::Shut { contestant });
+            }
+            News::Refused { sentence, .. } | News::Stale { sentence, .. } | News::Hosts { sentence } => {
+                eprintln!("flowtest-loadgen: {sentence}");
+            }
+            News::Fresh { .. } => {}
+        }
+    }
+}
+
+/// The document's policy, if our own ceiling allows it.
+pub(super) fn within(
+    policy: &Policy,
+    ceiling: Option<&Policy>,
+) -> Result<Policy, flowtest_scoreboard::policy::PolicyError> {
+    ceiling.map_or_else(|| Ok(policy.clone()), |ceiling| policy.within(ceiling))
+}

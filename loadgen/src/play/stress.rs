@@ -1,0 +1,108 @@
+//! `stress`: URLs in, one plan, a progress bar, a summary.
+
+use crate::Failed;
+use crate::admit::resolve::{listening, resolve};
+use crate::cli::Stress;
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::run::{Clock, Run, choose_cores};
+use crate::engine::schedule::Course;
+use crate::engine::trace::Tracing;
+use crate::observe::output::{Title, cpu_us};
+use crate::observe::series::Look;
+use flowtest_contract::header::Flip;
+use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_scoreboard::endpoint::Endpoint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// From making the plan to its start: workers make rings and arenas in it.
+const HEAD_START: Duration = Duration::from_millis(50);
+
+/// Runs the command; the exit code says whether the result is valid.
+pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
+    let cores = choose_cores(flags.cores.asked())?;
+    let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
+    let prepared = flags.outputs.prepare()?;
+    let clock = Clock::now();
+    let plan = Arc::new(plan(flags, contestants, cores.len() as u32, clock));
+    let run = Run::start(&plan, clock, &cores, Tracing::Off)?;
+    let mut output = prepared.open(&plan, Title::Stress)?;
+    let progress = run.follow(stop, |progress| {
+        output.show(&plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
+    });
+    let closed = output.close(&plan, &progress, stop.load(Ordering::Relaxed));
+    let summary = closed.summary.clone();
+    closed.write()?;
+    if let Some(broken) = progress.broken {
+        return Err(broken.into());
+    }
+    if summary.contestants.iter().all(|contestant| contestant.figures.rate == 0.0) {
+        return Err(Failed::Message(
+            "no request was answered with 2xx: see the counts above for how they failed".to_owned(),
+        ));
+    }
+    Ok(if summary.is_valid() { 0 } else { 3 })
+}
+
+fn contestant(url: &str) -> Result<Contestant, Failed> {
+    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
+    let addresses = resolve(&endpoint)?;
+    Ok(Contestant {
+        name: endpoint.to_string(),
+        endpoint: endpoint.to_string(),
+        addresses: listening(&endpoint.to_string(), &addresses)?,
+        request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
+        traffic: Traffic::Flood,
+    })
+}
+
+fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock) -> Plan {
+    let load = match flags.rate {
+        Some((from, to)) => Load::Open(Ramp { from, to }),
+        None => Load::Closed { pipeline: flags.pipeline },
+    };
+    let length = match (flags.requests, flags.rate) {
+        (None, _) => flags.duration.as_nanos() as u64,
+        // As long as it takes: a week is the longest that a flag can ask for.
+        (Some(_), None) => 7 * 24 * 3600 * 1_000_000_000,
+        (Some(requests), Some((from, to))) => {
+            u64::try_from(u128::from(requests) * 2_000_000_000 / u128::from(from + to))
+                .unwrap_or(u64::MAX)
+                .min(u64::MAX / 4)
+        }
+    };
+    let warm = clock.after(HEAD_START);
+    let start = warm + flags.warmup.as_nanos() as u64;
+    let phase = |start, end, scored| Phase { start, end, load, connections: flags.connections, scored };
+    let mut phases = Vec::new();
+    if start > warm {
+        // A ramp warms up at the rate that it begins with.
+        let load = match load {
+            Load::Open(ramp) => Load::Open(Ramp { from: ramp.from.max(1), to: ramp.from.max(1) }),
+            closed @ Load::Closed { .. } => closed,
+        };
+        phases.push(Phase { load, ..phase(warm, start, false) });
+    }
+    phases.push(phase(start, start + length.max(1), true));
+    Plan {
+        rules: Rules { timeout_us: flags.timeout.as_micros() as u64, ..Rules::default() },
+        course: Arc::new(Course::steady(Deadlines {
+            version: always(flags.expect_version),
+            from: always(flags.expect_from),
+        })),
+        utc_base: clock.utc_base,
+        phases: phases.into(),
+        contestants,
+        connection_life: 0,
+        requests: flags.requests.filter(|_| flags.rate.is_none()),
+        workers,
+        request_spare: 0,
+    }
+}
+
+/// The deadline by which this value is right at all times.
+fn always<T: Flip>(value: T) -> Deadline {
+    if value == T::AFTER { Deadline::PASSED } else { Deadline::NEVER }
+}

@@ -1,0 +1,11 @@
+//! From the workers' blocks to the journal and Redis.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`recorder`] | the thread that writes the journal: only what is on disk is published |
+//! | [`publish`] | what Redis gets to know of a run |
+//! | [`wording`] | what is wrong with an answer, as its contestant reads it |
+
+pub mod publish;
+pub mod recorder;
+pub mod wording;

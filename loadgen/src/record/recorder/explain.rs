@@ -1,0 +1,174 @@
+//! A failing exchange as a contestant gets to read it: what was expected, what came, why it is wrong. Pure.
+
+use crate::engine::plan::Plan;
+use crate::engine::trace::Sample;
+use crate::record::wording;
+use flowtest_contract::Observed;
+use flowtest_contract::verdict::Outcome;
+use flowtest_journal::record::Sight;
+use flowtest_scoreboard::ExplainedError;
+use flowtest_scoreboard::text::printable;
+
+/// Longest side of an exchange that people get to see, in bytes.
+const EXCHANGE_BYTES_MAX: usize = 1024;
+
+/// A failure in words, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The contestant's place in the roster.
+    pub contestant: u16,
+    pub error: ExplainedError,
+}
+
+/// Explains a sample: one for each wrong header, or one for the failure.
+pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
+    let Some(sight) = Sight::unpack(sample.observed) else { return Vec::new() };
+    let request = plan
+        .contestants
+        .get(usize::from(sample.contestant))
+        .filter(|_| !sample.never_sent)
+        .map_or_else(String::new, |contestant| printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX));
+    let response = printable(sample.answer(), EXCHANGE_BYTES_MAX);
+    let in_words = |(kind, sentence, expected, received): (&str, String, String, String)| Explained {
+        contestant: sample.contestant,
+        error: ExplainedError {
+            at: sample.sent,
+            kind: kind.to_owned(),
+            sentence,
+            expected,
+            received,
+            request: request.clone(),
+            response: response.clone(),
+        },
+    };
+    let reasons = match sight.outcome {
+        Outcome::Failed(failure) => {
+            let timeout_us = plan.rules.timeout_us;
+            let (sentence, expected) = match sample.missed {
+                Some(why) => wording::missed(why, timeout_us),
+                None => wording::failed(failure, sample.malformed, timeout_us),
+            };
+            vec![(failure.name(), sentence, expected, came(sample))]
+        }
+        Outcome::Answered(observed) => wrong_headers(plan, sample, observed),
+    };
+    reasons.into_iter().map(in_words).collect()
+}
+
+/// Kind, sentence, what was expected and what came, of each header that is wrong.
+fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'static str, String, String, String)> {
+    let shown = |name: &str| lines(sample, name);
+    wording::headers(observed, &plan.rules, plan.course.deadlines(sample.sent), sample.sent, &sample.token, shown)
+        .into_iter()
+        .filter(|header| !header.right)
+        .map(|header| (header.kind, header.sentence, header.expected, header.received))
+        .collect()
+}
+
+/// What came, for failures that have no header to show.
+fn came(sample: &Sample) -> String {
+    let answer = sample.answer();
+    if let Some(line) = wording::first_line(answer).filter(|_| sample.skipped == 0) {
+        return line;
+    }
+    match (sample.never_sent, u64::from(sample.skipped) + answer.len() as u64) {
+        (true, _) => "the request was never sent".to_owned(),
+        (false, 0) => "not a byte".to_owned(),
+        (false, bytes) => format!("{bytes} bytes of an answer"),
+    }
+}
+
+/// The lines of a header as they came.
+fn lines(sample: &Sample, name: &str) -> String {
+    wording::header_lines(sample.answer(), name).unwrap_or_else(|| match sample.skipped {
+        0 => wording::no_header(name),
+        _ => "the answer came in several parts, of which the first was not kept".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::http::Malformed;
+    use crate::engine::schedule::Course;
+    use crate::engine::trace::{Came, Samples, Tracing};
+    use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
+    use flowtest_contract::verdict::Failure;
+    use flowtest_contract::{Platform, Seen, Token, Version};
+    use std::sync::Arc;
+
+    fn plan() -> Plan {
+        Plan {
+            rules: Rules::default(),
+            course: Arc::new(Course::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
+            utc_base: 0,
+            phases: [].into(),
+            contestants: Vec::new(),
+            connection_life: 0,
+            requests: None,
+            workers: 1,
+            request_spare: 0,
+        }
+    }
+
+    fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
+        let mut samples = Samples::new(Tracing::On);
+        samples.push(&Came { bytes: answer, skipped: 0, malformed }, |sample| {
+            sample.sent = sent;
+            sample.token = Token(*b"0123456789abcdef0123456789abcdef");
+            sample.observed = Sight { outcome, scored: true }.pack();
+        });
+        samples.as_slice()[0].clone()
+    }
+
+    fn words(explained: &[Explained]) -> Vec<String> {
+        explained
+            .iter()
+            .map(|Explained { error, .. }| {
+                format!("{}: {} | {} | {}", error.kind, error.sentence, error.expected, error.received)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_wrong_header_has_its_sentence() {
+        let observed = Observed { token_right: false, version: Seen::Value(Version::V1), from: Seen::Missing };
+        let answer = b"HTTP/1.1 200 OK\r\ntoken: \x1b[31mred\r\nVersion: v1\r\n\r\n";
+        let explained = explain(&plan(), &sample(Outcome::Answered(observed), 200_000_000, answer, None));
+        assert_eq!(
+            words(&explained),
+            [
+                "token: the Token header must repeat the token of the same request, exactly once | Token: 0123456789abcdef0123456789abcdef | token: \\x1b[31mred",
+                "version: v1 was right before the deadline, which has passed | Version: v2 | Version: v1",
+                "from: there is no From header | From: EC2 | no From header",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_comes_too_early_is_told_when_it_is_right() {
+        let observed =
+            Observed { token_right: true, version: Seen::Value(Version::V2), from: Seen::Value(Platform::Ec2) };
+        let answer = b"HTTP/1.1 200 OK\r\nVersion: v2\r\n\r\n";
+        let early = explain(&plan(), &sample(Outcome::Answered(observed), 1, answer, None));
+        assert_eq!(words(&early), ["version: v2 is right only from the deadline on | Version: v1 | Version: v2"]);
+        // Within the grace of the deadline nothing is wrong, and there is nothing to explain.
+        assert_eq!(explain(&plan(), &sample(Outcome::Answered(observed), 99_000_000, answer, None)), []);
+    }
+
+    #[test]
+    fn every_failure_has_its_sentence() {
+        for failure in Failure::ALL {
+            let explained = explain(&plan(), &sample(Outcome::Failed(failure), 1, b"", None));
+            assert_eq!(explained.len(), 1);
+            let error = &explained[0].error;
+            assert_eq!(error.kind, failure.name());
+            assert!(error.sentence.len() > 20 && error.received == "not a byte", "{error:?}");
+        }
+        let status = explain(&plan(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
+        assert_eq!(status[0].error.received, "HTTP/1.1 503 Busy");
+        let malformed = sample(Outcome::Failed(Failure::Malformed), 1, b"junk\n", Some(Malformed::NotHttp));
+        let malformed = explain(&plan(), &malformed);
+        assert!(malformed[0].error.sentence.starts_with("the response does not begin with"), "{malformed:?}");
+    }
+}

@@ -1,0 +1,432 @@
+//! The recorder: a thread on glommio that takes what the workers counted, writes it to the journal, and says what is on
+//! disk. Only that may be published.
+//!
+//! It never holds a worker up: while the disk is slow the counts stay in the workers' blocks, and when those are full of
+//! traces, outcomes leave none and are counted as untraced.
+
+pub mod explain;
+mod interval;
+mod recording;
+pub mod room;
+
+pub use recording::{Finished, Recording};
+
+use crate::Failed;
+use crate::engine::block::Block;
+use crate::engine::control::Order;
+use crate::engine::plan::Plan;
+use crate::engine::run::{Clock, Collector, Progress, WorkerReport};
+use crate::engine::trace::Tracing;
+use explain::Explained;
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_journal::record::{Control, End, EndCode, Notice, NoticeCode, Start};
+use flowtest_journal::writer::{self, Writer};
+use flowtest_journal::{JournalError, free_bytes};
+use flowtest_scoreboard::Row;
+use glommio::timer::sleep;
+use interval::Interval;
+use room::Level;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+/// How often the workers' queues are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// A group is committed before its time when it has grown to so many bytes.
+const GROUP_BYTES: usize = 16 << 20;
+/// What does not fit a group of so many bytes leaves no trace: a group never straddles two segments.
+const GROUP_BYTES_MAX: usize = 48 << 20;
+/// How often the free room of the disk is looked at.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// After so long without a successful write load pauses.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
+/// A write or sync that has not come back for so long is stuck; a batch comes at least once a second.
+const STUCK_AFTER: Duration = Duration::from_secs(4);
+/// Between two attempts to write.
+const RETRY: Duration = Duration::from_millis(200);
+/// Explained failures that wait to be shown; more are not worth anybody's reading.
+const EXPLAINED_MAX: usize = 500;
+
+/// What others may know while it records.
+#[derive(Debug, Default)]
+struct News {
+    shown: Option<Shown>,
+    durable: Option<(u64, Arc<[Row]>)>,
+    explained: Vec<Explained>,
+    /// Revisions that are to be recorded before anything that is judged by them.
+    controls: Vec<Control>,
+}
+
+/// All that has been counted, copied at an instant of the run clock.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub now: u64,
+    pub sums: Block,
+    pub workers: Vec<WorkerReport>,
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    /// Rows that are on disk, with the number of their group.
+    pub durable: Option<(u64, Arc<[Row]>)>,
+    pub explained: Vec<Explained>,
+    pub shown: Option<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    news: Mutex<News>,
+    /// Nothing can be written and nobody waits any longer.
+    give_up: AtomicBool,
+    /// When something came to the disk last.
+    durable_at: Mutex<Option<Instant>>,
+    /// The thread has ended, well or not.
+    over: AtomicBool,
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the data whole: each lock guards single assignments.
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says so when the thread ends, also by a panic.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the thread gets when the workers are about to start.
+struct Task {
+    plan: Arc<Plan>,
+    collector: Collector,
+    order: Arc<Order>,
+}
+
+/// What was recorded, to its end.
+#[derive(Debug)]
+pub struct Recorded {
+    pub progress: Progress,
+    /// The number of the last group, which has the end.
+    pub seq: u64,
+    /// All that is on disk of what counts.
+    pub rows: Arc<[Row]>,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub struct Recorder {
+    thread: writer::Handle<Result<Recorded, Failed>>,
+    shared: Arc<Shared>,
+    task: mpsc::SyncSender<Task>,
+    tracing: Tracing,
+}
+
+impl Recorder {
+    /// Makes the journal and writes its start. `core`: one that no worker uses.
+    pub fn create(
+        dir: &Path,
+        round: RoundId,
+        stream: StreamId,
+        start: Start,
+        core: Option<usize>,
+        tracing: Tracing,
+    ) -> Result<Recorder, Failed> {
+        let shared = Arc::new(Shared::default());
+        let (task, tasks) = mpsc::sync_channel(1);
+        let (ready, created) = mpsc::sync_channel(1);
+        let thread = writer::spawn(core, {
+            let (dir, shared) = (dir.to_owned(), shared.clone());
+            move || async move {
+                let _over = Over(shared.clone());
+                // Without a core of its own the recorder must not poll for its writes.
+                let created = match core {
+                    Some(_) => Writer::create(&dir, round, stream, &start).await,
+                    None => Writer::create_cached(&dir, round, stream, &start).await,
+                };
+                let writer = match created {
+                    Ok(writer) => writer,
+                    Err(error) => {
+                        let _ = ready.send(Some(error));
+                        return Err(idle());
+                    }
+                };
+                let direct = writer.is_direct();
+                let _ = ready.send(None);
+                if core.is_some() && !direct {
+                    eprintln!(
+                        "flowtest-loadgen: {} has no direct I/O: the journal goes through the page cache",
+                        dir.display()
+                    );
+                }
+                // Nothing else runs on this executor, so waiting for the task holds nobody up.
+                match tasks.recv() {
+                    Ok(task) => Ok(Record::new(writer, dir, task, shared).run().await?),
+                    Err(mpsc::RecvError) => {
+                        end_at_once(writer).await?;
+                        Err(idle())
+                    }
+                }
+            }
+        })?;
+        match created.recv() {
+            Ok(None) => Ok(Recorder { thread, shared, task, tracing }),
+            Ok(Some(error)) => Err(error.into()),
+            Err(mpsc::RecvError) => Err(thread.join().map_or_else(Failed::from, |_| idle())),
+        }
+    }
+
+    pub fn tracing(&self) -> Tracing {
+        self.tracing
+    }
+
+    /// The workers start: from now on their counts are taken.
+    pub fn record(&self, plan: Arc<Plan>, collector: Collector, order: Arc<Order>) {
+        // Fails only when the thread has ended, which `join` tells.
+        let _ = self.task.send(Task { plan, collector, order });
+    }
+
+    /// Takes what happened since the last call.
+    pub fn take(&self) -> Fresh {
+        let mut news = self.shared.news();
+        Fresh { durable: news.durable.take(), explained: std::mem::take(&mut news.explained), shown: news.shown.take() }
+    }
+
+    /// Records a revision of the contest. Called before the workers hear of it.
+    pub fn control(&self, control: Control) {
+        self.shared.news().controls.push(control);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.shared.over.load(Ordering::Relaxed)
+    }
+
+    /// The disk neither takes anything nor says why: load should pause. The recorder itself sees only errors.
+    pub fn is_stuck(&self) -> bool {
+        let durable_at = *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_over() && durable_at.is_some_and(|at| at.elapsed() >= STUCK_AFTER)
+    }
+
+    /// Whatever cannot be written now will not be.
+    pub fn give_up(&self) {
+        self.shared.give_up.store(true, Ordering::Relaxed);
+    }
+
+    pub fn join(self) -> Result<Recorded, Failed> {
+        drop(self.task);
+        self.thread.join()?
+    }
+}
+
+/// Nothing was played: the stream says so, or it would be taken for one that was killed.
+async fn end_at_once(mut writer: Writer) -> Result<(), JournalError> {
+    writer.append_end(&End { at: Clock::now().utc_base, code: EndCode::Stopped as u16 })?;
+    writer.commit().await?;
+    writer.close().await
+}
+
+fn idle() -> Failed {
+    Failed::Message("the recorder ended before the workers began".to_owned())
+}
+
+/// The loop's state.
+struct Record {
+    writer: Writer,
+    dir: PathBuf,
+    task: Task,
+    shared: Arc<Shared>,
+    interval: Interval,
+    level: Level,
+    room_at: Instant,
+    batch_at: Instant,
+    rows: Arc<[Row]>,
+    /// Of the plan that is followed.
+    version: u64,
+}
+
+impl Record {
+    fn new(writer: Writer, dir: PathBuf, task: Task, shared: Arc<Shared>) -> Record {
+        let now = Instant::now();
+        let contestants = task.plan.contestants.len();
+        Record {
+            writer,
+            dir,
+            shared,
+            interval: Interval::new(contestants, task.plan.utc_us(task.collector.progress().now)),
+            level: Level::All,
+            room_at: now,
+            batch_at: now,
+            rows: vec![Row::default(); contestants].into(),
+            version: 0,
+            task,
+        }
+    }
+
+    async fn run(mut self) -> Result<Recorded, JournalError> {
+        loop {
+            sleep(TICK).await;
+            let ended = self.collect();
+            let due = self.batch_at.elapsed() >= self.level.interval() || self.writer.open_bytes() > GROUP_BYTES;
+            if ended || due {
+                self.look_at_room();
+                self.close_batch(ended)?;
+                self.commit(ended).await?;
+                self.tell();
+            }
+            if ended {
+                break;
+            }
+        }
+        let seq = self.writer.seq();
+        // All that counts is on disk; this only gives back what the last segment did not need.
+        if let Err(error) = self.writer.close().await {
+            eprintln!("flowtest-loadgen: {error}");
+        }
+        let progress = self.task.collector.into_progress();
+        Ok(Recorded { progress, seq, rows: self.rows })
+    }
+
+    /// Takes what the workers have handed over; `true` when they have ended.
+    fn collect(&mut self) -> bool {
+        if self.task.order.version() != self.version {
+            self.version = self.task.order.version();
+            self.task.plan = self.task.order.plan();
+        }
+        let shared = &self.shared;
+        let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
+        let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
+        self.task.collector.collect(|worker, block| {
+            // Looked at for each block: what a worker judged by a revision comes after it.
+            for control in std::mem::take(&mut shared.news().controls) {
+                if let Err(error) = writer.append_control(&control) {
+                    eprintln!("flowtest-loadgen: revision {} is not in the journal: {error}", control.revision);
+                }
+            }
+            interval.add(block);
+            let traces = block.traces.as_slice();
+            let room = writer.open_bytes() + size_of_val(traces) < GROUP_BYTES_MAX;
+            if !keeps_traces || !room {
+                interval.untraced += traces.len() as u64;
+            } else if !traces.is_empty() {
+                match writer.append_traces(worker, block.traces.base, traces) {
+                    Ok(()) => interval.traced += traces.len() as u64,
+                    Err(_) => interval.untraced += traces.len() as u64,
+                }
+            }
+            for sample in block.samples.as_slice() {
+                if interval.admits(sample, plan) {
+                    interval.explained.extend(explain::explain(plan, sample));
+                    // Evidence explains and does not count: what finds no room is left out.
+                    if keeps_evidence && room {
+                        let _ = writer.append_evidence(&interval::evidence(plan, worker, sample));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Decides what there is room for, and tells workers and readers when that changes.
+    fn look_at_room(&mut self) {
+        if self.room_at.elapsed() < ROOM_INTERVAL {
+            return;
+        }
+        self.room_at = Instant::now();
+        // Where the system does not say what is free, a write will.
+        let Ok(free) = free_bytes(&self.dir) else { return };
+        let level = self.level.next(free);
+        if level == self.level {
+            return;
+        }
+        let (code, text) = match level {
+            Level::All => (NoticeCode::RoomAgain, "there is room again for everything"),
+            Level::NoEvidence => (NoticeCode::EvidenceOff, "the disk fills: no evidence"),
+            Level::NoTraces => (NoticeCode::TracesOff, "the disk fills: no evidence and no traces"),
+            Level::SlowBatches => {
+                (NoticeCode::BatchesSlow, "the disk is nearly full: one batch a second and nothing else")
+            }
+        };
+        let text = format!("{text} ({} MiB are free)", free >> 20);
+        eprintln!("flowtest-loadgen: journal {}: {text}", self.dir.display());
+        self.task.order.trace(level.keeps_traces());
+        self.level = level;
+        self.notice(code, text);
+    }
+
+    /// Something that the reader should know; it counts for nothing, so that a full group is no reason to stop.
+    fn notice(&mut self, code: NoticeCode, text: String) {
+        let at = self.now();
+        let _ = self.writer.append_notice(&Notice { at, code: code as u16, text: text.into_bytes() });
+    }
+
+    /// Puts the interval's batch into the open group, if there is anything to say.
+    fn close_batch(&mut self, ended: bool) -> Result<(), JournalError> {
+        self.batch_at = Instant::now();
+        let at = self.now();
+        if let Some(batch) = self.interval.close(at, ended) {
+            self.writer.append_batch(&batch)?;
+        }
+        if ended {
+            let code = if self.task.order.get() == 0 { EndCode::Finished } else { EndCode::Stopped };
+            self.writer.append_end(&End { at, code: code as u16 })?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs, as often as it takes. Meanwhile the counts stay with the workers.
+    async fn commit(&mut self, ended: bool) -> Result<(), JournalError> {
+        let (since, mut told) = (Instant::now(), false);
+        loop {
+            match self.writer.commit().await {
+                Ok(_) => break,
+                Err(error) if self.shared.give_up.load(Ordering::Relaxed) => return Err(error),
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        eprintln!("flowtest-loadgen: {error}; it is tried again");
+                    }
+                    if !ended && since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
+                        eprintln!("flowtest-loadgen: load pauses until the journal can be written");
+                        self.task.order.pause(true);
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+        if self.task.order.is_paused() {
+            self.task.order.pause(false);
+            if !ended {
+                let waited = since.elapsed().as_millis();
+                let text = format!("load paused: the journal could not be written for {waited} ms");
+                self.notice(NoticeCode::LoadPaused, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is on disk may be known.
+    fn tell(&mut self) {
+        let progress = self.task.collector.progress();
+        self.rows = progress.rows();
+        *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let mut news = self.shared.news();
+        news.durable = Some((self.writer.seq(), self.rows.clone()));
+        // A copy of megabytes where many play, so only when somebody took the last one.
+        if news.shown.is_none() {
+            news.shown =
+                Some(Shown { now: progress.now, sums: progress.sums.clone(), workers: progress.workers.clone() });
+        }
+        let room = EXPLAINED_MAX.saturating_sub(news.explained.len());
+        self.interval.explained.truncate(room);
+        news.explained.append(&mut self.interval.explained);
+        self.interval.explained.clear();
+    }
+
+    fn now(&self) -> u64 {
+        self.task.plan.utc_us(self.task.collector.now())
+    }
+}
