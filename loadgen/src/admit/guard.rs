@@ -32,16 +32,16 @@ pub fn ceiling(path: &Path) -> Result<Policy, Denial> {
 }
 
 /// The addresses of an endpoint, all of which may be flooded. A name is not even looked up when its port is closed.
-/// Waits at most for `patience`.
+/// Waits at most for `timeout`.
 pub fn admit(
     policy: &Policy,
     names: &Names,
     endpoint: &Endpoint,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Vec<SocketAddr>, Denial> {
     let denied = |error| Denial::Policy { endpoint: endpoint.to_string(), error };
     policy.judge_endpoint(endpoint).map_err(denied)?;
-    let addresses = names.addresses(endpoint, patience)?;
+    let addresses = names.addresses(endpoint, timeout)?;
     policy.judge_resolved(endpoint, &addresses).map_err(denied)?;
     Ok(addresses)
 }

@@ -4,14 +4,15 @@
 //! TCP connections as that takes. It decides what a response, a close, an error or the passing of time means for each
 //! of them. It knows neither rings nor sockets nor points, so it runs under virtual time and in the fuzzer.
 //!
-//! One response consumes one request, in order. A request is settled exactly once.
+//! One response consumes one request, in control. A request is settled exactly once.
 
-use crate::engine::exchange::{Exchange, Fifo};
+use crate::engine::exchange::Exchange;
 use crate::engine::http::{End, Read, Reader, Shape};
-use crate::engine::timeouts::Patience;
-use crate::engine::trace::Came;
+use crate::engine::timeouts::Timeouts;
+use crate::engine::trace::ResponseBytes;
 use flowtest_contract::Token;
 use flowtest_contract::verdict::{Failure, Outcome};
+use std::collections::VecDeque;
 
 /// Where the slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub enum Step {
 }
 
 /// Receives every outcome, with the exchange it belongs to and what had come of its answer.
-pub trait Ledger {
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &Came<'_>);
+pub trait OutcomeSink {
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>);
 }
 
 /// One slot.
@@ -49,8 +50,8 @@ pub trait Ledger {
 pub struct Connection {
     state: State,
     reader: Reader,
-    /// In order; the first `on_wire` of them have been handed to the kernel on this connection.
-    exchanges: Fifo,
+    /// In control; the first `on_wire` of them have been handed to the kernel on this connection.
+    exchanges: VecDeque<Exchange>,
     on_wire: u32,
     /// Responses on this connection.
     answered: u64,
@@ -71,7 +72,7 @@ impl Connection {
         Connection {
             state: State::Cold,
             reader: Reader::new(),
-            exchanges: Fifo::new(pipeline),
+            exchanges: VecDeque::with_capacity(pipeline.max(1)),
             on_wire: 0,
             answered: 0,
             failures_in_row: 0,
@@ -96,15 +97,17 @@ impl Connection {
     /// A request takes this slot.
     #[inline]
     pub fn begin(&mut self, exchange: Exchange) {
-        self.exchanges.push(exchange);
+        // Its room is there from the start and never grows.
+        assert!(self.exchanges.len() < self.exchanges.capacity(), "a slot holds no more than its pipeline");
+        self.exchanges.push_back(exchange);
     }
 
     /// The earliest instant at which this slot wants [`Connection::on_wake`]; `None` when it waits for nothing.
-    pub fn wake_at(&self, patience: &Patience) -> Option<u64> {
+    pub fn wake_at(&self, timeouts: &Timeouts) -> Option<u64> {
         match self.state {
             State::Resting { until } => Some(until),
-            // Exchanges stand in the order of their start, so the first is the first to be late.
-            _ => self.exchanges.front().map(|front| front.started + patience.timeout),
+            // Exchanges stand in the control of their start, so the first is the first to be late.
+            _ => self.exchanges.front().map(|front| front.started + timeouts.timeout),
         }
     }
 
@@ -125,9 +128,9 @@ impl Connection {
     }
 
     /// No socket, or no connection: everything that waited for it fails.
-    pub fn on_unconnected(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+    pub fn on_unconnected(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         while self.exchanges.len() > 0 {
-            self.fail_front(failure, patience, ledger);
+            self.fail_front(failure, timeouts, sink);
         }
         Step::Close
     }
@@ -188,8 +191,8 @@ impl Connection {
     /// After two failures in a row, and until the last one's start + timeout, the closed loop starts nothing here: failing
     /// fast shall cost as much as failing slowly, also over a connection that is kept alive.
     #[inline]
-    pub fn must_rest(&self, now: u64, patience: &Patience) -> bool {
-        self.failures_in_row >= 2 && self.failed_started + patience.timeout > now
+    pub fn must_rest(&self, now: u64, timeouts: &Timeouts) -> bool {
+        self.failures_in_row >= 2 && self.failed_started + timeouts.timeout > now
     }
 
     /// Bytes of the peer.
@@ -199,13 +202,13 @@ impl Connection {
         bytes: &[u8],
         now: u64,
         shape: &mut Shape,
-        patience: &Patience,
-        ledger: &mut impl Ledger,
+        timeouts: &Timeouts,
+        sink: &mut impl OutcomeSink,
     ) -> Step {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.on_wire == 0 {
-                self.fail_unsent(Failure::Malformed, patience, ledger);
+                self.fail_unsent(Failure::Malformed, timeouts, sink);
                 return Step::Unsolicited;
             }
             let front = *self.exchanges.front().expect("what is on the wire is in the queue");
@@ -217,16 +220,16 @@ impl Connection {
                 }
                 Read::Response(response) => {
                     let bytes = &at_hand[..at_hand.len() - rest.len()];
-                    let came = Came { bytes, skipped: std::mem::take(&mut self.before), malformed: None };
-                    if !self.on_response(&front, &response, now, &came, patience, ledger) {
-                        self.resend(Failure::Reset, patience, ledger);
+                    let came = ResponseBytes { bytes, skipped: std::mem::take(&mut self.before), malformed: None };
+                    if !self.on_response(&front, &response, now, &came, timeouts, sink) {
+                        self.resend(Failure::Reset, timeouts, sink);
                         return Step::Close;
                     }
                 }
                 Read::Malformed(why) => {
-                    let came = Came { bytes: at_hand, skipped: self.before, malformed: Some(why) };
-                    self.fail_first(Failure::Malformed, &came, patience, ledger);
-                    self.fail_wire(Failure::Malformed, patience, ledger);
+                    let came = ResponseBytes { bytes: at_hand, skipped: self.before, malformed: Some(why) };
+                    self.fail_first(Failure::Malformed, &came, timeouts, sink);
+                    self.fail_wire(Failure::Malformed, timeouts, sink);
                     return Step::Close;
                 }
             }
@@ -235,40 +238,40 @@ impl Connection {
     }
 
     /// The peer sent FIN.
-    pub fn on_end(&mut self, now: u64, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+    pub fn on_end(&mut self, now: u64, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 {
             match self.reader.on_end() {
                 End::Response(response) => {
                     let front = *self.exchanges.front().expect("what is on the wire is in the queue");
                     let came = self.came_before();
-                    self.on_response(&front, &response, now, &came, patience, ledger);
+                    self.on_response(&front, &response, now, &came, timeouts, sink);
                 }
-                End::Incomplete => self.fail_first(Failure::Reset, &self.came_before(), patience, ledger),
+                End::Incomplete => self.fail_first(Failure::Reset, &self.came_before(), timeouts, sink),
                 End::Nothing => {}
             }
         }
-        self.on_lost(Failure::Reset, patience, ledger)
+        self.on_lost(Failure::Reset, timeouts, sink)
     }
 
     /// The connection broke; `failure` is what the errno means.
-    pub fn on_broken(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+    pub fn on_broken(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
-            self.fail_first(failure, &self.came_before(), patience, ledger);
+            self.fail_first(failure, &self.came_before(), timeouts, sink);
         }
-        self.on_lost(failure, patience, ledger)
+        self.on_lost(failure, timeouts, sink)
     }
 
-    fn on_lost(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) -> Step {
+    fn on_lost(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 {
-            self.resend(failure, patience, ledger);
+            self.resend(failure, timeouts, sink);
         } else {
-            self.fail_unsent(failure, patience, ledger);
+            self.fail_unsent(failure, timeouts, sink);
         }
         Step::Close
     }
 
     /// Time has passed. `None`: nothing is due yet.
-    pub fn on_wake(&mut self, now: u64, patience: &Patience, ledger: &mut impl Ledger) -> Option<Step> {
+    pub fn on_wake(&mut self, now: u64, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Option<Step> {
         if let State::Resting { until } = self.state {
             if now < until {
                 return None;
@@ -277,19 +280,19 @@ impl Connection {
             return Some(Step::Go);
         }
         let front = *self.exchanges.front()?;
-        if !patience.is_late(front.started, now) {
+        if !timeouts.is_late(front.started, now) {
             return None;
         }
         // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
         if self.on_wire > 0 {
-            self.fail_first(Failure::Timeout, &self.came_before(), patience, ledger);
+            self.fail_first(Failure::Timeout, &self.came_before(), timeouts, sink);
         }
-        self.fail_wire(Failure::Timeout, patience, ledger);
+        self.fail_wire(Failure::Timeout, timeouts, sink);
         while let Some(front) = self.exchanges.front().copied() {
-            if !patience.is_late(front.started, now) {
+            if !timeouts.is_late(front.started, now) {
                 break;
             }
-            self.fail_front(Failure::Timeout, patience, ledger);
+            self.fail_front(Failure::Timeout, timeouts, sink);
         }
         Some(Step::Close)
     }
@@ -302,9 +305,9 @@ impl Connection {
 
     /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
     /// until the last one's start + timeout.
-    pub fn on_closed(&mut self, now: u64, patience: &Patience) {
-        self.state = if self.exchanges.len() == 0 && self.must_rest(now, patience) {
-            State::Resting { until: self.failed_started + patience.timeout }
+    pub fn on_closed(&mut self, now: u64, timeouts: &Timeouts) {
+        self.state = if self.exchanges.len() == 0 && self.must_rest(now, timeouts) {
+            State::Resting { until: self.failed_started + timeouts.timeout }
         } else {
             State::Cold
         };
@@ -317,18 +320,18 @@ impl Connection {
         front: &Exchange,
         response: &crate::engine::http::Response,
         now: u64,
-        came: &Came<'_>,
-        patience: &Patience,
-        ledger: &mut impl Ledger,
+        came: &ResponseBytes<'_>,
+        timeouts: &Timeouts,
+        sink: &mut impl OutcomeSink,
     ) -> bool {
-        if patience.is_late(front.started, now) {
-            self.fail_first(Failure::Timeout, came, patience, ledger);
+        if timeouts.is_late(front.started, now) {
+            self.fail_first(Failure::Timeout, came, timeouts, sink);
         } else if response.status / 100 == 2 {
             self.pop();
             self.failures_in_row = 0;
-            ledger.settle(front, Outcome::Answered(response.observed), came);
+            sink.settle(front, Outcome::Answered(response.observed), came);
         } else {
-            self.fail_first(Failure::Status, came, patience, ledger);
+            self.fail_first(Failure::Status, came, timeouts, sink);
         }
         self.answered += 1;
         response.keep_alive
@@ -337,55 +340,61 @@ impl Connection {
     #[inline]
     fn pop(&mut self) -> Exchange {
         self.on_wire -= u32::from(self.on_wire > 0);
-        self.exchanges.pop().expect("an outcome belongs to an exchange")
+        self.exchanges.pop_front().expect("an outcome belongs to an exchange")
     }
 
     /// What came of the answer under way, when nothing of it is at hand any more.
-    fn came_before(&self) -> Came<'static> {
-        Came { skipped: self.before, ..Came::NOTHING }
+    fn came_before(&self) -> ResponseBytes<'static> {
+        ResponseBytes { skipped: self.before, ..ResponseBytes::NOTHING }
     }
 
     /// The first exchange fails, and it is the one that the bytes belong to.
-    fn fail_first(&mut self, failure: Failure, came: &Came<'_>, patience: &Patience, ledger: &mut impl Ledger) {
+    fn fail_first(
+        &mut self,
+        failure: Failure,
+        came: &ResponseBytes<'_>,
+        timeouts: &Timeouts,
+        sink: &mut impl OutcomeSink,
+    ) {
         let exchange = self.pop();
-        self.fail(&exchange, failure, came, patience, ledger);
+        self.fail(&exchange, failure, came, timeouts, sink);
     }
 
     /// The first exchange fails without a byte of its own.
-    fn fail_front(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
-        self.fail_first(failure, &Came::NOTHING, patience, ledger);
+    fn fail_front(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
+        self.fail_first(failure, &ResponseBytes::NOTHING, timeouts, sink);
     }
 
     fn fail(
         &mut self,
         exchange: &Exchange,
         failure: Failure,
-        came: &Came<'_>,
-        patience: &Patience,
-        ledger: &mut impl Ledger,
+        came: &ResponseBytes<'_>,
+        timeouts: &Timeouts,
+        sink: &mut impl OutcomeSink,
     ) {
         self.failures_in_row = self.failures_in_row.saturating_add(1);
         self.failed_started = exchange.started;
-        ledger.settle(exchange, Outcome::Failed(patience.failure(exchange.started, failure)), came);
+        sink.settle(exchange, Outcome::Failed(timeouts.failure(exchange.started, failure)), came);
     }
 
     /// All that is on the wire fails.
-    fn fail_wire(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+    fn fail_wire(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
         while self.on_wire > 0 {
-            self.fail_front(failure, patience, ledger);
+            self.fail_front(failure, timeouts, sink);
         }
     }
 
     /// A fresh connection is over before anything was sent on it. It costs the first request that waited for it, or a peer
     /// that only ever accepts could make us connect without end.
-    fn fail_unsent(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+    fn fail_unsent(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
         if self.answered == 0 && self.exchanges.len() > 0 {
-            self.fail_front(failure, patience, ledger);
+            self.fail_front(failure, timeouts, sink);
         }
     }
 
     /// The peer ended a connection: what is on the wire is sent once more where the keep-alive rule says so.
-    fn resend(&mut self, failure: Failure, patience: &Patience, ledger: &mut impl Ledger) {
+    fn resend(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
         let wire = self.on_wire as usize;
         let mut kept = 0;
         for _ in 0..wire {
@@ -396,8 +405,8 @@ impl Connection {
                 kept += 1;
                 continue;
             }
-            let exchange = self.exchanges.remove(kept);
-            self.fail(&exchange, failure, &Came::NOTHING, patience, ledger);
+            let exchange = self.exchanges.remove(kept).expect("an outcome belongs to an exchange");
+            self.fail(&exchange, failure, &ResponseBytes::NOTHING, timeouts, sink);
         }
         self.on_wire = 0;
     }
@@ -415,8 +424,8 @@ mod tests {
     #[derive(Default)]
     struct Count(Vec<u32>, Vec<Outcome>);
 
-    impl Ledger for Count {
-        fn settle(&mut self, exchange: &Exchange, outcome: Outcome, _: &Came<'_>) {
+    impl OutcomeSink for Count {
+        fn settle(&mut self, exchange: &Exchange, outcome: Outcome, _: &ResponseBytes<'_>) {
             self.0[exchange.intended as usize] += 1;
             self.1.push(outcome);
         }
@@ -464,8 +473,8 @@ mod tests {
         #[test]
         fn every_exchange_is_settled_exactly_once_whatever_happens(acts in proptest::collection::vec(acts(), 1..120), pipeline in 1usize..6) {
             let mint = TokenMint::new([3; 16], 0);
-            let (mut connection, mut ledger) = (Connection::new(pipeline), Count::default());
-            let (mut shape, mut patience) = (Shape::new(), Patience::new(TIMEOUT));
+            let (mut connection, mut sink) = (Connection::new(pipeline), Count::default());
+            let (mut shape, mut timeouts) = (Shape::new(), Timeouts::new(TIMEOUT));
             let mut now = 0;
             let mut wire: std::collections::VecDeque<Token> = Default::default();
             let mut sent = std::collections::HashSet::new();
@@ -473,8 +482,8 @@ mod tests {
                 let open = connection.state() == State::Open;
                 let step = match act {
                     Act::Begin if connection.load() < pipeline => {
-                        connection.begin(Exchange::new(ledger.0.len() as u64, now, true));
-                        ledger.0.push(0);
+                        connection.begin(Exchange::new(sink.0.len() as u64, now, true));
+                        sink.0.push(0);
                         None
                     }
                     Act::Open if connection.state() == State::Cold => {
@@ -487,7 +496,7 @@ mod tests {
                         None
                     }
                     Act::Unconnected if connection.state() == State::Connecting => {
-                        Some(connection.on_unconnected(Failure::Refused, &patience, &mut ledger))
+                        Some(connection.on_unconnected(Failure::Refused, &timeouts, &mut sink))
                     }
                     Act::Send if open => {
                         connection.send(now, |_, counter, _, _| {
@@ -508,27 +517,27 @@ mod tests {
                             bytes.extend_from_slice(format!("\r\n{last}\r\n").as_bytes());
                         }
                         let (first, rest) = bytes.split_at(cut.min(bytes.len()));
-                        match connection.on_bytes(first, now, &mut shape, &patience, &mut ledger) {
-                            Step::Go => Some(connection.on_bytes(rest, now, &mut shape, &patience, &mut ledger)),
+                        match connection.on_bytes(first, now, &mut shape, &timeouts, &mut sink) {
+                            Step::Go => Some(connection.on_bytes(rest, now, &mut shape, &timeouts, &mut sink)),
                             other => Some(other),
                         }
                     }
                     Act::Junk(bytes) if open => {
-                        Some(connection.on_bytes(&bytes, now, &mut shape, &patience, &mut ledger))
+                        Some(connection.on_bytes(&bytes, now, &mut shape, &timeouts, &mut sink))
                     }
-                    Act::End if open => Some(connection.on_end(now, &patience, &mut ledger)),
-                    Act::Break if open => Some(connection.on_broken(Failure::Reset, &patience, &mut ledger)),
+                    Act::End if open => Some(connection.on_end(now, &timeouts, &mut sink)),
+                    Act::Break if open => Some(connection.on_broken(Failure::Reset, &timeouts, &mut sink)),
                     Act::Pass(time) => {
                         now += time;
-                        connection.on_wake(now, &patience, &mut ledger).filter(|_| open || connection.state() == State::Connecting)
+                        connection.on_wake(now, &timeouts, &mut sink).filter(|_| open || connection.state() == State::Connecting)
                     }
                     Act::Stall(gap) => {
                         now += gap;
-                        patience.on_stall(now, gap);
+                        timeouts.on_stall(now, gap);
                         None
                     }
                     Act::Closed if connection.state() == State::Closing => {
-                        connection.on_closed(now, &patience);
+                        connection.on_closed(now, &timeouts);
                         None
                     }
                     _ => None,
@@ -538,12 +547,12 @@ mod tests {
                 }
             }
             // What was settled was settled once, and the rest is still there.
-            prop_assert!(ledger.0.iter().all(|count| *count <= 1));
-            prop_assert_eq!(ledger.0.iter().filter(|count| **count == 0).count(), connection.load());
-            connection.on_unconnected(Failure::Refused, &patience, &mut ledger);
-            prop_assert!(ledger.0.iter().all(|count| *count == 1));
+            prop_assert!(sink.0.iter().all(|count| *count <= 1));
+            prop_assert_eq!(sink.0.iter().filter(|count| **count == 0).count(), connection.load());
+            connection.on_unconnected(Failure::Refused, &timeouts, &mut sink);
+            prop_assert!(sink.0.iter().all(|count| *count == 1));
             // A right answer is right, whichever way the bytes were cut.
-            for outcome in &ledger.1 {
+            for outcome in &sink.1 {
                 if let Outcome::Answered(observed) = outcome {
                     prop_assert!(observed.token_right);
                 }

@@ -1,15 +1,15 @@
-//! One contestant in one worker: its slots, its schedule, its books.
+//! One contestant in one worker: its slots, its schedule, its outcomes.
 //!
 //! Everything that is shared between the connections of a contestant lives here and nowhere else, so that a contestant
 //! that hangs, floods, resets or refuses can spend only what is its own.
 
 use crate::engine::block::{Block, Counts};
-use crate::engine::connection::{Connection, Ledger};
+use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
 use crate::engine::pacer::Pacer;
-use crate::engine::plan::{NS_PER_US, Plan, Traffic};
-use crate::engine::trace::{Came, Missed, Unsent};
+use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
+use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Sight, Trace};
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
 
 /// A contestant's part of a worker.
 #[derive(Debug)]
-pub struct Entrant {
+pub struct Contestant {
     pub index: usize,
     /// The first of its slots in the ring.
     pub base: u32,
@@ -60,7 +60,7 @@ pub struct Entrant {
     pub bytes: usize,
     /// Connections begun in this turn.
     pub opens: u32,
-    /// Slots that wait for their turn to open a connection, in order, each once.
+    /// Slots that wait for their turn to open a connection, in control, each once.
     later: VecDeque<u32>,
     deferred: Vec<bool>,
     next_address: usize,
@@ -76,10 +76,10 @@ pub struct Entrant {
     round_trip: Option<u64>,
 }
 
-impl Entrant {
-    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, pacer: Pacer, quota: Option<u64>) -> Entrant {
+impl Contestant {
+    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, pacer: Pacer, quota: Option<u64>) -> Contestant {
         let pipeline = plan.pipeline_max() as usize;
-        Entrant {
+        Contestant {
             index,
             base,
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
@@ -122,8 +122,8 @@ impl Entrant {
         let (connections, rate) = self.pacer.oldest_demand();
         let round_trip_us = self.round_trip.map_or(0, |took| (took / NS_PER_US).clamp(1, u64::from(u32::MAX)) as u32);
         match plan.contestants[self.index].traffic {
-            Traffic::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
-            Traffic::Flood | Traffic::Nothing => Missed::NoConnection { connections, rate, round_trip_us },
+            TrafficMode::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
+            TrafficMode::Flood | TrafficMode::Halted => Missed::NoConnection { connections, rate, round_trip_us },
         }
     }
 
@@ -185,14 +185,14 @@ impl Entrant {
 
 /// Writes outcomes into the open block, judging answers on the way.
 #[derive(Debug)]
-pub struct Books<'a> {
+pub struct OutcomeRecorder<'a> {
     pub plan: &'a Plan,
     pub block: &'a mut Block,
     pub contestant: usize,
     pub now: u64,
 }
 
-impl Books<'_> {
+impl OutcomeRecorder<'_> {
     #[inline]
     pub fn counts(&mut self, scored: bool) -> &mut Counts {
         self.block.counts(self.contestant, scored)
@@ -212,7 +212,7 @@ impl Books<'_> {
         }
         let exchange = Exchange::new(intended, intended, scored);
         let noted = self.note(&exchange, Outcome::Failed(failure));
-        self.sample(&exchange, noted, 1 << failure as u16, missed, &Came::NOTHING);
+        self.sample(&exchange, noted, 1 << failure as u16, missed, &ResponseBytes::NOTHING);
     }
 
     /// Leaves a trace of an outcome.
@@ -243,7 +243,14 @@ impl Books<'_> {
 
     /// Keeps the bytes of a failing exchange, one of each kind in a block.
     #[cold]
-    fn sample(&mut self, exchange: &Exchange, trace: Trace, kinds: u16, missed: Option<Missed>, came: &Came<'_>) {
+    fn sample(
+        &mut self,
+        exchange: &Exchange,
+        trace: Trace,
+        kinds: u16,
+        missed: Option<Missed>,
+        came: &ResponseBytes<'_>,
+    ) {
         let counts = self.block.counts(self.contestant, exchange.scored);
         // Nobody takes the room of others, however many ways of failing it knows.
         if counts.sampled & kinds == kinds || counts.sampled.count_ones() >= SAMPLES_EACH {
@@ -277,9 +284,9 @@ impl Books<'_> {
     }
 }
 
-impl Ledger for Books<'_> {
+impl OutcomeSink for OutcomeRecorder<'_> {
     #[inline]
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &Came<'_>) {
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
         let plan = self.plan;
         let now = self.now;
         self.block.last = now;
@@ -288,7 +295,7 @@ impl Ledger for Books<'_> {
         let failing = match outcome {
             Outcome::Answered(observed) => {
                 let sent = plan.utc_us(exchange.sent);
-                let verdict = judge(observed, &plan.rules, plan.course.deadlines(sent), sent);
+                let verdict = judge(observed, &plan.rules, plan.schedule.deadlines(sent), sent);
                 row.tally.answered(verdict);
                 counts.meter.verified += u64::from(verdict.verified());
                 row.latency.record((now - exchange.intended) / NS_PER_US);

@@ -4,9 +4,21 @@ use crate::engine::plan::Plan;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How far a worker shall go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// By the plan.
+    Run = 0,
+    /// Start nothing more, finish what is in flight.
+    Drain = 1,
+    /// End now.
+    Stop = 2,
+}
+
 /// What is asked of workers.
 #[derive(Debug)]
-pub struct Order {
+pub struct WorkerControl {
     stage: AtomicU8,
     paused: AtomicBool,
     traces_off: AtomicBool,
@@ -17,10 +29,10 @@ pub struct Order {
     looked_at: AtomicU64,
 }
 
-impl Order {
-    pub fn new(plan: Arc<Plan>) -> Order {
-        Order {
-            stage: AtomicU8::new(0),
+impl WorkerControl {
+    pub fn new(plan: Arc<Plan>) -> WorkerControl {
+        WorkerControl {
+            stage: AtomicU8::new(Stage::Run as u8),
             paused: AtomicBool::new(false),
             traces_off: AtomicBool::new(false),
             version: AtomicU64::new(0),
@@ -55,17 +67,20 @@ impl Order {
 
     /// Start nothing more, finish what is in flight.
     pub fn drain(&self) {
-        self.stage.fetch_max(1, Ordering::Relaxed);
+        self.stage.fetch_max(Stage::Drain as u8, Ordering::Relaxed);
     }
 
     /// Stop now.
     pub fn abort(&self) {
-        self.stage.store(2, Ordering::Relaxed);
+        self.stage.store(Stage::Stop as u8, Ordering::Relaxed);
     }
 
-    /// 0: go on; 1: drain; 2: stop.
-    pub fn get(&self) -> u8 {
-        self.stage.load(Ordering::Relaxed)
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Run,
+            1 => Stage::Drain,
+            _ => Stage::Stop,
+        }
     }
 
     /// Send nothing, or go on. What falls due meanwhile is our own fault and costs nobody a point.

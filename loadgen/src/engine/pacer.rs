@@ -5,22 +5,9 @@
 //! once. What waits for a free connection is the range between two cursors: a million late requests cost no memory.
 
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
-use crate::engine::schedule::{Course, Share};
+use crate::engine::schedule::Schedule;
+use crate::engine::share::Share;
 use std::sync::Arc;
-
-/// Which part of a contestant's requests a worker takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub index: u64,
-    pub of: u64,
-}
-
-impl Part {
-    /// This part's share of `total` things.
-    pub fn share(self, total: u64) -> u64 {
-        if self.index >= self.of { 0 } else { total / self.of + u64::from(self.index < total % self.of) }
-    }
-}
 
 impl Ramp {
     /// Requests that fall due within a phase of `length` nanoseconds: the integral of the rate, exactly, rounded up
@@ -65,8 +52,8 @@ impl Cursor {
 
 /// What a worker takes of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lot {
-    requests: Part,
+struct PhaseShare {
+    requests: Share,
     /// How many generators share the requests.
     generators: u64,
     connections: u32,
@@ -76,10 +63,10 @@ struct Lot {
 #[derive(Debug)]
 pub struct Pacer {
     phases: Arc<[Phase]>,
-    course: Arc<Course>,
+    schedule: Arc<Schedule>,
     /// Among the workers of this generator.
-    worker: Part,
-    lots: Vec<Lot>,
+    worker: Share,
+    shares: Vec<PhaseShare>,
     /// The oldest request that is due and has no connection.
     waiting: Cursor,
     /// The next request to fall due.
@@ -90,43 +77,43 @@ pub struct Pacer {
 
 impl Pacer {
     /// The part of `worker`; a phase with fewer connections than workers uses only so many of them.
-    pub fn new(phases: Arc<[Phase]>, course: Arc<Course>, worker: Part) -> Pacer {
-        let (_, share) = course.newest_share();
-        let lots = lots(&phases, share, worker);
+    pub fn new(phases: Arc<[Phase]>, schedule: Arc<Schedule>, worker: Share) -> Pacer {
+        let (_, share) = schedule.newest_share();
+        let shares = shares(&phases, share, worker);
         let nowhere = Cursor::NOWHERE;
         let (waiting, next) = (nowhere, nowhere);
-        let mut pacer = Pacer { phases, course, worker, lots, waiting, next, waiting_count: 0, stopped: false };
+        let mut pacer = Pacer { phases, schedule, worker, shares, waiting, next, waiting_count: 0, stopped: false };
         let first = pacer.enter(0);
         (pacer.waiting, pacer.next) = (first, first);
         pacer
     }
 
-    /// Goes on by another course. A new share counts from where it begins; nothing may wait then.
-    pub fn follow(&mut self, course: Arc<Course>) {
-        let (before, now) = (self.course.newest_share(), course.newest_share());
-        self.course = course;
+    /// Goes on by another schedule. A new share counts from where it begins; nothing may wait then.
+    pub fn follow(&mut self, schedule: Arc<Schedule>) {
+        let (before, now) = (self.schedule.newest_share(), schedule.newest_share());
+        self.schedule = schedule;
         if before.1 != now.1 && !self.stopped {
             assert_eq!(self.waiting_count, 0, "what waits is ours by the old share");
-            self.lots = lots(&self.phases, now.1, self.worker);
+            self.shares = shares(&self.phases, now.1, self.worker);
             self.next = self.first_from(now.0);
             self.waiting = self.next;
         }
     }
 
     /// Whether [`Pacer::follow`] would change the share.
-    pub fn is_new_share(&self, course: &Course) -> bool {
-        self.course.newest_share().1 != course.newest_share().1
+    pub fn is_new_share(&self, schedule: &Schedule) -> bool {
+        self.schedule.newest_share().1 != schedule.newest_share().1
     }
 
     /// How many connections this worker may have in a phase.
     pub fn connections(&self, phase: usize) -> u32 {
-        self.lots[phase].connections
+        self.shares[phase].connections
     }
 
     /// The instant at which the next request falls due; `u64::MAX` when none will.
     #[inline]
     pub fn next_due(&self) -> u64 {
-        if self.next.planned == u64::MAX { u64::MAX } else { self.course.run_clock(self.next.planned) }
+        if self.next.planned == u64::MAX { u64::MAX } else { self.schedule.run_clock(self.next.planned) }
     }
 
     /// Requests that are due and wait for a connection.
@@ -137,14 +124,14 @@ impl Pacer {
 
     /// The intended instant of the oldest waiting request.
     pub fn oldest(&self) -> u64 {
-        self.course.run_clock(self.waiting.planned)
+        self.schedule.run_clock(self.waiting.planned)
     }
 
     /// Whether the oldest waiting request is the first that this generator sends in its second of the plan: the one that a
     /// contestant gets which only gets probes. All workers agree about it, whatever each of them takes.
     pub fn is_oldest_first_of_its_second(&self) -> bool {
         let Cursor { phase, number, planned } = self.waiting;
-        let before = number.checked_sub(self.lots[phase].generators).and_then(|before| self.at(phase, before));
+        let before = number.checked_sub(self.shares[phase].generators).and_then(|before| self.at(phase, before));
         before.is_none_or(|before| before.planned / NS_PER_SECOND != planned / NS_PER_SECOND)
     }
 
@@ -197,16 +184,16 @@ impl Pacer {
     }
 
     fn advance(&self, cursor: Cursor) -> Cursor {
-        let number = cursor.number + self.lots[cursor.phase].requests.of;
+        let number = cursor.number + self.shares[cursor.phase].requests.of;
         self.at(cursor.phase, number).unwrap_or_else(|| self.enter(cursor.phase + 1))
     }
 
     /// The first request of this part in `phase` or a later one.
     fn enter(&self, mut phase: usize) -> Cursor {
         while phase < self.phases.len() {
-            let part = self.lots[phase].requests;
-            if part.index < part.of
-                && let Some(cursor) = self.at(phase, part.index)
+            let share = self.shares[phase].requests;
+            if !share.is_none()
+                && let Some(cursor) = self.at(phase, share.index)
             {
                 return cursor;
             }
@@ -218,9 +205,9 @@ impl Pacer {
     /// The first request of this part that is planned at `planned` or later.
     fn first_from(&self, planned: u64) -> Cursor {
         let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Cursor::NOWHERE };
-        let part = self.lots[phase].requests;
+        let share = self.shares[phase].requests;
         let Load::Open(ramp) = self.phases[phase].load else { return self.enter(phase) };
-        if part.index >= part.of {
+        if share.is_none() {
             return self.enter(phase + 1);
         }
         // By halves: instants rise with their numbers.
@@ -231,7 +218,7 @@ impl Pacer {
             let middle = low + (high - low) / 2;
             if begin + ramp.instant(middle, length) < planned { low = middle + 1 } else { high = middle }
         }
-        let number = low + (part.index + part.of - low % part.of) % part.of;
+        let number = low + (share.index + share.of - low % share.of) % share.of;
         self.at(phase, number).unwrap_or_else(|| self.enter(phase + 1))
     }
 
@@ -247,24 +234,24 @@ impl Pacer {
     }
 }
 
-fn lots(phases: &[Phase], share: Share, worker: Part) -> Vec<Lot> {
-    phases.iter().map(|phase| lot(phase, share, worker)).collect()
+fn shares(phases: &[Phase], share: Share, worker: Share) -> Vec<PhaseShare> {
+    phases.iter().map(|phase| phase_share(phase, share, worker)).collect()
 }
 
 /// Connections are split first among the generators, then among the workers of each; who gets none sends nothing.
-fn lot(phase: &Phase, share: Share, worker: Part) -> Lot {
-    const NOTHING: Lot = Lot { requests: Part { index: 1, of: 1 }, generators: 1, connections: 0 };
-    let generators = Part { index: share.index, of: share.of.min(u64::from(phase.connections)).max(1) };
+fn phase_share(phase: &Phase, share: Share, worker: Share) -> PhaseShare {
+    const NOTHING: PhaseShare = PhaseShare { requests: Share::NONE, generators: 1, connections: 0 };
+    let generators = Share { index: share.index, of: share.of.min(u64::from(phase.connections)).max(1) };
     if generators.index >= generators.of {
         return NOTHING;
     }
-    let connections = generators.share(u64::from(phase.connections));
-    let workers = Part { index: worker.index, of: worker.of.min(connections).max(1) };
+    let connections = generators.take(u64::from(phase.connections));
+    let workers = Share { index: worker.index, of: worker.of.min(connections).max(1) };
     if workers.index >= workers.of {
         return NOTHING;
     }
-    let requests = Part { index: generators.index + generators.of * workers.index, of: generators.of * workers.of };
-    Lot { requests, generators: generators.of, connections: workers.share(connections) as u32 }
+    let requests = Share { index: generators.index + generators.of * workers.index, of: generators.of * workers.of };
+    PhaseShare { requests, generators: generators.of, connections: workers.take(connections) as u32 }
 }
 
 #[cfg(test)]
@@ -278,13 +265,13 @@ mod tests {
         Phase { start, end: start + length, load: Load::Open(Ramp { from, to }), connections: 8, scored: true }
     }
 
-    fn course(shares: Vec<(u64, Share)>, pauses: Vec<Gap>) -> Arc<Course> {
-        Arc::new(Course::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares))
+    fn schedule(shares: Vec<(u64, Share)>, pauses: Vec<Gap>) -> Arc<Schedule> {
+        Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares))
     }
 
     fn instants(phases: &Arc<[Phase]>, worker: u64, workers: u64) -> Vec<u64> {
-        let course = course(vec![(0, Share::WHOLE)], Vec::new());
-        all_of(Pacer::new(phases.clone(), course, Part { index: worker, of: workers }))
+        let schedule = schedule(vec![(0, Share::WHOLE)], Vec::new());
+        all_of(Pacer::new(phases.clone(), schedule, Share { index: worker, of: workers }))
     }
 
     /// Everything that falls due as far as it is known.
@@ -368,22 +355,22 @@ mod tests {
             let mut all = Vec::new();
             for generator in 0..before.max(after) {
                 for worker in 0..workers {
-                    let part = Part { index: worker, of: workers };
-                    let first = course(vec![(0, share(generator, before))], vec![Gap { from, to: u64::MAX }]);
+                    let part = Share { index: worker, of: workers };
+                    let first = schedule(vec![(0, share(generator, before))], vec![Gap { from, to: u64::MAX }]);
                     let mut pacer = Pacer::new(phases.clone(), first, part);
                     let mine = due_of(&mut pacer);
                     prop_assert!(mine.iter().all(|instant| *instant < from));
                     all.extend(mine);
                     let shares = vec![(0, share(generator, before)), (to, share(generator, after))];
-                    pacer.follow(course(shares, vec![Gap { from, to }]));
+                    pacer.follow(schedule(shares, vec![Gap { from, to }]));
                     let mine = due_of(&mut pacer);
                     prop_assert!(mine.iter().all(|instant| *instant >= to));
                     all.extend(mine);
                 }
             }
             all.sort_unstable();
-            let whole = course(vec![(0, Share::WHOLE)], vec![Gap { from, to }]);
-            prop_assert_eq!(all, all_of(Pacer::new(phases, whole, Part { index: 0, of: 1 })));
+            let whole = schedule(vec![(0, Share::WHOLE)], vec![Gap { from, to }]);
+            prop_assert_eq!(all, all_of(Pacer::new(phases, whole, Share { index: 0, of: 1 })));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The immutable, already valid plan of a run: what every worker gets, and all it gets.
 
 use crate::engine::http::RequestTemplate;
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use flowtest_contract::rules::{Rules, UtcUs};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,37 +39,37 @@ pub struct Phase {
 
 /// One contestant as the workers see it.
 #[derive(Clone, Debug)]
-pub struct Contestant {
+pub struct ContestantPlan {
     pub name: String,
     /// The endpoint as people read it.
     pub endpoint: String,
     /// All addresses of the endpoint; connections are spread evenly over them.
     pub addresses: Vec<SocketAddr>,
     pub request: RequestTemplate,
-    pub traffic: Traffic,
+    pub traffic: TrafficMode,
 }
 
 /// What a contestant gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Traffic {
+pub enum TrafficMode {
     #[default]
     Flood,
     /// One request a second, since this instant of the run clock, until it answers again; the rest of what is due counts
     /// as missed.
     Probe { since: u64 },
     /// Nothing: nothing falls due, and its connections are closed at once.
-    Nothing,
+    Halted,
 }
 
 /// The whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rules: Rules,
-    pub course: Arc<Course>,
+    pub schedule: Arc<Schedule>,
     /// UTC at instant 0 of the run clock.
     pub utc_base: UtcUs,
     pub phases: Arc<[Phase]>,
-    pub contestants: Vec<Contestant>,
+    pub contestants: Vec<ContestantPlan>,
     /// A connection is retired after so many nanoseconds; 0 = never.
     pub connection_life: u64,
     /// In closed phases that are scored: so many requests per contestant and no more.

@@ -2,7 +2,7 @@
 
 use crate::engine::block::{self, Block, Receiver, Sender};
 use crate::engine::connection::Connection;
-use crate::engine::control::Order;
+use crate::engine::control::WorkerControl;
 use crate::engine::exchange::Exchange;
 use crate::engine::plan::Plan;
 use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
@@ -193,10 +193,10 @@ pub struct Run {
     pub collector: Collector,
 }
 
-/// The threads, and the order that they obey.
+/// The threads, and their control.
 #[derive(Debug)]
 pub struct Workers {
-    order: Arc<Order>,
+    control: Arc<WorkerControl>,
     threads: Vec<(usize, JoinHandle<io::Result<()>>)>,
 }
 
@@ -214,7 +214,7 @@ impl Run {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_memory(plan)?;
         reserve_descriptors(plan)?;
-        let order = Arc::new(Order::new(plan.clone()));
+        let control = Arc::new(WorkerControl::new(plan.clone()));
         let mut threads = Vec::new();
         let mut receivers = Vec::new();
         let mut tier = None;
@@ -224,15 +224,15 @@ impl Run {
         for (number, core) in cores.iter().copied().enumerate() {
             let (sender, receiver) = block::channel(plan.contestants.len(), tracing);
             let (ready_in, ready_out) = mpsc::sync_channel(1);
-            let (plan, obey) = (plan.clone(), order.clone());
-            let post = Post { number: number as u32, core, clock, key, tracing };
+            let (plan, worker_control) = (plan.clone(), control.clone());
+            let post = WorkerSetup { number: number as u32, core, clock, key, tracing };
             let thread = match thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || work(&post, &plan, &obey, sender, &ready_in))
+                .spawn(move || work(&post, &plan, &worker_control, sender, &ready_in))
             {
                 Ok(thread) => thread,
                 Err(error) => {
-                    order.abort();
+                    control.abort();
                     return Err(RunError::Thread(error));
                 }
             };
@@ -242,11 +242,11 @@ impl Run {
             match ready_out.recv() {
                 Ok(Ok(found)) => tier = Some(found),
                 Ok(Err(error)) => {
-                    order.abort();
+                    control.abort();
                     return Err(RunError::Ring { core, error });
                 }
                 Err(mpsc::RecvError) => {
-                    order.abort();
+                    control.abort();
                     return Err(RunError::Thread(io::Error::other("the worker ended at once")));
                 }
             }
@@ -254,7 +254,7 @@ impl Run {
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let tier = tier.ok_or(RunError::NoCores)?;
         let progress = Progress { now: 0, sums, workers, tier, broken: None };
-        Ok(Run { workers: Workers { order, threads }, collector: Collector { clock, receivers, progress } })
+        Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, progress } })
     }
 
     /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
@@ -264,7 +264,7 @@ impl Run {
         loop {
             thread::sleep(COLLECT);
             if stop.load(Ordering::Relaxed) {
-                self.workers.order.drain();
+                self.workers.control.drain();
             }
             let ended = self.collector.collect(|_, _| {});
             look(self.collector.progress());
@@ -278,8 +278,8 @@ impl Run {
 }
 
 impl Workers {
-    pub fn order(&self) -> &Arc<Order> {
-        &self.order
+    pub fn worker_control(&self) -> &Arc<WorkerControl> {
+        &self.control
     }
 
     /// Whether no thread runs any more.
@@ -334,9 +334,9 @@ impl Collector {
 }
 
 /// A worker that panics takes what it counted with it: the run ends as one that was stopped, not as one that finished.
-struct Alarm<'a>(&'a Order);
+struct DrainOnPanic<'a>(&'a WorkerControl);
 
-impl Drop for Alarm<'_> {
+impl Drop for DrainOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.drain();
@@ -345,7 +345,7 @@ impl Drop for Alarm<'_> {
 }
 
 /// Where a worker stands and what it starts with.
-struct Post {
+struct WorkerSetup {
     number: u32,
     core: usize,
     clock: Clock,
@@ -354,13 +354,13 @@ struct Post {
 }
 
 fn work(
-    post: &Post,
+    post: &WorkerSetup,
     plan: &Arc<Plan>,
-    order: &Order,
+    control: &WorkerControl,
     mut sender: Sender,
     ready: &mpsc::SyncSender<Result<Tier, RingError>>,
 ) -> io::Result<()> {
-    let _alarm = Alarm(order);
+    let _alarm = DrainOnPanic(control);
     if !core_affinity::set_for_current(CoreId { id: post.core }) {
         let _ = ready.send(Err(RingError::Pin));
         return Ok(());
@@ -376,7 +376,7 @@ fn work(
     };
     let _ = ready.send(Ok(uring.tier()));
     let mut worker = Worker::new(uring, plan.clone(), post.number, post.key, post.tracing);
-    let result = worker.run(order, &mut sender);
+    let result = worker.run(control, &mut sender);
     sender.finish(worker.into_block());
     result
 }

@@ -3,6 +3,7 @@
 //! A plan's phases are written on the *plan clock*, which stands still in pauses; everything else happens on the run
 //! clock. Both count nanoseconds from the same instant, and agree until the first pause.
 
+use crate::engine::share::Share;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 
 /// Nothing falls due from `from` on until `to`, in nanoseconds of the run clock.
@@ -13,37 +14,23 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Request k of a contestant is ours if k modulo `of` is `index`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    pub index: u64,
-    pub of: u64,
-}
-
-impl Share {
-    /// A generator that is alone.
-    pub const WHOLE: Share = Share { index: 0, of: 1 };
-    /// Somebody else's: nothing is ours.
-    pub const NONE: Share = Share { index: u64::MAX, of: 1 };
-}
-
-/// The course of a round as far as it is known.
+/// The schedule of a round as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Course {
-    /// The deadlines by which requests that are sent from an instant on are judged. In order, the first from 0 on.
+pub struct Schedule {
+    /// The deadlines by which requests that are sent from an instant on are judged. In control, the first from 0 on.
     deadlines: Vec<(UtcUs, Deadlines)>,
-    /// In order, none within another.
+    /// In control, none within another.
     pauses: Vec<Gap>,
     /// Nothing falls due from here on, on the run clock.
     stop_at: u64,
-    /// Since when which share is ours, on the run clock. In order, the first from 0 on.
+    /// Since when which share is ours, on the run clock. In control, the first from 0 on.
     shares: Vec<(u64, Share)>,
 }
 
-impl Course {
+impl Schedule {
     /// A run that nobody changes.
-    pub fn steady(deadlines: Deadlines) -> Course {
-        Course {
+    pub fn steady(deadlines: Deadlines) -> Schedule {
+        Schedule {
             deadlines: vec![(0, deadlines)],
             pauses: Vec::new(),
             stop_at: u64::MAX,
@@ -51,17 +38,17 @@ impl Course {
         }
     }
 
-    /// The course of a round on a clock. What comes first counts from the beginning of time.
+    /// The schedule of a round on a clock. What comes first counts from the beginning of time.
     pub fn new(
         deadlines: Vec<(UtcUs, Deadlines)>,
         pauses: Vec<Gap>,
         stop_at: u64,
         shares: Vec<(u64, Share)>,
-    ) -> Course {
-        assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in order");
-        assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in order");
+    ) -> Schedule {
+        assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in control");
+        assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in control");
         assert!(pauses.is_sorted_by(|a, b| a.to <= b.from) && pauses.iter().all(|gap| gap.from < gap.to));
-        Course { deadlines, pauses, stop_at, shares }
+        Schedule { deadlines, pauses, stop_at, shares }
     }
 
     /// The deadlines for a request that was sent at this instant.
@@ -120,9 +107,14 @@ impl Course {
 
     /// Whether this says that something of the past was otherwise than `before` did: a pause or a stop of which we hear
     /// too late.
-    pub fn rewrites(&self, before: &Course, now: u64) -> bool {
-        let past = |course: &Course| -> Vec<Gap> {
-            course.pauses.iter().filter(|gap| gap.from <= now).map(|gap| Gap { to: gap.to.min(now), ..*gap }).collect()
+    pub fn rewrites(&self, before: &Schedule, now: u64) -> bool {
+        let past = |schedule: &Schedule| -> Vec<Gap> {
+            schedule
+                .pauses
+                .iter()
+                .filter(|gap| gap.from <= now)
+                .map(|gap| Gap { to: gap.to.min(now), ..*gap })
+                .collect()
         };
         past(self) != past(before) || self.stop_at.min(now) != before.stop_at.min(now)
     }
@@ -140,30 +132,30 @@ mod tests {
     use flowtest_contract::rules::Deadline;
     use proptest::prelude::*;
 
-    fn paused(pauses: &[(u64, u64)]) -> Course {
+    fn paused(pauses: &[(u64, u64)]) -> Schedule {
         let pauses = pauses.iter().map(|(from, to)| Gap { from: *from, to: *to }).collect();
-        Course { pauses, ..Course::steady(Deadlines::default()) }
+        Schedule { pauses, ..Schedule::steady(Deadlines::default()) }
     }
 
     #[test]
     fn a_pause_moves_what_was_still_to_come() {
-        let course = paused(&[(100, 150), (200, u64::MAX)]);
-        assert_eq!([99, 100, 149, 150].map(|at| course.run_clock(at)), [99, 150, 199, u64::MAX]);
-        assert_eq!([100, 120, 150, 199, 300].map(|now| course.plan_clock(now)), [100, 100, 100, 149, 150]);
-        assert_eq!([99, 100, 149, 150, 200].map(|now| course.is_paused(now)), [false, true, true, false, true]);
-        assert_eq!([0, 100, 150, 200].map(|now| course.next_change(now)), [100, 150, 200, u64::MAX]);
+        let schedule = paused(&[(100, 150), (200, u64::MAX)]);
+        assert_eq!([99, 100, 149, 150].map(|at| schedule.run_clock(at)), [99, 150, 199, u64::MAX]);
+        assert_eq!([100, 120, 150, 199, 300].map(|now| schedule.plan_clock(now)), [100, 100, 100, 149, 150]);
+        assert_eq!([99, 100, 149, 150, 200].map(|now| schedule.is_paused(now)), [false, true, true, false, true]);
+        assert_eq!([0, 100, 150, 200].map(|now| schedule.next_change(now)), [100, 150, 200, u64::MAX]);
     }
 
     #[test]
     fn nothing_falls_due_from_the_stop_on() {
-        let course = Course { stop_at: 160, ..paused(&[(100, 150)]) };
-        assert_eq!([99, 109, 110].map(|at| course.run_clock(at)), [99, 159, u64::MAX]);
-        assert!(course.is_stopped(160) && !course.is_stopped(159));
+        let schedule = Schedule { stop_at: 160, ..paused(&[(100, 150)]) };
+        assert_eq!([99, 109, 110].map(|at| schedule.run_clock(at)), [99, 159, u64::MAX]);
+        assert!(schedule.is_stopped(160) && !schedule.is_stopped(159));
     }
 
     #[test]
     fn only_what_is_heard_too_late_rewrites_the_past() {
-        let (before, stop) = (paused(&[(100, 150)]), |stop_at| Course { stop_at, ..paused(&[(100, 150)]) });
+        let (before, stop) = (paused(&[(100, 150)]), |stop_at| Schedule { stop_at, ..paused(&[(100, 150)]) });
         // (what is told, when, whether it rewrites)
         let cases = [
             (paused(&[(100, 150), (200, u64::MAX)]), 199, false),
@@ -181,8 +173,9 @@ mod tests {
     #[test]
     fn a_request_is_judged_by_what_counts_when_it_is_sent() {
         let at = |version| Deadlines { version: Deadline(version), from: Deadline::PASSED };
-        let course = Course::new(vec![(0, at(1)), (10, at(2)), (20, at(3))], Vec::new(), 99, vec![(0, Share::WHOLE)]);
-        assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| course.deadlines(sent).version.0), [1, 1, 2, 2, 3, 3]);
+        let schedule =
+            Schedule::new(vec![(0, at(1)), (10, at(2)), (20, at(3))], Vec::new(), 99, vec![(0, Share::WHOLE)]);
+        assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| schedule.deadlines(sent).version.0), [1, 1, 2, 2, 3, 3]);
     }
 
     proptest! {
@@ -193,10 +186,10 @@ mod tests {
                 pauses.push((at + pair[0], at + pair[0] + pair[1]));
                 at += pair[0] + pair[1];
             }
-            let course = paused(&pauses);
-            let run = course.run_clock(planned);
-            prop_assert!(!course.is_paused(run));
-            prop_assert_eq!(course.plan_clock(run), planned);
+            let schedule = paused(&pauses);
+            let run = schedule.run_clock(planned);
+            prop_assert!(!schedule.is_paused(run));
+            prop_assert_eq!(schedule.plan_clock(run), planned);
         }
     }
 }

@@ -1,8 +1,31 @@
 //! Which part of the plan a worker takes: its number for a contestant, its connections, its memory.
 
-use crate::engine::pacer::Part;
 use crate::engine::plan::Plan;
 use crate::engine::ring::Sizes;
+
+/// One of `of` equal parts of numbered things: number k is in it if k modulo `of` is `index`. Requests of a contestant are
+/// shared so, among generators and among the workers of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub index: u64,
+    pub of: u64,
+}
+
+impl Share {
+    /// Of one who is alone.
+    pub const WHOLE: Share = Share { index: 0, of: 1 };
+    /// Somebody else's: nothing is ours.
+    pub const NONE: Share = Share { index: u64::MAX, of: 1 };
+
+    pub fn is_none(self) -> bool {
+        self.index >= self.of
+    }
+
+    /// How many of `total` things are in it.
+    pub fn take(self, total: u64) -> u64 {
+        if self.is_none() { 0 } else { total / self.of + u64::from(self.index < total % self.of) }
+    }
+}
 
 /// How many slots a worker needs, and how large.
 pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
@@ -17,12 +40,12 @@ pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
 }
 
 /// The worker's number for a contestant: rotated, so that remainders fall on different workers.
-pub fn part_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
+pub fn index_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
     (u64::from(worker) + contestant as u64) % u64::from(plan.workers)
 }
 
 /// How many of a contestant's connections the worker holds.
 pub fn slots_of(plan: &Plan, worker: u32, contestant: usize) -> u32 {
-    let part = Part { index: part_of(plan, worker, contestant), of: u64::from(plan.workers) };
-    part.share(u64::from(plan.connections_max())) as u32
+    let share = Share { index: index_of(plan, worker, contestant), of: u64::from(plan.workers) };
+    share.take(u64::from(plan.connections_max())) as u32
 }

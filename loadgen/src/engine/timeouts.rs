@@ -7,16 +7,16 @@ const STALLS: usize = 64;
 
 /// How long an exchange may take, and what our own stalls add to that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     pub timeout: u64,
     /// (end, length) of our last stalls, the oldest overwritten first.
     stalls: [(u64, u64); STALLS],
     next: usize,
 }
 
-impl Patience {
-    pub fn new(timeout: u64) -> Patience {
-        Patience { timeout, stalls: [(0, 0); STALLS], next: 0 }
+impl Timeouts {
+    pub fn new(timeout: u64) -> Timeouts {
+        Timeouts { timeout, stalls: [(0, 0); STALLS], next: 0 }
     }
 
     /// Our worker did not run for `gap` until `now`.

@@ -32,7 +32,7 @@ impl Tracing {
     }
 }
 
-/// Traces in the order of their outcomes.
+/// Traces in the control of their outcomes.
 #[derive(Clone, Debug, Default)]
 pub struct Traces {
     /// What [`Trace::sent_us`] counts from.
@@ -83,7 +83,7 @@ impl Traces {
 
 /// What had come of an answer when its exchange was settled.
 #[derive(Clone, Copy, Debug)]
-pub struct Came<'a> {
+pub struct ResponseBytes<'a> {
     /// The bytes at hand: the whole answer, or its last part when it came in several.
     pub bytes: &'a [u8],
     /// Bytes of the answer that came before these.
@@ -92,9 +92,9 @@ pub struct Came<'a> {
     pub malformed: Option<Malformed>,
 }
 
-impl Came<'_> {
+impl ResponseBytes<'_> {
     /// No byte.
-    pub const NOTHING: Came<'static> = Came { bytes: &[], skipped: 0, malformed: None };
+    pub const NOTHING: ResponseBytes<'static> = ResponseBytes { bytes: &[], skipped: 0, malformed: None };
 }
 
 /// Why a request that fell due was never sent.
@@ -167,7 +167,7 @@ impl Sample {
         &self.answer[..usize::from(self.answer_len)]
     }
 
-    fn keep(&mut self, came: &Came<'_>) {
+    fn keep(&mut self, came: &ResponseBytes<'_>) {
         let len = came.bytes.len().min(ANSWER_BYTES_MAX);
         self.answer[..len].copy_from_slice(&came.bytes[..len]);
         self.answer_len = len as u16;
@@ -194,7 +194,7 @@ impl Samples {
     }
 
     /// Writes the next one by `write`, with the bytes that came.
-    pub fn push(&mut self, came: &Came<'_>, write: impl FnOnce(&mut Sample)) {
+    pub fn push(&mut self, came: &ResponseBytes<'_>, write: impl FnOnce(&mut Sample)) {
         if let Some(sample) = self.items.get_mut(self.len) {
             write(sample);
             sample.keep(came);
@@ -235,8 +235,9 @@ mod tests {
         let mut samples = Samples::new(Tracing::On);
         let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
         for _ in 0..SAMPLES + 2 {
-            samples
-                .push(&Came { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf) }, |sample| sample.at = 9);
+            samples.push(&ResponseBytes { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf) }, |sample| {
+                sample.at = 9
+            });
         }
         assert_eq!(samples.as_slice().len(), SAMPLES);
         let first = &samples.as_slice()[0];

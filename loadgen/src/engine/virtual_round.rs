@@ -2,11 +2,12 @@
 //! they count, and the rests that a round may take.
 
 use crate::engine::block::{self, Block, Receiver, Sender};
-use crate::engine::control::Order;
+use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
-use crate::engine::schedule::{Course, Gap, Share};
+use crate::engine::schedule::{Gap, Schedule};
+use crate::engine::share::Share;
 use crate::engine::share::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
@@ -60,7 +61,7 @@ struct Played {
 }
 
 struct Generator {
-    order: Arc<Order>,
+    control: Arc<WorkerControl>,
     workers: Vec<(Worker<Pretend>, Option<Sender>, Receiver)>,
     playing: Vec<bool>,
     sums: Block,
@@ -93,17 +94,17 @@ impl Script {
             _ => Vec::new(),
         };
         let (load, connections) = (self.load, self.connections);
-        let contestant = |index: usize| Contestant {
+        let contestant = |index: usize| ContestantPlan {
             name: format!("c{index}"),
             endpoint: Script::address(index).to_string(),
             addresses: vec![Script::address(index)],
             request: RequestTemplate::new("/", "host"),
-            traffic: Traffic::Flood,
+            traffic: TrafficMode::Flood,
         };
         let shares = vec![(0, Share::WHOLE)];
         Plan {
             rules: Rules { timeout_us: 300_000, ..Rules::default() },
-            course: Arc::new(Course::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares)),
+            schedule: Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares)),
             utc_base: 1_000_000_000,
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
@@ -124,7 +125,7 @@ impl Script {
                 Some((Rest::Halt, from, to)) => (from..to).contains(&now),
                 _ => false,
             };
-            contestant.traffic = if halted { Traffic::Nothing } else { gate.traffic(index) };
+            contestant.traffic = if halted { TrafficMode::Halted } else { gate.traffic(index) };
         }
         plan
     }
@@ -137,7 +138,7 @@ impl Script {
             (Worker::new(kernel, plan.clone(), number, [7; 16], Tracing::On), Some(sender), receiver)
         });
         Generator {
-            order: Arc::new(Order::new(plan.clone())),
+            control: Arc::new(WorkerControl::new(plan.clone())),
             workers: workers.collect(),
             playing: vec![true; self.workers as usize],
             sums: Block::new(self.servers.len(), Tracing::Off),
@@ -157,7 +158,7 @@ impl Script {
             let (worker, sender, _) = &mut generator.workers[index];
             let now = worker.now();
             let sender = sender.as_mut().expect("it plays");
-            generator.playing[index] = worker.go_on(&generator.order, sender).expect("no ring fails here");
+            generator.playing[index] = worker.go_on(&generator.control, sender).expect("no ring fails here");
             while now >= second_at {
                 for (index, seen) in seen.iter_mut().enumerate() {
                     seen.push(generator.workers.iter_mut().map(|worker| requests(&mut worker.0, index)).sum());
@@ -168,13 +169,13 @@ impl Script {
                 look_at = now + LOOK;
                 generator.collect();
                 let resting = matches!(self.rest, Some((Rest::Disk, from, to)) if (from..to).contains(&now));
-                generator.order.pause(resting);
+                generator.control.pause(resting);
                 gate.look_at_all(now, &plan, resting, &generator.sums);
                 let newer = self.plan_at(now, &plan, &gate);
                 let traffic = |plan: &Plan| plan.contestants.iter().map(|one| one.traffic).collect::<Vec<_>>();
                 if traffic(&newer) != traffic(&plan) {
                     plan = Arc::new(newer);
-                    generator.order.change(plan.clone());
+                    generator.control.change(plan.clone());
                 }
             }
         }

@@ -1,11 +1,11 @@
 //! The whole worker under virtual time, against a pretended kernel and pretended servers.
 
 use crate::engine::block::{self, Block};
-use crate::engine::control::Order;
+use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::engine::share::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
@@ -65,17 +65,17 @@ impl Script {
     fn play(&self) -> Played {
         let address = |index: usize| SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16));
         let contestants = (0..self.servers.len())
-            .map(|index| Contestant {
+            .map(|index| ContestantPlan {
                 name: format!("c{index}"),
                 endpoint: address(index).to_string(),
                 addresses: vec![address(index)],
                 request: RequestTemplate::new("/", "host"),
-                traffic: Traffic::Flood,
+                traffic: TrafficMode::Flood,
             })
             .collect();
         let plan = Arc::new(Plan {
             rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
-            course: Arc::new(Course::steady(self.deadlines)),
+            schedule: Arc::new(Schedule::steady(self.deadlines)),
             utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
             contestants,
@@ -94,7 +94,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
-        worker.run(&Order::new(plan.clone()), &mut sender).unwrap();
+        worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
@@ -132,7 +132,12 @@ fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
         row.tally.sent += u64::from(trace.lag_us != NEVER_SENT);
         match sight.outcome {
             Outcome::Answered(observed) => {
-                row.tally.answered(flowtest_contract::judge(observed, &plan.rules, plan.course.deadlines(sent), sent));
+                row.tally.answered(flowtest_contract::judge(
+                    observed,
+                    &plan.rules,
+                    plan.schedule.deadlines(sent),
+                    sent,
+                ));
             }
             Outcome::Failed(failure) => row.tally.failed(failure),
         }

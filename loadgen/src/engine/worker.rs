@@ -3,20 +3,20 @@
 //! The loop is *start what is due; submit and wait once; handle completions; expire; hand off*. On its path there is
 //! no allocation, lock, log, format or per-request clock read: the clock is read once per turn, right after the enter,
 //! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
-//! What is due is started in `sending`; what others order is carried out in `steering`.
+//! What is due is started in `sending`; what others control is carried out in `steering`.
 
 mod sending;
 mod steering;
 
 use crate::engine::block::{Block, Sender};
 use crate::engine::connection::{Connection, State, Step};
-use crate::engine::contestant::{Books, Entrant, bytes_per_turn, meaning};
-use crate::engine::control::Order;
-use crate::engine::pacer::{Pacer, Part};
+use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
+use crate::engine::control::{Stage, WorkerControl};
+use crate::engine::pacer::Pacer;
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
-use crate::engine::share::{part_of, sizes, slots_of};
-use crate::engine::timeouts::Patience;
+use crate::engine::share::{Share, index_of, sizes, slots_of};
+use crate::engine::timeouts::Timeouts;
 use crate::engine::trace::Tracing;
 use crate::engine::wheel::Wheel;
 use flowtest_contract::TokenMint;
@@ -54,11 +54,11 @@ pub struct Worker<K> {
     ring: Ring<K>,
     plan: Arc<Plan>,
     mint: TokenMint,
-    entrants: Vec<Entrant>,
-    /// The entrant that a slot belongs to.
+    contestants: Vec<Contestant>,
+    /// The contestant that a slot belongs to.
     owner: Vec<u32>,
     wheel: Wheel,
-    patience: Patience,
+    timeouts: Timeouts,
     /// What one contestant may send in a turn.
     bytes_per_turn: usize,
     block: Box<Block>,
@@ -90,16 +90,16 @@ impl<K: Kernel> Worker<K> {
         let sizes = sizes(&plan, number);
         let ring = Ring::new(kernel, sizes);
         let now = ring.now();
-        let mut entrants = Vec::with_capacity(plan.contestants.len());
+        let mut contestants = Vec::with_capacity(plan.contestants.len());
         let mut owner = Vec::with_capacity(sizes.slots as usize);
         for index in 0..plan.contestants.len() {
-            let part = part_of(&plan, number, index);
+            let place = index_of(&plan, number, index);
             let slots = slots_of(&plan, number, index);
-            let worker = Part { index: part, of: u64::from(plan.workers) };
-            let pacer = Pacer::new(plan.phases.clone(), plan.course.clone(), worker);
+            let worker = Share { index: place, of: u64::from(plan.workers) };
+            let pacer = Pacer::new(plan.phases.clone(), plan.schedule.clone(), worker);
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
-            let quota = plan.requests.map(|total| Part { index: part, of: parts }.share(total));
-            entrants.push(Entrant::new(&plan, index, owner.len() as u32, slots, pacer, quota));
+            let quota = plan.requests.map(|total| Share { index: place, of: parts }.take(total));
+            contestants.push(Contestant::new(&plan, index, owner.len() as u32, slots, pacer, quota));
             owner.extend(std::iter::repeat_n(index as u32, slots as usize));
         }
         let slots = owner.len();
@@ -108,10 +108,10 @@ impl<K: Kernel> Worker<K> {
         Worker {
             ring,
             mint: TokenMint::new(key, number as u16),
-            entrants,
+            contestants,
             owner,
             wheel: Wheel::new(sizes.slots, plan.timeout(), now),
-            patience: Patience::new(plan.timeout()),
+            timeouts: Timeouts::new(plan.timeout()),
             bytes_per_turn: bytes_per_turn(&plan, sizes.buffers as usize * sizes.buffer_bytes),
             block,
             ready: Vec::with_capacity(slots),
@@ -133,41 +133,41 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Runs the plan to its end. An error is the ring's: it ends the worker, and with it the run.
-    pub fn run(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
-        let result = self.run_plan(order, sender);
+    pub fn run(&mut self, control: &WorkerControl, sender: &mut Sender) -> io::Result<()> {
+        let result = self.run_plan(control, sender);
         if result.is_err() {
-            order.drain();
+            control.drain();
             self.give_up();
         }
         result
     }
 
-    fn run_plan(&mut self, order: &Order, sender: &mut Sender) -> io::Result<()> {
-        while self.go_on(order, sender)? {}
+    fn run_plan(&mut self, control: &WorkerControl, sender: &mut Sender) -> io::Result<()> {
+        while self.go_on(control, sender)? {}
         self.close_all()
     }
 
     /// One turn; `false` when the plan is played or the worker was stopped.
-    pub(crate) fn go_on(&mut self, order: &Order, sender: &mut Sender) -> io::Result<bool> {
-        match order.get() {
-            0 => {}
-            1 => self.drain(),
+    pub(crate) fn go_on(&mut self, control: &WorkerControl, sender: &mut Sender) -> io::Result<bool> {
+        match control.stage() {
+            Stage::Run => {}
+            Stage::Drain => self.drain(),
             // Stopped at once: what is in flight is nobody's fault but ours.
-            _ => {
+            Stage::Stop => {
                 self.give_up();
                 return Ok(false);
             }
         }
-        if order.version() != self.version {
-            self.version = order.version();
-            self.adopt(order.plan());
+        if control.version() != self.version {
+            self.version = control.version();
+            self.adopt(control.plan());
         }
-        self.pause(order.is_paused());
+        self.pause(control.is_paused());
         // Whoever stood still may have missed that its share is somebody else's now.
-        if order.looked_at() >= self.stalled_at {
+        if control.looked_at() >= self.stalled_at {
             self.start_due();
         }
-        if self.plan.course.is_stopped(self.now) {
+        if self.plan.schedule.is_stopped(self.now) {
             self.drain();
         }
         if self.is_done() {
@@ -176,7 +176,7 @@ impl<K: Kernel> Worker<K> {
         self.turn()?;
         self.expire();
         if self.now >= self.block_at || self.is_hurried() {
-            self.hand_off(order, sender);
+            self.hand_off(control, sender);
         }
         Ok(true)
     }
@@ -203,20 +203,23 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn connection(&mut self, slot: u32) -> &mut Connection {
-        let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
-        &mut entrant.connections[(slot - entrant.base) as usize]
+        let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+        &mut contestant.connections[(slot - contestant.base) as usize]
     }
 
     // --- submit and wait once, handle completions ----------------------------------------------------------------
 
     fn turn(&mut self) -> io::Result<()> {
-        let wait =
-            if self.ready.is_empty() && !self.entrants.iter().any(Entrant::is_deferring) { self.wait() } else { 0 };
+        let wait = if self.ready.is_empty() && !self.contestants.iter().any(Contestant::is_deferring) {
+            self.wait()
+        } else {
+            0
+        };
         self.ring.turn(self.want, wait)?;
         let now = self.ring.now();
         let gap = now - self.now;
         if gap > STALL_NS {
-            self.patience.on_stall(now, gap);
+            self.timeouts.on_stall(now, gap);
             self.stalls += 1;
             if gap > LONG_STALL_NS {
                 self.stalled_at = now;
@@ -231,15 +234,15 @@ impl<K: Kernel> Worker<K> {
 
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
-        let course = &self.plan.course;
-        let due = self.entrants.iter().map(|entrant| entrant.pacer.next_due()).min().unwrap_or(u64::MAX);
-        let rests = self.draining || self.paused || course.is_paused(self.now);
+        let schedule = &self.plan.schedule;
+        let due = self.contestants.iter().map(|contestant| contestant.pacer.next_due()).min().unwrap_or(u64::MAX);
+        let rests = self.draining || self.paused || schedule.is_paused(self.now);
         let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.load {
-            Some(_) => course.run_clock(phase.end),
+            Some(_) => schedule.run_clock(phase.end),
             None if rests => u64::MAX,
-            None => course.run_clock(phase.start),
+            None => schedule.run_clock(phase.start),
         });
-        due.min(phase).min(course.next_change(self.now)).saturating_sub(self.now).min(WAIT_MAX_NS)
+        due.min(phase).min(schedule.next_change(self.now)).saturating_sub(self.now).min(WAIT_MAX_NS)
     }
 
     #[inline]
@@ -248,16 +251,17 @@ impl<K: Kernel> Worker<K> {
             Event::Received { slot, buffer } => {
                 let index = self.owner[slot as usize] as usize;
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
-                let entrant = &mut self.entrants[index];
-                entrant.bytes += buffer.len();
-                let greedy = entrant.bytes > self.bytes_per_turn;
-                let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-                let step = entrant.connections[(slot - entrant.base) as usize].on_bytes(
+                let contestant = &mut self.contestants[index];
+                contestant.bytes += buffer.len();
+                let greedy = contestant.bytes > self.bytes_per_turn;
+                let mut outcomes =
+                    OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+                let step = contestant.connections[(slot - contestant.base) as usize].on_bytes(
                     self.ring.bytes(buffer),
                     self.now,
-                    &mut entrant.shape,
-                    &self.patience,
-                    &mut books,
+                    &mut contestant.shape,
+                    &self.timeouts,
+                    &mut outcomes,
                 );
                 self.ring.recycle(buffer);
                 if greedy {
@@ -272,38 +276,39 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Event::Connected { slot } => {
-                let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
-                entrant.on_connected(slot - entrant.base, self.now);
+                let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+                contestant.on_connected(slot - contestant.base, self.now);
                 self.look_at(slot);
             }
             Event::Closed { slot } => {
-                let entrant = &mut self.entrants[self.owner[slot as usize] as usize];
-                entrant.open -= 1;
-                entrant.connections[(slot - entrant.base) as usize].on_closed(self.now, &self.patience);
+                let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+                contestant.open -= 1;
+                contestant.connections[(slot - contestant.base) as usize].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }
             Event::Unconnected { slot, errno } => {
-                self.settle(slot, |connection, patience, books| {
-                    connection.on_unconnected(meaning(errno, true), patience, books)
+                self.settle(slot, |connection, timeouts, outcomes| {
+                    connection.on_unconnected(meaning(errno, true), timeouts, outcomes)
                 });
             }
             Event::Ended { slot } => {
-                self.settle(slot, |connection, patience, books| connection.on_end(books.now, patience, books));
+                self.settle(slot, |connection, timeouts, outcomes| connection.on_end(outcomes.now, timeouts, outcomes));
             }
             Event::Broken { slot, errno } => {
-                self.settle(slot, |connection, patience, books| {
-                    connection.on_broken(meaning(errno, false), patience, books)
+                self.settle(slot, |connection, timeouts, outcomes| {
+                    connection.on_broken(meaning(errno, false), timeouts, outcomes)
                 });
             }
         }
     }
 
-    fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Patience, &mut Books<'_>) -> Step) {
+    fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Timeouts, &mut OutcomeRecorder<'_>) -> Step) {
         let index = self.owner[slot as usize] as usize;
-        let entrant = &mut self.entrants[index];
-        let connection = &mut entrant.connections[(slot - entrant.base) as usize];
-        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        let step = on(connection, &self.patience, &mut books);
+        let contestant = &mut self.contestants[index];
+        let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+        let mut outcomes =
+            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let step = on(connection, &self.timeouts, &mut outcomes);
         self.apply(slot, index, step);
     }
 
@@ -324,11 +329,12 @@ impl<K: Kernel> Worker<K> {
     fn expire(&mut self) {
         while let Some(slot) = self.wheel.pop(self.now) {
             let index = self.owner[slot as usize] as usize;
-            let entrant = &mut self.entrants[index];
-            let connection = &mut entrant.connections[(slot - entrant.base) as usize];
-            let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-            let step = connection.on_wake(self.now, &self.patience, &mut books);
-            if let Some(at) = connection.wake_at(&self.patience) {
+            let contestant = &mut self.contestants[index];
+            let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+            let mut outcomes =
+                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            let step = connection.on_wake(self.now, &self.timeouts, &mut outcomes);
+            if let Some(at) = connection.wake_at(&self.timeouts) {
                 self.wheel.insert(slot, at.max(self.now));
             }
             match step {
@@ -347,10 +353,10 @@ impl<K: Kernel> Worker<K> {
         self.block.traces.is_nearly_full() && self.now + BLOCK_NS >= self.block_at + BLOCK_HURRIED_NS
     }
 
-    fn hand_off(&mut self, order: &Order, sender: &mut Sender) {
+    fn hand_off(&mut self, control: &WorkerControl, sender: &mut Sender) {
         self.stamp_block();
         if sender.hand_off(&mut self.block) {
-            self.block.traces.open(self.plan.utc_us(self.now), order.wants_traces());
+            self.block.traces.open(self.plan.utc_us(self.now), control.wants_traces());
         }
         self.block_at = self.now + BLOCK_NS;
     }
@@ -358,7 +364,7 @@ impl<K: Kernel> Worker<K> {
     fn stamp_block(&mut self) {
         self.block.counters = self.ring.counters();
         self.block.counters.stalls = self.stalls;
-        self.block.counters.slow_parses = self.entrants.iter().map(|entrant| entrant.shape.slow).sum();
+        self.block.counters.slow_parses = self.contestants.iter().map(|contestant| contestant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();
     }
 }

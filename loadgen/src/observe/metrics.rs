@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// A longer request is none of ours.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
 /// How long a scraper may take to ask, and to take its answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The text format's name for itself.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -154,8 +154,8 @@ impl Metrics {
 }
 
 fn answer(mut stream: TcpStream, render: impl Fn() -> String) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let until = Instant::now() + TIMEOUT;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let mut request = Vec::new();
     let mut bytes = [0; 1024];
     while !request.windows(4).any(|four| four == b"\r\n\r\n") {

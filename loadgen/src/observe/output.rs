@@ -146,7 +146,7 @@ impl Prepared {
     /// Opens what is written while the run goes on.
     pub fn open(self, plan: &Plan, title: Title) -> Result<Output, Failed> {
         let Prepared { flags, metrics } = self;
-        let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let start = plan.schedule.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
         let lines = match &flags.ndjson {
             Some(path) => Some(Lines::create(path).map_err(|error| unwritable(path, &error))?),
             None => None,

@@ -6,7 +6,7 @@
 //! begins with the flood.
 
 use crate::engine::block::Block;
-use crate::engine::plan::{NS_PER_SECOND, Plan, Traffic};
+use crate::engine::plan::{NS_PER_SECOND, Plan, TrafficMode};
 
 /// Asked for so long without an answer, in nanoseconds, a contestant falls to probes.
 const SILENCE_NS: u64 = 10 * NS_PER_SECOND;
@@ -67,27 +67,27 @@ impl HealthGate {
     }
 
     /// What a contestant gets.
-    pub fn traffic(&self, contestant: usize) -> Traffic {
-        self.contestants[contestant].probed.map_or(Traffic::Flood, |(since, _)| Traffic::Probe { since })
+    pub fn traffic(&self, contestant: usize) -> TrafficMode {
+        self.contestants[contestant].probed.map_or(TrafficMode::Flood, |(since, _)| TrafficMode::Probe { since })
     }
 
     /// Looks at everybody; says whether anybody gets something else now. `resting`: nothing is sent to anybody.
     pub fn look_at_all(&mut self, now: u64, plan: &Plan, resting: bool, sums: &Block) -> bool {
-        let resting = resting || plan.course.is_paused(now);
+        let resting = resting || plan.schedule.is_paused(now);
         let mut changed = false;
         for (index, contestant) in plan.contestants.iter().enumerate() {
             let before = self.traffic(index);
-            let flooded = !resting && contestant.traffic != Traffic::Nothing;
+            let flooded = !resting && contestant.traffic != TrafficMode::Halted;
             changed |= self.look(index, now, flooded, Counted::of(sums, index)) != before;
         }
         changed
     }
 
     /// Looks at a contestant; says what it gets. `flooded`: requests may be sent to it now, were it alive.
-    pub fn look(&mut self, contestant: usize, now: u64, flooded: bool, counted: Counted) -> Traffic {
+    pub fn look(&mut self, contestant: usize, now: u64, flooded: bool, counted: Counted) -> TrafficMode {
         if !flooded {
             self.restart(contestant);
-            return Traffic::Flood;
+            return TrafficMode::Flood;
         }
         let health = &mut self.contestants[contestant];
         if let Some((looked_at, last)) = health.last.replace((now, counted)) {
@@ -136,8 +136,8 @@ mod tests {
         }
 
         /// Looks at each of these tenths of a second, in which so much is asked and answered; says what it gets at the end.
-        fn go(&mut self, tenths: std::ops::Range<u64>, flooded: bool, asked: u64, alive: u64) -> Traffic {
-            let mut traffic = Traffic::Flood;
+        fn go(&mut self, tenths: std::ops::Range<u64>, flooded: bool, asked: u64, alive: u64) -> TrafficMode {
+            let mut traffic = TrafficMode::Flood;
             for tenth in tenths {
                 self.asked += asked;
                 self.alive += alive;
@@ -151,12 +151,12 @@ mod tests {
     #[test]
     fn ten_seconds_of_asking_without_an_answer_are_enough_and_three_answers_bring_the_flood_back() {
         let mut it = Contestant::new();
-        assert_eq!(it.go(0..50, true, 10, 10), Traffic::Flood);
-        assert_eq!(it.go(50..149, true, 10, 0), Traffic::Flood);
-        assert_eq!(it.go(149..150, true, 10, 0), Traffic::Probe { since: 149 * SECOND / 10 });
-        assert_eq!(it.go(150..152, true, 0, 1), Traffic::Probe { since: 149 * SECOND / 10 });
-        assert_eq!(it.go(152..153, true, 0, 1), Traffic::Flood);
-        assert_eq!(it.go(153..250, true, 10, 0), Traffic::Flood, "it has ten seconds again");
+        assert_eq!(it.go(0..50, true, 10, 10), TrafficMode::Flood);
+        assert_eq!(it.go(50..149, true, 10, 0), TrafficMode::Flood);
+        assert_eq!(it.go(149..150, true, 10, 0), TrafficMode::Probe { since: 149 * SECOND / 10 });
+        assert_eq!(it.go(150..152, true, 0, 1), TrafficMode::Probe { since: 149 * SECOND / 10 });
+        assert_eq!(it.go(152..153, true, 0, 1), TrafficMode::Flood);
+        assert_eq!(it.go(153..250, true, 10, 0), TrafficMode::Flood, "it has ten seconds again");
     }
 
     #[test]
@@ -168,22 +168,22 @@ mod tests {
             it.go(50..55, true, 10, 0);
             it.go(55..55 + rest, false, 0, 0);
             let end = 55 + rest;
-            assert_eq!(it.go(end..end + 99, true, 10, 0), Traffic::Flood, "after {rest} tenths");
+            assert_eq!(it.go(end..end + 99, true, 10, 0), TrafficMode::Flood, "after {rest} tenths");
             // The same without anybody saying so: nothing is sent, for whatever reason.
             let mut it = Contestant::new();
             it.go(0..50, true, 10, 10);
             it.go(50..50 + rest, true, 0, 0);
             let end = 50 + rest;
-            assert_eq!(it.go(end..end + 65, true, 10, 0), Traffic::Flood, "after {rest} tenths");
+            assert_eq!(it.go(end..end + 65, true, 10, 0), TrafficMode::Flood, "after {rest} tenths");
         }
     }
 
     #[test]
     fn who_was_probed_is_flooded_after_a_rest() {
         let mut it = Contestant::new();
-        assert!(matches!(it.go(0..200, true, 10, 0), Traffic::Probe { .. }));
-        assert_eq!(it.go(200..201, false, 0, 0), Traffic::Flood);
-        assert_eq!(it.go(201..290, true, 10, 0), Traffic::Flood);
+        assert!(matches!(it.go(0..200, true, 10, 0), TrafficMode::Probe { .. }));
+        assert_eq!(it.go(200..201, false, 0, 0), TrafficMode::Flood);
+        assert_eq!(it.go(201..290, true, 10, 0), TrafficMode::Flood);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let mut gate = HealthGate::new(1, 3 * SECOND);
         gate.look(0, 0, true, counted(1, 1));
         // Sixteen seconds later the round has rested and gone on, and nobody looked.
-        assert_eq!(gate.look(0, 16 * SECOND, true, counted(9, 1)), Traffic::Flood);
+        assert_eq!(gate.look(0, 16 * SECOND, true, counted(9, 1)), TrafficMode::Flood);
     }
 
     proptest! {
@@ -212,7 +212,7 @@ mod tests {
                     under_way.push(new);
                     alive += under_way.remove(0);
                     let traffic = gate.look(0, tenth * SECOND / 10, flooded, counted(sent, alive));
-                    prop_assert_eq!(traffic, Traffic::Flood);
+                    prop_assert_eq!(traffic, TrafficMode::Flood);
                 }
             }
         }

@@ -5,11 +5,11 @@
 
 use crate::admit::probe::{Candidate, Terms, check};
 use crate::admit::resolve::Names;
-use crate::engine::control::Order;
+use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{Contestant, Load, NS_PER_SECOND, Phase, Plan, Ramp, Traffic};
+use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Progress, Run, RunError};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::play::health_gate::{Counted, HealthGate};
 use crate::record::recorder::explain::explain;
@@ -27,8 +27,8 @@ pub const CONNECTIONS_MAX: u64 = 64;
 /// A connection lives so long, as in a round.
 const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
 /// How long the check before it may take, and the look at where the others are.
-const CHECK_PATIENCE: Duration = Duration::from_secs(6);
-const RIVALS_PATIENCE: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
+const RIVALS_TIMEOUT: Duration = Duration::from_secs(2);
 /// From making the plan to its start: the worker makes its ring in it.
 const HEAD_START: Duration = Duration::from_millis(50);
 /// How often the worker's counts are taken.
@@ -40,7 +40,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Where and how it is practised; the same for whoever asks.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct PracticeConfig {
     pub contest: String,
     /// Our name.
     pub generator: String,
@@ -58,22 +58,22 @@ pub struct Ground {
 /// A practice run under way. It is told to end, and waited for, when this is dropped.
 #[derive(Debug)]
 pub struct Practice {
-    reins: Arc<Reins>,
+    stop_handle: Arc<StopHandle>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// How a running practice is stopped from outside.
 #[derive(Debug, Default)]
-struct Reins(Mutex<Held>);
+struct StopHandle(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
     /// Why it ends before its time.
     reason: Option<String>,
-    order: Option<Arc<Order>>,
+    worker_control: Option<Arc<WorkerControl>>,
 }
 
-impl Reins {
+impl StopHandle {
     /// A panic elsewhere leaves the data whole: each lock guards single assignments.
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,18 +86,18 @@ impl Reins {
     fn stop(&self, reason: &str) {
         let mut held = self.held();
         held.reason.get_or_insert_with(|| reason.to_owned());
-        if let Some(order) = &held.order {
-            order.abort();
+        if let Some(worker_control) = &held.worker_control {
+            worker_control.abort();
         }
     }
 
     /// From now on a stop reaches the worker; also one that came before.
-    fn take(&self, order: Arc<Order>) {
+    fn take(&self, worker_control: Arc<WorkerControl>) {
         let mut held = self.held();
         if held.reason.is_some() {
-            order.abort();
+            worker_control.abort();
         }
-        held.order = Some(order);
+        held.worker_control = Some(worker_control);
     }
 }
 
@@ -106,16 +106,16 @@ impl Practice {
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn start(scoreboard: Scoreboard, ground: Ground, request: PracticeRequest) -> io::Result<Practice> {
-        let reins = Arc::new(Reins::default());
-        let session = Session::new(scoreboard, ground, request, reins.clone());
+    pub fn start(scoreboard: Scoreboard, config: PracticeConfig, request: PracticeRequest) -> io::Result<Practice> {
+        let stop_handle = Arc::new(StopHandle::default());
+        let session = Session::new(scoreboard, config, request, stop_handle.clone());
         let thread = thread::Builder::new().name("practice".to_owned()).spawn(move || session.play())?;
-        Ok(Practice { reins, thread: Some(thread) })
+        Ok(Practice { stop_handle, thread: Some(thread) })
     }
 
     /// Ends it at once. What is in flight costs nobody anything.
     pub fn stop(&self, reason: &str) {
-        self.reins.stop(reason);
+        self.stop_handle.stop(reason);
     }
 
     pub fn is_over(&self) -> bool {
@@ -152,16 +152,21 @@ pub fn refusal(request: &PracticeRequest, generator: &str, sentence: String) -> 
 /// The thread's state.
 struct Session {
     scoreboard: Scoreboard,
-    ground: Ground,
+    config: PracticeConfig,
     request: PracticeRequest,
-    reins: Arc<Reins>,
+    stop_handle: Arc<StopHandle>,
     report: PracticeReport,
 }
 
 impl Session {
-    fn new(scoreboard: Scoreboard, ground: Ground, request: PracticeRequest, reins: Arc<Reins>) -> Session {
-        let report = refusal(&request, &ground.generator, String::new());
-        Session { scoreboard, ground, request, reins, report }
+    fn new(
+        scoreboard: Scoreboard,
+        config: PracticeConfig,
+        request: PracticeRequest,
+        stop_handle: Arc<StopHandle>,
+    ) -> Session {
+        let report = refusal(&request, &config.generator, String::new());
+        Session { scoreboard, config, request, stop_handle, report }
     }
 
     fn play(mut self) {
@@ -182,32 +187,32 @@ impl Session {
     /// Puts the report; whether Redis took it.
     fn say(&mut self, state: PracticeState, sentence: String) -> bool {
         (self.report.state, self.report.sentence, self.report.at) = (state, sentence, Clock::now().utc_base);
-        self.scoreboard.answer_practice(&self.ground.contest, &self.report).is_ok()
+        self.scoreboard.answer_practice(&self.config.contest, &self.report).is_ok()
     }
 
     /// The addresses to flood: all of an endpoint's, which the policy admits, which are nobody else's, and which answer.
     fn prepare(&self) -> Result<(Endpoint, Vec<SocketAddr>), String> {
         self.request.check()?;
-        let Ground { names, policy, roster, .. } = &self.ground;
+        let PracticeConfig { names, policy, roster, .. } = &self.config;
         let endpoint: Endpoint =
             self.request.endpoint.parse().map_err(|error: flowtest_scoreboard::EndpointError| error.to_string())?;
         // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
         let _ = names.refresh();
-        let until = Instant::now() + RIVALS_PATIENCE;
+        let until = Instant::now() + RIVALS_TIMEOUT;
         let rivals: Vec<(&str, Vec<SocketAddr>)> = roster
             .iter()
             .filter(|(name, _)| *name != self.request.contestant)
             .filter_map(|(name, endpoint)| {
-                let patience = until.saturating_duration_since(Instant::now());
-                Some((name.as_str(), names.addresses(endpoint, patience).ok()?))
+                let timeout = until.saturating_duration_since(Instant::now());
+                Some((name.as_str(), names.addresses(endpoint, timeout).ok()?))
             })
             .collect();
         let rivals: Vec<(&str, &[SocketAddr])> =
             rivals.iter().map(|(name, addresses)| (*name, addresses.as_slice())).collect();
         let candidate = Candidate { name: &self.request.contestant, endpoint: &endpoint };
-        let terms = Terms::new(self.ground.rules, self.ground.deadlines);
-        let checked = check(&[candidate], &rivals, names, policy, &terms, CHECK_PATIENCE).swap_remove(0);
-        match self.reins.reason() {
+        let terms = Terms::new(self.config.rules, self.config.deadlines);
+        let checked = check(&[candidate], &rivals, names, policy, &terms, CHECK_TIMEOUT).swap_remove(0);
+        match self.stop_handle.reason() {
             Some(reason) => Err(reason),
             None if checked.ready() => Ok((endpoint, checked.addresses)),
             None => Err(format!("practice begins with three right answers: {}", checked.sentence())),
@@ -220,8 +225,8 @@ impl Session {
         let plan = Arc::new(self.plan(endpoint, addresses, clock));
         let start = plan.phases[0].start;
         // Its samples are what errors are explained from.
-        let Run { workers, mut collector } = Run::start(&plan, clock, &[self.ground.core], Tracing::On)?;
-        self.reins.take(workers.order().clone());
+        let Run { workers, mut collector } = Run::start(&plan, clock, &[self.config.core], Tracing::On)?;
+        self.stop_handle.take(workers.worker_control().clone());
         let mut gate = HealthGate::new(1, plan.timeout());
         let (mut errors, mut is_silent) = (Newest::default(), false);
         let mut report_at = Instant::now() + REPORT;
@@ -232,9 +237,9 @@ impl Session {
                 samples.flat_map(|sample| explain(&plan, sample)).for_each(|explained| errors.note(explained.error));
             });
             let progress = collector.progress();
-            if gate.look(0, progress.now, true, Counted::of(&progress.sums, 0)) != Traffic::Flood {
+            if gate.look(0, progress.now, true, Counted::of(&progress.sums, 0)) != TrafficMode::Flood {
                 is_silent = true;
-                workers.order().drain();
+                workers.worker_control().drain();
             }
             if ended {
                 break;
@@ -248,7 +253,7 @@ impl Session {
         let broken = workers.join();
         self.count(collector.progress(), start, &errors);
         let counts = &collector.progress().sums.scored[0];
-        Ok(match (broken, self.reins.reason()) {
+        Ok(match (broken, self.stop_handle.reason()) {
             (Some(broken), _) => format!("it ended before its time: {broken}"),
             (None, Some(reason)) => reason,
             (None, None) if is_silent => {
@@ -268,16 +273,16 @@ impl Session {
             scored: true,
         };
         Plan {
-            rules: self.ground.rules,
-            course: Arc::new(Course::steady(self.ground.deadlines)),
+            rules: self.config.rules,
+            schedule: Arc::new(Schedule::steady(self.config.deadlines)),
             utc_base: clock.utc_base,
             phases: [phase].into(),
-            contestants: vec![Contestant {
+            contestants: vec![ContestantPlan {
                 name: self.request.contestant.clone(),
                 endpoint: endpoint.to_string(),
                 addresses,
                 request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-                traffic: Traffic::Flood,
+                traffic: TrafficMode::Flood,
             }],
             connection_life: CONNECTION_LIFE_NS,
             requests: None,
@@ -293,7 +298,7 @@ impl Session {
         report.second = (progress.now.saturating_sub(start) / NS_PER_SECOND).min(self.request.seconds);
         report.row = row.encode();
         // Fifteen thousand requests at most.
-        report.points = row.tally.points(&self.ground.rules) as i64;
+        report.points = row.tally.points(&self.config.rules) as i64;
         (report.p50_us, report.p99_us) = (row.latency.quantile(0.5), row.latency.quantile(0.99));
         report.errors.clone_from(&errors.0);
     }
@@ -328,6 +333,7 @@ impl Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::control::Stage;
 
     #[test]
     fn a_frequent_failure_does_not_hide_a_rare_one() {
@@ -351,7 +357,7 @@ mod tests {
     fn a_stop_that_comes_before_the_worker_reaches_it_all_the_same() {
         let plan = Plan {
             rules: Rules::default(),
-            course: Arc::new(Course::steady(Deadlines::default())),
+            schedule: Arc::new(Schedule::steady(Deadlines::default())),
             utc_base: 0,
             phases: [].into(),
             contestants: Vec::new(),
@@ -360,11 +366,11 @@ mod tests {
             workers: 1,
             request_spare: 0,
         };
-        let (reins, order) = (Reins::default(), Arc::new(Order::new(Arc::new(plan))));
-        reins.stop("first");
-        reins.stop("second");
-        assert_eq!((order.get(), reins.reason().as_deref()), (0, Some("first")));
-        reins.take(order.clone());
-        assert_eq!(order.get(), 2);
+        let (stop_handle, worker_control) = (StopHandle::default(), Arc::new(WorkerControl::new(Arc::new(plan))));
+        stop_handle.stop("first");
+        stop_handle.stop("second");
+        assert_eq!((worker_control.stage(), stop_handle.reason().as_deref()), (Stage::Run, Some("first")));
+        stop_handle.take(worker_control.clone());
+        assert_eq!(worker_control.stage(), Stage::Stop);
     }
 }

@@ -5,9 +5,9 @@ use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
 use crate::cli::RunContest;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{self, NS_PER_US, Plan, Ramp, Traffic};
+use crate::engine::plan::{self, NS_PER_US, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::journal::rebuild::{Access, Action, finish_orphans};
 use crate::observe::output::{Closed, Output, Prepared, Title, cpu_us};
@@ -75,7 +75,7 @@ struct Round<'a> {
     contest: &'a Contest,
     id: RoundId,
     stream: StreamId,
-    contestants: Vec<plan::Contestant>,
+    contestants: Vec<plan::ContestantPlan>,
     cores: &'a [usize],
 }
 
@@ -186,7 +186,7 @@ fn follow_recorded(
     while !recording.is_over() {
         thread::sleep(FOLLOW);
         if stop.load(Ordering::Relaxed) {
-            recording.order().drain();
+            recording.worker_control().drain();
         }
         pass_on(recording.look());
     }
@@ -246,7 +246,7 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> r
         at: Clock::now().utc_base,
         clock_offset_us: 0,
         clock_error_us: 0,
-        terms: Terms::new(&plan.rules, plan.course.deadlines(0)),
+        terms: Terms::new(&plan.rules, plan.schedule.deadlines(0)),
         contest: contest.name.clone().into_bytes(),
         names: Vec::new(),
         name_lens: Vec::new(),
@@ -274,19 +274,19 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// The roster at its addresses, by the same rules of the door as in a round that is served.
-fn admitted(contest: &Contest) -> Result<Vec<plan::Contestant>, Failed> {
+/// The roster at its addresses, by the same policy as in a round that is served.
+fn admitted(contest: &Contest) -> Result<Vec<plan::ContestantPlan>, Failed> {
     let names = Names::system(None);
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
         let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
             .map_err(|denial| refused(&contestant.name, &denial))?;
-        Ok(plan::Contestant {
+        Ok(plan::ContestantPlan {
             name: contestant.name.clone(),
             endpoint: endpoint.to_string(),
             addresses,
             request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-            traffic: Traffic::Flood,
+            traffic: TrafficMode::Flood,
         })
     });
     let admitted = admitted.collect::<Result<Vec<_>, Failed>>()?;
@@ -312,7 +312,7 @@ fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<u64, F
 
 fn make_plan(
     contest: &Contest,
-    contestants: Vec<plan::Contestant>,
+    contestants: Vec<plan::ContestantPlan>,
     workers: u32,
     clock: Clock,
     head_start: Duration,
@@ -331,7 +331,7 @@ fn make_plan(
     }
     Ok(Plan {
         rules: contest.rules,
-        course: Arc::new(Course::steady(contest.deadlines(clock.utc_base + start / NS_PER_US))),
+        schedule: Arc::new(Schedule::steady(contest.deadlines(clock.utc_base + start / NS_PER_US))),
         utc_base: clock.utc_base,
         phases: phases.into(),
         contestants,

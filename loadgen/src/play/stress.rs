@@ -4,9 +4,9 @@ use crate::Failed;
 use crate::admit::resolve::{listening, resolve};
 use crate::cli::Stress;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{Contestant, Load, Phase, Plan, Ramp, Traffic};
+use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Run, choose_cores};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::{Title, cpu_us};
 use crate::observe::series::Look;
@@ -46,19 +46,19 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     Ok(if summary.is_valid() { 0 } else { 3 })
 }
 
-fn contestant(url: &str) -> Result<Contestant, Failed> {
+fn contestant(url: &str) -> Result<ContestantPlan, Failed> {
     let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
     let addresses = resolve(&endpoint)?;
-    Ok(Contestant {
+    Ok(ContestantPlan {
         name: endpoint.to_string(),
         endpoint: endpoint.to_string(),
         addresses: listening(&endpoint.to_string(), &addresses)?,
         request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-        traffic: Traffic::Flood,
+        traffic: TrafficMode::Flood,
     })
 }
 
-fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock) -> Plan {
+fn plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {
     let load = match flags.rate {
         Some((from, to)) => Load::Open(Ramp { from, to }),
         None => Load::Closed { pipeline: flags.pipeline },
@@ -88,7 +88,7 @@ fn plan(flags: &Stress, contestants: Vec<Contestant>, workers: u32, clock: Clock
     phases.push(phase(start, start + length.max(1), true));
     Plan {
         rules: Rules { timeout_us: flags.timeout.as_micros() as u64, ..Rules::default() },
-        course: Arc::new(Course::steady(Deadlines {
+        schedule: Arc::new(Schedule::steady(Deadlines {
             version: always(flags.expect_version),
             from: always(flags.expect_from),
         })),

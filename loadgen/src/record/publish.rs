@@ -1,4 +1,4 @@
-//! The scoreboard's side of a run: rows go to the publisher, and a steward keeps the control document and shows
+//! The scoreboard's side of a run: rows go to the publisher, and a keeper keeps the control document and shows
 //! contestants why they lost points.
 //!
 //! Both are threads of their own, so no outage of Redis reaches the run.
@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long the final rows may take to reach a Redis that is away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the control document is looked after.
 const CONTROL_INTERVAL: Duration = Duration::from_secs(1);
 /// Explained failures that wait for a Redis that is away; more are forgotten, since they explain and do not count.
@@ -27,7 +27,7 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Board {
     publisher: Publisher,
-    steward: Steward,
+    keeper: ControlKeeper,
 }
 
 impl Board {
@@ -66,8 +66,8 @@ impl Board {
         if let Some(control) = &control {
             scoreboard.write_control(control)?;
         }
-        let steward = Steward::start(scoreboard, contest.name.clone(), control)?;
-        Ok(Board { publisher, steward })
+        let keeper = ControlKeeper::start(scoreboard, contest.name.clone(), control)?;
+        Ok(Board { publisher, keeper })
     }
 
     /// The newest cumulative rows.
@@ -91,31 +91,31 @@ impl Board {
     }
 
     /// The last rows and the end marker of a stream that leaves a round to others.
-    pub fn end(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
-        self.publisher.end(seq, rows, patience)?;
-        self.steward.finish(State::Draining)
+    pub fn end(self, seq: u64, rows: Arc<[Row]>, timeout: Duration) -> Result<(), ScoreboardError> {
+        self.publisher.end(seq, rows, timeout)?;
+        self.keeper.finish(State::Draining)
     }
 
     /// Why a contestant lost points. Forgotten when too many wait.
     pub fn explain(&self, contestant: String, error: ExplainedError) {
-        self.steward.explain(contestant, error);
+        self.keeper.explain(contestant, error);
     }
 
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
     pub fn prepared(&self, contestant: String, found: Prepared) {
-        held(&self.steward.prepared).insert(contestant, found);
+        held(&self.keeper.prepared).insert(contestant, found);
     }
 
     /// The last rows, the end marker, the seal; then the control document says so.
     pub fn finish(self, seq: u64, rows: Arc<[Row]>) -> Result<(), Failed> {
-        self.publisher.finish(seq, rows, PATIENCE)?;
-        self.steward.finish(State::Sealed)?;
+        self.publisher.finish(seq, rows, TIMEOUT)?;
+        self.keeper.finish(State::Sealed)?;
         Ok(())
     }
 
     /// The round was not played to its end.
     pub fn abort(self) -> Result<(), Failed> {
-        self.steward.finish(State::Aborted)?;
+        self.keeper.finish(State::Aborted)?;
         Ok(())
     }
 }
@@ -127,16 +127,20 @@ enum Message {
 
 /// Keeps the control document in a Redis that may be wiped.
 #[derive(Debug)]
-struct Steward {
+struct ControlKeeper {
     messages: mpsc::SyncSender<Message>,
     /// What Redis has not been told yet, by contestant.
     prepared: Arc<Mutex<BTreeMap<String, Prepared>>>,
     thread: JoinHandle<Result<(), ScoreboardError>>,
 }
 
-impl Steward {
+impl ControlKeeper {
     /// Keeps `control`, if it is ours to keep.
-    fn start(mut scoreboard: Scoreboard, contest: String, mut control: Option<Control>) -> Result<Steward, Failed> {
+    fn start(
+        mut scoreboard: Scoreboard,
+        contest: String,
+        mut control: Option<Control>,
+    ) -> Result<ControlKeeper, Failed> {
         let (messages, inbox) = mpsc::sync_channel(WAITING_MAX);
         let prepared = Arc::new(Mutex::new(BTreeMap::new()));
         let to_tell = prepared.clone();
@@ -169,10 +173,10 @@ impl Steward {
             }
         };
         let thread = thread::Builder::new()
-            .name("steward".to_owned())
+            .name("keeper".to_owned())
             .spawn(watch)
             .map_err(|error| Failed::Message(format!("no thread for the control document ({error})")))?;
-        Ok(Steward { messages, prepared, thread })
+        Ok(ControlKeeper { messages, prepared, thread })
     }
 
     fn explain(&self, contestant: String, error: ExplainedError) {

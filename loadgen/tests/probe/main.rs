@@ -1,7 +1,7 @@
 //! Endpoints looked at beside the flood, over real sockets: honest ones, and every kind that is not.
 
-mod desk;
 mod peer;
 mod preparing;
 mod probing;
 mod resolving;
+mod service;

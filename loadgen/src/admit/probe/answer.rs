@@ -13,7 +13,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// What an answer turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
+pub enum ResponseBytes {
     /// `unsolicited`: bytes came behind it that nobody had asked for.
     Response {
         response: Response,
@@ -43,24 +43,24 @@ impl Answer {
     }
 
     /// Takes bytes of the peer; says what they are once that is known. Then no more may be given.
-    pub fn on_bytes(&mut self, bytes: &[u8]) -> Option<Came> {
+    pub fn on_bytes(&mut self, bytes: &[u8]) -> Option<ResponseBytes> {
         let room = SEEN_BYTES_MAX - self.seen.len();
         self.seen.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.count += bytes.len() as u64;
         let mut rest = bytes;
         match self.reader.read(&mut rest, &self.token, &mut self.shape) {
             Read::Partial => None,
-            Read::Response(response) => Some(Came::Response { response, unsolicited: !rest.is_empty() }),
-            Read::Malformed(why) => Some(Came::Malformed(why)),
+            Read::Response(response) => Some(ResponseBytes::Response { response, unsolicited: !rest.is_empty() }),
+            Read::Malformed(why) => Some(ResponseBytes::Malformed(why)),
         }
     }
 
     /// The peer ended the stream.
-    pub fn on_end(&mut self) -> Came {
+    pub fn on_end(&mut self) -> ResponseBytes {
         match self.reader.on_end() {
-            End::Response(response) => Came::Response { response, unsolicited: false },
-            End::Incomplete => Came::Cut,
-            End::Nothing => Came::Nothing,
+            End::Response(response) => ResponseBytes::Response { response, unsolicited: false },
+            End::Incomplete => ResponseBytes::Cut,
+            End::Nothing => ResponseBytes::Nothing,
         }
     }
 
@@ -103,7 +103,7 @@ mod tests {
     const TOKEN: Token = Token(*b"0123456789abcdef0123456789abcdef");
     const RIGHT: &[u8] = b"HTTP/1.1 200 OK\r\nToken: 0123456789abcdef0123456789abcdef\r\nVersion: v2\r\nFrom: ECS\r\nContent-Length: 2\r\n\r\nhi";
 
-    fn read(bytes: &[u8], cut: usize) -> (Option<Came>, Answer) {
+    fn read(bytes: &[u8], cut: usize) -> (Option<ResponseBytes>, Answer) {
         let mut answer = Answer::new(TOKEN);
         for piece in bytes.chunks(cut.max(1)) {
             if let Some(came) = answer.on_bytes(piece) {
@@ -117,7 +117,7 @@ mod tests {
     fn a_right_answer_is_read_however_it_is_cut() {
         for cut in 1..=RIGHT.len() {
             let (came, answer) = read(RIGHT, cut);
-            let Some(Came::Response { response, unsolicited: false }) = came else { panic!("{came:?}") };
+            let Some(ResponseBytes::Response { response, unsolicited: false }) = came else { panic!("{came:?}") };
             assert!(response.observed.token_right && response.keep_alive);
             assert!(answer.head().ends_with(b"Content-Length: 2\r\n\r\n"));
         }
@@ -127,7 +127,7 @@ mod tests {
     fn the_head_that_is_shown_is_the_final_one() {
         let bytes = [b"HTTP/1.1 100 Continue\r\n\r\n", RIGHT].concat();
         let (came, answer) = read(&bytes, 7);
-        assert!(matches!(came, Some(Came::Response { .. })));
+        assert!(matches!(came, Some(ResponseBytes::Response { .. })));
         assert!(answer.head().starts_with(b"HTTP/1.1 200 OK"));
         assert_eq!(final_head(b"HTTP/1.1 103 Early\r\n\r\n"), b"HTTP/1.1 103 Early\r\n\r\n");
         assert_eq!(final_head(b"junk"), b"junk");
@@ -136,12 +136,12 @@ mod tests {
     #[test]
     fn bytes_behind_an_answer_and_ends_within_it_are_told_apart() {
         let (came, _) = read(&[RIGHT, b"HTTP/1.1"].concat(), 1_000);
-        assert!(matches!(came, Some(Came::Response { unsolicited: true, .. })));
+        assert!(matches!(came, Some(ResponseBytes::Response { unsolicited: true, .. })));
         let (_, mut answer) = read(&RIGHT[..40], 9);
-        assert_eq!(answer.on_end(), Came::Cut);
-        assert_eq!(Answer::new(TOKEN).on_end(), Came::Nothing);
+        assert_eq!(answer.on_end(), ResponseBytes::Cut);
+        assert_eq!(Answer::new(TOKEN).on_end(), ResponseBytes::Nothing);
         let (_, mut answer) = read(b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 5);
-        assert!(matches!(answer.on_end(), Came::Response { .. }));
+        assert!(matches!(answer.on_end(), ResponseBytes::Response { .. }));
     }
 
     proptest! {
@@ -174,9 +174,9 @@ mod tests {
             let whole = read(&bytes, bytes.len()).0;
             let pieces = read(&bytes, cut).0;
             // How much came behind an answer that is shorter now depends on the cut; nothing else does.
-            let core = |came: Option<Came>| match came {
-                Some(Came::Response { response, .. }) => Some(Ok(response)),
-                Some(Came::Malformed(why)) => Some(Err(why)),
+            let core = |came: Option<ResponseBytes>| match came {
+                Some(ResponseBytes::Response { response, .. }) => Some(Ok(response)),
+                Some(ResponseBytes::Malformed(why)) => Some(Err(why)),
                 _ => None,
             };
             prop_assert_eq!(core(whole), core(pieces));

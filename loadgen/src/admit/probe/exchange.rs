@@ -4,7 +4,7 @@
 //! peer ends before any byte of the answer, the request goes out once more, fresh and with its old deadline.
 
 use super::Terms;
-use super::answer::{Answer, Came};
+use super::answer::{Answer, ResponseBytes};
 use super::report::{Finding, ProbedExchange, head_for_people};
 use crate::engine::contestant::meaning;
 use crate::engine::http::{Malformed, RequestTemplate};
@@ -72,7 +72,7 @@ impl<'a> Line<'a> {
             Finding::Failed { failure, sentence, expected, received }
         };
         let finding = match came {
-            Ok(Came::Response { response, unsolicited: more }) => {
+            Ok(ResponseBytes::Response { response, unsolicited: more }) => {
                 (whole, unsolicited) = (true, more);
                 if response.status / 100 == 2 {
                     let lines =
@@ -85,9 +85,9 @@ impl<'a> Line<'a> {
                     fail(Failure::Status, None)
                 }
             }
-            Ok(Came::Malformed(why)) => fail(Failure::Malformed, Some(why)),
+            Ok(ResponseBytes::Malformed(why)) => fail(Failure::Malformed, Some(why)),
             // A fresh connection is never stale.
-            Ok(Came::Cut | Came::Nothing) | Err(Lost::Stale) => fail(Failure::Reset, None),
+            Ok(ResponseBytes::Cut | ResponseBytes::Nothing) | Err(Lost::Stale) => fail(Failure::Reset, None),
             Err(Lost::Failed(failure)) => fail(failure, None),
         };
         ProbedExchange {
@@ -103,7 +103,7 @@ impl<'a> Line<'a> {
     }
 
     /// One request on the connection that is there, or on a fresh one.
-    fn attempt(&mut self, until: Instant) -> (Attempt, Result<Came, Lost>) {
+    fn attempt(&mut self, until: Instant) -> (Attempt, Result<ResponseBytes, Lost>) {
         let token = self.mint.token(self.slot, self.tokens);
         self.tokens += 1;
         let mut attempt = Attempt { answer: Answer::new(token), sent: Clock::now().utc_base, sent_at: Instant::now() };
@@ -117,11 +117,13 @@ impl<'a> Line<'a> {
         attempt.sent_at = Instant::now();
         let came = match talk(&stream, &self.request.with(&token), &mut attempt.answer, until) {
             // RFC 9112 9.3.1: a client may retry a GET whose connection was closed before any byte of the response.
-            Ok(Came::Nothing) | Err(Failure::Reset) if is_reused && attempt.answer.count() == 0 => Err(Lost::Stale),
+            Ok(ResponseBytes::Nothing) | Err(Failure::Reset) if is_reused && attempt.answer.count() == 0 => {
+                Err(Lost::Stale)
+            }
             Ok(came) => Ok(came),
             Err(failure) => Err(Lost::Failed(failure)),
         };
-        if let Ok(Came::Response { response, unsolicited: false }) = &came
+        if let Ok(ResponseBytes::Response { response, unsolicited: false }) = &came
             && response.keep_alive
         {
             self.stream = Some(stream);
@@ -138,7 +140,7 @@ impl<'a> Line<'a> {
 }
 
 /// Sends a request and reads until the answer is known.
-fn talk(mut stream: &TcpStream, request: &[u8], answer: &mut Answer, until: Instant) -> Result<Came, Failure> {
+fn talk(mut stream: &TcpStream, request: &[u8], answer: &mut Answer, until: Instant) -> Result<ResponseBytes, Failure> {
     let mut rest = request;
     while !rest.is_empty() {
         stream.set_write_timeout(Some(left(until)?)).map_err(|error| means(&error, false))?;

@@ -6,20 +6,20 @@
 //! | [`answer`] | what came of one request, as bytes; no I/O |
 //! | [`report`] | what a probe found, for people |
 //! | [`prepare`] | a whole roster before a round, and those that wait |
-//! | [`desk`] | who asks "test my endpoint" through Redis |
+//! | [`service`] | who asks "test my endpoint" through Redis |
 //!
 //! A probe judges as the flood does and never adds to a tally. Whom it may ask is decided before, by
 //! [`guard::admit`](crate::admit::guard::admit).
 
 pub mod answer;
-pub mod desk;
 pub mod exchange;
 pub mod prepare;
 pub mod report;
+pub mod service;
 
-pub use desk::{Desk, Settings};
 pub use prepare::{Candidate, Checked, check};
 pub use report::{Finding, ProbeReport, ProbedExchange};
+pub use service::{ProbeService, Settings};
 
 use crate::engine::http::RequestTemplate;
 use exchange::Line;
@@ -65,15 +65,15 @@ pub enum ProbeError {
 
 /// Sends fresh tokens to addresses that the policy has admitted, one request after the other, and judges the answers.
 ///
-/// Each exchange may take as long as the rules say, all of them together `patience`. Requests to one address share a
+/// Each exchange may take as long as the rules say, all of them together `timeout`. Requests to one address share a
 /// connection as long as it is kept alive. What stays silent or refuses is not asked again.
 pub fn probe(
     endpoint: &Endpoint,
     addresses: &[SocketAddr],
     terms: &Terms,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<ProbeReport, ProbeError> {
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     let asked = &addresses[..addresses.len().min(if terms.every_address { ADDRESSES_MAX } else { 1 })];
     if asked.is_empty() {
         return Err(ProbeError::NoAddress);

@@ -53,7 +53,7 @@ impl Checked {
     }
 }
 
-/// Checks all candidates, and returns within `patience` and a moment, in their order. Whoever was not reached by then is
+/// Checks all candidates, and returns within `timeout` and a moment, in their order. Whoever was not reached by then is
 /// refused with a sentence. `playing` are contestants that are not checked now, whose addresses are theirs.
 pub fn check(
     candidates: &[Candidate<'_>],
@@ -61,14 +61,14 @@ pub fn check(
     names: &Names,
     policy: &Policy,
     terms: &Terms,
-    patience: Duration,
+    timeout: Duration,
 ) -> Vec<Checked> {
     let round = Round {
         candidates,
         names,
         policy,
         terms,
-        until: Instant::now() + patience,
+        until: Instant::now() + timeout,
         queue: Mutex::new((0..candidates.len()).map(|index| (index, Turn::Quick)).collect()),
         checked: Mutex::new(vec![None; candidates.len()]),
     };
@@ -128,10 +128,10 @@ impl Round<'_> {
     }
 
     /// What was found, and whether more time might change it.
-    fn check_one(&self, index: usize, patience: Duration) -> (Checked, bool) {
-        let until = Instant::now() + patience;
+    fn check_one(&self, index: usize, timeout: Duration) -> (Checked, bool) {
+        let until = Instant::now() + timeout;
         let endpoint = self.candidates[index].endpoint;
-        let addresses = match admit(self.policy, self.names, endpoint, patience.min(STUCK_AFTER)) {
+        let addresses = match admit(self.policy, self.names, endpoint, timeout.min(STUCK_AFTER)) {
             Ok(addresses) => addresses,
             Err(denial) => {
                 let was_slow = matches!(denial, Denial::Resolve(ResolveError::Stuck { .. }));

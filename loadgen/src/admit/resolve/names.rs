@@ -69,8 +69,8 @@ impl Names {
         self.inner.hosts.as_ref().map_or(Ok(()), Hosts::refresh)
     }
 
-    /// All addresses of an endpoint, sorted, each once; waits at most for `patience`.
-    pub fn addresses(&self, endpoint: &Endpoint, patience: Duration) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// All addresses of an endpoint, sorted, each once; waits at most for `timeout`.
+    pub fn addresses(&self, endpoint: &Endpoint, timeout: Duration) -> Result<Vec<SocketAddr>, ResolveError> {
         let found = match &endpoint.host {
             Host::V4(address) => vec![(*address).into()],
             Host::V6(address) => vec![(*address).into()],
@@ -78,7 +78,7 @@ impl Names {
                 let (sender, receiver) = sync_channel(1);
                 // Whoever has stopped waiting misses the answer.
                 self.begin(name, move |answer| drop(sender.try_send(answer)));
-                receiver.recv_timeout(patience).unwrap_or_else(|_| Err(ResolveError::Stuck { host: name.clone() }))?
+                receiver.recv_timeout(timeout).unwrap_or_else(|_| Err(ResolveError::Stuck { host: name.clone() }))?
             }
         };
         listed(&endpoint.host.to_string(), reachable(found), endpoint.port)

@@ -146,7 +146,7 @@ impl Head {
         Ok(false)
     }
 
-    /// Names what is wrong with a line in the order in which its bytes show it.
+    /// Names what is wrong with a line in the control in which its bytes show it.
     #[cold]
     fn cause(&self, line: &[u8], otherwise: Malformed) -> Malformed {
         if self.part == Part::StatusLine && !starts_alike(line) {

@@ -1,4 +1,4 @@
-//! The responses of one connection, in the order of its requests, however the bytes are cut.
+//! The responses of one connection, in the control of its requests, however the bytes are cut.
 //!
 //! Sans-I/O: bytes in, responses out. It keeps the beginning of a line that was cut, never a body.
 

@@ -2,7 +2,7 @@
 //!
 //! The only file of ours with `unsafe`. It owns every byte that the kernel may read or write: sockets' addresses, send
 //! areas, receive buffers. All of it is allocated at start, never moved, and freed only after the ring is gone, so no
-//! completion can ever point into freed memory (CONTRIBUTING.md, rule 1 of the ring). It keeps no books: which operation is in flight is
+//! completion can ever point into freed memory (CONTRIBUTING.md, rule 1 of the ring). It keeps no outcomes: which operation is in flight is
 //! `super::Ring`'s knowledge, and so is every promise about when an area may be written.
 //!
 //! Needs Linux 6.1 (`DEFER_TASKRUN`); everything newer is probed, never guessed from a version.
@@ -128,7 +128,7 @@ impl Uring {
             tier,
             counters: Counters::default(),
         };
-        // SAFETY: `entries` is page-aligned, holds `sizes.buffers` entries and outlives the ring (field order).
+        // SAFETY: `entries` is page-aligned, holds `sizes.buffers` entries and outlives the ring (field control).
         unsafe {
             kernel
                 .ring
@@ -183,7 +183,7 @@ impl Uring {
     fn publish_buffers(&mut self) {
         let base = self.entries.pointer().cast::<types::BufRingEntry>().cast_const();
         // SAFETY: `base` is the registered ring's first entry, whose reserved field is the tail by the kernel's
-        // interface; the kernel reads it with acquire order, so entries are written before it.
+        // interface; the kernel reads it with acquire control, so entries are written before it.
         unsafe {
             let tail = types::BufRingEntry::tail(base).cast::<AtomicU16>();
             (*tail).store(self.tail, Ordering::Release);

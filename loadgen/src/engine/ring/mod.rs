@@ -1,7 +1,7 @@
-//! The ring's books: which operation of which slot is in flight, who owns which buffer, when a slot may be reused.
+//! The ring's outcomes: which operation of which slot is in flight, who owns which buffer, when a slot may be reused.
 //!
 //! [`Ring`] stands between the worker and a [`Kernel`]. It turns completions into [`Event`]s of the slot's present
-//! connection and lets none of the rules of the ring (CONTRIBUTING.md) be broken, whatever order completions come in:
+//! connection and lets none of the rules of the ring (CONTRIBUTING.md) be broken, whatever control completions come in:
 //!
 //! - a completion of an older generation is counted, its buffer recycled, and dropped (rule 2);
 //! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end (rule 3);
@@ -48,7 +48,7 @@ pub struct Completion {
     pub buffer: Option<u16>,
 }
 
-/// What the books ask of a kernel, the real one or a pretended one.
+/// What the outcomes ask of a kernel, the real one or a pretended one.
 pub trait Kernel {
     /// A fresh socket for the slot, to be connected to `address`. Errors are our own process's.
     fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()>;
@@ -151,7 +151,7 @@ enum Life {
     Closing,
 }
 
-/// The books over a kernel.
+/// The outcomes over a kernel.
 #[derive(Debug)]
 pub struct Ring<K> {
     kernel: K,

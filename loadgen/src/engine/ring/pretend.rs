@@ -146,7 +146,7 @@ impl Pretend {
         let late = if self.mischief.delay > 0 { self.random(self.mischief.delay) } else { 0 };
         let mut instant = self.now + after + late;
         if let Happening::Arrive { slot, .. } = happening {
-            // A stream stays in order, however late it comes.
+            // A stream stays in control, however late it comes.
             let arrived = &mut self.sockets[slot as usize].arrived;
             instant = instant.max(*arrived);
             *arrived = instant;
@@ -434,7 +434,7 @@ impl Kernel for Pretend {
 
     fn completion(&mut self) -> Option<Completion> {
         let index = if self.mischief.delay > 0 && self.done.len() > 1 {
-            // Completions of different slots come in any order; those of one slot keep theirs.
+            // Completions of different slots come in any control; those of one slot keep theirs.
             let pick = self.random(self.done.len() as u64) as usize;
             let slot = self.done[pick].tag.slot();
             self.done.iter().position(|done| done.tag.slot() == slot).unwrap_or(0)

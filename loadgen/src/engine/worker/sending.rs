@@ -4,9 +4,9 @@
 
 use super::{BATCH_FROM, BATCH_MAX, PROBE_NS, Worker};
 use crate::engine::connection::State;
-use crate::engine::contestant::Books;
+use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
-use crate::engine::plan::{Load, Traffic};
+use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
@@ -16,18 +16,18 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn start_due(&mut self) {
         self.enter_phase();
         // Those that waited for their turn to open come before what happened in this one.
-        for index in 0..self.entrants.len() {
-            self.entrants[index].opens = 0;
+        for index in 0..self.contestants.len() {
+            self.contestants[index].opens = 0;
             for _ in 0..self.opens_per_turn {
-                let Some(local) = self.entrants[index].undefer() else { break };
-                let slot = self.entrants[index].base + local;
+                let Some(local) = self.contestants[index].undefer() else { break };
+                let slot = self.contestants[index].base + local;
                 self.feed(slot);
             }
         }
         // What has become free first, so that what waits finds it in this turn.
         self.feed_ready();
-        for index in 0..self.entrants.len() {
-            self.entrants[index].bytes = 0;
+        for index in 0..self.contestants.len() {
+            self.contestants[index].bytes = 0;
             self.pace(index);
             self.wake_for_probe(index);
         }
@@ -48,9 +48,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Changes the load when a phase begins or ends, or a pause does.
     fn enter_phase(&mut self) {
-        let (phases, course) = (&self.plan.phases, &self.plan.course);
-        let planned = course.plan_clock(self.now);
-        let rests = self.paused || self.draining || course.is_paused(self.now);
+        let (phases, schedule) = (&self.plan.phases, &self.plan.schedule);
+        let planned = schedule.plan_clock(self.now);
+        let rests = self.paused || self.draining || schedule.is_paused(self.now);
         let mut changed = rests && self.load.take().is_some();
         while phases.get(self.phase).is_some_and(|phase| planned >= phase.end) {
             self.phase += 1;
@@ -73,13 +73,13 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let mut connections = 0;
-        for index in 0..self.entrants.len() {
-            let entrant = &mut self.entrants[index];
-            entrant.limit = entrant.pacer.connections(self.phase);
-            connections += entrant.limit;
-            let (base, limit, slots) = (entrant.base, entrant.limit, entrant.connections.len() as u32);
+        for index in 0..self.contestants.len() {
+            let contestant = &mut self.contestants[index];
+            contestant.limit = contestant.pacer.connections(self.phase);
+            connections += contestant.limit;
+            let (base, limit, slots) = (contestant.base, contestant.limit, contestant.connections.len() as u32);
             for local in 0..slots {
-                let connection = &self.entrants[index].connections[local as usize];
+                let connection = &self.contestants[index].connections[local as usize];
                 if local < limit {
                     self.look_at(base + local);
                 } else if connection.state() == State::Open && connection.load() == 0 {
@@ -96,60 +96,64 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn pace(&mut self, index: usize) {
         let traffic = self.plan.contestants[index].traffic;
-        let entrant = &mut self.entrants[index];
-        if traffic == Traffic::Nothing {
-            while entrant.pacer.fall_due(self.now).is_some() {
-                entrant.pacer.take();
+        let contestant = &mut self.contestants[index];
+        if traffic == TrafficMode::Halted {
+            while contestant.pacer.fall_due(self.now).is_some() {
+                contestant.pacer.take();
             }
             return;
         }
-        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        let before = entrant.pacer.waiting();
-        while let Some((intended, scored)) = entrant.pacer.fall_due(self.now) {
-            books.fell_due(intended, scored);
+        let mut outcomes =
+            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let before = contestant.pacer.waiting();
+        while let Some((intended, scored)) = contestant.pacer.fall_due(self.now) {
+            outcomes.fell_due(intended, scored);
         }
         // Those that waited too long for a connection, and those that we came to later than the timeout ourselves.
         let mut taken = 0;
-        while entrant.pacer.waiting() > 0 {
-            let oldest = entrant.pacer.oldest();
+        while contestant.pacer.waiting() > 0 {
+            let oldest = contestant.pacer.oldest();
             let fell_due_now = taken >= before;
             let late = if self.paused {
                 true
             } else if fell_due_now {
-                self.now > oldest + self.patience.timeout
+                self.now > oldest + self.timeouts.timeout
             } else {
-                self.patience.is_late(oldest, self.now)
+                self.timeouts.is_late(oldest, self.now)
             };
             if !late {
                 break;
             }
-            let why = entrant.why_missed(&self.plan);
-            let Some((intended, scored)) = entrant.pacer.take() else { break };
-            let ours = self.paused || fell_due_now || self.patience.blames_us(intended);
-            books.never_sent(intended, scored, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
+            let why = contestant.why_missed(&self.plan);
+            let Some((intended, scored)) = contestant.pacer.take() else { break };
+            let ours = self.paused || fell_due_now || self.timeouts.blames_us(intended);
+            outcomes.never_sent(intended, scored, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
             taken += 1;
         }
-        while self.entrants[index].pacer.waiting() > 0 {
-            if matches!(traffic, Traffic::Probe { .. }) && !self.entrants[index].pacer.is_oldest_first_of_its_second() {
+        while self.contestants[index].pacer.waiting() > 0 {
+            if matches!(traffic, TrafficMode::Probe { .. })
+                && !self.contestants[index].pacer.is_oldest_first_of_its_second()
+            {
                 self.miss_oldest(index);
                 continue;
             }
             let Some(local) = self.free_slot(index) else { break };
-            let entrant = &mut self.entrants[index];
-            let Some((intended, scored)) = entrant.pacer.take() else { break };
-            entrant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
-            let slot = entrant.base + local;
+            let contestant = &mut self.contestants[index];
+            let Some((intended, scored)) = contestant.pacer.take() else { break };
+            contestant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
+            let slot = contestant.base + local;
             self.look_at(slot);
         }
     }
 
     /// What is due and not sent to a contestant that only gets probes counts as missed.
     fn miss_oldest(&mut self, index: usize) {
-        let entrant = &mut self.entrants[index];
-        let why = entrant.why_missed(&self.plan);
-        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        if let Some((intended, scored)) = entrant.pacer.take() {
-            books.never_sent(intended, scored, Unsent::Missed(why));
+        let contestant = &mut self.contestants[index];
+        let why = contestant.why_missed(&self.plan);
+        let mut outcomes =
+            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        if let Some((intended, scored)) = contestant.pacer.take() {
+            outcomes.never_sent(intended, scored, Unsent::Missed(why));
         }
     }
 
@@ -157,19 +161,19 @@ impl<K: Kernel> Worker<K> {
     /// is said by the schedule.
     #[inline]
     fn may_probe(&self, index: usize) -> bool {
-        let entrant = &self.entrants[index];
-        entrant.pacer.is_first_worker() && self.now >= entrant.probe_at
+        let contestant = &self.contestants[index];
+        contestant.pacer.is_first_worker() && self.now >= contestant.probe_at
     }
 
     /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
     fn wake_for_probe(&mut self, index: usize) {
-        let is_probed = matches!(self.plan.contestants[index].traffic, Traffic::Probe { .. });
+        let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
         if is_probed
             && matches!(self.load, Some((Load::Closed { .. }, _)))
             && self.may_probe(index)
             && let Some(local) = self.free_slot(index)
         {
-            let slot = self.entrants[index].base + local;
+            let slot = self.contestants[index].base + local;
             self.look_at(slot);
         }
     }
@@ -179,15 +183,15 @@ impl<K: Kernel> Worker<K> {
         // One connection to each address at least, or a name with several would be a name with one.
         let enough = self.plan.contestants[index].addresses.len() as u32;
         loop {
-            let entrant = &mut self.entrants[index];
-            let local = entrant.unlist(enough)?;
-            if local >= entrant.limit && self.load.is_some() {
+            let contestant = &mut self.contestants[index];
+            let local = contestant.unlist(enough)?;
+            if local >= contestant.limit && self.load.is_some() {
                 continue;
             }
-            let connection = &entrant.connections[local as usize];
+            let connection = &contestant.connections[local as usize];
             match connection.state() {
                 State::Open if connection.load() == 0 && connection.is_retiring(self.now) => {
-                    let slot = entrant.base + local;
+                    let slot = contestant.base + local;
                     self.close(slot);
                 }
                 State::Open | State::Cold if connection.load() == 0 => return Some(local),
@@ -208,19 +212,19 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn feed(&mut self, slot: u32) {
         let index = self.owner[slot as usize] as usize;
-        let entrant = &self.entrants[index];
-        let local = slot - entrant.base;
-        let connection = &entrant.connections[local as usize];
+        let contestant = &self.contestants[index];
+        let local = slot - contestant.base;
+        let connection = &contestant.connections[local as usize];
         match connection.state() {
-            State::Open if entrant.is_stale(local) => {
+            State::Open if contestant.is_stale(local) => {
                 if connection.is_quiet() {
                     self.close(slot);
                 }
             }
             State::Open => {
                 let closed_loop = matches!(self.load, Some((Load::Closed { .. }, _)));
-                let rests = closed_loop && connection.must_rest(self.now, &self.patience);
-                let surplus = self.load.is_some() && local >= entrant.limit;
+                let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
+                let surplus = self.load.is_some() && local >= contestant.limit;
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
                     return self.close(slot);
                 }
@@ -231,16 +235,16 @@ impl<K: Kernel> Worker<K> {
             }
             State::Cold => {
                 let wanted = connection.load() > 0 || self.may_start(index, local);
-                if wanted && entrant.opens >= self.opens_per_turn {
-                    return self.entrants[index].defer(local);
+                if wanted && contestant.opens >= self.opens_per_turn {
+                    return self.contestants[index].defer(local);
                 }
                 if connection.load() == 0 {
                     self.fill(index, local);
                 }
-                if self.entrants[index].connections[local as usize].load() > 0 {
+                if self.contestants[index].connections[local as usize].load() > 0 {
                     self.open(index, slot, local);
                 } else {
-                    self.entrants[index].list(local, false);
+                    self.contestants[index].list(local, false);
                 }
             }
             State::Resting { until } => self.wheel.insert(slot, until),
@@ -251,14 +255,14 @@ impl<K: Kernel> Worker<K> {
     /// Whether the closed loop starts requests on this slot now.
     #[inline]
     fn may_start(&self, index: usize, local: u32) -> bool {
-        let entrant = &self.entrants[index];
+        let contestant = &self.contestants[index];
         let traffic = self.plan.contestants[index].traffic;
-        matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || entrant.quota != Some(0))
-            && local < entrant.limit
+        matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || contestant.quota != Some(0))
+            && local < contestant.limit
             && match traffic {
-                Traffic::Flood => true,
-                Traffic::Probe { .. } => self.may_probe(index),
-                Traffic::Nothing => false,
+                TrafficMode::Flood => true,
+                TrafficMode::Probe { .. } => self.may_probe(index),
+                TrafficMode::Halted => false,
             }
     }
 
@@ -266,29 +270,29 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn fill(&mut self, index: usize, local: u32) {
         let Some((Load::Closed { pipeline }, scored)) = self.load else { return };
-        if local >= self.entrants[index].limit {
+        if local >= self.contestants[index].limit {
             return;
         }
         let traffic = self.plan.contestants[index].traffic;
-        let idle = self.entrants[index].connections[local as usize].load() == 0;
+        let idle = self.contestants[index].connections[local as usize].load() == 0;
         let pipeline = match traffic {
-            Traffic::Flood => pipeline,
-            Traffic::Probe { .. } if idle && self.may_probe(index) => {
-                self.entrants[index].probe_at = self.now + PROBE_NS;
+            TrafficMode::Flood => pipeline,
+            TrafficMode::Probe { .. } if idle && self.may_probe(index) => {
+                self.contestants[index].probe_at = self.now + PROBE_NS;
                 1
             }
-            Traffic::Probe { .. } | Traffic::Nothing => return,
+            TrafficMode::Probe { .. } | TrafficMode::Halted => return,
         };
-        let entrant = &mut self.entrants[index];
-        let connection = &mut entrant.connections[local as usize];
+        let contestant = &mut self.contestants[index];
+        let connection = &mut contestant.connections[local as usize];
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
             // What an open phase before this one left waiting comes first.
-            if let Some((intended, scored)) = entrant.pacer.take() {
+            if let Some((intended, scored)) = contestant.pacer.take() {
                 connection.begin(Exchange::new(intended, self.now, scored));
                 continue;
             }
-            if scored && let Some(quota) = &mut entrant.quota {
+            if scored && let Some(quota) = &mut contestant.quota {
                 if *quota == 0 {
                     break;
                 }
@@ -301,16 +305,16 @@ impl<K: Kernel> Worker<K> {
 
     #[inline]
     fn send(&mut self, index: usize, slot: u32, local: u32) {
-        let entrant = &mut self.entrants[index];
-        let connection = &mut entrant.connections[local as usize];
+        let contestant = &mut self.contestants[index];
+        let connection = &mut contestant.connections[local as usize];
         if !connection.has_unsent() {
             if connection.load() == 0 {
-                entrant.list(local, true);
+                contestant.list(local, true);
             }
             return;
         }
         // Also when it cannot be sent now: a peer that reads nothing keeps the send before it in flight.
-        if let Some(at) = connection.wake_at(&self.patience) {
+        if let Some(at) = connection.wake_at(&self.timeouts) {
             self.wheel.insert(slot, at);
         }
         if !self.ring.can_send(slot) {
@@ -334,30 +338,30 @@ impl<K: Kernel> Worker<K> {
 
     fn open(&mut self, index: usize, slot: u32, local: u32) {
         let plan = &self.plan;
-        let contestant = &plan.contestants[index];
-        let entrant = &mut self.entrants[index];
-        let address = entrant.address(local, &contestant.addresses);
-        entrant.on_opening(local, self.now);
-        let connection = &mut entrant.connections[local as usize];
+        let target = &plan.contestants[index];
+        let contestant = &mut self.contestants[index];
+        let address = contestant.address(local, &target.addresses);
+        contestant.on_opening(local, self.now);
+        let connection = &mut contestant.connections[local as usize];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
             0 => u64::MAX,
-            life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(entrant.limit.max(1)),
+            life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(contestant.limit.max(1)),
         };
         connection.on_open(life);
         match self.ring.open(slot, address) {
             Ok(()) => {
-                entrant.open += 1;
-                contestant.request.fill(self.ring.area(slot));
-                if let Some(at) = connection.wake_at(&self.patience) {
+                contestant.open += 1;
+                target.request.fill(self.ring.area(slot));
+                if let Some(at) = connection.wake_at(&self.timeouts) {
                     self.wheel.insert(slot, at);
                 }
             }
             Err(_) => {
-                let mut books = Books { plan, block: &mut self.block, contestant: index, now: self.now };
-                connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+                let mut outcomes = OutcomeRecorder { plan, block: &mut self.block, contestant: index, now: self.now };
+                connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
                 connection.on_closing();
-                connection.on_closed(self.now, &self.patience);
+                connection.on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }
         }

@@ -2,8 +2,8 @@
 
 use super::{CLOSE_NS, Worker};
 use crate::engine::connection::State;
-use crate::engine::contestant::Books;
-use crate::engine::plan::{Plan, Traffic};
+use crate::engine::contestant::OutcomeRecorder;
+use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
@@ -11,28 +11,29 @@ use std::io;
 use std::sync::Arc;
 
 impl<K: Kernel> Worker<K> {
-    /// Goes on by another plan of the same round: another course, other endpoints, other traffic.
+    /// Goes on by another plan of the same round: another schedule, other endpoints, other traffic.
     pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
-        let rewritten = self.plan.course.rewrites(&before.course, self.now);
-        for index in 0..self.entrants.len() {
+        let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
+        for index in 0..self.contestants.len() {
             let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
-            let (moved, halted) = (was.request != is.request, is.traffic == Traffic::Nothing);
-            let entrant = &mut self.entrants[index];
+            let (moved, halted) = (was.request != is.request, is.traffic == TrafficMode::Halted);
+            let contestant = &mut self.contestants[index];
             // What waits has fallen due by the old clock and the old share.
-            if halted || rewritten || entrant.pacer.is_new_share(&self.plan.course) {
-                let mut books = Books { plan: &before, block: &mut self.block, contestant: index, now: self.now };
-                while let Some((intended, scored)) = entrant.pacer.take() {
-                    books.never_sent(intended, scored, Unsent::OwnFault);
+            if halted || rewritten || contestant.pacer.is_new_share(&self.plan.schedule) {
+                let mut outcomes =
+                    OutcomeRecorder { plan: &before, block: &mut self.block, contestant: index, now: self.now };
+                while let Some((intended, scored)) = contestant.pacer.take() {
+                    outcomes.never_sent(intended, scored, Unsent::OwnFault);
                 }
             }
-            entrant.pacer.follow(self.plan.course.clone());
-            entrant.redirect(moved, &is.addresses);
-            let (base, slots) = (entrant.base, entrant.connections.len() as u32);
+            contestant.pacer.follow(self.plan.schedule.clone());
+            contestant.redirect(moved, &is.addresses);
+            let (base, slots) = (contestant.base, contestant.connections.len() as u32);
             for slot in base..base + slots {
                 if halted {
                     self.silence(index, slot);
-                } else if self.entrants[index].is_stale(slot - base) {
+                } else if self.contestants[index].is_stale(slot - base) {
                     self.look_at(slot);
                 }
             }
@@ -43,10 +44,11 @@ impl<K: Kernel> Worker<K> {
 
     /// Whatever the slot holds is our own fault, and its connection ends.
     fn silence(&mut self, index: usize, slot: u32) {
-        let entrant = &mut self.entrants[index];
-        let connection = &mut entrant.connections[(slot - entrant.base) as usize];
-        let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+        let contestant = &mut self.contestants[index];
+        let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+        let mut outcomes =
+            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
         if matches!(connection.state(), State::Open | State::Connecting) {
             self.close(slot);
         }
@@ -63,28 +65,29 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn drain(&mut self) {
         if !std::mem::replace(&mut self.draining, true) {
             self.load = None;
-            self.entrants.iter_mut().for_each(|entrant| entrant.pacer.stop());
+            self.contestants.iter_mut().for_each(|contestant| contestant.pacer.stop());
         }
     }
 
     pub(super) fn is_done(&self) -> bool {
         (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
-            && self.entrants.iter().all(|entrant| {
-                entrant.pacer.waiting() == 0
-                    && entrant.pacer.next_due() == u64::MAX
-                    && entrant.connections.iter().all(|connection| connection.load() == 0)
+            && self.contestants.iter().all(|contestant| {
+                contestant.pacer.waiting() == 0
+                    && contestant.pacer.next_due() == u64::MAX
+                    && contestant.connections.iter().all(|connection| connection.load() == 0)
             })
     }
 
     /// Nothing in flight can have another outcome any more than our own fault.
     pub(super) fn give_up(&mut self) {
-        for (index, entrant) in self.entrants.iter_mut().enumerate() {
-            let mut books = Books { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-            for connection in &mut entrant.connections {
-                connection.on_unconnected(Failure::OwnFault, &self.patience, &mut books);
+        for (index, contestant) in self.contestants.iter_mut().enumerate() {
+            let mut outcomes =
+                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            for connection in &mut contestant.connections {
+                connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
             }
-            while let Some((intended, scored)) = entrant.pacer.take() {
-                books.never_sent(intended, scored, Unsent::OwnFault);
+            while let Some((intended, scored)) = contestant.pacer.take() {
+                outcomes.never_sent(intended, scored, Unsent::OwnFault);
             }
         }
     }
@@ -93,7 +96,7 @@ impl<K: Kernel> Worker<K> {
     fn is_spent(&self) -> bool {
         self.phase + 1 == self.plan.phases.len()
             && self.load.is_some()
-            && self.entrants.iter().all(|entrant| entrant.quota == Some(0))
+            && self.contestants.iter().all(|contestant| contestant.quota == Some(0))
     }
 
     pub(super) fn close_all(&mut self) -> io::Result<()> {

@@ -27,7 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long one stream may take to reach a Redis that is away.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where Redis is.
 #[derive(Clone)]
@@ -374,7 +374,7 @@ impl Rebuilding<'_> {
         };
         let seq = settled.found.last_seq;
         let done = Publisher::rejoin(config, &self.peers)
-            .and_then(|publisher| publisher.end(seq, settled.all_rows(), PATIENCE));
+            .and_then(|publisher| publisher.end(seq, settled.all_rows(), TIMEOUT));
         match done {
             Ok(()) => Ok(settled),
             Err(ScoreboardError::RoundClosed(_)) => Err(Hitch::Over(Box::new(settled))),

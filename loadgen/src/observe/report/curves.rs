@@ -64,7 +64,7 @@ impl Timeline {
         let at = |ns: u64| (ns.saturating_sub(start) as f64 / 1e9 / length_s).min(1.0);
         let mut phases = Vec::new();
         for (index, phase) in plan.phases.iter().enumerate() {
-            let (from, to) = (at(plan.course.run_clock(phase.start)), at(plan.course.run_clock(phase.end)));
+            let (from, to) = (at(plan.schedule.run_clock(phase.start)), at(plan.schedule.run_clock(phase.end)));
             if to > from {
                 phases.push(Band {
                     from: from * 100.0,
@@ -81,7 +81,7 @@ impl Timeline {
         );
         let started = plan.utc_us(start);
         let mut deadlines = Vec::new();
-        if let Some((_, last)) = plan.course.all_deadlines().last() {
+        if let Some((_, last)) = plan.schedule.all_deadlines().last() {
             for (deadline, text) in [(last.version, "v2"), (last.from, "ECS")] {
                 let at = deadline.0.checked_sub(started).map(|us| us as f64 / 1e6 / length_s);
                 if let Some(at) = at.filter(|at| *at <= 1.0) {

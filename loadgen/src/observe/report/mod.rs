@@ -99,13 +99,13 @@ impl Report<'_> {
     /// The page as XHTML-shaped HTML5.
     pub fn render(&self) -> Result<String, RenderError> {
         let (plan, series, summary) = (self.plan, self.series, self.summary);
-        let start = plan.course.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let start = plan.schedule.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
         let timeline = Timeline::new(plan, start, series.moments());
         let (moments, entries) = thinned(series.moments(), series.all(), COLUMNS_ALL);
         let mut charts = curves::render("all", &timeline, &moments, &entries)?;
         charts.extend(curves::busy(&timeline, &moments)?);
         let total = &summary.total;
-        let deadlines = plan.course.deadlines(u64::MAX);
+        let deadlines = plan.schedule.deadlines(u64::MAX);
         Page {
             style: include_str!("../../../templates/report.css"),
             title: self.heading(),

@@ -3,10 +3,10 @@
 use super::*;
 use crate::engine::block::{Block, Counts};
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{Contestant, Load, Phase, Ramp, Traffic};
+use crate::engine::plan::{ContestantPlan, Load, Phase, Ramp, TrafficMode};
 use crate::engine::ring::Tier;
 use crate::engine::run::{Progress, WorkerReport};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::observe::series::{Look, State};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use std::sync::Arc;
@@ -22,17 +22,17 @@ fn plan(names: &[&str]) -> Plan {
         connections: 8,
         scored,
     };
-    let contestant = |name: &&str| Contestant {
+    let contestant = |name: &&str| ContestantPlan {
         name: (*name).to_owned(),
         endpoint: format!("http://{name}/"),
         addresses: vec![([127, 0, 0, 1], 80).into()],
         request: RequestTemplate::new("/", "localhost"),
-        traffic: Traffic::Flood,
+        traffic: TrafficMode::Flood,
     };
     let deadlines = Deadlines { version: Deadline(UTC + 5_000_000), from: Deadline(UTC + 8_000_000) };
     Plan {
         rules: Rules::default(),
-        course: Arc::new(Course::steady(deadlines)),
+        schedule: Arc::new(Schedule::steady(deadlines)),
         utc_base: UTC,
         phases: Arc::new([phase(S, 3 * S, false), phase(3 * S, 11 * S, true)]),
         contestants: names.iter().map(contestant).collect(),

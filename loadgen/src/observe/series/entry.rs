@@ -30,12 +30,12 @@ impl State {
 
     /// What the plan says of an instant of the run clock.
     pub fn at(plan: &Plan, instant: u64) -> State {
-        if plan.course.is_paused(instant) {
+        if plan.schedule.is_paused(instant) {
             return State { stage: Stage::Paused, scored: false, open: false };
         }
-        let planned = plan.course.plan_clock(instant);
+        let planned = plan.schedule.plan_clock(instant);
         let found = plan.phases.iter().position(|phase| phase.start <= planned && planned < phase.end);
-        let Some(index) = found.filter(|_| !plan.course.is_stopped(instant)) else { return State::DRAINING };
+        let Some(index) = found.filter(|_| !plan.schedule.is_stopped(instant)) else { return State::DRAINING };
         let phase = &plan.phases[index];
         State { stage: Stage::Phase(index as u16), scored: phase.scored, open: matches!(phase.load, Load::Open(_)) }
     }

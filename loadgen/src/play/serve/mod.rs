@@ -3,22 +3,22 @@
 //! | module | noun |
 //! |---|---|
 //! | [`plan`] | from the document to this generator's plan. Pure |
-//! | [`game`] | one round as it is played here |
-//! | `usher` | who is let in, and where names point now |
-//! | `coach` | practice between rounds |
-//! | `curtain` | the end of a round: last rows, end marker, seal |
+//! | [`runner`] | one round as it is played here |
+//! | `admission` | who is let in, and where names point now |
+//! | `practice_scheduler` | practice between rounds |
+//! | `round_ends` | the end of a round: last rows, end marker, seal |
 //!
-//! The document is looked at four times a second and obeyed if it may follow the one before it. When it or Redis is gone,
+//! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
-mod coach;
-mod curtain;
-pub mod game;
+mod admission;
 pub mod plan;
-mod usher;
+mod practice_scheduler;
+mod round_end;
+pub mod round_runner;
 
 use crate::Failed;
-use crate::admit::probe::{Desk, Settings};
+use crate::admit::probe::{ProbeService, Settings};
 use crate::admit::resolve::{Hosts, Names};
 use crate::cli::Serve;
 use crate::engine::plan::Plan;
@@ -31,8 +31,6 @@ use crate::observe::output::Outputs;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use crate::{journal::folders, play::run};
-use coach::Coach;
-use curtain::Curtain;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_journal::free_bytes;
@@ -40,7 +38,9 @@ use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
-use game::Game;
+use practice_scheduler::PracticeScheduler;
+use round_end::RoundEnds;
+use round_runner::RoundRunner;
 use sd_notify::NotifyState;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -128,7 +128,7 @@ impl Home {
 
     /// The document's policy within our ceiling.
     fn policy(&self, control: &Control) -> Result<Policy, Failed> {
-        usher::within(&control.contest.policy, self.ceiling.as_ref())
+        admission::within(&control.contest.policy, self.ceiling.as_ref())
             .map_err(|error| Failed::Message(format!("the policy of {}: {error}", self.contest)))
     }
 
@@ -170,25 +170,25 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
     home.outputs.prepare_with(None)?;
-    let mut desk = ControlDesk::open(home, flags.outputs.quiet)?;
+    let mut controller = Controller::open(home, flags.outputs.quiet)?;
     // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     while !stop.load(Ordering::Relaxed) {
-        desk.turn();
+        controller.turn();
         thread::sleep(POLL);
     }
-    desk.leave()
+    controller.leave()
 }
 
 /// The control thread's state.
-struct ControlDesk {
+struct Controller {
     home: Home,
     scoreboard: Scoreboard,
     /// The newest document that made sense.
     control: Option<Control>,
-    game: Option<Game>,
-    coach: Coach,
-    curtain: Curtain,
+    runner: Option<RoundRunner>,
+    practice_scheduler: PracticeScheduler,
+    round_ends: RoundEnds,
     /// Rounds that are not to be joined (again).
     past: Option<RoundId>,
     clock: Option<ClockOffset>,
@@ -199,11 +199,11 @@ struct ControlDesk {
     complaint: Option<String>,
     quiet: bool,
     /// Answers to "test my endpoint", as soon as there is a document to judge by.
-    probes: Option<Desk>,
+    probes: Option<ProbeService>,
 }
 
-impl ControlDesk {
-    fn open(home: Home, quiet: bool) -> Result<ControlDesk, Failed> {
+impl Controller {
+    fn open(home: Home, quiet: bool) -> Result<Controller, Failed> {
         let mut scoreboard = home.scoreboard()?;
         finish_others(&home.journal, &home.access);
         let clock = home.measure_clock(&mut scoreboard)?;
@@ -214,14 +214,14 @@ impl ControlDesk {
         if let Some(metrics) = &home.metrics {
             metrics.say(Doing::Idle);
         }
-        Ok(ControlDesk {
+        Ok(Controller {
             source_addresses: home.source_addresses(),
-            coach: Coach::default(),
-            curtain: Curtain::new(home.access.clone()),
+            practice_scheduler: PracticeScheduler::default(),
+            round_ends: RoundEnds::new(home.access.clone()),
             home,
             scoreboard,
             control: None,
-            game: None,
+            runner: None,
             past: None,
             clock: Some(clock),
             clock_at: now + CLOCK_EVERY,
@@ -239,10 +239,10 @@ impl ControlDesk {
             self.beat();
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
-        if self.game.as_mut().is_some_and(Game::poll) {
+        if self.runner.as_mut().is_some_and(RoundRunner::poll) {
             self.end_game();
         }
-        self.curtain.look();
+        self.round_ends.look();
     }
 
     /// Looks at the document and does what it says.
@@ -253,19 +253,19 @@ impl ControlDesk {
             Ok(Some(control)) => self.on_control(control, now),
             // Redis has lost it: whoever has it brings it back, the newest wins.
             Ok(None) => {
-                if let Some(control) = self.game.as_ref().map(|game| &game.control) {
+                if let Some(control) = self.runner.as_ref().map(|runner| &runner.control) {
                     let _ = self.scoreboard.write_control(control);
                 }
             }
             Err(error) => self.complain(&error.to_string()),
         }
-        if let Some(game) = &self.game {
-            game.looked();
+        if let Some(runner) = &self.runner {
+            runner.looked();
         }
         if let Some(control) = &self.control {
-            let playing = self.game.is_some();
+            let playing = self.runner.is_some();
             // An outage was told by the look at the document.
-            let _ = self.coach.look(&self.home, &mut self.scoreboard, control, playing, now);
+            let _ = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
         }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_EVERY;
@@ -276,12 +276,12 @@ impl ControlDesk {
 
     fn on_control(&mut self, control: Control, now: UtcUs) {
         // Before a round is armed here: nothing else shall run on its cores.
-        self.coach.heed(&control, self.game.is_some(), now);
-        let ours = self.game.as_ref().is_some_and(|game| control.round == Some(game.id));
-        if let Some(game) = &mut self.game {
+        self.practice_scheduler.heed(&control, self.runner.is_some(), now);
+        let ours = self.runner.as_ref().is_some_and(|runner| control.round == Some(runner.id));
+        if let Some(runner) = &mut self.runner {
             if ours || control.round.is_none() {
                 match self.home.policy(&control) {
-                    Ok(policy) => game.obey(&control, policy),
+                    Ok(policy) => runner.apply(&control, policy),
                     Err(error) => return self.complain(&error.to_string()),
                 }
             }
@@ -305,7 +305,7 @@ impl ControlDesk {
         }
         let (contest, id, names) = (self.home.contest.clone(), self.home.id.clone(), self.home.names.clone());
         let started = self.home.scoreboard().map_err(|error| error.to_string()).and_then(|scoreboard| {
-            Desk::start(scoreboard, contest, id, names, settings).map_err(|error| error.to_string())
+            ProbeService::start(scoreboard, contest, id, names, settings).map_err(|error| error.to_string())
         });
         match started {
             Ok(probes) => self.probes = Some(probes),
@@ -322,7 +322,7 @@ impl ControlDesk {
             && control.round.is_some()
             // One that was left in its middle may be joined again at the next split.
             && (self.past != control.round || control.timeline.splits.len() > 1)
-            && !self.curtain.is_busy_with(control.round)
+            && !self.round_ends.is_busy_with(control.round)
     }
 
     fn arm(&mut self, control: Control) {
@@ -337,51 +337,51 @@ impl ControlDesk {
             }
             None => return self.complain("this machine's clock was not compared with Redis's yet"),
         };
-        match Game::arm(&self.home, control, offset) {
-            Ok(game) => {
+        match RoundRunner::arm(&self.home, control, offset) {
+            Ok(runner) => {
                 if !self.quiet {
-                    eprintln!("flowtest-loadgen: round {} is armed here, stream {}", game.id, game.stream);
+                    eprintln!("flowtest-loadgen: round {} is armed here, stream {}", runner.id, runner.stream);
                 }
-                self.game = Some(game);
+                self.runner = Some(runner);
             }
             Err(error) => self.complain(&format!("the round cannot be played here: {error}")),
         }
     }
 
     fn end_game(&mut self) {
-        let Some(game) = self.game.take() else { return };
-        let over = game.finish();
+        let Some(runner) = self.runner.take() else { return };
+        let over = runner.finish();
         if !self.quiet {
             eprintln!("flowtest-loadgen: round {} is over here", over.id);
         }
-        self.curtain.fall(over);
+        self.round_ends.finish(over);
     }
 
     /// Says how we are.
     fn beat(&mut self) {
-        let game = self.game.as_ref();
+        let runner = self.runner.as_ref();
         let health = GeneratorHealth {
             id: self.home.id.clone(),
             beat: Clock::now().utc_base,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: self.home.cores.len() as u32,
             tier: self.home.tier.name().to_owned(),
-            stream: game.map(|game| game.stream),
-            round: game.map(|game| game.id),
-            revision: game.map_or(0, |game| game.control.revision),
-            rate: game.map_or(0, |game| game.pulse.rate),
-            rate_ratio: game.and_then(|game| game.pulse.rate_ratio),
-            lag_p99_us: game.and_then(|game| game.pulse.lag_p99_us),
-            saturated_seconds: game.map_or(0, |game| game.pulse.saturated_seconds),
+            stream: runner.map(|runner| runner.stream),
+            round: runner.map(|runner| runner.id),
+            revision: runner.map_or(0, |runner| runner.control.revision),
+            rate: runner.map_or(0, |runner| runner.figures.rate),
+            rate_ratio: runner.and_then(|runner| runner.figures.rate_ratio),
+            lag_p99_us: runner.and_then(|runner| runner.figures.lag_p99_us),
+            saturated_seconds: runner.map_or(0, |runner| runner.figures.saturated_seconds),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
-            backlog: game.map_or(0, Game::backlog),
+            backlog: runner.map_or(0, RoundRunner::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
-            busy_percent: game.map_or_else(Vec::new, |game| game.pulse.busy_percent.clone()),
+            busy_percent: runner.map_or_else(Vec::new, |runner| runner.figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
         };
         if let Some(metrics) = &self.home.metrics {
-            metrics.say(self.game.as_ref().map_or(Doing::Idle, |game| game.doing(health.beat)));
+            metrics.say(self.runner.as_ref().map_or(Doing::Idle, |runner| runner.doing(health.beat)));
         }
         // Whoever is not heard is put into no split.
         if self.home.practice_only {
@@ -400,14 +400,14 @@ impl ControlDesk {
 
     /// The process ends: what is in flight is finished, and Redis gets the last rows.
     fn leave(mut self) -> Result<u8, Failed> {
-        if let Some(game) = &self.game {
-            game.leave();
+        if let Some(runner) = &self.runner {
+            runner.leave();
         }
-        while self.game.is_some() {
+        while self.runner.is_some() {
             self.turn();
             thread::sleep(POLL);
         }
-        self.curtain.wait();
+        self.round_ends.wait();
         Ok(0)
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::engine::plan::{self, NS_PER_US, Phase, Ramp};
 use crate::engine::run::Clock;
-use crate::engine::schedule::{Course, Gap, Share};
+use crate::engine::schedule::{Gap, Schedule};
+use crate::engine::share::Share;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_scoreboard::Control;
 use flowtest_scoreboard::contest::Load;
@@ -37,9 +38,9 @@ pub fn share(generators: &[String], id: &str) -> Share {
     }
 }
 
-/// The course of the round as the document tells it. What counted before `from`, by which requests may have been judged
+/// The schedule of the round as the document tells it. What counted before `from`, by which requests may have been judged
 /// already, stays as it was in `before`.
-pub fn course(control: &Control, id: &str, clock: &Clock, before: Option<&Course>, from: UtcUs) -> Course {
+pub fn schedule(control: &Control, id: &str, clock: &Clock, before: Option<&Schedule>, from: UtcUs) -> Schedule {
     let timeline = &control.timeline;
     let pauses = timeline.pauses.iter().map(|pause| Gap {
         from: run_clock(clock, pause.from),
@@ -59,7 +60,7 @@ pub fn course(control: &Control, id: &str, clock: &Clock, before: Option<&Course
         shares.push((0, Share::NONE));
     }
     let stop_at = timeline.stopped_at.map_or(u64::MAX, |at| run_clock(clock, at));
-    Course::new(deadlines, pauses.collect(), stop_at, shares)
+    Schedule::new(deadlines, pauses.collect(), stop_at, shares)
 }
 
 /// All deadlines that the document tells, with the instants from which on they count.
@@ -118,44 +119,44 @@ mod tests {
         let (control, clock) = (armed(), clock());
         let phases = phases(&control, &clock).unwrap();
         assert_eq!((phases[0].start, phases[0].end), (10_000_000_000, 70_000_000_000));
-        let course = course(&control, "g2", &clock, None, 0);
-        assert_eq!(course.newest_share(), (0, Share { index: 1, of: 2 }));
-        let deadlines = course.deadlines(NOW);
+        let schedule = schedule(&control, "g2", &clock, None, 0);
+        assert_eq!(schedule.newest_share(), (0, Share { index: 1, of: 2 }));
+        let deadlines = schedule.deadlines(NOW);
         assert_eq!((deadlines.version, deadlines.from), (Deadline(NOW + 30 * SECOND), Deadline(NOW + 50 * SECOND)));
-        assert_eq!(super::course(&control, "g9", &clock, None, 0).newest_share().1, Share::NONE);
+        assert_eq!(super::schedule(&control, "g9", &clock, None, 0).newest_share().1, Share::NONE);
     }
 
     #[test]
     fn a_moved_deadline_counts_for_what_is_sent_from_its_instant_on_or_from_when_it_was_heard() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = course(&control, "g1", &clock, None, 0);
+        let first = schedule(&control, "g1", &clock, None, 0);
         let to = NOW + 45 * SECOND;
         let moved = Change::MoveDeadline { deadline: DeadlineName::Version, to };
         let control = change(&control, moved, NOW + 12 * SECOND).unwrap();
         let counts_from = NOW + 13 * SECOND;
-        let version = |course: &Course, sent| course.deadlines(sent).version.0;
-        let in_time = course(&control, "g1", &clock, Some(&first), NOW + 12 * SECOND + 50_000);
+        let version = |schedule: &Schedule, sent| schedule.deadlines(sent).version.0;
+        let in_time = schedule(&control, "g1", &clock, Some(&first), NOW + 12 * SECOND + 50_000);
         assert_eq!(version(&in_time, counts_from - 1), NOW + 30 * SECOND);
         assert_eq!(version(&in_time, counts_from), to);
         // Heard of it too late: what was sent before that has been judged by the old one.
         let heard = NOW + 17 * SECOND;
-        let late = course(&control, "g1", &clock, Some(&first), heard);
+        let late = schedule(&control, "g1", &clock, Some(&first), heard);
         assert_eq!(version(&late, heard - 1), NOW + 30 * SECOND);
         assert_eq!(version(&late, heard), to);
         // Hearing the same again changes nothing.
-        assert_eq!(course(&control, "g1", &clock, Some(&late), heard + SECOND), late);
+        assert_eq!(schedule(&control, "g1", &clock, Some(&late), heard + SECOND), late);
     }
 
     #[test]
     fn a_pause_holds_everything_back_until_its_end_is_known() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = course(&control, "g1", &clock, None, 0);
+        let first = schedule(&control, "g1", &clock, None, 0);
         let control = change(&control, Change::Pause, NOW + 19 * SECOND).unwrap();
-        let paused = course(&control, "g1", &clock, Some(&first), NOW + 19 * SECOND + 250_000);
+        let paused = schedule(&control, "g1", &clock, Some(&first), NOW + 19 * SECOND + 250_000);
         assert_eq!([19, 20].map(|s| paused.run_clock(s * 1_000_000_000)), [19_000_000_000, u64::MAX]);
         let resume = Change::Resume { at: NOW + 40 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
         let control = change(&control, resume, NOW + 30 * SECOND).unwrap();
-        let resumed = course(&control, "g1", &clock, Some(&paused), NOW + 30 * SECOND);
+        let resumed = schedule(&control, "g1", &clock, Some(&paused), NOW + 30 * SECOND);
         assert_eq!(resumed.run_clock(20_000_000_000), 40_000_000_000);
         assert_eq!(resumed.newest_share(), (20_000_000_000, Share { index: 1, of: 2 }));
         assert_eq!(resumed.deadlines(NOW + 41 * SECOND).version, Deadline(NOW + 50 * SECOND));

@@ -58,7 +58,7 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
 /// Kind, sentence, what was expected and what came, of each header that is wrong.
 fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'static str, String, String, String)> {
     let shown = |name: &str| lines(sample, name);
-    wording::headers(observed, &plan.rules, plan.course.deadlines(sample.sent), sample.sent, &sample.token, shown)
+    wording::headers(observed, &plan.rules, plan.schedule.deadlines(sample.sent), sample.sent, &sample.token, shown)
         .into_iter()
         .filter(|header| !header.right)
         .map(|header| (header.kind, header.sentence, header.expected, header.received))
@@ -90,8 +90,8 @@ fn lines(sample: &Sample, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::engine::http::Malformed;
-    use crate::engine::schedule::Course;
-    use crate::engine::trace::{Came, Samples, Tracing};
+    use crate::engine::schedule::Schedule;
+    use crate::engine::trace::{ResponseBytes, Samples, Tracing};
     use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
     use flowtest_contract::verdict::Failure;
     use flowtest_contract::{Platform, Seen, Token, Version};
@@ -100,7 +100,7 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             rules: Rules::default(),
-            course: Arc::new(Course::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
+            schedule: Arc::new(Schedule::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
             utc_base: 0,
             phases: [].into(),
             contestants: Vec::new(),
@@ -113,7 +113,7 @@ mod tests {
 
     fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
         let mut samples = Samples::new(Tracing::On);
-        samples.push(&Came { bytes: answer, skipped: 0, malformed }, |sample| {
+        samples.push(&ResponseBytes { bytes: answer, skipped: 0, malformed }, |sample| {
             sample.sent = sent;
             sample.token = Token(*b"0123456789abcdef0123456789abcdef");
             sample.observed = Sight { outcome, scored: true }.pack();

@@ -70,7 +70,7 @@ impl Interval {
     pub(super) fn close(&mut self, now: UtcUs, last: bool) -> Option<Batch> {
         let to = now.max(self.from);
         let mut batch = Batch { from: self.from, to, traced: self.traced, untraced: self.untraced, ..Batch::default() };
-        // By contestant, scored before unscored: the order that the journal demands.
+        // By contestant, scored before unscored: the worker_control that the journal demands.
         for (contestant, both) in self.scored.iter_mut().zip(&mut self.unscored).enumerate() {
             for (scored, counts) in [(true, both.0), (false, both.1)] {
                 let row = &counts.row;
@@ -95,7 +95,7 @@ fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
         Some(Outcome::Answered(observed)) => crate::engine::contestant::wrong_headers(judge(
             observed,
             &plan.rules,
-            plan.course.deadlines(sample.sent),
+            plan.schedule.deadlines(sample.sent),
             sample.sent,
         )),
     };
@@ -151,8 +151,8 @@ mod tests {
         both.unscored[1].row.tally.due = 1;
         interval.add(&both);
         let batch = interval.close(1, false).expect("there is something to say");
-        let order: Vec<_> = batch.entries.iter().map(|entry| (entry.contestant, entry.scored)).collect();
-        assert_eq!(order, [(0, 1), (0, 0), (1, 1), (1, 0)]);
+        let worker_control: Vec<_> = batch.entries.iter().map(|entry| (entry.contestant, entry.scored)).collect();
+        assert_eq!(worker_control, [(0, 1), (0, 0), (1, 1), (1, 0)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use recording::{Finished, Recording};
 
 use crate::Failed;
 use crate::engine::block::Block;
-use crate::engine::control::Order;
+use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::plan::Plan;
 use crate::engine::run::{Clock, Collector, Progress, WorkerReport};
 use crate::engine::trace::Tracing;
@@ -106,7 +106,7 @@ impl Drop for Over {
 struct Task {
     plan: Arc<Plan>,
     collector: Collector,
-    order: Arc<Order>,
+    worker_control: Arc<WorkerControl>,
 }
 
 /// What was recorded, to its end.
@@ -187,9 +187,9 @@ impl Recorder {
     }
 
     /// The workers start: from now on their counts are taken.
-    pub fn record(&self, plan: Arc<Plan>, collector: Collector, order: Arc<Order>) {
+    pub fn record(&self, plan: Arc<Plan>, collector: Collector, worker_control: Arc<WorkerControl>) {
         // Fails only when the thread has ended, which `join` tells.
-        let _ = self.task.send(Task { plan, collector, order });
+        let _ = self.task.send(Task { plan, collector, worker_control });
     }
 
     /// Takes what happened since the last call.
@@ -294,9 +294,9 @@ impl Record {
 
     /// Takes what the workers have handed over; `true` when they have ended.
     fn collect(&mut self) -> bool {
-        if self.task.order.version() != self.version {
-            self.version = self.task.order.version();
-            self.task.plan = self.task.order.plan();
+        if self.task.worker_control.version() != self.version {
+            self.version = self.task.worker_control.version();
+            self.task.plan = self.task.worker_control.plan();
         }
         let shared = &self.shared;
         let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
@@ -353,7 +353,7 @@ impl Record {
         };
         let text = format!("{text} ({} MiB are free)", free >> 20);
         eprintln!("flowtest-loadgen: journal {}: {text}", self.dir.display());
-        self.task.order.trace(level.keeps_traces());
+        self.task.worker_control.trace(level.keeps_traces());
         self.level = level;
         self.notice(code, text);
     }
@@ -372,7 +372,8 @@ impl Record {
             self.writer.append_batch(&batch)?;
         }
         if ended {
-            let code = if self.task.order.get() == 0 { EndCode::Finished } else { EndCode::Stopped };
+            let code =
+                if self.task.worker_control.stage() == Stage::Run { EndCode::Finished } else { EndCode::Stopped };
             self.writer.append_end(&End { at, code: code as u16 })?;
         }
         Ok(())
@@ -389,16 +390,16 @@ impl Record {
                     if !std::mem::replace(&mut told, true) {
                         eprintln!("flowtest-loadgen: {error}; it is tried again");
                     }
-                    if !ended && since.elapsed() >= PAUSE_AFTER && !self.task.order.is_paused() {
+                    if !ended && since.elapsed() >= PAUSE_AFTER && !self.task.worker_control.is_paused() {
                         eprintln!("flowtest-loadgen: load pauses until the journal can be written");
-                        self.task.order.pause(true);
+                        self.task.worker_control.pause(true);
                     }
                     sleep(RETRY).await;
                 }
             }
         }
-        if self.task.order.is_paused() {
-            self.task.order.pause(false);
+        if self.task.worker_control.is_paused() {
+            self.task.worker_control.pause(false);
             if !ended {
                 let waited = since.elapsed().as_millis();
                 let text = format!("load paused: the journal could not be written for {waited} ms");

@@ -3,7 +3,7 @@
 
 use super::{Fresh, Recorded, Recorder};
 use crate::Failed;
-use crate::engine::control::Order;
+use crate::engine::control::WorkerControl;
 use crate::engine::plan::Plan;
 use crate::engine::run::{Run, RunError, Workers};
 use flowtest_journal::record::Control;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a journal that cannot be written is tried after the last worker has ended.
-const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A round that is being recorded.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ impl Recording {
     /// From now on the workers' counts are taken.
     pub fn begin(run: Run, plan: &Arc<Plan>, recorder: Recorder) -> Recording {
         let Run { workers, collector } = run;
-        recorder.record(plan.clone(), collector, workers.order().clone());
+        recorder.record(plan.clone(), collector, workers.worker_control().clone());
         Recording { workers, recorder, done_since: None }
     }
 
-    pub fn order(&self) -> &Arc<Order> {
-        self.workers.order()
+    pub fn worker_control(&self) -> &Arc<WorkerControl> {
+        self.workers.worker_control()
     }
 
     /// Records a revision of the contest. Called before the workers hear of it.
@@ -51,11 +51,11 @@ impl Recording {
     /// Looks after both, some twenty times a second, and takes what happened since the last call.
     pub fn look(&mut self) -> Fresh {
         if self.recorder.is_stuck() {
-            self.workers.order().pause(true);
+            self.workers.worker_control().pause(true);
         }
         if self.workers.are_done() {
             let since = *self.done_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= JOURNAL_PATIENCE {
+            if since.elapsed() >= JOURNAL_TIMEOUT {
                 self.recorder.give_up();
             }
         }
@@ -70,7 +70,7 @@ impl Recording {
     pub fn finish(self) -> Finished {
         let fresh = self.recorder.take();
         // When the recorder failed, workers may still be running; nobody takes their counts any more.
-        self.workers.order().drain();
+        self.workers.worker_control().drain();
         let recorded = self.recorder.join();
         Finished { fresh, recorded, broken: self.workers.join() }
     }

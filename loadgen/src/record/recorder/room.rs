@@ -94,7 +94,7 @@ pub fn wanted(needed: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::engine::plan::{Phase, Ramp};
-    use crate::engine::schedule::Course;
+    use crate::engine::schedule::Schedule;
     use flowtest_contract::rules::{Deadlines, Rules};
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -137,7 +137,7 @@ mod tests {
         };
         let plan = Plan {
             rules: Rules::default(),
-            course: Arc::new(Course::steady(Deadlines::default())),
+            schedule: Arc::new(Schedule::steady(Deadlines::default())),
             utc_base: 0,
             phases: [phase].into(),
             contestants: Vec::new(),

@@ -4,7 +4,7 @@
 //! which other generators read too.
 
 use super::Home;
-use crate::play::practice::{Ground, Practice, refusal};
+use crate::play::practice::{Practice, PracticeConfig, refusal};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::PracticeRequest;
 use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
@@ -14,9 +14,9 @@ const REFUSED_MAX: usize = 16;
 /// So long after its end a round is still being settled, in microseconds beyond its timeout.
 const SETTLING_US: u64 = 5_000_000;
 
-/// The coach.
+/// The practice_scheduler.
 #[derive(Debug, Default)]
-pub(super) struct Coach {
+pub(super) struct PracticeScheduler {
     under_way: Option<UnderWay>,
 }
 
@@ -27,7 +27,7 @@ struct UnderWay {
     policy: Policy,
 }
 
-impl Coach {
+impl PracticeScheduler {
     /// Ends the practice that may not go on by this document.
     pub(super) fn heed(&mut self, control: &Control, playing: bool, now: UtcUs) {
         let Some(UnderWay { practice, contestant, policy }) = &self.under_way else { return };
@@ -70,7 +70,7 @@ impl Coach {
 fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) -> Result<UnderWay, String> {
     request.check()?;
     let contest = &control.contest;
-    let ground = Ground {
+    let config = PracticeConfig {
         contest: home.contest.clone(),
         generator: home.id.clone(),
         core: *home.cores.last().ok_or("the generator has no core to practise on")?,
@@ -81,7 +81,7 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
         roster: contest.contestants.iter().map(|one| (one.name.clone(), one.endpoint.clone())).collect(),
     };
     let scoreboard = home.scoreboard().map_err(|error| error.to_string())?;
-    let practice = Practice::start(scoreboard, ground, request.clone())
+    let practice = Practice::start(scoreboard, config, request.clone())
         .map_err(|error| format!("the generator has no thread to practise with ({error}): try it later"))?;
     Ok(UnderWay { practice, contestant: request.contestant.clone(), policy: contest.policy.clone() })
 }

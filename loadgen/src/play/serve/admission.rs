@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How often a contestant that is not ready is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a check of all who wait may take.
-const CHECK_PATIENCE: Duration = Duration::from_secs(4);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A contestant that is let in, at an endpoint with all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) struct Admitted {
 
 /// Something that the round gets to know.
 #[derive(Clone, Debug)]
-pub(super) enum Word {
+pub(super) enum Event {
     Admitted(Admitted),
     /// A name has other addresses now.
     Resolved {
@@ -55,31 +55,31 @@ pub(super) enum Word {
     },
 }
 
-/// The door.
+/// The thread that admits, as the round sees it.
 #[derive(Debug)]
-pub(super) struct Usher {
+pub(super) struct Admission {
     /// Our name among the generators.
     pub(super) id: String,
-    wishes: Sender<Wish>,
-    words: Receiver<Word>,
+    commands: Sender<Command>,
+    events: Receiver<Event>,
 }
 
-enum Wish {
+enum Command {
     /// A contestant wants to be at an endpoint.
     Come(usize, Endpoint),
-    /// The document changed: other rules of the door, other deadlines.
+    /// The document changed: another policy, other deadlines.
     Document(Box<Control>),
 }
 
-impl Usher {
+impl Admission {
     /// Begins with the whole roster.
-    pub(super) fn start(home: &Home, control: &Control) -> Result<Usher, Failed> {
-        let (wishes, inbox) = mpsc::channel();
-        let (tell, words) = mpsc::channel();
+    pub(super) fn start(home: &Home, control: &Control) -> Result<Admission, Failed> {
+        let (commands, inbox) = mpsc::channel();
+        let (tell, events) = mpsc::channel();
         let policy = home.policy(control)?;
         let (resolver, news) = Resolver::start(home.names.clone(), policy.clone(), Vec::new(), resolver::EVERY)
             .map_err(|error| Failed::Message(format!("no thread for the names ({error})")))?;
-        let mut door = Door {
+        let mut admission = AdmissionLoop {
             names: home.names.clone(),
             ceiling: home.ceiling.clone(),
             policy,
@@ -92,30 +92,30 @@ impl Usher {
             tell,
         };
         thread::Builder::new()
-            .name("usher".to_owned())
-            .spawn(move || door.keep(&inbox, &news))
+            .name("admission".to_owned())
+            .spawn(move || admission.keep(&inbox, &news))
             .map_err(|error| Failed::Message(format!("no thread for the roster ({error})")))?;
-        Ok(Usher { id: home.id.clone(), wishes, words })
+        Ok(Admission { id: home.id.clone(), commands, events })
     }
 
     /// A contestant wants to be elsewhere. It stays where it is until the new place has answered right.
     pub(super) fn come(&self, contestant: usize, endpoint: Endpoint) {
         // Fails only when the thread has ended, and with it the round.
-        let _ = self.wishes.send(Wish::Come(contestant, endpoint));
+        let _ = self.commands.send(Command::Come(contestant, endpoint));
     }
 
     pub(super) fn document(&self, control: &Control) {
-        let _ = self.wishes.send(Wish::Document(Box::new(control.clone())));
+        let _ = self.commands.send(Command::Document(Box::new(control.clone())));
     }
 
     /// What happened since the last call.
-    pub(super) fn words(&self) -> Vec<Word> {
-        self.words.try_iter().collect()
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.try_iter().collect()
     }
 }
 
 /// The thread's state.
-struct Door {
+struct AdmissionLoop {
     names: Names,
     ceiling: Option<Policy>,
     policy: Policy,
@@ -129,12 +129,12 @@ struct Door {
     told: HashMap<usize, Prepared>,
     /// Our name among the generators.
     id: String,
-    tell: Sender<Word>,
+    tell: Sender<Event>,
 }
 
-impl Door {
+impl AdmissionLoop {
     /// Until the round lets go of the other end.
-    fn keep(&mut self, inbox: &Receiver<Wish>, news: &Receiver<News>) {
+    fn keep(&mut self, inbox: &Receiver<Command>, news: &Receiver<News>) {
         /// How often the resolver's news is passed on.
         const LOOK: Duration = Duration::from_millis(250);
         let mut check_at = Instant::now();
@@ -145,12 +145,12 @@ impl Door {
             }
             news.try_iter().for_each(|news| self.pass_on(news));
             match inbox.recv_timeout(LOOK) {
-                Ok(Wish::Come(contestant, endpoint)) => {
+                Ok(Command::Come(contestant, endpoint)) => {
                     self.outside.insert(contestant, endpoint);
                     check_at = Instant::now();
                 }
-                Ok(Wish::Document(control)) => {
-                    // A policy wider than our ceiling was refused before the document was obeyed.
+                Ok(Command::Document(control)) => {
+                    // A policy wider than our ceiling was refused before the document was applied.
                     if let Ok(policy) = within(&control.contest.policy, self.ceiling.as_ref()) {
                         // Whom the old one kept out may be let in by this one.
                         if policy != self.policy {
@@ -183,7 +183,7 @@ impl Door {
         let now = Clock::now().utc_base;
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
-        let checked = check(&candidates, &playing, &self.names, &self.policy, &terms, CHECK_PATIENCE);
+        let checked = check(&candidates, &playing, &self.names, &self.policy, &terms, CHECK_TIMEOUT);
         for ((contestant, endpoint), checked) in waiting.into_iter().zip(checked) {
             self.on_checked(contestant, endpoint, checked);
         }
@@ -192,7 +192,7 @@ impl Door {
     fn on_checked(&mut self, contestant: usize, endpoint: Endpoint, checked: Checked) {
         self.tell_checked(contestant, &endpoint, &checked);
         if !checked.ready() {
-            let _ = self.tell.send(Word::Waiting { contestant, sentence: checked.sentence() });
+            let _ = self.tell.send(Event::Waiting { contestant, sentence: checked.sentence() });
             return;
         }
         let name = self.control.contest.contestants[contestant].name.clone();
@@ -200,7 +200,7 @@ impl Door {
         self.resolver.follow(contestant, Followed { name, endpoint, addresses: checked.addresses });
         self.outside.remove(&contestant);
         self.inside.insert(contestant, admitted.clone());
-        let _ = self.tell.send(Word::Admitted(admitted));
+        let _ = self.tell.send(Event::Admitted(admitted));
     }
 
     fn tell_checked(&mut self, contestant: usize, endpoint: &Endpoint, checked: &Checked) {
@@ -215,7 +215,7 @@ impl Door {
         };
         if self.told.get(&contestant).is_none_or(|told| !told.says_the_same(&prepared)) {
             self.told.insert(contestant, prepared.clone());
-            let _ = self.tell.send(Word::Checked { contestant, prepared });
+            let _ = self.tell.send(Event::Checked { contestant, prepared });
         }
     }
 
@@ -226,7 +226,7 @@ impl Door {
                     inside.addresses.clone_from(&resolved.addresses);
                 }
                 let _ =
-                    self.tell.send(Word::Resolved { contestant: resolved.contestant, addresses: resolved.addresses });
+                    self.tell.send(Event::Resolved { contestant: resolved.contestant, addresses: resolved.addresses });
             }
             News::Closed { contestant } => {
                 self.resolver.forget(contestant);
@@ -234,7 +234,7 @@ impl Door {
                     // Where it waits for another endpoint already, that one stays the one to check.
                     self.outside.entry(contestant).or_insert(inside.endpoint);
                 }
-                let _ = self.tell.send(Word::Shut { contestant });
+                let _ = self.tell.send(Event::Shut { contestant });
             }
             News::Refused { sentence, .. } | News::Stale { sentence, .. } | News::Hosts { sentence } => {
                 eprintln!("flowtest-loadgen: {sentence}");

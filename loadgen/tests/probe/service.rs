@@ -1,7 +1,7 @@
 //! "Test my endpoint" through a real redis-server.
 
 use crate::peer::{Peer, Reply, answer, policy, right, terms};
-use flowtest_loadgen::admit::probe::{Desk, Settings};
+use flowtest_loadgen::admit::probe::{ProbeService, Settings};
 use flowtest_loadgen::admit::resolve::Names;
 use flowtest_scoreboard::{Policy, ProbeAnswer, ProbeRequest, Scoreboard};
 use flowtest_testkit::RedisServer;
@@ -12,7 +12,7 @@ const CONTEST: &str = "finals";
 
 struct Stage {
     board: Scoreboard,
-    desk: Desk,
+    service: ProbeService,
     _server: RedisServer,
 }
 
@@ -21,8 +21,9 @@ impl Stage {
         let server = RedisServer::start();
         let (board, theirs) = (server.scoreboard(), server.scoreboard());
         let names = Names::new(None, |_| Err(std::io::Error::other("no such name")));
-        let desk = Desk::start(theirs, CONTEST.to_owned(), "g1".to_owned(), names, settings(policy)).expect("a thread");
-        Stage { board, desk, _server: server }
+        let service = ProbeService::start(theirs, CONTEST.to_owned(), "g1".to_owned(), names, settings(policy))
+            .expect("a thread");
+        Stage { board, service, _server: server }
     }
 
     fn ask(&mut self, id: &str, contestant: &str, endpoint: &str) {
@@ -37,7 +38,7 @@ impl Stage {
             if let Some(answer) = self.board.read_probe(CONTEST, id).expect("Redis answers") {
                 return answer;
             }
-            assert!(Instant::now() < give_up, "no answer to {id}: {:?}", self.desk.trouble());
+            assert!(Instant::now() < give_up, "no answer to {id}: {:?}", self.service.trouble());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -82,7 +83,7 @@ fn what_may_not_be_asked_is_refused_with_a_sentence() {
         assert!(found.sentence.contains(part) && found.verdicts.is_none(), "{found:?}");
     }
     let peer = Peer::honest();
-    stage.desk.set(settings(Policy::default()));
+    stage.service.set(settings(Policy::default()));
     stage.ask("p5", "p5", &peer.address.to_string());
     assert!(stage.answer("p5").sentence.contains("own machine"));
     assert_eq!(peer.connections(), 0);

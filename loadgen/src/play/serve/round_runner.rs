@@ -1,13 +1,13 @@
-//! One round as one generator plays it: the journal, the workers, the board, and the document that it obeys.
+//! One round as one generator plays it: the journal, the workers, the board, and the document that it follows.
 
-use super::plan::{course, phases};
-use super::usher::{Usher, Word};
+use super::admission::{Admission, Event};
+use super::plan::{phases, schedule};
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, Traffic};
+use crate::engine::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, TrafficMode};
 use crate::engine::run::{Clock, Run, RunError};
-use crate::engine::schedule::Course;
+use crate::engine::schedule::Schedule;
 use crate::observe::metrics::Doing;
 use crate::observe::output::{Output, Title, cpu_us};
 use crate::observe::series::{Look, difference};
@@ -33,14 +33,14 @@ const REQUEST_SPARE: usize = 512;
 
 /// Where a contestant is, as far as it was let in.
 #[derive(Clone, Debug)]
-struct Seat {
+struct RosterEntry {
     /// As the document has it.
     wanted: Endpoint,
     /// The one that gets traffic, with its addresses; none before it has answered right.
     taken: Option<(Endpoint, Vec<SocketAddr>)>,
 }
 
-impl Seat {
+impl RosterEntry {
     /// Lets go of the addresses that the policy closes. Who has none left gets nothing until it is admitted anew.
     fn close(&mut self, policy: &Policy) {
         if let Some((_, addresses)) = &mut self.taken {
@@ -52,7 +52,7 @@ impl Seat {
 
 /// The figures of the last second, for the generator's health.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse {
+pub struct HealthFigures {
     pub rate: u64,
     /// Null in closed loop, and where nothing was due.
     pub rate_ratio: Option<f64>,
@@ -71,10 +71,10 @@ pub struct Pulse {
 
 /// The round.
 #[derive(Debug)]
-pub struct Game {
+pub struct RoundRunner {
     pub id: RoundId,
     pub stream: StreamId,
-    /// The newest document that is obeyed.
+    /// The newest document that is applied.
     pub control: Control,
     /// Its policy, within our ceiling.
     policy: Policy,
@@ -82,13 +82,13 @@ pub struct Game {
     refused: Option<u64>,
     clock: Clock,
     plan: Arc<Plan>,
-    seats: Vec<Seat>,
+    roster: Vec<RosterEntry>,
     gate: HealthGate,
     recording: Recording,
     board: Board,
-    usher: Usher,
+    admission: Admission,
     output: Output,
-    pub pulse: Pulse,
+    pub figures: HealthFigures,
     pub durable_seq: u64,
     /// Bytes that a request may have: what the slots have room for.
     longest: usize,
@@ -96,7 +96,7 @@ pub struct Game {
 
 /// A round that is over for its workers.
 #[derive(Debug)]
-pub struct Over {
+pub struct FinishedRound {
     pub id: RoundId,
     pub contest: String,
     pub board: Board,
@@ -107,22 +107,26 @@ pub struct Over {
     pub at_its_end: bool,
 }
 
-impl Game {
+impl RoundRunner {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
-    pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<Game, Failed> {
+    pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<RoundRunner, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
         let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
-        let course = Arc::new(course(&control, &home.id, &clock, None, 0));
+        let schedule = Arc::new(schedule(&control, &home.id, &clock, None, 0));
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
-        let seats: Vec<Seat> =
-            control.contest.contestants.iter().map(|one| Seat { wanted: one.endpoint.clone(), taken: None }).collect();
+        let roster: Vec<RosterEntry> = control
+            .contest
+            .contestants
+            .iter()
+            .map(|one| RosterEntry { wanted: one.endpoint.clone(), taken: None })
+            .collect();
         let mut game_plan = Plan {
             rules: control.contest.rules,
-            course: course.clone(),
+            schedule: schedule.clone(),
             utc_base: clock.utc_base,
             phases,
             contestants: Vec::new(),
@@ -131,30 +135,30 @@ impl Game {
             workers: home.cores.len() as u32,
             request_spare: REQUEST_SPARE,
         };
-        let gate = HealthGate::new(seats.len(), game_plan.timeout());
-        game_plan.contestants = contestants(&control, &seats, &gate);
+        let gate = HealthGate::new(roster.len(), game_plan.timeout());
+        game_plan.contestants = contestants(&control, &roster, &gate);
         let plan = Arc::new(game_plan);
         let start = home.start_record(&control, &plan, offset);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
-        for (at, deadlines) in course.all_deadlines().iter().skip(1) {
+        for (at, deadlines) in schedule.all_deadlines().iter().skip(1) {
             recorder.control(journal_control(&control, *at, deadlines));
         }
         // Nobody is let in yet, so that the workers send nothing.
         let run = Run::start(&plan, clock, &home.cores, home.tracing)?;
         let recording = Recording::begin(run, &plan, recorder);
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
-        let begun = Usher::start(home, &control)
-            .and_then(|usher| Ok((usher, Board::join(&home.access, &control.contest, id, stream)?)));
-        let (usher, board) = match begun {
+        let begun = Admission::start(home, &control)
+            .and_then(|admission| Ok((admission, Board::join(&home.access, &control.contest, id, stream)?)));
+        let (admission, board) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                recording.order().abort();
+                recording.worker_control().abort();
                 return Err(error);
             }
         };
         let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
-        Ok(Game {
+        Ok(RoundRunner {
             longest,
             policy,
             output,
@@ -163,65 +167,65 @@ impl Game {
             refused: None,
             clock,
             gate,
-            seats,
+            roster,
             plan,
             recording,
             board,
-            usher,
-            pulse: Pulse::default(),
+            admission,
+            figures: HealthFigures::default(),
             durable_seq: 0,
             control,
         })
     }
 
-    /// Obeys a newer document of the same round, or says why not; then the round goes on as it was. `policy`: the
+    /// Applies a newer document of the same round, or says why not; then the round goes on as it was. `policy`: the
     /// document's, within our ceiling.
-    pub fn obey(&mut self, newer: &Control, policy: Policy) {
+    pub fn apply(&mut self, newer: &Control, policy: Policy) {
         if newer.revision == self.control.revision && *newer == self.control {
             return;
         }
         if let Err(refusal) = follows(&self.control, newer) {
             if self.refused.replace(newer.revision) != Some(newer.revision) {
-                eprintln!("flowtest-loadgen: revision {} is not obeyed: {refusal}", newer.revision);
+                eprintln!("flowtest-loadgen: revision {} is not applied: {refusal}", newer.revision);
             }
             return;
         }
         self.control = newer.clone();
         // By the clock that stamps requests: the system's may have been set meanwhile.
         let from = self.utc_us() + TELLING_US;
-        let course = course(&self.control, &self.usher.id, &self.clock, Some(&self.plan.course), from);
+        let schedule = schedule(&self.control, &self.admission.id, &self.clock, Some(&self.plan.schedule), from);
         // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
-        self.recording.control(journal_control(&self.control, from, course.deadlines(from)));
-        for (at, deadlines) in course.all_deadlines().iter().filter(|(at, _)| *at > from) {
+        self.recording.control(journal_control(&self.control, from, schedule.deadlines(from)));
+        for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
             self.recording.control(journal_control(&self.control, *at, deadlines));
         }
         for (index, one) in self.control.contest.contestants.iter().enumerate() {
-            if self.seats[index].wanted != one.endpoint {
-                self.seats[index].wanted = one.endpoint.clone();
-                self.usher.come(index, one.endpoint.clone());
+            if self.roster[index].wanted != one.endpoint {
+                self.roster[index].wanted = one.endpoint.clone();
+                self.admission.come(index, one.endpoint.clone());
             }
         }
-        // At once, and not when the usher comes to it, who may be waiting for somebody's answer.
+        // At once, and not when the admission comes to it, who may be waiting for somebody's answer.
         self.policy = policy;
-        self.seats.iter_mut().for_each(|seat| seat.close(&self.policy));
-        if course.newest_share().1 != self.plan.course.newest_share().1 {
-            (0..self.seats.len()).for_each(|index| self.gate.restart(index));
+        self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
+        if schedule.newest_share().1 != self.plan.schedule.newest_share().1 {
+            (0..self.roster.len()).for_each(|index| self.gate.restart(index));
         }
-        self.usher.document(&self.control);
+        self.admission.document(&self.control);
         if self.control.state == State::Aborted {
-            self.recording.order().abort();
+            self.recording.worker_control().abort();
         }
-        self.change_plan(Arc::new(course));
+        self.change_plan(Arc::new(schedule));
     }
 
     /// The process is asked to end: what is in flight is finished.
     pub fn leave(&self) {
-        self.recording.order().drain();
+        self.recording.worker_control().drain();
     }
 
     /// Somebody looked at the document, whether or not it could be read.
     pub fn looked(&self) {
-        self.recording.order().look(self.now());
+        self.recording.worker_control().look(self.now());
     }
 
     /// Passes on what has happened; `true` when the round is over for us.
@@ -229,19 +233,19 @@ impl Game {
         let fresh = self.recording.look();
         let mut changed = false;
         if let Some(shown) = &fresh.shown {
-            let resting = self.recording.order().is_paused();
+            let resting = self.recording.worker_control().is_paused();
             changed |= self.gate.look_at_all(shown.now, &self.plan, resting, &shown.sums);
-            self.pulse.beat(shown);
+            self.figures.beat(shown);
             let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
             self.output.note_backlog(Some(self.backlog()));
             self.output.show(&self.plan, Look { now, sums: &shown.sums, cpu_us });
         }
         self.pass_on(fresh);
-        for word in self.usher.words() {
+        for word in self.admission.events() {
             changed |= self.hear(word);
         }
         if changed {
-            self.change_plan(self.plan.course.clone());
+            self.change_plan(self.plan.schedule.clone());
         }
         self.recording.is_over()
     }
@@ -272,7 +276,7 @@ impl Game {
     }
 
     /// Ends it: what was recorded, and what is left to say to Redis.
-    pub fn finish(self) -> Over {
+    pub fn finish(self) -> FinishedRound {
         let now = self.utc_us();
         let end = self.control.timeline.end_at(&self.control.contest);
         let Finished { fresh, recorded, broken } = self.recording.finish();
@@ -284,7 +288,7 @@ impl Game {
                 eprintln!("flowtest-loadgen: {error}");
             }
         }
-        Over {
+        FinishedRound {
             id: self.id,
             contest: self.control.contest.name.clone(),
             board: self.board,
@@ -303,13 +307,13 @@ impl Game {
         self.clock.utc_base + self.now() / NS_PER_US
     }
 
-    /// Whether what the usher says changes what somebody gets.
-    fn hear(&mut self, word: Word) -> bool {
+    /// Whether what the admission says changes what somebody gets.
+    fn hear(&mut self, word: Event) -> bool {
         match word {
-            Word::Admitted(admitted) => {
+            Event::Admitted(admitted) => {
                 let longest = self.longest;
-                let seat = &mut self.seats[admitted.contestant];
-                if admitted.endpoint != seat.wanted {
+                let entry = &mut self.roster[admitted.contestant];
+                if admitted.endpoint != entry.wanted {
                     // It has moved on while it was looked at.
                     return false;
                 }
@@ -317,25 +321,25 @@ impl Game {
                     eprintln!("flowtest-loadgen: {}: its path is too long to move to in mid-round", admitted.endpoint);
                     return false;
                 }
-                seat.taken = Some((admitted.endpoint, admitted.addresses));
+                entry.taken = Some((admitted.endpoint, admitted.addresses));
                 self.gate.restart(admitted.contestant);
-                seat.close(&self.policy);
+                entry.close(&self.policy);
                 true
             }
-            Word::Resolved { contestant, addresses } => {
-                let seat = &mut self.seats[contestant];
-                let Some((_, held)) = &mut seat.taken else { return false };
+            Event::Resolved { contestant, addresses } => {
+                let entry = &mut self.roster[contestant];
+                let Some((_, held)) = &mut entry.taken else { return false };
                 let changed = *held != addresses;
                 *held = addresses;
-                seat.close(&self.policy);
+                entry.close(&self.policy);
                 changed
             }
-            Word::Shut { contestant } => self.seats[contestant].taken.take().is_some(),
-            Word::Checked { contestant, prepared } => {
+            Event::Shut { contestant } => self.roster[contestant].taken.take().is_some(),
+            Event::Checked { contestant, prepared } => {
                 self.board.prepared(key(&self.control, contestant), prepared);
                 false
             }
-            Word::Waiting { contestant, sentence } => {
+            Event::Waiting { contestant, sentence } => {
                 let name = &self.control.contest.contestants[contestant].name;
                 eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
                 self.board.explain(key(&self.control, contestant), not_ready(self.utc_us(), sentence));
@@ -344,27 +348,27 @@ impl Game {
         }
     }
 
-    fn change_plan(&mut self, course: Arc<Course>) {
+    fn change_plan(&mut self, schedule: Arc<Schedule>) {
         let plan = Plan {
-            course,
-            contestants: contestants(&self.control, &self.seats, &self.gate),
+            schedule,
+            contestants: contestants(&self.control, &self.roster, &self.gate),
             ..Plan::clone(&self.plan)
         };
         self.plan = Arc::new(plan);
-        self.recording.order().change(self.plan.clone());
+        self.recording.worker_control().change(self.plan.clone());
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, seats: &[Seat], gate: &HealthGate) -> Vec<plan::Contestant> {
-    let one = |(index, (contestant, seat)): (usize, (&flowtest_scoreboard::contest::Contestant, &Seat))| {
+fn contestants(control: &Control, roster: &[RosterEntry], gate: &HealthGate) -> Vec<plan::ContestantPlan> {
+    let one = |(index, (contestant, entry)): (usize, (&flowtest_scoreboard::contest::Contestant, &RosterEntry))| {
         let quiet = control.halted || control.parked.contains(&contestant.name);
-        let (endpoint, addresses, traffic) = match &seat.taken {
+        let (endpoint, addresses, traffic) = match &entry.taken {
             Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),
-            Some((endpoint, addresses)) => (endpoint, addresses.clone(), Traffic::Nothing),
-            None => (&seat.wanted, Vec::new(), Traffic::Nothing),
+            Some((endpoint, addresses)) => (endpoint, addresses.clone(), TrafficMode::Halted),
+            None => (&entry.wanted, Vec::new(), TrafficMode::Halted),
         };
-        plan::Contestant {
+        plan::ContestantPlan {
             name: contestant.name.clone(),
             endpoint: endpoint.to_string(),
             addresses,
@@ -372,7 +376,7 @@ fn contestants(control: &Control, seats: &[Seat], gate: &HealthGate) -> Vec<plan
             traffic,
         }
     };
-    control.contest.contestants.iter().zip(seats).enumerate().map(one).collect()
+    control.contest.contestants.iter().zip(roster).enumerate().map(one).collect()
 }
 
 /// Under which name Redis keeps what is a contestant's own.
@@ -381,7 +385,7 @@ fn key(control: &Control, contestant: usize) -> String {
     control.ids.get(name).unwrap_or(name).clone()
 }
 
-/// What a contestant reads that waits at the door.
+/// What a contestant reads that is not admitted yet.
 fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
     ExplainedError {
         at,
@@ -398,7 +402,7 @@ fn request(endpoint: &Endpoint) -> RequestTemplate {
     RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header())
 }
 
-impl Pulse {
+impl HealthFigures {
     /// Takes the sums as they are; once a second the figures are made anew.
     fn beat(&mut self, shown: &Shown) {
         let Shown { now, sums, workers } = shown;

@@ -25,7 +25,7 @@ pub const AT_ONCE: usize = 8;
 /// Between two tests of one contestant, by each generator.
 pub const REST: Duration = Duration::from_secs(10);
 /// How long a test may take: somebody looks at a page and waits.
-const PATIENCE: Duration = Duration::from_secs(6);
+const TIMEOUT: Duration = Duration::from_secs(6);
 /// How often Redis is asked for requests.
 const LOOK: Duration = Duration::from_millis(250);
 /// Requests taken by one look at most: a list full of nonsense must not keep answers waiting.
@@ -42,9 +42,9 @@ pub struct Settings {
     pub deadlines: Deadlines,
 }
 
-/// The running desk; it ends when this is dropped. Tests under way then end by themselves, unanswered.
+/// The running service; it ends when this is dropped. Tests under way then end by themselves, unanswered.
 #[derive(Debug)]
-pub struct Desk {
+pub struct ProbeService {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,7 +56,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-impl Desk {
+impl ProbeService {
     /// Takes requests of a contest from now on, over a connection of its own.
     ///
     /// # Errors
@@ -67,14 +67,14 @@ impl Desk {
         generator: String,
         names: Names,
         settings: Settings,
-    ) -> io::Result<Desk> {
+    ) -> io::Result<ProbeService> {
         let shared = Arc::new(Shared {
             settings: Mutex::new(settings),
             trouble: Mutex::new(None),
             stop: AtomicBool::new(false),
         });
         let (answers, answered) = mpsc::channel();
-        let clerk = Clerk {
+        let probe_loop = ProbeLoop {
             scoreboard,
             contest,
             generator,
@@ -85,8 +85,9 @@ impl Desk {
             asked: HashMap::new(),
             outbox: VecDeque::new(),
         };
-        let thread = thread::Builder::new().name("desk".to_owned()).spawn(move || clerk.run(&answered))?;
-        Ok(Desk { shared, thread: Some(thread) })
+        let thread =
+            thread::Builder::new().name("probe-service".to_owned()).spawn(move || probe_loop.run(&answered))?;
+        Ok(ProbeService { shared, thread: Some(thread) })
     }
 
     /// Tests that begin from now on are judged by these.
@@ -100,7 +101,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for ProbeService {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -115,7 +116,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The thread that talks to Redis.
-struct Clerk {
+struct ProbeLoop {
     scoreboard: Scoreboard,
     contest: String,
     generator: String,
@@ -128,7 +129,7 @@ struct Clerk {
     outbox: VecDeque<ProbeAnswer>,
 }
 
-impl Clerk {
+impl ProbeLoop {
     fn run(mut self, answered: &Receiver<ProbeAnswer>) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let trouble = self.take().and_then(|()| self.put()).err();
@@ -208,10 +209,10 @@ impl Clerk {
 
 /// One test: the policy first.
 fn look(endpoint: &Endpoint, names: &Names, settings: &Settings) -> Result<ProbeReport, String> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
     let _ = names.refresh();
-    let addresses = admit(&settings.policy, names, endpoint, PATIENCE).map_err(|denial| denial.to_string())?;
+    let addresses = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.to_string())?;
     let terms = Terms::new(settings.rules, settings.deadlines);
     probe(endpoint, &addresses, &terms, until.saturating_duration_since(Instant::now()))
         .map_err(|error| error.to_string())

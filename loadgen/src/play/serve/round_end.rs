@@ -3,7 +3,7 @@
 //! A thread per round, so that the next one may be armed while Redis is away. What is on disk is safe without any of this:
 //! `rebuild` does the same from the journal.
 
-use super::game::Over;
+use super::round_runner::FinishedRound;
 use crate::journal::rebuild::Access;
 use flowtest_contract::RoundId;
 use flowtest_scoreboard::{Scoreboard, ScoreboardError};
@@ -13,58 +13,59 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long the final rows may take to reach a Redis that is away.
-const ROWS_PATIENCE: Duration = Duration::from_secs(600);
+const ROWS_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the others are waited for; after that sealing is the organiser's.
-const SEAL_PATIENCE: Duration = Duration::from_secs(600);
+const SEAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// How often it is tried.
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 /// How long a process that is asked to end waits for Redis.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Rounds that are over here and not yet everywhere.
 #[derive(Debug)]
-pub(super) struct Curtain {
+pub(super) struct RoundEnds {
     access: Access,
-    falling: Vec<(RoundId, JoinHandle<()>)>,
+    finishing: Vec<(RoundId, JoinHandle<()>)>,
     leaving: Arc<AtomicBool>,
 }
 
-impl Curtain {
-    pub(super) fn new(access: Access) -> Curtain {
-        Curtain { access, falling: Vec::new(), leaving: Arc::default() }
+impl RoundEnds {
+    pub(super) fn new(access: Access) -> RoundEnds {
+        RoundEnds { access, finishing: Vec::new(), leaving: Arc::default() }
     }
 
     /// Begins to end a round.
-    pub(super) fn fall(&mut self, over: Over) {
+    pub(super) fn finish(&mut self, over: FinishedRound) {
         let (id, access, leaving) = (over.id, self.access.clone(), self.leaving.clone());
-        let thread = thread::Builder::new().name("curtain".to_owned()).spawn(move || fall(over, &access, &leaving));
+        let thread =
+            thread::Builder::new().name("round_ends".to_owned()).spawn(move || finish(over, &access, &leaving));
         match thread {
-            Ok(thread) => self.falling.push((id, thread)),
+            Ok(thread) => self.finishing.push((id, thread)),
             Err(error) => eprintln!("flowtest-loadgen: no thread to end the round with ({error}): run rebuild"),
         }
     }
 
     /// Lets go of what is done.
     pub(super) fn look(&mut self) {
-        self.falling.retain(|(_, thread)| !thread.is_finished());
+        self.finishing.retain(|(_, thread)| !thread.is_finished());
     }
 
     pub(super) fn is_busy_with(&self, round: Option<RoundId>) -> bool {
-        self.falling.iter().any(|(falling, _)| Some(*falling) == round)
+        self.finishing.iter().any(|(finishing, _)| Some(*finishing) == round)
     }
 
     /// The process ends; what does not come through now is left to `rebuild`.
     pub(super) fn wait(mut self) {
         self.leaving.store(true, Ordering::Relaxed);
-        let until = Instant::now() + LEAVE_PATIENCE;
-        while !self.falling.is_empty() && Instant::now() < until {
+        let until = Instant::now() + LEAVE_TIMEOUT;
+        while !self.finishing.is_empty() && Instant::now() < until {
             self.look();
             thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-fn fall(over: Over, access: &Access, leaving: &AtomicBool) {
+fn finish(over: FinishedRound, access: &Access, leaving: &AtomicBool) {
     let tell = |error: &dyn std::fmt::Display| eprintln!("flowtest-loadgen: round {}: {error}", over.id);
     if let Some(broken) = &over.broken {
         tell(broken);
@@ -74,14 +75,14 @@ fn fall(over: Over, access: &Access, leaving: &AtomicBool) {
         Err(error) => return tell(error),
     };
     let (seq, rows) = (recorded.seq, recorded.rows.clone());
-    let patience = if leaving.load(Ordering::Relaxed) { LEAVE_PATIENCE } else { ROWS_PATIENCE };
-    if let Err(error) = over.board.end(seq, rows, patience) {
+    let timeout = if leaving.load(Ordering::Relaxed) { LEAVE_TIMEOUT } else { ROWS_TIMEOUT };
+    if let Err(error) = over.board.end(seq, rows, timeout) {
         return tell(&error);
     }
     if over.aborted || !over.at_its_end {
         return;
     }
-    let until = Instant::now() + SEAL_PATIENCE;
+    let until = Instant::now() + SEAL_TIMEOUT;
     while let Err(error) = seal(access, &over.contest, &over.id) {
         // Somebody else has sealed it, or it is nobody's any more.
         if matches!(error, ScoreboardError::RoundClosed(_) | ScoreboardError::RoundUnknown(_)) {
