@@ -1,13 +1,13 @@
 //! What all requests share: the accounts, the organiser's desk, the live feed, and who failed how often.
 
 use crate::config::{Config, Secret};
-use crate::gate::throttle::Failures;
-use crate::handle::invitation::keep_live;
-use crate::handle::{api, convert};
+use crate::control::{Link, Organiser};
+use crate::handlers::invitation::keep_live;
+use crate::handlers::{api, convert};
 use crate::live::feed::Archived;
 use crate::live::{Close, Facts, Feed, FeedConfig, HubConfig, UserKey};
-use crate::organiser::{Link, Organiser};
-use crate::view::{Notice, Stage};
+use crate::middleware::throttle::Failures;
+use crate::views::{Notice, Stage};
 use flowtest_accounts::{Accounts, Actor, HistoryRow, ScreenId, SessionId, UserId};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::connection::Address;

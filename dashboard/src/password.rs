@@ -1,6 +1,6 @@
 //! How good a new password is. How it is kept is the accounts' business.
 
-use crate::failure::Failure;
+use crate::error::Failure;
 use flowtest_accounts::PASSWORD_LENGTH;
 use zxcvbn::{Score, zxcvbn};
 

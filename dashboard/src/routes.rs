@@ -2,15 +2,15 @@
 
 use crate::app::App;
 use crate::assets::{Assets, keep_for_ever};
-use crate::failure;
-use crate::gate::guard::{Guard, Who};
-use crate::gate::headers::SecurityHeaders;
-use crate::gate::observe::observe;
-use crate::gate::origin::refuse_other_sites;
-use crate::gate::viewer::load_viewer;
-use crate::handle::{
+use crate::error;
+use crate::handlers::{
     account, api, audit, chart, export, front, health, index, invitation, live, login, register, rules, setting,
 };
+use crate::middleware::guard::{Guard, Who};
+use crate::middleware::headers::SecurityHeaders;
+use crate::middleware::observe::observe;
+use crate::middleware::origin::refuse_other_sites;
+use crate::middleware::viewer::load_viewer;
 use salvo::catcher::Catcher;
 use salvo::handler::ArcHandler;
 use salvo::http::{Method, StatusCode};
@@ -182,7 +182,7 @@ async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl:
     let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
     let (title, sentence) = words(status);
     if depot.get_typed::<Arc<App>>().is_ok() {
-        failure::answer(req, depot, res, status, title, sentence.to_owned(), None);
+        error::answer(req, depot, res, status, title, sentence.to_owned(), None);
         ctrl.skip_rest();
     }
 }

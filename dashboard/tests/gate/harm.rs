@@ -1,7 +1,7 @@
 //! Names and texts that mean harm are shown and do nothing.
 
 use crate::stage::{PASSWORD, Stage};
-use flowtest_dashboard::gate::headers::CONTENT_SECURITY_POLICY;
+use flowtest_dashboard::middleware::headers::CONTENT_SECURITY_POLICY;
 use flowtest_dashboard::routes::routes;
 use salvo::http::Method;
 

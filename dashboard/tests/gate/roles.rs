@@ -1,7 +1,7 @@
 //! Every route and method, as nobody, as a contestant and as an organiser.
 
 use crate::stage::{Answer, Browser, Stage};
-use flowtest_dashboard::gate::guard::Who;
+use flowtest_dashboard::middleware::guard::Who;
 use flowtest_dashboard::routes::routes;
 use salvo::http::Method;
 

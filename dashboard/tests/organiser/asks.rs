@@ -1,8 +1,8 @@
 //! Tests of endpoints and practice: who may ask, how often, and who reads the answer.
 
 use crate::stage::{CONTEST, SECOND, Stage};
-use flowtest_dashboard::organiser::asks::NoAsk;
-use flowtest_dashboard::organiser::readiness::Mark;
+use flowtest_dashboard::control::asks::NoAsk;
+use flowtest_dashboard::control::readiness::Mark;
 use flowtest_scoreboard::{ProbeAnswer, ProbeVerdicts};
 
 fn answer(id: &str, at: u64, right: bool) -> ProbeAnswer {

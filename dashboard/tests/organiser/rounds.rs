@@ -2,7 +2,7 @@
 
 use crate::stage::{SECOND, Stage, rows};
 use flowtest_accounts::{Actor, RoundResult};
-use flowtest_dashboard::organiser::{ChangeError, Sealing};
+use flowtest_dashboard::control::{ChangeError, Sealing};
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::timeline::DeadlineName;

@@ -1,9 +1,9 @@
 //! Settings, people and endpoints, and what they do to a draft and to a round that is on.
 
 use crate::stage::{SECOND, Stage};
-use flowtest_dashboard::organiser::ChangeError;
-use flowtest_dashboard::organiser::settings::Settings;
-use flowtest_dashboard::organiser::show::Show;
+use flowtest_dashboard::control::ChangeError;
+use flowtest_dashboard::control::settings::Settings;
+use flowtest_dashboard::control::show::Show;
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
 

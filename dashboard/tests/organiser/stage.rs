@@ -3,10 +3,10 @@
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId, Tally};
-use flowtest_dashboard::organiser::form::SettingsForm;
-use flowtest_dashboard::organiser::instant;
-use flowtest_dashboard::organiser::settings::Settings;
-use flowtest_dashboard::organiser::{Link, Made, Organiser};
+use flowtest_dashboard::control::form::SettingsForm;
+use flowtest_dashboard::control::instant;
+use flowtest_dashboard::control::settings::Settings;
+use flowtest_dashboard::control::{Link, Made, Organiser};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};

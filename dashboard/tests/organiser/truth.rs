@@ -3,7 +3,7 @@
 
 use crate::stage::{CONTEST, SECOND, Stage};
 use flowtest_accounts::Actor;
-use flowtest_dashboard::organiser::ChangeError;
+use flowtest_dashboard::control::ChangeError;
 use flowtest_scoreboard::State;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_testkit::wait::wait_until_async;
@@ -178,7 +178,7 @@ async fn a_database_of_another_contest_is_refused() {
     stage.contestant("alice", 8081).await;
     let accounts = stage.desk.accounts().clone();
     let address = flowtest_scoreboard::connection::Address::new(&stage.redis.url(), None, false).expect("an address");
-    let link = flowtest_dashboard::organiser::Link::start(address).expect("a thread");
-    let error = flowtest_dashboard::organiser::Organiser::open("other", accounts, link).await.expect_err("refused");
+    let link = flowtest_dashboard::control::Link::start(address).expect("a thread");
+    let error = flowtest_dashboard::control::Organiser::open("other", accounts, link).await.expect_err("refused");
     assert!(error.to_string().contains(CONTEST), "{error}");
 }

@@ -4,7 +4,7 @@ use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
-use flowtest_dashboard::gate::viewer::cookie_name;
+use flowtest_dashboard::middleware::viewer::cookie_name;
 use flowtest_dashboard::routes;
 use flowtest_testkit::RedisServer;
 use salvo::Service;

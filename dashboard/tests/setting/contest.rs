@@ -1,7 +1,7 @@
 //! Settings: all errors at once, a difference before anything is saved, two admins at once.
 
 use crate::browser::Site;
-use flowtest_dashboard::organiser::form::SettingsForm;
+use flowtest_dashboard::control::form::SettingsForm;
 use salvo::http::StatusCode;
 
 const PLAN: &str = "[[phase]]\nfor = \"30s\"\nrate = 200\nconnections = 8\n";

@@ -1,0 +1,125 @@
+//! One's own account: shown name, password, sessions.
+
+use crate::app::App;
+use crate::clock::{utc_ms, utc_us};
+use crate::control::ChangeError;
+use crate::control::asks::Write;
+use crate::error::Failure;
+use crate::handlers::frame::{self, field, show, show_again};
+use crate::middleware::address::client_address;
+use crate::middleware::viewer::Viewer;
+use crate::views::account::SessionLine;
+use crate::views::layout::Page;
+use crate::views::{AccountPage, Field};
+use flowtest_accounts::{Error, SessionId};
+use salvo::prelude::*;
+
+const PATH: &str = "/account";
+
+#[handler]
+pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let page = page(depot).await?;
+    show(res, page)
+}
+
+async fn page(depot: &mut Depot) -> Result<AccountPage, Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    let mut sessions: Vec<SessionLine> = app
+        .accounts
+        .sessions_of(viewer.user.id, utc_us())
+        .await?
+        .into_iter()
+        .map(|session| SessionLine {
+            id: session.id.0,
+            here: session.id == viewer.session,
+            address: session.address,
+            agent: session.agent,
+            started_at_ms: utc_ms(session.created_at),
+            seen_at_ms: utc_ms(session.last_seen_at),
+        })
+        .collect();
+    sessions.sort_by_key(|session| !session.here);
+    Ok(AccountPage {
+        layout: frame::layout(depot, Page::Account, "Account"),
+        shown: Field::new(viewer.user.display_name),
+        current: Field::default(),
+        password: Field::default(),
+        sessions,
+    })
+}
+
+#[handler]
+pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    let current = req.form::<String>("current").await.unwrap_or_default();
+    let password = req.form::<String>("password").await.unwrap_or_default();
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(Failure::TooMany)?;
+    let checked = app.accounts.check_password(viewer.user.id, &current).await;
+    if matches!(checked, Ok(true) | Err(Error::Overloaded)) {
+        attempt.take_back();
+    }
+    let right = checked?;
+    let about = [viewer.user.name.clone(), viewer.user.display_name.clone(), app.config.contest.clone()];
+    let weakness = crate::password::weakness_of(password.clone(), about).await?;
+    if !right || weakness.is_some() {
+        let mut page = page(depot).await?;
+        page.current.error = (!right).then(|| "This is not your present password.".to_owned());
+        page.password.error = weakness;
+        return show_again(res, page);
+    }
+    app.accounts.set_password(viewer.user.id, &password, Some(viewer.session), &viewer.actor, now).await?;
+    app.close_sessions_of(viewer.user.id, Some(viewer.session));
+    frame::done(depot, res, PATH, "The password is changed, and all your other sessions have ended.")
+}
+
+#[handler]
+pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    let shown = field(req, "shown").await;
+    let (user, now) = (viewer.user.id, utc_us());
+    let change = async { Ok(app.accounts.set_display_name(user, &shown, &viewer.actor, now).await?) };
+    let changed = match viewer.is_admin() {
+        true => change.await,
+        false => app.organiser.paced(user, Write::ShownName, now, change).await,
+    };
+    match changed {
+        Ok(_) => {
+            app.people_changed();
+            frame::done(depot, res, PATH, "Your name on the board is changed.")
+        }
+        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. }) | ChangeError::Field { sentence, .. }) => {
+            let mut page = page(depot).await?;
+            page.shown = Field::wrong(shown, sentence);
+            show_again(res, page)
+        }
+        Err(ChangeError::Accounts(error)) => Err(error.into()),
+        Err(error) => frame::refused(depot, res, PATH, error.to_string()),
+    }
+}
+
+#[handler]
+pub async fn end_session(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    let id = SessionId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    // Only one's own.
+    if !app.accounts.sessions_of(viewer.user.id, utc_us()).await?.iter().any(|session| session.id == id) {
+        return Err(Failure::NotFound);
+    }
+    app.accounts.end_session(id, &viewer.actor, utc_us()).await?;
+    app.close_session(id);
+    frame::done(depot, res, PATH, "That session has ended.")
+}
+
+#[handler]
+pub async fn end_others(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    app.accounts.end_sessions_of(viewer.user.id, Some(viewer.session), &viewer.actor, utc_us()).await?;
+    app.close_sessions_of(viewer.user.id, Some(viewer.session));
+    frame::done(depot, res, PATH, "All your other sessions have ended.")
+}

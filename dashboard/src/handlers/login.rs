@@ -1,0 +1,131 @@
+//! Signing in and out.
+
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::error::Failure;
+use crate::handlers::frame::{self, field, show};
+use crate::handlers::front::start_of;
+use crate::middleware::address::client_address;
+use crate::middleware::viewer::{self, Viewer};
+use crate::views::layout::Page;
+use crate::views::{Field, LoginPage, LogoutPage};
+use flowtest_accounts::{Error, Role, User};
+use metrics::counter;
+use salvo::http::{HeaderValue, StatusCode, header};
+use salvo::prelude::*;
+
+/// One sentence for every reason, so that nobody learns who has an account.
+const WRONG: &str = "This name and password do not belong together.";
+
+#[handler]
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    if let Some(viewer) = Viewer::maybe(depot) {
+        res.render(Redirect::other(start_of(viewer)));
+        return Ok(());
+    }
+    let next = local(req.query::<String>("next").as_deref()).unwrap_or_default();
+    let layout = frame::layout(depot, Page::Login, "Sign in");
+    show(res, LoginPage { layout, name: Field::default(), next, error: None, wait_seconds: None })
+}
+
+#[handler]
+pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
+    let password = req.form::<String>("password").await.unwrap_or_default();
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = match app.failures.at_password(&name, from, now) {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            counter!("flowtest_logins_total", "result" => "throttled").increment(1);
+            res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+            return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait));
+        }
+    };
+    let address = from.to_string();
+    let found = app.accounts.log_in(&name, &password, &address, now).await;
+    // Nobody has looked at the password of who came into a crowd.
+    if matches!(found, Ok(Some(_)) | Err(Error::Overloaded)) {
+        attempt.take_back();
+    }
+    let Some(user) = found? else {
+        counter!("flowtest_logins_total", "result" => "refused").increment(1);
+        return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None);
+    };
+    counter!("flowtest_logins_total", "result" => "ok").increment(1);
+    // Whatever session the browser came with ends here: nobody can have planted it.
+    if let Some(old) = Viewer::maybe(depot).cloned() {
+        app.accounts.end_session(old.session, &old.actor, now).await?;
+        app.close_session(old.session);
+    }
+    let to = next.unwrap_or_else(|| match user.role {
+        Role::Admin => "/chart".to_owned(),
+        Role::Staff => "/index".to_owned(),
+    });
+    begin(req, res, &app, &user, &address).await?;
+    res.render(Redirect::other(to));
+    Ok(())
+}
+
+/// Starts a session and hands it to the browser.
+pub async fn begin(req: &Request, res: &mut Response, app: &App, user: &User, address: &str) -> Result<(), Failure> {
+    let agent = req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let secret = app.accounts.start_session(user.id, address, agent, utc_us()).await?;
+    viewer::give_cookie(res, app.config.is_https(), &secret);
+    Ok(())
+}
+
+fn again(
+    depot: &mut Depot,
+    res: &mut Response,
+    status: StatusCode,
+    name: String,
+    next: Option<String>,
+    wait_seconds: Option<u64>,
+) -> Result<(), Failure> {
+    let layout = frame::layout(depot, Page::Login, "Sign in");
+    let error = Some(WRONG.to_owned()).filter(|_| wait_seconds.is_none());
+    show(res, LoginPage { layout, name: Field::new(name), next: next.unwrap_or_default(), error, wait_seconds })?;
+    res.status_code(status);
+    Ok(())
+}
+
+/// Signing out is a POST; this asks.
+#[handler]
+pub async fn ask(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let layout = frame::layout(depot, Page::Logout, "Sign out");
+    show(res, LogoutPage { layout })
+}
+
+#[handler]
+pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    if let Some(viewer) = Viewer::maybe(depot).cloned() {
+        app.accounts.end_session(viewer.session, &viewer.actor, utc_us()).await?;
+        app.close_session(viewer.session);
+    }
+    viewer::take_cookie(res, app.config.is_https());
+    frame::done(depot, res, "/login", "You are signed out.")
+}
+
+/// A path of ours to go to after signing in; anything else is no place to send somebody.
+fn local(next: Option<&str>) -> Option<String> {
+    let next = next?;
+    let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n', '\t']);
+    (plain && next.len() <= 200 && !next.starts_with("/logout")).then(|| next.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_paths_are_gone_to() {
+        for good in ["/chart", "/index?as=3", "/setting-token"] {
+            assert_eq!(local(Some(good)).as_deref(), Some(good));
+        }
+        for bad in ["", "chart", "//evil.example", "https://evil.example", "/\\evil", "/a\nb", "/logout"] {
+            assert_eq!(local(Some(bad)), None, "{bad:?}");
+        }
+    }
+}

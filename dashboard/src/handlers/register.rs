@@ -1,0 +1,84 @@
+//! An invitation becomes an account.
+
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::error::Failure;
+use crate::handlers::frame::{self, field, show, show_again};
+use crate::handlers::login;
+use crate::middleware::address::client_address;
+use crate::views::layout::Page;
+use crate::views::{Field, RegisterPage};
+use flowtest_accounts::{Actor, NewUser, RedeemError};
+use flowtest_scoreboard::keys::HOUSE;
+use salvo::prelude::*;
+
+#[handler]
+pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let layout = frame::layout(depot, Page::Register, "Register");
+    show(res, RegisterPage { layout, ..RegisterPage::default() })
+}
+
+#[handler]
+pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let (token, name) = (field(req, "token").await, field(req, "name").await);
+    let shown = field(req, "shown").await;
+    let password = req.form::<String>("password").await.unwrap_or_default();
+    let mut page = RegisterPage {
+        layout: frame::layout(depot, Page::Register, "Register"),
+        token: Field::new(&token),
+        name: Field::new(&name),
+        shown: Field::new(&shown),
+        password: Field::default(),
+        error: None,
+    };
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_invitation(from, now).map_err(Failure::TooMany)?;
+    // First, so that strangers cost no more than a look into the database.
+    if let Err(error) = app.accounts.check_invite(&token, now).await {
+        tell(&mut page, error)?;
+        return show_again(res, page);
+    }
+    attempt.take_back();
+    let about = [name.clone(), shown.clone(), app.config.contest.clone()];
+    if let Some(weakness) = crate::password::weakness_of(password.clone(), about).await? {
+        page.password.error = Some(weakness);
+        return show_again(res, page);
+    }
+    if name.eq_ignore_ascii_case(HOUSE) {
+        page.name.error = Some("This is the name of the platform's own server. Choose another one.".to_owned());
+        return show_again(res, page);
+    }
+    let shown = if shown.is_empty() { name.clone() } else { shown };
+    let new = NewUser { name, display_name: shown, password };
+    let address = from.to_string();
+    let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {
+        Ok(user) => user,
+        Err(error) => {
+            tell(&mut page, error)?;
+            return show_again(res, page);
+        }
+    };
+    app.people_changed();
+    login::begin(req, res, &app, &user, &address).await?;
+    frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.display_name))
+}
+
+/// Puts what is wrong where it was typed.
+fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), Failure> {
+    let sentence = Some(error.to_string());
+    match error {
+        RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {
+            page.token.error = sentence;
+        }
+        RedeemError::NameTaken => page.name.error = sentence,
+        RedeemError::Invalid { field, .. } => match field {
+            "name" => page.name.error = sentence,
+            "shown" => page.shown.error = sentence,
+            "password" => page.password.error = sentence,
+            _ => page.error = sentence,
+        },
+        RedeemError::Other(error) => return Err(error.into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The contest on one page that stands alone, as an organiser keeps it.
+
+use crate::app::App;
+use crate::clock::{utc_ms, utc_us};
+use crate::error::Failure;
+use crate::handlers::{convert, frame};
+use crate::live::Audience;
+use crate::views::ReportPage;
+use crate::views::curve::{Curves, Mark, Series};
+use crate::views::report::{ReportAdjustment, ReportRound};
+use flowtest_accounts::{Adjustment, Round, RoundResult, User};
+use salvo::http::{HeaderValue, header};
+use salvo::prelude::*;
+use serde_json::Value;
+
+/// Lines in the picture; the table names everybody.
+const CURVES_MAX: usize = 10;
+/// The picture is not wider than this many points.
+const STEP_S: u64 = 5;
+
+pub async fn send(app: &App, res: &mut Response) -> Result<(), Failure> {
+    let standings = app.feed.standings(&Audience::Admin);
+    let rows = convert::standing_rows(&standings);
+    let history = app.feed.history(&Audience::Admin, 0, STEP_S).await;
+    let history: Value = serde_json::from_slice(&history)
+        .map_err(|error| Failure::Internal(format!("the history is no JSON: {error}")))?;
+    let at_ms: Vec<i64> = history["t"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let series: Vec<Series> = rows
+        .iter()
+        .take(CURVES_MAX)
+        .map(|row| Series {
+            shown: row.shown.clone(),
+            colour: row.colour,
+            points: history["points"][&row.key].as_array().into_iter().flatten().map(Value::as_i64).collect(),
+        })
+        .collect();
+    let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
+    let users = app.accounts.users().await?;
+    let mut rounds = Vec::new();
+    for round in app.accounts.rounds().await? {
+        let results = app.accounts.results_of(round.id).await?;
+        rounds.push(round_line(&round, &results, &users));
+    }
+    let adjustments = app.accounts.adjustments().await?;
+    let page = ReportPage {
+        contest: app.config.contest.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at_ms: utc_ms(utc_us()),
+        rules: app.feed.seen().control.as_ref().map(|control| control.contest.rules).unwrap_or_default(),
+        rows,
+        from_ms: at_ms.first().copied().unwrap_or(0),
+        until_ms: at_ms.last().copied().unwrap_or(0),
+        curves: Curves::of(&at_ms, &series, &marks),
+        rounds,
+        adjustments: adjustments.iter().map(|one| adjustment(one, &users)).collect(),
+    };
+    res.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ReportPage::POLICY));
+    let file = HeaderValue::from_static("attachment; filename=\"flowtest-report.html\"");
+    res.headers_mut().insert(header::CONTENT_DISPOSITION, file);
+    frame::show(res, page)
+}
+
+fn mark(mark: &Value) -> Option<Mark> {
+    Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned() })
+}
+
+fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> ReportRound {
+    ReportRound {
+        number: round.number,
+        state: convert::round_state(&round.state).name(),
+        scored: round.scored,
+        start_at_ms: round.start_at.map(utc_ms),
+        end_at_ms: round.finished_at.map(utc_ms),
+        points: results.iter().map(|result| (shown(users, result.user), result.points)).collect(),
+    }
+}
+
+fn adjustment(adjustment: &Adjustment, users: &[User]) -> ReportAdjustment {
+    ReportAdjustment {
+        at_ms: utc_ms(adjustment.at),
+        shown: shown(users, adjustment.user),
+        points: adjustment.points,
+        reason: adjustment.reason.clone(),
+        withdrawn: adjustment.withdrawn_at.is_some(),
+    }
+}
+
+fn shown(users: &[User], id: flowtest_accounts::UserId) -> String {
+    users.iter().find(|user| user.id == id).map_or_else(|| format!("u{}", id.0), |user| user.display_name.clone())
+}

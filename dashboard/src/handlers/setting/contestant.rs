@@ -1,0 +1,126 @@
+//! What is done to one contestant.
+
+use super::page::{self, Typed};
+use super::{PATH, capital, declined, told};
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::control::ChangeError;
+use crate::error::Failure;
+use crate::handlers::frame::{self, field, show_again};
+use crate::middleware::viewer::Viewer;
+use crate::views::Field;
+use crate::views::setting::TeamForm;
+use flowtest_accounts::{AdjustmentId, Error, Role, User, UserId};
+use salvo::prelude::*;
+
+#[handler]
+pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let id = UserId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let action = req.param::<String>("action").ok_or(Failure::NotFound)?;
+    let user = app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(Failure::NotFound)?;
+    let (now, name) = (utc_us(), user.name.clone());
+    let outcome = match action.as_str() {
+        "park" | "unpark" => {
+            let parked = action == "park";
+            let made = app.organiser.park(&user, parked, &actor, now).await;
+            let done = if parked { "gets no traffic any more" } else { "gets traffic again" };
+            return told(depot, res, made, &format!("{name} {done}."));
+        }
+        "hide" | "show" => {
+            let hidden = action == "hide";
+            let changed = app.accounts.set_hidden(id, hidden, &actor, now).await;
+            let done = if hidden { "stands on no board any more" } else { "stands on the board again" };
+            changed.map(|_| format!("{name} {done}.")).map_err(ChangeError::from)
+        }
+        "disqualify" => {
+            let reason = field(req, "reason").await;
+            let changed = app.organiser.disqualify(&user, &reason, &actor, now).await;
+            changed.map(|()| format!("{name} is disqualified, and gets no traffic any more."))
+        }
+        "requalify" => {
+            let changed = app.organiser.requalify(&user, &actor, now).await;
+            changed.map(|()| format!("{name} plays again."))
+        }
+        "adjust" => adjust(req, depot, &user).await?,
+        "password" => password(req, depot, &user).await?,
+        "endpoint" => {
+            let text = field(req, "endpoint").await;
+            let changed = app.organiser.set_endpoint(&user, &text, &actor, now).await;
+            changed.map(|endpoint| format!("{name} is at {endpoint}."))
+        }
+        "probe" => {
+            let asked = app.organiser.ask_probe(&user, now).await;
+            asked.map(|_| format!("The endpoint of {name} is being tested: look again in some seconds."))
+        }
+        _ => return Err(Failure::NotFound),
+    };
+    match outcome {
+        Ok(done) => {
+            app.people_changed();
+            frame::done(depot, res, PATH, done)
+        }
+        Err(
+            ChangeError::Accounts(Error::Invalid { field, message: sentence }) | ChangeError::Field { field, sentence },
+        ) => {
+            let form = wrong(req, &action, field, capital(&sentence)).await;
+            let typed = Typed { team: Some((id, form)), ..Typed::default() };
+            show_again(res, page::page(depot, typed).await?)
+        }
+        Err(error) => declined(depot, res, error),
+    }
+}
+
+/// What was typed, with what is wrong where it was typed. Passwords are not written back.
+async fn wrong(req: &mut Request, action: &str, wrong: &str, sentence: String) -> TeamForm {
+    let mut form = TeamForm::default();
+    let reason = field(req, "reason").await;
+    match action {
+        "adjust" => {
+            form.points = Field::new(field(req, "points").await);
+            form.reason = Field::new(reason);
+            let field = if wrong == "reason" { &mut form.reason } else { &mut form.points };
+            field.error = Some(sentence);
+        }
+        "disqualify" => form.disqualify = Field::wrong(reason, sentence),
+        "password" => form.password = Field::wrong("", sentence),
+        _ => form.endpoint = Field::wrong(field(req, "endpoint").await, sentence),
+    }
+    form
+}
+
+async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, Failure> {
+    let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
+    let (typed, reason) = (field(req, "points").await, field(req, "reason").await);
+    let Ok(points) = typed.trim_start_matches('+').parse::<i64>() else {
+        let sentence = "points are a whole number, such as 500 or -500".to_owned();
+        return Ok(Err(ChangeError::Field { field: "points", sentence }));
+    };
+    let adjusted = app.accounts.adjust(user.id, points, &reason, actor, utc_us()).await;
+    Ok(adjusted.map(|line| format!("{} gets {:+} points.", user.name, line.points)).map_err(ChangeError::from))
+}
+
+async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, Failure> {
+    let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
+    let password = req.form::<String>("password").await.unwrap_or_default();
+    if let Some(sentence) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
+    {
+        return Ok(Err(ChangeError::Field { field: "password", sentence }));
+    }
+    let set = app.accounts.set_password(user.id, &password, None, actor, utc_us()).await;
+    app.close_sessions_of(user.id, None);
+    Ok(set
+        .map(|_| format!("The password of {} is set; its sessions have ended.", user.name))
+        .map_err(ChangeError::from))
+}
+
+#[handler]
+pub async fn withdraw_adjustment(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let id = AdjustmentId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let line = app.accounts.withdraw_adjustment(id, &actor, utc_us()).await?;
+    app.people_changed();
+    frame::done(depot, res, PATH, format!("The adjustment by {:+} points is withdrawn.", line.points))
+}

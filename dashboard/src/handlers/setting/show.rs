@@ -1,0 +1,147 @@
+//! What everybody sees: freeze and reveal, the end of the contest, announcements, links for screens.
+
+use super::page::{self, Typed};
+use super::{PATH, capital, declined};
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::control::instant;
+use crate::control::show::Show;
+use crate::error::Failure;
+use crate::handlers::frame::{self, field, show, show_again};
+use crate::handlers::site;
+use crate::middleware::viewer::Viewer;
+use crate::views::{Field, Level};
+use flowtest_accounts::{AnnouncementId, Error, ScreenId};
+use salvo::prelude::*;
+
+async fn set(
+    req: &mut Request,
+    depot: &mut Depot,
+    res: &mut Response,
+    wanted: impl FnOnce(Show) -> Result<Show, String> + Send,
+    done: &str,
+) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let seen = req.form::<u64>("show").await;
+    match app.organiser.set_show(seen, wanted, &actor, utc_us()).await {
+        Ok(_) => frame::done(depot, res, PATH, done),
+        Err(error) => declined(depot, res, error),
+    }
+}
+
+/// Freezes now, or at the instant of the field `at`.
+#[handler]
+pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, utc_us());
+    if typed.is_empty() {
+        return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
+    }
+    let wanted = match instant::at(&typed, &zone, now) {
+        Ok(at) if at <= now => Err("that is over: press Freeze the board to freeze it now".to_owned()),
+        wanted => wanted,
+    };
+    match wanted {
+        Ok(at) => {
+            let done = format!("The board freezes at {}.", instant::utc(at));
+            set(req, depot, res, |show| show.freeze(at, now), &done).await
+        }
+        Err(sentence) => {
+            let freeze = Some(Field::wrong(typed, capital(&sentence)));
+            show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
+        }
+    }
+}
+
+#[handler]
+pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
+}
+
+#[handler]
+pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let now = utc_us();
+    set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
+}
+
+/// Says that no round will follow, or takes that back.
+#[handler]
+pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let (over, playing) = (field(req, "over").await == "yes", App::of(depot).organiser.is_playing());
+    let wanted = |show: Show| match over && playing {
+        true => Err("a round is on: the contest is over when it is sealed".to_owned()),
+        false => Ok(Show { over, ..show }),
+    };
+    let done = if over { "The contest is over, and every page says so." } else { "The contest goes on." };
+    set(req, depot, res, wanted, done).await
+}
+
+#[handler]
+pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let (level, text) = (field(req, "level").await, field(req, "text").await);
+    let level = match level.as_str() {
+        "warn" => Level::Warn,
+        _ => Level::Info,
+    };
+    let stored = match level {
+        Level::Warn => flowtest_accounts::Level::Warn,
+        Level::Info => flowtest_accounts::Level::Info,
+    };
+    match app.accounts.announce(stored, &text, &actor, utc_us()).await {
+        Ok(_) => {
+            app.people_changed();
+            frame::done(depot, res, PATH, "Everybody is told.")
+        }
+        Err(Error::Invalid { message, .. }) => {
+            let announce = Some((level, Field::wrong(text, message)));
+            show_again(res, page::page(depot, Typed { announce, ..Typed::default() }).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[handler]
+pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let id = AnnouncementId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    app.accounts.end_announcement(id, &actor, utc_us()).await?;
+    app.people_changed();
+    frame::done(depot, res, PATH, "The announcement is taken down.")
+}
+
+/// Makes a link for a screen. Its secret is shown on the page that answers, and never again.
+#[handler]
+pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let label = field(req, "label").await;
+    if label.is_empty() {
+        let screen_label = Some(Field::wrong(label, "Say where it hangs, so that the right one is revoked later."));
+        return show_again(res, page::page(depot, Typed { screen_label, ..Typed::default() }).await?);
+    }
+    match app.accounts.create_screen(&label, &actor, utc_us()).await {
+        Ok((_, secret)) => {
+            let made = format!("{}/chart?view=projector&screen={}", site(req, &app), secret.reveal());
+            let typed = Typed { screen_made: Some(made), ..Typed::default() };
+            show(res, page::page(depot, typed).await?)
+        }
+        Err(Error::Invalid { message, .. }) => {
+            let screen_label = Some(Field::wrong(label, message));
+            show_again(res, page::page(depot, Typed { screen_label, ..Typed::default() }).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[handler]
+pub async fn revoke_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let id = ScreenId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    app.accounts.revoke_screen(id, &actor, utc_us()).await?;
+    app.close_screen(id);
+    frame::done(depot, res, PATH, "That link shows nothing any more.")
+}

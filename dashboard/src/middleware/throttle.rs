@@ -1,0 +1,281 @@
+//! How often somebody may fail: passwords and invitations are not guessed here.
+//!
+//! An attempt counts as a failure from its beginning, so that many at one moment are no way around a limit, and is taken
+//! back when it was none; a whole room behind one address signs in at once. Who guesses waits by account *and* address,
+//! so that it locks out nobody who is elsewhere. Only a crowd of addresses makes an account wait everywhere, and that
+//! no longer than the window.
+
+use crate::middleware::address::network;
+use flowtest_contract::rules::UtcUs;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const SECOND_US: u64 = 1_000_000;
+/// Keys at most; when there are more, those whose failures are oldest are forgotten first.
+const KEYS_MAX: usize = 20_000;
+/// What is kept of a key, in bytes: an address and the longest name there can be, and some.
+const KEY_BYTES_MAX: usize = 100;
+/// How often keys whose failures all lie behind the windows are dropped, in microseconds.
+const DROP_EVERY_US: u64 = 60 * SECOND_US;
+
+/// So many failures within so long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    pub failures: usize,
+    pub within_us: u64,
+}
+
+/// For one account from one address: 5 a minute, 20 an hour.
+pub const PAIR: &[Limit] =
+    &[Limit { failures: 5, within_us: 60 * SECOND_US }, Limit { failures: 20, within_us: 3_600 * SECOND_US }];
+/// For one account from everywhere: who has many addresses guesses no faster than this, and needs 25 of them to make
+/// the account's owner wait.
+pub const ACCOUNT: &[Limit] = &[Limit { failures: 500, within_us: 3_600 * SECOND_US }];
+/// For one address: generous, because a venue is one, and its whole room may be signing in at this moment.
+pub const ADDRESS: &[Limit] = &[Limit { failures: 300, within_us: 60 * SECOND_US }];
+
+/// Counts failures by key.
+#[derive(Debug)]
+pub struct Throttle {
+    limits: &'static [Limit],
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    failures: HashMap<String, VecDeque<UtcUs>>,
+    dropped_at: UtcUs,
+}
+
+impl Throttle {
+    pub fn new(limits: &'static [Limit]) -> Throttle {
+        Throttle { limits, counts: Mutex::default() }
+    }
+
+    /// Counts an attempt as failed, or says how many seconds its key has to wait.
+    pub fn begin(&self, key: &str, now: UtcUs) -> Result<(), u64> {
+        let key = shortened(key);
+        let mut counts = self.counts();
+        self.drop_old(&mut counts, now);
+        let failures = counts.failures.entry(key.to_owned()).or_default();
+        if let Some(wait_s) = self.wait_s(failures, now) {
+            return Err(wait_s);
+        }
+        failures.push_back(now);
+        while failures.len() > self.keep() {
+            failures.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The attempt that began at `at` was no failure.
+    pub fn take_back(&self, key: &str, at: UtcUs) {
+        let mut counts = self.counts();
+        let Some(failures) = counts.failures.get_mut(shortened(key)) else { return };
+        if let Some(index) = failures.iter().rposition(|failed_at| *failed_at == at) {
+            failures.remove(index);
+        }
+        if failures.is_empty() {
+            counts.failures.remove(shortened(key));
+        }
+    }
+
+    fn wait_s(&self, failures: &VecDeque<UtcUs>, now: UtcUs) -> Option<u64> {
+        let wait = |limit: &Limit| {
+            // The failure that has to grow old before another try is within the limit.
+            let index = failures.len().checked_sub(limit.failures)?;
+            let free_at = failures[index] + limit.within_us;
+            (free_at > now).then(|| (free_at - now).div_ceil(SECOND_US))
+        };
+        self.limits.iter().filter_map(wait).max()
+    }
+
+    /// Forgets keys whose failures count no more and, when there are too many keys, the older half of them.
+    fn drop_old(&self, counts: &mut Counts, now: UtcUs) {
+        let is_full = counts.failures.len() >= KEYS_MAX;
+        if !is_full && now < counts.dropped_at.saturating_add(DROP_EVERY_US) {
+            return;
+        }
+        counts.dropped_at = now;
+        let window = self.limits.iter().map(|limit| limit.within_us).max().unwrap_or(0);
+        let newest = |failures: &VecDeque<UtcUs>| failures.back().copied().unwrap_or(0);
+        counts.failures.retain(|_, failures| newest(failures) + window > now);
+        if counts.failures.len() >= KEYS_MAX {
+            let mut ages: Vec<UtcUs> = counts.failures.values().map(newest).collect();
+            ages.sort_unstable();
+            let middle = ages[ages.len() / 2];
+            counts.failures.retain(|_, failures| newest(failures) > middle);
+        }
+    }
+
+    /// Failures of one key that can matter.
+    fn keep(&self) -> usize {
+        self.limits.iter().map(|limit| limit.failures).max().unwrap_or(0)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keys are typed by strangers. Whatever is longer is the name of nobody.
+fn shortened(key: &str) -> &str {
+    &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
+}
+
+/// All counts that stand between somebody and a password or an invitation.
+#[derive(Debug)]
+pub struct Failures {
+    pairs: Throttle,
+    accounts: Throttle,
+    addresses: Throttle,
+}
+
+impl Default for Failures {
+    fn default() -> Failures {
+        Failures { pairs: Throttle::new(PAIR), accounts: Throttle::new(ACCOUNT), addresses: Throttle::new(ADDRESS) }
+    }
+}
+
+impl Failures {
+    /// An attempt at an account's password, or how many seconds it has to wait.
+    pub fn at_password(&self, name: &str, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        let (account, address) = (name.to_lowercase(), network(from).to_string());
+        Attempt::begin(
+            vec![(&self.pairs, format!("{address} {account}")), (&self.accounts, account), (&self.addresses, address)],
+            now,
+        )
+    }
+
+    /// An attempt at an invitation, or how many seconds it has to wait.
+    pub fn at_invitation(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        Attempt::begin(vec![(&self.addresses, network(from).to_string())], now)
+    }
+}
+
+/// One attempt, which has failed unless it is taken back.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    keys: Vec<(&'a Throttle, String)>,
+    at: UtcUs,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(keys: Vec<(&'a Throttle, String)>, now: UtcUs) -> Result<Attempt<'a>, u64> {
+        let mut begun = Attempt { keys: Vec::with_capacity(keys.len()), at: now };
+        for (throttle, key) in keys {
+            if let Err(wait_s) = throttle.begin(&key, now) {
+                begun.take_back();
+                return Err(wait_s);
+            }
+            begun.keys.push((throttle, key));
+        }
+        Ok(begun)
+    }
+
+    /// It was no failure.
+    pub fn take_back(self) {
+        for (throttle, key) in self.keys {
+            throttle.take_back(&key, self.at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UtcUs = 1_000_000 * SECOND_US;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn five_failures_in_a_minute_make_an_account_wait_until_the_first_is_a_minute_old() {
+        let throttle = Throttle::new(PAIR);
+        for second in 0..5 {
+            assert_eq!(throttle.begin("alice", NOW + second * SECOND_US), Ok(()));
+        }
+        assert_eq!(throttle.begin("alice", NOW + 5 * SECOND_US), Err(55));
+        assert_eq!(throttle.begin("bob", NOW + 5 * SECOND_US), Ok(()));
+        assert_eq!(throttle.begin("alice", NOW + 60 * SECOND_US), Ok(()), "a refusal is no failure");
+    }
+
+    #[test]
+    fn an_attempt_that_is_taken_back_was_none() {
+        let throttle = Throttle::new(PAIR);
+        for second in 0..100 {
+            throttle.begin("alice", NOW + second).expect("it may");
+            throttle.take_back("alice", NOW + second);
+        }
+        assert!(throttle.counts().failures.is_empty());
+    }
+
+    #[test]
+    fn twenty_failures_in_an_hour_make_it_wait_longer() {
+        let throttle = Throttle::new(PAIR);
+        for minute in 0..20 {
+            throttle.begin("alice", NOW + minute * 60 * SECOND_US).expect("four a minute are fine");
+        }
+        assert_eq!(throttle.begin("alice", NOW + 20 * 60 * SECOND_US), Err(40 * 60));
+        assert_eq!(throttle.begin("alice", NOW + 60 * 60 * SECOND_US), Ok(()));
+    }
+
+    #[test]
+    fn who_guesses_locks_out_its_own_address_and_only_a_crowd_of_addresses_everybody() {
+        let failures = Failures::default();
+        for _ in 0..5 {
+            failures.at_password("boss", ip("192.0.2.1"), NOW).expect("a guess");
+        }
+        assert!(failures.at_password("BOSS", ip("192.0.2.1"), NOW).is_err());
+        failures.at_password("boss", ip("192.0.2.2"), NOW).expect("the owner is elsewhere").take_back();
+        for address in 0..99_u32 {
+            for _ in 0..5 {
+                let from = IpAddr::from((0x0a00_0000 + address).to_be_bytes());
+                failures.at_password("boss", from, NOW).expect("a guess");
+            }
+        }
+        assert_eq!(failures.at_password("boss", ip("192.0.2.2"), NOW).err(), Some(3_600));
+    }
+
+    #[test]
+    fn a_network_of_the_new_kind_is_one_address() {
+        let failures = Failures::default();
+        for host in 1..=5 {
+            failures.at_password("boss", ip(&format!("2001:db8::{host}")), NOW).expect("a guess");
+        }
+        assert!(failures.at_password("boss", ip("2001:db8::6"), NOW).is_err());
+        assert!(failures.at_password("boss", ip("2001:db8:0:1::6"), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_refused_attempt_counts_nowhere() {
+        let failures = Failures::default();
+        for _ in 0..400 {
+            let _ = failures.at_password("boss", ip("192.0.2.1"), NOW);
+        }
+        assert!(failures.at_invitation(ip("192.0.2.1"), NOW).is_ok(), "the address has five failures");
+    }
+
+    #[test]
+    fn many_keys_cost_bounded_memory_and_push_out_the_oldest() {
+        let throttle = Throttle::new(ADDRESS);
+        for key in 0..KEYS_MAX as u64 * 2 {
+            throttle.begin(&key.to_string(), NOW + key).expect("its first");
+        }
+        let counts = throttle.counts();
+        assert!(counts.failures.len() <= KEYS_MAX, "{}", counts.failures.len());
+        assert!(counts.failures.contains_key(&(KEYS_MAX * 2 - 1).to_string()));
+    }
+
+    #[test]
+    fn long_keys_are_cut_and_old_ones_dropped() {
+        let throttle = Throttle::new(ADDRESS);
+        throttle.begin(&"ü".repeat(30_000), NOW).expect("its first");
+        assert!(throttle.counts().failures.keys().all(|key| key.len() <= KEY_BYTES_MAX));
+        throttle.begin("alice", NOW + DROP_EVERY_US + SECOND_US).expect("its first");
+        assert_eq!(throttle.counts().failures.len(), 1, "what lies behind the window is forgotten");
+    }
+}

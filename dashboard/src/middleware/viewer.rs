@@ -1,0 +1,94 @@
+//! Who asks: the session's cookie, and the person behind it as the database knows them now.
+
+use crate::app::App;
+use crate::clock::utc_us;
+use crate::error::Failure;
+use crate::middleware::address::client_address;
+use flowtest_accounts::{Actor, Role, SessionId, SessionSecret, User};
+use salvo::http::cookie::time::{Duration, OffsetDateTime};
+use salvo::http::cookie::{Cookie, SameSite};
+use salvo::prelude::*;
+
+/// How long a browser keeps the cookie: as long as the session may last.
+const COOKIE_HOURS: i64 = 12;
+
+/// Somebody who is signed in. Role and name are read from the database with every request.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    pub user: User,
+    pub session: SessionId,
+    /// For the audit log.
+    pub actor: Actor,
+}
+
+impl Viewer {
+    /// The person behind a request; the route's guard has made sure that there is one.
+    pub fn of(depot: &Depot) -> Result<&Viewer, Failure> {
+        Viewer::maybe(depot).ok_or(Failure::SignIn)
+    }
+
+    pub fn maybe(depot: &Depot) -> Option<&Viewer> {
+        depot.get_typed::<Viewer>().ok()
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.role == Role::Admin
+    }
+}
+
+/// Where the request comes from, as text.
+pub fn address_of(req: &Request, depot: &Depot) -> String {
+    client_address(req, &App::of(depot).config.proxies).to_string()
+}
+
+/// The name of the session's cookie. Browsers take `__Host-` only from TLS, for the whole host and no other.
+pub fn cookie_name(https: bool) -> &'static str {
+    if https { "__Host-flowtest" } else { "flowtest" }
+}
+
+/// What a browser shows as its session.
+pub fn session_cookie(req: &Request, depot: &Depot) -> Option<String> {
+    let name = cookie_name(App::of(depot).config.is_https());
+    req.cookie(name).map(|cookie| cookie.value().to_owned())
+}
+
+/// Looks up who asks, for the handlers behind.
+#[handler]
+pub async fn load_viewer(
+    req: &mut Request,
+    depot: &mut Depot,
+    res: &mut Response,
+    ctrl: &mut FlowCtrl,
+) -> Result<(), Failure> {
+    if let Some(secret) = session_cookie(req, depot) {
+        let app = App::of(depot).clone();
+        if let Some((session, user)) = app.accounts.find_session(&secret, utc_us()).await? {
+            let actor = Actor::user(&user, address_of(req, depot));
+            depot.insert_typed(Viewer { user, session, actor });
+        }
+    }
+    ctrl.call_next(req, depot, res).await;
+    Ok(())
+}
+
+/// Hands a browser its session.
+pub fn give_cookie(res: &mut Response, https: bool, secret: &SessionSecret) {
+    res.add_cookie(cookie(https, secret.reveal().to_owned(), Duration::hours(COOKIE_HOURS)));
+}
+
+/// Takes the cookie away.
+pub fn take_cookie(res: &mut Response, https: bool) {
+    res.add_cookie(cookie(https, String::new(), Duration::ZERO));
+}
+
+fn cookie(https: bool, value: String, life: Duration) -> Cookie<'static> {
+    // Old browsers know no Max-Age, and some clients keep a cookie whose age is 0: an instant says it to all.
+    Cookie::build((cookie_name(https), value))
+        .expires(OffsetDateTime::now_utc() + life - Duration::SECOND)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .path("/")
+        .secure(https)
+        .max_age(life)
+        .build()
+}

@@ -1,0 +1,55 @@
+//! The chart with its standings, and the same for a room: projector, ticker, reveal.
+
+use crate::views::qr::Qr;
+use crate::views::{Decided, Layout, StandingRow, format};
+use sailfish::TemplateSimple;
+
+/// Which face of `/chart`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChartView {
+    Page,
+    Projector,
+    Ticker,
+    Reveal,
+}
+
+impl ChartView {
+    /// The value of `?view=`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChartView::Page => "page",
+            ChartView::Projector => "projector",
+            ChartView::Ticker => "ticker",
+            ChartView::Reveal => "reveal",
+        }
+    }
+}
+
+/// `GET /chart` for people who are signed in.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "chart.stpl")]
+pub struct ChartPage {
+    pub layout: Layout,
+    /// By rank, as this viewer may see them.
+    pub rows: Vec<StandingRow>,
+    /// A WebSocket path of ours, as a rule `/live`.
+    pub live: String,
+    /// As a rule `/api/history`.
+    pub history: String,
+}
+
+/// `GET /chart?view=projector|ticker|reveal`: no menu, large type, what the public may see; the reveal, which an organiser
+/// opens, is veiled and has the final standings.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "projector.stpl")]
+pub struct ProjectorPage {
+    pub layout: Layout,
+    pub view: ChartView,
+    pub rows: Vec<StandingRow>,
+    /// With the screen's secret where nobody is signed in.
+    pub live: String,
+    pub history: String,
+    /// The address people type, without scheme, and its code to be photographed.
+    pub site: String,
+    pub qr: Option<Qr>,
+}

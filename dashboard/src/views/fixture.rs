@@ -1,0 +1,674 @@
+//! Filled examples of every view: the tests render them, and `--example pages` writes them to be looked at.
+//!
+//! Names are as people with ill will would choose them: what is inert here is inert in a contest.
+
+use crate::views::account::SessionLine;
+use crate::views::audit::AuditLine;
+use crate::views::chart::ProjectorPage;
+use crate::views::curve::{Curves, Mark, Series};
+use crate::views::index::{
+    EndpointCard, Failure, FailureCount, HeaderCount, PracticeCard, PracticeResult, Probe, ScoreCard, ScoreLine, ViewAs,
+};
+use crate::views::plan::{PlanGraph, PlanLoad, PlanPhase};
+use crate::views::qr::Qr;
+use crate::views::report::{ReportAdjustment, ReportRound};
+use crate::views::rules::Flip;
+use crate::views::setting::{
+    AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
+    GeneratorCheck, GeneratorChoice, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel, ScreenLine,
+    TeamForm, UserLine,
+};
+use crate::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
+use crate::views::{
+    AccountPage, AuditPage, ChartPage, ChartView, Decided, Due, ErrorPage, Field, Flash, IndexPage, Layout, Level,
+    LoginPage, LogoutPage, Notice, Page, RegisterPage, ReportPage, Role, RoundHead, RoundState, RulesPage, SettingPage,
+    SlipsPage, Stage, StandingRow, TokensPage, Viewer, advice,
+};
+use flowtest_contract::Rules;
+use sailfish::{RenderError, TemplateSimple};
+
+/// The instant at which all examples stand: 2025-11-23 10:10:00 UTC, in milliseconds.
+pub const NOW_MS: i64 = 1_763_892_600_000;
+const START_MS: i64 = NOW_MS - 600_000;
+
+/// Names that would break a page, a terminal or a spreadsheet that trusts them.
+pub const HOSTILE: [&str; 4] =
+    ["<script>alert(1)</script>", "\" onmouseover=\"x", "\u{202e}gnp.exe' --", "=HYPERLINK(\"a\",\"b\")"];
+
+const TEAMS: [&str; 14] = [
+    "Packet Pirates",
+    "Null Pointers",
+    HOSTILE[0],
+    "Elastic Bananas",
+    "Überläufer & Söhne",
+    HOSTILE[2],
+    "東京ロードバランサ",
+    HOSTILE[1],
+    "The 99th Percentile",
+    HOSTILE[3],
+    "Team with a very long name, 40 letters!!",
+    "Segfault Society",
+    "Cold Start",
+    "Retry Later",
+];
+
+/// All pages with the name of the file they are written to.
+///
+/// # Errors
+/// What sailfish says; these examples give it no reason.
+pub fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
+    let admin = |page, title| layout(page, title, Some(Role::Admin));
+    let staff = |page, title| layout(page, title, Some(Role::Staff));
+    let nobody = |page, title| layout(page, title, None);
+    Ok(vec![
+        ("login", login(nobody(Page::Login, "Sign in"), None).render_once()?),
+        ("login-wrong", login(nobody(Page::Login, "Sign in"), Some("Name or password is wrong.")).render_once()?),
+        ("logout", LogoutPage { layout: staff(Page::Logout, "Sign out") }.render_once()?),
+        (
+            "register",
+            RegisterPage { layout: nobody(Page::Register, "Register"), ..RegisterPage::default() }.render_once()?,
+        ),
+        ("register-wrong", register_wrong(nobody(Page::Register, "Register")).render_once()?),
+        ("error", error(staff(Page::Error, "Not found")).render_once()?),
+        ("index", index(staff(Page::Index, "My team")).render_once()?),
+        ("index-new", index_new(staff(Page::Index, "My team")).render_once()?),
+        ("index-as", index_as(admin(Page::Index, "Contestants")).render_once()?),
+        ("chart", chart(staff(Page::Chart, "Chart")).render_once()?),
+        ("chart-empty", ChartPage { rows: vec![], ..chart(admin(Page::Chart, "Chart")) }.render_once()?),
+        ("projector", projector(ChartView::Projector).render_once()?),
+        ("ticker", projector(ChartView::Ticker).render_once()?),
+        ("reveal", projector(ChartView::Reveal).render_once()?),
+        ("setting", setting(admin(Page::Setting, "Control")).render_once()?),
+        ("setting-go", setting_go(admin(Page::Setting, "Control")).render_once()?),
+        ("setting-change", setting_change(admin(Page::Setting, "Control")).render_once()?),
+        ("setting-token", tokens(admin(Page::Tokens, "Invitations")).render_once()?),
+        ("slips", slips(admin(Page::Tokens, "Slips")).render_once()?),
+        ("rules", rules(nobody(Page::Rules, "Rules")).render_once()?),
+        ("account", account(staff(Page::Account, "Account")).render_once()?),
+        ("audit", audit(admin(Page::Audit, "Audit log")).render_once()?),
+        ("report", report().render_once()?),
+    ])
+}
+
+pub fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
+    let viewer = role.map(|role| Viewer {
+        user: if role == Role::Admin { 1 } else { 5 },
+        name: if role == Role::Admin { "olivia" } else { "bananas" }.into(),
+        shown: if role == Role::Admin { "Olivia" } else { TEAMS[3] }.into(),
+        role,
+    });
+    Layout {
+        title: title.into(),
+        page,
+        contest: "Finals 2025".into(),
+        viewer,
+        csrf: "csrf-of-the-fixture".into(),
+        build: "fixture".into(),
+        version: "0.1.0".into(),
+        request_id: None,
+        now_ms: NOW_MS,
+        stage: Stage {
+            round: Some(RoundHead {
+                number: 3,
+                state: RoundState::Running,
+                scored: true,
+                start_at_ms: Some(START_MS),
+                end_at_ms: Some(NOW_MS + 1_200_000),
+                phase: Some(2),
+                phases: 4,
+                frozen_at_ms: None,
+                revealed: false,
+            }),
+            due: Some(Due {
+                version: "v1".into(),
+                from: "EC2".into(),
+                version_at_ms: Some(NOW_MS + 252_000),
+                from_at_ms: Some(NOW_MS + 852_000),
+            }),
+            stale_since_ms: None,
+            ended: false,
+        },
+        notices: vec![Notice {
+            id: 4,
+            level: Level::Info,
+            text: "Lunch is at 12:30 in the hall; traffic goes on.".into(),
+            at_ms: NOW_MS - 120_000,
+        }],
+        flash: None,
+    }
+}
+
+fn login(layout: Layout, error: Option<&str>) -> LoginPage {
+    LoginPage {
+        layout,
+        name: Field::new(if error.is_some() { HOSTILE[1] } else { "" }),
+        next: "/chart".into(),
+        error: error.map(str::to_owned),
+        wait_seconds: error.map(|_| 42),
+    }
+}
+
+fn register_wrong(layout: Layout) -> RegisterPage {
+    RegisterPage {
+        layout,
+        token: Field::new("7KQ4X-9M2PD-V1T8C-AAAAA-BBBBBB"),
+        name: Field::wrong("bo", "This is shorter than 3 characters: add some."),
+        shown: Field::wrong(HOSTILE[0], "It is 41 characters long: leave one out."),
+        password: Field::wrong("", "This password is among the first that are guessed: choose another."),
+        error: Some("The team was not registered; the invitation is still good.".into()),
+    }
+}
+
+fn error(layout: Layout) -> ErrorPage {
+    ErrorPage {
+        layout: Layout { request_id: Some("01JD9Z4M".into()), ..layout },
+        status: 404,
+        title: "There is no such page".into(),
+        sentence: "The address may be mistyped, or what it showed is gone. Go to the start and look from there.".into(),
+        retry_after_seconds: None,
+    }
+}
+
+pub fn rows() -> Vec<StandingRow> {
+    let row = |(index, shown): (usize, &&str)| {
+        let place = index as i64;
+        StandingRow {
+            key: format!("u{}", index + 2),
+            name: format!("team{index}"),
+            shown: (*shown).into(),
+            colour: index as u8,
+            rank: Some(index as u32 + 1),
+            moved: [0, 2, -1, 0, 1, -2, 0][index % 7],
+            points: 1_284_400 - place * place * 9_731 - place * 14_000,
+            minute: 118_200 - place * 17_350,
+            rate: 1_000 - index as u64 * 37,
+            success_permille: [Some(1_000), Some(998), Some(941), None][index % 4],
+            p50_us: Some(820 + index as u64 * 310),
+            p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
+            failures: index as u64 * index as u64 * 41,
+            decided: [None, Some(Decided::Points), Some(Decided::Points), Some(Decided::P99)][index % 4],
+        }
+    };
+    TEAMS.iter().enumerate().map(row).collect()
+}
+
+fn chart(layout: Layout) -> ChartPage {
+    ChartPage { layout, rows: rows(), live: "/live".into(), history: "/api/history".into() }
+}
+
+fn projector(view: ChartView) -> ProjectorPage {
+    ProjectorPage {
+        layout: layout(Page::Chart, "Standings", None),
+        view,
+        rows: rows(),
+        live: "/live?screen=secret-of-a-screen".into(),
+        history: "/api/history?screen=secret-of-a-screen".into(),
+        site: "flow.example".into(),
+        qr: Qr::of("http://flow.example/", "Address of the contest"),
+    }
+}
+
+fn failures() -> Vec<Failure> {
+    let failure = |kind: &str, sentence: &str, expected: &str, received: &str, count, ago| Failure {
+        at_ms: NOW_MS - ago,
+        kind: kind.into(),
+        sentence: sentence.into(),
+        expected: expected.into(),
+        received: received.into(),
+        request: "GET / HTTP/1.1\r\nHost: 203.0.113.7\r\nToken: 8f14e45fceea167a5a36dedd4bea2543".into(),
+        response: format!("HTTP/1.1 200 OK\r\nServer: {}\r\nVersion: {received}\r\nContent-Length: 0", HOSTILE[0]),
+        count,
+    };
+    vec![
+        failure("version", "Version is v2 and should be v1 until 10:14:12.", "v1", "v2", 412, 3_000),
+        failure("timeout", "No whole answer came within 3 s.", "an answer", "nothing", 31, 41_000),
+        failure("token", "The Token is of another request.", "8f14e45f…", HOSTILE[0], 2, 377_000),
+    ]
+}
+
+fn index(layout: Layout) -> IndexPage {
+    let header = |name, right, wrong, points| HeaderCount { name, right, wrong, points };
+    let kinds = [("timeout", 31), ("missed", 12), ("reset", 3), ("refused", 0), ("malformed", 0), ("status", 0)];
+    IndexPage {
+        layout,
+        key: "u5".into(),
+        shown: TEAMS[3].into(),
+        view_as: vec![],
+        endpoint: EndpointCard {
+            current: Some("http://203.0.113.7/".into()),
+            set_at_ms: Some(START_MS - 3_600_000),
+            waiting: Some("http://flow.bananas.example:8080/fast".into()),
+            form: Field::wrong("http://10.0.0.1", "10.0.0.1 is a private address: register a public one."),
+        },
+        score: ScoreCard {
+            points: 1_154_821,
+            rank: Some(4),
+            of: 14,
+            moved: 2,
+            gap_ahead: Some(12_350),
+            gap_behind: Some(80_117),
+            frozen: false,
+            lines: vec![ScoreLine { label: "Late start, our fault".into(), points: 5_000 }],
+        },
+        headers: vec![
+            header("token", 588_203, 2, 58_820_100),
+            header("version", 587_791, 414, 29_368_850),
+            header("from", 588_205, 0, 29_410_250),
+        ],
+        failures: kinds
+            .map(|(kind, count)| FailureCount { kind: kind.into(), count, points: -200 * count as i64 })
+            .into(),
+        errors: Some(failures()),
+        probe: Some(Probe {
+            at_ms: NOW_MS - 8_000,
+            generator: "generator-1".into(),
+            endpoint: "http://203.0.113.7/".into(),
+            address: Some("203.0.113.7:80".into()),
+            verdicts: Some([true, false, true]),
+            latency_us: Some(2_310),
+            sentence: "Version is v2 and should be v1.".into(),
+            head: "HTTP/1.1 200 OK\r\nToken: 1b2f…\r\nVersion: v2\r\nFrom: EC2\r\nContent-Length: 0".into(),
+        }),
+        probe_id: None,
+        practice: PracticeCard {
+            refused: Some("There is no practice while a round runs.".into()),
+            next_at_ms: Some(NOW_MS + 1_200_000),
+            rate: Field::new("200"),
+            seconds: Field::new("30"),
+            running: None,
+            last: Some(PracticeResult {
+                at_ms: START_MS - 900_000,
+                sentence: "Done: 6,000 requests, 12 of them timed out.".into(),
+                points: 1_195_200,
+                p50_us: Some(1_200),
+                p99_us: Some(48_000),
+            }),
+        },
+        sources: vec!["198.51.100.4".into(), "198.51.100.5".into()],
+        advice: advice::ALL.to_vec(),
+    }
+}
+
+fn index_new(layout: Layout) -> IndexPage {
+    let full = index(layout);
+    let stage = Stage { round: None, ..full.layout.stage.clone() };
+    IndexPage {
+        layout: Layout {
+            stage,
+            flash: Some(Flash { good: true, text: "Welcome. Set your endpoint first.".into() }),
+            ..full.layout
+        },
+        endpoint: EndpointCard::default(),
+        score: ScoreCard { of: 14, ..ScoreCard::default() },
+        headers: full
+            .headers
+            .into_iter()
+            .map(|header| HeaderCount { right: 0, wrong: 0, points: 0, ..header })
+            .collect(),
+        failures: vec![],
+        errors: Some(vec![]),
+        probe: None,
+        practice: PracticeCard { rate: Field::new("200"), seconds: Field::new("30"), ..PracticeCard::default() },
+        ..full
+    }
+}
+
+fn index_as(layout: Layout) -> IndexPage {
+    let one =
+        |(index, shown): (usize, &&str)| ViewAs { user: index as i64 + 2, shown: (*shown).into(), chosen: index == 3 };
+    let page = index(layout);
+    let score = ScoreCard { frozen: true, rank: None, gap_ahead: None, gap_behind: None, ..page.score };
+    IndexPage { view_as: TEAMS.iter().enumerate().map(one).collect(), score, errors: None, ..page }
+}
+
+fn plan() -> PlanGraph {
+    let phase = |seconds, load, scored| PlanPhase { seconds, load, connections: 64, scored };
+    PlanGraph::of(vec![
+        phase(120.0, PlanLoad::Open { from: 200, to: 200 }, false),
+        phase(600.0, PlanLoad::Open { from: 200, to: 4_000 }, true),
+        phase(600.0, PlanLoad::Open { from: 4_000, to: 4_000 }, true),
+        phase(120.0, PlanLoad::Closed { pipeline: 4 }, true),
+    ])
+}
+
+fn rules(layout: Layout) -> RulesPage {
+    RulesPage {
+        layout,
+        rules: Rules::default(),
+        version: Flip::At { ms: NOW_MS + 252_000 },
+        from: Flip::AfterStart { seconds: 1_452 },
+        plan: Some(plan()),
+        sources: vec!["198.51.100.4".into(), "198.51.100.5".into()],
+    }
+}
+
+fn account(layout: Layout) -> AccountPage {
+    let session = |id, here, agent: &str| SessionLine {
+        id,
+        here,
+        address: "192.0.2.17".into(),
+        agent: agent.into(),
+        started_at_ms: START_MS,
+        seen_at_ms: NOW_MS - 30_000,
+    };
+    AccountPage {
+        layout,
+        shown: Field::new(TEAMS[3]),
+        current: Field::wrong("", "This is not the current password."),
+        password: Field::default(),
+        sessions: vec![session(9, true, "Firefox on Linux"), session(7, false, HOSTILE[0]), session(6, false, "curl")],
+    }
+}
+
+fn audit(layout: Layout) -> AuditPage {
+    let line = |id, action: &str, subject: &str, before: &str, after: &str| AuditLine {
+        id,
+        at_ms: NOW_MS - id * 1_000,
+        who: "olivia".into(),
+        address: "192.0.2.4".into(),
+        action: action.into(),
+        subject: subject.into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    AuditPage {
+        layout,
+        lines: vec![
+            line(41, "deadline.move", "version", "{\"version\":\"+20m\"}", "{\"version\":\"+25m\"}"),
+            line(40, "contestant.adjust", HOSTILE[0], "", "{\"points\":5000,\"reason\":\"Late start\"}"),
+            line(39, "round.arm", "3", "{\"state\":\"draft\"}", "{\"state\":\"armed\"}"),
+        ],
+        query: "\"&<".into(),
+        before: Some(39),
+    }
+}
+
+fn invitation_form() -> InvitationForm {
+    InvitationForm { count: Field::new("10"), label: Field::default(), expires: Field::new("+7d"), role: Role::Staff }
+}
+
+fn tokens(layout: Layout) -> TokensPage {
+    let line = |index: u64, status, label: &str, used_by: Option<&str>| TokenLine {
+        index,
+        id: index as i64,
+        label: label.into(),
+        status,
+        role: if index == 1 { Role::Admin } else { Role::Staff },
+        masked: "7KQ4X-…-…-…-…".into(),
+        clear: (status == TokenStatus::Unused).then(|| format!("7KQ4X-9M2PD-V1T8C-ZZ0{index:02}-BBBBBB")),
+        used_by: used_by.map(str::to_owned),
+        used_at_ms: used_by.map(|_| START_MS),
+        expires_at_ms: index.is_multiple_of(2).then_some(NOW_MS + 86_400_000),
+        created_at_ms: START_MS - 86_400_000,
+    };
+    TokensPage {
+        layout,
+        rows: vec![
+            line(1, TokenStatus::Used, "organisers", Some("olivia")),
+            line(2, TokenStatus::Unused, "Hall A, table 3", None),
+            line(3, TokenStatus::Unused, HOSTILE[0], None),
+            line(4, TokenStatus::Used, "Hall A", Some(HOSTILE[1])),
+            line(5, TokenStatus::Expired, "Hall B", None),
+            line(6, TokenStatus::Revoked, HOSTILE[3], None),
+        ],
+        form: InvitationForm { count: Field::wrong("0", "Make 1 to 500 at once."), ..invitation_form() },
+    }
+}
+
+fn slips(layout: Layout) -> SlipsPage {
+    let slip = |index: u64| Slip {
+        index,
+        label: if index == 2 { HOSTILE[0].into() } else { format!("Hall A, table {index}") },
+        clear: "7KQ4X-9M2PD-V1T8C-ZZ001-BBBBBB".into(),
+        expires_at_ms: Some(NOW_MS + 86_400_000),
+        qr: Qr::of("http://flow.example/register#t=7KQ4X-9M2PD-V1T8C-ZZ001-BBBBBB", "Link to register"),
+    };
+    SlipsPage { layout, slips: (1..=6).map(slip).collect(), address: "flow.example/register".into() }
+}
+
+fn generator(id: &str, light: Light, sentence: &str) -> GeneratorCheck {
+    GeneratorCheck {
+        id: id.into(),
+        light,
+        sentence: sentence.into(),
+        beat_ms: NOW_MS - 200,
+        version: "flowtest-loadgen 0.1.0".into(),
+        cores: 4,
+        tier: "multishot".into(),
+        rate: 54_000,
+        clock_offset_us: Some(-1_240),
+        clock_error_us: Some(310),
+        saturated_seconds: if light == Light::Good { 0 } else { 3 },
+        rate_ratio: Some(0.999_96),
+        lag_p99_us: Some(84),
+        backlog: 2,
+        disk_free_bytes: 182_000_000_000,
+        busy_percent: vec![61, 58, 63, 91],
+    }
+}
+
+fn readiness() -> Readiness {
+    let check = |name: &str, light, sentence: &str| Check { name: name.into(), light, sentence: sentence.into() };
+    let contestant = |(index, shown): (usize, &&str)| ContestantCheck {
+        key: format!("u{}", index + 2),
+        shown: (*shown).into(),
+        light: [Light::Good, Light::Good, Light::Warn, Light::Bad][index % 4],
+        endpoint: (index % 4 != 3).then(|| format!("http://203.0.113.{index}/")),
+        probed_at_ms: (index % 4 != 3).then_some(NOW_MS - 60_000),
+        reason: ["three right answers", "three right answers", "Version is v2 and should be v1", "has set no endpoint"]
+            [index % 4]
+            .into(),
+    };
+    Readiness {
+        adopt: true,
+        missing: vec![
+            "3 teams have set no endpoint: they start as waiting and join when ready.".into(),
+            "generator-2 has its clock 31 ms off: wait for time synchronisation or leave it out.".into(),
+        ],
+        contestants: TEAMS.iter().enumerate().map(contestant).collect(),
+        generators: vec![
+            generator("generator-1", Light::Good, "plays"),
+            generator("generator-2", Light::Bad, "clock is 31 ms off"),
+        ],
+        checks: vec![
+            check("Redis", Light::Good, "7.0.15, appendonly, 0.4 ms"),
+            check("House target", Light::Good, "three right answers"),
+            check("Journal disk", Light::Warn, "room for 3.1 hours of this plan"),
+            check("Feed", Light::Unknown, "no frame yet"),
+        ],
+    }
+}
+
+fn setting(layout: Layout) -> SettingPage {
+    let team = |(index, shown): (usize, &&str)| ContestantLine {
+        id: index as i64 + 2,
+        name: format!("team{index}"),
+        shown: (*shown).into(),
+        endpoint: Some(format!("http://203.0.113.{index}/")),
+        points: 1_284_400 - index as i64 * 81_000,
+        parked: index == 4,
+        hidden: index == 5,
+        disqualified: (index == 7).then(|| "Relayed to a rival".into()),
+        form: TeamForm::default(),
+    };
+    let user = |id: i64, role, me| UserLine {
+        id,
+        name: format!("user{id}"),
+        shown: HOSTILE[id as usize % 4].into(),
+        role,
+        disabled: id == 6,
+        sessions: 2,
+        login_at_ms: (id != 6).then_some(START_MS),
+        me,
+    };
+    SettingPage {
+        layout,
+        revision: 17,
+        readiness: readiness(),
+        round: RoundPanel {
+            number: 3,
+            state: RoundState::Running,
+            scored: true,
+            actions: vec![RoundAction::Pause, RoundAction::Stop, RoundAction::Abort, RoundAction::Seal],
+            start: Field::new("+30s"),
+            generators: vec![],
+            missing: vec![MissingStream { id: "9f3a…c1".into(), sentence: "generator-2, last seen 40 s ago".into() }],
+            seal_reason: Field::default(),
+            deadline: Field::default(),
+            halted: false,
+            frozen: false,
+            over: false,
+            freezes_at_ms: Some(NOW_MS + 1_800_000),
+            freeze: Field::default(),
+            show_version: 4,
+            past: vec![PastRound {
+                number: 2,
+                state: RoundState::Sealed,
+                scored: true,
+                start_at_ms: Some(START_MS - 7_200_000),
+                end_at_ms: Some(START_MS - 3_600_000),
+                winner: Some(HOSTILE[0].into()),
+            }],
+        },
+        contest: contest_form(),
+        plan: Some(plan()),
+        difference: vec![],
+        announce: AnnounceForm { level: Level::Info, text: Field::default() },
+        contestants: TEAMS.iter().enumerate().map(team).collect(),
+        adjustments: [false, true]
+            .map(|withdrawn| AdjustmentLine {
+                id: 1 + i64::from(withdrawn),
+                at_ms: START_MS,
+                shown: HOSTILE[2].into(),
+                points: -2_500,
+                reason: "Started the warm-up early".into(),
+                by: "olivia".into(),
+                withdrawn,
+            })
+            .into(),
+        users: vec![user(1, Role::Admin, true), user(5, Role::Staff, false), user(6, Role::Staff, false)],
+        screens: vec![
+            ScreenLine { id: 1, label: "Main hall".into(), made_at_ms: START_MS, seen_at_ms: Some(NOW_MS - 1_000) },
+            ScreenLine { id: 2, label: HOSTILE[3].into(), made_at_ms: START_MS, seen_at_ms: None },
+        ],
+        screen_label: Field::default(),
+        screen_made: Some("http://flow.example/chart?view=projector&screen=SECRET".into()),
+        invitations: invitation_form(),
+        backup: Some(BackupLine { at_ms: NOW_MS - 3_600_000, file: "flowtest-20251123.db".into(), bytes: 18_400_000 }),
+    }
+}
+
+fn contest_form() -> ContestForm {
+    ContestForm {
+        title: Field::new("Finals 2025"),
+        house: Field::new("203.0.113.250:8080"),
+        version_deadline: Field::new("+20m"),
+        from_deadline: Field::new("2025-11-23T10:24:12Z"),
+        timeout: Field::new("3s"),
+        grace: Field::new("5s"),
+        token: Field::new("100"),
+        version: Field::new("50"),
+        from: Field::new("50"),
+        token_required: false,
+        plan: Field::new(
+            "[[phase]]\nfor = \"2m\"\nrate = 200\nconnections = 64\nscored = false\n\n[[phase]]\nfor = \"10m\"\nrate = \"200..4000\"\nconnections = 64\n\n[[phase]]\nfor = \"10m\"\nrate = 4000\nconnections = 64\n\n[[phase]]\nfor = \"2m\"\nconnections = 64\npipeline = 4\n",
+        ),
+        allow: Field::default(),
+        deny: Field::new("203.0.113.200/32"),
+        allow_shared: false,
+        error: None,
+        frozen: Some("Rules, timeout and roster are frozen while round 3 runs; deadlines can be moved.".into()),
+    }
+}
+
+fn setting_go(layout: Layout) -> SettingPage {
+    let page = setting(layout);
+    let readiness = readiness();
+    let contestants = readiness.contestants.into_iter().filter(|one| one.light == Light::Good).collect();
+    let generators: Vec<GeneratorCheck> = readiness.generators.into_iter().take(1).collect();
+    let choice = |one: &GeneratorCheck| GeneratorChoice { id: one.id.clone(), chosen: true, light: one.light };
+    let start = Field::wrong("+2s", "This is less than 5 s ahead: choose a later start.");
+    SettingPage {
+        round: RoundPanel {
+            state: RoundState::Draft,
+            actions: vec![RoundAction::Arm, RoundAction::Next],
+            start,
+            generators: generators.iter().map(choice).collect(),
+            halted: true,
+            over: true,
+            frozen: true,
+            ..page.round
+        },
+        readiness: Readiness {
+            adopt: false,
+            missing: vec![],
+            contestants,
+            generators,
+            checks: readiness.checks[..2].to_vec(),
+        },
+        screen_made: None,
+        backup: None,
+        ..page
+    }
+}
+
+fn setting_change(layout: Layout) -> SettingPage {
+    let page = setting(layout);
+    let change = |what: &str, before: &str, after: &str, effect: Option<&str>| Change {
+        what: what.into(),
+        before: before.into(),
+        after: after.into(),
+        effect: effect.map(str::to_owned),
+    };
+    let wrong =
+        Field::wrong("[[phase]]\nrate = many", "line 2: `phase[1].rate` is no number: write 1000 or \"1000..2000\".");
+    SettingPage {
+        difference: vec![
+            change("Version deadline", "+20m", "+25m", Some("Announced to everybody.")),
+            change("Token points", "100", "150", Some("Counts from the next round that is armed.")),
+        ],
+        contest: ContestForm {
+            plan: wrong,
+            error: Some("The plan cannot be read; nothing was saved.".into()),
+            ..page.contest
+        },
+        plan: None,
+        ..page
+    }
+}
+
+fn report() -> ReportPage {
+    let at: Vec<i64> = (0..120).map(|step| START_MS + step * 5_000).collect();
+    let series = |row: &StandingRow| Series {
+        shown: row.shown.clone(),
+        colour: row.colour,
+        points: (0..120i64).map(|step| Some(row.points * step / 120 + (step * step * 37) % 9_000)).collect(),
+    };
+    let all: Vec<Series> = rows().iter().take(10).map(series).collect();
+    let marks = [Mark { at_ms: START_MS + 252_000, label: "v2".into() }];
+    ReportPage {
+        contest: format!("Finals {}", HOSTILE[0]),
+        version: "0.1.0".into(),
+        made_at_ms: NOW_MS,
+        rules: Rules::default(),
+        rows: rows(),
+        curves: Curves::of(&at, &all, &marks),
+        from_ms: START_MS,
+        until_ms: NOW_MS,
+        rounds: vec![ReportRound {
+            number: 1,
+            state: "sealed",
+            scored: true,
+            start_at_ms: Some(START_MS),
+            end_at_ms: Some(NOW_MS),
+            points: rows().into_iter().map(|row| (row.shown, row.points)).collect(),
+        }],
+        adjustments: vec![ReportAdjustment {
+            at_ms: NOW_MS,
+            shown: HOSTILE[2].into(),
+            points: -2_500,
+            reason: HOSTILE[0].into(),
+            withdrawn: false,
+        }],
+    }
+}

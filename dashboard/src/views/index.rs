@@ -1,0 +1,147 @@
+//! A contestant's own page: endpoint, score, what is required now, what went wrong.
+
+use crate::views::advice::Advice;
+use crate::views::field::Input;
+use crate::views::{Field, Layout, format};
+use sailfish::TemplateSimple;
+
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "index.stpl")]
+pub struct IndexPage {
+    pub layout: Layout,
+    /// Whose page it is: `u3`, and the shown name.
+    pub key: String,
+    pub shown: String,
+    /// An admin looks: everything is read only, and others can be chosen. Else empty.
+    pub view_as: Vec<ViewAs>,
+    pub endpoint: EndpointCard,
+    pub score: ScoreCard,
+    /// Token, Version, From.
+    pub headers: Vec<HeaderCount>,
+    /// By kind, all kinds, most first.
+    pub failures: Vec<FailureCount>,
+    /// Newest first; `None`: nobody knows right now.
+    pub errors: Option<Vec<Failure>>,
+    pub probe: Option<Probe>,
+    /// A test that was asked for and has no answer yet.
+    pub probe_id: Option<String>,
+    pub practice: PracticeCard,
+    /// Addresses from which the fleet comes, to be let through firewalls.
+    pub sources: Vec<String>,
+    pub advice: Vec<Advice>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ViewAs {
+    pub user: i64,
+    pub shown: String,
+    pub chosen: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct EndpointCard {
+    /// Normalised; `None` when none is set.
+    pub current: Option<String>,
+    pub set_at_ms: Option<i64>,
+    /// A new one that has still to give three right answers.
+    pub waiting: Option<String>,
+    pub form: Field,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ScoreCard {
+    pub points: i64,
+    /// `None` before the first points, and while the board is frozen.
+    pub rank: Option<u32>,
+    /// How many play.
+    pub of: u32,
+    pub moved: i32,
+    pub gap_ahead: Option<i64>,
+    pub gap_behind: Option<i64>,
+    pub frozen: bool,
+    /// The organiser's adjustments and other rounds, as sentences with their points.
+    pub lines: Vec<ScoreLine>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ScoreLine {
+    pub label: String,
+    pub points: i64,
+}
+
+/// One header's right and wrong answers.
+#[derive(Clone, Debug)]
+pub struct HeaderCount {
+    /// `token`, `version`, `from`
+    pub name: &'static str,
+    pub right: u64,
+    pub wrong: u64,
+    pub points: i64,
+}
+
+impl HeaderCount {
+    /// Right answers in thousandths of all; `None` without answers.
+    pub fn permille(&self) -> Option<u16> {
+        let all = self.right.saturating_add(self.wrong);
+        (all > 0).then(|| (u128::from(self.right) * 1_000 / u128::from(all)) as u16)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct FailureCount {
+    /// `timeout`, `refused`, ... as in the tally.
+    pub kind: String,
+    pub count: u64,
+    pub points: i64,
+}
+
+/// A failure with its explanation. What the network sent has been made printable.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub at_ms: i64,
+    pub kind: String,
+    pub sentence: String,
+    pub expected: String,
+    pub received: String,
+    pub request: String,
+    pub response: String,
+    /// How often the same was seen among the failures kept.
+    pub count: u64,
+}
+
+/// What "test now" found.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub at_ms: i64,
+    pub generator: String,
+    pub endpoint: String,
+    pub address: Option<String>,
+    /// Token, Version, From; `None` when no answer came.
+    pub verdicts: Option<[bool; 3]>,
+    pub latency_us: Option<u64>,
+    pub sentence: String,
+    /// The response's head, at most 1 KiB.
+    pub head: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct PracticeCard {
+    /// Why not now, as a sentence.
+    pub refused: Option<String>,
+    /// When the next one may start, when that is the reason.
+    pub next_at_ms: Option<i64>,
+    pub rate: Field,
+    pub seconds: Field,
+    /// One that runs now: the script asks how it goes.
+    pub running: Option<String>,
+    pub last: Option<PracticeResult>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PracticeResult {
+    pub at_ms: i64,
+    pub sentence: String,
+    pub points: i64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+}

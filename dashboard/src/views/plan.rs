@@ -1,0 +1,103 @@
+//! The traffic plan as a picture: requests per second of each contestant over the minutes of a round.
+
+use crate::views::format;
+use sailfish::TemplateSimple;
+use std::fmt::Write as _;
+
+/// The drawing's own units; CSS stretches it.
+const WIDTH: f64 = 1_000.0;
+const HEIGHT: f64 = 200.0;
+
+/// A phase as the picture needs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlanPhase {
+    pub seconds: f64,
+    pub load: PlanLoad,
+    pub connections: u32,
+    pub scored: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PlanLoad {
+    /// Requests per second, from one rate to another.
+    Open { from: u64, to: u64 },
+    /// As fast as answers come: so many in flight on each connection.
+    Closed { pipeline: u32 },
+}
+
+/// An SVG of numbers, its axis and a line of text per phase.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "_plan.stpl")]
+pub struct PlanGraph {
+    pub phases: Vec<PlanPhase>,
+    shapes: Vec<Shape>,
+    seconds: f64,
+    top: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Shape {
+    path: String,
+    class: &'static str,
+}
+
+impl PlanGraph {
+    pub fn of(phases: Vec<PlanPhase>) -> PlanGraph {
+        let seconds: f64 = phases.iter().map(|phase| phase.seconds.max(0.0)).sum();
+        let top = phases.iter().map(PlanPhase::top).max().unwrap_or(0).max(1);
+        let scale = |rate: u64| HEIGHT - (rate as f64 / top as f64) * HEIGHT * 0.94;
+        let mut shapes = Vec::new();
+        let mut at = 0.0;
+        for phase in &phases {
+            let x = |second: f64| if seconds > 0.0 { second / seconds * WIDTH } else { 0.0 };
+            let (left, right) = (x(at), x(at + phase.seconds.max(0.0)));
+            let (from, to, class) = match phase.load {
+                PlanLoad::Open { from, to } => {
+                    (scale(from), scale(to), if phase.scored { "open" } else { "open free" })
+                }
+                PlanLoad::Closed { .. } => (0.0, 0.0, if phase.scored { "closed" } else { "closed free" }),
+            };
+            let mut path = String::new();
+            let _ = write!(path, "M{left:.1} {HEIGHT}L{left:.1} {from:.1}L{right:.1} {to:.1}L{right:.1} {HEIGHT}Z");
+            shapes.push(Shape { path, class });
+            at += phase.seconds.max(0.0);
+        }
+        PlanGraph { phases, shapes, seconds, top }
+    }
+}
+
+impl PlanPhase {
+    fn top(&self) -> u64 {
+        match self.load {
+            PlanLoad::Open { from, to } => from.max(to),
+            PlanLoad::Closed { .. } => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(seconds: f64, load: PlanLoad) -> PlanPhase {
+        PlanPhase { seconds, load, connections: 64, scored: true }
+    }
+
+    #[test]
+    fn a_picture_fills_its_width_and_stays_inside() {
+        let graph = PlanGraph::of(vec![
+            phase(30.0, PlanLoad::Open { from: 100, to: 2_000 }),
+            phase(30.0, PlanLoad::Closed { pipeline: 1 }),
+        ]);
+        assert!(graph.shapes[0].path.starts_with("M0.0 200L0.0 190.6L500.0 12.0"), "{}", graph.shapes[0].path);
+        assert!(graph.shapes[1].path.ends_with("L1000.0 200Z"), "{}", graph.shapes[1].path);
+    }
+
+    #[test]
+    fn a_plan_of_nothing_is_drawn_without_a_division_by_it() {
+        for phases in [vec![], vec![phase(0.0, PlanLoad::Open { from: 0, to: 0 })]] {
+            let graph = PlanGraph::of(phases);
+            assert!(graph.shapes.iter().all(|shape| !shape.path.contains("NaN")));
+        }
+    }
+}

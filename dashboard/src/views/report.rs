@@ -1,0 +1,49 @@
+//! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
+
+use crate::views::curve::Curves;
+use crate::views::{Decided, StandingRow, format};
+use flowtest_contract::Rules;
+use sailfish::TemplateSimple;
+
+/// `GET /report.html`. It carries its own style, so it is answered with [`ReportPage::POLICY`] instead of the site's.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "report.stpl")]
+pub struct ReportPage {
+    pub contest: String,
+    pub version: String,
+    pub made_at_ms: i64,
+    pub rules: Rules,
+    /// The whole contest.
+    pub rows: Vec<StandingRow>,
+    pub curves: Curves,
+    pub from_ms: i64,
+    pub until_ms: i64,
+    pub rounds: Vec<ReportRound>,
+    pub adjustments: Vec<ReportAdjustment>,
+}
+
+impl ReportPage {
+    /// The content security policy of the report, here and in its head: style of its own, nothing else.
+    pub const POLICY: &'static str =
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+}
+
+#[derive(Clone, Debug)]
+pub struct ReportRound {
+    pub number: u32,
+    pub state: &'static str,
+    pub scored: bool,
+    pub start_at_ms: Option<i64>,
+    pub end_at_ms: Option<i64>,
+    /// Shown name and points, by points.
+    pub points: Vec<(String, i64)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ReportAdjustment {
+    pub at_ms: i64,
+    pub shown: String,
+    pub points: i64,
+    pub reason: String,
+    pub withdrawn: bool,
+}
