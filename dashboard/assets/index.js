@@ -8,8 +8,6 @@ const ASK_MS = 3_000;
 const POLL_MS = 700;
 const POLLS_MAX = 180;
 
-const ms = (instant) => (instant > 1e14 ? Math.floor(instant / 1000) : instant);
-
 function element(tag, kind, ...children) {
   const made = document.createElement(tag);
   if (kind) made.className = kind;
@@ -129,7 +127,7 @@ function errors(list, advice, box) {
   }
   box.replaceChildren(...[...groups.values()].map((error) => {
     const time = error.at == null ? null : element("time");
-    if (time) { time.dataset.ms = String(ms(error.at)); time.dataset.style = "clock"; }
+    if (time) { time.dataset.ms = String(error.at_ms); time.dataset.style = "clock"; }
     const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
@@ -169,7 +167,7 @@ function showProbe(out, report) {
   out.replaceChildren(
     element("div", "verdicts", verdict("Token", seen?.[0]), verdict("Version", seen?.[1]), verdict("From", seen?.[2])),
     element("p", "", answer.sentence),
-    element("p", "muted small", `${answer.endpoint}${answer.address ? ` at ${answer.address}` : ""} from ${answer.generator}, ${f.micros(answer.latency_us)}, ${clockText(ms(answer.at))}`),
+    element("p", "muted small", `${answer.endpoint}${answer.address ? ` at ${answer.address}` : ""} from ${answer.generator}, ${f.micros(answer.latency_us)}, ${clockText(answer.at_ms)}`),
     ...(answer.head ? [element("pre", "", answer.head)] : []));
   return true;
 }

@@ -1,44 +1,31 @@
-//! What all requests share: the accounts, the organiser's desk, the live feed, and who failed how often.
+//! What all requests share: the accounts, the control of the contest, the live feed, and who failed how often.
 
 use crate::config::{Config, Secret};
-use crate::control::{Link, Organiser};
-use crate::handlers::invitation::keep_live;
-use crate::handlers::{api, convert};
-use crate::live::feed::Archived;
-use crate::live::{Close, Facts, Feed, FeedConfig, HubConfig, UserKey};
-use crate::middleware::throttle::Failures;
-use crate::views::{Notice, Stage};
-use flowtest_accounts::{Accounts, Actor, HistoryRow, ScreenId, SessionId, UserId};
+use crate::control::{Controller, Link};
+use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
+use crate::tasks;
+use crate::throttle::Failures;
+use flowtest_accounts::{Accounts, Actor, ScreenId, SessionId, UserId};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::connection::Address;
 use salvo::Depot;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The key that signs forms, kept so that a page that was open while we restarted still works.
 const CSRF_SETTING: &str = "secret.csrf";
-/// How often sessions that are over are deleted.
-const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// How long viewers and threads may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// After a restart the feed knows the last minutes by seconds, in microseconds.
-const RECENT_US: u64 = 10 * 60 * 1_000_000;
-/// And what was before by half minutes.
-const COARSE_US: u64 = 30 * 1_000_000;
-/// Of the newest rounds.
-const PAST_ROUNDS: usize = 50;
 
 /// One dashboard.
 #[derive(Debug)]
 pub struct App {
     pub config: Config,
     pub accounts: Accounts,
-    pub organiser: Organiser,
+    pub controller: Controller,
     pub feed: Feed,
     pub failures: Failures,
     pub csrf_key: [u8; 32],
@@ -54,25 +41,32 @@ impl App {
         let password = config.redis_password.as_ref().map(Secret::reveal);
         let address = |url: &str| Address::new(url, password, config.redis_volatile);
         let link = Link::start(address(&config.redis)?)?;
-        let organiser = Organiser::open(&config.contest, accounts.clone(), link).await?;
-        let facts = organiser.watch_facts();
+        let controller = Controller::open(&config.contest, accounts.clone(), link).await?;
+        let facts = controller.watch_facts();
         let feed = FeedConfig {
             address: address(config.redis_read.as_ref().unwrap_or(&config.redis))?.for_reading(),
             contest: config.contest.clone(),
             hub: HubConfig { viewers_max: config.viewers_max, ..HubConfig::default() },
-            past: past(&accounts, facts.borrow().freeze.at).await?,
+            past: tasks::past(&accounts, facts.borrow().freeze.at).await?,
         };
         let now = facts.borrow().as_ref().clone();
         let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let feed = Feed::start(feed, now, keep(accounts.clone(), tasks.clone()))?;
-        tasks.spawn(tell(facts, feed.clone(), stop.clone()));
-        tasks.spawn(keep_live(accounts.clone(), feed.hub().clone(), stop.clone()));
-        tasks.spawn(keep_tidy(accounts.clone(), stop.clone()));
-        let desk = organiser.clone();
-        let desk_stop = stop.clone();
-        tasks.spawn(async move { desk.run(desk_stop).await });
-        Ok(Arc::new(App { config, accounts, organiser, feed, stop, tasks, failures: Failures::default(), csrf_key }))
+        let running = TaskTracker::new();
+        let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), running.clone()))?;
+        running.spawn(tasks::tell_feed(facts, feed.clone(), stop.clone()));
+        running.spawn(tasks::publish_invitations(accounts.clone(), feed.hub().clone(), stop.clone()));
+        running.spawn(tasks::purge_sessions(accounts.clone(), stop.clone()));
+        running.spawn(tasks::run_control(controller.clone(), stop.clone()));
+        Ok(Arc::new(App {
+            config,
+            accounts,
+            controller,
+            feed,
+            stop,
+            tasks: running,
+            failures: Failures::default(),
+            csrf_key,
+        }))
     }
 
     /// The app behind a request.
@@ -80,23 +74,15 @@ impl App {
         depot.get_typed::<Arc<App>>().expect("the service puts it into every depot")
     }
 
-    pub fn stage(&self) -> Stage {
-        api::stage(self)
-    }
-
-    pub fn notices(&self) -> Vec<Notice> {
-        convert::notices(&self.feed.facts())
-    }
-
     /// What pages call the contest.
     pub fn title(&self) -> String {
-        let title = &self.organiser.settings().title;
+        let title = &self.controller.settings().title;
         if title.is_empty() { self.config.contest.clone() } else { title.clone() }
     }
 
     /// Somebody came, left or changed its name.
     pub fn people_changed(&self) {
-        self.organiser.people_changed();
+        self.controller.automation().people_changed();
     }
 
     /// When Redis was last heard; nothing before the first time and while it is away.
@@ -123,7 +109,7 @@ impl App {
 
     /// Ends those of a screen's link that was revoked.
     pub fn close_screen(&self, screen: ScreenId) {
-        self.feed.hub().close_session(&seat_of(screen), Close::LoggedOut);
+        self.feed.hub().close_session(&screen_session(screen), Close::LoggedOut);
     }
 
     /// Ends those of all sessions of somebody, but for one.
@@ -146,66 +132,8 @@ impl App {
 }
 
 /// What stands for a screen among the sessions of those who watch.
-pub fn seat_of(screen: ScreenId) -> String {
+pub fn screen_session(screen: ScreenId) -> String {
     format!("screen:{screen}")
-}
-
-/// Passes on what the desk knows of people, rounds and notices.
-async fn tell(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: CancellationToken) {
-    loop {
-        let newest = facts.borrow_and_update().as_ref().clone();
-        feed.tell(newest);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = facts.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// Takes sessions that are over out of the database, now and once an hour.
-async fn keep_tidy(accounts: Accounts, stop: CancellationToken) {
-    let mut every = tokio::time::interval(TIDY_EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        if let Err(error) = accounts.purge_sessions(crate::clock::utc_us()).await {
-            tracing::warn!(%error, "sessions that are over stay in the database");
-        }
-    }
-}
-
-/// Writes seconds of history, on the runtime and not on the feed's thread.
-fn keep(accounts: Accounts, tasks: TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
-    let runtime = tokio::runtime::Handle::current();
-    move |seconds| {
-        let accounts = accounts.clone();
-        let write = async move {
-            let row = |second: Archived| HistoryRow { round: second.round, at: second.at, payload: second.payload };
-            if let Err(error) = accounts.append_history_rows(seconds.into_iter().map(row).collect()).await {
-                tracing::warn!(%error, "some seconds of history are not kept");
-            }
-        };
-        tasks.spawn_on(write, &runtime);
-    }
-}
-
-/// The history that a restarted feed goes on from: the last minutes by seconds, the rest by half minutes, and the last
-/// second before the freeze, which the public sees.
-async fn past(accounts: &Accounts, freeze: Option<UtcUs>) -> Result<Vec<(UtcUs, Vec<u8>)>, flowtest_accounts::Error> {
-    let now = crate::clock::utc_us();
-    let recent = now.saturating_sub(RECENT_US);
-    let mut past = Vec::new();
-    for round in accounts.rounds().await?.iter().rev().take(PAST_ROUNDS).rev() {
-        past.extend(accounts.history(round.id, 0, recent, COARSE_US).await?);
-        past.extend(accounts.history(round.id, recent, now, 0).await?);
-        if let Some(at) = freeze {
-            // The last row of this half minute may be of after it.
-            past.extend(accounts.history(round.id, at / COARSE_US * COARSE_US, at.saturating_add(1), COARSE_US).await?);
-        }
-    }
-    Ok(past)
 }
 
 async fn csrf_key(accounts: &Accounts) -> Result<[u8; 32], Box<dyn Error>> {

@@ -1,14 +1,14 @@
-//! What a request may fail by, and the answer it gets: a status, the cause in plain words, the next step.
+//! What a request may fail by: a status, the cause in plain words, the next step.
+//!
+//! Here an error becomes a status and an [`Explanation`] in the depot. The catcher makes the page or the JSON of it, so
+//! that what fails below the pages need not know how a page looks.
 
-use crate::handlers::frame;
-use crate::views::{ErrorPage, Page};
-use sailfish::TemplateSimple;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
 use salvo::request_id::RequestIdDepotExt;
 
 #[derive(Debug)]
-pub enum Failure {
+pub enum RequestError {
     /// Nobody is signed in.
     SignIn,
     Forbidden(&'static str),
@@ -25,106 +25,89 @@ pub enum Failure {
     Internal(String),
 }
 
-impl From<flowtest_accounts::Error> for Failure {
-    fn from(error: flowtest_accounts::Error) -> Failure {
+impl From<flowtest_accounts::Error> for RequestError {
+    fn from(error: flowtest_accounts::Error) -> RequestError {
         use flowtest_accounts::Error;
         match error {
-            Error::Invalid { message, .. } => Failure::Unprocessable(message),
-            Error::Missing(_) => Failure::NotFound,
+            Error::Invalid { message, .. } => RequestError::Unprocessable(message),
+            Error::Missing(_) => RequestError::NotFound,
             Error::NameTaken | Error::LastAdmin | Error::Stale { .. } | Error::Refused(_) | Error::Exists(_) => {
-                Failure::Conflict(error.to_string())
+                RequestError::Conflict(error.to_string())
             }
-            Error::Busy | Error::Overloaded => Failure::Unavailable(error.to_string()),
-            Error::Newer { .. } | Error::Failed(_) => Failure::Internal(error.to_string()),
+            Error::Busy | Error::Overloaded => RequestError::Unavailable(error.to_string()),
+            Error::Newer { .. } | Error::Failed(_) => RequestError::Internal(error.to_string()),
         }
     }
 }
 
-impl Failure {
+impl RequestError {
     pub fn status(&self) -> StatusCode {
         match self {
-            Failure::SignIn => StatusCode::UNAUTHORIZED,
-            Failure::Forbidden(_) => StatusCode::FORBIDDEN,
-            Failure::NotFound => StatusCode::NOT_FOUND,
-            Failure::Conflict(_) => StatusCode::CONFLICT,
-            Failure::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Failure::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Failure::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            RequestError::SignIn => StatusCode::UNAUTHORIZED,
+            RequestError::Forbidden(_) => StatusCode::FORBIDDEN,
+            RequestError::NotFound => StatusCode::NOT_FOUND,
+            RequestError::Conflict(_) => StatusCode::CONFLICT,
+            RequestError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            RequestError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            RequestError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            RequestError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn words(&self) -> (&'static str, String) {
         match self {
-            Failure::SignIn => ("Please sign in", "This page is for those who are signed in.".to_owned()),
-            Failure::Forbidden(why) => ("This is not for you", sentence(why)),
-            Failure::NotFound => ("There is no such page", "Go back, or start from the first page.".to_owned()),
-            Failure::Conflict(why) => ("That does not fit any more", sentence(why)),
-            Failure::Unprocessable(why) => ("That makes no sense here", sentence(why)),
-            Failure::TooMany(seconds) => ("Too many tries", format!("Wait {seconds} seconds and try again.")),
-            Failure::Unavailable(why) => ("Something is away", sentence(why)),
-            Failure::Internal(_) => {
+            RequestError::SignIn => ("Please sign in", "This page is for those who are signed in.".to_owned()),
+            RequestError::Forbidden(why) => ("This is not for you", as_sentence(why)),
+            RequestError::NotFound => ("There is no such page", "Go back, or start from the first page.".to_owned()),
+            RequestError::Conflict(why) => ("That does not fit any more", as_sentence(why)),
+            RequestError::Unprocessable(why) => ("That makes no sense here", as_sentence(why)),
+            RequestError::TooMany(seconds) => ("Too many tries", format!("Wait {seconds} seconds and try again.")),
+            RequestError::Unavailable(why) => ("Something is away", as_sentence(why)),
+            RequestError::Internal(_) => {
                 ("This is our fault", "Try again; if it stays, tell the organisers the number below.".to_owned())
             }
         }
     }
 }
 
-/// With a capital and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
+/// What the catcher says about a request that failed.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub title: &'static str,
+    pub sentence: String,
 }
 
 #[async_trait]
-impl Writer for Failure {
+impl Writer for RequestError {
     async fn write(self, req: &mut Request, depot: &mut Depot, res: &mut Response) {
-        let status = self.status();
-        if let Failure::Internal(cause) = &self {
+        if let RequestError::Internal(cause) = &self {
             tracing::error!(cause, request = depot.request_id().unwrap_or_default(), "failed");
         }
-        if let Failure::TooMany(seconds) = self {
+        if let RequestError::TooMany(seconds) = self {
             res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        let (title, sentence) = self.words();
-        if matches!(self, Failure::SignIn) && *req.method() == salvo::http::Method::GET && wants_page(req) {
+        if matches!(self, RequestError::SignIn) && *req.method() == salvo::http::Method::GET && wants_page(req) {
             let next = req.uri().path().to_owned();
             let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
             return res.render(Redirect::other(format!("/login?next={next}")));
         }
-        answer(req, depot, res, status, title, sentence, None);
-    }
-}
-
-/// Writes an error as JSON for programs and as a page for people.
-pub fn answer(
-    req: &Request,
-    depot: &Depot,
-    res: &mut Response,
-    status: StatusCode,
-    title: &str,
-    sentence: String,
-    retry_after_seconds: Option<u64>,
-) {
-    res.status_code(status);
-    if !wants_page(req) {
-        return res.render(Json(serde_json::json!({ "error": title, "sentence": sentence })));
-    }
-    let mut layout = frame::bare_layout(depot, Page::Error, title);
-    layout.request_id = depot.request_id().map(str::to_owned);
-    let title = title.to_owned();
-    let page = ErrorPage { layout, status: status.as_u16(), title, sentence, retry_after_seconds };
-    match page.render_once() {
-        Ok(html) => res.render(Text::Html(html)),
-        Err(error) => tracing::error!(%error, "the error page cannot be rendered"),
+        res.status_code(self.status());
+        let (title, sentence) = self.words();
+        depot.insert_typed(Explanation { title, sentence });
     }
 }
 
 /// Whether a person looks, and no script.
-fn wants_page(req: &Request) -> bool {
+pub fn wants_page(req: &Request) -> bool {
     let path = req.uri().path();
     let accept = req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     !path.starts_with("/api/") && !path.starts_with("/live") && !accept.starts_with("application/json")
+}
+
+/// A sentence as it stands alone: with a capital and a full stop.
+pub fn as_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", letters.as_str())
 }

@@ -5,15 +5,18 @@
 //! | [`cli`], [`command`], [`config`] | how it is started, and what else the program does |
 //! | [`server`] | everything started in order, and ended in order |
 //! | [`app`] | what all requests share |
+//! | [`tasks`] | what runs beside requests |
 //! | [`routes`] | every way in, and for whom |
 //! | [`middleware`] | what every request passes before its handler |
 //! | [`handlers`] | one file a page: what is asked, in; what is shown, out |
 //! | [`views`] | what pages show, as plain data with their templates |
 //! | [`live`] | the live feed: one frame a second for everybody who watches |
-//! | [`control`] | the control desk: the contest's document, its rounds, GO or NO-GO |
+//! | [`control`] | the control: the contest's document, its rounds, GO or NO-GO |
 //! | [`error`] | what a request may fail by, and what it is told |
+//! | [`address`], [`throttle`] | where a request really comes from, how often somebody may fail |
 //! | [`assets`], [`clock`], [`password`] | files inside the program, now, how good a password is |
 
+pub mod address;
 pub mod app;
 pub mod assets;
 pub mod cli;
@@ -28,4 +31,6 @@ pub mod middleware;
 pub mod password;
 pub mod routes;
 pub mod server;
+pub mod tasks;
+pub mod throttle;
 pub mod views;

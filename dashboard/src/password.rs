@@ -1,16 +1,16 @@
 //! How good a new password is. How it is kept is the accounts' business.
 
-use crate::error::Failure;
+use crate::error::RequestError;
 use flowtest_accounts::PASSWORD_LENGTH;
 use zxcvbn::{Score, zxcvbn};
 
 /// What [`weakness`] says, on a thread where it keeps no request waiting: it takes milliseconds.
-pub async fn weakness_of<const N: usize>(password: String, about: [String; N]) -> Result<Option<String>, Failure> {
+pub async fn weakness_of<const N: usize>(password: String, about: [String; N]) -> Result<Option<String>, RequestError> {
     let scored = tokio::task::spawn_blocking(move || {
         let about: Vec<&str> = about.iter().map(String::as_str).collect();
         weakness(&password, &about)
     });
-    scored.await.map_err(|error| Failure::Internal(format!("a password was not scored: {error}")))
+    scored.await.map_err(|error| RequestError::Internal(format!("a password was not scored: {error}")))
 }
 
 /// What is wrong with a new password, as a sentence. `about` are words that somebody who guesses would try first.

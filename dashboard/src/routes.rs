@@ -2,9 +2,9 @@
 
 use crate::app::App;
 use crate::assets::{Assets, keep_for_ever};
-use crate::error;
 use crate::handlers::{
-    account, api, audit, chart, export, front, health, index, invitation, live, login, register, rules, setting,
+    account, api, audit, chart, explain, export, front, health, index, invitation, live, login, register, report,
+    rules, setting,
 };
 use crate::middleware::guard::{Guard, Who};
 use crate::middleware::headers::SecurityHeaders;
@@ -13,7 +13,7 @@ use crate::middleware::origin::refuse_other_sites;
 use crate::middleware::viewer::load_viewer;
 use salvo::catcher::Catcher;
 use salvo::handler::ArcHandler;
-use salvo::http::{Method, StatusCode};
+use salvo::http::Method;
 use salvo::prelude::*;
 use salvo::serve_static::static_embed;
 use salvo_compression::{Compression, CompressionLevel};
@@ -108,7 +108,7 @@ pub fn routes() -> Vec<Route> {
         get("/export/standings.json", Staff, export::standings_json),
         get("/export/history.csv", Staff, export::history_csv),
         get("/export/errors.csv", Staff, export::errors_csv),
-        get("/report.html", Admin, export::whole_report),
+        get("/report.html", Admin, report::download),
         // one's own account
         get("/account", Staff, account::show_page),
         post("/account/password", Staff, account::set_password),
@@ -173,32 +173,5 @@ pub fn service(app: &Arc<App>) -> Service {
         .hoop(salvo::affix_state::inject(app.clone()))
         .hoop(SecurityHeaders { https })
         .hoop(observe)
-        .catcher(Catcher::default().hoop(explain))
-}
-
-/// Gives every error that has no page of its own one: unknown paths, bodies that are too large, slow answers.
-#[handler]
-async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
-    let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
-    let (title, sentence) = words(status);
-    if depot.get_typed::<Arc<App>>().is_ok() {
-        error::answer(req, depot, res, status, title, sentence.to_owned(), None);
-        ctrl.skip_rest();
-    }
-}
-
-fn words(status: StatusCode) -> (&'static str, &'static str) {
-    match status {
-        StatusCode::NOT_FOUND => ("There is no such page", "Go back, or start from the first page."),
-        StatusCode::METHOD_NOT_ALLOWED => ("That cannot be done here", "Open the page and use its form."),
-        StatusCode::PAYLOAD_TOO_LARGE => ("That is too long", "Shorten what you send: forms take 64 KiB."),
-        StatusCode::FORBIDDEN => {
-            ("This form is too old", "Go back, load the page again and send it once more; nothing was changed.")
-        }
-        StatusCode::SERVICE_UNAVAILABLE => ("That took too long", "Nothing is known to have changed; try again."),
-        StatusCode::INTERNAL_SERVER_ERROR => {
-            ("This is our fault", "Try again; if it stays, tell the organisers the number below.")
-        }
-        _ => ("That did not work", "Go back and try again."),
-    }
+        .catcher(Catcher::default().hoop(explain::explain))
 }

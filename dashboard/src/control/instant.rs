@@ -129,12 +129,6 @@ pub fn shown(text: &str) -> String {
     short
 }
 
-/// This machine's clock, in microseconds of UTC.
-pub fn now() -> UtcUs {
-    // A clock before 1970 is wrong in a way that every rule about instants refuses.
-    u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

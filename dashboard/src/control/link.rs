@@ -1,4 +1,4 @@
-//! The thread that speaks with Redis for the control desk, so that nobody who serves pages ever waits for it.
+//! The thread that speaks with Redis for the control of the contest, so that nobody who serves pages ever waits for it.
 //!
 //! It owns one blocking connection. A Redis that is away fails each ask at once for a while, instead of each after its
 //! own timeout.
@@ -41,7 +41,7 @@ impl Link {
     /// Starts the thread. Redis may be away.
     pub fn start(address: Address) -> std::io::Result<Link> {
         let (jobs, todo) = sync_channel(WAITING_MAX);
-        thread::Builder::new().name("desk-redis".to_owned()).spawn(move || run(&address, &todo))?;
+        thread::Builder::new().name("control-redis".to_owned()).spawn(move || run(&address, &todo))?;
         Ok(Link { jobs })
     }
 

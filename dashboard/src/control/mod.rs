@@ -1,5 +1,5 @@
-//! The control desk: everything an organiser decides, between the database, which is the truth, and Redis, which
-//! generators read. Reading order:
+//! The control of the contest: everything an organiser decides, between the database, which is the truth, and Redis,
+//! which generators read. Reading order:
 //!
 //! | module | noun |
 //! |---|---|
@@ -10,28 +10,39 @@
 //! | [`show`] | freeze and reveal |
 //! | [`readiness`] | GO or NO-GO |
 //! | [`instant`] | instants as people type them |
+//! | `error` | why something is refused |
 //! | [`link`] | the thread that speaks with Redis |
-//! | [`desk`] | the control document: changed, saved, published |
-//! | `people` | how it follows accounts and endpoints |
-//! | `round` | a round from arming to its seal |
-//! | [`asks`] | tests of endpoints, and practice |
-//! | `run` | what happens by itself, four times a second |
+//! | `stored` | a value of the database with its version |
+//! | `feed_facts` | what the live feed is told |
+//! | [`document`] | the control document: changed, saved, published |
+//! | [`requests`] | tests of endpoints, and practice |
+//! | [`automation`] | what happens by itself, four times a second |
+//! | `controller` | these parts tied together, and what needs several of them |
+//! | `arming` | generators for a round |
+//! | `contestants` | what is done to one contestant |
 //!
 //! The first seven are functions of their arguments.
 
-pub mod asks;
-pub mod desk;
+mod arming;
+pub mod automation;
+mod contestants;
+mod controller;
 pub mod difference;
+pub mod document;
+mod error;
+mod feed_facts;
 pub mod form;
 pub mod instant;
 pub mod link;
-mod people;
 pub mod readiness;
+pub mod requests;
 pub mod roster;
-mod round;
-mod run;
 pub mod settings;
 pub mod show;
+mod stored;
 
-pub use desk::{ChangeError, Conflict, Made, OpenError, Organiser, Sealing, Status};
+pub use automation::Sealing;
+pub use controller::{Controller, Status};
+pub use document::{Conflict, Made};
+pub use error::{ChangeError, OpenError};
 pub use link::{Link, LinkError};

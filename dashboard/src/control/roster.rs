@@ -3,9 +3,10 @@
 //! Whoever cannot be in is left out with the reason, so that one contestant's mistake never keeps the others from playing.
 
 use super::settings::Settings;
+use flowtest_accounts::UserId;
 use flowtest_scoreboard::contest::{CONTESTANTS_MAX, Contestant};
 use flowtest_scoreboard::endpoint::Host;
-use flowtest_scoreboard::{Contest, Endpoint};
+use flowtest_scoreboard::{Contest, Control, Endpoint};
 use std::collections::{BTreeMap, HashMap};
 
 /// The platform's own contestant. No account may have this name.
@@ -51,6 +52,11 @@ pub fn user_of(id: &str) -> Option<i64> {
     digits.parse().ok().filter(|user| id_of(*user) == id)
 }
 
+/// The account behind a contestant of a document.
+pub(super) fn user_in(control: &Control, name: &str) -> Option<UserId> {
+    control.ids.get(name).and_then(|id| user_of(id)).map(UserId)
+}
+
 impl Roster {
     /// Of candidates who may play: enabled contestants that are not disqualified.
     pub fn of(candidates: &[Candidate], settings: &Settings) -> Roster {
@@ -59,12 +65,12 @@ impl Roster {
         // The house first, so that nobody takes its address; it stands last.
         let house = settings.house.clone().and_then(|endpoint| {
             let judged = settings.policy.judge_endpoint(&endpoint).map_err(|error| error.to_string());
-            roster.seat(None, HOUSE, &endpoint, judged, settings, &mut taken).then_some(endpoint)
+            roster.add(None, HOUSE, &endpoint, judged, settings, &mut taken).then_some(endpoint)
         });
         let mut candidates: Vec<&Candidate> = candidates.iter().collect();
         // Who registered first keeps an address that two have.
         candidates.sort_by_key(|candidate| candidate.user);
-        let mut seated: Vec<Contestant> = Vec::new();
+        let mut playing: Vec<Contestant> = Vec::new();
         for candidate in candidates {
             let Some(text) = &candidate.endpoint else { continue };
             let name = candidate.name.as_str();
@@ -77,22 +83,22 @@ impl Roster {
             };
             let judged = if name.eq_ignore_ascii_case(HOUSE) {
                 Err(format!("{name:?} is the name of the platform's own server: rename the account"))
-            } else if seated.len() + 1 >= CONTESTANTS_MAX {
+            } else if playing.len() + 1 >= CONTESTANTS_MAX {
                 Err(format!("a contest has at most {CONTESTANTS_MAX} contestants: split it"))
             } else {
                 settings.policy.judge_endpoint(&endpoint).map_err(|error| error.to_string())
             };
-            if roster.seat(Some(candidate.user), name, &endpoint, judged, settings, &mut taken) {
-                seated.push(Contestant { name: name.to_owned(), endpoint });
+            if roster.add(Some(candidate.user), name, &endpoint, judged, settings, &mut taken) {
+                playing.push(Contestant { name: name.to_owned(), endpoint });
             }
         }
-        seated.sort_by(|a, b| a.name.cmp(&b.name));
-        seated.extend(house.map(|endpoint| Contestant { name: HOUSE.to_owned(), endpoint }));
-        roster.contestants = seated;
+        playing.sort_by(|a, b| a.name.cmp(&b.name));
+        playing.extend(house.map(|endpoint| Contestant { name: HOUSE.to_owned(), endpoint }));
+        roster.contestants = playing;
         roster
     }
 
-    fn seat(
+    fn add(
         &mut self,
         user: Option<i64>,
         name: &str,

@@ -58,6 +58,17 @@ impl Settings {
         }
     }
 
+    /// Reads what [`Settings::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Settings, String> {
+        let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Settings::from_json(document).map_err(|error| error.to_string())
+    }
+
+    /// As they stand in the database.
+    pub fn to_text(&self) -> Result<String, String> {
+        Ok(self.to_json().to_string())
+    }
+
     pub fn to_json(&self) -> Value {
         let mut document = self.contest("settings", Vec::new()).to_json();
         if let Some(keys) = document.as_object_mut() {

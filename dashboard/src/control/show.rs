@@ -21,6 +21,16 @@ pub struct Show {
 }
 
 impl Show {
+    /// Reads what [`Show::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Show, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// As it stands in the database.
+    pub fn to_text(&self) -> Result<String, String> {
+        serde_json::to_value(self).map(|value| value.to_string()).map_err(|error| error.to_string())
+    }
+
     /// The instant that the public sees, when it sees no later one.
     pub fn frozen_at(&self, now: UtcUs) -> Option<UtcUs> {
         self.freeze_at.filter(|at| *at <= now && !self.revealed)

@@ -1,12 +1,13 @@
 //! One's own account: shown name, password, sessions.
 
+use crate::address::client_address;
 use crate::app::App;
 use crate::clock::{utc_ms, utc_us};
 use crate::control::ChangeError;
-use crate::control::asks::Write;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show, show_again};
-use crate::middleware::address::client_address;
+use crate::control::requests::Write;
+use crate::error::RequestError;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::account::SessionLine;
 use crate::views::layout::Page;
@@ -17,12 +18,12 @@ use salvo::prelude::*;
 const PATH: &str = "/account";
 
 #[handler]
-pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let page = page(depot).await?;
     show(res, page)
 }
 
-async fn page(depot: &mut Depot) -> Result<AccountPage, Failure> {
+async fn page(depot: &mut Depot) -> Result<AccountPage, RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let mut sessions: Vec<SessionLine> = app
@@ -50,13 +51,13 @@ async fn page(depot: &mut Depot) -> Result<AccountPage, Failure> {
 }
 
 #[handler]
-pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let current = req.form::<String>("current").await.unwrap_or_default();
     let password = req.form::<String>("password").await.unwrap_or_default();
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(Failure::TooMany)?;
+    let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(RequestError::TooMany)?;
     let checked = app.accounts.check_password(viewer.user.id, &current).await;
     if matches!(checked, Ok(true) | Err(Error::Overloaded)) {
         attempt.take_back();
@@ -76,7 +77,7 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
 }
 
 #[handler]
-pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let shown = field(req, "shown").await;
@@ -84,7 +85,7 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let change = async { Ok(app.accounts.set_display_name(user, &shown, &viewer.actor, now).await?) };
     let changed = match viewer.is_admin() {
         true => change.await,
-        false => app.organiser.paced(user, Write::ShownName, now, change).await,
+        false => app.controller.requests().paced(user, Write::ShownName, now, change).await,
     };
     match changed {
         Ok(_) => {
@@ -102,13 +103,13 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
 }
 
 #[handler]
-pub async fn end_session(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn end_session(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
-    let id = SessionId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let id = SessionId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     // Only one's own.
     if !app.accounts.sessions_of(viewer.user.id, utc_us()).await?.iter().any(|session| session.id == id) {
-        return Err(Failure::NotFound);
+        return Err(RequestError::NotFound);
     }
     app.accounts.end_session(id, &viewer.actor, utc_us()).await?;
     app.close_session(id);
@@ -116,7 +117,7 @@ pub async fn end_session(req: &mut Request, depot: &mut Depot, res: &mut Respons
 }
 
 #[handler]
-pub async fn end_others(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn end_others(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     app.accounts.end_sessions_of(viewer.user.id, Some(viewer.session), &viewer.actor, utc_us()).await?;

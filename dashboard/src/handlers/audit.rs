@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::clock::utc_ms;
-use crate::error::Failure;
+use crate::error::RequestError;
 use crate::handlers::frame::{self, show};
 use crate::views::AuditPage;
 use crate::views::audit::AuditLine;
@@ -13,7 +13,7 @@ use salvo::prelude::*;
 const LINES: u32 = 100;
 
 #[handler]
-pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let query: String = req.query::<String>("q").unwrap_or_default().chars().take(100).collect();
     let before = req.query::<i64>("before");

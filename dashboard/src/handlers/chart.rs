@@ -1,9 +1,10 @@
 //! The standings with their chart, for people and for the room's projector.
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::RequestError;
+use crate::handlers::asked::site;
+use crate::handlers::convert;
 use crate::handlers::frame::{self, show};
-use crate::handlers::{convert, site};
 use crate::live::Audience;
 use crate::middleware::guard::Screen;
 use crate::middleware::viewer::Viewer;
@@ -14,7 +15,7 @@ use crate::views::{ChartPage, ChartView};
 use salvo::prelude::*;
 
 #[handler]
-pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let view = match req.query::<String>("view").as_deref() {
         Some("projector") => ChartView::Projector,
         Some("ticker") => ChartView::Ticker,
@@ -25,7 +26,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     };
     let is_admin = Viewer::maybe(depot).is_some_and(Viewer::is_admin);
     if view == ChartView::Reveal && !is_admin {
-        return Err(Failure::Forbidden("the reveal is started by an organiser"));
+        return Err(RequestError::Forbidden("the reveal is started by an organiser"));
     }
     let app = App::of(depot).clone();
     if view == ChartView::Page {

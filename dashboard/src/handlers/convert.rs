@@ -1,12 +1,19 @@
 //! From what the live feed knows to what pages show. One place, so that all pages say the same.
 
-use crate::clock::utc_ms;
-use crate::live::facts::NoticeLevel;
+use crate::app::App;
+use crate::clock::{utc_ms, utc_us};
+use crate::error::RequestError;
+use crate::live::frame::{Link, decided as rule_name};
 use crate::live::round_now::{Due as DueNow, RoundNow};
-use crate::live::{Facts, Line, Standings};
-use crate::views::layout::{Due, Level, Notice, RoundHead, RoundState};
+use crate::live::{Audience, Facts, Line, Seen, Standings};
+use crate::views::layout::{Due, Notice, RoundHead, RoundState, Stage};
+use crate::views::plan::{PlanLoad, PlanPhase};
 use crate::views::{Decided, StandingRow};
+use flowtest_accounts::Round;
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::DecidedBy;
+use flowtest_scoreboard::contest::{Load, Phase};
+use serde_json::{Value, json};
 
 pub fn standing_rows(standings: &Standings) -> Vec<StandingRow> {
     standings.lines.iter().map(standing_row).collect()
@@ -44,21 +51,59 @@ fn decided(by: DecidedBy) -> Decided {
 pub fn notices(facts: &Facts) -> Vec<Notice> {
     let one = |notice: &crate::live::Notice| Notice {
         id: notice.id,
-        level: match notice.level {
-            NoticeLevel::Info => Level::Info,
-            NoticeLevel::Warn => Level::Warn,
-        },
+        level: notice.level,
         text: notice.text.clone(),
         at_ms: utc_ms(notice.at),
     };
     facts.notices.iter().map(one).collect()
 }
 
-pub fn round_head(round: &RoundNow) -> RoundHead {
+/// The standings as programs read them. Units are in the names; `at` and `of` are the older ones of `at_ms`, `of_ms`.
+pub fn standings_json(app: &App, audience: &Audience) -> Value {
+    let standings = app.feed.standings(audience);
+    let seen = app.feed.seen();
+    let facts = app.feed.facts();
+    let now = utc_us();
+    let round = seen.control.as_deref().map(|control| RoundNow::of(control, &facts, now));
+    let lines: Vec<Value> = standings
+        .lines
+        .iter()
+        .map(|line| {
+            json!({
+                "id": line.person.key, "name": line.person.name, "shown": line.person.shown, "rank": line.rank,
+                "moved": line.gained, "points": line.score.points, "points_last_minute": line.score.minute,
+                "rate": line.score.rate, "success_permille": line.score.success, "p50_us": line.score.p50_us,
+                "p99_us": line.score.p99_us, "failures": line.score.failures, "decided": line.decided.map(rule_name),
+            })
+        })
+        .collect();
+    json!({
+        "contest": app.config.contest, "at_ms": utc_ms(now), "of_ms": utc_ms(standings.at), "round": round,
+        "at": utc_ms(now), "of": utc_ms(standings.at),
+        "frozen": round.as_ref().is_some_and(|round| round.frozen_at.is_some() && !round.revealed),
+        "standings": lines,
+    })
+}
+
+/// Where the contest stands, at the head of every page.
+pub fn stage(seen: &Seen, facts: &Facts, now: UtcUs) -> Stage {
+    let control = seen.control.as_deref();
+    Stage {
+        round: control.map(|control| round_head(&RoundNow::of(control, facts, now))),
+        due: control.map(|control| due(&DueNow::of(Some(control), now))),
+        stale_since_ms: match seen.link {
+            Link::Live => None,
+            Link::Stale { since } => Some(utc_ms(since)),
+        },
+        ended: facts.ended,
+    }
+}
+
+fn round_head(round: &RoundNow) -> RoundHead {
     let ms = |at: Option<u64>| at.map(|at| at as i64);
     RoundHead {
         number: round.number,
-        state: round_state(round.state),
+        state: round.state,
         scored: round.scored,
         start_at_ms: ms(round.start_at),
         end_at_ms: ms(round.end_at),
@@ -67,6 +112,20 @@ pub fn round_head(round: &RoundNow) -> RoundHead {
         frozen_at_ms: ms(round.frozen_at),
         revealed: round.revealed,
     }
+}
+
+/// The traffic plan as its picture needs it.
+pub fn plan(phases: &[Phase]) -> Vec<PlanPhase> {
+    let one = |phase: &Phase| PlanPhase {
+        seconds: phase.duration_us as f64 / 1e6,
+        load: match phase.load {
+            Load::Open { from, to } => PlanLoad::Open { from, to },
+            Load::Closed { pipeline } => PlanLoad::Closed { pipeline },
+        },
+        connections: phase.connections,
+        scored: phase.scored,
+    };
+    phases.iter().map(one).collect()
 }
 
 /// What the network sent, as it was made printable, with the line breaks it had: the four characters of an escaped CRLF
@@ -92,20 +151,14 @@ pub fn with_line_breaks(printable: &str) -> String {
     text
 }
 
-/// From the name of a state to the page's.
-pub fn round_state(name: &str) -> RoundState {
-    match name {
-        "armed" => RoundState::Armed,
-        "running" => RoundState::Running,
-        "paused" => RoundState::Paused,
-        "draining" => RoundState::Draining,
-        "sealed" => RoundState::Sealed,
-        "aborted" => RoundState::Aborted,
-        _ => RoundState::Draft,
-    }
+/// The state that the table of rounds holds, which is a word there.
+pub fn round_state(round: &Round) -> Result<RoundState, RequestError> {
+    let unknown =
+        || format!("round {} has the state {:?}, which this program does not know", round.number, round.state);
+    round.state.parse().map_err(|()| RequestError::Internal(unknown()))
 }
 
-pub fn due(due: &DueNow) -> Due {
+fn due(due: &DueNow) -> Due {
     Due {
         version: due.version.to_owned(),
         from: due.from.to_owned(),

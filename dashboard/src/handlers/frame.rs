@@ -3,10 +3,10 @@
 use crate::app::App;
 use crate::assets::BUILD;
 use crate::clock::{utc_ms, utc_us};
-use crate::error::Failure;
+use crate::error::RequestError;
+use crate::handlers::convert;
 use crate::middleware::viewer::Viewer;
 use crate::views::layout::{self, Flash, Layout, Page};
-use flowtest_accounts::Role;
 use sailfish::TemplateSimple;
 use salvo::http::StatusCode;
 use salvo::prelude::*;
@@ -23,15 +23,12 @@ pub fn layout(depot: &mut Depot, page: Page, title: &str) -> Layout {
 /// The same where a form cannot have done anything.
 pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     let app = App::of(depot);
-    let now = utc_us();
+    let (facts, now) = (app.feed.facts(), utc_us());
     let viewer = Viewer::maybe(depot).map(|viewer| layout::Viewer {
         user: viewer.user.id.0,
         name: viewer.user.name.clone(),
         shown: viewer.user.display_name.clone(),
-        role: match viewer.user.role {
-            Role::Admin => layout::Role::Admin,
-            Role::Staff => layout::Role::Staff,
-        },
+        role: viewer.user.role,
     });
     Layout {
         title: title.to_owned(),
@@ -43,27 +40,28 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         request_id: None,
         now_ms: utc_ms(now),
-        stage: app.stage(),
-        notices: app.notices(),
+        stage: convert::stage(&app.feed.seen(), &facts, now),
+        notices: convert::notices(&facts),
         flash: None,
     }
 }
 
 /// Sends a page.
-pub fn show(res: &mut Response, page: impl TemplateSimple) -> Result<(), Failure> {
-    let html = page.render_once().map_err(|error| Failure::Internal(format!("a page cannot be rendered: {error}")))?;
+pub fn show(res: &mut Response, page: impl TemplateSimple) -> Result<(), RequestError> {
+    let html =
+        page.render_once().map_err(|error| RequestError::Internal(format!("a page cannot be rendered: {error}")))?;
     res.render(Text::Html(html));
     Ok(())
 }
 
 /// Sends a form again, with what is wrong in it.
-pub fn show_again(res: &mut Response, page: impl TemplateSimple) -> Result<(), Failure> {
+pub fn show_again(res: &mut Response, page: impl TemplateSimple) -> Result<(), RequestError> {
     res.status_code(StatusCode::UNPROCESSABLE_ENTITY);
     show(res, page)
 }
 
 /// Goes back to a page after a form did what it should, and says so there.
-pub fn done(depot: &mut Depot, res: &mut Response, path: &str, text: impl Into<String>) -> Result<(), Failure> {
+pub fn done(depot: &mut Depot, res: &mut Response, path: &str, text: impl Into<String>) -> Result<(), RequestError> {
     if let Some(flash) = depot.try_outgoing_flash_mut() {
         flash.success(text);
     }
@@ -72,15 +70,10 @@ pub fn done(depot: &mut Depot, res: &mut Response, path: &str, text: impl Into<S
 }
 
 /// Goes back to a page after a form that was refused, and says why there.
-pub fn refused(depot: &mut Depot, res: &mut Response, path: &str, why: impl Into<String>) -> Result<(), Failure> {
+pub fn refused(depot: &mut Depot, res: &mut Response, path: &str, why: impl Into<String>) -> Result<(), RequestError> {
     if let Some(flash) = depot.try_outgoing_flash_mut() {
         flash.error(why);
     }
     res.render(Redirect::other(path));
     Ok(())
-}
-
-/// A field of a form, without what surrounds it. Missing fields are empty.
-pub async fn field(req: &mut Request, name: &str) -> String {
-    req.form::<String>(name).await.unwrap_or_default().trim().to_owned()
 }

@@ -1,14 +1,9 @@
 //! The bare address: everybody goes where they belong.
 
-use crate::middleware::viewer::Viewer;
+use crate::middleware::viewer::{Viewer, start_page};
 use salvo::prelude::*;
-
-/// Where somebody starts after signing in.
-pub fn start_of(viewer: &Viewer) -> &'static str {
-    if viewer.is_admin() { "/chart" } else { "/index" }
-}
 
 #[handler]
 pub async fn home(depot: &mut Depot, res: &mut Response) {
-    res.render(Redirect::other(Viewer::maybe(depot).map_or("/login", start_of)));
+    res.render(Redirect::other(Viewer::maybe(depot).map_or("/login", |viewer| start_page(viewer.user.role))));
 }

@@ -1,35 +1,32 @@
 //! The way into the live feed: who watches, and what.
 
-use crate::app::{App, seat_of};
+use crate::app::{App, screen_session};
 use crate::clock::utc_us;
-use crate::error::Failure;
-use crate::handlers::audience;
+use crate::error::RequestError;
+use crate::handlers::asked::audience;
+use crate::live::UserKey;
 use crate::live::hub::Viewer as Seat;
 use crate::live::socket::{self, Channel, Recheck, Visit};
-use crate::live::{Audience, UserKey};
 use crate::middleware::guard::Screen;
 use crate::middleware::viewer::{Viewer, session_cookie};
 use flowtest_accounts::{Error, Role};
 use salvo::prelude::*;
 
 #[handler]
-pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::maybe(depot).cloned();
     let channel = match req.query::<String>("of").as_deref() {
-        None | Some("standings") => Channel::Standings(match req.query::<String>("as").as_deref() {
-            Some("public") => Audience::Public,
-            _ => audience(depot),
-        }),
+        None | Some("standings") => Channel::Standings(audience(req, depot)),
         Some("tokens") if viewer.as_ref().is_some_and(Viewer::is_admin) => Channel::Tokens,
-        Some("tokens") => return Err(Failure::Forbidden("invitations are for the organisers of the contest")),
-        Some(_) => return Err(Failure::NotFound),
+        Some("tokens") => return Err(RequestError::Forbidden("invitations are for the organisers of the contest")),
+        Some(_) => return Err(RequestError::NotFound),
     };
     let seat = Seat {
         user: viewer.as_ref().map(|viewer| UserKey::of_user(viewer.user.id.0)),
         session: match (&viewer, Screen::shown(depot)) {
             (Some(viewer), _) => Some(viewer.session.0.to_string()),
-            (None, screen) => screen.map(seat_of),
+            (None, screen) => screen.map(screen_session),
         },
     };
     let recheck = recheck(&app, req, depot, viewer.as_ref(), channel == Channel::Tokens);

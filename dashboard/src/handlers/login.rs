@@ -1,15 +1,15 @@
 //! Signing in and out.
 
+use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show};
-use crate::handlers::front::start_of;
-use crate::middleware::address::client_address;
-use crate::middleware::viewer::{self, Viewer};
+use crate::error::RequestError;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self, show};
+use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::views::layout::Page;
 use crate::views::{Field, LoginPage, LogoutPage};
-use flowtest_accounts::{Error, Role, User};
+use flowtest_accounts::Error;
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
@@ -18,9 +18,9 @@ use salvo::prelude::*;
 const WRONG: &str = "This name and password do not belong together.";
 
 #[handler]
-pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     if let Some(viewer) = Viewer::maybe(depot) {
-        res.render(Redirect::other(start_of(viewer)));
+        res.render(Redirect::other(start_page(viewer.user.role)));
         return Ok(());
     }
     let next = local(req.query::<String>("next").as_deref()).unwrap_or_default();
@@ -29,7 +29,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
 }
 
 #[handler]
-pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
     let password = req.form::<String>("password").await.unwrap_or_default();
@@ -58,20 +58,9 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
         app.accounts.end_session(old.session, &old.actor, now).await?;
         app.close_session(old.session);
     }
-    let to = next.unwrap_or_else(|| match user.role {
-        Role::Admin => "/chart".to_owned(),
-        Role::Staff => "/index".to_owned(),
-    });
-    begin(req, res, &app, &user, &address).await?;
+    let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
+    viewer::begin_session(req, res, &app, &user, &address).await?;
     res.render(Redirect::other(to));
-    Ok(())
-}
-
-/// Starts a session and hands it to the browser.
-pub async fn begin(req: &Request, res: &mut Response, app: &App, user: &User, address: &str) -> Result<(), Failure> {
-    let agent = req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let secret = app.accounts.start_session(user.id, address, agent, utc_us()).await?;
-    viewer::give_cookie(res, app.config.is_https(), &secret);
     Ok(())
 }
 
@@ -82,7 +71,7 @@ fn again(
     name: String,
     next: Option<String>,
     wait_seconds: Option<u64>,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     let layout = frame::layout(depot, Page::Login, "Sign in");
     let error = Some(WRONG.to_owned()).filter(|_| wait_seconds.is_none());
     show(res, LoginPage { layout, name: Field::new(name), next: next.unwrap_or_default(), error, wait_seconds })?;
@@ -92,13 +81,13 @@ fn again(
 
 /// Signing out is a POST; this asks.
 #[handler]
-pub async fn ask(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn ask(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let layout = frame::layout(depot, Page::Logout, "Sign out");
     show(res, LogoutPage { layout })
 }
 
 #[handler]
-pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     if let Some(viewer) = Viewer::maybe(depot).cloned() {
         app.accounts.end_session(viewer.session, &viewer.actor, utc_us()).await?;

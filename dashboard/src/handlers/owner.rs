@@ -1,14 +1,11 @@
 //! What one contestant may know of itself, now: points, counts, failures. Everybody else's figures are the live feed's.
 
 use crate::app::App;
-use crate::error::Failure;
 use crate::live::{Audience, UserKey};
-use crate::middleware::viewer::Viewer;
 use crate::views::index::{FailureCount, HeaderCount};
-use flowtest_accounts::{Role, User, UserId};
+use flowtest_accounts::User;
 use flowtest_contract::Rules;
 use flowtest_scoreboard::{ExplainedError, Row};
-use salvo::prelude::*;
 
 /// One contestant's own figures.
 #[derive(Clone, Debug, Default)]
@@ -51,19 +48,6 @@ impl Owner {
             errors: app.feed.errors(key.as_str()).await.ok(),
             key: key.to_string(),
         }
-    }
-}
-
-/// Whose figures are asked for: one's own, or with `?as=` anybody's, for an admin.
-pub async fn owner_asked(req: &mut Request, depot: &Depot, app: &App) -> Result<User, Failure> {
-    let viewer = Viewer::of(depot)?;
-    let asked = req.query::<i64>("as").map(UserId);
-    match asked {
-        None => Ok(viewer.user.clone()),
-        Some(id) if id == viewer.user.id => Ok(viewer.user.clone()),
-        // To others it does not even say whether there is such a contestant.
-        Some(_) if !viewer.is_admin() => Err(Failure::NotFound),
-        Some(id) => app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(Failure::NotFound),
     }
 }
 

@@ -1,11 +1,12 @@
 //! An invitation becomes an account.
 
+use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show, show_again};
-use crate::handlers::login;
-use crate::middleware::address::client_address;
+use crate::error::RequestError;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self, show, show_again};
+use crate::middleware::viewer::begin_session;
 use crate::views::layout::Page;
 use crate::views::{Field, RegisterPage};
 use flowtest_accounts::{Actor, NewUser, RedeemError};
@@ -13,13 +14,13 @@ use flowtest_scoreboard::keys::HOUSE;
 use salvo::prelude::*;
 
 #[handler]
-pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let layout = frame::layout(depot, Page::Register, "Register");
     show(res, RegisterPage { layout, ..RegisterPage::default() })
 }
 
 #[handler]
-pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let (token, name) = (field(req, "token").await, field(req, "name").await);
     let shown = field(req, "shown").await;
@@ -33,7 +34,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         error: None,
     };
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = app.failures.at_invitation(from, now).map_err(Failure::TooMany)?;
+    let attempt = app.failures.at_invitation(from, now).map_err(RequestError::TooMany)?;
     // First, so that strangers cost no more than a look into the database.
     if let Err(error) = app.accounts.check_invite(&token, now).await {
         tell(&mut page, error)?;
@@ -60,12 +61,12 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         }
     };
     app.people_changed();
-    login::begin(req, res, &app, &user, &address).await?;
+    begin_session(req, res, &app, &user, &address).await?;
     frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.display_name))
 }
 
 /// Puts what is wrong where it was typed.
-fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), Failure> {
+fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), RequestError> {
     let sentence = Some(error.to_string());
     match error {
         RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {

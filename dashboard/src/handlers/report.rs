@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::clock::{utc_ms, utc_us};
-use crate::error::Failure;
+use crate::error::RequestError;
+use crate::handlers::download::{attach, note};
 use crate::handlers::{convert, frame};
 use crate::live::Audience;
 use crate::views::ReportPage;
@@ -18,12 +19,15 @@ const CURVES_MAX: usize = 10;
 /// The picture is not wider than this many points.
 const STEP_S: u64 = 5;
 
-pub async fn send(app: &App, res: &mut Response) -> Result<(), Failure> {
+#[handler]
+pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    note(&app, depot, "report").await?;
     let standings = app.feed.standings(&Audience::Admin);
     let rows = convert::standing_rows(&standings);
     let history = app.feed.history(&Audience::Admin, 0, STEP_S).await;
     let history: Value = serde_json::from_slice(&history)
-        .map_err(|error| Failure::Internal(format!("the history is no JSON: {error}")))?;
+        .map_err(|error| RequestError::Internal(format!("the history is no JSON: {error}")))?;
     let at_ms: Vec<i64> = history["t"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
     let series: Vec<Series> = rows
         .iter()
@@ -39,7 +43,7 @@ pub async fn send(app: &App, res: &mut Response) -> Result<(), Failure> {
     let mut rounds = Vec::new();
     for round in app.accounts.rounds().await? {
         let results = app.accounts.results_of(round.id).await?;
-        rounds.push(round_line(&round, &results, &users));
+        rounds.push(round_line(&round, &results, &users)?);
     }
     let adjustments = app.accounts.adjustments().await?;
     let page = ReportPage {
@@ -55,8 +59,7 @@ pub async fn send(app: &App, res: &mut Response) -> Result<(), Failure> {
         adjustments: adjustments.iter().map(|one| adjustment(one, &users)).collect(),
     };
     res.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ReportPage::POLICY));
-    let file = HeaderValue::from_static("attachment; filename=\"flowtest-report.html\"");
-    res.headers_mut().insert(header::CONTENT_DISPOSITION, file);
+    attach(res, "flowtest-report.html");
     frame::show(res, page)
 }
 
@@ -64,15 +67,15 @@ fn mark(mark: &Value) -> Option<Mark> {
     Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned() })
 }
 
-fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> ReportRound {
-    ReportRound {
+fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> Result<ReportRound, RequestError> {
+    Ok(ReportRound {
         number: round.number,
-        state: convert::round_state(&round.state).name(),
+        state: convert::round_state(round)?,
         scored: round.scored,
         start_at_ms: round.start_at.map(utc_ms),
         end_at_ms: round.finished_at.map(utc_ms),
         points: results.iter().map(|result| (shown(users, result.user), result.points)).collect(),
-    }
+    })
 }
 
 fn adjustment(adjustment: &Adjustment, users: &[User]) -> ReportAdjustment {

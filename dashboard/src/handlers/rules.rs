@@ -2,21 +2,22 @@
 
 use crate::app::App;
 use crate::clock::{utc_ms, utc_us};
-use crate::error::Failure;
+use crate::error::RequestError;
+use crate::handlers::convert;
 use crate::handlers::frame::{self, show};
 use crate::views::RulesPage;
 use crate::views::layout::Page;
-use crate::views::plan::{PlanGraph, PlanLoad, PlanPhase};
+use crate::views::plan::PlanGraph;
 use crate::views::rules::Flip;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::contest::{Load, Phase, When};
+use flowtest_scoreboard::contest::When;
 use salvo::prelude::*;
 
 #[handler]
-pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
-    let settings = app.organiser.settings();
-    let known = app.organiser.control().map(|control| {
+    let settings = app.controller.settings();
+    let known = app.controller.control().map(|control| {
         let deadlines = control.timeline.deadlines_at(&control.contest, utc_us());
         (deadlines.version.0, deadlines.from.0)
     });
@@ -26,7 +27,7 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Fail
         rules: settings.rules,
         version: flip(settings.deadlines.version, version_at),
         from: flip(settings.deadlines.from, from_at),
-        plan: Some(PlanGraph::of(plan(&settings.phases))),
+        plan: Some(PlanGraph::of(convert::plan(&settings.phases))),
         sources: app.sources(),
     };
     show(res, page)
@@ -41,18 +42,4 @@ fn flip(when: Option<When>, known: UtcUs) -> Flip {
         Some(When::At(at)) => Flip::At { ms: utc_ms(at) },
         Some(When::AfterStart { us }) => Flip::AfterStart { seconds: us / 1_000_000 },
     }
-}
-
-/// The traffic plan as its picture needs it.
-pub fn plan(phases: &[Phase]) -> Vec<PlanPhase> {
-    let one = |phase: &Phase| PlanPhase {
-        seconds: phase.duration_us as f64 / 1e6,
-        load: match phase.load {
-            Load::Open { from, to } => PlanLoad::Open { from, to },
-            Load::Closed { pipeline } => PlanLoad::Closed { pipeline },
-        },
-        connections: phase.connections,
-        scored: phase.scored,
-    };
-    phases.iter().map(one).collect()
 }

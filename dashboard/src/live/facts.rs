@@ -1,6 +1,7 @@
 //! What the live feed must be told by whoever owns the accounts: people, adjustments, sealed results, notices, the
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
+use flowtest_accounts::Level;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId};
 use flowtest_scoreboard::{Control, Row};
@@ -99,19 +100,11 @@ pub struct Freeze {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Notice {
     pub id: i64,
-    pub level: NoticeLevel,
+    pub level: Level,
     pub text: String,
     /// Milliseconds of UTC.
     #[serde(rename = "at", serialize_with = "millis")]
     pub at: UtcUs,
-}
-
-/// How loud a notice is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NoticeLevel {
-    Info,
-    Warn,
 }
 
 fn millis<S: Serializer>(at: &UtcUs, serializer: S) -> Result<S::Ok, S::Error> {

@@ -38,7 +38,7 @@ pub mod standings;
 pub mod window;
 
 pub use audience::Audience;
-pub use facts::{Carried, Facts, Freeze, Notice, NoticeLevel, Person, UserKey};
+pub use facts::{Carried, Facts, Freeze, Notice, Person, UserKey};
 pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
 pub use standings::{Line, Standings};

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
 use flowtest_scoreboard::{Control, State};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Milliseconds of UTC, as everything in the browser counts.
 pub type Millis = u64;
@@ -15,7 +15,8 @@ pub struct RoundNow {
     /// Empty before it is armed.
     pub id: String,
     pub number: u32,
-    pub state: &'static str,
+    #[serde(serialize_with = "word")]
+    pub state: State,
     pub scored: bool,
     pub start_at: Option<Millis>,
     /// `None` before it is armed, and while a pause lasts.
@@ -48,7 +49,7 @@ impl RoundNow {
         RoundNow {
             id: id.map(|id| id.to_string()).unwrap_or_default(),
             number: id.and_then(|id| facts.numbers.get(&id).copied()).unwrap_or(next),
-            state: control.state.as_str(),
+            state: control.state,
             scored: control.scored,
             start_at: timeline.start_at.map(millis),
             end_at: timeline.start_at.and(timeline.end_at(&control.contest)).map(millis),
@@ -102,6 +103,10 @@ fn phase_at(control: &Control, now: UtcUs) -> Option<usize> {
     phase.map(|index| index + 1)
 }
 
+fn word<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
 pub fn millis(at: UtcUs) -> Millis {
     at / 1_000
 }
@@ -138,7 +143,7 @@ mod tests {
     fn a_draft_has_the_next_number_and_no_times() {
         let facts = Facts { numbers: [(RoundId::from_bits(1), 4)].into(), ..Facts::default() };
         let round = RoundNow::of(&contest(), &facts, NOW);
-        assert_eq!((round.id.as_str(), round.number, round.state), ("", 5, "draft"));
+        assert_eq!((round.id.as_str(), round.number, round.state), ("", 5, State::Draft));
         assert_eq!((round.start_at, round.end_at, round.phase, round.phases), (None, None, None, 2));
         let due = Due::of(Some(&contest()), NOW);
         assert_eq!((due.version, due.version_at), ("v1", None), "nobody knows when a relative deadline will be");
@@ -159,7 +164,7 @@ mod tests {
         let running = make(&control, Change::Begin, start);
         let paused = make(&running, Change::Pause, start + 9 * SECOND);
         let seen = round(&paused, start + 25 * SECOND);
-        assert_eq!((seen.state, seen.phase, seen.end_at), ("paused", Some(1), None));
+        assert_eq!((seen.state, seen.phase, seen.end_at), (State::Paused, Some(1), None));
         assert_eq!(Due::of(Some(&paused), start + 25 * SECOND).version, "v1");
     }
 

@@ -1,7 +1,7 @@
 //! Who may use a route. Every route names its audience in [`routes`](crate::routes); there is no other way in.
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::RequestError;
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::ScreenId;
 use salvo::prelude::*;
@@ -39,30 +39,30 @@ pub struct Guard(pub Who);
 #[async_trait]
 impl Handler for Guard {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
-        if let Err(failure) = self.judge(req, depot).await {
+        if let Err(error) = self.judge(req, depot).await {
             ctrl.skip_rest();
-            return failure.write(req, depot, res).await;
+            return error.write(req, depot, res).await;
         }
         ctrl.call_next(req, depot, res).await;
     }
 }
 
 impl Guard {
-    async fn judge(&self, req: &mut Request, depot: &mut Depot) -> Result<(), Failure> {
+    async fn judge(&self, req: &mut Request, depot: &mut Depot) -> Result<(), RequestError> {
         let viewer = Viewer::maybe(depot);
         match (self.0, viewer) {
             (Who::Public, _) | (Who::Staff | Who::Screen, Some(_)) => Ok(()),
             (Who::Admin, Some(viewer)) if viewer.is_admin() => Ok(()),
-            (Who::Admin, Some(_)) => Err(Failure::Forbidden("this page is for the organisers of the contest")),
+            (Who::Admin, Some(_)) => Err(RequestError::Forbidden("this page is for the organisers of the contest")),
             (Who::Screen, None) => {
-                let secret = req.query::<String>("screen").ok_or(Failure::SignIn)?;
+                let secret = req.query::<String>("screen").ok_or(RequestError::SignIn)?;
                 let app = App::of(depot).clone();
-                let gone = Failure::Forbidden("this screen link was revoked or never existed: ask an organiser");
+                let gone = RequestError::Forbidden("this screen link was revoked or never existed: ask an organiser");
                 let screen = app.accounts.find_screen(&secret).await?.ok_or(gone)?;
                 depot.insert_typed(Screen(screen.id));
                 Ok(())
             }
-            (Who::Staff | Who::Admin, None) => Err(Failure::SignIn),
+            (Who::Staff | Who::Admin, None) => Err(RequestError::SignIn),
         }
     }
 }

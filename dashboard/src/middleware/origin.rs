@@ -4,7 +4,7 @@
 //! http. What says neither is no browser of today, and is left to the token that every form carries.
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::RequestError;
 use salvo::http::header;
 use salvo::prelude::*;
 
@@ -15,14 +15,16 @@ pub async fn refuse_other_sites(
     depot: &mut Depot,
     res: &mut Response,
     ctrl: &mut FlowCtrl,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     if !req.method().is_safe() {
         let text = |name: &str| req.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
         let public = App::of(depot).config.public_url.clone();
         let host = text(header::HOST.as_str()).unwrap_or_default();
         if !is_ours(text("sec-fetch-site").as_deref(), text("origin").as_deref(), &host, public.as_deref()) {
             ctrl.skip_rest();
-            return Err(Failure::Forbidden("this form was sent by another site: open the page here and try again"));
+            return Err(RequestError::Forbidden(
+                "this form was sent by another site: open the page here and try again",
+            ));
         }
     }
     ctrl.call_next(req, depot, res).await;

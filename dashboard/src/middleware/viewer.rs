@@ -1,12 +1,13 @@
 //! Who asks: the session's cookie, and the person behind it as the database knows them now.
 
+use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
-use crate::error::Failure;
-use crate::middleware::address::client_address;
-use flowtest_accounts::{Actor, Role, SessionId, SessionSecret, User};
+use crate::error::RequestError;
+use flowtest_accounts::{Actor, Role, SessionId, User};
 use salvo::http::cookie::time::{Duration, OffsetDateTime};
 use salvo::http::cookie::{Cookie, SameSite};
+use salvo::http::header;
 use salvo::prelude::*;
 
 /// How long a browser keeps the cookie: as long as the session may last.
@@ -23,8 +24,8 @@ pub struct Viewer {
 
 impl Viewer {
     /// The person behind a request; the route's guard has made sure that there is one.
-    pub fn of(depot: &Depot) -> Result<&Viewer, Failure> {
-        Viewer::maybe(depot).ok_or(Failure::SignIn)
+    pub fn of(depot: &Depot) -> Result<&Viewer, RequestError> {
+        Viewer::maybe(depot).ok_or(RequestError::SignIn)
     }
 
     pub fn maybe(depot: &Depot) -> Option<&Viewer> {
@@ -33,6 +34,14 @@ impl Viewer {
 
     pub fn is_admin(&self) -> bool {
         self.user.role == Role::Admin
+    }
+}
+
+/// Where somebody starts after signing in, and comes back to by the bare address.
+pub fn start_page(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "/chart",
+        Role::Staff => "/index",
     }
 }
 
@@ -59,7 +68,7 @@ pub async fn load_viewer(
     depot: &mut Depot,
     res: &mut Response,
     ctrl: &mut FlowCtrl,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     if let Some(secret) = session_cookie(req, depot) {
         let app = App::of(depot).clone();
         if let Some((session, user)) = app.accounts.find_session(&secret, utc_us()).await? {
@@ -71,9 +80,18 @@ pub async fn load_viewer(
     Ok(())
 }
 
-/// Hands a browser its session.
-pub fn give_cookie(res: &mut Response, https: bool, secret: &SessionSecret) {
-    res.add_cookie(cookie(https, secret.reveal().to_owned(), Duration::hours(COOKIE_HOURS)));
+/// Starts a session and hands it to the browser.
+pub async fn begin_session(
+    req: &Request,
+    res: &mut Response,
+    app: &App,
+    user: &User,
+    address: &str,
+) -> Result<(), RequestError> {
+    let agent = req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let secret = app.accounts.start_session(user.id, address, agent, utc_us()).await?;
+    res.add_cookie(cookie(app.config.is_https(), secret.reveal().to_owned(), Duration::hours(COOKIE_HOURS)));
+    Ok(())
 }
 
 /// Takes the cookie away.

@@ -657,7 +657,7 @@ fn report() -> ReportPage {
         until_ms: NOW_MS,
         rounds: vec![ReportRound {
             number: 1,
-            state: "sealed",
+            state: RoundState::Sealed,
             scored: true,
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),

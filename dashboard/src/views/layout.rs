@@ -1,6 +1,9 @@
 //! What every page shares: who looks, where the contest stands, what is announced, where the assets are.
 //! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
 
+pub use flowtest_accounts::{Level, Role};
+pub use flowtest_scoreboard::State as RoundState;
+
 /// The frame of a page. All instants are UTC milliseconds of the server.
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
@@ -75,21 +78,6 @@ impl Page {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Admin,
-    Staff,
-}
-
-impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Admin => "admin",
-            Role::Staff => "staff",
-        }
-    }
-}
-
 /// Who is signed in.
 #[derive(Clone, Debug)]
 pub struct Viewer {
@@ -130,32 +118,6 @@ pub struct RoundHead {
     pub revealed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoundState {
-    Draft,
-    Armed,
-    Running,
-    Paused,
-    Draining,
-    Sealed,
-    Aborted,
-}
-
-impl RoundState {
-    /// The name in the live feed and in CSS.
-    pub fn name(self) -> &'static str {
-        match self {
-            RoundState::Draft => "draft",
-            RoundState::Armed => "armed",
-            RoundState::Running => "running",
-            RoundState::Paused => "paused",
-            RoundState::Draining => "draining",
-            RoundState::Sealed => "sealed",
-            RoundState::Aborted => "aborted",
-        }
-    }
-}
-
 /// What answers must say now, and when that changes.
 #[derive(Clone, Debug)]
 pub struct Due {
@@ -164,21 +126,6 @@ pub struct Due {
     /// When the required Version flips; `None` when it does not, or has.
     pub version_at_ms: Option<i64>,
     pub from_at_ms: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    Info,
-    Warn,
-}
-
-impl Level {
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warn => "warn",
-        }
-    }
 }
 
 /// An announcement of the organiser.

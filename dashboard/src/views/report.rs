@@ -1,7 +1,7 @@
 //! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
 
 use crate::views::curve::Curves;
-use crate::views::{Decided, StandingRow, format};
+use crate::views::{Decided, RoundState, StandingRow, format};
 use flowtest_contract::Rules;
 use sailfish::TemplateSimple;
 
@@ -31,7 +31,7 @@ impl ReportPage {
 #[derive(Clone, Debug)]
 pub struct ReportRound {
     pub number: u32,
-    pub state: &'static str,
+    pub state: RoundState,
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,

@@ -2,10 +2,11 @@
 
 use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, key, person, points};
 use crate::viewer::{Page, picture};
+use flowtest_accounts::Level;
 use flowtest_contract::RoundId;
 use flowtest_dashboard::live::frame::{Class, Link, Press};
 use flowtest_dashboard::live::history;
-use flowtest_dashboard::live::{Audience, Freeze, Notice, NoticeLevel};
+use flowtest_dashboard::live::{Audience, Freeze, Notice};
 use flowtest_scoreboard::{DecidedBy, Row};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -62,7 +63,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::Freeze(on) => facts.freeze = Freeze { at: on.then_some(world.now), revealed: false },
         Event::Reveal => facts.freeze.revealed = true,
         Event::Announce(text) => {
-            facts.notices.push(Notice { id: 1, level: NoticeLevel::Warn, text: text.clone(), at: world.now });
+            facts.notices.push(Notice { id: 1, level: Level::Warn, text: text.clone(), at: world.now });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The control desk over a real SQLite file and a real redis-server.
+//! The control of a contest over a real SQLite file and a real redis-server.
 
 mod asks;
 mod rounds;

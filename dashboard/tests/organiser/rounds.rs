@@ -16,19 +16,21 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     let (round, publisher) = stage.play().await;
     // The stream has not ended, and is named.
     stage.turn().await;
-    let Sealing::Missing(missing) = stage.desk.status().sealing else { panic!("{:?}", stage.desk.status().sealing) };
+    let Sealing::Missing(missing) = stage.controller.status().sealing else {
+        panic!("{:?}", stage.controller.status().sealing)
+    };
     assert_eq!(missing.len(), 1);
     publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);
     assert_eq!(stage.published().expect("a document").state, State::Sealed);
-    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
     let told: Vec<(&str, u32, i64)> =
         results.iter().map(|result| (result.name.as_str(), result.rank, result.points)).collect();
     assert_eq!(told, [("alice", 1, 2200), ("bob", 2, 1400)]);
-    let rounds = stage.desk.accounts().rounds().await.expect("rounds");
+    let rounds = stage.controller.accounts().rounds().await.expect("rounds");
     assert_eq!((rounds.len(), rounds[0].number, rounds[0].state.as_str()), (1, 1, "sealed"));
-    assert!(stage.desk.watch_facts().borrow().carried.has(&round), "the live feed is told");
+    assert!(stage.controller.watch_facts().borrow().carried.has(&round), "the live feed is told");
     // Turns after the end change nothing.
     let revision = stage.control().revision;
     stage.turn_at(stage.now + 100 * SECOND).await;
@@ -57,7 +59,7 @@ async fn a_dashboard_that_dies_in_every_state_goes_on_where_it_was() {
     stage.now += 30 * SECOND;
     stage.beat("g1", |_| ());
     let by = stage.by(&stage.ada);
-    stage.desk.resume(None, None, Vec::new(), &by, stage.now).await.expect("it goes on");
+    stage.controller.resume(None, None, Vec::new(), &by, stage.now).await.expect("it goes on");
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Running);
     stage.now += 100 * SECOND;
@@ -66,11 +68,11 @@ async fn a_dashboard_that_dies_in_every_state_goes_on_where_it_was() {
     publisher.finish(1, rows(&[3, 4]), WAIT_MAX).expect("the generator seals");
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
-    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
     assert_eq!(results.iter().map(|result| result.points).collect::<Vec<_>>(), [800, 600]);
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
-    let states = stage.desk.accounts().rounds().await.expect("rounds");
+    let states = stage.controller.accounts().rounds().await.expect("rounds");
     assert_eq!(states.len(), 1);
 }
 
@@ -90,11 +92,11 @@ async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
         p99_us: None,
         row: String::new(),
     };
-    stage.desk.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
+    stage.controller.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
     stage.flush();
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
-    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
     assert_eq!((results.len(), results[0].points), (1, 4200));
 }
 
@@ -106,15 +108,21 @@ async fn a_stream_that_never_ends_is_abandoned_with_a_reason() {
     let (round, publisher) = stage.play().await;
     drop(publisher);
     stage.turn().await;
-    let Sealing::Missing(missing) = stage.desk.status().sealing else { panic!("it is missed") };
+    let Sealing::Missing(missing) = stage.controller.status().sealing else { panic!("it is missed") };
     let by = stage.by(&stage.ada);
-    let error = stage.desk.abandon(missing.clone(), " ", &by, stage.now).await.expect_err("no reason");
+    let error =
+        stage.controller.automation().abandon(missing.clone(), " ", &by, stage.now).await.expect_err("no reason");
     assert!(matches!(error, ChangeError::Field { field: "reason", .. }), "{error}");
     assert_eq!(stage.control().state, State::Draining);
-    let sealing = stage.desk.abandon(missing, "its host burned down", &by, stage.now).await.expect("abandoned");
+    let sealing = stage
+        .controller
+        .automation()
+        .abandon(missing, "its host burned down", &by, stage.now)
+        .await
+        .expect("abandoned");
     assert_eq!((sealing, stage.control().state), (Sealing::Fine, State::Sealed));
     assert!(stage.audited().await.contains(&("ada".into(), "setting.put".into())));
-    let results = stage.desk.accounts().results_of(round).await.expect("results");
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
     assert_eq!(results[0].points, 2000, "what it had published counts");
 }
 
@@ -126,10 +134,12 @@ async fn a_round_that_nobody_joined_says_so_and_can_be_aborted() {
     stage.turn_at(stage.now + 10 * SECOND).await;
     stage.turn_at(stage.now + 60 * SECOND).await;
     stage.turn().await;
-    let Sealing::Trouble(sentence) = stage.desk.status().sealing else { panic!("{:?}", stage.desk.status().sealing) };
+    let Sealing::Trouble(sentence) = stage.controller.status().sealing else {
+        panic!("{:?}", stage.controller.status().sealing)
+    };
     assert!(sentence.contains("abort"), "{sentence}");
     stage.change(Change::Abort).await;
-    let known = stage.desk.accounts().round(round).await.expect("rounds").expect("the round");
+    let known = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
     assert_eq!(known.state, "aborted");
 }
 
@@ -140,13 +150,14 @@ async fn what_was_saved_is_told_as_saved_and_a_round_with_results_is_not_aborted
     let round = stage.arm().await;
     stage.turn_at(stage.now + 10 * SECOND).await;
     // As a death between writing the results and saying so leaves it: the table of rounds takes no other state.
-    let accounts = stage.desk.accounts().clone();
+    let accounts = stage.controller.accounts().clone();
     accounts.finish_round(round, Vec::new(), &Actor::program(), stage.now).await.expect("finished");
     let made = stage.change(Change::Pause).await;
     assert_eq!((made.control.state, stage.control().state), (State::Paused, State::Paused));
     assert_eq!(stage.published().expect("a document").state, State::Paused);
     let (by, before) = (stage.by(&stage.ada), stage.control());
-    let error = stage.desk.change(None, Change::Abort, "A test.", &by, stage.now).await.expect_err("it has results");
+    let error =
+        stage.controller.change(None, Change::Abort, "A test.", &by, stage.now).await.expect_err("it has results");
     assert!(error.to_string().contains("cannot be aborted"), "{error}");
     assert_eq!(stage.control(), before);
 }
@@ -157,7 +168,7 @@ async fn a_generator_that_is_silent_or_whose_clock_is_off_cannot_be_armed() {
     stage.contestant("alice", 8081).await;
     let by = stage.by(&stage.ada);
     let start = stage.now + 10 * SECOND;
-    let arm = |generators: Vec<String>| stage.desk.arm(None, start, true, generators, &by, stage.now);
+    let arm = |generators: Vec<String>| stage.controller.arm(None, start, true, generators, &by, stage.now);
     let error = arm(Vec::new()).await.expect_err("nobody is heard");
     assert!(error.to_string().contains("no generator"), "{error}");
     let error = arm(vec!["g1".into()]).await.expect_err("it is silent");
@@ -186,10 +197,11 @@ async fn every_refusal_of_the_lifecycle_is_a_sentence_and_changes_nothing() {
         Change::Draft,
         Change::Park { contestant: "nobody".into(), parked: true },
     ] {
-        let error = stage.desk.change(None, change, "A test.", &by, stage.now).await.expect_err("it is refused");
+        let error = stage.controller.change(None, change, "A test.", &by, stage.now).await.expect_err("it is refused");
         assert!(matches!(error, ChangeError::Refused(_)) && error.to_string().contains(": "), "{error}");
     }
-    let error = stage.desk.arm(None, stage.now, true, Vec::new(), &by, stage.now).await.expect_err("nobody plays");
+    let error =
+        stage.controller.arm(None, stage.now, true, Vec::new(), &by, stage.now).await.expect_err("nobody plays");
     assert!(!error.to_string().is_empty());
     assert_eq!(stage.control(), before);
 }

@@ -16,19 +16,19 @@ fn with_token(settings: &Settings, token: u32) -> Settings {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_follows_settings_and_people_at_once() {
     let stage = Stage::new().await;
-    assert!(stage.desk.control().is_none(), "nobody can play yet");
+    assert!(stage.controller.control().is_none(), "nobody can play yet");
     let alice = stage.contestant("alice", 8081).await;
     assert_eq!(stage.control().ids["alice"], format!("u{}", alice.id));
     let by = stage.by(&stage.ada);
     let looked_at = Some(stage.control().revision);
-    let wanted = with_token(&stage.desk.settings(), 90);
-    stage.desk.save_settings(looked_at, wanted, &by, stage.now).await.expect("saved").expect("a revision");
+    let wanted = with_token(&stage.controller.settings(), 90);
+    stage.controller.save_settings(looked_at, wanted, &by, stage.now).await.expect("saved").expect("a revision");
     assert_eq!(stage.control().contest.rules.token, 90);
-    let error = stage.desk.save_settings(looked_at, Settings::default(), &by, stage.now).await;
+    let error = stage.controller.save_settings(looked_at, Settings::default(), &by, stage.now).await;
     assert!(matches!(error, Err(ChangeError::Stale { .. })), "who has not seen it is refused");
     stage.contestant("bob", 8082).await;
     assert_eq!(stage.control().contest.contestants.len(), 2);
-    stage.desk.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect("reset");
+    stage.controller.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect("reset");
     assert_eq!(stage.control().contest.contestants.len(), 1);
     stage.turn().await;
     assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
@@ -48,14 +48,18 @@ async fn an_endpoint_is_judged_with_a_sentence_at_its_field() {
         ("127.0.0.1:8081/other", "somebody else"),
     ];
     for (text, part) in cases {
-        let error = stage.desk.set_endpoint(&bob, text, &stage.by(&bob), stage.now).await.expect_err(text);
+        let error = stage.controller.set_endpoint(&bob, text, &stage.by(&bob), stage.now).await.expect_err(text);
         assert!(matches!(error, ChangeError::Field { field: "endpoint", .. }), "{text:?}: {error}");
         assert!(error.to_string().contains(part), "{text:?}: {error}");
         assert!(!error.to_string().contains("alice"), "whose it is stays secret: {error}");
     }
-    assert_eq!(stage.desk.accounts().endpoint_of(bob.id).await.expect("endpoints"), None);
-    stage.desk.set_endpoint(&alice, "127.0.0.1:8081/shop", &stage.by(&alice), stage.now).await.expect("its own port");
-    let error = stage.desk.set_endpoint(&stage.ada, "127.0.0.1:8083", &stage.by(&stage.ada), stage.now).await;
+    assert_eq!(stage.controller.accounts().endpoint_of(bob.id).await.expect("endpoints"), None);
+    stage
+        .controller
+        .set_endpoint(&alice, "127.0.0.1:8081/shop", &stage.by(&alice), stage.now)
+        .await
+        .expect("its own port");
+    let error = stage.controller.set_endpoint(&stage.ada, "127.0.0.1:8083", &stage.by(&stage.ada), stage.now).await;
     assert!(error.expect_err("admins do not play").to_string().contains("admins"));
 }
 
@@ -65,21 +69,21 @@ async fn in_a_round_contestants_move_newcomers_wait_and_nobody_leaves() {
     let alice = stage.contestant("alice", 8081).await;
     stage.arm().await;
     stage.turn_at(stage.now + 10 * SECOND).await;
-    stage.desk.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await.expect("it moves");
+    stage.controller.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await.expect("it moves");
     assert_eq!(stage.control().contest.contestants[0].endpoint.port, 8085);
     assert_eq!(stage.control().state, State::Running);
     stage.contestant("bob", 8082).await;
     assert_eq!(stage.control().contest.contestants.len(), 1, "a newcomer waits");
-    let error = stage.desk.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect_err("no way out");
+    let error = stage.controller.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect_err("no way out");
     assert!(error.to_string().contains("a round is on"), "{error}");
     // Rules wait for the next draft, the policy counts at once.
-    let mut wanted = with_token(&stage.desk.settings(), 10);
+    let mut wanted = with_token(&stage.controller.settings(), 10);
     wanted.policy.deny = vec!["127.0.0.9".parse().expect("an entry")];
     let looked_at = Some(stage.control().revision);
-    stage.desk.save_settings(looked_at, wanted, &stage.by(&stage.ada), stage.now).await.expect("saved");
+    stage.controller.save_settings(looked_at, wanted, &stage.by(&stage.ada), stage.now).await.expect("saved");
     assert_eq!(stage.control().contest.rules.token, 100);
     assert_eq!(stage.control().contest.policy.deny.len(), 1);
-    let error = stage.desk.save_settings(looked_at, Settings::default(), &stage.by(&stage.bea), stage.now).await;
+    let error = stage.controller.save_settings(looked_at, Settings::default(), &stage.by(&stage.bea), stage.now).await;
     assert!(error.expect_err("bea has not seen it").to_string().contains("ada was faster"));
     stage.change(Change::Abort).await;
     stage.change(Change::Draft).await;
@@ -96,17 +100,17 @@ async fn a_disqualified_contestant_gets_no_traffic_and_plays_no_further_round() 
     stage.arm().await;
     stage.turn_at(stage.now + 10 * SECOND).await;
     let by = stage.by(&stage.ada);
-    stage.desk.disqualify(&alice, "it relays to bob", &by, stage.now).await.expect("disqualified");
+    stage.controller.disqualify(&alice, "it relays to bob", &by, stage.now).await.expect("disqualified");
     assert!(stage.control().parked.contains("alice"));
     assert!(stage.audited().await.contains(&("ada".into(), "user.disqualify".into())), "{:?}", stage.audited().await);
-    let facts = stage.desk.watch_facts().borrow().clone();
+    let facts = stage.controller.watch_facts().borrow().clone();
     assert!(facts.people.iter().any(|person| person.name == "alice" && person.disqualified));
     stage.change(Change::Abort).await;
     stage.change(Change::Draft).await;
     stage.turn().await;
     let names: Vec<String> = stage.control().contest.contestants.iter().map(|one| one.name.clone()).collect();
     assert_eq!(names, ["bob"]);
-    stage.desk.requalify(&alice, &by, stage.now).await.expect("requalified");
+    stage.controller.requalify(&alice, &by, stage.now).await.expect("requalified");
     assert_eq!(stage.control().contest.contestants.len(), 2);
 }
 
@@ -114,13 +118,13 @@ async fn a_disqualified_contestant_gets_no_traffic_and_plays_no_further_round() 
 async fn adjustments_hiding_and_announcements_reach_the_live_feed_and_the_log() {
     let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
-    let (accounts, by) = (stage.desk.accounts(), stage.by(&stage.ada));
+    let (accounts, by) = (stage.controller.accounts(), stage.by(&stage.ada));
     accounts.adjust(alice.id, -300, "a late start", &by, stage.now).await.expect("adjusted");
     accounts.adjust(alice.id, 100, "a kind word", &by, stage.now).await.expect("adjusted");
     accounts.set_hidden(alice.id, true, &by, stage.now).await.expect("hidden");
     accounts.announce(flowtest_accounts::Level::Warn, "Lunch.", &by, stage.now).await.expect("announced");
     stage.turn().await;
-    let facts = stage.desk.watch_facts().borrow().clone();
+    let facts = stage.controller.watch_facts().borrow().clone();
     assert_eq!(facts.adjustments.values().copied().collect::<Vec<_>>(), [-200]);
     assert!(facts.people[0].hidden);
     assert_eq!(facts.notices[0].text, "Lunch.");
@@ -134,32 +138,33 @@ async fn adjustments_hiding_and_announcements_reach_the_live_feed_and_the_log() 
 async fn freeze_and_reveal_survive_a_restart() {
     let mut stage = Stage::new().await;
     let (by, now) = (stage.by(&stage.ada), stage.now);
-    let error = stage.desk.set_show(None, |show| show.reveal(now), &by, now).await.expect_err("nothing is frozen");
+    let error =
+        stage.controller.set_show(None, |show| show.reveal(now), &by, now).await.expect_err("nothing is frozen");
     assert!(error.to_string().contains("not frozen"), "{error}");
-    stage.desk.set_show(None, |show| show.freeze(now, now), &by, now).await.expect("frozen");
+    stage.controller.set_show(None, |show| show.freeze(now, now), &by, now).await.expect("frozen");
     stage.reopen().await;
-    assert_eq!(stage.desk.show(), Show { freeze_at: Some(now), ..Show::default() });
-    assert_eq!(stage.desk.watch_facts().borrow().freeze.at, Some(now));
-    stage.desk.set_show(None, |show| show.reveal(now + 1), &by, now).await.expect("revealed");
-    assert!(stage.desk.watch_facts().borrow().freeze.revealed);
+    assert_eq!(stage.controller.show(), Show { freeze_at: Some(now), ..Show::default() });
+    assert_eq!(stage.controller.watch_facts().borrow().freeze.at, Some(now));
+    stage.controller.set_show(None, |show| show.reveal(now + 1), &by, now).await.expect("revealed");
+    assert!(stage.controller.watch_facts().borrow().freeze.revealed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_feed_is_told_last_is_what_was_decided_last() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
-    // While somebody else steers, the desk only tells, and holds nobody's pen meanwhile.
+    // While somebody else steers, the controller only tells, and keeps nobody from changing the document.
     let mut newer = (*stage.control()).clone();
     newer.revision += 1_000;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
-    assert!(stage.desk.status().conflict.is_some());
+    assert!(stage.controller.status().conflict.is_some());
     let (by, now) = (stage.by(&stage.ada), stage.now);
     for round in 0..100 {
         let at = now + round;
-        let decide = stage.desk.set_show(None, |show| show.unfreeze().freeze(at, 0), &by, now);
+        let decide = stage.controller.set_show(None, |show| show.unfreeze().freeze(at, 0), &by, now);
         let (decided, ..) = tokio::join!(decide, stage.turn(), stage.turn(), stage.turn());
         decided.expect("frozen");
-        assert_eq!(stage.desk.watch_facts().borrow().freeze.at, Some(at));
+        assert_eq!(stage.controller.watch_facts().borrow().freeze.at, Some(at));
     }
 }

@@ -1,12 +1,12 @@
-//! A desk over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
+//! A controller over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
 
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId, Tally};
+use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
-use flowtest_dashboard::control::instant;
 use flowtest_dashboard::control::settings::Settings;
-use flowtest_dashboard::control::{Link, Made, Organiser};
+use flowtest_dashboard::control::{Controller, Link, Made};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::lifecycle::Change;
 use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};
@@ -21,7 +21,7 @@ const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct Stage {
     pub(crate) redis: RedisServer,
     folder: tempfile::TempDir,
-    pub(crate) desk: Organiser,
+    pub(crate) controller: Controller,
     pub(crate) ada: User,
     pub(crate) bea: User,
     /// The clock of the test.
@@ -29,23 +29,23 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A desk with the admins ada and bea, a minute's plan, and leave for loopback addresses.
+    /// A controller with the admins ada and bea, a minute's plan, and leave for loopback addresses.
     pub(crate) async fn new() -> Stage {
         let redis = RedisServer::start();
         let folder = tempfile::tempdir().expect("a private folder");
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
-        let now = instant::now();
+        let now = utc_us();
         let shell = Actor::command_line();
         let admin = |name: &'static str| {
             let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
             accounts.create_admin(new, &shell, now)
         };
         let (ada, bea) = (admin("ada").await.expect("an admin"), admin("bea").await.expect("an admin"));
-        let desk = open(accounts.clone(), &redis).await;
-        let stage = Stage { redis, folder, desk, ada, bea, now };
+        let controller = open(accounts.clone(), &redis).await;
+        let stage = Stage { redis, folder, controller, ada, bea, now };
         let typed = SettingsForm { allow: "127.0.0.0/8".into(), ..SettingsForm::of(&Settings::default()) };
         let settings = typed.read().expect("settings");
-        stage.desk.save_settings(None, settings, &stage.by(&stage.ada), now).await.expect("saved");
+        stage.controller.save_settings(None, settings, &stage.by(&stage.ada), now).await.expect("saved");
         stage
     }
 
@@ -56,19 +56,19 @@ impl Stage {
     /// As after kill -9 and a start: nothing but the database and Redis is left.
     pub(crate) async fn reopen(&mut self) {
         let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
-        self.desk = open(accounts, &self.redis).await;
+        self.controller = open(accounts, &self.redis).await;
         self.turn().await;
     }
 
     /// A second dashboard on the same database.
-    pub(crate) async fn second_desk(&self) -> Organiser {
+    pub(crate) async fn second_controller(&self) -> Controller {
         let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
         open(accounts, &self.redis).await
     }
 
     /// A contestant with a server at a port of loopback.
     pub(crate) async fn contestant(&self, name: &str, port: u16) -> User {
-        let accounts = self.desk.accounts();
+        let accounts = self.controller.accounts();
         let new =
             NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: self.now + 3600 * SECOND };
         let invites = accounts.create_invites(new, &self.by(&self.ada), self.now).await.expect("an invitation");
@@ -77,7 +77,10 @@ impl Stage {
         let user = accounts.redeem(&token, new, &Actor::nobody("127.0.0.1"), self.now).await.expect("an account");
         if port > 0 {
             let by = self.by(&user);
-            self.desk.set_endpoint(&user, &format!("127.0.0.1:{port}"), &by, self.now).await.expect("an endpoint");
+            self.controller
+                .set_endpoint(&user, &format!("127.0.0.1:{port}"), &by, self.now)
+                .await
+                .expect("an endpoint");
         }
         user
     }
@@ -87,9 +90,9 @@ impl Stage {
         self.redis.command(&["FLUSHALL"]);
     }
 
-    /// One full turn of the desk at the test's clock.
+    /// One full turn of the controller at the test's clock.
     pub(crate) async fn turn(&self) {
-        self.desk.turn(0, false, self.now).await;
+        self.controller.automation().turn(0, false, self.now).await;
     }
 
     pub(crate) async fn turn_at(&mut self, now: UtcUs) {
@@ -98,7 +101,7 @@ impl Stage {
     }
 
     pub(crate) fn control(&self) -> Arc<Control> {
-        self.desk.control().expect("a document")
+        self.controller.control().expect("a document")
     }
 
     pub(crate) fn published(&self) -> Option<Control> {
@@ -106,7 +109,7 @@ impl Stage {
     }
 
     pub(crate) async fn change(&self, change: Change) -> Made {
-        self.desk.change(None, change, "A test.", &self.by(&self.ada), self.now).await.expect("it is changed")
+        self.controller.change(None, change, "A test.", &self.by(&self.ada), self.now).await.expect("it is changed")
     }
 
     /// A generator that is heard now.
@@ -120,7 +123,8 @@ impl Stage {
     pub(crate) async fn arm(&self) -> RoundId {
         self.beat("g1", |_| ());
         let start = self.now + 10 * SECOND;
-        let made = self.desk.arm(None, start, true, Vec::new(), &self.by(&self.ada), self.now).await.expect("armed");
+        let made =
+            self.controller.arm(None, start, true, Vec::new(), &self.by(&self.ada), self.now).await.expect("armed");
         assert_eq!(made.control.split, ["g1"]);
         made.control.round.expect("a round")
     }
@@ -154,14 +158,14 @@ impl Stage {
 
     /// The actions in the audit log, newest first.
     pub(crate) async fn audited(&self) -> Vec<(String, String)> {
-        let lines = self.desk.accounts().audit_page(None, 100, Default::default()).await.expect("the log");
+        let lines = self.controller.accounts().audit_page(None, 100, Default::default()).await.expect("the log");
         lines.into_iter().map(|line| (line.by.name, line.action)).collect()
     }
 }
 
-async fn open(accounts: Accounts, redis: &RedisServer) -> Organiser {
+async fn open(accounts: Accounts, redis: &RedisServer) -> Controller {
     let address = Address::new(&redis.url(), None, false).expect("an address");
-    Organiser::open(CONTEST, accounts, Link::start(address).expect("a thread")).await.expect("a desk")
+    Controller::open(CONTEST, accounts, Link::start(address).expect("a thread")).await.expect("a controller")
 }
 
 /// Cumulative rows of contestants with so many right answers.

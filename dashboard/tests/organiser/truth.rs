@@ -20,8 +20,8 @@ async fn what_redis_loses_is_back_within_two_seconds() {
     stage.contestant("alice", 8081).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn({
-        let (desk, stop) = (stage.desk.clone(), stop.clone());
-        async move { desk.run(stop).await }
+        let (controller, stop) = (stage.controller.clone(), stop.clone());
+        async move { controller.automation().run(stop).await }
     });
     wait_until_async("the first document", || stage.published()).await;
     stage.flush();
@@ -57,9 +57,9 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
     assert_eq!(stage.published(), Some(newer.clone()), "it is not overwritten");
-    let conflict = stage.desk.status().conflict.expect("a problem");
+    let conflict = stage.controller.status().conflict.expect("a problem");
     assert!(conflict.sentence.contains("Take over"), "{}", conflict.sentence);
-    let checks = stage.desk.readiness(stage.now).await.expect("checks");
+    let checks = stage.controller.readiness(stage.now).await.expect("checks");
     assert!(checks.iter().any(|check| check.sentence == conflict.sentence), "NO-GO");
     // A death in between forgets nothing.
     stage.reopen().await;
@@ -73,16 +73,19 @@ async fn a_newer_document_can_be_taken_over() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
     let by = stage.by(&stage.ada);
-    stage.desk.adopt(&by, stage.now).await.expect_err("there is nothing to take over");
+    stage.controller.adopt(&by, stage.now).await.expect_err("there is nothing to take over");
     let mut newer = (*stage.control()).clone();
     newer.revision += 7;
     newer.halted = true;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
-    stage.desk.adopt(&by, stage.now).await.expect("it is taken over");
+    stage.controller.adopt(&by, stage.now).await.expect("it is taken over");
     assert_eq!(*stage.control(), newer);
-    assert_eq!(stage.desk.status().conflict, None);
-    assert_eq!(stage.desk.accounts().control().await.expect("saved").expect("a document").revision, newer.revision);
+    assert_eq!(stage.controller.status().conflict, None);
+    assert_eq!(
+        stage.controller.accounts().control().await.expect("saved").expect("a document").revision,
+        newer.revision
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,11 +99,11 @@ async fn a_change_without_redis_is_saved_told_and_published_later() {
     stage.redis.restart();
     let give_up = Instant::now() + Duration::from_secs(20);
     while stage.published() != Some((*stage.control()).clone()) {
-        assert!(Instant::now() < give_up, "it is not published: {:?}", stage.desk.status());
+        assert!(Instant::now() < give_up, "it is not published: {:?}", stage.controller.status());
         stage.turn().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(stage.desk.status().redis, None);
+    assert_eq!(stage.controller.status().redis, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,8 +112,8 @@ async fn of_two_admins_the_slower_one_is_told_who_was_faster_and_what_changed() 
     stage.contestant("alice", 8081).await;
     let looked_at = Some(stage.control().revision);
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    stage.desk.change(looked_at, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
-    let error = stage.desk.change(looked_at, park(false), "alice plays on.", &bea, stage.now).await;
+    stage.controller.change(looked_at, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
+    let error = stage.controller.change(looked_at, park(false), "alice plays on.", &bea, stage.now).await;
     let error = error.expect_err("the slower one");
     assert!(matches!(&error, ChangeError::Stale { by, .. } if by == "ada"), "{error}");
     assert!(error.to_string().contains("alice was parked."), "{error}");
@@ -125,7 +128,7 @@ async fn two_admins_at_once_make_one_change() {
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
     let park = |by| {
         let change = park(true);
-        stage.desk.change(looked_at, change, "alice was parked.", by, stage.now)
+        stage.controller.change(looked_at, change, "alice was parked.", by, stage.now)
     };
     let (one, other) = tokio::join!(park(&ada), park(&bea));
     assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1);
@@ -135,12 +138,12 @@ async fn two_admins_at_once_make_one_change() {
 async fn of_two_dashboards_on_one_database_the_slower_one_takes_over_what_the_other_saved() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
-    let second = stage.second_desk().await;
+    let second = stage.second_controller().await;
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
+    stage.controller.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("the faster one");
     let error = second.change(None, park(true), "alice was parked.", &bea, stage.now).await.expect_err("the slower");
     assert!(error.to_string().contains("ada was faster"), "{error}");
-    assert_eq!(second.control(), stage.desk.control());
+    assert_eq!(second.control(), stage.controller.control());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +156,7 @@ async fn what_the_dashboard_does_by_itself_makes_no_form_stale() {
     assert_eq!(stage.control().state, State::Running);
     assert_ne!(Some(stage.control().revision), looked_at);
     let by = stage.by(&stage.ada);
-    stage.desk.change(looked_at, Change::Pause, "A pause.", &by, stage.now).await.expect("it is paused");
+    stage.controller.change(looked_at, Change::Pause, "A pause.", &by, stage.now).await.expect("it is paused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,13 +165,14 @@ async fn a_change_of_another_person_is_not_buried_under_what_the_dashboard_does(
     stage.contestant("alice", 8081).await;
     let looked_at = Some(stage.control().revision);
     let (ada, bea) = (stage.by(&stage.ada), stage.by(&stage.bea));
-    stage.desk.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("ada's");
+    stage.controller.change(None, park(true), "alice was parked.", &ada, stage.now).await.expect("ada's");
     // More than anybody would look through.
     for turn in 0..600 {
-        let made = stage.desk.change(None, park(turn % 2 == 0), "A turn.", &Actor::program(), stage.now).await;
+        let made = stage.controller.change(None, park(turn % 2 == 0), "A turn.", &Actor::program(), stage.now).await;
         made.expect("the dashboard's own");
     }
-    let error = stage.desk.change(looked_at, park(true), "alice stays.", &bea, stage.now).await.expect_err("refused");
+    let error =
+        stage.controller.change(looked_at, park(true), "alice stays.", &bea, stage.now).await.expect_err("refused");
     assert!(error.to_string().contains("alice was parked."), "{error}");
 }
 
@@ -176,9 +180,9 @@ async fn a_change_of_another_person_is_not_buried_under_what_the_dashboard_does(
 async fn a_database_of_another_contest_is_refused() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
-    let accounts = stage.desk.accounts().clone();
+    let accounts = stage.controller.accounts().clone();
     let address = flowtest_scoreboard::connection::Address::new(&stage.redis.url(), None, false).expect("an address");
     let link = flowtest_dashboard::control::Link::start(address).expect("a thread");
-    let error = flowtest_dashboard::control::Organiser::open("other", accounts, link).await.expect_err("refused");
+    let error = flowtest_dashboard::control::Controller::open("other", accounts, link).await.expect_err("refused");
     assert!(error.to_string().contains(CONTEST), "{error}");
 }

@@ -11,8 +11,8 @@ use salvo::http::StatusCode;
 async fn with_alice() -> Site {
     let site = Site::open().await;
     let alice = site.contestant("alice").await;
-    let desk = &site.app.organiser;
-    desk.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+    let controller = &site.app.controller;
+    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
     site
 }
 
@@ -43,7 +43,7 @@ async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
     let answer = ada.post("/setting/deadline", &[("deadline", "lunch"), ("to", "+10m")]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     ada.follow("/setting/reveal", &[]).await.says("not frozen");
-    assert_eq!(site.app.organiser.control().expect("a document").state, State::Draft);
+    assert_eq!(site.app.controller.control().expect("a document").state, State::Draft);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn a_start_that_makes_no_sense_is_told_in_its_field() {
     beat(&site);
     let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
     ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
-    let control = site.app.organiser.control().expect("a document");
+    let control = site.app.controller.control().expect("a document");
     assert_eq!((control.state, control.scored, control.split.as_slice()), (State::Armed, true, &["g1".to_owned()][..]));
     ada.follow("/setting/round/abort", &[]).await.says("aborted");
     ada.follow("/setting/round/next", &[]).await.says("being prepared");
@@ -77,9 +77,9 @@ async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
     let answer = bea.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     bea.get("/setting").await.says("All traffic is stopped.");
-    assert!(site.app.organiser.control().expect("a document").halted);
+    assert!(site.app.controller.control().expect("a document").halted);
     bea.follow("/setting/halt", &[("halted", "no")]).await.says("Traffic is allowed again.");
-    assert!(!site.app.organiser.control().expect("a document").halted);
+    assert!(!site.app.controller.control().expect("a document").halted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know()
     site.redis.kill();
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/halt", &[("halted", "yes")]).await.says("Generators do not know of it yet").says("NO-GO");
-    assert!(site.app.organiser.control().expect("a document").halted);
+    assert!(site.app.controller.control().expect("a document").halted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
-    assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
+    assert!(site.app.controller.show().frozen_at(utc_us()).is_some());
     ada.follow("/setting/unfreeze", &[]).await.says("as it is");
     for (at, part) in [("soonish", "is no instant"), ("2001-01-01T00:00:00Z", "That is over")] {
         let answer = ada.post("/setting/freeze", &[("at", at)]).await;
@@ -106,10 +106,10 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     // Planned, seen, moved and given up.
     ada.follow("/setting/freeze", &[("at", "+20m")]).await.says("The board freezes at").says("freezes at <time");
     ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("freezes at <time");
-    let show = site.app.organiser.show();
+    let show = site.app.controller.show();
     assert!(show.freeze_at.is_some_and(|at| at < utc_us() + 11 * 60_000_000) && show.frozen_at(utc_us()).is_none());
     ada.follow("/setting/unfreeze", &[]).await.says("as it is");
-    assert_eq!(site.app.organiser.show().freeze_at, None);
+    assert_eq!(site.app.controller.show().freeze_at, None);
     let long = "x".repeat(900);
     let answer = ada.post("/setting/announce", &[("level", "warn"), ("text", &long)]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -136,12 +136,12 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
     let before = bea.get("/setting").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen").says("Unfreeze…");
-    let frozen = site.app.organiser.show();
+    let frozen = site.app.controller.show();
     // Bea's page still offers the freeze, and ada sends the form once more.
     let answer = bea.post_from(&before, "/setting/freeze", &[]).await;
     bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has changed what the public sees");
     ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("frozen already");
-    assert_eq!(site.app.organiser.show(), frozen, "what the freeze hides stays hidden");
+    assert_eq!(site.app.controller.show(), frozen, "what the freeze hides stays hidden");
     // Whoever saw another freeze neither lifts nor reveals this one.
     let old = bea.get("/setting").await;
     ada.follow("/setting/unfreeze", &[]).await.says("as it is");
@@ -150,7 +150,7 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
         let answer = bea.post_from(&old, lever, &[]).await;
         bea.get(&answer.to.expect("a page to go back to")).await.says("Somebody else has changed what the public sees");
     }
-    assert!(site.app.organiser.show().frozen_at(utc_us()).is_some());
+    assert!(site.app.controller.show().frozen_at(utc_us()).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,10 +190,10 @@ async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_o
     beat(&site);
     let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
     let answer = ada.post("/setting/round/arm", &arm).await;
-    assert!(site.app.organiser.control().expect("a document").state == State::Draft, "{}", answer.body);
+    assert!(site.app.controller.control().expect("a document").state == State::Draft, "{}", answer.body);
     ada.follow("/setting/end", &[("over", "no")]).await.says("The contest goes on.").says("End the contest…");
     beat(&site);
     ada.follow("/setting/round/arm", &arm).await.says("The round is armed");
     ada.follow("/setting/end", &[("over", "yes")]).await.says("A round is on");
-    assert!(!site.app.organiser.show().over);
+    assert!(!site.app.controller.show().over);
 }

@@ -49,13 +49,13 @@ async fn the_last_seconds_of_history_are_kept_when_it_ends() {
     let site = Site::open().await;
     let alice = site.contestant("alice").await;
     let (program, now) = (Actor::program(), utc_us());
-    let desk = &site.app.organiser;
-    desk.set_endpoint(&alice, "alice.test", &program, now).await.expect("an endpoint");
+    let controller = &site.app.controller;
+    controller.set_endpoint(&alice, "alice.test", &program, now).await.expect("an endpoint");
     // A round that runs, as another dashboard may have armed it.
     let round = RoundId::from_bits(7);
     let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
     site.app.accounts.create_round(new, &program, now).await.expect("a round");
-    let draft = desk.control().expect("a document");
+    let draft = controller.control().expect("a document");
     let arm = Change::Arm { round, start_at: now + 10 * SECOND, scored: true, generators: vec!["g1".to_owned()] };
     let armed = change(&draft, arm, now).expect("it may be armed");
     let running = change(&armed, Change::Begin, now + 10 * SECOND).expect("it may begin");

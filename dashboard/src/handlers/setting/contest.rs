@@ -1,23 +1,24 @@
 //! The settings of the contest: validated together, shown as a difference, then saved.
 
 use super::page::{self, Typed};
-use super::{PATH, capital, declined, is_ticked, revision, told};
+use super::{PATH, as_sentence, declined, told};
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::difference::{announcement, difference};
 use crate::control::form::SettingsForm;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show, show_again};
+use crate::error::RequestError;
+use crate::handlers::form::{field, is_ticked, revision};
+use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::{ANNOUNCEMENT_MAX, Level};
 use salvo::prelude::*;
 
 #[handler]
-pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let (seen, confirmed) = (revision(req).await, is_ticked(req, "confirm").await);
-    let form = read(req, &SettingsForm::of(&app.organiser.settings())).await;
+    let form = read(req, &SettingsForm::of(&app.controller.settings())).await;
     let settings = match form.read() {
         Ok(settings) => settings,
         Err(errors) => {
@@ -26,10 +27,10 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
         }
     };
     // Beside what somebody else saved meanwhile, the difference would take that back without saying so.
-    if let Err(error) = app.organiser.check_fresh(seen).await {
+    if let Err(error) = app.controller.check_fresh(seen).await {
         return declined(depot, res, error);
     }
-    let changes = difference(&app.organiser.settings(), &settings);
+    let changes = difference(&app.controller.settings(), &settings);
     if changes.is_empty() {
         return frame::done(depot, res, PATH, "Nothing differs from what is saved.");
     }
@@ -38,7 +39,7 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
         return show(res, page::page(depot, typed).await?);
     }
     let now = utc_us();
-    let made = match app.organiser.save_settings(seen, settings, &viewer.actor, now).await {
+    let made = match app.controller.save_settings(seen, settings, &viewer.actor, now).await {
         Ok(made) => made,
         Err(error) => return declined(depot, res, error),
     };
@@ -49,7 +50,7 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
     app.people_changed();
     let unpublished = made
         .and_then(|made| made.unpublished)
-        .map(|why| format!(" Generators do not know of it yet: {}", capital(&why)));
+        .map(|why| format!(" Generators do not know of it yet: {}", as_sentence(&why)));
     frame::done(depot, res, PATH, format!("The settings are saved.{}", unpublished.unwrap_or_default()))
 }
 
@@ -84,9 +85,9 @@ async fn read(req: &mut Request, saved: &SettingsForm) -> SettingsForm {
 
 /// Takes over the newer document that Redis holds.
 #[handler]
-pub async fn adopt(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn adopt(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let made = app.organiser.adopt(&actor, utc_us()).await;
+    let made = app.controller.adopt(&actor, utc_us()).await;
     told(depot, res, made, "What Redis holds is taken over.")
 }

@@ -1,12 +1,13 @@
 //! What is done to one contestant.
 
 use super::page::{self, Typed};
-use super::{PATH, capital, declined, told};
+use super::{PATH, as_sentence, declined, told};
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::ChangeError;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show_again};
+use crate::error::RequestError;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
 use crate::views::setting::TeamForm;
@@ -14,17 +15,17 @@ use flowtest_accounts::{AdjustmentId, Error, Role, User, UserId};
 use salvo::prelude::*;
 
 #[handler]
-pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let id = UserId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
-    let action = req.param::<String>("action").ok_or(Failure::NotFound)?;
-    let user = app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(Failure::NotFound)?;
+    let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
+    let action = req.param::<String>("action").ok_or(RequestError::NotFound)?;
+    let user = app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(RequestError::NotFound)?;
     let (now, name) = (utc_us(), user.name.clone());
     let outcome = match action.as_str() {
         "park" | "unpark" => {
             let parked = action == "park";
-            let made = app.organiser.park(&user, parked, &actor, now).await;
+            let made = app.controller.park(&user, parked, &actor, now).await;
             let done = if parked { "gets no traffic any more" } else { "gets traffic again" };
             return told(depot, res, made, &format!("{name} {done}."));
         }
@@ -36,25 +37,25 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
         }
         "disqualify" => {
             let reason = field(req, "reason").await;
-            let changed = app.organiser.disqualify(&user, &reason, &actor, now).await;
+            let changed = app.controller.disqualify(&user, &reason, &actor, now).await;
             changed.map(|()| format!("{name} is disqualified, and gets no traffic any more."))
         }
         "requalify" => {
-            let changed = app.organiser.requalify(&user, &actor, now).await;
+            let changed = app.controller.requalify(&user, &actor, now).await;
             changed.map(|()| format!("{name} plays again."))
         }
         "adjust" => adjust(req, depot, &user).await?,
         "password" => password(req, depot, &user).await?,
         "endpoint" => {
             let text = field(req, "endpoint").await;
-            let changed = app.organiser.set_endpoint(&user, &text, &actor, now).await;
+            let changed = app.controller.set_endpoint(&user, &text, &actor, now).await;
             changed.map(|endpoint| format!("{name} is at {endpoint}."))
         }
         "probe" => {
-            let asked = app.organiser.ask_probe(&user, now).await;
+            let asked = app.controller.requests().ask_probe(&user, now).await;
             asked.map(|_| format!("The endpoint of {name} is being tested: look again in some seconds."))
         }
-        _ => return Err(Failure::NotFound),
+        _ => return Err(RequestError::NotFound),
     };
     match outcome {
         Ok(done) => {
@@ -64,7 +65,7 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
         Err(
             ChangeError::Accounts(Error::Invalid { field, message: sentence }) | ChangeError::Field { field, sentence },
         ) => {
-            let form = wrong(req, &action, field, capital(&sentence)).await;
+            let form = wrong(req, &action, field, as_sentence(&sentence)).await;
             let typed = Typed { team: Some((id, form)), ..Typed::default() };
             show_again(res, page::page(depot, typed).await?)
         }
@@ -90,7 +91,7 @@ async fn wrong(req: &mut Request, action: &str, wrong: &str, sentence: String) -
     form
 }
 
-async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, Failure> {
+async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, RequestError> {
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let (typed, reason) = (field(req, "points").await, field(req, "reason").await);
     let Ok(points) = typed.trim_start_matches('+').parse::<i64>() else {
@@ -101,7 +102,7 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
     Ok(adjusted.map(|line| format!("{} gets {:+} points.", user.name, line.points)).map_err(ChangeError::from))
 }
 
-async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, Failure> {
+async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, RequestError> {
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
     if let Some(sentence) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
@@ -116,10 +117,10 @@ async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Resul
 }
 
 #[handler]
-pub async fn withdraw_adjustment(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn withdraw_adjustment(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let id = AdjustmentId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let id = AdjustmentId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     let line = app.accounts.withdraw_adjustment(id, &actor, utc_us()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, format!("The adjustment by {:+} points is withdrawn.", line.points))

@@ -3,19 +3,20 @@
 use super::PATH;
 use crate::app::App;
 use crate::clock::utc_us;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field};
+use crate::error::RequestError;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self};
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::{Error, Role, UserId};
 use salvo::prelude::*;
 use std::path::{Path, PathBuf};
 
 #[handler]
-pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
-    let id = UserId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
-    let action = req.param::<String>("action").ok_or(Failure::NotFound)?;
+    let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
+    let action = req.param::<String>("action").ok_or(RequestError::NotFound)?;
     if id == viewer.user.id && action != "end-sessions" {
         return frame::refused(depot, res, PATH, "Nobody takes their own account away: ask another admin.");
     }
@@ -30,7 +31,9 @@ pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Respons
             let role = match field(req, "role").await.as_str() {
                 "admin" => Role::Admin,
                 "staff" => Role::Staff,
-                other => return Err(Failure::Unprocessable(format!("{other:?} is no role: it is admin or staff"))),
+                other => {
+                    return Err(RequestError::Unprocessable(format!("{other:?} is no role: it is admin or staff")));
+                }
             };
             app.accounts.set_role(id, role, by, now).await.map(|user| match role {
                 Role::Admin => format!("{} is an admin.", user.name),
@@ -41,7 +44,7 @@ pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Respons
             let keep = Some(viewer.session).filter(|_| id == viewer.user.id);
             app.accounts.end_sessions_of(id, keep, by, now).await.map(|_| "Those sessions have ended.".to_owned())
         }
-        _ => return Err(Failure::NotFound),
+        _ => return Err(RequestError::NotFound),
     };
     match changed {
         Ok(done) => {
@@ -55,7 +58,7 @@ pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Respons
 }
 
 #[handler]
-pub async fn make_backup(depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn make_backup(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let now = utc_us();

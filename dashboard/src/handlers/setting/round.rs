@@ -1,12 +1,13 @@
 //! The levers of a round, and the red switch.
 
 use super::page::{self, Typed};
-use super::{PATH, capital, declined, is_ticked, list, revision, told};
+use super::{PATH, as_sentence, declined, told};
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::{ChangeError, Sealing, instant};
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show_again};
+use crate::error::RequestError;
+use crate::handlers::form::{field, is_ticked, list, revision};
+use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
 use flowtest_scoreboard::lifecycle::Change;
@@ -14,7 +15,7 @@ use flowtest_scoreboard::timeline::DeadlineName;
 use salvo::prelude::*;
 
 #[handler]
-pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (seen, typed, zone) = (revision(req).await, field(req, "start").await, field(req, "zone").await);
@@ -23,7 +24,7 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         Ok(start_at) => start_at,
         Err(sentence) => return again(depot, res, typed, scored, generators, sentence).await,
     };
-    match app.organiser.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
+    match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
         Err(ChangeError::Refused(refusal)) => again(depot, res, typed, scored, generators, refusal.to_string()).await,
         made => {
             let done = format!("The round is armed and starts at {}.", instant::utc(start_at));
@@ -39,8 +40,8 @@ async fn again(
     scored: bool,
     generators: Vec<String>,
     sentence: String,
-) -> Result<(), Failure> {
-    let arm = Some((Field::wrong(start, capital(&sentence)), scored, generators));
+) -> Result<(), RequestError> {
+    let arm = Some((Field::wrong(start, as_sentence(&sentence)), scored, generators));
     show_again(res, page::page(depot, Typed { arm, ..Typed::default() }).await?)
 }
 
@@ -51,31 +52,31 @@ async fn pull(
     res: &mut Response,
     change: Change,
     done: &str,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let seen = revision(req).await;
-    let made = app.organiser.change(seen, change, done, &actor, utc_us()).await;
+    let made = app.controller.change(seen, change, done, &actor, utc_us()).await;
     told(depot, res, made, done)
 }
 
 #[handler]
-pub async fn pause_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn pause_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     pull(req, depot, res, Change::Pause, "The round is paused.").await
 }
 
 #[handler]
-pub async fn stop_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn stop_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     pull(req, depot, res, Change::Stop, "The round is stopped, and keeps its points.").await
 }
 
 #[handler]
-pub async fn abort_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn abort_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     pull(req, depot, res, Change::Abort, "The round is aborted, and counts for nothing.").await
 }
 
 #[handler]
-pub async fn next_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn next_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     pull(req, depot, res, Change::Draft, "The next round is being prepared.").await?;
     app.people_changed();
@@ -83,31 +84,32 @@ pub async fn next_round(req: &mut Request, depot: &mut Depot, res: &mut Response
 }
 
 #[handler]
-pub async fn resume_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn resume_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (seen, generators) = (revision(req).await, list(req, "generators").await);
-    let made = app.organiser.resume(seen, None, generators, &actor, utc_us()).await;
+    let made = app.controller.resume(seen, None, generators, &actor, utc_us()).await;
     told(depot, res, made, "The round goes on in a few seconds.")
 }
 
 /// The red switch. It asks for no revision: whoever wants traffic to stop is always right.
 #[handler]
-pub async fn halt_traffic(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn halt_traffic(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     // What is not clearly a release is a stop.
     let halted = field(req, "halted").await != "no";
     let done = if halted { "All traffic is stopped." } else { "Traffic is allowed again." };
-    let made = app.organiser.change(None, Change::Halt { halted }, done, &actor, utc_us()).await;
+    let made = app.controller.change(None, Change::Halt { halted }, done, &actor, utc_us()).await;
     told(depot, res, made, done)
 }
 
 #[handler]
-pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let name = field(req, "deadline").await;
-    let deadline: DeadlineName =
-        name.parse().map_err(|()| Failure::Unprocessable(format!("{name:?} is no deadline: it is version or from")))?;
+    let deadline: DeadlineName = name
+        .parse()
+        .map_err(|()| RequestError::Unprocessable(format!("{name:?} is no deadline: it is version or from")))?;
     let (typed, zone) = (field(req, "to").await, field(req, "zone").await);
     match instant::at(&typed, &zone, utc_us()) {
         Ok(to) => {
@@ -115,7 +117,7 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
             let actor = Viewer::of(depot)?.actor.clone();
             let seen = revision(req).await;
             let done = format!("The {deadline} deadline is moved to {}.", instant::utc(to));
-            match app.organiser.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, utc_us()).await {
+            match app.controller.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, utc_us()).await {
                 Err(ChangeError::Refused(refusal)) => moved_wrongly(depot, res, typed, refusal.to_string()).await,
                 made => {
                     if made.is_ok() {
@@ -130,32 +132,37 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
     }
 }
 
-async fn moved_wrongly(depot: &mut Depot, res: &mut Response, typed: String, sentence: String) -> Result<(), Failure> {
-    let deadline = Some(Field::wrong(typed, capital(&sentence)));
+async fn moved_wrongly(
+    depot: &mut Depot,
+    res: &mut Response,
+    typed: String,
+    sentence: String,
+) -> Result<(), RequestError> {
+    let deadline = Some(Field::wrong(typed, as_sentence(&sentence)));
     show_again(res, page::page(depot, Typed { deadline, ..Typed::default() }).await?)
 }
 
 /// Seals without streams that will never end.
 #[handler]
-pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (named, reason) = (list(req, "abandon").await, field(req, "reason").await);
     let mut streams = Vec::new();
     for stream in &named {
-        streams.push(stream.parse().map_err(|error| Failure::Unprocessable(format!("{error}")))?);
+        streams.push(stream.parse().map_err(|error| RequestError::Unprocessable(format!("{error}")))?);
     }
     if streams.is_empty() {
-        let sentence = match app.organiser.status().sealing {
+        let sentence = match app.controller.status().sealing {
             Sealing::Fine => "The round is sealed by itself as soon as all streams have ended.".to_owned(),
             Sealing::Missing(missing) => {
                 format!("{} of its streams did not end: name those that never will.", missing.len())
             }
-            Sealing::Trouble(sentence) => capital(&sentence),
+            Sealing::Trouble(sentence) => as_sentence(&sentence),
         };
         return frame::refused(depot, res, PATH, sentence);
     }
-    match app.organiser.abandon(streams, &reason, &actor, utc_us()).await {
+    match app.controller.automation().abandon(streams, &reason, &actor, utc_us()).await {
         Ok(Sealing::Fine) => frame::done(depot, res, PATH, "The round is sealed."),
         Ok(Sealing::Missing(missing)) => {
             let text = format!(
@@ -164,9 +171,9 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             );
             frame::refused(depot, res, PATH, text)
         }
-        Ok(Sealing::Trouble(sentence)) => frame::refused(depot, res, PATH, capital(&sentence)),
+        Ok(Sealing::Trouble(sentence)) => frame::refused(depot, res, PATH, as_sentence(&sentence)),
         Err(ChangeError::Field { sentence, .. }) => {
-            let seal_reason = Some(Field::wrong(reason, capital(&sentence)));
+            let seal_reason = Some(Field::wrong(reason, as_sentence(&sentence)));
             show_again(res, page::page(depot, Typed { seal_reason, ..Typed::default() }).await?)
         }
         Err(error) => declined(depot, res, error),

@@ -1,14 +1,15 @@
 //! What everybody sees: freeze and reveal, the end of the contest, announcements, links for screens.
 
 use super::page::{self, Typed};
-use super::{PATH, capital, declined};
+use super::{PATH, as_sentence, declined};
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::instant;
 use crate::control::show::Show;
-use crate::error::Failure;
-use crate::handlers::frame::{self, field, show, show_again};
-use crate::handlers::site;
+use crate::error::RequestError;
+use crate::handlers::asked::site;
+use crate::handlers::form::field;
+use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::{Field, Level};
 use flowtest_accounts::{AnnouncementId, Error, ScreenId};
@@ -20,11 +21,11 @@ async fn set(
     res: &mut Response,
     wanted: impl FnOnce(Show) -> Result<Show, String> + Send,
     done: &str,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let seen = req.form::<u64>("show").await;
-    match app.organiser.set_show(seen, wanted, &actor, utc_us()).await {
+    match app.controller.set_show(seen, wanted, &actor, utc_us()).await {
         Ok(_) => frame::done(depot, res, PATH, done),
         Err(error) => declined(depot, res, error),
     }
@@ -32,7 +33,7 @@ async fn set(
 
 /// Freezes now, or at the instant of the field `at`.
 #[handler]
-pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, utc_us());
     if typed.is_empty() {
         return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
@@ -47,27 +48,27 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
         Err(sentence) => {
-            let freeze = Some(Field::wrong(typed, capital(&sentence)));
+            let freeze = Some(Field::wrong(typed, as_sentence(&sentence)));
             show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
         }
     }
 }
 
 #[handler]
-pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
 }
 
 #[handler]
-pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let now = utc_us();
     set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
 }
 
 /// Says that no round will follow, or takes that back.
 #[handler]
-pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
-    let (over, playing) = (field(req, "over").await == "yes", App::of(depot).organiser.is_playing());
+pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let (over, playing) = (field(req, "over").await == "yes", App::of(depot).controller.is_playing());
     let wanted = |show: Show| match over && playing {
         true => Err("a round is on: the contest is over when it is sealed".to_owned()),
         false => Ok(Show { over, ..show }),
@@ -77,19 +78,13 @@ pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Respons
 }
 
 #[handler]
-pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (level, text) = (field(req, "level").await, field(req, "text").await);
-    let level = match level.as_str() {
-        "warn" => Level::Warn,
-        _ => Level::Info,
-    };
-    let stored = match level {
-        Level::Warn => flowtest_accounts::Level::Warn,
-        Level::Info => flowtest_accounts::Level::Info,
-    };
-    match app.accounts.announce(stored, &text, &actor, utc_us()).await {
+    // What is no warning is said quietly.
+    let level = level.parse().unwrap_or(Level::Info);
+    match app.accounts.announce(level, &text, &actor, utc_us()).await {
         Ok(_) => {
             app.people_changed();
             frame::done(depot, res, PATH, "Everybody is told.")
@@ -103,10 +98,10 @@ pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut R
 }
 
 #[handler]
-pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let id = AnnouncementId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let id = AnnouncementId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     app.accounts.end_announcement(id, &actor, utc_us()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, "The announcement is taken down.")
@@ -114,7 +109,7 @@ pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Re
 
 /// Makes a link for a screen. Its secret is shown on the page that answers, and never again.
 #[handler]
-pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let label = field(req, "label").await;
@@ -137,10 +132,10 @@ pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Respons
 }
 
 #[handler]
-pub async fn revoke_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Failure> {
+pub async fn revoke_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let id = ScreenId(req.param::<i64>("id").ok_or(Failure::NotFound)?);
+    let id = ScreenId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     app.accounts.revoke_screen(id, &actor, utc_us()).await?;
     app.close_screen(id);
     frame::done(depot, res, PATH, "That link shows nothing any more.")

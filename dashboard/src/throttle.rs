@@ -5,7 +5,7 @@
 //! so that it locks out nobody who is elsewhere. Only a crowd of addresses makes an account wait everywhere, and that
 //! no longer than the window.
 
-use crate::middleware::address::network;
+use crate::address::network;
 use flowtest_contract::rules::UtcUs;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -1,0 +1,185 @@
+//! What happens by itself: four times a second what the clock, the database and Redis ask for is done.
+//!
+//! Each turn stands for itself; what one could not do, a later one does.
+
+mod sealing;
+
+use super::document::Document;
+use super::error::ChangeError;
+use super::link::Link;
+use super::requests::Requests;
+use crate::clock::utc_us;
+use flowtest_accounts::{Accounts, Actor};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::{Control, SeenGenerator, State, StreamId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often the clock is asked.
+const EVERY: Duration = Duration::from_millis(250);
+/// Every how many turns Redis and the database are compared with what is known.
+const LOOK_TURNS: u64 = 2;
+/// How long a look waits for Redis.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+/// Every how many turns accounts are looked at without being told to.
+const PEOPLE_TURNS: u64 = 4;
+
+/// Rounds by the clock.
+#[derive(Debug)]
+pub struct Automation {
+    accounts: Accounts,
+    link: Link,
+    document: Arc<Document>,
+    requests: Arc<Requests>,
+    /// Somebody changed people or their endpoints.
+    nudge: Notify,
+    /// Never held while Redis or the database is asked.
+    seen: Mutex<Seen>,
+}
+
+/// What the last turns saw. Nothing in it is needed after a restart.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// How far the sealing of a draining round is.
+    pub sealing: Sealing,
+    /// All generators that Redis knows of.
+    pub generators: Arc<[SeenGenerator]>,
+    /// What the database refused, when it did.
+    pub trouble: Option<String>,
+}
+
+/// Why a draining round is not sealed yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sealing {
+    /// Nothing is being sealed, or all goes well.
+    #[default]
+    Fine,
+    /// These have not ended.
+    Missing(Vec<StreamId>),
+    /// It cannot be done now.
+    Trouble(String),
+}
+
+impl Automation {
+    pub(super) fn new(accounts: Accounts, link: Link, document: Arc<Document>, requests: Arc<Requests>) -> Automation {
+        Automation { accounts, link, document, requests, nudge: Notify::new(), seen: Mutex::default() }
+    }
+
+    /// People or endpoints changed elsewhere: they are looked at at once.
+    pub fn people_changed(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// What the last turns saw.
+    pub fn last_seen(&self) -> Seen {
+        self.seen().clone()
+    }
+
+    /// Works until it is stopped.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut every = tokio::time::interval(EVERY);
+        // After a stall one look at the clock is as good as many.
+        every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut turn = 0;
+        loop {
+            let nudged = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = every.tick() => false,
+                () = self.nudge.notified() => true,
+            };
+            self.turn(turn, nudged, utc_us()).await;
+            turn += u64::from(!nudged);
+        }
+    }
+
+    /// One turn of looking and doing. Turn 0 does everything.
+    pub async fn turn(&self, turn: u64, nudged: bool, now: UtcUs) {
+        if turn.is_multiple_of(LOOK_TURNS) {
+            self.look().await;
+        }
+        let done = self.act(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
+        let trouble = match done {
+            Ok(()) => None,
+            // Another process was faster: the next turn goes on from there.
+            Err(ChangeError::Stale { .. }) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let mut seen = self.seen();
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| seen.trouble.as_ref() != Some(trouble)) {
+            tracing::warn!(trouble, "what is due could not be done");
+        }
+        seen.trouble = trouble;
+    }
+
+    /// What Redis holds, and whether it is what the database says.
+    async fn look(&self) {
+        if let Err(error) = self.document.follow_database().await {
+            tracing::warn!(%error, "the database cannot be read");
+        }
+        // Outside an edit: a Redis that hangs keeps nobody from changing anything.
+        self.document.publish(LOOK_PATIENCE).await;
+        let contest = self.document.contest().to_owned();
+        match self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await {
+            Ok(generators) => self.seen().generators = generators.into(),
+            Err(error) => self.document.redis_failed(&error),
+        }
+    }
+
+    async fn act(&self, people: bool, now: UtcUs) -> Result<(), ChangeError> {
+        // The clock first: a round begins in time whatever else is slow.
+        self.advance(now).await?;
+        if people {
+            if let Err(error) = self.document.follow_settings().await {
+                return Err(ChangeError::Unfit(error.to_string()));
+            }
+            if self.document.published().conflict.is_none() {
+                // Dropped before the feed is told.
+                self.document.edit().await.follow_people(&Actor::program(), now).await?;
+            }
+            self.document.tell_feed().await?;
+            self.document.note_round(&Actor::program(), now).await?;
+            // Redis may be away; the check says so.
+            let has_generators = !self.seen().generators.is_empty();
+            let _ = self.requests.probe_house(has_generators, now).await;
+        }
+        self.requests.collect_answers(now).await;
+        Ok(())
+    }
+
+    /// Whatever the clock says is due. Doing it twice changes nothing.
+    async fn advance(&self, now: UtcUs) -> Result<(), ChangeError> {
+        let Some(control) = self.document.control() else { return Ok(()) };
+        // While somebody else steers, nothing is done on top of it.
+        if self.document.published().conflict.is_some() {
+            return Ok(());
+        }
+        match (control.state, control.round) {
+            (State::Armed, _) if control.timeline.start_at.is_some_and(|start| start <= now) => {
+                self.step(&control, Change::Begin, "The round began.", now).await?;
+            }
+            (State::Running, _) if control.timeline.end_at(&control.contest).is_some_and(|end| end <= now) => {
+                self.step(&control, Change::Drain, "The plan came to its end.", now).await?;
+            }
+            (State::Draining, Some(round)) => self.seal(&control, round, now).await?,
+            _ => self.seen().sealing = Sealing::Fine,
+        }
+        Ok(())
+    }
+
+    /// Makes a change that is due, unless somebody has moved the round meanwhile.
+    async fn step(&self, seen: &Control, change: Change, what: &str, now: UtcUs) -> Result<(), ChangeError> {
+        let edit = self.document.edit().await;
+        if self.document.is_at(seen) {
+            edit.change(None, change, what, &Actor::program(), now).await?;
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,83 @@
+//! What is done to one contestant, by itself or by an organiser: its endpoint, its traffic, its place in the contest.
+
+use super::controller::Controller;
+use super::document::Made;
+use super::error::ChangeError;
+use super::roster::id_of;
+use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::Endpoint;
+use flowtest_scoreboard::lifecycle::Change;
+
+impl Controller {
+    /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
+    pub async fn set_endpoint(&self, user: &User, text: &str, by: &Actor, now: UtcUs) -> Result<Endpoint, ChangeError> {
+        let wrong = |sentence: String| ChangeError::Field { field: "endpoint", sentence };
+        if user.role != Role::Staff {
+            return Err(wrong("admins do not play: register a contestant's account for a server".to_owned()));
+        }
+        let endpoint: Endpoint =
+            text.trim().parse().map_err(|error: flowtest_scoreboard::EndpointError| wrong(error.to_string()))?;
+        let edit = self.document.edit().await;
+        let settings = self.settings();
+        settings.policy.judge_endpoint(&endpoint).map_err(|error| wrong(error.to_string()))?;
+        if !settings.policy.allow_shared && self.document.is_taken(user.id, &endpoint).await? {
+            // Whose it is stays their secret.
+            return Err(wrong(format!(
+                "somebody else plays with {}:{}: give your own server, or ask the organisers",
+                endpoint.host, endpoint.port
+            )));
+        }
+        self.accounts.set_endpoint(user.id, Some(&endpoint.to_string()), by, now).await?;
+        edit.follow_people(&Actor::program(), now).await?;
+        drop(edit);
+        self.document.tell_feed().await?;
+        Ok(endpoint)
+    }
+
+    /// Takes an endpoint away. Not while its owner plays: that would be a way out of losing points.
+    pub async fn reset_endpoint(&self, user: UserId, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+        let edit = self.document.edit().await;
+        let plays = self.control().is_some_and(|control| control.ids.values().any(|id| *id == id_of(user.0)));
+        if self.document.is_playing() && plays {
+            let sentence =
+                "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park \
+                            you"
+                .to_owned();
+            return Err(ChangeError::Field { field: "endpoint", sentence });
+        }
+        self.accounts.set_endpoint(user, None, by, now).await?;
+        edit.follow_people(&Actor::program(), now).await?;
+        drop(edit);
+        self.document.tell_feed().await?;
+        Ok(())
+    }
+
+    /// Parks a contestant, or lets it play on.
+    pub async fn park(&self, user: &User, parked: bool, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
+        let what = format!("{} {}.", user.name, if parked { "was parked" } else { "plays on" });
+        self.change(None, Change::Park { contestant: user.name.clone(), parked }, &what, by, now).await
+    }
+
+    /// Disqualifies a contestant: it gets no traffic any more, and no place in the next round.
+    pub async fn disqualify(&self, user: &User, reason: &str, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+        self.accounts.disqualify(user.id, reason, by, now).await?;
+        let plays =
+            self.control().is_some_and(|control| control.contest.contestants.iter().any(|one| one.name == user.name));
+        if plays && self.document.is_playing() {
+            self.park(user, true, by, now).await?;
+        }
+        self.follow_people(&Actor::program(), now).await?;
+        Ok(())
+    }
+
+    /// Takes a disqualification back. In a round that is on, the contestant gets traffic again.
+    pub async fn requalify(&self, user: &User, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+        self.accounts.requalify(user.id, by, now).await?;
+        if self.control().is_some_and(|control| control.parked.contains(&user.name)) {
+            self.park(user, false, by, now).await?;
+        }
+        self.follow_people(&Actor::program(), now).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! The parts of the control tied together: what one of them does is asked of that part; here is what needs several.
+//!
+//! Each part has a lock of its own, and none holds it while another part waits for the database or for Redis.
+
+use super::automation::{Automation, Sealing, Seen};
+use super::document::{Conflict, Document, Made, Published};
+use super::error::{ChangeError, OpenError};
+use super::link::Link;
+use super::readiness::{self, Check, Contestant, House, Situation};
+use super::requests::{Owner, Requests};
+use super::roster::{HOUSE, Roster, user_in};
+use super::settings::Settings;
+use super::show::Show;
+use crate::clock::utc_us;
+use crate::live::Facts;
+use flowtest_accounts::{Accounts, Actor, Role};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::{Control, SeenGenerator, State};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The control of one contest. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    pub(super) accounts: Accounts,
+    pub(super) document: Arc<Document>,
+    pub(super) link: Link,
+    requests: Arc<Requests>,
+    automation: Arc<Automation>,
+}
+
+/// How things stand beside the document.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What is wrong with Redis.
+    pub redis: Option<String>,
+    /// What Redis holds that is newer than ours.
+    pub conflict: Option<Conflict>,
+    /// How far the sealing of a draining round is.
+    pub sealing: Sealing,
+    /// All generators that Redis knows of.
+    pub generators: Arc<[SeenGenerator]>,
+    /// Who would play the next round, and who cannot.
+    pub roster: Arc<Roster>,
+    /// What the database refused the automation, when it did.
+    pub trouble: Option<String>,
+}
+
+impl Controller {
+    /// Begins with what the database holds. Nothing moves before [`Automation::run`] does.
+    pub async fn open(contest: &str, accounts: Accounts, link: Link) -> Result<Controller, OpenError> {
+        let document = Arc::new(Document::open(contest, accounts.clone(), link.clone()).await?);
+        let requests = Arc::new(Requests::new(accounts.clone(), link.clone(), Arc::clone(&document)));
+        let parts = (Arc::clone(&document), Arc::clone(&requests));
+        let automation = Arc::new(Automation::new(accounts.clone(), link.clone(), parts.0, parts.1));
+        let controller = Controller { accounts, document, link, requests, automation };
+        controller.follow_people(&Actor::program(), utc_us()).await.map_err(|error| match error {
+            ChangeError::Accounts(error) => OpenError::Accounts(error),
+            other => OpenError::Setting { name: "contest", cause: other.to_string() },
+        })?;
+        Ok(controller)
+    }
+
+    /// Requests to generators: tests and practice.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// What happens by itself.
+    pub fn automation(&self) -> &Automation {
+        &self.automation
+    }
+
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The document in force. None while nobody can play.
+    pub fn control(&self) -> Option<Arc<Control>> {
+        self.document.control()
+    }
+
+    /// What was decided about the contest.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.document.settings()
+    }
+
+    /// What the public may see.
+    pub fn show(&self) -> Show {
+        self.document.show()
+    }
+
+    /// What a page shows of it, and sends back with [`Controller::set_show`].
+    pub fn show_version(&self) -> u64 {
+        self.document.show_version()
+    }
+
+    /// What the live feed must be told, whenever it changes.
+    pub fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
+        self.document.watch_facts()
+    }
+
+    pub fn status(&self) -> Status {
+        let Published { redis, conflict } = self.document.published();
+        let Seen { sealing, generators, trouble } = self.automation.last_seen();
+        Status { redis, conflict, sealing, generators, roster: self.document.roster(), trouble }
+    }
+
+    /// Whether a round is between being armed and being sealed.
+    pub fn is_playing(&self) -> bool {
+        self.document.is_playing()
+    }
+
+    /// Makes a change; see [`Edit::change`](super::document::edit::Edit::change).
+    pub async fn change(
+        &self,
+        expected: Option<u64>,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        self.document.edit().await.change(expected, change, what, by, now).await
+    }
+
+    /// Refuses whoever has not seen what another person changed.
+    pub async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+        self.document.check_fresh(expected).await
+    }
+
+    /// Takes the newer document of Redis as ours.
+    pub async fn adopt(&self, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
+        self.document.edit().await.adopt(by, now).await
+    }
+
+    /// Saves the settings; see [`Edit::save_settings`](super::document::edit::Edit::save_settings).
+    pub async fn save_settings(
+        &self,
+        expected: Option<u64>,
+        settings: Settings,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        let made = self.document.edit().await.save_settings(expected, settings, by, now).await?;
+        self.document.tell_feed().await?;
+        Ok(made)
+    }
+
+    /// Changes what the public sees; see [`Edit::set_show`](super::document::edit::Edit::set_show).
+    pub async fn set_show(
+        &self,
+        expected: Option<u64>,
+        wanted: impl FnOnce(Show) -> Result<Show, String>,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Show, ChangeError> {
+        let show = self.document.edit().await.set_show(expected, wanted, by, now).await?;
+        self.document.tell_feed().await?;
+        Ok(show)
+    }
+
+    /// Looks at accounts and endpoints, edits the document after them, and tells the live feed.
+    pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        let made = self.document.edit().await.follow_people(by, now).await?;
+        self.document.tell_feed().await?;
+        Ok(made)
+    }
+
+    /// Everything that GO or NO-GO looks at.
+    pub async fn situation(&self, now: UtcUs) -> Result<Situation, flowtest_accounts::Error> {
+        let (status, settings, control) = (self.status(), self.settings(), self.control());
+        let left_out = |owner: Owner| {
+            let left = status.roster.left_out.iter().find(|left| left.user == owner.map(|user| user.0));
+            left.map(|left| left.reason.trim_end_matches('.').to_owned())
+        };
+        let house = match (&settings.house, left_out(None)) {
+            (None, _) => House::Unset,
+            (Some(_), Some(reason)) => House::LeftOut(reason),
+            (Some(_), None) => House::Set(self.requests.tested(None)),
+        };
+        let endpoints = self.accounts.endpoints().await?;
+        let users = self.accounts.users().await?;
+        let contestants = users.into_iter().filter(|user| user.role == Role::Staff).map(|user| Contestant {
+            disabled: user.disabled,
+            disqualified: user.disqualified.is_some(),
+            parked: control.as_ref().is_some_and(|control| {
+                control.parked.contains(&user.name) && user_in(control, &user.name) == Some(user.id)
+            }),
+            endpoint: endpoints.iter().find(|endpoint| endpoint.user == user.id).map(|found| found.endpoint.clone()),
+            left_out: left_out(Some(user.id)),
+            tested: self.requests.tested(Some(user.id)),
+            name: user.name,
+        });
+        Ok(Situation {
+            now,
+            redis: status.redis.clone(),
+            conflict: status.conflict.as_ref().map(|conflict| conflict.sentence.clone()),
+            state: control.as_ref().map_or(State::Draft, |control| control.state),
+            halted: control.as_ref().is_some_and(|control| control.halted),
+            contest: status.roster.contest(self.document.contest(), &settings),
+            house,
+            contestants: contestants.filter(|contestant| contestant.name != HOUSE).collect(),
+            generators: status.generators.to_vec(),
+        })
+    }
+
+    /// GO or NO-GO.
+    pub async fn readiness(&self, now: UtcUs) -> Result<Vec<Check>, flowtest_accounts::Error> {
+        self.situation(now).await.map(|situation| readiness::checks(&situation))
+    }
+}

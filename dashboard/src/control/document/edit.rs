@@ -1,0 +1,171 @@
+//! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
+
+use super::publish::PUBLISH_PATIENCE;
+use super::{Document, Made};
+use crate::control::error::ChangeError;
+use crate::control::settings::Settings;
+use crate::control::show::Show;
+use flowtest_accounts::{Actor, RoundResult};
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::Control;
+use flowtest_scoreboard::lifecycle::{self, Change};
+use std::sync::Arc;
+use tokio::sync::MutexGuard;
+
+/// Whoever has it is the only one who changes the document. Others wait until it is dropped.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    pub(super) document: &'a Document,
+    _editing: MutexGuard<'a, ()>,
+}
+
+impl Document {
+    /// Waits until nobody else changes the document.
+    pub async fn edit(&self) -> Edit<'_> {
+        Edit { document: self, _editing: self.editing.lock().await }
+    }
+}
+
+impl Edit<'_> {
+    /// Makes a change. `expected` is the revision that whoever asks has looked at: when somebody else changed something
+    /// since, nothing is done. What the dashboard did by itself since then is no reason. `what` is a sentence for the
+    /// history.
+    pub async fn change(
+        &self,
+        expected: Option<u64>,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        let document = self.document;
+        document.check_fresh(expected).await?;
+        let current = document.control().ok_or(ChangeError::NoContest)?;
+        if matches!(change, Change::Abort) && self.has_results(&current).await? {
+            return Err(ChangeError::Unfit(
+                "the results of this round are written, and it is sealed in a moment: it cannot be aborted any more"
+                    .to_owned(),
+            ));
+        }
+        let mut next = lifecycle::change(&current, change, now)?;
+        // Above whatever Redis has seen, or no generator would follow.
+        let foreign = document.published().conflict.and_then(|conflict| conflict.revision).unwrap_or(0);
+        next.revision = next.revision.max(foreign.saturating_add(1));
+        self.save(Some(current.revision), next, what, by, now).await
+    }
+
+    /// Whether the results of the document's round are written already, which is done before it is called sealed.
+    async fn has_results(&self, control: &Control) -> Result<bool, flowtest_accounts::Error> {
+        let Some(round) = control.round else { return Ok(false) };
+        Ok(self.document.accounts.round(round).await?.is_some_and(|known| known.finished_at.is_some()))
+    }
+
+    /// Saves a document and publishes it.
+    pub(super) async fn save(
+        &self,
+        expected: Option<u64>,
+        next: Control,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        let document = self.document;
+        let saved = document.accounts.save_control(expected, next.revision, &next.to_json(), what, by, now).await;
+        if let Err(flowtest_accounts::Error::Stale { .. }) = saved {
+            // Another process: take over what it saved, and say whose it is.
+            return Err(match document.follow_database().await? {
+                Some(saved) => ChangeError::stale(saved),
+                None => ChangeError::NoContest,
+            });
+        }
+        saved?;
+        let next = Arc::new(next);
+        document.control.send_replace(Some(Arc::clone(&next)));
+        document.facts.set_control(&next);
+        // An explicit change goes on above what Redis held.
+        document.known().published.conflict = None;
+        // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
+        if let Err(error) = document.note_round(by, now).await {
+            tracing::warn!(%error, "the table of rounds is behind the control document");
+        }
+        let unpublished = document.publish(PUBLISH_PATIENCE).await;
+        Ok(Made { control: next, unpublished })
+    }
+
+    /// Takes the newer document of Redis as ours.
+    pub async fn adopt(&self, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
+        let document = self.document;
+        let contest = document.contest.clone();
+        let found = document.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
+        let ours = document.control().map(|control| control.revision);
+        match found {
+            Some(found) if found.contest.name == document.contest && Some(found.revision) > ours => {
+                self.save(ours, found, "The document in Redis was taken over.", by, now).await
+            }
+            _ => Err(ChangeError::Unfit("Redis holds no newer document: there is nothing to take over.".to_owned())),
+        }
+    }
+
+    /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so
+    /// that two who edit at once notice each other also while a round runs.
+    pub async fn save_settings(
+        &self,
+        expected: Option<u64>,
+        settings: Settings,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        let document = self.document;
+        document.check_fresh(expected).await?;
+        let policy = settings.policy.clone();
+        document.settings.put(&document.accounts, settings, by, now).await?;
+        if let Some(made) = self.follow_people(by, now).await? {
+            return Ok(Some(made));
+        }
+        if document.control().is_none() {
+            return Ok(None);
+        }
+        self.change(None, Change::Policy(policy), "The settings were saved.", by, now).await.map(Some)
+    }
+
+    /// Freezes, unfreezes or reveals the standings, or ends the contest. `expected` is the [`Document::show_version`]
+    /// that whoever asks has looked at: when somebody else changed it since, nothing is done.
+    pub async fn set_show(
+        &self,
+        expected: Option<u64>,
+        wanted: impl FnOnce(Show) -> Result<Show, String>,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Show, ChangeError> {
+        let document = self.document;
+        if expected.is_some_and(|expected| expected != document.show_version()) {
+            return Err(ChangeError::Unfit(
+                "somebody else has changed what the public sees since this page was loaded: look at it, then decide again"
+                    .to_owned(),
+            ));
+        }
+        let show = wanted(document.show()).map_err(ChangeError::Unfit)?;
+        document.show.put(&document.accounts, show, by, now).await?;
+        Ok(show)
+    }
+
+    /// Writes the results of a draining round, and then says that it is sealed. No results: they are written already.
+    /// False when somebody has moved the round since `seen`.
+    pub(in crate::control) async fn seal(
+        &self,
+        seen: &Control,
+        results: Option<(RoundId, Vec<RoundResult>)>,
+        now: UtcUs,
+    ) -> Result<bool, ChangeError> {
+        if !self.document.is_at(seen) {
+            return Ok(false);
+        }
+        let program = Actor::program();
+        if let Some((round, results)) = results {
+            self.document.accounts.finish_round(round, results, &program, now).await?;
+        }
+        self.change(None, Change::Seal, "The round was sealed.", &program, now).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,119 @@
+//! From people to the document: the roster follows accounts and their endpoints, in a draft at once, in a running round
+//! as far as its rules allow.
+
+use super::edit::Edit;
+use super::{Document, Made};
+use crate::control::error::ChangeError;
+use crate::control::roster::{Candidate, Roster};
+use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::endpoint::Host;
+use flowtest_scoreboard::lifecycle::Change;
+use flowtest_scoreboard::{Contest, Control, Endpoint, State};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Edit<'_> {
+    /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history.
+    pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        let document = self.document;
+        let settings = document.settings();
+        let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
+        document.known().roster = Arc::clone(&roster);
+        let wanted = roster.contest(document.contest(), &settings);
+        match (document.control(), wanted) {
+            (None, None) => Ok(None),
+            (None, Some(contest)) => {
+                let control = Control { ids: roster.ids.clone(), ..Control::new(contest) };
+                self.save(None, control, "The contest was opened.", by, now).await.map(Some)
+            }
+            // Nobody is left: the draft stays, and arming is refused.
+            (Some(_), None) => Ok(None),
+            (Some(control), Some(contest)) => self.follow(&control, contest, &roster, by, now).await,
+        }
+    }
+
+    /// Brings a document to what is wanted, as far as its state allows.
+    async fn follow(
+        &self,
+        control: &Control,
+        wanted: Contest,
+        roster: &Roster,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        use State::{Armed, Draft, Paused, Running};
+        match control.state {
+            Draft if control.contest == wanted && control.ids == roster.ids => Ok(None),
+            Draft => {
+                let change = Change::Edit { contest: Box::new(wanted), ids: roster.ids.clone() };
+                self.change(None, change, "The draft follows contestants and settings.", by, now).await.map(Some)
+            }
+            Armed | Running | Paused => {
+                let mut made = None;
+                if control.contest.policy != wanted.policy {
+                    let change = Change::Policy(wanted.policy.clone());
+                    made = Some(self.change(None, change, "The policy of the settings counts.", by, now).await?);
+                }
+                for (contestant, endpoint) in moved(control, &wanted, roster) {
+                    let what = format!("{contestant} moved to {endpoint}.");
+                    let change = Change::Endpoint { contestant, endpoint };
+                    match self.change(None, change, &what, by, now).await {
+                        Ok(done) => made = Some(done),
+                        // One who cannot move, such as to where another still is, keeps nobody else from moving.
+                        Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "a contestant stays"),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(made)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Document {
+    /// Enabled contestants that are not disqualified.
+    async fn candidates(&self) -> Result<Vec<Candidate>, flowtest_accounts::Error> {
+        let endpoints: BTreeMap<UserId, String> = {
+            let endpoints = self.accounts.endpoints().await?;
+            endpoints.into_iter().map(|endpoint| (endpoint.user, endpoint.endpoint)).collect()
+        };
+        let users = self.accounts.users().await?;
+        let may = |user: &User| user.role == Role::Staff && !user.disabled && user.disqualified.is_none();
+        let candidates = users.into_iter().filter(may).map(|user| Candidate {
+            user: user.id.0,
+            endpoint: endpoints.get(&user.id).cloned(),
+            name: user.name,
+        });
+        Ok(candidates.collect())
+    }
+
+    /// Whether somebody else plays with the same server.
+    pub(in crate::control) async fn is_taken(&self, user: UserId, endpoint: &Endpoint) -> Result<bool, ChangeError> {
+        let same = |other: &Endpoint| other.host == endpoint.host && other.port == endpoint.port;
+        if self.settings().house.as_ref().is_some_and(same) {
+            return Ok(true);
+        }
+        let others = self.candidates().await?;
+        let mut others = others.iter().filter(|other| other.user != user.0);
+        Ok(others
+            .any(|other| other.endpoint.as_ref().and_then(|text| text.parse().ok()).is_some_and(|other| same(&other))))
+    }
+}
+
+/// Who is somewhere else than in the document, and may be there.
+fn moved(control: &Control, wanted: &Contest, roster: &Roster) -> Vec<(String, Endpoint)> {
+    let endpoints: BTreeMap<&str, &Endpoint> =
+        wanted.contestants.iter().map(|contestant| (contestant.name.as_str(), &contestant.endpoint)).collect();
+    let is = |endpoint: &Endpoint| -> (Host, u16, String) {
+        (endpoint.host.clone(), endpoint.port, endpoint.path_and_query.clone())
+    };
+    let contestants = control.contest.contestants.iter().filter_map(|contestant| {
+        // The same name may be another account's by now.
+        let same = control.ids.get(&contestant.name) == roster.ids.get(&contestant.name);
+        let endpoint = endpoints.get(contestant.name.as_str()).filter(|_| same)?;
+        (is(endpoint) != is(&contestant.endpoint)).then(|| (contestant.name.clone(), (*endpoint).clone()))
+    });
+    contestants.collect()
+}

@@ -1,0 +1,218 @@
+//! The control document, what it is made of, and where both are kept.
+//!
+//! The database is the source of truth. A change is made by the rules of the lifecycle, saved under the revision it was
+//! made on, and then published; when Redis is away it is saved all the same, and published as soon as Redis is back.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`Document`] | the document in force, as everybody may read it |
+//! | [`edit`] | whoever changes it now; one at a time |
+//! | `follow` | how it follows accounts, endpoints and settings |
+//! | `publish` | how Redis comes to hold it |
+
+pub mod edit;
+mod follow;
+mod publish;
+
+use super::error::{ChangeError, OpenError};
+use super::feed_facts::FeedFacts;
+use super::link::Link;
+use super::roster::Roster;
+use super::settings::Settings;
+use super::show::{self, Show};
+use super::stored::Stored;
+use crate::live::Facts;
+use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
+use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::{Control, State};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The name of the settings in the database.
+const SETTINGS: &str = "contest";
+
+/// The control document of one contest.
+#[derive(Debug)]
+pub struct Document {
+    contest: String,
+    accounts: Accounts,
+    link: Link,
+    /// Whoever holds it changes the document. Held while the document is saved and published, and for no other part.
+    editing: tokio::sync::Mutex<()>,
+    control: watch::Sender<Option<Arc<Control>>>,
+    settings: Stored<Settings>,
+    show: Stored<Show>,
+    facts: FeedFacts,
+    known: Mutex<Known>,
+}
+
+/// What is known beside the document. Nothing in it is needed after a restart.
+#[derive(Debug, Default)]
+struct Known {
+    published: Published,
+    roster: Arc<Roster>,
+    /// Which state of which round the table of rounds holds.
+    noted: Option<(RoundId, State)>,
+}
+
+/// Whether Redis holds the document.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// What is wrong with Redis.
+    pub redis: Option<String>,
+    /// What Redis holds that is newer than ours.
+    pub conflict: Option<Conflict>,
+}
+
+/// Redis holds a newer document than the database: somebody else steers the contest, or a backup was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// None: a newer program wrote it, and we cannot read it.
+    pub revision: Option<u64>,
+    /// The cause and the next step.
+    pub sentence: String,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub control: Arc<Control>,
+    /// Why generators do not know of it yet. It is published as soon as that is over.
+    pub unpublished: Option<String>,
+}
+
+impl Document {
+    /// Reads what the database holds.
+    pub(super) async fn open(contest: &str, accounts: Accounts, link: Link) -> Result<Document, OpenError> {
+        let saved = accounts.control().await?;
+        let control = saved.map(|saved| Control::from_json(&saved.document)).transpose()?;
+        if let Some(control) = control.as_ref().filter(|control| control.contest.name != contest) {
+            return Err(OpenError::Contest { found: control.contest.name.clone(), wanted: contest.to_owned() });
+        }
+        let settings = Stored::open(&accounts, SETTINGS, Settings::from_text, Settings::to_text).await?;
+        let show = Stored::open(&accounts, show::SETTING, Show::from_text, Show::to_text).await?;
+        Ok(Document {
+            contest: contest.to_owned(),
+            facts: FeedFacts::new(accounts.clone()),
+            accounts,
+            link,
+            editing: tokio::sync::Mutex::default(),
+            control: watch::Sender::new(control.map(Arc::new)),
+            settings,
+            show,
+            known: Mutex::default(),
+        })
+    }
+
+    /// The name of the contest in Redis.
+    pub fn contest(&self) -> &str {
+        &self.contest
+    }
+
+    /// The document in force. None while nobody can play.
+    pub fn control(&self) -> Option<Arc<Control>> {
+        self.control.borrow().clone()
+    }
+
+    /// What was decided about the contest.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.value()
+    }
+
+    /// What the public may see.
+    pub fn show(&self) -> Show {
+        *self.show.value()
+    }
+
+    /// How often what the public may see was changed: what a page shows, and sends back with [`edit::Edit::set_show`].
+    pub fn show_version(&self) -> u64 {
+        self.show.version()
+    }
+
+    /// Who would play the next round, and who cannot.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.known().roster)
+    }
+
+    /// Whether Redis holds the document.
+    pub fn published(&self) -> Published {
+        self.known().published.clone()
+    }
+
+    /// What the live feed must be told, whenever it changes.
+    pub fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
+        self.facts.watch()
+    }
+
+    /// Whether a round is between being armed and being sealed.
+    pub fn is_playing(&self) -> bool {
+        use State::{Armed, Draining, Paused, Running};
+        self.control().is_some_and(|control| matches!(control.state, Armed | Running | Paused | Draining))
+    }
+
+    /// Whether the round is where it was when a document was looked at.
+    pub(super) fn is_at(&self, seen: &Control) -> bool {
+        self.control().is_some_and(|control| (control.round, control.state) == (seen.round, seen.state))
+    }
+
+    /// Refuses whoever has not seen what another person changed. What the dashboard did by itself is no reason.
+    pub async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+        let (Some(expected), Some(current)) = (expected, self.control()) else { return Ok(()) };
+        if expected == current.revision {
+            return Ok(());
+        }
+        let other = self.accounts.control_by_others_since(expected, &Actor::program()).await?;
+        other.map_or(Ok(()), |saved| Err(ChangeError::stale(saved)))
+    }
+
+    /// Takes over a document that another process has saved since, and returns it.
+    pub(super) async fn follow_database(&self) -> Result<Option<ControlRevision>, flowtest_accounts::Error> {
+        let Some(saved) = self.accounts.control().await? else { return Ok(None) };
+        let ours = self.control().map_or(0, |control| control.revision);
+        if saved.revision > ours {
+            let control = Control::from_json(&saved.document).map_err(|error| {
+                flowtest_accounts::Error::Failed(format!("its control document is damaged: {error}"))
+            })?;
+            self.control.send_replace(Some(Arc::new(control)));
+        }
+        Ok(Some(saved))
+    }
+
+    /// Takes over settings that another process has saved since.
+    pub(super) async fn follow_settings(&self) -> Result<(), OpenError> {
+        self.settings.follow(&self.accounts).await?;
+        self.show.follow(&self.accounts).await
+    }
+
+    /// Brings the table of rounds to where the document is.
+    pub(super) async fn note_round(&self, by: &Actor, now: UtcUs) -> Result<(), flowtest_accounts::Error> {
+        let Some(control) = self.control() else { return Ok(()) };
+        // A draft only remembers the round before.
+        let Some(round) = control.round.filter(|_| control.state != State::Draft) else { return Ok(()) };
+        if self.known().noted == Some((round, control.state)) {
+            return Ok(());
+        }
+        if self.accounts.round(round).await?.is_none() {
+            let start_at = control.timeline.start_at;
+            let new = NewRound { id: round, scored: control.scored, label: String::new(), start_at };
+            self.accounts.create_round(new, by, now).await?;
+        }
+        // Results seal it.
+        if control.state != State::Sealed {
+            self.accounts.set_round_state(round, control.state.as_str(), by, now).await?;
+        }
+        self.known().noted = Some((round, control.state));
+        Ok(())
+    }
+
+    /// Tells the live feed who is who, what counts beside the round, and what the public may see.
+    pub(super) async fn tell_feed(&self) -> Result<(), flowtest_accounts::Error> {
+        let has_house = self.settings().house.is_some();
+        self.facts.tell(has_house, || (self.control(), self.show())).await
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

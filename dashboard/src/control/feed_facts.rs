@@ -1,0 +1,109 @@
+//! What the live feed must be told: who is who, what counts beside the round, and what the public may see.
+
+use super::roster::HOUSE;
+use super::show::Show;
+use crate::live::{Carried, Facts, Freeze, Notice, Person, UserKey};
+use flowtest_accounts::{Accounts, Role, User};
+use flowtest_scoreboard::{Control, Row};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The newest facts, and who hears of them.
+#[derive(Debug)]
+pub(super) struct FeedFacts {
+    accounts: Accounts,
+    /// Whoever holds it reads the database for the feed, so that nobody tells it what was read before another told it.
+    telling: tokio::sync::Mutex<()>,
+    facts: watch::Sender<Arc<Facts>>,
+}
+
+impl FeedFacts {
+    pub(super) fn new(accounts: Accounts) -> FeedFacts {
+        FeedFacts { accounts, telling: tokio::sync::Mutex::default(), facts: watch::Sender::default() }
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Facts>> {
+        self.facts.subscribe()
+    }
+
+    /// The document was saved.
+    pub(super) fn set_control(&self, control: &Arc<Control>) {
+        self.facts.send_modify(|facts| Arc::make_mut(facts).control = Some(Arc::clone(control)));
+    }
+
+    /// Reads people, adjustments, rounds and announcements. `decided` is asked at the end, so that what is decided
+    /// meanwhile is told.
+    pub(super) async fn tell(
+        &self,
+        has_house: bool,
+        decided: impl FnOnce() -> (Option<Arc<Control>>, Show),
+    ) -> Result<(), flowtest_accounts::Error> {
+        let _telling = self.telling.lock().await;
+        let accounts = &self.accounts;
+        let users = accounts.users().await?;
+        let mut people: Vec<Person> = users.into_iter().filter(|user| user.role == Role::Staff).map(person).collect();
+        if has_house {
+            people.push(Person {
+                key: UserKey::from(HOUSE),
+                name: HOUSE.to_owned(),
+                shown: "House".to_owned(),
+                hidden: true,
+                disqualified: false,
+            });
+        }
+        let mut adjustments: BTreeMap<UserKey, i64> = BTreeMap::new();
+        for adjustment in accounts.adjustments().await?.iter().filter(|line| line.withdrawn_at.is_none()) {
+            let sum = adjustments.entry(UserKey::of_user(adjustment.user.0)).or_default();
+            *sum = sum.saturating_add(adjustment.points);
+        }
+        let rounds = accounts.rounds().await?;
+        let before = Arc::clone(&self.facts.borrow());
+        let sealed: Vec<_> = rounds.iter().filter(|round| round.scored && round.finished_at.is_some()).collect();
+        // Results are written once, so whoever knows their rounds knows them.
+        let carried = if sealed.iter().all(|round| before.carried.has(&round.id)) {
+            before.carried.clone()
+        } else {
+            self.carried(sealed.iter().map(|round| round.id)).await?
+        };
+        let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
+        let notices = accounts.active_announcements().await?.into_iter().map(notice).collect();
+        self.facts.send_modify(|facts| {
+            // Read in here: what is saved from now on changes the facts after this.
+            let (control, show) = decided();
+            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
+            let ended = show.over;
+            *facts = Arc::new(Facts { people, control, adjustments, carried, numbers, notices, freeze, ended });
+        });
+        Ok(())
+    }
+
+    async fn carried(
+        &self,
+        rounds: impl Iterator<Item = flowtest_contract::RoundId>,
+    ) -> Result<Carried, flowtest_accounts::Error> {
+        let mut carried = Carried::default();
+        rounds.for_each(|round| carried.add_round(round));
+        for (round, result) in self.accounts.scored_results().await? {
+            // A row that we cannot read has its points all the same.
+            let row = Row::decode(&result.row).unwrap_or_default();
+            carried.add(round, UserKey::of_user(result.user.0), result.points, &row);
+        }
+        Ok(carried)
+    }
+}
+
+fn person(user: User) -> Person {
+    Person {
+        key: UserKey::of_user(user.id.0),
+        name: user.name,
+        shown: user.display_name,
+        // Whoever may not log in any more stands in no table either.
+        hidden: user.hidden || user.disabled,
+        disqualified: user.disqualified.is_some(),
+    }
+}
+
+fn notice(announcement: flowtest_accounts::Announcement) -> Notice {
+    Notice { id: announcement.id.0, level: announcement.level, text: announcement.text, at: announcement.at }
+}

@@ -1,0 +1,102 @@
+//! Generators: who is heard, and who can play.
+
+use super::check::{Group, List, Mark};
+use super::situation::Situation;
+use crate::control::instant;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::clock::OFFSET_MAX_US;
+use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
+
+/// A generator not heard for longer is gone, in microseconds: eight beats.
+const SILENT_US: u64 = 2_000_000;
+/// Batches that wait for Redis: a second of them is no trouble.
+const BACKLOG_WARN: u64 = 10;
+/// A worker this busy before a round has no room for one.
+const BUSY_WARN_PERCENT: u8 = 50;
+/// Free disk below which a generator gives up evidence, with room for a long round.
+const DISK_WARN_BYTES: u64 = 2 << 30;
+const DISK_NO_BYTES: u64 = 256 << 20;
+
+/// Whether a generator was heard a moment ago.
+pub fn is_heard(seen: &SeenGenerator, now: UtcUs) -> bool {
+    seen.health.is_some() && now.saturating_sub(seen.beat) <= SILENT_US
+}
+
+pub(super) fn heard(situation: &Situation) -> impl Iterator<Item = &GeneratorHealth> {
+    let fresh = |seen: &&SeenGenerator| is_heard(seen, situation.now);
+    situation.generators.iter().filter(fresh).filter_map(|seen| seen.health.as_ref())
+}
+
+pub(super) fn generators(list: &mut List, situation: &Situation) {
+    if heard(situation).next().is_none() {
+        list.add(
+            Group::Platform,
+            "Generators",
+            Mark::No,
+            "No generator is heard: start one with flowtest-loadgen serve, for this contest and this Redis.",
+        );
+    }
+    for seen in &situation.generators {
+        let silent_us = situation.now.saturating_sub(seen.beat);
+        match &seen.health {
+            Some(health) if is_heard(seen, situation.now) => {
+                let (mark, sentence) = judge_generator(health);
+                list.add(Group::Generator, &seen.id, mark, sentence);
+            }
+            // Generators of yesterday are nobody's trouble.
+            _ => list.add(
+                Group::Generator,
+                &seen.id,
+                Mark::Warn,
+                format!(
+                    "Silent for {}: start it again, or go without it.",
+                    instant::duration(silent_us / 1_000_000 * 1_000_000)
+                ),
+            ),
+        }
+    }
+}
+
+/// The worst thing about a generator.
+pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
+    let busy = health.busy_percent.iter().copied().max().unwrap_or(0);
+    let cores = match health.cores {
+        1 => "1 core".to_owned(),
+        cores => format!("{cores} cores"),
+    };
+    let fine = format!("{cores}, {}", health.tier);
+    let gib = health.disk_free_bytes >> 30;
+    match health.clock() {
+        None => return (Mark::No, "Its clock was not measured against Redis yet: wait a moment.".to_owned()),
+        Some(clock) if !clock.is_fit() => {
+            let sentence = format!(
+                "Its clock is {} ms off (± {} ms), more than {} ms: set it, as with chrony.",
+                clock.offset_us / 1000,
+                clock.error_us.div_ceil(1000),
+                OFFSET_MAX_US / 1000
+            );
+            return (Mark::No, sentence);
+        }
+        Some(_) => {}
+    }
+    if health.disk_free_bytes < DISK_NO_BYTES {
+        let mib = health.disk_free_bytes >> 20;
+        return (Mark::No, format!("{mib} MiB are free on its disk: make room for its journal."));
+    }
+    if health.round.is_some() {
+        return (Mark::Warn, format!("{fine}. It is still busy with a round: wait until that is sealed."));
+    }
+    if health.backlog > BACKLOG_WARN {
+        return (Mark::Warn, format!("{} batches of it wait for Redis: wait until they are there.", health.backlog));
+    }
+    if health.disk_free_bytes < DISK_WARN_BYTES {
+        return (Mark::Warn, format!("{fine}. {gib} GiB are free on its disk: enough for a short round only."));
+    }
+    if busy >= BUSY_WARN_PERCENT {
+        return (Mark::Warn, format!("{fine}. A worker is {busy} % busy before the round: see what else runs there."));
+    }
+    if health.rate_ratio.is_some_and(|ratio| ratio < 0.99) {
+        return (Mark::Warn, format!("{fine}. It does not keep up with what it should send: add cores or generators."));
+    }
+    (Mark::Go, format!("{fine}, {gib} GiB free."))
+}

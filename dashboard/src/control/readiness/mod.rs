@@ -1,0 +1,30 @@
+//! GO or NO-GO: whether a round could be armed now, as a list of checks with a sentence each.
+//!
+//! A function of facts. It warns of what costs one contestant something and says no to what would spoil the round.
+
+mod check;
+mod contestant;
+mod generator;
+mod platform;
+mod situation;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Check, Group, Mark, verdict};
+pub use contestant::judge_contestant;
+pub use generator::{is_heard, judge_generator};
+pub use situation::{Contestant, House, Situation, Tested};
+
+use check::List;
+
+/// All checks: the platform, then each generator, then each contestant.
+pub fn checks(situation: &Situation) -> Vec<Check> {
+    let mut list = List::default();
+    platform::redis(&mut list, situation);
+    platform::round(&mut list, situation);
+    platform::plan(&mut list, situation);
+    platform::house(&mut list, situation);
+    generator::generators(&mut list, situation);
+    contestant::contestants(&mut list, situation);
+    list.0
+}

@@ -1,0 +1,55 @@
+//! Everything that GO or NO-GO looks at, as plain data.
+
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::{Contest, ProbeAnswer, SeenGenerator, State};
+
+/// Everything that is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Situation {
+    pub now: UtcUs,
+    /// The sentence of what is wrong with Redis, when something is.
+    pub redis: Option<String>,
+    /// What is wrong between our document and the one in Redis.
+    pub conflict: Option<String>,
+    pub state: State,
+    pub halted: bool,
+    /// The next round's contest. Nothing while nobody can play.
+    pub contest: Option<Contest>,
+    pub house: House,
+    pub contestants: Vec<Contestant>,
+    pub generators: Vec<SeenGenerator>,
+}
+
+/// The platform's own server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum House {
+    #[default]
+    Unset,
+    LeftOut(String),
+    Set(Option<Tested>),
+}
+
+/// A contestant's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contestant {
+    pub name: String,
+    pub disabled: bool,
+    pub disqualified: bool,
+    pub parked: bool,
+    pub endpoint: Option<String>,
+    /// Why it cannot play with that endpoint.
+    pub left_out: Option<String>,
+    /// The last test of its endpoint.
+    pub tested: Option<Tested>,
+}
+
+/// A test and what it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// When it was asked for.
+    pub at: UtcUs,
+    /// The endpoint as it was then.
+    pub endpoint: String,
+    /// Nothing while no generator has answered.
+    pub answer: Option<ProbeAnswer>,
+}

@@ -1,0 +1,133 @@
+use super::*;
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::contest::Load;
+use flowtest_scoreboard::{Contest, GeneratorHealth, ProbeAnswer, SeenGenerator, State};
+use flowtest_scoreboard::{ProbeVerdicts, RoundId};
+use flowtest_testkit::documents::generator_health;
+
+const NOW: UtcUs = 1_796_119_200_000_000;
+const SECOND: u64 = 1_000_000;
+
+fn health() -> GeneratorHealth {
+    generator_health("g1", NOW)
+}
+
+fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
+    ProbeAnswer {
+        id: "p".to_owned(),
+        at,
+        generator: "g1".to_owned(),
+        endpoint: "http://10.0.0.1/".to_owned(),
+        address: None,
+        verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
+        latency_us: Some(500),
+        sentence: "Version is v1 and should be v2.".to_owned(),
+        head: String::new(),
+    }
+}
+
+fn tested(right: bool, at: UtcUs) -> Tested {
+    Tested { at, endpoint: "http://10.0.0.1/".to_owned(), answer: Some(answer(right, at)) }
+}
+
+fn alice() -> Contestant {
+    Contestant {
+        name: "alice".to_owned(),
+        endpoint: Some("http://10.0.0.1/".to_owned()),
+        tested: Some(tested(true, NOW - SECOND)),
+        ..Contestant::default()
+    }
+}
+
+fn situation() -> Situation {
+    let contest = Contest::from_toml(
+        "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 500\nconnections = 8\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
+         [[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n",
+    );
+    Situation {
+        now: NOW,
+        contest: Some(contest.expect("a contest")),
+        house: House::Set(Some(tested(true, NOW - SECOND))),
+        contestants: vec![alice()],
+        generators: vec![SeenGenerator { id: "g1".to_owned(), beat: NOW - SECOND / 4, health: Some(health()) }],
+        ..Situation::default()
+    }
+}
+
+#[test]
+fn when_all_is_well_it_is_a_go() {
+    let checks = checks(&situation());
+    assert_eq!(verdict(&checks), Mark::Go, "{checks:#?}");
+    assert_eq!(checks.len(), 6);
+}
+
+#[test]
+fn each_trouble_has_its_mark_and_its_sentence() {
+    // (what is broken, whom the check is about, its mark, part of the sentence)
+    type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
+    let cases: [Case; 29] = [
+        (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
+        (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
+        (|s| s.state = State::Running, "Round", Mark::No, "running"),
+        (|s| s.state = State::Sealed, "Round", Mark::No, "prepare the next"),
+        (|s| s.halted = true, "Round", Mark::No, "red switch"),
+        (|s| s.contest = None, "Plan", Mark::No, "Nobody can play"),
+        (|s| s.contest.as_mut().expect("one").phases[0].scored = false, "Plan", Mark::Warn, "No phase"),
+        (
+            |s| s.contest.as_mut().expect("one").phases[0].load = Load::Open { from: 1, to: 900_000 },
+            "Plan",
+            Mark::Warn,
+            "add generators",
+        ),
+        (|s| s.house = House::Unset, "House target", Mark::Warn, "No house target"),
+        (|s| s.house = House::LeftOut("closed".into()), "House target", Mark::No, "closed"),
+        (|s| s.house = House::Set(None), "House target", Mark::Warn, "not tested"),
+        // the platform's own server answers wrongly: the flip or the network is ours to mend
+        (|s| s.house = House::Set(Some(tested(false, NOW))), "House target", Mark::No, "Version is v1"),
+        (|s| s.generators.clear(), "Generators", Mark::No, "No generator"),
+        (|s| s.generators[0].beat = NOW - 3 * SECOND, "Generators", Mark::No, "No generator"),
+        (|s| s.generators[0].health = None, "g1", Mark::Warn, "Silent"),
+        (|s| edit(s).clock_offset_us = None, "g1", Mark::No, "not measured"),
+        (|s| edit(s).clock_offset_us = Some(21_000), "g1", Mark::No, "21 ms off"),
+        (|s| edit(s).disk_free_bytes = 1 << 20, "g1", Mark::No, "1 MiB"),
+        (|s| edit(s).disk_free_bytes = 1 << 30, "g1", Mark::Warn, "short round"),
+        (|s| edit(s).backlog = 500, "g1", Mark::Warn, "500 batches"),
+        (|s| edit(s).busy_percent = vec![1, 90], "g1", Mark::Warn, "90 % busy"),
+        (|s| edit(s).rate_ratio = Some(0.5), "g1", Mark::Warn, "keep up"),
+        (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),
+        (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),
+        (|s| s.contestants[0].left_out = Some("closed".into()), "alice", Mark::Warn, "cannot play"),
+        (|s| s.contestants[0].tested = None, "alice", Mark::Warn, "not tested"),
+        (|s| s.contestants[0].tested = Some(tested(false, NOW)), "alice", Mark::Warn, "Version is v1"),
+        (|s| s.contestants[0].tested = Some(tested(true, NOW - 3600 * SECOND)), "alice", Mark::Warn, "again"),
+        (|s| s.contestants[0].endpoint = Some("http://10.0.0.2/".into()), "alice", Mark::Warn, "since it changed"),
+    ];
+    for (spoil, what, mark, part) in cases {
+        let mut situation = situation();
+        spoil(&mut situation);
+        let checks = checks(&situation);
+        let check = checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{what}: {checks:#?}"));
+        assert!(check.mark == mark && check.sentence.contains(part), "{part:?}: {check:?}");
+        assert!(verdict(&checks) >= mark, "{part:?}");
+    }
+}
+
+fn edit(situation: &mut Situation) -> &mut GeneratorHealth {
+    situation.generators[0].health.as_mut().expect("it is heard")
+}
+
+#[test]
+fn parked_disabled_and_disqualified_contestants_are_told_and_do_not_stop_the_others() {
+    type Case = (fn(&mut Contestant), &'static str);
+    let cases: [Case; 3] = [
+        (|contestant| contestant.parked = true, "parked"),
+        (|contestant| contestant.disabled = true, "disabled"),
+        (|contestant| contestant.disqualified = true, "disqualified"),
+    ];
+    for (spoil, part) in cases {
+        let mut contestant = alice();
+        spoil(&mut contestant);
+        let (mark, sentence) = judge_contestant(&contestant, NOW);
+        assert!(mark == Mark::Warn && sentence.contains(part), "{sentence}");
+    }
+}

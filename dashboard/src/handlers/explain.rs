@@ -1,0 +1,54 @@
+//! What every request that failed is told: a page for people, JSON for scripts. It runs last, as the service's catcher.
+
+use crate::app::App;
+use crate::error::{Explanation, wants_page};
+use crate::handlers::frame;
+use crate::views::{ErrorPage, Page};
+use sailfish::TemplateSimple;
+use salvo::http::StatusCode;
+use salvo::prelude::*;
+use salvo::request_id::RequestIdDepotExt;
+use std::sync::Arc;
+
+/// Says what the handler said; what failed without a word of ours (unknown paths, bodies that are too large, slow
+/// answers) is explained by its status.
+#[handler]
+pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+    if depot.get_typed::<Arc<App>>().is_err() {
+        return;
+    }
+    ctrl.skip_rest();
+    let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
+    let said = depot.get_typed::<Explanation>().ok().cloned();
+    let Explanation { title, sentence } = said.unwrap_or_else(|| {
+        let (title, sentence) = words(status);
+        Explanation { title, sentence: sentence.to_owned() }
+    });
+    if !wants_page(req) {
+        return res.render(Json(serde_json::json!({ "error": title, "sentence": sentence })));
+    }
+    let mut layout = frame::bare_layout(depot, Page::Error, title);
+    layout.request_id = depot.request_id().map(str::to_owned);
+    let title = title.to_owned();
+    let page = ErrorPage { layout, status: status.as_u16(), title, sentence, retry_after_seconds: None };
+    match page.render_once() {
+        Ok(html) => res.render(Text::Html(html)),
+        Err(error) => tracing::error!(%error, "the error page cannot be rendered"),
+    }
+}
+
+fn words(status: StatusCode) -> (&'static str, &'static str) {
+    match status {
+        StatusCode::NOT_FOUND => ("There is no such page", "Go back, or start from the first page."),
+        StatusCode::METHOD_NOT_ALLOWED => ("That cannot be done here", "Open the page and use its form."),
+        StatusCode::PAYLOAD_TOO_LARGE => ("That is too long", "Shorten what you send: forms take 64 KiB."),
+        StatusCode::FORBIDDEN => {
+            ("This form is too old", "Go back, load the page again and send it once more; nothing was changed.")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => ("That took too long", "Nothing is known to have changed; try again."),
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            ("This is our fault", "Try again; if it stays, tell the organisers the number below.")
+        }
+        _ => ("That did not work", "Go back and try again."),
+    }
+}

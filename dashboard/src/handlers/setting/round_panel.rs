@@ -1,0 +1,117 @@
+//! The round on the page: its levers, its generators, what keeps it from being sealed, and earlier rounds.
+
+use super::ready_panel::light;
+use crate::app::App;
+use crate::clock::utc_ms;
+use crate::control::readiness::{self, Mark};
+use crate::control::{Sealing, Status};
+use crate::error::RequestError;
+use crate::handlers::convert::round_state;
+use crate::views::Field;
+use crate::views::setting::{GeneratorChoice, MissingStream, PastRound, RoundAction, RoundPanel};
+use flowtest_accounts::{Round, User, UserId};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::{Control, SeenGenerator, State, StreamId};
+
+/// Earlier rounds on the page at most.
+const PAST_MAX: usize = 20;
+
+fn actions(control: Option<&Control>) -> Vec<RoundAction> {
+    use RoundAction::{Abort, Arm, Next, Pause, Resume, Seal, Stop};
+    let Some(control) = control else { return Vec::new() };
+    match control.state {
+        State::Draft => vec![Arm],
+        State::Armed => vec![Abort],
+        State::Running => vec![Pause, Stop, Abort],
+        State::Paused => vec![Resume, Stop, Abort],
+        State::Draining => vec![Seal, Abort],
+        State::Sealed | State::Aborted => vec![Next],
+    }
+}
+
+pub(super) fn round(
+    app: &App,
+    control: Option<&Control>,
+    status: &Status,
+    rounds: &[Round],
+    typed: Option<(Field, bool, Vec<String>)>,
+    now: UtcUs,
+) -> RoundPanel {
+    let state = control.map_or(State::Draft, |control| control.state);
+    let last = rounds.last().map_or(0, |round| round.number);
+    let (start, scored, chosen) = match typed {
+        Some((start, scored, chosen)) => (start, scored, Some(chosen)),
+        None => (Field::new("+30s"), control.is_none_or(|control| control.scored), None),
+    };
+    let generators = status.generators.iter().filter(|seen| readiness::is_heard(seen, now)).filter_map(|seen| {
+        let mark = readiness::judge_generator(seen.health.as_ref()?).0;
+        let is_chosen = match &chosen {
+            Some(chosen) => chosen.contains(&seen.id),
+            None => mark != Mark::No,
+        };
+        Some(GeneratorChoice { id: seen.id.clone(), chosen: is_chosen, light: light(mark) })
+    });
+    let missing = match &status.sealing {
+        Sealing::Missing(streams) => streams
+            .iter()
+            .map(|stream| MissingStream { id: stream.to_string(), sentence: of_whom(stream, &status.generators) })
+            .collect(),
+        Sealing::Fine | Sealing::Trouble(_) => Vec::new(),
+    };
+    let show = app.controller.show();
+    RoundPanel {
+        number: if state == State::Draft { last + 1 } else { last },
+        state,
+        scored,
+        actions: actions(control),
+        start,
+        generators: generators.collect(),
+        missing,
+        seal_reason: Field::default(),
+        deadline: Field::default(),
+        halted: control.is_some_and(|control| control.halted),
+        frozen: show.frozen_at(now).is_some(),
+        over: show.over,
+        freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
+        freeze: Field::default(),
+        show_version: app.controller.show_version(),
+        past: Vec::new(),
+    }
+}
+
+fn of_whom(stream: &StreamId, generators: &[SeenGenerator]) -> String {
+    let its = generators.iter().find(|seen| seen.health.as_ref().is_some_and(|health| health.stream == Some(*stream)));
+    match its {
+        Some(seen) => format!("of generator {:?}, which is heard: it will end by itself", seen.id),
+        None => {
+            "of a generator that is not heard: start it again on its journal folder, or run rebuild there".to_owned()
+        }
+    }
+}
+
+pub(super) async fn past(
+    app: &App,
+    rounds: &[Round],
+    users: &[User],
+    control: Option<&Control>,
+) -> Result<Vec<PastRound>, RequestError> {
+    // Results stay as they were; whoever is out of competition by now was not first.
+    let competes = |id: UserId| {
+        let user = users.iter().find(|user| user.id == id);
+        user.is_some_and(|user| !user.hidden && !user.disabled && user.disqualified.is_none())
+    };
+    let current = control.filter(|control| control.state != State::Draft).and_then(|control| control.round);
+    let mut past = Vec::new();
+    for round in rounds.iter().rev().filter(|round| Some(round.id) != current).take(PAST_MAX) {
+        let results = app.accounts.results_of(round.id).await?;
+        past.push(PastRound {
+            number: round.number,
+            state: round_state(round)?,
+            scored: round.scored,
+            start_at_ms: round.start_at.map(utc_ms),
+            end_at_ms: round.finished_at.map(utc_ms),
+            winner: results.into_iter().find(|result| competes(result.user)).map(|result| result.name),
+        });
+    }
+    Ok(past)
+}

@@ -1,0 +1,109 @@
+//! What runs beside requests from the start to the end: one function a task, each until it is told to stop.
+
+use crate::clock::utc_us;
+use crate::control::Controller;
+use crate::live::feed::Archived;
+use crate::live::{Facts, Feed, Hub};
+use crate::views::tokens::TokensPage;
+use flowtest_accounts::{Accounts, HistoryRow};
+use flowtest_contract::rules::UtcUs;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often sessions that are over are deleted.
+const PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often the list of invitations is looked at for those who watch it.
+const INVITATIONS_EVERY: Duration = Duration::from_secs(1);
+
+/// After a restart the feed knows the last minutes by seconds, in microseconds.
+const RECENT_US: u64 = 10 * 60 * 1_000_000;
+/// And what was before by half minutes.
+const COARSE_US: u64 = 30 * 1_000_000;
+/// Of the newest rounds.
+const PAST_ROUNDS: usize = 50;
+
+/// What is due by the clock, and what the database and Redis ask for.
+pub async fn run_control(controller: Controller, stop: CancellationToken) {
+    controller.automation().run(stop).await;
+}
+
+/// Passes on what the control of the contest knows of people, rounds and notices.
+pub async fn tell_feed(mut facts: watch::Receiver<Arc<Facts>>, feed: Feed, stop: CancellationToken) {
+    loop {
+        let newest = facts.borrow_and_update().as_ref().clone();
+        feed.tell(newest);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = facts.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Takes sessions that are over out of the database, now and once an hour.
+pub async fn purge_sessions(accounts: Accounts, stop: CancellationToken) {
+    let mut every = tokio::time::interval(PURGE_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if let Err(error) = accounts.purge_sessions(utc_us()).await {
+            tracing::warn!(%error, "sessions that are over stay in the database");
+        }
+    }
+}
+
+/// Writes seconds of history, on the runtime and not on the feed's thread.
+pub fn keep_history(accounts: Accounts, tasks: TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
+    let runtime = tokio::runtime::Handle::current();
+    move |seconds| {
+        let accounts = accounts.clone();
+        let write = async move {
+            let row = |second: Archived| HistoryRow { round: second.round, at: second.at, payload: second.payload };
+            if let Err(error) = accounts.append_history_rows(seconds.into_iter().map(row).collect()).await {
+                tracing::warn!(%error, "some seconds of history are not kept");
+            }
+        };
+        tasks.spawn_on(write, &runtime);
+    }
+}
+
+/// The history that a restarted feed goes on from: the last minutes by seconds, the rest by half minutes, and the last
+/// second before the freeze, which the public sees.
+pub async fn past(
+    accounts: &Accounts,
+    freeze: Option<UtcUs>,
+) -> Result<Vec<(UtcUs, Vec<u8>)>, flowtest_accounts::Error> {
+    let now = utc_us();
+    let recent = now.saturating_sub(RECENT_US);
+    let mut past = Vec::new();
+    for round in accounts.rounds().await?.iter().rev().take(PAST_ROUNDS).rev() {
+        past.extend(accounts.history(round.id, 0, recent, COARSE_US).await?);
+        past.extend(accounts.history(round.id, recent, now, 0).await?);
+        if let Some(at) = freeze {
+            // The last row of this half minute may be of after it.
+            past.extend(accounts.history(round.id, at / COARSE_US * COARSE_US, at.saturating_add(1), COARSE_US).await?);
+        }
+    }
+    Ok(past)
+}
+
+/// Shows whoever watches `/live?of=tokens` the list of invitations whenever it changes.
+pub async fn publish_invitations(accounts: Accounts, hub: Hub, stop: CancellationToken) {
+    let mut every = tokio::time::interval(INVITATIONS_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        match accounts.invites(utc_us()).await {
+            Ok(invites) => hub.publish_tokens(TokensPage::live_text(invites)),
+            Err(error) => tracing::warn!(%error, "the list of invitations cannot be read"),
+        }
+    }
+}
