@@ -18,6 +18,14 @@ pub struct Meter {
     pub late: u64,
 }
 
+/// Below this a run, or a second of one, is not valid: the generator did not keep to its plan.
+pub const RATE_RATIO_MIN: f64 = 0.99;
+
+/// The part of what fell due that we sent in time; `None` where nothing did.
+pub fn rate_ratio(due: u64, own_fault: u64, late: u64) -> Option<f64> {
+    (due > 0).then(|| due.saturating_sub(own_fault).saturating_sub(late) as f64 / due as f64)
+}
+
 /// The counts of one contestant.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {

@@ -14,8 +14,8 @@ mod entry;
 pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
 
 use crate::engine::block::Block;
+use crate::engine::block::RATE_RATIO_MIN;
 use crate::engine::plan::NS_PER_SECOND;
-use crate::observe::summary::RATE_RATIO_MIN;
 use entry::{COUNTERS, counters, merged};
 use flowtest_contract::Histogram;
 

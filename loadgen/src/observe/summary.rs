@@ -1,6 +1,6 @@
 //! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
 
-use crate::engine::block::{Block, Counts};
+use crate::engine::block::{Block, Counts, RATE_RATIO_MIN, rate_ratio};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::house::House;
@@ -8,9 +8,6 @@ use crate::observe::series::Series;
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
-
-/// Below this the generator itself was too slow for its plan to be called valid.
-pub const RATE_RATIO_MIN: f64 = 0.99;
 
 /// Quantiles of a histogram in microseconds; null when nothing was recorded.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -97,7 +94,6 @@ pub struct Figures {
 impl Figures {
     fn of(counts: &Counts, plan: &Plan, duration_s: f64, open: bool) -> Figures {
         let tally = &counts.row.tally;
-        let on_time = tally.due.saturating_sub(tally.own_fault).saturating_sub(counts.meter.late);
         Figures {
             requests: tally.due,
             sent: tally.sent,
@@ -108,7 +104,7 @@ impl Figures {
             points: i64::try_from(tally.points(&plan.rules)).unwrap_or(i64::MAX),
             duration_s,
             rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
-            rate_ratio: (open && tally.due > 0).then(|| on_time as f64 / tally.due as f64),
+            rate_ratio: rate_ratio(tally.due, tally.own_fault, counts.meter.late).filter(|_| open),
             saturated_s: None,
             latency_us: Quantiles::of(&counts.row.latency),
             service_us: Quantiles::of(&counts.row.service),

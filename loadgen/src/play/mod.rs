@@ -5,10 +5,12 @@
 //! | [`stress`] | URLs and flags, no contest |
 //! | [`run`] | a contest from a file |
 //! | [`serve`] | rounds by the control document |
+//! | [`plan`] | from a contest to the plan of one generator, with its defaults |
 //! | [`practice`] | half a minute of load beside all rounds, on request |
 //! | [`health_gate`] | who is worth a flood |
 
 pub mod health_gate;
+pub mod plan;
 pub mod practice;
 pub mod run;
 pub mod serve;

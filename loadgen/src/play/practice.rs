@@ -6,12 +6,12 @@
 use crate::admit::probe::{Candidate, Terms, check};
 use crate::admit::resolve::Names;
 use crate::engine::control::WorkerControl;
-use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
+use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Progress, Run, RunError};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::play::health_gate::{Counted, HealthGate};
+use crate::play::plan::{CONNECTION_LIFE_NS, contestant};
 use crate::record::recorder::explain::explain;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// Connections at most.
 pub const CONNECTIONS_MAX: u64 = 64;
-/// A connection lives so long, as in a round.
-const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
 /// How long the check before it may take, and the look at where the others are.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 const RIVALS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -277,13 +275,7 @@ impl Session {
             schedule: Arc::new(Schedule::steady(self.config.deadlines)),
             utc_base: clock.utc_base,
             phases: [phase].into(),
-            contestants: vec![ContestantPlan {
-                name: self.request.contestant.clone(),
-                endpoint: endpoint.to_string(),
-                addresses,
-                request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-                traffic: TrafficMode::Flood,
-            }],
+            contestants: vec![contestant(self.request.contestant.clone(), endpoint, addresses, TrafficMode::Flood)],
             connection_life: CONNECTION_LIFE_NS,
             requests: None,
             workers: 1,

@@ -4,20 +4,21 @@ use crate::admit::guard::{Denial, admit};
 use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
 use crate::cli::RunContest;
-use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{self, NS_PER_US, Plan, Ramp, TrafficMode};
+use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::journal::rebuild::{Access, Action, finish_orphans};
 use crate::observe::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::observe::series::Look;
+use crate::play::health_gate::GatedPlan;
+use crate::play::plan::{CONNECTION_LIFE_NS, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
 use crate::record::recorder::{Finished, Fresh, Recorder, Recording, Shown, room};
 use crate::{Failed, journal::folders};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::contest::{Load, Start};
+use flowtest_scoreboard::contest::Start;
 use flowtest_scoreboard::{Contest, RoundId, Row, StreamId};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,8 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A connection lives so long in a contest, so that instances added behind a name get their share.
-const CONNECTION_LIFE_NS: u64 = 10 * plan::NS_PER_SECOND;
 /// How often what the recorder says is passed on.
 const FOLLOW: Duration = Duration::from_millis(50);
 /// From making the plan to its start: workers make rings and arenas in it, the recorder its first segment.
@@ -75,7 +74,7 @@ struct Round<'a> {
     contest: &'a Contest,
     id: RoundId,
     stream: StreamId,
-    contestants: Vec<plan::ContestantPlan>,
+    contestants: Vec<ContestantPlan>,
     cores: &'a [usize],
 }
 
@@ -145,13 +144,15 @@ impl Round<'_> {
 /// Without a journal what is published is what is in memory.
 fn follow(
     run: Run,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     output: &mut Output,
     board: Option<&Board>,
     stop: &AtomicBool,
 ) -> (Progress, u64, Arc<[Row]>) {
     let mut seq = 0;
+    let (mut gated, control) = (GatedPlan::new(plan.clone()), run.workers.worker_control().clone());
     let progress = run.follow(stop, |progress| {
+        gated.look(progress.now, &progress.sums, &control);
         output.show(plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
         if let Some(board) = board {
             seq += 1;
@@ -172,10 +173,12 @@ fn follow_recorded(
     stop: &AtomicBool,
 ) -> Result<(Progress, u64, Arc<[Row]>), Failed> {
     let mut recording = Recording::begin(run, plan, recorder);
+    let (mut gated, control) = (GatedPlan::new(plan.clone()), recording.worker_control().clone());
     let mut durable_seq = 0;
     let mut pass_on = |fresh: Fresh| {
         durable_seq = fresh.durable.as_ref().map_or(durable_seq, |(seq, _)| *seq);
         if let Some(Shown { now, sums, workers }) = &fresh.shown {
+            gated.look(*now, sums, &control);
             output.note_backlog(board.map(|board| durable_seq.saturating_sub(board.put_seq())));
             output.show(plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)) });
         }
@@ -275,19 +278,13 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
 }
 
 /// The roster at its addresses, by the same policy as in a round that is served.
-fn admitted(contest: &Contest) -> Result<Vec<plan::ContestantPlan>, Failed> {
+fn admitted(contest: &Contest) -> Result<Vec<ContestantPlan>, Failed> {
     let names = Names::system(None);
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
         let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
             .map_err(|denial| refused(&contestant.name, &denial))?;
-        Ok(plan::ContestantPlan {
-            name: contestant.name.clone(),
-            endpoint: endpoint.to_string(),
-            addresses,
-            request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-            traffic: TrafficMode::Flood,
-        })
+        Ok(contestant_plan(contestant.name.clone(), endpoint, addresses, TrafficMode::Flood))
     });
     let admitted = admitted.collect::<Result<Vec<_>, Failed>>()?;
     let theirs = admitted.iter().map(|one| (one.name.as_str(), one.addresses.as_slice()));
@@ -312,28 +309,17 @@ fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<u64, F
 
 fn make_plan(
     contest: &Contest,
-    contestants: Vec<plan::ContestantPlan>,
+    contestants: Vec<ContestantPlan>,
     workers: u32,
     clock: Clock,
     head_start: Duration,
 ) -> Result<Plan, Failed> {
     let start = start(contest, clock, head_start)?;
-    let mut at = start;
-    let mut phases = Vec::with_capacity(contest.phases.len());
-    for phase in &contest.phases {
-        let end = at + phase.duration_us * NS_PER_US;
-        let load = match phase.load {
-            Load::Open { from, to } => plan::Load::Open(Ramp { from, to }),
-            Load::Closed { pipeline } => plan::Load::Closed { pipeline },
-        };
-        phases.push(plan::Phase { start: at, end, load, connections: phase.connections, scored: phase.scored });
-        at = end;
-    }
     Ok(Plan {
         rules: contest.rules,
         schedule: Arc::new(Schedule::steady(contest.deadlines(clock.utc_base + start / NS_PER_US))),
         utc_base: clock.utc_base,
-        phases: phases.into(),
+        phases: phases(contest, start),
         contestants,
         connection_life: CONNECTION_LIFE_NS,
         requests: None,

@@ -3,13 +3,13 @@
 use crate::Failed;
 use crate::admit::resolve::{listening, resolve};
 use crate::cli::Stress;
-use crate::engine::http::RequestTemplate;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Run, choose_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::{Title, cpu_us};
 use crate::observe::series::Look;
+use crate::play::plan;
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_scoreboard::endpoint::Endpoint;
@@ -26,7 +26,7 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();
-    let plan = Arc::new(plan(flags, contestants, cores.len() as u32, clock));
+    let plan = Arc::new(make_plan(flags, contestants, cores.len() as u32, clock));
     let run = Run::start(&plan, clock, &cores, Tracing::Off)?;
     let mut output = prepared.open(&plan, Title::Stress)?;
     let progress = run.follow(stop, |progress| {
@@ -49,16 +49,11 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
 fn contestant(url: &str) -> Result<ContestantPlan, Failed> {
     let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
     let addresses = resolve(&endpoint)?;
-    Ok(ContestantPlan {
-        name: endpoint.to_string(),
-        endpoint: endpoint.to_string(),
-        addresses: listening(&endpoint.to_string(), &addresses)?,
-        request: RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header()),
-        traffic: TrafficMode::Flood,
-    })
+    let addresses = listening(&endpoint.to_string(), &addresses)?;
+    Ok(plan::contestant(endpoint.to_string(), &endpoint, addresses, TrafficMode::Flood))
 }
 
-fn plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {
+fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {
     let load = match flags.rate {
         Some((from, to)) => Load::Open(Ramp { from, to }),
         None => Load::Closed { pipeline: flags.pipeline },

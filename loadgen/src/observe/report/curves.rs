@@ -1,9 +1,9 @@
 //! The curves of one contestant, or of all together: the same five charts of the same seconds, each with its key.
 
 use super::geometry::{Axis, Span, joined, stack, steps, time_ticks};
+use crate::engine::block::RATE_RATIO_MIN;
 use crate::engine::plan::Plan;
 use crate::observe::series::{Entry, Moment};
-use crate::observe::summary::RATE_RATIO_MIN;
 use sailfish::TemplateSimple;
 
 /// A label beside an axis.

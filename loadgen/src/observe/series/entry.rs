@@ -1,6 +1,7 @@
 //! What is kept of one second, or of several that were merged: counts, quantiles, and what the plan says of it. Pure.
 
 use crate::engine::block::Counts;
+use crate::engine::block::rate_ratio;
 use crate::engine::plan::{Load, Plan};
 use flowtest_contract::Histogram;
 
@@ -165,8 +166,7 @@ impl Entry {
 
     /// The part of what was due that we sent in time. `None`: nothing was due.
     pub fn rate_ratio(&self) -> Option<f64> {
-        let on_time = self.due.saturating_sub(self.own_fault).saturating_sub(self.late);
-        (self.due > 0).then(|| f64::from(on_time) / f64::from(self.due))
+        rate_ratio(self.due.into(), self.own_fault.into(), self.late.into())
     }
 
     pub(super) fn merge(&mut self, other: &Entry) {

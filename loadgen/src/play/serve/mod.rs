@@ -12,7 +12,6 @@
 //! the round goes on by what is known.
 
 mod admission;
-pub mod plan;
 mod practice_scheduler;
 mod round_end;
 pub mod round_runner;

@@ -1,17 +1,17 @@
 //! One round as one generator plays it: the journal, the workers, the board, and the document that it follows.
 
 use super::admission::{Admission, Event};
-use super::plan::{phases, schedule};
 use super::{Home, journal_control};
 use crate::Failed;
-use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{self, NS_PER_SECOND, NS_PER_US, Plan, TrafficMode};
+use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
+use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, NS_PER_US, Plan, TrafficMode};
 use crate::engine::run::{Clock, Run, RunError};
 use crate::engine::schedule::Schedule;
 use crate::observe::metrics::Doing;
 use crate::observe::output::{Output, Title, cpu_us};
 use crate::observe::series::{Look, difference};
 use crate::play::health_gate::HealthGate;
+use crate::play::plan::{CONNECTION_LIFE_NS, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
 use crate::record::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
 use flowtest_contract::rules::UtcUs;
@@ -23,8 +23,6 @@ use flowtest_scoreboard::{Control, ExplainedError, Policy, State};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A connection lives so long, so that instances added behind a name get their share.
-const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
 /// Between hearing of a change and the instant from which on requests are judged by it: time to tell the workers, also
 /// where the machine is busy. Changes are announced a second ahead and heard within a quarter.
 const TELLING_US: u64 = 300_000;
@@ -64,7 +62,8 @@ pub struct HealthFigures {
     at: u64,
     answered: u64,
     due: u64,
-    amiss: u64,
+    own_fault: u64,
+    late: u64,
     lag: Histogram,
     used_us: Vec<u64>,
 }
@@ -115,7 +114,7 @@ impl RoundRunner {
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
-        let phases: Arc<[plan::Phase]> = phases(&control, &clock).unwrap_or_default().into();
+        let phases = phases(&control.contest, run_clock(&clock, start));
         let schedule = Arc::new(schedule(&control, &home.id, &clock, None, 0));
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Vec<RosterEntry> = control
@@ -360,23 +359,17 @@ impl RoundRunner {
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry], gate: &HealthGate) -> Vec<plan::ContestantPlan> {
-    let one = |(index, (contestant, entry)): (usize, (&flowtest_scoreboard::contest::Contestant, &RosterEntry))| {
-        let quiet = control.halted || control.parked.contains(&contestant.name);
+fn contestants(control: &Control, roster: &[RosterEntry], gate: &HealthGate) -> Vec<ContestantPlan> {
+    let of = |(index, (one, entry)): (usize, (&flowtest_scoreboard::contest::Contestant, &RosterEntry))| {
+        let quiet = control.halted || control.parked.contains(&one.name);
         let (endpoint, addresses, traffic) = match &entry.taken {
             Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),
             Some((endpoint, addresses)) => (endpoint, addresses.clone(), TrafficMode::Halted),
             None => (&entry.wanted, Vec::new(), TrafficMode::Halted),
         };
-        plan::ContestantPlan {
-            name: contestant.name.clone(),
-            endpoint: endpoint.to_string(),
-            addresses,
-            request: request(endpoint),
-            traffic,
-        }
+        contestant(one.name.clone(), endpoint, addresses, traffic)
     };
-    control.contest.contestants.iter().zip(roster).enumerate().map(one).collect()
+    control.contest.contestants.iter().zip(roster).enumerate().map(of).collect()
 }
 
 /// Under which name Redis keeps what is a contestant's own.
@@ -398,10 +391,6 @@ fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
     }
 }
 
-fn request(endpoint: &Endpoint) -> RequestTemplate {
-    RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header())
-}
-
 impl HealthFigures {
     /// Takes the sums as they are; once a second the figures are made anew.
     fn beat(&mut self, shown: &Shown) {
@@ -413,16 +402,14 @@ impl HealthFigures {
         let all = || sums.scored.iter().chain(&sums.unscored);
         let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
         let due: u64 = all().map(|counts| counts.row.tally.due).sum();
-        let amiss: u64 = all().map(|counts| counts.row.tally.own_fault + counts.meter.late).sum();
+        let own_fault: u64 = all().map(|counts| counts.row.tally.own_fault).sum();
+        let late: u64 = all().map(|counts| counts.meter.late).sum();
         let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
         if self.at > 0 {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
-            let fell_due = due - self.due;
-            let ratio = |amiss: u64| fell_due.saturating_sub(amiss) as f64 / fell_due as f64;
-            self.rate_ratio = (fell_due > 0).then(|| ratio(amiss - self.amiss));
+            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, late - self.late);
             self.lag_p99_us = difference(&sums.lag, &self.lag).quantile(0.99);
-            self.saturated_seconds +=
-                u64::from(self.rate_ratio.is_some_and(|ratio| ratio < crate::observe::summary::RATE_RATIO_MIN));
+            self.saturated_seconds += u64::from(self.rate_ratio.is_some_and(|ratio| ratio < RATE_RATIO_MIN));
         }
         let used_us: Vec<u64> = workers.iter().map(|worker| worker.user_us + worker.system_us).collect();
         if self.used_us.len() == used_us.len() {
@@ -431,6 +418,7 @@ impl HealthFigures {
         }
         self.used_us = used_us;
         self.lag = sums.lag.clone();
-        (self.at, self.answered, self.due, self.amiss) = (now, answered, due, amiss);
+        (self.at, self.answered, self.due) = (now, answered, due);
+        (self.own_fault, self.late) = (own_fault, late);
     }
 }

@@ -1,33 +1,55 @@
 //! From the control document to the plan of one generator. Pure: two generators that read one document do the same at
 //! the same instants, each its own share.
 
-use crate::engine::plan::{self, NS_PER_US, Phase, Ramp};
+use crate::engine::http::RequestTemplate;
+use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Ramp, TrafficMode};
 use crate::engine::run::Clock;
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use flowtest_contract::rules::{Deadlines, UtcUs};
-use flowtest_scoreboard::Control;
-use flowtest_scoreboard::contest::Load;
+use flowtest_scoreboard::contest;
+use flowtest_scoreboard::endpoint::Endpoint;
+use flowtest_scoreboard::{Contest, Control};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// An instant on the run clock. What lies before it began is its beginning.
 pub fn run_clock(clock: &Clock, utc: UtcUs) -> u64 {
     utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US)
 }
 
-/// The phases of an armed round; `None` before it is armed.
-pub fn phases(control: &Control, clock: &Clock) -> Option<Vec<Phase>> {
-    let mut at = run_clock(clock, control.timeline.start_at?);
-    let phases = control.contest.phases.iter().map(|phase| {
+/// A connection lives so long in a contest, so that instances added behind a name get their share.
+pub const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+
+/// The phases of a contest that starts at an instant of the run clock.
+pub fn phases(contest: &Contest, start: u64) -> Arc<[Phase]> {
+    let mut at = start;
+    let phases = contest.phases.iter().map(|phase| {
         let start = at;
         at = start + phase.duration_us * NS_PER_US;
         let load = match phase.load {
-            Load::Open { from, to } => plan::Load::Open(Ramp { from, to }),
-            Load::Closed { pipeline } => plan::Load::Closed { pipeline },
+            contest::Load::Open { from, to } => Load::Open(Ramp { from, to }),
+            contest::Load::Closed { pipeline } => Load::Closed { pipeline },
         };
         // A practice round counts for itself; whether that is worth anything is the round's matter.
         Phase { start, end: at, load, connections: phase.connections, scored: phase.scored }
     });
-    Some(phases.collect())
+    phases.collect()
+}
+
+/// A contestant at its endpoint.
+pub fn contestant(
+    name: String,
+    endpoint: &Endpoint,
+    addresses: Vec<SocketAddr>,
+    traffic: TrafficMode,
+) -> ContestantPlan {
+    ContestantPlan { name, endpoint: endpoint.to_string(), addresses, request: request(endpoint), traffic }
+}
+
+/// What an endpoint is sent.
+pub fn request(endpoint: &Endpoint) -> RequestTemplate {
+    RequestTemplate::new(&endpoint.path_and_query, &endpoint.host_header())
 }
 
 /// Which share is ours by a list of generators.
@@ -91,7 +113,6 @@ mod tests {
     use super::*;
     use flowtest_contract::RoundId;
     use flowtest_contract::rules::Deadline;
-    use flowtest_scoreboard::Contest;
     use flowtest_scoreboard::lifecycle::{Change, change};
     use flowtest_scoreboard::timeline::DeadlineName;
     use std::time::Instant;
@@ -117,7 +138,8 @@ mod tests {
     #[test]
     fn an_armed_round_is_phases_on_the_run_clock_and_a_share() {
         let (control, clock) = (armed(), clock());
-        let phases = phases(&control, &clock).unwrap();
+        let start = run_clock(&clock, control.timeline.start_at.unwrap());
+        let phases = phases(&control.contest, start);
         assert_eq!((phases[0].start, phases[0].end), (10_000_000_000, 70_000_000_000));
         let schedule = schedule(&control, "g2", &clock, None, 0);
         assert_eq!(schedule.newest_share(), (0, Share { index: 1, of: 2 }));
