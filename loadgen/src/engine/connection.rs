@@ -415,6 +415,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::pacer::Due;
     use flowtest_contract::TokenMint;
     use proptest::prelude::*;
 
@@ -482,7 +483,7 @@ mod tests {
                 let open = connection.state() == State::Open;
                 let step = match act {
                     Act::Begin if connection.load() < pipeline => {
-                        connection.begin(Exchange::new(sink.0.len() as u64, now, true));
+                        connection.begin(Exchange::new(Due { intended: sink.0.len() as u64, scored: true }, now));
                         sink.0.push(0);
                         None
                     }

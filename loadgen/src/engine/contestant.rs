@@ -7,7 +7,7 @@ use crate::engine::block::{Block, Counts};
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
-use crate::engine::pacer::Pacer;
+use crate::engine::pacer::{Due, Pacer};
 use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
@@ -199,9 +199,9 @@ impl OutcomeRecorder<'_> {
     }
 
     /// A request never found a connection, or we never came to it.
-    pub fn never_sent(&mut self, intended: u64, scored: bool, why: Unsent) {
+    pub fn never_sent(&mut self, due: Due, why: Unsent) {
         let timeout_us = self.plan.rules.timeout_us;
-        let counts = self.counts(scored);
+        let counts = self.counts(due.scored);
         let (failure, missed) = match why {
             Unsent::OwnFault => (Failure::OwnFault, None),
             Unsent::Missed(why) => (Failure::Missed, Some(why)),
@@ -210,7 +210,7 @@ impl OutcomeRecorder<'_> {
         if failure == Failure::Missed {
             counts.row.latency.record(timeout_us);
         }
-        let exchange = Exchange::new(intended, intended, scored);
+        let exchange = Exchange::new(due, due.intended);
         let noted = self.note(&exchange, Outcome::Failed(failure));
         self.sample(&exchange, noted, 1 << failure as u16, missed, &ResponseBytes::NOTHING);
     }
@@ -273,12 +273,12 @@ impl OutcomeRecorder<'_> {
 
     /// A request has fallen due: how late we come to it is our own lag, whether or not a connection is free.
     #[inline]
-    pub fn fell_due(&mut self, intended: u64, scored: bool) {
-        let lag = self.now - intended;
+    pub fn fell_due(&mut self, due: Due) {
+        let lag = self.now - due.intended;
         self.block.lag.record(lag / NS_PER_US);
         // Later than the timeout it becomes `own_fault`, which `rate_ratio` counts already.
         let late = lag > LATE_NS && lag <= self.plan.timeout();
-        let counts = self.counts(scored);
+        let counts = self.counts(due.scored);
         counts.row.tally.due += 1;
         counts.meter.late += u64::from(late);
     }

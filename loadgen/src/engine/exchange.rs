@@ -1,5 +1,6 @@
 //! One request from the moment it takes a slot until its outcome.
 
+use crate::engine::pacer::Due;
 use flowtest_contract::token::{TOKEN_LEN, Token};
 
 /// A request from the moment it takes a slot. Instants are nanoseconds of the run clock.
@@ -21,7 +22,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(intended: u64, started: u64, scored: bool) -> Exchange {
+    pub fn new(due: Due, started: u64) -> Exchange {
+        let Due { intended, scored } = due;
         Exchange { intended, started, sent: 0, token: Token([0; TOKEN_LEN]), scored, resent: false }
     }
 }

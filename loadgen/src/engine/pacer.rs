@@ -9,6 +9,15 @@ use crate::engine::schedule::Schedule;
 use crate::engine::share::Share;
 use std::sync::Arc;
 
+/// A request that has fallen due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When the plan wants it sent, in nanoseconds of the run clock.
+    pub intended: u64,
+    /// Its phase counts.
+    pub scored: bool,
+}
+
 impl Ramp {
     /// Requests that fall due within a phase of `length` nanoseconds: the integral of the rate, exactly, rounded up
     /// because number 0 is due at the start.
@@ -152,26 +161,26 @@ impl Pacer {
         self.worker.index == 0
     }
 
-    /// Lets the next request fall due if its instant has come: its intended instant and whether it is scored.
+    /// Lets the next request fall due if its instant has come.
     #[inline]
-    pub fn fall_due(&mut self, now: u64) -> Option<(u64, bool)> {
+    pub fn fall_due(&mut self, now: u64) -> Option<Due> {
         let instant = self.next_due();
         if instant > now || instant == u64::MAX {
             return None;
         }
-        let due = (instant, self.phases[self.next.phase].scored);
+        let due = Due { intended: instant, scored: self.phases[self.next.phase].scored };
         self.next = self.advance(self.next);
         self.waiting_count += 1;
         Some(due)
     }
 
-    /// Takes the oldest waiting request: its intended instant and whether it is scored.
+    /// Takes the oldest waiting request.
     #[inline]
-    pub fn take(&mut self) -> Option<(u64, bool)> {
+    pub fn take(&mut self) -> Option<Due> {
         if self.waiting_count == 0 {
             return None;
         }
-        let taken = (self.oldest(), self.phases[self.waiting.phase].scored);
+        let taken = Due { intended: self.oldest(), scored: self.phases[self.waiting.phase].scored };
         self.waiting = self.advance(self.waiting);
         self.waiting_count -= 1;
         Some(taken)
@@ -284,9 +293,9 @@ mod tests {
         while pacer.next_due() != u64::MAX {
             let now = pacer.next_due();
             while pacer.fall_due(now).is_some() {}
-            while let Some((instant, _)) = pacer.take() {
-                assert!(instant <= now);
-                instants.push(instant);
+            while let Some(due) = pacer.take() {
+                assert!(due.intended <= now);
+                instants.push(due.intended);
             }
         }
         instants

@@ -48,6 +48,13 @@ const BATCH_MAX: u32 = 32;
 
 const _: () = assert!(WAIT_MAX_NS * 2 < STALL_NS);
 
+/// The phase that runs now.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    load: Load,
+    scored: bool,
+}
+
 /// One worker.
 #[derive(Debug)]
 pub struct Worker<K> {
@@ -68,8 +75,8 @@ pub struct Worker<K> {
     /// Connections that one contestant may begin in a turn.
     opens_per_turn: u32,
     phase: usize,
-    /// The load of the phase that runs now; `None` between and after phases.
-    load: Option<(Load, bool)>,
+    /// `None` between and after phases.
+    running: Option<Running>,
     /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
     scored: bool,
     /// Completions that a turn waits for.
@@ -118,7 +125,7 @@ impl<K: Kernel> Worker<K> {
             queued: vec![false; slots],
             opens_per_turn: (OPENS_PER_TURN / plan.contestants.len().max(1) as u32).max(1),
             phase: 0,
-            load: None,
+            running: None,
             scored: false,
             want: 1,
             now,
@@ -237,7 +244,7 @@ impl<K: Kernel> Worker<K> {
         let schedule = &self.plan.schedule;
         let due = self.contestants.iter().map(|contestant| contestant.pacer.next_due()).min().unwrap_or(u64::MAX);
         let rests = self.draining || self.paused || schedule.is_paused(self.now);
-        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.load {
+        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.running {
             Some(_) => schedule.run_clock(phase.end),
             None if rests => u64::MAX,
             None => schedule.run_clock(phase.start),

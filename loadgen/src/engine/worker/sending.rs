@@ -2,10 +2,11 @@
 //!
 //! It never looks at an answer.
 
-use super::{BATCH_FROM, BATCH_MAX, PROBE_NS, Worker};
+use super::{BATCH_FROM, BATCH_MAX, PROBE_NS, Running, Worker};
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
+use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
@@ -51,17 +52,17 @@ impl<K: Kernel> Worker<K> {
         let (phases, schedule) = (&self.plan.phases, &self.plan.schedule);
         let planned = schedule.plan_clock(self.now);
         let rests = self.paused || self.draining || schedule.is_paused(self.now);
-        let mut changed = rests && self.load.take().is_some();
+        let mut changed = rests && self.running.take().is_some();
         while phases.get(self.phase).is_some_and(|phase| planned >= phase.end) {
             self.phase += 1;
-            self.load = None;
+            self.running = None;
             changed = true;
         }
-        if self.load.is_none()
+        if self.running.is_none()
             && !rests
             && let Some(phase) = phases.get(self.phase).filter(|phase| planned >= phase.start)
         {
-            self.load = Some((phase.load, phase.scored));
+            self.running = Some(Running { load: phase.load, scored: phase.scored });
             self.scored = phase.scored;
             changed = true;
         }
@@ -87,7 +88,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
-        if matches!(self.load, Some((Load::Closed { .. }, _))) && connections >= BATCH_FROM {
+        if matches!(self.running, Some(Running { load: Load::Closed { .. }, .. })) && connections >= BATCH_FROM {
             self.want = (connections / 8).min(BATCH_MAX);
         }
     }
@@ -106,8 +107,8 @@ impl<K: Kernel> Worker<K> {
         let mut outcomes =
             OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
         let before = contestant.pacer.waiting();
-        while let Some((intended, scored)) = contestant.pacer.fall_due(self.now) {
-            outcomes.fell_due(intended, scored);
+        while let Some(due) = contestant.pacer.fall_due(self.now) {
+            outcomes.fell_due(due);
         }
         // Those that waited too long for a connection, and those that we came to later than the timeout ourselves.
         let mut taken = 0;
@@ -125,9 +126,9 @@ impl<K: Kernel> Worker<K> {
                 break;
             }
             let why = contestant.why_missed(&self.plan);
-            let Some((intended, scored)) = contestant.pacer.take() else { break };
-            let ours = self.paused || fell_due_now || self.timeouts.blames_us(intended);
-            outcomes.never_sent(intended, scored, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
+            let Some(due) = contestant.pacer.take() else { break };
+            let ours = self.paused || fell_due_now || self.timeouts.blames_us(due.intended);
+            outcomes.never_sent(due, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
             taken += 1;
         }
         while self.contestants[index].pacer.waiting() > 0 {
@@ -139,8 +140,8 @@ impl<K: Kernel> Worker<K> {
             }
             let Some(local) = self.free_slot(index) else { break };
             let contestant = &mut self.contestants[index];
-            let Some((intended, scored)) = contestant.pacer.take() else { break };
-            contestant.connections[local as usize].begin(Exchange::new(intended, self.now, scored));
+            let Some(due) = contestant.pacer.take() else { break };
+            contestant.connections[local as usize].begin(Exchange::new(due, self.now));
             let slot = contestant.base + local;
             self.look_at(slot);
         }
@@ -152,8 +153,8 @@ impl<K: Kernel> Worker<K> {
         let why = contestant.why_missed(&self.plan);
         let mut outcomes =
             OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        if let Some((intended, scored)) = contestant.pacer.take() {
-            outcomes.never_sent(intended, scored, Unsent::Missed(why));
+        if let Some(due) = contestant.pacer.take() {
+            outcomes.never_sent(due, Unsent::Missed(why));
         }
     }
 
@@ -169,7 +170,7 @@ impl<K: Kernel> Worker<K> {
     fn wake_for_probe(&mut self, index: usize) {
         let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
         if is_probed
-            && matches!(self.load, Some((Load::Closed { .. }, _)))
+            && matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }))
             && self.may_probe(index)
             && let Some(local) = self.free_slot(index)
         {
@@ -185,7 +186,7 @@ impl<K: Kernel> Worker<K> {
         loop {
             let contestant = &mut self.contestants[index];
             let local = contestant.unlist(enough)?;
-            if local >= contestant.limit && self.load.is_some() {
+            if local >= contestant.limit && self.running.is_some() {
                 continue;
             }
             let connection = &contestant.connections[local as usize];
@@ -222,9 +223,9 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             State::Open => {
-                let closed_loop = matches!(self.load, Some((Load::Closed { .. }, _)));
+                let closed_loop = matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }));
                 let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
-                let surplus = self.load.is_some() && local >= contestant.limit;
+                let surplus = self.running.is_some() && local >= contestant.limit;
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
                     return self.close(slot);
                 }
@@ -257,7 +258,7 @@ impl<K: Kernel> Worker<K> {
     fn may_start(&self, index: usize, local: u32) -> bool {
         let contestant = &self.contestants[index];
         let traffic = self.plan.contestants[index].traffic;
-        matches!(self.load, Some((Load::Closed { .. }, scored)) if !scored || contestant.quota != Some(0))
+        matches!(self.running, Some(Running { load: Load::Closed { .. }, scored }) if !scored || contestant.quota != Some(0))
             && local < contestant.limit
             && match traffic {
                 TrafficMode::Flood => true,
@@ -269,7 +270,7 @@ impl<K: Kernel> Worker<K> {
     /// Closed loop: as many requests as the pipeline holds.
     #[inline]
     fn fill(&mut self, index: usize, local: u32) {
-        let Some((Load::Closed { pipeline }, scored)) = self.load else { return };
+        let Some(Running { load: Load::Closed { pipeline }, scored }) = self.running else { return };
         if local >= self.contestants[index].limit {
             return;
         }
@@ -288,8 +289,8 @@ impl<K: Kernel> Worker<K> {
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
             // What an open phase before this one left waiting comes first.
-            if let Some((intended, scored)) = contestant.pacer.take() {
-                connection.begin(Exchange::new(intended, self.now, scored));
+            if let Some(due) = contestant.pacer.take() {
+                connection.begin(Exchange::new(due, self.now));
                 continue;
             }
             if scored && let Some(quota) = &mut contestant.quota {
@@ -298,7 +299,7 @@ impl<K: Kernel> Worker<K> {
                 }
                 *quota -= 1;
             }
-            connection.begin(Exchange::new(self.now, self.now, scored));
+            connection.begin(Exchange::new(Due { intended: self.now, scored }, self.now));
             counts.row.tally.due += 1;
         }
     }

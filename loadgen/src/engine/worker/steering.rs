@@ -23,8 +23,8 @@ impl<K: Kernel> Worker<K> {
             if halted || rewritten || contestant.pacer.is_new_share(&self.plan.schedule) {
                 let mut outcomes =
                     OutcomeRecorder { plan: &before, block: &mut self.block, contestant: index, now: self.now };
-                while let Some((intended, scored)) = contestant.pacer.take() {
-                    outcomes.never_sent(intended, scored, Unsent::OwnFault);
+                while let Some(due) = contestant.pacer.take() {
+                    outcomes.never_sent(due, Unsent::OwnFault);
                 }
             }
             contestant.pacer.follow(self.plan.schedule.clone());
@@ -39,7 +39,7 @@ impl<K: Kernel> Worker<K> {
             }
         }
         // The phase is entered anew, with its limits as they are now.
-        self.load = None;
+        self.running = None;
     }
 
     /// Whatever the slot holds is our own fault, and its connection ends.
@@ -57,14 +57,14 @@ impl<K: Kernel> Worker<K> {
     /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.
     pub(super) fn pause(&mut self, paused: bool) {
         if std::mem::replace(&mut self.paused, paused) != paused {
-            self.load = None;
+            self.running = None;
         }
     }
 
     /// Starts nothing more; what is in flight or waits is finished.
     pub(super) fn drain(&mut self) {
         if !std::mem::replace(&mut self.draining, true) {
-            self.load = None;
+            self.running = None;
             self.contestants.iter_mut().for_each(|contestant| contestant.pacer.stop());
         }
     }
@@ -86,8 +86,8 @@ impl<K: Kernel> Worker<K> {
             for connection in &mut contestant.connections {
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
             }
-            while let Some((intended, scored)) = contestant.pacer.take() {
-                outcomes.never_sent(intended, scored, Unsent::OwnFault);
+            while let Some(due) = contestant.pacer.take() {
+                outcomes.never_sent(due, Unsent::OwnFault);
             }
         }
     }
@@ -95,7 +95,7 @@ impl<K: Kernel> Worker<K> {
     /// The last phase runs on a number of requests, and they are spent.
     fn is_spent(&self) -> bool {
         self.phase + 1 == self.plan.phases.len()
-            && self.load.is_some()
+            && self.running.is_some()
             && self.contestants.iter().all(|contestant| contestant.quota == Some(0))
     }
 
@@ -105,7 +105,7 @@ impl<K: Kernel> Worker<K> {
                 self.close(slot);
             }
         }
-        self.load = None;
+        self.running = None;
         self.draining = true;
         let until = self.now + CLOSE_NS;
         while self.now < until
