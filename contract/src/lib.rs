@@ -10,6 +10,7 @@
 //! | [`verdict`] | what was observed in one exchange, and what that is worth |
 //! | [`tally`] | counters of a contestant, a partition of all that came due |
 //! | [`histogram`] | latencies in microseconds |
+//! | [`row`] | what one stream counted for one contestant, and its text |
 //! | [`id`] | ids of streams and rounds |
 //! | [`clock`] | now |
 
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod header;
 pub mod histogram;
 pub mod id;
+pub mod row;
 pub mod rules;
 pub mod tally;
 pub mod token;
@@ -26,6 +28,7 @@ pub use clock::utc_us;
 pub use header::{Platform, Version};
 pub use histogram::Histogram;
 pub use id::{RoundId, StreamId};
+pub use row::{Row, RowError};
 pub use rules::{Deadline, Rules};
 pub use tally::Tally;
 pub use token::{Token, TokenMint};

@@ -64,7 +64,7 @@ pub enum ConfigError {
 
 impl Config {
     pub fn new(flags: &Serve) -> Result<Config, ConfigError> {
-        if !flowtest_scoreboard::keys::is_name(&flags.contest) {
+        if !flowtest_contest::names::is_name(&flags.contest) {
             return Err(ConfigError::Contest(flags.contest.clone()));
         }
         let tls = match (&flags.tls_cert, &flags.tls_key) {

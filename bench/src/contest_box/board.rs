@@ -1,11 +1,10 @@
 //! The standings as Redis holds them: read like a dashboard would, knowing only the contest's name.
 
 use crate::error::{Error, Result};
-use flowtest_contract::Rules;
-use flowtest_scoreboard::RoundId;
-use flowtest_scoreboard::State;
+use flowtest_contest::State;
+use flowtest_contest::standings::{Standing, standings};
+use flowtest_contract::{RoundId, Rules};
 use flowtest_scoreboard::reader::{RoundTotals, Scoreboard};
-use flowtest_scoreboard::standings::{Standing, standings};
 
 #[derive(Debug)]
 pub struct Board {

@@ -2,11 +2,12 @@
 
 use super::ContestFile;
 use crate::error::{Error, Result};
+use flowtest_contest::Control;
+use flowtest_contest::contest::Contest;
+use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, utc_us};
-use flowtest_scoreboard::contest::Contest;
-use flowtest_scoreboard::lifecycle::{Change, change};
-use flowtest_scoreboard::{Control, Scoreboard};
+use flowtest_scoreboard::Scoreboard;
 
 #[derive(Debug)]
 pub struct Organiser {

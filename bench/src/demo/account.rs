@@ -4,8 +4,8 @@ use super::table::thousands;
 use crate::contest_box::target::{Injected, differences};
 use crate::contest_box::{Journal, Outcome};
 use crate::error::Result;
+use flowtest_contest::standings::Standing;
 use flowtest_contract::{Rules, Tally};
-use flowtest_scoreboard::standings::Standing;
 use std::collections::BTreeMap;
 
 /// Tells what a contestant's faults cost, and whether Redis agrees to the last counter.
@@ -68,8 +68,8 @@ pub(super) fn proved(journal: &Journal, redis_url: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowtest_scoreboard::row::Row;
-    use flowtest_scoreboard::standings::standings;
+    use flowtest_contest::standings::standings;
+    use flowtest_contract::Row;
 
     fn board(tally: Tally) -> Vec<Standing> {
         let row = Row { tally, ..Row::default() };

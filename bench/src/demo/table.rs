@@ -1,7 +1,7 @@
 //! The live table: redrawn in place on a terminal, a plain line now and then elsewhere.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use flowtest_scoreboard::standings::Standing;
+use flowtest_contest::standings::Standing;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -3,10 +3,9 @@
 use crate::contest_box::contest::Phase;
 use crate::contest_box::{ContestFile, organiser::Organiser};
 use crate::error::{Error, Result};
-use flowtest_contract::utc_us;
-use flowtest_contract::{StreamId, Tally};
-use flowtest_scoreboard::lifecycle::{Change, LEAD_US};
-use flowtest_scoreboard::{Publisher, PublisherConfig, Row};
+use flowtest_contest::lifecycle::{Change, LEAD_US};
+use flowtest_contract::{Row, StreamId, Tally, utc_us};
+use flowtest_scoreboard::{Publisher, PublisherConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

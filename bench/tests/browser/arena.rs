@@ -7,7 +7,7 @@ use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::people::Arming;
 use flowtest_bench::contest_box::{Admin, Board, ContestFile, Dashboard, Generator, Journal, Redis, Target, Team};
 use flowtest_bench::error::Result;
-use flowtest_scoreboard::keys::HOUSE;
+use flowtest_contest::names::HOUSE;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 

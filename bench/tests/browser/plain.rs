@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, PASSWORD};
 use crate::browser::{Browser, play, turn};
-use flowtest_scoreboard::keys::HOUSE;
+use flowtest_contest::names::HOUSE;
 use std::time::Duration;
 
 /// A contestant may change its endpoint once in so long.

@@ -4,9 +4,9 @@ use crate::arena::{Arena, LEAD_US, SECOND, perfect, served, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::utc_us;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::timeline::DeadlineName;
 use rustix::process::Signal;
 use std::time::Duration;
 

@@ -4,9 +4,9 @@ use crate::arena::{Arena, SECOND, TIMEOUT, perfect, served, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::policy::Denied;
 use flowtest_contract::utc_us;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::policy::Denied;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 

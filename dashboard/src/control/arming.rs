@@ -5,9 +5,9 @@ use super::document::Made;
 use super::error::ChangeError;
 use super::readiness::{self, Mark};
 use flowtest_accounts::Actor;
+use flowtest_contest::lifecycle::{Change, LEAD_US};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::lifecycle::{Change, LEAD_US};
 
 /// Between deciding to resume and the least that the lifecycle allows, time for the change to be saved.
 const MARGIN_US: u64 = 1_000_000;

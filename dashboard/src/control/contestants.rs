@@ -5,9 +5,9 @@ use super::document::Made;
 use super::error::ChangeError;
 use super::roster::id_of;
 use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_contest::Endpoint;
+use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::Endpoint;
-use flowtest_scoreboard::lifecycle::Change;
 
 impl Controller {
     /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
@@ -17,7 +17,7 @@ impl Controller {
             return Err(wrong("admins do not play: register a contestant's account for a server".to_owned()));
         }
         let endpoint: Endpoint =
-            text.trim().parse().map_err(|error: flowtest_scoreboard::EndpointError| wrong(error.to_string()))?;
+            text.trim().parse().map_err(|error: flowtest_contest::EndpointError| wrong(error.to_string()))?;
         let edit = self.document.edit().await;
         let settings = self.settings();
         settings.policy.judge_endpoint(&endpoint).map_err(|error| wrong(error.to_string()))?;

@@ -14,9 +14,10 @@ use super::show::Show;
 use crate::clock::utc_us;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, Role};
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::{Control, SeenGenerator, State};
+use flowtest_scoreboard::SeenGenerator;
 use std::sync::Arc;
 use tokio::sync::watch;
 

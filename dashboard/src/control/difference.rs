@@ -2,7 +2,7 @@
 
 use super::instant;
 use super::settings::{self, Settings};
-use flowtest_scoreboard::contest::{Phase, When};
+use flowtest_contest::contest::{Phase, When};
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ fn deadline_consequence(value: &str, when: Option<When>) -> String {
 }
 
 fn plan_consequence(phases: &[Phase]) -> String {
-    use flowtest_scoreboard::contest::Load;
+    use flowtest_contest::contest::Load;
     let length = instant::duration(phases.iter().map(|phase| phase.duration_us).sum());
     let peak = phases.iter().filter_map(|phase| match phase.load {
         Load::Open { from, to } => Some(from.max(to)),

@@ -2,7 +2,7 @@
 
 use super::link::LinkError;
 use flowtest_accounts::ControlRevision;
-use flowtest_scoreboard::{ControlError, Refusal};
+use flowtest_contest::{ControlError, Refusal};
 
 /// A change that was not made. Everything is as it was.
 #[derive(Debug, thiserror::Error)]

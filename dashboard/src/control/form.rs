@@ -5,8 +5,8 @@
 
 use super::instant;
 use super::settings::{self, Settings};
-use flowtest_scoreboard::contest::When;
-use flowtest_scoreboard::{ContestError, Endpoint};
+use flowtest_contest::contest::When;
+use flowtest_contest::{ContestError, Endpoint};
 use serde_json::{Value, json};
 
 /// What somebody typed, as it goes back into the fields.
@@ -183,7 +183,7 @@ fn house(text: &str) -> Result<Option<Endpoint>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error: flowtest_scoreboard::EndpointError| error.to_string())
+    text.parse().map(Some).map_err(|error: flowtest_contest::EndpointError| error.to_string())
 }
 
 /// Settings in which all but one section has its default.

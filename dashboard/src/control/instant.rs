@@ -2,9 +2,9 @@
 //!
 //! It turns text into microseconds of UTC and back, and words what is wrong with the text. It reads no clock.
 
+use flowtest_contest::contest::When;
+use flowtest_contest::lifecycle::INSTANT_MAX;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::contest::When;
-use flowtest_scoreboard::lifecycle::INSTANT_MAX;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use std::time::Duration;

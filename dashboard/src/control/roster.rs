@@ -4,13 +4,13 @@
 
 use super::settings::Settings;
 use flowtest_accounts::UserId;
-use flowtest_scoreboard::contest::{CONTESTANTS_MAX, Contestant};
-use flowtest_scoreboard::endpoint::Host;
-use flowtest_scoreboard::{Contest, Control, Endpoint};
+use flowtest_contest::contest::{CONTESTANTS_MAX, Contestant};
+use flowtest_contest::endpoint::Host;
+use flowtest_contest::{Contest, Control, Endpoint};
 use std::collections::{BTreeMap, HashMap};
 
 /// The platform's own contestant. No account may have this name.
-pub use flowtest_scoreboard::keys::HOUSE;
+pub use flowtest_contest::names::HOUSE;
 
 /// An account, as far as the roster asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! one and settings exist before the first. Always valid: one parser, the contest's, decides.
 
 use flowtest_accounts::is_hidden;
+use flowtest_contest::contest::{Contestant, DeadlineSpec, Load, Phase, Start};
+use flowtest_contest::{Contest, ContestError, Endpoint, Policy};
 use flowtest_contract::Rules;
-use flowtest_scoreboard::contest::{Contestant, DeadlineSpec, Load, Phase, Start};
-use flowtest_scoreboard::{Contest, ContestError, Endpoint, Policy};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -94,7 +94,7 @@ impl Settings {
         let house = match keys.remove("house") {
             None | Some(Value::Null) => None,
             Some(Value::String(house)) => Some(
-                house.parse().map_err(|error: flowtest_scoreboard::EndpointError| wrong("house", error.to_string()))?,
+                house.parse().map_err(|error: flowtest_contest::EndpointError| wrong("house", error.to_string()))?,
             ),
             Some(_) => return Err(wrong("house", "is no text".to_owned())),
         };
@@ -162,7 +162,7 @@ pub fn plan(text: &str) -> Result<Vec<Phase>, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use flowtest_scoreboard::contest::When;
+    use flowtest_contest::contest::When;
     use proptest::prelude::*;
 
     pub(crate) fn settings() -> impl Strategy<Value = Settings> {

@@ -10,9 +10,9 @@ use crate::views::layout::{Due, Notice, RoundHead, RoundState, Stage};
 use crate::views::plan::{PlanLoad, PlanPhase};
 use crate::views::{Decided, StandingRow};
 use flowtest_accounts::Round;
+use flowtest_contest::DecidedBy;
+use flowtest_contest::contest::{Load, Phase};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::DecidedBy;
-use flowtest_scoreboard::contest::{Load, Phase};
 use serde_json::{Value, json};
 
 pub fn standing_rows(standings: &Standings) -> Vec<StandingRow> {

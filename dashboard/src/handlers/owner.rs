@@ -4,8 +4,8 @@ use crate::app::App;
 use crate::live::{Audience, UserKey};
 use crate::views::index::{FailureCount, HeaderCount};
 use flowtest_accounts::User;
-use flowtest_contract::Rules;
-use flowtest_scoreboard::{ExplainedError, Row};
+use flowtest_contract::{Row, Rules};
+use flowtest_scoreboard::ExplainedError;
 
 /// One contestant's own figures.
 #[derive(Clone, Debug, Default)]

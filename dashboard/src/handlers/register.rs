@@ -10,7 +10,7 @@ use crate::middleware::viewer::begin_session;
 use crate::views::layout::Page;
 use crate::views::{Field, RegisterPage};
 use flowtest_accounts::{Actor, NewUser, RedeemError};
-use flowtest_scoreboard::keys::HOUSE;
+use flowtest_contest::names::HOUSE;
 use salvo::prelude::*;
 
 #[handler]

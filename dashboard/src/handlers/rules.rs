@@ -9,8 +9,8 @@ use crate::views::RulesPage;
 use crate::views::layout::Page;
 use crate::views::plan::PlanGraph;
 use crate::views::rules::Flip;
+use flowtest_contest::contest::When;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::contest::When;
 use salvo::prelude::*;
 
 #[handler]

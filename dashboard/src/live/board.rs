@@ -9,9 +9,10 @@ use super::facts::{CarriedTotal, Facts, Freeze, Person, UserKey};
 use super::series::Series;
 use super::standings::{Score, Scores, Standings, rank};
 use super::window::{Count, Ring};
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{Histogram, RoundId, Rules};
-use flowtest_scoreboard::{Control, RoundTotals, Row, State};
+use flowtest_contract::{Histogram, RoundId, Row, Rules};
+use flowtest_scoreboard::RoundTotals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

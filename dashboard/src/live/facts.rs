@@ -2,9 +2,9 @@
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
 use flowtest_accounts::Level;
+use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{Histogram, RoundId};
-use flowtest_scoreboard::{Control, Row};
+use flowtest_contract::{Histogram, RoundId, Row};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

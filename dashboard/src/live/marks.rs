@@ -2,10 +2,10 @@
 
 use super::facts::Facts;
 use super::round_now::{Millis, millis};
+use flowtest_contest::contest::{Load, Phase};
+use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
-use flowtest_scoreboard::contest::{Load, Phase};
-use flowtest_scoreboard::{Control, State};
 use serde::Serialize;
 
 /// One mark.

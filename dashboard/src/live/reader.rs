@@ -2,9 +2,10 @@
 //! It may hang as long as Redis does; whoever listens to its reports goes on without it.
 
 use super::facts::Facts;
+use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Control, ExplainedError, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator, State};
+use flowtest_scoreboard::{ExplainedError, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};

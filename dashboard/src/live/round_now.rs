@@ -1,9 +1,9 @@
 //! The round at an instant, as frames show it: state, phase, and which values are due. Pure.
 
 use super::facts::Facts;
+use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
-use flowtest_scoreboard::{Control, State};
 use serde::{Serialize, Serializer};
 
 /// Milliseconds of UTC, as everything in the browser counts.
@@ -115,9 +115,9 @@ pub fn millis(at: UtcUs) -> Millis {
 mod tests {
     use super::*;
     use crate::live::facts::Freeze;
+    use flowtest_contest::Contest;
+    use flowtest_contest::lifecycle::{Change, change};
     use flowtest_contract::RoundId;
-    use flowtest_scoreboard::Contest;
-    use flowtest_scoreboard::lifecycle::{Change, change};
 
     const SECOND: u64 = 1_000_000;
     const NOW: u64 = 1_700_000_000 * SECOND;

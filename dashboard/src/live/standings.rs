@@ -1,8 +1,8 @@
 //! Ranked lines: the scores of one instant, put in order. Pure; it does not decide who may see them.
 
 use super::facts::{Person, UserKey};
+use flowtest_contest::standings::{DecidedBy, Merit, places};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::standings::{DecidedBy, Merit, places};
 use std::collections::BTreeMap;
 
 /// What one contestant has at one instant.

@@ -2,7 +2,7 @@
 //! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
 
 pub use flowtest_accounts::{Level, Role};
-pub use flowtest_scoreboard::State as RoundState;
+pub use flowtest_contest::State as RoundState;
 
 /// The frame of a page. All instants are UTC milliseconds of the server.
 #[derive(Clone, Debug, Default)]

@@ -3,11 +3,11 @@
 use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, key, person, points};
 use crate::viewer::{Page, picture};
 use flowtest_accounts::Level;
-use flowtest_contract::RoundId;
+use flowtest_contest::DecidedBy;
+use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::live::frame::{Class, Link, Press};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Freeze, Notice};
-use flowtest_scoreboard::{DecidedBy, Row};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;

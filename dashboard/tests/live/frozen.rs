@@ -3,13 +3,12 @@
 
 use crate::following::did;
 use crate::round::{DID, Did, World, key};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::live::board::Board;
 use flowtest_dashboard::live::frame::{Class, Frames, Link, Press};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Facts, Freeze};
-use flowtest_scoreboard::Row;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;

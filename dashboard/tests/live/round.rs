@@ -1,11 +1,12 @@
 //! A round under virtual time: counters grow as a test says, and boards are told of them once a second.
 
+use flowtest_contest::lifecycle::{Change, change};
+use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, Tally};
+use flowtest_contract::{RoundId, Row, Tally};
 use flowtest_dashboard::live::board::{Board, Tick};
 use flowtest_dashboard::live::{Facts, Person, UserKey};
-use flowtest_scoreboard::lifecycle::{Change, change};
-use flowtest_scoreboard::{Contest, Control, RoundTotals, Row, State};
+use flowtest_scoreboard::RoundTotals;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;

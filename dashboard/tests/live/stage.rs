@@ -3,13 +3,13 @@
 
 use crate::round::{CONTEST, Did, add, name, person, running};
 use crate::viewer::Page;
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
 use flowtest_dashboard::live::hub::Viewer;
 use flowtest_dashboard::live::socket::{Channel, Visit, open};
 use flowtest_dashboard::live::{Audience, Facts, Hub, HubConfig};
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Publisher, PublisherConfig, Row, Scoreboard};
+use flowtest_scoreboard::{Publisher, PublisherConfig, Scoreboard};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use futures_util::StreamExt;

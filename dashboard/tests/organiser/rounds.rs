@@ -2,10 +2,10 @@
 
 use crate::stage::{SECOND, Stage, rows};
 use flowtest_accounts::{Actor, RoundResult};
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::timeline::DeadlineName;
 use flowtest_dashboard::control::{ChangeError, Sealing};
-use flowtest_scoreboard::State;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::timeline::DeadlineName;
 use flowtest_testkit::WAIT_MAX;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,11 @@
 //! Settings, people and endpoints, and what they do to a draft and to a round that is on.
 
 use crate::stage::{SECOND, Stage};
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::Change;
 use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::show::Show;
-use flowtest_scoreboard::State;
-use flowtest_scoreboard::lifecycle::Change;
 
 fn with_token(settings: &Settings, token: u32) -> Settings {
     let mut settings = settings.clone();

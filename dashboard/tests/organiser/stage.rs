@@ -1,15 +1,16 @@
 //! A controller over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
 
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, StreamId, Tally};
+use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{Controller, Link, Made};
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::{Control, GeneratorHealth, Publisher, PublisherConfig, Row, State};
+use flowtest_scoreboard::{GeneratorHealth, Publisher, PublisherConfig};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::documents::generator_health;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 
 use crate::stage::{CONTEST, SECOND, Stage};
 use flowtest_accounts::Actor;
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::Change;
 use flowtest_dashboard::control::ChangeError;
-use flowtest_scoreboard::State;
-use flowtest_scoreboard::lifecycle::Change;
 use flowtest_testkit::wait::wait_until_async;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;

@@ -2,8 +2,8 @@
 
 use crate::browser::Site;
 use flowtest_accounts::Actor;
+use flowtest_contest::State;
 use flowtest_dashboard::clock::utc_us;
-use flowtest_scoreboard::State;
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
 

@@ -2,13 +2,13 @@
 
 use crate::browser::{DATABASE, Site};
 use flowtest_accounts::{Actor, NewRound};
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::show::{self, Show};
 use flowtest_dashboard::live::{Audience, Seen};
-use flowtest_scoreboard::State;
-use flowtest_scoreboard::lifecycle::{Change, change};
 use std::sync::Arc;
 
 const SECOND: UtcUs = 1_000_000;

@@ -2,9 +2,8 @@
 
 use crate::browser::Site;
 use flowtest_accounts::{Actor, NewRound, RoundResult, User};
-use flowtest_contract::RoundId;
+use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::clock::utc_us;
-use flowtest_scoreboard::Row;
 use salvo::http::StatusCode;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@
 //! `stress` takes the operator's word for its URLs; a contest file may come from others.
 
 use crate::admit::resolve::{Names, ResolveError};
-use flowtest_scoreboard::endpoint::Endpoint;
-use flowtest_scoreboard::{ContestError, Policy, PolicyError};
+use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::{ContestError, Policy, PolicyError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

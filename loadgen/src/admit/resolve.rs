@@ -10,7 +10,7 @@ pub mod names;
 pub use hosts::{Hosts, HostsError};
 pub use names::Names;
 
-use flowtest_scoreboard::endpoint::{Endpoint, Host};
+use flowtest_contest::endpoint::{Endpoint, Host};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;

@@ -11,7 +11,7 @@ pub use book::{Book, Followed, News, Resolved};
 use crate::admit::resolve::names::{Answer, Names, STUCK_AFTER};
 use crate::admit::resolve::{ResolveError, reachable};
 use crate::engine::run::Clock;
-use flowtest_scoreboard::Policy;
+use flowtest_contest::Policy;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};

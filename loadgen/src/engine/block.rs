@@ -6,8 +6,7 @@
 
 use crate::engine::ring::Counters;
 use crate::engine::trace::{Samples, Traces, Tracing};
-use flowtest_contract::Histogram;
-use flowtest_scoreboard::row::Row;
+use flowtest_contract::{Histogram, Row};
 
 /// Counters of one contestant that are not part of its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

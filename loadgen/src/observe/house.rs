@@ -4,8 +4,8 @@
 use crate::engine::block::Block;
 use crate::engine::plan::Plan;
 use crate::observe::summary::thousands;
+use flowtest_contest::names::HOUSE;
 use flowtest_contract::{Rules, Tally};
-use flowtest_scoreboard::keys::HOUSE;
 use serde::Serialize;
 
 /// What the house lost so far, against a house that got everything right.

@@ -6,10 +6,9 @@ use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase,
 use crate::engine::run::Clock;
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
+use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::{Contest, Control, contest};
 use flowtest_contract::rules::{Deadlines, UtcUs};
-use flowtest_scoreboard::contest;
-use flowtest_scoreboard::endpoint::Endpoint;
-use flowtest_scoreboard::{Contest, Control};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -111,10 +110,10 @@ fn amended(held: &[(UtcUs, Deadlines)], told: &[(UtcUs, Deadlines)], from: UtcUs
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contest::lifecycle::{Change, change};
+    use flowtest_contest::timeline::DeadlineName;
     use flowtest_contract::RoundId;
     use flowtest_contract::rules::Deadline;
-    use flowtest_scoreboard::lifecycle::{Change, change};
-    use flowtest_scoreboard::timeline::DeadlineName;
     use std::time::Instant;
 
     const SECOND: u64 = 1_000_000;

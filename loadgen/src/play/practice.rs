@@ -13,9 +13,11 @@ use crate::engine::trace::Tracing;
 use crate::play::health_gate::{Counted, HealthGate};
 use crate::play::plan::{CONNECTION_LIFE_NS, contestant};
 use crate::record::recorder::explain::explain;
+use flowtest_contest::{Endpoint, Policy};
+use flowtest_contract::Row;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
-use flowtest_scoreboard::{Endpoint, ExplainedError, Policy, Row, Scoreboard};
+use flowtest_scoreboard::{ExplainedError, Scoreboard};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -193,7 +195,7 @@ impl Session {
         self.request.check()?;
         let PracticeConfig { names, policy, roster, .. } = &self.config;
         let endpoint: Endpoint =
-            self.request.endpoint.parse().map_err(|error: flowtest_scoreboard::EndpointError| error.to_string())?;
+            self.request.endpoint.parse().map_err(|error: flowtest_contest::EndpointError| error.to_string())?;
         // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
         let _ = names.refresh();
         let until = Instant::now() + RIVALS_TIMEOUT;

@@ -16,10 +16,11 @@ use crate::play::plan::{CONNECTION_LIFE_NS, contestant as contestant_plan, phase
 use crate::record::publish::Board;
 use crate::record::recorder::{Finished, Fresh, Recorder, Recording, Shown, room};
 use crate::{Failed, journal::folders};
+use flowtest_contest::Contest;
+use flowtest_contest::contest::Start;
+use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::contest::Start;
-use flowtest_scoreboard::{Contest, RoundId, Row, StreamId};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

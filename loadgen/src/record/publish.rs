@@ -7,10 +7,9 @@ use crate::Failed;
 use crate::journal::rebuild::Access;
 use crate::record::recorder::Fresh;
 use crate::record::recorder::explain::Explained;
-use flowtest_scoreboard::{
-    Contest, Control, ExplainedError, Prepared, Publisher, PublisherConfig, RoundId, Row, Scoreboard, ScoreboardError,
-    State, StreamId,
-};
+use flowtest_contest::{Contest, Control, State};
+use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_scoreboard::{ExplainedError, Prepared, Publisher, PublisherConfig, Scoreboard, ScoreboardError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};

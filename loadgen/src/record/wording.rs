@@ -5,11 +5,11 @@
 
 use crate::engine::http::Malformed;
 use crate::engine::trace::Missed;
+use flowtest_contest::text::printable;
 use flowtest_contract::header::{self, Flip};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::Failure;
 use flowtest_contract::{Observed, Seen, Token, judge};
-use flowtest_scoreboard::text::printable;
 
 /// What a contestant is expected to do whose requests find no connection.
 const FAST_ENOUGH: &str = "answers fast enough for the rate";

@@ -2,10 +2,11 @@
 
 use crate::played::{CONTEST, Interval, OTHER, Played, ROUND, STREAM, interval, right};
 use crate::program::{Said, run};
+use flowtest_contest::State;
 use flowtest_contract::StreamId;
 use flowtest_journal::writer::{self, Writer};
 use flowtest_loadgen::journal::rebuild::{Access, Action, finish_orphans};
-use flowtest_scoreboard::{Scoreboard, State, keys};
+use flowtest_scoreboard::{Scoreboard, keys};
 use flowtest_testkit::RedisServer;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;

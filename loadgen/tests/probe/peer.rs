@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_loadgen::admit::probe::Terms;
-use flowtest_scoreboard::{Endpoint, Policy};
 
 /// Between two bytes of a drip.
 const DRIP: Duration = Duration::from_millis(5);

@@ -1,9 +1,9 @@
 //! The check of a whole roster.
 
 use crate::peer::{Peer, Reply, answer, policy, terms};
+use flowtest_contest::{Endpoint, Policy};
 use flowtest_loadgen::admit::probe::{Candidate, Checked, check};
 use flowtest_loadgen::admit::resolve::Names;
-use flowtest_scoreboard::{Endpoint, Policy};
 use flowtest_testkit::WAIT_MAX;
 use std::net::SocketAddr;
 use std::time::Duration;

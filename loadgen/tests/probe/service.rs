@@ -1,9 +1,10 @@
 //! "Test my endpoint" through a real redis-server.
 
 use crate::peer::{Peer, Reply, answer, policy, right, terms};
+use flowtest_contest::Policy;
 use flowtest_loadgen::admit::probe::{ProbeService, Settings};
 use flowtest_loadgen::admit::resolve::Names;
-use flowtest_scoreboard::{Policy, ProbeAnswer, ProbeRequest, Scoreboard};
+use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, Scoreboard};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

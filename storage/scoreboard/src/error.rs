@@ -1,6 +1,6 @@
 //! What can go wrong between us and Redis. Each is a sentence with the cause and the next step.
 
-use crate::control::ControlError;
+use flowtest_contest::control::ControlError;
 use flowtest_contract::id::{RoundId, StreamId};
 
 /// A failed operation on the scoreboard. No text holds a password.

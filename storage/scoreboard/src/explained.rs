@@ -6,7 +6,7 @@
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::reader::Scoreboard;
-use crate::text::bounded;
+use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ const EXCHANGE_BYTES_MAX: usize = 1024;
 const JSON_BYTES_MAX: usize = 16 * 1024;
 
 /// A failure with its explanation. All texts are meant for people; what the network sent is escaped before, by
-/// [`text::printable`](crate::text::printable).
+/// [`text::printable`](flowtest_contest::text::printable).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedError {
     /// When the request was sent.

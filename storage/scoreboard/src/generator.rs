@@ -6,11 +6,12 @@
 //! tells how long somebody has been silent whose health is gone.
 
 use crate::clock::ClockOffset;
-use crate::control::GENERATORS_MAX;
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::reader::Scoreboard;
-use crate::text::bounded;
+use flowtest_contest::control::GENERATORS_MAX;
+use flowtest_contest::names;
+use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
 use serde::{Deserialize, Serialize};
@@ -110,12 +111,12 @@ impl GeneratorHealth {
 impl Scoreboard {
     /// Says how a generator is; believed for [`keys::GENERATOR_LIFE_SECONDS`].
     pub fn write_health(&mut self, contest: &str, health: &GeneratorHealth) -> Result<(), ScoreboardError> {
-        if !keys::is_name(&health.id) {
+        if !names::is_name(&health.id) {
             return Err(ScoreboardError::Config(format!(
                 "{:?} cannot be a generator's name: write 1 to {} characters without braces, colons and control \
                  characters",
                 bounded(&health.id, TEXT_BYTES_MAX),
-                keys::NAME_CHARS_MAX
+                names::NAME_CHARS_MAX
             )));
         }
         let (key, all) = (keys::generator(contest, &health.id), keys::generators(contest));
@@ -136,7 +137,7 @@ impl Scoreboard {
         let known: Vec<(Vec<u8>, f64)> = self.run(|connection| connection.command(DOING, &command))?;
         let known: Vec<(String, UtcUs)> = known
             .into_iter()
-            .filter_map(|(id, beat)| Some((String::from_utf8(id).ok().filter(|id| keys::is_name(id))?, beat as u64)))
+            .filter_map(|(id, beat)| Some((String::from_utf8(id).ok().filter(|id| names::is_name(id))?, beat as u64)))
             .collect();
         if known.is_empty() {
             return Ok(Vec::new());

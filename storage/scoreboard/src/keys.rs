@@ -2,19 +2,7 @@
 //!
 //! The braces are literal: they are Redis's hash tag, so all keys of one contest live in one slot of a cluster.
 
-use crate::text::is_hidden;
 use flowtest_contract::id::{RoundId, StreamId};
-
-/// Names that are part of keys may not hold these: braces would move the hash tag, the colon separates.
-pub const FORBIDDEN_IN_NAMES: [char; 3] = ['{', '}', ':'];
-/// Characters of a contest's or contestant's name at most.
-pub const NAME_CHARS_MAX: usize = 64;
-
-/// Whether a text may be a name in keys, tables and pages.
-pub fn is_name(text: &str) -> bool {
-    let fine = |c: char| !c.is_control() && !is_hidden(c) && !FORBIDDEN_IN_NAMES.contains(&c);
-    !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX && text.trim() == text && text.chars().all(fine)
-}
 
 /// String, JSON: the control document.
 pub fn control(contest: &str) -> String {
@@ -77,10 +65,6 @@ pub const PRACTICE_LIFE_SECONDS: u64 = 600;
 pub fn prepared(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:prepared")
 }
-
-/// The name of the platform's own contestant: our reference server, flipping on time. What it loses, the platform has
-/// lost, not a contestant.
-pub const HOUSE: &str = "house";
 
 /// What a field of a round's hash is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@
 
 use crate::error::ScoreboardError;
 use crate::explained::ExplainedError;
-use crate::keys::{self, is_name};
+use crate::keys;
 use crate::reader::Scoreboard;
-use crate::row::Row;
-use crate::text::{bounded, is_id};
+use flowtest_contest::names::{is_id, is_name};
+use flowtest_contest::text::bounded;
+use flowtest_contract::Row;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +72,8 @@ pub struct PracticeReport {
     pub sentence: String,
     /// Seconds of load so far.
     pub second: u64,
-    /// All that was counted so far, in the text of [`Row`](crate::Row): the integers of the tally in their published
-    /// order, then the two histograms. Empty before the first count; see [`PracticeReport::counted`].
+    /// All that was counted so far, in the text of [`Row`]: the integers of the tally in their published order, then
+    /// the two histograms. Empty before the first count; see [`PracticeReport::counted`].
     pub row: String,
     /// By the rules of the contest. They count nowhere.
     pub points: i64,

@@ -3,12 +3,13 @@
 //! One hash per contest, a field for each contestant. It explains and decides nothing: who is let in is each generator's
 //! own matter, and where several play the newest word stands.
 
-use crate::contest::CONTESTANTS_MAX;
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::probe::ProbeVerdicts;
 use crate::reader::Scoreboard;
-use crate::text::bounded;
+use flowtest_contest::contest::CONTESTANTS_MAX;
+use flowtest_contest::names;
+use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ impl Scoreboard {
         let fields: Vec<(Vec<u8>, Vec<u8>)> =
             self.run(|connection| connection.command("read what the prepare check found", &command))?;
         let read = fields.into_iter().take(CONTESTANTS_MAX).filter_map(|(contestant, text)| {
-            let contestant = String::from_utf8(contestant).ok().filter(|contestant| keys::is_name(contestant))?;
+            let contestant = String::from_utf8(contestant).ok().filter(|contestant| names::is_name(contestant))?;
             Some((contestant, Prepared::from_json(&text)?))
         });
         Ok(read.collect())

@@ -3,7 +3,8 @@
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::reader::Scoreboard;
-use crate::text::{bounded, is_id};
+use flowtest_contest::names::is_id;
+use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ pub struct ProbeAnswer {
     pub latency_us: Option<u64>,
     /// What to do next, or that all is well.
     pub sentence: String,
-    /// The head of the response, escaped by [`text::printable`](crate::text::printable), at most
+    /// The head of the response, escaped by [`text::printable`](flowtest_contest::text::printable), at most
     /// [`HEAD_BYTES_MAX`].
     pub head: String,
 }

@@ -5,9 +5,10 @@
 
 mod session;
 
-use crate::contest::CONTESTANTS_MAX;
 use crate::error::ScoreboardError;
-use crate::row::Row;
+use flowtest_contest::contest::CONTESTANTS_MAX;
+use flowtest_contest::names::NAME_CHARS_MAX;
+use flowtest_contract::Row;
 use flowtest_contract::id::{RoundId, StreamId};
 use session::{Entry, Session};
 use std::collections::HashSet;
@@ -201,12 +202,12 @@ impl Drop for Publisher {
 /// The names are parts of field names in Redis; the contest file admits only good ones.
 fn check_names(contestants: &[String]) -> Result<(), ScoreboardError> {
     let distinct: HashSet<&String> = contestants.iter().collect();
-    let fits = |name: &String| !name.is_empty() && name.len() <= 4 * crate::keys::NAME_CHARS_MAX;
+    let fits = |name: &String| !name.is_empty() && name.len() <= 4 * NAME_CHARS_MAX;
     if contestants.len() > CONTESTANTS_MAX || distinct.len() != contestants.len() || !contestants.iter().all(fits) {
         return Err(ScoreboardError::Config(format!(
             "the contestants cannot be published: each needs its own name of at most {} characters, and there may be \
              {CONTESTANTS_MAX} at most",
-            crate::keys::NAME_CHARS_MAX
+            NAME_CHARS_MAX
         )));
     }
     Ok(())

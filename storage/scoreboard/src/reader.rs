@@ -3,13 +3,13 @@
 //! It also writes the little that does not belong to a stream: the control document and the state of a round.
 
 use crate::connection::{Address, Connection};
-use crate::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
-use crate::control::{Control, ControlError, State};
 use crate::error::ScoreboardError;
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
-use crate::row::{self, Row};
+use flowtest_contest::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
+use flowtest_contest::control::{Control, ControlError, State};
 use flowtest_contract::id::{RoundId, StreamId};
+use flowtest_contract::{Row, row};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
@@ -85,12 +85,12 @@ fn read_field(
             Ok(())
         }
         Some(RoundField::Seq(id)) => {
-            let seq = row::number(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
+            let seq = row::parse_count(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
             of(id, &|stream| stream.seq = seq);
             Ok(())
         }
         Some(RoundField::End(id)) => {
-            row::number(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
+            row::parse_count(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
             of(id, &|stream| stream.ended = true);
             Ok(())
         }

@@ -7,9 +7,10 @@ use crate::control::error::ChangeError;
 use crate::control::link::LinkError;
 use crate::control::roster::user_in;
 use flowtest_accounts::{Actor, RoundResult};
-use flowtest_contract::RoundId;
+use flowtest_contest::{Control, State, standings};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Control, RoundTotals, Row, ScoreboardError, State, StreamId, standings};
+use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_scoreboard::{RoundTotals, ScoreboardError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,10 +6,10 @@ use crate::control::error::ChangeError;
 use crate::control::settings::Settings;
 use crate::control::show::Show;
 use flowtest_accounts::{Actor, RoundResult};
+use flowtest_contest::Control;
+use flowtest_contest::lifecycle::{self, Change};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::Control;
-use flowtest_scoreboard::lifecycle::{self, Change};
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
 

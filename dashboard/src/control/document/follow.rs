@@ -6,10 +6,10 @@ use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::roster::{Candidate, Roster};
 use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_contest::endpoint::Host;
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Contest, Control, Endpoint, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::endpoint::Host;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::{Contest, Control, Endpoint, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -23,9 +23,9 @@ use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
+use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Control, State};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 

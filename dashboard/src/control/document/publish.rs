@@ -2,7 +2,8 @@
 
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
-use flowtest_scoreboard::{Control, ControlError, Scoreboard, ScoreboardError};
+use flowtest_contest::{Control, ControlError};
+use flowtest_scoreboard::{Scoreboard, ScoreboardError};
 use std::time::Duration;
 
 /// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.

@@ -5,8 +5,8 @@ use super::contestant::{all_right, judge_test};
 use super::generator::heard;
 use super::situation::{House, Situation, Tested};
 use crate::control::instant;
-use flowtest_scoreboard::State;
-use flowtest_scoreboard::contest::{Load, Phase};
+use flowtest_contest::State;
+use flowtest_contest::contest::{Load, Phase};
 
 /// Requests a second of one generator core that it surely keeps up with.
 const CORE_RATE: u64 = 100_000;

@@ -1,7 +1,8 @@
 //! Everything that GO or NO-GO looks at, as plain data.
 
+use flowtest_contest::{Contest, State};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Contest, ProbeAnswer, SeenGenerator, State};
+use flowtest_scoreboard::{ProbeAnswer, SeenGenerator};
 
 /// Everything that is looked at.
 #[derive(Clone, Debug, Default)]

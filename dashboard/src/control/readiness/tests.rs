@@ -1,8 +1,10 @@
 use super::*;
+use flowtest_contest::contest::Load;
+use flowtest_contest::{Contest, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::contest::Load;
-use flowtest_scoreboard::{Contest, GeneratorHealth, ProbeAnswer, SeenGenerator, State};
-use flowtest_scoreboard::{ProbeVerdicts, RoundId};
+use flowtest_scoreboard::ProbeVerdicts;
+use flowtest_scoreboard::{GeneratorHealth, ProbeAnswer, SeenGenerator};
 use flowtest_testkit::documents::generator_health;
 
 const NOW: UtcUs = 1_796_119_200_000_000;

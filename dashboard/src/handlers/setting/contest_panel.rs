@@ -5,7 +5,7 @@ use crate::control::difference::Changed;
 use crate::control::form::{FieldError, SettingsForm};
 use crate::views::Field;
 use crate::views::setting::{Change, ContestForm};
-use flowtest_scoreboard::{Control, State};
+use flowtest_contest::{Control, State};
 
 pub(super) fn contest_form(form: SettingsForm, errors: &[FieldError], control: Option<&Control>) -> ContestForm {
     let field = |name: &str, value: String| Field {

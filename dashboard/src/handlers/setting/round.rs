@@ -10,8 +10,8 @@ use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
-use flowtest_scoreboard::lifecycle::Change;
-use flowtest_scoreboard::timeline::DeadlineName;
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::timeline::DeadlineName;
 use salvo::prelude::*;
 
 #[handler]

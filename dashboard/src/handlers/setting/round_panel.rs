@@ -10,8 +10,10 @@ use crate::handlers::convert::round_state;
 use crate::views::Field;
 use crate::views::setting::{GeneratorChoice, MissingStream, PastRound, RoundAction, RoundPanel};
 use flowtest_accounts::{Round, User, UserId};
+use flowtest_contest::{Control, State};
+use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Control, SeenGenerator, State, StreamId};
+use flowtest_scoreboard::SeenGenerator;
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;

@@ -23,10 +23,10 @@ pub use service::{ProbeService, Settings};
 
 use crate::engine::http::RequestTemplate;
 use exchange::Line;
+use flowtest_contest::Endpoint;
 use flowtest_contract::TokenMint;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::verdict::Failure;
-use flowtest_scoreboard::Endpoint;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

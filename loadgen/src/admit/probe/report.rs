@@ -1,11 +1,11 @@
 //! What a probe found, for people. Everything in it is printable and bounded, whoever wrote it.
 
 use crate::record::wording::HeaderWords;
+use flowtest_contest::text::printable;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;
 use flowtest_scoreboard::ProbeVerdicts;
 use flowtest_scoreboard::probe::HEAD_BYTES_MAX;
-use flowtest_scoreboard::text::printable;
 use std::net::SocketAddr;
 
 /// Everything that was asked of one endpoint.

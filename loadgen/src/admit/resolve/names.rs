@@ -4,7 +4,7 @@
 //! threads do not pile up. It knows no policy: what it finds is no permission.
 
 use super::{Hosts, HostsError, ResolveError, listed, reachable};
-use flowtest_scoreboard::endpoint::{Endpoint, Host};
+use flowtest_contest::endpoint::{Endpoint, Host};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;

@@ -2,9 +2,9 @@
 
 use crate::admit::resolve::listed;
 use crate::admit::resolve::names::Answer;
+use flowtest_contest::endpoint::{Endpoint, Host};
+use flowtest_contest::{Policy, PolicyError};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::endpoint::{Endpoint, Host};
-use flowtest_scoreboard::{Policy, PolicyError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 

@@ -1,8 +1,7 @@
 //! Two rows, field by field.
 
 use super::traces::BATCH_ONLY;
-use flowtest_contract::{Histogram, Tally};
-use flowtest_scoreboard::Row;
+use flowtest_contract::{Histogram, Row, Tally};
 
 /// A field in which two rows are not as they should be to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! What Redis holds of one round, stream by stream. Reads only; that Redis has our functions afterwards is the doing of
 //! every connection.
 
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contest::State;
+use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_scoreboard::ScoreboardError;
 use flowtest_scoreboard::connection::{Address, Connection};
 use flowtest_scoreboard::keys::{self, RoundField};
-use flowtest_scoreboard::{Row, ScoreboardError, State};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -5,9 +5,9 @@ use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
 use super::stream::{Halves, Standing, Stream, Sums};
 use crate::journal::folders;
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contest::State;
+use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::stream::Tail;
-use flowtest_scoreboard::{Row, State};
 use std::collections::HashSet;
 
 /// Differences of one stream that are told one by one: where one row is wrong, all may be.

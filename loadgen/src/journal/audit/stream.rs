@@ -8,13 +8,12 @@ use super::redis::Board;
 use super::traces::{Counted, Timed};
 use super::what_if::{Answer, WhatIf};
 use crate::journal::folders;
+use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
-use flowtest_contract::{Deadline, Tally};
+use flowtest_contract::{Deadline, Row, Tally};
 use flowtest_journal::JournalError;
 use flowtest_journal::record::{ArchivedBatch, ArchivedControl, ArchivedStart, ArchivedTerms, EndCode, unbucket};
 use flowtest_journal::stream::{self, Found, Group, Record, StreamFolder, Tail};
-use flowtest_scoreboard::Row;
-use flowtest_scoreboard::row::COUNT_MAX;
 
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,8 @@ use super::judge::{Judge, SIGHTS, STRETCHES, Sights};
 use flowtest_contract::histogram::{BUCKETS, bucket};
 use flowtest_contract::rules::{Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_contract::{Histogram, Tally};
+use flowtest_contract::{Histogram, Row, Tally};
 use flowtest_journal::record::{ArchivedTrace, NEVER_SENT};
-use flowtest_scoreboard::Row;
 
 /// Sights of one stretch, and a place for bits that are none.
 const SIGHT_PLACES: usize = SIGHTS + 1;

@@ -4,10 +4,10 @@ use super::finding::{Finding, Kind};
 use super::judge::Judge;
 use super::stream::{Beginning, Stream};
 use crate::Failed;
+use flowtest_contest::Contest;
+use flowtest_contest::contest::{Start, When};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Deadline, Rules, Tally};
-use flowtest_scoreboard::Contest;
-use flowtest_scoreboard::contest::{Start, When};
 use std::path::Path;
 
 /// The question.

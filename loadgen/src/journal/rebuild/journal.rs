@@ -1,13 +1,12 @@
 //! One stream's cumulative rows, as its generator would have published them.
 
 use crate::journal::folders;
-use flowtest_contract::{Histogram, Tally, utc_us};
+use flowtest_contract::row::COUNT_MAX;
+use flowtest_contract::{Histogram, Row, Tally, utc_us};
 use flowtest_journal::JournalError;
 use flowtest_journal::record::{ArchivedBatch, End, EndCode, unbucket};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder, Tail};
 use flowtest_journal::writer::{self, Writer};
-use flowtest_scoreboard::Row;
-use flowtest_scoreboard::row::COUNT_MAX;
 use std::sync::Arc;
 
 /// A stream and what it counts.

@@ -4,9 +4,9 @@
 use super::report::{Action, StreamReport};
 use crate::journal::audit::redis::{Board, HeldRound};
 use crate::journal::folders;
+use flowtest_contest::State;
 use flowtest_contract::StreamId;
 use flowtest_journal::stream::{self, Record, StreamFolder};
-use flowtest_scoreboard::State;
 use std::collections::BTreeMap;
 
 /// The streams of one round that need not be read, and why. None of them when Redis or a folder does not answer: reading

@@ -9,8 +9,9 @@ use crate::admit::probe::{Candidate, Checked, ProbeReport, Terms, check};
 use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolver};
 use crate::engine::run::Clock;
-use flowtest_scoreboard::endpoint::Endpoint;
-use flowtest_scoreboard::{Control, Policy, Prepared};
+use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::{Control, Policy};
+use flowtest_scoreboard::Prepared;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -248,6 +249,6 @@ impl AdmissionLoop {
 pub(super) fn within(
     policy: &Policy,
     ceiling: Option<&Policy>,
-) -> Result<Policy, flowtest_scoreboard::policy::PolicyError> {
+) -> Result<Policy, flowtest_contest::policy::PolicyError> {
     ceiling.map_or_else(|| Ok(policy.clone()), |ceiling| policy.within(ceiling))
 }

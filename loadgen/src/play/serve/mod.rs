@@ -30,13 +30,14 @@ use crate::observe::output::Outputs;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use crate::{journal::folders, play::run};
+use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::generator::GeneratorHealth;
-use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
+use flowtest_scoreboard::{Scoreboard, ScoreboardError};
 use practice_scheduler::PracticeScheduler;
 use round_end::RoundEnds;
 use round_runner::RoundRunner;
@@ -89,7 +90,7 @@ impl Home {
         let hosts = flags.hosts.as_deref().map(Hosts::open).transpose().map_err(|error| usage(error.to_string()))?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let id = flags.id.clone().unwrap_or(host);
-        if !flowtest_scoreboard::keys::is_name(&id) {
+        if !flowtest_contest::names::is_name(&id) {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
         let cores = choose_cores(flags.cores.asked())?;

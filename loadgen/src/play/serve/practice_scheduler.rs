@@ -5,9 +5,10 @@
 
 use super::Home;
 use crate::play::practice::{Practice, PracticeConfig, refusal};
+use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::PracticeRequest;
-use flowtest_scoreboard::{Control, Policy, Scoreboard, ScoreboardError, State};
+use flowtest_scoreboard::{Scoreboard, ScoreboardError};
 
 /// Requests refused by one look at most.
 const REFUSED_MAX: usize = 16;
@@ -110,9 +111,9 @@ fn is_round_on(control: &Control, now: UtcUs) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contest::Contest;
+    use flowtest_contest::lifecycle::{Change, change};
     use flowtest_contract::RoundId;
-    use flowtest_scoreboard::Contest;
-    use flowtest_scoreboard::lifecycle::{Change, change};
 
     const SECOND: u64 = 1_000_000;
     const NOW: UtcUs = 1_796_119_200 * SECOND;

@@ -14,12 +14,13 @@ use crate::play::health_gate::HealthGate;
 use crate::play::plan::{CONNECTION_LIFE_NS, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
 use crate::record::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
+use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::lifecycle::follows;
+use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
+use flowtest_scoreboard::ExplainedError;
 use flowtest_scoreboard::clock::ClockOffset;
-use flowtest_scoreboard::endpoint::Endpoint;
-use flowtest_scoreboard::lifecycle::follows;
-use flowtest_scoreboard::{Control, ExplainedError, Policy, State};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -360,7 +361,7 @@ impl RoundRunner {
 
 /// What the workers get to know of the roster.
 fn contestants(control: &Control, roster: &[RosterEntry], gate: &HealthGate) -> Vec<ContestantPlan> {
-    let of = |(index, (one, entry)): (usize, (&flowtest_scoreboard::contest::Contestant, &RosterEntry))| {
+    let of = |(index, (one, entry)): (usize, (&flowtest_contest::contest::Contestant, &RosterEntry))| {
         let quiet = control.halted || control.parked.contains(&one.name);
         let (endpoint, addresses, traffic) = match &entry.taken {
             Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),

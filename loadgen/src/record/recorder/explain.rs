@@ -3,11 +3,11 @@
 use crate::engine::plan::Plan;
 use crate::engine::trace::Sample;
 use crate::record::wording;
+use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
 use flowtest_contract::verdict::Outcome;
 use flowtest_journal::record::Sight;
 use flowtest_scoreboard::ExplainedError;
-use flowtest_scoreboard::text::printable;
 
 /// Longest side of an exchange that people get to see, in bytes.
 const EXCHANGE_BYTES_MAX: usize = 1024;

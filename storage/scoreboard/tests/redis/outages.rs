@@ -1,7 +1,8 @@
 //! Whatever happens to Redis, it ends up with the points that the process counted.
 
 use crate::stage::{CONTEST, Stage, rows, wait_for_put};
-use flowtest_scoreboard::{Publisher, ScoreboardError, State};
+use flowtest_contest::State;
+use flowtest_scoreboard::{Publisher, ScoreboardError};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::wait_until;

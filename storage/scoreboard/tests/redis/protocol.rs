@@ -1,8 +1,7 @@
 //! The functions inside Redis, called as anybody could call them.
 
 use crate::stage::{CONTEST, Stage};
-use flowtest_contract::Tally;
-use flowtest_scoreboard::Row;
+use flowtest_contract::{Row, Tally};
 use flowtest_testkit::RedisServer;
 use redis::Value;
 

@@ -1,8 +1,9 @@
 //! Servers that will not do are named at once, in a sentence with the next step.
 
 use crate::stage::{NAMES, Stage, refusal};
+use flowtest_contest::{Contest, Control};
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Contest, Control, Publisher, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{Publisher, Scoreboard, ScoreboardError};
 use flowtest_testkit::RedisServer;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

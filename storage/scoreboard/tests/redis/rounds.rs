@@ -1,8 +1,9 @@
 //! Rounds from start to seal, as generators and a dashboard live through them.
 
 use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
-use flowtest_contract::Rules;
-use flowtest_scoreboard::{Control, Publisher, RoundId, Row, ScoreboardError, State, standings};
+use flowtest_contest::{Control, State, standings};
+use flowtest_contract::{RoundId, Row, Rules};
+use flowtest_scoreboard::{Publisher, ScoreboardError};
 use flowtest_testkit::WAIT_MAX;
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,7 +239,8 @@ fn the_control_document_goes_through_redis() {
     let stage = Stage::new();
     let mut scoreboard = stage.scoreboard();
     assert_eq!(scoreboard.read_control(CONTEST).expect("Redis answers"), None);
-    let control = Control::from_json(include_str!("../golden/control.json")).expect("the golden file");
+    let control =
+        Control::from_json(include_str!("../../../contest/tests/golden/control.json")).expect("the golden file");
     scoreboard.write_control(&control).expect("written");
     assert_eq!(scoreboard.read_control(CONTEST).expect("Redis answers"), Some(control));
     stage.server.command(&["SET", "flowtest:{finals}:control", "{\"name\":1}"]);

@@ -1,9 +1,11 @@
 //! What generator and dashboard tell each other beside the scores, through a real Redis.
 
 use crate::stage::CONTEST;
+use flowtest_contest::{Contest, Control};
+use flowtest_contract::Row;
 use flowtest_scoreboard::{
-    Contest, Control, ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, Prepared,
-    ProbeAnswer, ProbeRequest, ProbeVerdicts, Row, Scoreboard, ScoreboardError, keys,
+    ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, Prepared, ProbeAnswer,
+    ProbeRequest, ProbeVerdicts, Scoreboard, ScoreboardError, keys,
 };
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::documents::generator_health;

@@ -1,10 +1,8 @@
 //! A server with a round in it, so that a test's body is a script.
 
-use flowtest_contract::Tally;
+use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{
-    Health, Publisher, PublisherConfig, RoundId, RoundTotals, Row, Scoreboard, ScoreboardError, StreamId, keys,
-};
+use flowtest_scoreboard::{Health, Publisher, PublisherConfig, RoundTotals, Scoreboard, ScoreboardError, keys};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::wait_until;
 use std::sync::Arc;

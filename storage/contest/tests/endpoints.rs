@@ -1,7 +1,7 @@
 //! Hostile endpoints and addresses, each with the verdict that it must get and why.
 
-use flowtest_scoreboard::endpoint::{Endpoint, EndpointError};
-use flowtest_scoreboard::{Policy, PolicyError};
+use flowtest_contest::endpoint::{Endpoint, EndpointError};
+use flowtest_contest::{Policy, PolicyError};
 use std::collections::HashSet;
 use std::net::IpAddr;
 

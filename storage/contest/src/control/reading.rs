@@ -4,9 +4,9 @@ use super::{Control, ControlError, DIALECT, GENERATORS_MAX, State};
 use crate::contest::document::{self, Entry, Section, UnknownKeys};
 use crate::contest::{CONTESTANTS_MAX, Contest, ContestError};
 use crate::lifecycle::{self, INSTANT_MAX};
-use crate::row::COUNT_MAX;
 use crate::timeline::{EVENTS_MAX, Moved, Pause, Split, Timeline};
 use flowtest_contract::RoundId;
+use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::UtcUs;
 use std::collections::{BTreeMap, BTreeSet};
 

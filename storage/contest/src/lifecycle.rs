@@ -19,9 +19,9 @@ use crate::contest::Contest;
 use crate::control::{Control, GENERATORS_MAX, State};
 use crate::endpoint::Endpoint;
 use crate::policy::Policy;
-use crate::row::COUNT_MAX;
 use crate::timeline::{DeadlineName, EVENTS_MAX, Moved, Pause, Split, Timeline};
 use flowtest_contract::RoundId;
+use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::{Deadline, UtcUs};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,13 +6,8 @@ use std::fmt::Write;
 
 /// Characters that nobody sees: marks that turn the direction, joiners, the soft hyphen. They let one name pass for
 /// another.
-pub(crate) fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// Whether a text may be part of a key as the id of a request: 1 to 64 letters, digits and hyphens.
-pub(crate) fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Bytes as printable ASCII: `\r`, `\n`, `\t`, `\\`, and `\x1b` for what has no character of its own. At most
@@ -39,7 +34,7 @@ pub fn printable(bytes: &[u8], bytes_max: usize) -> String {
 
 /// Text with its control and hidden characters escaped, at most `bytes_max` bytes long. What is printable already
 /// stays as it is, so that doing it twice changes nothing.
-pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
+pub fn bounded(text: &str, bytes_max: usize) -> String {
     let mut bounded = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars() {
         let before = bounded.len();

@@ -9,7 +9,7 @@
 //!
 //! There is exactly one text for each row, and whatever else arrives is an error that names what is wrong.
 
-use flowtest_contract::{Histogram, Tally};
+use crate::{Histogram, Tally};
 use std::fmt::Write;
 
 /// No counter is larger, alone or summed: every reader, JavaScript included, holds it exactly, and no sum of the
@@ -37,7 +37,7 @@ pub enum RowError {
     Counters(usize),
     #[error("{0:?} is no counter: digits only, no leading zero, at most {COUNT_MAX}")]
     Counter(String),
-    #[error("{0:?} is no bucket: `number:count`, count at least 1, numbers rising, below {buckets}", buckets = flowtest_contract::histogram::BUCKETS)]
+    #[error("{0:?} is no bucket: `number:count`, count at least 1, numbers rising, below {buckets}", buckets = crate::histogram::BUCKETS)]
     Bucket(String),
     #[error("the counters are too large to add: a sum is at most {COUNT_MAX}")]
     Sum,
@@ -81,7 +81,7 @@ impl Row {
             return Err(RowError::Counters(found));
         }
         for (value, text) in values.iter_mut().zip(counters.split(' ')) {
-            *value = number(text).ok_or_else(|| RowError::Counter(excerpt(text)))?;
+            *value = parse_count(text).ok_or_else(|| RowError::Counter(excerpt(text)))?;
         }
         Ok(Row {
             tally: Tally::from_array(values),
@@ -121,7 +121,7 @@ fn decode_histogram(text: &str) -> Result<Histogram, RowError> {
     for pair in text.split(' ') {
         let wrong = || RowError::Bucket(excerpt(pair));
         let (bucket, count) = pair.split_once(':').ok_or_else(wrong)?;
-        let (bucket, count) = (number(bucket).ok_or_else(wrong)?, number(count).ok_or_else(wrong)?);
+        let (bucket, count) = (parse_count(bucket).ok_or_else(wrong)?, parse_count(count).ok_or_else(wrong)?);
         let index = usize::try_from(bucket).map_err(|_| wrong())?;
         if index < next || count == 0 || !histogram.add_bucket(index, count) {
             return Err(wrong());
@@ -134,7 +134,7 @@ fn decode_histogram(text: &str) -> Result<Histogram, RowError> {
 }
 
 /// A canonical decimal number up to [`COUNT_MAX`].
-pub(crate) fn number(text: &str) -> Option<u64> {
+pub fn parse_count(text: &str) -> Option<u64> {
     let canonical = text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     // `parse` refuses the empty text and what overflows.
     canonical.then(|| text.parse().ok()).flatten().filter(|value| *value <= COUNT_MAX)
@@ -147,7 +147,7 @@ fn excerpt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowtest_contract::histogram::BUCKETS;
+    use crate::histogram::BUCKETS;
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 

@@ -1,8 +1,7 @@
 //! Ranks: points, then fewer failures, then the lower p99 from the intended instant, then who got there first.
 
-use crate::row::Row;
-use flowtest_contract::Rules;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{Row, Rules};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 

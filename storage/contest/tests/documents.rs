@@ -1,10 +1,10 @@
 //! The contest file and the control document: what was readable stays readable, and what is wrong is named.
 
+use flowtest_contest::contest::{DOCUMENT_BYTES_MAX, DeadlineSpec, Load, Phase, Start, When};
+use flowtest_contest::timeline::{DeadlineName, Moved, Pause};
+use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines};
-use flowtest_scoreboard::contest::{DOCUMENT_BYTES_MAX, DeadlineSpec, Load, Phase, Start, When};
-use flowtest_scoreboard::timeline::{DeadlineName, Moved, Pause};
-use flowtest_scoreboard::{Contest, Control, State};
 use proptest::prelude::*;
 
 const CONTEST: &str = include_str!("golden/contest.toml");

@@ -6,7 +6,7 @@ use super::{
     Phase, Policy, RATE_MAX, Rate, Start, When,
 };
 use crate::endpoint::{Endpoint, Host};
-use crate::keys;
+use crate::names;
 use crate::policy::ENTRIES_MAX;
 use crate::text::is_hidden;
 use flowtest_contract::Rules;
@@ -51,14 +51,14 @@ pub(super) fn name(entry: &Entry) -> Result<String, ContestError> {
     if name.is_empty() {
         return Err(entry.wrong("is empty: give a name"));
     }
-    if name.chars().count() > keys::NAME_CHARS_MAX {
-        return Err(entry.wrong(format!("is {shown:?}, too long: at most {} characters", keys::NAME_CHARS_MAX)));
+    if name.chars().count() > names::NAME_CHARS_MAX {
+        return Err(entry.wrong(format!("is {shown:?}, too long: at most {} characters", names::NAME_CHARS_MAX)));
     }
     if name.trim() != name {
         return Err(entry.wrong(format!("is {shown:?}, with space at an end: remove it")));
     }
     // Escape codes would rewrite a terminal; marks that turn the direction would let one name pass for another.
-    match name.chars().find(|c| c.is_control() || is_hidden(*c) || keys::FORBIDDEN_IN_NAMES.contains(c)) {
+    match name.chars().find(|c| c.is_control() || is_hidden(*c) || names::FORBIDDEN_IN_NAMES.contains(c)) {
         Some(c) => Err(entry.wrong(format!(
             "is {shown:?}, which holds {c:?}: a name becomes part of Redis keys, so use no braces, colons or control \
              characters"
