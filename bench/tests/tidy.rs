@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TESTKIT: &str = "flowtest-testkit";
 
 /// The only place where we write code that the compiler cannot check.
-const UNCHECKED_HOME: &str = "loadgen/src/ring";
+const UNCHECKED_HOME: &str = "loadgen/src/engine/ring";
 
 /// This file names what it looks for.
 const THIS_FILE: &str = "bench/tests/tidy.rs";

@@ -360,3 +360,18 @@ proptest! {
         }
     }
 }
+
+/// What everybody starts from. The policy of a generator is no contest, and is read as the end of one.
+#[test]
+fn every_example_is_a_contest() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files = files.map(|file| file.expect("a name").path());
+    let examples: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for path in examples {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = if text.contains("[[contestant]]") { text } else { format!("{MINIMAL}{text}") };
+        assert!(!contest(&text).contestants.is_empty(), "{}", path.display());
+    }
+}

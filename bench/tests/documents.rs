@@ -1,0 +1,148 @@
+//! What the documents say is there: paths, links, and names of the code.
+//!
+//! A document is corrected by whoever moves what it names, because this fails. It reads files and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Documents that say how it is today. The changelog and the benchmarks say how it was.
+const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
+/// Folders whose documents do too.
+const FOLDERS: &[&str] = &["ansible/", "docs/", "examples/"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ lies in the project")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn tracked_files() -> Vec<String> {
+    let output = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output().expect("git is installed");
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
+    names.split_terminator('\0').filter(|file| root().join(file).exists()).map(String::from).collect()
+}
+
+fn documents() -> Vec<String> {
+    let is_document = |file: &str| {
+        DOCUMENTS.contains(&file) || FOLDERS.iter().any(|folder| file.starts_with(folder) && file.ends_with(".md"))
+    };
+    let documents: Vec<String> = tracked_files().into_iter().filter(|file| is_document(file)).collect();
+    assert!(documents.len() > 10, "{documents:?}");
+    documents
+}
+
+/// What stands in backticks in a document's prose, with `file:line`.
+fn quoted(document: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut is_code = false;
+    for (index, line) in read(document).lines().enumerate() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            let quotes = line.split('`').skip(1).step_by(2);
+            found.extend(quotes.map(|quote| (format!("{document}:{}", index + 1), quote.to_owned())));
+        }
+    }
+    found
+}
+
+fn assert_none(found: &[String], why: &str) {
+    assert!(found.is_empty(), "{why}\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn a_path_that_a_document_names_is_there() {
+    let rooms: BTreeSet<String> =
+        tracked_files().iter().filter_map(|file| Some(file.split_once('/')?.0.to_owned())).collect();
+    let is_path = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+    let mut missing = Vec::new();
+    for document in documents() {
+        for (place, quote) in quoted(&document) {
+            let Some((room, _)) = quote.split_once('/') else { continue };
+            if rooms.contains(room) && is_path(&quote) && !root().join(&quote).exists() {
+                missing.push(format!("{place}: {quote}"));
+            }
+        }
+    }
+    assert_none(&missing, "paths that documents name and that are not there:");
+}
+
+#[test]
+fn a_link_of_a_document_leads_to_a_file() {
+    let mut broken = Vec::new();
+    for document in documents().into_iter().chain(["CHANGELOG.md".to_owned(), "BENCHMARKS.md".to_owned()]) {
+        let folder = PathBuf::from(&document).parent().map(Path::to_path_buf).unwrap_or_default();
+        for (index, line) in read(&document).lines().enumerate() {
+            for link in line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+                let file = link.split('#').next().unwrap_or_default();
+                let is_elsewhere = file.is_empty() || file.contains("://");
+                if !is_elsewhere && !root().join(&folder).join(file).exists() {
+                    broken.push(format!("{document}:{}: {link}", index + 1));
+                }
+            }
+        }
+    }
+    assert_none(&broken, "links that lead nowhere:");
+}
+
+/// Every name that our sources define: items, modules and packages by their files and folders, and variants by the first word
+/// of their line.
+fn defined_names() -> BTreeSet<String> {
+    const KEYWORDS: [&str; 8] = ["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
+    let without_end = |part: &str| part.split('.').next().unwrap_or_default().to_owned();
+    let mut names: BTreeSet<String> =
+        tracked_files().iter().flat_map(|file| file.split('/').map(without_end).collect::<Vec<_>>()).collect();
+    for file in tracked_files().iter().filter(|file| file.ends_with(".rs")) {
+        for line in read(file).lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+            let words: Vec<&str> =
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+            names.extend(words.windows(2).filter(|pair| KEYWORDS.contains(&pair[0])).map(|pair| pair[1].to_owned()));
+            let first = words.first().filter(|_| line.starts_with(char::is_uppercase));
+            names.extend(first.map(|word| (*word).to_owned()));
+        }
+    }
+    assert!(names.len() > 1000, "only {} names", names.len());
+    names
+}
+
+#[test]
+fn a_name_of_the_code_that_a_document_says_is_defined() {
+    let defined = defined_names();
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let mut unknown = Vec::new();
+    for document in documents() {
+        for (place, quote) in quoted(&document) {
+            let parts: Vec<&str> = quote.trim_end_matches("()").split("::").collect();
+            if parts.len() > 1 && parts.iter().all(|part| is_name(part)) {
+                let missing = parts.iter().filter(|part| !defined.contains(**part));
+                unknown.extend(missing.map(|part| format!("{place}: {part} of {quote}")));
+            }
+        }
+    }
+    assert_none(&unknown, "names that documents say and no source defines:");
+}
+
+#[test]
+fn sources_refer_to_documents_that_are_here() {
+    let mut elsewhere = Vec::new();
+    for file in tracked_files().iter().filter(|file| file.ends_with(".rs") && *file != "bench/tests/documents.rs") {
+        for (index, line) in read(file).lines().enumerate() {
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment);
+            let words = comment.split(|c: char| c.is_whitespace() || "(),;`".contains(c));
+            let is_gone = |word: &str| {
+                let name = word.trim_end_matches(['.', ':']);
+                name.ends_with(".md") && !root().join(name).exists()
+            };
+            if comment.split(|c: char| !c.is_alphanumeric()).any(|word| word == "DESIGN")
+                || words.into_iter().any(is_gone)
+            {
+                elsewhere.push(format!("{file}:{}: {}", index + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&elsewhere, "comments that point at documents which nobody here can open:");
+}
