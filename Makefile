@@ -30,7 +30,7 @@ help:
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make screenshots  the pictures of README.md, from a real round of a minute'
-	@echo 'make lint       formatting, clippy and ansible-lint, warnings are errors'
+	@echo 'make lint       formatting, clippy, links of the documentation and ansible-lint, warnings are errors'
 
 demo:
 	$(INSTALL) cargo cc git redis-server
@@ -87,5 +87,6 @@ lint:
 	done
 	cargo fmt --all --check
 	cargo clippy $(QUICK) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(QUICK) --no-deps --workspace
 	ansible/bootstrap.sh --tests
 	cd ansible && ANSIBLE_INVENTORY=inventory/hosts.example.yml PATH="$(CURDIR)/build/ansible/bin:$$PATH" ansible-lint -q

@@ -1,5 +1,7 @@
 //! The command line. Every flag is also an environment variable, `FLOWTEST_DASHBOARD_*`; secrets come from files.
 
+#![expect(rustdoc::bare_urls, reason = "the comments of flags are their help texts, which clap prints as they stand")]
+
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! What people see: one struct of plain, already decided data per page, and the sailfish template that shows it.
 //!
 //! Nothing here reads a database, asks Redis or looks at a clock: a handler fills a struct, `render_once` makes the page
-//! of it. Raw numbers (points, µs, UTC ms) go in; how they read is decided in [`format`] alone.
+//! of it. Raw numbers (points, µs, UTC ms) go in; how they read is decided in [`mod@format`] alone.
 //! Templates escape everything; what may be drawn raw (QR codes, graphs) is made here, of numbers.
 
 pub mod account;

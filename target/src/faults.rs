@@ -41,7 +41,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Names in the flag, in `/healthz` and in the summary, in the order of [`Fault::index`].
+    /// Names in the flag, in `/healthz` and in the summary, in one fixed order.
     pub const NAMES: [&'static str; 12] = [
         "wrong_token",
         "missing_token",

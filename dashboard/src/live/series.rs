@@ -68,7 +68,7 @@ impl Series {
         found.unwrap_or(&self.rings[RESOLUTIONS.len() - 1]).step_s
     }
 
-    /// The instants of one step since an instant, each with its row for [`Series::slot`].
+    /// The instants of one step since an instant, each with its row, whose places [`Series::slots`] tells.
     pub fn rows(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = (UtcUs, &[i64])> {
         let ring = self.rings.iter().find(|ring| ring.step_s == step_s).unwrap_or(&self.rings[0]);
         let from = ring.rows.partition_point(|(at, _)| *at < since);

@@ -11,7 +11,7 @@
 //! | [`control`] | the contest as the dashboard steers it, as JSON |
 //! | [`timeline`] | a round on the clock: start, pauses, moved deadlines, splits, end |
 //! | [`lifecycle`] | what may be changed when, and which document may follow another |
-//! | [`standings`] | ranks |
+//! | [`mod@standings`] | ranks |
 //! | [`text`] | text from elsewhere, made fit to show |
 
 pub mod contest;

@@ -9,15 +9,15 @@
 //! | module | noun |
 //! |---|---|
 //! | [`record`] | what is recorded, as rkyv archives it |
-//! | [`frame`] | a record in a segment: checksums and the chain of digests |
-//! | [`header`] | a segment's first block, which says where the one before it ends |
-//! | [`sense`] | what must hold in a record beyond its checksum |
-//! | [`group`] | the group that is open, in memory |
+//! | `frame` | a record in a segment: checksums and the chain of digests |
+//! | `header` | a segment's first block, which says where the one before it ends |
+//! | `sense` | what must hold in a record beyond its checksum |
+//! | `group` | the group that is open, in memory |
 //! | [`log`] | records in, operations on files out, without any I/O |
-//! | [`writer`], [`disk`], [`executor`] | those operations on glommio |
-//! | [`segment`] | the groups in one segment's bytes |
+//! | [`writer`], `disk`, `executor` | those operations on glommio |
+//! | `segment` | the groups in one segment's bytes |
 //! | [`stream`] | reading a stream's folder |
-//! | [`folder`] | names, lock, folders that survive a crash |
+//! | `folder` | names, lock, folders that survive a crash |
 //! | [`error`] | what can go wrong, as sentences |
 
 mod disk;

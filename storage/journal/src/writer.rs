@@ -1,4 +1,4 @@
-//! Writing one stream, on glommio: owns its lock and its segments. What to do is [`Log`]'s word, how is [`Disk`]'s.
+//! Writing one stream, on glommio: owns its lock and its segments. What to do is [`Log`]'s word, how is `Disk`'s.
 
 use crate::JournalError;
 use crate::disk::Disk;

@@ -8,7 +8,7 @@ use flowtest_contract::verdict::{Observed, Outcome};
 use flowtest_contract::{Platform, Seen, Tally, Version};
 use flowtest_journal::record::Sight;
 
-/// Every sight has a number below this: [`sights`] lists them.
+/// Every sight has a number below this: [`Sights`] lists them.
 pub const SIGHTS: usize = 2 * (2 * 4 * 4 + 7);
 /// Instants at which a verdict may change: the grace around each of two deadlines begins and ends.
 pub const BORDERS_MAX: usize = 4;
