@@ -1,6 +1,9 @@
 //! Flags of the commands that read journals.
 
-#![expect(rustdoc::broken_intra_doc_links, reason = "the comments of flags are their help texts, which clap prints as they stand")]
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments of flags are their help texts, which clap prints as they stand"
+)]
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;

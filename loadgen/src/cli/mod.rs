@@ -1,6 +1,9 @@
 //! Commands and flags. Each flag is also an environment variable, `FLOWTEST_LOADGEN_*`.
 
-#![expect(rustdoc::broken_intra_doc_links, reason = "the comments of flags are their help texts, which clap prints as they stand")]
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments of flags are their help texts, which clap prints as they stand"
+)]
 
 pub mod journal;
 
