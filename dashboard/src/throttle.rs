@@ -7,9 +7,9 @@
 
 use crate::address::network;
 use flowtest_contract::rules::UtcUs;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
 /// Keys at most; when there are more, those whose failures are oldest are forgotten first.
@@ -115,7 +115,7 @@ impl Throttle {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 }
 

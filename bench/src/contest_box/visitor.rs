@@ -2,9 +2,9 @@
 //! them as a browser would, with whatever they were filled with. It never runs a script.
 
 use crate::error::{Error, Result};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A login waits for its turn at the passwords; nothing takes longer.
@@ -121,7 +121,7 @@ impl Visitor {
     }
 
     fn cookies(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cookies.lock()
     }
 }
 

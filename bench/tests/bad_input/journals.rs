@@ -4,11 +4,11 @@ use crate::{ask, assert_refused, contest, ended, nobody, target};
 use flowtest_bench::child::{Ended, sibling};
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator, Journal, Redis, Target};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 const LOADGEN: &str = "flowtest-loadgen";
@@ -69,7 +69,7 @@ impl Played {
         let (target, path) = (target(), folder.path().join("contest.toml"));
         contest(&target.endpoint).write(&path).expect("it is written");
         let journal = Journal::in_folder(folder.path());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = ONE_AT_A_TIME.lock();
         let ended = ask(LOADGEN, &["run", text(&path), "--quiet", "--journal", text(journal.folder())]);
         assert!(matches!(ended.status.code(), Some(0 | 3)), "{ended:?}");
         Played { folder, journal }

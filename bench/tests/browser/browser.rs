@@ -5,9 +5,9 @@
 
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::error::Result;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thirtyfour::prelude::*;
 use thirtyfour::{ChromiumLikeCapabilities, LoggingPrefsLogLevel, WebDriver};
@@ -64,7 +64,7 @@ pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
             return None;
         }
     }
-    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(ONE_AT_A_TIME.lock())
 }
 
 /// Says something past the test harness, which keeps what a passing test prints to itself.

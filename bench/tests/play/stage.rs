@@ -7,8 +7,8 @@
 use flowtest_bench::contest_box::target::differences;
 use flowtest_bench::contest_box::{Generator, Outcome, Target};
 use flowtest_contract::{Rules, Tally};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -32,12 +32,12 @@ enum Turn {
 impl Stage {
     /// A stage with the machine for itself. A play that failed has dropped its children; the next one may go on.
     pub(crate) fn new() -> Stage {
-        Stage::of(Turn::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)))
+        Stage::of(Turn::Alone(MACHINE.write()))
     }
 
     /// A stage beside other light ones.
     pub(crate) fn light() -> Stage {
-        Stage::of(Turn::Beside(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+        Stage::of(Turn::Beside(MACHINE.read()))
     }
 
     fn of(turn: Turn) -> Stage {

@@ -15,8 +15,9 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::connection::Address;
 use flowtest_scoreboard::{ExplainedError, RoundTotals, SeenGenerator};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -90,8 +91,8 @@ struct Shared {
     seen: watch::Receiver<Arc<Seen>>,
     board: Arc<RwLock<Board>>,
     shelf: Shelf,
-    asks: std::sync::Mutex<Option<SyncSender<Ask>>>,
-    threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    asks: Mutex<Option<SyncSender<Ask>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Feed {
@@ -138,8 +139,8 @@ impl Feed {
             seen: watched,
             board,
             shelf: Shelf::default(),
-            asks: std::sync::Mutex::new(Some(ask)),
-            threads: std::sync::Mutex::new(vec![reading, counting]),
+            asks: Mutex::new(Some(ask)),
+            threads: Mutex::new(vec![reading, counting]),
         };
         Ok(Feed { shared: Arc::new(shared) })
     }
@@ -189,7 +190,7 @@ impl Feed {
     pub async fn errors(&self, contestant: &str) -> Result<Vec<ExplainedError>, FeedError> {
         let (reply, answer) = oneshot::channel();
         let ask = Ask { contestant: contestant.to_owned(), reply };
-        let asked = lock(&self.shared.asks).as_ref().is_some_and(|asks| asks.try_send(ask).is_ok());
+        let asked = self.shared.asks.lock().as_ref().is_some_and(|asks| asks.try_send(ask).is_ok());
         if !asked {
             return Err(FeedError::Busy);
         }
@@ -203,8 +204,8 @@ impl Feed {
     /// `patience` for either.
     pub async fn stop(&self, patience: Duration) {
         self.shared.hub.stop();
-        lock(&self.shared.asks).take();
-        let threads = std::mem::take(&mut *lock(&self.shared.threads));
+        self.shared.asks.lock().take();
+        let threads = std::mem::take(&mut *self.shared.threads.lock());
         let ended = tokio::task::spawn_blocking(move || {
             // A panic was told when it happened.
             threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -214,13 +215,9 @@ impl Feed {
             tokio::join!(tokio::time::timeout(patience, self.shared.hub.left()), tokio::time::timeout(patience, ended));
     }
 
-    fn board(&self) -> std::sync::RwLockReadGuard<'_, Board> {
-        self.shared.board.read().unwrap_or_else(PoisonError::into_inner)
+    fn board(&self) -> RwLockReadGuard<'_, Board> {
+        self.shared.board.read()
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, FeedError> {
@@ -300,7 +297,7 @@ impl Counter {
     fn show(&mut self, seen: Seen, fresh: bool) {
         let facts = Arc::clone(&self.facts.borrow());
         let frames = {
-            let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
+            let mut board = self.board.write();
             board.tick(&Tick {
                 now: seen.at,
                 control: seen.control.as_ref(),
@@ -320,7 +317,7 @@ impl Counter {
         let Some(control) = &seen.control else { return };
         let playing = matches!(control.state, State::Running | State::Paused | State::Draining);
         if let Some(round) = control.round.filter(|_| playing)
-            && let Some((at, payload)) = self.board.read().unwrap_or_else(PoisonError::into_inner).archive()
+            && let Some((at, payload)) = self.board.read().archive()
         {
             // A second in which nothing changed tells nothing: a pause, or a round that waits for its seal, may last.
             let same = |last: &Archived| last.round == round && last.payload == payload;

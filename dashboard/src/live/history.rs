@@ -10,8 +10,8 @@ use super::round_now::millis;
 use super::series;
 use bytes::Bytes;
 use flowtest_contract::rules::UtcUs;
+use parking_lot::{Mutex, RwLock};
 use std::io::Write;
-use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Everybody who asks within one of these gets the same body.
 const SHARED_US: u64 = 1_000_000;
@@ -90,8 +90,8 @@ impl Shelf {
     /// begin up to a minute before `since`.
     pub fn get(&self, board: &RwLock<Board>, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
         // The shelf first: of many who wait for bodies, one at a time keeps the board from its next second.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let board = board.read().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
+        let board = board.read();
         let person = match audience {
             Audience::Owner(user) => board.people().get(user),
             Audience::Public | Audience::Admin => None,

@@ -3,8 +3,9 @@
 
 use super::facts::UserKey;
 use super::frame::Frames;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -234,7 +235,7 @@ impl Hub {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.shared.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.seats.lock()
     }
 }
 

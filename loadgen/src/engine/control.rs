@@ -1,8 +1,9 @@
 //! What the control side tells the workers: a few bytes, read once per turn.
 
 use crate::engine::plan::Plan;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How far a worker shall go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl WorkerControl {
 
     /// Go on by this plan, which is of the same round.
     pub fn change(&self, plan: Arc<Plan>) {
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        *self.plan.lock() = plan;
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -53,7 +54,7 @@ impl WorkerControl {
 
     /// The newest plan. Takes a lock: only when the version has changed.
     pub fn plan(&self) -> Arc<Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.plan.lock().clone()
     }
 
     /// Somebody has looked whether the plan is the newest, at this instant of the run clock.

@@ -21,10 +21,11 @@
 use crate::engine::block::{Counts, Meter};
 use flowtest_contract::verdict::Failure;
 use flowtest_contract::{Rules, Tally};
+use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A longer request is none of ours.
@@ -119,7 +120,7 @@ impl Metrics {
             for stream in listener.incoming() {
                 match stream {
                     // A scraper that goes away harms nobody.
-                    Ok(stream) => drop(answer(stream, || exposition(&shared.scene()))),
+                    Ok(stream) => drop(answer(stream, || exposition(&shared.scene.lock()))),
                     // Out of descriptors, as a rule: others need them more.
                     Err(_) => std::thread::sleep(Duration::from_millis(100)),
                 }
@@ -134,22 +135,17 @@ impl Metrics {
 
     /// A run begins: these are its contestants, in order.
     pub fn open(&self, names: Vec<String>, rules: Rules) {
-        let mut scene = self.scene();
+        let mut scene = self.scene.lock();
         (scene.names, scene.rules, scene.snapshot) = (names, rules, Snapshot::default());
     }
 
     pub fn show(&self, snapshot: Snapshot) {
-        self.scene().snapshot = snapshot;
+        self.scene.lock().snapshot = snapshot;
     }
 
     /// What `serve` does now.
     pub fn say(&self, doing: Doing) {
-        self.scene().doing = Some(doing);
-    }
-
-    /// A panic elsewhere leaves the data whole: the lock guards single assignments.
-    fn scene(&self) -> MutexGuard<'_, Scene> {
-        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scene.lock().doing = Some(doing);
     }
 }
 

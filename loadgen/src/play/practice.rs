@@ -18,9 +18,10 @@ use flowtest_contract::Row;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
 use flowtest_scoreboard::{ExplainedError, Scoreboard};
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -74,17 +75,12 @@ struct Held {
 }
 
 impl StopHandle {
-    /// A panic elsewhere leaves the data whole: each lock guards single assignments.
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn reason(&self) -> Option<String> {
-        self.held().reason.clone()
+        self.0.lock().reason.clone()
     }
 
     fn stop(&self, reason: &str) {
-        let mut held = self.held();
+        let mut held = self.0.lock();
         held.reason.get_or_insert_with(|| reason.to_owned());
         if let Some(worker_control) = &held.worker_control {
             worker_control.abort();
@@ -93,7 +89,7 @@ impl StopHandle {
 
     /// From now on a stop reaches the worker; also one that came before.
     fn take(&self, worker_control: Arc<WorkerControl>) {
-        let mut held = self.held();
+        let mut held = self.0.lock();
         if held.reason.is_some() {
             worker_control.abort();
         }

@@ -10,8 +10,9 @@ use crate::record::recorder::explain::Explained;
 use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::{ExplainedError, Prepared, Publisher, PublisherConfig, Scoreboard, ScoreboardError};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,7 @@ impl Board {
 
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
     pub fn prepared(&self, contestant: String, found: Prepared) {
-        held(&self.keeper.prepared).insert(contestant, found);
+        self.keeper.prepared.lock().insert(contestant, found);
     }
 
     /// The last rows, the end marker, the seal; then the control document says so.
@@ -195,20 +196,15 @@ fn tell_prepared(
     contest: &str,
     prepared: &Mutex<BTreeMap<String, Prepared>>,
 ) -> Result<(), ScoreboardError> {
-    let taken = std::mem::take(&mut *held(prepared));
+    let taken = std::mem::take(&mut *prepared.lock());
     let told = scoreboard.write_prepared(contest, &taken);
     if told.is_err() {
-        let mut waiting = held(prepared);
+        let mut waiting = prepared.lock();
         for (contestant, found) in taken {
             waiting.entry(contestant).or_insert(found);
         }
     }
     told
-}
-
-/// A panic elsewhere leaves the data whole: each lock guards single calls.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the control document again where it is gone.

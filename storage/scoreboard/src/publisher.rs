@@ -10,9 +10,10 @@ use flowtest_contest::contest::CONTESTANTS_MAX;
 use flowtest_contest::names::NAME_CHARS_MAX;
 use flowtest_contract::Row;
 use flowtest_contract::id::{RoundId, StreamId};
+use parking_lot::{Condvar, Mutex};
 use session::{Entry, Session};
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -164,7 +165,7 @@ impl Publisher {
 
     /// How it fares right now.
     pub fn health(&self) -> Health {
-        lock(&self.shared.health).clone()
+        self.shared.health.lock().clone()
     }
 
     fn complete(mut self, last: Batch, goal: Goal, patience: Duration) -> Result<(), ScoreboardError> {
@@ -176,7 +177,7 @@ impl Publisher {
 
     fn hand_over(&self, batch: Batch, order: Option<Order>) {
         assert_eq!(batch.rows.len(), self.contestants, "one row for each contestant of the round");
-        let mut inbox = lock(&self.shared.inbox);
+        let mut inbox = self.shared.inbox.lock();
         let newest = inbox.newest.as_ref().map_or(0, |newest| newest.seq);
         // The end comes with all rows, so it may repeat the newest number.
         let replaced = (batch.seq > newest || order.is_some()).then(|| inbox.newest.replace(batch));
@@ -193,7 +194,7 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            lock(&self.shared.inbox).order = Order::Stop;
+            self.shared.inbox.lock().order = Order::Stop;
             self.shared.wake.notify_one();
         }
     }
@@ -211,11 +212,6 @@ fn check_names(contestants: &[String]) -> Result<(), ScoreboardError> {
         )));
     }
     Ok(())
-}
-
-/// A panic elsewhere leaves the data whole: each lock guards single assignments.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread: put what is new at each tick until told to finish or stop.
@@ -248,13 +244,13 @@ fn run(mut session: Session, shared: &Shared) -> Result<(), ScoreboardError> {
 
 /// Sleeps until `next`, or until there is an order.
 fn wait(shared: &Shared, next: Instant) -> (Option<Batch>, Order) {
-    let mut inbox = lock(&shared.inbox);
+    let mut inbox = shared.inbox.lock();
     loop {
         let pause = next.saturating_duration_since(Instant::now());
         if pause.is_zero() || !matches!(inbox.order, Order::Publish) {
             return (inbox.newest.clone(), inbox.order);
         }
-        inbox = shared.wake.wait_timeout(inbox, pause).unwrap_or_else(PoisonError::into_inner).0;
+        shared.wake.wait_for(&mut inbox, pause);
     }
 }
 
@@ -284,7 +280,7 @@ fn finish(
 }
 
 fn note(shared: &Shared, session: &Session, error: Option<&ScoreboardError>) {
-    let mut health = lock(&shared.health);
+    let mut health = shared.health.lock();
     health.connected = session.is_connected();
     health.put_seq = session.put_seq();
     health.reconnects = session.reconnects();

@@ -15,7 +15,8 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::SeenGenerator;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -182,6 +183,6 @@ impl Automation {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }

@@ -26,7 +26,8 @@ use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The name of the settings in the database.
@@ -213,6 +214,6 @@ impl Document {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }

@@ -16,7 +16,8 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::{PracticeReport, PracticeRequest};
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use log::{HOUSE_EVERY_US, Kind, RequestLog};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Requests to generators.
 #[derive(Debug)]
@@ -177,7 +178,7 @@ impl Requests {
     }
 
     fn log(&self) -> MutexGuard<'_, RequestLog> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock()
     }
 }
 

@@ -9,10 +9,10 @@ use crate::admit::resolve::ResolveError;
 use crate::admit::resolve::names::{Names, STUCK_AFTER};
 use flowtest_contest::{Endpoint, Policy, PolicyError};
 use flowtest_contract::verdict::Failure;
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ pub fn check(
         }
         round.work();
     });
-    let checked = round.checked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let checked = round.checked.into_inner();
     let mut checked: Vec<Checked> =
         checked.into_iter().map(|checked| checked.unwrap_or_else(|| Checked::refused(&"it was not asked"))).collect();
     if !policy.allow_shared {
@@ -108,7 +108,7 @@ impl Round<'_> {
     /// Until the queue is empty. Who puts somebody back at its end takes it from there itself if nobody else does.
     fn work(&self) {
         loop {
-            let next = held(&self.queue).pop_front();
+            let next = self.queue.lock().pop_front();
             let Some((index, turn)) = next else { return };
             let left = self.until.saturating_duration_since(Instant::now());
             let (checked, was_slow) = match (left, turn) {
@@ -120,9 +120,9 @@ impl Round<'_> {
                 (left, Turn::Quick) => self.check_one(index, left.min(QUICK)),
                 (left, Turn::Full) => self.check_one(index, left),
             };
-            held(&self.checked)[index] = Some(checked);
+            self.checked.lock()[index] = Some(checked);
             if turn == Turn::Quick && was_slow {
-                held(&self.queue).push_back((index, Turn::Full));
+                self.queue.lock().push_back((index, Turn::Full));
             }
         }
     }
@@ -148,11 +148,6 @@ impl Round<'_> {
             }
         }
     }
-}
-
-/// A panic elsewhere leaves the data whole: each lock guards single calls.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Two contestants with one address and port in common: the earlier one keeps it, those that play before all.

@@ -11,13 +11,14 @@ use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -93,12 +94,12 @@ impl ProbeService {
 
     /// Tests that begin from now on are judged by these.
     pub fn set(&self, settings: Settings) {
-        *held(&self.shared.settings) = settings;
+        *self.shared.settings.lock() = settings;
     }
 
     /// Why requests are not read or answered at the moment.
     pub fn trouble(&self) -> Option<String> {
-        held(&self.shared.trouble).clone()
+        self.shared.trouble.lock().clone()
     }
 }
 
@@ -109,11 +110,6 @@ impl Drop for ProbeService {
             let _ = thread.join();
         }
     }
-}
-
-/// A panic elsewhere leaves the data whole: each lock guards single assignments.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread that talks to Redis.
@@ -134,7 +130,7 @@ impl ProbeLoop {
     fn run(mut self, answered: &Receiver<ProbeAnswer>) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let trouble = self.take().and_then(|()| self.put()).err();
-            *held(&self.shared.trouble) = trouble.map(|error| error.to_string());
+            *self.shared.trouble.lock() = trouble.map(|error| error.to_string());
             // An answer that is ready is put at once; otherwise this is the pause between two looks.
             if let Ok(answer) = answered.recv_timeout(LOOK) {
                 self.under_way -= 1;
@@ -171,7 +167,7 @@ impl ProbeLoop {
             Err(error) => return self.refuse(request, &error),
         };
         self.asked.insert(request.contestant.clone(), Instant::now());
-        let (names, settings) = (self.names.clone(), held(&self.shared.settings).clone());
+        let (names, settings) = (self.names.clone(), self.shared.settings.lock().clone());
         let (answers, generator, id) = (self.answers.clone(), self.generator.clone(), request.id.clone());
         let test = move || {
             let found = look(&endpoint, &names, &settings);

@@ -3,12 +3,12 @@
 //! The syntax is that of `/etc/hosts`: an address, then its names; `#` begins a comment. A name on several lines has
 //! all their addresses. A name found here is not asked from the system. It reads the file and decides nothing.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// Far more names than a contest has.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,13 +48,13 @@ impl Hosts {
     /// Reads it again. When that fails, what was read before stays.
     pub fn refresh(&self) -> Result<(), HostsError> {
         let table = read(&self.path)?;
-        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = table;
+        *self.table.lock() = table;
         Ok(())
     }
 
     /// The addresses of a name, in the order of the file; `None` for names that are not in it.
     pub fn get(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.lock();
         table.get(&name.to_ascii_lowercase()).cloned()
     }
 }

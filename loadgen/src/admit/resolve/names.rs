@@ -5,12 +5,13 @@
 
 use super::{Hosts, HostsError, ResolveError, listed, reachable};
 use flowtest_contest::endpoint::{Endpoint, Host};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,7 +91,7 @@ impl Names {
         if let Some(found) = self.inner.hosts.as_ref().and_then(|hosts| hosts.get(name)) {
             return tell(Ok(found));
         }
-        let mut under_way = self.inner.under_way();
+        let mut under_way = self.inner.under_way.lock();
         if let Some(lookup) = under_way.get_mut(name) {
             if lookup.since.elapsed() < STUCK_AFTER {
                 return lookup.waiting.push(Box::new(tell));
@@ -116,14 +117,9 @@ impl Names {
 }
 
 impl Inner {
-    /// A panic elsewhere leaves the map whole: it is changed by single calls.
-    fn under_way(&self) -> std::sync::MutexGuard<'_, HashMap<String, UnderWay>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn finish(&self, host: &str, answer: io::Result<Vec<IpAddr>>) {
         let answer = answer.map_err(|error| ResolveError::Unknown { host: host.to_owned(), error: error.to_string() });
-        let finished = self.under_way().remove(host);
+        let finished = self.under_way.lock().remove(host);
         for tell in finished.into_iter().flat_map(|lookup| lookup.waiting) {
             tell(answer.clone());
         }
@@ -143,7 +139,7 @@ mod tests {
         let count = asked.clone();
         let names = Names::new(None, move |_| {
             count.fetch_add(1, Ordering::Relaxed);
-            wait.lock().expect("held by one").recv().map_err(io::Error::other)?;
+            wait.lock().recv().map_err(io::Error::other)?;
             Ok(vec![IpAddr::from([10, 0, 0, 1])])
         });
         let (sender, answers) = channel();
@@ -165,7 +161,7 @@ mod tests {
         let wait = Mutex::new(wait);
         let names = Names::new(None, move |name| {
             if name == "stuck.test" {
-                let _ = wait.lock().expect("held by one").recv();
+                let _ = wait.lock().recv();
             }
             Ok(vec![IpAddr::from([127, 0, 0, 1])])
         });
@@ -174,7 +170,7 @@ mod tests {
             let error = names.addresses(&stuck, Duration::from_millis(10)).expect_err("it hangs").to_string();
             assert!(error.contains("no answer"), "{error}");
         }
-        assert_eq!(names.inner.under_way().len(), 1, "one thread for the stuck name");
+        assert_eq!(names.inner.under_way.lock().len(), 1, "one thread for the stuck name");
         let fine: Endpoint = "fine.test:8080".parse().expect("an endpoint");
         let found = names.addresses(&fine, Duration::from_secs(60)).expect("found");
         assert_eq!(found, ["127.0.0.1:8080".parse::<SocketAddr>().expect("an address")]);

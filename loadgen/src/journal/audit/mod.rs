@@ -31,12 +31,12 @@ use crate::cli::journal::Audit;
 use crate::{Failed, journal::folders};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::StreamFolder;
+use parking_lot::Mutex;
 use redis::Board;
 use report::Report;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use stream::{Questions, Stream};
 use what_if::WhatIf;
 
@@ -83,7 +83,7 @@ fn read(folders: &[StreamFolder], questions: Questions<'_>, quiet: bool) -> Resu
     let work = || {
         while let Some((_, index)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
             let result = stream::audit(&folders[*index], questions, &|bytes| bar.inc(bytes));
-            *results[*index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *results[*index].lock() = Some(result);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(folders.len());
@@ -94,6 +94,6 @@ fn read(folders: &[StreamFolder], questions: Questions<'_>, quiet: bool) -> Resu
         work();
     });
     bar.finish_and_clear();
-    let streams = results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let streams = results.into_iter().filter_map(|result| result.into_inner());
     Ok(streams.collect::<Result<_, _>>()?)
 }

@@ -6,8 +6,8 @@ use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::ScoreboardError;
 use flowtest_scoreboard::connection::{Address, Connection};
 use flowtest_scoreboard::keys::{self, RoundField};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 /// A round in Redis.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,7 @@ impl Board {
 
     /// The number up to which Redis has a stream; 0 when it does not know it.
     pub fn seq(&self, contest: &str, round: RoundId, stream: StreamId) -> u64 {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         if !inner.rounds.contains_key(&round) && inner.failed.is_none() {
             match inner.read(contest, round) {
                 Ok(held) => _ = inner.rounds.insert(round, held),
@@ -74,12 +74,12 @@ impl Board {
 
     /// What Redis holds of a round now.
     pub fn round(&self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).read(contest, round)
+        self.inner.lock().read(contest, round)
     }
 
     /// All rounds that were asked for.
     pub fn finish(self) -> Result<BTreeMap<RoundId, HeldRound>, ScoreboardError> {
-        let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.into_inner();
         inner.failed.map_or(Ok(inner.rounds), Err)
     }
 }

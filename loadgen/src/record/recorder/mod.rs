@@ -24,10 +24,11 @@ use flowtest_journal::writer::{self, Writer};
 use flowtest_journal::{JournalError, free_bytes};
 use glommio::timer::sleep;
 use interval::Interval;
+use parking_lot::Mutex;
 use room::Level;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// How often the workers' queues are looked at.
@@ -83,13 +84,6 @@ struct Shared {
     durable_at: Mutex<Option<Instant>>,
     /// The thread has ended, well or not.
     over: AtomicBool,
-}
-
-impl Shared {
-    /// A panic elsewhere leaves the data whole: each lock guards single assignments.
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Says so when the thread ends, also by a panic.
@@ -193,13 +187,13 @@ impl Recorder {
 
     /// Takes what happened since the last call.
     pub fn take(&self) -> Fresh {
-        let mut news = self.shared.news();
+        let mut news = self.shared.news.lock();
         Fresh { durable: news.durable.take(), explained: std::mem::take(&mut news.explained), shown: news.shown.take() }
     }
 
     /// Records a revision of the contest. Called before the workers hear of it.
     pub fn control(&self, control: Control) {
-        self.shared.news().controls.push(control);
+        self.shared.news.lock().controls.push(control);
     }
 
     pub fn is_over(&self) -> bool {
@@ -208,7 +202,7 @@ impl Recorder {
 
     /// The disk neither takes anything nor says why: load should pause. The recorder itself sees only errors.
     pub fn is_stuck(&self) -> bool {
-        let durable_at = *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable_at = *self.shared.durable_at.lock();
         !self.is_over() && durable_at.is_some_and(|at| at.elapsed() >= STUCK_AFTER)
     }
 
@@ -302,7 +296,7 @@ impl Record {
         let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
         self.task.collector.collect(|worker, block| {
             // Looked at for each block: what a worker judged by a revision comes after it.
-            for control in std::mem::take(&mut shared.news().controls) {
+            for control in std::mem::take(&mut shared.news.lock().controls) {
                 if let Err(error) = writer.append_control(&control) {
                     eprintln!("flowtest-loadgen: revision {} is not in the journal: {error}", control.revision);
                 }
@@ -412,8 +406,8 @@ impl Record {
     fn tell(&mut self) {
         let progress = self.task.collector.progress();
         self.rows = progress.rows();
-        *self.shared.durable_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let mut news = self.shared.news();
+        *self.shared.durable_at.lock() = Some(Instant::now());
+        let mut news = self.shared.news.lock();
         news.durable = Some((self.writer.seq(), self.rows.clone()));
         // A copy of megabytes where many play, so only when somebody took the last one.
         if news.shown.is_none() {
