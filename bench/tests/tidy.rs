@@ -1,7 +1,7 @@
 //! What linters cannot check: the build folder's name, the arrows between crates, stray files, unwanted words.
 
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,6 +150,102 @@ fn arrows_between_crates_point_one_way() {
         }
     }
     assert_none(&wrong, "arrows that ARCHITECTURE.md does not have:");
+}
+
+/// Which rooms (files and folders right under `src`) a room of a package uses, its tests left out.
+fn uses_of(source: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let files = tracked_files();
+    let in_source = |file: &String| file.strip_prefix(source).map(|rest| (file.clone(), rest.to_owned()));
+    let files: Vec<(String, String)> = files
+        .iter()
+        .filter_map(in_source)
+        .filter(|(_, rest)| rest.ends_with(".rs") && !rest.contains("tests"))
+        .collect();
+    let room = |rest: &str| rest.split(['/', '.']).next().unwrap_or_default().to_owned();
+    let rooms: BTreeSet<String> = files.iter().map(|(_, rest)| room(rest)).filter(|room| room != "main").collect();
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, rest) in files.iter().filter(|(_, rest)| room(rest) != "lib" && room(rest) != "main") {
+        let text = read(file);
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for after in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(|line| line.split("crate::").skip(1))
+        {
+            let names = after.strip_prefix('{').map_or(after, |list| list.split('}').next().unwrap_or_default());
+            let names = names.split(',').take(if after.starts_with('{') { usize::MAX } else { 1 });
+            let names = names
+                .filter_map(|name| name.trim().split(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
+            let used = names.filter(|name| rooms.contains(*name) && *name != room(rest)).map(str::to_owned);
+            uses.entry(room(rest)).or_default().extend(used);
+        }
+    }
+    uses
+}
+
+/// Arrows that close circles and have not been cut yet. This list only becomes shorter.
+const TO_BE_CUT: &[(&str, &str, &str)] = &[
+    ("loadgen/src/", "engine", "play"),
+    ("loadgen/src/", "journal", "cli"),
+    ("loadgen/src/", "admit", "record"),
+    ("dashboard/src/", "failure", "handle"),
+    ("dashboard/src/", "app", "handle"),
+    ("dashboard/src/", "app", "gate"),
+];
+
+#[test]
+fn no_rooms_of_a_package_use_each_other_in_a_circle() {
+    for source in ["loadgen/src/", "dashboard/src/"] {
+        let mut uses = uses_of(source);
+        for (_, room, used) in TO_BE_CUT.iter().filter(|(of, ..)| *of == source) {
+            uses.entry((*room).to_owned()).or_default().remove(*used);
+        }
+        assert!(uses.len() > 3, "{source} has only {} rooms that use others", uses.len());
+        // Whoever uses nobody who is left stands in no circle; when all such have gone, the circles remain.
+        while let Some(room) =
+            uses.iter().find(|(_, used)| !used.iter().any(|used| uses.contains_key(used))).map(|(room, _)| room.clone())
+        {
+            uses.remove(&room);
+        }
+        let left: Vec<String> = uses
+            .iter()
+            .map(|(room, used)| {
+                let used = used.iter().filter(|used| uses.contains_key(*used)).cloned().collect::<Vec<_>>();
+                format!("{source}{room} uses {}", used.join(", "))
+            })
+            .collect();
+        assert_none(&left, "rooms that use each other in a circle, or are used by one:");
+    }
+}
+
+#[test]
+fn only_documents_of_the_project_are_referred_to() {
+    let mut found = Vec::new();
+    each_line(
+        |_| true,
+        |_, place, line| {
+            let mut words = line.split(|letter: char| !letter.is_alphanumeric());
+            if words.any(|word| word == "DESIGN") {
+                found.push(format!("{place}: {}", line.trim()));
+            }
+        },
+    );
+    assert_none(&found, "references to a document that nobody outside can open:");
+}
+
+#[test]
+fn a_row_is_a_contestants_counters_and_nothing_else() {
+    let mut found = Vec::new();
+    each_line(
+        |file| file.ends_with(".rs"),
+        |_, place, line| {
+            let mut words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            if words.any(|word| word == "pub") && words.next() == Some("struct") && words.next() == Some("Row") {
+                found.push(place.to_owned());
+            }
+        },
+    );
+    assert_eq!(found.len(), 1, "`Row` is contract's alone; others have their own nouns: {found:?}");
 }
 
 #[test]

@@ -18,15 +18,15 @@ enum Fate {
 }
 use Fate::{Close, Keep, Wait};
 
-struct Row {
+struct Case {
     bytes: Vec<u8>,
     statuses: &'static [u16],
     fate: Fate,
     why: &'static str,
 }
 
-fn row(bytes: impl Into<Vec<u8>>, statuses: &'static [u16], fate: Fate, why: &'static str) -> Row {
-    Row { bytes: bytes.into(), statuses, fate, why }
+fn row(bytes: impl Into<Vec<u8>>, statuses: &'static [u16], fate: Fate, why: &'static str) -> Case {
+    Case { bytes: bytes.into(), statuses, fate, why }
 }
 
 /// A request of this first line and these header lines.
@@ -34,7 +34,7 @@ fn r(first: &str, lines: &str) -> String {
     format!("{first}\r\nHost: t\r\n{lines}\r\n")
 }
 
-fn rows() -> Vec<Row> {
+fn rows() -> Vec<Case> {
     let long = "x".repeat(9000);
     let post = |lines: &str, body: &str| r("POST / HTTP/1.1", lines) + body;
     vec![
@@ -183,7 +183,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// Sends the pieces, then holds the answers and the connection against the row.
-fn check(target: &Target, row: &Row, pieces: &[&[u8]], how: &str, pause: Duration) {
+fn check(target: &Target, row: &Case, pieces: &[&[u8]], how: &str, pause: Duration) {
     let context = format!("{} ({how}): {}", row.why, row.bytes[..row.bytes.len().min(120)].escape_ascii());
     let mut client = target.client();
     for piece in pieces {
@@ -209,7 +209,7 @@ fn check(target: &Target, row: &Row, pieces: &[&[u8]], how: &str, pause: Duratio
 }
 
 /// Whether the n-th response of a row answers a HEAD.
-fn methods(row: &Row) -> Vec<bool> {
+fn methods(row: &Case) -> Vec<bool> {
     if row.bytes.starts_with(b"HEAD ") {
         return vec![true];
     }
