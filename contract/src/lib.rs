@@ -14,6 +14,8 @@
 //! | [`id`] | ids of streams and rounds |
 //! | [`clock`] | now |
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod clock;
 pub mod header;
 pub mod histogram;

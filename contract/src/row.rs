@@ -68,6 +68,10 @@ impl Row {
     }
 
     /// Reads what [`Row::encode`] wrote, and nothing else.
+    ///
+    /// # Errors
+    /// A [`RowError`] that names the part which is wrong. There is one text for each row, so a text with a leading zero or an
+    /// empty bucket is none.
     pub fn decode(text: &str) -> Result<Row, RowError> {
         let mut parts = text.split(';');
         let (Some(counters), Some(latency), Some(service), None) =
@@ -91,6 +95,9 @@ impl Row {
     }
 
     /// Adds another row to this one. When a sum would be too large, this row stays as it was.
+    ///
+    /// # Errors
+    /// [`RowError::Sum`] when a counter, or all of a histogram, would pass [`COUNT_MAX`].
     pub fn merge(&mut self, other: &Row) -> Result<(), RowError> {
         let fits = |ours: u64, theirs: u64| ours.checked_add(theirs).is_some_and(|sum| sum <= COUNT_MAX);
         let counters_fit = self.tally.to_array().into_iter().zip(other.tally.to_array()).all(|(a, b)| fits(a, b));

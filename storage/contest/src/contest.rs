@@ -117,6 +117,10 @@ impl std::fmt::Display for ContestError {
 
 impl Contest {
     /// Reads a contest file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and key: no TOML, a key that nobody knows, a value out of bounds, or parts
+    /// that do not fit each other.
     pub fn from_toml(text: &str) -> Result<Contest, ContestError> {
         let mut document = document::from_toml(text)?;
         let contest = reading::contest(&mut document)?;
@@ -126,6 +130,9 @@ impl Contest {
 
     /// Reads the JSON dialect of the same. Keys that this version does not know are ignored: a newer program may
     /// have written them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its key.
     pub fn from_json(value: serde_json::Value) -> Result<Contest, ContestError> {
         let mut document = document::from_json(value, UnknownKeys::Ignore).ok_or_else(|| ContestError {
             line: None,
@@ -163,6 +170,9 @@ impl Contest {
 
 impl Policy {
     /// Reads a generator's own policy file: the `[policy]` of a contest file, and nothing else.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and key.
     pub fn ceiling(text: &str) -> Result<Policy, ContestError> {
         let mut document = document::from_toml(text)?;
         let policy = reading::ceiling(&mut document)?;

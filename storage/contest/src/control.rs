@@ -129,6 +129,10 @@ impl Control {
     }
 
     /// Reads what a program of this or an older version wrote. Keys that this version does not know are ignored.
+    ///
+    /// # Errors
+    /// [`ControlError::Json`] and [`ControlError::Dialect`] for what this program cannot read, [`ControlError::Contest`] for a
+    /// contest that is wrong, [`ControlError::Refusal`] for a document that contradicts itself.
     pub fn from_json(text: &str) -> Result<Control, ControlError> {
         reading::control(text)
     }

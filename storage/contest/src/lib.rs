@@ -14,6 +14,8 @@
 //! | [`mod@standings`] | ranks |
 //! | [`text`] | text from elsewhere, made fit to show |
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod contest;
 pub mod control;
 pub mod endpoint;

@@ -117,6 +117,9 @@ impl Change {
 }
 
 /// The document after a change that is made at `now`, or why it may not be.
+///
+/// # Errors
+/// The [`Refusal`] that says why not now, or not so, and what to do instead.
 pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, Refusal> {
     use State::{Aborted, Armed, Draft, Draining, Paused, Running, Sealed};
     let mut next = control.clone();

@@ -1,7 +1,7 @@
 //! Which endpoints and addresses a contest may flood. Generator and dashboard ask here and nowhere else.
 //!
-//! Public addresses are open; `allow` opens more, `deny` closes, and **deny wins over allow**. An IPv4 address in
-//! IPv6 clothes is judged as itself. It decides and touches nothing: who connects asks about every address a name
+//! Public addresses are open; `allow` opens more, `deny` closes, and **deny wins over allow**. An IPv4 address that is
+//! written as IPv6 is judged as itself. It decides and touches nothing: who connects asks about every address a name
 //! resolves to, each time it resolves.
 
 mod network;
@@ -80,6 +80,9 @@ pub enum PolicyError {
 impl Policy {
     /// Whether an endpoint may be registered: its port, and its address when it is no name. That it speaks http is
     /// sure: [`Endpoint`] refuses the rest.
+    ///
+    /// # Errors
+    /// The [`PolicyError`] of the port or of the address.
     pub fn judge_endpoint(&self, endpoint: &Endpoint) -> Result<(), PolicyError> {
         match &endpoint.host {
             Host::Name(_) => judge_port(endpoint.port),
@@ -89,6 +92,9 @@ impl Policy {
     }
 
     /// Whether an endpoint may be flooded at the addresses it resolved to. Every one must pass.
+    ///
+    /// # Errors
+    /// [`PolicyError::Nowhere`] without an address, and the [`PolicyError`] of the first that does not pass.
     pub fn judge_resolved(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(), PolicyError> {
         self.judge_endpoint(endpoint)?;
         if addresses.is_empty() {
@@ -98,17 +104,26 @@ impl Policy {
     }
 
     /// Whether packets may go to an address and port.
+    ///
+    /// # Errors
+    /// The [`PolicyError`] of the port or of the address.
     pub fn judge_address(&self, address: SocketAddr) -> Result<(), PolicyError> {
         judge_port(address.port())?;
         self.judge(address.ip(), Some(address.port()))
     }
 
     /// Whether packets may go to an address, whatever the port. What `deny` says of single ports is not asked.
+    ///
+    /// # Errors
+    /// The [`PolicyError`] that says what the address is and what would open it.
     pub fn judge_ip(&self, address: IpAddr) -> Result<(), PolicyError> {
         self.judge(address, None)
     }
 
     /// No two contestants, each with all its addresses, have one address and port in common.
+    ///
+    /// # Errors
+    /// [`PolicyError::Shared`] with the first two that have.
     pub fn judge_shared<'a>(
         &self,
         contestants: impl IntoIterator<Item = (&'a str, &'a [SocketAddr])>,
@@ -119,7 +134,7 @@ impl Policy {
         let mut owners: HashMap<SocketAddr, &str> = HashMap::new();
         for (name, addresses) in contestants {
             for address in addresses {
-                let address = SocketAddr::new(special::undressed(address.ip()), address.port());
+                let address = SocketAddr::new(special::unmapped(address.ip()), address.port());
                 match owners.insert(address, name) {
                     Some(first) if first != name => {
                         let (first, second) = (first.to_owned(), name.to_owned());
@@ -135,6 +150,9 @@ impl Policy {
     /// The policy to follow on a machine whose own file sets a ceiling. It may narrow the ceiling and not widen it:
     /// what it opens beyond is refused by name, and what the ceiling denies stays denied. A network lies within when
     /// one network of the ceiling holds it whole.
+    ///
+    /// # Errors
+    /// [`PolicyError::WiderNetwork`] or [`PolicyError::WiderShared`] for the first thing that the ceiling does not open.
     pub fn within(&self, ceiling: &Policy) -> Result<Policy, PolicyError> {
         for network in &self.allow {
             let explicit = special::opened_by_itself(network);
@@ -153,13 +171,13 @@ impl Policy {
     }
 
     fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
-        let meant = special::undressed(address);
+        let meant = special::unmapped(address);
         if meant != address {
-            // The clothes themselves may be denied, such as a whole translator.
+            // The IPv6 address itself may be denied, such as a whole translator.
             self.judge_denied(address, port)?;
         }
         self.judge_one(meant, port)?;
-        special::carried(meant).try_for_each(|inner| {
+        special::embedded(meant).try_for_each(|inner| {
             self.judge_one(inner.into(), port).map_err(|inner| PolicyError::Carries { address, inner: Box::new(inner) })
         })
     }

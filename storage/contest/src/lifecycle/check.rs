@@ -6,6 +6,9 @@ use crate::timeline::Timeline;
 
 /// Whether a document makes sense by itself. One that names a running round without a start is from before rounds
 /// had a clock, and passes.
+///
+/// # Errors
+/// The [`Refusal`] that names what contradicts what.
 pub fn check(control: &Control) -> Result<(), Refusal> {
     let timeline = &control.timeline;
     let wrong = |cause| Err(Refusal::Document(cause));
@@ -89,6 +92,9 @@ fn check_moved(control: &Control) -> Result<(), Refusal> {
 
 /// Whether a newer document may be obeyed after an older one; changes in between may have been missed. When it is
 /// refused, the running round goes on by the older one.
+///
+/// # Errors
+/// The [`Refusal`] that names what may not have changed between the two.
 pub fn follows(older: &Control, newer: &Control) -> Result<(), Refusal> {
     if older == newer {
         return Ok(());

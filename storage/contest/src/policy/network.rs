@@ -1,6 +1,7 @@
 //! A block of addresses, as people write it: `10.0.0.0/8`.
 //!
-//! It knows nothing of policies. IPv4 in IPv6 clothes is undressed when read, so that one block has one text.
+//! It knows nothing of policies. An IPv4 block written as IPv6 (`::ffff:10.0.0.0/104`) is read as the IPv4 one, so that
+//! one block has one text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -102,9 +102,9 @@ pub(super) fn opened_by_itself(network: &Network) -> Option<&'static Range> {
     RANGES.iter().find(|range| range.opens == Opens::ByItself && range.network.covers(network))
 }
 
-/// An IPv4 address in clothes that change nothing about where packets go: mapped (the kernel sends IPv4), or behind
+/// An IPv4 address that is written as IPv6 and goes to the same place: mapped (the kernel sends IPv4), or behind
 /// the well-known prefix of NAT64 (RFC 6052), by which machines without IPv4 reach public servers.
-pub(super) fn undressed(address: IpAddr) -> IpAddr {
+pub(super) fn unmapped(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if v6.to_bits() >> 32 == NAT64 => low_v4(v6).into(),
         other => other,
@@ -114,15 +114,15 @@ pub(super) fn undressed(address: IpAddr) -> IpAddr {
 const NAT64: u128 = 0x0064_ff9b_0000_0000_0000_0000;
 
 /// The IPv4 addresses inside an IPv6 one: a packet to it may end up at them.
-pub(super) fn carried(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+pub(super) fn embedded(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
     let inside = match address {
         IpAddr::V4(_) => [None, None],
-        IpAddr::V6(address) => carried_by(address),
+        IpAddr::V6(address) => embedded_in(address),
     };
     inside.into_iter().flatten()
 }
 
-fn carried_by(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+fn embedded_in(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let at = |index: usize| {
         let [a, b, ..] = address.segments()[index..] else { return None };
         Some(Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b)))
@@ -131,7 +131,7 @@ fn carried_by(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [0x2002, ..] => [at(1), None],
         // The server, and the client with its bits turned over.
         [0x2001, 0, ..] => [at(2), Some(Ipv4Addr::from_bits(!low_v4(address).to_bits()))],
-        // Compatible; the unspecified address and loopback are no clothes.
+        // Compatible; the unspecified address and loopback embed nothing.
         [0, 0, 0, 0, 0, 0, ..] if address.to_bits() > 1 => [Some(low_v4(address)), None],
         [0, 0, 0, 0, 0xffff, 0, ..] => [Some(low_v4(address)), None],
         // ISATAP (RFC 5214) hides in the lower half of any network.

@@ -1,4 +1,4 @@
-//! Every range of the table at its edges, in all clothes; deny over allow; ceilings.
+//! Every range of the table at its edges, in all ways of writing; deny over allow; ceilings.
 
 use super::special::{Opens, RANGES};
 use super::*;
@@ -62,7 +62,7 @@ fn every_range_begins_and_ends_where_it_should() {
     let itself = policy("allow = [\"127.0.0.0/8\", \"::1/128\"]");
     let mut judged = 0;
     for address in RANGES.iter().flat_map(|range| edges(&range.network)) {
-        if special::undressed(address) != address || special::carried(address).next().is_some() {
+        if special::unmapped(address) != address || special::embedded(address).next().is_some() {
             // What is inside decides as well; the next test is about that.
             continue;
         }
@@ -80,7 +80,7 @@ fn every_range_begins_and_ends_where_it_should() {
 }
 
 #[test]
-fn an_ipv4_address_is_the_same_in_all_clothes() {
+fn an_ipv4_address_is_the_same_in_all_ways_of_writing() {
     let policies = [
         policy(""),
         policy("allow = [\"0.0.0.0/0\", \"::/0\"]"),
@@ -107,11 +107,11 @@ fn an_ipv4_address_is_the_same_in_all_clothes() {
         ];
         for policy in &policies {
             let bare = policy.judge_ip(address);
-            for clothes in thin {
-                assert_eq!(policy.judge_ip(clothes).is_ok(), bare.is_ok(), "{address} as {clothes} by {policy:?}");
+            for written in thin {
+                assert_eq!(policy.judge_ip(written).is_ok(), bare.is_ok(), "{address} as {written} by {policy:?}");
             }
-            for clothes in thick {
-                assert!(bare.is_ok() || policy.judge_ip(clothes).is_err(), "{address} as {clothes} by {policy:?}");
+            for written in thick {
+                assert!(bare.is_ok() || policy.judge_ip(written).is_err(), "{address} as {written} by {policy:?}");
             }
         }
         let local = dressed(0x0064_ff9b_0001 << 80, 0);
@@ -167,7 +167,7 @@ fn two_contestants_have_no_address_in_common() {
     let shared =
         |policy: &Policy| policy.judge_shared([("alice", &alice[..]), ("bob", &bob[..]), ("carol", &carol[..])]);
     assert_eq!(policy("").judge_shared([("alice", &alice[..]), ("bob", &bob[..])]), Ok(()));
-    let error = shared(&policy("")).expect_err("carol is alice in other clothes").to_string();
+    let error = shared(&policy("")).expect_err("carol is alice, written otherwise").to_string();
     assert!(error.starts_with("\"carol\" is at 8.8.8.8:80, as \"alice\" is: "), "{error}");
     assert_eq!(shared(&policy("allow_shared = true")), Ok(()));
 }
