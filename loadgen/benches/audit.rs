@@ -6,7 +6,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, RoundId, Seen, StreamId, Version};
-use flowtest_journal::record::{Batch, End, EndCode, NEVER_SENT, Sight, Start, Terms, Trace};
+use flowtest_journal::record::{Batch, End, EndCode, NEVER_SENT, Observation, Start, Terms, Trace};
 use flowtest_journal::stream::{self, StreamFolder};
 use flowtest_journal::writer::{self, Writer};
 use flowtest_loadgen::journal::audit::stream::{Questions, audit};
@@ -48,7 +48,7 @@ fn trace(numbers: &mut Numbers, sent_us: i32) -> Trace {
         latency_us: lag_us + 150 + (numbers.below(1 << 10) * numbers.below(1 << 10) / 1_000) as u32,
         lag_us: if never { NEVER_SENT } else { lag_us },
         contestant: numbers.below(u64::from(CONTESTANTS)) as u16,
-        observed: Sight { outcome, scored: true }.pack(),
+        observed: Observation { outcome, scored: true }.pack(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::engine::pacer::{Due, Pacer};
 use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
-use flowtest_journal::record::{NEVER_SENT, Sight, Trace};
+use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -230,7 +230,7 @@ impl OutcomeRecorder<'_> {
             latency_us: latency_us.min(TRACED_US_MAX) as u32,
             lag_us,
             contestant: self.contestant as u16,
-            observed: Sight { outcome, scored: exchange.scored }.pack(),
+            observed: Observation { outcome, scored: exchange.scored }.pack(),
         };
         if i64::from(trace.sent_us) == since_base {
             self.block.traces.push(trace);

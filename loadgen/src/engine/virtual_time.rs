@@ -12,7 +12,7 @@ use crate::engine::worker::Worker;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{NEVER_SENT, Sight};
+use flowtest_journal::record::{NEVER_SENT, Observation};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -124,7 +124,7 @@ impl Script {
 /// What the traces of a block amount to, by the contract alone.
 fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
     for trace in block.traces.as_slice() {
-        let sight = Sight::unpack(trace.observed).expect("known bits");
+        let sight = Observation::unpack(trace.observed).expect("known bits");
         let row = &mut traced.counts(usize::from(trace.contestant), sight.scored).row;
         let sent = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
         let (latency, service) = (u64::from(trace.latency_us), u64::from(trace.latency_us.wrapping_sub(trace.lag_us)));

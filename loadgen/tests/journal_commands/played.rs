@@ -8,7 +8,7 @@ use flowtest_contract::{
     Deadline, Failure, Histogram, Observed, Outcome, Platform, RoundId, Seen, StreamId, Tally, Version, judge,
 };
 use flowtest_journal::record::{
-    Batch, Control, End, EndCode, Evidence, NEVER_SENT, Notice, Sight, Start, Terms, Trace,
+    Batch, Control, End, EndCode, Evidence, NEVER_SENT, Notice, Observation, Start, Terms, Trace,
 };
 use flowtest_journal::writer::{self, Writer};
 use std::path::{Path, PathBuf};
@@ -273,7 +273,7 @@ fn trace(exchange: &Exchange) -> Trace {
         latency_us: exchange.latency_us,
         lag_us: exchange.lag_us,
         contestant: exchange.contestant,
-        observed: Sight { outcome: exchange.outcome, scored: exchange.scored }.pack(),
+        observed: Observation { outcome: exchange.outcome, scored: exchange.scored }.pack(),
     }
 }
 
@@ -284,7 +284,7 @@ fn evidence() -> Evidence {
         latency_us: 3_000_100,
         contestant: 1,
         worker: 0,
-        observed: Sight { outcome: Outcome::Failed(Failure::Timeout), scored: true }.pack(),
+        observed: Observation { outcome: Outcome::Failed(Failure::Timeout), scored: true }.pack(),
         skipped: 0,
         request: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
         response: b"=cmd|'/c calc'\x1b[31m\xff".to_vec(),

@@ -60,6 +60,9 @@ impl JournalError {
 }
 
 /// How many bytes may still be written to the file system of `dir` by this user.
+///
+/// # Errors
+/// [`JournalError::Missing`] when there is no such folder, and what the system says.
 pub fn free_bytes(dir: &Path) -> Result<u64, JournalError> {
     let room = rustix::fs::statvfs(dir).map_err(|errno| match errno {
         rustix::io::Errno::NOENT => JournalError::Missing { path: dir.to_owned() },

@@ -32,6 +32,9 @@ impl<T> fmt::Debug for Handle<T> {
 
 impl<T> Handle<T> {
     /// Waits for the work to end. An error if it panicked.
+    ///
+    /// # Errors
+    /// [`JournalError::Executor`] when it panicked or never started.
     pub fn join(self) -> Result<T, JournalError> {
         match self.thread.join() {
             Ok(Some(value)) => Ok(value),
@@ -49,6 +52,9 @@ impl<T> Handle<T> {
 /// when that has started, or with [`JournalError::Executor`] when it cannot.
 ///
 /// Glommio 0.9 never closes one eventfd of each executor: a process that plays a thousand rounds holds a thousand.
+///
+/// # Errors
+/// [`JournalError::Executor`] when the kernel refuses memory, io_uring or the core, or there is no thread.
 pub fn spawn<T, F>(core: Option<usize>, work: impl FnOnce() -> F + Send + 'static) -> Result<Handle<T>, JournalError>
 where
     T: Send + 'static,

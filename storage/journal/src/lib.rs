@@ -20,6 +20,8 @@
 //! | `folder` | names, lock, folders that survive a crash |
 //! | [`error`] | what can go wrong, as sentences |
 
+#![warn(clippy::missing_errors_doc)]
+
 mod disk;
 pub mod error;
 mod executor;

@@ -95,6 +95,9 @@ impl Log {
 
     /// A stream that was read to its end, by somebody who holds its lock. It goes on in a new segment. Refuses one that
     /// never began, has its end, or is damaged.
+    ///
+    /// # Errors
+    /// [`JournalError::NeverBegan`], [`JournalError::Ended`] and [`JournalError::Damaged`].
     pub fn go_on(folder: &StreamFolder, found: &Found) -> Result<Log, JournalError> {
         let path = folder.path.clone();
         match &found.tail {
@@ -139,34 +142,49 @@ impl Log {
         self.group.is_ended()
     }
 
+    /// # Errors
+    /// [`JournalError::GroupFull`]: commit first. [`JournalError::Refused`]: no reader would take it. The group is then as it
+    /// was before.
     pub fn append_start(&mut self, start: &Start) -> Result<(), JournalError> {
         let lists = [start.contest.len(), start.names.len(), 2 * start.name_lens.len(), start.document.len()];
         self.group.append(Kind::Start, start, sized(lists) + start.program.len())
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_batch(&mut self, batch: &Batch) -> Result<(), JournalError> {
         let lists = [batch.entries.len() * size_of::<<Entry as Archive>::Archived>(), 8 * batch.buckets.len()];
         self.group.append(Kind::Batch, batch, sized(lists))
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_traces(&mut self, worker: u16, base: u64, traces: &[Trace]) -> Result<(), JournalError> {
         let lent = LentTraces { base, worker, traces: Cow::Borrowed(traces) };
         self.group.append(Kind::Traces, &lent, sized([size_of_val(traces)]))
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_evidence(&mut self, evidence: &Evidence) -> Result<(), JournalError> {
         let lists = [evidence.request.len(), evidence.response.len(), evidence.reason.len()];
         self.group.append(Kind::Evidence, evidence, sized(lists))
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_control(&mut self, control: &Control) -> Result<(), JournalError> {
         self.group.append(Kind::Control, control, sized([control.document.len()]))
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_notice(&mut self, notice: &Notice) -> Result<(), JournalError> {
         self.group.append(Kind::Notice, notice, sized([notice.text.len()]))
     }
 
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_end(&mut self, end: &End) -> Result<(), JournalError> {
         self.group.append(Kind::End, end, sized([]))
     }
@@ -175,6 +193,9 @@ impl Log {
     /// is a new segment; it is never less than what the group needs.
     ///
     /// A plan before this one that was never settled has failed.
+    ///
+    /// # Errors
+    /// [`JournalError::Refused`] when the batches of the group do not count its traces. Nothing is planned then.
     pub fn plan(&mut self, size: u64) -> Result<(), JournalError> {
         assert!(!self.group.is_empty(), "an empty group is not written");
         self.failed();

@@ -57,7 +57,7 @@ pub struct Trace {
     pub lag_us: u32,
     /// Its place in the roster.
     pub contestant: u16,
-    /// [`Sight`], packed.
+    /// [`Observation`], packed.
     pub observed: u16,
 }
 
@@ -69,7 +69,7 @@ const _: () = assert!(size_of::<ArchivedTrace>() == 16 && align_of::<ArchivedTra
 /// What [`Trace::observed`] says. From the lowest bit: 4 bits outcome (0 answered, then [`Failure::ALL`] from 1), 1 bit
 /// token right, 2 bits version and 2 bits platform (0 missing, 1 other, 2 before, 3 after), 1 bit scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct Observation {
     pub outcome: Outcome,
     /// Its phase counts.
     pub scored: bool,
@@ -79,9 +79,9 @@ const TOKEN_BIT: u16 = 1 << 4;
 const VERSION_SHIFT: u16 = 5;
 const FROM_SHIFT: u16 = 7;
 const SCORED_BIT: u16 = 1 << 9;
-const SIGHT_BITS: u16 = (1 << 10) - 1;
+const OBSERVATION_BITS: u16 = (1 << 10) - 1;
 
-impl Sight {
+impl Observation {
     #[inline]
     pub fn pack(self) -> u16 {
         let seen = |code: u16, shift: u16| code << shift;
@@ -117,8 +117,8 @@ impl Sight {
     }
 
     /// `None` for bits that no version up to this one writes.
-    pub fn unpack(bits: u16) -> Option<Sight> {
-        if bits & !SIGHT_BITS != 0 {
+    pub fn unpack(bits: u16) -> Option<Observation> {
+        if bits & !OBSERVATION_BITS != 0 {
             return None;
         }
         let scored = bits & SCORED_BIT != 0;
@@ -138,10 +138,10 @@ impl Sight {
                     _ => Seen::Value(Platform::Ecs),
                 },
             }),
-            _ if bits & (SIGHT_BITS & !SCORED_BIT & !15) != 0 => return None,
+            _ if bits & (OBSERVATION_BITS & !SCORED_BIT & !15) != 0 => return None,
             code => Outcome::Failed(*Failure::ALL.get(code - 1)?),
         };
-        Some(Sight { outcome, scored })
+        Some(Observation { outcome, scored })
     }
 }
 
@@ -230,7 +230,7 @@ pub struct Evidence {
     pub latency_us: u32,
     pub contestant: u16,
     pub worker: u16,
-    /// [`Sight`], packed.
+    /// [`Observation`], packed.
     pub observed: u16,
     /// Bytes of the response that came before the ones that are kept.
     pub skipped: u32,
@@ -400,11 +400,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sight_survives_its_bits_and_no_other_bits_are_one() {
+    fn every_observation_survives_its_bits_and_no_other_bits_are_one() {
         let mut known = 0;
         for bits in 0..=u16::MAX {
-            if let Some(sight) = Sight::unpack(bits) {
-                assert_eq!(sight.pack(), bits);
+            if let Some(observation) = Observation::unpack(bits) {
+                assert_eq!(observation.pack(), bits);
                 known += 1;
             }
         }

@@ -4,7 +4,7 @@
 //! Pure. Whether points are right is not asked here; that is the audit's part.
 
 use crate::record::{
-    ArchivedBatch, ArchivedEvidence, ArchivedStart, ArchivedTerms, ArchivedTraces, Kind, Sight, unbucket,
+    ArchivedBatch, ArchivedEvidence, ArchivedStart, ArchivedTerms, ArchivedTraces, Kind, Observation, unbucket,
 };
 use crate::stream::Record;
 use flowtest_contract::histogram::BUCKETS;
@@ -13,8 +13,8 @@ use rkyv::rancor::Failure;
 /// Contestants are numbered by u16.
 const ROSTER_MAX: usize = 1 << 16;
 
-/// Every value that [`Sight::unpack`] takes is below this.
-const SIGHTS: usize = 1 << 10;
+/// Every value that [`Observation::unpack`] takes is below this.
+const OBSERVATIONS: usize = 1 << 10;
 
 /// The record of this kind that stands in an aligned payload. `None` if it is none.
 pub(crate) fn access(kind: Kind, payload: &[u8]) -> Option<Record<'_>> {
@@ -160,19 +160,19 @@ fn contestant(number: u16, roster: usize) -> Result<u16, String> {
 
 fn evidence(shown: &ArchivedEvidence, roster: usize) -> Result<(), String> {
     contestant(shown.contestant.to_native(), roster)?;
-    Sight::unpack(shown.observed.to_native()).map(drop).ok_or_else(|| "evidence of something unknown".into())
+    Observation::unpack(shown.observed.to_native()).map(drop).ok_or_else(|| "evidence of something unknown".into())
 }
 
 /// Asked of each trace, so it decides by two comparisons and a look-up, without a branch.
 fn traces(block: &ArchivedTraces, roster: usize) -> Result<(), String> {
-    static KNOWN: std::sync::LazyLock<[bool; SIGHTS]> =
-        std::sync::LazyLock::new(|| std::array::from_fn(|bits| Sight::unpack(bits as u16).is_some()));
-    let known: &[bool; SIGHTS] = &KNOWN;
+    static KNOWN: std::sync::LazyLock<[bool; OBSERVATIONS]> =
+        std::sync::LazyLock::new(|| std::array::from_fn(|bits| Observation::unpack(bits as u16).is_some()));
+    let known: &[bool; OBSERVATIONS] = &KNOWN;
     let mut good = true;
     for trace in block.traces.iter() {
         let observed = usize::from(trace.observed.to_native());
         good &= usize::from(trace.contestant.to_native()) < roster;
-        good &= observed < SIGHTS && known[observed % SIGHTS];
+        good &= observed < OBSERVATIONS && known[observed % OBSERVATIONS];
     }
     if !good {
         return Err(format!("a trace is of something unknown, or of a contestant outside a roster of {roster}"));

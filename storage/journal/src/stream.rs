@@ -82,24 +82,34 @@ pub enum Tail {
 
 /// All streams under `dir`, sorted by round and stream. `dir` may also itself be the folder of a round or of a stream.
 /// Their paths are absolute.
+///
+/// # Errors
+/// [`JournalError::Missing`], [`JournalError::NotAFolder`], and what the system says.
 pub fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
     folder::find(dir)
 }
 
 /// Whether a process is writing it.
+///
+/// # Errors
+/// What the system says of the lock.
 pub fn is_live(folder: &StreamFolder) -> Result<bool, JournalError> {
     Lock::is_taken(&folder.path)
 }
 
 /// Makes all that [`read`] sees survive a crash of the machine. Whoever publishes from an orphaned stream that he does not
 /// adopt calls it first: its writer may have died between writing a group and syncing it.
+///
+/// # Errors
+/// [`JournalError::NotAJournal`], and what the system says.
 pub fn settle(folder: &StreamFolder) -> Result<(), JournalError> {
     folder::settle(&folder.path)
 }
 
 /// Reads all whole groups in order; one segment is in memory at a time. Of a live stream it reads what is there.
 ///
-/// Errors: [`JournalError::Newer`] and [`JournalError::OtherSchema`] if already the first segment is of no use,
+/// # Errors
+/// [`JournalError::Newer`] and [`JournalError::OtherSchema`] if already the first segment is of no use,
 /// [`JournalError::NotAJournal`], and what the system says. All else is told by [`Found::tail`].
 pub fn read(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<Found, JournalError> {
     let seed = Seed::new(folder.stream);
@@ -148,7 +158,10 @@ pub fn read(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<
 }
 
 /// Gives the first group alone, which holds the start: whoever only asks whose stream this is need not read all of it.
-/// `false` if there is none. Errors as [`read`].
+/// `false` if there is none.
+///
+/// # Errors
+/// As [`read`].
 pub fn first(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<bool, JournalError> {
     let seed = Seed::new(folder.stream);
     let survey = Survey::of(folder)?;
@@ -179,6 +192,9 @@ const FIRST_BYTES: usize = 64 * 1024;
 /// Whether an end marker stands at the very end of the last segment. A guess that costs one read, for whoever would
 /// otherwise read all for nothing: only [`read`] knows that what lies before it is whole. Says `false` of a stream whose
 /// writer ended it and died before it had cut the segment to its length.
+///
+/// # Errors
+/// [`JournalError::NotAJournal`], and what the system says.
 pub fn seems_ended(folder: &StreamFolder) -> Result<bool, JournalError> {
     let Some(last) = folder::segments(&folder.path)?.pop() else { return Ok(false) };
     let path = folder.path.join(folder::segment_name(last));

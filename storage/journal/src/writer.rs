@@ -28,12 +28,20 @@ pub struct Writer {
 impl Writer {
     /// Makes `dir/<round>/<stream>` (`dir` itself too, if its parent exists) and takes its lock; its first group, the
     /// start, is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] for an id that was used, [`JournalError::Missing`] without a parent,
+    /// [`JournalError::Full`] without room, [`JournalError::NotWritable`], [`JournalError::Refused`] for a start that no
+    /// reader would take, and what the system says. Then nothing is left behind.
     pub async fn create(dir: &Path, round: RoundId, stream: StreamId, start: &Start) -> Result<Writer, JournalError> {
         Writer::make(dir, round, stream, start, true).await
     }
 
     /// The same through the page cache: for an executor that shares its core, since glommio waits for a direct write by
     /// polling and would take the core from whoever else is on it.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
     pub async fn create_cached(
         dir: &Path,
         round: RoundId,
@@ -70,8 +78,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Goes on with an orphaned stream; a new segment is made by the first commit. Errors: [`JournalError::Locked`]
-    /// while its writer lives, [`JournalError::Ended`], [`JournalError::NeverBegan`], [`JournalError::Damaged`].
+    /// Goes on with an orphaned stream; a new segment is made by the first commit.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] while its writer lives, [`JournalError::Ended`], [`JournalError::NeverBegan`],
+    /// [`JournalError::Damaged`], and those of [`stream::read`].
     pub async fn adopt(folder: &StreamFolder) -> Result<Writer, JournalError> {
         let path =
             std::path::absolute(&folder.path).map_err(|error| JournalError::io("cannot find", &folder.path, error))?;
@@ -91,30 +102,45 @@ impl Writer {
         &self.path
     }
 
-    /// Adds to the open group, in memory, as all `append_*` do. [`JournalError::GroupFull`]: commit first.
-    /// [`JournalError::Refused`]: no reader would take it. The group is then as it was before.
+    /// Adds to the open group, in memory, as all `append_*` do.
+    ///
+    /// # Errors
+    /// [`JournalError::GroupFull`]: commit first. [`JournalError::Refused`]: no reader would take it. The group is then as it
+    /// was before.
     pub fn append_batch(&mut self, batch: &Batch) -> Result<(), JournalError> {
         self.log.append_batch(batch)
     }
 
     /// Copies the traces once, into the open group.
+    ///
+    /// # Errors
+    /// As [`Writer::append_batch`].
     pub fn append_traces(&mut self, worker: u16, base: u64, traces: &[Trace]) -> Result<(), JournalError> {
         self.log.append_traces(worker, base, traces)
     }
 
+    /// # Errors
+    /// As [`Writer::append_batch`].
     pub fn append_evidence(&mut self, evidence: &Evidence) -> Result<(), JournalError> {
         self.log.append_evidence(evidence)
     }
 
+    /// # Errors
+    /// As [`Writer::append_batch`].
     pub fn append_control(&mut self, control: &Control) -> Result<(), JournalError> {
         self.log.append_control(control)
     }
 
+    /// # Errors
+    /// As [`Writer::append_batch`].
     pub fn append_notice(&mut self, notice: &Notice) -> Result<(), JournalError> {
         self.log.append_notice(notice)
     }
 
     /// Nothing can be appended behind it.
+    ///
+    /// # Errors
+    /// As [`Writer::append_batch`].
     pub fn append_end(&mut self, end: &End) -> Result<(), JournalError> {
         self.log.append_end(end)
     }
@@ -128,9 +154,12 @@ impl Writer {
     /// the last one.
     ///
     /// After an error the group is still open and in memory, more may be appended, and the next call writes it to a new
-    /// segment: a file whose write or sync failed is never synced again. Out of room is [`JournalError::Full`]. The same
-    /// holds when the future is dropped before it is done. [`JournalError::Refused`] says that the group's batches do not
-    /// count the group's traces, and nothing was tried.
+    /// segment: a file whose write or sync failed is never synced again. The same holds when the future is dropped before
+    /// it is done.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] without room, [`JournalError::Refused`] when the group's batches do not count the group's
+    /// traces (then nothing was tried), and what the system says of the write or the sync.
     pub async fn commit(&mut self) -> Result<u64, JournalError> {
         if self.log.is_empty() {
             return Ok(self.log.seq());
@@ -158,6 +187,9 @@ impl Writer {
     }
 
     /// Cuts the segment to its length, syncs it and gives the lock back. The open group is dropped: commit it first.
+    ///
+    /// # Errors
+    /// What the system says of the last sync. All groups were synced before.
     pub async fn close(mut self) -> Result<(), JournalError> {
         let mut done = Ok(());
         for step in self.log.finish() {

@@ -6,7 +6,7 @@
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::{Observed, Outcome};
 use flowtest_contract::{Platform, Seen, Tally, Version};
-use flowtest_journal::record::Sight;
+use flowtest_journal::record::Observation;
 
 /// Every sight has a number below this: [`Sights`] lists them.
 pub const SIGHTS: usize = 2 * (2 * 4 * 4 + 7);
@@ -22,7 +22,7 @@ const BITS: usize = 1 << 10;
 #[derive(Debug)]
 pub struct Sights {
     numbers: [u8; BITS],
-    sights: Vec<Sight>,
+    sights: Vec<Observation>,
 }
 
 const _: () = assert!(SIGHTS < u8::MAX as usize);
@@ -32,7 +32,7 @@ impl Sights {
         let mut numbers = [SIGHTS as u8; BITS];
         let mut sights = Vec::with_capacity(SIGHTS);
         for (bits, number) in numbers.iter_mut().enumerate() {
-            if let Some(sight) = Sight::unpack(bits as u16) {
+            if let Some(sight) = Observation::unpack(bits as u16) {
                 *number = sights.len() as u8;
                 sights.push(sight);
             }
@@ -48,7 +48,7 @@ impl Sights {
     }
 
     /// All of them, by number.
-    pub fn all(&self) -> &[Sight] {
+    pub fn all(&self) -> &[Observation] {
         &self.sights
     }
 }
@@ -97,7 +97,7 @@ impl Judge {
     }
 
     /// Counts `count` exchanges of one sight that were sent in one stretch. `due` and `sent` are not judged here.
-    pub fn count(&self, tally: &mut Tally, sight: Sight, stretch: usize, count: u64) {
+    pub fn count(&self, tally: &mut Tally, sight: Observation, stretch: usize, count: u64) {
         match sight.outcome {
             Outcome::Failed(failure) => {
                 let name = failure.name();
@@ -187,7 +187,7 @@ mod tests {
 
     fn verdict(judge: &Judge, observed: Observed, sent: u64) -> flowtest_contract::Verdict {
         let mut tally = Tally::default();
-        let sight = Sight { outcome: Outcome::Answered(observed), scored: true };
+        let sight = Observation { outcome: Outcome::Answered(observed), scored: true };
         judge.count(&mut tally, sight, judge.stretch(sent), 1);
         assert_eq!(tally.responses(), 1);
         assert_eq!((tally.version_wrong, tally.from_wrong), (1 - tally.version_right, 1 - tally.from_right));
@@ -233,7 +233,7 @@ mod tests {
     fn bits_that_nobody_writes_are_no_sight() {
         let sights = Sights::new();
         for bits in 0..=u16::MAX {
-            assert_eq!(sights.number(bits) < SIGHTS, Sight::unpack(bits).is_some(), "{bits:b}");
+            assert_eq!(sights.number(bits) < SIGHTS, Observation::unpack(bits).is_some(), "{bits:b}");
         }
     }
 }

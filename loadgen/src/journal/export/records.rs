@@ -6,7 +6,7 @@ use crate::journal::folders;
 use flowtest_contract::header::Flip;
 use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Seen, Tally};
-use flowtest_journal::record::{ArchivedBatch, ArchivedEvidence, ArchivedTraces, NEVER_SENT, Sight, unbucket};
+use flowtest_journal::record::{ArchivedBatch, ArchivedEvidence, ArchivedTraces, NEVER_SENT, Observation, unbucket};
 use flowtest_journal::stream::{Group, Record, StreamFolder};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -191,7 +191,7 @@ impl Records {
 
 /// Outcome, token, version, platform, and whether it counts. What an exchange without an answer did not show is nothing.
 fn sight(line: &mut Line, bits: u16) {
-    let Some(sight) = Sight::unpack(bits) else {
+    let Some(sight) = Observation::unpack(bits) else {
         line.text("unknown");
         (0..4).for_each(|_| line.nothing());
         return;

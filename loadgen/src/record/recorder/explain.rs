@@ -6,7 +6,7 @@ use crate::record::wording;
 use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
 use flowtest_contract::verdict::Outcome;
-use flowtest_journal::record::Sight;
+use flowtest_journal::record::Observation;
 use flowtest_scoreboard::ExplainedError;
 
 /// Longest side of an exchange that people get to see, in bytes.
@@ -22,7 +22,7 @@ pub struct Explained {
 
 /// Explains a sample: one for each wrong header, or one for the failure.
 pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
-    let Some(sight) = Sight::unpack(sample.observed) else { return Vec::new() };
+    let Some(sight) = Observation::unpack(sample.observed) else { return Vec::new() };
     let request = plan
         .contestants
         .get(usize::from(sample.contestant))
@@ -116,7 +116,7 @@ mod tests {
         samples.push(&ResponseBytes { bytes: answer, skipped: 0, malformed }, |sample| {
             sample.sent = sent;
             sample.token = Token(*b"0123456789abcdef0123456789abcdef");
-            sample.observed = Sight { outcome, scored: true }.pack();
+            sample.observed = Observation { outcome, scored: true }.pack();
         });
         samples.as_slice()[0].clone()
     }

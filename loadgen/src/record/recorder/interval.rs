@@ -8,7 +8,7 @@ use crate::record::wording;
 use flowtest_contract::judge;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{Batch, Evidence, Sight};
+use flowtest_journal::record::{Batch, Evidence, Observation};
 
 /// Between two samples of one contestant and kind that are kept.
 const SAMPLE_US: u64 = NS_PER_SECOND / NS_PER_US / 2;
@@ -89,7 +89,7 @@ impl Interval {
 
 /// What is wrong with a sample, by number.
 fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
-    let bits: u16 = match Sight::unpack(sample.observed).map(|sight| sight.outcome) {
+    let bits: u16 = match Observation::unpack(sample.observed).map(|sight| sight.outcome) {
         None => 0,
         Some(Outcome::Failed(failure)) => 1 << failure as u16,
         Some(Outcome::Answered(observed)) => crate::engine::contestant::wrong_headers(judge(

@@ -6,7 +6,7 @@ use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Failure, Histogram, Observed, Platform, RoundId, Seen, StreamId, Tally, Version};
 use flowtest_journal::JournalError;
 use flowtest_journal::log::{Log, Step};
-use flowtest_journal::record::{Batch, Control, End, Evidence, Notice, Sight, Start, Terms, Trace, Traces};
+use flowtest_journal::record::{Batch, Control, End, Evidence, Notice, Observation, Start, Terms, Trace, Traces};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder};
 use rkyv::rancor::Error;
 use std::fs::{File, OpenOptions};
@@ -97,7 +97,7 @@ pub(crate) fn terms() -> Terms {
 
 pub(crate) fn answered() -> u16 {
     let observed = Observed { token_right: true, version: Seen::Value(Version::V1), from: Seen::Value(Platform::Ec2) };
-    Sight { outcome: Outcome::Answered(observed), scored: true }.pack()
+    Observation { outcome: Outcome::Answered(observed), scored: true }.pack()
 }
 
 /// What an interval may record of `contestants`: blocks of traces and the batch that counts them, now and then more.
@@ -135,7 +135,7 @@ fn trace(rng: &mut Rng, contestants: u16, tallies: &mut [(Tally, Histogram)]) ->
     tally.due += 1;
     tally.timeout += 1;
     latency.record(u64::from(latency_us));
-    let observed = Sight { outcome: Outcome::Failed(Failure::Timeout), scored: true }.pack();
+    let observed = Observation { outcome: Outcome::Failed(Failure::Timeout), scored: true }.pack();
     Trace { sent_us: rng.below(100_000) as i32, latency_us, lag_us: 0, contestant, observed }
 }
 
