@@ -1,13 +1,12 @@
 //! What all requests share: the accounts, the control of the contest, the live feed, and who failed how often.
 
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::control::{Controller, Link};
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
 use crate::tasks;
 use crate::throttle::Failures;
 use flowtest_accounts::{Accounts, Actor, ScreenId, SessionId, UserId};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::connection::Address;
 use salvo::Depot;
 use std::error::Error;
 use std::sync::Arc;
@@ -38,13 +37,11 @@ impl App {
     pub async fn start(config: Config) -> Result<Arc<App>, Box<dyn Error>> {
         let accounts = Accounts::open(&config.database).await?;
         let csrf_key = csrf_key(&accounts).await?;
-        let password = config.redis_password.as_ref().map(Secret::reveal);
-        let address = |url: &str| Address::new(url, password, config.redis_volatile);
-        let link = Link::start(address(&config.redis)?)?;
+        let link = Link::start(config.redis.clone())?;
         let controller = Controller::open(&config.contest, accounts.clone(), link).await?;
         let facts = controller.watch_facts();
         let feed = FeedConfig {
-            address: address(config.redis_read.as_ref().unwrap_or(&config.redis))?.for_reading(),
+            address: config.redis_read.clone(),
             contest: config.contest.clone(),
             hub: HubConfig { viewers_max: config.viewers_max, ..HubConfig::default() },
             past: tasks::past(&accounts, facts.borrow().freeze.at).await?,

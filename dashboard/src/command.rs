@@ -15,7 +15,7 @@ const DRAWN_CHARS: usize = 20;
 pub async fn admin(command: AdminCommand) -> Result<(), Box<dyn Error>> {
     let AdminCommand::Create { name, password_file, database } = command;
     let (password, drawn) = match &password_file {
-        Some(path) => (config::secret(path)?.reveal().to_owned(), false),
+        Some(path) => (config::secret(path)?, false),
         None => (draw()?, true),
     };
     if let Some(weakness) = weakness(&password, &[&name]) {

@@ -1,6 +1,7 @@
 //! What `serve` runs by: parsed once, valid from then on.
 
 use crate::cli::Serve;
+use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use url::Url;
@@ -12,10 +13,10 @@ const SECRET_BYTES_MAX: usize = 1024;
 pub struct Config {
     pub listen: SocketAddr,
     pub database: PathBuf,
-    pub redis: String,
-    pub redis_read: Option<String>,
-    pub redis_password: Option<Secret>,
-    pub redis_volatile: bool,
+    /// The contest's Redis.
+    pub redis: RedisAddress,
+    /// The one that is read once a second: a replica, or the same.
+    pub redis_read: RedisAddress,
     pub contest: String,
     pub metrics: Option<SocketAddr>,
     /// As browsers write it in `Origin`: scheme, host and port, no slash at the end.
@@ -31,22 +32,6 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// A text that no log and no message shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// What is wrong with the flags.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -58,6 +43,8 @@ pub enum ConfigError {
         "--contest {0:?} cannot be part of a key: write 1 to 64 characters without braces, colons and control characters"
     )]
     Contest(String),
+    #[error(transparent)]
+    Redis(#[from] ScoreboardError),
     #[error("--public-url {0:?} is no address of a site: write https://host or http://host:port, without a path")]
     PublicUrl(String),
 }
@@ -76,13 +63,16 @@ impl Config {
             }
             _ => None,
         };
+        let redis = |url: &str| {
+            RedisAddress::new(url)?
+                .with_password_file(flags.redis_password_file.as_deref())
+                .map(|redis| redis.allow_volatile(flags.redis_volatile))
+        };
         Ok(Config {
             listen: flags.listen,
             database: flags.database.database.clone(),
-            redis: flags.redis.clone(),
-            redis_read: flags.redis_read.clone(),
-            redis_password: flags.redis_password_file.as_deref().map(secret).transpose()?,
-            redis_volatile: flags.redis_volatile,
+            redis: redis(&flags.redis)?,
+            redis_read: redis(flags.redis_read.as_ref().unwrap_or(&flags.redis))?.for_reading(),
             contest: flags.contest.clone(),
             metrics: flags.metrics,
             public_url: flags.public_url.as_deref().map(origin).transpose()?,
@@ -102,14 +92,14 @@ impl Config {
 }
 
 /// The first line of a file.
-pub fn secret(path: &Path) -> Result<Secret, ConfigError> {
+pub fn secret(path: &Path) -> Result<String, ConfigError> {
     let text =
         std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() || line.len() > SECRET_BYTES_MAX {
         return Err(ConfigError::Secret(path.to_owned()));
     }
-    Ok(Secret(line.to_owned()))
+    Ok(line.to_owned())
 }
 
 fn origin(text: &str) -> Result<String, ConfigError> {
@@ -142,10 +132,5 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(origin(text).ok().as_deref(), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_not_shown() {
-        assert_eq!(format!("{:?}", Secret("hush".into())), "***");
     }
 }

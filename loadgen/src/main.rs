@@ -5,6 +5,7 @@ use flowtest_loadgen::Failed;
 use flowtest_loadgen::cli::{Cli, Command};
 use flowtest_loadgen::journal::{audit, export, inspect, rebuild};
 use flowtest_loadgen::play::{run, serve, stress};
+use flowtest_scoreboard::ScoreboardError;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("flowtest-loadgen: {error}");
             ExitCode::from(match error {
-                Failed::Usage(_) => 2,
+                Failed::Usage(_) | Failed::Scoreboard(ScoreboardError::PasswordFile { .. }) => 2,
                 Failed::Message(_)
                 | Failed::Journal(_)
                 | Failed::Run(_)

@@ -5,7 +5,7 @@ use crate::contest_box::{ContestFile, organiser::Organiser};
 use crate::error::{Error, Result};
 use flowtest_contest::lifecycle::{Change, LEAD_US};
 use flowtest_contract::{Row, StreamId, Tally, utc_us};
-use flowtest_scoreboard::{Publisher, PublisherConfig};
+use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -41,13 +41,11 @@ impl Show {
         }
         organiser.make(Change::Begin)?;
         let publisher = Publisher::start(PublisherConfig {
-            url: redis_url.to_owned(),
-            password: None,
+            address: RedisAddress::new(redis_url).map_err(sentence)?,
             contest: CONTEST.to_owned(),
             round,
             stream: StreamId::from_bits(round.bits() ^ 1),
             contestants: (0..contestants).map(name).collect(),
-            allow_volatile: false,
         });
         let publisher = publisher.map_err(sentence)?;
         let closed = Arc::new(AtomicBool::new(false));

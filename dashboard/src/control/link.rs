@@ -3,8 +3,7 @@
 //! It owns one blocking connection. A Redis that is away fails each ask at once for a while, instead of each after its
 //! own timeout.
 
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{RedisAddress, Scoreboard, ScoreboardError};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ pub enum LinkError {
 
 impl Link {
     /// Starts the thread. Redis may be away.
-    pub fn start(address: Address) -> std::io::Result<Link> {
+    pub fn start(address: RedisAddress) -> std::io::Result<Link> {
         let (jobs, todo) = sync_channel(WAITING_MAX);
         thread::Builder::new().name("control-redis".to_owned()).spawn(move || run(&address, &todo))?;
         Ok(Link { jobs })
@@ -81,7 +80,7 @@ fn is_outage(error: &ScoreboardError) -> bool {
     )
 }
 
-fn run(address: &Address, todo: &Receiver<Job>) {
+fn run(address: &RedisAddress, todo: &Receiver<Job>) {
     let mut scoreboard: Option<Scoreboard> = None;
     let mut outage: Option<(Instant, ScoreboardError)> = None;
     while let Ok(job) = todo.recv() {

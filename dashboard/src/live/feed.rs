@@ -13,8 +13,7 @@ use bytes::Bytes;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, utc_us};
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{ExplainedError, RoundTotals, SeenGenerator};
+use flowtest_scoreboard::{ExplainedError, RedisAddress, RoundTotals, SeenGenerator};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -34,7 +33,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// What the feed needs to know at its start.
 #[derive(Debug)]
 pub struct FeedConfig {
-    pub address: Address,
+    pub address: RedisAddress,
     pub contest: String,
     pub hub: HubConfig,
     /// The history of before a restart, as it was handed to be kept: see [`Board::restored`]. The last minutes by

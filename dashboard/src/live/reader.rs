@@ -4,8 +4,7 @@
 use super::facts::Facts;
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{ExplainedError, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator};
+use flowtest_scoreboard::{ExplainedError, RedisAddress, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -43,7 +42,7 @@ pub struct Ask {
 
 /// Asks until nobody listens, or nobody can ask any more.
 pub fn run(
-    address: &Address,
+    address: &RedisAddress,
     contest: &str,
     facts: &watch::Receiver<Arc<Facts>>,
     asks: &Receiver<Ask>,
@@ -70,7 +69,7 @@ pub fn run(
 }
 
 struct Reader<'a> {
-    address: &'a Address,
+    address: &'a RedisAddress,
     contest: &'a str,
     scoreboard: Option<Scoreboard>,
     control: Option<Arc<Control>>,

@@ -8,8 +8,7 @@ use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
 use flowtest_dashboard::live::hub::Viewer;
 use flowtest_dashboard::live::socket::{Channel, Visit, open};
 use flowtest_dashboard::live::{Audience, Facts, Hub, HubConfig};
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Publisher, PublisherConfig, Scoreboard};
+use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress, Scoreboard};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use futures_util::StreamExt;
@@ -155,13 +154,11 @@ impl Stage {
         scoreboard.write_control(&running(contestants, round, true, start)).expect("Redis answers");
         scoreboard.open_round(CONTEST, &round).expect("Redis answers");
         let publisher = Publisher::start(PublisherConfig {
-            url: redis.url(),
-            password: None,
+            address: RedisAddress::new(&redis.url()).expect("an address"),
             contest: CONTEST.to_owned(),
             round,
             stream: StreamId::from_bits(random_bits()),
             contestants: (0..contestants).map(name).collect(),
-            allow_volatile: false,
         });
         let rows = Mutex::new((0, vec![Row::default(); contestants]));
         Stage { redis, round, publisher: publisher.expect("a publisher"), rows, kept: Arc::default() }
@@ -178,7 +175,7 @@ impl Stage {
     pub(crate) fn feed(&self, past: Vec<(u64, Vec<u8>)>) -> Feed {
         let contestants = self.rows.lock().expect("no test panics with it").1.len();
         let facts = Facts { people: (0..contestants).map(person).collect(), ..Facts::default() };
-        let address = Address::new(&self.redis.url(), None, false).expect("an address");
+        let address = RedisAddress::new(&self.redis.url()).expect("an address");
         let config = FeedConfig { address, contest: CONTEST.to_owned(), hub: HubConfig::default(), past };
         let kept = Arc::clone(&self.kept);
         Feed::start(config, facts, move |rows| kept.lock().expect("no test panics with it").extend(rows))

@@ -9,8 +9,7 @@ use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{Controller, Link, Made};
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{GeneratorHealth, Publisher, PublisherConfig};
+use flowtest_scoreboard::{GeneratorHealth, Publisher, PublisherConfig, RedisAddress};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::documents::generator_health;
 use std::sync::Arc;
@@ -134,13 +133,11 @@ impl Stage {
     pub(crate) fn join(&self, round: RoundId, names: &[&str]) -> Publisher {
         self.redis.scoreboard().open_round(CONTEST, &round).expect("a round");
         let config = PublisherConfig {
-            url: self.redis.url(),
-            password: None,
+            address: RedisAddress::new(&self.redis.url()).expect("an address"),
             contest: CONTEST.to_owned(),
             round,
             stream: StreamId::from_bits(u128::from(self.now) << 32 | u128::from(std::process::id())),
             contestants: names.iter().map(|name| (*name).to_owned()).collect(),
-            allow_volatile: false,
         };
         Publisher::start(config).expect("a publisher")
     }
@@ -165,7 +162,7 @@ impl Stage {
 }
 
 async fn open(accounts: Accounts, redis: &RedisServer) -> Controller {
-    let address = Address::new(&redis.url(), None, false).expect("an address");
+    let address = RedisAddress::new(&redis.url()).expect("an address");
     Controller::open(CONTEST, accounts, Link::start(address).expect("a thread")).await.expect("a controller")
 }
 

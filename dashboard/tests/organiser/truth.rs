@@ -181,7 +181,7 @@ async fn a_database_of_another_contest_is_refused() {
     let stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
     let accounts = stage.controller.accounts().clone();
-    let address = flowtest_scoreboard::connection::Address::new(&stage.redis.url(), None, false).expect("an address");
+    let address = flowtest_scoreboard::RedisAddress::new(&stage.redis.url()).expect("an address");
     let link = flowtest_dashboard::control::Link::start(address).expect("a thread");
     let error = flowtest_dashboard::control::Controller::open("other", accounts, link).await.expect_err("refused");
     assert!(error.to_string().contains(CONTEST), "{error}");

@@ -6,6 +6,7 @@ use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::middleware::viewer::cookie_name;
 use flowtest_dashboard::routes;
+use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::RedisServer;
 use salvo::Service;
 use salvo::http::StatusCode;
@@ -38,10 +39,8 @@ impl Site {
         let config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
             database: folder.path().join(DATABASE),
-            redis: redis.url(),
-            redis_read: None,
-            redis_password: None,
-            redis_volatile: false,
+            redis: RedisAddress::new(&redis.url()).expect("an address"),
+            redis_read: RedisAddress::new(&redis.url()).expect("an address").for_reading(),
             contest: "finals".to_owned(),
             metrics: None,
             public_url: None,

@@ -149,12 +149,3 @@ pub fn write_json(value: &impl serde::Serialize, path: &Path) -> Result<(), Fail
         _ => Ok(()),
     }
 }
-
-/// The password that stands in a file, so that no list of processes shows it.
-pub fn password(path: Option<&Path>) -> Result<Option<String>, Failed> {
-    let Some(path) = path else { return Ok(None) };
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-        Err(error) => Err(Failed::Usage(format!("{}: the password file cannot be read ({error})", path.display()))),
-    }
-}

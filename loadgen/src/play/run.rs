@@ -1,5 +1,6 @@
 //! `run CONTEST.toml`: a whole round by a file, published as it goes when a Redis is named.
 
+use crate::Failed;
 use crate::admit::guard::{Denial, admit};
 use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
@@ -8,19 +9,19 @@ use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::journal::rebuild::{Access, Action, finish_orphans};
+use crate::journal::rebuild::{Action, finish_orphans};
 use crate::observe::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::observe::series::Look;
 use crate::play::health_gate::GatedPlan;
 use crate::play::plan::{CONNECTION_LIFE_NS, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
 use crate::record::recorder::{Finished, Fresh, Recorder, Recording, Shown, room};
-use crate::{Failed, journal::folders};
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Start;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
+use flowtest_scoreboard::RedisAddress;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,19 +48,19 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     if let Some(dir) = &flags.journal {
         check_room(dir, &plan, flags.tracing())?;
     }
-    let access = match &flags.redis {
+    let redis = match &flags.redis {
         Some(url) => {
-            let password = folders::password(flags.redis_password_file.as_deref())?;
-            Some(Access { url: url.clone(), password, allow_volatile: flags.redis_volatile })
+            let redis = RedisAddress::new(url)?.with_password_file(flags.redis_password_file.as_deref())?;
+            Some(redis.allow_volatile(flags.redis_volatile))
         }
         None => None,
     };
     let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
-    if let (Some(dir), Some(access)) = (&flags.journal, &access) {
-        finish_others(dir, access);
+    if let (Some(dir), Some(redis)) = (&flags.journal, &redis) {
+        finish_others(dir, redis);
     }
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
-    let (played, board) = round.play(flags, prepared, access.as_ref(), stop)?;
+    let (played, board) = round.play(flags, prepared, redis.as_ref(), stop)?;
     let sealed = board.map_or(Ok(()), |board| board.finish(played.seq, played.rows));
     let is_valid = played.closed.summary.is_valid();
     played.closed.write()?;
@@ -93,7 +94,7 @@ impl Round<'_> {
         self,
         flags: &RunContest,
         prepared: Prepared,
-        access: Option<&Access>,
+        redis: Option<&RedisAddress>,
         stop: &AtomicBool,
     ) -> Result<(Played, Option<Board>), Failed> {
         let clock = Clock::now();
@@ -108,8 +109,8 @@ impl Round<'_> {
             None => None,
         };
         // Only now: a stream that Redis knows of has a journal.
-        let open = |access| Board::open(access, self.contest, self.id, self.stream);
-        let board = access.map(open).transpose()?;
+        let open = |redis| Board::open(redis, self.contest, self.id, self.stream);
+        let board = redis.map(open).transpose()?;
         let played = self.flood(prepared, &plan, clock, recorder, board.as_ref(), stop);
         match played {
             Ok(played) => Ok((played, board)),
@@ -202,8 +203,8 @@ fn follow_recorded(
 
 /// Ends and publishes what a generator that is gone has left in the folder. Whatever is wrong with it is no reason not to
 /// play.
-pub(crate) fn finish_others(dir: &Path, access: &Access) {
-    match finish_orphans(dir, access) {
+pub(crate) fn finish_others(dir: &Path, redis: &RedisAddress) {
+    match finish_orphans(dir, redis) {
         Ok(report) => {
             for stream in report.streams.iter().filter(|stream| stream.action != Action::None) {
                 eprintln!("flowtest-loadgen: {}", stream.text);

@@ -4,12 +4,13 @@
 //! Both are threads of their own, so no outage of Redis reaches the run.
 
 use crate::Failed;
-use crate::journal::rebuild::Access;
 use crate::record::recorder::Fresh;
 use crate::record::recorder::explain::Explained;
 use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::{RoundId, Row, StreamId};
-use flowtest_scoreboard::{ExplainedError, Prepared, Publisher, PublisherConfig, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{
+    ExplainedError, Prepared, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError,
+};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -32,36 +33,34 @@ pub struct Board {
 
 impl Board {
     /// Creates the round, joins it with this stream, and writes the control document: the round is ours alone.
-    pub fn open(access: &Access, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
+    pub fn open(redis: &RedisAddress, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
         let mut control = Control::new(contest.clone());
         control.round = Some(round);
         control.state = State::Running;
         control.split = vec![stream.to_string()];
-        Board::begin(access, contest, round, stream, Some(control))
+        Board::begin(redis, contest, round, stream, Some(control))
     }
 
     /// Joins a round with this stream. The control document is somebody else's.
-    pub fn join(access: &Access, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
-        Board::begin(access, contest, round, stream, None)
+    pub fn join(redis: &RedisAddress, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
+        Board::begin(redis, contest, round, stream, None)
     }
 
     fn begin(
-        access: &Access,
+        redis: &RedisAddress,
         contest: &Contest,
         round: RoundId,
         stream: StreamId,
         control: Option<Control>,
     ) -> Result<Board, Failed> {
-        let mut scoreboard = Scoreboard::open(access.address()?)?;
+        let mut scoreboard = Scoreboard::open(redis.clone())?;
         scoreboard.open_round(&contest.name, &round)?;
         let publisher = Publisher::start(PublisherConfig {
-            url: access.url.clone(),
-            password: access.password.clone(),
+            address: redis.clone(),
             contest: contest.name.clone(),
             round,
             stream,
             contestants: contest.contestants.iter().map(|contestant| contestant.name.clone()).collect(),
-            allow_volatile: access.allow_volatile,
         })?;
         if let Some(control) = &control {
             scoreboard.write_control(control)?;

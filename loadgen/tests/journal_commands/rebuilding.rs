@@ -5,8 +5,8 @@ use crate::program::{Said, run};
 use flowtest_contest::State;
 use flowtest_contract::StreamId;
 use flowtest_journal::writer::{self, Writer};
-use flowtest_loadgen::journal::rebuild::{Access, Action, finish_orphans};
-use flowtest_scoreboard::{Scoreboard, keys};
+use flowtest_loadgen::journal::rebuild::{Action, finish_orphans};
+use flowtest_scoreboard::{RedisAddress, Scoreboard, keys};
 use flowtest_testkit::RedisServer;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -51,8 +51,8 @@ impl Stage {
         std::fs::write(&path, bytes).expect("a segment");
     }
 
-    fn access(&self) -> Access {
-        Access { url: self.server.url(), password: None, allow_volatile: false }
+    fn redis(&self) -> RedisAddress {
+        RedisAddress::new(&self.server.url()).expect("an address")
     }
 }
 
@@ -186,12 +186,12 @@ fn a_stream_that_is_being_written_is_left_alone() {
     stage.server.command(&["HSET", &stage.key(), &fields[1], ""]);
     stage.run("audit", &[]).exits(4).says("alice: the journal says due 0 at group 1, and Redis 1");
     stage.server.command(&["FLUSHALL"]);
-    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    let report = finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
     assert_eq!((report.complete, report.streams[0].action), (true, Action::Skipped));
     drop(go);
     live.join().expect("no panic").expect("it ends");
     // Its process is gone now.
-    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    let report = finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
     assert_eq!((report.complete, report.streams[0].action, report.streams[0].closed), (true, Action::Published, true));
     stage.run("audit", &[]).exits(0);
 }
@@ -200,7 +200,7 @@ fn a_stream_that_is_being_written_is_left_alone() {
 fn a_folder_without_journals_has_no_orphans() {
     let stage = Stage::new([]);
     for dir in [stage.dir.path(), Path::new("/nowhere/at/all")] {
-        assert!(finish_orphans(dir, &stage.access()).expect("nothing to do").streams.is_empty());
+        assert!(finish_orphans(dir, &stage.redis()).expect("nothing to do").streams.is_empty());
     }
 }
 
@@ -249,7 +249,7 @@ fn a_start_reads_nothing_of_what_redis_has_to_its_end() {
                 .and_then(|mut redis| redis.seal_round(CONTEST, &ROUND, &[]))
                 .expect("sealed");
         }
-        let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+        let report = finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
         let actions: Vec<Action> = report.streams.iter().map(|stream| stream.action).collect();
         assert_eq!((report.complete, actions), (true, vec![Action::None; 2]));
     }
@@ -259,18 +259,18 @@ fn a_start_reads_nothing_of_what_redis_has_to_its_end() {
 #[test]
 fn a_start_does_not_bring_back_a_round_that_was_over() {
     let stage = Stage::new([Played::usual(), Played { stream: OTHER, ..Played::usual() }]);
-    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    let report = finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
     assert_eq!(report.streams.iter().map(|stream| stream.action).collect::<Vec<_>>(), [Action::Skipped; 2]);
     assert!(report.streams[0].text.contains("`rebuild` brings it back"), "{}", report.streams[0].text);
     assert_eq!(stage.server.hash(&stage.key()), []);
     // Also when its start is too long for the first look at it.
     let long = Stage::new([Played { names: vec!["x"; 60_000], ..Played::usual() }]);
-    let report = finish_orphans(long.dir.path(), &long.access()).expect("Redis answers");
+    let report = finish_orphans(long.dir.path(), &long.redis()).expect("Redis answers");
     assert_eq!(report.streams[0].action, Action::Skipped);
     // Where somebody was cut off the round is not over.
     let cut = Played { stream: StreamId::from_bits(7), end: None, ..Played::usual() };
     cut.write(stage.dir.path());
-    let report = finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+    let report = finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
     assert_eq!((report.complete, report.count(Action::Published)), (true, 3));
     stage.run("audit", &[]).exits(0);
 }
@@ -280,7 +280,7 @@ fn two_that_find_the_same_orphans_do_not_hinder_each_other() {
     for _ in 0..5 {
         let stage = Stage::new(two());
         let reports: Vec<_> = std::thread::scope(|scope| {
-            let finish = || finish_orphans(stage.dir.path(), &stage.access()).expect("Redis answers");
+            let finish = || finish_orphans(stage.dir.path(), &stage.redis()).expect("Redis answers");
             let both = [scope.spawn(finish), scope.spawn(finish)];
             both.map(|one| one.join().expect("no panic")).into()
         });

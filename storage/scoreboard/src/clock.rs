@@ -42,6 +42,9 @@ struct Sample {
 }
 
 /// Asks Redis for its time, and compares.
+///
+/// # Errors
+/// What is wrong with Redis.
 pub fn measure_clock(connection: &mut Connection) -> Result<ClockOffset, ScoreboardError> {
     let mut samples = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {
@@ -57,6 +60,9 @@ pub fn measure_clock(connection: &mut Connection) -> Result<ClockOffset, Scorebo
 
 impl Scoreboard {
     /// Measures our clock against Redis's.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn measure_clock(&mut self) -> Result<ClockOffset, ScoreboardError> {
         self.run(measure_clock)
     }

@@ -1,10 +1,9 @@
 //! One blocking connection to Redis: a timeout on everything, and a check of what is at its other end.
 
+use crate::address::RedisAddress;
 use crate::error::ScoreboardError;
 use crate::library;
-use redis::{
-    ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ServerErrorKind,
-};
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use std::time::Duration;
 
 /// How long connecting may take, handshake included.
@@ -19,109 +18,70 @@ const VALKEY_MIN: (u32, u32) = (7, 2);
 /// Servers that speak the protocol and even claim a version of Redis, but keep other promises.
 const STRANGERS: [&str; 4] = ["dragonfly_version", "kvrocks_version", "redict_version", "garnet_version"];
 
-/// Where Redis is, and what it must promise.
-#[derive(Clone)]
-pub struct Address {
-    info: ConnectionInfo,
-    shown: String,
-    allow_volatile: bool,
-    reads_only: bool,
-}
-
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shown)
-    }
-}
-
-impl Address {
-    /// `redis://[user[:password]@]host[:port][/database]`, `rediss://` for the same over TLS, or
-    /// `unix:///path/to/socket`. A password beside the URL wins over one inside. Over TLS the server's certificate must
-    /// be one that the system trusts, or the file that the variable `SSL_CERT_FILE` names. `allow_volatile` takes a Redis
-    /// that would lose scores when it stops.
-    pub fn new(url: &str, password: Option<&str>, allow_volatile: bool) -> Result<Address, ScoreboardError> {
-        let shown = without_secrets(url);
-        let info = url.into_connection_info().map_err(|error| ScoreboardError::Url {
-            url: shown.clone(),
-            // The crate may repeat the URL in its detail, and the URL may hold a password.
-            cause: error.category().to_owned(),
-        })?;
-        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            // An error says that this process has chosen its cryptography already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        // Nagle's algorithm would hold back the last packet of a put until the one before it is acknowledged.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        // Servers before 7.2 answer an error to the introduction; nobody reads it.
-        let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
-        if let Some(password) = password {
-            settings = settings.set_password(password);
-        }
-        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        Ok(Address { info, shown, allow_volatile, reads_only: false })
-    }
-
-    /// The same for somebody who only reads: a replica will do, and our functions are not loaded.
-    #[must_use]
-    pub fn for_reading(self) -> Address {
-        Address { reads_only: true, ..self }
-    }
-
-    /// The URL without a password.
-    pub fn shown(&self) -> &str {
-        &self.shown
-    }
-}
-
 /// A checked connection with our functions loaded.
 pub struct Connection {
     inner: redis::Connection,
-    shown: String,
+    /// The address without secrets.
+    redacted: String,
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection({})", self.shown)
+        write!(f, "Connection({})", self.redacted)
     }
 }
 
 impl Connection {
-    pub fn open(address: &Address) -> Result<Connection, ScoreboardError> {
-        let failed = |error: RedisError| explain(&address.shown, &error);
-        let inner = redis::Client::open(address.info.clone())
+    /// # Errors
+    /// What answers there and why it will not do: [`ScoreboardError::Unreachable`], [`ScoreboardError::Password`],
+    /// [`ScoreboardError::Permission`], [`ScoreboardError::Version`], [`ScoreboardError::UnknownServer`],
+    /// [`ScoreboardError::Volatile`], [`ScoreboardError::Replica`], [`ScoreboardError::Loading`].
+    pub fn open(address: &RedisAddress) -> Result<Connection, ScoreboardError> {
+        let redacted = address.to_string();
+        let failed = |error: RedisError| explain(&redacted, &error);
+        let mut inner = redis::Client::open(address.info())
             .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT))
             .map_err(failed)?;
         inner.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
         inner.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
-        let mut connection = Connection { inner, shown: address.shown.clone() };
-        let info: String = redis::cmd("INFO").query(&mut connection.inner).map_err(failed)?;
+        let info: String = redis::cmd("INFO").query(&mut inner).map_err(failed)?;
         check_server(&info, address)?;
         // A replica takes no functions, and who reads calls none.
-        if !address.reads_only {
-            library::load(&mut connection.inner).map_err(failed)?;
+        if !address.reads_only() {
+            library::load(&mut inner).map_err(failed)?;
         }
-        Ok(connection)
+        Ok(Connection { inner, redacted })
     }
 
     /// Runs one command.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Lost`] without an answer: whether Redis did it is then unknown, and the connection is of no use any
+    /// more. Otherwise what Redis refuses.
     pub fn command<T: FromRedisValue>(
         &mut self,
         doing: &'static str,
         command: &redis::Cmd,
     ) -> Result<T, ScoreboardError> {
-        command.query(&mut self.inner).map_err(|error| explain_call(&self.shown, doing, &error))
+        command.query(&mut self.inner).map_err(|error| explain_call(&self.redacted, doing, &error))
     }
 
     /// Runs several commands; in one transaction when the pipeline says so.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
     pub fn pipeline<T: FromRedisValue>(
         &mut self,
         doing: &'static str,
         pipeline: &redis::Pipeline,
     ) -> Result<T, ScoreboardError> {
-        pipeline.query(&mut self.inner).map_err(|error| explain_call(&self.shown, doing, &error))
+        pipeline.query(&mut self.inner).map_err(|error| explain_call(&self.redacted, doing, &error))
     }
 
     /// Runs one of our functions, loading the library again when Redis has lost it.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
     pub fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
         let answer = call.query(&mut self.inner);
         let answer = match answer {
@@ -130,13 +90,13 @@ impl Connection {
             }
             other => other,
         };
-        answer.map_err(|error| explain_call(&self.shown, doing, &error))
+        answer.map_err(|error| explain_call(&self.redacted, doing, &error))
     }
 }
 
 /// Refuses servers on which the promises of the scoreboard do not hold. `info` is the answer to `INFO`.
-fn check_server(info: &str, address: &Address) -> Result<(), ScoreboardError> {
-    let url = || address.shown.clone();
+fn check_server(info: &str, address: &RedisAddress) -> Result<(), ScoreboardError> {
+    let url = || address.to_string();
     let field = |key: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(key)?.strip_prefix(':'));
     if field("loading") == Some("1") {
         return Err(ScoreboardError::Loading { url: url() });
@@ -157,10 +117,10 @@ fn check_server(info: &str, address: &Address) -> Result<(), ScoreboardError> {
     if (major, minor) < min {
         return Err(ScoreboardError::Version { url: url(), found: format!("{name} {}", excerpt(text)) });
     }
-    if field("role") == Some("slave") && !address.reads_only {
+    if field("role") == Some("slave") && !address.reads_only() {
         return Err(ScoreboardError::Replica { url: url() });
     }
-    if address.allow_volatile {
+    if address.is_volatile_allowed() {
         return Ok(());
     }
     let volatile = |cause: String| Err(ScoreboardError::Volatile { url: url(), cause });
@@ -177,8 +137,8 @@ fn check_server(info: &str, address: &Address) -> Result<(), ScoreboardError> {
 }
 
 /// What a failure while connecting means.
-fn explain(shown: &str, error: &RedisError) -> ScoreboardError {
-    let (url, cause) = (shown.to_owned(), describe(error));
+fn explain(redacted: &str, error: &RedisError) -> ScoreboardError {
+    let (url, cause) = (redacted.to_owned(), describe(error));
     match error.kind() {
         ErrorKind::AuthenticationFailed => ScoreboardError::Password { url, cause },
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => ScoreboardError::UnknownServer { url, found: cause },
@@ -194,10 +154,10 @@ fn explain(shown: &str, error: &RedisError) -> ScoreboardError {
 }
 
 /// What a failure on a connection that worked means.
-fn explain_call(shown: &str, doing: &'static str, error: &RedisError) -> ScoreboardError {
+fn explain_call(redacted: &str, doing: &'static str, error: &RedisError) -> ScoreboardError {
     match error.kind() {
         ErrorKind::Io => ScoreboardError::Lost { doing, cause: describe(error) },
-        _ => match explain(shown, error) {
+        _ => match explain(redacted, error) {
             ScoreboardError::Redis { cause, .. } => ScoreboardError::Redis { doing, cause },
             other => other,
         },
@@ -213,25 +173,12 @@ fn excerpt(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
-/// A URL may hold a password, also a malformed URL: before an @, or in the query of a Unix socket's address.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.find("://").map_or(("", url), |at| url.split_at(at + 3));
-    match (rest.find('?'), rest.rfind('@')) {
-        // Either of the two may be part of a password that holds the other.
-        (Some(query), Some(at)) if query < at => format!("{scheme}..."),
-        (Some(query), Some(at)) => format!("{scheme}{}", &rest[at + 1..query]),
-        (Some(query), None) => format!("{scheme}{}", &rest[..query]),
-        (None, Some(at)) => format!("{scheme}{}", &rest[at + 1..]),
-        (None, None) => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(info: &str, allow_volatile: bool) -> Result<(), ScoreboardError> {
-        let address = Address::new("redis://127.0.0.1:1", None, allow_volatile).expect("an address");
+        let address = RedisAddress::new("redis://127.0.0.1:1").expect("an address").allow_volatile(allow_volatile);
         check_server(&info.replace('\n', "\r\n"), &address)
     }
 
@@ -271,25 +218,5 @@ mod tests {
         let info = "redis_version:7.0.15\naof_enabled:0\nmaxmemory_policy:allkeys-lru\n";
         assert!(check(info, false).is_err());
         assert!(check(info, true).is_ok());
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        let cases = [
-            ("redis://:secret@host:1/2", "redis://host:1/2"),
-            ("redis://user:sec@ret@host", "redis://host"),
-            ("user:secret@host", "host"),
-            ("unix:///run/redis.sock", "unix:///run/redis.sock"),
-            ("unix:///run/redis.sock?db=1&pass=secret", "unix:///run/redis.sock"),
-            ("unix:///run/redis.sock?pass=sec@ret", "unix://..."),
-            ("redis://:sec?ret@host:1/2", "redis://..."),
-            ("redis://:secret@host?protocol=resp3", "redis://host"),
-            ("sec?ret@host", "..."),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(without_secrets(url), shown);
-        }
-        let error = Address::new("http://:secret@host", None, false).expect_err("not Redis");
-        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }
 }

@@ -68,6 +68,9 @@ impl ExplainedError {
 
 impl Scoreboard {
     /// Adds explained failures of a contestant, oldest first; the newest [`keys::ERRORS_MAX`] are kept.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn push_errors(
         &mut self,
         contest: &str,
@@ -87,6 +90,9 @@ impl Scoreboard {
     }
 
     /// The explained failures of a contestant, newest first. What we did not write is left out.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn read_errors(&mut self, contest: &str, contestant: &str) -> Result<Vec<ExplainedError>, ScoreboardError> {
         let mut command = redis::cmd("LRANGE");
         command.arg(keys::errors(contest, contestant)).arg(0).arg(keys::ERRORS_MAX - 1);

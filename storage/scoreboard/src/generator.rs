@@ -110,6 +110,9 @@ impl GeneratorHealth {
 
 impl Scoreboard {
     /// Says how a generator is; believed for [`keys::GENERATOR_LIFE_SECONDS`].
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that cannot be a name, and what is wrong with Redis.
     pub fn write_health(&mut self, contest: &str, health: &GeneratorHealth) -> Result<(), ScoreboardError> {
         if !names::is_name(&health.id) {
             return Err(ScoreboardError::Config(format!(
@@ -130,6 +133,9 @@ impl Scoreboard {
     }
 
     /// All generators that Redis knows of, who was heard last first.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn read_generators(&mut self, contest: &str) -> Result<Vec<SeenGenerator>, ScoreboardError> {
         const DOING: &str = "read the generators";
         let mut command = redis::cmd("ZRANGE");

@@ -5,6 +5,7 @@
 //!
 //! | module | noun |
 //! |---|---|
+//! | [`address`] | where Redis is, and the password for it |
 //! | [`keys`] | the names of everything in Redis |
 //! | [`library`] | the functions that run inside Redis |
 //! | [`connection`] | one blocking connection with a timeout on everything, and the check of what is at its other end |
@@ -18,6 +19,9 @@
 //! | [`explained`] | failures that a contestant can learn from |
 //! | [`error`] | what can go wrong with Redis, as sentences |
 
+#![warn(clippy::missing_errors_doc)]
+
+pub mod address;
 pub mod clock;
 pub mod connection;
 pub mod error;
@@ -31,6 +35,7 @@ pub mod probe;
 pub mod publisher;
 pub mod reader;
 
+pub use address::RedisAddress;
 pub use clock::{ClockOffset, measure_clock};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;

@@ -15,6 +15,9 @@ pub const ROWS_MAX: usize = 2_000;
 const NAME: &str = "flowtest";
 
 /// Loads the library unless Redis has this one or a newer one: every load is a write that Redis keeps.
+///
+/// # Errors
+/// What the client says: no connection, or a server that takes no functions.
 pub fn load(connection: &mut redis::Connection) -> RedisResult<()> {
     let listed: Value =
         redis::cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").query(connection)?;

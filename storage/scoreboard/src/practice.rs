@@ -163,6 +163,9 @@ impl Scoreboard {
 
     /// Takes the oldest request that is at most [`PATIENCE_SECONDS`] old at `now`. Its bounds are still to be checked,
     /// so that who asked is told. What is no request is thrown away, a few at a time.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn take_practice(&mut self, contest: &str, now: UtcUs) -> Result<Option<PracticeRequest>, ScoreboardError> {
         let oldest = now.saturating_sub(PATIENCE_SECONDS * 1_000_000);
         let mut command = redis::cmd("LPOP");
@@ -179,6 +182,9 @@ impl Scoreboard {
     }
 
     /// Puts how it goes; it lives [`keys::PRACTICE_LIFE_SECONDS`].
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that no request has, and what is wrong with Redis.
     pub fn answer_practice(&mut self, contest: &str, report: &PracticeReport) -> Result<(), ScoreboardError> {
         let key = answer_key(contest, &report.id)?;
         let mut command = redis::cmd("SET");
@@ -187,6 +193,9 @@ impl Scoreboard {
     }
 
     /// How it goes; nothing before a generator has taken the request, and after [`keys::PRACTICE_LIFE_SECONDS`].
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that no request has, and what is wrong with Redis.
     pub fn read_practice(&mut self, contest: &str, id: &str) -> Result<Option<PracticeReport>, ScoreboardError> {
         let mut command = redis::cmd("GETRANGE");
         command.arg(answer_key(contest, id)?).arg(0).arg(JSON_BYTES_MAX);

@@ -63,6 +63,9 @@ impl Prepared {
 
 impl Scoreboard {
     /// Says what checks found, by the contestant's key (its lasting id, or its name without one).
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn write_prepared(&mut self, contest: &str, found: &BTreeMap<String, Prepared>) -> Result<(), ScoreboardError> {
         if found.is_empty() {
             return Ok(());
@@ -77,6 +80,9 @@ impl Scoreboard {
     }
 
     /// The newest check of every contestant, by its key. What we did not write is left out.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn read_prepared(&mut self, contest: &str) -> Result<BTreeMap<String, Prepared>, ScoreboardError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(keys::prepared(contest));

@@ -98,6 +98,10 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
 
 impl Scoreboard {
     /// Puts a request; some generator takes it.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that no request may have or an endpoint that is too long, and what is wrong with
+    /// Redis.
     pub fn ask_probe(&mut self, contest: &str, request: &ProbeRequest) -> Result<(), ScoreboardError> {
         if !is_id(&request.id) {
             return Err(wrong_id(&request.id));
@@ -114,6 +118,9 @@ impl Scoreboard {
 
     /// Takes the oldest request that is not older than its answer would live at `now`. What is no request is thrown
     /// away, a few at a time.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
     pub fn take_probe(&mut self, contest: &str, now: UtcUs) -> Result<Option<ProbeRequest>, ScoreboardError> {
         let oldest = now.saturating_sub(keys::PROBE_LIFE_SECONDS * 1_000_000);
         let mut command = redis::cmd("LPOP");
@@ -130,6 +137,9 @@ impl Scoreboard {
     }
 
     /// Puts the answer; it lives [`keys::PROBE_LIFE_SECONDS`].
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that no request has, and what is wrong with Redis.
     pub fn answer_probe(&mut self, contest: &str, answer: &ProbeAnswer) -> Result<(), ScoreboardError> {
         if !is_id(&answer.id) {
             return Err(wrong_id(&answer.id));
@@ -140,6 +150,9 @@ impl Scoreboard {
     }
 
     /// The answer, when there is one yet.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for an id that no request has, and what is wrong with Redis.
     pub fn read_probe(&mut self, contest: &str, id: &str) -> Result<Option<ProbeAnswer>, ScoreboardError> {
         if !is_id(id) {
             return Err(wrong_id(id));

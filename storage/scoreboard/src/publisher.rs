@@ -5,6 +5,7 @@
 
 mod session;
 
+use crate::address::RedisAddress;
 use crate::error::ScoreboardError;
 use flowtest_contest::contest::CONTESTANTS_MAX;
 use flowtest_contest::names::NAME_CHARS_MAX;
@@ -29,31 +30,15 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_hours(24);
 
 /// What a publisher needs to know.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct PublisherConfig {
-    /// `redis://host:port` or `unix:///path/to/socket`.
-    pub url: String,
-    /// Wins over a password in the URL.
-    pub password: Option<String>,
+    pub address: RedisAddress,
     pub contest: String,
     /// Must exist: see [`crate::Scoreboard::open_round`].
     pub round: RoundId,
     pub stream: StreamId,
     /// In the order of the rows.
     pub contestants: Vec<String>,
-    /// Take a Redis that would lose scores when it stops: without append-only file, or one that evicts keys.
-    pub allow_volatile: bool,
-}
-
-impl std::fmt::Debug for PublisherConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Neither URL nor password: logs are read by many.
-        f.debug_struct("PublisherConfig")
-            .field("contest", &self.contest)
-            .field("round", &self.round)
-            .field("stream", &self.stream)
-            .finish_non_exhaustive()
-    }
 }
 
 /// How the publisher fares.
@@ -115,12 +100,20 @@ pub struct Publisher {
 
 impl Publisher {
     /// Connects, checks the server and registers the stream, or says why not. After this no outage is an error.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for a roster that cannot be, what a [connection](crate::connection::Connection::open)
+    /// refuses, [`ScoreboardError::RoundUnknown`], [`ScoreboardError::RoundClosed`] for a round that takes no new
+    /// streams, and [`ScoreboardError::Thread`].
     pub fn start(config: PublisherConfig) -> Result<Publisher, ScoreboardError> {
         Publisher::launch(config, Entry::New)
     }
 
     /// The same for a stream that was registered before, by a process that is gone. It may join while the round drains,
     /// and brings back a round that Redis has lost, in which `peers` are still expected.
+    ///
+    /// # Errors
+    /// As [`Publisher::start`].
     pub fn rejoin(config: PublisherConfig, peers: &[StreamId]) -> Result<Publisher, ScoreboardError> {
         Publisher::launch(config, Entry::Again(peers))
     }
@@ -154,11 +147,18 @@ impl Publisher {
     /// over, and at least once; the error names what is missing. `seq` may be that of the last `publish`.
     ///
     /// Whoever runs a round alone, or by a plan that ends for all generators together, ends with this.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Missing`] while others have not ended, [`ScoreboardError::RoundClosed`] for a round that was
+    /// sealed or aborted without us, and [`ScoreboardError::Patience`] when Redis was away to the end.
     pub fn finish(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
         self.complete(Batch { seq, rows }, Goal::Sealed, patience)
     }
 
     /// The same without draining and sealing: for a generator that leaves a round which others go on playing.
+    ///
+    /// # Errors
+    /// As [`Publisher::finish`], but that nobody else is waited for.
     pub fn end(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
         self.complete(Batch { seq, rows }, Goal::Ended, patience)
     }
@@ -206,9 +206,8 @@ fn check_names(contestants: &[String]) -> Result<(), ScoreboardError> {
     let fits = |name: &String| !name.is_empty() && name.len() <= 4 * NAME_CHARS_MAX;
     if contestants.len() > CONTESTANTS_MAX || distinct.len() != contestants.len() || !contestants.iter().all(fits) {
         return Err(ScoreboardError::Config(format!(
-            "the contestants cannot be published: each needs its own name of at most {} characters, and there may be \
-             {CONTESTANTS_MAX} at most",
-            NAME_CHARS_MAX
+            "the contestants cannot be published: each needs its own name of at most {NAME_CHARS_MAX} characters, and there \
+             may be {CONTESTANTS_MAX} at most"
         )));
     }
     Ok(())

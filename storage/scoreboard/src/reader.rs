@@ -2,7 +2,8 @@
 //!
 //! It also writes the little that does not belong to a stream: the control document and the state of a round.
 
-use crate::connection::{Address, Connection};
+use crate::address::RedisAddress;
+use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
@@ -118,23 +119,32 @@ fn read_field(
 /// an outage works again.
 #[derive(Debug)]
 pub struct Scoreboard {
-    address: Address,
+    address: RedisAddress,
     connection: Option<Connection>,
 }
 
 impl Scoreboard {
-    /// Connects to a Redis that keeps what it is told.
+    /// Connects to the Redis of a URL.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Url`] for what is no address, and all errors of [`Connection::open`].
     pub fn connect(url: &str) -> Result<Scoreboard, ScoreboardError> {
-        Scoreboard::open(Address::new(url, None, false)?)
+        Scoreboard::open(RedisAddress::new(url)?)
     }
 
-    /// Connects with a password beside the URL, or to a Redis that may forget.
-    pub fn open(address: Address) -> Result<Scoreboard, ScoreboardError> {
+    /// Connects, and checks that the server at the other end will do.
+    ///
+    /// # Errors
+    /// All errors of [`Connection::open`].
+    pub fn open(address: RedisAddress) -> Result<Scoreboard, ScoreboardError> {
         let connection = Connection::open(&address)?;
         Ok(Scoreboard { address, connection: Some(connection) })
     }
 
     /// The control document of a contest. `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
     pub fn read_control(&mut self, contest: &str) -> Result<Option<Control>, ScoreboardError> {
         // One byte more than there may be says that it is too long, and no more is fetched.
         let mut command = redis::cmd("GETRANGE");
@@ -148,6 +158,9 @@ impl Scoreboard {
     }
 
     /// Puts the control document of a contest.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Config`] for a document that is too long for its readers, and what is wrong with Redis.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
         let text = control.to_json();
         if text.len() > DOCUMENT_BYTES_MAX {
@@ -162,16 +175,27 @@ impl Scoreboard {
     }
 
     /// Creates a round, running. A round that exists stays as it is.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::RoundClosed`] for a round that is over, and what is wrong with Redis.
     pub fn open_round(&mut self, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
         self.answer("flowtest_open", "create a round", contest, round)
     }
 
     /// No stream may join any more.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::RoundUnknown`] and [`ScoreboardError::RoundClosed`], and what is wrong with Redis.
     pub fn drain_round(&mut self, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
         self.answer("flowtest_drain", "drain a round", contest, round)
     }
 
     /// Seals a round once every stream has ended or is named here.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::Missing`] names the streams that did not end, [`ScoreboardError::RoundEmpty`] says that none ever
+    /// joined, [`ScoreboardError::RoundUnknown`] and [`ScoreboardError::RoundClosed`] that there is nothing to seal; and what is
+    /// wrong with Redis.
     pub fn seal_round(
         &mut self,
         contest: &str,
@@ -182,11 +206,18 @@ impl Scoreboard {
     }
 
     /// What Redis holds of a round, of whomever it names.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::RoundUnknown`], and what is wrong with Redis. Fields that make no sense are no error:
+    /// [`RoundTotals::junk`] names them.
     pub fn read_round(&mut self, contest: &str, round: &RoundId) -> Result<RoundTotals, ScoreboardError> {
         self.totals(contest, round, None)
     }
 
     /// What Redis holds of the contestants of a roster: what somebody else wrote there costs no memory.
+    ///
+    /// # Errors
+    /// As [`Scoreboard::read_round`].
     pub fn read_round_of(
         &mut self,
         contest: &str,

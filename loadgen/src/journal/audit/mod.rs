@@ -31,6 +31,7 @@ use crate::cli::journal::Audit;
 use crate::{Failed, journal::folders};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::StreamFolder;
+use flowtest_scoreboard::RedisAddress;
 use parking_lot::Mutex;
 use redis::Board;
 use report::Report;
@@ -46,10 +47,13 @@ pub const DIFFERENT: u8 = 4;
 /// Runs the command; the exit code says whether everything agrees.
 pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let what_if = flags.with.as_deref().map(WhatIf::read).transpose()?;
-    let password = folders::password(flags.redis_password_file.as_deref())?;
+    let redis = flags.redis.as_deref().map(|url| {
+        RedisAddress::new(url).and_then(|redis| redis.with_password_file(flags.redis_password_file.as_deref()))
+    });
+    let redis = redis.transpose()?;
     let folders = folders::find(&flags.journals.journal)?;
     crate::observe::output::prepare(flags.json.as_deref())?;
-    let board = flags.redis.as_deref().map(|url| Board::open(url, password.as_deref())).transpose()?;
+    let board = redis.as_ref().map(Board::open).transpose()?;
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let streams = read(&folders, questions, flags.quiet)?;
     let held = board.map(Board::finish).transpose()?;

@@ -3,9 +3,9 @@
 
 use flowtest_contest::State;
 use flowtest_contract::{RoundId, Row, StreamId};
-use flowtest_scoreboard::ScoreboardError;
-use flowtest_scoreboard::connection::{Address, Connection};
+use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
+use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Inner {
-    address: Address,
+    address: RedisAddress,
     connection: Connection,
     rounds: BTreeMap<RoundId, HeldRound>,
     failed: Option<ScoreboardError>,
@@ -53,8 +53,8 @@ struct Inner {
 
 impl Board {
     /// An audit needs no promise from Redis, so one that would forget is read as well.
-    pub fn open(url: &str, password: Option<&str>) -> Result<Board, ScoreboardError> {
-        let address = Address::new(url, password, true)?;
+    pub fn open(redis: &RedisAddress) -> Result<Board, ScoreboardError> {
+        let address = redis.clone().allow_volatile(true);
         let connection = Connection::open(&address)?;
         Ok(Board { inner: Mutex::new(Inner { address, connection, rounds: BTreeMap::new(), failed: None }) })
     }

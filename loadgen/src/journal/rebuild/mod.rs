@@ -19,8 +19,7 @@ use flowtest_contest::State;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::{self, StreamFolder};
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Publisher, PublisherConfig, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError};
 use journal::Journal;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -29,29 +28,6 @@ use std::time::Duration;
 
 /// How long one stream may take to reach a Redis that is away.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Where Redis is.
-#[derive(Clone)]
-pub struct Access {
-    pub url: String,
-    /// Wins over a password in the URL.
-    pub password: Option<String>,
-    /// One that forgets when it restarts will do.
-    pub allow_volatile: bool,
-}
-
-impl Access {
-    pub fn address(&self) -> Result<Address, ScoreboardError> {
-        Address::new(&self.url, self.password.as_deref(), self.allow_volatile)
-    }
-}
-
-impl std::fmt::Debug for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Neither URL nor password: logs are read by many.
-        f.write_str("Access")
-    }
-}
 
 /// How far it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +40,13 @@ struct Extent {
 
 /// Runs the command; the exit code says whether Redis has everything now.
 pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
-    let password = folders::password(flags.redis_password_file.as_deref())?;
+    let redis = RedisAddress::new(&flags.redis)?
+        .with_password_file(flags.redis_password_file.as_deref())?
+        .allow_volatile(flags.redis_volatile);
     let found = folders::find(&flags.journals.journal)?;
     crate::observe::output::prepare(flags.json.as_deref())?;
-    let access = Access { url: flags.redis.clone(), password, allow_volatile: flags.redis_volatile };
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, orphans: false };
-    let report = publish(&found, &access, extent)?;
+    let report = publish(&found, &redis, extent)?;
     if let Some(path) = &flags.json {
         folders::write_json(&report, path)?;
     }
@@ -83,7 +60,7 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
 /// Ends and publishes the streams under `dir` whose processes are gone: what a generator does before it begins its own.
 /// Streams that are being written are left alone, and sealed rounds as well; what Redis has to its end is not even read, and
 /// a round that was over and that Redis does not know is left to `rebuild`. A folder without journals is no error.
-pub fn finish_orphans(dir: &Path, access: &Access) -> Result<Report, Failed> {
+pub fn finish_orphans(dir: &Path, redis: &RedisAddress) -> Result<Report, Failed> {
     let found = match flowtest_journal::stream::find(dir) {
         Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => Vec::new(),
         found => found?,
@@ -91,11 +68,11 @@ pub fn finish_orphans(dir: &Path, access: &Access) -> Result<Report, Failed> {
     if found.is_empty() {
         return Ok(Report { complete: true, ..Report::default() });
     }
-    publish(&found, access, Extent { orphans: true, ..Extent::default() })
+    publish(&found, redis, Extent { orphans: true, ..Extent::default() })
 }
 
-fn publish(found: &[StreamFolder], access: &Access, extent: Extent) -> Result<Report, Failed> {
-    let board = Board::open(&access.url, access.password.as_deref())?;
+fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: Extent) -> Result<Report, Failed> {
+    let board = Board::open(redis)?;
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), extent.orphans);
     let mut report = Report::default();
     for streams in found.chunk_by(|a, b| a.round == b.round) {
@@ -129,7 +106,7 @@ fn publish(found: &[StreamFolder], access: &Access, extent: Extent) -> Result<Re
             journals.iter().filter(|journal| journal.never_began()).map(|journal| journal.folder.stream).collect();
         let peers = streams.iter().map(|folder| folder.stream).filter(|stream| !idle.contains(stream)).collect();
         let was_lost = held.state.is_none();
-        let mut rebuilding = Rebuilding { access, contest, round, held, was_lost, peers, extent };
+        let mut rebuilding = Rebuilding { redis, contest, round, held, was_lost, peers, extent };
         let done = rebuilding.streams(&journals, &board);
         let whole = journals.len() == streams.len()
             && journals.iter().zip(&done).all(|(journal, done)| match done.action {
@@ -263,7 +240,7 @@ fn differing<'a>(held: &HeldStream, names: &'a [String], rows: &[Option<Box<Row>
 
 /// One round.
 struct Rebuilding<'a> {
-    access: &'a Access,
+    redis: &'a RedisAddress,
     contest: String,
     round: RoundId,
     /// What Redis holds of it, as it was last read.
@@ -365,13 +342,11 @@ impl Rebuilding<'_> {
             }
         }
         let config = PublisherConfig {
-            url: self.access.url.clone(),
-            password: self.access.password.clone(),
+            address: self.redis.clone(),
             contest: self.contest.clone(),
             round: self.round,
             stream: settled.folder.stream,
             contestants: settled.names.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
-            allow_volatile: self.access.allow_volatile,
         };
         let seq = settled.found.last_seq;
         let done = Publisher::rejoin(config, &self.peers)
@@ -429,10 +404,7 @@ impl Rebuilding<'_> {
 
     /// Seals the round when all its streams have ended.
     fn seal(&self, whole: bool) -> RoundReport {
-        let seal = || {
-            let address = self.access.address()?;
-            Scoreboard::open(address)?.seal_round(&self.contest, &self.round, &[])
-        };
+        let seal = || Scoreboard::open(self.redis.clone())?.seal_round(&self.contest, &self.round, &[]);
         let (sealed, text) = if self.held.state == Some(State::Sealed) {
             (true, "was sealed before".to_owned())
         } else if !whole {

@@ -24,12 +24,11 @@ use crate::engine::plan::Plan;
 use crate::engine::ring::Tier;
 use crate::engine::run::{Clock, choose_cores, probe_ring, usable_cores};
 use crate::engine::trace::Tracing;
-use crate::journal::rebuild::Access;
 use crate::observe::metrics::{Doing, Metrics};
 use crate::observe::output::Outputs;
+use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
-use crate::{journal::folders, play::run};
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -37,7 +36,7 @@ use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::generator::GeneratorHealth;
-use flowtest_scoreboard::{Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{RedisAddress, Scoreboard, ScoreboardError};
 use practice_scheduler::PracticeScheduler;
 use round_end::RoundEnds;
 use round_runner::RoundRunner;
@@ -62,7 +61,7 @@ const READY_US: u64 = 1_000_000;
 pub struct Home {
     pub id: String,
     pub contest: String,
-    pub access: Access,
+    pub redis: RedisAddress,
     pub journal: PathBuf,
     /// Tests of endpoints and practice, and no rounds.
     pub practice_only: bool,
@@ -105,11 +104,9 @@ impl Home {
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
-            access: Access {
-                url: flags.redis.clone(),
-                password: folders::password(flags.redis_password_file.as_deref())?,
-                allow_volatile: flags.redis_volatile,
-            },
+            redis: RedisAddress::new(&flags.redis)?
+                .with_password_file(flags.redis_password_file.as_deref())?
+                .allow_volatile(flags.redis_volatile),
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
             cores,
@@ -123,7 +120,7 @@ impl Home {
     }
 
     fn scoreboard(&self) -> Result<Scoreboard, ScoreboardError> {
-        Scoreboard::open(self.access.address()?)
+        Scoreboard::open(self.redis.clone())
     }
 
     /// The document's policy within our ceiling.
@@ -205,7 +202,7 @@ struct Controller {
 impl Controller {
     fn open(home: Home, quiet: bool) -> Result<Controller, Failed> {
         let mut scoreboard = home.scoreboard()?;
-        finish_others(&home.journal, &home.access);
+        finish_others(&home.journal, &home.redis);
         let clock = home.measure_clock(&mut scoreboard)?;
         let now = Instant::now();
         if !quiet {
@@ -217,7 +214,7 @@ impl Controller {
         Ok(Controller {
             source_addresses: home.source_addresses(),
             practice_scheduler: PracticeScheduler::default(),
-            round_ends: RoundEnds::new(home.access.clone()),
+            round_ends: RoundEnds::new(home.redis.clone()),
             home,
             scoreboard,
             control: None,

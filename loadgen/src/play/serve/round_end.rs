@@ -4,9 +4,8 @@
 //! `rebuild` does the same from the journal.
 
 use super::round_runner::FinishedRound;
-use crate::journal::rebuild::Access;
 use flowtest_contract::RoundId;
-use flowtest_scoreboard::{Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{RedisAddress, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -24,21 +23,20 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Rounds that are over here and not yet everywhere.
 #[derive(Debug)]
 pub(super) struct RoundEnds {
-    access: Access,
+    redis: RedisAddress,
     finishing: Vec<(RoundId, JoinHandle<()>)>,
     leaving: Arc<AtomicBool>,
 }
 
 impl RoundEnds {
-    pub(super) fn new(access: Access) -> RoundEnds {
-        RoundEnds { access, finishing: Vec::new(), leaving: Arc::default() }
+    pub(super) fn new(redis: RedisAddress) -> RoundEnds {
+        RoundEnds { redis, finishing: Vec::new(), leaving: Arc::default() }
     }
 
     /// Begins to end a round.
     pub(super) fn finish(&mut self, over: FinishedRound) {
-        let (id, access, leaving) = (over.id, self.access.clone(), self.leaving.clone());
-        let thread =
-            thread::Builder::new().name("round_ends".to_owned()).spawn(move || finish(over, &access, &leaving));
+        let (id, redis, leaving) = (over.id, self.redis.clone(), self.leaving.clone());
+        let thread = thread::Builder::new().name("round_ends".to_owned()).spawn(move || finish(over, &redis, &leaving));
         match thread {
             Ok(thread) => self.finishing.push((id, thread)),
             Err(error) => eprintln!("flowtest-loadgen: no thread to end the round with ({error}): run rebuild"),
@@ -65,7 +63,7 @@ impl RoundEnds {
     }
 }
 
-fn finish(over: FinishedRound, access: &Access, leaving: &AtomicBool) {
+fn finish(over: FinishedRound, redis: &RedisAddress, leaving: &AtomicBool) {
     let tell = |error: &dyn std::fmt::Display| eprintln!("flowtest-loadgen: round {}: {error}", over.id);
     if let Some(broken) = &over.broken {
         tell(broken);
@@ -83,7 +81,7 @@ fn finish(over: FinishedRound, access: &Access, leaving: &AtomicBool) {
         return;
     }
     let until = Instant::now() + SEAL_TIMEOUT;
-    while let Err(error) = seal(access, &over.contest, &over.id) {
+    while let Err(error) = seal(redis, &over.contest, &over.id) {
         // Somebody else has sealed it, or it is nobody's any more.
         if matches!(error, ScoreboardError::RoundClosed(_) | ScoreboardError::RoundUnknown(_)) {
             return;
@@ -96,9 +94,8 @@ fn finish(over: FinishedRound, access: &Access, leaving: &AtomicBool) {
 }
 
 /// No stream may join any more; sealed once every one has ended.
-fn seal(access: &Access, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
-    let address = access.address()?;
-    let mut scoreboard = Scoreboard::open(address)?;
+fn seal(redis: &RedisAddress, contest: &str, round: &RoundId) -> Result<(), ScoreboardError> {
+    let mut scoreboard = Scoreboard::open(redis.clone())?;
     scoreboard.drain_round(contest, round)?;
     scoreboard.seal_round(contest, round, &[])
 }

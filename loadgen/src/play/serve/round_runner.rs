@@ -149,7 +149,7 @@ impl RoundRunner {
         let recording = Recording::begin(run, &plan, recorder);
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
         let begun = Admission::start(home, &control)
-            .and_then(|admission| Ok((admission, Board::join(&home.access, &control.contest, id, stream)?)));
+            .and_then(|admission| Ok((admission, Board::join(&home.redis, &control.contest, id, stream)?)));
         let (admission, board) = match begun {
             Ok(begun) => begun,
             Err(error) => {

@@ -5,7 +5,7 @@
 //! in between.
 
 use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
-use crate::connection::{Address, Connection};
+use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
@@ -51,7 +51,6 @@ enum Mark {
 
 pub(super) struct Session {
     config: PublisherConfig,
-    address: Address,
     /// The round's hash.
     key: String,
     connection: Option<Connection>,
@@ -70,11 +69,9 @@ pub(super) struct Session {
 impl Session {
     /// Connects and registers the stream.
     pub(super) fn start(config: PublisherConfig, entry: Entry<'_>) -> Result<Session, ScoreboardError> {
-        let address = Address::new(&config.url, config.password.as_deref(), config.allow_volatile)?;
         let key = keys::round(&config.contest, &config.round);
         let mut session = Session {
             config,
-            address,
             key,
             connection: None,
             peers: BTreeSet::new(),
@@ -195,7 +192,7 @@ impl Session {
             // Another server may answer now, or the same with fewer memories.
             self.held = None;
             self.whole_at = None;
-            self.connection = Some(Connection::open(&self.address)?);
+            self.connection = Some(Connection::open(&self.config.address)?);
             self.connects += 1;
             if self.has_joined {
                 // Whether the round still takes anything is the next put's to learn.

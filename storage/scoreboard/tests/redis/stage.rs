@@ -1,8 +1,9 @@
 //! A server with a round in it, so that a test's body is a script.
 
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
-use flowtest_scoreboard::connection::Address;
-use flowtest_scoreboard::{Health, Publisher, PublisherConfig, RoundTotals, Scoreboard, ScoreboardError, keys};
+use flowtest_scoreboard::{
+    Health, Publisher, PublisherConfig, RedisAddress, RoundTotals, Scoreboard, ScoreboardError, keys,
+};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::wait_until;
 use std::sync::Arc;
@@ -36,13 +37,11 @@ impl Stage {
 
     pub(crate) fn config(&self, names: &[&str]) -> PublisherConfig {
         PublisherConfig {
-            url: self.server.url(),
-            password: None,
+            address: RedisAddress::new(&self.server.url()).expect("an address"),
             contest: CONTEST.to_owned(),
             round: self.round,
             stream: StreamId::from_bits(random_bits()),
             contestants: names.iter().map(|name| (*name).to_owned()).collect(),
-            allow_volatile: false,
         }
     }
 
@@ -88,9 +87,13 @@ pub(crate) fn wait_for_put(publisher: &Publisher, seq: u64) -> Health {
     wait_until("the put", || Some(publisher.health()).filter(|health| health.connected && health.put_seq >= seq))
 }
 
-/// Whether Redis takes an address with these settings, and what it says otherwise.
-pub(crate) fn refusal(url: &str, password: Option<&str>, allow_volatile: bool) -> ScoreboardError {
-    let address = Address::new(url, password, allow_volatile).expect("an address");
+/// Why Redis does not take us with this password.
+pub(crate) fn refusal(url: &str, password: Option<&str>) -> ScoreboardError {
+    let address = RedisAddress::new(url).expect("an address");
+    let address = match password {
+        Some(password) => address.with_password(password),
+        None => address,
+    };
     Scoreboard::open(address).expect_err("it is refused")
 }
 
