@@ -13,6 +13,7 @@
 //! | [`row`] | what one stream counted for one contestant, and its text |
 //! | [`id`] | ids of streams and rounds |
 //! | [`clock`] | now |
+//! | [`text`] | how whole numbers read for people |
 
 #![warn(clippy::missing_errors_doc)]
 
@@ -23,6 +24,7 @@ pub mod id;
 pub mod row;
 pub mod rules;
 pub mod tally;
+pub mod text;
 pub mod token;
 pub mod verdict;
 

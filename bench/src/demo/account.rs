@@ -1,10 +1,10 @@
 //! The exact account: what each contestant's faults must have cost, and whether everybody says the same.
 
-use super::table::thousands;
 use crate::contest_box::target::{Injected, differences};
 use crate::contest_box::{Journal, Outcome};
 use crate::error::Result;
 use flowtest_contest::standings::Standing;
+use flowtest_contract::text::grouped;
 use flowtest_contract::{Rules, Tally};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) fn of(name: &str, injected: &Injected, standings: &[Standing], rules:
     let cost = injected.cost(rules);
     let mut wrong = differences(tally, &injected.expected(tally.due));
     if perfect - cost != standing.points {
-        wrong.push(format!("the score is {} and should be {}", thousands(standing.points), thousands(perfect - cost)));
+        wrong.push(format!("the score is {} and should be {}", grouped(standing.points), grouped(perfect - cost)));
     }
     let faults: Vec<String> = injected.0.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let faults = if faults.is_empty() { "no faults".into() } else { faults.join(", ") };
@@ -28,8 +28,8 @@ pub(super) fn of(name: &str, injected: &Injected, standings: &[Standing], rules:
         "{name:>6}: {} requests × {} − {} for {faults} = {}: {word}",
         tally.due,
         rules.exchange_points(),
-        thousands(cost),
-        thousands(perfect - cost)
+        grouped(cost),
+        grouped(perfect - cost)
     );
     wrong.is_empty()
 }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contest::standings::Standing;
+use flowtest_contract::text::grouped;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ fn table(standings: &[Standing], rates: &BTreeMap<String, f64>) -> String {
     table.set_header(head);
     for line in standings {
         let tally = &line.row.tally;
-        let mut cells = vec![line.rank.to_string(), line.name.clone(), thousands(line.points)];
+        let mut cells = vec![line.rank.to_string(), line.name.clone(), grouped(line.points)];
         if !rates.is_empty() {
             cells.push(format!("{:.0}", rates.get(&line.name).copied().unwrap_or(0.0)));
         }
@@ -127,32 +128,6 @@ fn table(standings: &[Standing], rates: &BTreeMap<String, f64>) -> String {
 }
 
 fn plain(standings: &[Standing]) -> String {
-    let line = |line: &Standing| format!("  {}. {} {}", line.rank, line.name, thousands(line.points));
+    let line = |line: &Standing| format!("  {}. {} {}", line.rank, line.name, grouped(line.points));
     standings.iter().map(line).collect()
-}
-
-/// Digits in groups of three.
-pub(super) fn thousands(number: i128) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1 000"), (-1_234_567, "-1 234 567"), (-100, "-100")];
-        for (number, text) in cases {
-            assert_eq!(thousands(number), text);
-        }
-    }
 }

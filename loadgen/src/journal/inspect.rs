@@ -10,10 +10,11 @@
 //! ```
 
 use crate::cli::journal::Inspect;
-use crate::observe::summary::{micros, thousands};
+use crate::observe::summary::micros;
 use crate::{Failed, journal::folders};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::rules::Deadline;
+use flowtest_contract::text::grouped;
 use flowtest_journal::JournalError;
 use flowtest_journal::record::ArchivedTerms;
 use flowtest_journal::stream::{self, Group, Record, StreamFolder, Tail};
@@ -223,7 +224,7 @@ fn table(streams: &[Stream]) -> Table {
             stream.records.notice,
         ];
         let words = [stream.stream.clone(), stream.state.to_owned()];
-        table.add_row(words.into_iter().chain(counts.map(thousands)));
+        table.add_row(words.into_iter().chain(counts.map(grouped)));
     }
     for index in 2..9 {
         if let Some(column) = table.column_mut(index) {
@@ -263,7 +264,7 @@ impl fmt::Display for Stream {
             writeln!(f, "    written by {program}")?;
         }
         if self.untraced > 0 {
-            writeln!(f, "    {} outcomes left no trace", thousands(self.untraced))?;
+            writeln!(f, "    {} outcomes left no trace", grouped(self.untraced))?;
         }
         for notice in &self.notices {
             writeln!(f, "    {}: {}", folders::instant(notice.at), notice.text)?;

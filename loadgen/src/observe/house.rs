@@ -3,8 +3,8 @@
 
 use crate::engine::block::Block;
 use crate::engine::plan::Plan;
-use crate::observe::summary::thousands;
 use flowtest_contest::names::HOUSE;
+use flowtest_contract::text::grouped;
 use flowtest_contract::{Rules, Tally};
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ impl House {
 
     /// The figure, as people read it.
     pub fn figure(&self) -> String {
-        let points = thousands(self.lost_points);
+        let points = grouped(self.lost_points);
         if self.settled == 0 { "nothing asked yet".to_owned() } else { format!("{points} points") }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::engine::block::Block;
 use crate::engine::plan::{NS_PER_SECOND, Plan};
-use crate::observe::summary::{micros, thousands};
+use crate::observe::summary::micros;
+use flowtest_contract::text::grouped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 
@@ -48,9 +49,9 @@ impl Bar {
         });
         self.bar.set_message(format!(
             "{}/s  right {}  wrong or failed {}  p99 {}",
-            thousands(rate),
-            thousands(verified),
-            thousands(answers - verified + failures),
+            grouped(rate),
+            grouped(verified),
+            grouped(answers - verified + failures),
             p99.map_or_else(|| "-".to_owned(), micros),
         ));
     }

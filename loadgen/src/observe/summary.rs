@@ -5,6 +5,7 @@ use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::house::House;
 use crate::observe::series::Series;
+use flowtest_contract::text::grouped;
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
@@ -218,23 +219,23 @@ impl fmt::Display for Summary {
                     f,
                     "  {:<28} {:>12} requests  {:>11}/s  {:>14} points",
                     contestant.name,
-                    thousands(figures.requests),
-                    thousands(figures.rate as u64),
-                    signed(figures.points),
+                    grouped(figures.requests),
+                    grouped(figures.rate as u64),
+                    grouped(figures.points),
                 )?;
             }
             writeln!(f)?;
         }
         let share = |part: u64| percent(part, total.requests);
-        writeln!(f, "  requests   {:>14}   in {:.2} s", thousands(total.requests), total.duration_s)?;
+        writeln!(f, "  requests   {:>14}   in {:.2} s", grouped(total.requests), total.duration_s)?;
         writeln!(
             f,
             "  verified   {:>14}   {}  (all three headers right)",
-            thousands(total.verified),
+            grouped(total.verified),
             share(total.verified)
         )?;
-        writeln!(f, "  rate       {:>14}   answers per second", thousands(total.rate as u64))?;
-        writeln!(f, "  points     {:>14}", signed(total.points))?;
+        writeln!(f, "  rate       {:>14}   answers per second", grouped(total.rate as u64))?;
+        writeln!(f, "  points     {:>14}", grouped(total.points))?;
         let failed = &total.failed;
         let wrong = [("token", failed.token), ("version", failed.version), ("from", failed.from)];
         let lost = [
@@ -260,7 +261,7 @@ impl fmt::Display for Summary {
                 writeln!(
                     f,
                     "  saturated  {:>14}   of {:.0} seconds below {RATE_RATIO_MIN}",
-                    thousands(seconds),
+                    grouped(seconds),
                     total.duration_s
                 )?;
             }
@@ -283,7 +284,7 @@ impl fmt::Display for Summary {
 fn write_counts(f: &mut fmt::Formatter<'_>, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
     let mut line = String::new();
     for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
-        write!(line, "{}{name} {}", if line.is_empty() { "" } else { ", " }, thousands(*count))?;
+        write!(line, "{}{name} {}", if line.is_empty() { "" } else { ", " }, grouped(*count))?;
     }
     if line.is_empty() { Ok(()) } else { writeln!(f, "  {label:<10} {line}") }
 }
@@ -305,23 +306,6 @@ pub fn micros(us: u64) -> String {
     }
 }
 
-/// Digits in groups of three.
-pub fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-pub fn signed(value: i64) -> String {
-    format!("{}{}", if value < 0 { "-" } else { "" }, thousands(value.unsigned_abs()))
-}
-
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".to_owned() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
 }
@@ -332,9 +316,6 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_read_them() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!(signed(-1_000), "-1\u{202f}000");
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_500), "1.50 ms");
         assert_eq!(micros(2_000_000), "2.00 s");

@@ -27,7 +27,7 @@ round 0000000000000000000000000000aaaa of finals, 1 stream
 │ contestant     ┆ points ┆ by traces ┆ proved ┆ difference │
 ╞════════════════╪════════╪═══════════╪════════╪════════════╡
 │ alice          ┆    600 ┆       600 ┆  100 % ┆ none       │
-│ house of cards ┆ -1\u{202f}100 ┆    -1\u{202f}100 ┆  100 % ┆ none       │
+│ house of cards ┆ -1,100 ┆    -1,100 ┆  100 % ┆ none       │
 └────────────────┴────────┴───────────┴────────┴────────────┘
 EQUAL: 13 traces judged again, 100 % of the score proved from them
 ";
@@ -267,7 +267,7 @@ fn the_streams_of_a_round_are_summed_and_must_agree() {
     Played { stream: OTHER, ..Played::usual() }.write(dirs[1].path());
     let both: Vec<&str> = dirs.iter().map(|dir| dir.path().to_str().expect("UTF-8")).collect();
     let words = ["audit", "--journal", both[0], both[1]];
-    run(&words).exits(0).says("2 streams").says("1\u{202f}200").says("EQUAL: 26 traces");
+    run(&words).exits(0).says("2 streams").says("1,200").says("EQUAL: 26 traces");
 
     let dir = folder();
     let rules = Rules { token: 101, ..Rules::default() };

@@ -74,7 +74,7 @@ fn a_wiped_redis_comes_back_and_a_second_time_nothing_is_missing() {
     let said = stage.run("rebuild", &[]).exits(0).says("published 2 of 2 streams");
     said.says("its process is gone without an end marker: published");
     let said = stage.run("audit", &[]).exits(0).says("EQUAL: 26 traces").says("cut off and given its end marker later");
-    said.says("is running, not sealed in Redis").says("1\u{202f}200");
+    said.says("is running, not sealed in Redis").says("1,200");
     let before = stage.server.hash(&stage.key());
     stage.run("rebuild", &[]).exits(0).says("nothing was missing");
     assert_eq!(stage.server.hash(&stage.key()), before);

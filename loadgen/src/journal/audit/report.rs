@@ -18,9 +18,9 @@ use super::finding::Finding;
 use super::redis::HeldRound;
 use super::round::{self, percent};
 use super::stream::{Standing, Stream, Sums};
-use crate::observe::summary::thousands;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::RoundId;
+use flowtest_contract::text::grouped;
 use flowtest_journal::stream::Tail;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -208,12 +208,6 @@ fn part(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
-/// Points for people.
-pub fn points(points: i128) -> String {
-    let digits = u64::try_from(points.unsigned_abs()).map_or_else(|_| points.unsigned_abs().to_string(), thousands);
-    format!("{}{digits}", if points < 0 { "-" } else { "" })
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for round in &self.rounds {
@@ -235,7 +229,7 @@ impl fmt::Display for Report {
             .rounds
             .iter()
             .fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
-        let (traces, proved) = (thousands(self.traces), percent(traced, outcomes));
+        let (traces, proved) = (grouped(self.traces), percent(traced, outcomes));
         match differences.len() {
             0 => {
                 write!(f, "\x1b[32mEQUAL\x1b[0m: {traces} traces judged again, {proved} of the score proved from them")
@@ -263,8 +257,8 @@ fn table(round: &Round) -> Table {
     for contestant in &round.contestants {
         let mut cells = vec![
             contestant.name.clone(),
-            points(contestant.points),
-            points(contestant.points_traced),
+            grouped(contestant.points),
+            grouped(contestant.points_traced),
             percent(contestant.traced, contestant.outcomes),
         ];
         let maybe = |value: Option<i128>| value.map_or_else(|| "-".to_owned(), points);
@@ -290,8 +284,6 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_read_them() {
-        assert_eq!(points(-1_234), "-1\u{202f}234");
-        assert_eq!(points(i128::from(u64::MAX) + 1), "18446744073709551616");
         assert_eq!(percent(0, 0), "-");
         // nearly all is not all
         assert_eq!(percent(999_999, 1_000_000), "99.99 %");

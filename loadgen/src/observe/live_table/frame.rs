@@ -5,7 +5,8 @@ use crate::engine::block::{Block, Counts};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::series::{Series, Stage, State};
-use crate::observe::summary::{micros, thousands};
+use crate::observe::summary::micros;
+use flowtest_contract::text::grouped;
 
 /// Contestants with a line of their own; the others are summed.
 pub(super) const LINES_MAX: usize = 20;
@@ -46,8 +47,8 @@ impl Figures {
 
     fn line(&self, name: &str) -> String {
         let p99 = self.p99.map_or_else(|| "-".to_owned(), micros);
-        let rate = self.rate.map_or_else(|| "-".to_owned(), thousands);
-        let (right, wrong, failed) = (thousands(self.right), thousands(self.wrong), thousands(self.failed));
+        let rate = self.rate.map_or_else(|| "-".to_owned(), grouped);
+        let (right, wrong, failed) = (grouped(self.right), grouped(self.wrong), grouped(self.failed));
         format!("  {} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {p99:>9}", clipped(name, NAME_COLUMNS))
     }
 }
@@ -102,8 +103,8 @@ impl Frame<'_> {
             Stage::Phase(number) => {
                 let phase = &phases[usize::from(number)];
                 let load = match phase.load {
-                    Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s each", thousands(ramp.from)),
-                    Load::Open(ramp) => format!("{} to {}/s each", thousands(ramp.from), thousands(ramp.to)),
+                    Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s each", grouped(ramp.from)),
+                    Load::Open(ramp) => format!("{} to {}/s each", grouped(ramp.from), grouped(ramp.to)),
                     Load::Closed { pipeline } => format!("{} × {pipeline} in flight each", phase.connections),
                 };
                 let scored = if phase.scored { "" } else { ", not scored" };
@@ -118,7 +119,7 @@ impl Frame<'_> {
         let start = phases.first().map_or(0, |phase| phase.start);
         let (gone, whole) = (self.now.saturating_sub(start), self.plan.end() - start);
         let clock = match self.plan.requests {
-            Some(each) => format!("{}, {} requests each", clock(gone), thousands(each)),
+            Some(each) => format!("{}, {} requests each", clock(gone), grouped(each)),
             None => format!("{} of {}", clock(gone.min(whole)), clock(whole)),
         };
         format!("  {}   {clock}   {stage}", clipped(self.title, NAME_COLUMNS).trim_end())

@@ -1,6 +1,6 @@
 //! Where a run took place and how it was called. Whatever the system does not tell is a dash.
 
-use crate::observe::summary::thousands;
+use flowtest_contract::text::grouped;
 
 /// The machine that the generator ran on.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Machine {
             cpu: cpu.unwrap_or_else(|| uname.machine().to_string_lossy().into_owned()),
             cores: std::thread::available_parallelism().map_or_else(|_| "-".to_owned(), |cores| cores.to_string()),
             kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
-            memory: mib.map_or_else(|| "-".to_owned(), |mib| format!("{} MiB", thousands(mib))),
+            memory: mib.map_or_else(|| "-".to_owned(), |mib| format!("{} MiB", grouped(mib))),
         }
     }
 }

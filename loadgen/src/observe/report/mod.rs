@@ -16,8 +16,9 @@ use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::output::Title;
 use crate::observe::series::{Series, thinned};
-use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent, signed, thousands};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent};
 use curves::Timeline;
+use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
 /// Columns of a chart for all contestants together, and of one contestant's.
@@ -146,10 +147,10 @@ impl Report<'_> {
         let latency = total.latency_us;
         let figure = |name, value, more| Figure { name, value, more };
         let mut figures = vec![
-            figure("points", signed(total.points), "of what is scored".to_owned()),
-            figure("requests", thousands(total.requests), "came due".to_owned()),
+            figure("points", grouped(total.points), "of what is scored".to_owned()),
+            figure("requests", grouped(total.requests), "came due".to_owned()),
             figure("right", percent(total.verified, total.requests), "token, version and from".to_owned()),
-            figure("answered", format!("{}/s", thousands(total.rate as u64)), "well-framed 2xx".to_owned()),
+            figure("answered", format!("{}/s", grouped(total.rate as u64)), "well-framed 2xx".to_owned()),
             figure("latency p99", us(latency.p99), format!("p50 {}", us(latency.p50))),
         ];
         if let Some(ratio) = total.rate_ratio {
@@ -234,8 +235,8 @@ impl Report<'_> {
             let figures = &contestant.figures;
             let sentence = format!(
                 "{} points; {} requests, {} right; latency p50 {}, p99 {}",
-                signed(figures.points),
-                thousands(figures.requests),
+                grouped(figures.points),
+                grouped(figures.requests),
                 percent(figures.verified, figures.requests),
                 us(figures.latency_us.p50),
                 us(figures.latency_us.p99)
@@ -269,8 +270,8 @@ fn cells(figures: &Figures) -> Vec<String> {
         failed.missed,
         failed.own_fault,
     ];
-    let mut cells = vec![signed(figures.points)];
-    cells.extend(counts.map(thousands));
+    let mut cells = vec![grouped(figures.points)];
+    cells.extend(counts.map(grouped));
     cells.extend([us(figures.latency_us.p50), us(figures.latency_us.p99)]);
     if let Some(ratio) = figures.rate_ratio {
         cells.push(format!("{ratio:.4}"));
@@ -294,7 +295,7 @@ fn reasons(total: &Figures) -> Vec<(&'static str, String)> {
         ("our own fault", failed.own_fault),
     ];
     let share = |count| {
-        if count == 0 { "0".to_owned() } else { format!("{} · {}", thousands(count), percent(count, total.requests)) }
+        if count == 0 { "0".to_owned() } else { format!("{} · {}", grouped(count), percent(count, total.requests)) }
     };
     table.map(|(name, count)| (name, share(count))).into()
 }

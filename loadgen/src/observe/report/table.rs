@@ -2,7 +2,8 @@
 
 use super::words;
 use crate::observe::series::{Entry, Moment, Stage, thinned};
-use crate::observe::summary::{micros, thousands};
+use crate::observe::summary::micros;
+use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
 struct Row {
@@ -37,8 +38,8 @@ pub(super) fn render(moments: &[Moment], entries: &[Entry], most: usize) -> Resu
 fn cells(moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
     let nothing = || "–".to_owned();
     let us = |value: Option<u64>| value.map_or_else(nothing, micros);
-    let rate = |count: u32| thousands(moment.per_second(count).round() as u64);
-    let count = |count: u32| thousands(u64::from(count));
+    let rate = |count: u32| grouped(moment.per_second(count).round() as u64);
+    let count = |count: u32| grouped(u64::from(count));
     let stage = match moment.state.stage {
         Stage::Phase(number) if moment.state.scored => format!("phase {}", number + 1),
         Stage::Phase(number) => format!("phase {}, not scored", number + 1),

@@ -201,7 +201,7 @@ fn what_the_platform_itself_lost_stands_by_itself() {
     assert!(clean.contains("The platform's own losses: <b class=\"valid\">0 points</b>"), "nothing was lost");
     // The last one is wrong now and then: 3 + 4 + ... + 10 resets that count and 1 + 2 that do not, 400 points each.
     let lost = page(&["alice", "house"]);
-    let figure = format!("<b class=\"invalid\">{} points</b>", thousands(55 * 400));
+    let figure = format!("<b class=\"invalid\">{} points</b>", grouped(55 * 400));
     assert!(lost.contains(&figure) && lost.contains("contestants may have lost alike"), "{figure}");
     assert!(!page(&["alice", "bob"]).contains("platform's own"));
 }

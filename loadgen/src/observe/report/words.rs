@@ -2,8 +2,8 @@
 
 use crate::engine::plan::{Load, Phase};
 use crate::observe::output::rfc3339;
-use crate::observe::summary::thousands;
 use flowtest_contract::rules::{Deadline, Rules};
+use flowtest_contract::text::grouped;
 
 /// A count beside an axis.
 pub(super) fn short(value: f64) -> String {
@@ -14,7 +14,7 @@ pub(super) fn short(value: f64) -> String {
     match value {
         _ if value >= 1e6 => trimmed(value / 1e6, " M"),
         _ if value >= 1e4 => trimmed(value / 1e3, " k"),
-        _ if value >= 10.0 => thousands(value.round() as u64),
+        _ if value >= 10.0 => grouped(value.round() as u64),
         _ => trimmed(value, ""),
     }
 }
@@ -77,7 +77,7 @@ mod tests {
             (0.25, "0.25"),
             (2.5, "2.5"),
             (400.0, "400"),
-            (7_500.0, "7\u{202f}500"),
+            (7_500.0, "7,500"),
             (12_500.0, "12.5 k"),
             (2e6, "2 M"),
         ];
