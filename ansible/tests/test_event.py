@@ -579,7 +579,7 @@ def test_a_round_from_the_dashboard_is_played_by_both_generators_to_the_point(or
     assert admin.send("/setting-token", "/setting/invitations", count="1", label="table 1").status_code == 200
     [invitation] = csv.DictReader(admin.open("/setting-token/export.csv").text.splitlines())
     team = Visitor(site)
-    team.send("/register", "/register", token=invitation["token"], name="alice", shown="Alice", password="correct-horse-battery-staple")
+    team.send("/register", "/register", token=invitation["token"], name="alice", display_name="Alice", password="correct-horse-battery-staple")
     assert team.send("/index", "/index/endpoint", endpoint=f"{CONTESTANT}:80").status_code == 200
     for _ in range(20):
         armed = admin.send("/setting", "/setting/round/arm", start="+10s", scored="yes")

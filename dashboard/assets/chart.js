@@ -25,7 +25,7 @@ export class Lines {
     Object.assign(this, { box, store, feed, me, read, big });
     this.metric = "points";
     this.minutes = 0;
-    this.keys = [];
+    this.ids = [];
     this.zoomed = false;
     this.colours = paint();
     new ResizeObserver(() => this.resize()).observe(box);
@@ -33,10 +33,10 @@ export class Lines {
     box.addEventListener("keydown", (event) => this.key(event));
   }
 
-  choose(keys) {
-    const chosen = keys.slice(0, LINES_MAX);
-    if (chosen.join() === this.keys.join() && this.plot) return;
-    this.keys = chosen;
+  choose(ids) {
+    const chosen = ids.slice(0, LINES_MAX);
+    if (chosen.join() === this.ids.join() && this.plot) return;
+    this.ids = chosen;
     this.build();
   }
 
@@ -44,8 +44,8 @@ export class Lines {
 
   data() {
     const { times, lines } = this.store;
-    const one = (key) => {
-      const line = lines.get(key) ?? new Array(times.length).fill(null);
+    const one = (id) => {
+      const line = lines.get(id) ?? new Array(times.length).fill(null);
       if (this.metric === "points") return line;
       let back = 0;
       return line.map((value, index) => {
@@ -55,7 +55,7 @@ export class Lines {
         return value == null || then == null || length < 5 ? null : ((value - then) / length) * 60;
       });
     };
-    return [times, ...this.keys.map(one)];
+    return [times, ...this.ids.map(one)];
   }
 
   build() {
@@ -68,9 +68,9 @@ export class Lines {
     const font = `${Math.round(12 * scale)}px system-ui, sans-serif`;
     const labels = width > 620;
     const axis = { stroke: c.muted, font, grid: { stroke: c.line, width: 1 }, ticks: { show: false } };
-    const series = this.keys.map((key) => {
-      const colour = this.feed.colour(key);
-      return { label: this.feed.name(key), stroke: c[`c${colour % 8}`], dash: DASHES[Math.floor(colour / 8) % 4], width: (key === this.me ? 4 : 2) * scale, points: { show: false }, spanGaps: false };
+    const series = this.ids.map((id) => {
+      const colour = this.feed.colour(id);
+      return { label: this.feed.name(id), stroke: c[`c${colour % 8}`], dash: DASHES[Math.floor(colour / 8) % 4], width: (id === this.me ? 4 : 2) * scale, points: { show: false }, spanGaps: false };
     });
     this.plot = new uPlot({
       width, height,
@@ -159,11 +159,11 @@ export class Lines {
     const { ctx, bbox } = u;
     const ratio = devicePixelRatio || 1;
     const height = 16 * scale * ratio;
-    const ends = this.keys.map((key, index) => {
+    const ends = this.ids.map((id, index) => {
       const line = u.data[index + 1];
       let at = line.length - 1;
       while (at >= 0 && line[at] == null) at--;
-      return at < 0 ? null : { key, index, y: u.valToPos(line[at], "y", true) };
+      return at < 0 ? null : { id, index, y: u.valToPos(line[at], "y", true) };
     }).filter((end) => end && end.y >= bbox.top - 2 && end.y <= bbox.top + bbox.height + 2).sort((a, b) => a.y - b.y);
     let floor = bbox.top;
     for (const end of ends) { end.y = Math.max(end.y, floor); floor = end.y + height; }
@@ -174,10 +174,10 @@ export class Lines {
     ctx.textAlign = "left";
     ctx.direction = "ltr";
     const x = bbox.left + bbox.width + 8 * ratio;
-    for (const { key, index, y } of ends) {
-      ctx.font = `${key === this.me ? 800 : 600} ${Math.round(12 * scale * ratio)}px system-ui, sans-serif`;
+    for (const { id, index, y } of ends) {
+      ctx.font = `${id === this.me ? 800 : 600} ${Math.round(12 * scale * ratio)}px system-ui, sans-serif`;
       ctx.fillStyle = u.series[index + 1].stroke();
-      ctx.fillText(fit(ctx, this.feed.name(key), 138 * scale * ratio), x, y);
+      ctx.fillText(fit(ctx, this.feed.name(id), 138 * scale * ratio), x, y);
     }
     ctx.restore();
   }
@@ -191,14 +191,14 @@ export class Lines {
       const time = document.createElement("b");
       time.textContent = clockText(u.data[0][index] * 1000);
       parts.push(time);
-      const values = this.keys.map((key, at) => ({ key, value: u.data[at + 1][index] })).filter((one) => one.value != null);
-      for (const { key, value } of values.sort((a, b) => b.value - a.value)) {
+      const values = this.ids.map((id, at) => ({ id, value: u.data[at + 1][index] })).filter((one) => one.value != null);
+      for (const { id, value } of values.sort((a, b) => b.value - a.value)) {
         const span = document.createElement("span");
         const line = document.createElement("i");
-        line.className = `c${this.feed.colour(key) % 8}`;
+        line.className = `c${this.feed.colour(id) % 8}`;
         const bold = document.createElement("b");
         bold.textContent = f.points(Math.round(value));
-        span.append(line, `${this.feed.name(key)} `, bold);
+        span.append(line, `${this.feed.name(id)} `, bold);
         parts.push(span);
       }
     } else parts.push("Point at the chart, or focus it and use ← and →, to read it. Drag to look closer, double-click for all.");
@@ -254,20 +254,20 @@ export function chartPage(feed) {
   let minutes = 0;
   let pausedAt = 0;
   const chosen = () => {
-    const order = feed.standings().map((line) => line.key);
-    const mine = feed.state.rows.has(me) ? [me] : [];
-    return [...new Set([...mine, ...[...pins.keys].filter((key) => feed.state.rows.has(key)), ...order.slice(0, top)])];
+    const order = feed.standings().map((line) => line.id);
+    const mine = feed.state.standings.has(me) ? [me] : [];
+    return [...new Set([...mine, ...[...pins.ids].filter((id) => feed.state.standings.has(id)), ...order.slice(0, top)])];
   };
   const show = () => {
     if (pausedAt) return;
     const wanted = find.value.trim().toLocaleLowerCase();
     const all = feed.standings();
-    table.show(wanted ? all.filter((line) => `${feed.name(line.key)} ${feed.state.who[line.key]?.name ?? ""}`.toLocaleLowerCase().includes(wanted)) : all);
-    jump.hidden = !feed.state.rows.has(me);
+    table.show(wanted ? all.filter((line) => `${line.display_name} ${line.name}`.toLocaleLowerCase().includes(wanted)) : all);
+    jump.hidden = !feed.state.standings.has(me);
     lines.choose(chosen());
     lines.draw();
   };
-  store.addEventListener("change", () => { if (feed.state.q >= 0) show(); });
+  store.addEventListener("change", () => { if (feed.state.seq >= 0) show(); });
   pins.addEventListener("change", show);
   find.addEventListener("input", show);
   jump.addEventListener("click", () => document.querySelector("tr.me")?.scrollIntoView({ block: "center" }));
@@ -282,8 +282,8 @@ export function chartPage(feed) {
   });
   addEventListener("second", () => {
     if (pausedAt) behind.textContent = `+${Math.round((now() - pausedAt) / 1000)} s behind`;
-    if (feed.state.t) {
-      const age = Math.max(0, now() - feed.state.t) / 1000;
+    if (feed.state.at) {
+      const age = Math.max(0, now() - feed.state.at) / 1000;
       fresh.textContent = age < 2 ? "updated just now" : `updated ${Math.round(age)} s ago`;
     }
   });

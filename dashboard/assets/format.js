@@ -1,4 +1,4 @@
-// How numbers read: the same as view/format.rs says them on the server.
+// How numbers read: the same as views/format.rs says them on the server.
 
 const MINUS = "\u2212";
 const NOTHING = "–";
@@ -9,7 +9,7 @@ export const signed = (number) => (number > 0 ? "+" : "") + points(number);
 export const count = grouped;
 export const tone = (number) => (number > 0 ? "up" : number < 0 ? "down" : "even");
 export const rank = (number) => (number == null ? NOTHING : String(number));
-export const moved = (ranks) => (ranks > 0 ? `▲ ${ranks}` : ranks < 0 ? `▼ ${-ranks}` : "=");
+export const rankChange = (ranks) => (ranks > 0 ? `▲ ${ranks}` : ranks < 0 ? `▼ ${-ranks}` : "=");
 
 export function ordinal(number) {
   const teen = number % 100 >= 11 && number % 100 <= 13;

@@ -1,4 +1,5 @@
-// Points over time: what the server kept, and every frame since. Times in seconds, as uPlot takes them.
+// Points over time: what the server kept, and every frame since. The server says milliseconds; kept here are seconds, as
+// uPlot takes them.
 
 const POINTS_MAX = 5_000;
 
@@ -34,10 +35,10 @@ export class History extends EventTarget {
     const from = this.times.findIndex((at) => at > end);
     const tail = from < 0 ? [] : this.times.slice(from);
     const lines = new Map();
-    for (const key of new Set([...Object.keys(points), ...this.lines.keys()])) {
-      const old = points[key] ?? new Array(fresh.length).fill(null);
-      const kept = from < 0 ? [] : this.lines.get(key)?.slice(from) ?? new Array(tail.length).fill(null);
-      lines.set(key, [...old, ...kept]);
+    for (const id of new Set([...Object.keys(points), ...this.lines.keys()])) {
+      const old = points[id] ?? new Array(fresh.length).fill(null);
+      const kept = from < 0 ? [] : this.lines.get(id)?.slice(from) ?? new Array(tail.length).fill(null);
+      lines.set(id, [...old, ...kept]);
     }
     this.times = [...fresh, ...tail];
     this.lines = lines;
@@ -47,15 +48,15 @@ export class History extends EventTarget {
   }
 
   frame() {
-    const at = this.feed.state.t / 1000;
+    const at = this.feed.state.at / 1000;
     const last = this.times.at(-1) ?? -Infinity;
     if (at <= last) return;
     const gap = last > 0 && at - last > Math.max(10, this.step * 3);
     if ((gap || this.newMarks()) && Date.now() - (this.askedAt ?? 0) > 5_000) this.load();
     this.times.push(at);
-    for (const row of this.feed.state.rows.values()) {
-      if (!this.lines.has(row.key)) this.lines.set(row.key, new Array(this.times.length - 1).fill(null));
-      this.lines.get(row.key).push(row.points);
+    for (const { id, points } of this.feed.state.standings.values()) {
+      if (!this.lines.has(id)) this.lines.set(id, new Array(this.times.length - 1).fill(null));
+      this.lines.get(id).push(points);
     }
     for (const line of this.lines.values()) if (line.length < this.times.length) line.push(line.at(-1) ?? null);
     if (this.times.length > POINTS_MAX) this.thin();
@@ -76,12 +77,12 @@ export class History extends EventTarget {
     const half = this.times.length >> 1;
     const keep = (_, index) => index >= half || index % 2 === 0;
     this.times = this.times.filter(keep);
-    for (const [key, line] of this.lines) this.lines.set(key, line.filter(keep));
+    for (const [id, line] of this.lines) this.lines.set(id, line.filter(keep));
   }
 
-  // The points of a key over the last seconds, for a small curve.
-  recent(key, seconds) {
-    const line = this.lines.get(key);
+  // The points of a contestant over the last seconds, for a small curve.
+  recent(id, seconds) {
+    const line = this.lines.get(id);
     const last = this.times.at(-1);
     if (!line || last === undefined) return [];
     const from = this.times.findIndex((at) => at >= last - seconds);

@@ -37,9 +37,9 @@ export function indexPage(feed) {
     setTimeout(ask, ASK_MS + Math.random() * 500);
   };
   ask();
-  const key = main.dataset.key;
+  const id = main.dataset.id;
   json(main.dataset.history).then((history) => {
-    const line = history?.points?.[key];
+    const line = history?.points?.[id];
     if (line) curve.unshift(...line.map((value, at) => [history.t[at], value]).filter(([, value]) => value != null));
     draw(curve);
   }).catch(() => {});
@@ -70,15 +70,15 @@ function show(me, feed, advice, curve) {
   draw(curve);
   find("me-frozen").hidden = !me.frozen;
   const rank = find("me-rank");
-  const moved = feed?.state.rows.get(document.body.dataset.me)?.moved ?? 0;
+  const change = feed?.state.standings.get(document.body.dataset.me)?.rank_change ?? 0;
   if (me.frozen) rank.textContent = "Rank and gaps are hidden until the reveal. Your points go on.";
   else if (me.rank == null) rank.textContent = "No rank before the first answer";
-  else rank.replaceChildren(element("strong", "", f.ordinal(me.rank)), ` of ${me.of} `, element("span", f.tone(moved), f.moved(moved)));
+  else rank.replaceChildren(element("strong", "", f.ordinal(me.rank)), ` of ${me.of} `, element("span", f.tone(change), f.rankChange(change)));
   find("gaps").hidden = me.frozen || (me.gap_ahead == null && me.gap_behind == null);
   put("gap-ahead", me.gap_ahead == null ? "you lead" : f.points(me.gap_ahead));
   put("gap-behind", me.gap_behind == null ? "nobody" : f.points(me.gap_behind));
   for (const share of document.querySelectorAll("[data-header]")) {
-    const counts = me.rows?.[share.dataset.header];
+    const counts = me.headers?.[share.dataset.header];
     if (!counts) continue;
     share.querySelector("[data-share-counts]").textContent = `${f.count(counts.right)} right, ${f.count(counts.wrong)} wrong`;
     const points = share.querySelector("[data-share-points]");
@@ -113,11 +113,11 @@ function failures(counts) {
 function errors(list, advice, box) {
   const groups = new Map();
   for (const error of list) {
-    const key = [error.kind, error.sentence].join("\u0000");
+    const key = [error.kind, error.message].join("\u0000");
     const known = groups.get(key);
     if (known) known.count += 1; else groups.set(key, { ...error, key, count: 1 });
   }
-  const said = [...groups.values()].map(({ key, count, at }) => `${key}${count}${at}`).join();
+  const said = [...groups.values()].map(({ key, count, at_ms }) => `${key}${count}${at_ms}`).join();
   if (box.dataset.said === said) return;
   box.dataset.said = said;
   const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.key));
@@ -126,13 +126,13 @@ function errors(list, advice, box) {
     return;
   }
   box.replaceChildren(...[...groups.values()].map((error) => {
-    const time = error.at == null ? null : element("time");
+    const time = error.at_ms == null ? null : element("time");
     if (time) { time.dataset.ms = String(error.at_ms); time.dataset.style = "clock"; }
     const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
     const made = element("details", "error",
-      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.sentence), element("span", "error-count", `× ${f.count(error.count)}`), ...(time ? [time] : [])),
+      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.message), element("span", "error-count", `× ${f.count(error.count)}`), ...(time ? [time] : [])),
       element("div", "error-body",
         element("dl", "versus", pair("Expected", error.expected), pair("Received", error.received)),
         known ? element("p", "advice", element("b", "", "What to do: "), known) : null,
@@ -166,7 +166,7 @@ function showProbe(out, report) {
   const verdict = (name, right) => element("span", `verdict ${right == null ? "is-none" : right ? "is-good" : "is-bad"}`, element("b", "", right == null ? "–" : right ? "✓" : "✕"), ` ${name}`);
   out.replaceChildren(
     element("div", "verdicts", verdict("Token", seen?.[0]), verdict("Version", seen?.[1]), verdict("From", seen?.[2])),
-    element("p", "", answer.sentence),
+    element("p", "", answer.message),
     element("p", "muted small", `${answer.endpoint}${answer.address ? ` at ${answer.address}` : ""} from ${answer.generator}, ${f.micros(answer.latency_us)}, ${clockText(answer.at_ms)}`),
     ...(answer.head ? [element("pre", "", answer.head)] : []));
   return true;
@@ -174,12 +174,12 @@ function showProbe(out, report) {
 
 const showPractice = (advice) => (out, report) => {
   const over = report.state === "done" || report.state === "refused";
-  if (!report.sentence) return over;
+  if (!report.message) return over;
   const figure = (name, value, kind) => element("div", "", element("dt", "", name), element("dd", kind ?? "", value));
   const list = element("div", "errors");
   if (over && report.errors?.length) errors(report.errors, advice, list);
   out.replaceChildren(
-    element("p", report.state === "refused" ? "bad" : "", report.sentence),
+    element("p", report.state === "refused" ? "bad" : "", report.message),
     ...(report.state === "refused" ? [] : [element("dl", "figures", figure("Second", String(report.second ?? 0)), figure("Points", f.signed(report.points ?? 0), f.tone(report.points ?? 0)), figure("p50", f.micros(report.p50_us)), figure("p99", f.micros(report.p99_us)))]),
     list);
   return over;

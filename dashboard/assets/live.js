@@ -1,6 +1,7 @@
 // The live feed: one socket, one picture of the standings kept from snapshots and deltas, and whether it can be trusted.
 //
-// Events: "frame" after each frame (state is in `feed.state`), "link" when the connection's state changes.
+// Events: "frame" after each frame (state is in `feed.state`), "link" when the connection's state changes. The fields of a
+// standing have the names of live/standings.rs; every instant is in milliseconds.
 
 import { hear, now } from "./clock.js";
 
@@ -10,13 +11,12 @@ const STABLE_MS = 10_000;
 const HIDDEN_MS = 60_000;
 // A frame comes every second; after three without one the picture is stale.
 const SILENT_MS = 3_500;
-const COLUMNS = ["key", "rank", "moved", "points", "minute", "rate", "success", "p50", "p99", "failures", "decided"];
 
 export class Feed extends EventTarget {
   constructor(path) {
     super();
     this.path = path;
-    this.state = { q: -1, t: 0, link: "live", since: null, round: null, due: null, notices: [], ended: false, who: {}, rows: new Map() };
+    this.state = { seq: -1, at: 0, link: "live", stale_since: null, round: null, due: null, notices: [], ended: false, standings: new Map() };
     this.link = "connecting";
     this.tries = 0;
     this.heardAt = 0;
@@ -77,15 +77,15 @@ export class Feed extends EventTarget {
     try { frame = JSON.parse(text); } catch { return; }
     this.heardAt = Date.now();
     if (frame.kind === "tokens") { this.tokens = frame.rows; this.dispatchEvent(new Event("tokens")); this.judge(); return; }
-    if (frame.kind !== "snapshot" && (frame.kind !== "delta" || frame.q !== this.state.q + 1)) return;
-    hear(frame.t);
+    if (frame.kind !== "snapshot" && (frame.kind !== "delta" || frame.seq !== this.state.seq + 1)) return;
+    hear(frame.at);
     const whole = frame.kind === "snapshot";
-    const { q, t, link, since, round, due, notices, ended } = frame;
-    Object.assign(this.state, { q, t, link, since, round, due, notices: notices ?? [], ended });
-    if (whole) { this.state.who = frame.who ?? {}; this.state.rows = new Map(); }
-    for (const row of frame.rows ?? []) {
-      this.state.rows.set(row[0], Object.fromEntries(COLUMNS.map((name, index) => [name, row[index]])));
-    }
+    const { seq, at, link, stale_since, round, due, notices, ended } = frame;
+    Object.assign(this.state, { seq, at, link, stale_since, round, due, notices, ended });
+    if (whole) this.state.standings = new Map();
+    const { standings } = this.state;
+    // A delta has what changed; whoever holds a line of the frame before goes on seeing that one.
+    for (const line of frame.standings) standings.set(line.id, { ...standings.get(line.id), ...line });
     this.whole = whole;
     this.dispatchEvent(new Event("frame"));
     this.judge();
@@ -98,21 +98,21 @@ export class Feed extends EventTarget {
     if (this.state.ended) link = "ended";
     else if (!this.socket || this.socket.readyState !== WebSocket.OPEN) link = this.heardAt || this.tries > 0 ? "reconnecting" : "connecting";
     else if (this.state.link === "stale") link = "stale";
-    else if (silent && this.heardAt && this.state.q >= 0) link = "stale";
+    else if (silent && this.heardAt && this.state.seq >= 0) link = "stale";
     if (link === this.link && link !== "live") return;
     this.link = link;
     this.dispatchEvent(new Event("link"));
   }
 
   // Since when nothing new was heard, in server time.
-  get staleSince() { return this.state.since ?? this.state.t ?? now(); }
+  get staleSince() { return this.state.stale_since ?? this.state.at ?? now(); }
 
-  // Rows as they stand: by rank, those without one last.
+  // Lines as they stand: by rank, those without one last.
   standings() {
     const last = (rank) => rank ?? Number.MAX_SAFE_INTEGER;
-    return [...this.state.rows.values()].sort((a, b) => last(a.rank) - last(b.rank) || b.points - a.points || (a.key < b.key ? -1 : 1));
+    return [...this.state.standings.values()].sort((a, b) => last(a.rank) - last(b.rank) || b.points - a.points || (a.id < b.id ? -1 : 1));
   }
 
-  name(key) { return this.state.who[key]?.shown ?? key; }
-  colour(key) { return this.state.who[key]?.colour ?? 7; }
+  name(id) { return this.state.standings.get(id)?.display_name ?? id; }
+  colour(id) { return this.state.standings.get(id)?.colour ?? 7; }
 }

@@ -45,9 +45,9 @@ function pager(feed, table) {
     said.textContent = `${from + 1} to ${Math.min(all.length, from + rest)} of ${all.length}`;
   };
   feed.addEventListener("frame", show);
-  addEventListener("second", () => { if (feed.state.q >= 0) show(); });
+  addEventListener("second", () => { if (feed.state.seq >= 0) show(); });
   addEventListener("resize", show);
-  if (feed.state.q < 0) clip(table);
+  if (feed.state.seq < 0) clip(table);
 }
 
 // Before the first frame the server's rows are there, and may be too many.
@@ -62,8 +62,8 @@ function board(feed, table) {
   const lines = new Lines(document.querySelector("[data-chart]"), store, feed, { big: true });
   pager(feed, table);
   const draw = () => {
-    if (feed.state.q < 0) return;
-    lines.choose(feed.standings().slice(0, 10).map((line) => line.key));
+    if (feed.state.seq < 0) return;
+    lines.choose(feed.standings().slice(0, 10).map((line) => line.id));
     lines.draw();
   };
   store.addEventListener("change", draw);
@@ -76,11 +76,11 @@ function ticker(feed, table) {
   let before = new Map();
   pager(feed, table);
   feed.addEventListener("frame", () => {
-    const current = new Map(feed.standings().map((line) => [line.key, line]));
+    const current = new Map(feed.standings().map((line) => [line.id, line]));
     const changes = [];
-    for (const [key, line] of current) {
-      const old = before.get(key);
-      if (old?.rank && line.rank && old.rank !== line.rank) changes.push({ key, from: old.rank, to: line.rank, points: line.minute });
+    for (const [id, line] of current) {
+      const old = before.get(id);
+      if (old?.rank && line.rank && old.rank !== line.rank) changes.push({ id, from: old.rank, to: line.rank, points: line.points_last_minute });
     }
     before = current;
     for (const change of changes.sort((a, b) => Math.abs(b.from - b.to) - Math.abs(a.from - a.to)).slice(0, 4)) list.prepend(tick(feed, change));
@@ -97,12 +97,12 @@ function quiet() {
   return item;
 }
 
-function tick(feed, { key, from, to, points }) {
+function tick(feed, { id, from, to, points }) {
   const item = document.createElement("li");
-  item.className = `c${feed.colour(key) % 8}`;
+  item.className = `c${feed.colour(id) % 8}`;
   const name = document.createElement("span");
   name.className = "name";
-  name.textContent = feed.name(key);
+  name.textContent = feed.name(id);
   const move = document.createElement("b");
   move.className = to < from ? "up" : "down";
   move.textContent = `${from} → ${to}`;
@@ -119,13 +119,13 @@ function reveal(feed, table) {
   const podium = document.querySelector("[data-podium]");
   let open = null;
   const show = () => {
-    const all = feed.standings().filter((line) => !feed.state.who[line.key]?.hidden);
+    const all = feed.standings().filter((line) => !line.hidden);
     // Before the first names come there is nothing to unveil, and it must not count as done.
     if (open === null && all.length) open = all.length;
     if (open === null) return;
     table.show(all);
     all.forEach((line, index) => {
-      const { row } = table.rows.get(line.key);
+      const { row } = table.rows.get(line.id);
       const veiled = index < open;
       if (row.classList.contains("veiled") && !veiled) { row.classList.add("unveiled"); row.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" }); }
       row.classList.toggle("veiled", veiled);
@@ -143,7 +143,7 @@ function reveal(feed, table) {
 }
 
 function steps(podium, three, open, feed) {
-  const said = three.map((line, index) => (index >= open ? `${line.key}${line.points}` : "")).join();
+  const said = three.map((line, index) => (index >= open ? `${line.id}${line.points}` : "")).join();
   if (podium.dataset.said === said) return;
   podium.dataset.said = said;
   podium.replaceChildren(...three.map((line, index) => {
@@ -151,7 +151,7 @@ function steps(podium, three, open, feed) {
     box.className = `p${index + 1}`;
     if (index < open) return box;
     const [name, score, step] = ["name", "score", "step"].map((kind) => { const p = document.createElement("p"); p.className = kind; return p; });
-    name.textContent = feed.name(line.key);
+    name.textContent = line.display_name;
     score.textContent = f.points(line.points);
     step.textContent = f.rank(line.rank);
     box.append(name, score, step);

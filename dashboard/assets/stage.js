@@ -27,9 +27,9 @@ export function stage(feed) {
   feed.addEventListener("frame", () => {
     const { round, due, ended } = feed.state;
     const pill = find("stage-state");
-    const state = ended ? "ended" : round?.state ?? "draft";
+    const state = ended ? "ended" : round?.state ?? "none";
     if (pill.dataset.state !== state) { pill.dataset.state = state; }
-    put(pill, ended ? "ended" : round ? round.state : "no round yet");
+    put(pill, state === "none" ? "no round yet" : state);
     put(find("stage-round"), round ? `Round ${round.number}${round.scored ? "" : " (practice)"}` : "");
     put(find("stage-phase"), round?.phase ? `phase ${round.phase} of ${round.phases}` : "");
     const clock = find("stage-clock");

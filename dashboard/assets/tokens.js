@@ -27,7 +27,7 @@ function instant(ms, none) {
 
 function row(line) {
   const made = document.createElement("tr");
-  made.dataset.key = String(line.id);
+  made.dataset.id = String(line.id);
   const choose = cell("");
   choose.className = "lead";
   if (line.status === "unused") {
@@ -58,7 +58,7 @@ function secret(line) {
     clear.textContent = "…";
     try {
       const page = new DOMParser().parseFromString(await (await fetch("/setting-token", { credentials: "same-origin" })).text(), "text/html");
-      const found = page.querySelector(`tr[data-key="${CSS.escape(String(line.id))}"] [data-clear]`)?.textContent;
+      const found = page.querySelector(`tr[data-id="${CSS.escape(String(line.id))}"] [data-clear]`)?.textContent;
       const code = text("code", "", found ?? "not kept any more");
       if (found) code.dataset.clear = "";
       clear.replaceChildren(code);
@@ -108,7 +108,7 @@ export function tokensPage(feed) {
     });
   }
   feed.addEventListener("tokens", () => {
-    const known = new Map([...body.children].map((one) => [one.dataset.key, one]));
+    const known = new Map([...body.children].map((one) => [one.dataset.id, one]));
     for (const line of feed.tokens) {
       let one = known.get(String(line.id));
       known.delete(String(line.id));

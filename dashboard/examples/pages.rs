@@ -1,7 +1,9 @@
 //! Writes every page with its fixture to a folder, beside the assets, so that it can be looked at and photographed:
 //! `cargo run -p flowtest-dashboard --example pages -- DIR`, then serve DIR over HTTP.
 
-use flowtest_dashboard::views::fixture;
+#[path = "../tests/pages/fixture.rs"]
+mod fixture;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

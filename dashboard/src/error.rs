@@ -74,7 +74,7 @@ impl RequestError {
 #[derive(Clone, Debug)]
 pub struct Explanation {
     pub title: &'static str,
-    pub sentence: String,
+    pub message: String,
 }
 
 #[async_trait]
@@ -92,8 +92,8 @@ impl Writer for RequestError {
             return res.render(Redirect::other(format!("/login?next={next}")));
         }
         res.status_code(self.status());
-        let (title, sentence) = self.words();
-        depot.insert_typed(Explanation { title, sentence });
+        let (title, message) = self.words();
+        depot.insert_typed(Explanation { title, message });
     }
 }
 

@@ -1,7 +1,8 @@
 //! What people see: one struct of plain, already decided data per page, and the sailfish template that shows it.
 //!
 //! Nothing here reads a database, asks Redis or looks at a clock: a handler fills a struct, `render_once` makes the page
-//! of it. Raw numbers (points, µs, UTC ms) go in; how they read is decided in [`mod@format`] alone.
+//! of it. What the live feed tells too (standings, the round, what is due, announcements) is the feed's own type, so that
+//! page and frame cannot differ. Raw numbers (points, µs, UTC ms) go in; how they read is decided in [`mod@format`] alone.
 //! Templates escape everything; what may be drawn raw (QR codes, graphs) is made here, of numbers.
 
 pub mod account;
@@ -11,7 +12,6 @@ pub mod chart;
 pub mod curve;
 pub mod error;
 pub mod field;
-pub mod fixture;
 pub mod format;
 pub mod index;
 pub mod layout;
@@ -22,9 +22,6 @@ pub mod register;
 pub mod report;
 pub mod rules;
 pub mod setting;
-pub mod standing;
-#[cfg(test)]
-mod tests;
 pub mod tokens;
 
 pub use account::AccountPage;
@@ -33,11 +30,10 @@ pub use chart::{ChartPage, ChartView, ProjectorPage};
 pub use error::ErrorPage;
 pub use field::Field;
 pub use index::IndexPage;
-pub use layout::{Due, Flash, Layout, Level, Notice, Page, Role, RoundHead, RoundState, Stage, Viewer};
+pub use layout::{Flash, Layout, Level, Page, Role, Stage, Viewer};
 pub use login::{LoginPage, LogoutPage};
 pub use register::RegisterPage;
 pub use report::ReportPage;
 pub use rules::RulesPage;
 pub use setting::SettingPage;
-pub use standing::{Decided, StandingRow};
 pub use tokens::{SlipsPage, TokensPage};

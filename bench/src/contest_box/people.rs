@@ -44,9 +44,19 @@ pub fn sign_in(visitor: &Visitor, name: &str, password: &str) -> Result<Page> {
 
 impl Team {
     /// Registers with an invitation, which signs in as well.
-    pub fn register(visitor: Visitor, invitation: &str, name: &str, shown: &str, password: &str) -> Result<Team> {
+    pub fn register(
+        visitor: Visitor,
+        invitation: &str,
+        name: &str,
+        display_name: &str,
+        password: &str,
+    ) -> Result<Team> {
         let form = visitor.open("/register")?.fine()?.form("/register")?;
-        let form = form.with("token", invitation).with("name", name).with("shown", shown).with("password", password);
+        let form = form
+            .with("token", invitation)
+            .with("name", name)
+            .with("display_name", display_name)
+            .with("password", password);
         let page = visitor.send(&form)?.fine()?;
         if page.path != "/index" {
             return Err(Error::Other(format!("registering {name} ended at {} instead of /index", page.path)));

@@ -141,14 +141,14 @@ async fn watch_one(
     }
 }
 
-/// `q` and `t` of a frame: they stand first, and parsing the rest 500 times a second would be our own work, not the
+/// `seq` and `at` of a frame: they stand first, and parsing the rest 500 times a second would be our own work, not the
 /// dashboard's.
 fn numbers(text: &str) -> Option<(u64, u64)> {
     let number = |key: &str| {
         let rest = text.split_once(key)?.1;
         rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
     };
-    Some((number("\"q\":")?, number("\"t\":")?))
+    Some((number("\"seq\":")?, number("\"at\":")?))
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_frame_tells_its_number_and_its_instant() {
-        let text = r#"{"q":17,"t":1763892000123,"kind":"delta"}"#;
+        let text = r#"{"seq":17,"at":1763892000123,"kind":"delta"}"#;
         assert_eq!(numbers(text), Some((17, 1_763_892_000_123)));
         assert_eq!(numbers("{}"), None);
     }

@@ -54,7 +54,7 @@ fn a_redis_that_stops_is_told_as_stale_and_a_page_recovers_by_itself() {
             told = browser.until_within(&link_is("stale"), STALE_WITHIN).await.is_some();
             // Later is too late, but shown it must be.
             browser.until(&link_is("stale")).await;
-            assert!(browser.count("[data-rows] > [data-key]").await > 0, "the last standings stay on the page");
+            assert!(browser.count("[data-rows] > [data-id]").await > 0, "the last standings stay on the page");
             kill_process(redis, Signal::CONT).expect("it is ours");
             browser.until(&link_is("live")).await;
             if told {

@@ -12,7 +12,7 @@ const TRIES: usize = 3;
 
 /// What stands on a board: rank, name and points of each row.
 async fn board(browser: &Browser) -> Value {
-    let script = "return [...document.querySelectorAll('[data-rows] > [data-key]')].map(row => [row.dataset.key, \
+    let script = "return [...document.querySelectorAll('[data-rows] > [data-id]')].map(row => [row.dataset.id, \
                   row.querySelector('.col-rank').textContent.trim(), row.querySelector('.col-points').textContent.trim()])";
     browser.run(script, vec![]).await
 }

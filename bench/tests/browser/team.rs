@@ -18,7 +18,7 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
         browser.go(&format!("/register#t={invitation}")).await;
         browser.until("document.querySelector('[name=token]').value.length > 20").await;
         browser.fill("name", "alice").await;
-        browser.fill("shown", "Alice & Söhne <b>").await;
+        browser.fill("display_name", "Alice & Söhne <b>").await;
         browser.fill("password", PASSWORD).await;
         browser.submit("/register").await;
         browser.until_place(|place| place == "/index").await;

@@ -2,7 +2,7 @@
 
 use super::roster::HOUSE;
 use super::show::Show;
-use crate::live::{Carried, Facts, Freeze, Notice, Person, UserKey};
+use crate::live::{Carried, Contestant, Facts, Freeze, Notice, UserKey};
 use flowtest_accounts::{Accounts, Role, User};
 use flowtest_contest::Control;
 use flowtest_contract::Row;
@@ -43,12 +43,13 @@ impl FeedFacts {
         let _telling = self.telling.lock().await;
         let accounts = &self.accounts;
         let users = accounts.users().await?;
-        let mut people: Vec<Person> = users.into_iter().filter(|user| user.role == Role::Staff).map(person).collect();
+        let mut contestants: Vec<Contestant> =
+            users.into_iter().filter(|user| user.role == Role::Staff).map(contestant).collect();
         if has_house {
-            people.push(Person {
-                key: UserKey::from(HOUSE),
+            contestants.push(Contestant {
+                id: UserKey::from(HOUSE),
                 name: HOUSE.to_owned(),
-                shown: "House".to_owned(),
+                display_name: "House".to_owned(),
                 hidden: true,
                 disqualified: false,
             });
@@ -74,7 +75,7 @@ impl FeedFacts {
             let (control, show) = decided();
             let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
             let ended = show.over;
-            *facts = Arc::new(Facts { people, control, adjustments, carried, numbers, notices, freeze, ended });
+            *facts = Arc::new(Facts { contestants, control, adjustments, carried, numbers, notices, freeze, ended });
         });
         Ok(())
     }
@@ -94,11 +95,11 @@ impl FeedFacts {
     }
 }
 
-fn person(user: User) -> Person {
-    Person {
-        key: UserKey::of_user(user.id.0),
+fn contestant(user: User) -> Contestant {
+    Contestant {
+        id: UserKey::of_user(user.id.0),
         name: user.name,
-        shown: user.display_name,
+        display_name: user.display_name,
         // Whoever may not log in any more stands in no table either.
         hidden: user.hidden || user.disabled,
         disqualified: user.disqualified.is_some(),

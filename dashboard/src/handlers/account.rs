@@ -6,7 +6,7 @@ use crate::clock::{utc_ms, utc_us};
 use crate::control::ChangeError;
 use crate::control::requests::Write;
 use crate::error::RequestError;
-use crate::handlers::form::field;
+use crate::handlers::form::display_name;
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::account::SessionLine;
@@ -43,7 +43,7 @@ async fn page(depot: &mut Depot) -> Result<AccountPage, RequestError> {
     sessions.sort_by_key(|session| !session.here);
     Ok(AccountPage {
         layout: frame::layout(depot, Page::Account, "Account"),
-        shown: Field::new(viewer.user.display_name),
+        display_name: Field::new(viewer.user.display_name),
         current: Field::default(),
         password: Field::default(),
         sessions,
@@ -80,7 +80,7 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
 pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
-    let shown = field(req, "shown").await;
+    let shown = display_name(req).await;
     let (user, now) = (viewer.user.id, utc_us());
     let change = async { Ok(app.accounts.set_display_name(user, &shown, &viewer.actor, now).await?) };
     let changed = match viewer.is_admin() {
@@ -94,7 +94,7 @@ pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response)
         }
         Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. }) | ChangeError::Field { sentence, .. }) => {
             let mut page = page(depot).await?;
-            page.shown = Field::wrong(shown, sentence);
+            page.display_name = Field::wrong(shown, sentence);
             show_again(res, page)
         }
         Err(ChangeError::Accounts(error)) => Err(error.into()),

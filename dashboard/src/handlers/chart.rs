@@ -3,7 +3,6 @@
 use crate::app::App;
 use crate::error::RequestError;
 use crate::handlers::asked::site;
-use crate::handlers::convert;
 use crate::handlers::frame::{self, show};
 use crate::live::Audience;
 use crate::middleware::guard::Screen;
@@ -35,16 +34,16 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
             true => (Audience::Admin, "/api/history"),
             false => (Audience::Public, "/api/history?as=public"),
         };
-        let rows = convert::standing_rows(&app.feed.standings(&audience));
+        let standings = app.feed.standings(&audience).lines;
         let layout = frame::layout(depot, Page::Chart, "Standings");
-        return show(res, ChartPage { layout, rows, live: "/live".to_owned(), history: history.to_owned() });
+        return show(res, ChartPage { layout, standings, live: "/live".to_owned(), history: history.to_owned() });
     }
     // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector. The reveal alone knows
     // the end before everybody else does: veiled, and so without rows before its script can veil them.
     let is_reveal = view == ChartView::Reveal;
-    let rows = match is_reveal {
+    let standings = match is_reveal {
         true => Vec::new(),
-        false => convert::standing_rows(&app.feed.standings(&Audience::Public)),
+        false => app.feed.standings(&Audience::Public).lines,
     };
     let screen = req.query::<String>("screen").filter(|_| Screen::is_shown(depot));
     let with_screen = |path: &str| match &screen {
@@ -56,7 +55,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let page = ProjectorPage {
         layout: frame::layout(depot, Page::Chart, "Standings"),
         view,
-        rows,
+        standings,
         live: with_screen("/live"),
         history: with_screen("/api/history"),
         qr: Qr::of(&site, "the address of this site"),

@@ -20,17 +20,18 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
     ctrl.skip_rest();
     let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
     let said = depot.get_typed::<Explanation>().ok().cloned();
-    let Explanation { title, sentence } = said.unwrap_or_else(|| {
-        let (title, sentence) = words(status);
-        Explanation { title, sentence: sentence.to_owned() }
+    let Explanation { title, message } = said.unwrap_or_else(|| {
+        let (title, message) = words(status);
+        Explanation { title, message: message.to_owned() }
     });
     if !wants_page(req) {
-        return res.render(Json(serde_json::json!({ "error": title, "sentence": sentence })));
+        // `sentence` is what 0.1 called the message; it goes with 0.3.
+        return res.render(Json(serde_json::json!({ "error": title, "message": message, "sentence": message })));
     }
     let mut layout = frame::bare_layout(depot, Page::Error, title);
     layout.request_id = depot.request_id().map(str::to_owned);
     let title = title.to_owned();
-    let page = ErrorPage { layout, status: status.as_u16(), title, sentence, retry_after_seconds: None };
+    let page = ErrorPage { layout, status: status.as_u16(), title, message, retry_after_seconds: None };
     match page.render_once() {
         Ok(html) => res.render(Text::Html(html)),
         Err(error) => tracing::error!(%error, "the error page cannot be rendered"),

@@ -4,10 +4,9 @@ use crate::app::App;
 use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::asked::{audience, contestant};
-use crate::handlers::convert;
-use crate::handlers::download::{Table, attach, instant, note, number, text};
+use crate::handlers::download::{Table, attach, instant, note, text};
+use crate::handlers::standings::{COLUMNS, Line, StandingsAnswer};
 use crate::live::Audience;
-use crate::live::frame::decided;
 use salvo::prelude::*;
 use serde_json::Value;
 
@@ -15,35 +14,9 @@ use serde_json::Value;
 pub async fn standings_csv(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let standings = app.feed.standings(&audience(req, depot));
-    let head = [
-        "rank",
-        "name",
-        "shown",
-        "points",
-        "points_last_minute",
-        "rate",
-        "success_permille",
-        "p50_us",
-        "p99_us",
-        "failures",
-        "decided",
-    ];
-    let mut table = Table::new(&head);
-    for line in &standings.lines {
-        let score = &line.score;
-        table.row(&[
-            number(line.rank),
-            text(&line.person.name),
-            text(&line.person.shown),
-            score.points.to_string(),
-            score.minute.to_string(),
-            score.rate.to_string(),
-            number(score.success),
-            number(score.p50_us),
-            number(score.p99_us),
-            score.failures.to_string(),
-            line.decided.map(decided).unwrap_or_default().to_owned(),
-        ]);
+    let mut table = Table::new(&COLUMNS);
+    for standing in standings.lines {
+        table.row(&Line::from(standing).cells());
     }
     note(&app, depot, "standings").await?;
     table.send(res, "standings.csv")
@@ -54,7 +27,7 @@ pub async fn standings_json(req: &mut Request, depot: &mut Depot, res: &mut Resp
     let app = App::of(depot).clone();
     let audience = audience(req, depot);
     attach(res, "standings.json");
-    res.render(Json(convert::standings_json(&app, &audience)));
+    res.render(Json(StandingsAnswer::of(&app, &audience)));
     note(&app, depot, "standings").await
 }
 
@@ -87,9 +60,12 @@ pub async fn errors_csv(req: &mut Request, depot: &mut Depot, res: &mut Response
     let user = contestant(req, depot, &app).await?;
     let key = crate::live::UserKey::of_user(user.id.0);
     let errors = app.feed.errors(key.as_str()).await.map_err(|error| RequestError::Unavailable(error.to_string()))?;
-    let mut table = Table::new(&["at", "kind", "sentence", "expected", "received", "request", "response"]);
+    // `sentence` is what 0.1 called the message; it goes with 0.3.
+    let head = ["at", "kind", "message", "expected", "received", "request", "response", "sentence"];
+    let mut table = Table::new(&head);
     for error in &errors {
-        let texts = [&error.kind, &error.sentence, &error.expected, &error.received, &error.request, &error.response];
+        let (message, request, response) = (&error.sentence, &error.request, &error.response);
+        let texts = [&error.kind, message, &error.expected, &error.received, request, response, message];
         let mut row = vec![instant(utc_ms(error.at))];
         row.extend(texts.map(|value| text(value)));
         table.row(&row);
@@ -99,5 +75,5 @@ pub async fn errors_csv(req: &mut Request, depot: &mut Depot, res: &mut Response
 
 fn names(app: &App, audience: &Audience) -> Vec<(String, String)> {
     let standings = app.feed.standings(audience);
-    standings.lines.iter().map(|line| (line.person.key.to_string(), line.person.name.clone())).collect()
+    standings.lines.iter().map(|line| (line.contestant.id.to_string(), line.contestant.name.clone())).collect()
 }

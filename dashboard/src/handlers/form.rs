@@ -7,6 +7,14 @@ pub async fn field(req: &mut Request, name: &str) -> String {
     req.form::<String>(name).await.unwrap_or_default().trim().to_owned()
 }
 
+/// What the board is to call somebody; a form that was filled in for 0.1 calls it `shown`, which goes with 0.3.
+pub async fn display_name(req: &mut Request) -> String {
+    match field(req, "display_name").await {
+        name if name.is_empty() => field(req, "shown").await,
+        name => name,
+    }
+}
+
 /// A field that may come several times, with or without brackets behind its name.
 pub async fn list(req: &mut Request, name: &str) -> Vec<String> {
     let plain = req.form::<Vec<String>>(name).await.unwrap_or_default();

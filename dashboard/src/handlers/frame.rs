@@ -27,7 +27,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     let viewer = Viewer::maybe(depot).map(|viewer| layout::Viewer {
         user: viewer.user.id.0,
         name: viewer.user.name.clone(),
-        shown: viewer.user.display_name.clone(),
+        display_name: viewer.user.display_name.clone(),
         role: viewer.user.role,
     });
     Layout {
@@ -41,7 +41,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
         request_id: None,
         now_ms: utc_ms(now),
         stage: convert::stage(&app.feed.seen(), &facts, now),
-        notices: convert::notices(&facts),
+        notices: facts.notices.clone(),
         flash: None,
     }
 }

@@ -5,7 +5,7 @@ use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::asked::audience;
 use crate::live::UserKey;
-use crate::live::hub::Viewer as Seat;
+use crate::live::hub::Viewer as Watching;
 use crate::live::socket::{self, Channel, Recheck, Visit};
 use crate::middleware::guard::Screen;
 use crate::middleware::viewer::{Viewer, session_cookie};
@@ -22,7 +22,7 @@ pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> 
         Some("tokens") => return Err(RequestError::Forbidden("invitations are for the organisers of the contest")),
         Some(_) => return Err(RequestError::NotFound),
     };
-    let seat = Seat {
+    let watching = Watching {
         user: viewer.as_ref().map(|viewer| UserKey::of_user(viewer.user.id.0)),
         session: match (&viewer, Screen::shown(depot)) {
             (Some(viewer), _) => Some(viewer.session.0.to_string()),
@@ -31,7 +31,7 @@ pub async fn watch(req: &mut Request, depot: &mut Depot, res: &mut Response) -> 
     };
     let recheck = recheck(&app, req, depot, viewer.as_ref(), channel == Channel::Tokens);
     let public_url = app.config.public_url.as_deref().and_then(|url| url.parse().ok());
-    let visit = Visit { viewer: seat, channel, public_url, recheck };
+    let visit = Visit { viewer: watching, channel, public_url, recheck };
     if let Err(error) = socket::open(app.feed.hub(), visit, req, res).await {
         res.render(error);
     }

@@ -8,6 +8,7 @@
 //! | [`frame`] | what every page shares, and the way back after a form |
 //! | [`convert`] | from what the live feed knows to what pages show |
 //! | [`owner`] | one contestant's own figures |
+//! | [`standings`] | the standings as programs take them |
 //! | [`download`] | files to take away |
 
 pub mod account;
@@ -32,3 +33,4 @@ pub mod register;
 pub mod report;
 pub mod rules;
 pub mod setting;
+pub mod standings;

@@ -8,12 +8,12 @@ use flowtest_contract::{Row, Rules};
 use flowtest_scoreboard::ExplainedError;
 
 /// One contestant's own figures.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Owner {
-    pub key: String,
+    pub id: UserKey,
     pub points: i64,
     pub rank: Option<u32>,
-    pub moved: i64,
+    pub rank_change: i64,
     pub gaps: (Option<i64>, Option<i64>),
     /// How many have a rank.
     pub of: usize,
@@ -27,26 +27,26 @@ pub struct Owner {
 
 impl Owner {
     pub async fn of(app: &App, user: &User) -> Owner {
-        let key = UserKey::of_user(user.id.0);
-        let audience = Audience::Owner(key.clone());
+        let id = UserKey::of_user(user.id.0);
+        let audience = Audience::Owner(id.clone());
         let standings = app.feed.standings(&audience);
         let seen = app.feed.seen();
         let frozen = app.feed.facts().freeze;
         let frozen = frozen.at.is_some_and(|at| at <= crate::clock::utc_us()) && !frozen.revealed;
-        let line = standings.of(&key);
+        let line = standings.of(&id);
         let row = seen.totals.as_ref().and_then(|totals| totals.contestants.get(&user.name));
         Owner {
-            points: line.map_or(0, |line| line.score.points),
+            points: line.map_or(0, |line| line.figures.points),
             rank: line.and_then(|line| line.rank).filter(|_| !frozen),
-            moved: line.map_or(0, |line| line.gained),
-            gaps: if frozen { (None, None) } else { standings.gaps(&key) },
+            rank_change: line.map_or(0, |line| line.rank_change),
+            gaps: if frozen { (None, None) } else { standings.gaps(&id) },
             of: standings.ranked(),
             frozen,
             row: row.cloned().unwrap_or_default(),
             rules: seen.control.as_ref().map(|control| control.contest.rules).unwrap_or_default(),
             // Not known is not the same as none: nobody is to believe that all is well.
-            errors: app.feed.errors(key.as_str()).await.ok(),
-            key: key.to_string(),
+            errors: app.feed.errors(id.as_str()).await.ok(),
+            id,
         }
     }
 }

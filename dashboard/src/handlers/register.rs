@@ -4,7 +4,7 @@ use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::error::RequestError;
-use crate::handlers::form::field;
+use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::begin_session;
 use crate::views::layout::Page;
@@ -23,13 +23,13 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
 pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let (token, name) = (field(req, "token").await, field(req, "name").await);
-    let shown = field(req, "shown").await;
+    let shown = display_name(req).await;
     let password = req.form::<String>("password").await.unwrap_or_default();
     let mut page = RegisterPage {
         layout: frame::layout(depot, Page::Register, "Register"),
         token: Field::new(&token),
         name: Field::new(&name),
-        shown: Field::new(&shown),
+        display_name: Field::new(&shown),
         password: Field::default(),
         error: None,
     };
@@ -75,7 +75,7 @@ fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), RequestError>
         RedeemError::NameTaken => page.name.error = sentence,
         RedeemError::Invalid { field, .. } => match field {
             "name" => page.name.error = sentence,
-            "shown" => page.shown.error = sentence,
+            "shown" => page.display_name.error = sentence,
             "password" => page.password.error = sentence,
             _ => page.error = sentence,
         },

@@ -23,19 +23,23 @@ const STEP_S: u64 = 5;
 pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     note(&app, depot, "report").await?;
-    let standings = app.feed.standings(&Audience::Admin);
-    let rows = convert::standing_rows(&standings);
+    let standings = app.feed.standings(&Audience::Admin).lines;
     let history = app.feed.history(&Audience::Admin, 0, STEP_S).await;
     let history: Value = serde_json::from_slice(&history)
         .map_err(|error| RequestError::Internal(format!("the history is no JSON: {error}")))?;
     let at_ms: Vec<i64> = history["t"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
-    let series: Vec<Series> = rows
+    let series: Vec<Series> = standings
         .iter()
         .take(CURVES_MAX)
-        .map(|row| Series {
-            shown: row.shown.clone(),
-            colour: row.colour,
-            points: history["points"][&row.key].as_array().into_iter().flatten().map(Value::as_i64).collect(),
+        .map(|line| Series {
+            display_name: line.contestant.display_name.clone(),
+            colour: line.colour,
+            points: history["points"][line.contestant.id.as_str()]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(Value::as_i64)
+                .collect(),
         })
         .collect();
     let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
@@ -43,7 +47,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     let mut rounds = Vec::new();
     for round in app.accounts.rounds().await? {
         let results = app.accounts.results_of(round.id).await?;
-        rounds.push(round_line(&round, &results, &users)?);
+        rounds.push(round_line(&round, &results, &users));
     }
     let adjustments = app.accounts.adjustments().await?;
     let page = ReportPage {
@@ -51,7 +55,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at_ms: utc_ms(utc_us()),
         rules: app.feed.seen().control.as_ref().map(|control| control.contest.rules).unwrap_or_default(),
-        rows,
+        standings,
         from_ms: at_ms.first().copied().unwrap_or(0),
         until_ms: at_ms.last().copied().unwrap_or(0),
         curves: Curves::of(&at_ms, &series, &marks),
@@ -67,27 +71,27 @@ fn mark(mark: &Value) -> Option<Mark> {
     Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned() })
 }
 
-fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> Result<ReportRound, RequestError> {
-    Ok(ReportRound {
+fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> ReportRound {
+    ReportRound {
         number: round.number,
-        state: convert::round_state(round)?,
+        state: convert::round_state(round),
         scored: round.scored,
         start_at_ms: round.start_at.map(utc_ms),
         end_at_ms: round.finished_at.map(utc_ms),
-        points: results.iter().map(|result| (shown(users, result.user), result.points)).collect(),
-    })
+        points: results.iter().map(|result| (display_name(users, result.user), result.points)).collect(),
+    }
 }
 
 fn adjustment(adjustment: &Adjustment, users: &[User]) -> ReportAdjustment {
     ReportAdjustment {
         at_ms: utc_ms(adjustment.at),
-        shown: shown(users, adjustment.user),
+        display_name: display_name(users, adjustment.user),
         points: adjustment.points,
         reason: adjustment.reason.clone(),
         withdrawn: adjustment.withdrawn_at.is_some(),
     }
 }
 
-fn shown(users: &[User], id: flowtest_accounts::UserId) -> String {
+fn display_name(users: &[User], id: flowtest_accounts::UserId) -> String {
     users.iter().find(|user| user.id == id).map_or_else(|| format!("u{}", id.0), |user| user.display_name.clone())
 }

@@ -1,16 +1,23 @@
 //! One second of the scores as a row of SQLite, as JSON that people can read too. What does not read is left out, never
 //! believed: somebody may have changed the file.
 //!
-//! `{"v":1,"round":null,"rows":[["u3",points,minute,rate,success,p50,p99,failures,reached],..]}`; `round` is that of a
-//! practice round, whose points are its own, and null where the points are the contest's.
+//! `{"v":2,"round":null,"columns":["id","points","rate",..],"rows":[["u3",9000,820,..],..]}`: the names of the fields
+//! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a practice round,
+//! whose points are its own, and null where the points are the contest's. Version 1 had no names: [`V1_COLUMNS`] are its
+//! order.
 
 use super::facts::UserKey;
-use super::standings::{Score, Scores};
+use super::standings::{Figures, Score, Scores};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The fields of a row before 0.2.0.
+const V1_COLUMNS: [&str; 9] =
+    ["id", "points", "points_last_minute", "rate", "verified_permille", "p50_us", "p99_us", "failures", "reached_at"];
 
 /// What points are counted from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,62 +33,80 @@ pub enum Basis {
 struct Document {
     v: u32,
     round: Option<RoundId>,
-    rows: Vec<Row>,
+    #[serde(default)]
+    columns: Vec<String>,
+    rows: Vec<Vec<Value>>,
 }
 
+/// What is kept of a score.
 #[derive(Serialize, Deserialize)]
-struct Row(String, i64, i64, u64, Option<u16>, Option<u64>, Option<u64>, u64, Option<UtcUs>);
+struct Kept {
+    id: UserKey,
+    #[serde(flatten)]
+    figures: Figures,
+    reached_at: Option<UtcUs>,
+}
 
 /// The row of an instant.
 pub fn write(basis: Basis, scores: &Scores) -> Vec<u8> {
-    let row = |score: &Score| {
-        Row(
-            score.key.to_string(),
-            score.points,
-            score.minute,
-            score.rate,
-            score.success,
-            score.p50_us,
-            score.p99_us,
-            score.failures,
-            score.reached,
-        )
-    };
+    let mut columns = Vec::new();
+    let mut rows = Vec::with_capacity(scores.lines.len());
+    for Score { id, figures, reached_at, .. } in &scores.lines {
+        let kept = Kept { id: id.clone(), figures: *figures, reached_at: *reached_at };
+        // The fields of every row come in the same order.
+        let Ok(Value::Object(fields)) = serde_json::to_value(kept) else { unreachable!("a struct is an object") };
+        if columns.is_empty() {
+            columns = fields.keys().cloned().collect();
+        }
+        rows.push(fields.into_iter().map(|(_, value)| value).collect());
+    }
     let round = match basis {
         Basis::Contest => None,
         Basis::Practice(round) => Some(round),
     };
-    let document = Document { v: VERSION, round, rows: scores.lines.iter().map(row).collect() };
+    let document = Document { v: VERSION, round, columns, rows };
     serde_json::to_vec(&document).expect("texts and numbers are always JSON")
 }
 
-/// What such a row says. `None` for what this version did not write.
+/// What such a row says. `None` for what neither this version nor the one before wrote.
 pub fn read(at: UtcUs, payload: &[u8]) -> Option<(Basis, Scores)> {
-    let document: Document = serde_json::from_slice(payload).ok()?;
-    if document.v != VERSION {
-        return None;
+    let mut document: Document = serde_json::from_slice(payload).ok()?;
+    match document.v {
+        VERSION => {}
+        1 => document.columns = V1_COLUMNS.map(str::to_owned).into(),
+        _ => return None,
     }
-    let score = |row: Row| {
-        let Row(key, points, minute, rate, success, p50_us, p99_us, failures, reached) = row;
-        let key = UserKey::from(key.as_str());
-        Score { key, points, minute, rate, success, p50_us, p99_us, failures, reached, rank_before: None }
+    let columns = document.columns;
+    let score = |row: Vec<Value>| {
+        if row.len() != columns.len() {
+            return None;
+        }
+        let fields: Map<String, Value> = columns.iter().cloned().zip(row).collect();
+        let Kept { id, figures, reached_at } = serde_json::from_value(Value::Object(fields)).ok()?;
+        Some(Score { id, figures, reached_at, rank_before: None })
     };
     let basis = document.round.map_or(Basis::Contest, Basis::Practice);
-    Some((basis, Scores { at, lines: document.rows.into_iter().map(score).collect() }))
+    let lines = document.rows.into_iter().map(score).collect::<Option<_>>()?;
+    Some((basis, Scores { at, lines }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
 
     proptest! {
         #[test]
-        fn a_second_survives_its_row(points: i64, rate: u64, success: Option<u16>, p99: Option<u64>, reached: Option<u64>) {
-            let score = Score {
-                key: "u\"3\u{202e}".into(), points, minute: -points.saturating_abs(), rate, success,
-                p50_us: p99, p99_us: p99, failures: rate, reached, rank_before: None,
+        fn a_second_survives_its_row(
+            points: i64, rate: u64, verified_permille: Option<u16>, p99_us: Option<u64>, reached_at: Option<u64>
+        ) {
+            let points_last_minute = -points.saturating_abs();
+            let figures = Figures {
+                points, points_last_minute, rate, verified_permille, p50_us: p99_us, p99_us, failures: rate,
             };
+            let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None };
             let scores = Scores { at: 5, lines: vec![score] };
             for basis in [Basis::Contest, Basis::Practice(RoundId::from_bits(7))] {
                 prop_assert_eq!(read(5, &write(basis, &scores)), Some((basis, scores.clone())));
@@ -96,9 +121,35 @@ mod tests {
 
     #[test]
     fn the_row_is_as_documented_and_a_newer_one_is_left_out() {
-        let scores = Scores { at: 5, lines: Vec::new() };
+        let scores = Scores { at: 5, lines: vec![Score::of_points("u3".into(), 7)] };
         let text = String::from_utf8(write(Basis::Contest, &scores)).expect("JSON");
-        assert_eq!(text, r#"{"v":1,"round":null,"rows":[]}"#);
-        assert_eq!(read(5, text.replace("\"v\":1", "\"v\":2").as_bytes()), None);
+        let document: Document = serde_json::from_str(&text).expect("as it was written");
+        assert_eq!((document.v, document.round), (2, None));
+        let row: BTreeMap<_, _> = document.columns.into_iter().zip(document.rows[0].clone()).collect();
+        let expected = json!({
+            "id": "u3", "points": 7, "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null,
+            "p99_us": null, "failures": 0, "reached_at": null,
+        });
+        assert_eq!(json!(row), expected);
+        assert_eq!(read(5, text.replace("\"v\":2", "\"v\":3").as_bytes()), None);
+        assert_eq!(read(5, text.replace(",null]]", "]]").as_bytes()), None, "a value is missing");
+    }
+
+    #[test]
+    fn a_row_of_the_version_before_is_read() {
+        let text = r#"{"v":1,"round":null,"rows":[["u3",7,1,9,998,820,1240,2,1763892600123456]]}"#;
+        let (basis, scores) = read(5, text.as_bytes()).expect("it reads");
+        let figures = Figures {
+            points: 7,
+            points_last_minute: 1,
+            rate: 9,
+            verified_permille: Some(998),
+            p50_us: Some(820),
+            p99_us: Some(1_240),
+            failures: 2,
+        };
+        let reached_at = Some(1_763_892_600_123_456);
+        assert_eq!(scores.lines, [Score { id: "u3".into(), figures, reached_at, rank_before: None }]);
+        assert_eq!(basis, Basis::Contest);
     }
 }

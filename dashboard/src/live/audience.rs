@@ -1,10 +1,10 @@
-//! Who may see what of the scores. Everything that shows scores asks [`sight`]: frames, history, `/api/standings`,
+//! Who may see what of the scores. Everything that shows scores asks [`visibility`]: frames, history, `/api/standings`,
 //! exports, reports, pages. It knows no score itself and never reads a clock.
 //!
 //! The public sees what there was up to the freeze, and no hidden contestant. An owner sees the same, and its own points
 //! as they are, yet no rank or gap that would tell how the others fare. The admin sees all.
 
-use super::facts::{Freeze, Person, UserKey};
+use super::facts::{Contestant, Freeze, UserKey};
 use flowtest_contract::rules::UtcUs;
 
 /// For whom an output is.
@@ -19,7 +19,7 @@ pub enum Audience {
 
 /// What an audience may see at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Sight {
+pub struct Visibility {
     /// Scores of later instants are not for this audience; nothing: it sees up to now.
     until: Option<UtcUs>,
     hidden: bool,
@@ -27,29 +27,29 @@ pub struct Sight {
 }
 
 /// The one decision. `now` is the instant of the output, not of the data.
-pub fn sight(audience: &Audience, freeze: &Freeze, now: UtcUs) -> Sight {
+pub fn visibility(audience: &Audience, freeze: &Freeze, now: UtcUs) -> Visibility {
     let until = freeze.at.filter(|at| *at <= now && !freeze.revealed);
     match audience {
-        Audience::Admin => Sight { until: None, hidden: true, own: None },
-        Audience::Public => Sight { until, hidden: false, own: None },
-        Audience::Owner(user) => Sight { until, hidden: false, own: Some(user.clone()) },
+        Audience::Admin => Visibility { until: None, hidden: true, own: None },
+        Audience::Public => Visibility { until, hidden: false, own: None },
+        Audience::Owner(user) => Visibility { until, hidden: false, own: Some(user.clone()) },
     }
 }
 
-impl Sight {
+impl Visibility {
     /// The instant whose standings are shown. `None`: the newest.
     pub fn until(&self) -> Option<UtcUs> {
         self.until
     }
 
     /// Whether there is such a contestant for this audience.
-    pub fn sees(&self, person: &Person) -> bool {
-        self.hidden || !person.hidden || self.owns(&person.key)
+    pub fn sees(&self, contestant: &Contestant) -> bool {
+        self.hidden || !contestant.hidden || self.owns(&contestant.id)
     }
 
     /// Whether the points that this contestant had at an instant are for this audience.
-    pub fn sees_at(&self, person: &Person, at: UtcUs) -> bool {
-        self.sees(person) && (self.until.is_none_or(|until| at <= until) || self.owns(&person.key))
+    pub fn sees_at(&self, contestant: &Contestant, at: UtcUs) -> bool {
+        self.sees(contestant) && (self.until.is_none_or(|until| at <= until) || self.owns(&contestant.id))
     }
 
     /// Whether this is the audience's own line, which it sees without rank while all others are frozen.
@@ -58,8 +58,9 @@ impl Sight {
     }
 
     /// Whether an owner sees more than the public does, so that the public's prepared bytes will not do.
-    pub fn is_public(&self, person: Option<&Person>) -> bool {
-        !self.hidden && (self.own.is_none() || (self.until.is_none() && person.is_none_or(|person| !person.hidden)))
+    pub fn is_public(&self, contestant: Option<&Contestant>) -> bool {
+        !self.hidden
+            && (self.own.is_none() || (self.until.is_none() && contestant.is_none_or(|contestant| !contestant.hidden)))
     }
 }
 
@@ -67,14 +68,14 @@ impl Sight {
 mod tests {
     use super::*;
 
-    fn person(key: &str, hidden: bool) -> Person {
-        Person { key: key.into(), name: key.into(), shown: key.into(), hidden, disqualified: false }
+    fn contestant(key: &str, hidden: bool) -> Contestant {
+        Contestant { id: key.into(), name: key.into(), display_name: key.into(), hidden, disqualified: false }
     }
 
     #[test]
     fn each_audience_sees_its_part() {
         let frozen = Freeze { at: Some(100), revealed: false };
-        let (alice, ghost) = (person("u1", false), person("u2", true));
+        let (alice, ghost) = (contestant("u1", false), contestant("u2", true));
         // (audience, now, sees alice at 99, at 101, sees the hidden one at 99, at 101)
         let cases = [
             (Audience::Public, 200, [true, false, false, false]),
@@ -87,12 +88,12 @@ mod tests {
             (Audience::Public, 100, [true, false, false, false]),
         ];
         for (audience, now, expected) in cases {
-            let sight = sight(&audience, &frozen, now);
+            let visibility = visibility(&audience, &frozen, now);
             let found = [
-                sight.sees_at(&alice, 99),
-                sight.sees_at(&alice, 101),
-                sight.sees_at(&ghost, 99),
-                sight.sees_at(&ghost, 101),
+                visibility.sees_at(&alice, 99),
+                visibility.sees_at(&alice, 101),
+                visibility.sees_at(&ghost, 99),
+                visibility.sees_at(&ghost, 101),
             ];
             assert_eq!(found, expected, "{audience:?} at {now}");
         }
@@ -100,16 +101,16 @@ mod tests {
 
     #[test]
     fn what_was_revealed_is_for_everybody() {
-        let sight = sight(&Audience::Public, &Freeze { at: Some(100), revealed: true }, 200);
-        assert_eq!(sight.until(), None);
-        assert!(sight.sees_at(&person("u1", false), 150) && !sight.sees(&person("u2", true)));
+        let visibility = visibility(&Audience::Public, &Freeze { at: Some(100), revealed: true }, 200);
+        assert_eq!(visibility.until(), None);
+        assert!(visibility.sees_at(&contestant("u1", false), 150) && !visibility.sees(&contestant("u2", true)));
     }
 
     #[test]
     fn an_owner_shares_the_publics_bytes_unless_it_sees_more() {
-        let owner = |frozen| sight(&Audience::Owner("u1".into()), &Freeze { at: frozen, revealed: false }, 200);
-        assert!(owner(None).is_public(Some(&person("u1", false))));
-        assert!(!owner(None).is_public(Some(&person("u1", true))));
-        assert!(!owner(Some(100)).is_public(Some(&person("u1", false))));
+        let owner = |frozen| visibility(&Audience::Owner("u1".into()), &Freeze { at: frozen, revealed: false }, 200);
+        assert!(owner(None).is_public(Some(&contestant("u1", false))));
+        assert!(!owner(None).is_public(Some(&contestant("u1", true))));
+        assert!(!owner(Some(100)).is_public(Some(&contestant("u1", false))));
     }
 }

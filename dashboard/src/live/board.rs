@@ -4,10 +4,10 @@
 //! played its points stand alone.
 
 use super::archive::{self, Basis};
-use super::audience::{Audience, Sight, sight};
-use super::facts::{CarriedTotal, Facts, Freeze, Person, UserKey};
+use super::audience::{Audience, Visibility, visibility};
+use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
 use super::series::Series;
-use super::standings::{Score, Scores, Standings, rank};
+use super::standings::{Figures, Score, Scores, Standing, Standings, rank};
 use super::window::{Count, Ring};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 const SECOND_US: u64 = 1_000_000;
 /// Movement and the last minute's points look back so far.
 const MINUTE_US: u64 = 60 * SECOND_US;
-/// Success is told over so long.
-const SUCCESS_US: u64 = 10 * SECOND_US;
+/// How much was verified is told over so long.
+const VERIFIED_US: u64 = 10 * SECOND_US;
 /// A rate is the mean over so long: three looks at Redis, so that one that came late does not show.
 const RATE_US: u64 = 3 * SECOND_US;
 
@@ -48,7 +48,7 @@ struct Second {
 pub struct Board {
     facts: Arc<Facts>,
     control: Option<Arc<Control>>,
-    people: BTreeMap<UserKey, Person>,
+    contestants: BTreeMap<UserKey, Contestant>,
     /// Whose counters the seconds hold.
     counted: Option<RoundId>,
     contest: Track,
@@ -102,7 +102,7 @@ impl Board {
     pub fn tick(&mut self, tick: &Tick<'_>) {
         self.facts = Arc::clone(tick.facts);
         self.control = tick.control.cloned();
-        self.people = people(tick.control.map(|control| &**control), tick.facts);
+        self.contestants = contestants(tick.control.map(|control| &**control), tick.facts);
         // Before anything newer comes in, so that nothing of after the freeze can be in it.
         let freeze = self.facts.freeze.at.filter(|at| *at <= tick.now);
         self.contest.hold(freeze);
@@ -114,15 +114,15 @@ impl Board {
 
     /// The standings as an audience sees them at an instant.
     pub fn standings(&self, audience: &Audience, now: UtcUs) -> Standings {
-        let sight = self.sight(audience, now);
-        let Some(freeze) = sight.until() else { return self.show(&self.newest(), &sight) };
-        let mut shown = self.show(&self.scores_at(freeze), &sight);
-        let live = self.show(&self.newest(), &sight);
-        if let Some(own) = live.lines.into_iter().find(|line| sight.owns(&line.person.key)) {
+        let visibility = self.visibility(audience, now);
+        let Some(freeze) = visibility.until() else { return self.show(&self.newest(), &visibility) };
+        let mut shown = self.show(&self.scores_at(freeze), &visibility);
+        let live = self.show(&self.newest(), &visibility);
+        let is_own = |line: &Standing| visibility.owns(&line.contestant.id);
+        if let Some(own) = live.lines.into_iter().find(is_own) {
             // Where it stands among the others would tell how they fare.
-            let score = Score { rank_before: None, ..own.score };
-            let own = super::standings::Line { rank: None, gained: 0, decided: None, score, ..own };
-            match shown.lines.iter_mut().find(|line| sight.owns(&line.person.key)) {
+            let own = Standing { rank: None, rank_change: 0, decided: None, ..own };
+            match shown.lines.iter_mut().find(|line| is_own(line)) {
                 Some(line) => *line = own,
                 None => shown.lines.push(own),
             }
@@ -131,8 +131,8 @@ impl Board {
     }
 
     /// What an audience may see at an instant.
-    pub fn sight(&self, audience: &Audience, now: UtcUs) -> Sight {
-        sight(audience, &self.facts.freeze, now)
+    pub fn visibility(&self, audience: &Audience, now: UtcUs) -> Visibility {
+        visibility(audience, &self.facts.freeze, now)
     }
 
     pub fn facts(&self) -> &Arc<Facts> {
@@ -143,8 +143,8 @@ impl Board {
         self.control.as_ref()
     }
 
-    pub fn people(&self) -> &BTreeMap<UserKey, Person> {
-        &self.people
+    pub fn contestants(&self) -> &BTreeMap<UserKey, Contestant> {
+        &self.contestants
     }
 
     pub fn series(&self) -> &Series {
@@ -167,9 +167,9 @@ impl Board {
         self.practice.as_mut().map_or(&mut self.contest, |(_, track)| track)
     }
 
-    fn show(&self, scores: &Scores, sight: &Sight) -> Standings {
-        let mut standings = rank(scores, &self.people);
-        standings.lines.retain(|line| sight.sees(&line.person));
+    fn show(&self, scores: &Scores, visibility: &Visibility) -> Standings {
+        let mut standings = rank(scores, &self.contestants);
+        standings.lines.retain(|line| visibility.sees(&line.contestant));
         standings
     }
 
@@ -195,9 +195,9 @@ impl Board {
         }
         let scores = Arc::new(self.count(tick, played));
         let count = |row: &Row| Count::of(&row.tally);
-        let counts = self.people.values().filter_map(|person| {
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name))?;
-            Some((person.key.clone(), count(row)))
+        let counts = self.contestants.values().filter_map(|contestant| {
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name))?;
+            Some((contestant.id.clone(), count(row)))
         });
         let counts = counts.collect();
         let track = self.track_mut();
@@ -227,29 +227,31 @@ impl Board {
         let before = seconds.since(now.saturating_sub(MINUTE_US)).map(|(_, second)| Arc::clone(&second.scores));
         let first = before.is_none();
         let before = before.unwrap_or_default();
-        let ranks: BTreeMap<UserKey, u32> = rank(&before, &self.people)
+        let ranks: BTreeMap<UserKey, u32> = rank(&before, &self.contestants)
             .lines
             .into_iter()
-            .filter_map(|line| Some((line.person.key, line.rank?)))
+            .filter_map(|line| Some((line.contestant.id, line.rank?)))
             .collect();
-        let points_before: BTreeMap<&UserKey, i64> = before.lines.iter().map(|line| (&line.key, line.points)).collect();
+        let points_before: BTreeMap<&UserKey, i64> =
+            before.lines.iter().map(|line| (&line.id, line.figures.points)).collect();
         let practice = self.practice.is_some();
         let facts = Arc::clone(&self.facts);
-        let mut lines = Vec::with_capacity(self.people.len());
-        for person in self.people.values() {
-            let key = &person.key;
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&person.name));
-            let row = row.or_else(|| left_out(tick, person));
-            let carried = facts.carried.of(key).filter(|_| !practice);
-            let adjusted = if practice { 0 } else { facts.adjustments.get(key).copied().unwrap_or(0) };
+        let mut lines = Vec::with_capacity(self.contestants.len());
+        for contestant in self.contestants.values() {
+            let id = &contestant.id;
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name));
+            let row = row.or_else(|| left_out(tick, contestant));
+            let carried = facts.carried.of(id).filter(|_| !practice);
+            let adjusted = if practice { 0 } else { facts.adjustments.get(id).copied().unwrap_or(0) };
             let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
-            let mut score = total(key.clone(), row, &rules, carried, adjusted);
+            let mut score = total(id.clone(), row, &rules, carried, adjusted);
             if !first {
-                score.minute = score.points.saturating_sub(points_before.get(key).copied().unwrap_or(0));
+                let points_before = points_before.get(id).copied().unwrap_or(0);
+                score.figures.points_last_minute = score.figures.points.saturating_sub(points_before);
             }
-            score.rank_before = ranks.get(key).copied();
-            score.reached =
-                self.track().reached.get(key).filter(|(points, _)| *points == score.points).map(|(_, at)| *at);
+            score.rank_before = ranks.get(id).copied();
+            let reached = self.track().reached.get(id).filter(|(points, _)| *points == score.figures.points);
+            score.reached_at = reached.map(|(_, at)| *at);
             if let Some(row) = row {
                 self.pace(&mut score, Count::of(&row.tally), now);
             }
@@ -257,23 +259,24 @@ impl Board {
         }
         let track = self.track_mut();
         for score in &mut lines {
-            let reached = *score.reached.get_or_insert(now);
-            track.reached.insert(score.key.clone(), (score.points, reached));
+            let reached_at = *score.reached_at.get_or_insert(now);
+            track.reached.insert(score.id.clone(), (score.figures.points, reached_at));
         }
         Scores { at: now, lines }
     }
 
-    /// Rate and success, from the counters of some seconds ago.
+    /// The rate and how much was verified, from the counters of some seconds ago.
     fn pace(&self, score: &mut Score, count: Count, now: UtcUs) {
         let earlier = |us: u64| {
             let (at, second) = self.track().seconds.since(now.saturating_sub(us))?;
-            Some((now.saturating_sub(*at), *second.counts.get(&score.key)?))
+            Some((now.saturating_sub(*at), *second.counts.get(&score.id)?))
         };
         if let Some((us, before)) = earlier(RATE_US) {
-            score.rate = count.rate_since(before, us);
+            score.figures.rate = count.rate_since(before, us);
         }
         // Whose counters are not so old yet began at nothing.
-        score.success = count.success_since(earlier(SUCCESS_US).map(|(_, before)| before).unwrap_or_default());
+        let before = earlier(VERIFIED_US).map(|(_, before)| before).unwrap_or_default();
+        score.figures.verified_permille = count.verified_permille_since(before);
     }
 }
 
@@ -281,8 +284,8 @@ impl Track {
     /// Takes a row of before a restart; they come in order.
     fn recall(&mut self, scores: Scores, freeze: &Freeze) {
         for score in &scores.lines {
-            let reached = score.reached.unwrap_or(scores.at);
-            self.reached.insert(score.key.clone(), (score.points, reached));
+            let reached_at = score.reached_at.unwrap_or(scores.at);
+            self.reached.insert(score.id.clone(), (score.figures.points, reached_at));
         }
         self.series.push(&scores);
         let (at, scores) = (scores.at, Arc::new(scores));
@@ -316,7 +319,7 @@ impl Track {
             return Arc::clone(&second.scores);
         }
         let (at, points) = self.series.at(instant).unwrap_or((instant, Vec::new()));
-        Arc::new(Scores { at, lines: points.into_iter().map(|(key, points)| blank(key, points)).collect() })
+        Arc::new(Scores { at, lines: points.into_iter().map(|(id, points)| Score::of_points(id, points)).collect() })
     }
 }
 
@@ -336,14 +339,14 @@ fn played<'a>(tick: &Tick<'a>) -> Option<Played<'a>> {
 
 /// The row of somebody who played a round whose results are carried, and has none of its own there: the house, which is
 /// no account. It is shown until the next round.
-fn left_out<'a>(tick: &Tick<'a>, person: &Person) -> Option<&'a Row> {
+fn left_out<'a>(tick: &Tick<'a>, contestant: &Contestant) -> Option<&'a Row> {
     let round = tick.control.filter(|control| control.state == State::Sealed)?.round?;
     let carried = &tick.facts.carried;
-    let is_left_out = carried.has(&round) && carried.of(&person.key).is_none();
-    tick.totals.filter(|_| is_left_out)?.contestants.get(&person.name)
+    let is_left_out = carried.has(&round) && carried.of(&contestant.id).is_none();
+    tick.totals.filter(|_| is_left_out)?.contestants.get(&contestant.name)
 }
 
-fn total(key: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&CarriedTotal>, adjusted: i64) -> Score {
+fn total(id: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&CarriedTotal>, adjusted: i64) -> Score {
     let points = row.map_or(0, |row| row.tally.points(rules))
         + carried.map_or(0, |carried| carried.points)
         + i128::from(adjusted);
@@ -358,44 +361,33 @@ fn total(key: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&Carrie
     };
     let quantile = |at: f64| latency.as_ref().and_then(|latency: &Histogram| latency.quantile(at));
     let failures = row.map_or(0, |row| row.tally.failures());
-    Score {
+    let figures = Figures {
+        // 2^63 points are 10^9 a second for three centuries.
+        points: points.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64,
         p50_us: quantile(0.5),
         p99_us: quantile(0.99),
         failures: failures.saturating_add(carried.map_or(0, |carried| carried.failures)),
-        // 2^63 points are 10^9 a second for three centuries.
-        ..blank(key, points.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
-    }
-}
-
-fn blank(key: UserKey, points: i64) -> Score {
-    Score {
-        key,
-        points,
-        minute: 0,
-        rate: 0,
-        success: None,
-        p50_us: None,
-        p99_us: None,
-        failures: 0,
-        reached: None,
-        rank_before: None,
-    }
+        ..Figures::default()
+    };
+    Score { id, figures, reached_at: None, rank_before: None }
 }
 
 /// Everybody with a line: the roster, and who has points of earlier rounds. A contestant without an account (a contest
 /// from a file, the house target) goes by its name.
-fn people(control: Option<&Control>, facts: &Facts) -> BTreeMap<UserKey, Person> {
-    let by_name: BTreeMap<&str, &Person> = facts.people.iter().map(|person| (person.name.as_str(), person)).collect();
-    let stranger = |control: &Control, name: &str| {
-        let key = control.ids.get(name).map_or(name, String::as_str).into();
-        Person { key, name: name.to_owned(), shown: name.to_owned(), hidden: false, disqualified: false }
+fn contestants(control: Option<&Control>, facts: &Facts) -> BTreeMap<UserKey, Contestant> {
+    let by_name: BTreeMap<&str, &Contestant> = facts.contestants.iter().map(|one| (one.name.as_str(), one)).collect();
+    let stranger = |control: &Control, name: &str| Contestant {
+        id: control.ids.get(name).map_or(name, String::as_str).into(),
+        name: name.to_owned(),
+        display_name: name.to_owned(),
+        hidden: false,
+        disqualified: false,
     };
     let roster = control.into_iter().flat_map(|control| {
         let names = control.contest.contestants.iter().map(|contestant| contestant.name.as_str());
-        names.map(|name| by_name.get(name).map_or_else(|| stranger(control, name), |person| (*person).clone()))
+        names.map(|name| by_name.get(name).map_or_else(|| stranger(control, name), |known| (*known).clone()))
     });
-    let has_points =
-        |person: &&Person| facts.carried.of(&person.key).is_some() || facts.adjustments.contains_key(&person.key);
-    let others = facts.people.iter().filter(has_points).cloned();
-    roster.chain(others).map(|person| (person.key.clone(), person)).collect()
+    let has_points = |one: &&Contestant| facts.carried.of(&one.id).is_some() || facts.adjustments.contains_key(&one.id);
+    let others = facts.contestants.iter().filter(has_points).cloned();
+    roster.chain(others).map(|contestant| (contestant.id.clone(), contestant)).collect()
 }

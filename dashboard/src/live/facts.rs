@@ -1,11 +1,12 @@
-//! What the live feed must be told by whoever owns the accounts: people, adjustments, sealed results, notices, the
+//! What the live feed must be told by whoever owns the accounts: contestants, adjustments, sealed results, notices, the
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
+use crate::clock::{Millis, utc_ms};
 use flowtest_accounts::Level;
 use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, Row};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -66,21 +67,27 @@ impl Serialize for UserKey {
     }
 }
 
+impl<'de> Deserialize<'de> for UserKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UserKey, D::Error> {
+        String::deserialize(deserializer).map(|text| UserKey(text.into()))
+    }
+}
+
 /// A contestant as pages show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    pub key: UserKey,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contestant {
+    pub id: UserKey,
     /// The account's name, which is the contestant's in the control document and in Redis.
     pub name: String,
-    /// The display name.
-    pub shown: String,
+    pub display_name: String,
     /// Out of competition and absent for the public: the house target, or whoever the organiser hides.
     pub hidden: bool,
-    /// Shown without a rank.
+    /// Shown without a rank; why is told elsewhere.
+    #[serde(skip)]
     pub disqualified: bool,
 }
 
-impl Person {
+impl Contestant {
     /// Whether it has a rank.
     pub fn is_ranked(&self) -> bool {
         !self.hidden && !self.disqualified
@@ -102,13 +109,19 @@ pub struct Notice {
     pub id: i64,
     pub level: Level,
     pub text: String,
-    /// Milliseconds of UTC.
-    #[serde(rename = "at", serialize_with = "millis")]
+    /// In milliseconds where it leaves the server.
+    #[serde(serialize_with = "millis")]
     pub at: UtcUs,
 }
 
+impl Notice {
+    pub fn at_ms(&self) -> Millis {
+        utc_ms(self.at)
+    }
+}
+
 fn millis<S: Serializer>(at: &UtcUs, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(at / 1_000)
+    serializer.serialize_i64(utc_ms(*at))
 }
 
 /// What sealed scored rounds have brought.
@@ -154,7 +167,7 @@ impl Carried {
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub people: Vec<Person>,
+    pub contestants: Vec<Contestant>,
     /// The saved control document. The newer of this and Redis's counts, so that pages show it while Redis is away.
     pub control: Option<Arc<Control>>,
     /// Of each contestant, the sum of the adjustments in force.

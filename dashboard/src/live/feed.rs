@@ -1,11 +1,11 @@
-//! The live feed, running: a thread that asks Redis, a thread that counts and prints a frame each second, and what
+//! The live feed, running: a thread that asks Redis, a thread that counts and builds a frame each second, and what
 //! handlers may ask of both. Neither thread ever waits for a viewer, and nobody here waits for Redis.
 
 use super::audience::Audience;
 use super::board::{Board, Tick};
 use super::facts::Facts;
-use super::frame::{Link, Press};
-use super::history::Shelf;
+use super::frame::{FrameBuilder, Link};
+use super::history::HistoryCache;
 use super::hub::{Hub, HubConfig};
 use super::reader::{self, Ask, LOOK_INTERVAL, Reading, Report};
 use super::standings::Standings;
@@ -89,7 +89,7 @@ struct Shared {
     facts: watch::Sender<Arc<Facts>>,
     seen: watch::Receiver<Arc<Seen>>,
     board: Arc<RwLock<Board>>,
-    shelf: Shelf,
+    history: HistoryCache,
     asks: Mutex<Option<SyncSender<Ask>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -125,7 +125,7 @@ impl Feed {
             hub: hub.clone(),
             facts: told,
             board: Arc::clone(&board),
-            press: Press::default(),
+            frames: FrameBuilder::default(),
             seen,
             kept: Vec::new(),
             last: None,
@@ -137,7 +137,7 @@ impl Feed {
             facts,
             seen: watched,
             board,
-            shelf: Shelf::default(),
+            history: HistoryCache::default(),
             asks: Mutex::new(Some(ask)),
             threads: Mutex::new(vec![reading, counting]),
         };
@@ -179,7 +179,7 @@ impl Feed {
     /// The body of `/api/history` for an audience. `since` in µs of UTC, 0 for all; `step_s` is the finest step wanted.
     pub async fn history(&self, audience: &Audience, since: UtcUs, step_s: u64) -> Bytes {
         let (shared, audience) = (Arc::clone(&self.shared), audience.clone());
-        let write = move || shared.shelf.get(&shared.board, &audience, utc_us(), since, step_s);
+        let write = move || shared.history.get(&shared.board, &audience, utc_us(), since, step_s);
         // Fails only when the runtime ends.
         tokio::task::spawn_blocking(write).await.unwrap_or_default()
     }
@@ -223,12 +223,12 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     Builder::new().name(name.to_owned()).spawn(run).map_err(|error| FeedError::Thread(error.to_string()))
 }
 
-/// The thread that counts and prints.
+/// The thread that counts and builds frames.
 struct Counter {
     hub: Hub,
     facts: watch::Receiver<Arc<Facts>>,
     board: Arc<RwLock<Board>>,
-    press: Press,
+    frames: FrameBuilder,
     seen: watch::Sender<Arc<Seen>>,
     /// History that was not handed over yet.
     kept: Vec<Archived>,
@@ -304,7 +304,7 @@ impl Counter {
                 facts: &facts,
                 fresh,
             });
-            self.press.print(&board, seen.link, seen.at)
+            self.frames.build(&board, seen.link, seen.at)
         };
         self.seen.send_replace(Arc::new(seen));
         self.hub.publish(frames);

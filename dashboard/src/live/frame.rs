@@ -1,14 +1,20 @@
 //! What viewers get once a second: one snapshot and one delta per class of audience, written once and shared by all.
-//! Pure. A delta is what changed since the frame before; who missed one gets a snapshot.
+//! Pure. A delta holds the fields that changed since the frame before; who missed one gets a snapshot.
+//!
+//! Both are objects with named fields, and every instant in them is in milliseconds of UTC:
+//! `{"seq":7,"at":MS,"kind":"delta","link":"live","stale_since":null,"round":{..},"due":{..},"notices":[],"ended":false,
+//! "standings":[{"id":"u3","points":9000,"points_last_minute":1200},..]}`. In a snapshot each standing is whole; in a delta
+//! it has its `id` and what is new, or is whole where its contestant is new.
 
 use super::Audience;
 use super::board::Board;
-use super::facts::{Notice, Person, UserKey};
-use super::round_now::{Due, Millis, RoundNow, millis};
-use super::standings::{Line, Standings};
-use flowtest_contest::DecidedBy;
+use super::facts::{Notice, UserKey};
+use super::round_now::{Due, RoundNow};
+use super::standings::{Standing, Standings};
+use crate::clock::{Millis, utc_ms};
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -59,7 +65,7 @@ pub struct Frames {
 #[derive(Clone, Debug)]
 struct Texts {
     snapshot: Utf8Bytes,
-    /// Absent where a delta cannot say what changed: somebody left, or people changed.
+    /// Absent where a delta cannot say what changed: somebody left.
     delta: Option<Utf8Bytes>,
 }
 
@@ -85,24 +91,26 @@ impl Frames {
     }
 }
 
-/// Writes frames, and remembers the last one.
+/// Writes frames, and remembers what the last one said.
 #[derive(Debug, Default)]
-pub struct Press {
+pub struct FrameBuilder {
     seq: u64,
     public: Last,
     admin: Last,
 }
 
+/// The fields of a standing by name.
+type Fields = Map<String, Value>;
+
 /// What the last frame of a class said.
 #[derive(Debug, Default)]
 struct Last {
-    who: BTreeMap<UserKey, Who>,
-    rows: BTreeMap<UserKey, Row>,
+    standings: BTreeMap<UserKey, Fields>,
 }
 
-impl Press {
+impl FrameBuilder {
     /// The next frame.
-    pub fn print(&mut self, board: &Board, link: Link, now: UtcUs) -> Arc<Frames> {
+    pub fn build(&mut self, board: &Board, link: Link, now: UtcUs) -> Arc<Frames> {
         self.seq += 1;
         let control = board.control().map(|control| &**control);
         let head = Head {
@@ -115,8 +123,8 @@ impl Press {
             ended: board.facts().ended,
         };
         let standings = |class: Class| board.standings(&class.audience(), now);
-        let public = self.public.print(&head, &standings(Class::Public));
-        let admin = self.admin.print(&head, &standings(Class::Admin));
+        let public = self.public.next(&head, &standings(Class::Public));
+        let admin = self.admin.next(&head, &standings(Class::Admin));
         Arc::new(Frames { seq: self.seq, public, admin })
     }
 }
@@ -133,111 +141,74 @@ struct Head<'a> {
 }
 
 impl Last {
-    fn print(&mut self, head: &Head<'_>, standings: &Standings) -> Texts {
-        let who: BTreeMap<UserKey, Who> =
-            standings.lines.iter().map(|line| (line.person.key.clone(), Who::of(&line.person))).collect();
-        let rows: Vec<Row> = standings.lines.iter().map(Row::of).collect();
-        let snapshot = head.frame("snapshot", Some(&who), rows.iter().collect());
-        let delta = (who == self.who).then(|| {
-            let changed = rows.iter().filter(|row| self.rows.get(&row.0) != Some(row));
-            head.frame("delta", None, changed.collect())
+    fn next(&mut self, head: &Head<'_>, standings: &Standings) -> Texts {
+        let now: BTreeMap<UserKey, Fields> =
+            standings.lines.iter().map(|line| (line.contestant.id.clone(), fields(line))).collect();
+        let snapshot = head.frame("snapshot", &standings.lines);
+        let all_stayed = self.standings.keys().all(|id| now.contains_key(id));
+        let delta = all_stayed.then(|| {
+            let changes = now.iter().filter_map(|(id, fields)| change(self.standings.get(id), fields));
+            head.frame("delta", &changes.collect::<Vec<Fields>>())
         });
-        self.who = who;
-        self.rows = rows.into_iter().map(|row| (row.0.clone(), row)).collect();
+        self.standings = now;
         Texts { snapshot, delta }
     }
 }
 
+fn fields(standing: &Standing) -> Fields {
+    match serde_json::to_value(standing).expect("texts and numbers are always JSON") {
+        Value::Object(fields) => fields,
+        _ => unreachable!("a struct is an object"),
+    }
+}
+
+/// The id and the fields that changed; nothing when none has.
+fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
+    let Some(before) = before else { return Some(now.clone()) };
+    let changed = now.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let mut changed: Fields = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if changed.is_empty() {
+        return None;
+    }
+    changed.insert(ID.to_owned(), now[ID].clone());
+    Some(changed)
+}
+
+/// The field by which a delta says whose fields changed.
+const ID: &str = "id";
+
 impl Head<'_> {
-    fn frame(&self, kind: &'static str, who: Option<&BTreeMap<UserKey, Who>>, rows: Vec<&Row>) -> Utf8Bytes {
-        let (link, since) = match self.link {
+    fn frame(&self, kind: &'static str, standings: &[impl Serialize]) -> Utf8Bytes {
+        let (link, stale_since) = match self.link {
             Link::Live => ("live", None),
-            Link::Stale { since } => ("stale", Some(millis(since))),
+            Link::Stale { since } => ("stale", Some(utc_ms(since))),
         };
         let frame = Frame {
-            q: self.seq,
-            t: millis(self.now),
+            seq: self.seq,
+            at: utc_ms(self.now),
             kind,
             link,
-            since,
+            stale_since,
             round: self.round.as_ref(),
             due: &self.due,
             notices: self.notices,
             ended: self.ended,
-            who,
-            rows,
+            standings,
         };
         serde_json::to_string(&frame).expect("texts and numbers are always JSON").into()
     }
 }
 
 #[derive(Serialize)]
-struct Frame<'a> {
-    q: u64,
-    t: Millis,
+struct Frame<'a, S> {
+    seq: u64,
+    at: Millis,
     kind: &'static str,
     link: &'static str,
-    since: Option<Millis>,
+    stale_since: Option<Millis>,
     round: Option<&'a RoundNow>,
     due: &'a Due,
     notices: &'a [Notice],
     ended: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<&'a BTreeMap<UserKey, Who>>,
-    rows: Vec<&'a Row>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Who {
-    name: String,
-    shown: String,
-    colour: u32,
-    /// Absent for the public, as they are themselves.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    hidden: bool,
-}
-
-impl Who {
-    fn of(person: &Person) -> Who {
-        Who {
-            name: person.name.clone(),
-            shown: person.shown.clone(),
-            colour: person.key.colour(),
-            hidden: person.hidden,
-        }
-    }
-}
-
-/// Key, rank, move, points, minute, rate, success, p50, p99, failures, decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Row(UserKey, Option<u32>, i64, i64, i64, u64, Option<u16>, Option<u64>, Option<u64>, u64, Option<&'static str>);
-
-impl Row {
-    fn of(line: &Line) -> Row {
-        let score = &line.score;
-        Row(
-            score.key.clone(),
-            line.rank,
-            line.gained,
-            score.points,
-            score.minute,
-            score.rate,
-            score.success,
-            score.p50_us,
-            score.p99_us,
-            score.failures,
-            line.decided.map(decided),
-        )
-    }
-}
-
-/// The word for a rule in frames and exports.
-pub fn decided(by: DecidedBy) -> &'static str {
-    match by {
-        DecidedBy::Points => "points",
-        DecidedBy::Failures => "failures",
-        DecidedBy::P99 => "p99",
-        DecidedBy::ReachedFirst => "reached",
-        DecidedBy::Shared => "shared",
-    }
+    standings: &'a [S],
 }

@@ -1,13 +1,13 @@
 //! The body of `/api/history`: `{"step":5,"t":[MS..],"points":{"u3":[..]},"marks":[..]}`, cut to what an audience may see,
-//! and the shelf that keeps bodies for a crowd that comes back all at once.
+//! and the cache that keeps bodies for a crowd that comes back all at once.
 
 use super::Audience;
-use super::audience::Sight;
+use super::audience::Visibility;
 use super::board::Board;
-use super::facts::Person;
+use super::facts::Contestant;
 use super::marks::marks;
-use super::round_now::millis;
 use super::series;
+use crate::clock::utc_ms;
 use bytes::Bytes;
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, RwLock};
@@ -24,30 +24,30 @@ const BYTES_MAX: usize = 64 << 20;
 
 /// Writes the body. `since` in µs; `wanted_s` is the finest step that is asked for.
 pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
-    let sight = board.sight(audience, now);
+    let visibility = board.visibility(audience, now);
     let series = board.series();
     let step = series.step_s(since, wanted_s);
-    let seen = |person: &Person, at: UtcUs| sight.sees_at(person, at);
-    let people: Vec<(&Person, usize)> = series
+    let seen = |contestant: &Contestant, at: UtcUs| visibility.sees_at(contestant, at);
+    let contestants: Vec<(&Contestant, usize)> = series
         .slots()
-        .filter_map(|(user, slot)| Some((board.people().get(user)?, slot)))
-        .filter(|(person, _)| sight.sees(person))
+        .filter_map(|(user, slot)| Some((board.contestants().get(user)?, slot)))
+        .filter(|(contestant, _)| visibility.sees(contestant))
         .collect();
     // An instant of which this audience sees nobody would tell that there was one.
-    let any = |at: UtcUs| people.iter().any(|(person, _)| seen(person, at));
+    let any = |at: UtcUs| contestants.iter().any(|(contestant, _)| seen(contestant, at));
     let rows: Vec<(UtcUs, &[i64])> = series.rows(step, since).filter(|(at, _)| any(*at)).collect();
     let mut body = Vec::with_capacity(4096);
     let text = "writing to memory does not fail";
     write!(body, "{{\"step\":{step},\"t\":").expect(text);
-    list(&mut body, rows.iter().map(|(at, _)| Some(millis(*at) as i64)));
+    list(&mut body, rows.iter().map(|(at, _)| Some(utc_ms(*at))));
     body.extend_from_slice(b",\"points\":{");
-    for (index, (person, slot)) in people.iter().enumerate() {
+    for (index, (contestant, slot)) in contestants.iter().enumerate() {
         if index > 0 {
             body.push(b',');
         }
-        serde_json::to_writer(&mut body, &person.key).expect(text);
+        serde_json::to_writer(&mut body, &contestant.id).expect(text);
         body.push(b':');
-        list(&mut body, rows.iter().map(|(at, row)| series::points(row, *slot).filter(|_| seen(person, *at))));
+        list(&mut body, rows.iter().map(|(at, row)| series::points(row, *slot).filter(|_| seen(contestant, *at))));
     }
     body.extend_from_slice(b"},\"marks\":");
     let control = board.control().map(|control| &**control);
@@ -72,44 +72,44 @@ fn list(body: &mut Vec<u8>, values: impl Iterator<Item = Option<i64>>) {
 
 /// Bodies of the last second.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub struct HistoryCache {
     kept: Mutex<Vec<Kept>>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    sight: Sight,
+    visibility: Visibility,
     since: UtcUs,
     wanted_s: u64,
     second: u64,
     body: Bytes,
 }
 
-impl Shelf {
+impl HistoryCache {
     /// The body, written now or less than a second ago. Those who ask meanwhile wait for the one who writes it. It may
     /// begin up to a minute before `since`.
     pub fn get(&self, board: &RwLock<Board>, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
-        // The shelf first: of many who wait for bodies, one at a time keeps the board from its next second.
+        // The cache first: of many who wait for bodies, one at a time keeps the board from its next second.
         let mut kept = self.kept.lock();
         let board = board.read();
-        let person = match audience {
-            Audience::Owner(user) => board.people().get(user),
+        let contestant = match audience {
+            Audience::Owner(user) => board.contestants().get(user),
             Audience::Public | Audience::Admin => None,
         };
-        let public = board.sight(audience, now).is_public(person);
+        let public = board.visibility(audience, now).is_public(contestant);
         let audience = if public { &Audience::Public } else { audience };
-        let sight = board.sight(audience, now);
+        let visibility = board.visibility(audience, now);
         let (since, second) = (since / SINCE_US * SINCE_US, now / SHARED_US);
         let wanted_s = series::step_at_least(wanted_s);
         kept.retain(|one| one.second == second);
-        let same = |one: &&Kept| one.sight == sight && one.since == since && one.wanted_s == wanted_s;
+        let same = |one: &&Kept| one.visibility == visibility && one.since == since && one.wanted_s == wanted_s;
         if let Some(found) = kept.iter().find(same) {
             return found.body.clone();
         }
         let body = write(&board, audience, now, since, wanted_s);
         let bytes: usize = kept.iter().map(|one| one.body.len()).sum();
         if kept.len() < BODIES_MAX && bytes + body.len() <= BYTES_MAX {
-            kept.push(Kept { sight, since, wanted_s, second, body: body.clone() });
+            kept.push(Kept { visibility, since, wanted_s, second, body: body.clone() });
         }
         body
     }

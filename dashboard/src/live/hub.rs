@@ -1,5 +1,5 @@
-//! Seats: who watches, how many may, and whom to send away. It holds the newest frame and nothing else: there is no
-//! queue, so a viewer that reads slowly, or never, costs its seat and no more.
+//! Subscriptions: who watches, how many may, and whom to send away. It holds the newest frame and nothing else: there is no
+//! queue, so a viewer that reads slowly, or never, costs its subscription and no more.
 
 use super::facts::UserKey;
 use super::frame::Frames;
@@ -28,7 +28,7 @@ impl Default for HubConfig {
     }
 }
 
-/// One link for screens takes no more than one seat in so many: a link that got around keeps nobody out.
+/// One link for screens takes no more than one subscription in so many: a link that got around keeps nobody out.
 const SHARE_OF_A_LINK: usize = 2;
 
 /// Why a viewer is sent away, as a WebSocket's close code. Pages act on it.
@@ -64,18 +64,18 @@ impl Close {
     }
 }
 
-/// Why there is no seat.
+/// Why somebody may not watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoSeat {
+pub enum SubscribeError {
     #[error("{0} watch already, and there is no room for more: try again later, or raise the limit of viewers")]
-    House(usize),
+    Full(usize),
     #[error("this account or link watches from {0} places already: close one of them")]
-    User(usize),
+    Viewer(usize),
     #[error("the dashboard is stopping: come back in a moment")]
     Stopping,
 }
 
-/// Who takes a seat.
+/// Who subscribes.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {
     /// The account, contestant or admin. A screen has none, and is counted by its session.
@@ -84,7 +84,7 @@ pub struct Viewer {
     pub session: Option<String>,
 }
 
-/// The seats and the newest frames. Cheap to clone.
+/// The subscriptions and the newest frames. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hub {
     shared: Arc<Shared>,
@@ -95,23 +95,23 @@ struct Shared {
     config: HubConfig,
     frames: watch::Sender<Arc<Frames>>,
     tokens: watch::Sender<Option<Utf8Bytes>>,
-    seats: Mutex<Seats>,
-    /// Seats taken, for those who wait until all have left.
-    taken: watch::Sender<usize>,
+    subscriptions: Mutex<Subscriptions>,
+    /// How many there are, for those who wait until all have left.
+    count: watch::Sender<usize>,
     stopping: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
+struct Subscriptions {
     next: u64,
-    taken: HashMap<u64, Taken>,
+    all: HashMap<u64, Subscribed>,
     of_user: HashMap<UserKey, usize>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct Subscribed {
     viewer: Viewer,
-    /// Used once; a seat that was told to leave is still taken until it has.
+    /// Used once; who was told to leave still counts until it has.
     away: Option<oneshot::Sender<Close>>,
 }
 
@@ -121,8 +121,8 @@ impl Hub {
             config,
             frames: watch::Sender::new(Arc::new(Frames::none())),
             tokens: watch::Sender::new(None),
-            seats: Mutex::default(),
-            taken: watch::Sender::new(0),
+            subscriptions: Mutex::default(),
+            count: watch::Sender::new(0),
             stopping: CancellationToken::new(),
         };
         Hub { shared: Arc::new(shared) }
@@ -159,34 +159,34 @@ impl Hub {
         self.shared.config.send_within
     }
 
-    /// Takes a seat, which is free again when the value is dropped.
-    pub fn sit(&self, viewer: Viewer) -> Result<Seat, NoSeat> {
+    /// Lets a viewer watch until the subscription is dropped.
+    pub fn subscribe(&self, viewer: Viewer) -> Result<Subscription, SubscribeError> {
         let config = self.shared.config;
-        let mut seats = self.seats();
+        let mut subscriptions = self.subscriptions();
         if self.shared.stopping.is_cancelled() {
-            return Err(NoSeat::Stopping);
+            return Err(SubscribeError::Stopping);
         }
-        if seats.taken.len() >= config.viewers_max {
-            return Err(NoSeat::House(seats.taken.len()));
+        if subscriptions.all.len() >= config.viewers_max {
+            return Err(SubscribeError::Full(subscriptions.all.len()));
         }
         if let Some(user) = &viewer.user {
-            let own = seats.of_user.entry(user.clone()).or_insert(0);
+            let own = subscriptions.of_user.entry(user.clone()).or_insert(0);
             if *own >= config.of_one_user_max {
-                return Err(NoSeat::User(*own));
+                return Err(SubscribeError::Viewer(*own));
             }
             *own += 1;
         } else if let Some(link) = &viewer.session {
-            let its = seats.taken.values().filter(|taken| taken.viewer.session.as_ref() == Some(link)).count();
+            let its = subscriptions.all.values().filter(|one| one.viewer.session.as_ref() == Some(link)).count();
             if its >= config.viewers_max.div_ceil(SHARE_OF_A_LINK) {
-                return Err(NoSeat::User(its));
+                return Err(SubscribeError::Viewer(its));
             }
         }
         let (away, told) = oneshot::channel();
-        let number = seats.next;
-        seats.next += 1;
-        seats.taken.insert(number, Taken { viewer, away: Some(away) });
-        self.shared.taken.send_replace(seats.taken.len());
-        Ok(Seat { hub: self.clone(), number, told })
+        let number = subscriptions.next;
+        subscriptions.next += 1;
+        subscriptions.all.insert(number, Subscribed { viewer, away: Some(away) });
+        self.shared.count.send_replace(subscriptions.all.len());
+        Ok(Subscription { hub: self.clone(), number, told })
     }
 
     /// Sends away whoever watches with this session: it was ended.
@@ -207,8 +207,8 @@ impl Hub {
     }
 
     fn close_where(&self, close: Close, chosen: impl Fn(&Viewer) -> bool) {
-        for taken in self.seats().taken.values_mut().filter(|taken| chosen(&taken.viewer)) {
-            if let Some(away) = taken.away.take() {
+        for one in self.subscriptions().all.values_mut().filter(|one| chosen(&one.viewer)) {
+            if let Some(away) = one.away.take() {
                 // Fails only when the viewer is leaving by itself.
                 let _ = away.send(close);
             }
@@ -217,25 +217,25 @@ impl Hub {
 
     /// How many watch now.
     pub fn viewers(&self) -> usize {
-        *self.shared.taken.borrow()
+        *self.shared.count.borrow()
     }
 
     /// Sends everybody away and lets nobody in any more.
     pub fn stop(&self) {
-        // Under the lock, so that nobody sits down in between.
-        let seats = self.seats();
+        // Under the lock, so that nobody subscribes in between.
+        let subscriptions = self.subscriptions();
         self.shared.stopping.cancel();
-        drop(seats);
+        drop(subscriptions);
     }
 
     /// Waits until nobody is left.
     pub async fn left(&self) {
         // The sender lives as long as we do.
-        let _ = self.shared.taken.subscribe().wait_for(|taken| *taken == 0).await;
+        let _ = self.shared.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.shared.seats.lock()
+    fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
+        self.shared.subscriptions.lock()
     }
 }
 
@@ -246,15 +246,15 @@ fn from_now_on<T>(sender: &watch::Sender<T>) -> watch::Receiver<T> {
     receiver
 }
 
-/// A taken seat.
+/// The right to watch.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Subscription {
     hub: Hub,
     number: u64,
     told: oneshot::Receiver<Close>,
 }
 
-impl Seat {
+impl Subscription {
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -268,19 +268,19 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut seats = self.hub.seats();
-        let Some(taken) = seats.taken.remove(&self.number) else { return };
-        if let Some(user) = &taken.viewer.user
-            && let Some(own) = seats.of_user.get_mut(user)
+        let mut subscriptions = self.hub.subscriptions();
+        let Some(gone) = subscriptions.all.remove(&self.number) else { return };
+        if let Some(user) = &gone.viewer.user
+            && let Some(own) = subscriptions.of_user.get_mut(user)
         {
             *own -= 1;
             if *own == 0 {
-                seats.of_user.remove(user);
+                subscriptions.of_user.remove(user);
             }
         }
-        self.hub.shared.taken.send_replace(seats.taken.len());
+        self.hub.shared.count.send_replace(subscriptions.all.len());
     }
 }
 
@@ -293,39 +293,39 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_limited_and_free_again() {
+    fn subscriptions_are_limited_and_free_again() {
         let hub = Hub::new(HubConfig { viewers_max: 3, of_one_user_max: 2, ..HubConfig::default() });
-        let first = hub.sit(viewer("u1", "a")).expect("a seat");
-        let _second = hub.sit(viewer("u1", "b")).expect("a seat");
-        assert_eq!(hub.sit(viewer("u1", "c")).expect_err("its third"), NoSeat::User(2));
-        let _screen = hub.sit(Viewer::default()).expect("a seat");
-        assert_eq!(hub.sit(Viewer::default()).expect_err("full"), NoSeat::House(3));
+        let first = hub.subscribe(viewer("u1", "a")).expect("a subscription");
+        let _second = hub.subscribe(viewer("u1", "b")).expect("a subscription");
+        assert_eq!(hub.subscribe(viewer("u1", "c")).expect_err("its third"), SubscribeError::Viewer(2));
+        let _screen = hub.subscribe(Viewer::default()).expect("a subscription");
+        assert_eq!(hub.subscribe(Viewer::default()).expect_err("full"), SubscribeError::Full(3));
         assert_eq!(hub.viewers(), 3);
         drop(first);
         assert_eq!(hub.viewers(), 2);
-        hub.sit(viewer("u1", "c")).expect("it is free again");
+        hub.subscribe(viewer("u1", "c")).expect("it is free again");
         hub.stop();
-        assert_eq!(hub.sit(Viewer::default()).expect_err("it stops"), NoSeat::Stopping);
+        assert_eq!(hub.subscribe(Viewer::default()).expect_err("it stops"), SubscribeError::Stopping);
     }
 
     #[test]
-    fn one_link_takes_no_more_than_half_of_the_seats() {
+    fn one_link_takes_no_more_than_half_of_the_subscriptions() {
         let hub = Hub::new(HubConfig { viewers_max: 4, ..HubConfig::default() });
         let screen = |link: &str| Viewer { user: None, session: Some(link.to_owned()) };
-        let first = hub.sit(screen("screen:1")).expect("a seat");
-        let _second = hub.sit(screen("screen:1")).expect("a seat");
-        assert_eq!(hub.sit(screen("screen:1")).expect_err("its third"), NoSeat::User(2));
-        let _other = hub.sit(screen("screen:2")).expect("another link");
+        let first = hub.subscribe(screen("screen:1")).expect("a subscription");
+        let _second = hub.subscribe(screen("screen:1")).expect("a subscription");
+        assert_eq!(hub.subscribe(screen("screen:1")).expect_err("its third"), SubscribeError::Viewer(2));
+        let _other = hub.subscribe(screen("screen:2")).expect("another link");
         drop(first);
-        hub.sit(screen("screen:1")).expect("it is free again");
+        hub.subscribe(screen("screen:1")).expect("it is free again");
     }
 
     #[tokio::test]
     async fn only_those_meant_are_sent_away() {
         let hub = Hub::new(HubConfig::default());
-        let mut a = hub.sit(viewer("u1", "a")).expect("a seat");
-        let mut b = hub.sit(viewer("u1", "b")).expect("a seat");
-        let mut other = hub.sit(viewer("u2", "c")).expect("a seat");
+        let mut a = hub.subscribe(viewer("u1", "a")).expect("a subscription");
+        let mut b = hub.subscribe(viewer("u1", "b")).expect("a subscription");
+        let mut other = hub.subscribe(viewer("u2", "c")).expect("a subscription");
         hub.close_session("a", Close::LoggedOut);
         assert_eq!(a.told_to_leave().await, Close::LoggedOut);
         hub.close_user_except(&"u1".into(), "b", Close::LoggedOut);

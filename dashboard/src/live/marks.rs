@@ -1,7 +1,7 @@
 //! What a chart marks beside the lines: when phases begin, what falls due when, pauses, the freeze. Pure.
 
 use super::facts::Facts;
-use super::round_now::{Millis, millis};
+use crate::clock::{Millis, utc_ms};
 use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
@@ -31,7 +31,7 @@ pub enum MarkKind {
 /// The marks of the round that is armed, played or was the last, in order. `now` only tells which deadlines hold.
 pub fn marks(control: Option<&Control>, facts: &Facts, now: UtcUs) -> Vec<Mark> {
     let mut marks = Vec::new();
-    let mut add = |at: UtcUs, kind: MarkKind, label: String| marks.push(Mark { at: millis(at), kind, label });
+    let mut add = |at: UtcUs, kind: MarkKind, label: String| marks.push(Mark { at: utc_ms(at), kind, label });
     if let Some(control) = control.filter(|control| control.state != State::Draft) {
         let timeline = &control.timeline;
         let deadlines = timeline.deadlines_at(&control.contest, now);

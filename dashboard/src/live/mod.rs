@@ -5,10 +5,10 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`facts`] | what the collector must be told: people, adjustments, sealed results, notices, the freeze |
+//! | [`facts`] | what the collector must be told: contestants, adjustments, sealed results, notices, the freeze |
 //! | [`audience`] | who may see what of the scores, and of which instant. The only place that decides it |
-//! | [`standings`] | ranked lines, as one audience sees them |
-//! | [`window`] | the last minute: rates, success, movement |
+//! | [`standings`] | ranked lines, as one audience sees them, with the names of their fields everywhere |
+//! | [`window`] | the last minute: rates, how much was verified, movement |
 //! | [`series`] | points over time at three resolutions |
 //! | [`board`] | all of the scores: told once a second, asked by everybody |
 //! | [`round_now`] | the round, phase and due values at an instant |
@@ -16,7 +16,7 @@
 //! | [`marks`] | deadlines, phases, pauses and the freeze, as lines in a chart |
 //! | [`history`] | the body of `/api/history`, prepared once for a crowd |
 //! | [`archive`] | one second of the scores as a row of SQLite |
-//! | [`hub`] | seats: who watches, how many may, and whom to send away |
+//! | [`hub`] | subscriptions: who watches, how many may, and whom to send away |
 //! | [`socket`] | one WebSocket |
 //! | [`reader`] | the thread that asks Redis |
 //! | [`feed`] | the whole of it, running |
@@ -37,8 +37,9 @@ pub mod socket;
 pub mod standings;
 pub mod window;
 
-pub use audience::Audience;
-pub use facts::{Carried, Facts, Freeze, Notice, Person, UserKey};
+pub use audience::{Audience, Visibility};
+pub use facts::{Carried, Contestant, Facts, Freeze, Notice, UserKey};
 pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
-pub use standings::{Line, Standings};
+pub use round_now::{Due, RoundNow};
+pub use standings::{Figures, Standing, Standings};

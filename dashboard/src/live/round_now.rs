@@ -1,21 +1,18 @@
 //! The round at an instant, as frames show it: state, phase, and which values are due. Pure.
 
 use super::facts::Facts;
+use crate::clock::{Millis, utc_ms};
 use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// Milliseconds of UTC, as everything in the browser counts.
-pub type Millis = u64;
-
-/// The round that is prepared, played, or was the last.
+/// The round that is prepared, played, or was the last, as frames, `/api/standings` and pages tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoundNow {
     /// Empty before it is armed.
     pub id: String,
     pub number: u32,
-    #[serde(serialize_with = "word")]
     pub state: State,
     pub scored: bool,
     pub start_at: Option<Millis>,
@@ -23,6 +20,7 @@ pub struct RoundNow {
     pub end_at: Option<Millis>,
     /// From 1; nothing outside the plan.
     pub phase: Option<usize>,
+    /// How many there are.
     pub phases: usize,
     /// Once the freeze has begun.
     pub frozen_at: Option<Millis>,
@@ -51,11 +49,11 @@ impl RoundNow {
             number: id.and_then(|id| facts.numbers.get(&id).copied()).unwrap_or(next),
             state: control.state,
             scored: control.scored,
-            start_at: timeline.start_at.map(millis),
-            end_at: timeline.start_at.and(timeline.end_at(&control.contest)).map(millis),
+            start_at: timeline.start_at.map(utc_ms),
+            end_at: timeline.start_at.and(timeline.end_at(&control.contest)).map(utc_ms),
             phase: phase_at(control, now),
             phases: control.contest.phases.len(),
-            frozen_at: frozen_at.map(millis),
+            frozen_at: frozen_at.map(utc_ms),
             revealed: frozen_at.is_some() && facts.freeze.revealed,
         }
     }
@@ -75,8 +73,8 @@ impl Due {
         Due {
             version: value::<Version>(version, now),
             from: value::<Platform>(from, now),
-            version_at: ahead(version).map(|at| millis(at.0)),
-            from_at: ahead(from).map(|at| millis(at.0)),
+            version_at: ahead(version).map(|at| utc_ms(at.0)),
+            from_at: ahead(from).map(|at| utc_ms(at.0)),
         }
     }
 }
@@ -101,14 +99,6 @@ fn phase_at(control: &Control, now: UtcUs) -> Option<usize> {
         elapsed < end
     });
     phase.map(|index| index + 1)
-}
-
-fn word<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.as_str())
-}
-
-pub fn millis(at: UtcUs) -> Millis {
-    at / 1_000
 }
 
 #[cfg(test)]
@@ -159,7 +149,7 @@ mod tests {
         assert_eq!(round(&control, start).phase, Some(1));
         assert_eq!(round(&control, start + 30 * SECOND).phase, Some(2));
         assert_eq!(round(&control, start + 60 * SECOND).phase, None);
-        assert_eq!(Due::of(Some(&control), start).version_at, Some(millis(start + 20 * SECOND)));
+        assert_eq!(Due::of(Some(&control), start).version_at, Some(utc_ms(start + 20 * SECOND)));
         assert_eq!(Due::of(Some(&control), start + 20 * SECOND).version, "v2");
         let running = make(&control, Change::Begin, start);
         let paused = make(&running, Change::Pause, start + 9 * SECOND);
@@ -172,6 +162,6 @@ mod tests {
     fn a_freeze_is_told_once_it_has_begun() {
         let facts = Facts { freeze: Freeze { at: Some(NOW + 1), revealed: false }, ..Facts::default() };
         assert_eq!(RoundNow::of(&armed(7), &facts, NOW).frozen_at, None);
-        assert_eq!(RoundNow::of(&armed(7), &facts, NOW + 1).frozen_at, Some(millis(NOW)));
+        assert_eq!(RoundNow::of(&armed(7), &facts, NOW + 1).frozen_at, Some(utc_ms(NOW)));
     }
 }

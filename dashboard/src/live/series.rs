@@ -47,9 +47,9 @@ impl Series {
         let mut row = vec![ABSENT; self.slots.len()];
         for score in &scores.lines {
             let next = self.slots.len();
-            let slot = *self.slots.entry(score.key.clone()).or_insert(next);
+            let slot = *self.slots.entry(score.id.clone()).or_insert(next);
             row.resize(row.len().max(slot + 1), ABSENT);
-            row[slot] = score.points.max(ABSENT + 1);
+            row[slot] = score.figures.points.max(ABSENT + 1);
         }
         let row: Arc<[i64]> = row.into();
         for ring in &mut self.rings {
@@ -123,18 +123,7 @@ mod tests {
     use crate::live::standings::Score;
 
     fn scores(second: u64, points: &[(&str, i64)]) -> Scores {
-        let line = |&(key, points): &(&str, i64)| Score {
-            key: key.into(),
-            points,
-            minute: 0,
-            rate: 0,
-            success: None,
-            p50_us: None,
-            p99_us: None,
-            failures: 0,
-            reached: None,
-            rank_before: None,
-        };
+        let line = |&(id, points): &(&str, i64)| Score::of_points(id.into(), points);
         Scores { at: second * SECOND_US, lines: points.iter().map(line).collect() }
     }
 

@@ -1,9 +1,9 @@
 //! One WebSocket: sends the newest frame, asks now and then whether the session still holds, and goes when it must. It
-//! owns a seat and the connection, and never a queue: what a viewer did not take in time it never gets.
+//! owns a subscription and the connection, and never a queue: what a viewer did not take in time it never gets.
 
 use super::Audience;
 use super::frame::{Class, Frames};
-use super::hub::{Close, Hub, NoSeat, Seat, Viewer};
+use super::hub::{Close, Hub, SubscribeError, Subscription, Viewer};
 use futures_util::future::BoxFuture;
 use salvo::http::header::{HOST, RETRY_AFTER};
 use salvo::http::{HeaderValue, StatusError};
@@ -65,16 +65,18 @@ impl std::fmt::Debug for Visit {
 }
 
 /// Turns a request into a WebSocket that is fed until it ends, or says why not: 403 for a page of another site, 503 when
-/// the house is full. One account's socket too many is opened and closed with 1013, which pages understand.
+/// too many watch. One account's socket too many is opened and closed with 1013, which pages understand.
 pub async fn open(hub: &Hub, visit: Visit, req: &mut Request, res: &mut Response) -> Result<(), StatusError> {
     let Visit { viewer, channel, public_url, recheck } = visit;
     let host = req.headers().get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let upgrade = WebSocketUpgrade::with_config(buffers())
         .check_origin(move |origin| is_own_origin(origin, host.as_deref(), public_url.as_ref()));
-    match hub.sit(viewer) {
-        Ok(seat) => upgrade.upgrade(req, res, move |socket| watch_channel(socket, seat, channel, recheck)).await,
-        Err(NoSeat::User(_)) => upgrade.upgrade(req, res, |socket| goodbye(socket, Close::Full)).await,
-        Err(full @ (NoSeat::House(_) | NoSeat::Stopping)) => {
+    match hub.subscribe(viewer) {
+        Ok(subscription) => {
+            upgrade.upgrade(req, res, move |socket| watch_channel(socket, subscription, channel, recheck)).await
+        }
+        Err(SubscribeError::Viewer(_)) => upgrade.upgrade(req, res, |socket| goodbye(socket, Close::Full)).await,
+        Err(full @ (SubscribeError::Full(_) | SubscribeError::Stopping)) => {
             res.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
             Err(StatusError::service_unavailable().brief(full.to_string()))
         }
@@ -101,15 +103,15 @@ pub fn is_own_origin(origin: Option<&str>, host: Option<&str>, public_url: Optio
     same_host() || configured()
 }
 
-async fn watch_channel(socket: WebSocket, seat: Seat, channel: Channel, recheck: Recheck) {
+async fn watch_channel(socket: WebSocket, subscription: Subscription, channel: Channel, recheck: Recheck) {
     match channel {
         Channel::Standings(audience) => {
-            let feed = StandingsFeed { frames: seat.hub().frames(), class: Class::of(&audience), seen: None };
-            attend(socket, seat, feed, recheck).await;
+            let feed = StandingsFeed { frames: subscription.hub().frames(), class: Class::of(&audience), seen: None };
+            attend(socket, subscription, feed, recheck).await;
         }
         Channel::Tokens => {
-            let feed = TokensFeed { texts: seat.hub().tokens() };
-            attend(socket, seat, feed, recheck).await;
+            let feed = TokensFeed { texts: subscription.hub().tokens() };
+            attend(socket, subscription, feed, recheck).await;
         }
     }
 }
@@ -158,9 +160,9 @@ enum End {
     Gone,
 }
 
-async fn attend(mut socket: WebSocket, mut seat: Seat, mut source: impl Source, recheck: Recheck) {
+async fn attend(mut socket: WebSocket, mut subscription: Subscription, mut source: impl Source, recheck: Recheck) {
     let started = Instant::now();
-    let within = seat.hub().send_within();
+    let within = subscription.hub().send_within();
     let mut ping = interval_at(started + PING_INTERVAL, PING_INTERVAL);
     let mut look = interval_at(started + RECHECK_INTERVAL, RECHECK_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +170,7 @@ async fn attend(mut socket: WebSocket, mut seat: Seat, mut source: impl Source, 
     let mut inbound = Inbound::new(started);
     let end = loop {
         tokio::select! {
-            close = seat.told_to_leave() => break End::Close(close),
+            close = subscription.told_to_leave() => break End::Close(close),
             received = socket.recv() => {
                 if let Some(end) = inbound.take(received.as_ref(), Instant::now()) {
                     break end;
@@ -191,8 +193,8 @@ async fn attend(mut socket: WebSocket, mut seat: Seat, mut source: impl Source, 
         End::Close(close) => goodbye(socket, close).await,
         End::Gone => {}
     }
-    // Here the seat is free again.
-    drop(seat);
+    // Here somebody else may watch instead.
+    drop(subscription);
 }
 
 /// What came from a viewer, counted.

@@ -1,34 +1,51 @@
 //! Ranked lines: the scores of one instant, put in order. Pure; it does not decide who may see them.
+//!
+//! A [`Standing`] is the one line of the standings: frames, `/api/standings`, exports and pages all write these fields
+//! under these names, and the archive keeps its [`Figures`].
 
-use super::facts::{Person, UserKey};
+use super::facts::{Contestant, UserKey};
 use flowtest_contest::standings::{DecidedBy, Merit, places};
 use flowtest_contract::rules::UtcUs;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What one contestant has at one instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Score {
-    pub key: UserKey,
+/// How a contestant does, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
     /// Of the contest, or of the practice round that is played.
     pub points: i64,
     /// Points in the last 60 s.
-    pub minute: i64,
+    pub points_last_minute: i64,
     /// Responses per second.
     pub rate: u64,
-    /// Of the exchanges of the last 10 s, how many in a thousand were all right. `None` without any.
-    pub success: Option<u16>,
+    /// Of the exchanges of the last 10 s, how many in a thousand were verified. `None` without any.
+    pub verified_permille: Option<u16>,
     /// From the intended instant, in µs, over all that `points` counts.
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
     /// Exchanges that failed and cost points.
     pub failures: u64,
+}
+
+/// What one contestant has at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Score {
+    pub id: UserKey,
+    pub figures: Figures,
     /// When it came to these points.
-    pub reached: Option<UtcUs>,
+    pub reached_at: Option<UtcUs>,
     /// Its rank 60 s before, when it had one.
     pub rank_before: Option<u32>,
 }
 
-/// All scores of one instant, by key.
+impl Score {
+    /// Points alone.
+    pub fn of_points(id: UserKey, points: i64) -> Score {
+        Score { id, figures: Figures { points, ..Figures::default() }, reached_at: None, rank_before: None }
+    }
+}
+
+/// All scores of one instant, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scores {
     pub at: UtcUs,
@@ -36,14 +53,18 @@ pub struct Scores {
 }
 
 /// One line of the standings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    pub person: Person,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
     /// From 1; equal ones share it. `None`: hidden, disqualified, or one's own line during a freeze.
     pub rank: Option<u32>,
-    /// Ranks gained over the last 60 s.
-    pub gained: i64,
-    pub score: Score,
+    #[serde(flatten)]
+    pub contestant: Contestant,
+    /// See [`UserKey::colour`].
+    pub colour: u32,
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Ranks gained over the last 60 s; below 0: lost.
+    pub rank_change: i64,
     /// Why it stands behind the line above.
     pub decided: Option<DecidedBy>,
 }
@@ -54,21 +75,21 @@ pub struct Standings {
     /// Of the data; during a freeze the public's is that of the freeze.
     pub at: UtcUs,
     /// By rank, those without one last.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Standing>,
 }
 
 impl Standings {
     /// The line of a contestant.
-    pub fn of(&self, user: &UserKey) -> Option<&Line> {
-        self.lines.iter().find(|line| line.person.key == *user)
+    pub fn of(&self, id: &UserKey) -> Option<&Standing> {
+        self.lines.iter().find(|line| line.contestant.id == *id)
     }
 
     /// Points behind the next better and ahead of the next worse contestant. `None` for who has no rank, or nobody there.
-    pub fn gaps(&self, user: &UserKey) -> (Option<i64>, Option<i64>) {
-        let ranked: Vec<&Line> = self.lines.iter().filter(|line| line.rank.is_some()).collect();
-        let Some(index) = ranked.iter().position(|line| line.person.key == *user) else { return (None, None) };
-        let points = |line: &&Line| line.score.points;
-        let own = ranked[index].score.points;
+    pub fn gaps(&self, id: &UserKey) -> (Option<i64>, Option<i64>) {
+        let ranked: Vec<&Standing> = self.lines.iter().filter(|line| line.rank.is_some()).collect();
+        let Some(index) = ranked.iter().position(|line| line.contestant.id == *id) else { return (None, None) };
+        let points = |line: &&Standing| line.figures.points;
+        let own = ranked[index].figures.points;
         let ahead = index.checked_sub(1).and_then(|index| ranked.get(index)).map(points);
         let behind = ranked.get(index + 1).map(points);
         (ahead.map(|ahead| ahead.saturating_sub(own)), behind.map(|behind| own.saturating_sub(behind)))
@@ -80,69 +101,63 @@ impl Standings {
     }
 }
 
-/// Puts scores in order. Who is not among the people has left and gets no line.
-pub fn rank(scores: &Scores, people: &BTreeMap<UserKey, Person>) -> Standings {
-    let mut lines: Vec<Line> = scores
+/// Puts scores in order. Who is not among the contestants has left and gets no line.
+pub fn rank(scores: &Scores, contestants: &BTreeMap<UserKey, Contestant>) -> Standings {
+    let mut lines: Vec<(&Score, Standing)> = scores
         .lines
         .iter()
         .filter_map(|score| {
-            let person = people.get(&score.key)?.clone();
-            Some(Line { person, rank: None, gained: 0, score: score.clone(), decided: None })
+            let contestant = contestants.get(&score.id)?.clone();
+            let (colour, figures) = (contestant.id.colour(), score.figures);
+            Some((score, Standing { rank: None, contestant, colour, figures, rank_change: 0, decided: None }))
         })
         .collect();
-    lines.sort_by(|a, b| {
-        let ranked = b.person.is_ranked().cmp(&a.person.is_ranked());
-        let name = || a.person.name.cmp(&b.person.name);
+    lines.sort_by(|(a, one), (b, other)| {
+        let ranked = other.contestant.is_ranked().cmp(&one.contestant.is_ranked());
+        let name = || one.contestant.name.cmp(&other.contestant.name);
         ranked.then_with(|| merit(a).against(&merit(b)).0).then_with(name)
     });
-    let merits: Vec<Merit> = lines.iter().take_while(|line| line.person.is_ranked()).map(merit).collect();
-    for (line, (rank, decided)) in lines.iter_mut().zip(places(&merits)) {
+    let merits: Vec<Merit> =
+        lines.iter().take_while(|(_, line)| line.contestant.is_ranked()).map(|(score, _)| merit(score)).collect();
+    for ((score, line), (rank, decided)) in lines.iter_mut().zip(places(&merits)) {
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
         line.rank = Some(rank);
-        line.gained = line.score.rank_before.map_or(0, |before| i64::from(before) - i64::from(rank));
+        line.rank_change = score.rank_before.map_or(0, |before| i64::from(before) - i64::from(rank));
         line.decided = decided;
     }
-    Standings { at: scores.at, lines }
+    Standings { at: scores.at, lines: lines.into_iter().map(|(_, line)| line).collect() }
 }
 
-fn merit(line: &Line) -> Merit {
-    let Score { points, failures, p99_us, reached, .. } = line.score;
-    Merit { points: points.into(), failures, p99_us, reached }
+fn merit(score: &Score) -> Merit {
+    let Figures { points, failures, p99_us, .. } = score.figures;
+    Merit { points: points.into(), failures, p99_us, reached: score.reached_at }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn score(key: &str, points: i64) -> Score {
-        Score {
-            key: key.into(),
-            points,
-            minute: 0,
-            rate: 0,
-            success: None,
-            p50_us: None,
-            p99_us: None,
-            failures: 0,
-            reached: None,
-            rank_before: None,
-        }
+    fn score(id: &str, points: i64) -> Score {
+        Score::of_points(id.into(), points)
     }
 
-    fn people(flags: &[(&str, bool, bool)]) -> BTreeMap<UserKey, Person> {
-        let person = |&(key, hidden, disqualified): &(&str, bool, bool)| {
-            (key.into(), Person { key: key.into(), name: key.into(), shown: key.into(), hidden, disqualified })
+    fn contestants(flags: &[(&str, bool, bool)]) -> BTreeMap<UserKey, Contestant> {
+        let contestant = |&(id, hidden, disqualified): &(&str, bool, bool)| {
+            let (name, display_name) = (id.to_owned(), id.to_owned());
+            (id.into(), Contestant { id: id.into(), name, display_name, hidden, disqualified })
         };
-        flags.iter().map(person).collect()
+        flags.iter().map(contestant).collect()
     }
 
     #[test]
     fn hidden_and_disqualified_ones_take_nobodys_rank() {
         let scores = Scores { at: 1, lines: vec![score("a", 5), score("b", 9), score("c", 7), score("d", 5)] };
-        let people = people(&[("a", false, false), ("b", true, false), ("c", false, true), ("d", false, false)]);
-        let standings = rank(&scores, &people);
+        let contestants =
+            contestants(&[("a", false, false), ("b", true, false), ("c", false, true), ("d", false, false)]);
+        let standings = rank(&scores, &contestants);
         let summary: Vec<_> =
-            standings.lines.iter().map(|line| (line.person.name.as_str(), line.rank, line.decided)).collect();
+            standings.lines.iter().map(|line| (line.contestant.name.as_str(), line.rank, line.decided)).collect();
         assert_eq!(
             summary,
             [("a", Some(1), None), ("d", Some(1), Some(DecidedBy::Shared)), ("b", None, None), ("c", None, None)]
@@ -155,9 +170,22 @@ mod tests {
         let mut climber = score("a", 9);
         climber.rank_before = Some(4);
         let scores = Scores { at: 1, lines: vec![climber, score("b", 3)] };
-        let standings = rank(&scores, &people(&[("a", false, false), ("b", false, false)]));
-        assert_eq!(standings.lines.iter().map(|line| line.gained).collect::<Vec<_>>(), [3, 0]);
+        let standings = rank(&scores, &contestants(&[("a", false, false), ("b", false, false)]));
+        assert_eq!(standings.lines.iter().map(|line| line.rank_change).collect::<Vec<_>>(), [3, 0]);
         assert_eq!(standings.gaps(&"b".into()), (Some(6), None));
         assert_eq!(standings.gaps(&"a".into()), (None, Some(6)));
+    }
+
+    /// Scripts, spreadsheets and `/api/standings` read these names: one that changes keeps its old one there for a release.
+    #[test]
+    fn a_line_says_these_fields_under_these_names() {
+        let scores = Scores { at: 1, lines: vec![score("u3", 9), score("u4", 9)] };
+        let standings = rank(&scores, &contestants(&[("u3", false, false), ("u4", false, false)]));
+        let expected = json!({
+            "rank": 1, "id": "u4", "name": "u4", "display_name": "u4", "hidden": false, "colour": 4, "points": 9,
+            "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null, "p99_us": null,
+            "failures": 0, "rank_change": 0, "decided": "shared",
+        });
+        assert_eq!(serde_json::to_value(&standings.lines[1]).expect("JSON"), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! A ring of what was known at each of the last seconds, and what is read off it: rates and success. Pure: instants come
+//! A ring of what was known at each of the last seconds, and what is read off it: rates, and how much was verified. Pure: instants come
 //! in with the data, and a gap in them (an outage, a sleeping machine) only makes a rate the mean over a longer time.
 
 use flowtest_contract::Tally;
@@ -57,8 +57,8 @@ impl<T> Ring<T> {
 pub struct Count {
     /// Well-framed 2xx answers.
     pub responses: u64,
-    /// Exchanges that were all right, at most: the three headers are counted apart, so the least of the three.
-    pub right: u64,
+    /// Exchanges of which all three headers were right, at most: they are counted apart, so the least of the three.
+    pub verified: u64,
     /// Exchanges that have an outcome which is the contestant's.
     pub judged: u64,
 }
@@ -67,7 +67,7 @@ impl Count {
     pub fn of(tally: &Tally) -> Count {
         Count {
             responses: tally.responses(),
-            right: tally.token_right.min(tally.version_right).min(tally.from_right),
+            verified: tally.token_right.min(tally.version_right).min(tally.from_right),
             judged: tally.responses().saturating_add(tally.failures()),
         }
     }
@@ -79,12 +79,12 @@ impl Count {
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
 
-    /// Of the exchanges since an earlier count, how many in a thousand were all right. `None` without any.
-    pub fn success_since(&self, earlier: Count) -> Option<u16> {
+    /// Of the exchanges since an earlier count, how many in a thousand were verified. `None` without any.
+    pub fn verified_permille_since(&self, earlier: Count) -> Option<u16> {
         let judged = self.judged.checked_sub(earlier.judged).filter(|judged| *judged > 0)?;
         // Rounded down: a thousand means that nothing at all was wrong.
-        let right = self.right.saturating_sub(earlier.right).min(judged);
-        Some((u128::from(right) * 1_000 / u128::from(judged)) as u16)
+        let verified = self.verified.saturating_sub(earlier.verified).min(judged);
+        Some((u128::from(verified) * 1_000 / u128::from(judged)) as u16)
     }
 }
 
@@ -108,19 +108,19 @@ mod tests {
 
     #[test]
     fn rates_are_means_over_the_time_that_really_passed() {
-        let count = |responses, right, judged| Count { responses, right, judged };
+        let count = |responses, verified, judged| Count { responses, verified, judged };
         let (before, now) = (count(100, 90, 110), count(400, 380, 420));
         assert_eq!(now.rate_since(before, 3_000_000), 100);
-        assert_eq!(now.success_since(before), Some(935));
+        assert_eq!(now.verified_permille_since(before), Some(935));
         // nothing happened, no time passed, a Redis that forgot
-        assert_eq!(now.success_since(now), None);
+        assert_eq!(now.verified_permille_since(now), None);
         assert_eq!(now.rate_since(before, 0), 0);
-        assert_eq!((before.rate_since(now, 1), before.success_since(now)), (0, None));
+        assert_eq!((before.rate_since(now, 1), before.verified_permille_since(now)), (0, None));
     }
 
     #[test]
     fn one_wrong_among_many_is_not_a_thousand() {
-        let now = Count { responses: 100_000, right: 99_999, judged: 100_000 };
-        assert_eq!(now.success_since(Count::default()), Some(999));
+        let now = Count { responses: 100_000, verified: 99_999, judged: 100_000 };
+        assert_eq!(now.verified_permille_since(Count::default()), Some(999));
     }
 }

@@ -1,4 +1,4 @@
-//! One's own account: shown name, password, sessions.
+//! One's own account: display name, password, sessions.
 
 use crate::views::field::Input;
 use crate::views::{Field, Layout, format};
@@ -8,7 +8,7 @@ use sailfish::TemplateSimple;
 #[template(path = "account.stpl")]
 pub struct AccountPage {
     pub layout: Layout,
-    pub shown: Field,
+    pub display_name: Field,
     /// Only its error is shown.
     pub current: Field,
     /// Only its error is shown.

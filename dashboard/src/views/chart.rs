@@ -1,7 +1,8 @@
 //! The chart with its standings, and the same for a room: projector, ticker, reveal.
 
+use crate::live::Standing;
 use crate::views::qr::Qr;
-use crate::views::{Decided, Layout, StandingRow, format};
+use crate::views::{Layout, format};
 use sailfish::TemplateSimple;
 
 /// Which face of `/chart`.
@@ -31,7 +32,7 @@ impl ChartView {
 pub struct ChartPage {
     pub layout: Layout,
     /// By rank, as this viewer may see them.
-    pub rows: Vec<StandingRow>,
+    pub standings: Vec<Standing>,
     /// A WebSocket path of ours, as a rule `/live`.
     pub live: String,
     /// As a rule `/api/history`.
@@ -45,7 +46,7 @@ pub struct ChartPage {
 pub struct ProjectorPage {
     pub layout: Layout,
     pub view: ChartView,
-    pub rows: Vec<StandingRow>,
+    pub standings: Vec<Standing>,
     /// With the screen's secret where nobody is signed in.
     pub live: String,
     pub history: String,

@@ -1,5 +1,6 @@
 //! Curves of points over time as SVG paths of numbers, for pages that must stand without a script: the report.
 
+use crate::views::format;
 use std::fmt::Write as _;
 
 /// The drawing's own units.
@@ -9,8 +10,9 @@ pub const HEIGHT: f64 = 360.0;
 /// One contestant's points; as many as there are instants, `None` where nothing is known.
 #[derive(Clone, Debug)]
 pub struct Series {
-    pub shown: String,
-    pub colour: u8,
+    pub display_name: String,
+    /// See [`crate::live::UserKey::colour`].
+    pub colour: u32,
     pub points: Vec<Option<i64>>,
 }
 
@@ -31,7 +33,7 @@ pub struct Curves {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub shown: String,
+    pub display_name: String,
     pub class: String,
     pub path: String,
 }
@@ -67,8 +69,7 @@ impl Curves {
                 }
                 pen_down = points.is_some();
             }
-            let class = format!("c{} d{}", one.colour % 8, one.colour / 8 % 4);
-            Line { shown: one.shown.clone(), class, path }
+            Line { display_name: one.display_name.clone(), class: format::colour_class(one.colour), path }
         });
         let marks = marks.iter().filter(|mark| (first..=last).contains(&mark.at_ms));
         let marks = marks.map(|mark| PlacedMark { x: format!("{:.1}", x(mark.at_ms)), label: mark.label.clone() });
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn curves_fill_the_frame_and_gaps_stay_gaps() {
-        let series = Series { shown: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
+        let series = Series { display_name: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
         let curves = Curves::of(&[0, 10, 20, 30], &[series], &[Mark { at_ms: 15, label: "v2".into() }]);
         assert_eq!(curves.lines[0].path, "M0.0 360.0M666.7 180.0L1000.0 0.0");
         assert_eq!(curves.lines[0].class, "c1 d1");

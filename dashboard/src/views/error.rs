@@ -11,6 +11,6 @@ pub struct ErrorPage {
     /// "There is no such page".
     pub title: String,
     /// The cause and the next step.
-    pub sentence: String,
+    pub message: String,
     pub retry_after_seconds: Option<u64>,
 }

@@ -1,5 +1,7 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
+use flowtest_contest::{DecidedBy, State};
+use flowtest_contract::text::grouped;
 use jiff::Timestamp;
 
 /// The minus sign that is as wide as a plus.
@@ -28,18 +30,6 @@ pub fn count(count: u64) -> String {
     grouped(count)
 }
 
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `3`, or a dash before the first points.
 pub fn rank(rank: Option<u32>) -> String {
     rank.map_or_else(|| NOTHING.to_owned(), |rank| rank.to_string())
@@ -57,12 +47,37 @@ pub fn ordinal(rank: u32) -> String {
 }
 
 /// `▲ 3`, `▼ 1`, `=`: the number stands always beside the arrow.
-pub fn moved(ranks: i32) -> String {
+pub fn rank_change(ranks: i64) -> String {
     match ranks {
         0 => "=".to_owned(),
         1.. => format!("▲ {ranks}"),
         _ => format!("▼ {}", ranks.unsigned_abs()),
     }
+}
+
+/// What is said about a tie; points need no word.
+pub fn decided(by: DecidedBy) -> &'static str {
+    match by {
+        DecidedBy::Points => "",
+        DecidedBy::Failures => "fewer failures above",
+        DecidedBy::P99 => "lower p99 above",
+        DecidedBy::ReachedFirst => "reached it later",
+        DecidedBy::Shared => "shared rank",
+    }
+}
+
+/// A round's state as the database has it; one that another program wrote may be unknown here.
+pub fn round_state(state: Option<State>) -> &'static str {
+    state.map_or("unknown", State::as_str)
+}
+
+/// Colours there are before a dash tells two apart.
+const COLOURS: u32 = 8;
+const DASHES: u32 = 4;
+
+/// The CSS classes of a contestant's colour, `c0` to `c7`, and of its dash, `d0` to `d3`.
+pub fn colour_class(colour: u32) -> String {
+    format!("c{} d{}", colour % COLOURS, colour / COLOURS % DASHES)
 }
 
 /// The class that colours a movement or a difference.
@@ -203,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_success_reads_as_a_hundred() {
+    fn only_a_whole_thousand_reads_as_a_hundred() {
         assert_eq!([Some(1_000), Some(999), Some(5), None].map(permille), ["100 %", "99.9 %", "0.5 %", "–"]);
         assert_eq!(ratio(Some(0.999_99)), "0.9999");
     }

@@ -4,14 +4,15 @@ use crate::views::advice::Advice;
 use crate::views::field::Input;
 use crate::views::{Field, Layout, format};
 use sailfish::TemplateSimple;
+use serde::Serialize;
 
 #[derive(Clone, Debug, TemplateSimple)]
 #[template(path = "index.stpl")]
 pub struct IndexPage {
     pub layout: Layout,
-    /// Whose page it is: `u3`, and the shown name.
-    pub key: String,
-    pub shown: String,
+    /// Whose page it is: `u3`, and what the board calls it.
+    pub id: String,
+    pub display_name: String,
     /// An admin looks: everything is read only, and others can be chosen. Else empty.
     pub view_as: Vec<ViewAs>,
     pub endpoint: EndpointCard,
@@ -34,7 +35,7 @@ pub struct IndexPage {
 #[derive(Clone, Debug)]
 pub struct ViewAs {
     pub user: i64,
-    pub shown: String,
+    pub display_name: String,
     pub chosen: bool,
 }
 
@@ -55,7 +56,8 @@ pub struct ScoreCard {
     pub rank: Option<u32>,
     /// How many play.
     pub of: u32,
-    pub moved: i32,
+    /// Ranks gained over the last minute; below 0: lost.
+    pub rank_change: i64,
     pub gap_ahead: Option<i64>,
     pub gap_behind: Option<i64>,
     pub frozen: bool,
@@ -70,9 +72,10 @@ pub struct ScoreLine {
 }
 
 /// One header's right and wrong answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct HeaderCount {
     /// `token`, `version`, `from`
+    #[serde(skip)]
     pub name: &'static str,
     pub right: u64,
     pub wrong: u64,
@@ -100,7 +103,7 @@ pub struct FailureCount {
 pub struct Failure {
     pub at_ms: i64,
     pub kind: String,
-    pub sentence: String,
+    pub message: String,
     pub expected: String,
     pub received: String,
     pub request: String,
@@ -119,7 +122,7 @@ pub struct Probe {
     /// Token, Version, From; `None` when no answer came.
     pub verdicts: Option<[bool; 3]>,
     pub latency_us: Option<u64>,
-    pub sentence: String,
+    pub message: String,
     /// The response's head, at most 1 KiB.
     pub head: String,
 }
@@ -140,7 +143,7 @@ pub struct PracticeCard {
 #[derive(Clone, Debug)]
 pub struct PracticeResult {
     pub at_ms: i64,
-    pub sentence: String,
+    pub message: String,
     pub points: i64,
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,

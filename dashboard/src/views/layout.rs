@@ -1,8 +1,9 @@
 //! What every page shares: who looks, where the contest stands, what is announced, where the assets are.
 //! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
 
+use crate::clock::Millis;
+use crate::live::{Due, Notice, RoundNow};
 pub use flowtest_accounts::{Level, Role};
-pub use flowtest_contest::State as RoundState;
 
 /// The frame of a page. All instants are UTC milliseconds of the server.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +84,7 @@ impl Page {
 pub struct Viewer {
     pub user: i64,
     pub name: String,
-    pub shown: String,
+    pub display_name: String,
     pub role: Role,
 }
 
@@ -97,44 +98,11 @@ impl Viewer {
 /// Where the contest stands, as the live feed tells it too.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    pub round: Option<RoundHead>,
+    pub round: Option<RoundNow>,
     pub due: Option<Due>,
     /// The last frame is older than it should be: since when.
-    pub stale_since_ms: Option<i64>,
+    pub stale_since: Option<Millis>,
     pub ended: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct RoundHead {
-    pub number: u32,
-    pub state: RoundState,
-    pub scored: bool,
-    pub start_at_ms: Option<i64>,
-    pub end_at_ms: Option<i64>,
-    /// Counted from 1.
-    pub phase: Option<u32>,
-    pub phases: u32,
-    pub frozen_at_ms: Option<i64>,
-    pub revealed: bool,
-}
-
-/// What answers must say now, and when that changes.
-#[derive(Clone, Debug)]
-pub struct Due {
-    pub version: String,
-    pub from: String,
-    /// When the required Version flips; `None` when it does not, or has.
-    pub version_at_ms: Option<i64>,
-    pub from_at_ms: Option<i64>,
-}
-
-/// An announcement of the organiser.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    pub id: i64,
-    pub level: Level,
-    pub text: String,
-    pub at_ms: i64,
 }
 
 /// What came of the form that was just posted; shown once.

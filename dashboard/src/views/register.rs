@@ -11,7 +11,7 @@ pub struct RegisterPage {
     pub layout: Layout,
     pub token: Field,
     pub name: Field,
-    pub shown: Field,
+    pub display_name: Field,
     pub password: Field,
     pub error: Option<String>,
 }

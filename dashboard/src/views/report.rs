@@ -1,7 +1,9 @@
 //! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
 
+use crate::live::Standing;
 use crate::views::curve::Curves;
-use crate::views::{Decided, RoundState, StandingRow, format};
+use crate::views::format;
+use flowtest_contest::{DecidedBy, State};
 use flowtest_contract::Rules;
 use sailfish::TemplateSimple;
 
@@ -14,7 +16,7 @@ pub struct ReportPage {
     pub made_at_ms: i64,
     pub rules: Rules,
     /// The whole contest.
-    pub rows: Vec<StandingRow>,
+    pub standings: Vec<Standing>,
     pub curves: Curves,
     pub from_ms: i64,
     pub until_ms: i64,
@@ -31,18 +33,19 @@ impl ReportPage {
 #[derive(Clone, Debug)]
 pub struct ReportRound {
     pub number: u32,
-    pub state: RoundState,
+    /// `None`: a word that this program does not know.
+    pub state: Option<State>,
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
-    /// Shown name and points, by points.
+    /// Display name and points, by points.
     pub points: Vec<(String, i64)>,
 }
 
 #[derive(Clone, Debug)]
 pub struct ReportAdjustment {
     pub at_ms: i64,
-    pub shown: String,
+    pub display_name: String,
     pub points: i64,
     pub reason: String,
     pub withdrawn: bool,

@@ -27,7 +27,7 @@ pub enum Flip {
 
 impl Flip {
     /// Which value is right when, in words.
-    pub(crate) fn sentence(self, first: &str, second: &str) -> String {
+    pub(crate) fn words(self, first: &str, second: &str) -> String {
         match self {
             Flip::FromStart => format!("{second} from the start"),
             Flip::AfterStart { seconds } => {

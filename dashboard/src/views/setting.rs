@@ -3,7 +3,8 @@
 use crate::views::field::Input;
 use crate::views::plan::PlanGraph;
 use crate::views::tokens::InvitationForm;
-use crate::views::{Field, Layout, Level, Role, RoundState, format};
+use crate::views::{Field, Layout, Level, Role, format};
+use flowtest_contest::State;
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]
@@ -77,13 +78,13 @@ impl Light {
 pub struct Check {
     pub name: String,
     pub light: Light,
-    pub sentence: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug)]
 pub struct ContestantCheck {
-    pub key: String,
-    pub shown: String,
+    pub id: String,
+    pub display_name: String,
     pub light: Light,
     pub endpoint: Option<String>,
     pub probed_at_ms: Option<i64>,
@@ -95,7 +96,7 @@ pub struct ContestantCheck {
 pub struct GeneratorCheck {
     pub id: String,
     pub light: Light,
-    pub sentence: String,
+    pub message: String,
     pub beat_ms: i64,
     pub version: String,
     pub cores: u32,
@@ -129,7 +130,7 @@ pub enum RoundAction {
 #[derive(Clone, Debug)]
 pub struct RoundPanel {
     pub number: u32,
-    pub state: RoundState,
+    pub state: State,
     pub scored: bool,
     pub actions: Vec<RoundAction>,
     pub start: Field,
@@ -163,13 +164,14 @@ pub struct GeneratorChoice {
 #[derive(Clone, Debug)]
 pub struct MissingStream {
     pub id: String,
-    pub sentence: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug)]
 pub struct PastRound {
     pub number: u32,
-    pub state: RoundState,
+    /// `None`: a word that this program does not know.
+    pub state: Option<State>,
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
@@ -244,7 +246,7 @@ pub struct AnnounceForm {
 pub struct ContestantLine {
     pub id: i64,
     pub name: String,
-    pub shown: String,
+    pub display_name: String,
     pub endpoint: Option<String>,
     pub points: i64,
     pub parked: bool,
@@ -275,7 +277,7 @@ impl TeamForm {
 pub struct AdjustmentLine {
     pub id: i64,
     pub at_ms: i64,
-    pub shown: String,
+    pub display_name: String,
     pub points: i64,
     pub reason: String,
     pub by: String,
@@ -286,7 +288,7 @@ pub struct AdjustmentLine {
 pub struct UserLine {
     pub id: i64,
     pub name: String,
-    pub shown: String,
+    pub display_name: String,
     pub role: Role,
     pub disabled: bool,
     pub sessions: u32,

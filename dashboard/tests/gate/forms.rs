@@ -76,10 +76,13 @@ async fn what_was_typed_wrongly_is_named_by_its_field_and_kept() {
     let token = stage.invitation().await;
     let mut browser = stage.browser();
     let cases: [(&[(&str, &str)], &str); 4] = [
-        (&[("token", &token), ("name", "a b"), ("shown", "Kept"), ("password", PASSWORD)], "name"),
-        (&[("token", &token), ("name", "alice"), ("shown", "Kept"), ("password", "12345678")], "password"),
-        (&[("token", "nonsense"), ("name", "alice"), ("shown", "Kept"), ("password", PASSWORD)], "token"),
-        (&[("token", &token), ("name", "alice"), ("shown", "\u{202e}Kept"), ("password", PASSWORD)], "shown"),
+        (&[("token", &token), ("name", "a b"), ("display_name", "Kept"), ("password", PASSWORD)], "name"),
+        (&[("token", &token), ("name", "alice"), ("display_name", "Kept"), ("password", "12345678")], "password"),
+        (&[("token", "nonsense"), ("name", "alice"), ("display_name", "Kept"), ("password", PASSWORD)], "token"),
+        (
+            &[("token", &token), ("name", "alice"), ("display_name", "\u{202e}Kept"), ("password", PASSWORD)],
+            "display_name",
+        ),
     ];
     for (fields, field) in cases {
         let answer = browser.send("/register", fields).await;
@@ -88,6 +91,7 @@ async fn what_was_typed_wrongly_is_named_by_its_field_and_kept() {
         assert!(answer.body.contains("Kept"), "{field}: what was typed stays");
         assert!(!answer.body.contains(PASSWORD), "{field}: a password is never written back");
     }
+    // As a form of 0.1 called the field.
     let good = [("token", token.as_str()), ("name", "alice"), ("shown", "Kept"), ("password", PASSWORD)];
     assert_eq!(browser.send("/register", &good).await.status, 303, "the invitation is still good");
     for (endpoint, why) in

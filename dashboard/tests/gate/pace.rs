@@ -38,10 +38,10 @@ async fn an_endpoint_is_changed_once_in_five_seconds_and_a_typing_error_does_not
 async fn a_name_on_the_board_is_changed_once_in_five_seconds() {
     let stage = Stage::open(&[]).await;
     let mut alice = stage.contestant("alice", "Alice").await;
-    assert_eq!(alice.send("/account/shown", &[("shown", "\u{202e}x")]).await.status, 422);
-    let first = alice.send("/account/shown", &[("shown", "Alice the First")]).await;
+    assert_eq!(alice.send("/account/shown", &[("display_name", "\u{202e}x")]).await.status, 422);
+    let first = alice.send("/account/shown", &[("display_name", "Alice the First")]).await;
     assert!(told(&mut alice, first).await.contains("is changed"));
-    let second = alice.send("/account/shown", &[("shown", "Alice the Second")]).await;
+    let second = alice.send("/account/shown", &[("display_name", "Alice the Second")]).await;
     assert_eq!(second.status, 422, "{}", second.body);
     assert!(second.body.contains("You changed your name on the board a moment ago: wait "), "{}", second.body);
     let page = alice.get("/account").await.body;

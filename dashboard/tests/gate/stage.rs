@@ -56,7 +56,7 @@ impl Stage {
     pub(crate) async fn contestant(&self, name: &str, shown: &str) -> Browser {
         let token = self.invitation().await;
         let mut browser = self.browser();
-        let form = [("token", token.as_str()), ("name", name), ("shown", shown), ("password", PASSWORD)];
+        let form = [("token", token.as_str()), ("name", name), ("display_name", shown), ("password", PASSWORD)];
         let answer = browser.send("/register", &form).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
         browser

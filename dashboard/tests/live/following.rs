@@ -1,11 +1,11 @@
 //! Whoever follows deltas sees what whoever comes now sees; and the numbers are the right ones.
 
-use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, key, person, points};
+use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, contestant, key, points};
 use crate::viewer::{Page, picture};
 use flowtest_accounts::Level;
 use flowtest_contest::DecidedBy;
 use flowtest_contract::{RoundId, Row};
-use flowtest_dashboard::live::frame::{Class, Link, Press};
+use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Freeze, Notice};
 use proptest::collection::vec;
@@ -56,9 +56,9 @@ fn happen(world: &mut World, event: &Event) {
     let facts = &mut world.facts;
     match event {
         Event::Nothing | Event::Outage => {}
-        Event::Hide(who, hidden) => facts.people[*who].hidden = *hidden,
-        Event::Disqualify(who, out) => facts.people[*who].disqualified = *out,
-        Event::Rename(who, shown) => facts.people[*who].shown = shown.clone(),
+        Event::Hide(who, hidden) => facts.contestants[*who].hidden = *hidden,
+        Event::Disqualify(who, out) => facts.contestants[*who].disqualified = *out,
+        Event::Rename(who, name) => facts.contestants[*who].display_name = name.clone(),
         Event::Adjust(who, points) => drop(facts.adjustments.insert(key(*who), *points)),
         Event::Freeze(on) => facts.freeze = Freeze { at: on.then_some(world.now), revealed: false },
         Event::Reveal => facts.freeze.revealed = true,
@@ -74,7 +74,7 @@ proptest! {
         seconds in vec((vec(did(), CONTESTANTS), events(), any::<[bool; 2]>()), 1..40)
     ) {
         let mut world = World::new(CONTESTANTS);
-        let mut press = Press::default();
+        let mut builder = FrameBuilder::default();
         // Two that look now and then, and two that never miss a frame.
         let mut pages = [Class::Public, Class::Admin].map(|class| (class, [Page::default(), Page::default()]));
         for (did, event, looks) in &seconds {
@@ -87,7 +87,7 @@ proptest! {
                 world.second(did);
                 Link::Live
             };
-            let frames = press.print(&world.board, link, world.now);
+            let frames = builder.build(&world.board, link, world.now);
             for (class, [steady, lazy]) in &mut pages {
                 let snapshot = picture(frames.text(*class, None).expect("a snapshot"));
                 steady.take(frames.text(*class, steady.seq).expect("something new"));
@@ -114,10 +114,10 @@ proptest! {
         }
         let standings = world.board.standings(&Audience::Public, world.now);
         for (index, adjusted) in adjusted.iter().enumerate() {
-            let person = person(index);
-            let line = standings.of(&person.key).expect("a line");
-            prop_assert_eq!(line.score.points, all_points(&world.totals)[person.name.as_str()] + adjusted);
-            let better = standings.lines.iter().filter(|other| other.score.points > line.score.points).count();
+            let contestant = contestant(index);
+            let line = standings.of(&contestant.id).expect("a line");
+            prop_assert_eq!(line.figures.points, all_points(&world.totals)[contestant.name.as_str()] + adjusted);
+            let better = standings.lines.iter().filter(|other| other.figures.points > line.figures.points).count();
             prop_assert!(line.rank.expect("a rank") as usize > better);
         }
     }
@@ -139,14 +139,14 @@ fn a_minute_is_counted_by_its_points_ranks_rate_and_success() {
     }
     let standings = world.board.standings(&Audience::Public, world.now);
     let line = standings.of(&key(1)).expect("a line");
-    assert_eq!((line.rank, line.gained, line.decided), (Some(1), 1, None));
-    assert_eq!(line.score.minute, 58 * 100 * 200 + 2 * 10 * 200);
-    assert_eq!((line.score.rate, line.score.success), (100, Some(1_000)));
+    assert_eq!((line.rank, line.rank_change, line.decided), (Some(1), 1, None));
+    assert_eq!(line.figures.points_last_minute, 58 * 100 * 200 + 2 * 10 * 200);
+    assert_eq!((line.figures.rate, line.figures.verified_permille), (100, Some(1_000)));
     let line = standings.of(&key(0)).expect("a line");
-    assert_eq!((line.rank, line.gained, line.decided), (Some(2), -1, Some(DecidedBy::Points)));
-    assert_eq!((line.score.rate, line.score.success), (0, None), "nothing happened in the last seconds");
+    assert_eq!((line.rank, line.rank_change, line.decided), (Some(2), -1, Some(DecidedBy::Points)));
+    assert_eq!((line.figures.rate, line.figures.verified_permille), (0, None), "nothing happened in the last seconds");
     let p99 = world.totals.contestants["c0"].latency.quantile(0.99);
-    assert_eq!((line.score.p99_us, line.score.failures), (p99, 0));
+    assert_eq!((line.figures.p99_us, line.figures.failures), (p99, 0));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn equal_points_are_decided_by_who_came_there_first() {
     world.second(&[IDLE, IDLE]);
     let standings = world.board.standings(&Audience::Public, world.now);
     let summary: Vec<_> =
-        standings.lines.iter().map(|line| (line.person.name.as_str(), line.rank, line.decided)).collect();
+        standings.lines.iter().map(|line| (line.contestant.name.as_str(), line.rank, line.decided)).collect();
     assert_eq!(summary, [("c1", Some(1), None), ("c0", Some(2), Some(DecidedBy::ReachedFirst))]);
 }
 
@@ -169,19 +169,19 @@ fn sealed_rounds_are_carried_and_a_round_is_never_counted_twice() {
     let shown =
         |world: &World| world.board.standings(&Audience::Public, world.now).of(&key(0)).cloned().expect("a line");
     let of_round = points(&world.totals.contestants["c0"]);
-    assert_eq!(shown(&world).score.points, of_round);
+    assert_eq!(shown(&world).figures.points, of_round);
     // An earlier round adds to it, failures and latencies too.
     let mut row = Row::default();
     crate::round::add(&mut row, Did { right: 10, wrong: 0, timeouts: 3, latency_us: 100_000 });
     world.facts.carried.add(RoundId::from_bits(1), key(0), 1_234, &row);
     world.second(&[]);
     let line = shown(&world);
-    assert_eq!((line.score.points, line.score.failures), (of_round + 1_234, 4));
-    assert!(line.score.p99_us >= Some(100_000), "{line:?}");
+    assert_eq!((line.figures.points, line.figures.failures), (of_round + 1_234, 4));
+    assert!(line.figures.p99_us >= Some(100_000), "{line:?}");
     // This one is sealed and copied: Redis's word is not added to its result.
     world.facts.carried.add(RoundId::from_bits(7), key(0), of_round, &world.totals.contestants["c0"]);
     world.second(&[]);
-    assert_eq!(shown(&world).score.points, of_round + 1_234);
+    assert_eq!(shown(&world).figures.points, of_round + 1_234);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_practice_round_stands_alone_and_the_contest_comes_back_after_it() {
     world.control = Arc::new(crate::round::running(2, RoundId::from_bits(9), false, NOW));
     world.second(&[DID, DID]);
     let shown = |world: &World, index: usize| {
-        world.board.standings(&Audience::Public, world.now).of(&key(index)).expect("a line").score.points
+        world.board.standings(&Audience::Public, world.now).of(&key(index)).expect("a line").figures.points
     };
     assert_eq!([shown(&world, 0), shown(&world, 1)], [1_000, 1_000]);
     world.control = contest;
@@ -223,6 +223,35 @@ fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
     world.second(&[IDLE, IDLE]);
     assert_eq!(curve(&world), serde_json::json!([0, 1_000, 1_000]));
     let standings = world.board.standings(&Audience::Public, world.now);
-    let first = (standings.lines[0].person.name.as_str(), standings.lines[1].decided);
+    let first = (standings.lines[0].contestant.name.as_str(), standings.lines[1].decided);
     assert_eq!(first, ("c1", Some(DecidedBy::ReachedFirst)));
+}
+
+/// Bytes that a viewer may be sent for each of 200 contestants who are all busy: once, and each second after that.
+const SNAPSHOT_BYTES_EACH: usize = 300;
+const DELTA_BYTES_EACH: usize = 130;
+
+#[test]
+fn a_frame_of_200_contestants_stays_small() {
+    const MANY: usize = 200;
+    let mut world = World::new(MANY);
+    let mut builder = FrameBuilder::default();
+    let mut second = |world: &mut World, second: usize| {
+        let busy = |index: usize| Did {
+            right: 900 + (index * 37 + second * 101) as u64 % 200,
+            wrong: (index * second) as u64 % 3,
+            timeouts: (index + second) as u64 % 2,
+            latency_us: 700 + (index * 13 + second * 7) as u64 % 900,
+        };
+        world.second(&(0..MANY).map(busy).collect::<Vec<_>>());
+        builder.build(&world.board, Link::Live, world.now)
+    };
+    let mut frames = second(&mut world, 0);
+    for now in 1..70 {
+        frames = second(&mut world, now);
+    }
+    let [snapshot, delta] =
+        [None, Some(frames.seq - 1)].map(|seen| frames.text(Class::Public, seen).expect("something new").len());
+    assert!(snapshot <= MANY * SNAPSHOT_BYTES_EACH, "a snapshot of {snapshot} bytes");
+    assert!(delta <= MANY * DELTA_BYTES_EACH, "a delta of {delta} bytes");
 }

@@ -6,7 +6,7 @@ use crate::round::{DID, Did, World, key};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::live::board::Board;
-use flowtest_dashboard::live::frame::{Class, Frames, Link, Press};
+use flowtest_dashboard::live::frame::{Class, FrameBuilder, Frames, Link};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Facts, Freeze};
 use proptest::collection::vec;
@@ -77,30 +77,30 @@ proptest! {
         (planned, late_us) in (any::<bool>(), 0u64..1_000_000),
     ) {
         let mut worlds = [World::new(CONTESTANTS), World::new(CONTESTANTS)];
-        let mut presses = [Press::default(), Press::default()];
+        let mut builders = [FrameBuilder::default(), FrameBuilder::default()];
         let mut frames: [Option<Arc<Frames>>; 2] = [None, None];
         let at = worlds[0].now + before.len() as u64 * 1_000_000 + late_us;
-        for (world, press) in worlds.iter_mut().zip(&mut presses) {
-            for (person, hidden) in world.facts.people.iter_mut().zip(hidden) {
-                person.hidden = hidden;
+        for (world, builder) in worlds.iter_mut().zip(&mut builders) {
+            for (contestant, hidden) in world.facts.contestants.iter_mut().zip(hidden) {
+                contestant.hidden = hidden;
             }
             if planned {
                 world.facts.freeze = freeze(at);
             }
             for did in &before {
                 world.second(did);
-                press.print(&world.board, Link::Live, world.now);
+                builder.build(&world.board, Link::Live, world.now);
             }
             world.facts.freeze = freeze(at);
         }
         for (own, one, other) in &after {
             let mut shown = Vec::new();
-            for (((world, press), frames), after) in
-                worlds.iter_mut().zip(&mut presses).zip(&mut frames).zip([one, other])
+            for (((world, builder), frames), after) in
+                worlds.iter_mut().zip(&mut builders).zip(&mut frames).zip([one, other])
             {
                 live(world, after, *own);
                 let seen = frames.as_ref().map(|frames| frames.seq);
-                let printed = press.print(&world.board, Link::Live, world.now);
+                let printed = builder.build(&world.board, Link::Live, world.now);
                 shown.push(outputs(world, &printed, seen));
                 *frames = Some(printed);
             }
@@ -124,10 +124,10 @@ fn an_owner_sees_its_own_points_go_on_without_a_rank() {
     world.second(&[DID; 3]);
     world.second(&[DID; 3]);
     let shown = world.board.standings(&Audience::Owner(key(1)), world.now);
-    let points = |index: usize| shown.of(&key(index)).expect("a line").score.points;
+    let points = |index: usize| shown.of(&key(index)).expect("a line").figures.points;
     assert_eq!([points(0), points(1), points(2)], [1_000, 3_000, 1_000]);
     let own = shown.of(&key(1)).expect("a line");
-    assert_eq!((own.rank, own.gained, own.decided), (None, 0, None));
+    assert_eq!((own.rank, own.rank_change, own.decided), (None, 0, None));
     assert_eq!(shown.gaps(&key(1)), (None, None));
     let body = history::write(&world.board, &Audience::Owner(key(1)), world.now, 0, 1);
     let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
@@ -138,7 +138,7 @@ fn an_owner_sees_its_own_points_go_on_without_a_rank() {
     world.facts.freeze.revealed = true;
     world.look(true);
     let shown = world.board.standings(&Audience::Public, world.now);
-    assert!(shown.lines.iter().all(|line| line.score.points == 3_000 && line.rank == Some(1)), "{shown:?}");
+    assert!(shown.lines.iter().all(|line| line.figures.points == 3_000 && line.rank == Some(1)), "{shown:?}");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_freeze_of_an_hour_ago_shows_the_points_of_then() {
     world.facts.freeze = freeze(world.now - 200 * 1_000_000);
     world.second(&[did, did]);
     let shown = world.board.standings(&Audience::Public, world.now);
-    assert_eq!(shown.of(&key(0)).expect("a line").score.points, 100 * 200);
+    assert_eq!(shown.of(&key(0)).expect("a line").figures.points, 100 * 200);
 }
 
 #[test]
@@ -167,17 +167,17 @@ fn a_board_that_starts_within_a_freeze_shows_what_was_kept_of_before_it() {
     }
     let shown = |world: &World| world.board.standings(&Audience::Public, world.now);
     let before = shown(&world);
-    assert_eq!(before.lines[0].score.points, 3_000);
+    assert_eq!(before.lines[0].figures.points, 3_000);
     let again = Board::restored(kept, &world.facts.freeze);
     world.board = again;
     world.second(&[DID, DID]);
     let after = shown(&world);
-    assert_eq!(after.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [3_000, 3_000]);
+    assert_eq!(after.lines.iter().map(|line| line.figures.points).collect::<Vec<_>>(), [3_000, 3_000]);
     // Without anything kept, it is nothing rather than too much.
     world.board = Board::default();
     world.second(&[DID, DID]);
     assert_eq!(shown(&world).lines, []);
-    assert_eq!(world.board.standings(&Audience::Admin, world.now).lines[0].score.points, 8_000);
+    assert_eq!(world.board.standings(&Audience::Admin, world.now).lines[0].figures.points, 8_000);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
     second(&mut world);
     let shown = |world: &World| {
         let standings = world.board.standings(&Audience::Public, world.now);
-        standings.lines.iter().map(|line| line.score.points).collect::<Vec<_>>()
+        standings.lines.iter().map(|line| line.figures.points).collect::<Vec<_>>()
     };
     // The freeze came while it was played: that is what the board showed.
     assert_eq!(shown(&world), [1_000, 1_000]);
@@ -223,12 +223,12 @@ fn a_practice_round_after_the_contest_was_frozen_is_not_shown_as_the_contest() {
 #[test]
 fn facts_without_a_freeze_hide_nobody_but_the_hidden() {
     let mut world = World::new(2);
-    world.facts = Facts { people: world.facts.people, ..Facts::default() };
-    world.facts.people[1].hidden = true;
+    world.facts = Facts { contestants: world.facts.contestants, ..Facts::default() };
+    world.facts.contestants[1].hidden = true;
     world.second(&[]);
     let names = |audience: Audience| {
         let lines = world.board.standings(&audience, world.now).lines;
-        lines.into_iter().map(|line| line.person.name).collect::<Vec<_>>()
+        lines.into_iter().map(|line| line.contestant.name).collect::<Vec<_>>()
     };
     assert_eq!(names(Audience::Public), ["c0"]);
     assert_eq!(names(Audience::Owner(key(1))), ["c0", "c1"]);
@@ -238,15 +238,17 @@ fn facts_without_a_freeze_hide_nobody_but_the_hidden() {
 #[test]
 fn frames_of_organisers_say_who_is_hidden_and_those_of_the_public_know_nobody_who_is() {
     let mut world = World::new(2);
-    world.facts.people[1].hidden = true;
+    world.facts.contestants[1].hidden = true;
     world.second(&[]);
-    let frames = Press::default().print(&world.board, Link::Live, world.now);
-    let who = |class: Class| {
+    let frames = FrameBuilder::default().build(&world.board, Link::Live, world.now);
+    let standings = |class: Class| {
         let text = frames.text(class, None).expect("a snapshot");
-        serde_json::from_str::<serde_json::Value>(text).expect("JSON")["who"].clone()
+        serde_json::from_str::<serde_json::Value>(text).expect("JSON")["standings"].clone()
     };
-    let admin = who(Class::Admin);
-    assert_eq!((&admin["u0"]["hidden"], &admin["u1"]["hidden"]), (&serde_json::Value::Null, &true.into()));
-    assert!(!who(Class::Public).to_string().contains("hidden"));
-    assert!(who(Class::Public)["u1"].is_null());
+    let hidden = |standings: serde_json::Value| {
+        let lines = standings.as_array().expect("a list").clone();
+        lines.iter().map(|line| (line["id"].clone(), line["hidden"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(hidden(standings(Class::Admin)), [("u0".into(), false.into()), ("u1".into(), true.into())]);
+    assert_eq!(hidden(standings(Class::Public)), [("u0".into(), false.into())]);
 }

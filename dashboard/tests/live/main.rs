@@ -6,6 +6,6 @@ mod outages;
 mod questions;
 mod restarts;
 mod round;
-mod seats;
 mod stage;
+mod subscriptions;
 mod viewer;

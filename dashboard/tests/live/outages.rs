@@ -17,7 +17,7 @@ async fn see_points(guest: &mut Guest, points: i64) {
 }
 
 fn stale_ms(page: &Page) -> u64 {
-    page.head["t"].as_u64().expect("an instant") - page.head["since"].as_u64().expect("an instant")
+    page.head["at"].as_u64().expect("an instant") - page.head["stale_since"].as_u64().expect("an instant")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn a_redis_that_stands_still_or_dies_is_told_within_three_seconds_and_forg
     let mut stage = Stage::new(3);
     let feed = stage.feed(Vec::new());
     let house = House::open(feed.hub().clone()).await;
-    let mut guest = house.visit("").await.expect("a seat");
+    let mut guest = house.visit("").await.expect("a subscription");
     stage.play(DID);
     see_points(&mut guest, POINTS).await;
 
@@ -37,7 +37,7 @@ async fn a_redis_that_stands_still_or_dies_is_told_within_three_seconds_and_forg
     // Frames go on: their clock does, and so do those who come now.
     let before = page_seq(&guest);
     guest.until("more frames", |page| page.seq > before.map(|seq| seq + 2)).await;
-    let mut late = house.visit("").await.expect("a seat");
+    let mut late = house.visit("").await.expect("a subscription");
     assert_eq!(late.frame().await.points("u0"), Some(POINTS));
     stage.play(DID);
     stage.redis.resume();
@@ -64,7 +64,7 @@ async fn a_feed_starts_without_redis_and_shows_what_it_was_told() {
     stage.redis.kill();
     let feed = stage.feed(Vec::new());
     let house = House::open(feed.hub().clone()).await;
-    let mut guest = house.visit("").await.expect("a seat");
+    let mut guest = house.visit("").await.expect("a subscription");
     assert_eq!(guest.frame().await.link(), "stale");
     feed.amend(|facts| facts.ended = true);
     guest.until("the end", |page| page.head["ended"] == true).await;

@@ -16,7 +16,7 @@ async fn the_feed_goes_on_after_a_restart() {
     let stage = Stage::new(2);
     let feed = stage.feed(Vec::new());
     let house = House::open(feed.hub().clone()).await;
-    let mut guest = house.visit("").await.expect("a seat");
+    let mut guest = house.visit("").await.expect("a subscription");
     for round in 1..=3 {
         stage.play(DID);
         guest.until("the points", |page| page.points("u0") == Some(round * POINTS)).await;
@@ -30,10 +30,10 @@ async fn the_feed_goes_on_after_a_restart() {
     assert!(kept.len() >= 3 && kept.iter().all(|row| row.round == stage.round), "{} rows", kept.len());
     let feed = stage.feed(kept.into_iter().map(|row| (row.at, row.payload)).collect());
     let house = House::open(feed.hub().clone()).await;
-    let mut guest = house.visit("").await.expect("a seat");
+    let mut guest = house.visit("").await.expect("a subscription");
     stage.play(DID);
     let page = guest.until("the points", |page| page.points("u0") == Some(4 * POINTS)).await;
-    let minute = page.picture.rows["u0"][3].as_i64().expect("a number");
+    let minute = page.number("u0", "points_last_minute").expect("a number");
     assert!(minute >= POINTS, "the minute before the restart counts: {minute}");
     let again = feed.history(&Audience::Public, 0, 1).await;
     let [before, after] = [history, again].map(|body| serde_json::from_slice::<Value>(&body).expect("JSON"));

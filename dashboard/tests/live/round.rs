@@ -5,7 +5,7 @@ use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, Tally};
 use flowtest_dashboard::live::board::{Board, Tick};
-use flowtest_dashboard::live::{Facts, Person, UserKey};
+use flowtest_dashboard::live::{Contestant, Facts, UserKey};
 use flowtest_scoreboard::RoundTotals;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -37,9 +37,9 @@ pub(crate) fn key(index: usize) -> UserKey {
     UserKey::of_user(index as i64)
 }
 
-pub(crate) fn person(index: usize) -> Person {
-    let shown = format!("Contestant \"{index}\" <&>");
-    Person { key: key(index), name: name(index), shown, hidden: false, disqualified: false }
+pub(crate) fn contestant(index: usize) -> Contestant {
+    let display_name = format!("Contestant \"{index}\" <&>");
+    Contestant { id: key(index), name: name(index), display_name, hidden: false, disqualified: false }
 }
 
 /// The document of a contest of so many, as a draft.
@@ -76,7 +76,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(contestants: usize) -> World {
         let control = running(contestants, RoundId::from_bits(7), true, NOW);
-        let facts = Facts { people: (0..contestants).map(person).collect(), ..Facts::default() };
+        let facts = Facts { contestants: (0..contestants).map(contestant).collect(), ..Facts::default() };
         let totals = RoundTotals { state: State::Running, ..RoundTotals::default() };
         World { control: Arc::new(control), facts, totals, board: Board::default(), now: NOW }
     }

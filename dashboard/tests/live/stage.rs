@@ -1,7 +1,7 @@
 //! A web server with the live feed on a port of its own, viewers that connect to it, and, where a test wants it, a Redis
 //! with a round in it and a whole feed that reads it.
 
-use crate::round::{CONTEST, Did, add, name, person, running};
+use crate::round::{CONTEST, Did, add, contestant, name, running};
 use crate::viewer::Page;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
@@ -174,7 +174,7 @@ impl Stage {
 
     pub(crate) fn feed(&self, past: Vec<(u64, Vec<u8>)>) -> Feed {
         let contestants = self.rows.lock().expect("no test panics with it").1.len();
-        let facts = Facts { people: (0..contestants).map(person).collect(), ..Facts::default() };
+        let facts = Facts { contestants: (0..contestants).map(contestant).collect(), ..Facts::default() };
         let address = RedisAddress::new(&self.redis.url()).expect("an address");
         let config = FeedConfig { address, contest: CONTEST.to_owned(), hub: HubConfig::default(), past };
         let kept = Arc::clone(&self.kept);

@@ -104,7 +104,7 @@ async fn a_disqualified_contestant_gets_no_traffic_and_plays_no_further_round() 
     assert!(stage.control().parked.contains("alice"));
     assert!(stage.audited().await.contains(&("ada".into(), "user.disqualify".into())), "{:?}", stage.audited().await);
     let facts = stage.controller.watch_facts().borrow().clone();
-    assert!(facts.people.iter().any(|person| person.name == "alice" && person.disqualified));
+    assert!(facts.contestants.iter().any(|one| one.name == "alice" && one.disqualified));
     stage.change(Change::Abort).await;
     stage.change(Change::Draft).await;
     stage.turn().await;
@@ -126,7 +126,7 @@ async fn adjustments_hiding_and_announcements_reach_the_live_feed_and_the_log() 
     stage.turn().await;
     let facts = stage.controller.watch_facts().borrow().clone();
     assert_eq!(facts.adjustments.values().copied().collect::<Vec<_>>(), [-200]);
-    assert!(facts.people[0].hidden);
+    assert!(facts.contestants[0].hidden);
     assert_eq!(facts.notices[0].text, "Lunch.");
     let actions: Vec<String> = stage.audited().await.into_iter().map(|(_, action)| action).collect();
     for action in ["adjustment.make", "user.hide", "announcement.make"] {

@@ -163,7 +163,7 @@ async fn the_reveal_has_the_organisers_feed_and_no_row_before_it_is_veiled_and_a
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let reveal = ada.get("/chart?view=reveal").await;
     reveal.says("data-live=\"/live\"").says("data-history=\"/api/history\"");
-    assert!(!reveal.body.contains("data-key="), "a row that nobody has veiled: {}", reveal.body);
+    assert!(!reveal.body.contains("data-id="), "a row that nobody has veiled: {}", reveal.body);
     ada.get("/chart?view=projector").await.says("data-live=\"/live?as=public\"");
     let mut alice = site.sign_in(alice).await;
     assert_eq!(alice.get("/chart?view=reveal").await.status, StatusCode::FORBIDDEN);

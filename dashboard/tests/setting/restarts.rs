@@ -41,7 +41,7 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     let mut seen = site.app.feed.watch();
     seen.changed().await.expect("the feed runs");
     let shown = site.app.feed.standings(&Audience::Public);
-    assert_eq!(shown.lines.iter().map(|line| line.score.points).collect::<Vec<_>>(), [70]);
+    assert_eq!(shown.lines.iter().map(|line| line.figures.points).collect::<Vec<_>>(), [70]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use crate::contest::{Contest, ContestError};
 use crate::lifecycle::Refusal;
 use crate::timeline::Timeline;
 use flowtest_contract::id::RoundId;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +23,8 @@ pub const DIALECT: u64 = 1;
 pub const GENERATORS_MAX: usize = 1_000;
 
 /// Where a round stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Being prepared; nothing is frozen.
     #[default]

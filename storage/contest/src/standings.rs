@@ -2,11 +2,13 @@
 
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, Rules};
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// The rule that puts a contestant behind the one shown above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DecidedBy {
     Points,
     /// Equal points, more failures.
@@ -14,6 +16,7 @@ pub enum DecidedBy {
     /// Equal points and failures, a higher p99.
     P99,
     /// Equal in all three, got there later.
+    #[serde(rename = "reached")]
     ReachedFirst,
     /// Equal in everything: both share the rank and stand in the order of their names.
     Shared,

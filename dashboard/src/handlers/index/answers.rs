@@ -2,30 +2,58 @@
 
 use super::page::{is_over, probe_view};
 use crate::app::App;
+use crate::clock::Millis;
 use crate::control::requests::NoRequest;
 use crate::error::RequestError;
+use crate::handlers::convert::ErrorAnswer;
 use crate::middleware::viewer::Viewer;
 use salvo::prelude::*;
+use serde::Serialize;
 use serde_json::json;
 
-/// `{"done": false}` until the answer is there. `at` is the older name of `at_ms`.
+const NOBODY_YET: &str = "No generator has taken it yet.";
+
+/// What a test found.
+#[derive(Debug, Serialize)]
+struct ProbeFound {
+    at_ms: Millis,
+    /// What 0.1 called `at_ms`; it goes with 0.3.
+    at: Millis,
+    generator: String,
+    endpoint: String,
+    address: Option<String>,
+    verdicts: Option<[bool; 3]>,
+    latency_us: Option<u64>,
+    message: String,
+    /// What 0.1 called `message`; it goes with 0.3.
+    sentence: String,
+    head: String,
+}
+
+/// `{"done": false}` until the answer is there.
 #[handler]
 pub async fn probe_answer(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let id = req.param::<String>("id").unwrap_or_default();
     let answer = app.controller.requests().probe(&id, &viewer.user, viewer.is_admin()).await.map_err(no_request)?;
-    let answer = answer.map(probe_view).map(|found| {
-        json!({
-            "at": found.at_ms, "at_ms": found.at_ms, "generator": found.generator, "endpoint": found.endpoint, "address": found.address,
-            "verdicts": found.verdicts, "latency_us": found.latency_us, "sentence": found.sentence, "head": found.head,
-        })
+    let found = answer.map(probe_view).map(|found| ProbeFound {
+        at_ms: found.at_ms,
+        at: found.at_ms,
+        generator: found.generator,
+        endpoint: found.endpoint,
+        address: found.address,
+        verdicts: found.verdicts,
+        latency_us: found.latency_us,
+        sentence: found.message.clone(),
+        message: found.message,
+        head: found.head,
     });
-    res.render(Json(json!({ "done": answer.is_some(), "probe": answer })));
+    res.render(Json(json!({ "done": found.is_some(), "probe": found })));
     Ok(())
 }
 
-/// How a practice goes; `{"done": true, ...}` when it is over.
+/// How a practice goes; `{"done": true, ...}` when it is over. `sentence` is what 0.1 called `message`; it goes with 0.3.
 #[handler]
 pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
@@ -33,19 +61,16 @@ pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Res
     let id = req.param::<String>("id").unwrap_or_default();
     let report = app.controller.requests().practice(&id, &viewer.user, viewer.is_admin()).await.map_err(no_request)?;
     let Some(report) = report else {
-        res.render(Json(json!({ "done": false, "state": "asked", "sentence": "No generator has taken it yet." })));
+        let answer = json!({ "done": false, "state": "asked", "message": NOBODY_YET, "sentence": NOBODY_YET });
+        res.render(Json(answer));
         return Ok(());
     };
     let counted = report.counted().unwrap_or_default();
-    let errors: Vec<_> = report
-        .errors
-        .iter()
-        .map(|error| json!({ "kind": error.kind, "sentence": error.sentence, "expected": error.expected, "received": error.received }))
-        .collect();
+    let errors: Vec<ErrorAnswer> = report.errors.iter().map(ErrorAnswer::from).collect();
     res.render(Json(json!({
-        "done": is_over(&report), "state": report.state, "sentence": report.sentence, "second": report.second,
-        "generator": report.generator, "points": report.points, "p50_us": report.p50_us, "p99_us": report.p99_us,
-        "answered": counted.tally.responses(), "due": counted.tally.due, "errors": errors,
+        "done": is_over(&report), "state": report.state, "message": report.sentence, "sentence": report.sentence,
+        "second": report.second, "generator": report.generator, "points": report.points, "p50_us": report.p50_us,
+        "p99_us": report.p99_us, "answered": counted.tally.responses(), "due": counted.tally.due, "errors": errors,
     })));
     Ok(())
 }

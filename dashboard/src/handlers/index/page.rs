@@ -38,7 +38,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let mut page = page(depot, &app, &user).await?;
     page.view_as = contestants
         .iter()
-        .map(|one| ViewAs { user: one.id.0, shown: one.display_name.clone(), chosen: one.id == user.id })
+        .map(|one| ViewAs { user: one.id.0, display_name: one.display_name.clone(), chosen: one.id == user.id })
         .collect();
     show(res, page)
 }
@@ -62,7 +62,7 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         points: owner.points,
         rank: owner.rank,
         of: owner.of as u32,
-        moved: owner.moved as i32,
+        rank_change: owner.rank_change,
         gap_ahead: owner.gaps.0,
         gap_behind: owner.gaps.1,
         frozen: owner.frozen,
@@ -71,8 +71,8 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
     let form = Field::new(endpoint.as_ref().map(|one| one.endpoint.clone()).unwrap_or_default());
     Ok(IndexPage {
         layout: frame::layout(depot, Page::Index, "My server"),
-        key: owner.key.clone(),
-        shown: user.display_name.clone(),
+        id: owner.id.to_string(),
+        display_name: user.display_name.clone(),
         view_as: Vec::new(),
         endpoint: EndpointCard {
             set_at_ms: endpoint.as_ref().map(|one| utc_ms(one.at)),
@@ -122,7 +122,7 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
 fn practice_result(report: &PracticeReport) -> PracticeResult {
     PracticeResult {
         at_ms: utc_ms(report.at),
-        sentence: report.sentence.clone(),
+        message: report.sentence.clone(),
         points: report.points,
         p50_us: report.p50_us,
         p99_us: report.p99_us,
@@ -137,7 +137,7 @@ pub(super) fn probe_view(answer: ProbeAnswer) -> Probe {
         address: answer.address,
         verdicts: answer.verdicts.map(|verdicts| [verdicts.token, verdicts.version, verdicts.from]),
         latency_us: answer.latency_us,
-        sentence: answer.sentence,
+        message: answer.sentence,
         head: with_line_breaks(&answer.head),
     }
 }
@@ -147,13 +147,13 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
     let mut lines: Vec<Failure> = Vec::new();
     for error in errors {
         // Each wrong token differs; what is wrong does not.
-        let same = |line: &&mut Failure| line.kind == error.kind && line.sentence == error.sentence;
+        let same = |line: &&mut Failure| line.kind == error.kind && line.message == error.sentence;
         match lines.iter_mut().find(same) {
             Some(line) => line.count += 1,
             None => lines.push(Failure {
                 at_ms: utc_ms(error.at),
                 kind: error.kind.clone(),
-                sentence: error.sentence.clone(),
+                message: error.sentence.clone(),
                 expected: error.expected.clone(),
                 received: error.received.clone(),
                 request: with_line_breaks(&error.request),

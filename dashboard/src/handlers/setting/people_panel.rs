@@ -25,9 +25,9 @@ pub(super) fn contestants(
         ContestantLine {
             id: user.id.0,
             name: user.name.clone(),
-            shown: user.display_name.clone(),
+            display_name: user.display_name.clone(),
             endpoint: contestant.and_then(|contestant| contestant.endpoint.clone()),
-            points: line.map_or(0, |line| line.score.points),
+            points: line.map_or(0, |line| line.figures.points),
             parked: contestant.is_some_and(|contestant| contestant.parked),
             hidden: user.hidden,
             disqualified: user.disqualified.clone(),
@@ -49,7 +49,7 @@ pub(super) async fn user_lines(
         lines.push(UserLine {
             id: user.id.0,
             name: user.name.clone(),
-            shown: user.display_name.clone(),
+            display_name: user.display_name.clone(),
             role: user.role,
             disabled: user.disabled,
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
@@ -90,7 +90,7 @@ pub(super) async fn adjustments(app: &App, users: &[User]) -> Result<Vec<Adjustm
     let lines = adjustments.into_iter().rev().map(|line| AdjustmentLine {
         id: line.id.0,
         at_ms: utc_ms(line.at),
-        shown: shown.get(&line.user).copied().unwrap_or("somebody").to_owned(),
+        display_name: shown.get(&line.user).copied().unwrap_or("somebody").to_owned(),
         points: line.points,
         reason: line.reason,
         by: line.by_name,

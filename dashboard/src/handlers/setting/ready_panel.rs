@@ -15,18 +15,18 @@ pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) 
     let one = |check: &readiness::Check| Check {
         name: check.what.clone(),
         light: light(check.mark),
-        sentence: check.sentence.clone(),
+        message: check.sentence.clone(),
     };
     let mut platform: Vec<Check> = checks.iter().filter(|check| check.group == Group::Platform).map(one).collect();
     if let Some(trouble) = &status.trouble {
-        platform.push(Check { name: "Control".to_owned(), light: Light::Bad, sentence: trouble.clone() });
+        platform.push(Check { name: "Control".to_owned(), light: Light::Bad, message: trouble.clone() });
     }
     let contestants = situation.contestants.iter().map(|contestant| {
         let (mark, reason) = readiness::judge_contestant(contestant, situation.now);
         let user = users.iter().find(|user| user.name == contestant.name);
         ContestantCheck {
-            key: user.map(|user| UserKey::of_user(user.id.0).to_string()).unwrap_or_default(),
-            shown: user.map_or_else(|| contestant.name.clone(), |user| user.display_name.clone()),
+            id: user.map(|user| UserKey::of_user(user.id.0).to_string()).unwrap_or_default(),
+            display_name: user.map_or_else(|| contestant.name.clone(), |user| user.display_name.clone()),
             light: light(mark),
             endpoint: contestant.endpoint.clone(),
             probed_at_ms: contestant.tested.as_ref().map(|tested| utc_ms(tested.at)),
@@ -45,14 +45,14 @@ pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) 
 /// A generator that is heard. Those that are silent stand nowhere: they may be of yesterday.
 fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorCheck> {
     let health = seen.health.as_ref()?;
-    let (mark, sentence) = match readiness::is_heard(seen, situation.now) {
+    let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => readiness::judge_generator(health),
         false => (Mark::No, "It is silent: see whether it still runs.".to_owned()),
     };
     Some(GeneratorCheck {
         id: seen.id.clone(),
         light: light(mark),
-        sentence,
+        message,
         beat_ms: utc_ms(seen.beat),
         version: health.version.clone(),
         cores: health.cores,

@@ -56,7 +56,7 @@ pub(super) fn round(
     let missing = match &status.sealing {
         Sealing::Missing(streams) => streams
             .iter()
-            .map(|stream| MissingStream { id: stream.to_string(), sentence: of_whom(stream, &status.generators) })
+            .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, &status.generators) })
             .collect(),
         Sealing::Fine | Sealing::Trouble(_) => Vec::new(),
     };
@@ -108,7 +108,7 @@ pub(super) async fn past(
         let results = app.accounts.results_of(round.id).await?;
         past.push(PastRound {
             number: round.number,
-            state: round_state(round)?,
+            state: round_state(round),
             scored: round.scored,
             start_at_ms: round.start_at.map(utc_ms),
             end_at_ms: round.finished_at.map(utc_ms),

@@ -261,7 +261,7 @@ fn table(round: &Round) -> Table {
             grouped(contestant.points_traced),
             percent(contestant.traced, contestant.outcomes),
         ];
-        let maybe = |value: Option<i128>| value.map_or_else(|| "-".to_owned(), points);
+        let maybe = |value: Option<i128>| value.map_or_else(|| "-".to_owned(), grouped);
         cells.extend(redis.then(|| maybe(contestant.points_redis)));
         cells.extend(what_if.then(|| maybe(contestant.points_what_if)));
         cells.push(match contestant.differences.as_slice() {

@@ -2,37 +2,39 @@
 //!
 //! Names are as people with ill will would choose them: what is inert here is inert in a contest.
 
-use crate::views::account::SessionLine;
-use crate::views::audit::AuditLine;
-use crate::views::chart::ProjectorPage;
-use crate::views::curve::{Curves, Mark, Series};
-use crate::views::index::{
+use flowtest_accounts::Level;
+use flowtest_contest::{DecidedBy, State};
+use flowtest_contract::Rules;
+use flowtest_dashboard::live::{Contestant, Due, Figures, Notice, RoundNow, Standing, UserKey};
+use flowtest_dashboard::views::account::SessionLine;
+use flowtest_dashboard::views::audit::AuditLine;
+use flowtest_dashboard::views::chart::ProjectorPage;
+use flowtest_dashboard::views::curve::{Curves, Mark, Series};
+use flowtest_dashboard::views::index::{
     EndpointCard, Failure, FailureCount, HeaderCount, PracticeCard, PracticeResult, Probe, ScoreCard, ScoreLine, ViewAs,
 };
-use crate::views::plan::{PlanGraph, PlanLoad, PlanPhase};
-use crate::views::qr::Qr;
-use crate::views::report::{ReportAdjustment, ReportRound};
-use crate::views::rules::Flip;
-use crate::views::setting::{
+use flowtest_dashboard::views::plan::{PlanGraph, PlanLoad, PlanPhase};
+use flowtest_dashboard::views::qr::Qr;
+use flowtest_dashboard::views::report::{ReportAdjustment, ReportRound};
+use flowtest_dashboard::views::rules::Flip;
+use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
     GeneratorCheck, GeneratorChoice, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel, ScreenLine,
     TeamForm, UserLine,
 };
-use crate::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
-use crate::views::{
-    AccountPage, AuditPage, ChartPage, ChartView, Decided, Due, ErrorPage, Field, Flash, IndexPage, Layout, Level,
-    LoginPage, LogoutPage, Notice, Page, RegisterPage, ReportPage, Role, RoundHead, RoundState, RulesPage, SettingPage,
-    SlipsPage, Stage, StandingRow, TokensPage, Viewer, advice,
+use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
+use flowtest_dashboard::views::{
+    AccountPage, AuditPage, ChartPage, ChartView, ErrorPage, Field, Flash, IndexPage, Layout, LoginPage, LogoutPage,
+    Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SlipsPage, Stage, TokensPage, Viewer, advice,
 };
-use flowtest_contract::Rules;
 use sailfish::{RenderError, TemplateSimple};
 
 /// The instant at which all examples stand: 2025-11-23 10:10:00 UTC, in milliseconds.
-pub const NOW_MS: i64 = 1_763_892_600_000;
+pub(crate) const NOW_MS: i64 = 1_763_892_600_000;
 const START_MS: i64 = NOW_MS - 600_000;
 
 /// Names that would break a page, a terminal or a spreadsheet that trusts them.
-pub const HOSTILE: [&str; 4] =
+pub(crate) const HOSTILE: [&str; 4] =
     ["<script>alert(1)</script>", "\" onmouseover=\"x", "\u{202e}gnp.exe' --", "=HYPERLINK(\"a\",\"b\")"];
 
 const TEAMS: [&str; 14] = [
@@ -56,7 +58,7 @@ const TEAMS: [&str; 14] = [
 ///
 /// # Errors
 /// What sailfish says; these examples give it no reason.
-pub fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
+pub(crate) fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
     let admin = |page, title| layout(page, title, Some(Role::Admin));
     let staff = |page, title| layout(page, title, Some(Role::Staff));
     let nobody = |page, title| layout(page, title, None);
@@ -74,7 +76,7 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
         ("index-new", index_new(staff(Page::Index, "My team")).render_once()?),
         ("index-as", index_as(admin(Page::Index, "Contestants")).render_once()?),
         ("chart", chart(staff(Page::Chart, "Chart")).render_once()?),
-        ("chart-empty", ChartPage { rows: vec![], ..chart(admin(Page::Chart, "Chart")) }.render_once()?),
+        ("chart-empty", ChartPage { standings: vec![], ..chart(admin(Page::Chart, "Chart")) }.render_once()?),
         ("projector", projector(ChartView::Projector).render_once()?),
         ("ticker", projector(ChartView::Ticker).render_once()?),
         ("reveal", projector(ChartView::Reveal).render_once()?),
@@ -90,11 +92,11 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
     ])
 }
 
-pub fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
+pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
     let viewer = role.map(|role| Viewer {
         user: if role == Role::Admin { 1 } else { 5 },
         name: if role == Role::Admin { "olivia" } else { "bananas" }.into(),
-        shown: if role == Role::Admin { "Olivia" } else { TEAMS[3] }.into(),
+        display_name: if role == Role::Admin { "Olivia" } else { TEAMS[3] }.into(),
         role,
     });
     Layout {
@@ -108,31 +110,32 @@ pub fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
         request_id: None,
         now_ms: NOW_MS,
         stage: Stage {
-            round: Some(RoundHead {
+            round: Some(RoundNow {
+                id: "0".repeat(31) + "3",
                 number: 3,
-                state: RoundState::Running,
+                state: State::Running,
                 scored: true,
-                start_at_ms: Some(START_MS),
-                end_at_ms: Some(NOW_MS + 1_200_000),
+                start_at: Some(START_MS),
+                end_at: Some(NOW_MS + 1_200_000),
                 phase: Some(2),
                 phases: 4,
-                frozen_at_ms: None,
+                frozen_at: None,
                 revealed: false,
             }),
             due: Some(Due {
-                version: "v1".into(),
-                from: "EC2".into(),
-                version_at_ms: Some(NOW_MS + 252_000),
-                from_at_ms: Some(NOW_MS + 852_000),
+                version: "v1",
+                from: "EC2",
+                version_at: Some(NOW_MS + 252_000),
+                from_at: Some(NOW_MS + 852_000),
             }),
-            stale_since_ms: None,
+            stale_since: None,
             ended: false,
         },
         notices: vec![Notice {
             id: 4,
             level: Level::Info,
             text: "Lunch is at 12:30 in the hall; traffic goes on.".into(),
-            at_ms: NOW_MS - 120_000,
+            at: (NOW_MS - 120_000) as u64 * 1_000,
         }],
         flash: None,
     }
@@ -153,7 +156,7 @@ fn register_wrong(layout: Layout) -> RegisterPage {
         layout,
         token: Field::new("7KQ4X-9M2PD-V1T8C-AAAAA-BBBBBB"),
         name: Field::wrong("bo", "This is shorter than 3 characters: add some."),
-        shown: Field::wrong(HOSTILE[0], "It is 41 characters long: leave one out."),
+        display_name: Field::wrong(HOSTILE[0], "It is 41 characters long: leave one out."),
         password: Field::wrong("", "This password is among the first that are guessed: choose another."),
         error: Some("The team was not registered; the invitation is still good.".into()),
     }
@@ -164,43 +167,50 @@ fn error(layout: Layout) -> ErrorPage {
         layout: Layout { request_id: Some("01JD9Z4M".into()), ..layout },
         status: 404,
         title: "There is no such page".into(),
-        sentence: "The address may be mistyped, or what it showed is gone. Go to the start and look from there.".into(),
+        message: "The address may be mistyped, or what it showed is gone. Go to the start and look from there.".into(),
         retry_after_seconds: None,
     }
 }
 
-pub fn rows() -> Vec<StandingRow> {
-    let row = |(index, shown): (usize, &&str)| {
+pub(crate) fn standings() -> Vec<Standing> {
+    let line = |(index, display_name): (usize, &&str)| {
         let place = index as i64;
-        StandingRow {
-            key: format!("u{}", index + 2),
-            name: format!("team{index}"),
-            shown: (*shown).into(),
-            colour: index as u8,
+        let id = UserKey::of_user(place + 2);
+        Standing {
             rank: Some(index as u32 + 1),
-            moved: [0, 2, -1, 0, 1, -2, 0][index % 7],
-            points: 1_284_400 - place * place * 9_731 - place * 14_000,
-            minute: 118_200 - place * 17_350,
-            rate: 1_000 - index as u64 * 37,
-            success_permille: [Some(1_000), Some(998), Some(941), None][index % 4],
-            p50_us: Some(820 + index as u64 * 310),
-            p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
-            failures: index as u64 * index as u64 * 41,
-            decided: [None, Some(Decided::Points), Some(Decided::Points), Some(Decided::P99)][index % 4],
+            contestant: Contestant {
+                id,
+                name: format!("team{index}"),
+                display_name: (*display_name).into(),
+                hidden: false,
+                disqualified: false,
+            },
+            colour: index as u32,
+            figures: Figures {
+                points: 1_284_400 - place * place * 9_731 - place * 14_000,
+                points_last_minute: 118_200 - place * 17_350,
+                rate: 1_000 - index as u64 * 37,
+                verified_permille: [Some(1_000), Some(998), Some(941), None][index % 4],
+                p50_us: Some(820 + index as u64 * 310),
+                p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
+                failures: index as u64 * index as u64 * 41,
+            },
+            rank_change: [0, 2, -1, 0, 1, -2, 0][index % 7],
+            decided: [None, Some(DecidedBy::Points), Some(DecidedBy::Points), Some(DecidedBy::P99)][index % 4],
         }
     };
-    TEAMS.iter().enumerate().map(row).collect()
+    TEAMS.iter().enumerate().map(line).collect()
 }
 
 fn chart(layout: Layout) -> ChartPage {
-    ChartPage { layout, rows: rows(), live: "/live".into(), history: "/api/history".into() }
+    ChartPage { layout, standings: standings(), live: "/live".into(), history: "/api/history".into() }
 }
 
 fn projector(view: ChartView) -> ProjectorPage {
     ProjectorPage {
         layout: layout(Page::Chart, "Standings", None),
         view,
-        rows: rows(),
+        standings: standings(),
         live: "/live?screen=secret-of-a-screen".into(),
         history: "/api/history?screen=secret-of-a-screen".into(),
         site: "flow.example".into(),
@@ -209,10 +219,10 @@ fn projector(view: ChartView) -> ProjectorPage {
 }
 
 fn failures() -> Vec<Failure> {
-    let failure = |kind: &str, sentence: &str, expected: &str, received: &str, count, ago| Failure {
+    let failure = |kind: &str, message: &str, expected: &str, received: &str, count, ago| Failure {
         at_ms: NOW_MS - ago,
         kind: kind.into(),
-        sentence: sentence.into(),
+        message: message.into(),
         expected: expected.into(),
         received: received.into(),
         request: "GET / HTTP/1.1\r\nHost: 203.0.113.7\r\nToken: 8f14e45fceea167a5a36dedd4bea2543".into(),
@@ -231,8 +241,8 @@ fn index(layout: Layout) -> IndexPage {
     let kinds = [("timeout", 31), ("missed", 12), ("reset", 3), ("refused", 0), ("malformed", 0), ("status", 0)];
     IndexPage {
         layout,
-        key: "u5".into(),
-        shown: TEAMS[3].into(),
+        id: "u5".into(),
+        display_name: TEAMS[3].into(),
         view_as: vec![],
         endpoint: EndpointCard {
             current: Some("http://203.0.113.7/".into()),
@@ -244,7 +254,7 @@ fn index(layout: Layout) -> IndexPage {
             points: 1_154_821,
             rank: Some(4),
             of: 14,
-            moved: 2,
+            rank_change: 2,
             gap_ahead: Some(12_350),
             gap_behind: Some(80_117),
             frozen: false,
@@ -266,7 +276,7 @@ fn index(layout: Layout) -> IndexPage {
             address: Some("203.0.113.7:80".into()),
             verdicts: Some([true, false, true]),
             latency_us: Some(2_310),
-            sentence: "Version is v2 and should be v1.".into(),
+            message: "Version is v2 and should be v1.".into(),
             head: "HTTP/1.1 200 OK\r\nToken: 1b2f…\r\nVersion: v2\r\nFrom: EC2\r\nContent-Length: 0".into(),
         }),
         probe_id: None,
@@ -278,7 +288,7 @@ fn index(layout: Layout) -> IndexPage {
             running: None,
             last: Some(PracticeResult {
                 at_ms: START_MS - 900_000,
-                sentence: "Done: 6,000 requests, 12 of them timed out.".into(),
+                message: "Done: 6,000 requests, 12 of them timed out.".into(),
                 points: 1_195_200,
                 p50_us: Some(1_200),
                 p99_us: Some(48_000),
@@ -314,8 +324,11 @@ fn index_new(layout: Layout) -> IndexPage {
 }
 
 fn index_as(layout: Layout) -> IndexPage {
-    let one =
-        |(index, shown): (usize, &&str)| ViewAs { user: index as i64 + 2, shown: (*shown).into(), chosen: index == 3 };
+    let one = |(index, display_name): (usize, &&str)| ViewAs {
+        user: index as i64 + 2,
+        display_name: (*display_name).into(),
+        chosen: index == 3,
+    };
     let page = index(layout);
     let score = ScoreCard { frozen: true, rank: None, gap_ahead: None, gap_behind: None, ..page.score };
     IndexPage { view_as: TEAMS.iter().enumerate().map(one).collect(), score, errors: None, ..page }
@@ -353,7 +366,7 @@ fn account(layout: Layout) -> AccountPage {
     };
     AccountPage {
         layout,
-        shown: Field::new(TEAMS[3]),
+        display_name: Field::new(TEAMS[3]),
         current: Field::wrong("", "This is not the current password."),
         password: Field::default(),
         sessions: vec![session(9, true, "Firefox on Linux"), session(7, false, HOSTILE[0]), session(6, false, "curl")],
@@ -426,11 +439,11 @@ fn slips(layout: Layout) -> SlipsPage {
     SlipsPage { layout, slips: (1..=6).map(slip).collect(), address: "flow.example/register".into() }
 }
 
-fn generator(id: &str, light: Light, sentence: &str) -> GeneratorCheck {
+fn generator(id: &str, light: Light, message: &str) -> GeneratorCheck {
     GeneratorCheck {
         id: id.into(),
         light,
-        sentence: sentence.into(),
+        message: message.into(),
         beat_ms: NOW_MS - 200,
         version: "flowtest-loadgen 0.1.0".into(),
         cores: 4,
@@ -448,10 +461,10 @@ fn generator(id: &str, light: Light, sentence: &str) -> GeneratorCheck {
 }
 
 fn readiness() -> Readiness {
-    let check = |name: &str, light, sentence: &str| Check { name: name.into(), light, sentence: sentence.into() };
-    let contestant = |(index, shown): (usize, &&str)| ContestantCheck {
-        key: format!("u{}", index + 2),
-        shown: (*shown).into(),
+    let check = |name: &str, light, message: &str| Check { name: name.into(), light, message: message.into() };
+    let contestant = |(index, display_name): (usize, &&str)| ContestantCheck {
+        id: format!("u{}", index + 2),
+        display_name: (*display_name).into(),
         light: [Light::Good, Light::Good, Light::Warn, Light::Bad][index % 4],
         endpoint: (index % 4 != 3).then(|| format!("http://203.0.113.{index}/")),
         probed_at_ms: (index % 4 != 3).then_some(NOW_MS - 60_000),
@@ -480,10 +493,10 @@ fn readiness() -> Readiness {
 }
 
 fn setting(layout: Layout) -> SettingPage {
-    let team = |(index, shown): (usize, &&str)| ContestantLine {
+    let team = |(index, display_name): (usize, &&str)| ContestantLine {
         id: index as i64 + 2,
         name: format!("team{index}"),
-        shown: (*shown).into(),
+        display_name: (*display_name).into(),
         endpoint: Some(format!("http://203.0.113.{index}/")),
         points: 1_284_400 - index as i64 * 81_000,
         parked: index == 4,
@@ -494,7 +507,7 @@ fn setting(layout: Layout) -> SettingPage {
     let user = |id: i64, role, me| UserLine {
         id,
         name: format!("user{id}"),
-        shown: HOSTILE[id as usize % 4].into(),
+        display_name: HOSTILE[id as usize % 4].into(),
         role,
         disabled: id == 6,
         sessions: 2,
@@ -507,12 +520,12 @@ fn setting(layout: Layout) -> SettingPage {
         readiness: readiness(),
         round: RoundPanel {
             number: 3,
-            state: RoundState::Running,
+            state: State::Running,
             scored: true,
             actions: vec![RoundAction::Pause, RoundAction::Stop, RoundAction::Abort, RoundAction::Seal],
             start: Field::new("+30s"),
             generators: vec![],
-            missing: vec![MissingStream { id: "9f3a…c1".into(), sentence: "generator-2, last seen 40 s ago".into() }],
+            missing: vec![MissingStream { id: "9f3a…c1".into(), message: "generator-2, last seen 40 s ago".into() }],
             seal_reason: Field::default(),
             deadline: Field::default(),
             halted: false,
@@ -523,7 +536,7 @@ fn setting(layout: Layout) -> SettingPage {
             show_version: 4,
             past: vec![PastRound {
                 number: 2,
-                state: RoundState::Sealed,
+                state: Some(State::Sealed),
                 scored: true,
                 start_at_ms: Some(START_MS - 7_200_000),
                 end_at_ms: Some(START_MS - 3_600_000),
@@ -539,7 +552,7 @@ fn setting(layout: Layout) -> SettingPage {
             .map(|withdrawn| AdjustmentLine {
                 id: 1 + i64::from(withdrawn),
                 at_ms: START_MS,
-                shown: HOSTILE[2].into(),
+                display_name: HOSTILE[2].into(),
                 points: -2_500,
                 reason: "Started the warm-up early".into(),
                 by: "olivia".into(),
@@ -590,7 +603,7 @@ fn setting_go(layout: Layout) -> SettingPage {
     let start = Field::wrong("+2s", "This is less than 5 s ahead: choose a later start.");
     SettingPage {
         round: RoundPanel {
-            state: RoundState::Draft,
+            state: State::Draft,
             actions: vec![RoundAction::Arm, RoundAction::Next],
             start,
             generators: generators.iter().map(choice).collect(),
@@ -639,33 +652,33 @@ fn setting_change(layout: Layout) -> SettingPage {
 
 fn report() -> ReportPage {
     let at: Vec<i64> = (0..120).map(|step| START_MS + step * 5_000).collect();
-    let series = |row: &StandingRow| Series {
-        shown: row.shown.clone(),
-        colour: row.colour,
-        points: (0..120i64).map(|step| Some(row.points * step / 120 + (step * step * 37) % 9_000)).collect(),
+    let series = |line: &Standing| Series {
+        display_name: line.contestant.display_name.clone(),
+        colour: line.colour,
+        points: (0..120i64).map(|step| Some(line.figures.points * step / 120 + (step * step * 37) % 9_000)).collect(),
     };
-    let all: Vec<Series> = rows().iter().take(10).map(series).collect();
+    let all: Vec<Series> = standings().iter().take(10).map(series).collect();
     let marks = [Mark { at_ms: START_MS + 252_000, label: "v2".into() }];
     ReportPage {
         contest: format!("Finals {}", HOSTILE[0]),
         version: "0.1.0".into(),
         made_at_ms: NOW_MS,
         rules: Rules::default(),
-        rows: rows(),
+        standings: standings(),
         curves: Curves::of(&at, &all, &marks),
         from_ms: START_MS,
         until_ms: NOW_MS,
         rounds: vec![ReportRound {
             number: 1,
-            state: RoundState::Sealed,
+            state: Some(State::Sealed),
             scored: true,
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),
-            points: rows().into_iter().map(|row| (row.shown, row.points)).collect(),
+            points: standings().into_iter().map(|line| (line.contestant.display_name, line.figures.points)).collect(),
         }],
         adjustments: vec![ReportAdjustment {
             at_ms: NOW_MS,
-            shown: HOSTILE[2].into(),
+            display_name: HOSTILE[2].into(),
             points: -2_500,
             reason: HOSTILE[0].into(),
             withdrawn: false,

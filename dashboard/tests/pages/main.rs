@@ -1,7 +1,9 @@
 //! What holds for every page, whatever it shows: it renders, hostile names are inert, the strict policy of the site is
 //! kept, and every form can be trusted.
 
-use crate::views::fixture::{HOSTILE, pages};
+mod fixture;
+
+use crate::fixture::{HOSTILE, pages};
 use std::path::Path;
 
 /// All templates by name.

@@ -1,0 +1,155 @@
+//! The standings as programs take them: `/api/standings` and the exports.
+
+use crate::app::App;
+use crate::clock::{Millis, utc_ms, utc_us};
+use crate::handlers::download::text;
+use crate::live::{Audience, RoundNow, Standing};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The answer of `/api/standings`. Every instant is in milliseconds; other units are in the names.
+#[derive(Debug, Serialize)]
+pub struct StandingsAnswer {
+    contest: String,
+    /// When it was asked.
+    at_ms: Millis,
+    /// Of which instant the standings are; an earlier one while they are frozen.
+    of_ms: Millis,
+    /// What 0.1 called the two; they go with 0.3.
+    at: Millis,
+    of: Millis,
+    round: Option<RoundNow>,
+    frozen: bool,
+    standings: Vec<Line>,
+}
+
+/// One line. Programs of contestants and organisers read these names: the ones that were called otherwise in 0.1 are said
+/// under their old names too until 0.3.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    #[serde(flatten)]
+    standing: Standing,
+    /// `display_name`
+    shown: String,
+    /// `rank_change`
+    moved: i64,
+    /// `verified_permille`
+    success_permille: Option<u16>,
+}
+
+/// The columns of `standings.csv`: those of 0.1 in their places, what is new, and at the end the old names.
+pub const COLUMNS: [&str; 15] = [
+    "rank",
+    "name",
+    "display_name",
+    "points",
+    "points_last_minute",
+    "rate",
+    "verified_permille",
+    "p50_us",
+    "p99_us",
+    "failures",
+    "decided",
+    "id",
+    "rank_change",
+    "shown",
+    "success_permille",
+];
+
+impl StandingsAnswer {
+    /// As an audience sees them now.
+    pub fn of(app: &App, audience: &Audience) -> StandingsAnswer {
+        let standings = app.feed.standings(audience);
+        let seen = app.feed.seen();
+        let facts = app.feed.facts();
+        let now = utc_us();
+        let round = seen.control.as_deref().map(|control| RoundNow::of(control, &facts, now));
+        StandingsAnswer {
+            contest: app.config.contest.clone(),
+            at_ms: utc_ms(now),
+            of_ms: utc_ms(standings.at),
+            at: utc_ms(now),
+            of: utc_ms(standings.at),
+            frozen: round.as_ref().is_some_and(|round| round.frozen_at.is_some() && !round.revealed),
+            round,
+            standings: standings.lines.into_iter().map(Line::from).collect(),
+        }
+    }
+}
+
+impl From<Standing> for Line {
+    fn from(standing: Standing) -> Line {
+        Line {
+            shown: standing.contestant.display_name.clone(),
+            moved: standing.rank_change,
+            success_permille: standing.figures.verified_permille,
+            standing,
+        }
+    }
+}
+
+impl Line {
+    /// The cells of its row under [`COLUMNS`].
+    pub fn cells(&self) -> Vec<String> {
+        let fields = self.fields();
+        COLUMNS.iter().map(|column| fields.get(*column).map_or_else(String::new, cell)).collect()
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(value) => text(value),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::{Contestant, Figures};
+
+    fn line() -> Line {
+        let standing = Standing {
+            rank: Some(2),
+            contestant: Contestant {
+                id: "u3".into(),
+                name: "alice".to_owned(),
+                display_name: "=Alice".to_owned(),
+                hidden: false,
+                disqualified: false,
+            },
+            colour: 3,
+            figures: Figures { points: -400, verified_permille: Some(998), ..Figures::default() },
+            rank_change: -1,
+            decided: None,
+        };
+        standing.into()
+    }
+
+    #[test]
+    fn what_changed_its_name_is_said_under_both_for_one_release() {
+        let line = serde_json::to_value(line()).expect("JSON");
+        for (old, new) in
+            [("shown", "display_name"), ("moved", "rank_change"), ("success_permille", "verified_permille")]
+        {
+            assert!(line[old] == line[new] && !line[new].is_null(), "{old} and {new}: {line}");
+        }
+    }
+
+    #[test]
+    fn every_column_is_a_field() {
+        let fields = line().fields();
+        assert!(COLUMNS.iter().all(|column| fields.contains_key(*column)), "{fields:?}");
+        let row = line().cells().join(",");
+        assert_eq!(row, "2,alice,'=Alice,-400,0,0,998,,,0,,u3,-1,'=Alice,998");
+        assert_eq!(line().cells().len(), COLUMNS.len());
+    }
+}
