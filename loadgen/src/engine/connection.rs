@@ -129,7 +129,7 @@ impl Connection {
 
     /// No socket, or no connection: everything that waited for it fails.
     pub fn on_unconnected(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
-        while self.exchanges.len() > 0 {
+        while !self.exchanges.is_empty() {
             self.fail_front(failure, timeouts, sink);
         }
         Step::Close
@@ -306,7 +306,7 @@ impl Connection {
     /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
     /// until the last one's start + timeout.
     pub fn on_closed(&mut self, now: u64, timeouts: &Timeouts) {
-        self.state = if self.exchanges.len() == 0 && self.must_rest(now, timeouts) {
+        self.state = if self.exchanges.is_empty() && self.must_rest(now, timeouts) {
             State::Resting { until: self.failed_started + timeouts.timeout }
         } else {
             State::Cold
@@ -388,7 +388,7 @@ impl Connection {
     /// A fresh connection is over before anything was sent on it. It costs the first request that waited for it, or a peer
     /// that only ever accepts could make us connect without end.
     fn fail_unsent(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
-        if self.answered == 0 && self.exchanges.len() > 0 {
+        if self.answered == 0 && !self.exchanges.is_empty() {
             self.fail_front(failure, timeouts, sink);
         }
     }

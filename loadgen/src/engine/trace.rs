@@ -236,7 +236,7 @@ mod tests {
         let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
         for _ in 0..SAMPLES + 2 {
             samples.push(&ResponseBytes { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf) }, |sample| {
-                sample.at = 9
+                sample.at = 9;
             });
         }
         assert_eq!(samples.as_slice().len(), SAMPLES);
