@@ -2,9 +2,9 @@
 //! believed: somebody may have changed the file.
 //!
 //! `{"v":2,"round":null,"columns":["id","points","rate",..],"rows":[["u3",9000,820,..],..]}`: the names of the fields
-//! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a practice round,
-//! whose points are its own, and null where the points are the contest's. Version 1 had no names: [`V1_COLUMNS`] are its
-//! order.
+//! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a
+//! practice round, whose points are its own, and null where the points are the contest's. Version 1 had no names:
+//! `V1_COLUMNS` are its order.
 
 use super::facts::UserKey;
 use super::standings::{Figures, Score, Scores};

@@ -107,7 +107,10 @@ pub fn choose_cores(asked: Option<&[usize]>) -> Result<Vec<usize>, RunError> {
 /// Why there can be none, before anybody relies on it.
 pub fn probe_ring(core: usize) -> Result<Tier, RunError> {
     const SMALL: Sizes = Sizes { slots: 1, area_bytes: 64, buffers: 2, buffer_bytes: 64 };
-    Uring::new(SMALL, Instant::now()).map(|uring| uring.tier()).map_err(|error| RunError::Ring { core, error })
+    // On a thread of its own: the exit work of a ring that is let go interrupts the next blocking call of its thread.
+    let probe = || Uring::new(SMALL, Instant::now()).map(|uring| uring.tier());
+    let probed = thread::scope(|scope| scope.spawn(probe).join());
+    probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| RunError::Ring { core, error })
 }
 
 /// Raises the soft limit of descriptors to what the plan needs.

@@ -2,11 +2,10 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`plan`] | from the document to this generator's plan. Pure |
-//! | [`runner`] | one round as it is played here |
+//! | [`round_runner`] | one round as it is played here |
 //! | `admission` | who is let in, and where names point now |
 //! | `practice_scheduler` | practice between rounds |
-//! | `round_ends` | the end of a round: last rows, end marker, seal |
+//! | `round_end` | the end of a round: last rows, end marker, seal |
 //!
 //! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
