@@ -33,7 +33,7 @@ async fn a_revoked_link_ends_what_watches_by_it_at_once() {
         let url = format!("ws://{address}/live?screen={link}");
         let mut request = url.as_str().into_client_request().expect("a request");
         request.headers_mut().insert("origin", format!("http://{address}").parse().expect("a header"));
-        watching.push(tokio_tungstenite::connect_async(request).await.expect("a seat").0);
+        watching.push(tokio_tungstenite::connect_async(request).await.expect("a subscription").0);
     }
     let hall = stage.accounts().screens().await.expect("two")[0].id;
     assert_eq!(boss.send(&format!("/setting/screen/{hall}/revoke"), &[]).await.status, 303);
