@@ -5,6 +5,7 @@
 //! nothing is lost.
 
 use crate::engine::ring::Counters;
+use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
 use flowtest_contract::{Histogram, Row};
 
@@ -63,6 +64,31 @@ impl Counts {
     }
 }
 
+/// Windows of lateness that a block holds; what comes then lengthens the last.
+const WINDOWS: usize = 64;
+
+/// The windows of a block. Their room is there from the start and never grows.
+#[derive(Clone, Debug, Default)]
+pub struct Lateness {
+    windows: Vec<LateWindow>,
+}
+
+impl Lateness {
+    pub fn note(&mut self, window: LateWindow) {
+        let is_full = self.windows.len() == WINDOWS;
+        match self.windows.last_mut() {
+            Some(last) if is_full || (last.cause == window.cause && window.from <= last.to) => {
+                last.to = last.to.max(window.to);
+            }
+            _ => self.windows.push(window),
+        }
+    }
+
+    pub fn as_slice(&self) -> &[LateWindow] {
+        &self.windows
+    }
+}
+
 /// Everything that a worker counted in an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
@@ -75,6 +101,8 @@ pub struct Block {
     pub samples: Samples,
     /// Our own send lag in open phases, in µs.
     pub lag: Histogram,
+    /// When the worker was late, and instants at which something else voided exchanges, rising.
+    pub late: Lateness,
     /// The last instant at which an exchange was settled, in nanoseconds of the run clock.
     pub last: u64,
     /// The worker's counters since its start (not since the last block).
@@ -90,6 +118,7 @@ impl Block {
             unscored: vec![Counts::default(); contestants],
             traces: Traces::new(tracing),
             samples: Samples::new(tracing),
+            late: Lateness { windows: Vec::with_capacity(WINDOWS) },
             ..Block::default()
         }
     }
@@ -113,6 +142,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
         self.lag.clear();
+        self.late.windows.clear();
         self.samples.clear();
         // The traces are opened anew by the worker, which knows the instant.
     }

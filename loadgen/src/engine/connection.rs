@@ -64,6 +64,8 @@ pub struct Connection {
     tokens: u64,
     /// Bytes of the answer under way that came before the ones at hand.
     before: u32,
+    /// Held until then: the machine had nothing for it.
+    held_until: u64,
 }
 
 impl Connection {
@@ -80,6 +82,7 @@ impl Connection {
             retire_at: u64::MAX,
             tokens: 0,
             before: 0,
+            held_until: 0,
         }
     }
 
@@ -280,7 +283,7 @@ impl Connection {
             return Some(Step::Go);
         }
         let front = *self.exchanges.front()?;
-        if !timeouts.is_late(front.started, now) {
+        if !timeouts.is_up(front.intended, front.started, now) {
             return None;
         }
         // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
@@ -289,7 +292,7 @@ impl Connection {
         }
         self.fail_wire(Failure::Timeout, timeouts, sink);
         while let Some(front) = self.exchanges.front().copied() {
-            if !timeouts.is_late(front.started, now) {
+            if !timeouts.is_up(front.intended, front.started, now) {
                 break;
             }
             self.fail_front(Failure::Timeout, timeouts, sink);
@@ -306,11 +309,14 @@ impl Connection {
     /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
     /// until the last one's start + timeout.
     pub fn on_closed(&mut self, now: u64, timeouts: &Timeouts) {
-        self.state = if self.exchanges.is_empty() && self.must_rest(now, timeouts) {
-            State::Resting { until: self.failed_started + timeouts.timeout }
-        } else {
-            State::Cold
-        };
+        let failed = if self.must_rest(now, timeouts) { self.failed_started + timeouts.timeout } else { 0 };
+        let until = failed.max(self.held_until);
+        self.state = if self.exchanges.is_empty() && until > now { State::Resting { until } } else { State::Cold };
+    }
+
+    /// The machine had no descriptor, memory or port for it: it is not asked again before this instant.
+    pub fn hold(&mut self, until: u64) {
+        self.held_until = until;
     }
 
     /// Settles one response. `false`: the connection ends with it.
@@ -324,8 +330,8 @@ impl Connection {
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
     ) -> bool {
-        if timeouts.is_late(front.started, now) {
-            self.fail_first(Failure::Timeout, came, timeouts, sink);
+        if let Some(failure) = timeouts.too_late(front.intended, front.started, now) {
+            self.fail_first(failure, came, timeouts, sink);
         } else if response.status / 100 == 2 {
             self.pop();
             self.failures_in_row = 0;
@@ -373,9 +379,13 @@ impl Connection {
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
     ) {
-        self.failures_in_row = self.failures_in_row.saturating_add(1);
-        self.failed_started = exchange.started;
-        sink.settle(exchange, Outcome::Failed(timeouts.failure(exchange.started, failure)), came);
+        let failure = timeouts.failure(exchange.intended, exchange.started, failure);
+        // Our own fault is no reason for the slot to rest.
+        if failure != Failure::OwnFault {
+            self.failures_in_row = self.failures_in_row.saturating_add(1);
+            self.failed_started = exchange.started;
+        }
+        sink.settle(exchange, Outcome::Failed(failure), came);
     }
 
     /// All that is on the wire fails.
@@ -416,6 +426,7 @@ impl Connection {
 mod tests {
     use super::*;
     use crate::engine::pacer::Due;
+    use crate::engine::timeouts::{LateCause, LateWindow};
     use flowtest_contract::TokenMint;
     use proptest::prelude::*;
 
@@ -534,7 +545,7 @@ mod tests {
                     }
                     Act::Stall(gap) => {
                         now += gap;
-                        timeouts.on_stall(now, gap);
+                        timeouts.on_late(LateWindow { from: now - gap, to: now, cause: LateCause::Gap });
                         None
                     }
                     Act::Closed if connection.state() == State::Closing => {

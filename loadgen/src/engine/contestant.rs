@@ -3,12 +3,14 @@
 //! Everything that is shared between the connections of a contestant lives here and nowhere else, so that a contestant
 //! that hangs, floods, resets or refuses can spend only what is its own.
 
+use crate::engine::backlog::Backlog;
 use crate::engine::block::{Block, Counts};
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
-use crate::engine::pacer::{Due, Pacer};
+use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
+use crate::engine::timeouts::LATE_NS;
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
@@ -27,9 +29,6 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
     usual.min(buffers / 2).max(BYTES_PER_TURN_MIN)
 }
 
-/// Later than this by our own lag, a request counts against `rate_ratio`.
-const LATE_NS: u64 = 10_000_000;
-
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
 
@@ -43,7 +42,8 @@ pub struct Contestant {
     /// The first of its slots in the ring.
     pub base: u32,
     pub connections: Vec<Connection>,
-    pub pacer: Pacer,
+    /// Requests of the open loop that are due and wait for a connection.
+    pub backlog: Backlog,
     pub shape: Shape,
     /// Slots that may take a request of the open loop, in turn, so that all addresses get their share. Looked at again
     /// when taken.
@@ -56,10 +56,12 @@ pub struct Contestant {
     pub limit: u32,
     /// What the closed loop of scored phases may still start.
     pub quota: Option<u64>,
-    /// Bytes received in this turn.
-    pub bytes: usize,
-    /// Connections begun in this turn.
-    pub opens: u32,
+    /// The turn that `bytes` and `opens` are of.
+    turn: u64,
+    /// Bytes received in a turn.
+    bytes: usize,
+    /// Connections begun in a turn.
+    opens: u32,
     /// Slots that wait for their turn to open a connection, in control, each once.
     later: VecDeque<u32>,
     deferred: Vec<bool>,
@@ -70,6 +72,8 @@ pub struct Contestant {
     stale: Vec<bool>,
     /// When the next probe of a closed phase may be sent to a contestant that gets only these.
     pub probe_at: u64,
+    /// When a connection was last not to be had, for want of something of our own machine's.
+    pub short_at: Option<u64>,
     /// When each slot's connection was begun.
     opened_at: Vec<u64>,
     /// The shortest time that a connection took to be made: a round trip, and what a turn adds to it.
@@ -77,13 +81,13 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, pacer: Pacer, quota: Option<u64>) -> Contestant {
+    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, quota: Option<u64>) -> Contestant {
         let pipeline = plan.pipeline_max() as usize;
         Contestant {
             index,
             base,
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
-            pacer,
+            backlog: Backlog::EMPTY,
             shape: Shape::new(),
             idle: VecDeque::with_capacity(slots as usize),
             open: 0,
@@ -91,6 +95,7 @@ impl Contestant {
             listed: vec![false; slots as usize],
             limit: 0,
             quota,
+            turn: 0,
             bytes: 0,
             opens: 0,
             later: VecDeque::with_capacity(slots as usize),
@@ -99,13 +104,37 @@ impl Contestant {
             peers: vec![None; slots as usize],
             stale: vec![false; slots as usize],
             probe_at: 0,
+            short_at: None,
             opened_at: vec![0; slots as usize],
             round_trip: None,
         }
     }
 
+    /// What it has used of this turn counts from here.
+    #[inline]
+    fn enter_turn(&mut self, turn: u64) {
+        if self.turn != turn {
+            (self.turn, self.bytes, self.opens) = (turn, 0, 0);
+        }
+    }
+
+    /// Bytes have come in this turn; how many in all.
+    #[inline]
+    pub fn on_received(&mut self, turn: u64, bytes: usize) -> usize {
+        self.enter_turn(turn);
+        self.bytes += bytes;
+        self.bytes
+    }
+
+    /// Connections that it has begun in this turn.
+    pub fn opens(&mut self, turn: u64) -> u32 {
+        self.enter_turn(turn);
+        self.opens
+    }
+
     /// A connection of this slot is begun.
-    pub fn on_opening(&mut self, local: u32, now: u64) {
+    pub fn on_opening(&mut self, local: u32, turn: u64, now: u64) {
+        self.enter_turn(turn);
         self.opens += 1;
         self.opened_at[local as usize] = now;
     }
@@ -118,8 +147,8 @@ impl Contestant {
     }
 
     /// Why its oldest waiting request has found no connection.
-    pub fn why_missed(&self, plan: &Plan) -> Missed {
-        let (connections, rate) = self.pacer.oldest_demand();
+    pub fn why_missed(&self, plan: &Plan, takes: &Takes) -> Missed {
+        let (connections, rate) = self.backlog.oldest_demand(takes);
         let round_trip_us = self.round_trip.map_or(0, |took| (took / NS_PER_US).clamp(1, u64::from(u32::MAX)) as u32);
         match plan.contestants[self.index].traffic {
             TrafficMode::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
@@ -340,9 +369,14 @@ pub(crate) fn wrong_headers(verdict: Verdict) -> u16 {
 /// can be had at all is always our own fault.)
 pub fn meaning(errno: i32, connecting: bool) -> Failure {
     match errno {
-        libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EPERM | libc::ECANCELED => Failure::OwnFault,
-        // Out of local ports towards this one contestant: it made us open that many connections.
-        libc::EADDRNOTAVAIL => Failure::Missed,
+        // EADDRNOTAVAIL: out of local ports towards this one contestant.
+        libc::ENOMEM
+        | libc::ENOBUFS
+        | libc::EMFILE
+        | libc::ENFILE
+        | libc::EPERM
+        | libc::ECANCELED
+        | libc::EADDRNOTAVAIL => Failure::OwnFault,
         libc::ETIMEDOUT => Failure::Timeout,
         // EACCES among them: a peer's ICMPv6 "administratively prohibited" arrives as that.
         _ if connecting => Failure::Refused,

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | [`plan`] | the immutable, already valid plan of a run |
 //! | [`schedule`] | what may change while a round is played: pauses, deadlines, shares |
-//! | [`pacer`] | the open-loop schedule, computed, not stored |
+//! | [`pacer`], [`backlog`] | the open-loop schedule, computed, not stored; what is due and waits |
 //! | [`http`] | requests out, responses in, as bytes |
-//! | [`exchange`], [`timeouts`] | one request until its outcome, and how long it may take |
+//! | [`exchange`], [`timeouts`] | one request until its outcome, how long it may take, and when our own lateness voids it |
 //! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
 //! | [`contestant`] | one contestant in one worker |
+//! | [`occupied`] | whether a worker's thread rests |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
 //! | [`share`], [`control`] | which part of the plan a worker takes, and how it is told to stop |
@@ -17,12 +18,14 @@
 //! | [`block`] | what a worker hands over ten times a second |
 //! | [`run`] | workers from start to end |
 
+pub mod backlog;
 pub mod block;
 pub mod connection;
 pub mod contestant;
 pub mod control;
 pub mod exchange;
 pub mod http;
+pub mod occupied;
 pub mod pacer;
 pub mod plan;
 pub mod ring;

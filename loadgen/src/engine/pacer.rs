@@ -1,12 +1,28 @@
-//! The open-loop schedule of one contestant in one worker: the intended instant of every request, computed, not stored.
+//! The open-loop schedule of a worker: the intended instant of every request, computed, not stored.
 //!
-//! Requests of a phase are numbered from 0; number k falls due when the integral of the rate reaches k. Generator g of n
-//! takes the numbers that are g modulo n, worker p of m of it every m-th of these, so that together they send each exactly
-//! once. What waits for a free connection is the range between two cursors: a million late requests cost no memory.
+//! Contestants are spread evenly inside each request's interval, so that no burst of ours stands in anybody's latency and
+//! no place in the roster comes first. With *r(t)* the rate of one contestant, *i* its place in a roster of *n*, and *k* the
+//! number of its request, counted from 0 in each phase, request *k* falls due at the instant *t* at which
+//!
+//! ```text
+//!     ∫ r dt  =  k + i/n                     from the phase's start to t
+//!
+//!     i = 0   |k=0         |1           |2           |3
+//!     i = 1   |   |k=0         |1           |2           |3
+//!     i = 2   |       |k=0         |1           |2           |3        n = 3
+//!             +------------+------------+------------+-------> t
+//! ```
+//!
+//! All are offered the same number: the integral over the phase, rounded up; what the spread would carry over the phase's
+//! end falls due at its last nanosecond. Generator g of G takes the numbers that are g modulo G, worker p of P every P-th of
+//! these, so that together they send each exactly once.
+//!
+//! All contestants have the same rate, so requests in order of their instants are (0, 0), (0, 1) .. (0, n-1), (1, 0) ..: the
+//! next one is reckoned from the last one, whatever n is.
 
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::schedule::Schedule;
-use crate::engine::share::Share;
+use crate::engine::share::{PhaseShare, Share, phase_share};
 use std::sync::Arc;
 
 /// A request that has fallen due.
@@ -16,6 +32,13 @@ pub struct Due {
     pub intended: u64,
     /// Its phase counts.
     pub scored: bool,
+}
+
+/// Where a contestant stands in the roster that the generators share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub index: u64,
+    pub of: u64,
 }
 
 impl Ramp {
@@ -32,80 +55,203 @@ impl Ramp {
         (from + (to - from) * i128::from(instant) / i128::from(length.max(1))) as u64
     }
 
-    /// When request `number` falls due, in nanoseconds after the phase's start.
-    pub fn instant(&self, number: u64, length: u64) -> u64 {
+    /// When request `number` of the contestant in this place falls due, in nanoseconds after the phase's start.
+    pub fn instant(&self, number: u64, place: Place, length: u64) -> u64 {
+        let last = length.saturating_sub(1);
         if self.from == self.to {
-            return u64::try_from(u128::from(number) * 1_000_000_000 / u128::from(self.from.max(1)))
-                .unwrap_or(u64::MAX);
+            // (k + i/n) / r, of whole numbers: (k n + i) / (r n).
+            let (whole, rate) = (number * place.of + place.index, self.from.max(1) * place.of);
+            let instant = match whole.checked_mul(NS_PER_SECOND) {
+                Some(scaled) => scaled / rate,
+                None => u64::try_from(u128::from(whole) * u128::from(NS_PER_SECOND) / u128::from(rate)).unwrap_or(last),
+            };
+            return instant.min(last);
         }
-        // k = a t + (b - a) t^2 / 2T, solved for t in the form that does not cancel.
+        // x = a t + (b - a) t^2 / 2T, solved for t in the form that does not cancel.
         let seconds = length as f64 / 1e9;
-        let (from, to, number) = (self.from as f64, self.to as f64, number as f64);
+        let (from, to) = (self.from as f64, self.to as f64);
+        let number = number as f64 + place.index as f64 / place.of as f64;
         let root = (from * from + 2.0 * (to - from) * number / seconds).max(0.0).sqrt();
         let instant = if from + root > 0.0 { 2.0 * number / (from + root) } else { 0.0 };
-        ((instant * 1e9) as u64).min(length.saturating_sub(1))
+        ((instant * 1e9) as u64).min(last)
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    phase: usize,
-    number: u64,
-    /// On the plan clock; `u64::MAX` behind the last request.
-    planned: u64,
-}
-
-impl Cursor {
-    const NOWHERE: Cursor = Cursor { phase: usize::MAX, number: 0, planned: u64::MAX };
-}
-
-/// What a worker takes of a phase.
+/// One request of the plan, and when it falls due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PhaseShare {
-    requests: Share,
-    /// How many generators share the requests.
-    generators: u64,
-    connections: u32,
+pub struct Planned {
+    pub contestant: usize,
+    pub phase: usize,
+    pub number: u64,
+    /// On the plan clock; `u64::MAX` behind the last request.
+    pub at: u64,
 }
 
-/// The two cursors over the plan.
-#[derive(Debug)]
-pub struct Pacer {
+impl Planned {
+    const NOTHING: Planned = Planned { contestant: 0, phase: usize::MAX, number: 0, at: u64::MAX };
+}
+
+/// What a worker takes of a plan's phases: the arithmetic of the schedule.
+#[derive(Clone, Debug)]
+pub struct Takes {
     phases: Arc<[Phase]>,
-    schedule: Arc<Schedule>,
+    contestants: u64,
     /// Among the workers of this generator.
     worker: Share,
-    shares: Vec<PhaseShare>,
-    /// The oldest request that is due and has no connection.
-    waiting: Cursor,
-    /// The next request to fall due.
-    next: Cursor,
-    waiting_count: u64,
+    /// The generator's part, since its newest split.
+    generator: Share,
+}
+
+impl Takes {
+    /// `worker`: of the generator, before it is rotated by the contestants' places.
+    pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, generator: Share) -> Takes {
+        Takes { phases, contestants: contestants as u64, worker, generator }
+    }
+
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    /// What the worker takes of one contestant's requests in a phase.
+    pub fn of(&self, phase: usize, contestant: usize) -> PhaseShare {
+        let index = (self.worker.index + contestant as u64) % self.worker.of;
+        phase_share(&self.phases[phase], self.generator, Share { index, of: self.worker.of })
+    }
+
+    /// A request by its number; `None` behind the phase's last one, or when its load is not open.
+    pub fn at(&self, phase: usize, contestant: usize, number: u64) -> Option<Planned> {
+        let Phase { start, end, load, .. } = self.phases[phase];
+        let Load::Open(ramp) = load else { return None };
+        let (length, place) = (end - start, Place { index: contestant as u64, of: self.contestants });
+        let at = start + ramp.instant(number, place, length);
+        (number < ramp.count(length)).then_some(Planned { contestant, phase, number, at })
+    }
+
+    /// The first request of this part in `phase` or a later one.
+    fn first(&self, mut phase: usize) -> Planned {
+        while phase < self.phases.len() {
+            if let Some(planned) = self.first_of_round(phase, 0) {
+                return planned;
+            }
+            phase += 1;
+        }
+        Planned::NOTHING
+    }
+
+    /// The next one of this part.
+    fn after(&self, last: Planned) -> Planned {
+        let Some(split) = Split::of(self, last.phase) else { return self.first(last.phase + 1) };
+        let contestant = last.contestant as u64 + self.worker.of;
+        if contestant < self.contestants {
+            return self.at(last.phase, contestant as usize, last.number).unwrap_or_else(|| self.first(last.phase + 1));
+        }
+        let round = (last.number - split.generator) / split.generators + 1;
+        self.first_of_round(last.phase, round).unwrap_or_else(|| self.first(last.phase + 1))
+    }
+
+    /// The first request of this part that is planned at `planned` or later.
+    fn first_from(&self, planned: u64) -> Planned {
+        let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Planned::NOTHING };
+        let Phase { start, end, load, .. } = self.phases[phase];
+        let Load::Open(ramp) = load else { return self.first(phase) };
+        let Some(split) = Split::of(self, phase) else { return self.first(phase + 1) };
+        // By halves: instants rise from request to request of the merged schedule.
+        let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.contestants));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (number, contestant) = self.merged(middle);
+            let is_before = self.at(phase, contestant, number).is_some_and(|request| request.at < planned);
+            if is_before { low = middle + 1 } else { high = middle }
+        }
+        let (number, contestant) = self.merged(low);
+        let found = match number.checked_sub(split.generator) {
+            Some(after) if after % split.generators == 0 => {
+                let round = after / split.generators;
+                let first = self.first_contestant(&split, round);
+                let steps = (contestant as u64).saturating_sub(first).div_ceil(self.worker.of);
+                let contestant = first + steps * self.worker.of;
+                if contestant < self.contestants {
+                    self.at(phase, contestant as usize, number)
+                } else {
+                    self.first_of_round(phase, round + 1)
+                }
+            }
+            Some(after) => self.first_of_round(phase, after / split.generators + 1),
+            None => self.first_of_round(phase, 0),
+        };
+        found.unwrap_or_else(|| self.first(phase + 1))
+    }
+
+    /// The number and the contestant of a place in the merged schedule.
+    fn merged(&self, place: u128) -> (u64, usize) {
+        let of = u128::from(self.contestants);
+        ((place / of) as u64, (place % of) as usize)
+    }
+
+    /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
+    /// contestant has one number in a step, and each worker takes every P-th contestant's.
+    fn first_of_round(&self, phase: usize, mut round: u64) -> Option<Planned> {
+        let split = Split::of(self, phase)?;
+        // With fewer contestants than workers some steps have nobody for this one.
+        for _ in 0..split.workers {
+            let contestant = self.first_contestant(&split, round);
+            if contestant < self.contestants {
+                return self.at(phase, contestant as usize, split.generator + split.generators * round);
+            }
+            round += 1;
+        }
+        None
+    }
+
+    fn first_contestant(&self, split: &Split, round: u64) -> u64 {
+        (round % split.workers + self.worker.of - self.worker.index) % self.worker.of
+    }
+}
+
+/// Between whom the numbers of a phase are shared.
+struct Split {
+    generator: u64,
+    generators: u64,
+    workers: u64,
+}
+
+impl Split {
+    /// `None`: nothing of the phase is ours.
+    fn of(takes: &Takes, phase: usize) -> Option<Split> {
+        let PhaseShare { generator, generators, workers, .. } =
+            phase_share(&takes.phases[phase], takes.generator, Share { index: 0, of: takes.worker.of });
+        (workers > 0 && takes.contestants > 0).then_some(Split { generator, generators, workers })
+    }
+}
+
+/// Lets the requests of all contestants fall due, in order of their instants. A turn costs what falls due in it.
+#[derive(Debug)]
+pub struct Pacer {
+    takes: Takes,
+    schedule: Arc<Schedule>,
+    next: Planned,
     stopped: bool,
 }
 
 impl Pacer {
-    /// The part of `worker`; a phase with fewer connections than workers uses only so many of them.
-    pub fn new(phases: Arc<[Phase]>, schedule: Arc<Schedule>, worker: Share) -> Pacer {
-        let (_, share) = schedule.newest_share();
-        let shares = shares(&phases, share, worker);
-        let nowhere = Cursor::NOWHERE;
-        let (waiting, next) = (nowhere, nowhere);
-        let mut pacer = Pacer { phases, schedule, worker, shares, waiting, next, waiting_count: 0, stopped: false };
-        let first = pacer.enter(0);
-        (pacer.waiting, pacer.next) = (first, first);
-        pacer
+    pub fn new(takes: Takes, schedule: Arc<Schedule>) -> Pacer {
+        let next = takes.first(0);
+        Pacer { takes, schedule, next, stopped: false }
+    }
+
+    pub fn takes(&self) -> &Takes {
+        &self.takes
     }
 
     /// Goes on by another schedule. A new share counts from where it begins; nothing may wait then.
     pub fn follow(&mut self, schedule: Arc<Schedule>) {
         let (before, now) = (self.schedule.newest_share(), schedule.newest_share());
         self.schedule = schedule;
-        if before.1 != now.1 && !self.stopped {
-            assert_eq!(self.waiting_count, 0, "what waits is ours by the old share");
-            self.shares = shares(&self.phases, now.1, self.worker);
-            self.next = self.first_from(now.0);
-            self.waiting = self.next;
+        if before.1 != now.1 {
+            self.takes.generator = now.1;
+            if !self.stopped {
+                self.next = self.takes.first_from(now.0);
+            }
         }
     }
 
@@ -114,272 +260,188 @@ impl Pacer {
         self.schedule.newest_share().1 != schedule.newest_share().1
     }
 
-    /// How many connections this worker may have in a phase.
-    pub fn connections(&self, phase: usize) -> u32 {
-        self.shares[phase].connections
-    }
-
     /// The instant at which the next request falls due; `u64::MAX` when none will.
     #[inline]
     pub fn next_due(&self) -> u64 {
-        if self.next.planned == u64::MAX { u64::MAX } else { self.schedule.run_clock(self.next.planned) }
-    }
-
-    /// Requests that are due and wait for a connection.
-    #[inline]
-    pub fn waiting(&self) -> u64 {
-        self.waiting_count
-    }
-
-    /// The intended instant of the oldest waiting request.
-    pub fn oldest(&self) -> u64 {
-        self.schedule.run_clock(self.waiting.planned)
-    }
-
-    /// Whether the oldest waiting request is the first that this generator sends in its second of the plan: the one that a
-    /// contestant gets which only gets probes. All workers agree about it, whatever each of them takes.
-    pub fn is_oldest_first_of_its_second(&self) -> bool {
-        let Cursor { phase, number, planned } = self.waiting;
-        let before = number.checked_sub(self.shares[phase].generators).and_then(|before| self.at(phase, before));
-        before.is_none_or(|before| before.planned / NS_PER_SECOND != planned / NS_PER_SECOND)
-    }
-
-    /// What the phase of the oldest waiting request asks: its connections, and the rate when it fell due, of all
-    /// generators.
-    pub fn oldest_demand(&self) -> (u32, u64) {
-        let phase = &self.phases[self.waiting.phase];
-        let rate = match phase.load {
-            Load::Open(ramp) => ramp.rate(self.waiting.planned - phase.start, phase.end - phase.start),
-            Load::Closed { .. } => 0,
-        };
-        (phase.connections, rate)
-    }
-
-    /// Whether this is the worker that a phase with few connections uses first.
-    #[inline]
-    pub fn is_first_worker(&self) -> bool {
-        self.worker.index == 0
+        if self.next.at == u64::MAX { u64::MAX } else { self.schedule.run_clock(self.next.at) }
     }
 
     /// Lets the next request fall due if its instant has come.
     #[inline]
-    pub fn fall_due(&mut self, now: u64) -> Option<Due> {
-        let instant = self.next_due();
-        if instant > now || instant == u64::MAX {
+    pub fn fall_due(&mut self, now: u64) -> Option<(Planned, Due)> {
+        let intended = self.next_due();
+        if intended > now || intended == u64::MAX {
             return None;
         }
-        let due = Due { intended: instant, scored: self.phases[self.next.phase].scored };
-        self.next = self.advance(self.next);
-        self.waiting_count += 1;
-        Some(due)
+        let fallen = self.next;
+        self.next = self.takes.after(fallen);
+        Some((fallen, Due { intended, scored: self.takes.phases[fallen.phase].scored }))
     }
 
-    /// Takes the oldest waiting request.
-    #[inline]
-    pub fn take(&mut self) -> Option<Due> {
-        if self.waiting_count == 0 {
-            return None;
-        }
-        let taken = Due { intended: self.oldest(), scored: self.phases[self.waiting.phase].scored };
-        self.waiting = self.advance(self.waiting);
-        self.waiting_count -= 1;
-        Some(taken)
-    }
-
-    /// Nothing more falls due; what waits goes on waiting.
+    /// Nothing more falls due.
     pub fn stop(&mut self) {
-        self.next = Cursor::NOWHERE;
+        self.next = Planned::NOTHING;
         self.stopped = true;
     }
-
-    fn advance(&self, cursor: Cursor) -> Cursor {
-        let number = cursor.number + self.shares[cursor.phase].requests.of;
-        self.at(cursor.phase, number).unwrap_or_else(|| self.enter(cursor.phase + 1))
-    }
-
-    /// The first request of this part in `phase` or a later one.
-    fn enter(&self, mut phase: usize) -> Cursor {
-        while phase < self.phases.len() {
-            let share = self.shares[phase].requests;
-            if !share.is_none()
-                && let Some(cursor) = self.at(phase, share.index)
-            {
-                return cursor;
-            }
-            phase += 1;
-        }
-        Cursor::NOWHERE
-    }
-
-    /// The first request of this part that is planned at `planned` or later.
-    fn first_from(&self, planned: u64) -> Cursor {
-        let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Cursor::NOWHERE };
-        let share = self.shares[phase].requests;
-        let Load::Open(ramp) = self.phases[phase].load else { return self.enter(phase) };
-        if share.is_none() {
-            return self.enter(phase + 1);
-        }
-        // By halves: instants rise with their numbers.
-        let begin = self.phases[phase].start;
-        let length = self.phases[phase].end - begin;
-        let (mut low, mut high) = (0, ramp.count(length));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if begin + ramp.instant(middle, length) < planned { low = middle + 1 } else { high = middle }
-        }
-        let number = low + (share.index + share.of - low % share.of) % share.of;
-        self.at(phase, number).unwrap_or_else(|| self.enter(phase + 1))
-    }
-
-    fn at(&self, index: usize, number: u64) -> Option<Cursor> {
-        let phase = &self.phases[index];
-        let Load::Open(ramp) = phase.load else { return None };
-        let length = phase.end - phase.start;
-        (number < ramp.count(length)).then(|| Cursor {
-            phase: index,
-            number,
-            planned: phase.start + ramp.instant(number, length),
-        })
-    }
-}
-
-fn shares(phases: &[Phase], share: Share, worker: Share) -> Vec<PhaseShare> {
-    phases.iter().map(|phase| phase_share(phase, share, worker)).collect()
-}
-
-/// Connections are split first among the generators, then among the workers of each; who gets none sends nothing.
-fn phase_share(phase: &Phase, share: Share, worker: Share) -> PhaseShare {
-    const NOTHING: PhaseShare = PhaseShare { requests: Share::NONE, generators: 1, connections: 0 };
-    let generators = Share { index: share.index, of: share.of.min(u64::from(phase.connections)).max(1) };
-    if generators.index >= generators.of {
-        return NOTHING;
-    }
-    let connections = generators.take(u64::from(phase.connections));
-    let workers = Share { index: worker.index, of: worker.of.min(connections).max(1) };
-    if workers.index >= workers.of {
-        return NOTHING;
-    }
-    let requests = Share { index: generators.index + generators.of * workers.index, of: generators.of * workers.of };
-    PhaseShare { requests, generators: generators.of, connections: workers.take(connections) as u32 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::backlog::Backlog;
     use crate::engine::schedule::Gap;
     use flowtest_contract::rules::Deadlines;
     use proptest::prelude::*;
 
+    const SECOND: u64 = NS_PER_SECOND;
+
     fn open(start: u64, length: u64, from: u64, to: u64) -> Phase {
         Phase { start, end: start + length, load: Load::Open(Ramp { from, to }), connections: 8, scored: true }
+    }
+
+    /// One phase behind the other, from (length, rate from, rate to, connections).
+    fn phases(steps: &[(u64, u64, u64, u32)]) -> Arc<[Phase]> {
+        let mut start = 7;
+        let phase = |&(length, from, to, connections): &(u64, u64, u64, u32)| {
+            let phase = Phase { connections, ..open(start, length, from, to) };
+            start += length;
+            phase
+        };
+        steps.iter().map(phase).collect()
     }
 
     fn schedule(shares: Vec<(u64, Share)>, pauses: Vec<Gap>) -> Arc<Schedule> {
         Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares))
     }
 
-    fn instants(phases: &Arc<[Phase]>, worker: u64, workers: u64) -> Vec<u64> {
-        let schedule = schedule(vec![(0, Share::WHOLE)], Vec::new());
-        all_of(Pacer::new(phases.clone(), schedule, Share { index: worker, of: workers }))
+    fn pacer(phases: &Arc<[Phase]>, contestants: usize, worker: Share, schedule: Arc<Schedule>) -> Pacer {
+        let takes = Takes::new(phases.clone(), contestants, worker, schedule.newest_share().1);
+        Pacer::new(takes, schedule)
     }
 
-    /// Everything that falls due as far as it is known.
-    fn all_of(mut pacer: Pacer) -> Vec<u64> {
-        due_of(&mut pacer)
-    }
-
-    fn due_of(pacer: &mut Pacer) -> Vec<u64> {
-        let mut instants = Vec::new();
-        while pacer.next_due() != u64::MAX {
-            let now = pacer.next_due();
-            while pacer.fall_due(now).is_some() {}
-            while let Some(due) = pacer.take() {
-                assert!(due.intended <= now);
-                instants.push(due.intended);
-            }
+    /// (contestant, intended instant) of everything that falls due as far as it is known, in order. A backlog says the same.
+    fn due_of(pacer: &mut Pacer, contestants: usize) -> Vec<(usize, u64)> {
+        let mut backlogs = vec![Backlog::EMPTY; contestants];
+        let mut fallen = Vec::new();
+        while let Some((planned, due)) = pacer.fall_due(u64::MAX - 1) {
+            backlogs[planned.contestant].push(planned);
+            fallen.push((planned.contestant, due.intended));
         }
-        instants
+        for (contestant, backlog) in backlogs.iter_mut().enumerate() {
+            let taken = std::iter::from_fn(|| backlog.take(pacer.takes(), &pacer.schedule));
+            let taken: Vec<u64> = taken.map(|due| due.intended).collect();
+            let pushed = fallen.iter().filter(|(index, _)| *index == contestant).map(|(_, intended)| *intended);
+            assert_eq!(taken, pushed.collect::<Vec<_>>());
+        }
+        fallen
+    }
+
+    fn alone(phases: &Arc<[Phase]>, contestants: usize, schedule: Arc<Schedule>) -> Vec<(usize, u64)> {
+        due_of(&mut pacer(phases, contestants, Share::WHOLE, schedule), contestants)
+    }
+
+    fn whole() -> Arc<Schedule> {
+        schedule(vec![(0, Share::WHOLE)], Vec::new())
     }
 
     #[test]
-    fn a_constant_rate_is_evenly_spaced() {
-        let phases: Arc<[Phase]> = Arc::new([open(5, 1_000_000_000, 4, 4)]);
-        assert_eq!(instants(&phases, 0, 1), [5, 250_000_005, 500_000_005, 750_000_005]);
+    fn contestants_are_spread_evenly_inside_the_interval() {
+        let phases = phases(&[(SECOND, 4, 4, 8)]);
+        let at = |ms: u64| ms * 1_000_000 + 7;
+        assert_eq!(alone(&phases, 1, whole()), [(0, at(0)), (0, at(250)), (0, at(500)), (0, at(750))]);
+        let two = [(0, 0), (1, 125), (0, 250), (1, 375), (0, 500), (1, 625), (0, 750), (1, 875)];
+        assert_eq!(alone(&phases, 2, whole()), two.map(|(contestant, ms)| (contestant, at(ms))));
+    }
+
+    #[test]
+    fn no_instant_has_more_than_its_share_of_a_full_house() {
+        // A thousand contestants at 20/s: one request every 50 microseconds, on all of a second.
+        let phases = phases(&[(SECOND, 20, 20, 8)]);
+        let fallen = alone(&phases, 1_000, whole());
+        assert_eq!(fallen.len(), 20_000);
+        assert!(fallen.windows(2).all(|two| two[1].1 - two[0].1 == 50_000));
+    }
+
+    #[test]
+    fn the_spread_follows_the_integral_of_a_ramp() {
+        // From 0 to 100/s in 2 s: x = 25 t^2.
+        let ramp = Ramp { from: 0, to: 100 };
+        for (number, index) in [(0, 0), (0, 1), (1, 0), (24, 2), (99, 3)] {
+            let x = number as f64 + f64::from(index) / 4.0;
+            let at = ramp.instant(number, Place { index: u64::from(index as u32), of: 4 }, 2 * SECOND);
+            let expected = ((x / 25.0).sqrt() * 1e9) as u64;
+            assert!(at.abs_diff(expected) <= 1_000, "{number} + {index}/4: {at} instead of {expected}");
+        }
     }
 
     #[test]
     fn more_workers_than_connections_leave_some_without_work() {
-        let mut phase = open(0, 1_000_000_000, 10, 10);
-        phase.connections = 2;
-        let phases: Arc<[Phase]> = Arc::new([phase]);
-        assert_eq!(instants(&phases, 0, 3).len() + instants(&phases, 1, 3).len(), 10);
-        assert!(instants(&phases, 2, 3).is_empty());
+        let phases = phases(&[(SECOND, 10, 10, 2)]);
+        let of = |worker: u64, contestants| {
+            due_of(&mut pacer(&phases, contestants, Share { index: worker, of: 3 }, whole()), contestants).len()
+        };
+        assert_eq!((of(0, 1) + of(1, 1), of(2, 1)), (10, 0));
+        // Rotated by the contestants' places, so that others have work then.
+        assert_eq!((of(0, 3), of(1, 3), of(2, 3)), (10, 10, 10));
+    }
+
+    fn steps(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u64, u64, u64, u32)>> {
+        proptest::collection::vec((1u64..3 * SECOND, 0u64..900, 0u64..900, 1u32..9), count)
     }
 
     proptest! {
         #[test]
-        fn due_is_the_integral_of_the_rate_and_workers_split_it(
-            steps in proptest::collection::vec((1u64..3_000_000_000, 0u64..3_000, 0u64..3_000), 1..4),
-            workers in 1u64..5,
+        fn each_is_offered_the_integral_in_order_of_instants_and_workers_split_it(
+            steps in steps(1..4), contestants in 1usize..6, workers in 1u64..6,
         ) {
-            let mut start = 7;
-            let mut phases = Vec::new();
-            for (length, from, to) in steps {
-                phases.push(open(start, length, from, to));
-                start += length;
+            // The doubled trapezoid, rounded up.
+            let doubled = |&(length, from, to, _): &(u64, u64, u64, u32)| u128::from(from + to) * u128::from(length);
+            let expected: u64 = steps.iter().map(|step| doubled(step).div_ceil(2_000_000_000) as u64).sum();
+            let phases = phases(&steps);
+            let whole_of = alone(&phases, contestants, whole());
+            prop_assert!(whole_of.is_sorted_by_key(|(_, intended)| *intended));
+            for contestant in 0..contestants {
+                let count = whole_of.iter().filter(|(index, _)| *index == contestant).count() as u64;
+                prop_assert_eq!(count, expected, "each is offered the same");
             }
-            let expected: u64 = phases.iter().map(|phase| {
-                let Load::Open(ramp) = phase.load else { unreachable!() };
-                // The doubled trapezoid, rounded up.
-                let doubled = u128::from(ramp.from + ramp.to) * u128::from(phase.end - phase.start);
-                doubled.div_ceil(2_000_000_000) as u64
-            }).sum();
-            let phases: Arc<[Phase]> = phases.into();
-            let mut all: Vec<u64> = (0..workers).flat_map(|worker| instants(&phases, worker, workers)).collect();
-            all.sort_unstable();
-            prop_assert_eq!(all.len() as u64, expected);
-            let alone = instants(&phases, 0, 1);
-            prop_assert!(alone.is_sorted());
-            prop_assert_eq!(all, alone);
+            let mut all = Vec::new();
+            for index in 0..workers {
+                let mine = due_of(&mut pacer(&phases, contestants, Share { index, of: workers }, whole()), contestants);
+                prop_assert!(mine.is_sorted_by_key(|(_, intended)| *intended));
+                all.extend(mine);
+            }
+            let sorted = |mut all: Vec<(usize, u64)>| { all.sort_unstable(); all };
+            prop_assert_eq!(sorted(all), sorted(whole_of));
         }
 
         #[test]
         fn generators_split_it_and_a_pause_with_another_split_loses_and_doubles_nothing(
-            steps in proptest::collection::vec((1u64..3_000_000_000, 0u64..2_000, 0u64..2_000, 1u32..9), 1..4),
-            before in 1u64..4,
-            after in 1u64..4,
-            workers in 1u64..3,
-            at in 0u64..4_000_000_000,
-            length in 1u64..2_000_000_000,
+            steps in steps(1..4), contestants in 1usize..6,
+            before in 1u64..4, after in 1u64..4, workers in 1u64..4,
+            at in 0u64..4 * SECOND, length in 1u64..2 * SECOND,
         ) {
-            let mut start = 7;
-            let mut phases = Vec::new();
-            for (length, from, to, connections) in steps {
-                phases.push(Phase { connections, ..open(start, length, from, to) });
-                start += length;
-            }
-            let phases: Arc<[Phase]> = phases.into();
+            let phases = phases(&steps);
             let (from, to) = (7 + at, 7 + at + length);
             let share = |index: u64, of: u64| if index < of { Share { index, of } } else { Share::NONE };
             let mut all = Vec::new();
             for generator in 0..before.max(after) {
-                for worker in 0..workers {
-                    let part = Share { index: worker, of: workers };
+                for index in 0..workers {
                     let first = schedule(vec![(0, share(generator, before))], vec![Gap { from, to: u64::MAX }]);
-                    let mut pacer = Pacer::new(phases.clone(), first, part);
-                    let mine = due_of(&mut pacer);
-                    prop_assert!(mine.iter().all(|instant| *instant < from));
+                    let mut pacer = pacer(&phases, contestants, Share { index, of: workers }, first);
+                    let mine = due_of(&mut pacer, contestants);
+                    prop_assert!(mine.iter().all(|(_, intended)| *intended < from));
                     all.extend(mine);
                     let shares = vec![(0, share(generator, before)), (to, share(generator, after))];
                     pacer.follow(schedule(shares, vec![Gap { from, to }]));
-                    let mine = due_of(&mut pacer);
-                    prop_assert!(mine.iter().all(|instant| *instant >= to));
+                    let mine = due_of(&mut pacer, contestants);
+                    prop_assert!(mine.iter().all(|(_, intended)| *intended >= to));
                     all.extend(mine);
                 }
             }
             all.sort_unstable();
-            let whole = schedule(vec![(0, Share::WHOLE)], vec![Gap { from, to }]);
-            prop_assert_eq!(all, all_of(Pacer::new(phases, whole, Share { index: 0, of: 1 })));
+            let mut whole = alone(&phases, contestants, schedule(vec![(0, Share::WHOLE)], vec![Gap { from, to }]));
+            whole.sort_unstable();
+            prop_assert_eq!(all, whole);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which part of the plan a worker takes: its number for a contestant, its connections, its memory.
 
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Phase, Plan};
 use crate::engine::ring::Sizes;
 
 /// One of `of` equal parts of numbered things: number k is in it if k modulo `of` is `index`. Requests of a contestant are
@@ -24,6 +24,47 @@ impl Share {
     /// How many of `total` things are in it.
     pub fn take(self, total: u64) -> u64 {
         if self.is_none() { 0 } else { total / self.of + u64::from(self.index < total % self.of) }
+    }
+}
+
+/// What a worker takes of a phase, of one contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseShare {
+    pub requests: Share,
+    /// Which generator this is among those that share the requests, and how many they are.
+    pub generator: u64,
+    pub generators: u64,
+    /// How many workers of this generator share what it takes.
+    pub workers: u64,
+    pub connections: u32,
+}
+
+impl PhaseShare {
+    /// Whether this is the worker that a phase with few connections uses first.
+    pub fn is_first_worker(&self) -> bool {
+        self.workers > 0 && self.requests.index < self.generators
+    }
+}
+
+/// Connections are split first among the generators, then among the workers of each; who gets none sends nothing.
+pub fn phase_share(phase: &Phase, generator: Share, worker: Share) -> PhaseShare {
+    const NOTHING: PhaseShare =
+        PhaseShare { requests: Share::NONE, generator: 0, generators: 1, workers: 0, connections: 0 };
+    let generators = Share { index: generator.index, of: generator.of.min(u64::from(phase.connections)).max(1) };
+    if generators.index >= generators.of {
+        return NOTHING;
+    }
+    let connections = generators.take(u64::from(phase.connections));
+    let workers = Share { index: worker.index, of: worker.of.min(connections).max(1) };
+    if workers.index >= workers.of {
+        return NOTHING;
+    }
+    PhaseShare {
+        requests: Share { index: generators.index + generators.of * workers.index, of: generators.of * workers.of },
+        generator: generators.index,
+        generators: generators.of,
+        workers: workers.of,
+        connections: workers.take(connections) as u32,
     }
 }
 

@@ -1,48 +1,212 @@
-//! How long an exchange may take, and what our own stalls change about that.
+//! How long an exchange may take, and what our own lateness changes about that. Pure.
+//!
+//! Our lateness may cost nobody a point and give nobody one. It can move an outcome by the time that we were late during the
+//! exchange's life and by no more, so with *L* that time:
+//!
+//! | what happens | what it counts for |
+//! |---|---|
+//! | a right or wrong answer within the timeout | what it is worth: it came in spite of us |
+//! | an answer after the timeout, within *L* more | nobody: it may have been there in time |
+//! | no answer, or no connection, by the timeout and *L* | the contestant: on time it would have failed, too |
+//! | the same, where *L* is half the timeout or more | nobody: what we cannot see for so long we cannot judge |
+//! | a failing answer to a request that fell due while we were late: it came with others in a burst of ours | nobody |
+//! | a connection that breaks while we are late | nobody |
+//!
+//! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
 use flowtest_contract::Failure;
+use std::collections::VecDeque;
 
-/// How many of our own stalls are remembered: more than 50 ms each, so that these cover the default timeout.
-const STALLS: usize = 64;
+/// Lateness beyond this is noted: a turn that came so much later than it was to come, a request that was begun so much after
+/// its instant.
+pub const LATE_NS: u64 = 10_000_000;
+/// Windows that are remembered at the most: a window is longer than [`LATE_NS`], and a life shorter than some timeouts.
+const WINDOWS_MAX: u64 = 1 << 14;
+const WINDOWS_MIN: u64 = 16;
+/// A life, from its intended instant to its outcome, takes at most so many timeouts: it waits for a connection and then for
+/// its answer, each for up to one and a half.
+const LIFE_TIMEOUTS: u64 = 3;
 
-/// How long an exchange may take, and what our own stalls add to that.
+/// A stretch of the run clock in which a worker was late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateWindow {
+    pub from: u64,
+    pub to: u64,
+    pub cause: LateCause,
+}
+
+/// Why something counts for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum LateCause {
+    /// A turn came late: the worker did not run.
+    Gap = 1,
+    /// The worker never rested in an open phase: it looks at answers late, and connections seem busy.
+    Busy = 2,
+    /// Load was paused, since the journal could not be written.
+    Journal = 3,
+    /// The plan was changed: what waited was taken away, or cut off.
+    Control = 4,
+    /// The machine had no descriptor, memory or port for it.
+    Resources = 5,
+}
+
+/// How long an exchange may take, and when we were late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub timeout: u64,
-    /// (end, length) of our last stalls, the oldest overwritten first.
-    stalls: [(u64, u64); STALLS],
-    next: usize,
+    /// Rising, none within another, with the lateness before each.
+    windows: VecDeque<(LateWindow, u64)>,
+    /// All lateness so far.
+    total: u64,
 }
 
 impl Timeouts {
     pub fn new(timeout: u64) -> Timeouts {
-        Timeouts { timeout, stalls: [(0, 0); STALLS], next: 0 }
+        let most = (LIFE_TIMEOUTS * timeout / LATE_NS + 2).clamp(WINDOWS_MIN, WINDOWS_MAX) as usize;
+        Timeouts { timeout, windows: VecDeque::with_capacity(most), total: 0 }
     }
 
-    /// Our worker did not run for `gap` until `now`.
-    pub fn on_stall(&mut self, now: u64, gap: u64) {
-        self.stalls[self.next] = (now, gap);
-        self.next = (self.next + 1) % STALLS;
+    /// Our worker was late from `from` until `to`, which is now.
+    pub fn on_late(&mut self, window: LateWindow) {
+        let LateWindow { from, to, cause } = window;
+        // What is already known to be late is late once.
+        let from = self.windows.back().map_or(from, |(last, _)| from.max(last.to));
+        if from >= to {
+            return;
+        }
+        let is_over = |(old, _): &(LateWindow, u64)| old.to + LIFE_TIMEOUTS * self.timeout < to;
+        while self.windows.front().is_some_and(is_over) || self.windows.len() == self.windows.capacity() {
+            self.windows.pop_front();
+        }
+        self.windows.push_back((LateWindow { from, to, cause }, self.total));
+        self.total += to - from;
     }
 
-    /// Whether something begun at `started` is late: each stall since then is added to its timeout.
+    /// How long we were late since this instant.
+    fn late_since(&self, instant: u64) -> u64 {
+        let first = self.windows.partition_point(|(window, _)| window.to <= instant);
+        self.windows.get(first).map_or(0, |(window, before)| self.total - before - instant.saturating_sub(window.from))
+    }
+
+    /// So late during a life, we can say nothing about it.
+    fn is_blind(&self, late: u64) -> bool {
+        late > 0 && late >= self.timeout / 2
+    }
+
+    /// The window in which something fell due, so that we came to it late, and to others with it.
+    fn window_of(&self, intended: u64) -> Option<&LateWindow> {
+        let first = self.windows.partition_point(|(window, _)| window.to <= intended);
+        self.windows.get(first).map(|(window, _)| window).filter(|window| window.from < intended)
+    }
+
+    /// How long we were late with something that has waited since `since`: in its wait, and in coming to it.
+    fn late(&self, intended: u64, since: u64) -> u64 {
+        let coming =
+            self.window_of(intended).filter(|window| window.to <= since).map_or(0, |window| window.to - intended);
+        coming + self.late_since(since)
+    }
+
+    /// Whether the time is up of something that has waited since `since` and fell due at `intended`.
     #[inline]
-    pub fn is_late(&self, started: u64, now: u64) -> bool {
-        now > started + self.timeout
-            && now > started + self.timeout + self.since(started).map(|(_, gap)| gap).sum::<u64>()
+    pub fn is_up(&self, intended: u64, since: u64, now: u64) -> bool {
+        now > since + self.timeout && {
+            let late = self.late(intended, since);
+            self.is_blind(late) || now > since + self.timeout + late
+        }
     }
 
-    /// What failed although it began before a single stall above half the timeout failed by our own fault.
-    pub fn blames_us(&self, started: u64) -> bool {
-        self.since(started).any(|(_, gap)| gap > self.timeout / 2)
+    /// A connection, or an answer, comes after the time for it; `None`: it comes in time.
+    #[inline]
+    pub fn too_late(&self, intended: u64, since: u64, now: u64) -> Option<Failure> {
+        if now <= since + self.timeout {
+            return None;
+        }
+        let is_ours = now <= since + self.timeout + self.late(intended, since);
+        Some(if is_ours { Failure::OwnFault } else { Failure::Timeout })
     }
 
-    fn since(&self, started: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.stalls.iter().copied().filter(move |(end, _)| *end > started)
+    /// What a failure is called of something that has waited since `since` and fell due at `intended`.
+    pub fn failure(&self, intended: u64, since: u64, failure: Failure) -> Failure {
+        let is_ours = match failure {
+            Failure::Timeout | Failure::Missed => self.is_blind(self.late(intended, since)),
+            Failure::Reset => self.late(intended, since) > 0,
+            // Answers, of the server or of its machine.
+            Failure::Refused | Failure::Malformed | Failure::Status => self.window_of(intended).is_some(),
+            Failure::OwnFault => true,
+        };
+        if is_ours { Failure::OwnFault } else { failure }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: u64 = 1_000;
+
+    fn late(windows: &[(u64, u64)]) -> Timeouts {
+        let mut timeouts = Timeouts::new(T);
+        windows.iter().for_each(|(from, to)| {
+            timeouts.on_late(LateWindow { from: *from, to: *to, cause: LateCause::Gap });
+        });
+        timeouts
     }
 
-    /// What a failure of something begun at `started` is called.
-    pub fn failure(&self, started: u64, failure: Failure) -> Failure {
-        if self.blames_us(started) { Failure::OwnFault } else { failure }
+    #[test]
+    fn lateness_is_what_lies_after_an_instant_and_counts_once() {
+        let timeouts = late(&[(100, 200), (150, 250), (400, 500), (420, 480)]);
+        assert_eq!(
+            [0, 100, 130, 250, 300, 450, 500].map(|at| timeouts.late_since(at)),
+            [250, 250, 220, 100, 100, 50, 0]
+        );
+    }
+
+    #[test]
+    fn what_would_have_failed_without_us_is_charged_and_what_may_have_come_in_time_is_void() {
+        let timeouts = late(&[(500, 600)]);
+        // It began at 0: its time is up at 1,000, and for an answer that we may have overlooked at 1,100.
+        let answered = |now| timeouts.too_late(0, 0, now);
+        assert_eq!([1_000, 1_050, 1_150].map(answered), [None, Some(Failure::OwnFault), Some(Failure::Timeout)]);
+        assert_eq!([1_000, 1_001, 1_100, 1_101].map(|now| timeouts.is_up(0, 0, now)), [false, false, false, true]);
+        assert_eq!(timeouts.failure(0, 0, Failure::Timeout), Failure::Timeout);
+        // Whoever began after it has nothing to do with it.
+        assert_eq!(timeouts.too_late(600, 600, 1_650), Some(Failure::Timeout));
+        // What fell due meanwhile was sent with others at once, and may be answered so much later.
+        assert_eq!(timeouts.too_late(550, 600, 1_640), Some(Failure::OwnFault));
+        assert_eq!(timeouts.too_late(550, 600, 1_660), Some(Failure::Timeout));
+    }
+
+    #[test]
+    fn what_we_sent_in_a_burst_or_broke_while_we_were_late_is_void() {
+        let timeouts = late(&[(500, 600)]);
+        assert_eq!(
+            [500, 550, 600].map(|at| timeouts.failure(at, at.max(500), Failure::Status)),
+            [Failure::Status, Failure::OwnFault, Failure::Status]
+        );
+        assert_eq!(
+            [0, 600].map(|at| timeouts.failure(at, at.max(500), Failure::Reset)),
+            [Failure::OwnFault, Failure::Reset]
+        );
+    }
+
+    #[test]
+    fn whoever_is_blind_for_half_the_timeout_judges_nothing() {
+        let timeouts = late(&[(100, 400), (500, 750)]);
+        assert!(timeouts.is_up(0, 0, 1_001) && !timeouts.is_up(0, 0, 1_000));
+        assert_eq!(timeouts.failure(0, 0, Failure::Missed), Failure::OwnFault);
+        assert_eq!(timeouts.failure(450, 450, Failure::Missed), Failure::Missed);
+    }
+
+    #[test]
+    fn what_is_too_old_to_matter_is_forgotten() {
+        let mut timeouts = Timeouts::new(60_000_000_000);
+        let room = timeouts.windows.capacity();
+        for number in 0..100_000 {
+            let from = number * 20_000_000;
+            timeouts.on_late(LateWindow { from, to: from + 11_000_000, cause: LateCause::Busy });
+        }
+        assert_eq!(timeouts.windows.capacity(), room, "nothing is allocated in a loop");
+        assert!(timeouts.windows.len() <= WINDOWS_MAX as usize);
     }
 }

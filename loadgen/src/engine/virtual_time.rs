@@ -7,6 +7,7 @@ use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::sizes;
+use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use flowtest_contract::Tally;
@@ -33,6 +34,7 @@ struct Script {
     connection_life: u64,
     requests: Option<u64>,
     stalls: Vec<(u64, u64)>,
+    busy: Vec<(u64, u64)>,
     deadlines: Deadlines,
     buffers: Option<u16>,
 }
@@ -57,6 +59,7 @@ impl Script {
             connection_life: 0,
             requests: None,
             stalls: Vec::new(),
+            busy: Vec::new(),
             deadlines: Deadlines::default(),
             buffers: None,
         }
@@ -92,6 +95,7 @@ impl Script {
         }
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
         kernel.stalls = self.stalls.iter().copied().collect();
+        kernel.busy = self.busy.clone();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
         worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
@@ -102,11 +106,13 @@ impl Script {
         let (seen, connects) = (count(&kernel.requests), count(&kernel.connects));
         let mut sum = Block::new(plan.contestants.len(), Tracing::Off);
         let mut traced = Block::new(plan.contestants.len(), Tracing::Off);
-        let mut untraced = 0;
+        let (mut untraced, mut late) = (0, Vec::new());
         let mut add = |block: &Block| {
             sum.merge(block);
             untraced += block.traces.untraced;
             judge_again(&plan, block, &mut traced);
+            late.extend_from_slice(block.late.as_slice());
+            assert_void_only_while_late(&plan, block, &late);
         };
         receiver.drain(&mut add);
         let last = worker.into_block();
@@ -160,6 +166,21 @@ fn assert_traced(sum: &Block, traced: &Block) {
         assert_eq!(tally, traced.row.tally);
         assert_eq!(counted.row.latency, traced.row.latency);
         assert_eq!(counted.row.service, traced.row.service);
+    }
+}
+
+/// What counts for nobody lived, in part at least, while we were late or took it away.
+fn assert_void_only_while_late(plan: &Plan, block: &Block, late: &[LateWindow]) {
+    for trace in block.traces.as_slice() {
+        if Observation::unpack(trace.observed).expect("known bits").outcome != Outcome::Failed(Failure::OwnFault) {
+            continue;
+        }
+        let lag = if trace.lag_us == NEVER_SENT { 0 } else { u64::from(trace.lag_us) };
+        let intended = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us)) - lag;
+        let outcome = intended + u64::from(trace.latency_us);
+        let overlaps =
+            |window: &LateWindow| plan.utc_us(window.from) <= outcome + 1 && intended <= plan.utc_us(window.to) + 1;
+        assert!(late.iter().any(overlaps), "void from {intended} to {outcome} outside {late:?}");
     }
 }
 
@@ -318,13 +339,63 @@ fn our_own_stall_costs_nobody_a_point() {
 fn many_short_stalls_of_ours_excuse_no_silence() {
     let mut script = Script::new(&[HONEST, Character::Silent], open(100));
     script.phases[0].end = 10 * MS + 20 * SECOND;
-    script.stalls = (1..80).map(|index| (index * 250 * MS, 60 * MS)).collect();
+    script.stalls = (1..80).map(|index| (index * 250 * MS, 30 * MS)).collect();
     let played = script.play();
     assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
     let silent = played.tallies[1];
     assert_eq!(silent.own_fault, 0, "{silent:?}");
     assert_eq!(silent.failures(), silent.due);
     assert!(played.block.counters.stalls > 70);
+}
+
+#[test]
+fn a_worker_that_never_rests_blames_nobody_for_its_connections() {
+    // One connection and 20 ms an answer carry 50 of 200 a second: on a worker that rests the contestant is to blame.
+    let mut script = Script::new(&[Character::Honest { delay: 20 * MS }], open(200));
+    script.phases[0].connections = 1;
+    let rested = script.play().tallies[0];
+    assert!(rested.missed > 200 && rested.own_fault == 0, "{rested:?}");
+    script.busy = vec![(0, 10 * SECOND)];
+    let busy = script.play().tallies[0];
+    assert!(busy.missed == 0 && busy.own_fault > 200, "{busy:?}");
+    // In a closed phase a worker shall never rest.
+    script.phases[0].load = Load::Closed { pipeline: 1 };
+    assert_eq!(script.play().tallies[0].own_fault, 0);
+}
+
+/// The points that honest contestants lack for what counts for them, and how often each was voided.
+fn lost_and_void(played: &Played) -> (i128, Vec<u64>) {
+    let lost = played.tallies.iter().map(|tally| {
+        assert!(tally.is_partition(), "{tally:?}");
+        200 * i128::from(tally.due - tally.own_fault) - tally.points(&Rules::default())
+    });
+    (lost.sum(), played.tallies.iter().map(|tally| tally.own_fault).collect())
+}
+
+#[test]
+fn whoever_starves_us_costs_nobody_a_point() {
+    // As (period, share of it without us): a group of 2 ms in 40, 1 in 20, 10 in 100, a stall of 200 ms a second ..
+    let patterns = [(40, 38), (20, 19), (100, 90), (1_000, 200), (1_000, 990), (30, 15), (300, 290), (2_000, 1_990)];
+    for (period, away) in patterns {
+        for load in [open(100), Load::Closed { pipeline: 1 }] {
+            let mut script = Script::new(&[Character::Honest { delay: MS }; 20], load);
+            script.phases[0].end = 10 * MS + 6 * SECOND;
+            script.stalls = (1..6_000 / period).map(|index| (index * period * MS, away * MS)).collect();
+            let (lost, void) = lost_and_void(&script.play());
+            assert_eq!(lost, 0, "{away} ms of {period}, {load:?}: {void:?}");
+            let (least, most) = (void.iter().min().expect("twenty"), void.iter().max().expect("twenty"));
+            assert!(most - least <= 8 + least / 4, "{away} ms of {period}, {load:?}: void {void:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_after_its_time_is_never_right_however_late_we_were() {
+    // The answers take longer than the timeout of 300 ms, and a stall of ours lies in each life.
+    let mut script = Script::new(&[Character::Honest { delay: 350 * MS }], open(10));
+    script.stalls = (1..20).map(|index| (index * 100 * MS, 60 * MS)).collect();
+    let tally = script.play().tallies[0];
+    assert!(tally.token_right == 0 && tally.own_fault > 0, "{tally:?}");
 }
 
 #[test]
@@ -339,16 +410,18 @@ fn a_peer_that_stops_reading_strands_no_request() {
 
 #[test]
 fn a_deadline_acts_on_the_instant_of_sending_exactly() {
-    // Due every 2 ms from 10 ms on; the deadline at 1 s, with 250 ms of grace on both sides.
+    // Due every 2 ms from 10 ms on, each contestant a third of that later; the deadline at 1 s, 250 ms of grace on both sides.
     let deadline = SECOND;
     let characters = [Character::Flipping { at: deadline }, HONEST, Character::Flipping { at: u64::MAX }];
     let mut script = Script::new(&characters, open(500));
     script.deadlines.version = Deadline(UTC_BASE + deadline / 1000);
     let played = script.play();
-    let sent = |wrong: &dyn Fn(u64) -> bool| (0..1000).filter(|k| wrong(10 * MS + k * 2 * MS)).count() as u64;
+    let sent = |place: u64, wrong: &dyn Fn(u64) -> bool| {
+        (0..1000).map(|k| 10 * MS + (3 * k + place) * 2 * MS / 3).filter(|at| wrong(at / 1_000 * 1_000)).count() as u64
+    };
     let grace = 250 * MS;
-    let early = sent(&|at| at < deadline - grace);
-    let late = sent(&|at| at > deadline + grace);
+    let early = sent(1, &|at| at < deadline - grace);
+    let late = sent(2, &|at| at > deadline + grace);
     assert!(early > 300 && late > 300);
     // Who flips on time loses nothing; who always says v2 only what was sent before the grace; who never flips only after.
     for (tally, wrong) in played.tallies.iter().zip([0, early, late]) {

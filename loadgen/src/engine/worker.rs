@@ -12,21 +12,21 @@ use crate::engine::block::{Block, Sender};
 use crate::engine::connection::{Connection, State, Step};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
-use crate::engine::pacer::Pacer;
-use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
+use crate::engine::pacer::{Pacer, Takes};
+use crate::engine::plan::{Load, NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
 use crate::engine::share::{Share, index_of, sizes, slots_of};
-use crate::engine::timeouts::Timeouts;
+use crate::engine::timeouts::{LATE_NS, LateCause, LateWindow, Timeouts};
 use crate::engine::trace::Tracing;
 use crate::engine::wheel::Wheel;
 use flowtest_contract::TokenMint;
+use flowtest_contract::verdict::Failure;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 /// Longest wait of a turn: also how soon a stop is seen and a stall noticed.
 const WAIT_MAX_NS: u64 = 10_000_000;
-/// A longer gap between turns was our own stall and is added to what is in flight.
-const STALL_NS: u64 = 50_000_000;
 /// After a gap as long as this nothing is started before somebody has looked whether the plan is still the newest.
 const LONG_STALL_NS: u64 = 500_000_000;
 /// How often a contestant that answers nothing right is asked.
@@ -46,7 +46,10 @@ const CLOSE_NS: u64 = NS_PER_SECOND;
 const BATCH_FROM: u32 = 128;
 const BATCH_MAX: u32 = 32;
 
-const _: () = assert!(WAIT_MAX_NS * 2 < STALL_NS);
+/// A worker that ran, or waited for its core, for more of an interval than this, in thousandths, never rested.
+const BUSY_MAX: u64 = 980;
+/// How long a slot is held for which our own machine had no descriptor, memory or port.
+const SHORT_NS: u64 = 100_000_000;
 
 /// The phase that runs now.
 #[derive(Clone, Copy, Debug)]
@@ -69,14 +72,26 @@ pub struct Worker<K> {
     /// What one contestant may send in a turn.
     bytes_per_turn: usize,
     block: Box<Block>,
+    pacer: Pacer,
     /// Slots to look at before the next enter.
     ready: Vec<u32>,
     queued: Vec<bool>,
-    /// Connections that one contestant may begin in a turn.
-    opens_per_turn: u32,
+    /// Contestants whose waiting requests are to be looked at before the next enter.
+    pacing: Vec<u32>,
+    is_pacing: Vec<bool>,
+    /// Contestants that have slots waiting for their turn to open a connection, in order, each once.
+    deferring: VecDeque<u32>,
+    is_deferring: Vec<bool>,
+    /// Counts turns.
+    turn: u64,
+    /// Connections that may still be begun in this turn, and how many of them by one contestant.
+    opens: u32,
+    opens_each: u32,
     phase: usize,
     /// `None` between and after phases.
     running: Option<Running>,
+    /// Since when the phase that ran last, and those of its kind before it, are open.
+    open_since: Option<u64>,
     /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
     scored: bool,
     /// Completions that a turn waits for.
@@ -90,6 +105,11 @@ pub struct Worker<K> {
     /// When we last found that we had stood still for long.
     stalled_at: u64,
     stalls: u64,
+    /// Up to when we were late, and all our lateness.
+    late_until: u64,
+    late_ns: u64,
+    /// When a block was handed over last, and how long we had been occupied by then.
+    occupied: (u64, u64),
 }
 
 impl<K: Kernel> Worker<K> {
@@ -102,14 +122,15 @@ impl<K: Kernel> Worker<K> {
         for index in 0..plan.contestants.len() {
             let place = index_of(&plan, number, index);
             let slots = slots_of(&plan, number, index);
-            let worker = Share { index: place, of: u64::from(plan.workers) };
-            let pacer = Pacer::new(plan.phases.clone(), plan.schedule.clone(), worker);
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
             let quota = plan.requests.map(|total| Share { index: place, of: parts }.take(total));
-            contestants.push(Contestant::new(&plan, index, owner.len() as u32, slots, pacer, quota));
+            contestants.push(Contestant::new(&plan, index, owner.len() as u32, slots, quota));
             owner.extend(std::iter::repeat_n(index as u32, slots as usize));
         }
-        let slots = owner.len();
+        let (slots, count) = (owner.len(), plan.contestants.len());
+        let worker = Share { index: u64::from(number), of: u64::from(plan.workers) };
+        let (_, generator) = plan.schedule.newest_share();
+        let takes = Takes::new(plan.phases.clone(), count, worker, generator);
         let mut block = Box::new(Block::new(plan.contestants.len(), tracing));
         block.traces.open(plan.utc_us(now), true);
         Worker {
@@ -117,15 +138,24 @@ impl<K: Kernel> Worker<K> {
             mint: TokenMint::new(key, number as u16),
             contestants,
             owner,
-            wheel: Wheel::new(sizes.slots, plan.timeout(), now),
+            // Behind the slots each contestant has a place for what waits.
+            wheel: Wheel::new(sizes.slots + count as u32, plan.timeout(), now),
             timeouts: Timeouts::new(plan.timeout()),
             bytes_per_turn: bytes_per_turn(&plan, sizes.buffers as usize * sizes.buffer_bytes),
             block,
+            pacer: Pacer::new(takes, plan.schedule.clone()),
             ready: Vec::with_capacity(slots),
             queued: vec![false; slots],
-            opens_per_turn: (OPENS_PER_TURN / plan.contestants.len().max(1) as u32).max(1),
+            pacing: Vec::with_capacity(count),
+            is_pacing: vec![false; count],
+            deferring: VecDeque::with_capacity(count),
+            is_deferring: vec![false; count],
+            turn: 0,
+            opens: OPENS_PER_TURN,
+            opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
             phase: 0,
             running: None,
+            open_since: None,
             scored: false,
             want: 1,
             now,
@@ -135,6 +165,9 @@ impl<K: Kernel> Worker<K> {
             version: 0,
             stalled_at: 0,
             stalls: 0,
+            late_until: 0,
+            late_ns: 0,
+            occupied: (now, 0),
             plan,
         }
     }
@@ -217,32 +250,44 @@ impl<K: Kernel> Worker<K> {
     // --- submit and wait once, handle completions ----------------------------------------------------------------
 
     fn turn(&mut self) -> io::Result<()> {
-        let wait = if self.ready.is_empty() && !self.contestants.iter().any(Contestant::is_deferring) {
-            self.wait()
-        } else {
-            0
-        };
+        let rests = self.ready.is_empty() && self.pacing.is_empty() && self.deferring.is_empty();
+        let wait = if rests { self.wait() } else { 0 };
         self.ring.turn(self.want, wait)?;
         let now = self.ring.now();
-        let gap = now - self.now;
-        if gap > STALL_NS {
-            self.timeouts.on_stall(now, gap);
+        let before = std::mem::replace(&mut self.now, now);
+        // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
+        if now - before > wait + LATE_NS {
             self.stalls += 1;
-            if gap > LONG_STALL_NS {
+            self.was_late(before, LateCause::Gap);
+            if now - before > LONG_STALL_NS {
                 self.stalled_at = now;
             }
         }
-        self.now = now;
         while let Some(event) = self.ring.event() {
             self.on_event(event);
         }
         Ok(())
     }
 
+    /// We were late since then.
+    fn was_late(&mut self, from: u64, cause: LateCause) {
+        let window = LateWindow { from, to: self.now, cause };
+        self.timeouts.on_late(window);
+        self.block.late.note(window);
+        // What two causes cover is late once.
+        self.late_ns += self.now - from.max(self.late_until).min(self.now);
+        self.late_until = self.now;
+    }
+
+    /// What is void now is so for another reason than our lateness.
+    fn note(&mut self, cause: LateCause) {
+        self.block.late.note(LateWindow { from: self.now, to: self.now, cause });
+    }
+
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
         let schedule = &self.plan.schedule;
-        let due = self.contestants.iter().map(|contestant| contestant.pacer.next_due()).min().unwrap_or(u64::MAX);
+        let due = self.pacer.next_due();
         let rests = self.draining || self.paused || schedule.is_paused(self.now);
         let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.running {
             Some(_) => schedule.run_clock(phase.end),
@@ -259,8 +304,7 @@ impl<K: Kernel> Worker<K> {
                 let index = self.owner[slot as usize] as usize;
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 let contestant = &mut self.contestants[index];
-                contestant.bytes += buffer.len();
-                let greedy = contestant.bytes > self.bytes_per_turn;
+                let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
                 let mut outcomes =
                     OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
                 let step = contestant.connections[(slot - contestant.base) as usize].on_bytes(
@@ -294,19 +338,37 @@ impl<K: Kernel> Worker<K> {
                 self.look_at(slot);
             }
             Event::Unconnected { slot, errno } => {
+                let failure = self.meaning(slot, errno, true);
                 self.settle(slot, |connection, timeouts, outcomes| {
-                    connection.on_unconnected(meaning(errno, true), timeouts, outcomes)
+                    connection.on_unconnected(failure, timeouts, outcomes)
                 });
             }
             Event::Ended { slot } => {
                 self.settle(slot, |connection, timeouts, outcomes| connection.on_end(outcomes.now, timeouts, outcomes));
             }
             Event::Broken { slot, errno } => {
-                self.settle(slot, |connection, timeouts, outcomes| {
-                    connection.on_broken(meaning(errno, false), timeouts, outcomes)
-                });
+                let failure = self.meaning(slot, errno, false);
+                self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
             }
         }
+    }
+
+    /// What an errno means; our own machine's want is noted.
+    fn meaning(&mut self, slot: u32, errno: i32, connecting: bool) -> Failure {
+        let failure = meaning(errno, connecting);
+        if failure == Failure::OwnFault {
+            self.is_short(slot);
+        }
+        failure
+    }
+
+    /// Our own machine has no descriptor, memory or port for this slot.
+    fn is_short(&mut self, slot: u32) {
+        self.note(LateCause::Resources);
+        let until = self.now + SHORT_NS;
+        self.connection(slot).hold(until);
+        let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+        contestant.short_at = Some(self.now);
     }
 
     fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Timeouts, &mut OutcomeRecorder<'_>) -> Step) {
@@ -335,7 +397,10 @@ impl<K: Kernel> Worker<K> {
 
     fn expire(&mut self) {
         while let Some(slot) = self.wheel.pop(self.now) {
-            let index = self.owner[slot as usize] as usize;
+            let Some(index) = self.owner.get(slot as usize).map(|index| *index as usize) else {
+                self.look_at_waiting(slot as usize - self.owner.len());
+                continue;
+            };
             let contestant = &mut self.contestants[index];
             let connection = &mut contestant.connections[(slot - contestant.base) as usize];
             let mut outcomes =
@@ -361,6 +426,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn hand_off(&mut self, control: &WorkerControl, sender: &mut Sender) {
+        self.look_whether_it_rested();
         self.stamp_block();
         if sender.hand_off(&mut self.block) {
             self.block.traces.open(self.plan.utc_us(self.now), control.wants_traces());
@@ -368,8 +434,25 @@ impl<K: Kernel> Worker<K> {
         self.block_at = self.now + BLOCK_NS;
     }
 
+    /// A worker that never rests looks at answers late, and connections seem busy that are free. In a closed phase that is
+    /// what it shall do.
+    fn look_whether_it_rested(&mut self) {
+        let (since, before) = self.occupied;
+        let elapsed = self.now - since;
+        if elapsed < BLOCK_NS {
+            return;
+        }
+        let occupied = self.ring.occupied_ns();
+        self.occupied = (self.now, occupied);
+        let is_open = self.open_since.is_some_and(|open_since| open_since <= since);
+        if is_open && (occupied - before).saturating_mul(1_000) > elapsed.saturating_mul(BUSY_MAX) {
+            self.was_late(since, LateCause::Busy);
+        }
+    }
+
     fn stamp_block(&mut self) {
         self.block.counters = self.ring.counters();
+        self.block.counters.late_us = self.late_ns / NS_PER_US;
         self.block.counters.stalls = self.stalls;
         self.block.counters.slow_parses = self.contestants.iter().map(|contestant| contestant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();

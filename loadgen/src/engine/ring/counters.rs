@@ -37,6 +37,8 @@ counters! {
     slow_parses,
     /// Turns of the worker's loop.
     turns,
-    /// Gaps between turns above 50 ms.
+    /// Turns that came more than 10 ms late.
     stalls,
+    /// How long the worker was late in all, in µs.
+    late_us,
 }

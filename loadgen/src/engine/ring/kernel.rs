@@ -8,6 +8,7 @@
 //! Needs Linux 6.1 (`DEFER_TASKRUN`); everything newer is probed, never guessed from a version.
 
 use super::{Completion, Counters, Kernel, Sizes, Tag};
+use crate::engine::occupied::Occupied;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -99,6 +100,7 @@ pub struct Uring {
     /// Submissions that found the queue full and the kernel busy.
     backlog: VecDeque<squeue::Entry>,
     base: Instant,
+    occupied: Occupied,
     tier: Tier,
     counters: Counters,
 }
@@ -125,6 +127,7 @@ impl Uring {
             tail: 0,
             backlog: VecDeque::with_capacity(sizes.slots as usize * 3),
             base,
+            occupied: Occupied::of_this_thread(),
             tier,
             counters: Counters::default(),
         };
@@ -334,6 +337,10 @@ impl Kernel for Uring {
 
     fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn occupied_ns(&mut self) -> u64 {
+        self.occupied.ns()
     }
 }
 

@@ -74,6 +74,8 @@ pub trait Kernel {
     /// The run clock in nanoseconds.
     fn now(&self) -> u64;
     fn counters(&self) -> Counters;
+    /// How long this thread has run, or waited for a core, in nanoseconds since its start: the rest it has rested.
+    fn occupied_ns(&mut self) -> u64;
 }
 
 /// What happened on the present connection of a slot.
@@ -295,6 +297,10 @@ impl<K: Kernel> Ring<K> {
     #[inline]
     pub fn now(&self) -> u64 {
         self.kernel.now()
+    }
+
+    pub fn occupied_ns(&mut self) -> u64 {
+        self.kernel.occupied_ns()
     }
 
     pub fn counters(&self) -> Counters {

@@ -106,6 +106,8 @@ pub(crate) struct Pretend {
     pub(crate) connects: HashMap<SocketAddr, u64>,
     /// When the clock passes the first, it jumps by the second: our own process did not run.
     pub(crate) stalls: VecDeque<(u64, u64)>,
+    /// From when to when our thread does not rest.
+    pub(crate) busy: Vec<(u64, u64)>,
 }
 
 /// A network's round trip in virtual time.
@@ -131,6 +133,7 @@ impl Pretend {
             requests: HashMap::new(),
             connects: HashMap::new(),
             stalls: VecDeque::new(),
+            busy: Vec::new(),
         }
     }
 
@@ -463,6 +466,10 @@ impl Kernel for Pretend {
 
     fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn occupied_ns(&mut self) -> u64 {
+        self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum()
     }
 }
 

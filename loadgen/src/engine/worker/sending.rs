@@ -2,36 +2,46 @@
 //!
 //! It never looks at an answer.
 
-use super::{BATCH_FROM, BATCH_MAX, PROBE_NS, Running, Worker};
+use super::{BATCH_FROM, BATCH_MAX, OPENS_PER_TURN, PROBE_NS, Running, WAIT_MAX_NS, Worker};
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
 use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
+use crate::engine::timeouts::LateCause;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
 
 impl<K: Kernel> Worker<K> {
     /// Starts what is due, within what one turn may open.
     pub(super) fn start_due(&mut self) {
+        self.turn += 1;
+        self.opens = OPENS_PER_TURN;
         self.enter_phase();
         // Those that waited for their turn to open come before what happened in this one.
-        for index in 0..self.contestants.len() {
-            self.contestants[index].opens = 0;
-            for _ in 0..self.opens_per_turn {
+        for _ in 0..self.deferring.len() {
+            if self.opens == 0 {
+                break;
+            }
+            let index = self.deferring.pop_front().expect("as many as were counted") as usize;
+            self.is_deferring[index] = false;
+            for _ in 0..self.opens_each {
                 let Some(local) = self.contestants[index].undefer() else { break };
                 let slot = self.contestants[index].base + local;
                 self.feed(slot);
             }
+            self.queue_to_open(index);
         }
         // What has become free first, so that what waits finds it in this turn.
         self.feed_ready();
-        for index in 0..self.contestants.len() {
-            self.contestants[index].bytes = 0;
+        self.fall_due();
+        for next in 0..self.pacing.len() {
+            let index = self.pacing[next] as usize;
+            self.is_pacing[index] = false;
             self.pace(index);
-            self.wake_for_probe(index);
         }
+        self.pacing.clear();
         self.feed_ready();
     }
 
@@ -63,6 +73,10 @@ impl<K: Kernel> Worker<K> {
             && let Some(phase) = phases.get(self.phase).filter(|phase| planned >= phase.start)
         {
             self.running = Some(Running { load: phase.load, scored: phase.scored });
+            self.open_since = match phase.load {
+                Load::Open(_) => self.open_since.or(Some(self.now)),
+                Load::Closed { .. } => None,
+            };
             self.scored = phase.scored;
             changed = true;
         }
@@ -73,10 +87,13 @@ impl<K: Kernel> Worker<K> {
         if self.phase >= phases.len() {
             return;
         }
-        let mut connections = 0;
-        for index in 0..self.contestants.len() {
+        let (mut connections, count) = (0, self.contestants.len());
+        for step in 0..count {
+            // Begun at another place of the roster each time: nobody is always the first to be connected.
+            let index = (step + self.turn as usize) % count;
+            self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
-            contestant.limit = contestant.pacer.connections(self.phase);
+            contestant.limit = self.pacer.takes().of(self.phase, index).connections;
             connections += contestant.limit;
             let (base, limit, slots) = (contestant.base, contestant.limit, contestant.connections.len() as u32);
             for local in 0..slots {
@@ -93,67 +110,93 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Open loop: lets requests fall due and gives them to free connections.
-    #[inline]
-    fn pace(&mut self, index: usize) {
-        let traffic = self.plan.contestants[index].traffic;
-        let contestant = &mut self.contestants[index];
-        if traffic == TrafficMode::Halted {
-            while contestant.pacer.fall_due(self.now).is_some() {
-                contestant.pacer.take();
-            }
-            return;
-        }
-        let mut outcomes =
-            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        let before = contestant.pacer.waiting();
-        while let Some(due) = contestant.pacer.fall_due(self.now) {
-            outcomes.fell_due(due);
-        }
-        // Those that waited too long for a connection, and those that we came to later than the timeout ourselves.
-        let mut taken = 0;
-        while contestant.pacer.waiting() > 0 {
-            let oldest = contestant.pacer.oldest();
-            let fell_due_now = taken >= before;
-            let late = if self.paused {
-                true
-            } else if fell_due_now {
-                self.now > oldest + self.timeouts.timeout
-            } else {
-                self.timeouts.is_late(oldest, self.now)
-            };
-            if !late {
-                break;
-            }
-            let why = contestant.why_missed(&self.plan);
-            let Some(due) = contestant.pacer.take() else { break };
-            let ours = self.paused || fell_due_now || self.timeouts.blames_us(due.intended);
-            outcomes.never_sent(due, if ours { Unsent::OwnFault } else { Unsent::Missed(why) });
-            taken += 1;
-        }
-        while self.contestants[index].pacer.waiting() > 0 {
-            if matches!(traffic, TrafficMode::Probe { .. })
-                && !self.contestants[index].pacer.is_oldest_first_of_its_second()
-            {
-                self.miss_oldest(index);
-                continue;
-            }
-            let Some(local) = self.free_slot(index) else { break };
-            let contestant = &mut self.contestants[index];
-            let Some(due) = contestant.pacer.take() else { break };
-            contestant.connections[local as usize].begin(Exchange::new(due, self.now));
-            let slot = contestant.base + local;
-            self.look_at(slot);
+    /// What waits for this contestant is to be looked at before the next enter.
+    pub(super) fn look_at_waiting(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.is_pacing[index], true) {
+            self.pacing.push(index as u32);
         }
     }
 
-    /// What is due and not sent to a contestant that only gets probes counts as missed.
-    fn miss_oldest(&mut self, index: usize) {
-        let contestant = &mut self.contestants[index];
-        let why = contestant.why_missed(&self.plan);
+    /// Open loop: requests fall due, in order of their instants.
+    #[inline]
+    fn fall_due(&mut self) {
+        while let Some((fallen, due)) = self.pacer.fall_due(self.now) {
+            let index = fallen.contestant;
+            if self.plan.contestants[index].traffic == TrafficMode::Halted {
+                continue;
+            }
+            let mut outcomes =
+                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            outcomes.fell_due(due);
+            if self.paused {
+                outcomes.never_sent(due, Unsent::OwnFault);
+                self.note(LateCause::Journal);
+            } else if self.now > due.intended + self.timeouts.timeout {
+                // We come to it later than its timeout. The gap is noted, or the phase went by while we might not send.
+                outcomes.never_sent(due, Unsent::OwnFault);
+                self.note(LateCause::Gap);
+            } else {
+                self.contestants[index].backlog.push(fallen);
+                self.look_at_waiting(index);
+            }
+        }
+    }
+
+    /// Gives what waits to free connections, or gives it up.
+    #[inline]
+    fn pace(&mut self, index: usize) {
+        let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
+        if is_probed && matches!(self.running, Some(Running { load: Load::Closed { .. }, .. })) {
+            self.wake_for_probe(index);
+        }
+        while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
+            if self.paused || self.timeouts.is_up(oldest, oldest, self.now) {
+                self.give_up_oldest(index, oldest);
+            } else if is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()) {
+                self.miss_oldest(index);
+            } else if let Some(local) = self.free_slot(index) {
+                let contestant = &mut self.contestants[index];
+                let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
+                contestant.connections[local as usize].begin(Exchange::new(due, self.now));
+                let slot = contestant.base + local;
+                self.look_at(slot);
+            } else {
+                // Looked at again when a slot is free, or when its time is up.
+                let at = oldest + self.timeouts.timeout;
+                self.wheel.insert((self.owner.len() + index) as u32, at.max(self.now));
+                break;
+            }
+        }
+    }
+
+    /// The oldest that waits has waited too long for a connection.
+    #[cold]
+    fn give_up_oldest(&mut self, index: usize, oldest: u64) {
+        let is_short = self.contestants[index].short_at.is_some_and(|short_at| short_at >= oldest);
+        let is_ours = is_short || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
+        if !is_ours && !self.paused {
+            return self.miss_oldest(index);
+        }
+        if self.paused {
+            self.note(LateCause::Journal);
+        }
+        let taken = self.contestants[index].backlog.take(self.pacer.takes(), &self.plan.schedule);
         let mut outcomes =
             OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-        if let Some(due) = contestant.pacer.take() {
+        if let Some(due) = taken {
+            outcomes.never_sent(due, Unsent::OwnFault);
+        }
+    }
+
+    /// The oldest that waits is not sent, and that is the contestant's.
+    #[cold]
+    fn miss_oldest(&mut self, index: usize) {
+        let contestant = &mut self.contestants[index];
+        let why = contestant.why_missed(&self.plan, self.pacer.takes());
+        let taken = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule);
+        let mut outcomes =
+            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        if let Some(due) = taken {
             outcomes.never_sent(due, Unsent::Missed(why));
         }
     }
@@ -162,21 +205,24 @@ impl<K: Kernel> Worker<K> {
     /// is said by the schedule.
     #[inline]
     fn may_probe(&self, index: usize) -> bool {
-        let contestant = &self.contestants[index];
-        contestant.pacer.is_first_worker() && self.now >= contestant.probe_at
+        let is_ours = self.pacer.takes().of(self.phase, index).is_first_worker();
+        is_ours && self.now >= self.contestants[index].probe_at
     }
 
     /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
     fn wake_for_probe(&mut self, index: usize) {
-        let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
-        if is_probed
-            && matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }))
-            && self.may_probe(index)
+        if !self.pacer.takes().of(self.phase, index).is_first_worker() {
+            return;
+        }
+        if self.may_probe(index)
             && let Some(local) = self.free_slot(index)
         {
             let slot = self.contestants[index].base + local;
             self.look_at(slot);
         }
+        // Also while the one before is under way: the next one comes when that has ended.
+        let at = self.contestants[index].probe_at.max(self.now + WAIT_MAX_NS);
+        self.wheel.insert((self.owner.len() + index) as u32, at);
     }
 
     /// A slot that can take a request now: connected, or free to connect.
@@ -198,6 +244,27 @@ impl<K: Kernel> Worker<K> {
                 State::Open | State::Cold if connection.load() == 0 => return Some(local),
                 _ => {}
             }
+        }
+    }
+
+    /// The slot may take a request of the open loop. `open`: it has a connection.
+    #[inline]
+    fn list(&mut self, index: usize, local: u32, open: bool) {
+        self.contestants[index].list(local, open);
+        if !self.contestants[index].backlog.is_empty() {
+            self.look_at_waiting(index);
+        }
+    }
+
+    /// The slot opens its connection in a later turn.
+    fn defer(&mut self, index: usize, local: u32) {
+        self.contestants[index].defer(local);
+        self.queue_to_open(index);
+    }
+
+    fn queue_to_open(&mut self, index: usize) {
+        if self.contestants[index].is_deferring() && !std::mem::replace(&mut self.is_deferring[index], true) {
+            self.deferring.push_back(index as u32);
         }
     }
 
@@ -235,17 +302,18 @@ impl<K: Kernel> Worker<K> {
                 self.send(index, slot, local);
             }
             State::Cold => {
-                let wanted = connection.load() > 0 || self.may_start(index, local);
-                if wanted && contestant.opens >= self.opens_per_turn {
-                    return self.contestants[index].defer(local);
+                let is_empty = connection.load() == 0;
+                let wanted = !is_empty || self.may_start(index, local);
+                if wanted && (self.opens == 0 || self.contestants[index].opens(self.turn) >= self.opens_each) {
+                    return self.defer(index, local);
                 }
-                if connection.load() == 0 {
+                if is_empty {
                     self.fill(index, local);
                 }
                 if self.contestants[index].connections[local as usize].load() > 0 {
                     self.open(index, slot, local);
                 } else {
-                    self.contestants[index].list(local, false);
+                    self.list(index, local, false);
                 }
             }
             State::Resting { until } => self.wheel.insert(slot, until),
@@ -289,7 +357,7 @@ impl<K: Kernel> Worker<K> {
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
             // What an open phase before this one left waiting comes first.
-            if let Some(due) = contestant.pacer.take() {
+            if let Some(due) = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule) {
                 connection.begin(Exchange::new(due, self.now));
                 continue;
             }
@@ -310,7 +378,7 @@ impl<K: Kernel> Worker<K> {
         let connection = &mut contestant.connections[local as usize];
         if !connection.has_unsent() {
             if connection.load() == 0 {
-                contestant.list(local, true);
+                self.list(index, local, true);
             }
             return;
         }
@@ -342,7 +410,8 @@ impl<K: Kernel> Worker<K> {
         let target = &plan.contestants[index];
         let contestant = &mut self.contestants[index];
         let address = contestant.address(local, &target.addresses);
-        contestant.on_opening(local, self.now);
+        contestant.on_opening(local, self.turn, self.now);
+        self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local as usize];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
@@ -359,6 +428,9 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Err(_) => {
+                self.is_short(slot);
+                let plan = &self.plan;
+                let connection = &mut self.contestants[index].connections[local as usize];
                 let mut outcomes = OutcomeRecorder { plan, block: &mut self.block, contestant: index, now: self.now };
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
                 connection.on_closing();

@@ -5,6 +5,7 @@ use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
+use crate::engine::timeouts::LateCause;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
 use std::io;
@@ -15,19 +16,20 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
+        let anew = rewritten || self.pacer.is_new_share(&self.plan.schedule);
+        self.note(LateCause::Control);
         for index in 0..self.contestants.len() {
             let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
             let (moved, halted) = (was.request != is.request, is.traffic == TrafficMode::Halted);
             let contestant = &mut self.contestants[index];
             // What waits has fallen due by the old clock and the old share.
-            if halted || rewritten || contestant.pacer.is_new_share(&self.plan.schedule) {
+            if halted || anew {
                 let mut outcomes =
                     OutcomeRecorder { plan: &before, block: &mut self.block, contestant: index, now: self.now };
-                while let Some(due) = contestant.pacer.take() {
+                while let Some(due) = contestant.backlog.take(self.pacer.takes(), &before.schedule) {
                     outcomes.never_sent(due, Unsent::OwnFault);
                 }
             }
-            contestant.pacer.follow(self.plan.schedule.clone());
             contestant.redirect(moved, &is.addresses);
             let (base, slots) = (contestant.base, contestant.connections.len() as u32);
             for slot in base..base + slots {
@@ -38,6 +40,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
+        self.pacer.follow(self.plan.schedule.clone());
         // The phase is entered anew, with its limits as they are now.
         self.running = None;
     }
@@ -65,28 +68,28 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn drain(&mut self) {
         if !std::mem::replace(&mut self.draining, true) {
             self.running = None;
-            self.contestants.iter_mut().for_each(|contestant| contestant.pacer.stop());
+            self.pacer.stop();
         }
     }
 
     pub(super) fn is_done(&self) -> bool {
         (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
+            && self.pacer.next_due() == u64::MAX
             && self.contestants.iter().all(|contestant| {
-                contestant.pacer.waiting() == 0
-                    && contestant.pacer.next_due() == u64::MAX
-                    && contestant.connections.iter().all(|connection| connection.load() == 0)
+                contestant.backlog.is_empty() && contestant.connections.iter().all(|connection| connection.load() == 0)
             })
     }
 
     /// Nothing in flight can have another outcome any more than our own fault.
     pub(super) fn give_up(&mut self) {
+        self.note(LateCause::Control);
         for (index, contestant) in self.contestants.iter_mut().enumerate() {
             let mut outcomes =
                 OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
             for connection in &mut contestant.connections {
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
             }
-            while let Some(due) = contestant.pacer.take() {
+            while let Some(due) = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule) {
                 outcomes.never_sent(due, Unsent::OwnFault);
             }
         }

@@ -1,0 +1,75 @@
+//! The requests of one contestant that are due and wait for a connection: a range between two numbers of its schedule, so
+//! that a million late requests cost no memory.
+
+use crate::engine::pacer::{Due, Planned, Takes};
+use crate::engine::plan::{Load, NS_PER_SECOND};
+use crate::engine::schedule::Schedule;
+
+/// What waits, oldest first. All of it is this worker's by one share.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    oldest: Option<Planned>,
+    count: u64,
+}
+
+impl Backlog {
+    pub const EMPTY: Backlog = Backlog { oldest: None, count: 0 };
+
+    /// One more has fallen due, the next of its schedule.
+    #[inline]
+    pub fn push(&mut self, fallen: Planned) {
+        self.oldest.get_or_insert(fallen);
+        self.count += 1;
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The intended instant of the oldest.
+    #[inline]
+    pub fn oldest(&self, schedule: &Schedule) -> Option<u64> {
+        self.oldest.map(|oldest| schedule.run_clock(oldest.at))
+    }
+
+    /// Takes the oldest.
+    #[inline]
+    pub fn take(&mut self, takes: &Takes, schedule: &Schedule) -> Option<Due> {
+        let taken = self.oldest?;
+        self.count -= 1;
+        self.oldest = if self.count == 0 { None } else { after(takes, taken) };
+        Some(Due { intended: schedule.run_clock(taken.at), scored: takes.phases()[taken.phase].scored })
+    }
+
+    /// Whether the oldest is the first that this generator sends in its second of the plan: the one that a contestant gets
+    /// which only gets probes. All workers agree about it, whatever each of them takes.
+    pub fn is_oldest_first_of_its_second(&self, takes: &Takes) -> bool {
+        let Some(Planned { contestant, phase, number, at }) = self.oldest else { return false };
+        let before = number.checked_sub(takes.of(phase, contestant).generators);
+        let before = before.and_then(|before| takes.at(phase, contestant, before));
+        before.is_none_or(|before| before.at / NS_PER_SECOND != at / NS_PER_SECOND)
+    }
+
+    /// What the phase of the oldest asks: its connections, and the rate when it fell due, of all generators.
+    pub fn oldest_demand(&self, takes: &Takes) -> (u32, u64) {
+        let Some(oldest) = self.oldest else { return (0, 0) };
+        let phase = &takes.phases()[oldest.phase];
+        let rate = match phase.load {
+            Load::Open(ramp) => ramp.rate(oldest.at - phase.start, phase.end - phase.start),
+            Load::Closed { .. } => 0,
+        };
+        (phase.connections, rate)
+    }
+}
+
+/// The next request of the same contestant and worker.
+fn after(takes: &Takes, taken: Planned) -> Option<Planned> {
+    let Planned { contestant, phase, number, .. } = taken;
+    takes.at(phase, contestant, number + takes.of(phase, contestant).requests.of).or_else(|| {
+        (phase + 1..takes.phases().len()).find_map(|phase| {
+            let share = takes.of(phase, contestant).requests;
+            if share.is_none() { None } else { takes.at(phase, contestant, share.index) }
+        })
+    })
+}
