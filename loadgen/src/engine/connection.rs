@@ -426,8 +426,9 @@ impl Connection {
 mod tests {
     use super::*;
     use crate::engine::pacer::Due;
-    use crate::engine::timeouts::{LateCause, LateWindow};
+    use crate::engine::timeouts::LateWindow;
     use flowtest_contract::TokenMint;
+    use flowtest_journal::record::LateCause;
     use proptest::prelude::*;
 
     const TIMEOUT: u64 = 1_000;

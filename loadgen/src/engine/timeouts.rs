@@ -15,6 +15,7 @@
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
 use flowtest_contract::Failure;
+use flowtest_journal::record::LateCause;
 use std::collections::VecDeque;
 
 /// Lateness beyond this is noted: a turn that came so much later than it was to come, a request that was begun so much after
@@ -33,22 +34,6 @@ pub struct LateWindow {
     pub from: u64,
     pub to: u64,
     pub cause: LateCause,
-}
-
-/// Why something counts for nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum LateCause {
-    /// A turn came late: the worker did not run.
-    Gap = 1,
-    /// The worker never rested in an open phase: it looks at answers late, and connections seem busy.
-    Busy = 2,
-    /// Load was paused, since the journal could not be written.
-    Journal = 3,
-    /// The plan was changed: what waited was taken away, or cut off.
-    Control = 4,
-    /// The machine had no descriptor, memory or port for it.
-    Resources = 5,
 }
 
 /// How long an exchange may take, and when we were late.

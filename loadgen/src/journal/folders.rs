@@ -4,7 +4,7 @@
 
 use crate::Failed;
 use flowtest_contract::Deadline;
-use flowtest_journal::record::ArchivedStart;
+use flowtest_journal::record::{ArchivedStart, LateCause};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -103,6 +103,11 @@ pub fn ending(code: u16) -> &'static str {
         3 => "abandoned",
         _ => "for a reason that this version does not know",
     }
+}
+
+/// Why exchanges of a stretch of time count for nobody.
+pub fn cause(code: u16) -> &'static str {
+    LateCause::from_code(code).map_or("for a reason that this version does not know", LateCause::name)
 }
 
 /// The last instant that RFC 3339 can write, in microseconds.

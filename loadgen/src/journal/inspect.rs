@@ -5,7 +5,7 @@
 //! ```text
 //! streams[]   round, stream, folder, state (live, ended, killed, torn, damaged, never_began), tail (a clause), segments,
 //!             bytes (that count), file_bytes (of all files), groups, last_seq, chain, contest, program, contestants[],
-//!             terms, started, until, ending, records{start,batch,traces,evidence,control,notice,end}, traces, untraced,
+//!             terms, started, until, ending, records{start,batch,traces,evidence,control,notice,late,end}, traces, untraced, late_us,
 //!             notices[]{at,code,text}
 //! ```
 
@@ -54,6 +54,8 @@ pub struct Stream {
     pub records: Records,
     pub traces: u64,
     pub untraced: u64,
+    /// How long its workers were late, one after the other.
+    pub late_us: u64,
     pub notices: Vec<Notice>,
 }
 
@@ -78,6 +80,7 @@ pub struct Records {
     pub evidence: u64,
     pub control: u64,
     pub notice: u64,
+    pub late: u64,
     pub end: u64,
 }
 
@@ -171,6 +174,13 @@ impl Stream {
                         });
                     }
                 }
+                Record::Late(late) => {
+                    self.records.late += 1;
+                    for window in late.windows.iter() {
+                        self.late_us =
+                            self.late_us.saturating_add(window.to.to_native().saturating_sub(window.from.to_native()));
+                    }
+                }
                 Record::End(end) => {
                     self.records.end += 1;
                     self.ending = Some(folders::ending(end.code.to_native()));
@@ -262,6 +272,9 @@ impl fmt::Display for Stream {
         }
         if let Some(program) = self.program.as_deref().filter(|program| !program.is_empty()) {
             writeln!(f, "    written by {program}")?;
+        }
+        if self.late_us > 0 {
+            writeln!(f, "    workers were late for {:.3} s", self.late_us as f64 / 1e6)?;
         }
         if self.untraced > 0 {
             writeln!(f, "    {} outcomes left no trace", grouped(self.untraced))?;

@@ -77,6 +77,16 @@ fn a_verdict_that_the_observation_does_not_bear_is_found() {
     assert_eq!((&finding["journal"], &finding["other"]), (&1.into(), &2.into()));
 }
 
+#[test]
+fn what_counts_for_nobody_while_its_worker_was_not_late_is_found() {
+    let dir = folder();
+    let mut played = Played::usual();
+    played.intervals[2].unexcused = true;
+    played.write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(4);
+    said.says("1 exchanges count for nobody, and their worker was not late while they lived");
+}
+
 /// An answer came later than the batch says.
 fn slow(traces: &mut [Trace]) {
     traces[0].latency_us += 1_000;

@@ -70,7 +70,7 @@ fn notices_tell_the_story_of_a_stream() {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object")["kind"].clone())
         .collect();
-    assert_eq!(kinds, ["start", "notice", "end"]);
+    assert_eq!(kinds, ["start", "late", "notice", "end"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn inspect_says_what_a_journal_holds() {
     let stream = &json["streams"][0];
     assert_eq!(
         stream["records"],
-        serde_json::json!({"start": 1, "batch": 3, "traces": 3, "evidence": 1, "control": 0, "notice": 1, "end": 1})
+        serde_json::json!({"start": 1, "batch": 3, "traces": 3, "evidence": 1, "control": 0, "notice": 1, "late": 1, "end": 1})
     );
     assert_eq!((&stream["traces"], &stream["groups"], &stream["state"]), (&13.into(), &5.into(), &"ended".into()));
 }

@@ -8,7 +8,8 @@ use flowtest_contract::{
     Deadline, Failure, Histogram, Observed, Outcome, Platform, RoundId, Seen, StreamId, Tally, Version, judge,
 };
 use flowtest_journal::record::{
-    Batch, Control, End, EndCode, Evidence, NEVER_SENT, Notice, Observation, Start, Terms, Trace,
+    Batch, Control, End, EndCode, Evidence, Late, LateCause, LateWindow, NEVER_SENT, Notice, Observation, Start, Terms,
+    Trace,
 };
 use flowtest_journal::writer::{self, Writer};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ pub(crate) struct Interval {
     pub(crate) control: Option<(u64, Vec<(u64, Deadlines)>)>,
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
+    /// The worker says nothing of what voided exchanges.
+    pub(crate) unexcused: bool,
     /// Changes the traces after the batch was counted.
     pub(crate) forge: Option<fn(&mut [Trace])>,
 }
@@ -194,6 +197,10 @@ impl Played {
         }
         let all = traces.len() as u64;
         let (traced, untraced) = if interval.traceless { (0, all) } else { (all, 0) };
+        let windows: Vec<LateWindow> = interval.exchanges.iter().filter_map(excuse).collect();
+        if !windows.is_empty() && !interval.unexcused {
+            writer.append_late(&Late { worker: 0, windows }).expect("lateness");
+        }
         if traced > 0 {
             writer.append_traces(0, BASE, &traces).expect("traces");
         }
@@ -275,6 +282,14 @@ fn trace(exchange: &Exchange) -> Trace {
         contestant: exchange.contestant,
         observed: Observation { outcome: exchange.outcome, scored: exchange.scored }.pack(),
     }
+}
+
+/// What a worker says of an exchange that counts for nobody, at the instant of its outcome.
+fn excuse(exchange: &Exchange) -> Option<LateWindow> {
+    let lag = if exchange.lag_us == NEVER_SENT { 0 } else { exchange.lag_us };
+    let at = BASE.saturating_add_signed(i64::from(exchange.sent_us)) - u64::from(lag) + u64::from(exchange.latency_us);
+    let is_void = exchange.outcome == Outcome::Failed(Failure::OwnFault);
+    is_void.then_some(LateWindow { from: at, to: at, cause: LateCause::Control as u16 })
 }
 
 fn evidence() -> Evidence {

@@ -19,8 +19,8 @@
 
 use crate::frame::{BLOCK, Chain, array_at, u32_at, u64_at};
 use crate::record::{
-    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEntry, ArchivedEvidence, ArchivedNotice, ArchivedStart,
-    ArchivedTerms, ArchivedTrace, ArchivedTraces, FORMAT,
+    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEntry, ArchivedEvidence, ArchivedLate, ArchivedLateWindow,
+    ArchivedNotice, ArchivedStart, ArchivedTerms, ArchivedTrace, ArchivedTraces, FORMAT,
 };
 use flowtest_contract::{RoundId, StreamId};
 use std::mem::{align_of, offset_of, size_of};
@@ -54,13 +54,22 @@ const LAYOUTS: &[&[usize]] = layouts! {
     ArchivedControl { at, revision, terms, document }
     ArchivedNotice { at, code, text }
     ArchivedEnd { at, code }
+    ArchivedLate { worker, windows }
+    ArchivedLateWindow { from, to, cause }
 };
 
-/// FNV-1a over [`LAYOUTS`].
-pub(crate) const SCHEMA: u64 = {
+/// How many of them FORMAT 1 had.
+const LAYOUTS_1: usize = 10;
+
+/// The schema of this version, and that of version 1.
+pub(crate) const SCHEMA: u64 = schema(LAYOUTS.len());
+const SCHEMA_1: u64 = schema(LAYOUTS_1);
+
+/// FNV-1a over so many of [`LAYOUTS`].
+const fn schema(count: usize) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut i = 0;
-    while i < LAYOUTS.len() {
+    while i < count {
         let mut j = 0;
         while j < LAYOUTS[i].len() {
             hash = (hash ^ LAYOUTS[i][j] as u64).wrapping_mul(0x0100_0000_01b3);
@@ -69,10 +78,10 @@ pub(crate) const SCHEMA: u64 = {
         i += 1;
     }
     hash
-};
+}
 
 /// A changed layout needs a new [`FORMAT`], and the old types beside the new ones.
-const _: () = assert!(FORMAT == 1 && SCHEMA == 0x5a6c_8607_a912_5b83);
+const _: () = assert!(FORMAT == 2 && SCHEMA == 0x5d75_27e4_6ebb_45b5 && SCHEMA_1 == 0x5a6c_8607_a912_5b83);
 
 /// The segment before, and how much of it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +96,8 @@ pub(crate) struct Header {
     pub(crate) round: RoundId,
     pub(crate) stream: StreamId,
     pub(crate) index: u32,
+    /// FORMAT of its records, as it was read.
+    pub(crate) format: u32,
     pub(crate) first_seq: u64,
     pub(crate) previous: Option<Previous>,
     /// Up to its first record.
@@ -110,7 +121,7 @@ impl Header {
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &MAGIC);
         put(8, &VERSION.to_le_bytes());
-        put(12, &FORMAT.to_le_bytes());
+        put(12, &self.format.to_le_bytes());
         put(16, &RKYV);
         put(20, &self.index.to_le_bytes());
         put(24, &SCHEMA.to_le_bytes());
@@ -136,7 +147,9 @@ impl Header {
                 return Err(NoHeader::Newer { found, known });
             }
         }
-        if block[16..20] != RKYV || u64_at(block, 24) != SCHEMA {
+        let format = u32_at(block, 12);
+        let schema = if format == 1 { SCHEMA_1 } else { SCHEMA };
+        if block[16..20] != RKYV || u64_at(block, 24) != schema {
             return Err(NoHeader::OtherSchema);
         }
         let previous = u32_at(block, 72);
@@ -144,6 +157,7 @@ impl Header {
             round: RoundId::from_bits(u128::from_le_bytes(array_at(block, 48))),
             stream: StreamId::from_bits(u128::from_le_bytes(array_at(block, 32))),
             index: u32_at(block, 20),
+            format,
             first_seq: u64_at(block, 64),
             previous: (previous != NONE).then(|| Previous { index: previous, len: u64_at(block, 80) }),
             chain: array_at(block, 88),
@@ -166,6 +180,7 @@ mod tests {
             round: RoundId::from_bits(1),
             stream: StreamId::from_bits(2),
             index: 3,
+            format: FORMAT,
             first_seq: 4,
             previous: Some(Previous { index: 2, len: 8192 }),
             chain: [5; 16],
@@ -204,7 +219,7 @@ mod tests {
         for at in [8, 12] {
             let mut block = header().encode();
             block[at] += 1;
-            assert!(matches!(Header::parse(&signed(block)), Err(NoHeader::Newer { found: 2, known: 1 })));
+            assert!(matches!(Header::parse(&signed(block)), Err(NoHeader::Newer { found: 2 | 3, .. })));
         }
         // another byte order, another layout
         for at in [16, 24] {

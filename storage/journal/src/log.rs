@@ -12,7 +12,7 @@ use crate::JournalError;
 use crate::frame::{BLOCK, Chain, Seed, origin};
 use crate::group::Group;
 use crate::header::{Header, Previous};
-use crate::record::{Batch, Control, End, Entry, Evidence, Kind, Notice, Start, Trace};
+use crate::record::{Batch, Control, End, Entry, Evidence, FORMAT, Kind, Late, LateWindow, Notice, Start, Trace};
 use crate::sense::Sense;
 use crate::stream::{Found, StreamFolder, Tail};
 use flowtest_contract::{RoundId, StreamId};
@@ -185,6 +185,12 @@ impl Log {
 
     /// # Errors
     /// As [`Log::append_start`].
+    pub fn append_late(&mut self, late: &Late) -> Result<(), JournalError> {
+        self.group.append(Kind::Late, late, sized([late.windows.len() * size_of::<LateWindow>()]))
+    }
+
+    /// # Errors
+    /// As [`Log::append_start`].
     pub fn append_end(&mut self, end: &End) -> Result<(), JournalError> {
         self.group.append(Kind::End, end, sized([]))
     }
@@ -228,6 +234,7 @@ impl Log {
                 round: self.round,
                 stream: self.stream,
                 index,
+                format: FORMAT,
                 first_seq: self.seq + 1,
                 previous: self.last,
                 chain: self.chain,

@@ -11,8 +11,8 @@ use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_contract::{Histogram, Observed, Platform, Seen, Tally, Version};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Version of the types in here.
-pub const FORMAT: u32 = 1;
+/// Version of the types in here. Version 1 had no [`Late`], and everything else as it is.
+pub const FORMAT: u32 = 2;
 
 /// What a record is. The number stands in its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +32,13 @@ pub enum Kind {
     Notice = 6,
     /// [`End`]: the last record of a stream.
     End = 7,
+    /// [`Late`]
+    Late = 8,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Start, Kind::Batch, Kind::Traces, Kind::Evidence, Kind::Control, Kind::Notice, Kind::End];
+    pub const ALL: [Kind; 8] =
+        [Kind::Start, Kind::Batch, Kind::Traces, Kind::Evidence, Kind::Control, Kind::Notice, Kind::End, Kind::Late];
 
     pub fn from_code(code: u8) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as u8 == code)
@@ -372,6 +374,62 @@ pub enum NoticeCode {
     LoadPaused = 4,
     /// There is room again for everything.
     RoomAgain = 5,
+}
+
+/// When a worker was late, or something else was our own fault. An exchange that counts for nobody (`own_fault`) lived in one
+/// of these at least, which stands in the same group or in an earlier one.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Late {
+    pub worker: u16,
+    pub windows: Vec<LateWindow>,
+}
+
+/// A stretch of time of a worker.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LateWindow {
+    pub from: u64,
+    /// Not before `from`; the same where it was an instant.
+    pub to: u64,
+    /// [`LateCause`].
+    pub cause: u16,
+}
+
+/// Why something counts for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum LateCause {
+    /// A turn of the worker came more than 10 ms late: between the two instants it did nothing.
+    Gap = 1,
+    /// The worker never rested in an open phase: it looks at answers late, and connections seem busy.
+    Busy = 2,
+    /// Load was paused, since the journal could not be written.
+    Journal = 3,
+    /// The plan was changed, or the run ended: what waited was taken away, or cut off.
+    Control = 4,
+    /// The machine had no descriptor, memory or port for it.
+    Resources = 5,
+}
+
+impl LateCause {
+    pub const ALL: [LateCause; 5] =
+        [LateCause::Gap, LateCause::Busy, LateCause::Journal, LateCause::Control, LateCause::Resources];
+
+    pub fn from_code(code: u16) -> Option<LateCause> {
+        LateCause::ALL.into_iter().find(|cause| *cause as u16 == code)
+    }
+
+    /// As people read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LateCause::Gap => "a turn came late",
+            LateCause::Busy => "the worker never rested",
+            LateCause::Journal => "the journal could not be written",
+            LateCause::Control => "the plan was changed or ended",
+            LateCause::Resources => "the machine was short of descriptors, memory or ports",
+        }
+    }
 }
 
 /// The last record of a stream.

@@ -4,7 +4,8 @@
 //! Pure. Whether points are right is not asked here; that is the audit's part.
 
 use crate::record::{
-    ArchivedBatch, ArchivedEvidence, ArchivedStart, ArchivedTerms, ArchivedTraces, Kind, Observation, unbucket,
+    ArchivedBatch, ArchivedEvidence, ArchivedLate, ArchivedStart, ArchivedTerms, ArchivedTraces, Kind, Observation,
+    unbucket,
 };
 use crate::stream::Record;
 use flowtest_contract::histogram::BUCKETS;
@@ -26,6 +27,7 @@ pub(crate) fn access(kind: Kind, payload: &[u8]) -> Option<Record<'_>> {
         Kind::Control => Record::Control(rkyv::access::<_, Failure>(payload).ok()?),
         Kind::Notice => Record::Notice(rkyv::access::<_, Failure>(payload).ok()?),
         Kind::End => Record::End(rkyv::access::<_, Failure>(payload).ok()?),
+        Kind::Late => Record::Late(rkyv::access::<_, Failure>(payload).ok()?),
     })
 }
 
@@ -66,6 +68,7 @@ impl Sense {
             (Some(roster), Record::Evidence(shown)) => evidence(shown, roster)?,
             (Some(_), Record::Control(control)) => terms(&control.terms)?,
             (Some(_), Record::Notice(_)) => {}
+            (Some(_), Record::Late(late)) => self::late(late)?,
             (Some(_), Record::End(_)) => self.ended = true,
         }
         self.records += 1;
@@ -101,6 +104,13 @@ fn start(start: &ArchivedStart) -> Result<usize, String> {
         return Err("there are more bytes of names than names".into());
     }
     Ok(start.name_lens.len())
+}
+
+fn late(late: &ArchivedLate) -> Result<(), String> {
+    match late.windows.iter().find(|window| window.from > window.to) {
+        Some(_) => Err("a worker's lateness ends before it begins".into()),
+        None => Ok(()),
+    }
 }
 
 fn terms(terms: &ArchivedTerms) -> Result<(), String> {

@@ -8,7 +8,8 @@ use crate::frame::{self, BLOCK, Head, Seed};
 use crate::header::{Header, NoHeader, Previous};
 use crate::log::SEGMENT_BYTES;
 use crate::record::{
-    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEvidence, ArchivedNotice, ArchivedStart, ArchivedTraces, Kind,
+    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEvidence, ArchivedLate, ArchivedNotice, ArchivedStart,
+    ArchivedTraces, Kind,
 };
 use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
@@ -37,6 +38,7 @@ pub enum Record<'a> {
     Evidence(&'a ArchivedEvidence),
     Control(&'a ArchivedControl),
     Notice(&'a ArchivedNotice),
+    Late(&'a ArchivedLate),
     End(&'a ArchivedEnd),
 }
 
@@ -57,6 +59,8 @@ pub struct Found {
     pub chain: [u8; 16],
     /// Segments whose groups were given.
     pub segments: u32,
+    /// FORMAT of the first segment's records; 0 if there is none.
+    pub format: u32,
     /// Bytes of the groups that were given, and of their segments' headers.
     pub bytes: u64,
     pub tail: Tail,
@@ -121,6 +125,7 @@ pub fn read(folder: &StreamFolder, mut visit: impl FnMut(&Group<'_>)) -> Result<
         last_seq: 0,
         chain,
         segments: 0,
+        format: survey.path.first().map_or(0, |header| header.format),
         bytes: 0,
         tail: Tail::Open,
         last: None,

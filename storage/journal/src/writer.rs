@@ -4,7 +4,7 @@ use crate::JournalError;
 use crate::disk::Disk;
 use crate::folder::{self, Lock};
 use crate::log::{Log, SEGMENT_BYTES};
-use crate::record::{Batch, Control, End, Evidence, Notice, Start, Trace};
+use crate::record::{Batch, Control, End, Evidence, Late, Notice, Start, Trace};
 use crate::stream::{self, StreamFolder};
 use flowtest_contract::{RoundId, StreamId};
 use std::path::{Path, PathBuf};
@@ -135,6 +135,12 @@ impl Writer {
     /// As [`Writer::append_batch`].
     pub fn append_notice(&mut self, notice: &Notice) -> Result<(), JournalError> {
         self.log.append_notice(notice)
+    }
+
+    /// # Errors
+    /// As [`Writer::append_batch`].
+    pub fn append_late(&mut self, late: &Late) -> Result<(), JournalError> {
+        self.log.append_late(late)
     }
 
     /// Nothing can be appended behind it.

@@ -51,6 +51,7 @@ fn append(writer: &mut Writer, records: &[Owned]) {
             Owned::Evidence(evidence) => writer.append_evidence(evidence),
             Owned::Control(control) => writer.append_control(control),
             Owned::Notice(notice) => writer.append_notice(notice),
+            Owned::Late(late) => writer.append_late(late),
             Owned::End(end) => writer.append_end(end),
             Owned::Start(_) => panic!("the start is written by create"),
         };

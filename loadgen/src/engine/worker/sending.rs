@@ -9,9 +9,9 @@ use crate::engine::exchange::Exchange;
 use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
-use crate::engine::timeouts::LateCause;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
+use flowtest_journal::record::LateCause;
 
 impl<K: Kernel> Worker<K> {
     /// Starts what is due, within what one turn may open.
@@ -132,9 +132,9 @@ impl<K: Kernel> Worker<K> {
                 outcomes.never_sent(due, Unsent::OwnFault);
                 self.note(LateCause::Journal);
             } else if self.now > due.intended + self.timeouts.timeout {
-                // We come to it later than its timeout. The gap is noted, or the phase went by while we might not send.
+                // We come to it later than its timeout: after a gap that is noted, and a look at the plan that took long.
                 outcomes.never_sent(due, Unsent::OwnFault);
-                self.note(LateCause::Gap);
+                self.note(LateCause::Control);
             } else {
                 self.contestants[index].backlog.push(fallen);
                 self.look_at_waiting(index);

@@ -5,9 +5,9 @@ use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
-use crate::engine::timeouts::LateCause;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
+use flowtest_journal::record::LateCause;
 use std::io;
 use std::sync::Arc;
 

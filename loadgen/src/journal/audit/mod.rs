@@ -25,6 +25,7 @@ pub mod report;
 pub mod round;
 pub mod stream;
 pub mod traces;
+mod void;
 pub mod what_if;
 
 use crate::cli::journal::Audit;

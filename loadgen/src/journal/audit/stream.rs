@@ -6,6 +6,7 @@
 use super::in_force::{InForce, Since};
 use super::redis::Board;
 use super::traces::{Counted, Timed};
+use super::void::Void;
 use super::what_if::{Answer, WhatIf};
 use crate::journal::folders;
 use flowtest_contract::row::COUNT_MAX;
@@ -140,6 +141,7 @@ struct Reading<'a> {
     untraced: u64,
     until: Option<UtcUs>,
     end: Option<u16>,
+    void: Void,
     oddities: Vec<String>,
 }
 
@@ -167,6 +169,7 @@ impl<'a> Reading<'a> {
             untraced: 0,
             until: None,
             end: None,
+            void: Void::default(),
             oddities: Vec::new(),
         }
     }
@@ -195,10 +198,11 @@ impl<'a> Reading<'a> {
                     }
                 }
                 Record::Control(control) => self.control(control),
-                Record::Evidence(_) | Record::Notice(_) => {}
+                Record::Evidence(_) | Record::Notice(_) | Record::Late(_) => {}
                 Record::End(end) => self.end = Some(end.code.to_native()),
             }
         }
+        self.void.group(group);
         progress(bytes);
     }
 
@@ -316,6 +320,18 @@ impl<'a> Reading<'a> {
             if senseless > 0 {
                 odd(&mut self.oddities, || format!("{senseless} traces say what nobody can observe"));
             }
+        }
+        // FORMAT 1 says nothing of lateness.
+        let Void { outside, contradicted, .. } = self.void;
+        if found.format >= 2 && outside > 0 {
+            odd(&mut self.oddities, || {
+                format!("{outside} exchanges count for nobody, and their worker was not late while they lived")
+            });
+        }
+        if contradicted > 0 {
+            odd(&mut self.oddities, || {
+                format!("a worker says that it was late, and {contradicted} instants of its traces say that it was not")
+            });
         }
         let what_if = self.what_if.as_ref().zip(self.questions.what_if).map(|(counted, what_if)| {
             let tallies: Vec<Tally> = (0..contestants).map(|index| counted.row(index, true).tally).collect();

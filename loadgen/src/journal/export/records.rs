@@ -94,6 +94,16 @@ impl Records {
                     let code = notice.code.to_native();
                     self.notice(line, out, seq, notice.at.to_native(), ("notice", code), &text)?;
                 }
+                (Record::Late(late), What::Notices) => {
+                    for window in late.windows.iter() {
+                        let (from, to, cause) =
+                            (window.from.to_native(), window.to.to_native(), window.cause.to_native());
+                        let worker = late.worker.to_native();
+                        let text =
+                            format!("worker {worker}, {} µs: {}", to.saturating_sub(from), folders::cause(cause));
+                        self.notice(line, out, seq, from, ("late", cause), &text)?;
+                    }
+                }
                 (Record::End(end), What::Notices) => {
                     let code = end.code.to_native();
                     self.notice(line, out, seq, end.at.to_native(), ("end", code), folders::ending(code))?;

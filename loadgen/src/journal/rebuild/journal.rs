@@ -45,7 +45,8 @@ impl Journal {
                         }
                     }
                     Record::Traces(block) => progress(size_of_val(block.traces.as_slice()) as u64),
-                    Record::Evidence(_) | Record::Control(_) | Record::Notice(_) | Record::End(_) => {}
+                    Record::Evidence(_) | Record::Control(_) | Record::Notice(_) | Record::Late(_) | Record::End(_) => {
+                    }
                 }
             }
         })?;

@@ -3,12 +3,13 @@
 use super::explain::Explained;
 use crate::engine::block::{Block, Counts};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
+use crate::engine::timeouts;
 use crate::engine::trace::Sample;
 use crate::record::wording;
 use flowtest_contract::judge;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{Batch, Evidence, Observation};
+use flowtest_journal::record::{Batch, Evidence, Late, LateWindow, Observation};
 
 /// Between two samples of one contestant and kind that are kept.
 const SAMPLE_US: u64 = NS_PER_SECOND / NS_PER_US / 2;
@@ -109,6 +110,17 @@ fn reason(plan: &Plan, sample: &Sample) -> String {
         (None, Some(why)) => wording::missed(why, plan.rules.timeout_us).0,
         (None, None) => String::new(),
     }
+}
+
+/// When a worker was late, as it is recorded; `None` when it was not.
+pub(super) fn late(plan: &Plan, worker: u16, block: &Block) -> Option<Late> {
+    let window = |window: &timeouts::LateWindow| LateWindow {
+        from: plan.utc_us(window.from),
+        to: plan.utc_us(window.to),
+        cause: window.cause as u16,
+    };
+    let windows: Vec<LateWindow> = block.late.as_slice().iter().map(window).collect();
+    (!windows.is_empty()).then_some(Late { worker, windows })
 }
 
 /// A sample as it is recorded.

@@ -302,6 +302,12 @@ impl Record {
                 }
             }
             interval.add(block);
+            // Before the traces that it voids. Without room for it there is none for these either.
+            if let Some(late) = interval::late(plan, worker, block)
+                && let Err(error) = writer.append_late(&late)
+            {
+                eprintln!("flowtest-loadgen: lateness of worker {worker} is not in the journal: {error}");
+            }
             let traces = block.traces.as_slice();
             let room = writer.open_bytes() + size_of_val(traces) < GROUP_BYTES_MAX;
             if !keeps_traces || !room {

@@ -6,7 +6,7 @@ use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Failure, Histogram, Observed, Platform, RoundId, Seen, StreamId, Tally, Version};
 use flowtest_journal::JournalError;
 use flowtest_journal::log::{Log, Step};
-use flowtest_journal::record::{Batch, Control, End, Evidence, Notice, Observation, Start, Terms, Trace, Traces};
+use flowtest_journal::record::{Batch, Control, End, Evidence, Late, Notice, Observation, Start, Terms, Trace, Traces};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder};
 use rkyv::rancor::Error;
 use std::fs::{File, OpenOptions};
@@ -45,6 +45,7 @@ pub(crate) enum Owned {
     Evidence(Evidence),
     Control(Control),
     Notice(Notice),
+    Late(Late),
     End(End),
 }
 
@@ -59,6 +60,7 @@ pub(crate) fn own(record: &Record<'_>) -> Owned {
         Record::Evidence(evidence) => Owned::Evidence(taken(rkyv::deserialize(*evidence))),
         Record::Control(control) => Owned::Control(taken(rkyv::deserialize(*control))),
         Record::Notice(notice) => Owned::Notice(taken(rkyv::deserialize(*notice))),
+        Record::Late(late) => Owned::Late(taken(rkyv::deserialize(*late))),
         Record::End(end) => Owned::End(taken(rkyv::deserialize(*end))),
     }
 }
@@ -71,6 +73,7 @@ pub(crate) fn append(log: &mut Log, record: &Owned) -> Result<(), JournalError> 
         Owned::Evidence(evidence) => log.append_evidence(evidence),
         Owned::Control(control) => log.append_control(control),
         Owned::Notice(notice) => log.append_notice(notice),
+        Owned::Late(late) => log.append_late(late),
         Owned::End(end) => log.append_end(end),
     }
 }
