@@ -11,5 +11,6 @@ mod scores;
 mod soak;
 mod stage;
 mod stall;
+mod starved;
 mod venue;
 mod viewers;

@@ -8,6 +8,7 @@ use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
 use flowtest_contract::{Histogram, Row};
+use flowtest_journal::record::LateCause;
 
 /// Counters of one contestant that are not part of its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,10 @@ impl Lateness {
     pub fn note(&mut self, window: LateWindow) {
         let is_full = self.windows.len() == WINDOWS;
         match self.windows.last_mut() {
-            Some(last) if is_full || (last.cause == window.cause && window.from <= last.to) => {
+            // Nobody has taken the block for a long time.
+            Some(last) if is_full => *last = LateWindow { from: last.from, to: window.to, cause: LateCause::Journal },
+            // Two gaps in a row are two: between them the worker was at work.
+            Some(last) if last.cause == window.cause && window.cause != LateCause::Gap && window.from <= last.to => {
                 last.to = last.to.max(window.to);
             }
             _ => self.windows.push(window),
