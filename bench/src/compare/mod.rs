@@ -3,6 +3,7 @@
 //! Generator on one core, server on the other, interleaved pairs. What is not installed is said and left out; a pair
 //! that fails leaves a row that says why. Each row knows its bound (BENCHMARKS.md, "Bounds").
 
+mod contestants;
 mod journal;
 pub mod paired;
 pub mod report;
@@ -35,6 +36,8 @@ pub enum Part {
     Crowd,
     /// Our target against other servers.
     Servers,
+    /// The same load for one contestant and for a thousand.
+    Contestants,
     /// With journal, traces and Redis against without; then how fast the journal is audited.
     Journal,
 }
@@ -91,6 +94,9 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
     }
     if bench.wants(Part::Servers) {
         bench.servers()?;
+    }
+    if bench.wants(Part::Contestants) {
+        contestants::rows(&mut bench)?;
     }
     if bench.wants(Part::Journal) {
         journal::pairs(&mut bench)?;

@@ -50,13 +50,17 @@ pub struct Claim {
 pub enum Bound {
     Min(f64),
     Max(f64),
+    /// It is told and nothing is asked of it.
+    None,
 }
 
 impl Bound {
-    fn holds(self, value: f64) -> bool {
+    /// Whether it is reached, where anything is asked.
+    fn holds(self, value: f64) -> Option<bool> {
         match self {
-            Bound::Min(least) => value >= least,
-            Bound::Max(most) => value <= most,
+            Bound::Min(least) => Some(value >= least),
+            Bound::Max(most) => Some(value <= most),
+            Bound::None => None,
         }
     }
 
@@ -64,6 +68,7 @@ impl Bound {
         match self {
             Bound::Min(least) => format!("≥ {}", number(least)),
             Bound::Max(most) => format!("≤ {}", number(most)),
+            Bound::None => String::new(),
         }
     }
 }
@@ -81,8 +86,18 @@ impl Report {
         value: impl Fn(&Sample) -> Option<f64>,
         must: Bound,
     ) {
-        let value = Spread::of(samples.iter().filter_map(value));
-        let reached = value.map(|value| must.holds(value.median));
+        self.claim_values(what, unit, samples.iter().filter_map(value), must);
+    }
+
+    pub fn claim_values(
+        &mut self,
+        what: String,
+        unit: &'static str,
+        values: impl IntoIterator<Item = f64>,
+        must: Bound,
+    ) {
+        let value = Spread::of(values.into_iter());
+        let reached = value.and_then(|value| must.holds(value.median));
         self.claims.push(Claim { what, unit, value, must, reached });
     }
 
@@ -100,7 +115,8 @@ impl Report {
             text.push_str("\n| what | measured (min..max) | must | |\n|---|---:|---:|---|\n");
             for claim in &self.claims {
                 let value = claim.value.map_or("not told".into(), |value| format!("{} {}", spread(value), claim.unit));
-                let word = reached(claim.reached);
+                let is_only_told = claim.must == Bound::None && claim.value.is_some();
+                let word = if is_only_told { "" } else { reached(claim.reached) };
                 text.push_str(&format!("| {} | {} | {} | {word} |\n", claim.what, value.trim(), claim.must.to_text()));
             }
         }
