@@ -4,14 +4,14 @@ use crate::Failed;
 use crate::admit::guard::{Denial, admit};
 use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::cli::RunContest;
 use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
-use crate::engine::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
+use crate::engine::run::{Clock, Progress, Run, RunError, usable_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::journal::rebuild::{Action, finish_orphans};
 use crate::observe::output::{Closed, Output, Prepared, Title, cpu_us};
 use crate::observe::series::Look;
+use crate::play::flags::RunContest;
 use crate::play::health_gate::GatedPlan;
 use crate::play::plan::{CONNECTION_LIFE_NS, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
@@ -40,19 +40,16 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     let text = std::fs::read_to_string(&flags.file)
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
-    let cores = choose_cores(flags.cores.asked())?;
+    let cores = flags.cores.choose()?;
     let contestants = admitted(&contest)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len() as u32, Clock::now(), flags.head_start())?;
     if let Some(dir) = &flags.journal {
-        check_room(dir, &plan, flags.tracing())?;
+        check_room(dir, &plan, flags.trace.tracing())?;
     }
     let redis = match &flags.redis {
-        Some(url) => {
-            let redis = RedisAddress::new(url)?.with_password_file(flags.redis_password_file.as_deref())?;
-            Some(redis.allow_volatile(flags.redis_volatile))
-        }
+        Some(url) => Some(flags.redis_flags.address(url)?),
         None => None,
     };
     let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
@@ -104,7 +101,7 @@ impl Round<'_> {
             Some(dir) => {
                 let start = start_record(self.contest, &plan, self.cores);
                 let spare = usable_cores().into_iter().find(|core| !self.cores.contains(core));
-                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.tracing())?)
+                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.trace.tracing())?)
             }
             None => None,
         };
@@ -263,10 +260,6 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> r
 }
 
 impl RunContest {
-    fn tracing(&self) -> Tracing {
-        if self.no_trace { Tracing::Off } else { Tracing::On }
-    }
-
     fn head_start(&self) -> Duration {
         if self.journal.is_some() { JOURNAL_HEAD_START } else { HEAD_START }
     }

@@ -2,13 +2,13 @@
 
 use crate::Failed;
 use crate::admit::resolve::{listening, resolve};
-use crate::cli::Stress;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
-use crate::engine::run::{Clock, Run, choose_cores};
+use crate::engine::run::{Clock, Run};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::{Title, cpu_us};
 use crate::observe::series::Look;
+use crate::play::flags::Stress;
 use crate::play::plan;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contract::header::Flip;
@@ -22,7 +22,7 @@ const HEAD_START: Duration = Duration::from_millis(50);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
-    let cores = choose_cores(flags.cores.asked())?;
+    let cores = flags.cores.choose()?;
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();

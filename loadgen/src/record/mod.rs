@@ -4,8 +4,6 @@
 //! |---|---|
 //! | [`recorder`] | the thread that writes the journal: only what is on disk is published |
 //! | [`publish`] | what Redis gets to know of a run |
-//! | [`wording`] | what is wrong with an answer, as its contestant reads it |
 
 pub mod publish;
 pub mod recorder;
-pub mod wording;

@@ -18,13 +18,13 @@ pub mod round_runner;
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
 use crate::admit::resolve::{Hosts, Names};
-use crate::cli::Serve;
 use crate::engine::plan::Plan;
 use crate::engine::ring::Tier;
-use crate::engine::run::{Clock, choose_cores, probe_ring, usable_cores};
+use crate::engine::run::{Clock, probe_ring, usable_cores};
 use crate::engine::trace::Tracing;
 use crate::observe::metrics::{Doing, Metrics};
 use crate::observe::output::Outputs;
+use crate::play::flags::Serve;
 use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
@@ -91,7 +91,7 @@ impl Home {
         if !flowtest_contest::names::is_name(&id) {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
-        let cores = choose_cores(flags.cores.asked())?;
+        let cores = flags.cores.choose()?;
         // The room for a journal is told before the first round: without it nobody may be armed.
         std::fs::create_dir_all(&flags.journal).map_err(|error| {
             let folder = flags.journal.display();
@@ -103,13 +103,11 @@ impl Home {
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
-            redis: RedisAddress::new(&flags.redis)?
-                .with_password_file(flags.redis_password_file.as_deref())?
-                .allow_volatile(flags.redis_volatile),
+            redis: flags.redis_flags.address(&flags.redis)?,
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
             cores,
-            tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
+            tracing: flags.trace.tracing(),
             ceiling,
             names: Names::system(hosts),
             // What cannot be written shall show now and not when a round is armed.

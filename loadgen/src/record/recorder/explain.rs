@@ -2,7 +2,7 @@
 
 use crate::engine::plan::Plan;
 use crate::engine::trace::Sample;
-use crate::record::wording;
+use crate::observe::wording;
 use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
 use flowtest_contract::verdict::Outcome;
@@ -22,7 +22,7 @@ pub struct Explained {
 
 /// Explains a sample: one for each wrong header, or one for the failure.
 pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
-    let Some(sight) = Observation::unpack(sample.observed) else { return Vec::new() };
+    let Some(observation) = Observation::unpack(sample.observed) else { return Vec::new() };
     let request = plan
         .contestants
         .get(usize::from(sample.contestant))
@@ -41,7 +41,7 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
             response: response.clone(),
         },
     };
-    let reasons = match sight.outcome {
+    let reasons = match observation.outcome {
         Outcome::Failed(failure) => {
             let timeout_us = plan.rules.timeout_us;
             let (sentence, expected) = match sample.missed {
