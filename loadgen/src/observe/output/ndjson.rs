@@ -5,7 +5,8 @@
 //! `contestants`. Both of these have `due`, `sent`, `answered`, `right`, `wrong {token, version, from}`, `failed
 //! {timeout, refused, reset, malformed, status}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
 //! max}`, `rate_ratio`, `saturated`; contestants have their `name` before them. What is not known is null; in closed
-//! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone.
+//! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone; the last line is of what came after the last
+//! whole second, if anything did, so that all lines add up to the summary.
 
 use crate::Failed;
 use crate::engine::plan::Plan;
