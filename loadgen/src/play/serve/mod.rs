@@ -354,6 +354,7 @@ impl Controller {
     /// Says how we are.
     fn beat(&mut self) {
         let runner = self.runner.as_ref();
+        let figures = runner.and_then(RoundRunner::figures);
         let health = GeneratorHealth {
             id: self.home.id.clone(),
             beat: Clock::now().utc_base,
@@ -363,15 +364,15 @@ impl Controller {
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),
             revision: runner.map_or(0, |runner| runner.control.revision),
-            rate: runner.map_or(0, |runner| runner.figures.rate),
-            rate_ratio: runner.and_then(|runner| runner.figures.rate_ratio),
-            lag_p99_us: runner.and_then(|runner| runner.figures.lag_p99_us),
-            saturated_seconds: runner.map_or(0, |runner| runner.figures.saturated_seconds),
+            rate: figures.map_or(0, |figures| figures.rate),
+            rate_ratio: figures.and_then(|figures| figures.rate_ratio),
+            lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
+            saturated_seconds: runner.map_or(0, RoundRunner::saturated_seconds),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
             backlog: runner.map_or(0, RoundRunner::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
-            busy_percent: runner.map_or_else(Vec::new, |runner| runner.figures.busy_percent.clone()),
+            busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
         };
         if let Some(metrics) = &self.home.metrics {

@@ -92,22 +92,15 @@ mod tests {
     use crate::engine::http::Malformed;
     use crate::engine::schedule::Schedule;
     use crate::engine::trace::{ResponseBytes, Samples, Tracing};
-    use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
+    use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
     use flowtest_contract::verdict::Failure;
     use flowtest_contract::{Platform, Seen, Token, Version};
     use std::sync::Arc;
 
     fn plan() -> Plan {
         Plan {
-            rules: Rules::default(),
             schedule: Arc::new(Schedule::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
-            utc_base: 0,
-            phases: [].into(),
-            contestants: Vec::new(),
-            connection_life: 0,
-            requests: None,
-            workers: 1,
-            request_spare: 0,
+            ..Plan::default()
         }
     }
 
