@@ -52,10 +52,11 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     let (totals, board, broken) = round.play(flags, prepared, redis.as_ref(), stop)?;
     let is_valid = totals.closed.summary.is_valid();
     // Before the wait for Redis, which may be long.
-    totals.closed.write()?;
+    let written = totals.closed.write();
     if let (Some(board), Some(redis)) = (board, &redis) {
         board.finish(totals.seq, totals.rows, stop).map_err(|error| unpublished(error, flags, redis))?;
     }
+    written?;
     match broken {
         Some(broken) => Err(broken.into()),
         None => Ok(if is_valid { 0 } else { 3 }),

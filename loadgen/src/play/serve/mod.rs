@@ -234,7 +234,7 @@ impl Controller {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         if self.runner.as_mut().is_some_and(RoundRunner::poll) {
-            self.end_game();
+            self.end_round();
         }
         self.round_ends.look();
     }
@@ -342,7 +342,7 @@ impl Controller {
         }
     }
 
-    fn end_game(&mut self) {
+    fn end_round(&mut self) {
         let Some(runner) = self.runner.take() else { return };
         let over = runner.finish();
         if !self.quiet {

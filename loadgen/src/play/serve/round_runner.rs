@@ -216,8 +216,8 @@ impl RoundRunner {
             self.figures.beat(progress);
         }
         let mut changed = false;
-        for word in self.admission.events() {
-            changed |= self.hear(word);
+        for event in self.admission.events() {
+            changed |= self.on_event(event);
         }
         if changed {
             self.change_plan(self.driver.plan().schedule.clone());
@@ -276,8 +276,8 @@ impl RoundRunner {
     }
 
     /// Whether what the admission says changes what somebody gets.
-    fn hear(&mut self, word: Event) -> bool {
-        match word {
+    fn on_event(&mut self, event: Event) -> bool {
+        match event {
             Event::Admitted(admitted) => {
                 let longest = self.longest;
                 let entry = &mut self.roster[admitted.contestant];
