@@ -34,6 +34,7 @@ ALONE = [
     "flowtest-dashboard/live",
     "flowtest-journal/writer",
     "flowtest-loadgen/journal_commands",
+    "flowtest-loadgen/outage",
     "flowtest-loadgen/report",
     "flowtest-loadgen/stress",
 ]

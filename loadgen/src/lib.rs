@@ -10,8 +10,8 @@
 //! | [`observe`] | what people and tools see of a run: terminal, report, metrics, files |
 //! | [`play`] | the commands that flood |
 //! | [`journal`] | the commands that read journals |
-//! | [`cli`] | flags, and which command they mean |
-//! | [`error`] | why a command failed |
+//! | [`cli`] | which command the flags mean |
+//! | [`redis_flags`], [`error`] | which Redis is meant; why a command failed |
 
 pub mod admit;
 pub mod cli;
@@ -21,5 +21,6 @@ pub mod journal;
 pub mod observe;
 pub mod play;
 pub mod record;
+pub mod redis_flags;
 
 pub use error::Failed;

@@ -1,60 +1,18 @@
 //! What a run leaves to read: the program itself with `--report`, `--ndjson` and `--metrics`, against servers of threads.
 
+mod server;
+
 use serde_json::Value;
+use server::serve;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-/// A server that answers right, but for every `wrong`-th request, whose From is not. 0: always right.
-struct Server {
-    address: String,
-    requests: Arc<AtomicU64>,
-}
-
-impl Server {
-    fn start(wrong: u64) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it has one").to_string();
-        let requests = Arc::new(AtomicU64::new(0));
-        let count = requests.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let count = count.clone();
-                std::thread::spawn(move || answer(stream, wrong, &count));
-            }
-        });
-        Server { address, requests }
-    }
-
-    fn was_left_alone(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0
-    }
-}
-
-fn answer(mut stream: TcpStream, wrong: u64, requests: &AtomicU64) -> std::io::Result<()> {
-    let mut seen = Vec::new();
-    let mut bytes = [0; 4096];
-    loop {
-        let count = stream.read(&mut bytes)?;
-        if count == 0 {
-            return Ok(());
-        }
-        seen.extend_from_slice(&bytes[..count]);
-        while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&seen[..end]).into_owned();
-            seen.drain(..end + 4);
-            let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
-            let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
-            let from = if wrong > 0 && number.is_multiple_of(wrong) { "EC2" } else { "ECS" };
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: {from}\r\n\r\nok"
-            );
-            stream.write_all(answer.as_bytes())?;
-        }
-    }
+/// The address of a server of which every `wrong`-th From is not right.
+fn start(wrong: u64) -> String {
+    serve("127.0.0.1", wrong).0.to_string()
 }
 
 fn program(arguments: &[&str]) -> Command {
@@ -108,9 +66,9 @@ fn metrics_address(child: &mut Child) -> String {
 #[test]
 fn report_lines_and_metrics_tell_of_the_same_run() {
     let dir = tempfile::tempdir().unwrap();
-    let (honest, wrong) = (Server::start(0), Server::start(10));
+    let (honest, wrong) = (start(0), start(10));
     let (report, ndjson, json) = (path(dir.path(), "r.html"), path(dir.path(), "r.ndjson"), path(dir.path(), "r.json"));
-    let mut child = program(&["stress", &honest.address, &wrong.address, "--rate", "200", "--connections", "4"])
+    let mut child = program(&["stress", &honest, &wrong, "--rate", "200", "--connections", "4"])
         .args(["--duration", "3s", "--warmup", "1s", "--cores", "0", "--metrics", "127.0.0.1:0"])
         .args(["--report", &report, "--ndjson", &ndjson, "--json", &json])
         .spawn()
@@ -140,7 +98,7 @@ fn report_lines_and_metrics_tell_of_the_same_run() {
     assert_eq!(sum(&seconds, "/contestants/1/wrong/from"), sum(&seconds, "/contestants/1/answered") / 10);
 
     assert!(scraped.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"), "{scraped}");
-    for name in [&honest.address, &wrong.address] {
+    for name in [&honest, &wrong] {
         let right =
             format!("flowtest_requests_total{{contestant=\"http://{name}/\",outcome=\"right\",scored=\"true\"}} ");
         let line =
@@ -166,11 +124,10 @@ fn report_lines_and_metrics_tell_of_the_same_run() {
 
 #[test]
 fn a_closed_loop_has_neither_ratio_nor_saturated_seconds() {
-    let server = Server::start(0);
-    let output =
-        program(&["stress", &server.address, "--requests", "500", "--warmup", "0s", "--cores", "0", "--ndjson", "-"])
-            .output()
-            .unwrap();
+    let server = start(0);
+    let output = program(&["stress", &server, "--requests", "500", "--warmup", "0s", "--cores", "0", "--ndjson", "-"])
+        .output()
+        .unwrap();
     assert_ran(&output);
     assert!(output.stderr.is_empty(), "no terminal, no live view: {output:?}");
     let seconds = lines(&output.stdout);
@@ -181,12 +138,11 @@ fn a_closed_loop_has_neither_ratio_nor_saturated_seconds() {
 #[test]
 fn quiet_writes_files_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let (server, report) = (Server::start(0), path(dir.path(), "r.html"));
-    let output =
-        program(&["stress", &server.address, "--requests", "100", "--warmup", "0s", "--cores", "0", "--quiet"])
-            .args(["--metrics", "127.0.0.1:0", "--report", &report])
-            .output()
-            .unwrap();
+    let (server, report) = (start(0), path(dir.path(), "r.html"));
+    let output = program(&["stress", &server, "--requests", "100", "--warmup", "0s", "--cores", "0", "--quiet"])
+        .args(["--metrics", "127.0.0.1:0", "--report", &report])
+        .output()
+        .unwrap();
     assert_ran(&output);
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     assert!(std::fs::read_to_string(&report).unwrap().contains("Closed loop"));
@@ -195,7 +151,7 @@ fn quiet_writes_files_and_nothing_else() {
 #[test]
 fn what_cannot_be_written_is_refused_before_anybody_is_flooded() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(0);
+    let (address, requests) = serve("127.0.0.1", 0);
     let (nowhere, taken) = (path(dir.path(), "no/folder/x"), TcpListener::bind("127.0.0.1:0").unwrap());
     let taken = taken.local_addr().unwrap().to_string();
     // (flags, exit code, part of the refusal)
@@ -208,23 +164,22 @@ fn what_cannot_be_written_is_refused_before_anybody_is_flooded() {
         (&["--metrics", &taken], 1, "cannot be taken"),
     ];
     for (flags, code, part) in table {
-        let output = program(&["stress", &server.address, "--cores", "0"]).args(flags).output().unwrap();
+        let output = program(&["stress", &address.to_string(), "--cores", "0"]).args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
         assert!(said.contains(part), "{flags:?}: {said}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
-    assert!(server.was_left_alone());
+    assert_eq!(requests.load(Ordering::Relaxed), 0, "it was left alone");
 }
 
 #[test]
 fn a_contest_leaves_the_same_with_its_deadlines() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(0);
+    let server = start(0);
     let contest = format!(
         "name = \"finals\"\nstart = \"now\"\n[deadlines]\nversion = \"+1s\"\n[rules]\ngrace = \"5s\"\n[[phase]]\nfor = \"2s\"\n\
-         rate = 100\nconnections = 4\n[[contestant]]\nname = \"alice\"\nendpoint = \"{}\"\n[policy]\nallow = [\"127.0.0.0/8\"]\n",
-        server.address
+         rate = 100\nconnections = 4\n[[contestant]]\nname = \"alice\"\nendpoint = \"{server}\"\n[policy]\nallow = [\"127.0.0.0/8\"]\n"
     );
     let (file, report, ndjson) = (path(dir.path(), "c.toml"), path(dir.path(), "r.html"), path(dir.path(), "r.ndjson"));
     std::fs::write(&file, contest).unwrap();

@@ -1,44 +1,15 @@
 //! The program itself, against a small server of threads: addresses of all kinds, both loops, signals.
 
+mod server;
+
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use server::serve;
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// A server that answers right, as long as the test runs. Returns its port.
-fn honest(address: &str) -> u16 {
-    let listener = TcpListener::bind(address).expect("a free port");
-    let port = listener.local_addr().expect("it has one").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || answer(stream));
-        }
-    });
-    port
-}
-
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut seen = Vec::new();
-    let mut bytes = [0; 4096];
-    loop {
-        let count = stream.read(&mut bytes)?;
-        if count == 0 {
-            return Ok(());
-        }
-        seen.extend_from_slice(&bytes[..count]);
-        let mut out = Vec::new();
-        while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&seen[..end]).into_owned();
-            seen.drain(..end + 4);
-            let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
-            out.extend_from_slice(
-                format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n\r\nok")
-                    .as_bytes(),
-            );
-        }
-        stream.write_all(&out)?;
-    }
+fn honest(host: &str) -> u16 {
+    serve(host, 0).0.port()
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -61,11 +32,11 @@ fn assert_all_right(figures: &Value, requests: u64) {
 
 #[test]
 fn addresses_names_and_ipv6_are_all_flooded() {
-    let four = honest("127.0.0.1:0");
+    let four = honest("127.0.0.1");
     let mut urls = vec![format!("127.0.0.1:{four}/a?b=c"), format!("http://localhost:{four}")];
     // Not every machine has IPv6 on its loopback.
     if TcpListener::bind("[::1]:0").is_ok() {
-        urls.push(format!("[::1]:{}", honest("[::1]:0")));
+        urls.push(format!("[::1]:{}", honest("::1")));
     }
     for url in &urls {
         let figures = json(&command(&[url, "--requests", "500", "--connections", "4"]).output().unwrap());
@@ -75,7 +46,7 @@ fn addresses_names_and_ipv6_are_all_flooded() {
 
 #[test]
 fn several_urls_get_the_same_number_of_requests_each() {
-    let urls: Vec<String> = (0..3).map(|_| format!("127.0.0.1:{}", honest("127.0.0.1:0"))).collect();
+    let urls: Vec<String> = (0..3).map(|_| format!("127.0.0.1:{}", honest("127.0.0.1"))).collect();
     let mut arguments: Vec<&str> = urls.iter().map(String::as_str).collect();
     arguments.extend(["--requests", "333", "--connections", "5", "--pipeline", "4"]);
     let figures = json(&command(&arguments).output().unwrap());
@@ -88,7 +59,7 @@ fn several_urls_get_the_same_number_of_requests_each() {
 
 #[test]
 fn an_open_loop_sends_what_the_plan_says() {
-    let url = format!("127.0.0.1:{}", honest("127.0.0.1:0"));
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
     let figures = json(&command(&[&url, "--rate", "100..300", "--duration", "2s"]).output().unwrap());
     assert_eq!(figures["requests"], 400, "{figures}");
     assert!(figures["rate_ratio"].is_f64());
@@ -98,7 +69,7 @@ fn an_open_loop_sends_what_the_plan_says() {
 
 #[test]
 fn every_key_that_tools_depend_on_is_there() {
-    let url = format!("127.0.0.1:{}", honest("127.0.0.1:0"));
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
     let figures = json(&command(&[&url, "--requests", "100"]).output().unwrap());
     for key in "requests verified failed resent unsolicited points duration_s rate rate_ratio latency_us service_us \
                 bytes connections pipeline cores tier cpu workers"
@@ -120,7 +91,7 @@ fn every_key_that_tools_depend_on_is_there() {
 
 #[test]
 fn the_first_signal_ends_the_run_with_its_summary() {
-    let url = format!("127.0.0.1:{}", honest("127.0.0.1:0"));
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
     let child: Child = command(&[&url, "--duration", "60s"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     let id = child.id().to_string();
@@ -134,7 +105,7 @@ fn the_first_signal_ends_the_run_with_its_summary() {
 
 #[test]
 fn descriptors_are_raised_to_the_hard_limit_and_no_further() {
-    let url = format!("127.0.0.1:{}", honest("127.0.0.1:0"));
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
     let limited = |limits: &str, connections: &str| {
         let program = env!("CARGO_BIN_EXE_flowtest-loadgen");
         let script =

@@ -38,6 +38,4 @@ pub mod wheel;
 pub mod worker;
 
 #[cfg(test)]
-mod virtual_round;
-#[cfg(test)]
 mod virtual_time;

@@ -2,7 +2,7 @@
 
 use crate::engine::http::RequestTemplate;
 use crate::engine::schedule::Schedule;
-use flowtest_contract::rules::{Rules, UtcUs};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -77,6 +77,23 @@ pub struct Plan {
     pub workers: u32,
     /// Bytes that a contestant's request may be longer than the longest of the beginning, when it moves.
     pub request_spare: usize,
+}
+
+/// Nothing to play, by one worker: a plan names what it has, and takes the rest from here.
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            rules: Rules::default(),
+            schedule: Arc::new(Schedule::steady(Deadlines::default())),
+            utc_base: 0,
+            phases: [].into(),
+            contestants: Vec::new(),
+            connection_life: 0,
+            requests: None,
+            workers: 1,
+            request_spare: 0,
+        }
+    }
 }
 
 impl Plan {

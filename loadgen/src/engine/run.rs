@@ -13,13 +13,9 @@ use core_affinity::CoreId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, utc_us};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-/// How often the collector looks: the worker's hand-over interval.
-const COLLECT: Duration = Duration::from_millis(100);
 
 /// Why a run did not begin or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +165,7 @@ pub struct WorkerReport {
 }
 
 /// What has been counted so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Progress {
     /// Nanoseconds of the run clock.
     pub now: u64,
@@ -177,8 +173,6 @@ pub struct Progress {
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
     pub tier: Tier,
-    /// A worker's ring failed and ended the run: what is counted is true, but it is not the whole plan.
-    pub broken: Option<RunError>,
 }
 
 impl Progress {
@@ -255,27 +249,8 @@ impl Run {
         }
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let tier = tier.ok_or(RunError::NoCores)?;
-        let progress = Progress { now: 0, sums, workers, tier, broken: None };
+        let progress = Progress { now: 0, sums, workers, tier };
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, progress } })
-    }
-
-    /// Follows the run to its end, and calls `look` ten times a second with all that has been counted.
-    ///
-    /// `stop` makes the workers finish what is in flight and end.
-    pub fn follow(mut self, stop: &AtomicBool, mut look: impl FnMut(&Progress)) -> Progress {
-        loop {
-            thread::sleep(COLLECT);
-            if stop.load(Ordering::Relaxed) {
-                self.workers.control.drain();
-            }
-            let ended = self.collector.collect(|_, _| {});
-            look(self.collector.progress());
-            if ended {
-                break;
-            }
-        }
-        let broken = self.workers.join();
-        Progress { broken, ..self.collector.progress }
     }
 }
 

@@ -84,8 +84,7 @@ impl Script {
             contestants,
             connection_life: self.connection_life,
             requests: self.requests,
-            workers: 1,
-            request_spare: 0,
+            ..Plan::default()
         });
         let servers: HashMap<_, _> =
             (0..self.servers.len()).map(|index| (address(index), self.servers[index])).collect();

@@ -8,7 +8,6 @@ use flowtest_journal::record::{ArchivedStart, LateCause};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -138,19 +137,4 @@ pub fn bar(total: u64, quiet: bool) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// Writes JSON where `--json` says: a file, or standard output.
-pub fn write_json(value: &impl serde::Serialize, path: &Path) -> Result<(), Failed> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Failed::Message(error.to_string()))?;
-    text.push(b'\n');
-    let written = if path == Path::new("-") { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
-    match written {
-        // A closed pipe is the reader's wish, not a failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failed::Message(format!(
-            "the result cannot be written to {} ({error}): name a file in a folder of yours",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
 }

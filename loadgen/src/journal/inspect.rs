@@ -9,7 +9,8 @@
 //!             notices[]{at,code,text}
 //! ```
 
-use crate::cli::journal::Inspect;
+use crate::journal::flags::Inspect;
+use crate::observe::results;
 use crate::observe::summary::micros;
 use crate::{Failed, journal::folders};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -20,8 +21,6 @@ use flowtest_journal::record::ArchivedTerms;
 use flowtest_journal::stream::{self, Group, Record, StreamFolder, Tail};
 use serde::Serialize;
 use std::fmt;
-use std::io::Write;
-use std::path::Path;
 
 /// All that was found.
 #[derive(Debug, Serialize)]
@@ -97,17 +96,16 @@ const NOTICES_MAX: usize = 1_000;
 /// Runs the command.
 pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
-    crate::observe::output::prepare(flags.json.as_deref())?;
+    results::prepare(flags.json.as_deref())?;
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), false);
     let streams = found.iter().map(|folder| Stream::read(folder, &|bytes| bar.inc(bytes))).collect::<Result<_, _>>();
     bar.finish_and_clear();
     let inspected = Inspected { streams: streams? };
     if let Some(path) = &flags.json {
-        folders::write_json(&inspected, path)?;
+        results::write_json(path, &inspected)?;
     }
-    if flags.json.as_deref() != Some(Path::new("-")) {
-        // A closed pipe is the reader's wish, not a failure.
-        let _ = write!(anstream::stdout().lock(), "{inspected}");
+    if !flags.json.as_deref().is_some_and(results::is_stdout) {
+        results::print(&inspected);
     }
     Ok(0)
 }

@@ -2,6 +2,7 @@
 //!
 //! | module | noun |
 //! |---|---|
+//! | [`flags`] | what the commands are asked |
 //! | [`folders`] | the streams that lie in folders |
 //! | [`audit`] | judges every trace again, sums, compares |
 //! | [`rebuild`] | publishes what Redis lacks, ends streams of the dead |
@@ -9,6 +10,7 @@
 
 pub mod audit;
 pub mod export;
+pub mod flags;
 pub mod folders;
 pub mod inspect;
 pub mod rebuild;

@@ -6,7 +6,9 @@
 //! | [`summary`], [`live_table`], [`progress`] | what a terminal shows afterwards and while it runs |
 //! | [`house`] | what the platform's own contestant lost |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
+//! | [`wording`] | what is wrong with an answer, as its contestant reads it |
 //! | [`output`] | all of these behind their flags |
+//! | [`results`] | where a result is written |
 
 pub mod house;
 pub mod live_table;
@@ -14,5 +16,7 @@ pub mod metrics;
 pub mod output;
 pub mod progress;
 pub mod report;
+pub mod results;
 pub mod series;
 pub mod summary;
+pub mod wording;

@@ -9,10 +9,10 @@ use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::live_table::{Newest, View};
 use crate::observe::metrics::{Exposed, Metrics, Snapshot};
 use crate::observe::report::{self, Machine, Report};
+use crate::observe::results;
 use crate::observe::series::{Look, Second, Series, State};
 use crate::observe::summary::Summary;
 use ndjson::Lines;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,42 +72,25 @@ impl Outputs {
     }
 
     fn check_files(&self) -> Result<(), Failed> {
-        let stdout = Path::new("-");
         let named: Vec<&Path> =
             [&self.json, &self.report, &self.ndjson].into_iter().flatten().map(PathBuf::as_path).collect();
         for (index, path) in named.iter().enumerate() {
             if named[..index].contains(path) {
-                return Err(Failed::Usage(match *path == stdout {
+                return Err(Failed::Usage(match results::is_stdout(path) {
                     true => "--json - and --ndjson - both want standard output: name a file for one of them".to_owned(),
                     false => format!("{} is named for two outputs: name a file for each", path.display()),
                 }));
             }
         }
-        if self.report.as_deref() == Some(stdout) {
+        if self.report.as_deref().is_some_and(results::is_stdout) {
             return Err(Failed::Usage("--report wants a file: name one, as in --report run.html".to_owned()));
         }
-        named.into_iter().try_for_each(|path| prepare(Some(path)))
+        named.into_iter().try_for_each(|path| results::prepare(Some(path)))
     }
 
     fn takes_stdout(&self) -> bool {
-        [&self.json, &self.ndjson].into_iter().flatten().any(|path| path == Path::new("-"))
+        [&self.json, &self.ndjson].into_iter().flatten().any(|path| results::is_stdout(path))
     }
-}
-
-/// Looks before a command's work whether its result can be written after it.
-pub fn prepare(file: Option<&Path>) -> Result<(), Failed> {
-    let Some(path) = file.filter(|path| *path != Path::new("-")) else { return Ok(()) };
-    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(unwritable(path, &error)),
-    }
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Failed {
-    Failed::Message(format!(
-        "the result cannot be written to {} ({error}): name a file in a folder of yours",
-        path.display()
-    ))
 }
 
 /// What is run.
@@ -148,7 +131,7 @@ impl Prepared {
         let Prepared { flags, metrics } = self;
         let start = plan.schedule.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
         let lines = match &flags.ndjson {
-            Some(path) => Some(Lines::create(path).map_err(|error| unwritable(path, &error))?),
+            Some(path) => Some(Lines::create(path).map_err(|error| results::unwritable(path, &error))?),
             None => None,
         };
         let names = plan.contestants.iter().map(|contestant| contestant.name.clone()).collect();
@@ -235,11 +218,7 @@ impl Closed {
         let Closed { output, plan, summary } = self;
         let flags = &output.flags;
         if let Some(path) = &flags.json {
-            let mut text = serde_json::to_vec_pretty(&summary).map_err(|error| Failed::Message(error.to_string()))?;
-            text.push(b'\n');
-            let to_stdout = path == Path::new("-");
-            let written = if to_stdout { std::io::stdout().write_all(&text) } else { std::fs::write(path, &text) };
-            written.map_err(|error| unwritable(path, &error))?;
+            results::write_json(path, &summary)?;
         }
         if let Some(path) = &flags.report {
             let report = Report {
@@ -252,14 +231,12 @@ impl Closed {
                 started: rfc3339(plan.utc_us(output.start)),
             };
             let page = report.render().map_err(|error| Failed::Message(format!("the report: {error}")))?;
-            std::fs::write(path, page).map_err(|error| unwritable(path, &error))?;
+            results::write(path, page.as_bytes())?;
         }
         if !flags.quiet && !flags.takes_stdout() {
-            let mut out = anstream::stdout().lock();
-            // A closed pipe is the reader's wish, not a failure.
-            let _ = writeln!(out, "{summary}");
+            results::print(format_args!("{summary}\n"));
         }
-        output.lines.map_or(Ok(()), Lines::finish).map_err(|(path, error)| unwritable(&path, &error))
+        output.lines.map_or(Ok(()), Lines::finish)
     }
 }
 

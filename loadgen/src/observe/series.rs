@@ -21,7 +21,8 @@ use flowtest_contract::Histogram;
 
 /// Most entries per contestant. Half an hour by seconds, an hour by pairs.
 pub const ENTRIES_MAX: usize = 1_800;
-/// What is left of a second at the end of a run is an entry of its own from here on; less is added to the one before.
+/// What is left of a second at the end of a run is an entry of its own from here on; less is added to the one before. It is
+/// shown all the same, for that one has been shown already.
 const TAIL_NS: u64 = NS_PER_SECOND / 5;
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -133,15 +134,19 @@ impl Series {
             self.close(look, length, state(begun + length / 2), &mut done);
             return;
         }
+        let state = state(begun);
+        let (moment, all, each) = self.end_second(look, length, state);
+        if all != Entry::of([0; COUNTERS], all.latency) {
+            done(&Second { number: self.seconds, moment, all: &all, each: &each });
+        }
         let Some(moment) = self.moments.last_mut() else { return };
         // While a phase runs, time passes for its rate; afterwards late answers come in.
-        if state(begun).stage != Stage::Draining {
+        if state.stage != Stage::Draining {
             moment.length_ms += (length / NS_PER_MS) as u32;
         }
-        for (open, entries) in self.open.iter_mut().zip(&mut self.each) {
-            let rest = Entry::of(std::mem::take(&mut open.counts), Latency::default());
-            let ends = self.all.last_mut().into_iter().chain(entries.last_mut());
-            ends.for_each(|entry| entry.add_counts(&rest));
+        let rests = std::iter::once(&all).chain(&each);
+        for (entries, rest) in std::iter::once(&mut self.all).chain(&mut self.each).zip(rests) {
+            entries.last_mut().expect("as many entries as moments").add_counts(rest);
         }
     }
 
@@ -164,6 +169,21 @@ impl Series {
     }
 
     fn close(&mut self, look: Look<'_>, length: u64, state: State, done: &mut impl FnMut(&Second<'_>)) {
+        let (moment, all, each) = self.end_second(look, length, state);
+        let (all, each) = (judged(all, state), each.into_iter().map(|entry| judged(entry, state)).collect::<Vec<_>>());
+        if state.scored {
+            self.saturated += u64::from(all.saturated);
+            for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
+                *sum += u64::from(entry.saturated);
+            }
+        }
+        done(&Second { number: self.seconds, moment, all: &all, each: &each });
+        self.seconds += 1;
+        self.keep(moment, &all, &each);
+    }
+
+    /// What has come into the open second: of all together and of each, not judged yet.
+    fn end_second(&mut self, look: Look<'_>, length: u64, state: State) -> (Moment, Entry, Vec<Entry>) {
         let mut all = Histogram::default();
         let mut counts = [0; COUNTERS];
         let mut each = Vec::with_capacity(self.open.len());
@@ -176,15 +196,7 @@ impl Series {
             for (sum, count) in counts.iter_mut().zip(open.counts) {
                 *sum += count;
             }
-            let entry = Entry::of(std::mem::take(&mut open.counts), Latency::of(&fresh));
-            each.push(judged(entry, state));
-        }
-        let all = judged(Entry::of(counts, Latency::of(&all)), state);
-        if state.scored {
-            self.saturated += u64::from(all.saturated);
-            for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
-                *sum += u64::from(entry.saturated);
-            }
+            each.push(Entry::of(std::mem::take(&mut open.counts), Latency::of(&fresh)));
         }
         let moment = Moment {
             start_ms: u32::try_from(self.seconds * 1_000).unwrap_or(u32::MAX),
@@ -194,9 +206,7 @@ impl Series {
             busy: self.busy(look.cpu_us, length),
         };
         self.lag = look.sums.lag.clone();
-        done(&Second { number: self.seconds, moment, all: &all, each: &each });
-        self.seconds += 1;
-        self.keep(moment, &all, &each);
+        (moment, Entry::of(counts, Latency::of(&all)), each)
     }
 
     fn busy(&mut self, cpu_us: Option<u64>, length: u64) -> Option<u16> {

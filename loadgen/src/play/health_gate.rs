@@ -6,9 +6,7 @@
 //! begins with the flood.
 
 use crate::engine::block::Block;
-use crate::engine::control::WorkerControl;
 use crate::engine::plan::{NS_PER_SECOND, Plan, TrafficMode};
-use std::sync::Arc;
 
 /// Asked for so long without an answer, in nanoseconds, a contestant falls to probes.
 const SILENCE_NS: u64 = 10 * NS_PER_SECOND;
@@ -112,33 +110,6 @@ impl HealthGate {
             Some(_) | None => {}
         }
         self.traffic(contestant)
-    }
-}
-
-/// A plan that nothing but the gate changes.
-#[derive(Debug)]
-pub struct GatedPlan {
-    plan: Arc<Plan>,
-    gate: HealthGate,
-}
-
-impl GatedPlan {
-    pub fn new(plan: Arc<Plan>) -> GatedPlan {
-        let gate = HealthGate::new(plan.contestants.len(), plan.timeout());
-        GatedPlan { plan, gate }
-    }
-
-    /// Looks at what has been counted, and tells the workers who gets something else now.
-    pub fn look(&mut self, now: u64, sums: &Block, control: &WorkerControl) {
-        if !self.gate.look_at_all(now, &self.plan, control.is_paused(), sums) {
-            return;
-        }
-        let mut plan = Plan::clone(&self.plan);
-        for (index, contestant) in plan.contestants.iter_mut().enumerate() {
-            contestant.traffic = self.gate.traffic(index);
-        }
-        self.plan = Arc::new(plan);
-        control.change(self.plan.clone());
     }
 }
 

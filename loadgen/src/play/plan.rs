@@ -2,23 +2,49 @@
 //! the same instants, each its own share.
 
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Ramp, TrafficMode};
+use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::Clock;
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::{Contest, Control, contest};
-use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An instant on the run clock. What lies before it began is its beginning.
 pub fn run_clock(clock: &Clock, utc: UtcUs) -> u64 {
     utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US)
 }
 
+/// From making a plan to its start: workers make rings and arenas in it.
+pub const HEAD_START: Duration = Duration::from_millis(50);
+/// The same where a recorder makes its first segment in it.
+pub const JOURNAL_HEAD_START: Duration = Duration::from_secs(1);
 /// A connection lives so long in a contest, so that instances added behind a name get their share.
-pub const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+const CONNECTION_LIFE_NS: u64 = 10 * NS_PER_SECOND;
+
+/// The plan of a contest's round, or of practice for one: what is the same for all of them is said here.
+pub fn contest_plan(
+    rules: Rules,
+    schedule: Schedule,
+    clock: &Clock,
+    phases: Arc<[Phase]>,
+    contestants: Vec<ContestantPlan>,
+    workers: usize,
+) -> Plan {
+    Plan {
+        rules,
+        schedule: Arc::new(schedule),
+        utc_base: clock.utc_base,
+        phases,
+        contestants,
+        connection_life: CONNECTION_LIFE_NS,
+        workers: workers as u32,
+        ..Plan::default()
+    }
+}
 
 /// The phases of a contest that starts at an instant of the run clock.
 pub fn phases(contest: &Contest, start: u64) -> Arc<[Phase]> {

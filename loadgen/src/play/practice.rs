@@ -3,16 +3,17 @@
 //! One thread with one worker. It passes the same policy and the same three right answers as in a round, and is judged by
 //! the same worker, rules and deadlines. Nothing of it is journalled, nothing counts, and it ends at once when it is told.
 
+use crate::Failed;
 use crate::admit::probe::{Candidate, Terms, check};
 use crate::admit::resolve::Names;
 use crate::engine::control::WorkerControl;
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
-use crate::engine::run::{Clock, Progress, Run, RunError};
+use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::play::health_gate::{Counted, HealthGate};
-use crate::play::plan::{CONNECTION_LIFE_NS, contestant};
-use crate::record::recorder::explain::explain;
+use crate::observe::output::{Outputs, Title};
+use crate::play::driver::{Driver, Ended, LOOK};
+use crate::play::plan::{HEAD_START, contest_plan, contestant};
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::Row;
 use flowtest_contract::rules::{Deadlines, Rules};
@@ -30,10 +31,6 @@ pub const CONNECTIONS_MAX: u64 = 64;
 /// How long the check before it may take, and the look at where the others are.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 const RIVALS_TIMEOUT: Duration = Duration::from_secs(2);
-/// From making the plan to its start: the worker makes its ring in it.
-const HEAD_START: Duration = Duration::from_millis(50);
-/// How often the worker's counts are taken.
-const COLLECT: Duration = Duration::from_millis(50);
 /// How often the report is rewritten.
 const REPORT: Duration = Duration::from_secs(1);
 /// How long the last report may take to reach a Redis that is away.
@@ -216,39 +213,36 @@ impl Session {
     }
 
     /// The load, to its end or before; says how it ended.
-    fn flood(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<String, RunError> {
+    fn flood(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<String, Failed> {
         let clock = Clock::now();
         let plan = Arc::new(self.plan(endpoint, addresses, clock));
         let start = plan.phases[0].start;
+        let output = Outputs { quiet: true, ..Outputs::default() }.prepare_with(None)?;
+        let output = output.open(&plan, Title::Contest(self.config.contest.clone()))?;
         // Its samples are what errors are explained from.
-        let Run { workers, mut collector } = Run::start(&plan, clock, &[self.config.core], Tracing::On)?;
-        self.stop_handle.take(workers.worker_control().clone());
-        let mut gate = HealthGate::new(1, plan.timeout());
+        let mut driver = Driver::in_memory(plan, clock, &[self.config.core], Tracing::On, output)?.gated();
+        self.stop_handle.take(driver.worker_control().clone());
         let (mut errors, mut is_silent) = (Newest::default(), false);
         let mut report_at = Instant::now() + REPORT;
-        loop {
-            thread::sleep(COLLECT);
-            let ended = collector.collect(|_, block| {
-                let samples = block.samples.as_slice().iter();
-                samples.flat_map(|sample| explain(&plan, sample)).for_each(|explained| errors.note(explained.error));
-            });
-            let progress = collector.progress();
-            if gate.look(0, progress.now, true, Counted::of(&progress.sums, 0)) != TrafficMode::Flood {
+        while !driver.is_over() {
+            thread::sleep(LOOK);
+            driver.look().into_iter().for_each(|explained| errors.note(explained.error));
+            if driver.traffic(0) != TrafficMode::Flood {
                 is_silent = true;
-                workers.worker_control().drain();
-            }
-            if ended {
-                break;
+                driver.worker_control().drain();
             }
             if Instant::now() >= report_at {
                 report_at += REPORT;
-                self.count(progress, start, &errors);
+                if let Some(Progress { now, sums, .. }) = driver.counted() {
+                    self.count(*now, &sums.scored[0].row, start, &errors);
+                }
                 self.say(PracticeState::Running, "practice runs".to_owned());
             }
         }
-        let broken = workers.join();
-        self.count(collector.progress(), start, &errors);
-        let counts = &collector.progress().sums.scored[0];
+        let Ended { result, broken, .. } = driver.finish(false);
+        let Progress { now, sums, .. } = result?.progress;
+        let counts = &sums.scored[0];
+        self.count(now, &counts.row, start, &errors);
         Ok(match (broken, self.stop_handle.reason()) {
             (Some(broken), _) => format!("it ended before its time: {broken}"),
             (None, Some(reason)) => reason,
@@ -268,24 +262,15 @@ impl Session {
             connections: rate.min(CONNECTIONS_MAX) as u32,
             scored: true,
         };
-        Plan {
-            rules: self.config.rules,
-            schedule: Arc::new(Schedule::steady(self.config.deadlines)),
-            utc_base: clock.utc_base,
-            phases: [phase].into(),
-            contestants: vec![contestant(self.request.contestant.clone(), endpoint, addresses, TrafficMode::Flood)],
-            connection_life: CONNECTION_LIFE_NS,
-            requests: None,
-            workers: 1,
-            request_spare: 0,
-        }
+        let contestant = contestant(self.request.contestant.clone(), endpoint, addresses, TrafficMode::Flood);
+        let schedule = Schedule::steady(self.config.deadlines);
+        contest_plan(self.config.rules, schedule, &clock, [phase].into(), vec![contestant], 1)
     }
 
     /// Takes over what was counted.
-    fn count(&mut self, progress: &Progress, start: u64, errors: &Newest) {
-        let row: &Row = &progress.sums.scored[0].row;
+    fn count(&mut self, now: u64, row: &Row, start: u64, errors: &Newest) {
         let report = &mut self.report;
-        report.second = (progress.now.saturating_sub(start) / NS_PER_SECOND).min(self.request.seconds);
+        report.second = (now.saturating_sub(start) / NS_PER_SECOND).min(self.request.seconds);
         report.row = row.encode();
         // Fifteen thousand requests at most.
         report.points = row.tally.points(&self.config.rules) as i64;
@@ -345,18 +330,8 @@ mod tests {
 
     #[test]
     fn a_stop_that_comes_before_the_worker_reaches_it_all_the_same() {
-        let plan = Plan {
-            rules: Rules::default(),
-            schedule: Arc::new(Schedule::steady(Deadlines::default())),
-            utc_base: 0,
-            phases: [].into(),
-            contestants: Vec::new(),
-            connection_life: 0,
-            requests: None,
-            workers: 1,
-            request_spare: 0,
-        };
-        let (stop_handle, worker_control) = (StopHandle::default(), Arc::new(WorkerControl::new(Arc::new(plan))));
+        let (stop_handle, worker_control) =
+            (StopHandle::default(), Arc::new(WorkerControl::new(Arc::new(Plan::default()))));
         stop_handle.stop("first");
         stop_handle.stop("second");
         assert_eq!((worker_control.stage(), stop_handle.reason().as_deref()), (Stage::Run, Some("first")));

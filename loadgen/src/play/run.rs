@@ -4,35 +4,27 @@ use crate::Failed;
 use crate::admit::guard::{Denial, admit};
 use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::cli::RunContest;
 use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
-use crate::engine::run::{Clock, Progress, Run, RunError, choose_cores, usable_cores};
+use crate::engine::run::{Clock, RunError, usable_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::journal::rebuild::{Action, finish_orphans};
-use crate::observe::output::{Closed, Output, Prepared, Title, cpu_us};
-use crate::observe::series::Look;
-use crate::play::health_gate::GatedPlan;
-use crate::play::plan::{CONNECTION_LIFE_NS, contestant as contestant_plan, phases};
+use crate::observe::output::{Prepared, Title};
+use crate::play::driver::{Driver, Ended, Totals};
+use crate::play::flags::RunContest;
+use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, contest_plan, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
-use crate::record::recorder::{Finished, Fresh, Recorder, Recording, Shown, room};
+use crate::record::recorder::{Recorder, room};
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Start;
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::RedisAddress;
+use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
-
-/// How often what the recorder says is passed on.
-const FOLLOW: Duration = Duration::from_millis(50);
-/// From making the plan to its start: workers make rings and arenas in it, the recorder its first segment.
-const HEAD_START: Duration = Duration::from_millis(50);
-const JOURNAL_HEAD_START: Duration = Duration::from_secs(1);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
@@ -40,19 +32,16 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     let text = std::fs::read_to_string(&flags.file)
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
-    let cores = choose_cores(flags.cores.asked())?;
+    let cores = flags.cores.choose()?;
     let contestants = admitted(&contest)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
-    let plan = make_plan(&contest, contestants.clone(), cores.len() as u32, Clock::now(), flags.head_start())?;
+    let plan = make_plan(&contest, contestants.clone(), cores.len(), Clock::now(), flags.head_start())?;
     if let Some(dir) = &flags.journal {
-        check_room(dir, &plan, flags.tracing())?;
+        check_room(dir, &plan, flags.trace.tracing())?;
     }
     let redis = match &flags.redis {
-        Some(url) => {
-            let redis = RedisAddress::new(url)?.with_password_file(flags.redis_password_file.as_deref())?;
-            Some(redis.allow_volatile(flags.redis_volatile))
-        }
+        Some(url) => Some(flags.redis_flags.address(url)?),
         None => None,
     };
     let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
@@ -60,15 +49,35 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
         finish_others(dir, redis);
     }
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
-    let (played, board) = round.play(flags, prepared, redis.as_ref(), stop)?;
-    let sealed = board.map_or(Ok(()), |board| board.finish(played.seq, played.rows));
-    let is_valid = played.closed.summary.is_valid();
-    played.closed.write()?;
-    sealed?;
-    match played.broken {
+    let (totals, board, broken) = round.play(flags, prepared, redis.as_ref(), stop)?;
+    let is_valid = totals.closed.summary.is_valid();
+    // Before the wait for Redis, which may be long.
+    let written = totals.closed.write();
+    if let (Some(board), Some(redis)) = (board, &redis) {
+        board.finish(totals.seq, totals.rows, stop).map_err(|error| unpublished(error, flags, redis))?;
+    }
+    written?;
+    match broken {
         Some(broken) => Err(broken.into()),
         None => Ok(if is_valid { 0 } else { 3 }),
     }
+}
+
+/// Where the points are that Redis did not take.
+fn unpublished(error: ScoreboardError, flags: &RunContest, redis: &RedisAddress) -> Failed {
+    if !matches!(error, ScoreboardError::Patience { .. }) {
+        return error.into();
+    }
+    Failed::Message(match &flags.journal {
+        Some(dir) => format!(
+            "{error}; all points are in the journal: when Redis answers again, publish them by flowtest-loadgen rebuild \
+             --seal --journal {} --redis {redis}",
+            dir.display()
+        ),
+        None => format!(
+            "{error}; there is no journal to publish them from later (--journal), so only the summary has all of them"
+        ),
+    })
 }
 
 /// One round of a contest, about to be played.
@@ -80,15 +89,6 @@ struct Round<'a> {
     cores: &'a [usize],
 }
 
-/// What came of it.
-struct Played {
-    closed: Closed,
-    /// The number of the last rows, and these.
-    seq: u64,
-    rows: Arc<[Row]>,
-    broken: Option<RunError>,
-}
-
 impl Round<'_> {
     fn play(
         self,
@@ -96,109 +96,44 @@ impl Round<'_> {
         prepared: Prepared,
         redis: Option<&RedisAddress>,
         stop: &AtomicBool,
-    ) -> Result<(Played, Option<Board>), Failed> {
+    ) -> Result<(Totals, Option<Board>, Option<RunError>), Failed> {
         let clock = Clock::now();
-        let workers = self.cores.len() as u32;
-        let plan = Arc::new(make_plan(self.contest, self.contestants.clone(), workers, clock, flags.head_start())?);
+        let plan = make_plan(self.contest, self.contestants.clone(), self.cores.len(), clock, flags.head_start())?;
+        let plan = Arc::new(plan);
         let recorder = match &flags.journal {
             Some(dir) => {
                 let start = start_record(self.contest, &plan, self.cores);
                 let spare = usable_cores().into_iter().find(|core| !self.cores.contains(core));
-                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.tracing())?)
+                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.trace.tracing())?)
             }
             None => None,
         };
         // Only now: a stream that Redis knows of has a journal.
         let open = |redis| Board::open(redis, self.contest, self.id, self.stream);
         let board = redis.map(open).transpose()?;
-        let played = self.flood(prepared, &plan, clock, recorder, board.as_ref(), stop);
-        match played {
-            Ok(played) => Ok((played, board)),
+        let driver = prepared.open(&plan, Title::Contest(self.contest.name.clone())).and_then(|output| {
+            Ok(match recorder {
+                Some(recorder) => Driver::recorded(plan, clock, self.cores, recorder, output)?,
+                None => Driver::in_memory(plan, clock, self.cores, Tracing::Off, output)?,
+            })
+        });
+        let ended = match driver {
+            Ok(driver) => {
+                let mut driver = driver.gated().publish_on(board);
+                driver.play_out(stop);
+                driver.finish(stop.load(Ordering::Relaxed))
+            }
+            Err(error) => Ended { result: Err(error), board, broken: None },
+        };
+        match ended.result {
+            Ok(totals) => Ok((totals, ended.board, ended.broken)),
             Err(error) => {
                 // This error is the one to tell; that the round could not be called aborted is less, or follows from it.
-                let _ = board.map(Board::abort);
+                let _ = ended.board.map(Board::abort);
                 Err(error)
             }
         }
     }
-
-    fn flood(
-        &self,
-        prepared: Prepared,
-        plan: &Arc<Plan>,
-        clock: Clock,
-        recorder: Option<Recorder>,
-        board: Option<&Board>,
-        stop: &AtomicBool,
-    ) -> Result<Played, Failed> {
-        let tracing = recorder.as_ref().map_or(Tracing::Off, Recorder::tracing);
-        let run = Run::start(plan, clock, self.cores, tracing)?;
-        let mut output = prepared.open(plan, Title::Contest(self.contest.name.clone()))?;
-        let (progress, seq, rows) = match recorder {
-            None => follow(run, plan, &mut output, board, stop),
-            Some(recorder) => follow_recorded(run, plan, &mut output, recorder, board, stop)?,
-        };
-        let closed = output.close(plan, &progress, stop.load(Ordering::Relaxed));
-        Ok(Played { closed, seq, rows, broken: progress.broken })
-    }
-}
-
-/// Without a journal what is published is what is in memory.
-fn follow(
-    run: Run,
-    plan: &Arc<Plan>,
-    output: &mut Output,
-    board: Option<&Board>,
-    stop: &AtomicBool,
-) -> (Progress, u64, Arc<[Row]>) {
-    let mut seq = 0;
-    let (mut gated, control) = (GatedPlan::new(plan.clone()), run.workers.worker_control().clone());
-    let progress = run.follow(stop, |progress| {
-        gated.look(progress.now, &progress.sums, &control);
-        output.show(plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
-        if let Some(board) = board {
-            seq += 1;
-            board.publish(seq, progress.rows());
-        }
-    });
-    let rows = progress.rows();
-    (progress, seq + 1, rows)
-}
-
-/// With a journal what is published is what is on disk.
-fn follow_recorded(
-    run: Run,
-    plan: &Arc<Plan>,
-    output: &mut Output,
-    recorder: Recorder,
-    board: Option<&Board>,
-    stop: &AtomicBool,
-) -> Result<(Progress, u64, Arc<[Row]>), Failed> {
-    let mut recording = Recording::begin(run, plan, recorder);
-    let (mut gated, control) = (GatedPlan::new(plan.clone()), recording.worker_control().clone());
-    let mut durable_seq = 0;
-    let mut pass_on = |fresh: Fresh| {
-        durable_seq = fresh.durable.as_ref().map_or(durable_seq, |(seq, _)| *seq);
-        if let Some(Shown { now, sums, workers }) = &fresh.shown {
-            gated.look(*now, sums, &control);
-            output.note_backlog(board.map(|board| durable_seq.saturating_sub(board.put_seq())));
-            output.show(plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)) });
-        }
-        if let Some(board) = board {
-            board.pass_on(fresh, |contestant| plan.contestants[contestant].name.clone());
-        }
-    };
-    while !recording.is_over() {
-        thread::sleep(FOLLOW);
-        if stop.load(Ordering::Relaxed) {
-            recording.worker_control().drain();
-        }
-        pass_on(recording.look());
-    }
-    let Finished { fresh, recorded, broken } = recording.finish();
-    pass_on(fresh);
-    let recorded = recorded?;
-    Ok((Progress { broken, ..recorded.progress }, recorded.seq, recorded.rows))
 }
 
 /// Ends and publishes what a generator that is gone has left in the folder. Whatever is wrong with it is no reason not to
@@ -263,10 +198,6 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> r
 }
 
 impl RunContest {
-    fn tracing(&self) -> Tracing {
-        if self.no_trace { Tracing::Off } else { Tracing::On }
-    }
-
     fn head_start(&self) -> Duration {
         if self.journal.is_some() { JOURNAL_HEAD_START } else { HEAD_START }
     }
@@ -312,20 +243,11 @@ fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<u64, F
 fn make_plan(
     contest: &Contest,
     contestants: Vec<ContestantPlan>,
-    workers: u32,
+    workers: usize,
     clock: Clock,
     head_start: Duration,
 ) -> Result<Plan, Failed> {
     let start = start(contest, clock, head_start)?;
-    Ok(Plan {
-        rules: contest.rules,
-        schedule: Arc::new(Schedule::steady(contest.deadlines(clock.utc_base + start / NS_PER_US))),
-        utc_base: clock.utc_base,
-        phases: phases(contest, start),
-        contestants,
-        connection_life: CONNECTION_LIFE_NS,
-        requests: None,
-        workers,
-        request_spare: 0,
-    })
+    let schedule = Schedule::steady(contest.deadlines(clock.utc_base + start / NS_PER_US));
+    Ok(contest_plan(contest.rules, schedule, &clock, phases(contest, start), contestants, workers))
 }

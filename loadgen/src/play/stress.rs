@@ -2,40 +2,35 @@
 
 use crate::Failed;
 use crate::admit::resolve::{listening, resolve};
-use crate::cli::Stress;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
-use crate::engine::run::{Clock, Run, choose_cores};
+use crate::engine::run::Clock;
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::observe::output::{Title, cpu_us};
-use crate::observe::series::Look;
-use crate::play::plan;
+use crate::observe::output::Title;
+use crate::play::driver::{Driver, Ended, Totals};
+use crate::play::flags::Stress;
+use crate::play::plan::{self, HEAD_START};
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// From making the plan to its start: workers make rings and arenas in it.
-const HEAD_START: Duration = Duration::from_millis(50);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
-    let cores = choose_cores(flags.cores.asked())?;
+    let cores = flags.cores.choose()?;
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();
     let plan = Arc::new(make_plan(flags, contestants, cores.len() as u32, clock));
-    let run = Run::start(&plan, clock, &cores, Tracing::Off)?;
-    let mut output = prepared.open(&plan, Title::Stress)?;
-    let progress = run.follow(stop, |progress| {
-        output.show(&plan, Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) });
-    });
-    let closed = output.close(&plan, &progress, stop.load(Ordering::Relaxed));
+    let output = prepared.open(&plan, Title::Stress)?;
+    let mut driver = Driver::in_memory(plan, clock, &cores, Tracing::Off, output)?;
+    driver.play_out(stop);
+    let Ended { result, broken, .. } = driver.finish(stop.load(Ordering::Relaxed));
+    let Totals { closed, .. } = result?;
     let summary = closed.summary.clone();
     closed.write()?;
-    if let Some(broken) = progress.broken {
+    if let Some(broken) = broken {
         return Err(broken.into());
     }
     if summary.contestants.iter().all(|contestant| contestant.figures.rate == 0.0) {
@@ -90,10 +85,9 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
         utc_base: clock.utc_base,
         phases: phases.into(),
         contestants,
-        connection_life: 0,
         requests: flags.requests.filter(|_| flags.rate.is_none()),
         workers,
-        request_spare: 0,
+        ..Plan::default()
     }
 }
 

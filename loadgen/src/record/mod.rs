@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`recorder`] | the thread that writes the journal: only what is on disk is published |
 //! | [`publish`] | what Redis gets to know of a run |
-//! | [`wording`] | what is wrong with an answer, as its contestant reads it |
+//! | [`standstill`] | when a disk or a Redis that does not answer is told |
 
 pub mod publish;
 pub mod recorder;
-pub mod wording;
+pub mod standstill;

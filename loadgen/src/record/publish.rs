@@ -6,19 +6,25 @@
 use crate::Failed;
 use crate::record::recorder::Fresh;
 use crate::record::recorder::explain::Explained;
+use crate::record::standstill::{Change, Standstill, TELL_AFTER};
 use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::{
-    ExplainedError, Prepared, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError,
+    ExplainedError, Health, Prepared, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long the final rows may take to reach a Redis that is away.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// While the end is waited for: how often it is looked at, and how often that is told, first and at the least.
+const WAIT_LOOK: Duration = Duration::from_millis(20);
+const WAIT_TOLD_MIN: Duration = Duration::from_secs(5);
+const WAIT_TOLD_MAX: Duration = Duration::from_secs(60);
 /// How often the control document is looked after.
 const CONTROL_INTERVAL: Duration = Duration::from_secs(1);
 /// Explained failures that wait for a Redis that is away; more are forgotten, since they explain and do not count.
@@ -27,8 +33,16 @@ const WAITING_MAX: usize = 64;
 /// An open round.
 #[derive(Debug)]
 pub struct Board {
+    redis: RedisAddress,
     publisher: Publisher,
     keeper: ControlKeeper,
+    /// Under which name Redis keeps what is a contestant's own, by place in the roster.
+    keys: Vec<String>,
+    /// The number of the newest rows that were handed over.
+    published: u64,
+    standstill: Standstill,
+    /// How the publisher fared when Redis last took something.
+    moved: Health,
 }
 
 impl Board {
@@ -38,12 +52,19 @@ impl Board {
         control.round = Some(round);
         control.state = State::Running;
         control.split = vec![stream.to_string()];
-        Board::begin(redis, contest, round, stream, Some(control))
+        let keys = contest.contestants.iter().map(|contestant| contestant.name.clone()).collect();
+        Board::begin(redis, contest, round, stream, keys, Some(control))
     }
 
     /// Joins a round with this stream. The control document is somebody else's.
-    pub fn join(redis: &RedisAddress, contest: &Contest, round: RoundId, stream: StreamId) -> Result<Board, Failed> {
-        Board::begin(redis, contest, round, stream, None)
+    pub fn join(
+        redis: &RedisAddress,
+        contest: &Contest,
+        round: RoundId,
+        stream: StreamId,
+        keys: Vec<String>,
+    ) -> Result<Board, Failed> {
+        Board::begin(redis, contest, round, stream, keys, None)
     }
 
     fn begin(
@@ -51,6 +72,7 @@ impl Board {
         contest: &Contest,
         round: RoundId,
         stream: StreamId,
+        keys: Vec<String>,
         control: Option<Control>,
     ) -> Result<Board, Failed> {
         let mut scoreboard = Scoreboard::open(redis.clone())?;
@@ -66,21 +88,39 @@ impl Board {
             scoreboard.write_control(control)?;
         }
         let keeper = ControlKeeper::start(scoreboard, contest.name.clone(), control)?;
-        Ok(Board { publisher, keeper })
+        let (standstill, moved) = (Standstill::default(), publisher.health());
+        Ok(Board { redis: redis.clone(), publisher, keeper, keys, published: 0, standstill, moved })
     }
 
-    /// The newest cumulative rows.
-    pub fn publish(&self, seq: u64, rows: Arc<[Row]>) {
-        self.publisher.publish(seq, rows);
+    /// The contestants' names in Redis, where they have changed.
+    pub fn rename(&mut self, keys: Vec<String>) {
+        self.keys = keys;
     }
 
-    /// Tells Redis what is on disk, and contestants why they lost points; `key` names them by their place in the roster.
-    pub fn pass_on(&self, fresh: Fresh, key: impl Fn(usize) -> String) {
+    /// Tells Redis what counts, and contestants why they lost points; says so when Redis does not follow.
+    pub fn pass_on(&mut self, fresh: Fresh) {
         if let Some((seq, rows)) = fresh.durable {
-            self.publish(seq, rows);
+            self.publisher.publish(seq, rows);
+            self.published = seq;
         }
         for Explained { contestant, error } in fresh.explained {
-            self.explain(key(usize::from(contestant)), error);
+            self.explain(usize::from(contestant), error);
+        }
+        let health = self.publisher.health();
+        let moved = health.put_seq >= self.published || health.put_seq > self.moved.put_seq;
+        match self.standstill.look(Instant::now(), moved) {
+            Some(Change::StandsStill) => eprintln!(
+                "flowtest-loadgen: the scoreboard stands still: {}; the round goes on, and Redis gets everything when it \
+                 answers again",
+                cause(&self.redis, &health, &self.moved)
+            ),
+            Some(Change::GoesOn(after)) => {
+                eprintln!("flowtest-loadgen: the scoreboard goes on after {} s", after.as_secs());
+            }
+            None => {}
+        }
+        if moved {
+            self.moved = health;
         }
     }
 
@@ -91,25 +131,59 @@ impl Board {
 
     /// The last rows and the end marker of a stream that leaves a round to others.
     pub fn end(self, seq: u64, rows: Arc<[Row]>, timeout: Duration) -> Result<(), ScoreboardError> {
-        self.publisher.end(seq, rows, timeout)?;
-        self.keeper.finish(State::Draining)
+        let keeper = self.wait(move |publisher| publisher.end(seq, rows, timeout), timeout, &AtomicBool::new(false))?;
+        keeper.finish(State::Draining)
     }
 
     /// Why a contestant lost points. Forgotten when too many wait.
-    pub fn explain(&self, contestant: String, error: ExplainedError) {
-        self.keeper.explain(contestant, error);
+    pub fn explain(&self, contestant: usize, error: ExplainedError) {
+        self.keeper.explain(self.keys[contestant].clone(), error);
     }
 
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
-    pub fn prepared(&self, contestant: String, found: Prepared) {
-        self.keeper.prepared.lock().insert(contestant, found);
+    pub fn prepared(&self, contestant: usize, found: Prepared) {
+        self.keeper.prepared.lock().insert(self.keys[contestant].clone(), found);
     }
 
-    /// The last rows, the end marker, the seal; then the control document says so.
-    pub fn finish(self, seq: u64, rows: Arc<[Row]>) -> Result<(), Failed> {
-        self.publisher.finish(seq, rows, TIMEOUT)?;
-        self.keeper.finish(State::Sealed)?;
-        Ok(())
+    /// The last rows, the end marker, the seal; then the control document says so. Whoever sets `stop` meanwhile does not
+    /// want to wait for Redis any longer.
+    pub fn finish(self, seq: u64, rows: Arc<[Row]>, stop: &AtomicBool) -> Result<(), ScoreboardError> {
+        let keeper = self.wait(move |publisher| publisher.finish(seq, rows, TIMEOUT), TIMEOUT, stop)?;
+        keeper.finish(State::Sealed)
+    }
+
+    /// Waits for the end of the publisher, and says for what it waits.
+    fn wait(
+        self,
+        end: impl FnOnce(Publisher) -> Result<(), ScoreboardError> + Send + 'static,
+        timeout: Duration,
+        stop: &AtomicBool,
+    ) -> Result<ControlKeeper, ScoreboardError> {
+        let Board { redis, publisher, keeper, standstill, moved, .. } = self;
+        let (watch, was_stopped) = (publisher.watch(), stop.load(Ordering::Relaxed));
+        let ending = thread::Builder::new()
+            .name("round_end".to_owned())
+            .spawn(move || end(publisher))
+            .map_err(|error| ScoreboardError::Thread(error.to_string()))?;
+        let (begun, mut pause) = (Instant::now(), WAIT_TOLD_MIN);
+        let mut tell_at = if standstill.is_told() { begun } else { begun + TELL_AFTER };
+        while !ending.is_finished() {
+            thread::sleep(WAIT_LOOK);
+            let now = Instant::now();
+            if now >= tell_at && !ending.is_finished() {
+                (tell_at, pause) = (now + pause, (pause * 2).min(WAIT_TOLD_MAX));
+                eprintln!(
+                    "flowtest-loadgen: the last points wait for Redis, {} s more at the most: {}",
+                    timeout.saturating_sub(begun.elapsed()).as_secs(),
+                    cause(&redis, &watch.health(), &moved)
+                );
+            }
+            if !was_stopped && stop.load(Ordering::Relaxed) {
+                return Err(ScoreboardError::Patience { cause: "the wait was ended by hand".to_owned() });
+            }
+        }
+        ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(keeper)
     }
 
     /// The round was not played to its end.
@@ -117,6 +191,12 @@ impl Board {
         self.keeper.finish(State::Aborted)?;
         Ok(())
     }
+}
+
+/// Why Redis does not follow. An error from before it last did explains nothing.
+fn cause(redis: &RedisAddress, now: &Health, moved: &Health) -> String {
+    let error = now.last_error.clone().filter(|_| !now.connected || now.last_error != moved.last_error);
+    error.unwrap_or_else(|| format!("Redis at {redis} does not answer"))
 }
 
 enum Message {

@@ -41,7 +41,7 @@ pub enum ScoreboardError {
     RoundClosed(RoundId),
     #[error("round {round} is not sealed, for {missing} did not end: wait for it, or abandon it by name", missing = names(.missing))]
     Missing { round: RoundId, missing: Vec<StreamId> },
-    #[error("the final points did not reach Redis in time: {cause}; they are complete in this process only")]
+    #[error("the final points did not reach Redis in time: {cause}")]
     Patience { cause: String },
     #[error("Redis holds a control document that we cannot read: {0}")]
     Control(#[from] ControlError),

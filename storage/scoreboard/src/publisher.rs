@@ -165,7 +165,12 @@ impl Publisher {
 
     /// How it fares right now.
     pub fn health(&self) -> Health {
-        self.shared.health.lock().clone()
+        self.watch().health()
+    }
+
+    /// For whoever wants to know how it fares while [`Publisher::finish`] waits.
+    pub fn watch(&self) -> Watch {
+        Watch { shared: Arc::clone(&self.shared) }
     }
 
     fn complete(mut self, last: Batch, goal: Goal, patience: Duration) -> Result<(), ScoreboardError> {
@@ -188,6 +193,18 @@ impl Publisher {
         drop(inbox);
         // Rows may be the last reference to megabytes: freed without the lock.
         drop(replaced);
+    }
+}
+
+/// Sees how a publisher fares, also at its end.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+}
+
+impl Watch {
+    pub fn health(&self) -> Health {
+        self.shared.health.lock().clone()
     }
 }
 

@@ -9,7 +9,7 @@ use super::report::{Finding, ProbedExchange, head_for_people};
 use crate::engine::contestant::meaning;
 use crate::engine::http::{Malformed, RequestTemplate};
 use crate::engine::run::Clock;
-use crate::record::wording;
+use crate::observe::wording;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
 use std::io::{self, ErrorKind, Read, Write};

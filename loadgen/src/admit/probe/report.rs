@@ -1,6 +1,6 @@
 //! What a probe found, for people. Everything in it is printable and bounded, whoever wrote it.
 
-use crate::record::wording::HeaderWords;
+use crate::observe::wording::HeaderWords;
 use flowtest_contest::text::printable;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;

@@ -8,54 +8,54 @@ use flowtest_contract::verdict::{Observed, Outcome};
 use flowtest_contract::{Platform, Seen, Tally, Version};
 use flowtest_journal::record::Observation;
 
-/// Every sight has a number below this: [`Sights`] lists them.
-pub const SIGHTS: usize = 2 * (2 * 4 * 4 + 7);
+/// Every observation has a number below this: [`Observations`] lists them.
+pub const OBSERVATIONS: usize = 2 * (2 * 4 * 4 + 7);
 /// Instants at which a verdict may change: the grace around each of two deadlines begins and ends.
 pub const BORDERS_MAX: usize = 4;
 /// Stretches of time between them.
 pub const STRETCHES: usize = BORDERS_MAX + 1;
 
-/// Bits that say a sight, as in [`flowtest_journal::record::Trace::observed`].
+/// Bits that say an observation, as in [`flowtest_journal::record::Trace::observed`].
 const BITS: usize = 1 << 10;
 
-/// The number of each sight by its bits; [`SIGHTS`] for bits that are none.
+/// The number of each observation by its bits; [`OBSERVATIONS`] for bits that are none.
 #[derive(Debug)]
-pub struct Sights {
+pub struct Observations {
     numbers: [u8; BITS],
-    sights: Vec<Observation>,
+    observations: Vec<Observation>,
 }
 
-const _: () = assert!(SIGHTS < u8::MAX as usize);
+const _: () = assert!(OBSERVATIONS < u8::MAX as usize);
 
-impl Sights {
-    pub fn new() -> Sights {
-        let mut numbers = [SIGHTS as u8; BITS];
-        let mut sights = Vec::with_capacity(SIGHTS);
+impl Observations {
+    pub fn new() -> Observations {
+        let mut numbers = [OBSERVATIONS as u8; BITS];
+        let mut observations = Vec::with_capacity(OBSERVATIONS);
         for (bits, number) in numbers.iter_mut().enumerate() {
-            if let Some(sight) = Observation::unpack(bits as u16) {
-                *number = sights.len() as u8;
-                sights.push(sight);
+            if let Some(observation) = Observation::unpack(bits as u16) {
+                *number = observations.len() as u8;
+                observations.push(observation);
             }
         }
-        assert_eq!(sights.len(), SIGHTS, "the bits of a sight are as they were counted here");
-        Sights { numbers, sights }
+        assert_eq!(observations.len(), OBSERVATIONS, "the bits of an observation are as they were counted here");
+        Observations { numbers, observations }
     }
 
-    /// [`SIGHTS`] when the bits are no sight.
+    /// [`OBSERVATIONS`] when the bits are no observation.
     #[inline]
     pub fn number(&self, bits: u16) -> usize {
-        self.numbers.get(usize::from(bits)).map_or(SIGHTS, |number| usize::from(*number))
+        self.numbers.get(usize::from(bits)).map_or(OBSERVATIONS, |number| usize::from(*number))
     }
 
     /// All of them, by number.
     pub fn all(&self) -> &[Observation] {
-        &self.sights
+        &self.observations
     }
 }
 
-impl Default for Sights {
-    fn default() -> Sights {
-        Sights::new()
+impl Default for Observations {
+    fn default() -> Observations {
+        Observations::new()
     }
 }
 
@@ -96,9 +96,9 @@ impl Judge {
         self.borders.partition_point(|border| *border <= sent)
     }
 
-    /// Counts `count` exchanges of one sight that were sent in one stretch. `due` and `sent` are not judged here.
-    pub fn count(&self, tally: &mut Tally, sight: Observation, stretch: usize, count: u64) {
-        match sight.outcome {
+    /// Counts `count` exchanges of one observation that were sent in one stretch. `due` and `sent` are not judged here.
+    pub fn count(&self, tally: &mut Tally, observation: Observation, stretch: usize, count: u64) {
+        match observation.outcome {
             Outcome::Failed(failure) => {
                 let name = failure.name();
                 let mut counters = tally.to_array();
@@ -187,8 +187,8 @@ mod tests {
 
     fn verdict(judge: &Judge, observed: Observed, sent: u64) -> flowtest_contract::Verdict {
         let mut tally = Tally::default();
-        let sight = Observation { outcome: Outcome::Answered(observed), scored: true };
-        judge.count(&mut tally, sight, judge.stretch(sent), 1);
+        let observation = Observation { outcome: Outcome::Answered(observed), scored: true };
+        judge.count(&mut tally, observation, judge.stretch(sent), 1);
         assert_eq!(tally.responses(), 1);
         assert_eq!((tally.version_wrong, tally.from_wrong), (1 - tally.version_right, 1 - tally.from_right));
         flowtest_contract::Verdict {
@@ -209,8 +209,8 @@ mod tests {
             let deadlines = Deadlines { version, from };
             let ours = Judge::new(rules, deadlines);
             prop_assert!(ours.borders().len() <= BORDERS_MAX);
-            for sight in Sights::new().all() {
-                if let Outcome::Answered(observed) = sight.outcome {
+            for observation in Observations::new().all() {
+                if let Outcome::Answered(observed) = observation.outcome {
                     prop_assert_eq!(verdict(&ours, observed, sent), judge(observed, &rules, &deadlines, sent));
                 }
             }
@@ -220,20 +220,20 @@ mod tests {
     #[test]
     fn each_failure_is_counted_under_its_own_name() {
         let judge = Judge::new(Rules::default(), Deadlines::default());
-        for sight in Sights::new().all() {
-            if let Outcome::Failed(failure) = sight.outcome {
+        for observation in Observations::new().all() {
+            if let Outcome::Failed(failure) = observation.outcome {
                 let mut tally = Tally::default();
-                judge.count(&mut tally, *sight, 0, 3);
+                judge.count(&mut tally, *observation, 0, 3);
                 assert_eq!((tally.failure(failure), tally.settled()), (3, 3));
             }
         }
     }
 
     #[test]
-    fn bits_that_nobody_writes_are_no_sight() {
-        let sights = Sights::new();
+    fn bits_that_nobody_writes_are_no_observation() {
+        let observations = Observations::new();
         for bits in 0..=u16::MAX {
-            assert_eq!(sights.number(bits) < SIGHTS, Observation::unpack(bits).is_some(), "{bits:b}");
+            assert_eq!(observations.number(bits) < OBSERVATIONS, Observation::unpack(bits).is_some(), "{bits:b}");
         }
     }
 }

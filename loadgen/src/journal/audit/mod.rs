@@ -28,16 +28,14 @@ pub mod traces;
 mod void;
 pub mod what_if;
 
-use crate::cli::journal::Audit;
+use crate::journal::flags::Audit;
+use crate::observe::results;
 use crate::{Failed, journal::folders};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::StreamFolder;
-use flowtest_scoreboard::RedisAddress;
 use parking_lot::Mutex;
 use redis::Board;
 use report::Report;
-use std::io::Write;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stream::{Questions, Stream};
 use what_if::WhatIf;
@@ -48,12 +46,9 @@ pub const DIFFERENT: u8 = 4;
 /// Runs the command; the exit code says whether everything agrees.
 pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let what_if = flags.with.as_deref().map(WhatIf::read).transpose()?;
-    let redis = flags.redis.as_deref().map(|url| {
-        RedisAddress::new(url).and_then(|redis| redis.with_password_file(flags.redis_password_file.as_deref()))
-    });
-    let redis = redis.transpose()?;
+    let redis = flags.redis.as_deref().map(|url| flags.redis_flags.address(url)).transpose()?;
     let folders = folders::find(&flags.journals.journal)?;
-    crate::observe::output::prepare(flags.json.as_deref())?;
+    results::prepare(flags.json.as_deref())?;
     let board = redis.as_ref().map(Board::open).transpose()?;
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let streams = read(&folders, questions, flags.quiet)?;
@@ -69,11 +64,10 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let mut report = Report::new(&streams, held.as_ref());
     report.findings.extend(what_if.iter().flat_map(|what_if| what_if.limits(&streams)));
     if let Some(path) = &flags.json {
-        folders::write_json(&report, path)?;
+        results::write_json(path, &report)?;
     }
-    if !flags.quiet && flags.json.as_deref() != Some(Path::new("-")) {
-        // A closed pipe is the reader's wish, not a failure.
-        let _ = writeln!(anstream::stdout().lock(), "{report}");
+    if !flags.quiet && !flags.json.as_deref().is_some_and(results::is_stdout) {
+        results::print(format_args!("{report}\n"));
     }
     Ok(if report.equal { 0 } else { DIFFERENT })
 }

@@ -1,19 +1,19 @@
-//! Traces, counted: per contestant how often each sight came in each stretch of time, and both histograms.
+//! Traces, counted: per contestant how often each observation came in each stretch of time, and both histograms.
 //!
 //! The loop over traces does nothing but find a place and add one. What the numbers are worth is asked once, at the end.
 //! All counts lie in one zeroed allocation, so that contestants who never come cost no memory.
 
 use super::in_force::Since;
-use super::judge::{Judge, SIGHTS, STRETCHES, Sights};
+use super::judge::{Judge, OBSERVATIONS, Observations, STRETCHES};
 use flowtest_contract::histogram::{BUCKETS, bucket};
 use flowtest_contract::rules::{Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_contract::{Histogram, Row, Tally};
 use flowtest_journal::record::{ArchivedTrace, NEVER_SENT};
 
-/// Sights of one stretch, and a place for bits that are none.
-const SIGHT_PLACES: usize = SIGHTS + 1;
-const UNSENT: usize = STRETCHES * SIGHT_PLACES;
+/// Observations of one stretch, and a place for bits that are none.
+const OBSERVATION_PLACES: usize = OBSERVATIONS + 1;
+const UNSENT: usize = STRETCHES * OBSERVATION_PLACES;
 const LATENCY: usize = UNSENT + 2;
 const SERVICE: usize = LATENCY + 2 * BUCKETS;
 /// Numbers of one contestant. The last three blocks stand twice, unscored before scored.
@@ -28,7 +28,7 @@ const STATUS: u16 = 5;
 #[derive(Debug)]
 pub struct Counted {
     judge: Judge,
-    sights: Sights,
+    observations: Observations,
     numbers: Vec<u64>,
     /// Traces of contestants that are not in the roster.
     strangers: u64,
@@ -37,7 +37,13 @@ pub struct Counted {
 
 impl Counted {
     pub fn new(judge: Judge, contestants: usize) -> Counted {
-        Counted { judge, sights: Sights::new(), numbers: vec![0; contestants * PLACES], strangers: 0, total: 0 }
+        Counted {
+            judge,
+            observations: Observations::new(),
+            numbers: vec![0; contestants * PLACES],
+            strangers: 0,
+            total: 0,
+        }
     }
 
     /// Traces that were counted.
@@ -62,7 +68,7 @@ impl Counted {
             let (latency_us, lag_us) = (trace.latency_us.to_native(), trace.lag_us.to_native());
             let stretch: usize = borders.iter().map(|border| usize::from(i64::from(sent_us) >= *border)).sum();
             let scored = usize::from(observed >> SCORED_SHIFT) & 1;
-            numbers[stretch * SIGHT_PLACES + self.sights.number(observed)] += 1;
+            numbers[stretch * OBSERVATION_PLACES + self.observations.number(observed)] += 1;
             if lag_us == NEVER_SENT {
                 numbers[UNSENT + scored] += 1;
             }
@@ -80,7 +86,7 @@ impl Counted {
     pub fn senseless(&self) -> u64 {
         let (contestants, _) = self.numbers.as_chunks::<PLACES>();
         let unknown = |numbers: &[u64; PLACES]| -> u64 {
-            (0..STRETCHES).map(|stretch| numbers[stretch * SIGHT_PLACES + SIGHTS]).sum()
+            (0..STRETCHES).map(|stretch| numbers[stretch * OBSERVATION_PLACES + OBSERVATIONS]).sum()
         };
         self.strangers + contestants.iter().map(unknown).sum::<u64>()
     }
@@ -96,11 +102,13 @@ impl Counted {
         let (contestants, _) = self.numbers.as_chunks::<PLACES>();
         let mut row = Row::default();
         let Some(numbers) = contestants.get(contestant) else { return row };
-        for (number, sight) in self.sights.all().iter().enumerate().filter(|(_, sight)| sight.scored == scored) {
+        for (number, observation) in
+            self.observations.all().iter().enumerate().filter(|(_, observation)| observation.scored == scored)
+        {
             for stretch in 0..=self.judge.borders().len() {
-                let count = numbers[stretch * SIGHT_PLACES + number];
-                self.judge.count(&mut row.tally, *sight, stretch, count);
-                self.time_failures(&mut row, sight.outcome, count);
+                let count = numbers[stretch * OBSERVATION_PLACES + number];
+                self.judge.count(&mut row.tally, *observation, stretch, count);
+                self.time_failures(&mut row, observation.outcome, count);
             }
         }
         let half = usize::from(scored);

@@ -3,7 +3,7 @@
 //! CSV is that of RFC 4180. Names and evidence come from strangers, and spreadsheets run cells that begin like a formula;
 //! those get a leading apostrophe.
 
-use crate::cli::journal::Format;
+use crate::journal::flags::Format;
 use std::fmt::Display;
 use std::io::{self, Write};
 

@@ -15,14 +15,14 @@
 mod line;
 mod records;
 
-use crate::cli::journal::{Export, Format};
+use crate::journal::flags::{Export, Format};
+use crate::observe::results;
 use crate::{Failed, journal::folders};
 use flowtest_journal::stream;
 use line::Line;
 use records::Records;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 /// Lines are gathered up to this many bytes.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -30,15 +30,11 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Runs the command.
 pub fn export(flags: &Export) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
-    let to_stdout = flags.output == Path::new("-");
-    let failed = |error: &io::Error| {
-        let path = flags.output.display();
-        Failed::Message(format!("the records cannot be written to {path} ({error}): name a file in a folder of yours"))
-    };
+    let to_stdout = results::is_stdout(&flags.output);
     let out: Box<dyn Write> = if to_stdout {
         Box::new(io::stdout().lock())
     } else {
-        Box::new(File::create(&flags.output).map_err(|error| failed(&error))?)
+        Box::new(File::create(&flags.output).map_err(|error| results::unwritable(&flags.output, &error))?)
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), to_stdout);
@@ -61,15 +57,10 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
         }
     }
     bar.finish_and_clear();
-    match written.and_then(|()| out.flush()) {
-        // A closed pipe is the reader's wish, not a failure. What is left in the buffer has nowhere to go.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            drop(out.into_parts());
-            return Ok(0);
-        }
-        Err(error) => return Err(failed(&error)),
-        Ok(()) => {}
-    }
+    let written = written.and_then(|()| out.flush());
+    // After an error what is left in the buffer has nowhere to go.
+    drop(out.into_parts());
+    results::unless_closed(written).map_err(|error| results::unwritable(&flags.output, &error))?;
     match damaged.as_slice() {
         [] => Ok(0),
         _ => Err(Failed::Message(format!("only what lies before the damage was exported: {}", damaged.join("; ")))),

@@ -1,7 +1,7 @@
 //! Which cells a record has.
 
 use super::line::{Line, printable};
-use crate::cli::journal::What;
+use crate::journal::flags::What;
 use crate::journal::folders;
 use flowtest_contract::header::Flip;
 use flowtest_contract::verdict::Outcome;
@@ -15,7 +15,7 @@ const IN_EVERY_LINE: [&str; 3] = ["round", "stream", "seq"];
 
 /// The names of the columns.
 pub(super) fn columns(what: What) -> Vec<&'static str> {
-    let sight = ["outcome", "token", "version", "from", "scored"];
+    let observed = ["outcome", "token", "version", "from", "scored"];
     let mut columns = IN_EVERY_LINE.to_vec();
     match what {
         What::Batches => {
@@ -25,11 +25,11 @@ pub(super) fn columns(what: What) -> Vec<&'static str> {
         }
         What::Traces => {
             columns.extend(["worker", "contestant", "sent", "latency_us", "lag_us"]);
-            columns.extend(sight);
+            columns.extend(observed);
         }
         What::Evidence => {
             columns.extend(["at", "sent", "latency_us", "worker", "contestant"]);
-            columns.extend(sight);
+            columns.extend(observed);
             columns.extend(["skipped", "request", "response", "reason"]);
         }
         What::Notices => columns.extend(["at", "kind", "code", "text"]),
@@ -177,7 +177,7 @@ impl Records {
                 NEVER_SENT => line.nothing(),
                 lag_us => line.number(lag_us),
             }
-            sight(line, trace.observed.to_native());
+            observation(line, trace.observed.to_native());
             line.end(out)?;
         }
         Ok(())
@@ -190,7 +190,7 @@ impl Records {
         line.number(evidence.latency_us.to_native());
         line.number(evidence.worker.to_native());
         self.name(line, evidence.contestant.to_native());
-        sight(line, evidence.observed.to_native());
+        observation(line, evidence.observed.to_native());
         line.number(evidence.skipped.to_native());
         for bytes in [&evidence.request, &evidence.response, &evidence.reason] {
             line.text(&printable(bytes.as_slice()));
@@ -200,13 +200,13 @@ impl Records {
 }
 
 /// Outcome, token, version, platform, and whether it counts. What an exchange without an answer did not show is nothing.
-fn sight(line: &mut Line, bits: u16) {
-    let Some(sight) = Observation::unpack(bits) else {
+fn observation(line: &mut Line, bits: u16) {
+    let Some(observation) = Observation::unpack(bits) else {
         line.text("unknown");
         (0..4).for_each(|_| line.nothing());
         return;
     };
-    match sight.outcome {
+    match observation.outcome {
         Outcome::Failed(failure) => {
             line.text(failure.name());
             (0..3).for_each(|_| line.nothing());
@@ -218,7 +218,7 @@ fn sight(line: &mut Line, bits: u16) {
             line.text(seen(observed.from));
         }
     }
-    line.flag(sight.scored);
+    line.flag(observation.scored);
 }
 
 fn seen<T: Flip>(seen: Seen<T>) -> &'static str {

@@ -11,9 +11,10 @@ mod report;
 
 pub use report::{Action, Report, RoundReport, StreamReport};
 
-use crate::cli::journal::Rebuild;
 use crate::journal::audit::DIFFERENT;
 use crate::journal::audit::redis::{Board, HeldRound, HeldStream};
+use crate::journal::flags::Rebuild;
+use crate::observe::results;
 use crate::{Failed, journal::folders};
 use flowtest_contest::State;
 use flowtest_contract::{RoundId, Row, StreamId};
@@ -22,7 +23,6 @@ use flowtest_journal::stream::{self, StreamFolder};
 use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError};
 use journal::Journal;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,19 +40,16 @@ struct Extent {
 
 /// Runs the command; the exit code says whether Redis has everything now.
 pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
-    let redis = RedisAddress::new(&flags.redis)?
-        .with_password_file(flags.redis_password_file.as_deref())?
-        .allow_volatile(flags.redis_volatile);
+    let redis = flags.redis_flags.address(&flags.redis)?;
     let found = folders::find(&flags.journals.journal)?;
-    crate::observe::output::prepare(flags.json.as_deref())?;
+    results::prepare(flags.json.as_deref())?;
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, orphans: false };
     let report = publish(&found, &redis, extent)?;
     if let Some(path) = &flags.json {
-        folders::write_json(&report, path)?;
+        results::write_json(path, &report)?;
     }
-    if flags.json.as_deref() != Some(Path::new("-")) {
-        // A closed pipe is the reader's wish, not a failure.
-        let _ = writeln!(anstream::stdout().lock(), "{report}");
+    if !flags.json.as_deref().is_some_and(results::is_stdout) {
+        results::print(format_args!("{report}\n"));
     }
     Ok(if report.complete { 0 } else { DIFFERENT })
 }

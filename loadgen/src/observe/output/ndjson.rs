@@ -5,9 +5,12 @@
 //! `contestants`. Both of these have `due`, `sent`, `answered`, `right`, `wrong {token, version, from}`, `failed
 //! {timeout, refused, reset, malformed, status}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
 //! max}`, `rate_ratio`, `saturated`; contestants have their `name` before them. What is not known is null; in closed
-//! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone.
+//! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone; the last line is of what came after the last
+//! whole second, if anything did, so that all lines add up to the summary.
 
+use crate::Failed;
 use crate::engine::plan::Plan;
+use crate::observe::results;
 use crate::observe::series::{Entry, Latency, Second, Stage, State};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -42,7 +45,7 @@ struct Figures {
     answered: u32,
     right: u32,
     wrong: Wrong,
-    failed: Failed,
+    failed: Failures,
     missed: u32,
     own_fault: u32,
     late: u32,
@@ -59,7 +62,7 @@ struct Wrong {
 }
 
 #[derive(Serialize)]
-struct Failed {
+struct Failures {
     timeout: u32,
     refused: u32,
     reset: u32,
@@ -96,7 +99,7 @@ impl Figures {
             answered: entry.answered,
             right: entry.right,
             wrong: Wrong { token: entry.token_wrong, version: entry.version_wrong, from: entry.from_wrong },
-            failed: Failed {
+            failed: Failures {
                 timeout: entry.timeout,
                 refused: entry.refused,
                 reset: entry.reset,
@@ -126,7 +129,7 @@ pub struct Lines {
 impl Lines {
     /// Empties the file; `-` is standard output.
     pub fn create(path: &Path) -> io::Result<Lines> {
-        let file = if path == Path::new("-") { None } else { Some(std::fs::File::create(path)?) };
+        let file = if results::is_stdout(path) { None } else { Some(std::fs::File::create(path)?) };
         Ok(Lines { path: path.to_owned(), file, failed: None })
     }
 
@@ -176,11 +179,11 @@ impl Lines {
         }
     }
 
-    /// What went wrong, with the path. A closed pipe is the reader's wish, not a failure.
-    pub fn finish(self) -> Result<(), (PathBuf, io::Error)> {
-        match self.failed {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err((self.path, error)),
-            _ => Ok(()),
-        }
+    /// What went wrong.
+    ///
+    /// # Errors
+    /// [`Failed::Message`] when a line could not be written.
+    pub fn finish(self) -> Result<(), Failed> {
+        results::unless_closed(self.failed.map_or(Ok(()), Err)).map_err(|error| results::unwritable(&self.path, &error))
     }
 }

@@ -58,7 +58,7 @@ struct Standing<'a> {
     cells: Vec<String>,
 }
 
-struct Row {
+struct QuantileRow {
     name: &'static str,
     cells: Vec<String>,
 }
@@ -90,7 +90,7 @@ struct Page<'a> {
     seconds: String,
     reasons: Vec<(&'static str, String)>,
     rules: Vec<(&'static str, String)>,
-    quantiles: Vec<Row>,
+    quantiles: Vec<QuantileRow>,
     place: Vec<(&'static str, String)>,
     command: &'a str,
     contestants: Vec<Card<'a>>,
@@ -185,10 +185,10 @@ impl Report<'_> {
         rows.collect()
     }
 
-    fn quantiles(&self) -> Vec<Row> {
+    fn quantiles(&self) -> Vec<QuantileRow> {
         let row = |name, quantiles: &Quantiles| {
             let all = [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max];
-            Row { name, cells: all.map(us).into() }
+            QuantileRow { name, cells: all.map(us).into() }
         };
         let summary = self.summary;
         let mut rows = vec![row("latency", &summary.total.latency_us), row("service", &summary.total.service_us)];

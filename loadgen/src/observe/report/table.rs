@@ -6,7 +6,7 @@ use crate::observe::summary::micros;
 use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
-struct Row {
+struct SecondsRow {
     saturated: bool,
     cells: Vec<String>,
 }
@@ -17,7 +17,7 @@ struct Seconds {
     summary: String,
     open: bool,
     busy: bool,
-    rows: Vec<Row>,
+    rows: Vec<SecondsRow>,
 }
 
 /// At most so many rows; more seconds share one.
@@ -31,7 +31,7 @@ pub(super) fn render(moments: &[Moment], entries: &[Entry], most: usize) -> Resu
     let rows = moments
         .iter()
         .zip(&entries)
-        .map(|(moment, entry)| Row { saturated: entry.saturated > 0, cells: cells(moment, entry, open, busy) });
+        .map(|(moment, entry)| SecondsRow { saturated: entry.saturated > 0, cells: cells(moment, entry, open, busy) });
     Seconds { summary, open, busy, rows: rows.collect() }.render_once()
 }
 

@@ -36,10 +36,7 @@ fn plan(names: &[&str]) -> Plan {
         utc_base: UTC,
         phases: Arc::new([phase(S, 3 * S, false), phase(3 * S, 11 * S, true)]),
         contestants: names.iter().map(contestant).collect(),
-        connection_life: 0,
-        requests: None,
-        workers: 1,
-        request_spare: 0,
+        ..Plan::default()
     }
 }
 
@@ -71,8 +68,7 @@ fn page(names: &[&str]) -> String {
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }
     let workers = vec![WorkerReport { core: 0, counters: Default::default(), user_us: 1, system_us: 2 }];
-    let progress =
-        Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true }, broken: None };
+    let progress = Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true } };
     let mut summary = Summary::of(&plan, &progress, false);
     summary.set_saturated(&series);
     let report = Report {

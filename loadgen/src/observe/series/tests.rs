@@ -102,7 +102,12 @@ fn answers_that_come_after_the_plan_belong_to_its_last_second() {
     sums.right(0, 50, 10, S);
     series.observe(sums.look(S, 0), phase_until(S), |_| {});
     sums.right(0, 2, 10, S + 5_000_000);
-    series.finish(sums.look(S + 100_000_000, 0), phase_until(S), |_| {});
+    let mut shown = Vec::new();
+    series.finish(sums.look(S + 100_000_000, 0), phase_until(S), |second| {
+        shown.push((second.number, second.moment.state, second.all.right, second.each[0].right));
+    });
+    // The first second was shown before they came.
+    assert_eq!(shown, [(1, State::DRAINING, 2, 2)]);
     assert_eq!(series.moments().len(), 1);
     assert_eq!((series.moments()[0].length_ms, series.all()[0].right), (1_000, 52));
 }
@@ -150,14 +155,19 @@ proptest! {
     fn seconds_add_up_to_the_sums(steps in proptest::collection::vec((1u64..2_500_000_000, 0u64..50), 1..40)) {
         let mut series = Series::new(0, 1, 1);
         let mut sums = Sums::new(1);
-        let (mut now, mut right) = (0, 0);
+        let (mut now, mut right, mut shown) = (0, 0, [0; 2]);
+        let mut show = |second: &Second<'_>| {
+            shown[0] += u64::from(second.all.right);
+            shown[1] += u64::from(second.each[0].right);
+        };
         for (step, count) in steps {
             now += step;
             right += count;
             sums.right(0, count, 7, if count > 0 { now } else { 0 });
-            series.observe(sums.look(now + 1_000, 0), |_| OPEN, |_| {});
+            series.observe(sums.look(now + 1_000, 0), |_| OPEN, &mut show);
         }
-        series.finish(sums.look(now + 2_000, 0), |_| OPEN, |_| {});
+        series.finish(sums.look(now + 2_000, 0), |_| OPEN, &mut show);
+        prop_assert_eq!(shown, [right; 2]);
         prop_assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), right);
         prop_assert_eq!(series.all(), series.of(0));
     }

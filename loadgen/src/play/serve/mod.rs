@@ -18,13 +18,13 @@ pub mod round_runner;
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
 use crate::admit::resolve::{Hosts, Names};
-use crate::cli::Serve;
 use crate::engine::plan::Plan;
 use crate::engine::ring::Tier;
-use crate::engine::run::{Clock, choose_cores, probe_ring, usable_cores};
+use crate::engine::run::{Clock, probe_ring, usable_cores};
 use crate::engine::trace::Tracing;
 use crate::observe::metrics::{Doing, Metrics};
 use crate::observe::output::Outputs;
+use crate::play::flags::Serve;
 use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
@@ -91,7 +91,7 @@ impl Home {
         if !flowtest_contest::names::is_name(&id) {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
-        let cores = choose_cores(flags.cores.asked())?;
+        let cores = flags.cores.choose()?;
         // The room for a journal is told before the first round: without it nobody may be armed.
         std::fs::create_dir_all(&flags.journal).map_err(|error| {
             let folder = flags.journal.display();
@@ -103,13 +103,11 @@ impl Home {
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
-            redis: RedisAddress::new(&flags.redis)?
-                .with_password_file(flags.redis_password_file.as_deref())?
-                .allow_volatile(flags.redis_volatile),
+            redis: flags.redis_flags.address(&flags.redis)?,
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
             cores,
-            tracing: if flags.no_trace { Tracing::Off } else { Tracing::On },
+            tracing: flags.trace.tracing(),
             ceiling,
             names: Names::system(hosts),
             // What cannot be written shall show now and not when a round is armed.
@@ -236,7 +234,7 @@ impl Controller {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         if self.runner.as_mut().is_some_and(RoundRunner::poll) {
-            self.end_game();
+            self.end_round();
         }
         self.round_ends.look();
     }
@@ -344,7 +342,7 @@ impl Controller {
         }
     }
 
-    fn end_game(&mut self) {
+    fn end_round(&mut self) {
         let Some(runner) = self.runner.take() else { return };
         let over = runner.finish();
         if !self.quiet {
@@ -356,6 +354,7 @@ impl Controller {
     /// Says how we are.
     fn beat(&mut self) {
         let runner = self.runner.as_ref();
+        let figures = runner.and_then(RoundRunner::figures);
         let health = GeneratorHealth {
             id: self.home.id.clone(),
             beat: Clock::now().utc_base,
@@ -365,15 +364,15 @@ impl Controller {
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),
             revision: runner.map_or(0, |runner| runner.control.revision),
-            rate: runner.map_or(0, |runner| runner.figures.rate),
-            rate_ratio: runner.and_then(|runner| runner.figures.rate_ratio),
-            lag_p99_us: runner.and_then(|runner| runner.figures.lag_p99_us),
-            saturated_seconds: runner.map_or(0, |runner| runner.figures.saturated_seconds),
+            rate: figures.map_or(0, |figures| figures.rate),
+            rate_ratio: figures.and_then(|figures| figures.rate_ratio),
+            lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
+            saturated_seconds: runner.map_or(0, RoundRunner::saturated_seconds),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
             backlog: runner.map_or(0, RoundRunner::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
-            busy_percent: runner.map_or_else(Vec::new, |runner| runner.figures.busy_percent.clone()),
+            busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
         };
         if let Some(metrics) = &self.home.metrics {

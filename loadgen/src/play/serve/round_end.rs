@@ -4,6 +4,7 @@
 //! `rebuild` does the same from the journal.
 
 use super::round_runner::FinishedRound;
+use crate::play::driver::{Ended, Totals};
 use flowtest_contract::RoundId;
 use flowtest_scoreboard::{RedisAddress, Scoreboard, ScoreboardError};
 use std::sync::Arc;
@@ -65,17 +66,24 @@ impl RoundEnds {
 
 fn finish(over: FinishedRound, redis: &RedisAddress, leaving: &AtomicBool) {
     let tell = |error: &dyn std::fmt::Display| eprintln!("flowtest-loadgen: round {}: {error}", over.id);
-    if let Some(broken) = &over.broken {
+    let Ended { result, board, broken } = over.ended;
+    if let Some(broken) = &broken {
         tell(broken);
     }
-    let recorded = match &over.recorded {
-        Ok(recorded) => recorded,
-        Err(error) => return tell(error),
+    let Totals { seq, rows, closed, .. } = match result {
+        Ok(totals) => totals,
+        Err(error) => return tell(&error),
     };
-    let (seq, rows) = (recorded.seq, recorded.rows.clone());
+    if let Err(error) = closed.write() {
+        tell(&error);
+    }
     let timeout = if leaving.load(Ordering::Relaxed) { LEAVE_TIMEOUT } else { ROWS_TIMEOUT };
-    if let Err(error) = over.board.end(seq, rows, timeout) {
-        return tell(&error);
+    match board.map_or(Ok(()), |board| board.end(seq, rows, timeout)) {
+        Err(error @ ScoreboardError::Patience { .. }) => {
+            return tell(&format_args!("{error}; they are in this generator's journal: publish them by rebuild"));
+        }
+        Err(error) => return tell(&error),
+        Ok(()) => {}
     }
     if over.aborted || !over.at_its_end {
         return;

@@ -5,15 +5,15 @@ use super::{Home, journal_control};
 use crate::Failed;
 use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
 use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, NS_PER_US, Plan, TrafficMode};
-use crate::engine::run::{Clock, Run, RunError};
+use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::observe::metrics::Doing;
-use crate::observe::output::{Output, Title, cpu_us};
-use crate::observe::series::{Look, difference};
-use crate::play::health_gate::HealthGate;
-use crate::play::plan::{CONNECTION_LIFE_NS, contestant, phases, request, run_clock, schedule};
+use crate::observe::output::Title;
+use crate::observe::series::difference;
+use crate::play::driver::{Driver, Ended};
+use crate::play::plan::{contest_plan, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
-use crate::record::recorder::{Finished, Fresh, Recorded, Recorder, Recording, Shown};
+use crate::record::recorder::Recorder;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::lifecycle::follows;
 use flowtest_contest::{Control, Policy, State};
@@ -27,6 +27,8 @@ use std::sync::Arc;
 /// Between hearing of a change and the instant from which on requests are judged by it: time to tell the workers, also
 /// where the machine is busy. Changes are announced a second ahead and heard within a quarter.
 const TELLING_US: u64 = 300_000;
+/// Figures that are older tell nothing of what is sent now: they come once a second.
+const FIGURES_NS_MAX: u64 = 3 * NS_PER_SECOND;
 /// Room for the request of an endpoint that a contestant moves to, beside the one that it began with.
 const REQUEST_SPARE: usize = 512;
 
@@ -81,15 +83,10 @@ pub struct RoundRunner {
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
-    plan: Arc<Plan>,
     roster: Vec<RosterEntry>,
-    gate: HealthGate,
-    recording: Recording,
-    board: Board,
+    driver: Driver,
     admission: Admission,
-    output: Output,
-    pub figures: HealthFigures,
-    pub durable_seq: u64,
+    figures: HealthFigures,
     /// Bytes that a request may have: what the slots have room for.
     longest: usize,
 }
@@ -99,9 +96,7 @@ pub struct RoundRunner {
 pub struct FinishedRound {
     pub id: RoundId,
     pub contest: String,
-    pub board: Board,
-    pub recorded: Result<Recorded, Failed>,
-    pub broken: Option<RunError>,
+    pub ended: Ended,
     pub aborted: bool,
     /// The plan was played to its end, or stopped by the organiser: nobody may join any more.
     pub at_its_end: bool,
@@ -116,7 +111,7 @@ impl RoundRunner {
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
         let phases = phases(&control.contest, run_clock(&clock, start));
-        let schedule = Arc::new(schedule(&control, &home.id, &clock, None, 0));
+        let schedule = schedule(&control, &home.id, &clock, None, 0);
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Vec<RosterEntry> = control
             .contest
@@ -124,36 +119,25 @@ impl RoundRunner {
             .iter()
             .map(|one| RosterEntry { wanted: one.endpoint.clone(), taken: None })
             .collect();
-        let mut game_plan = Plan {
-            rules: control.contest.rules,
-            schedule: schedule.clone(),
-            utc_base: clock.utc_base,
-            phases,
-            contestants: Vec::new(),
-            connection_life: CONNECTION_LIFE_NS,
-            requests: None,
-            workers: home.cores.len() as u32,
-            request_spare: REQUEST_SPARE,
-        };
-        let gate = HealthGate::new(roster.len(), game_plan.timeout());
-        game_plan.contestants = contestants(&control, &roster, &gate);
-        let plan = Arc::new(game_plan);
+        let contestants = contestants(&control, &roster);
+        let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
+        let plan = Arc::new(Plan { request_spare: REQUEST_SPARE, ..plan });
         let start = home.start_record(&control, &plan, offset);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
-        for (at, deadlines) in schedule.all_deadlines().iter().skip(1) {
+        for (at, deadlines) in plan.schedule.all_deadlines().iter().skip(1) {
             recorder.control(journal_control(&control, *at, deadlines));
         }
         // Nobody is let in yet, so that the workers send nothing.
-        let run = Run::start(&plan, clock, &home.cores, home.tracing)?;
-        let recording = Recording::begin(run, &plan, recorder);
+        let driver = Driver::recorded(plan.clone(), clock, &home.cores, recorder, output)?.gated();
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
-        let begun = Admission::start(home, &control)
-            .and_then(|admission| Ok((admission, Board::join(&home.redis, &control.contest, id, stream)?)));
+        let begun = Admission::start(home, &control).and_then(|admission| {
+            Ok((admission, Board::join(&home.redis, &control.contest, id, stream, keys(&control))?))
+        });
         let (admission, board) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                recording.worker_control().abort();
+                driver.worker_control().abort();
                 return Err(error);
             }
         };
@@ -161,19 +145,14 @@ impl RoundRunner {
         Ok(RoundRunner {
             longest,
             policy,
-            output,
             id,
             stream,
             refused: None,
             clock,
-            gate,
             roster,
-            plan,
-            recording,
-            board,
+            driver: driver.publish_on(Some(board)),
             admission,
             figures: HealthFigures::default(),
-            durable_seq: 0,
             control,
         })
     }
@@ -193,11 +172,12 @@ impl RoundRunner {
         self.control = newer.clone();
         // By the clock that stamps requests: the system's may have been set meanwhile.
         let from = self.utc_us() + TELLING_US;
-        let schedule = schedule(&self.control, &self.admission.id, &self.clock, Some(&self.plan.schedule), from);
+        let before = self.driver.plan().schedule.clone();
+        let schedule = schedule(&self.control, &self.admission.id, &self.clock, Some(&before), from);
         // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
-        self.recording.control(journal_control(&self.control, from, schedule.deadlines(from)));
+        self.driver.control(journal_control(&self.control, from, schedule.deadlines(from)));
         for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
-            self.recording.control(journal_control(&self.control, *at, deadlines));
+            self.driver.control(journal_control(&self.control, *at, deadlines));
         }
         for (index, one) in self.control.contest.contestants.iter().enumerate() {
             if self.roster[index].wanted != one.endpoint {
@@ -208,54 +188,41 @@ impl RoundRunner {
         // At once, and not when the admission comes to it, who may be waiting for somebody's answer.
         self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
-        if schedule.newest_share().1 != self.plan.schedule.newest_share().1 {
-            (0..self.roster.len()).for_each(|index| self.gate.restart(index));
+        if schedule.newest_share().1 != before.newest_share().1 {
+            (0..self.roster.len()).for_each(|index| self.driver.restart(index));
         }
+        self.driver.rename(keys(&self.control));
         self.admission.document(&self.control);
         if self.control.state == State::Aborted {
-            self.recording.worker_control().abort();
+            self.driver.worker_control().abort();
         }
         self.change_plan(Arc::new(schedule));
     }
 
     /// The process is asked to end: what is in flight is finished.
     pub fn leave(&self) {
-        self.recording.worker_control().drain();
+        self.driver.worker_control().drain();
     }
 
     /// Somebody looked at the document, whether or not it could be read.
     pub fn looked(&self) {
-        self.recording.worker_control().look(self.now());
+        self.driver.worker_control().look(self.now());
     }
 
     /// Passes on what has happened; `true` when the round is over for us.
     pub fn poll(&mut self) -> bool {
-        let fresh = self.recording.look();
-        let mut changed = false;
-        if let Some(shown) = &fresh.shown {
-            let resting = self.recording.worker_control().is_paused();
-            changed |= self.gate.look_at_all(shown.now, &self.plan, resting, &shown.sums);
-            self.figures.beat(shown);
-            let (now, cpu_us) = (shown.now, Some(cpu_us(&shown.workers)));
-            self.output.note_backlog(Some(self.backlog()));
-            self.output.show(&self.plan, Look { now, sums: &shown.sums, cpu_us });
+        self.driver.look();
+        if let Some(progress) = self.driver.counted() {
+            self.figures.beat(progress);
         }
-        self.pass_on(fresh);
-        for word in self.admission.events() {
-            changed |= self.hear(word);
+        let mut changed = false;
+        for event in self.admission.events() {
+            changed |= self.on_event(event);
         }
         if changed {
-            self.change_plan(self.plan.schedule.clone());
+            self.change_plan(self.driver.plan().schedule.clone());
         }
-        self.recording.is_over()
-    }
-
-    /// Tells Redis what is on disk, and contestants why they lost points.
-    fn pass_on(&mut self, fresh: Fresh) {
-        if let Some((seq, _)) = &fresh.durable {
-            self.durable_seq = *seq;
-        }
-        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
+        self.driver.is_over()
     }
 
     /// What is done at an instant.
@@ -272,29 +239,30 @@ impl RoundRunner {
 
     /// How many batches are on disk and not in Redis.
     pub fn backlog(&self) -> u64 {
-        self.durable_seq.saturating_sub(self.board.put_seq())
+        self.driver.backlog()
+    }
+
+    /// The figures of the last second; none where nothing has been heard of the workers for longer.
+    pub fn figures(&self) -> Option<&HealthFigures> {
+        Some(&self.figures).filter(|figures| self.now() <= figures.at + FIGURES_NS_MAX)
+    }
+
+    /// Scored seconds and others in which we were too slow.
+    pub fn saturated_seconds(&self) -> u64 {
+        self.figures.saturated_seconds
     }
 
     /// Ends it: what was recorded, and what is left to say to Redis.
     pub fn finish(self) -> FinishedRound {
         let now = self.utc_us();
         let end = self.control.timeline.end_at(&self.control.contest);
-        let Finished { fresh, recorded, broken } = self.recording.finish();
-        self.board.pass_on(fresh, |contestant| key(&self.control, contestant));
-        if let Ok(recorded) = &recorded {
-            let stopped = self.control.timeline.stopped_at.is_some() || self.control.state == State::Aborted;
-            let written = self.output.close(&self.plan, &recorded.progress, stopped).write();
-            if let Err(error) = written {
-                eprintln!("flowtest-loadgen: {error}");
-            }
-        }
+        let aborted = self.control.state == State::Aborted;
+        let ended = self.driver.finish(self.control.timeline.stopped_at.is_some() || aborted);
         FinishedRound {
             id: self.id,
             contest: self.control.contest.name.clone(),
-            board: self.board,
-            recorded,
-            broken,
-            aborted: self.control.state == State::Aborted,
+            ended,
+            aborted,
             at_its_end: end.is_some_and(|end| now >= end),
         }
     }
@@ -308,8 +276,8 @@ impl RoundRunner {
     }
 
     /// Whether what the admission says changes what somebody gets.
-    fn hear(&mut self, word: Event) -> bool {
-        match word {
+    fn on_event(&mut self, event: Event) -> bool {
+        match event {
             Event::Admitted(admitted) => {
                 let longest = self.longest;
                 let entry = &mut self.roster[admitted.contestant];
@@ -322,8 +290,8 @@ impl RoundRunner {
                     return false;
                 }
                 entry.taken = Some((admitted.endpoint, admitted.addresses));
-                self.gate.restart(admitted.contestant);
                 entry.close(&self.policy);
+                self.driver.restart(admitted.contestant);
                 true
             }
             Event::Resolved { contestant, addresses } => {
@@ -336,47 +304,42 @@ impl RoundRunner {
             }
             Event::Shut { contestant } => self.roster[contestant].taken.take().is_some(),
             Event::Checked { contestant, prepared } => {
-                self.board.prepared(key(&self.control, contestant), prepared);
+                self.driver.prepared(contestant, prepared);
                 false
             }
             Event::Waiting { contestant, sentence } => {
                 let name = &self.control.contest.contestants[contestant].name;
                 eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
-                self.board.explain(key(&self.control, contestant), not_ready(self.utc_us(), sentence));
+                self.driver.explain(contestant, not_ready(self.utc_us(), sentence));
                 false
             }
         }
     }
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
-        let plan = Plan {
-            schedule,
-            contestants: contestants(&self.control, &self.roster, &self.gate),
-            ..Plan::clone(&self.plan)
-        };
-        self.plan = Arc::new(plan);
-        self.recording.worker_control().change(self.plan.clone());
+        let contestants = contestants(&self.control, &self.roster);
+        self.driver.change(Plan { schedule, contestants, ..Plan::clone(self.driver.plan()) });
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry], gate: &HealthGate) -> Vec<ContestantPlan> {
-    let of = |(index, (one, entry)): (usize, (&flowtest_contest::contest::Contestant, &RosterEntry))| {
+fn contestants(control: &Control, roster: &[RosterEntry]) -> Vec<ContestantPlan> {
+    let of = |(one, entry): (&flowtest_contest::contest::Contestant, &RosterEntry)| {
         let quiet = control.halted || control.parked.contains(&one.name);
         let (endpoint, addresses, traffic) = match &entry.taken {
-            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), gate.traffic(index)),
+            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), TrafficMode::Flood),
             Some((endpoint, addresses)) => (endpoint, addresses.clone(), TrafficMode::Halted),
             None => (&entry.wanted, Vec::new(), TrafficMode::Halted),
         };
         contestant(one.name.clone(), endpoint, addresses, traffic)
     };
-    control.contest.contestants.iter().zip(roster).enumerate().map(of).collect()
+    control.contest.contestants.iter().zip(roster).map(of).collect()
 }
 
-/// Under which name Redis keeps what is a contestant's own.
-fn key(control: &Control, contestant: usize) -> String {
-    let name = &control.contest.contestants[contestant].name;
-    control.ids.get(name).unwrap_or(name).clone()
+/// Under which names Redis keeps what is the contestants' own.
+fn keys(control: &Control) -> Vec<String> {
+    let names = control.contest.contestants.iter().map(|contestant| &contestant.name);
+    names.map(|name| control.ids.get(name).unwrap_or(name).clone()).collect()
 }
 
 /// What a contestant reads that is not admitted yet.
@@ -394,8 +357,8 @@ fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
 
 impl HealthFigures {
     /// Takes the sums as they are; once a second the figures are made anew.
-    fn beat(&mut self, shown: &Shown) {
-        let Shown { now, sums, workers } = shown;
+    fn beat(&mut self, progress: &Progress) {
+        let Progress { now, sums, workers, .. } = progress;
         let now = *now;
         if now < self.at + NS_PER_SECOND {
             return;

@@ -2,7 +2,7 @@
 
 use crate::engine::plan::Plan;
 use crate::engine::trace::Sample;
-use crate::record::wording;
+use crate::observe::wording;
 use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
 use flowtest_contract::verdict::Outcome;
@@ -22,7 +22,7 @@ pub struct Explained {
 
 /// Explains a sample: one for each wrong header, or one for the failure.
 pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
-    let Some(sight) = Observation::unpack(sample.observed) else { return Vec::new() };
+    let Some(observation) = Observation::unpack(sample.observed) else { return Vec::new() };
     let request = plan
         .contestants
         .get(usize::from(sample.contestant))
@@ -41,7 +41,7 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
             response: response.clone(),
         },
     };
-    let reasons = match sight.outcome {
+    let reasons = match observation.outcome {
         Outcome::Failed(failure) => {
             let timeout_us = plan.rules.timeout_us;
             let (sentence, expected) = match sample.missed {
@@ -92,22 +92,15 @@ mod tests {
     use crate::engine::http::Malformed;
     use crate::engine::schedule::Schedule;
     use crate::engine::trace::{ResponseBytes, Samples, Tracing};
-    use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
+    use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
     use flowtest_contract::verdict::Failure;
     use flowtest_contract::{Platform, Seen, Token, Version};
     use std::sync::Arc;
 
     fn plan() -> Plan {
         Plan {
-            rules: Rules::default(),
             schedule: Arc::new(Schedule::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
-            utc_base: 0,
-            phases: [].into(),
-            contestants: Vec::new(),
-            connection_life: 0,
-            requests: None,
-            workers: 1,
-            request_spare: 0,
+            ..Plan::default()
         }
     }
 

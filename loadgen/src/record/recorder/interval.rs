@@ -5,7 +5,7 @@ use crate::engine::block::{Block, Counts};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::timeouts;
 use crate::engine::trace::Sample;
-use crate::record::wording;
+use crate::observe::wording;
 use flowtest_contract::judge;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
@@ -90,7 +90,7 @@ impl Interval {
 
 /// What is wrong with a sample, by number.
 fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
-    let bits: u16 = match Observation::unpack(sample.observed).map(|sight| sight.outcome) {
+    let bits: u16 = match Observation::unpack(sample.observed).map(|observation| observation.outcome) {
         None => 0,
         Some(Outcome::Failed(failure)) => 1 << failure as u16,
         Some(Outcome::Answered(observed)) => crate::engine::contestant::wrong_headers(judge(

@@ -12,10 +12,9 @@ pub mod room;
 pub use recording::{Finished, Recording};
 
 use crate::Failed;
-use crate::engine::block::Block;
 use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::plan::Plan;
-use crate::engine::run::{Clock, Collector, Progress, WorkerReport};
+use crate::engine::run::{Clock, Collector, Progress};
 use crate::engine::trace::Tracing;
 use explain::Explained;
 use flowtest_contract::{RoundId, Row, StreamId};
@@ -51,19 +50,11 @@ const EXPLAINED_MAX: usize = 500;
 /// What others may know while it records.
 #[derive(Debug, Default)]
 struct News {
-    shown: Option<Shown>,
+    shown: Option<Progress>,
     durable: Option<(u64, Arc<[Row]>)>,
     explained: Vec<Explained>,
     /// Revisions that are to be recorded before anything that is judged by them.
     controls: Vec<Control>,
-}
-
-/// All that has been counted, copied at an instant of the run clock.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    pub now: u64,
-    pub sums: Block,
-    pub workers: Vec<WorkerReport>,
 }
 
 /// What happened since the last look.
@@ -72,7 +63,8 @@ pub struct Fresh {
     /// Rows that are on disk, with the number of their group.
     pub durable: Option<(u64, Arc<[Row]>)>,
     pub explained: Vec<Explained>,
-    pub shown: Option<Shown>,
+    /// A copy of all that has been counted.
+    pub shown: Option<Progress>,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +111,7 @@ pub struct Recorder {
     shared: Arc<Shared>,
     task: mpsc::SyncSender<Task>,
     tracing: Tracing,
+    dir: PathBuf,
 }
 
 impl Recorder {
@@ -169,7 +162,7 @@ impl Recorder {
             }
         })?;
         match created.recv() {
-            Ok(None) => Ok(Recorder { thread, shared, task, tracing }),
+            Ok(None) => Ok(Recorder { thread, shared, task, tracing, dir: dir.to_owned() }),
             Ok(Some(error)) => Err(error.into()),
             Err(mpsc::RecvError) => Err(thread.join().map_or_else(Failed::from, |_| idle())),
         }
@@ -200,10 +193,18 @@ impl Recorder {
         self.shared.over.load(Ordering::Relaxed)
     }
 
+    /// When something came to the disk last; nothing before the workers begin.
+    pub fn durable_at(&self) -> Option<Instant> {
+        *self.shared.durable_at.lock()
+    }
+
     /// The disk neither takes anything nor says why: load should pause. The recorder itself sees only errors.
     pub fn is_stuck(&self) -> bool {
-        let durable_at = *self.shared.durable_at.lock();
-        !self.is_over() && durable_at.is_some_and(|at| at.elapsed() >= STUCK_AFTER)
+        !self.is_over() && self.durable_at().is_some_and(|at| at.elapsed() >= STUCK_AFTER)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Whatever cannot be written now will not be.
@@ -247,6 +248,7 @@ impl Record {
     fn new(writer: Writer, dir: PathBuf, task: Task, shared: Arc<Shared>) -> Record {
         let now = Instant::now();
         let contestants = task.plan.contestants.len();
+        *shared.durable_at.lock() = Some(now);
         Record {
             writer,
             dir,
@@ -417,8 +419,7 @@ impl Record {
         news.durable = Some((self.writer.seq(), self.rows.clone()));
         // A copy of megabytes where many play, so only when somebody took the last one.
         if news.shown.is_none() {
-            news.shown =
-                Some(Shown { now: progress.now, sums: progress.sums.clone(), workers: progress.workers.clone() });
+            news.shown = Some(progress.clone());
         }
         let room = EXPLAINED_MAX.saturating_sub(news.explained.len());
         self.interval.explained.truncate(room);

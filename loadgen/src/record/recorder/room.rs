@@ -94,10 +94,7 @@ pub fn wanted(needed: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::engine::plan::{Phase, Ramp};
-    use crate::engine::schedule::Schedule;
-    use flowtest_contract::rules::{Deadlines, Rules};
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     #[test]
     fn evidence_goes_first_then_traces_then_the_pace_of_batches() {
@@ -135,17 +132,7 @@ mod tests {
             connections: 8,
             scored: true,
         };
-        let plan = Plan {
-            rules: Rules::default(),
-            schedule: Arc::new(Schedule::steady(Deadlines::default())),
-            utc_base: 0,
-            phases: [phase].into(),
-            contestants: Vec::new(),
-            connection_life: 0,
-            requests: None,
-            workers: 1,
-            request_spare: 0,
-        };
+        let plan = Plan { phases: [phase].into(), ..Plan::default() };
         // Nobody plays: nothing but batches.
         assert_eq!(needed(&plan, true), 601 * 4096);
         assert_eq!(wanted(100), 150);

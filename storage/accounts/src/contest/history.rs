@@ -65,7 +65,7 @@ impl Accounts {
         self.store
             .read(move |conn| {
                 // SQLite takes the other columns from the row that has the maximum (sqlite.org/lang_select.html 2.5).
-                let rows: Vec<Row> = diesel::sql_query(
+                let rows: Vec<TimedPayload> = diesel::sql_query(
                     "SELECT max(at) AS at, payload FROM history \
                      WHERE round_id = ?1 AND at >= ?2 AND at < ?3 GROUP BY at / ?4 ORDER BY at",
                 )
@@ -81,7 +81,7 @@ impl Accounts {
 }
 
 #[derive(QueryableByName)]
-struct Row {
+struct TimedPayload {
     #[diesel(sql_type = BigInt)]
     at: i64,
     #[diesel(sql_type = Binary)]

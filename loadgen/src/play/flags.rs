@@ -1,14 +1,15 @@
-//! Commands and flags. Each flag is also an environment variable, `FLOWTEST_LOADGEN_*`.
+//! Flags of the commands that flood. Each is also an environment variable, `FLOWTEST_LOADGEN_*`.
 
 #![expect(
     rustdoc::broken_intra_doc_links,
     reason = "the comments of flags are their help texts, which clap prints as they stand"
 )]
 
-pub mod journal;
-
+use crate::engine::run::{RunError, choose_cores};
+use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
-use clap::{Args, Parser, Subcommand};
+use crate::redis_flags::RedisFlags;
+use clap::Args;
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
 use std::net::IpAddr;
@@ -19,32 +20,6 @@ use std::time::Duration;
 pub const CONNECTIONS_MAX: u32 = 65_535;
 pub const PIPELINE_MAX: u32 = 1_024;
 pub const RATE_MAX: u64 = 100_000_000;
-
-/// Floods web servers and judges every response.
-#[derive(Debug, Parser)]
-#[command(name = "flowtest-loadgen", version, about, max_term_width = 100)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Flood one or more URLs and print what came of it.
-    Stress(Stress),
-    /// Run a contest from a file; no dashboard needed.
-    Run(RunContest),
-    /// Follow a contest's control document through whole rounds, alone or as one of several generators.
-    Serve(Serve),
-    /// Judge every exchange again from the journals, and compare with their sums and with Redis.
-    Audit(journal::Audit),
-    /// Publish whatever Redis lacks, from any journals.
-    Rebuild(journal::Rebuild),
-    /// Write a journal's records as CSV or NDJSON.
-    Export(journal::Export),
-    /// Say what journals hold and in which state they are.
-    Inspect(journal::Inspect),
-}
 
 #[derive(Debug, Args)]
 pub struct Stress {
@@ -76,9 +51,8 @@ pub struct Stress {
     /// How long an exchange may take.
     #[arg(long, default_value = "3s", value_name = "TIME", env = "FLOWTEST_LOADGEN_TIMEOUT", value_parser = duration)]
     pub timeout: Duration,
-    /// Cores for workers: auto, or numbers as in 0,1.
-    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
-    pub cores: Cores,
+    #[command(flatten)]
+    pub cores: CoreFlags,
     /// The Version that is right.
     #[arg(long, default_value = "v2", value_name = "v1|v2", env = "FLOWTEST_LOADGEN_EXPECT_VERSION", value_parser = flip::<Version>)]
     pub expect_version: Version,
@@ -97,22 +71,15 @@ pub struct RunContest {
     /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: Option<String>,
-    /// A file with the password of that Redis, instead of one in the URL.
-    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
-    pub redis_password_file: Option<PathBuf>,
-    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
-    /// again what it has lost, until the round is sealed.
-    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE", requires = "redis")]
-    pub redis_volatile: bool,
+    #[command(flatten)]
+    pub redis_flags: RedisFlags,
     /// Write every batch and verdict to a journal in this folder, and publish only what is on disk.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: Option<PathBuf>,
-    /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
-    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
-    pub no_trace: bool,
-    /// Cores for workers: auto, or numbers as in 0,1.
-    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
-    pub cores: Cores,
+    #[command(flatten)]
+    pub trace: TraceFlags,
+    #[command(flatten)]
+    pub cores: CoreFlags,
     #[command(flatten)]
     pub outputs: Outputs,
 }
@@ -125,25 +92,18 @@ pub struct Serve {
     /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: String,
-    /// A file with the password of that Redis, instead of one in the URL.
-    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
-    pub redis_password_file: Option<PathBuf>,
-    /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
-    /// again what it has lost, until the round is sealed.
-    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE")]
-    pub redis_volatile: bool,
+    #[command(flatten)]
+    pub redis_flags: RedisFlags,
     /// Write every batch and verdict to journals in this folder.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: PathBuf,
-    /// Keep no trace of each exchange.
-    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE")]
-    pub no_trace: bool,
+    #[command(flatten)]
+    pub trace: TraceFlags,
     /// This generator's name in splits; the host's name unless said.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_ID")]
     pub id: Option<String>,
-    /// Cores for workers: auto, or numbers as in 0,1.
-    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
-    pub cores: Cores,
+    #[command(flatten)]
+    pub cores: CoreFlags,
     /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
     #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
     pub practice_only: bool,
@@ -171,19 +131,43 @@ pub struct Serve {
     pub outputs: Outputs,
 }
 
+#[derive(Debug, Args)]
+pub struct CoreFlags {
+    /// Cores for workers: auto, or numbers as in 0,1.
+    #[arg(long, default_value = "auto", value_name = "LIST", env = "FLOWTEST_LOADGEN_CORES", value_parser = cores)]
+    cores: Cores,
+}
+
+impl CoreFlags {
+    /// The cores that workers run on.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchCore`] for one that is not ours, and [`RunError::NoCores`].
+    pub fn choose(&self) -> Result<Vec<usize>, RunError> {
+        choose_cores(match &self.cores {
+            Cores::Auto => None,
+            Cores::These(cores) => Some(cores),
+        })
+    }
+}
+
 /// The cores that were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cores {
+enum Cores {
     Auto,
     These(Vec<usize>),
 }
 
-impl Cores {
-    pub fn asked(&self) -> Option<&[usize]> {
-        match self {
-            Cores::Auto => None,
-            Cores::These(cores) => Some(cores),
-        }
+#[derive(Debug, Args)]
+pub struct TraceFlags {
+    /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
+    no_trace: bool,
+}
+
+impl TraceFlags {
+    pub fn tracing(&self) -> Tracing {
+        if self.no_trace { Tracing::Off } else { Tracing::On }
     }
 }
 
@@ -255,23 +239,6 @@ fn flip<T: Flip>(text: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_is_an_environment_variable_too() {
-        for command in Cli::command().get_subcommands() {
-            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
-                let variable = flag.get_env().unwrap_or_else(|| panic!("--{} has none", flag.get_id()));
-                let name = flag.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
-                assert_eq!(variable.to_string_lossy(), format!("FLOWTEST_LOADGEN_{name}"));
-            }
-        }
-    }
 
     #[test]
     fn rates_and_cores_are_read_or_explained() {

@@ -109,10 +109,8 @@ impl Script {
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
             contestants: (0..self.servers.len()).map(contestant).collect(),
-            connection_life: 0,
-            requests: None,
             workers: self.workers,
-            request_spare: 0,
+            ..Plan::default()
         }
     }
 

@@ -5,6 +5,7 @@
     reason = "the comments of flags are their help texts, which clap prints as they stand"
 )]
 
+use crate::redis_flags::RedisFlags;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,9 +24,8 @@ pub struct Audit {
     /// Compare with the scores in this Redis (redis://host[:port] or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: Option<String>,
-    /// A file with the password of that Redis, instead of one in the URL.
-    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
-    pub redis_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub redis_flags: RedisFlags,
     /// The contest that the journals must be of.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: Option<String>,
@@ -47,12 +47,8 @@ pub struct Rebuild {
     /// The Redis that lacks scores (redis://host[:port] or unix:///path).
     #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
     pub redis: String,
-    /// A file with the password of that Redis, instead of one in the URL.
-    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE")]
-    pub redis_password_file: Option<PathBuf>,
-    /// Take a Redis that forgets when it restarts.
-    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE")]
-    pub redis_volatile: bool,
+    #[command(flatten)]
+    pub redis_flags: RedisFlags,
     /// Afterwards seal each round all of whose streams have ended.
     #[arg(long, env = "FLOWTEST_LOADGEN_SEAL")]
     pub seal: bool,

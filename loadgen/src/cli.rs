@@ -1,0 +1,53 @@
+//! The command line: which command the flags mean.
+
+use crate::journal::flags::{Audit, Export, Inspect, Rebuild};
+use crate::play::flags::{RunContest, Serve, Stress};
+use clap::{Parser, Subcommand};
+
+/// Floods web servers and judges every response.
+#[derive(Debug, Parser)]
+#[command(name = "flowtest-loadgen", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Flood one or more URLs and print what came of it.
+    Stress(Stress),
+    /// Run a contest from a file; no dashboard needed.
+    Run(RunContest),
+    /// Follow a contest's control document through whole rounds, alone or as one of several generators.
+    Serve(Serve),
+    /// Judge every exchange again from the journals, and compare with their sums and with Redis.
+    Audit(Audit),
+    /// Publish whatever Redis lacks, from any journals.
+    Rebuild(Rebuild),
+    /// Write a journal's records as CSV or NDJSON.
+    Export(Export),
+    /// Say what journals hold and in which state they are.
+    Inspect(Inspect),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_too() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
+                let variable = flag.get_env().unwrap_or_else(|| panic!("--{} has none", flag.get_id()));
+                let name = flag.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
+                assert_eq!(variable.to_string_lossy(), format!("FLOWTEST_LOADGEN_{name}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Workers from start to end, for every command that floods: what they count is collected, with or without a recorder, the
+//! health gate looks at it, and the outputs and the scoreboard get it. Whoever has a driver calls [`Driver::look`] some ten
+//! times a second until [`Driver::is_over`], and then [`Driver::finish`].
+
+use super::health_gate::HealthGate;
+use crate::Failed;
+use crate::engine::control::WorkerControl;
+use crate::engine::plan::{Plan, TrafficMode};
+use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
+use crate::engine::trace::Tracing;
+use crate::observe::output::{Closed, Output, cpu_us};
+use crate::observe::series::Look;
+use crate::record::publish::Board;
+use crate::record::recorder::explain::{Explained, explain};
+use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
+use flowtest_contract::Row;
+use flowtest_journal::record;
+use flowtest_scoreboard::{ExplainedError, Prepared};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How often a driver looks that nothing else is asked of: the workers' hand-over interval.
+pub const LOOK: Duration = Duration::from_millis(100);
+
+/// A round under way.
+#[derive(Debug)]
+pub struct Driver {
+    plan: Arc<Plan>,
+    source: Source,
+    /// None: everybody is flooded, whatever comes back.
+    gate: Option<HealthGate>,
+    output: Output,
+    board: Option<Board>,
+    /// The number of the newest rows that may be published.
+    seq: u64,
+}
+
+/// Where what counts comes from.
+#[derive(Debug)]
+enum Source {
+    /// What counts is what is in memory.
+    Memory { workers: Workers, collector: Collector, ended: bool },
+    /// What counts is what is on disk.
+    Journal { recording: Recording, shown: Option<Progress> },
+}
+
+/// What came of a round.
+#[derive(Debug)]
+pub struct Ended {
+    pub result: Result<Totals, Failed>,
+    pub board: Option<Board>,
+    /// A worker's ring failed and ended the run.
+    pub broken: Option<RunError>,
+}
+
+/// All that was counted.
+#[derive(Debug)]
+pub struct Totals {
+    /// The number of the last rows, and these.
+    pub seq: u64,
+    pub rows: Arc<[Row]>,
+    pub progress: Progress,
+    pub closed: Closed,
+}
+
+impl Driver {
+    /// Starts workers without a journal, one for each core.
+    ///
+    /// # Errors
+    /// Why the workers cannot run.
+    pub fn in_memory(
+        plan: Arc<Plan>,
+        clock: Clock,
+        cores: &[usize],
+        tracing: Tracing,
+        output: Output,
+    ) -> Result<Driver, RunError> {
+        let Run { workers, collector } = Run::start(&plan, clock, cores, tracing)?;
+        Ok(Driver::new(plan, Source::Memory { workers, collector, ended: false }, output))
+    }
+
+    /// The same with a recorder: what counts is what it has on disk.
+    ///
+    /// # Errors
+    /// As [`Driver::in_memory`].
+    pub fn recorded(
+        plan: Arc<Plan>,
+        clock: Clock,
+        cores: &[usize],
+        recorder: Recorder,
+        output: Output,
+    ) -> Result<Driver, RunError> {
+        let run = Run::start(&plan, clock, cores, recorder.tracing())?;
+        let recording = Recording::begin(run, &plan, recorder);
+        Ok(Driver::new(plan, Source::Journal { recording, shown: None }, output))
+    }
+
+    fn new(plan: Arc<Plan>, source: Source, output: Output) -> Driver {
+        Driver { plan, source, gate: None, output, board: None, seq: 0 }
+    }
+
+    /// Whoever gives no answer for long is only probed from now on.
+    #[must_use]
+    pub fn gated(self) -> Driver {
+        Driver { gate: Some(HealthGate::new(self.plan.contestants.len(), self.plan.timeout())), ..self }
+    }
+
+    /// From now on the scoreboard gets what counts.
+    #[must_use]
+    pub fn publish_on(self, board: Option<Board>) -> Driver {
+        Driver { board, ..self }
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub fn worker_control(&self) -> &Arc<WorkerControl> {
+        match &self.source {
+            Source::Memory { workers, .. } => workers.worker_control(),
+            Source::Journal { recording, .. } => recording.worker_control(),
+        }
+    }
+
+    /// The contestants' names in Redis, where they have changed.
+    pub fn rename(&mut self, keys: Vec<String>) {
+        if let Some(board) = &mut self.board {
+            board.rename(keys);
+        }
+    }
+
+    /// Tells a contestant why it gets nothing, or lost points.
+    pub fn explain(&self, contestant: usize, error: ExplainedError) {
+        if let Some(board) = &self.board {
+            board.explain(contestant, error);
+        }
+    }
+
+    /// Tells what the prepare check of a contestant found.
+    pub fn prepared(&self, contestant: usize, found: Prepared) {
+        if let Some(board) = &self.board {
+            board.prepared(contestant, found);
+        }
+    }
+
+    /// What a contestant gets by the gate.
+    pub fn traffic(&self, contestant: usize) -> TrafficMode {
+        self.gate.as_ref().map_or(TrafficMode::Flood, |gate| gate.traffic(contestant))
+    }
+
+    /// What a contestant gets begins anew, with the flood; the next [`Driver::change`] tells the workers.
+    pub fn restart(&mut self, contestant: usize) {
+        if let Some(gate) = &mut self.gate {
+            gate.restart(contestant);
+        }
+    }
+
+    /// Records a revision of the contest. Called before the workers hear of it.
+    pub fn control(&self, control: record::Control) {
+        if let Source::Journal { recording, .. } = &self.source {
+            recording.control(control);
+        }
+    }
+
+    /// Goes on by another plan of the same round. Who is halted in it stays so; what the others get is the gate's to say.
+    pub fn change(&mut self, mut plan: Plan) {
+        for (index, contestant) in plan.contestants.iter_mut().enumerate() {
+            if contestant.traffic != TrafficMode::Halted {
+                contestant.traffic = self.traffic(index);
+            }
+        }
+        self.plan = Arc::new(plan);
+        self.worker_control().change(self.plan.clone());
+    }
+
+    /// Takes what has come, and hands it on. Explained failures that no scoreboard takes come back.
+    pub fn look(&mut self) -> Vec<Explained> {
+        let (mut fresh, is_new) = self.take();
+        if is_new {
+            self.show();
+        }
+        match &mut self.board {
+            Some(board) => {
+                board.pass_on(fresh);
+                Vec::new()
+            }
+            None => std::mem::take(&mut fresh.explained),
+        }
+    }
+
+    /// What has come since the last time, and whether anything was counted.
+    fn take(&mut self) -> (Fresh, bool) {
+        match &mut self.source {
+            Source::Memory { collector, ended, .. } => {
+                let mut fresh = Fresh::default();
+                let plan = &self.plan;
+                *ended = collector.collect(|_, block| {
+                    fresh.explained.extend(block.samples.as_slice().iter().flat_map(|sample| explain(plan, sample)));
+                });
+                self.seq += 1;
+                // Megabytes where many play, so only for somebody who takes them.
+                fresh.durable = self.board.as_ref().map(|_| (self.seq, collector.progress().rows()));
+                (fresh, true)
+            }
+            Source::Journal { recording, shown } => {
+                let mut fresh = recording.look();
+                self.seq = fresh.durable.as_ref().map_or(self.seq, |(seq, _)| *seq);
+                let newer = fresh.shown.take();
+                let is_new = newer.is_some();
+                *shown = newer.or(shown.take());
+                (fresh, is_new)
+            }
+        }
+    }
+
+    /// The gate and the outputs see what has been counted.
+    fn show(&mut self) {
+        let resting = self.worker_control().is_paused();
+        let Some(Progress { now, sums, workers, .. }) = self.source.counted() else { return };
+        let changed = self.gate.as_mut().is_some_and(|gate| gate.look_at_all(*now, &self.plan, resting, sums));
+        if let (Source::Journal { .. }, Some(board)) = (&self.source, &self.board) {
+            self.output.note_backlog(Some(self.seq.saturating_sub(board.put_seq())));
+        }
+        self.output.show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)) });
+        if changed {
+            self.change(Plan::clone(&self.plan));
+        }
+    }
+
+    /// Looks until the plan is over; `stop` lets what is in flight finish.
+    pub fn play_out(&mut self, stop: &AtomicBool) {
+        while !self.is_over() {
+            thread::sleep(LOOK);
+            if stop.load(Ordering::Relaxed) {
+                self.worker_control().drain();
+            }
+            self.look();
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        match &self.source {
+            Source::Memory { ended, .. } => *ended,
+            Source::Journal { recording, .. } => recording.is_over(),
+        }
+    }
+
+    /// All that has been counted, as far as it may be shown.
+    pub fn counted(&self) -> Option<&Progress> {
+        self.source.counted()
+    }
+
+    /// How many batches are on disk and not in Redis.
+    pub fn backlog(&self) -> u64 {
+        self.board.as_ref().map_or(0, |board| self.seq.saturating_sub(board.put_seq()))
+    }
+
+    /// Waits for the end of all threads and closes the outputs. `stopped`: it ended before its plan did.
+    pub fn finish(self, stopped: bool) -> Ended {
+        let Driver { plan, source, output, mut board, seq, .. } = self;
+        let (recorded, broken) = match source {
+            Source::Memory { workers, collector, .. } => {
+                let broken = workers.join();
+                let progress = collector.into_progress();
+                // The end comes with rows of its own number.
+                (Ok(Recorded { seq: seq + 1, rows: progress.rows(), progress }), broken)
+            }
+            Source::Journal { recording, .. } => {
+                let finished = recording.finish();
+                if let Some(board) = &mut board {
+                    board.pass_on(finished.fresh);
+                }
+                (finished.recorded, finished.broken)
+            }
+        };
+        let result = recorded.map(|Recorded { progress, seq, rows }| {
+            let closed = output.close(&plan, &progress, stopped);
+            Totals { seq, rows, progress, closed }
+        });
+        Ended { result, board, broken }
+    }
+}
+
+impl Source {
+    fn counted(&self) -> Option<&Progress> {
+        match self {
+            Source::Memory { collector, .. } => Some(collector.progress()),
+            Source::Journal { shown, .. } => shown.as_ref(),
+        }
+    }
+}
