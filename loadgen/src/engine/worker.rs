@@ -106,8 +106,7 @@ pub struct Worker<K> {
     /// When we last found that we had stood still for long.
     stalled_at: u64,
     stalls: u64,
-    /// Up to when we were late, and all our lateness.
-    late_until: u64,
+    /// How long turns that came late were late beyond what is let pass.
     late_ns: u64,
     /// When a block was handed over last, and how long we had been occupied by then.
     occupied: (u64, u64),
@@ -166,7 +165,6 @@ impl<K: Kernel> Worker<K> {
             version: 0,
             stalled_at: 0,
             stalls: 0,
-            late_until: 0,
             late_ns: 0,
             occupied: (now, 0),
             plan,
@@ -259,6 +257,7 @@ impl<K: Kernel> Worker<K> {
         // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
         if now - before > wait + LATE_NS {
             self.stalls += 1;
+            self.late_ns += now - before - wait - LATE_NS;
             self.was_late(before, LateCause::Gap);
             if now - before > LONG_STALL_NS {
                 self.stalled_at = now;
@@ -275,9 +274,6 @@ impl<K: Kernel> Worker<K> {
         let window = LateWindow { from, to: self.now, cause };
         self.timeouts.on_late(window);
         self.block.late.note(window);
-        // What two causes cover is late once.
-        self.late_ns += self.now - from.max(self.late_until).min(self.now);
-        self.late_until = self.now;
     }
 
     /// What is void now is so for another reason than our lateness.

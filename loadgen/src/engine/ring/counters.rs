@@ -39,6 +39,6 @@ counters! {
     turns,
     /// Turns that came more than 10 ms late.
     stalls,
-    /// How long the worker was late in all, in µs.
+    /// How long such turns were late beyond these 10 ms, in µs: so long whatever fell due came too late.
     late_us,
 }
