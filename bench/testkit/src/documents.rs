@@ -1,7 +1,7 @@
 //! Documents as the product writes them, made by the product's own types.
 
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::GeneratorHealth;
+use flowtest_scoreboard::{GeneratorHealth, RoundValidity};
 
 /// What an idle generator says about itself: two cores, a clock close to Redis's, nothing to play.
 pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
@@ -18,6 +18,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         rate_ratio: None,
         lag_p99_us: None,
         saturated_seconds: 0,
+        validity: RoundValidity::default(),
         clock_offset_us: Some(12),
         clock_error_us: Some(40),
         backlog: 0,

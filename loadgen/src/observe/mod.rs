@@ -6,6 +6,7 @@
 //! | [`summary`], [`live_table`], [`progress`] | what a terminal shows afterwards and while it runs |
 //! | [`house`] | what the platform's own contestant lost |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
+//! | [`validity`] | whether what was counted is what the plan asked for |
 //! | [`wording`] | what is wrong with an answer, as its contestant reads it |
 //! | [`output`] | all of these behind their flags |
 //! | [`results`] | where a result is written |
@@ -19,4 +20,5 @@ pub mod report;
 pub mod results;
 pub mod series;
 pub mod summary;
+pub mod validity;
 pub mod wording;

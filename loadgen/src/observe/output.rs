@@ -12,6 +12,7 @@ use crate::observe::report::{self, Machine, Report};
 use crate::observe::results;
 use crate::observe::series::{Look, Second, Series, State};
 use crate::observe::summary::Summary;
+use crate::observe::validity::Validity;
 use ndjson::Lines;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -162,6 +163,11 @@ impl Output {
         self.expose(look);
     }
 
+    /// Whether what is scored so far is valid.
+    pub fn validity(&self) -> Validity {
+        self.series.validity()
+    }
+
     /// How many batches are on disk and not in Redis, where both are.
     pub fn note_backlog(&mut self, batches: Option<u64>) {
         self.backlog = batches;
@@ -193,13 +199,18 @@ impl Output {
 
     /// The run is over: the live view goes, the last second is counted. `stopped`: it ended before its plan did.
     pub fn close(mut self, plan: &Arc<Plan>, progress: &Progress, stopped: bool) -> Closed {
-        let look = Look { now: progress.now, sums: &progress.sums, cpu_us: Some(cpu_us(&progress.workers)) };
+        let look = Look {
+            now: progress.now,
+            sums: &progress.sums,
+            cpu_us: Some(cpu_us(&progress.workers)),
+            late_us: late_us(&progress.workers),
+        };
         let Output { series, newest, lines, start, .. } = &mut self;
         series.finish(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
         self.expose(look);
         self.view.finish();
         let mut summary = Summary::of(plan, progress, stopped);
-        summary.set_saturated(&self.series);
+        summary.set_validity(&self.series);
         Closed { output: self, plan: plan.clone(), summary }
     }
 }
@@ -246,6 +257,11 @@ fn keep(second: &Second<'_>, plan: &Plan, start: u64, newest: &mut Option<Newest
     if let Some(lines) = lines {
         lines.second(plan, start, second);
     }
+}
+
+/// How long turns of all workers came late, in µs.
+pub fn late_us(workers: &[WorkerReport]) -> u64 {
+    workers.iter().map(|worker| worker.counters.late_us).sum()
 }
 
 /// User and system time of all workers since their start, in µs.

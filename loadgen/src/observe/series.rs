@@ -14,8 +14,8 @@ mod entry;
 pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
 
 use crate::engine::block::Block;
-use crate::engine::block::RATE_RATIO_MIN;
-use crate::engine::plan::NS_PER_SECOND;
+use crate::engine::plan::{NS_PER_SECOND, NS_PER_US};
+use crate::observe::validity::{Validity, is_valid};
 use entry::{COUNTERS, counters, merged};
 use flowtest_contract::Histogram;
 
@@ -47,6 +47,8 @@ pub struct Look<'a> {
     pub sums: &'a Block,
     /// User and system time of all workers since their start, in µs; `None`: not known.
     pub cpu_us: Option<u64>,
+    /// How long turns of all workers came late since their start, in µs.
+    pub late_us: u64,
 }
 
 /// The open second of one contestant, and where the sums stood.
@@ -74,6 +76,9 @@ pub struct Series {
     open: Vec<Open>,
     lag: Histogram,
     cpu_us: Option<u64>,
+    late_us: u64,
+    /// Of what is scored.
+    validity: Validity,
     /// Seconds per entry.
     width: u32,
     /// Seconds in the newest entry.
@@ -99,6 +104,8 @@ impl Series {
             open: vec![open; contestants],
             lag: Histogram::default(),
             cpu_us: Some(0),
+            late_us: 0,
+            validity: Validity::default(),
             width: 1,
             filled: 0,
             moments: Vec::new(),
@@ -135,7 +142,13 @@ impl Series {
             return;
         }
         let state = state(begun);
+        let late_us = self.late_us(look);
         let (moment, all, each) = self.end_second(look, length, state);
+        match state.stage {
+            Stage::Draining => self.validity.add_rest(&all),
+            _ if state.scored => self.validity.add(state, &all, length / NS_PER_US, late_us, false),
+            _ => {}
+        }
         if all != Entry::of([0; COUNTERS], all.latency) {
             done(&Second { number: self.seconds, moment, all: &all, each: &each });
         }
@@ -169,17 +182,29 @@ impl Series {
     }
 
     fn close(&mut self, look: Look<'_>, length: u64, state: State, done: &mut impl FnMut(&Second<'_>)) {
+        let late_us = self.late_us(look);
         let (moment, all, each) = self.end_second(look, length, state);
-        let (all, each) = (judged(all, state), each.into_iter().map(|entry| judged(entry, state)).collect::<Vec<_>>());
+        let judged = |entry| judged(entry, state, length, late_us);
+        let (all, each) = (judged(all), each.into_iter().map(judged).collect::<Vec<_>>());
         if state.scored {
+            self.validity.add(state, &all, length / NS_PER_US, late_us, length == NS_PER_SECOND);
             self.saturated += u64::from(all.saturated);
             for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
                 *sum += u64::from(entry.saturated);
             }
         }
+        if state.stage == Stage::Draining {
+            self.validity.add_rest(&all);
+        }
         done(&Second { number: self.seconds, moment, all: &all, each: &each });
         self.seconds += 1;
         self.keep(moment, &all, &each);
+    }
+
+    /// How long turns came late since the last second, for each worker.
+    fn late_us(&mut self, look: Look<'_>) -> u64 {
+        let before = std::mem::replace(&mut self.late_us, look.late_us);
+        look.late_us.saturating_sub(before) / u64::from(self.workers)
     }
 
     /// What has come into the open second: of all together and of each, not judged yet.
@@ -260,6 +285,11 @@ impl Series {
         self.width
     }
 
+    /// Of all that is scored so far.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
     /// Scored seconds in which this generator was too slow for its plan.
     pub fn saturated_s(&self) -> u64 {
         self.saturated
@@ -274,8 +304,9 @@ fn pair<T: Copy>(list: &mut Vec<T>, merge: impl Fn(&mut T, &T)) {
     *list = list.chunks(2).map(|two| merged(two, &merge)).collect();
 }
 
-fn judged(mut entry: Entry, state: State) -> Entry {
-    entry.saturated = u32::from(state.open && entry.rate_ratio().is_some_and(|ratio| ratio < RATE_RATIO_MIN));
+fn judged(mut entry: Entry, state: State, length: u64, late_us: u64) -> Entry {
+    let is_load = matches!(state.stage, Stage::Phase(_));
+    entry.saturated = u32::from(is_load && !is_valid(state, &entry, length / NS_PER_US, late_us));
     entry
 }
 

@@ -1,10 +1,11 @@
 //! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
 
-use crate::engine::block::{Block, Counts, RATE_RATIO_MIN, rate_ratio};
+use crate::engine::block::{Block, Counts, rate_ratio};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::house::House;
 use crate::observe::series::Series;
+use crate::observe::validity::{Validity, ValidityFigures};
 use flowtest_contract::text::grouped;
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
@@ -81,9 +82,9 @@ pub struct Figures {
     pub duration_s: f64,
     /// Well-framed 2xx answers per second.
     pub rate: f64,
-    /// The part of what was due that we sent in time; null in closed loop.
+    /// Of open phases, the part of what was due that we sent in time; null without any.
     pub rate_ratio: Option<f64>,
-    /// Scored seconds in which that part was below 0.99; null in closed loop.
+    /// Scored seconds that are not valid.
     pub saturated_s: Option<u64>,
     /// From the intended instant.
     pub latency_us: Quantiles,
@@ -144,6 +145,9 @@ pub struct Summary {
     pub cpu: Cpu,
     pub workers: Vec<WorkerReport>,
     pub contestants: Vec<ContestantFigures>,
+    /// Whether all this is what the plan asked for.
+    #[serde(flatten)]
+    pub validity: ValidityFigures,
     /// The platform's own losses, when there is a house target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub house: Option<House>,
@@ -186,22 +190,25 @@ impl Summary {
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
+            validity: ValidityFigures::new(&Validity::default(), None),
             house: House::of(plan, sums),
         }
     }
 
-    /// Notes how many scored seconds were saturated, where that can be said.
-    pub fn set_saturated(&mut self, series: &Series) {
-        self.total.saturated_s = self.total.rate_ratio.map(|_| series.saturated_s());
+    /// Notes what only the seconds can say: how many were valid, and of open phases beside closed ones how they went.
+    pub fn set_validity(&mut self, series: &Series) {
+        let validity = series.validity();
+        self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
+        self.validity = ValidityFigures::new(&validity, self.total.rate_ratio);
+        self.total.saturated_s = Some(series.saturated_s());
         for (index, contestant) in self.contestants.iter_mut().enumerate() {
-            let figures = &mut contestant.figures;
-            figures.saturated_s = figures.rate_ratio.map(|_| series.saturated_of(index));
+            contestant.figures.saturated_s = Some(series.saturated_of(index));
         }
     }
 
     /// Whether the generator kept to its plan.
     pub fn is_valid(&self) -> bool {
-        self.total.rate_ratio.is_none_or(|ratio| ratio >= RATE_RATIO_MIN)
+        self.validity.valid
     }
 }
 
@@ -255,17 +262,15 @@ impl fmt::Display for Summary {
         write_quantiles(f, "service", &total.service_us)?;
         if let Some(ratio) = total.rate_ratio {
             write_quantiles(f, "own lag", &self.lag_us)?;
-            let word = if self.is_valid() { "valid" } else { "NOT VALID: the generator was too slow for its plan" };
-            writeln!(f, "  rate_ratio {ratio:>14.5}   {word}")?;
-            if let Some(seconds) = total.saturated_s {
-                writeln!(
-                    f,
-                    "  saturated  {:>14}   of {:.0} seconds below {RATE_RATIO_MIN}",
-                    grouped(seconds),
-                    total.duration_s
-                )?;
-            }
+            writeln!(f, "  rate_ratio {ratio:>14.5}   of what fell due was sent in time")?;
         }
+        if let Some(ratio) = self.validity.closed_ratio {
+            writeln!(f, "  on time    {ratio:>14.5}   of closed phases, no turn of a worker came late")?;
+        }
+        let ValidityFigures { valid, seconds, valid_seconds, .. } = self.validity;
+        let figure = format!("{} s", grouped(valid_seconds));
+        let word = if valid { "" } else { "; NOT VALID: the generator was too slow for its plan" };
+        writeln!(f, "  valid      {figure:>14}   of {} scored seconds{word}", grouped(seconds))?;
         if let Some(house) = &self.house {
             // Taken away again where standard output is no terminal.
             let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };

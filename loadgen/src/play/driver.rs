@@ -8,8 +8,9 @@ use crate::engine::control::WorkerControl;
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
-use crate::observe::output::{Closed, Output, cpu_us};
+use crate::observe::output::{Closed, Output, cpu_us, late_us};
 use crate::observe::series::Look;
+use crate::observe::validity::Validity;
 use crate::record::publish::Board;
 use crate::record::recorder::explain::{Explained, explain};
 use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
@@ -223,7 +224,8 @@ impl Driver {
         if let (Source::Journal { .. }, Some(board)) = (&self.source, &self.board) {
             self.output.note_backlog(Some(self.seq.saturating_sub(board.put_seq())));
         }
-        self.output.show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)) });
+        self.output
+            .show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)), late_us: late_us(workers) });
         if changed {
             self.change(Plan::clone(&self.plan));
         }
@@ -250,6 +252,11 @@ impl Driver {
     /// All that has been counted, as far as it may be shown.
     pub fn counted(&self) -> Option<&Progress> {
         self.source.counted()
+    }
+
+    /// Whether what is scored so far is valid.
+    pub fn validity(&self) -> Validity {
+        self.output.validity()
     }
 
     /// How many batches are on disk and not in Redis.

@@ -153,11 +153,17 @@ impl Report<'_> {
             figure("answered", format!("{}/s", grouped(total.rate as u64)), "well-framed 2xx".to_owned()),
             figure("latency p99", us(latency.p99), format!("p50 {}", us(latency.p50))),
         ];
+        let validity = &self.summary.validity;
+        figures.push(figure(
+            "validity",
+            if validity.valid { "valid" } else { "NOT VALID" }.to_owned(),
+            format!("{} of {} scored seconds", grouped(validity.valid_seconds), grouped(validity.seconds)),
+        ));
         if let Some(ratio) = total.rate_ratio {
             figures.push(figure(
                 "rate_ratio",
                 format!("{ratio:.4}"),
-                format!("saturated {} s", total.saturated_s.unwrap_or(0)),
+                format!("not valid {} s", total.saturated_s.unwrap_or(0)),
             ));
             let lag = self.summary.lag_us;
             figures.push(figure("own lag p99", us(lag.p99), format!("max {}", us(lag.max))));

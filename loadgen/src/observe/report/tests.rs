@@ -64,13 +64,13 @@ fn page(names: &[&str]) -> String {
             (wrong..100).for_each(|n| counts.row.latency.record(80 * n + 40));
         }
         sums.last = (second + 1) * S;
-        let look = Look { now: sums.last, sums: &sums, cpu_us: Some(second * 250_000) };
+        let look = Look { now: sums.last, sums: &sums, cpu_us: Some(second * 250_000), late_us: 0 };
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }
     let workers = vec![WorkerReport { core: 0, counters: Default::default(), user_us: 1, system_us: 2 }];
     let progress = Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true } };
     let mut summary = Summary::of(&plan, &progress, false);
-    summary.set_saturated(&series);
+    summary.set_validity(&series);
     let report = Report {
         title: &Title::Contest(names[0].to_owned()),
         plan: &plan,

@@ -34,7 +34,7 @@ impl Sums {
     }
 
     fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
-        Look { now, sums: &self.0, cpu_us: Some(cpu_us) }
+        Look { now, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
     }
 }
 
@@ -113,7 +113,21 @@ fn answers_that_come_after_the_plan_belong_to_its_last_second() {
 }
 
 #[test]
-fn a_closed_loop_has_no_saturated_seconds() {
+fn a_closed_second_is_judged_by_its_turns() {
+    let mut series = Series::new(0, 2, 2);
+    let (sums, closed) = (Sums::new(2), State { open: false, ..OPEN });
+    // Of two workers one was late for 5 ms, then for 30 ms more: 2.5 and 15 thousandths of a second each.
+    for (second, late_us) in [(1, 5_000), (2, 35_000), (3, 35_000)] {
+        series.observe(Look { late_us, ..sums.look(second * S, 0) }, |_| closed, |_| {});
+    }
+    assert_eq!(series.all().iter().map(|entry| entry.saturated).collect::<Vec<_>>(), [0, 1, 0]);
+    let validity = series.validity();
+    assert_eq!((validity.seconds, validity.valid_seconds, validity.rate_ratio()), (3, 2, None));
+    assert_eq!(validity.closed_ratio(), Some(1.0 - 17_500.0 / 3_000_000.0));
+}
+
+#[test]
+fn late_sends_are_no_matter_in_a_closed_loop() {
     let mut series = Series::new(0, 1, 1);
     let mut sums = Sums::new(1);
     sums.0.scored[0].row.tally.due = 10;

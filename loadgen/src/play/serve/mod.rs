@@ -368,6 +368,7 @@ impl Controller {
             rate_ratio: figures.and_then(|figures| figures.rate_ratio),
             lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
             saturated_seconds: runner.map_or(0, RoundRunner::saturated_seconds),
+            validity: runner.map(RoundRunner::validity).unwrap_or_default(),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
             backlog: runner.map_or(0, RoundRunner::backlog),

@@ -19,8 +19,8 @@ use flowtest_contest::lifecycle::follows;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
-use flowtest_scoreboard::ExplainedError;
 use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::{ExplainedError, RoundValidity};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -248,6 +248,17 @@ impl RoundRunner {
     }
 
     /// Scored seconds and others in which we were too slow.
+    /// How much of what is scored so far is valid.
+    pub fn validity(&self) -> RoundValidity {
+        let validity = self.driver.validity();
+        RoundValidity {
+            seconds: validity.seconds,
+            valid_seconds: validity.valid_seconds,
+            due: validity.due,
+            void: validity.void,
+        }
+    }
+
     pub fn saturated_seconds(&self) -> u64 {
         self.figures.saturated_seconds
     }
