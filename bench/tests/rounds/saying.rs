@@ -62,7 +62,7 @@ fn the_prepare_check_of_everybody_is_published_also_of_those_who_are_ready() {
     assert_eq!((&ready.endpoint, &ready.addresses[..]), (&format!("http://{alice}/"), &[alice.clone()][..]));
     let verdicts = waits.verdicts.expect("it answered");
     assert!(!waits.ready && verdicts.token && !verdicts.version && verdicts.from, "{waits:?}");
-    assert!(waits.generator == "g1" && waits.sentence.contains("Version"), "{waits:?}");
+    assert!(waits.generator == "g1" && waits.message.contains("Version"), "{waits:?}");
     // It moves to where it is ready, and that is said.
     let good = Target::start("good", &[]).unwrap_or_else(|error| panic!("{error}"));
     let endpoint = good.endpoint.parse().expect("an endpoint");

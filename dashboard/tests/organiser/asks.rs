@@ -14,7 +14,7 @@ fn answer(id: &str, at: u64, right: bool) -> ProbeAnswer {
         address: Some("127.0.0.1:8081".to_owned()),
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(300),
-        sentence: "Version is v1 and should be v2.".to_owned(),
+        message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
     }
 }

@@ -29,6 +29,7 @@ pub mod explained;
 pub mod generator;
 pub mod keys;
 pub mod library;
+mod message;
 pub mod practice;
 pub mod prepared;
 pub mod probe;

@@ -51,7 +51,7 @@ pub(super) fn judge_test(tested: Option<&Tested>, now: UtcUs) -> (Mark, String) 
     let age_us = now.saturating_sub(answer.at);
     let age = instant::duration(age_us / 1_000_000 * 1_000_000);
     if !all_right(answer) {
-        return (Mark::Warn, format!("{} (tested {age} ago)", answer.sentence));
+        return (Mark::Warn, format!("{} (tested {age} ago)", answer.message));
     }
     if age_us > PROBE_OLD_US {
         return (Mark::Warn, format!("All three were right, {age} ago: test it again."));

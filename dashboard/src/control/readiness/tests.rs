@@ -23,7 +23,7 @@ fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
         address: None,
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(500),
-        sentence: "Version is v1 and should be v2.".to_owned(),
+        message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
     }
 }
