@@ -64,7 +64,7 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
         1 => "1 core".to_owned(),
         cores => format!("{cores} cores"),
     };
-    let fine = format!("{cores}, {}", health.tier);
+    let fine = [cores].into_iter().chain(health.features.clone()).collect::<Vec<_>>().join(", ");
     let gib = health.disk_free_bytes >> 30;
     match health.clock() {
         None => return (Mark::No, "Its clock was not measured against Redis yet: wait a moment.".to_owned()),

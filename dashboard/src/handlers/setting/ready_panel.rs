@@ -56,7 +56,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
         beat_ms: utc_ms(seen.beat),
         version: health.version.clone(),
         cores: health.cores,
-        tier: health.tier.clone(),
+        features: health.features.join(", "),
         rate: health.rate,
         clock_offset_us: health.clock_offset_us,
         clock_error_us: health.clock_error_us,
