@@ -50,7 +50,7 @@ impl Requests {
         let kind = Kind::Write(write);
         let (field, what) = match write {
             Write::Endpoint => ("endpoint", "your endpoint"),
-            Write::ShownName => ("shown", "your name on the board"),
+            Write::DisplayName => ("display_name", "your name on the board"),
         };
         self.log().pace(Some(user), kind, now).map_err(|us| {
             let wait_s = us.div_ceil(1_000_000);
