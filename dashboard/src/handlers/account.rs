@@ -92,9 +92,9 @@ pub async fn set_display_name(req: &mut Request, depot: &mut Depot, res: &mut Re
             app.people_changed();
             frame::done(depot, res, PATH, "Your name on the board is changed.")
         }
-        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. }) | ChangeError::Field { sentence, .. }) => {
+        Err(ChangeError::Accounts(Error::Invalid { message, .. }) | ChangeError::Field { message, .. }) => {
             let mut page = page(depot).await?;
-            page.display_name = Field::wrong(display_name, sentence);
+            page.display_name = Field::wrong(display_name, message);
             show_again(res, page)
         }
         Err(ChangeError::Accounts(error)) => Err(error.into()),

@@ -67,17 +67,17 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 
 /// Puts what is wrong where it was typed.
 fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), RequestError> {
-    let sentence = Some(error.to_string());
+    let message = Some(error.to_string());
     match error {
         RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {
-            page.token.error = sentence;
+            page.token.error = message;
         }
-        RedeemError::NameTaken => page.name.error = sentence,
+        RedeemError::NameTaken => page.name.error = message,
         RedeemError::Invalid { field, .. } => match field {
-            "name" => page.name.error = sentence,
-            "display_name" => page.display_name.error = sentence,
-            "password" => page.password.error = sentence,
-            _ => page.error = sentence,
+            "name" => page.name.error = message,
+            "display_name" => page.display_name.error = message,
+            "password" => page.password.error = message,
+            _ => page.error = message,
         },
         RedeemError::Other(error) => return Err(error.into()),
     }

@@ -60,7 +60,7 @@ async fn go_or_no_go_knows_the_last_test_though_nobody_read_it() {
     stage.turn().await;
     let checks = stage.controller.readiness(stage.now).await.expect("checks");
     let of = |what: &str| checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{checks:#?}"));
-    assert!(of("alice").mark == Mark::Warn && of("alice").sentence.contains("Version is v1"), "{:?}", of("alice"));
+    assert!(of("alice").mark == Mark::Warn && of("alice").message.contains("Version is v1"), "{:?}", of("alice"));
     assert_eq!((of("g1").mark, of("Redis").mark, of("Round").mark), (Mark::Go, Mark::Go, Mark::Go));
 }
 
