@@ -1,8 +1,11 @@
-//! How whole numbers read for people: on pages, in terminals, in reports. `dashboard/assets/format.js` says the same in
-//! the browser. What programs read (JSON, CSV, metrics) has plain digits instead.
+//! Text that people read and may have written: numbers in groups, characters that nobody sees, cells that a spreadsheet
+//! would run.
 
-/// Digits in groups of three: `1,234,567`, `-400`. The comma and the minus are ASCII, so that what a terminal shows can be
-/// searched and copied.
+use std::borrow::Cow;
+
+/// Digits in groups of three, for people: `1,234,567`, `-400`. The comma and the minus are ASCII, so that what a terminal
+/// shows can be searched and copied. `dashboard/assets/format.js` says the same in the browser; what programs read (JSON,
+/// CSV, metrics) has plain digits.
 pub fn grouped(number: impl Into<i128>) -> String {
     let number = number.into();
     let digits = number.unsigned_abs().to_string();
@@ -19,9 +22,48 @@ pub fn grouped(number: impl Into<i128>) -> String {
     text
 }
 
+/// Characters that are not seen, or that turn around what stands beside them: with those a name could pass for another.
+///
+/// Control characters, the Unicode category Cf, line and paragraph separators, fillers that look like nothing, and
+/// variation selectors except the one that makes an emoji colourful.
+pub fn is_hidden(symbol: char) -> bool {
+    symbol.is_control()
+        || matches!(symbol,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+            | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0e}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Text of people as a cell of a table. Spreadsheets run what begins like a formula, so that gets an apostrophe before it.
+pub fn inert(cell: &str) -> Cow<'_, str> {
+    let is_formula = cell.trim_start().starts_with(['=', '+', '-', '@']) || cell.starts_with(['\t', '\r', '\n']);
+    if is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_in_a_cell_is_run() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\tx", " =1", "\r=1", "\nx"] {
+            assert_eq!(inert(formula), format!("'{formula}"));
+        }
+        for plain in ["alice", "a=b", "1-2", ""] {
+            assert_eq!(inert(plain), plain);
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_is_hidden_and_what_somebody_writes_is_not() {
+        // newline, escape, soft hyphen, zero width, right-to-left override, isolate, filler, tag
+        let hidden = "\n\u{1b}\u{ad}\u{200b}\u{202e}\u{2066}\u{3164}\u{e0041}";
+        assert!(hidden.chars().all(is_hidden));
+        assert!(!"Ünïcode & <Friends> 赤い彗星 ❤\u{fe0f}".chars().any(is_hidden));
+    }
 
     #[test]
     fn digits_stand_in_groups_of_three() {

@@ -85,10 +85,16 @@ pub struct Serve {
     #[command(flatten)]
     pub database: Database,
     /// The Redis of the contest.
-    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS", default_value = "redis://127.0.0.1:6379", value_name = "URL")]
+    #[arg(
+        long,
+        env = "FLOWTEST_DASHBOARD_REDIS",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379",
+        value_name = "URL"
+    )]
     pub redis: String,
     /// A replica to read scores from, so that many viewers cost the main one nothing.
-    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_READ", value_name = "URL")]
+    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_READ", hide_env_values = true, value_name = "URL")]
     pub redis_read: Option<String>,
     /// A file whose first line is the password of Redis.
     #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_PASSWORD_FILE", value_name = "FILE")]

@@ -112,7 +112,7 @@ pub fn routes() -> Vec<Route> {
         // one's own account
         get("/account", Staff, account::show_page),
         post("/account/password", Staff, account::set_password),
-        post("/account/shown", Staff, account::set_shown),
+        post("/account/shown", Staff, account::set_display_name),
         post("/account/sessions/{id}/end", Staff, account::end_session),
         post("/account/sessions/end-others", Staff, account::end_others),
         get("/audit", Admin, audit::show_page),

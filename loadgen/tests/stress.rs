@@ -72,7 +72,7 @@ fn every_key_that_tools_depend_on_is_there() {
     let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
     let figures = json(&command(&[&url, "--requests", "100"]).output().unwrap());
     for key in "requests verified failed resent unsolicited points duration_s rate rate_ratio latency_us service_us \
-                bytes connections pipeline cores tier cpu workers"
+                bytes connections pipeline cores features tier cpu workers"
         .split_whitespace()
     {
         assert!(figures.get(key).is_some(), "{key} is missing in {figures}");

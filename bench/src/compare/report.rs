@@ -96,7 +96,7 @@ impl Report {
         values: impl IntoIterator<Item = f64>,
         must: Bound,
     ) {
-        let value = Spread::of(values.into_iter());
+        let value = Spread::of(values);
         let reached = value.and_then(|value| must.holds(value.median));
         self.claims.push(Claim { what, unit, value, must, reached });
     }

@@ -10,6 +10,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         beat,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cores: 2,
+        features: ["recv_multishot", "buf_ring", "defer_taskrun", "no_sqarray", "min_wait"].map(str::to_owned).to_vec(),
         tier: "A".to_owned(),
         stream: None,
         round: None,

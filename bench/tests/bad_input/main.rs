@@ -41,6 +41,34 @@ fn assert_is_refusal(what: &str, ended: &Ended, code: i32, hint: &str) {
     }
 }
 
+/// A password in a URL is the usual way; `--help` is pasted into chats and tickets.
+#[test]
+fn help_repeats_no_password_of_the_environment() {
+    // (program, its commands)
+    let programs: [(&str, &[&[&str]]); 3] = [
+        (
+            "flowtest-loadgen",
+            &[&[], &["stress"], &["run"], &["serve"], &["audit"], &["rebuild"], &["export"], &["inspect"]],
+        ),
+        ("flowtest-dashboard", &[&[], &["serve"], &["admin", "create"], &["invite", "create"], &["backup"]]),
+        ("flowtest-target", &[&[]]),
+    ];
+    let mut named = 0;
+    for (program, commands) in programs {
+        for words in commands {
+            let mut command = sibling(program).unwrap_or_else(|error| panic!("{error}"));
+            for name in ["LOADGEN_REDIS", "DASHBOARD_REDIS", "DASHBOARD_REDIS_READ"] {
+                command.env(format!("FLOWTEST_{name}"), "redis://:open-sesame@127.0.0.1:1");
+            }
+            let said = ended(program, command.args(*words).arg("--help"));
+            assert_eq!(said.status.code(), Some(0), "{program} {words:?}");
+            assert!(!said.stdout.contains("open-sesame"), "{program} {words:?}: {}", said.stdout);
+            named += said.stdout.matches("_REDIS]").count() + said.stdout.matches("_REDIS_READ]").count();
+        }
+    }
+    assert_eq!(named, 6, "run, serve, audit and rebuild name one variable each, the dashboard two");
+}
+
 #[test]
 fn a_contest_that_cannot_be_played_is_refused_with_a_sentence() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -66,7 +66,7 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
     assert_eq!(i128::from(report.points), perfect - injected.cost(&Rules::default()));
     for kind in ["token", "status"] {
         let error = report.errors.iter().find(|error| error.kind == kind).unwrap_or_else(|| panic!("{report:?}"));
-        assert!(!error.sentence.is_empty() && error.request.starts_with("GET / HTTP/1.1"), "{error:?}");
+        assert!(!error.message.is_empty() && error.request.starts_with("GET / HTTP/1.1"), "{error:?}");
     }
 
     // No round, no row, no journal.
@@ -92,7 +92,7 @@ fn nobody_practises_where_it_may_not_or_on_somebody_else() {
     for (id, contestant, endpoint, part) in cases {
         arena.ask(id, contestant, endpoint, 100, 5);
         let report = arena.practised(id);
-        assert!(report.state == PracticeState::Refused && report.sentence.contains(part), "{id}: {report:?}");
+        assert!(report.state == PracticeState::Refused && report.message.contains(part), "{id}: {report:?}");
         assert_eq!(report.row, "");
     }
 }
@@ -106,10 +106,10 @@ fn practice_ends_at_once_when_a_round_is_armed_and_is_refused_while_it_lasts() {
     arena.report_in("p1", &[PracticeState::Running]);
     arena.arm(&["g1"]);
     let report = arena.practised("p1");
-    assert!(report.second < 10 && report.sentence.contains("armed"), "{report:?}");
+    assert!(report.second < 10 && report.message.contains("armed"), "{report:?}");
     arena.ask("p2", "alice", &alice, 100, 5);
     let report = arena.practised("p2");
-    assert!(report.state == PracticeState::Refused && report.sentence.contains("after it"), "{report:?}");
+    assert!(report.state == PracticeState::Refused && report.message.contains("after it"), "{report:?}");
     let tallies = arena.sealed();
     assert_eq!(tallies["alice"].due, 200);
     assert_eq!(tallies["alice"].points(&Rules::default()), 200 * 200, "practice left no mark on the round");
@@ -125,11 +125,11 @@ fn a_contestant_that_stops_answering_right_is_left_alone_after_ten_seconds_and_t
     arena.report_in("p1", &[PracticeState::Running]);
     arena.stage.target("alice").signal(Signal::STOP);
     let report = arena.practised("p1");
-    assert!(report.sentence.contains("ten seconds") && (10..=25).contains(&report.second), "{report:?}");
+    assert!(report.message.contains("ten seconds") && (10..=25).contains(&report.second), "{report:?}");
     arena.stage.target("alice").signal(Signal::CONT);
     arena.ask("p2", "bob", &bob, 50, 30);
     arena.report_in("p2", &[PracticeState::Running]);
     arena.make(Change::Halt { halted: true });
     let report = arena.practised("p2");
-    assert!(report.second < 10 && report.sentence.contains("stopped all traffic"), "{report:?}");
+    assert!(report.second < 10 && report.message.contains("stopped all traffic"), "{report:?}");
 }

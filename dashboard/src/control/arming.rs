@@ -76,8 +76,8 @@ impl Controller {
             let Some(health) = health.and_then(|seen| seen.health.as_ref()) else {
                 return Err(ChangeError::Unfit(format!("generator {id:?} is not heard: start it, or go without it")));
             };
-            if let (Mark::No, sentence) = readiness::judge_generator(health) {
-                return Err(ChangeError::Unfit(format!("generator {id:?} cannot play. {sentence}")));
+            if let (Mark::No, message) = readiness::judge_generator(health) {
+                return Err(ChangeError::Unfit(format!("generator {id:?} cannot play. {message}")));
             }
         }
         Ok(wanted)

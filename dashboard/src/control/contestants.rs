@@ -12,7 +12,7 @@ use flowtest_contract::rules::UtcUs;
 impl Controller {
     /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
     pub async fn set_endpoint(&self, user: &User, text: &str, by: &Actor, now: UtcUs) -> Result<Endpoint, ChangeError> {
-        let wrong = |sentence: String| ChangeError::Field { field: "endpoint", sentence };
+        let wrong = |message: String| ChangeError::Field { field: "endpoint", message };
         if user.role != Role::Staff {
             return Err(wrong("admins do not play: register a contestant's account for a server".to_owned()));
         }
@@ -40,11 +40,11 @@ impl Controller {
         let edit = self.document.edit().await;
         let plays = self.control().is_some_and(|control| control.ids.values().any(|id| *id == id_of(user.0)));
         if self.document.is_playing() && plays {
-            let sentence =
+            let message =
                 "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park \
                             you"
                 .to_owned();
-            return Err(ChangeError::Field { field: "endpoint", sentence });
+            return Err(ChangeError::Field { field: "endpoint", message });
         }
         self.accounts.set_endpoint(user, None, by, now).await?;
         edit.follow_people(&Actor::program(), now).await?;

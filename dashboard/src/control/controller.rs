@@ -196,7 +196,7 @@ impl Controller {
         Ok(Situation {
             now,
             redis: status.redis.clone(),
-            conflict: status.conflict.as_ref().map(|conflict| conflict.sentence.clone()),
+            conflict: status.conflict.as_ref().map(|conflict| conflict.message.clone()),
             state: control.as_ref().map_or(State::Draft, |control| control.state),
             halted: control.as_ref().is_some_and(|control| control.halted),
             contest: status.roster.contest(self.document.contest(), &settings),

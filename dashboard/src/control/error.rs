@@ -15,8 +15,8 @@ pub enum ChangeError {
     #[error("nobody can play yet: contestants, or the house target, set their endpoints first")]
     NoContest,
     /// What was typed is not right; the field has this name.
-    #[error("{sentence}")]
-    Field { field: &'static str, sentence: String },
+    #[error("{message}")]
+    Field { field: &'static str, message: String },
     /// It makes no sense now.
     #[error("{0}")]
     Unfit(String),

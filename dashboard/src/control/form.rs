@@ -38,7 +38,7 @@ pub struct SettingsForm {
 pub struct FieldError {
     /// The name of the field.
     pub field: &'static str,
-    pub sentence: String,
+    pub message: String,
 }
 
 impl SettingsForm {
@@ -101,7 +101,7 @@ impl Reading {
     fn take<T>(&mut self, field: &'static str, read: Result<T, String>, into: &mut T) {
         match read {
             Ok(value) => *into = value,
-            Err(sentence) => self.errors.push(FieldError { field, sentence: with_subject(sentence) }),
+            Err(message) => self.errors.push(FieldError { field, message: with_subject(message) }),
         }
     }
 
@@ -112,14 +112,14 @@ impl Reading {
     /// What only fields together can do wrong.
     fn together(&mut self, settings: &Settings) {
         if self.is_fine(&["token", "version", "from"]) && settings.rules.exchange_points() == 0 {
-            let sentence = "nothing gives points: set token, version or from above 0".to_owned();
-            self.errors.push(FieldError { field: "token", sentence });
+            let message = "nothing gives points: set token, version or from above 0".to_owned();
+            self.errors.push(FieldError { field: "token", message });
         }
         if self.is_fine(&["house", "allow", "deny"])
             && let Some(house) = &settings.house
             && let Err(error) = settings.policy.judge_endpoint(house)
         {
-            self.errors.push(FieldError { field: "house", sentence: error.to_string() });
+            self.errors.push(FieldError { field: "house", message: error.to_string() });
         }
         if self.is_fine(&["plan", "version_deadline", "from_deadline"]) {
             let length: u64 = settings.phases.iter().map(|phase| phase.duration_us).sum();
@@ -129,13 +129,13 @@ impl Reading {
                 if let Some(When::AfterStart { us }) = when
                     && us >= length
                 {
-                    let sentence = format!(
+                    let message = format!(
                         "it comes {} after the start and the plan ends after {}: nobody would see it; set it earlier, or \
                          make the plan longer",
                         instant::duration(us),
                         instant::duration(length)
                     );
-                    self.errors.push(FieldError { field, sentence });
+                    self.errors.push(FieldError { field, message });
                 }
             }
         }
@@ -143,9 +143,9 @@ impl Reading {
 }
 
 /// What a contest file says behind the name of a key, said beside a field.
-fn with_subject(sentence: String) -> String {
-    let is_bare = ["is ", "has ", "holds ", "counts "].iter().any(|verb| sentence.starts_with(verb));
-    if is_bare { format!("it {sentence}") } else { sentence }
+fn with_subject(message: String) -> String {
+    let is_bare = ["is ", "has ", "holds ", "counts "].iter().any(|verb| message.starts_with(verb));
+    if is_bare { format!("it {message}") } else { message }
 }
 
 fn deadline(text: &str, zone: &str) -> Result<Option<When>, String> {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn wrong(form: &SettingsForm) -> Vec<(&'static str, String)> {
-        form.read().expect_err("it is wrong").into_iter().map(|error| (error.field, error.sentence)).collect()
+        form.read().expect_err("it is wrong").into_iter().map(|error| (error.field, error.message)).collect()
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         let errors = wrong(&typed);
         let fields: Vec<&str> = errors.iter().map(|(field, _)| *field).collect();
         assert_eq!(fields, ["version_deadline", "timeout", "token", "plan", "allow"]);
-        assert!(errors.iter().all(|(_, sentence)| sentence.len() > 20), "{errors:?}");
+        assert!(errors.iter().all(|(_, message)| message.len() > 20), "{errors:?}");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! It is kept in the database as the contest's own JSON dialect without contestants, because a contest needs at least
 //! one and settings exist before the first. Always valid: one parser, the contest's, decides.
 
-use flowtest_accounts::is_hidden;
 use flowtest_contest::contest::{Contestant, DeadlineSpec, Load, Phase, Start};
 use flowtest_contest::{Contest, ContestError, Endpoint, Policy};
 use flowtest_contract::Rules;
+use flowtest_contract::text::is_hidden;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! One's own account: shown name, password, sessions.
+//! One's own account: display name, password, sessions.
 
 use crate::address::client_address;
 use crate::app::App;
@@ -77,24 +77,24 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
 }
 
 #[handler]
-pub async fn set_shown(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+pub async fn set_display_name(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
-    let shown = display_name(req).await;
+    let display_name = display_name(req).await;
     let (user, now) = (viewer.user.id, utc_us());
-    let change = async { Ok(app.accounts.set_display_name(user, &shown, &viewer.actor, now).await?) };
+    let change = async { Ok(app.accounts.set_display_name(user, &display_name, &viewer.actor, now).await?) };
     let changed = match viewer.is_admin() {
         true => change.await,
-        false => app.controller.requests().paced(user, Write::ShownName, now, change).await,
+        false => app.controller.requests().paced(user, Write::DisplayName, now, change).await,
     };
     match changed {
         Ok(_) => {
             app.people_changed();
             frame::done(depot, res, PATH, "Your name on the board is changed.")
         }
-        Err(ChangeError::Accounts(Error::Invalid { message: sentence, .. }) | ChangeError::Field { sentence, .. }) => {
+        Err(ChangeError::Accounts(Error::Invalid { message, .. }) | ChangeError::Field { message, .. }) => {
             let mut page = page(depot).await?;
-            page.display_name = Field::wrong(shown, sentence);
+            page.display_name = Field::wrong(display_name, message);
             show_again(res, page)
         }
         Err(ChangeError::Accounts(error)) => Err(error.into()),

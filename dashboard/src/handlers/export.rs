@@ -64,7 +64,7 @@ pub async fn errors_csv(req: &mut Request, depot: &mut Depot, res: &mut Response
     let head = ["at", "kind", "message", "expected", "received", "request", "response", "sentence"];
     let mut table = Table::new(&head);
     for error in &errors {
-        let (message, request, response) = (&error.sentence, &error.request, &error.response);
+        let (message, request, response) = (&error.message, &error.request, &error.response);
         let texts = [&error.kind, message, &error.expected, &error.received, request, response, message];
         let mut row = vec![instant(utc_ms(error.at))];
         row.extend(texts.map(|value| text(value)));

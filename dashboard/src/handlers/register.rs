@@ -23,13 +23,13 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
 pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let (token, name) = (field(req, "token").await, field(req, "name").await);
-    let shown = display_name(req).await;
+    let display_name = display_name(req).await;
     let password = req.form::<String>("password").await.unwrap_or_default();
     let mut page = RegisterPage {
         layout: frame::layout(depot, Page::Register, "Register"),
         token: Field::new(&token),
         name: Field::new(&name),
-        display_name: Field::new(&shown),
+        display_name: Field::new(&display_name),
         password: Field::default(),
         error: None,
     };
@@ -41,7 +41,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         return show_again(res, page);
     }
     attempt.take_back();
-    let about = [name.clone(), shown.clone(), app.config.contest.clone()];
+    let about = [name.clone(), display_name.clone(), app.config.contest.clone()];
     if let Some(weakness) = crate::password::weakness_of(password.clone(), about).await? {
         page.password.error = Some(weakness);
         return show_again(res, page);
@@ -50,8 +50,8 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         page.name.error = Some("This is the name of the platform's own server. Choose another one.".to_owned());
         return show_again(res, page);
     }
-    let shown = if shown.is_empty() { name.clone() } else { shown };
-    let new = NewUser { name, display_name: shown, password };
+    let display_name = if display_name.is_empty() { name.clone() } else { display_name };
+    let new = NewUser { name, display_name, password };
     let address = from.to_string();
     let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {
         Ok(user) => user,
@@ -67,17 +67,17 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 
 /// Puts what is wrong where it was typed.
 fn tell(page: &mut RegisterPage, error: RedeemError) -> Result<(), RequestError> {
-    let sentence = Some(error.to_string());
+    let message = Some(error.to_string());
     match error {
         RedeemError::Unknown | RedeemError::Used | RedeemError::Revoked | RedeemError::Expired => {
-            page.token.error = sentence;
+            page.token.error = message;
         }
-        RedeemError::NameTaken => page.name.error = sentence,
+        RedeemError::NameTaken => page.name.error = message,
         RedeemError::Invalid { field, .. } => match field {
-            "name" => page.name.error = sentence,
-            "shown" => page.display_name.error = sentence,
-            "password" => page.password.error = sentence,
-            _ => page.error = sentence,
+            "name" => page.name.error = message,
+            "display_name" => page.display_name.error = message,
+            "password" => page.password.error = message,
+            _ => page.error = message,
         },
         RedeemError::Other(error) => return Err(error.into()),
     }

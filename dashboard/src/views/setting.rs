@@ -100,7 +100,8 @@ pub struct GeneratorCheck {
     pub beat_ms: i64,
     pub version: String,
     pub cores: u32,
-    pub tier: String,
+    /// Of its kernel, by name.
+    pub features: String,
     pub rate: u64,
     pub clock_offset_us: Option<i64>,
     pub clock_error_us: Option<u64>,

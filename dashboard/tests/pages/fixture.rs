@@ -447,7 +447,7 @@ fn generator(id: &str, light: Light, message: &str) -> GeneratorCheck {
         beat_ms: NOW_MS - 200,
         version: "flowtest-loadgen 0.1.0".into(),
         cores: 4,
-        tier: "multishot".into(),
+        features: "recv_multishot, buf_ring, defer_taskrun".into(),
         rate: 54_000,
         clock_offset_us: Some(-1_240),
         clock_error_us: Some(310),

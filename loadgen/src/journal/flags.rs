@@ -22,7 +22,7 @@ pub struct Audit {
     #[command(flatten)]
     pub journals: Journals,
     /// Compare with the scores in this Redis (redis://host[:port] or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
     #[command(flatten)]
     pub redis_flags: RedisFlags,
@@ -45,7 +45,7 @@ pub struct Rebuild {
     #[command(flatten)]
     pub journals: Journals,
     /// The Redis that lacks scores (redis://host[:port] or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
     pub redis: String,
     #[command(flatten)]
     pub redis_flags: RedisFlags,

@@ -141,6 +141,9 @@ pub struct Summary {
     pub connections: u32,
     pub pipeline: u32,
     pub cores: Vec<usize>,
+    /// Kernel features of the ring.
+    pub features: Vec<&'static str>,
+    /// What 0.1 said instead of the features; goes with 0.3.
     pub tier: &'static str,
     pub cpu: Cpu,
     pub workers: Vec<WorkerReport>,
@@ -186,6 +189,7 @@ impl Summary {
             connections: plan.connections_max(),
             pipeline: plan.pipeline_max(),
             cores: progress.workers.iter().map(|worker| worker.core).collect(),
+            features: progress.tier.features(),
             tier: progress.tier.name(),
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
@@ -278,11 +282,12 @@ impl fmt::Display for Summary {
             writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
         }
         let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        write!(
+        writeln!(
             f,
-            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}, ring tier {}",
-            self.cpu.user_us_per_request, self.cpu.system_us_per_request, self.tier
-        )
+            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}",
+            self.cpu.user_us_per_request, self.cpu.system_us_per_request
+        )?;
+        write!(f, "  io_uring   {}", self.features.join(", "))
     }
 }
 

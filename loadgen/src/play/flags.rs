@@ -69,7 +69,7 @@ pub struct RunContest {
     #[arg(value_name = "CONTEST.toml")]
     pub file: PathBuf,
     /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
     #[command(flatten)]
     pub redis_flags: RedisFlags,
@@ -90,7 +90,7 @@ pub struct Serve {
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: String,
     /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS")]
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
     pub redis: String,
     #[command(flatten)]
     pub redis_flags: RedisFlags,

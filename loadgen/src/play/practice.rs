@@ -126,13 +126,13 @@ impl Drop for Practice {
 }
 
 /// What a request is told that is not even begun.
-pub fn refusal(request: &PracticeRequest, generator: &str, sentence: String) -> PracticeReport {
+pub fn refusal(request: &PracticeRequest, generator: &str, message: String) -> PracticeReport {
     PracticeReport {
         id: request.id.clone(),
         at: Clock::now().utc_base,
         generator: generator.to_owned(),
         state: PracticeState::Refused,
-        sentence,
+        message,
         second: 0,
         row: String::new(),
         points: 0,
@@ -165,10 +165,10 @@ impl Session {
     fn play(mut self) {
         self.say(PracticeState::Waiting, "the endpoint is asked for three right answers".to_owned());
         let end = match self.prepare() {
-            Err(sentence) => (PracticeState::Refused, sentence),
+            Err(message) => (PracticeState::Refused, message),
             Ok((endpoint, addresses)) => match self.flood(&endpoint, addresses) {
                 Err(error) => (PracticeState::Refused, format!("the generator cannot practise now: {error}")),
-                Ok(sentence) => (PracticeState::Done, sentence),
+                Ok(message) => (PracticeState::Done, message),
             },
         };
         let until = Instant::now() + LAST_WORD;
@@ -178,8 +178,8 @@ impl Session {
     }
 
     /// Puts the report; whether Redis took it.
-    fn say(&mut self, state: PracticeState, sentence: String) -> bool {
-        (self.report.state, self.report.sentence, self.report.at) = (state, sentence, Clock::now().utc_base);
+    fn say(&mut self, state: PracticeState, message: String) -> bool {
+        (self.report.state, self.report.message, self.report.at) = (state, message, Clock::now().utc_base);
         self.scoreboard.answer_practice(&self.config.contest, &self.report).is_ok()
     }
 
@@ -312,15 +312,7 @@ mod tests {
 
     #[test]
     fn a_frequent_failure_does_not_hide_a_rare_one() {
-        let error = |kind: &str, at| ExplainedError {
-            at,
-            kind: kind.to_owned(),
-            sentence: String::new(),
-            expected: String::new(),
-            received: String::new(),
-            request: String::new(),
-            response: String::new(),
-        };
+        let error = |kind: &str, at| ExplainedError { at, kind: kind.to_owned(), ..ExplainedError::default() };
         let mut newest = Newest::default();
         newest.note(error("reset", 0));
         (1..100).for_each(|at| newest.note(error("token", at)));

@@ -65,7 +65,7 @@ fn an_endpoint_is_tested_and_the_answer_says_what_to_do() {
     assert_eq!(found.address, Some(peer.address.to_string()));
     let verdicts = found.verdicts.expect("it answered");
     assert!(verdicts.token && !verdicts.version && verdicts.from && found.latency_us.is_some());
-    assert!(found.sentence.contains("expected: Version: v2; received: Version: v1"), "{}", found.sentence);
+    assert!(found.message.contains("expected: Version: v2; received: Version: v1"), "{}", found.message);
     assert!(found.head.starts_with("HTTP/1.1 200 OK\\r\\n"), "{}", found.head);
 }
 
@@ -81,12 +81,12 @@ fn what_may_not_be_asked_is_refused_with_a_sentence() {
     for (id, endpoint, part) in cases {
         stage.ask(id, id, endpoint);
         let found = stage.answer(id);
-        assert!(found.sentence.contains(part) && found.verdicts.is_none(), "{found:?}");
+        assert!(found.message.contains(part) && found.verdicts.is_none(), "{found:?}");
     }
     let peer = Peer::honest();
     stage.service.set(settings(Policy::default()));
     stage.ask("p5", "p5", &peer.address.to_string());
-    assert!(stage.answer("p5").sentence.contains("own machine"));
+    assert!(stage.answer("p5").message.contains("own machine"));
     assert_eq!(peer.connections(), 0);
 }
 
@@ -97,8 +97,8 @@ fn one_test_in_ten_seconds_for_each_contestant() {
     for (id, contestant) in [("p1", "alice"), ("p2", "alice"), ("p3", "bob")] {
         stage.ask(id, contestant, &peer.address.to_string());
     }
-    assert_eq!(stage.answer("p1").sentence, "all three headers are right in all 3 answers");
-    assert!(stage.answer("p2").sentence.contains("tested a moment ago"));
+    assert_eq!(stage.answer("p1").message, "all three headers are right in all 3 answers");
+    assert!(stage.answer("p2").message.contains("tested a moment ago"));
     assert!(stage.answer("p3").verdicts.is_some());
 }
 

@@ -42,7 +42,7 @@ pub use people::secret::{ScreenSecret, Secret, SessionSecret};
 pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
 pub use people::user::{NewUser, Role, User};
 pub use store::ids::{AdjustmentId, AnnouncementId, InviteId, ScreenId, SessionId, UserId};
-pub use text::{ANNOUNCEMENT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX, is_hidden};
+pub use text::{ANNOUNCEMENT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX};
 
 use flowtest_contract::rules::UtcUs;
 use serde_json::json;

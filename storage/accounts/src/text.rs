@@ -3,6 +3,7 @@
 //! Pure. Says what is wrong in a sentence meant for the form's field; the database has CHECKs behind it.
 
 use crate::error::Error;
+use flowtest_contract::text::is_hidden;
 
 /// Lengths of a login name, in characters; all of them are ASCII.
 pub const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=30;
@@ -26,7 +27,7 @@ pub(crate) fn name(text: &str) -> Result<(), Error> {
 
 /// A display name, with what stands around it trimmed.
 pub(crate) fn display_name(text: &str) -> Result<String, Error> {
-    line("shown", "A display name", text, *DISPLAY_NAME_LENGTH.start(), *DISPLAY_NAME_LENGTH.end())
+    line("display_name", "A display name", text, *DISPLAY_NAME_LENGTH.start(), *DISPLAY_NAME_LENGTH.end())
 }
 
 /// A label may be empty.
@@ -58,21 +59,6 @@ fn line(field: &'static str, what: &str, text: &str, least: usize, most: usize) 
         ));
     }
     Ok(text.to_owned())
-}
-
-/// Characters that are not seen, or that turn around what stands beside them: with those a name could pass for another.
-///
-/// Control characters, the Unicode category Cf, line and paragraph separators, fillers that look like nothing, and
-/// variation selectors except the one that makes an emoji colourful.
-pub fn is_hidden(symbol: char) -> bool {
-    symbol.is_control()
-        || matches!(symbol,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
-            | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0e}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

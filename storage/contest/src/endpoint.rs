@@ -3,7 +3,7 @@
 //! One parser, the URL standard's, decides what an address means, so that no two parts of the system disagree
 //! about it. Which addresses may be flooded is a question of policy and is not answered here.
 
-use crate::text::is_hidden;
+use flowtest_contract::text::is_hidden;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -100,7 +100,7 @@ impl FromStr for Endpoint {
             return Err(EndpointError::Userinfo);
         }
         // The URL parser drops or turns these in silence; who typed one meant something else.
-        if text.chars().any(|c| c.is_whitespace() || c.is_control() || is_hidden(c) || c == '\\') {
+        if text.chars().any(|c| c.is_whitespace() || is_hidden(c) || c == '\\') {
             return Err(EndpointError::Character(shown()));
         }
         match scheme {

@@ -1,7 +1,7 @@
 //! What may be a name: of a contest, a contestant or a generator. Names are parts of keys in Redis, stand in tables and
 //! on pages, and are compared by people.
 
-use crate::text::is_hidden;
+use flowtest_contract::text::is_hidden;
 
 /// Names that are part of keys may not hold these: braces would move the hash tag, the colon separates.
 pub const FORBIDDEN_IN_NAMES: [char; 3] = ['{', '}', ':'];
@@ -14,7 +14,7 @@ pub const HOUSE: &str = "house";
 
 /// Whether a text may be a name in keys, tables and pages.
 pub fn is_name(text: &str) -> bool {
-    let fine = |c: char| !c.is_control() && !is_hidden(c) && !FORBIDDEN_IN_NAMES.contains(&c);
+    let fine = |c: char| !is_hidden(c) && !FORBIDDEN_IN_NAMES.contains(&c);
     !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX && text.trim() == text && text.chars().all(fine)
 }
 

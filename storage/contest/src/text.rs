@@ -2,13 +2,8 @@
 //!
 //! It never fails and never grows past its bound, whatever the bytes were.
 
+use flowtest_contract::text::is_hidden;
 use std::fmt::Write;
-
-/// Characters that nobody sees: marks that turn the direction, joiners, the soft hyphen. They let one name pass for
-/// another.
-pub fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
 
 /// Bytes as printable ASCII: `\r`, `\n`, `\t`, `\\`, and `\x1b` for what has no character of its own. At most
 /// `bytes_max` bytes come out; an ellipsis of three dots says that something was cut.
@@ -38,7 +33,7 @@ pub fn bounded(text: &str, bytes_max: usize) -> String {
     let mut bounded = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars() {
         let before = bounded.len();
-        if c.is_control() || is_hidden(c) {
+        if is_hidden(c) {
             write!(bounded, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String does not fail");
         } else {
             bounded.push(c);
@@ -79,13 +74,20 @@ mod tests {
         assert_eq!(bounded("a\u{202e}b\u{7}", 100), "a\\u{202e}b\\u{7}");
     }
 
+    #[test]
+    fn every_byte_is_printable_and_told_apart() {
+        let all: Vec<u8> = (0..=255).collect();
+        let single: std::collections::HashSet<String> = all.iter().map(|byte| printable(&[*byte], 9)).collect();
+        assert_eq!(single.len(), 256);
+    }
+
     proptest! {
         #[test]
         fn nothing_grows_past_its_bound(bytes in proptest::collection::vec(any::<u8>(), 0..80), max in 0usize..60) {
             let text = printable(&bytes, max);
             prop_assert!(text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
             let text = bounded(&String::from_utf8_lossy(&bytes), max);
-            prop_assert!(text.len() <= max && !text.chars().any(|c| c.is_control() || is_hidden(c)));
+            prop_assert!(text.len() <= max && !text.chars().any(is_hidden));
             prop_assert_eq!(&bounded(&text, max), &text);
         }
     }

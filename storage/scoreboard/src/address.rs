@@ -4,7 +4,7 @@
 //! shows it.
 
 use crate::error::ScoreboardError;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
 use std::path::Path;
 
@@ -35,15 +35,6 @@ impl RedisAddress {
             // The crate may repeat the URL in its detail, and the URL may hold a password.
             cause: error.category().to_owned(),
         })?;
-        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            // An error says that this process has chosen its cryptography already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        // Nagle's algorithm would hold back the last packet of a put until the one before it is acknowledged.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        // Servers before 7.2 answer an error to the introduction; nobody reads it.
-        let settings = info.redis_settings().clone().set_skip_set_lib_name();
-        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
         Ok(RedisAddress { info, redacted, volatile_allowed: false, reads_only: false })
     }
 
@@ -81,9 +72,9 @@ impl RedisAddress {
         RedisAddress { reads_only: true, ..self }
     }
 
-    /// What the client library connects to, password included.
-    pub(crate) fn info(&self) -> ConnectionInfo {
-        self.info.clone()
+    /// Where to connect to, password included.
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     pub(crate) fn is_volatile_allowed(&self) -> bool {

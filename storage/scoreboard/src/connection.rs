@@ -1,15 +1,10 @@
-//! One blocking connection to Redis: a timeout on everything, and a check of what is at its other end.
+//! One blocking connection to Redis, and a check of what is at its other end.
 
 use crate::address::RedisAddress;
 use crate::error::ScoreboardError;
 use crate::library;
+use crate::wire::Wire;
 use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
-use std::time::Duration;
-
-/// How long connecting may take, handshake included.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long one answer may take. Redis answers in microseconds; a longer silence is an outage.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Oldest Redis that has function libraries.
 const REDIS_MIN: (u32, u32) = (7, 0);
@@ -20,7 +15,7 @@ const STRANGERS: [&str; 4] = ["dragonfly_version", "kvrocks_version", "redict_ve
 
 /// A checked connection with our functions loaded.
 pub struct Connection {
-    inner: redis::Connection,
+    wire: Wire,
     /// The address without secrets.
     redacted: String,
 }
@@ -39,18 +34,15 @@ impl Connection {
     pub fn open(address: &RedisAddress) -> Result<Connection, ScoreboardError> {
         let redacted = address.to_string();
         let failed = |error: RedisError| explain(&redacted, &error);
-        let mut inner = redis::Client::open(address.info())
-            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT))
-            .map_err(failed)?;
-        inner.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
-        inner.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
-        let info: String = redis::cmd("INFO").query(&mut inner).map_err(failed)?;
+        let mut wire = Wire::connect(address.info().addr()).map_err(failed)?;
+        introduce(&mut wire, address)?;
+        let info: String = redis::cmd("INFO").query(&mut wire).map_err(failed)?;
         check_server(&info, address)?;
         // A replica takes no functions, and who reads calls none.
         if !address.reads_only() {
-            library::load(&mut inner).map_err(failed)?;
+            library::load(&mut wire).map_err(failed)?;
         }
-        Ok(Connection { inner, redacted })
+        Ok(Connection { wire, redacted })
     }
 
     /// Runs one command.
@@ -63,7 +55,7 @@ impl Connection {
         doing: &'static str,
         command: &redis::Cmd,
     ) -> Result<T, ScoreboardError> {
-        command.query(&mut self.inner).map_err(|error| explain_call(&self.redacted, doing, &error))
+        command.query(&mut self.wire).map_err(|error| explain_call(&self.redacted, doing, &error))
     }
 
     /// Runs several commands; in one transaction when the pipeline says so.
@@ -75,7 +67,7 @@ impl Connection {
         doing: &'static str,
         pipeline: &redis::Pipeline,
     ) -> Result<T, ScoreboardError> {
-        pipeline.query(&mut self.inner).map_err(|error| explain_call(&self.redacted, doing, &error))
+        pipeline.query(&mut self.wire).map_err(|error| explain_call(&self.redacted, doing, &error))
     }
 
     /// Runs one of our functions, loading the library again when Redis has lost it.
@@ -83,15 +75,35 @@ impl Connection {
     /// # Errors
     /// As [`Connection::command`].
     pub fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
-        let answer = call.query(&mut self.inner);
+        let answer = call.query(&mut self.wire);
         let answer = match answer {
             Err(error) if library::is_absent(&error) => {
-                library::load(&mut self.inner).and_then(|()| call.query(&mut self.inner))
+                library::load(&mut self.wire).and_then(|()| call.query(&mut self.wire))
             }
             other => other,
         };
         answer.map_err(|error| explain_call(&self.redacted, doing, &error))
     }
+}
+
+/// Says who we are, and which of the server's databases is meant.
+fn introduce(wire: &mut Wire, address: &RedisAddress) -> Result<(), ScoreboardError> {
+    let settings = address.info().redis_settings();
+    if let Some(password) = settings.password() {
+        let mut command = redis::cmd("AUTH");
+        command.arg(settings.username()).arg(password);
+        command.exec(wire).map_err(|error| match (explain(&address.to_string(), &error), error.kind()) {
+            (ScoreboardError::Redis { cause, .. }, ErrorKind::Server(_) | ErrorKind::Extension) => {
+                ScoreboardError::Password { url: address.to_string(), cause }
+            }
+            (other, _) => other,
+        })?;
+    }
+    if settings.db() != 0 {
+        let mut command = redis::cmd("SELECT");
+        command.arg(settings.db()).exec(wire).map_err(|error| explain(&address.to_string(), &error))?;
+    }
+    Ok(())
 }
 
 /// Refuses servers on which the promises of the scoreboard do not hold. `info` is the answer to `INFO`.
@@ -140,7 +152,6 @@ fn check_server(info: &str, address: &RedisAddress) -> Result<(), ScoreboardErro
 fn explain(redacted: &str, error: &RedisError) -> ScoreboardError {
     let (url, cause) = (redacted.to_owned(), describe(error));
     match error.kind() {
-        ErrorKind::AuthenticationFailed => ScoreboardError::Password { url, cause },
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => ScoreboardError::UnknownServer { url, found: cause },
         ErrorKind::InvalidClientConfig => ScoreboardError::Url { url, cause },
         ErrorKind::Server(ServerErrorKind::BusyLoading) => ScoreboardError::Loading { url },

@@ -10,9 +10,9 @@ use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
-/// Longest kind, sentence, value and side of an exchange, in bytes. Fifty of them per contestant are 150 KB.
+/// Longest kind, message, value and side of an exchange, in bytes. Fifty of them per contestant are 150 KB.
 const KIND_BYTES_MAX: usize = 32;
-const SENTENCE_BYTES_MAX: usize = 400;
+const MESSAGE_BYTES_MAX: usize = 400;
 const VALUE_BYTES_MAX: usize = 200;
 const EXCHANGE_BYTES_MAX: usize = 1024;
 /// Whatever we wrote is shorter; a longer text is somebody else's and is not parsed.
@@ -20,14 +20,15 @@ const JSON_BYTES_MAX: usize = 16 * 1024;
 
 /// A failure with its explanation. All texts are meant for people; what the network sent is escaped before, by
 /// [`text::printable`](flowtest_contest::text::printable).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedError {
     /// When the request was sent.
     pub at: UtcUs,
     /// `token`, `version`, `from`, or the name of the failure, such as `timeout`.
     pub kind: String,
     /// The cause and the next step.
-    pub sentence: String,
+    #[serde(flatten, with = "crate::message")]
+    pub message: String,
     /// What a right answer had held.
     pub expected: String,
     /// What this one held.
@@ -57,7 +58,7 @@ impl ExplainedError {
         ExplainedError {
             at: self.at,
             kind: bounded(&self.kind, KIND_BYTES_MAX),
-            sentence: bounded(&self.sentence, SENTENCE_BYTES_MAX),
+            message: bounded(&self.message, MESSAGE_BYTES_MAX),
             expected: bounded(&self.expected, VALUE_BYTES_MAX),
             received: bounded(&self.received, VALUE_BYTES_MAX),
             request: bounded(&self.request, EXCHANGE_BYTES_MAX),
@@ -102,26 +103,47 @@ impl Scoreboard {
 }
 
 #[cfg(test)]
+impl ExplainedError {
+    /// One whose every text is this one.
+    pub(crate) fn of_texts(text: &str) -> ExplainedError {
+        let text = || text.to_owned();
+        let (kind, message, expected, received) = (text(), text(), text(), text());
+        ExplainedError { at: 7, kind, message, expected, received, request: text(), response: text() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_explanation_is_bounded_and_holds_nothing_that_a_page_would_obey() {
         let hostile = "\u{1b}[2J\u{0}\"é\u{202e}".repeat(10_000);
-        let error = ExplainedError {
-            at: 7,
-            kind: hostile.clone(),
-            sentence: hostile.clone(),
-            expected: hostile.clone(),
-            received: hostile.clone(),
-            request: hostile.clone(),
-            response: hostile,
-        };
+        let error = ExplainedError::of_texts(&hostile);
         let text = error.to_json();
         assert!(text.len() < JSON_BYTES_MAX, "{}", text.len());
         let read = ExplainedError::from_json(text.as_bytes()).expect("readable");
         assert_eq!(read, error.within_bounds());
         assert!(!read.response.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn the_message_is_written_under_both_its_names_and_read_under_either() {
+        let told = |text: &str| ExplainedError::from_json(text.as_bytes()).map(|error| error.message);
+        let rest = r#""at":7,"kind":"token","expected":"a","received":"b","request":"c","response":"d""#;
+        let cases = [
+            (r#""sentence":"as 0.1 wrote it""#, Some("as 0.1 wrote it")),
+            (r#""message":"as 0.3 writes it""#, Some("as 0.3 writes it")),
+            (r#""message":"new","sentence":"old""#, Some("new")),
+            (r#""says":"neither""#, None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(told(&format!("{{{text},{rest}}}")).as_deref(), expected, "{text}");
+        }
+        // A dashboard of 0.1 wants `sentence`.
+        let written = ExplainedError { message: "what is wrong".into(), ..ExplainedError::default() }.to_json();
+        let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+        assert_eq!((&written["message"], &written["sentence"]), (&"what is wrong".into(), &"what is wrong".into()));
     }
 
     #[test]

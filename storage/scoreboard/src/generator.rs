@@ -21,6 +21,8 @@ use std::net::IpAddr;
 const HEALTH_BYTES_MAX: usize = 16 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
+/// Kernel features at most.
+const FEATURES_MAX: usize = 16;
 /// Workers and source addresses at most.
 const LIST_MAX: usize = 256;
 
@@ -35,7 +37,11 @@ pub struct GeneratorHealth {
     pub version: String,
     /// Cores with a worker.
     pub cores: u32,
-    /// Which kernel features the ring uses.
+    /// Kernel features that the ring uses, by name. A generator of 0.1 names none.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// What 0.1 said instead, a letter; nobody here reads it. Goes with 0.3.
+    #[serde(default)]
     pub tier: String,
     /// The stream and round it plays, when it plays.
     #[serde(default)]
@@ -131,9 +137,10 @@ impl GeneratorHealth {
     }
 
     fn within_bounds(mut self) -> GeneratorHealth {
-        for text in [&mut self.id, &mut self.version, &mut self.tier] {
+        for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
+        self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);
         self.source_addresses.truncate(LIST_MAX);
         // JSON has no word for the others.
@@ -206,7 +213,8 @@ mod tests {
             beat,
             version: "0.1.0".to_owned(),
             cores: 2,
-            tier: "multishot".to_owned(),
+            features: vec!["recv_multishot".to_owned()],
+            tier: "A".to_owned(),
             stream: None,
             round: Some(RoundId::from_bits(7)),
             revision: 3,
@@ -228,8 +236,9 @@ mod tests {
     fn the_keys_are_as_documented() {
         let json: serde_json::Value = serde_json::from_str(&health("g1", 5).to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
-        let documented = "id beat version cores tier stream round revision rate rate_ratio lag_p99_us saturated_seconds \
-                          validity clock_offset_us clock_error_us backlog disk_free_bytes busy_percent source_addresses";
+        let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
+                          saturated_seconds validity clock_offset_us clock_error_us backlog disk_free_bytes busy_percent \
+                          source_addresses";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -246,6 +255,7 @@ mod tests {
     #[test]
     fn the_largest_health_is_read_and_nonsense_is_not() {
         let mut large = health(&"\u{1b}".repeat(999), u64::MAX);
+        large.features = vec!["\u{1b}".repeat(999); 999];
         large.busy_percent = vec![100; 9_999];
         large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
         large.rate_ratio = Some(f64::NAN);
@@ -255,5 +265,17 @@ mod tests {
         assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g1"), Some(health("g1", 5)));
         assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g2"), None);
         assert_eq!(GeneratorHealth::from_json(b"{\"id\": \"g1\"}", "g1"), None);
+    }
+
+    #[test]
+    fn a_generator_of_0_1_is_heard_and_so_is_one_of_0_3() {
+        let written = health("g1", 5).to_json();
+        let without = |keys: &[&str]| {
+            let mut json: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+            keys.iter().for_each(|key| drop(json.as_object_mut().expect("an object").remove(*key)));
+            GeneratorHealth::from_json(json.to_string().as_bytes(), "g1").expect("it is heard")
+        };
+        assert_eq!(without(&["features"]).features, Vec::<String>::new());
+        assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
     }
 }

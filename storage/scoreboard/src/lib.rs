@@ -8,7 +8,8 @@
 //! | [`address`] | where Redis is, and the password for it |
 //! | [`keys`] | the names of everything in Redis |
 //! | [`library`] | the functions that run inside Redis |
-//! | [`connection`] | one blocking connection with a timeout on everything, and the check of what is at its other end |
+//! | `wire` | the bytes: TCP, TLS or a Unix socket, each step with a timeout, none cut short by a signal |
+//! | [`connection`] | one blocking connection, and the check of what is at its other end |
 //! | [`publisher`] | the thread that keeps Redis up to date |
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`generator`] | what a generator says about itself |
@@ -29,11 +30,13 @@ pub mod explained;
 pub mod generator;
 pub mod keys;
 pub mod library;
+mod message;
 pub mod practice;
 pub mod prepared;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
+mod wire;
 
 pub use address::RedisAddress;
 pub use clock::{ClockOffset, measure_clock};

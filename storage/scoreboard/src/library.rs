@@ -1,6 +1,6 @@
 //! The function library that runs inside Redis, and how it gets there.
 
-use redis::{ErrorKind, RedisError, RedisResult, Value};
+use redis::{ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
 
 /// The Lua text.
 pub const CODE: &str = include_str!("library.lua");
@@ -18,7 +18,7 @@ const NAME: &str = "flowtest";
 ///
 /// # Errors
 /// What the client says: no connection, or a server that takes no functions.
-pub fn load(connection: &mut redis::Connection) -> RedisResult<()> {
+pub(crate) fn load(connection: &mut dyn ConnectionLike) -> RedisResult<()> {
     let listed: Value =
         redis::cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").query(connection)?;
     let installed = find_code(&listed);

@@ -53,9 +53,9 @@ pub enum PracticeState {
     /// Taken: the endpoint is being asked for three right answers.
     Waiting,
     Running,
-    /// Over, at its end or before; the sentence says which.
+    /// Over, at its end or before; the message says which.
     Done,
-    /// Nothing was sent but at most the three tokens of the check; the sentence says why.
+    /// Nothing was sent but at most the three tokens of the check; the message says why.
     Refused,
 }
 
@@ -69,7 +69,8 @@ pub struct PracticeReport {
     pub generator: String,
     pub state: PracticeState,
     /// What is going on, what is wrong, or what to do next.
-    pub sentence: String,
+    #[serde(flatten, with = "crate::message")]
+    pub message: String,
     /// Seconds of load so far.
     pub second: u64,
     /// All that was counted so far, in the text of [`Row`]: the integers of the tally in their published order, then
@@ -128,7 +129,7 @@ impl PracticeReport {
     }
 
     fn within_bounds(mut self) -> PracticeReport {
-        for text in [&mut self.id, &mut self.generator, &mut self.sentence] {
+        for text in [&mut self.id, &mut self.generator, &mut self.message] {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
         if self.counted().is_none() {
@@ -238,21 +239,13 @@ mod tests {
     #[test]
     fn the_largest_report_is_read_and_holds_nothing_that_a_page_would_obey() {
         let hostile = "\u{1b}[2J\\\"\u{202e}".repeat(2_000);
-        let error = ExplainedError {
-            at: 7,
-            kind: hostile.clone(),
-            sentence: hostile.clone(),
-            expected: hostile.clone(),
-            received: hostile.clone(),
-            request: hostile.clone(),
-            response: hostile.clone(),
-        };
+        let error = ExplainedError::of_texts(&hostile);
         let report = PracticeReport {
             id: "p-1".into(),
             at: 2,
             generator: hostile.clone(),
             state: PracticeState::Done,
-            sentence: hostile,
+            message: hostile,
             second: 30,
             row: Row::default().encode(),
             points: -7,
@@ -264,7 +257,7 @@ mod tests {
         assert!(text.len() <= JSON_BYTES_MAX, "{}", text.len());
         let read = PracticeReport::from_json(text.as_bytes()).expect("readable");
         assert_eq!((read.errors.len(), read.counted()), (ERRORS_MAX, Some(Row::default())));
-        assert!(!read.sentence.contains('\u{1b}') && text.contains("\"state\":\"done\""));
+        assert!(!read.message.contains('\u{1b}') && text.contains("\"state\":\"done\""));
         let junk = PracticeReport { row: "0 0".into(), ..read };
         assert_eq!(PracticeReport::from_json(junk.to_json().as_bytes()).expect("readable").row, "");
     }

@@ -32,7 +32,8 @@ pub struct Prepared {
     /// Nothing when no well-framed 2xx answer came.
     pub verdicts: Option<ProbeVerdicts>,
     /// What to do next, or that all is well.
-    pub sentence: String,
+    #[serde(flatten, with = "crate::message")]
+    pub message: String,
     /// Normalised.
     pub endpoint: String,
     /// All that it resolved to, as `address:port`; none when it was refused.
@@ -53,7 +54,7 @@ impl Prepared {
 
     fn within_bounds(mut self) -> Prepared {
         self.addresses.truncate(ADDRESSES_MAX);
-        for text in [&mut self.generator, &mut self.sentence, &mut self.endpoint].into_iter().chain(&mut self.addresses)
+        for text in [&mut self.generator, &mut self.message, &mut self.endpoint].into_iter().chain(&mut self.addresses)
         {
             *text = bounded(text, TEXT_BYTES_MAX);
         }

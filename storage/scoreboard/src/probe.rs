@@ -48,7 +48,8 @@ pub struct ProbeAnswer {
     /// From the send to the whole answer, in microseconds.
     pub latency_us: Option<u64>,
     /// What to do next, or that all is well.
-    pub sentence: String,
+    #[serde(flatten, with = "crate::message")]
+    pub message: String,
     /// The head of the response, escaped by [`text::printable`](flowtest_contest::text::printable), at most
     /// [`HEAD_BYTES_MAX`].
     pub head: String,
@@ -83,7 +84,7 @@ impl ProbeAnswer {
     }
 
     fn within_bounds(mut self) -> ProbeAnswer {
-        for text in [&mut self.id, &mut self.generator, &mut self.endpoint, &mut self.sentence] {
+        for text in [&mut self.id, &mut self.generator, &mut self.endpoint, &mut self.message] {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
         self.address = self.address.map(|address| bounded(&address, TEXT_BYTES_MAX));
@@ -197,7 +198,7 @@ mod tests {
             address: Some("10.0.0.1:80".into()),
             verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
             latency_us: Some(900),
-            sentence: "Version is v1 and should be v2".into(),
+            message: "Version is v1 and should be v2".into(),
             head: "\u{1b}[2J".repeat(9_999),
         };
         let read = ProbeAnswer::from_json(answer.to_json().as_bytes()).expect("readable");

@@ -36,8 +36,8 @@ impl Automation {
     ) -> Result<Sealing, ChangeError> {
         let reason = reason.trim();
         if reason.chars().count() < 3 {
-            let sentence = "say why these streams are given up: it stays in the log".to_owned();
-            return Err(ChangeError::Field { field: "reason", sentence });
+            let message = "say why these streams are given up: it stays in the log".to_owned();
+            return Err(ChangeError::Field { field: "reason", message });
         }
         let control = self.document.control().ok_or(ChangeError::NoContest)?;
         let Some(round) = control.round.filter(|_| control.state == State::Draining) else {

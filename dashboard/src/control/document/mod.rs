@@ -72,7 +72,7 @@ pub struct Conflict {
     /// None: a newer program wrote it, and we cannot read it.
     pub revision: Option<u64>,
     /// The cause and the next step.
-    pub sentence: String,
+    pub message: String,
 }
 
 /// A change that was made.

@@ -24,7 +24,7 @@ impl Document {
             Ok(conflict) => (None, conflict.filter(is_newer)),
             Err(error) => (Some(error.to_string()), published.conflict.take().filter(is_newer)),
         };
-        let conflict = published.conflict.as_ref().map(|conflict| conflict.sentence.clone());
+        let conflict = published.conflict.as_ref().map(|conflict| conflict.message.clone());
         published.redis.clone().or(conflict)
     }
 
@@ -39,17 +39,17 @@ fn put(scoreboard: &mut Scoreboard, ours: &Control) -> Result<Option<Conflict>, 
     match scoreboard.read_control(&ours.contest.name) {
         Ok(Some(found)) if found == *ours => return Ok(None),
         Ok(Some(found)) if found.revision > ours.revision => {
-            let sentence = format!(
+            let message = format!(
                 "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
                  contest, or a backup was restored. Take over what Redis holds, or make any change here and it goes on \
                  from the database.",
                 found.revision, ours.revision
             );
-            return Ok(Some(Conflict { revision: Some(found.revision), sentence }));
+            return Ok(Some(Conflict { revision: Some(found.revision), message }));
         }
         Err(ScoreboardError::Control(error @ ControlError::Dialect(_))) => {
-            let sentence = format!("Redis holds a control document of a newer program: {error}.");
-            return Ok(Some(Conflict { revision: None, sentence }));
+            let message = format!("Redis holds a control document of a newer program: {error}.");
+            return Ok(Some(Conflict { revision: None, message }));
         }
         // What is no document of ours is replaced.
         Ok(_) | Err(ScoreboardError::Control(_)) => {}

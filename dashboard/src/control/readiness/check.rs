@@ -18,7 +18,7 @@ pub struct Check {
     pub group: Group,
     pub mark: Mark,
     /// What was found, and the next step.
-    pub sentence: String,
+    pub message: String,
 }
 
 /// Where a check stands on the page.
@@ -39,7 +39,7 @@ pub fn verdict(checks: &[Check]) -> Mark {
 pub(super) struct List(pub(super) Vec<Check>);
 
 impl List {
-    pub(super) fn add(&mut self, group: Group, what: &str, mark: Mark, sentence: impl Into<String>) {
-        self.0.push(Check { what: what.to_owned(), group, mark, sentence: sentence.into() });
+    pub(super) fn add(&mut self, group: Group, what: &str, mark: Mark, message: impl Into<String>) {
+        self.0.push(Check { what: what.to_owned(), group, mark, message: message.into() });
     }
 }

@@ -11,14 +11,14 @@ const PROBE_OLD_US: u64 = 15 * 60 * 1_000_000;
 
 pub(super) fn contestants(list: &mut List, situation: &Situation) {
     for contestant in &situation.contestants {
-        let (mark, sentence) = judge_contestant(contestant, situation.now);
-        list.add(Group::Contestant, &contestant.name, mark, sentence);
+        let (mark, message) = judge_contestant(contestant, situation.now);
+        list.add(Group::Contestant, &contestant.name, mark, message);
     }
 }
 
 /// A contestant's troubles are its own: they warn and keep nobody else from playing.
 pub fn judge_contestant(contestant: &Contestant, now: UtcUs) -> (Mark, String) {
-    let warn = |sentence: &str| (Mark::Warn, sentence.to_owned());
+    let warn = |message: &str| (Mark::Warn, message.to_owned());
     if contestant.disabled {
         return warn("Its account is disabled, so it does not play.");
     }
@@ -51,7 +51,7 @@ pub(super) fn judge_test(tested: Option<&Tested>, now: UtcUs) -> (Mark, String) 
     let age_us = now.saturating_sub(answer.at);
     let age = instant::duration(age_us / 1_000_000 * 1_000_000);
     if !all_right(answer) {
-        return (Mark::Warn, format!("{} (tested {age} ago)", answer.sentence));
+        return (Mark::Warn, format!("{} (tested {age} ago)", answer.message));
     }
     if age_us > PROBE_OLD_US {
         return (Mark::Warn, format!("All three were right, {age} ago: test it again."));

@@ -40,8 +40,8 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         let silent_us = situation.now.saturating_sub(seen.beat);
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
-                let (mark, sentence) = judge_generator(health);
-                list.add(Group::Generator, &seen.id, mark, sentence);
+                let (mark, message) = judge_generator(health);
+                list.add(Group::Generator, &seen.id, mark, message);
             }
             // Generators of yesterday are nobody's trouble.
             _ => list.add(
@@ -64,18 +64,18 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
         1 => "1 core".to_owned(),
         cores => format!("{cores} cores"),
     };
-    let fine = format!("{cores}, {}", health.tier);
+    let fine = [cores].into_iter().chain(health.features.clone()).collect::<Vec<_>>().join(", ");
     let gib = health.disk_free_bytes >> 30;
     match health.clock() {
         None => return (Mark::No, "Its clock was not measured against Redis yet: wait a moment.".to_owned()),
         Some(clock) if !clock.is_fit() => {
-            let sentence = format!(
+            let message = format!(
                 "Its clock is {} ms off (± {} ms), more than {} ms: set it, as with chrony.",
                 clock.offset_us / 1000,
                 clock.error_us.div_ceil(1000),
                 OFFSET_MAX_US / 1000
             );
-            return (Mark::No, sentence);
+            return (Mark::No, message);
         }
         Some(_) => {}
     }

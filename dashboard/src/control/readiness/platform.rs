@@ -20,7 +20,7 @@ pub(super) fn redis(list: &mut List, situation: &Situation) {
 }
 
 pub(super) fn round(list: &mut List, situation: &Situation) {
-    let (mark, sentence) = match situation.state {
+    let (mark, message) = match situation.state {
         _ if situation.halted => (Mark::No, "All traffic is stopped: release the red switch first.".to_owned()),
         State::Draft => (Mark::Go, "No round is in the way.".to_owned()),
         State::Sealed | State::Aborted => {
@@ -28,7 +28,7 @@ pub(super) fn round(list: &mut List, situation: &Situation) {
         }
         state => (Mark::No, format!("A round is {state}: wait until it is sealed, or abort it.")),
     };
-    list.add(Group::Platform, "Round", mark, sentence);
+    list.add(Group::Platform, "Round", mark, message);
 }
 
 pub(super) fn plan(list: &mut List, situation: &Situation) {
@@ -73,7 +73,7 @@ fn peak(phases: &[Phase]) -> u64 {
 }
 
 pub(super) fn house(list: &mut List, situation: &Situation) {
-    let (mark, sentence) = match &situation.house {
+    let (mark, message) = match &situation.house {
         House::Unset => (
             Mark::Warn,
             "No house target is set: if all contestants lose points together, nobody can tell whose fault it was."
@@ -84,5 +84,5 @@ pub(super) fn house(list: &mut List, situation: &Situation) {
     };
     // What the house loses, the platform lost: a wrong answer of it is never a contestant's own trouble.
     let wrong = matches!(&situation.house, House::Set(Some(Tested { answer: Some(answer), .. })) if !all_right(answer));
-    list.add(Group::Platform, "House target", if wrong { Mark::No } else { mark }, sentence);
+    list.add(Group::Platform, "House target", if wrong { Mark::No } else { mark }, message);
 }

@@ -23,7 +23,7 @@ fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
         address: None,
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(500),
-        sentence: "Version is v1 and should be v2.".to_owned(),
+        message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
     }
 }
@@ -109,7 +109,7 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         spoil(&mut situation);
         let checks = checks(&situation);
         let check = checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{what}: {checks:#?}"));
-        assert!(check.mark == mark && check.sentence.contains(part), "{part:?}: {check:?}");
+        assert!(check.mark == mark && check.message.contains(part), "{part:?}: {check:?}");
         assert!(verdict(&checks) >= mark, "{part:?}");
     }
 }
@@ -129,7 +129,7 @@ fn parked_disabled_and_disqualified_contestants_are_told_and_do_not_stop_the_oth
     for (spoil, part) in cases {
         let mut contestant = alice();
         spoil(&mut contestant);
-        let (mark, sentence) = judge_contestant(&contestant, NOW);
-        assert!(mark == Mark::Warn && sentence.contains(part), "{sentence}");
+        let (mark, message) = judge_contestant(&contestant, NOW);
+        assert!(mark == Mark::Warn && message.contains(part), "{message}");
     }
 }

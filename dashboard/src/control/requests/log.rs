@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Between two tests of one contestant, in microseconds.
 pub const PROBE_EVERY_US: u64 = 10_000_000;
-/// Between two changes of a contestant's endpoint, or of its shown name, in microseconds: each is a row for ever, a new
+/// Between two changes of a contestant's endpoint, or of its display name, in microseconds: each is a row for ever, a new
 /// document for all generators, and a frame for all viewers.
 pub const WRITE_EVERY_US: u64 = 5_000_000;
 /// Between two practices of one contestant, in microseconds.
@@ -47,7 +47,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
     Endpoint,
-    ShownName,
+    DisplayName,
 }
 
 #[derive(Clone, Debug)]
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn one_change_in_five_seconds_of_each_kind() {
         let mut log = RequestLog::default();
-        let (endpoint, name) = (Kind::Write(Write::Endpoint), Kind::Write(Write::ShownName));
+        let (endpoint, name) = (Kind::Write(Write::Endpoint), Kind::Write(Write::DisplayName));
         assert_eq!(log.pace(ALICE, endpoint, SECOND), Ok(()));
         assert_eq!(log.pace(ALICE, endpoint, 2 * SECOND), Err(4 * SECOND));
         assert_eq!(log.pace(ALICE, name, 2 * SECOND), Ok(()));

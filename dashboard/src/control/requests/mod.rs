@@ -50,12 +50,12 @@ impl Requests {
         let kind = Kind::Write(write);
         let (field, what) = match write {
             Write::Endpoint => ("endpoint", "your endpoint"),
-            Write::ShownName => ("shown", "your name on the board"),
+            Write::DisplayName => ("display_name", "your name on the board"),
         };
         self.log().pace(Some(user), kind, now).map_err(|us| {
             let wait_s = us.div_ceil(1_000_000);
-            let sentence = format!("You changed {what} a moment ago: wait {wait_s} s and send it again.");
-            ChangeError::Field { field, sentence }
+            let message = format!("You changed {what} a moment ago: wait {wait_s} s and send it again.");
+            ChangeError::Field { field, message }
         })?;
         let made = change.await;
         if matches!(made, Err(ChangeError::Field { .. } | ChangeError::Accounts(Error::Invalid { .. }))) {
@@ -120,7 +120,7 @@ impl Requests {
         let id = draw_id()?;
         let request =
             PracticeRequest { id: id.clone(), at: now, contestant: user.name.clone(), endpoint, rate, seconds };
-        request.check().map_err(|sentence| ChangeError::Field { field: "rate", sentence })?;
+        request.check().map_err(|message| ChangeError::Field { field: "rate", message })?;
         self.log().note(&id, Some(user.id), Kind::Practice, now).map_err(|us| {
             let wait = instant::duration(us.div_ceil(1_000_000) * 1_000_000);
             ChangeError::Unfit(format!("you practised a moment ago: wait {wait} and practise again"))
@@ -173,7 +173,7 @@ impl Requests {
     async fn endpoint_to_ask(&self, user: &User) -> Result<String, ChangeError> {
         let endpoint = self.accounts.endpoint_of(user.id).await?;
         let none =
-            || ChangeError::Field { field: "endpoint", sentence: "there is no endpoint yet: set it first".to_owned() };
+            || ChangeError::Field { field: "endpoint", message: "there is no endpoint yet: set it first".to_owned() };
         endpoint.map(|endpoint| endpoint.endpoint).ok_or_else(none)
     }
 

@@ -68,7 +68,7 @@ pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Res
     let counted = report.counted().unwrap_or_default();
     let errors: Vec<ErrorAnswer> = report.errors.iter().map(ErrorAnswer::from).collect();
     res.render(Json(json!({
-        "done": is_over(&report), "state": report.state, "message": report.sentence, "sentence": report.sentence,
+        "done": is_over(&report), "state": report.state, "message": report.message, "sentence": report.message,
         "second": report.second, "generator": report.generator, "points": report.points, "p50_us": report.p50_us,
         "p99_us": report.p99_us, "answered": counted.tally.responses(), "due": counted.tally.due, "errors": errors,
     })));

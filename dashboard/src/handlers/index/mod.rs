@@ -49,9 +49,9 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
             let told = format!("Your endpoint is {endpoint}. Test it now: it gets traffic after three right answers.");
             done(depot, res, PATH, told)
         }
-        Err(ChangeError::Field { sentence, .. }) => {
+        Err(ChangeError::Field { message, .. }) => {
             let mut page = page(depot, &app, &viewer.user).await?;
-            page.endpoint.form = Field::wrong(text, sentence);
+            page.endpoint.form = Field::wrong(text, message);
             show_again(res, page)
         }
         Err(error) => refused(depot, res, PATH, error.to_string()),

@@ -122,7 +122,7 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
 fn practice_result(report: &PracticeReport) -> PracticeResult {
     PracticeResult {
         at_ms: utc_ms(report.at),
-        message: report.sentence.clone(),
+        message: report.message.clone(),
         points: report.points,
         p50_us: report.p50_us,
         p99_us: report.p99_us,
@@ -137,7 +137,7 @@ pub(super) fn probe_view(answer: ProbeAnswer) -> Probe {
         address: answer.address,
         verdicts: answer.verdicts.map(|verdicts| [verdicts.token, verdicts.version, verdicts.from]),
         latency_us: answer.latency_us,
-        message: answer.sentence,
+        message: answer.message,
         head: with_line_breaks(&answer.head),
     }
 }
@@ -147,13 +147,13 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
     let mut lines: Vec<Failure> = Vec::new();
     for error in errors {
         // Each wrong token differs; what is wrong does not.
-        let same = |line: &&mut Failure| line.kind == error.kind && line.message == error.sentence;
+        let same = |line: &&mut Failure| line.kind == error.kind && line.message == error.message;
         match lines.iter_mut().find(same) {
             Some(line) => line.count += 1,
             None => lines.push(Failure {
                 at_ms: utc_ms(error.at),
                 kind: error.kind.clone(),
-                message: error.sentence.clone(),
+                message: error.message.clone(),
                 expected: error.expected.clone(),
                 received: error.received.clone(),
                 request: with_line_breaks(&error.request),

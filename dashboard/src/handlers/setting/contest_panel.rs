@@ -10,7 +10,7 @@ use flowtest_contest::{Control, State};
 pub(super) fn contest_form(form: SettingsForm, errors: &[FieldError], control: Option<&Control>) -> ContestForm {
     let field = |name: &str, value: String| Field {
         value,
-        error: errors.iter().find(|error| error.field == name).map(|error| as_sentence(&error.sentence)),
+        error: errors.iter().find(|error| error.field == name).map(|error| as_sentence(&error.message)),
     };
     let playing = control.filter(|control| !matches!(control.state, State::Draft | State::Sealed | State::Aborted));
     ContestForm {

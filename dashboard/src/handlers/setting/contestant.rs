@@ -62,10 +62,8 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
             app.people_changed();
             frame::done(depot, res, PATH, done)
         }
-        Err(
-            ChangeError::Accounts(Error::Invalid { field, message: sentence }) | ChangeError::Field { field, sentence },
-        ) => {
-            let form = wrong(req, &action, field, as_sentence(&sentence)).await;
+        Err(ChangeError::Accounts(Error::Invalid { field, message }) | ChangeError::Field { field, message }) => {
+            let form = wrong(req, &action, field, as_sentence(&message)).await;
             let typed = Typed { team: Some((id, form)), ..Typed::default() };
             show_again(res, page::page(depot, typed).await?)
         }
@@ -74,7 +72,7 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
 }
 
 /// What was typed, with what is wrong where it was typed. Passwords are not written back.
-async fn wrong(req: &mut Request, action: &str, wrong: &str, sentence: String) -> TeamForm {
+async fn wrong(req: &mut Request, action: &str, wrong: &str, message: String) -> TeamForm {
     let mut form = TeamForm::default();
     let reason = field(req, "reason").await;
     match action {
@@ -82,11 +80,11 @@ async fn wrong(req: &mut Request, action: &str, wrong: &str, sentence: String) -
             form.points = Field::new(field(req, "points").await);
             form.reason = Field::new(reason);
             let field = if wrong == "reason" { &mut form.reason } else { &mut form.points };
-            field.error = Some(sentence);
+            field.error = Some(message);
         }
-        "disqualify" => form.disqualify = Field::wrong(reason, sentence),
-        "password" => form.password = Field::wrong("", sentence),
-        _ => form.endpoint = Field::wrong(field(req, "endpoint").await, sentence),
+        "disqualify" => form.disqualify = Field::wrong(reason, message),
+        "password" => form.password = Field::wrong("", message),
+        _ => form.endpoint = Field::wrong(field(req, "endpoint").await, message),
     }
     form
 }
@@ -95,8 +93,8 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let (typed, reason) = (field(req, "points").await, field(req, "reason").await);
     let Ok(points) = typed.trim_start_matches('+').parse::<i64>() else {
-        let sentence = "points are a whole number, such as 500 or -500".to_owned();
-        return Ok(Err(ChangeError::Field { field: "points", sentence }));
+        let message = "points are a whole number, such as 500 or -500".to_owned();
+        return Ok(Err(ChangeError::Field { field: "points", message }));
     };
     let adjusted = app.accounts.adjust(user.id, points, &reason, actor, utc_us()).await;
     Ok(adjusted.map(|line| format!("{} gets {:+} points.", user.name, line.points)).map_err(ChangeError::from))
@@ -105,9 +103,9 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
 async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, RequestError> {
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
-    if let Some(sentence) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
+    if let Some(message) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
     {
-        return Ok(Err(ChangeError::Field { field: "password", sentence }));
+        return Ok(Err(ChangeError::Field { field: "password", message }));
     }
     let set = app.accounts.set_password(user.id, &password, None, actor, utc_us()).await;
     app.close_sessions_of(user.id, None);

@@ -11,11 +11,11 @@ use flowtest_scoreboard::SeenGenerator;
 pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) -> Readiness {
     let checks = readiness::checks(situation);
     let missing = checks.iter().filter(|check| check.mark == Mark::No);
-    let missing = missing.map(|check| format!("{}: {}", check.what, check.sentence)).collect();
+    let missing = missing.map(|check| format!("{}: {}", check.what, check.message)).collect();
     let one = |check: &readiness::Check| Check {
         name: check.what.clone(),
         light: light(check.mark),
-        message: check.sentence.clone(),
+        message: check.message.clone(),
     };
     let mut platform: Vec<Check> = checks.iter().filter(|check| check.group == Group::Platform).map(one).collect();
     if let Some(trouble) = &status.trouble {
@@ -56,7 +56,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
         beat_ms: utc_ms(seen.beat),
         version: health.version.clone(),
         cores: health.cores,
-        tier: health.tier.clone(),
+        features: health.features.join(", "),
         rate: health.rate,
         clock_offset_us: health.clock_offset_us,
         clock_error_us: health.clock_error_us,

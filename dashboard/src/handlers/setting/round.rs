@@ -22,7 +22,7 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let (scored, generators, now) = (is_ticked(req, "scored").await, list(req, "generators").await, utc_us());
     let start_at = match instant::at(&typed, &zone, now) {
         Ok(start_at) => start_at,
-        Err(sentence) => return again(depot, res, typed, scored, generators, sentence).await,
+        Err(message) => return again(depot, res, typed, scored, generators, message).await,
     };
     match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
         Err(ChangeError::Refused(refusal)) => again(depot, res, typed, scored, generators, refusal.to_string()).await,
@@ -39,9 +39,9 @@ async fn again(
     start: String,
     scored: bool,
     generators: Vec<String>,
-    sentence: String,
+    message: String,
 ) -> Result<(), RequestError> {
-    let arm = Some((Field::wrong(start, as_sentence(&sentence)), scored, generators));
+    let arm = Some((Field::wrong(start, as_sentence(&message)), scored, generators));
     show_again(res, page::page(depot, Typed { arm, ..Typed::default() }).await?)
 }
 
@@ -128,7 +128,7 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
                 }
             }
         }
-        Err(sentence) => moved_wrongly(depot, res, typed, sentence).await,
+        Err(message) => moved_wrongly(depot, res, typed, message).await,
     }
 }
 
@@ -136,9 +136,9 @@ async fn moved_wrongly(
     depot: &mut Depot,
     res: &mut Response,
     typed: String,
-    sentence: String,
+    message: String,
 ) -> Result<(), RequestError> {
-    let deadline = Some(Field::wrong(typed, as_sentence(&sentence)));
+    let deadline = Some(Field::wrong(typed, as_sentence(&message)));
     show_again(res, page::page(depot, Typed { deadline, ..Typed::default() }).await?)
 }
 
@@ -153,14 +153,14 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
         streams.push(stream.parse().map_err(|error| RequestError::Unprocessable(format!("{error}")))?);
     }
     if streams.is_empty() {
-        let sentence = match app.controller.status().sealing {
+        let message = match app.controller.status().sealing {
             Sealing::Fine => "The round is sealed by itself as soon as all streams have ended.".to_owned(),
             Sealing::Missing(missing) => {
                 format!("{} of its streams did not end: name those that never will.", missing.len())
             }
-            Sealing::Trouble(sentence) => as_sentence(&sentence),
+            Sealing::Trouble(message) => as_sentence(&message),
         };
-        return frame::refused(depot, res, PATH, sentence);
+        return frame::refused(depot, res, PATH, message);
     }
     match app.controller.automation().abandon(streams, &reason, &actor, utc_us()).await {
         Ok(Sealing::Fine) => frame::done(depot, res, PATH, "The round is sealed."),
@@ -171,9 +171,9 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             );
             frame::refused(depot, res, PATH, text)
         }
-        Ok(Sealing::Trouble(sentence)) => frame::refused(depot, res, PATH, as_sentence(&sentence)),
-        Err(ChangeError::Field { sentence, .. }) => {
-            let seal_reason = Some(Field::wrong(reason, as_sentence(&sentence)));
+        Ok(Sealing::Trouble(message)) => frame::refused(depot, res, PATH, as_sentence(&message)),
+        Err(ChangeError::Field { message, .. }) => {
+            let seal_reason = Some(Field::wrong(reason, as_sentence(&message)));
             show_again(res, page::page(depot, Typed { seal_reason, ..Typed::default() }).await?)
         }
         Err(error) => declined(depot, res, error),

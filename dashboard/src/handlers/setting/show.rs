@@ -47,8 +47,8 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
             let done = format!("The board freezes at {}.", instant::utc(at));
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
-        Err(sentence) => {
-            let freeze = Some(Field::wrong(typed, as_sentence(&sentence)));
+        Err(message) => {
+            let freeze = Some(Field::wrong(typed, as_sentence(&message)));
             show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
         }
     }

@@ -224,11 +224,11 @@ fn answer(id: String, generator: String, endpoint: String, found: Result<ProbeRe
         address: None,
         verdicts: None,
         latency_us: None,
-        sentence: String::new(),
+        message: String::new(),
         head: String::new(),
     };
     match found {
-        Err(sentence) => ProbeAnswer { sentence, ..blank },
+        Err(message) => ProbeAnswer { message, ..blank },
         Ok(report) => {
             let telling = report.telling();
             let address = telling.map(|exchange| exchange.address).as_ref().map(SocketAddr::to_string);
@@ -236,7 +236,7 @@ fn answer(id: String, generator: String, endpoint: String, found: Result<ProbeRe
                 address,
                 verdicts: report.verdicts(),
                 latency_us: telling.and_then(|exchange| exchange.latency_us),
-                sentence: report.sentence(),
+                message: report.sentence(),
                 head: telling.map_or_else(String::new, |exchange| exchange.head.clone()),
                 ..blank
             }

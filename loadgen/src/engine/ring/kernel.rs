@@ -40,7 +40,14 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// The name in reports: `A` (all that is used), `C` (Linux 6.6), `D` (Linux 6.1).
+    /// The features in use, by name: what every ring of ours needs, then what this kernel has beyond it.
+    pub fn features(&self) -> Vec<&'static str> {
+        let beyond = [(self.no_sqarray, "no_sqarray"), (self.min_wait, "min_wait")];
+        let beyond = beyond.into_iter().filter(|(has, _)| *has).map(|(_, name)| name);
+        ["recv_multishot", "buf_ring", "defer_taskrun"].into_iter().chain(beyond).collect()
+    }
+
+    /// What 0.1 said instead, in JSON only and until 0.3: `A` (all that is used), `C` (Linux 6.6), `D` (Linux 6.1).
     pub fn name(&self) -> &'static str {
         match (self.min_wait, self.no_sqarray) {
             (true, _) => "A",

@@ -1,14 +1,12 @@
 //! One line, as CSV or as a JSON object, in one buffer that is used again.
 //!
-//! CSV is that of RFC 4180. Names and evidence come from strangers, and spreadsheets run cells that begin like a formula;
-//! those get a leading apostrophe.
+//! CSV is that of RFC 4180. Names and evidence come from strangers, so no cell is one that a spreadsheet would run.
 
 use crate::journal::flags::Format;
+use flowtest_contract::text::inert;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
-
-/// What a cell begins with when a spreadsheet takes it for a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// A line being made: cells come in the order of the columns.
 #[derive(Debug)]
@@ -87,33 +85,14 @@ impl Line {
 }
 
 fn csv(bytes: &mut Vec<u8>, text: &str) {
-    let inert = text.starts_with(FORMULA);
-    if !inert && !text.contains([',', '"', '\r', '\n']) {
+    let cell = inert(text);
+    if matches!(cell, Cow::Borrowed(_)) && !text.contains([',', '"', '\r', '\n']) {
         bytes.extend_from_slice(text.as_bytes());
         return;
     }
     bytes.push(b'"');
-    if inert {
-        bytes.push(b'\'');
-    }
-    bytes.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    bytes.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
     bytes.push(b'"');
-}
-
-/// Bytes of strangers as printable text that says each of them.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
-    for byte in bytes {
-        match byte {
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            b'\\' => text.push_str("\\\\"),
-            b' '..=b'~' => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -156,14 +135,5 @@ mod tests {
     #[test]
     fn a_json_line_has_the_same_keys() {
         assert_eq!(line(Format::Ndjson, "a\"b\n"), "{\"name\":\"a\\\"b\\n\",\"count\":7,\"lag\":null}\n");
-    }
-
-    #[test]
-    fn every_byte_is_printable_and_told_apart() {
-        let all: Vec<u8> = (0..=255).collect();
-        let text = printable(&all);
-        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-        let single: std::collections::HashSet<String> = all.iter().map(|byte| printable(&[*byte])).collect();
-        assert_eq!(single.len(), 256);
     }
 }

@@ -1,8 +1,9 @@
 //! Which cells a record has.
 
-use super::line::{Line, printable};
+use super::line::Line;
 use crate::journal::flags::What;
 use crate::journal::folders;
+use flowtest_contest::text::printable;
 use flowtest_contract::header::Flip;
 use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Seen, Tally};
@@ -90,7 +91,7 @@ impl Records {
                     self.notice(line, out, seq, control.at.to_native(), ("control", 0), &text)?;
                 }
                 (Record::Notice(notice), What::Notices) => {
-                    let text = printable(notice.text.as_slice());
+                    let text = printable(notice.text.as_slice(), usize::MAX);
                     let code = notice.code.to_native();
                     self.notice(line, out, seq, notice.at.to_native(), ("notice", code), &text)?;
                 }
@@ -193,7 +194,7 @@ impl Records {
         observation(line, evidence.observed.to_native());
         line.number(evidence.skipped.to_native());
         for bytes in [&evidence.request, &evidence.response, &evidence.reason] {
-            line.text(&printable(bytes.as_slice()));
+            line.text(&printable(bytes.as_slice(), usize::MAX));
         }
         line.end(out)
     }

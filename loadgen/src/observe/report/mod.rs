@@ -214,7 +214,7 @@ impl Report<'_> {
             ("Cores", format!("{}, workers on {used}", machine.cores)),
             ("Memory", machine.memory.clone()),
             ("Kernel", machine.kernel.clone()),
-            ("Ring tier", summary.tier.to_owned()),
+            ("io_uring", summary.features.join(", ")),
             ("Load", load),
             ("Started", self.started.clone()),
             (

@@ -210,7 +210,7 @@ impl AdmissionLoop {
             generator: self.id.clone(),
             ready: checked.ready(),
             verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
-            sentence: checked.sentence(),
+            message: checked.sentence(),
             endpoint: endpoint.to_string(),
             addresses: checked.addresses.iter().map(SocketAddr::to_string).collect(),
         };

@@ -360,6 +360,7 @@ impl Controller {
             beat: Clock::now().utc_base,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: self.home.cores.len() as u32,
+            features: self.home.tier.features().into_iter().map(str::to_owned).collect(),
             tier: self.home.tier.name().to_owned(),
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),

@@ -354,15 +354,14 @@ fn keys(control: &Control) -> Vec<String> {
 }
 
 /// What a contestant reads that is not admitted yet.
-fn not_ready(at: UtcUs, sentence: String) -> ExplainedError {
+fn not_ready(at: UtcUs, message: String) -> ExplainedError {
     ExplainedError {
         at,
         kind: "prepare".to_owned(),
-        sentence,
+        message,
         expected: "right answers, before the flood begins".to_owned(),
-        received: "see the sentence".to_owned(),
-        request: String::new(),
-        response: String::new(),
+        received: "see the message".to_owned(),
+        ..ExplainedError::default()
     }
 }
 

@@ -29,12 +29,12 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
         .filter(|_| !sample.never_sent)
         .map_or_else(String::new, |contestant| printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX));
     let response = printable(sample.answer(), EXCHANGE_BYTES_MAX);
-    let in_words = |(kind, sentence, expected, received): (&str, String, String, String)| Explained {
+    let in_words = |(kind, message, expected, received): (&str, String, String, String)| Explained {
         contestant: sample.contestant,
         error: ExplainedError {
             at: sample.sent,
             kind: kind.to_owned(),
-            sentence,
+            message,
             expected,
             received,
             request: request.clone(),
@@ -44,18 +44,18 @@ pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
     let reasons = match observation.outcome {
         Outcome::Failed(failure) => {
             let timeout_us = plan.rules.timeout_us;
-            let (sentence, expected) = match sample.missed {
+            let (message, expected) = match sample.missed {
                 Some(why) => wording::missed(why, timeout_us),
                 None => wording::failed(failure, sample.malformed, timeout_us),
             };
-            vec![(failure.name(), sentence, expected, came(sample))]
+            vec![(failure.name(), message, expected, came(sample))]
         }
         Outcome::Answered(observed) => wrong_headers(plan, sample, observed),
     };
     reasons.into_iter().map(in_words).collect()
 }
 
-/// Kind, sentence, what was expected and what came, of each header that is wrong.
+/// Kind, message, what was expected and what came, of each header that is wrong.
 fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'static str, String, String, String)> {
     let shown = |name: &str| lines(sample, name);
     wording::headers(observed, &plan.rules, plan.schedule.deadlines(sample.sent), sample.sent, &sample.token, shown)
@@ -118,7 +118,7 @@ mod tests {
         explained
             .iter()
             .map(|Explained { error, .. }| {
-                format!("{}: {} | {} | {}", error.kind, error.sentence, error.expected, error.received)
+                format!("{}: {} | {} | {}", error.kind, error.message, error.expected, error.received)
             })
             .collect()
     }
@@ -156,12 +156,12 @@ mod tests {
             assert_eq!(explained.len(), 1);
             let error = &explained[0].error;
             assert_eq!(error.kind, failure.name());
-            assert!(error.sentence.len() > 20 && error.received == "not a byte", "{error:?}");
+            assert!(error.message.len() > 20 && error.received == "not a byte", "{error:?}");
         }
         let status = explain(&plan(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
         assert_eq!(status[0].error.received, "HTTP/1.1 503 Busy");
         let malformed = sample(Outcome::Failed(Failure::Malformed), 1, b"junk\n", Some(Malformed::NotHttp));
         let malformed = explain(&plan(), &malformed);
-        assert!(malformed[0].error.sentence.starts_with("the response does not begin with"), "{malformed:?}");
+        assert!(malformed[0].error.message.starts_with("the response does not begin with"), "{malformed:?}");
     }
 }

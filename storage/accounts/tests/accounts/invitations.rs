@@ -74,7 +74,7 @@ async fn a_failed_redemption_leaves_the_token_unused() {
     assert!(matches!(redeem(person("BOSS")).await, Err(RedeemError::NameTaken)));
     for (field, bad) in [
         ("name", NewUser { name: "a b".into(), ..person("alice") }),
-        ("shown", NewUser { display_name: "\u{200b}".into(), ..person("alice") }),
+        ("display_name", NewUser { display_name: "\u{200b}".into(), ..person("alice") }),
         ("password", NewUser { password: "short".into(), ..person("alice") }),
     ] {
         let refused = redeem(bad).await.expect_err("refused");

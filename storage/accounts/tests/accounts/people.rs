@@ -52,7 +52,7 @@ async fn marks_are_set_and_taken_away() {
     let plain = accounts.requalify(alice.id, &by, NOON).await.expect("requalified");
     assert_eq!((plain.hidden, plain.disqualified), (false, None));
     let unseen = accounts.set_display_name(alice.id, "a\u{202e}b", &by, NOON).await;
-    assert!(matches!(unseen, Err(Error::Invalid { field: "shown", .. })), "{unseen:?}");
+    assert!(matches!(unseen, Err(Error::Invalid { field: "display_name", .. })), "{unseen:?}");
     let nobody = accounts.set_hidden(UserId(99), true, &by, NOON).await;
     assert!(matches!(nobody, Err(Error::Missing(_))), "{nobody:?}");
 }

@@ -8,8 +8,8 @@ use super::{
 use crate::endpoint::{Endpoint, Host};
 use crate::names;
 use crate::policy::ENTRIES_MAX;
-use crate::text::is_hidden;
 use flowtest_contract::Rules;
+use flowtest_contract::text::is_hidden;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -58,7 +58,7 @@ pub(super) fn name(entry: &Entry) -> Result<String, ContestError> {
         return Err(entry.wrong(format!("is {shown:?}, with space at an end: remove it")));
     }
     // Escape codes would rewrite a terminal; marks that turn the direction would let one name pass for another.
-    match name.chars().find(|c| c.is_control() || is_hidden(*c) || names::FORBIDDEN_IN_NAMES.contains(c)) {
+    match name.chars().find(|c| is_hidden(*c) || names::FORBIDDEN_IN_NAMES.contains(c)) {
         Some(c) => Err(entry.wrong(format!(
             "is {shown:?}, which holds {c:?}: a name becomes part of Redis keys, so use no braces, colons or control \
              characters"

@@ -15,34 +15,18 @@ fn ip(text: &str) -> IpAddr {
 
 /// First, last, and what stands before and behind, where there is such.
 fn edges(network: &Network) -> Vec<IpAddr> {
-    match network.address() {
-        IpAddr::V4(first) => {
-            let (first, last) =
-                (first.to_bits(), first.to_bits() | u32::MAX.checked_shr(network.prefix().into()).unwrap_or(0));
-            let all = [
-                first.checked_sub(1),
-                Some(first),
-                first.checked_add(1),
-                last.checked_sub(1),
-                Some(last),
-                last.checked_add(1),
-            ];
-            all.into_iter().flatten().map(|bits| Ipv4Addr::from_bits(bits).into()).collect()
-        }
-        IpAddr::V6(first) => {
-            let (first, last) =
-                (first.to_bits(), first.to_bits() | u128::MAX.checked_shr(network.prefix().into()).unwrap_or(0));
-            let all = [
-                first.checked_sub(1),
-                Some(first),
-                first.checked_add(1),
-                last.checked_sub(1),
-                Some(last),
-                last.checked_add(1),
-            ];
-            all.into_iter().flatten().map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
-        }
-    }
+    let (first, most) = match network.address() {
+        IpAddr::V4(first) => (first.to_bits().into(), u32::MAX.into()),
+        IpAddr::V6(first) => (first.to_bits(), u128::MAX),
+    };
+    let last = first | most.checked_shr(network.prefix().into()).unwrap_or(0);
+    let next = |bits: u128| bits.checked_add(1).filter(|bits| *bits <= most);
+    let all = [first.checked_sub(1), Some(first), next(first), last.checked_sub(1), Some(last), next(last)];
+    let address = |bits: u128| match network.address() {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(bits.try_into().expect("32 bits")).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(bits).into(),
+    };
+    all.into_iter().flatten().map(address).collect()
 }
 
 /// What the table says by plain arithmetic: the narrowest range that holds the address, but never before all else.

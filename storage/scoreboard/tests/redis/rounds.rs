@@ -2,7 +2,7 @@
 
 use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
 use flowtest_contest::{Control, State, standings};
-use flowtest_contract::{RoundId, Row, Rules};
+use flowtest_contract::{RoundId, Row, Rules, StreamId};
 use flowtest_scoreboard::{Publisher, ScoreboardError};
 use flowtest_testkit::WAIT_MAX;
 use std::sync::Arc;
@@ -96,15 +96,21 @@ fn a_generator_that_leaves_does_not_end_the_round_of_the_others() {
     stage.assert_totals(&rows(7));
 }
 
-#[test]
-fn after_a_wipe_nobody_seals_before_the_others_are_back() {
-    let stage = Stage::new();
+/// Two have joined; the first went without its end, the second has put rows.
+fn one_of_two_is_gone(stage: &Stage) -> (StreamId, Publisher) {
     let gone = stage.config(&NAMES);
     let stream = gone.stream;
     drop(Publisher::start(gone).expect("a publisher"));
     let publisher = stage.publisher();
     publisher.publish(1, rows(8));
     wait_for_put(&publisher, 1);
+    (stream, publisher)
+}
+
+#[test]
+fn after_a_wipe_nobody_seals_before_the_others_are_back() {
+    let stage = Stage::new();
+    let (stream, publisher) = one_of_two_is_gone(&stage);
     stage.server.command(&["FLUSHALL"]);
     let error = publisher.finish(2, rows(9), Duration::from_millis(300)).expect_err("the other one is not back");
     let ScoreboardError::Missing { missing, .. } = &error else { panic!("{error}") };
@@ -115,12 +121,7 @@ fn after_a_wipe_nobody_seals_before_the_others_are_back() {
 #[test]
 fn after_a_rollback_nobody_seals_without_those_who_joined_since() {
     let stage = Stage::new();
-    let gone = stage.config(&NAMES);
-    let stream = gone.stream;
-    drop(Publisher::start(gone).expect("a publisher"));
-    let publisher = stage.publisher();
-    publisher.publish(1, rows(8));
-    wait_for_put(&publisher, 1);
+    let (stream, publisher) = one_of_two_is_gone(&stage);
     // Redis is as it was when only this publisher had joined.
     stage.server.command(&["HDEL", &stage.key(), &format!("q:{stream}")]);
     let error = publisher.finish(2, rows(9), Duration::from_millis(300)).expect_err("the other one has not ended");

@@ -18,7 +18,7 @@ fn failure(at: u64) -> ExplainedError {
     ExplainedError {
         at,
         kind: "token".to_owned(),
-        sentence: "the Token is not the one of the request: send it back as it came".to_owned(),
+        message: "the Token is not the one of the request: send it back as it came".to_owned(),
         expected: "0123".to_owned(),
         received: "3210".to_owned(),
         request: "GET / HTTP/1.1\\r\\n".to_owned(),
@@ -139,7 +139,7 @@ fn a_test_of_an_endpoint_is_taken_once_and_answered() {
         address: Some("10.0.0.1:8080".to_owned()),
         verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
         latency_us: Some(900),
-        sentence: "Version is v1 and should be v2: send Version: v2".to_owned(),
+        message: "Version is v1 and should be v2: send Version: v2".to_owned(),
         head: "HTTP/1.1 200 OK\\r\\n".to_owned(),
     };
     generator.answer_probe(CONTEST, &answer).expect("answered");
@@ -216,7 +216,7 @@ fn practice_is_taken_once_and_its_report_is_rewritten() {
         at: now,
         generator: "g1".to_owned(),
         state: PracticeState::Running,
-        sentence: "practice runs".to_owned(),
+        message: "practice runs".to_owned(),
         second: 1,
         row: Row::default().encode(),
         points: -200,
@@ -243,7 +243,7 @@ fn what_the_prepare_check_found_is_read_of_everybody_and_nonsense_is_left_out() 
         generator: "g1".to_owned(),
         ready,
         verdicts: Some(ProbeVerdicts { token: true, version: ready, from: true }),
-        sentence: "all three headers are right".to_owned(),
+        message: "all three headers are right".to_owned(),
         endpoint: "http://10.0.0.1/".to_owned(),
         addresses: vec!["10.0.0.1:80".to_owned()],
     };

@@ -58,9 +58,9 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     stage.turn().await;
     assert_eq!(stage.published(), Some(newer.clone()), "it is not overwritten");
     let conflict = stage.controller.status().conflict.expect("a problem");
-    assert!(conflict.sentence.contains("Take over"), "{}", conflict.sentence);
+    assert!(conflict.message.contains("Take over"), "{}", conflict.message);
     let checks = stage.controller.readiness(stage.now).await.expect("checks");
-    assert!(checks.iter().any(|check| check.sentence == conflict.sentence), "NO-GO");
+    assert!(checks.iter().any(|check| check.message == conflict.message), "NO-GO");
     // A death in between forgets nothing.
     stage.reopen().await;
     let made = stage.change(park(true)).await;

@@ -14,7 +14,7 @@ fn answer(id: &str, at: u64, right: bool) -> ProbeAnswer {
         address: Some("127.0.0.1:8081".to_owned()),
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(300),
-        sentence: "Version is v1 and should be v2.".to_owned(),
+        message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
     }
 }
@@ -60,7 +60,7 @@ async fn go_or_no_go_knows_the_last_test_though_nobody_read_it() {
     stage.turn().await;
     let checks = stage.controller.readiness(stage.now).await.expect("checks");
     let of = |what: &str| checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{checks:#?}"));
-    assert!(of("alice").mark == Mark::Warn && of("alice").sentence.contains("Version is v1"), "{:?}", of("alice"));
+    assert!(of("alice").mark == Mark::Warn && of("alice").message.contains("Version is v1"), "{:?}", of("alice"));
     assert_eq!((of("g1").mark, of("Redis").mark, of("Round").mark), (Mark::Go, Mark::Go, Mark::Go));
 }
 

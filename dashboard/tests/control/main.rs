@@ -1,6 +1,6 @@
 //! The control of a contest over a real SQLite file and a real redis-server.
 
-mod asks;
+mod requests;
 mod rounds;
 mod settings;
 mod stage;

@@ -134,10 +134,10 @@ async fn a_round_that_nobody_joined_says_so_and_can_be_aborted() {
     stage.turn_at(stage.now + 10 * SECOND).await;
     stage.turn_at(stage.now + 60 * SECOND).await;
     stage.turn().await;
-    let Sealing::Trouble(sentence) = stage.controller.status().sealing else {
+    let Sealing::Trouble(message) = stage.controller.status().sealing else {
         panic!("{:?}", stage.controller.status().sealing)
     };
-    assert!(sentence.contains("abort"), "{sentence}");
+    assert!(message.contains("abort"), "{message}");
     stage.change(Change::Abort).await;
     let known = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
     assert_eq!(known.state, "aborted");
