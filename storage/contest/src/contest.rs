@@ -21,6 +21,10 @@ pub const CONTESTANTS_MAX: usize = 65_535;
 pub const PHASES_MAX: usize = 1_000;
 /// Connections of one contestant at most: beyond it one source address runs out of ports.
 pub const CONNECTIONS_MAX: u32 = 60_000;
+/// Connections of a contestant where a phase does not say how many: so many local ports has a system towards one address.
+pub const CONNECTIONS_BY_RATE_MAX: u32 = 28_000;
+/// And of all contestants together.
+pub const CONNECTIONS_ALL_MAX: u64 = 100_000;
 /// Requests in flight on one connection at most.
 pub const PIPELINE_MAX: u32 = 1_024;
 /// Requests per second of one contestant at most: more than any one machine answers.
@@ -81,6 +85,47 @@ pub enum Load {
     Open { from: Rate, to: Rate },
     /// Each connection keeps so many requests in flight, as fast as answers come.
     Closed { pipeline: u32 },
+}
+
+impl Load {
+    /// The most requests a second of each contestant; 0 in closed loop.
+    pub fn rate_max(self) -> Rate {
+        match self {
+            Load::Open { from, to } => from.max(to),
+            Load::Closed { .. } => 0,
+        }
+    }
+}
+
+/// A phase with too few connections for the distance of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooFew {
+    /// From 1.
+    pub phase: usize,
+    pub connections: u32,
+    /// Requests a second that they carry, and those that are due.
+    pub carries: Rate,
+    pub rate: Rate,
+}
+
+impl Contest {
+    /// The open phase in which a server whose answers take so long gets the smallest part of what is due, if any: with
+    /// every connection in use, connections / latency requests a second can be sent.
+    pub fn too_few_connections(&self, latency_us: u64) -> Option<TooFew> {
+        let phases = self.phases.iter().enumerate().filter_map(|(index, phase)| {
+            let carries = u64::from(phase.connections) * 1_000_000 / latency_us.max(1);
+            let (connections, rate) = (phase.connections, phase.load.rate_max());
+            (carries < rate).then_some(TooFew { phase: index + 1, connections, carries, rate })
+        });
+        phases.min_by_key(|few| few.carries * 1_000 / few.rate.max(1))
+    }
+}
+
+impl std::fmt::Display for TooFew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TooFew { phase, connections, carries, rate } = self;
+        write!(f, "the {connections} connections of phase {phase} carry {carries}/s of {rate}/s")
+    }
 }
 
 /// Who plays.

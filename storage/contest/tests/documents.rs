@@ -375,3 +375,25 @@ fn every_example_is_a_contest() {
         assert!(!contest(&text).contestants.is_empty(), "{}", path.display());
     }
 }
+
+#[test]
+fn an_open_phase_without_connections_gets_what_its_rate_needs_at_a_second_of_latency() {
+    let text = |rate: &str, contestants: usize| {
+        let mut text =
+            format!("name = \"cup\"\n[policy]\nallow = [\"10.0.0.0/8\"]\n[[phase]]\nfor = \"30s\"\nrate = {rate}\n");
+        for number in 0..contestants {
+            let (third, fourth) = (number / 250, number % 250 + 1);
+            text.push_str(&format!("[[contestant]]\nname = \"c{number}\"\nendpoint = \"10.0.{third}.{fourth}\"\n"));
+        }
+        text
+    };
+    let connections = |rate: &str, contestants| {
+        Contest::from_toml(&text(rate, contestants)).expect("a contest").phases[0].connections
+    };
+    assert_eq!(connections("500", 1), 500);
+    assert_eq!(connections("\"100..2000\"", 1), 2_000);
+    assert_eq!((connections("100000", 1), connections("5000", 200)), (28_000, 500));
+    let closed = text("1", 1).replace("rate = 1\n", "pipeline = 4\n");
+    let error = Contest::from_toml(&closed).expect_err("a closed phase says how many");
+    assert!(error.to_string().contains("`phase[1].connections` is missing"), "{error}");
+}

@@ -3,6 +3,7 @@
 use super::check::{Group, List, Mark};
 use super::situation::{Contestant, Situation, Tested};
 use crate::control::instant;
+use flowtest_contest::Contest;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::ProbeAnswer;
 
@@ -11,13 +12,13 @@ const PROBE_OLD_US: u64 = 15 * 60 * 1_000_000;
 
 pub(super) fn contestants(list: &mut List, situation: &Situation) {
     for contestant in &situation.contestants {
-        let (mark, message) = judge_contestant(contestant, situation.now);
+        let (mark, message) = judge_contestant(contestant, situation.contest.as_ref(), situation.now);
         list.add(Group::Contestant, &contestant.name, mark, message);
     }
 }
 
 /// A contestant's troubles are its own: they warn and keep nobody else from playing.
-pub fn judge_contestant(contestant: &Contestant, now: UtcUs) -> (Mark, String) {
+pub fn judge_contestant(contestant: &Contestant, contest: Option<&Contest>, now: UtcUs) -> (Mark, String) {
     let warn = |message: &str| (Mark::Warn, message.to_owned());
     if contestant.disabled {
         return warn("Its account is disabled, so it does not play.");
@@ -38,8 +39,21 @@ pub fn judge_contestant(contestant: &Contestant, now: UtcUs) -> (Mark, String) {
         Some(tested) if Some(&tested.endpoint) != contestant.endpoint.as_ref() => {
             warn("Its endpoint was not tested since it changed: test it.")
         }
-        tested => judge_test(tested.as_ref(), now),
+        tested => match (judge_test(tested.as_ref(), now), too_far(tested.as_ref(), contest)) {
+            ((Mark::Go, message), Some(far)) => (Mark::Warn, format!("{message} {far}")),
+            (judged, _) => judged,
+        },
     }
+}
+
+/// Open loop needs as many connections as the rate times the latency.
+fn too_far(tested: Option<&Tested>, contest: Option<&Contest>) -> Option<String> {
+    let latency_us = tested?.answer.as_ref()?.latency_us?;
+    let few = contest?.too_few_connections(latency_us)?;
+    Some(format!(
+        "But it answers in {} ms: {few}, and the rest is missed. Write more connections in the plan, or leave them out.",
+        latency_us.div_ceil(1_000)
+    ))
 }
 
 /// The last test of a server, a contestant's or the house's.

@@ -129,7 +129,25 @@ fn parked_disabled_and_disqualified_contestants_are_told_and_do_not_stop_the_oth
     for (spoil, part) in cases {
         let mut contestant = alice();
         spoil(&mut contestant);
-        let (mark, message) = judge_contestant(&contestant, NOW);
+        let (mark, message) = judge_contestant(&contestant, None, NOW);
         assert!(mark == Mark::Warn && message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn who_is_far_away_is_told_how_much_the_connections_carry() {
+    // 8 connections, 500/s: at 16 ms they carry just that.
+    let judged = |latency_us| {
+        let mut situation = situation();
+        let answer = situation.contestants[0].tested.as_mut().and_then(|tested| tested.answer.as_mut());
+        answer.expect("she is tested").latency_us = Some(latency_us);
+        judge_contestant(&situation.contestants[0], situation.contest.as_ref(), NOW)
+    };
+    assert_eq!(judged(16_000).0, Mark::Go);
+    let (mark, message) = judged(100_000);
+    assert_eq!(mark, Mark::Warn);
+    assert!(
+        message.contains("100 ms") && message.contains("8 connections of phase 1 carry 80/s of 500/s"),
+        "{message}"
+    );
 }

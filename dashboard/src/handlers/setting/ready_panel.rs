@@ -22,7 +22,7 @@ pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) 
         platform.push(Check { name: "Control".to_owned(), light: Light::Bad, message: trouble.clone() });
     }
     let contestants = situation.contestants.iter().map(|contestant| {
-        let (mark, reason) = readiness::judge_contestant(contestant, situation.now);
+        let (mark, reason) = readiness::judge_contestant(contestant, situation.contest.as_ref(), situation.now);
         let user = users.iter().find(|user| user.name == contestant.name);
         ContestantCheck {
             id: user.map(|user| UserKey::of_user(user.id.0).to_string()).unwrap_or_default(),

@@ -95,6 +95,11 @@ impl ProbeReport {
         self.exchanges.iter().find(|exchange| !exchange.finding.is_right()).or(self.exchanges.last())
     }
 
+    /// The fastest answer, in microseconds.
+    pub fn latency_us(&self) -> Option<u64> {
+        self.exchanges.iter().filter_map(|exchange| exchange.latency_us).min()
+    }
+
     /// Which of the three headers were right in every answer; nothing without a well-framed 2xx answer.
     pub fn verdicts(&self) -> Option<ProbeVerdicts> {
         self.exchanges

@@ -210,13 +210,27 @@ impl AdmissionLoop {
             generator: self.id.clone(),
             ready: checked.ready(),
             verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
-            message: checked.sentence(),
+            message: self.prepared_message(checked),
             endpoint: endpoint.to_string(),
             addresses: checked.addresses.iter().map(SocketAddr::to_string).collect(),
         };
         if self.told.get(&contestant).is_none_or(|told| !told.says_the_same(&prepared)) {
             self.told.insert(contestant, prepared.clone());
             let _ = self.tell.send(Event::Checked { contestant, prepared });
+        }
+    }
+
+    /// What the check found, and whether the plan's connections suffice for the distance.
+    fn prepared_message(&self, checked: &Checked) -> String {
+        let latency_us = checked.outcome.as_ref().ok().and_then(ProbeReport::latency_us);
+        let few = latency_us.and_then(|latency_us| self.control.contest.too_few_connections(latency_us));
+        match (few, latency_us) {
+            (Some(few), Some(latency_us)) if checked.ready() => format!(
+                "{}; but it answers in {} ms, so that {few}, and the rest is missed: a server that is nearer gets all",
+                checked.sentence(),
+                latency_us.div_ceil(1_000)
+            ),
+            _ => checked.sentence(),
         }
     }
 

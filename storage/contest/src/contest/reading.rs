@@ -2,8 +2,8 @@
 
 use super::document::{Entry, Section, duration_us, shorten};
 use super::{
-    CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError, Contestant, DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX,
-    Phase, Policy, RATE_MAX, Rate, Start, When,
+    CONNECTIONS_ALL_MAX, CONNECTIONS_BY_RATE_MAX, CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError, Contestant,
+    DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX, Phase, Policy, RATE_MAX, Rate, Start, When,
 };
 use crate::endpoint::{Endpoint, Host};
 use crate::names;
@@ -41,6 +41,7 @@ pub(super) fn contest(document: &mut Section) -> Result<Contest, ContestError> {
     let phases = phases(document)?;
     let policy = policy(document.section("policy")?)?;
     let contestants = contestants(document, policy.allow_shared)?;
+    let phases = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
     Ok(Contest { name, start, deadlines, rules, phases, contestants, policy })
 }
 
@@ -127,6 +128,18 @@ fn phases(document: &mut Section) -> Result<Vec<Phase>, ContestError> {
     Ok(phases)
 }
 
+/// A phase that says nothing of connections, until the contestants are known.
+const BY_RATE: u32 = 0;
+
+/// As many connections as an open phase needs where an answer takes a second: rate times latency is what is in flight.
+fn with_connections(phase: Phase, contestants: usize) -> Phase {
+    if phase.connections != BY_RATE {
+        return phase;
+    }
+    let each = u64::from(CONNECTIONS_BY_RATE_MAX).min(CONNECTIONS_ALL_MAX / contestants.max(1) as u64).max(1);
+    Phase { connections: phase.load.rate_max().clamp(1, each) as u32, ..phase }
+}
+
 fn phase(mut section: Section) -> Result<Phase, ContestError> {
     let duration_us = section.need("for", "\"30s\"")?.duration_us(100 * MS, WEEK)?;
     let rate = section.take("rate");
@@ -144,8 +157,14 @@ fn phase(mut section: Section) -> Result<Phase, ContestError> {
         },
         (None, None) => Load::Closed { pipeline: 1 },
     };
-    let connections = section.need("connections", "64")?;
-    let connections = narrow(connections.integer(1, u64::from(CONNECTIONS_MAX), "connections per contestant")?);
+    let connections = match load {
+        Load::Open { .. } => section.take("connections"),
+        Load::Closed { .. } => Some(section.need("connections", "64")?),
+    };
+    let connections = match connections {
+        Some(entry) => narrow(entry.integer(1, u64::from(CONNECTIONS_MAX), "connections per contestant")?),
+        None => BY_RATE,
+    };
     let scored = section.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
     section.finish()?;
     Ok(Phase { duration_us, load, connections, scored })
