@@ -213,6 +213,35 @@ fn a_stream_that_never_counted_needs_no_journal() {
 }
 
 #[test]
+fn a_journal_of_which_nothing_can_be_read_is_a_difference_while_redis_counts_it() {
+    let ways: [(&str, fn(&Path)); 4] = [
+        ("emptied", |segment| std::fs::write(segment, b"").expect("written")),
+        ("removed", |segment| std::fs::remove_file(segment).expect("removed")),
+        ("noise", |segment| {
+            let len = std::fs::metadata(segment).expect("it is there").len();
+            let noise: Vec<u8> = (0..len).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 | 1).collect();
+            std::fs::write(segment, noise).expect("written");
+        }),
+        ("without heads", |segment| {
+            let mut bytes = std::fs::read(segment).expect("a segment");
+            bytes.chunks_mut(4096).for_each(|block| block[..48].fill(0xff));
+            std::fs::write(segment, bytes).expect("written");
+        }),
+    ];
+    for (way, spoil) in ways {
+        let stage = Stage::new([Played::usual()]);
+        stage.run("rebuild", &["--seal"]).exits(0);
+        stage.run("audit", &[]).exits(0);
+        let segment = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string()).join("000000.ftj");
+        spoil(&segment);
+        for named in [&[][..], &["--contest", CONTEST]] {
+            println!("{way}, {named:?}");
+            stage.run("audit", named).exits(4).says("the journal has lost what Redis counts");
+        }
+    }
+}
+
+#[test]
 fn an_end_in_redis_at_another_group_is_found() {
     let stage = Stage::new([Played::usual()]);
     stage.run("rebuild", &[]).exits(0);

@@ -276,6 +276,10 @@ fn blank(
     if segment::has_heads(bytes, seed) {
         let why = "its header cannot be read, though groups stand behind it".into();
         found.tail = Tail::Damaged { segment, at: 0, why };
+    } else if written > BLOCK as u64 {
+        // Whoever dies while it is made leaves a part of its header, and nothing behind that.
+        let why = "there is something in it, and nothing of it can be read".into();
+        found.tail = Tail::Damaged { segment, at: 0, why };
     } else if found.tail == Tail::Open && written > 0 {
         found.tail = Tail::Torn { segment, at: 0, bytes: written };
     }

@@ -14,6 +14,11 @@ pub fn round(contest: &str, round: &RoundId) -> String {
     format!("flowtest:{{{contest}}}:round:{round}")
 }
 
+/// The contest that a key is of.
+pub fn contest_of(key: &str) -> Option<&str> {
+    key.strip_prefix("flowtest:{")?.split_once('}').map(|(contest, _)| contest)
+}
+
 /// String, JSON, lives [`GENERATOR_LIFE_SECONDS`]: one generator's health.
 pub fn generator(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:generator:{generator}")

@@ -52,6 +52,11 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let board = redis.as_ref().map(Board::open).transpose()?;
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let streams = read(&folders, questions, flags.quiet)?;
+    if let Some(board) = &board {
+        for folder in &folders {
+            board.look_for(flags.contest.as_deref(), folder.round)?;
+        }
+    }
     let held = board.map(Board::finish).transpose()?;
     if let Some(contest) = &flags.contest {
         folders::are_of(

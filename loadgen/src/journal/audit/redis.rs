@@ -32,6 +32,8 @@ pub struct HeldStream {
     pub rows: BTreeMap<String, Row>,
 }
 
+/// Keys that Redis looks at in one step of a search.
+const SCAN_COUNT: u32 = 1_000;
 /// Senseless fields that are told.
 const JUNK_MAX: usize = 20;
 
@@ -72,6 +74,25 @@ impl Board {
         held.and_then(|stream| stream.seq).unwrap_or(0)
     }
 
+    /// Reads a round of which no stream says of what contest it is: by the contest that is named, or else by the round's id
+    /// under whatever contest Redis has it. What cannot be read must not hide what Redis counts.
+    pub fn look_for(&self, contest: Option<&str>, round: RoundId) -> Result<(), ScoreboardError> {
+        let mut inner = self.inner.lock();
+        let found = inner.rounds.get(&round).is_some_and(|held| held.state.is_some() || !held.streams.is_empty());
+        if found || inner.failed.is_some() {
+            return Ok(());
+        }
+        let contests = match contest {
+            Some(contest) => vec![contest.to_owned()],
+            None => inner.contests_with(round)?,
+        };
+        for contest in contests {
+            let held = inner.read(&contest, round)?;
+            inner.rounds.insert(round, held);
+        }
+        Ok(())
+    }
+
     /// What Redis holds of a round now.
     pub fn round(&self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
         self.inner.lock().read(contest, round)
@@ -85,6 +106,23 @@ impl Board {
 }
 
 impl Inner {
+    /// The contests under which Redis has a round of this id, which is as a rule one.
+    fn contests_with(&mut self, round: RoundId) -> Result<Vec<String>, ScoreboardError> {
+        const DOING: &str = "look for a round";
+        let mut contests = Vec::new();
+        let mut cursor = String::from("0");
+        loop {
+            let mut command = redis::cmd("SCAN");
+            command.arg(&cursor).arg("MATCH").arg(keys::round("*", &round)).arg("COUNT").arg(SCAN_COUNT);
+            let (next, found): (String, Vec<String>) = self.connection.command(DOING, &command)?;
+            contests.extend(found.iter().filter_map(|key| keys::contest_of(key)).map(str::to_owned));
+            if next == "0" {
+                return Ok(contests);
+            }
+            cursor = next;
+        }
+    }
+
     fn read(&mut self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(keys::round(contest, &round));
