@@ -59,15 +59,20 @@ impl Arena {
         self.serve_with(generator, &[]);
     }
 
-    pub(crate) fn serve_with(&mut self, generator: &str, flags: &[&str]) {
-        std::fs::create_dir_all(self.stage.folder().join(generator)).expect("a folder");
+    /// A process that serves under a name, with a folder of its own for journals.
+    pub(crate) fn process(&self, generator: &str, folder: &str, flags: &[&str]) -> Child {
+        std::fs::create_dir_all(self.stage.folder().join(folder)).expect("a folder");
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
-        command.args(self.journal(generator).flags()).arg("--hosts").arg(&self.hosts);
+        command.args(self.journal(folder).flags()).arg("--hosts").arg(&self.hosts);
         let ceiling = self.stage.folder().join("ceiling.toml");
         std::fs::write(&ceiling, "[policy]\nallow = [\"127.0.0.0/8\"]\n").expect("it is written");
         command.arg("--policy").arg(ceiling).args(flags);
-        let mut child = Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"));
+        Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn serve_with(&mut self, generator: &str, flags: &[&str]) {
+        let mut child = self.process(generator, generator, flags);
         child
             .wait_for("serves", TIMEOUT, |line| line.contains("serves").then_some(()))
             .unwrap_or_else(|error| panic!("{error}"));

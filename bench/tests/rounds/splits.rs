@@ -23,6 +23,25 @@ fn three_generators_share_a_round_and_send_each_request_once() {
 }
 
 #[test]
+fn two_processes_of_one_name_do_not_double_the_load_and_a_dead_ones_name_is_taken_over() {
+    let stage = Stage::light().contestant("alice", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(8), 100, &["g1"]);
+    let second = arena.process("g1", "second", &[]);
+    arena.arm(&["g1"]);
+    let refused = second.wait(Duration::from_secs(60)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another process plays as generator g1 of arena"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--id"), "{}", refused.stderr);
+    let tallies = arena.sealed();
+    perfect(&tallies, 800);
+    assert_eq!(served(arena.stage.target("alice")), 800 + 3, "the flood, and three tokens of the prepare check");
+    arena.assert_proved(&["g1"]);
+    // One that was killed holds its name for some seconds more, and then the next has it.
+    arena.generators.remove("g1").expect("it runs").kill().unwrap_or_else(|error| panic!("{error}"));
+    arena.serve("g1");
+}
+
+#[test]
 fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(6), 300, &["g1", "g2"]);

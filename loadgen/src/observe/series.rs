@@ -187,7 +187,7 @@ impl Series {
         let judged = |entry| judged(entry, state, length, late_us);
         let (all, each) = (judged(all), each.into_iter().map(judged).collect::<Vec<_>>());
         if state.scored {
-            self.validity.add(state, &all, length / NS_PER_US, late_us, length == NS_PER_SECOND);
+            self.validity.add(state, &all, length / NS_PER_US, late_us, length >= NS_PER_SECOND / 2);
             self.saturated += u64::from(all.saturated);
             for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
                 *sum += u64::from(entry.saturated);

@@ -149,7 +149,47 @@ impl GeneratorHealth {
     }
 }
 
+/// Whose a generator's name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Ours, for [`keys::GENERATOR_LIFE_SECONDS`] from now on.
+    Ours,
+    /// Another process plays under it.
+    Others,
+}
+
 impl Scoreboard {
+    /// Takes or renews the lease of a generator's name for the process that drew this id. Two processes under one name would
+    /// take the same share of the requests, and everybody would get them twice.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn hold_lease(&mut self, contest: &str, generator: &str, holder: StreamId) -> Result<Lease, ScoreboardError> {
+        self.lease_for(contest, generator, holder, keys::GENERATOR_LIFE_SECONDS * 1_000)
+    }
+
+    /// Gives a lease back, so that the next process need not wait for its end.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn release_lease(&mut self, contest: &str, generator: &str, holder: StreamId) -> Result<(), ScoreboardError> {
+        self.lease_for(contest, generator, holder, 1).map(drop)
+    }
+
+    fn lease_for(
+        &mut self,
+        contest: &str,
+        generator: &str,
+        holder: StreamId,
+        milliseconds: u64,
+    ) -> Result<Lease, ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_lease").arg(1).arg(keys::lease(contest, generator));
+        call.arg(holder.to_string()).arg(milliseconds);
+        let answer: String = self.run(|connection| connection.call("hold a generator's name", &call))?;
+        Ok(if answer == "HELD" { Lease::Others } else { Lease::Ours })
+    }
+
     /// Says how a generator is; believed for [`keys::GENERATOR_LIFE_SECONDS`].
     ///
     /// # Errors

@@ -24,6 +24,11 @@ pub fn generator(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:generator:{generator}")
 }
 
+/// String, an id, lives [`GENERATOR_LIFE_SECONDS`]: which process plays under a generator's name.
+pub fn lease(contest: &str, generator: &str) -> String {
+    format!("flowtest:{{{contest}}}:lease:{generator}")
+}
+
 /// Sorted set: the ids of all generators by their last beat, microseconds since 1970.
 pub fn generators(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:generators")

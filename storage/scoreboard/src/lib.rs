@@ -42,7 +42,7 @@ pub use address::RedisAddress;
 pub use clock::{ClockOffset, measure_clock};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
-pub use generator::{GeneratorHealth, RoundValidity, SeenGenerator};
+pub use generator::{GeneratorHealth, Lease, RoundValidity, SeenGenerator};
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};

@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 2
+-- library version 3
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -211,6 +211,19 @@ local function seal(keys, args)
   return { 'OK' }
 end
 
+-- lease(holder, milliseconds): KEYS[1] is the lease of a generator's name. OK when it is the holder's for so long from now
+-- on, HELD when it is somebody else's.
+local function lease(keys, args)
+  if not one_key(keys) or #args ~= 2 or not is_id(args[1]) then return wrong('lease takes a key, an id and a time') end
+  local life = count(args[2])
+  if life == nil or life == 0 then return wrong('a lease lasts a millisecond at least') end
+  local holder = redis.call('GET', keys[1])
+  if holder and holder ~= args[1] then return redis.status_reply('HELD') end
+  redis.call('SET', keys[1], args[1], 'PX', args[2])
+  return redis.status_reply('OK')
+end
+
+redis.register_function('flowtest_lease', lease)
 redis.register_function('flowtest_open', open)
 redis.register_function('flowtest_register', register)
 redis.register_function('flowtest_streams', streams)

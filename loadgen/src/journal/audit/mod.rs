@@ -54,7 +54,12 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let streams = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
         for folder in &folders {
-            board.look_for(flags.contest.as_deref(), folder.round)?;
+            let round = folder.round;
+            board.look_for(flags.contest.as_deref(), round).map_err(|error| {
+                Failed::Message(format!(
+                    "{error}; nothing here says of which contest round {round} is: name it by --contest"
+                ))
+            })?;
         }
     }
     let held = board.map(Board::finish).transpose()?;

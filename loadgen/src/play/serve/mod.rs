@@ -29,13 +29,14 @@ use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use flowtest_contest::{Control, Policy, State};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::generator::GeneratorHealth;
-use flowtest_scoreboard::{RedisAddress, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
+use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
 use practice_scheduler::PracticeScheduler;
 use round_end::RoundEnds;
 use round_runner::RoundRunner;
@@ -52,6 +53,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const POLL: Duration = Duration::from_millis(50);
 /// How often our clock is compared with Redis's.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// How long a start waits for a name that is another's: a little longer than a dead process's lease.
+const NAME_WAIT: Duration = Duration::from_secs(GENERATOR_LIFE_SECONDS + 1);
 /// A split that begins sooner is not joined: there would be no time to get ready.
 const READY_US: u64 = 1_000_000;
 
@@ -59,6 +62,8 @@ const READY_US: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct Home {
     pub id: String,
+    /// This process, whatever its name.
+    pub process: StreamId,
     pub contest: String,
     pub redis: RedisAddress,
     pub journal: PathBuf,
@@ -99,6 +104,7 @@ impl Home {
         })?;
         Ok(Home {
             id,
+            process: StreamId::from_bits(run::random_bits()?),
             tier: probe_ring(cores[0])?,
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
@@ -114,6 +120,26 @@ impl Home {
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),
         })
+    }
+
+    /// Waits until our name is ours: a process that died holds it for some seconds more.
+    fn take_name(&self, scoreboard: &mut Scoreboard, stop: &AtomicBool) -> Result<(), Failed> {
+        let until = Instant::now() + NAME_WAIT;
+        while !self.practice_only && scoreboard.hold_lease(&self.contest, &self.id, self.process)? == Lease::Others {
+            if Instant::now() >= until || stop.load(Ordering::Relaxed) {
+                return Err(Failed::Message(self.name_is_taken()));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn name_is_taken(&self) -> String {
+        format!(
+            "another process plays as generator {} of {}: with both, everybody would get this share of the requests twice. \
+             Give this one a name of its own by --id, or end the other",
+            self.id, self.contest
+        )
     }
 
     fn scoreboard(&self) -> Result<Scoreboard, ScoreboardError> {
@@ -164,7 +190,7 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
     home.outputs.prepare_with(None)?;
-    let mut controller = Controller::open(home, flags.outputs.quiet)?;
+    let mut controller = Controller::open(home, flags.outputs.quiet, stop)?;
     // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     while !stop.load(Ordering::Relaxed) {
@@ -189,6 +215,8 @@ struct Controller {
     clock_at: Instant,
     source_addresses: Vec<IpAddr>,
     look_at: Instant,
+    /// Whether our name is ours.
+    lease: Lease,
     /// The last complaint, so that each is told once.
     complaint: Option<String>,
     quiet: bool,
@@ -197,8 +225,9 @@ struct Controller {
 }
 
 impl Controller {
-    fn open(home: Home, quiet: bool) -> Result<Controller, Failed> {
+    fn open(home: Home, quiet: bool, stop: &AtomicBool) -> Result<Controller, Failed> {
         let mut scoreboard = home.scoreboard()?;
+        home.take_name(&mut scoreboard, stop)?;
         finish_others(&home.journal, &home.redis);
         let clock = home.measure_clock(&mut scoreboard)?;
         let now = Instant::now();
@@ -220,6 +249,7 @@ impl Controller {
             clock: Some(clock),
             clock_at: now + CLOCK_EVERY,
             look_at: now,
+            lease: Lease::Ours,
             complaint: None,
             quiet,
             probes: None,
@@ -239,8 +269,28 @@ impl Controller {
         self.round_ends.look();
     }
 
+    /// Our name stays ours as long as we say so. Who lost it while Redis was away, to a process that took it meanwhile, leaves
+    /// the round: the other has its share.
+    fn renew_lease(&mut self) {
+        if self.home.practice_only {
+            return;
+        }
+        // An outage is told by the look at the document; nobody else can take the name in it.
+        let Ok(lease) = self.scoreboard.hold_lease(&self.home.contest, &self.home.id, self.home.process) else {
+            return;
+        };
+        if lease == Lease::Others && self.lease == Lease::Ours {
+            self.complain(&self.home.name_is_taken());
+            if let Some(runner) = &self.runner {
+                runner.leave();
+            }
+        }
+        self.lease = lease;
+    }
+
     /// Looks at the document and does what it says.
     fn look(&mut self) {
+        self.renew_lease();
         let read = self.scoreboard.read_control(&self.home.contest);
         let now = Clock::now().utc_base;
         match read {
@@ -311,6 +361,7 @@ impl Controller {
     fn is_for_us(&self, control: &Control, now: UtcUs) -> bool {
         let next = control.timeline.splits.last();
         !self.home.practice_only
+            && self.lease == Lease::Ours
             && matches!(control.state, State::Armed | State::Running | State::Paused)
             && next.is_some_and(|split| split.generators.contains(&self.home.id) && split.from > now + READY_US)
             && control.round.is_some()
@@ -380,8 +431,8 @@ impl Controller {
         if let Some(metrics) = &self.home.metrics {
             metrics.say(self.runner.as_ref().map_or(Doing::Idle, |runner| runner.doing(health.beat)));
         }
-        // Whoever is not heard is put into no split.
-        if self.home.practice_only {
+        // Whoever is not heard is put into no split; whose name is another's does not speak for it.
+        if self.home.practice_only || self.lease == Lease::Others {
             return;
         }
         // An outage is told by the look at the document.
@@ -405,6 +456,10 @@ impl Controller {
             thread::sleep(POLL);
         }
         self.round_ends.wait();
+        if !self.home.practice_only {
+            // One that cannot be given back ends by itself.
+            let _ = self.scoreboard.release_lease(&self.home.contest, &self.home.id, self.home.process);
+        }
         Ok(0)
     }
 }

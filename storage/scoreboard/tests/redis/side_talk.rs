@@ -2,9 +2,9 @@
 
 use crate::stage::CONTEST;
 use flowtest_contest::{Contest, Control};
-use flowtest_contract::Row;
+use flowtest_contract::{Row, StreamId};
 use flowtest_scoreboard::{
-    ExplainedError, GeneratorHealth, PracticeReport, PracticeRequest, PracticeState, Prepared, ProbeAnswer,
+    ExplainedError, GeneratorHealth, Lease, PracticeReport, PracticeRequest, PracticeState, Prepared, ProbeAnswer,
     ProbeRequest, ProbeVerdicts, Scoreboard, ScoreboardError, keys,
 };
 use flowtest_testkit::RedisServer;
@@ -231,6 +231,29 @@ fn practice_is_taken_once_and_its_report_is_rewritten() {
     let life = server.command(&["TTL", &keys::practice(CONTEST, "p1")]);
     assert!(matches!(life, redis::Value::Int(590..=600)), "{life:?}");
     assert!(dashboard.read_practice(CONTEST, "{x}").is_err());
+}
+
+#[test]
+fn a_generators_name_is_one_processs_until_it_gives_it_back_or_dies() {
+    let server = RedisServer::start();
+    let (mut one, mut other) = (board(&server), board(&server));
+    let (first, second) = (StreamId::from_bits(1), StreamId::from_bits(2));
+    let mut take = |board: &mut Scoreboard, holder| board.hold_lease(CONTEST, "g1", holder).expect("asked");
+    assert_eq!(take(&mut one, first), Lease::Ours);
+    assert_eq!(take(&mut other, second), Lease::Others);
+    assert_eq!(take(&mut one, first), Lease::Ours, "renewed");
+    let life = server.command(&["PTTL", &keys::lease(CONTEST, "g1")]);
+    assert!(matches!(life, redis::Value::Int(1..=5_000)), "{life:?}");
+    other.release_lease(CONTEST, "g1", second).expect("nothing of its own to give back");
+    assert_eq!(take(&mut other, second), Lease::Others);
+    one.release_lease(CONTEST, "g1", first).expect("given back");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(take(&mut other, second), Lease::Ours);
+    assert_eq!(take(&mut one, first), Lease::Others);
+    // Dead: nobody renews it.
+    server.command(&["PEXPIRE", &keys::lease(CONTEST, "g1"), "1"]);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(take(&mut one, first), Lease::Ours);
 }
 
 #[test]
