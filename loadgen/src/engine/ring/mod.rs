@@ -13,6 +13,7 @@ mod counters;
 mod kernel;
 #[cfg(test)]
 pub(crate) mod pretend;
+mod slot;
 mod tag;
 
 pub use counters::Counters;
@@ -20,6 +21,7 @@ pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
 
 pub use tag::Tag;
 
+use slot::{Life, Slot};
 use std::io;
 use std::net::SocketAddr;
 use tag::{GENERATION_MASK, Kind};
@@ -129,28 +131,6 @@ impl Buffer {
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    generation: u32,
-    life: Life,
-    connecting: bool,
-    sending: bool,
-    receiving: bool,
-    cancels: u8,
-    pausing: bool,
-    /// The rest of the send in flight.
-    send_from: u32,
-    send_to: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Life {
-    #[default]
-    Free,
-    Open,
-    Closing,
 }
 
 /// The outcomes over a kernel.
@@ -450,7 +430,7 @@ impl<K: Kernel> Ring<K> {
 
     fn finish_close(&mut self, slot: u32) -> bool {
         let book = &mut self.slots[slot as usize];
-        if book.life != Life::Closing || book.connecting || book.sending || book.receiving || book.cancels > 0 {
+        if book.life != Life::Closing || !book.is_idle() {
             return false;
         }
         book.life = Life::Free;

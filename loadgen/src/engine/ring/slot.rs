@@ -1,0 +1,29 @@
+//! What the kernel has of a slot.
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) life: Life,
+    pub(super) connecting: bool,
+    pub(super) sending: bool,
+    pub(super) receiving: bool,
+    pub(super) cancels: u8,
+    pub(super) pausing: bool,
+    /// The rest of the send in flight.
+    pub(super) send_from: u32,
+    pub(super) send_to: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Life {
+    #[default]
+    Free,
+    Open,
+    Closing,
+}
+
+impl Slot {
+    pub(super) fn is_idle(&self) -> bool {
+        !self.connecting && !self.sending && !self.receiving && self.cancels == 0
+    }
+}
