@@ -259,13 +259,8 @@ impl Kernel for Uring {
         self.push(entry, tag);
     }
 
-    fn cancel_all(&mut self, slot: u32, tag: Tag) {
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::fd(self.fd(slot)).all()).build();
-        self.push(entry, tag);
-    }
-
     fn cancel(&mut self, operation: Tag, tag: Tag) {
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(operation.0)).build();
+        let entry = opcode::AsyncCancel::new(operation.0).build();
         self.push(entry, tag);
     }
 

@@ -1,5 +1,7 @@
 //! What the kernel has of a slot.
 
+use super::tag::Kind;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
     pub(super) generation: u32,
@@ -23,6 +25,16 @@ pub(super) enum Life {
 }
 
 impl Slot {
+    /// Whether an operation of this kind is in flight; of a cancel it is only known that there is one.
+    pub(super) fn is_in_flight(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Connect => self.connecting,
+            Kind::Send => self.sending,
+            Kind::Receive => self.receiving,
+            Kind::CancelConnect | Kind::CancelSend | Kind::CancelReceive => self.cancels > 0,
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         !self.connecting && !self.sending && !self.receiving && self.cancels == 0
     }
