@@ -1,6 +1,7 @@
 //! The ring on this machine's kernel: whatever is in flight when a connection is closed, its slot is free again soon.
 
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -131,4 +132,19 @@ fn a_paused_slot_receives_again_and_is_free_again() {
     // Paused when it is closed.
     close(&mut ring);
     assert_serves(&mut ring);
+}
+
+#[test]
+fn the_table_of_descriptors_is_grown_before_the_first_connection() {
+    const SLOTS: u32 = 3_000;
+    // As the product does it before it makes its rings.
+    let limit = getrlimit(Resource::Nofile);
+    let needed = u64::from(SLOTS) + 64;
+    if limit.current.is_some_and(|soft| soft < needed) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).unwrap();
+    }
+    let _ring = ring(Sizes { slots: SLOTS, area_bytes: 64, ..SIZES });
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+    assert!(size.trim().parse::<u32>().unwrap() >= SLOTS, "the table has room for {size}");
 }
