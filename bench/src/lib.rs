@@ -8,11 +8,13 @@
 //! | [`demo`] | the contest in a box for people: live standings, then the exact account |
 //! | [`fixed`] | servers that send one fixed answer: what a runtime costs without a server in it |
 //! | [`floor`] | the smallest honest client and server: the limit of this machine |
+//! | [`close`] | what closing a connection costs, with few and with many others open |
 //! | [`compare`] | interleaved pairs against other tools and servers |
 //! | [`viewers`] | what the dashboard's live feed costs for so many who watch |
 //! | [`machine`] | what a figure was measured on |
 
 pub mod child;
+pub mod close;
 pub mod compare;
 pub mod contest_box;
 pub mod demo;

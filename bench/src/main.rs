@@ -1,8 +1,8 @@
-//! `flowtest-bench demo | compare | floor | viewers`.
+//! `flowtest-bench demo | compare | floor | close | viewers`.
 
 use clap::{Parser, Subcommand};
 use flowtest_bench::error::{Error, Result};
-use flowtest_bench::{compare, demo, fixed, floor, viewers};
+use flowtest_bench::{close, compare, demo, fixed, floor, viewers};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ enum Command {
     Compare(compare::Options),
     /// The smallest honest ring client and server: the limit of this machine.
     Floor(floor::Options),
+    /// What closing a connection costs, with few and with many others open.
+    Close(close::Options),
     /// How many may watch the dashboard, and what they cost it.
     Viewers(viewers::Options),
     /// A server with one fixed answer; `compare` starts it.
@@ -61,6 +63,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         }
         Command::Floor(options) => {
             let report = floor::run(options)?;
+            write(&report, &report.to_markdown(), options.json.as_deref())
+        }
+        Command::Close(options) => {
+            let report = close::run(options)?;
             write(&report, &report.to_markdown(), options.json.as_deref())
         }
         Command::Viewers(options) => {

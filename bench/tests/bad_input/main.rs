@@ -338,6 +338,10 @@ fn the_bench_refuses_with_a_sentence() {
         (&["floor", "--client-core", "4711"], 1, "core 4711 does not exist"),
         (&["floor", "--client-core", "1023"], 1, "core 1023 does not exist"),
         (&["floor", "--server-core", "4711", "--runs", "1"], 1, "core 4711 does not exist"),
+        (&["close", "--pairs", "0"], 2, "0"),
+        (&["close", "--connections", "99"], 2, "99"),
+        (&["close", "--client-core", "4711"], 1, "core 4711 does not exist"),
+        (&["close", "--server-core", "4711", "--pairs", "1"], 1, "core 4711 does not exist"),
         (&["fixed", "--runtime", "monoio", "--core", "4711"], 1, "core 4711 does not exist"),
         (&["fixed", "--runtime", "glommio", "--core", "4711"], 1, "core 4711 does not exist"),
     ];

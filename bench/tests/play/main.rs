@@ -2,6 +2,7 @@
 //!
 //! These flood and measure, so they have the machine for themselves; what waits more than it works is in `rounds`.
 
+mod closing;
 mod contest;
 mod demo;
 mod examples;

@@ -4,7 +4,8 @@
 //! connection and lets none of the rules of the ring (CONTRIBUTING.md) be broken, whatever control completions come in:
 //!
 //! - a completion of an older generation is counted, its buffer recycled, and dropped (rule 2);
-//! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end (rule 3);
+//! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end; each operation is
+//!   cancelled by its tag, which the kernel looks up in a hash, however many connections there are (rule 3);
 //! - one send in flight per slot; the rest of a short send follows by itself (rule 4);
 //! - a multishot receive that ends is armed again; without buffers it waits for the next turn (rule 5).
 
@@ -13,13 +14,17 @@ mod counters;
 mod kernel;
 #[cfg(test)]
 pub(crate) mod pretend;
+mod slot;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub use counters::Counters;
 pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
 
 pub use tag::Tag;
 
+use slot::{Life, Slot};
 use std::io;
 use std::net::SocketAddr;
 use tag::{GENERATION_MASK, Kind};
@@ -57,9 +62,7 @@ pub trait Kernel {
     fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag);
     /// Arms a multishot receive.
     fn receive(&mut self, slot: u32, tag: Tag);
-    /// Cancels every operation of the slot's socket.
-    fn cancel_all(&mut self, slot: u32, tag: Tag);
-    /// Cancels one operation.
+    /// Cancels one operation. `ENOENT`: it has completed already, or the kernel did not find it.
     fn cancel(&mut self, operation: Tag, tag: Tag);
     /// Closes the slot's socket, on which nothing is in flight.
     fn close(&mut self, slot: u32);
@@ -129,28 +132,6 @@ impl Buffer {
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    generation: u32,
-    life: Life,
-    connecting: bool,
-    sending: bool,
-    receiving: bool,
-    cancels: u8,
-    pausing: bool,
-    /// The rest of the send in flight.
-    send_from: u32,
-    send_to: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Life {
-    #[default]
-    Free,
-    Open,
-    Closing,
 }
 
 /// The outcomes over a kernel.
@@ -226,10 +207,8 @@ impl<K: Kernel> Ring<K> {
             return;
         }
         book.pausing = true;
-        book.cancels += 1;
         self.counters.pauses += 1;
-        self.kernel
-            .cancel(Tag::new(Kind::Receive, book.generation, slot), Tag::new(Kind::Cancel, book.generation, slot));
+        self.cancel(slot, Kind::Receive);
     }
 
     /// Begins to close; [`Event::Closed`] tells the end.
@@ -239,9 +218,11 @@ impl<K: Kernel> Ring<K> {
             return;
         }
         book.life = Life::Closing;
-        if book.connecting || book.sending || book.receiving {
-            book.cancels += 1;
-            self.kernel.cancel_all(slot, Tag::new(Kind::Cancel, book.generation, slot));
+        // Not all of the descriptor at once: for that the kernel walks every request of the ring.
+        for kind in [Kind::Connect, Kind::Send, Kind::Receive] {
+            if self.slots[slot as usize].is_in_flight(kind) {
+                self.cancel(slot, kind);
+            }
         }
         if self.finish_close(slot) {
             self.closed.push(slot);
@@ -328,14 +309,9 @@ impl<K: Kernel> Ring<K> {
             Kind::Receive => self.on_receive(slot, completion),
             Kind::Send => self.on_send(slot, completion),
             Kind::Connect => self.on_connect(slot, completion),
-            Kind::Cancel => {
-                let book = &mut self.slots[slot as usize];
-                if book.cancels == 0 {
-                    return self.drop_stale(completion);
-                }
-                book.cancels -= 1;
-                self.collected(slot)
-            }
+            Kind::CancelConnect => self.on_cancel(slot, Kind::Connect, completion),
+            Kind::CancelSend => self.on_cancel(slot, Kind::Send, completion),
+            Kind::CancelReceive => self.on_cancel(slot, Kind::Receive, completion),
         }
     }
 
@@ -372,11 +348,8 @@ impl<K: Kernel> Ring<K> {
                 self.rearm_later(slot);
                 None
             }
-            libc::ECANCELED if self.slots[slot as usize].pausing => {
-                self.rearm_later(slot);
-                None
-            }
-            libc::EINTR | libc::EAGAIN => {
+            // Only a pause cancels the receive of an open slot.
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
                 self.rearm_later(slot);
                 None
             }
@@ -437,6 +410,30 @@ impl<K: Kernel> Ring<K> {
         Some(Event::Connected { slot })
     }
 
+    /// What was cancelled completes by itself. What was not found has completed before this, or the kernel was just
+    /// handing it from one of its queues to another.
+    fn on_cancel(&mut self, slot: u32, kind: Kind, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot as usize];
+        if book.cancels == 0 {
+            return self.drop_stale(completion);
+        }
+        book.cancels -= 1;
+        let missed = completion.result == -libc::ENOENT && book.is_in_flight(kind);
+        if missed && book.life == Life::Closing {
+            self.cancel(slot, kind);
+            return None;
+        }
+        // The receive goes on, and may be paused again.
+        book.pausing &= !missed;
+        self.collected(slot)
+    }
+
+    fn cancel(&mut self, slot: u32, kind: Kind) {
+        let book = &mut self.slots[slot as usize];
+        book.cancels += 1;
+        self.kernel.cancel(Tag::new(kind, book.generation, slot), Tag::new(kind.cancel(), book.generation, slot));
+    }
+
     /// Arms a receive before the next enter, when the buffers of this turn are back.
     fn rearm_later(&mut self, slot: u32) {
         self.slots[slot as usize].pausing = false;
@@ -450,7 +447,7 @@ impl<K: Kernel> Ring<K> {
 
     fn finish_close(&mut self, slot: u32) -> bool {
         let book = &mut self.slots[slot as usize];
-        if book.life != Life::Closing || book.connecting || book.sending || book.receiving || book.cancels > 0 {
+        if book.life != Life::Closing || !book.is_idle() {
             return false;
         }
         book.life = Life::Free;

@@ -17,6 +17,8 @@ pub(crate) enum Character {
     Stalling { period: u64, stall: u64 },
     /// Accepts and never answers.
     Silent,
+    /// Never says whether it accepts.
+    Unreachable,
     /// Refuses every connection.
     Refusing,
     /// Resets as soon as a request has come.
@@ -40,7 +42,8 @@ pub(crate) enum Character {
 /// What the kernel may do to us beyond being quick and orderly.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mischief {
-    /// Completions come late by up to this many nanoseconds, each by its own.
+    /// Completions come late by up to this many nanoseconds, each by its own, and now and then a cancel does not find
+    /// what it should.
     pub(crate) delay: u64,
     /// Now and then a completion comes twice.
     pub(crate) duplicates: bool,
@@ -54,7 +57,10 @@ struct Socket {
     connected: bool,
     connect: Option<Tag>,
     send: Option<(Tag, usize, usize, Vec<u8>)>,
+    /// Until its last completion is taken.
     receive: Option<Tag>,
+    /// The receive may still complete.
+    armed: bool,
     cancels: u32,
     /// What the server has received and not yet answered.
     request: Vec<u8>,
@@ -68,6 +74,17 @@ struct Socket {
     deaf: bool,
     /// Counts connections of the slot, so that a late answer of an old one goes nowhere.
     life: u32,
+}
+
+impl Socket {
+    fn in_flight(&self, kind: Option<Kind>) -> Option<Tag> {
+        match kind {
+            Some(Kind::Connect) => self.connect,
+            Some(Kind::Send) => self.send.as_ref().map(|(tag, ..)| *tag),
+            Some(Kind::Receive) => self.receive,
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -161,7 +178,7 @@ impl Pretend {
     fn complete(&mut self, after: u64, tag: Tag, result: i32) {
         let completion = Completion { tag, result, more: false, buffer: None };
         self.at(after, Happening::Complete(completion));
-        if self.mischief.duplicates && tag.kind() != Some(Kind::Cancel) && self.random(8) == 0 {
+        if self.mischief.duplicates && !is_cancel(tag) && self.random(8) == 0 {
             let result = if self.random(2) == 0 { result } else { -libc::ECANCELED };
             // A duplicate may even name a buffer; nobody may believe it.
             let buffer = (self.random(4) == 0).then(|| self.random(self.buffers.len() as u64) as u16);
@@ -177,9 +194,8 @@ impl Pretend {
                 self.done.push_back(completion);
             }
             Happening::Again(completion) => {
-                let socket = &self.sockets[completion.tag.slot() as usize];
-                let tag = Some(completion.tag);
-                if socket.connect != tag && socket.send.as_ref().map(|send| send.0) != tag && socket.receive != tag {
+                let tag = completion.tag;
+                if self.sockets[tag.slot() as usize].in_flight(tag.kind()) != Some(tag) {
                     self.done.push_back(completion);
                 }
             }
@@ -198,17 +214,17 @@ impl Pretend {
     fn deliver(&mut self, slot: u32) {
         loop {
             let socket = &self.sockets[slot as usize];
-            let Some(tag) = socket.receive else { return };
+            let Some(tag) = socket.receive.filter(|_| socket.armed) else { return };
             let reset = socket.end.is_some_and(|end| end != 0) && socket.inbox.is_empty();
             if socket.inbox.is_empty() {
                 let Some(end) = socket.end else { return };
-                self.sockets[slot as usize].receive = None;
+                self.sockets[slot as usize].armed = false;
                 let result = if reset { -end } else { 0 };
                 self.done.push_back(Completion { tag, result, more: false, buffer: None });
                 return;
             }
             let Some(id) = self.free.pop_front() else {
-                self.sockets[slot as usize].receive = None;
+                self.sockets[slot as usize].armed = false;
                 self.done.push_back(Completion { tag, result: -libc::ENOBUFS, more: false, buffer: None });
                 return;
             };
@@ -218,10 +234,27 @@ impl Pretend {
             self.buffers[id as usize][..take].copy_from_slice(&bytes);
             self.in_hand[id as usize] = true;
             let more = !(self.mischief.cuts && self.random(16) == 0);
-            if !more {
-                self.sockets[slot as usize].receive = None;
-            }
+            self.sockets[slot as usize].armed = more;
             self.done.push_back(Completion { tag, result: take as i32, more, buffer: Some(id) });
+        }
+    }
+
+    /// Ends an operation before its completion, if that is not too late; `false`: not found.
+    fn stop(&mut self, operation: Tag) -> bool {
+        if self.mischief.delay > 0 && self.random(8) == 0 {
+            return false;
+        }
+        let completes = |done: &Completion| done.tag == operation;
+        let scheduled = self.timeline.iter().find_map(|(at, happening)| match happening {
+            Happening::Complete(completion) if completes(completion) => Some(*at),
+            _ => None,
+        });
+        match (operation.kind(), scheduled) {
+            (Some(Kind::Receive), _) => std::mem::take(&mut self.sockets[operation.slot() as usize].armed),
+            (Some(Kind::Connect), Some(at)) => self.timeline.remove(&at).is_some(),
+            // The peer has its bytes.
+            (_, Some(_)) => false,
+            (_, None) => !self.done.iter().any(completes),
         }
     }
 
@@ -255,7 +288,7 @@ impl Pretend {
                     let into = self.now % period;
                     (if into < stall { stall - into } else { TRIP }, keep, None)
                 }
-                Character::Silent | Character::Refusing | Character::Unsolicited => return,
+                Character::Silent | Character::Unreachable | Character::Refusing | Character::Unsolicited => return,
                 Character::Resetting => (TRIP, Vec::new(), Some(libc::ECONNRESET)),
                 Character::Flooding => {
                     let mut bytes = keep;
@@ -311,6 +344,7 @@ impl Kernel for Pretend {
         let life = socket.life;
         *self.connects.entry(address).or_default() += 1;
         match self.servers[&address] {
+            Character::Unreachable => {}
             Character::Refusing => self.complete(TRIP, tag, -libc::ECONNREFUSED),
             Character::Unsolicited => {
                 self.complete(TRIP, tag, 0);
@@ -344,44 +378,29 @@ impl Kernel for Pretend {
         let socket = &mut self.sockets[slot as usize];
         assert!(socket.connected, "slot {slot} receives without a connection");
         assert!(socket.receive.replace(tag).is_none(), "slot {slot} has two receives in flight");
+        socket.armed = true;
         self.deliver(slot);
-    }
-
-    fn cancel_all(&mut self, slot: u32, tag: Tag) {
-        let socket = &mut self.sockets[slot as usize];
-        socket.cancels += 1;
-        let receive = socket.receive.take();
-        if let Some(receive) = receive {
-            // Cancelled: it completes once more, before or after the cancel does.
-            let after = self.random(3000);
-            self.at(
-                after,
-                Happening::Complete(Completion { tag: receive, result: -libc::ECANCELED, more: false, buffer: None }),
-            );
-        }
-        let stuck = socket_is_stuck(&self.sockets[slot as usize]);
-        if let Some(send) = stuck {
-            let after = self.random(3000);
-            self.at(
-                after,
-                Happening::Complete(Completion { tag: send, result: -libc::ECANCELED, more: false, buffer: None }),
-            );
-        }
-        let after = self.random(3000);
-        self.complete(after, tag, 0);
     }
 
     fn cancel(&mut self, operation: Tag, tag: Tag) {
         let slot = operation.slot();
-        if self.sockets[slot as usize].receive == Some(operation) {
-            self.sockets[slot as usize].receive = None;
-            self.at(
-                0,
-                Happening::Complete(Completion { tag: operation, result: -libc::ECANCELED, more: false, buffer: None }),
-            );
+        let socket = &mut self.sockets[slot as usize];
+        assert_eq!(
+            socket.in_flight(operation.kind()),
+            Some(operation),
+            "slot {slot} cancels what it has not in flight"
+        );
+        assert_eq!(Some(tag), operation.kind().map(|kind| Tag::new(kind.cancel(), operation.generation(), slot)));
+        socket.cancels += 1;
+        let found = self.stop(operation);
+        if found {
+            // Cancelled: it completes once more, before or after the cancel does.
+            let after = self.random(3000);
+            let completion = Completion { tag: operation, result: -libc::ECANCELED, more: false, buffer: None };
+            self.at(after, Happening::Complete(completion));
         }
-        self.sockets[slot as usize].cancels += 1;
-        self.complete(0, tag, 0);
+        let after = self.random(3000);
+        self.complete(after, tag, if found { 0 } else { -libc::ENOENT });
     }
 
     fn close(&mut self, slot: u32) {
@@ -454,7 +473,9 @@ impl Kernel for Pretend {
         } else if socket.send.as_ref().is_some_and(|(sent, ..)| *sent == tag) {
             let (_, from, to, bytes) = socket.send.take().expect("just looked at");
             assert_eq!(&self.areas[tag.slot() as usize][from..to], &bytes[..], "an area was written while it was sent");
-        } else if tag.kind() == Some(Kind::Cancel) && socket.cancels > 0 {
+        } else if socket.receive == Some(tag) {
+            socket.receive = socket.receive.filter(|_| completion.more);
+        } else if is_cancel(tag) && socket.cancels > 0 {
             socket.cancels -= 1;
         }
         Some(completion)
@@ -473,7 +494,6 @@ impl Kernel for Pretend {
     }
 }
 
-/// The send of a peer that reads no more, which only a cancel ends.
-fn socket_is_stuck(socket: &Socket) -> Option<Tag> {
-    socket.send.as_ref().filter(|_| socket.deaf).map(|(tag, ..)| *tag)
+fn is_cancel(tag: Tag) -> bool {
+    matches!(tag.kind(), Some(Kind::CancelConnect | Kind::CancelSend | Kind::CancelReceive))
 }

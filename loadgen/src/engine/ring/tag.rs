@@ -10,7 +10,21 @@ pub(super) enum Kind {
     Connect = 1,
     Send = 2,
     Receive = 3,
-    Cancel = 4,
+    CancelConnect = 4,
+    CancelSend = 5,
+    CancelReceive = 6,
+}
+
+impl Kind {
+    /// The cancel of an operation of this kind.
+    pub(super) fn cancel(self) -> Kind {
+        match self {
+            Kind::Connect => Kind::CancelConnect,
+            Kind::Send => Kind::CancelSend,
+            Kind::Receive => Kind::CancelReceive,
+            cancel => unreachable!("nobody cancels a {cancel:?}"),
+        }
+    }
 }
 
 pub(super) const GENERATION_MASK: u32 = (1 << 24) - 1;
@@ -38,7 +52,9 @@ impl Tag {
             1 => Some(Kind::Connect),
             2 => Some(Kind::Send),
             3 => Some(Kind::Receive),
-            4 => Some(Kind::Cancel),
+            4 => Some(Kind::CancelConnect),
+            5 => Some(Kind::CancelSend),
+            6 => Some(Kind::CancelReceive),
             _ => None,
         }
     }

@@ -1,0 +1,159 @@
+//! The outcomes alone, over the pretended kernel: what closing and pausing do whatever is in flight.
+
+use super::pretend::{Character, Mischief, Pretend};
+use super::tag::Kind;
+use super::{Event, Kernel, Ring, Sizes, Tag};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+const SIZES: Sizes = Sizes { slots: 2, area_bytes: 64, buffers: 8, buffer_bytes: 8192 };
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nToken: 0\r\n\r\n";
+/// No turn waits longer, in virtual nanoseconds.
+const WAIT_NS: u64 = 10_000_000;
+const TURNS_MAX: usize = 200;
+/// A kernel that comes late also misses what it should cancel.
+const LATE: Mischief = Mischief { delay: 100_000, duplicates: false, cuts: false };
+const SEEDS: std::ops::Range<u64> = 1..200;
+
+fn address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1000))
+}
+
+fn ring(character: Character, mischief: Mischief, seed: u64) -> Ring<Pretend> {
+    let servers = HashMap::from([(address(), character)]);
+    Ring::new(Pretend::new(SIZES, servers, mischief, seed), SIZES)
+}
+
+/// Turns until an event of slot 0 is the awaited one; buffers go straight back.
+fn wait_for(ring: &mut Ring<Pretend>, awaited: impl Fn(Event) -> bool) {
+    for _ in 0..TURNS_MAX {
+        ring.turn(1, WAIT_NS).unwrap();
+        let mut found = false;
+        while let Some(event) = ring.event() {
+            if let Event::Received { buffer, .. } = event {
+                ring.recycle(buffer);
+            }
+            found |= awaited(event);
+        }
+        if found {
+            return;
+        }
+    }
+    panic!("it never came");
+}
+
+fn send(ring: &mut Ring<Pretend>) {
+    ring.area(0)[..REQUEST.len()].copy_from_slice(REQUEST);
+    ring.send(0, REQUEST.len());
+}
+
+/// Closes slot 0 and opens it again, which the pretended kernel allows only when nothing is in flight.
+fn close_and_reopen(ring: &mut Ring<Pretend>) {
+    ring.close(0);
+    wait_for(ring, |event| event == Event::Closed { slot: 0 });
+    ring.open(0, address()).unwrap();
+}
+
+#[test]
+fn a_connect_that_nobody_answers_is_cancelled() {
+    for seed in SEEDS {
+        let mut ring = ring(Character::Unreachable, LATE, seed);
+        ring.open(0, address()).unwrap();
+        ring.turn(1, WAIT_NS).unwrap();
+        assert_eq!(ring.event(), None);
+        close_and_reopen(&mut ring);
+    }
+}
+
+#[test]
+fn a_receive_that_nothing_comes_for_is_cancelled() {
+    for seed in SEEDS {
+        let mut ring = ring(Character::Silent, LATE, seed);
+        ring.open(0, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        send(&mut ring);
+        wait_for(&mut ring, |event| event == Event::Sent { slot: 0 });
+        close_and_reopen(&mut ring);
+    }
+}
+
+#[test]
+fn a_send_that_nobody_reads_is_cancelled() {
+    for seed in SEEDS {
+        let mut ring = ring(Character::StopsReading { after: 0 }, LATE, seed);
+        ring.open(0, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        send(&mut ring);
+        wait_for(&mut ring, |event| matches!(event, Event::Received { .. }));
+        assert!(!ring.can_send(0));
+        close_and_reopen(&mut ring);
+    }
+}
+
+#[test]
+fn what_was_asked_for_in_the_turn_of_the_close_is_cancelled_too() {
+    for seed in SEEDS {
+        let mut ring = ring(Character::Honest { delay: 1_000 }, LATE, seed);
+        ring.open(0, address()).unwrap();
+        // Its connect, its receive, its send: each is in flight for the first time.
+        close_and_reopen(&mut ring);
+        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        close_and_reopen(&mut ring);
+        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        send(&mut ring);
+        close_and_reopen(&mut ring);
+    }
+}
+
+#[test]
+fn a_pause_that_was_missed_may_be_asked_for_again() {
+    let mut missed = 0;
+    for seed in SEEDS {
+        let mut ring = ring(Character::Flooding, LATE, seed);
+        ring.open(0, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        for request in 1..=20 {
+            send(&mut ring);
+            let before = ring.counters().pauses;
+            // Enough for the flood, for the end of the pause, and for the receive after it.
+            for _ in 0..10 {
+                ring.turn(1, WAIT_NS).unwrap();
+                while let Some(event) = ring.event() {
+                    match event {
+                        Event::Received { buffer, .. } => {
+                            ring.recycle(buffer);
+                            ring.pause(0);
+                        }
+                        Event::Sent { .. } => {}
+                        other => panic!("seed {seed}: {other:?}"),
+                    }
+                }
+            }
+            assert!(ring.counters().pauses > before, "seed {seed}: flood {request} could not be paused");
+        }
+        let counters = ring.counters();
+        missed += counters.pauses.saturating_sub(counters.rearms);
+        close_and_reopen(&mut ring);
+    }
+    assert!(missed > 0, "no cancel missed its receive in {SEEDS:?}");
+}
+
+#[test]
+#[should_panic(expected = "cancels what it has not in flight")]
+fn a_cancel_of_an_earlier_connection_is_caught() {
+    let mut ring = ring(Character::Silent, Mischief::default(), 1);
+    ring.open(0, address()).unwrap();
+    let stale = Tag::new(Kind::Connect, 0, 0);
+    ring.kernel_mut().cancel(stale, Tag::new(Kind::CancelConnect, 0, 0));
+}
+
+#[test]
+#[should_panic(expected = "closed while receiving")]
+fn a_close_before_the_receive_is_collected_is_caught() {
+    let mut ring = ring(Character::Silent, Mischief::default(), 1);
+    ring.open(0, address()).unwrap();
+    wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+    let receive = Tag::new(Kind::Receive, 1, 0);
+    ring.kernel_mut().cancel(receive, Tag::new(Kind::CancelReceive, 1, 0));
+    ring.kernel_mut().close(0);
+}
