@@ -238,7 +238,7 @@ fn a_generators_name_is_one_processs_until_it_gives_it_back_or_dies() {
     let server = RedisServer::start();
     let (mut one, mut other) = (board(&server), board(&server));
     let (first, second) = (StreamId::from_bits(1), StreamId::from_bits(2));
-    let mut take = |board: &mut Scoreboard, holder| board.hold_lease(CONTEST, "g1", holder).expect("asked");
+    let take = |board: &mut Scoreboard, holder| board.hold_lease(CONTEST, "g1", holder).expect("asked");
     assert_eq!(take(&mut one, first), Lease::Ours);
     assert_eq!(take(&mut other, second), Lease::Others);
     assert_eq!(take(&mut one, first), Lease::Ours, "renewed");
