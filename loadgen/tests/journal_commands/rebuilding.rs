@@ -214,7 +214,8 @@ fn a_stream_that_never_counted_needs_no_journal() {
 
 #[test]
 fn a_journal_of_which_nothing_can_be_read_is_a_difference_while_redis_counts_it() {
-    let ways: [(&str, fn(&Path)); 4] = [
+    type Spoil = fn(&Path);
+    let ways: [(&str, Spoil); 4] = [
         ("emptied", |segment| std::fs::write(segment, b"").expect("written")),
         ("removed", |segment| std::fs::remove_file(segment).expect("removed")),
         ("noise", |segment| {
