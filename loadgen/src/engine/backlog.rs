@@ -1,6 +1,7 @@
 //! The requests of one contestant that are due and wait for a connection: a range between two numbers of its schedule, so
 //! that a million late requests cost no memory.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::pacer::{Due, Planned, Takes};
 use crate::engine::plan::{Load, NS_PER_SECOND};
 use crate::engine::schedule::Schedule;
@@ -29,7 +30,7 @@ impl Backlog {
 
     /// The intended instant of the oldest.
     #[inline]
-    pub fn oldest(&self, schedule: &Schedule) -> Option<u64> {
+    pub fn oldest(&self, schedule: &Schedule) -> Option<RunInstant> {
         self.oldest.map(|oldest| schedule.run_clock(oldest.at))
     }
 
@@ -48,7 +49,7 @@ impl Backlog {
         let Some(Planned { contestant, phase, number, at }) = self.oldest else { return false };
         let before = number.checked_sub(takes.of(phase, contestant).generators);
         let before = before.and_then(|before| takes.at(phase, contestant, before));
-        before.is_none_or(|before| before.at / NS_PER_SECOND != at / NS_PER_SECOND)
+        before.is_none_or(|before| before.at.ns() / NS_PER_SECOND != at.ns() / NS_PER_SECOND)
     }
 
     /// What the phase of the oldest asks: its connections, and the rate when it fell due, of all generators.

@@ -4,6 +4,7 @@
 //! copied, allocated or locked in the loop; when no empty block is at hand the worker goes on with the one it has, and
 //! nothing is lost.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
@@ -107,8 +108,8 @@ pub struct Block {
     pub lag: Histogram,
     /// When the worker was late, and instants at which something else voided exchanges, rising.
     pub late: Lateness,
-    /// The last instant at which an exchange was settled, in nanoseconds of the run clock.
-    pub last: u64,
+    /// The last instant at which an exchange was settled.
+    pub last: RunInstant,
     /// The worker's counters since its start (not since the last block).
     pub counters: Counters,
     /// User and system time of the worker's thread since its start, in µs.

@@ -6,6 +6,7 @@
 //!
 //! One response consumes one request, in control. A request is settled exactly once.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::exchange::Exchange;
 use crate::engine::http::{End, Read, Reader, Shape};
 use crate::engine::timeouts::Timeouts;
@@ -25,7 +26,7 @@ pub enum State {
     Closing,
     /// After failures in a row: held until this instant, so that failing fast costs as much as failing slowly.
     Resting {
-        until: u64,
+        until: RunInstant,
     },
 }
 
@@ -57,15 +58,15 @@ pub struct Connection {
     answered: u64,
     failures_in_row: u32,
     /// `started` of the exchange that failed last.
-    failed_started: u64,
+    failed_started: RunInstant,
     /// When this connection should be retired.
-    retire_at: u64,
+    retire_at: RunInstant,
     /// Tokens that this slot has used.
     tokens: u64,
     /// Bytes of the answer under way that came before the ones at hand.
     before: u32,
     /// Held until then: the machine had nothing for it.
-    held_until: u64,
+    held_until: RunInstant,
 }
 
 impl Connection {
@@ -78,11 +79,11 @@ impl Connection {
             on_wire: 0,
             answered: 0,
             failures_in_row: 0,
-            failed_started: 0,
-            retire_at: u64::MAX,
+            failed_started: RunInstant::START,
+            retire_at: RunInstant::NEVER,
             tokens: 0,
             before: 0,
-            held_until: 0,
+            held_until: RunInstant::START,
         }
     }
 
@@ -106,7 +107,7 @@ impl Connection {
     }
 
     /// The earliest instant at which this slot wants [`Connection::on_wake`]; `None` when it waits for nothing.
-    pub fn wake_at(&self, timeouts: &Timeouts) -> Option<u64> {
+    pub fn wake_at(&self, timeouts: &Timeouts) -> Option<RunInstant> {
         match self.state {
             State::Resting { until } => Some(until),
             // Exchanges stand in the control of their start, so the first is the first to be late.
@@ -115,7 +116,7 @@ impl Connection {
     }
 
     /// A connection is begun; it is retired at `retire_at`.
-    pub fn on_open(&mut self, retire_at: u64) {
+    pub fn on_open(&mut self, retire_at: RunInstant) {
         assert!(matches!(self.state, State::Cold | State::Resting { .. }));
         self.state = State::Connecting;
         self.reader.reset();
@@ -144,7 +145,7 @@ impl Connection {
     /// A resent request goes alone, as the first on a fresh connection. [`Connection::wants_fresh`] says when it needs
     /// one. The caller sends what was written as one send.
     #[inline]
-    pub fn send(&mut self, now: u64, mut write: impl FnMut(usize, u64, bool, bool) -> Token) -> usize {
+    pub fn send(&mut self, now: RunInstant, mut write: impl FnMut(usize, u64, bool, bool) -> Token) -> usize {
         debug_assert_eq!(self.state, State::Open);
         let from = self.on_wire as usize;
         let mut written = 0;
@@ -152,8 +153,8 @@ impl Connection {
             if exchange.resent && (from + written > 0 || self.answered > 0) {
                 break;
             }
-            let first_time = exchange.sent == 0;
-            exchange.sent = now.max(1);
+            let first_time = exchange.sent == Exchange::NOT_SENT;
+            exchange.sent = now.max(Exchange::NOT_SENT + 1);
             exchange.token = write(written, self.tokens, exchange.scored, first_time);
             self.tokens += 1;
             written += 1;
@@ -179,7 +180,7 @@ impl Connection {
 
     /// Nothing is on the wire and the next request must not use this connection, or its life is over.
     #[inline]
-    pub fn wants_fresh(&self, now: u64) -> bool {
+    pub fn wants_fresh(&self, now: RunInstant) -> bool {
         self.on_wire == 0
             && self.answered > 0
             && (now >= self.retire_at || self.exchanges.front().is_some_and(|front| front.resent))
@@ -187,14 +188,14 @@ impl Connection {
 
     /// Its life is over: start nothing more on it.
     #[inline]
-    pub fn is_retiring(&self, now: u64) -> bool {
+    pub fn is_retiring(&self, now: RunInstant) -> bool {
         now >= self.retire_at && self.answered > 0
     }
 
     /// After two failures in a row, and until the last one's start + timeout, the closed loop starts nothing here: failing
     /// fast shall cost as much as failing slowly, also over a connection that is kept alive.
     #[inline]
-    pub fn must_rest(&self, now: u64, timeouts: &Timeouts) -> bool {
+    pub fn must_rest(&self, now: RunInstant, timeouts: &Timeouts) -> bool {
         self.failures_in_row >= 2 && self.failed_started + timeouts.timeout > now
     }
 
@@ -203,7 +204,7 @@ impl Connection {
     pub fn on_bytes(
         &mut self,
         bytes: &[u8],
-        now: u64,
+        now: RunInstant,
         shape: &mut Shape,
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
@@ -241,7 +242,7 @@ impl Connection {
     }
 
     /// The peer sent FIN.
-    pub fn on_end(&mut self, now: u64, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
+    pub fn on_end(&mut self, now: RunInstant, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 {
             match self.reader.on_end() {
                 End::Response(response) => {
@@ -274,7 +275,7 @@ impl Connection {
     }
 
     /// Time has passed. `None`: nothing is due yet.
-    pub fn on_wake(&mut self, now: u64, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Option<Step> {
+    pub fn on_wake(&mut self, now: RunInstant, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Option<Step> {
         if let State::Resting { until } = self.state {
             if now < until {
                 return None;
@@ -308,14 +309,15 @@ impl Connection {
 
     /// The socket is closed. What waits for a fresh connection keeps the slot; two failures in a row make it rest
     /// until the last one's start + timeout.
-    pub fn on_closed(&mut self, now: u64, timeouts: &Timeouts) {
-        let failed = if self.must_rest(now, timeouts) { self.failed_started + timeouts.timeout } else { 0 };
+    pub fn on_closed(&mut self, now: RunInstant, timeouts: &Timeouts) {
+        let failed =
+            if self.must_rest(now, timeouts) { self.failed_started + timeouts.timeout } else { RunInstant::START };
         let until = failed.max(self.held_until);
         self.state = if self.exchanges.is_empty() && until > now { State::Resting { until } } else { State::Cold };
     }
 
     /// The machine had no descriptor, memory or port for it: it is not asked again before this instant.
-    pub fn hold(&mut self, until: u64) {
+    pub fn hold(&mut self, until: RunInstant) {
         self.held_until = until;
     }
 
@@ -325,7 +327,7 @@ impl Connection {
         &mut self,
         front: &Exchange,
         response: &crate::engine::http::Response,
-        now: u64,
+        now: RunInstant,
         came: &ResponseBytes<'_>,
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
@@ -439,7 +441,7 @@ mod tests {
 
     impl OutcomeSink for Count {
         fn settle(&mut self, exchange: &Exchange, outcome: Outcome, _: &ResponseBytes<'_>) {
-            self.0[exchange.intended as usize] += 1;
+            self.0[exchange.intended.ns() as usize] += 1;
             self.1.push(outcome);
         }
     }
@@ -488,14 +490,15 @@ mod tests {
             let mint = TokenMint::new([3; 16], 0);
             let (mut connection, mut sink) = (Connection::new(pipeline), Count::default());
             let (mut shape, mut timeouts) = (Shape::new(), Timeouts::new(TIMEOUT));
-            let mut now = 0;
+            let mut now = RunInstant::START;
             let mut wire: std::collections::VecDeque<Token> = Default::default();
             let mut sent = std::collections::HashSet::new();
             for act in acts {
                 let open = connection.state() == State::Open;
                 let step = match act {
                     Act::Begin if connection.load() < pipeline => {
-                        connection.begin(Exchange::new(Due { intended: sink.0.len() as u64, scored: true }, now));
+                        let intended = RunInstant::from_ns(sink.0.len() as u64);
+                        connection.begin(Exchange::new(Due { intended, scored: true }, now));
                         sink.0.push(0);
                         None
                     }
@@ -541,12 +544,13 @@ mod tests {
                     Act::End if open => Some(connection.on_end(now, &timeouts, &mut sink)),
                     Act::Break if open => Some(connection.on_broken(Failure::Reset, &timeouts, &mut sink)),
                     Act::Pass(time) => {
-                        now += time;
+                        now = now + time;
                         connection.on_wake(now, &timeouts, &mut sink).filter(|_| open || connection.state() == State::Connecting)
                     }
                     Act::Stall(gap) => {
-                        now += gap;
-                        timeouts.on_late(LateWindow { from: now - gap, to: now, cause: LateCause::Gap });
+                        let from = now;
+                        now = from + gap;
+                        timeouts.on_late(LateWindow { from, to: now, cause: LateCause::Gap });
                         None
                     }
                     Act::Closed if connection.state() == State::Closing => {

@@ -5,6 +5,7 @@
 
 use crate::engine::backlog::Backlog;
 use crate::engine::block::{Block, Counts};
+use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
@@ -71,11 +72,11 @@ pub struct Contestant {
     /// Slots whose connection shall take no more requests: the endpoint has changed.
     stale: Vec<bool>,
     /// When the next probe of a closed phase may be sent to a contestant that gets only these.
-    pub probe_at: u64,
+    pub probe_at: RunInstant,
     /// When a connection was last not to be had, for want of something of our own machine's.
-    pub short_at: Option<u64>,
+    pub short_at: Option<RunInstant>,
     /// When each slot's connection was begun.
-    opened_at: Vec<u64>,
+    opened_at: Vec<RunInstant>,
     /// The shortest time that a connection took to be made: a round trip, and what a turn adds to it.
     round_trip: Option<u64>,
 }
@@ -103,9 +104,9 @@ impl Contestant {
             next_address: index,
             peers: vec![None; slots as usize],
             stale: vec![false; slots as usize],
-            probe_at: 0,
+            probe_at: RunInstant::START,
             short_at: None,
-            opened_at: vec![0; slots as usize],
+            opened_at: vec![RunInstant::START; slots as usize],
             round_trip: None,
         }
     }
@@ -133,14 +134,14 @@ impl Contestant {
     }
 
     /// A connection of this slot is begun.
-    pub fn on_opening(&mut self, local: u32, turn: u64, now: u64) {
+    pub fn on_opening(&mut self, local: u32, turn: u64, now: RunInstant) {
         self.enter_turn(turn);
         self.opens += 1;
         self.opened_at[local as usize] = now;
     }
 
     /// It is made.
-    pub fn on_connected(&mut self, local: u32, now: u64) {
+    pub fn on_connected(&mut self, local: u32, now: RunInstant) {
         let took = now - self.opened_at[local as usize];
         self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
         self.connections[local as usize].on_connected();
@@ -218,7 +219,7 @@ pub struct OutcomeRecorder<'a> {
     pub plan: &'a Plan,
     pub block: &'a mut Block,
     pub contestant: usize,
-    pub now: u64,
+    pub now: RunInstant,
 }
 
 impl OutcomeRecorder<'_> {
@@ -249,7 +250,7 @@ impl OutcomeRecorder<'_> {
     fn note(&mut self, exchange: &Exchange, outcome: Outcome) -> Trace {
         let latency_us = (self.now - exchange.intended) / NS_PER_US;
         let (instant, lag_us) = match exchange.sent {
-            0 => (exchange.intended, NEVER_SENT),
+            Exchange::NOT_SENT => (exchange.intended, NEVER_SENT),
             // By this difference the service time can be had from the trace exactly as the histogram counted it.
             sent => (sent, (latency_us - (self.now - sent) / NS_PER_US).min(TRACED_US_MAX) as u32),
         };

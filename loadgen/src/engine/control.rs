@@ -1,5 +1,6 @@
 //! What the control side tells the workers: a few bytes, read once per turn.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub struct WorkerControl {
     /// How many plans there were before the newest.
     version: AtomicU64,
     plan: Mutex<Arc<Plan>>,
-    /// When somebody last looked whether the plan is still the newest, on the run clock; `u64::MAX`: nobody changes it.
+    /// When somebody last looked whether the plan is still the newest, a [`RunInstant`]; never: nobody changes it.
     looked_at: AtomicU64,
 }
 
@@ -38,7 +39,7 @@ impl WorkerControl {
             traces_off: AtomicBool::new(false),
             version: AtomicU64::new(0),
             plan: Mutex::new(plan),
-            looked_at: AtomicU64::new(u64::MAX),
+            looked_at: AtomicU64::new(RunInstant::NEVER.ns()),
         }
     }
 
@@ -57,13 +58,13 @@ impl WorkerControl {
         self.plan.lock().clone()
     }
 
-    /// Somebody has looked whether the plan is the newest, at this instant of the run clock.
-    pub fn look(&self, now: u64) {
-        self.looked_at.store(now, Ordering::Relaxed);
+    /// Somebody has looked whether the plan is the newest.
+    pub fn look(&self, now: RunInstant) {
+        self.looked_at.store(now.ns(), Ordering::Relaxed);
     }
 
-    pub fn looked_at(&self) -> u64 {
-        self.looked_at.load(Ordering::Relaxed)
+    pub fn looked_at(&self) -> RunInstant {
+        RunInstant::from_ns(self.looked_at.load(Ordering::Relaxed))
     }
 
     /// Start nothing more, finish what is in flight.

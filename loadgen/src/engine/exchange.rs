@@ -1,17 +1,18 @@
 //! One request from the moment it takes a slot until its outcome.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::pacer::Due;
 use flowtest_contract::token::{TOKEN_LEN, Token};
 
-/// A request from the moment it takes a slot. Instants are nanoseconds of the run clock.
+/// A request from the moment it takes a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// When the plan wanted it sent.
-    pub intended: u64,
+    pub intended: RunInstant,
     /// When it took the slot: its timeout counts from here.
-    pub started: u64,
-    /// When it was handed to the kernel, the last time. Zero before.
-    pub sent: u64,
+    pub started: RunInstant,
+    /// When it was handed to the kernel, the last time. [`Exchange::NOT_SENT`] before.
+    pub sent: RunInstant,
     /// The token that it carries now. Kept, not computed again: an AES block costs more than the whole fast path of the
     /// parser, and 32 bytes beside the other fields cost nothing (docs/decisions/0002-token-kept.md).
     pub(crate) token: Token,
@@ -22,8 +23,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(due: Due, started: u64) -> Exchange {
+    /// Nothing is sent at the clock's beginning: a plan starts after it.
+    pub const NOT_SENT: RunInstant = RunInstant::START;
+
+    pub fn new(due: Due, started: RunInstant) -> Exchange {
         let Due { intended, scored } = due;
-        Exchange { intended, started, sent: 0, token: Token([0; TOKEN_LEN]), scored, resent: false }
+        Exchange { intended, started, sent: Exchange::NOT_SENT, token: Token([0; TOKEN_LEN]), scored, resent: false }
     }
 }

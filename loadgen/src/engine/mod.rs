@@ -3,6 +3,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`plan`] | the immutable, already valid plan of a run |
+//! | [`clock`] | instants of the run clock and of the plan clock |
 //! | [`schedule`] | what may change while a round is played: pauses, deadlines, shares |
 //! | [`pacer`], [`backlog`] | the open-loop schedule, computed, not stored; what is due and waits |
 //! | [`http`] | requests out, responses in, as bytes |
@@ -20,6 +21,7 @@
 
 pub mod backlog;
 pub mod block;
+pub mod clock;
 pub mod connection;
 pub mod contestant;
 pub mod control;

@@ -20,6 +20,7 @@
 //! All contestants have the same rate, so requests in order of their instants are (0, 0), (0, 1) .. (0, n-1), (1, 0) ..: the
 //! next one is reckoned from the last one, whatever n is.
 
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::{PhaseShare, Share, phase_share};
@@ -28,8 +29,8 @@ use std::sync::Arc;
 /// A request that has fallen due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When the plan wants it sent, in nanoseconds of the run clock.
-    pub intended: u64,
+    /// When the plan wants it sent.
+    pub intended: RunInstant,
     /// Its phase counts.
     pub scored: bool,
 }
@@ -83,12 +84,12 @@ pub struct Planned {
     pub contestant: usize,
     pub phase: usize,
     pub number: u64,
-    /// On the plan clock; `u64::MAX` behind the last request.
-    pub at: u64,
+    /// [`PlanInstant::NEVER`] behind the last request.
+    pub at: PlanInstant,
 }
 
 impl Planned {
-    const NOTHING: Planned = Planned { contestant: 0, phase: usize::MAX, number: 0, at: u64::MAX };
+    const NOTHING: Planned = Planned { contestant: 0, phase: usize::MAX, number: 0, at: PlanInstant::NEVER };
 }
 
 /// What a worker takes of a plan's phases: the arithmetic of the schedule.
@@ -150,7 +151,7 @@ impl Takes {
     }
 
     /// The first request of this part that is planned at `planned` or later.
-    fn first_from(&self, planned: u64) -> Planned {
+    fn first_from(&self, planned: PlanInstant) -> Planned {
         let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Planned::NOTHING };
         let Phase { start, end, load, .. } = self.phases[phase];
         let Load::Open(ramp) = load else { return self.first(phase) };
@@ -260,17 +261,17 @@ impl Pacer {
         self.schedule.newest_share().1 != schedule.newest_share().1
     }
 
-    /// The instant at which the next request falls due; `u64::MAX` when none will.
+    /// The instant at which the next request falls due; [`RunInstant::NEVER`] when none will.
     #[inline]
-    pub fn next_due(&self) -> u64 {
-        if self.next.at == u64::MAX { u64::MAX } else { self.schedule.run_clock(self.next.at) }
+    pub fn next_due(&self) -> RunInstant {
+        if self.next.at == PlanInstant::NEVER { RunInstant::NEVER } else { self.schedule.run_clock(self.next.at) }
     }
 
     /// Lets the next request fall due if its instant has come.
     #[inline]
-    pub fn fall_due(&mut self, now: u64) -> Option<(Planned, Due)> {
+    pub fn fall_due(&mut self, now: RunInstant) -> Option<(Planned, Due)> {
         let intended = self.next_due();
-        if intended > now || intended == u64::MAX {
+        if intended > now || intended == RunInstant::NEVER {
             return None;
         }
         let fallen = self.next;
@@ -295,23 +296,23 @@ mod tests {
 
     const SECOND: u64 = NS_PER_SECOND;
 
-    fn open(start: u64, length: u64, from: u64, to: u64) -> Phase {
+    fn open(start: PlanInstant, length: u64, from: u64, to: u64) -> Phase {
         Phase { start, end: start + length, load: Load::Open(Ramp { from, to }), connections: 8, scored: true }
     }
 
     /// One phase behind the other, from (length, rate from, rate to, connections).
     fn phases(steps: &[(u64, u64, u64, u32)]) -> Arc<[Phase]> {
-        let mut start = 7;
+        let mut start = PlanInstant::from_ns(7);
         let phase = |&(length, from, to, connections): &(u64, u64, u64, u32)| {
             let phase = Phase { connections, ..open(start, length, from, to) };
-            start += length;
+            start = phase.end;
             phase
         };
         steps.iter().map(phase).collect()
     }
 
-    fn schedule(shares: Vec<(u64, Share)>, pauses: Vec<Gap>) -> Arc<Schedule> {
-        Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares))
+    fn schedule(shares: Vec<(RunInstant, Share)>, pauses: Vec<Gap>) -> Arc<Schedule> {
+        Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares))
     }
 
     fn pacer(phases: &Arc<[Phase]>, contestants: usize, worker: Share, schedule: Arc<Schedule>) -> Pacer {
@@ -323,13 +324,13 @@ mod tests {
     fn due_of(pacer: &mut Pacer, contestants: usize) -> Vec<(usize, u64)> {
         let mut backlogs = vec![Backlog::EMPTY; contestants];
         let mut fallen = Vec::new();
-        while let Some((planned, due)) = pacer.fall_due(u64::MAX - 1) {
+        while let Some((planned, due)) = pacer.fall_due(RunInstant::from_ns(u64::MAX - 1)) {
             backlogs[planned.contestant].push(planned);
-            fallen.push((planned.contestant, due.intended));
+            fallen.push((planned.contestant, due.intended.ns()));
         }
         for (contestant, backlog) in backlogs.iter_mut().enumerate() {
             let taken = std::iter::from_fn(|| backlog.take(pacer.takes(), &pacer.schedule));
-            let taken: Vec<u64> = taken.map(|due| due.intended).collect();
+            let taken: Vec<u64> = taken.map(|due| due.intended.ns()).collect();
             let pushed = fallen.iter().filter(|(index, _)| *index == contestant).map(|(_, intended)| *intended);
             assert_eq!(taken, pushed.collect::<Vec<_>>());
         }
@@ -341,7 +342,7 @@ mod tests {
     }
 
     fn whole() -> Arc<Schedule> {
-        schedule(vec![(0, Share::WHOLE)], Vec::new())
+        schedule(vec![(RunInstant::START, Share::WHOLE)], Vec::new())
     }
 
     #[test]
@@ -421,25 +422,27 @@ mod tests {
             at in 0u64..4 * SECOND, length in 1u64..2 * SECOND,
         ) {
             let phases = phases(&steps);
-            let (from, to) = (7 + at, 7 + at + length);
+            let from = RunInstant::from_ns(7 + at);
+            let to = from + length;
+            let start = RunInstant::START;
             let share = |index: u64, of: u64| if index < of { Share { index, of } } else { Share::NONE };
             let mut all = Vec::new();
             for generator in 0..before.max(after) {
                 for index in 0..workers {
-                    let first = schedule(vec![(0, share(generator, before))], vec![Gap { from, to: u64::MAX }]);
+                    let first = schedule(vec![(start, share(generator, before))], vec![Gap { from, to: RunInstant::NEVER }]);
                     let mut pacer = pacer(&phases, contestants, Share { index, of: workers }, first);
                     let mine = due_of(&mut pacer, contestants);
-                    prop_assert!(mine.iter().all(|(_, intended)| *intended < from));
+                    prop_assert!(mine.iter().all(|(_, intended)| *intended < from.ns()));
                     all.extend(mine);
-                    let shares = vec![(0, share(generator, before)), (to, share(generator, after))];
+                    let shares = vec![(start, share(generator, before)), (to, share(generator, after))];
                     pacer.follow(schedule(shares, vec![Gap { from, to }]));
                     let mine = due_of(&mut pacer, contestants);
-                    prop_assert!(mine.iter().all(|(_, intended)| *intended >= to));
+                    prop_assert!(mine.iter().all(|(_, intended)| *intended >= to.ns()));
                     all.extend(mine);
                 }
             }
             all.sort_unstable();
-            let mut whole = alone(&phases, contestants, schedule(vec![(0, Share::WHOLE)], vec![Gap { from, to }]));
+            let mut whole = alone(&phases, contestants, schedule(vec![(start, Share::WHOLE)], vec![Gap { from, to }]));
             whole.sort_unstable();
             prop_assert_eq!(all, whole);
         }

@@ -1,5 +1,6 @@
 //! The immutable, already valid plan of a run: what every worker gets, and all it gets.
 
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
 use crate::engine::schedule::Schedule;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
@@ -26,11 +27,11 @@ pub enum Load {
     Closed { pipeline: u32 },
 }
 
-/// One step of the traffic plan. Instants are nanoseconds of the plan clock ([`crate::engine::schedule`]).
+/// One step of the traffic plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
-    pub start: u64,
-    pub end: u64,
+    pub start: PlanInstant,
+    pub end: PlanInstant,
     pub load: Load,
     /// Most connections per contestant.
     pub connections: u32,
@@ -54,9 +55,8 @@ pub struct ContestantPlan {
 pub enum TrafficMode {
     #[default]
     Flood,
-    /// One request a second, since this instant of the run clock, until it answers again; the rest of what is due counts
-    /// as missed.
-    Probe { since: u64 },
+    /// One request a second, since this instant, until it answers again; the rest of what is due counts as missed.
+    Probe { since: RunInstant },
     /// Nothing: nothing falls due, and its connections are closed at once.
     Halted,
 }
@@ -101,12 +101,18 @@ impl Plan {
         self.rules.timeout_us * NS_PER_US
     }
 
-    pub fn end(&self) -> u64 {
-        self.phases.last().map_or(0, |phase| phase.end)
+    /// When the first phase begins.
+    pub fn start(&self) -> PlanInstant {
+        self.phases.first().map_or(PlanInstant::START, |phase| phase.start)
     }
 
-    pub fn utc_us(&self, instant: u64) -> UtcUs {
-        self.utc_base + instant / NS_PER_US
+    /// When the last phase ends.
+    pub fn end(&self) -> PlanInstant {
+        self.phases.last().map_or(PlanInstant::START, |phase| phase.end)
+    }
+
+    pub fn utc_us(&self, instant: RunInstant) -> UtcUs {
+        self.utc_base + instant.ns() / NS_PER_US
     }
 
     /// Most requests in flight on one connection.

@@ -1,10 +1,11 @@
 //! A run: starts the workers on their cores, collects what they count, ends when the plan does.
 
 use crate::engine::block::{self, Block, Receiver, Sender};
+use crate::engine::clock::RunInstant;
 use crate::engine::connection::Connection;
 use crate::engine::control::WorkerControl;
 use crate::engine::exchange::Exchange;
-use crate::engine::plan::Plan;
+use crate::engine::plan::{NS_PER_US, Plan};
 use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
 use crate::engine::share::sizes;
 use crate::engine::trace::Tracing;
@@ -52,7 +53,7 @@ pub enum RunError {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     pub base: Instant,
-    pub utc_base: u64,
+    pub utc_base: UtcUs,
 }
 
 impl Clock {
@@ -70,9 +71,18 @@ impl Clock {
         Ok(Clock { base, utc_base: now.utc_base - back_us })
     }
 
-    /// So long after now, in nanoseconds of the run clock.
-    pub fn after(&self, delay: Duration) -> u64 {
-        (self.base.elapsed() + delay).as_nanos() as u64
+    /// Now, on the run clock.
+    pub fn elapsed(&self) -> RunInstant {
+        RunInstant::since(self.base)
+    }
+
+    pub fn utc_us(&self, instant: RunInstant) -> UtcUs {
+        self.utc_base + instant.ns() / NS_PER_US
+    }
+
+    /// So long after now.
+    pub fn after(&self, delay: Duration) -> RunInstant {
+        self.elapsed() + delay.as_nanos() as u64
     }
 }
 
@@ -167,8 +177,7 @@ pub struct WorkerReport {
 /// What has been counted so far.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Nanoseconds of the run clock.
-    pub now: u64,
+    pub now: RunInstant,
     /// The sums over all workers.
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
@@ -249,7 +258,7 @@ impl Run {
         }
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let tier = tier.ok_or(RunError::NoCores)?;
-        let progress = Progress { now: 0, sums, workers, tier };
+        let progress = Progress { now: RunInstant::START, sums, workers, tier };
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, progress } })
     }
 }
@@ -288,9 +297,8 @@ impl Collector {
         self.progress
     }
 
-    /// Now, on the run clock.
-    pub fn now(&self) -> u64 {
-        self.clock.base.elapsed().as_nanos() as u64
+    pub fn now(&self) -> RunInstant {
+        self.clock.elapsed()
     }
 
     /// Reads what has come, and shows each block with the number of its worker; `true` when every worker has ended.

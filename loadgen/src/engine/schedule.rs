@@ -3,15 +3,16 @@
 //! A plan's phases are written on the *plan clock*, which stands still in pauses; everything else happens on the run
 //! clock. Both count nanoseconds from the same instant, and agree until the first pause.
 
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::share::Share;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 
-/// Nothing falls due from `from` on until `to`, in nanoseconds of the run clock.
+/// Nothing falls due from `from` on until `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    pub from: u64,
-    /// `u64::MAX` while nobody knows.
-    pub to: u64,
+    pub from: RunInstant,
+    /// [`RunInstant::NEVER`] while nobody knows.
+    pub to: RunInstant,
 }
 
 /// The schedule of a round as far as it is known.
@@ -21,10 +22,10 @@ pub struct Schedule {
     deadlines: Vec<(UtcUs, Deadlines)>,
     /// In control, none within another.
     pauses: Vec<Gap>,
-    /// Nothing falls due from here on, on the run clock.
-    stop_at: u64,
-    /// Since when which share is ours, on the run clock. In control, the first from 0 on.
-    shares: Vec<(u64, Share)>,
+    /// Nothing falls due from here on.
+    stop_at: RunInstant,
+    /// Since when which share is ours. In control, the first from the clock's beginning on.
+    shares: Vec<(RunInstant, Share)>,
 }
 
 impl Schedule {
@@ -33,8 +34,8 @@ impl Schedule {
         Schedule {
             deadlines: vec![(0, deadlines)],
             pauses: Vec::new(),
-            stop_at: u64::MAX,
-            shares: vec![(0, Share::WHOLE)],
+            stop_at: RunInstant::NEVER,
+            shares: vec![(RunInstant::START, Share::WHOLE)],
         }
     }
 
@@ -42,8 +43,8 @@ impl Schedule {
     pub fn new(
         deadlines: Vec<(UtcUs, Deadlines)>,
         pauses: Vec<Gap>,
-        stop_at: u64,
-        shares: Vec<(u64, Share)>,
+        stop_at: RunInstant,
+        shares: Vec<(RunInstant, Share)>,
     ) -> Schedule {
         assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in control");
         assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in control");
@@ -64,50 +65,56 @@ impl Schedule {
         &self.deadlines
     }
 
-    /// When a moment of the plan comes on the run clock; `u64::MAX`: not as far as anybody knows.
+    /// The instant of the plan for one that no pause precedes, as its start: until the first one both clocks agree.
+    #[inline]
+    pub fn before_pauses(at: RunInstant) -> PlanInstant {
+        PlanInstant::from_ns(at.ns())
+    }
+
+    /// When an instant of the plan comes.
     ///
     /// What would fall on the first instant of a pause comes after it.
     #[inline]
-    pub fn run_clock(&self, planned: u64) -> u64 {
-        let mut at = planned;
+    pub fn run_clock(&self, planned: PlanInstant) -> RunInstant {
+        let mut at = RunInstant::from_ns(planned.ns());
         for gap in &self.pauses {
             if at < gap.from {
                 break;
             }
-            if gap.to == u64::MAX {
-                return u64::MAX;
+            if gap.to == RunInstant::NEVER {
+                return RunInstant::NEVER;
             }
             at = at.saturating_add(gap.to - gap.from);
         }
-        if at >= self.stop_at { u64::MAX } else { at }
+        if at >= self.stop_at { RunInstant::NEVER } else { at }
     }
 
-    /// How far the plan has come at an instant of the run clock.
-    pub fn plan_clock(&self, now: u64) -> u64 {
-        let paused: u64 = self.pauses.iter().map(|gap| gap.to.min(now).saturating_sub(gap.from)).sum();
-        now - paused
+    /// How far the plan has come by then.
+    pub fn plan_clock(&self, now: RunInstant) -> PlanInstant {
+        let paused: u64 = self.pauses.iter().map(|gap| gap.to.min(now).saturating_since(gap.from)).sum();
+        PlanInstant::from_ns(now.ns() - paused)
     }
 
     /// Whether nothing falls due now.
     #[inline]
-    pub fn is_paused(&self, now: u64) -> bool {
+    pub fn is_paused(&self, now: RunInstant) -> bool {
         self.pauses.iter().any(|gap| gap.from <= now && now < gap.to)
     }
 
     #[inline]
-    pub fn is_stopped(&self, now: u64) -> bool {
+    pub fn is_stopped(&self, now: RunInstant) -> bool {
         now >= self.stop_at
     }
 
-    /// When something of this changes next after `now`; `u64::MAX`: never.
-    pub fn next_change(&self, now: u64) -> u64 {
+    /// When something of this changes next after `now`.
+    pub fn next_change(&self, now: RunInstant) -> RunInstant {
         let gaps = self.pauses.iter().flat_map(|gap| [gap.from, gap.to]);
-        gaps.chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(u64::MAX)
+        gaps.chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(RunInstant::NEVER)
     }
 
     /// Whether this says that something of the past was otherwise than `before` did: a pause or a stop of which we hear
     /// too late.
-    pub fn rewrites(&self, before: &Schedule, now: u64) -> bool {
+    pub fn rewrites(&self, before: &Schedule, now: RunInstant) -> bool {
         let past = |schedule: &Schedule| -> Vec<Gap> {
             schedule
                 .pauses
@@ -119,8 +126,8 @@ impl Schedule {
         past(self) != past(before) || self.stop_at.min(now) != before.stop_at.min(now)
     }
 
-    /// The newest share and since when, on the plan clock, it is ours.
-    pub fn newest_share(&self) -> (u64, Share) {
+    /// The newest share and since when it is ours.
+    pub fn newest_share(&self) -> (PlanInstant, Share) {
         let (from, share) = *self.shares.last().expect("there is always one");
         (self.plan_clock(from), share)
     }
@@ -132,49 +139,56 @@ mod tests {
     use flowtest_contract::rules::Deadline;
     use proptest::prelude::*;
 
+    const NEVER: u64 = u64::MAX;
+
+    fn run(ns: u64) -> RunInstant {
+        RunInstant::from_ns(ns)
+    }
+
     fn paused(pauses: &[(u64, u64)]) -> Schedule {
-        let pauses = pauses.iter().map(|(from, to)| Gap { from: *from, to: *to }).collect();
+        let pauses = pauses.iter().map(|(from, to)| Gap { from: run(*from), to: run(*to) }).collect();
         Schedule { pauses, ..Schedule::steady(Deadlines::default()) }
     }
 
     #[test]
     fn a_pause_moves_what_was_still_to_come() {
-        let schedule = paused(&[(100, 150), (200, u64::MAX)]);
-        assert_eq!([99, 100, 149, 150].map(|at| schedule.run_clock(at)), [99, 150, 199, u64::MAX]);
-        assert_eq!([100, 120, 150, 199, 300].map(|now| schedule.plan_clock(now)), [100, 100, 100, 149, 150]);
-        assert_eq!([99, 100, 149, 150, 200].map(|now| schedule.is_paused(now)), [false, true, true, false, true]);
-        assert_eq!([0, 100, 150, 200].map(|now| schedule.next_change(now)), [100, 150, 200, u64::MAX]);
+        let schedule = paused(&[(100, 150), (200, NEVER)]);
+        let run_clock = |at| schedule.run_clock(PlanInstant::from_ns(at)).ns();
+        assert_eq!([99, 100, 149, 150].map(run_clock), [99, 150, 199, NEVER]);
+        assert_eq!([100, 120, 150, 199, 300].map(|now| schedule.plan_clock(run(now)).ns()), [100, 100, 100, 149, 150]);
+        assert_eq!([99, 100, 149, 150, 200].map(|now| schedule.is_paused(run(now))), [false, true, true, false, true]);
+        assert_eq!([0, 100, 150, 200].map(|now| schedule.next_change(run(now)).ns()), [100, 150, 200, NEVER]);
     }
 
     #[test]
     fn nothing_falls_due_from_the_stop_on() {
-        let schedule = Schedule { stop_at: 160, ..paused(&[(100, 150)]) };
-        assert_eq!([99, 109, 110].map(|at| schedule.run_clock(at)), [99, 159, u64::MAX]);
-        assert!(schedule.is_stopped(160) && !schedule.is_stopped(159));
+        let schedule = Schedule { stop_at: run(160), ..paused(&[(100, 150)]) };
+        assert_eq!([99, 109, 110].map(|at| schedule.run_clock(PlanInstant::from_ns(at)).ns()), [99, 159, NEVER]);
+        assert!(schedule.is_stopped(run(160)) && !schedule.is_stopped(run(159)));
     }
 
     #[test]
     fn only_what_is_heard_too_late_rewrites_the_past() {
-        let (before, stop) = (paused(&[(100, 150)]), |stop_at| Schedule { stop_at, ..paused(&[(100, 150)]) });
+        let (before, stop) = (paused(&[(100, 150)]), |at| Schedule { stop_at: run(at), ..paused(&[(100, 150)]) });
         // (what is told, when, whether it rewrites)
         let cases = [
-            (paused(&[(100, 150), (200, u64::MAX)]), 199, false),
-            (paused(&[(100, 150), (200, u64::MAX)]), 201, true),
+            (paused(&[(100, 150), (200, NEVER)]), 199, false),
+            (paused(&[(100, 150), (200, NEVER)]), 201, true),
             (stop(300), 299, false),
             (stop(300), 301, true),
         ];
         for (told, now, rewrites) in cases {
-            assert_eq!(told.rewrites(&before, now), rewrites, "{told:?} at {now}");
+            assert_eq!(told.rewrites(&before, run(now)), rewrites, "{told:?} at {now}");
         }
         // The end of a lasting pause is told while it lasts.
-        assert!(!paused(&[(100, 150)]).rewrites(&paused(&[(100, u64::MAX)]), 140));
+        assert!(!paused(&[(100, 150)]).rewrites(&paused(&[(100, NEVER)]), run(140)));
     }
 
     #[test]
     fn a_request_is_judged_by_what_counts_when_it_is_sent() {
         let at = |version| Deadlines { version: Deadline(version), from: Deadline::PASSED };
-        let schedule =
-            Schedule::new(vec![(0, at(1)), (10, at(2)), (20, at(3))], Vec::new(), 99, vec![(0, Share::WHOLE)]);
+        let deadlines = vec![(0, at(1)), (10, at(2)), (20, at(3))];
+        let schedule = Schedule::new(deadlines, Vec::new(), run(99), vec![(RunInstant::START, Share::WHOLE)]);
         assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| schedule.deadlines(sent).version.0), [1, 1, 2, 2, 3, 3]);
     }
 
@@ -187,6 +201,7 @@ mod tests {
                 at += pair[0] + pair[1];
             }
             let schedule = paused(&pauses);
+            let planned = PlanInstant::from_ns(planned);
             let run = schedule.run_clock(planned);
             prop_assert!(!schedule.is_paused(run));
             prop_assert_eq!(schedule.plan_clock(run), planned);

@@ -14,6 +14,7 @@
 //!
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
+use crate::engine::clock::RunInstant;
 use flowtest_contract::Failure;
 use flowtest_journal::record::LateCause;
 use std::collections::VecDeque;
@@ -28,11 +29,11 @@ const WINDOWS_MIN: u64 = 16;
 /// its answer, each for up to one and a half.
 const LIFE_TIMEOUTS: u64 = 3;
 
-/// A stretch of the run clock in which a worker was late.
+/// A stretch of time in which a worker was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateWindow {
-    pub from: u64,
-    pub to: u64,
+    pub from: RunInstant,
+    pub to: RunInstant,
     pub cause: LateCause,
 }
 
@@ -69,9 +70,11 @@ impl Timeouts {
     }
 
     /// How long we were late since this instant.
-    fn late_since(&self, instant: u64) -> u64 {
+    fn late_since(&self, instant: RunInstant) -> u64 {
         let first = self.windows.partition_point(|(window, _)| window.to <= instant);
-        self.windows.get(first).map_or(0, |(window, before)| self.total - before - instant.saturating_sub(window.from))
+        self.windows
+            .get(first)
+            .map_or(0, |(window, before)| self.total - before - instant.saturating_since(window.from))
     }
 
     /// So late during a life, we can say nothing about it.
@@ -80,13 +83,13 @@ impl Timeouts {
     }
 
     /// The window in which something fell due, so that we came to it late, and to others with it.
-    fn window_of(&self, intended: u64) -> Option<&LateWindow> {
+    fn window_of(&self, intended: RunInstant) -> Option<&LateWindow> {
         let first = self.windows.partition_point(|(window, _)| window.to <= intended);
         self.windows.get(first).map(|(window, _)| window).filter(|window| window.from < intended)
     }
 
     /// How long we were late with something that has waited since `since`: in its wait, and in coming to it.
-    fn late(&self, intended: u64, since: u64) -> u64 {
+    fn late(&self, intended: RunInstant, since: RunInstant) -> u64 {
         let coming =
             self.window_of(intended).filter(|window| window.to <= since).map_or(0, |window| window.to - intended);
         coming + self.late_since(since)
@@ -94,7 +97,7 @@ impl Timeouts {
 
     /// Whether the time is up of something that has waited since `since` and fell due at `intended`.
     #[inline]
-    pub fn is_up(&self, intended: u64, since: u64, now: u64) -> bool {
+    pub fn is_up(&self, intended: RunInstant, since: RunInstant, now: RunInstant) -> bool {
         now > since + self.timeout && {
             let late = self.late(intended, since);
             self.is_blind(late) || now > since + self.timeout + late
@@ -103,7 +106,7 @@ impl Timeouts {
 
     /// A connection, or an answer, comes after the time for it; `None`: it comes in time.
     #[inline]
-    pub fn too_late(&self, intended: u64, since: u64, now: u64) -> Option<Failure> {
+    pub fn too_late(&self, intended: RunInstant, since: RunInstant, now: RunInstant) -> Option<Failure> {
         if now <= since + self.timeout {
             return None;
         }
@@ -112,7 +115,7 @@ impl Timeouts {
     }
 
     /// What a failure is called of something that has waited since `since` and fell due at `intended`.
-    pub fn failure(&self, intended: u64, since: u64, failure: Failure) -> Failure {
+    pub fn failure(&self, intended: RunInstant, since: RunInstant, failure: Failure) -> Failure {
         let is_ours = match failure {
             Failure::Timeout | Failure::Missed => self.is_blind(self.late(intended, since)),
             Failure::Reset => self.late(intended, since) > 0,
@@ -130,10 +133,14 @@ mod tests {
 
     const T: u64 = 1_000;
 
+    fn at(ns: u64) -> RunInstant {
+        RunInstant::from_ns(ns)
+    }
+
     fn late(windows: &[(u64, u64)]) -> Timeouts {
         let mut timeouts = Timeouts::new(T);
         windows.iter().for_each(|(from, to)| {
-            timeouts.on_late(LateWindow { from: *from, to: *to, cause: LateCause::Gap });
+            timeouts.on_late(LateWindow { from: at(*from), to: at(*to), cause: LateCause::Gap });
         });
         timeouts
     }
@@ -142,7 +149,7 @@ mod tests {
     fn lateness_is_what_lies_after_an_instant_and_counts_once() {
         let timeouts = late(&[(100, 200), (150, 250), (400, 500), (420, 480)]);
         assert_eq!(
-            [0, 100, 130, 250, 300, 450, 500].map(|at| timeouts.late_since(at)),
+            [0, 100, 130, 250, 300, 450, 500].map(|instant| timeouts.late_since(at(instant))),
             [250, 250, 220, 100, 100, 50, 0]
         );
     }
@@ -151,26 +158,27 @@ mod tests {
     fn what_would_have_failed_without_us_is_charged_and_what_may_have_come_in_time_is_void() {
         let timeouts = late(&[(500, 600)]);
         // It began at 0: its time is up at 1,000, and for an answer that we may have overlooked at 1,100.
-        let answered = |now| timeouts.too_late(0, 0, now);
+        let (answered, is_up) =
+            (|now| timeouts.too_late(at(0), at(0), at(now)), |now| timeouts.is_up(at(0), at(0), at(now)));
         assert_eq!([1_000, 1_050, 1_150].map(answered), [None, Some(Failure::OwnFault), Some(Failure::Timeout)]);
-        assert_eq!([1_000, 1_001, 1_100, 1_101].map(|now| timeouts.is_up(0, 0, now)), [false, false, false, true]);
-        assert_eq!(timeouts.failure(0, 0, Failure::Timeout), Failure::Timeout);
+        assert_eq!([1_000, 1_001, 1_100, 1_101].map(is_up), [false, false, false, true]);
+        assert_eq!(timeouts.failure(at(0), at(0), Failure::Timeout), Failure::Timeout);
         // Whoever began after it has nothing to do with it.
-        assert_eq!(timeouts.too_late(600, 600, 1_650), Some(Failure::Timeout));
+        assert_eq!(timeouts.too_late(at(600), at(600), at(1_650)), Some(Failure::Timeout));
         // What fell due meanwhile was sent with others at once, and may be answered so much later.
-        assert_eq!(timeouts.too_late(550, 600, 1_640), Some(Failure::OwnFault));
-        assert_eq!(timeouts.too_late(550, 600, 1_660), Some(Failure::Timeout));
+        assert_eq!(timeouts.too_late(at(550), at(600), at(1_640)), Some(Failure::OwnFault));
+        assert_eq!(timeouts.too_late(at(550), at(600), at(1_660)), Some(Failure::Timeout));
     }
 
     #[test]
     fn what_we_sent_in_a_burst_or_broke_while_we_were_late_is_void() {
         let timeouts = late(&[(500, 600)]);
         assert_eq!(
-            [500, 550, 600].map(|at| timeouts.failure(at, at.max(500), Failure::Status)),
+            [500, 550, 600].map(|due| timeouts.failure(at(due), at(due.max(500)), Failure::Status)),
             [Failure::Status, Failure::OwnFault, Failure::Status]
         );
         assert_eq!(
-            [0, 600].map(|at| timeouts.failure(at, at.max(500), Failure::Reset)),
+            [0, 600].map(|due| timeouts.failure(at(due), at(due.max(500)), Failure::Reset)),
             [Failure::OwnFault, Failure::Reset]
         );
     }
@@ -178,9 +186,9 @@ mod tests {
     #[test]
     fn whoever_is_blind_for_half_the_timeout_judges_nothing() {
         let timeouts = late(&[(100, 400), (500, 750)]);
-        assert!(timeouts.is_up(0, 0, 1_001) && !timeouts.is_up(0, 0, 1_000));
-        assert_eq!(timeouts.failure(0, 0, Failure::Missed), Failure::OwnFault);
-        assert_eq!(timeouts.failure(450, 450, Failure::Missed), Failure::Missed);
+        assert!(timeouts.is_up(at(0), at(0), at(1_001)) && !timeouts.is_up(at(0), at(0), at(1_000)));
+        assert_eq!(timeouts.failure(at(0), at(0), Failure::Missed), Failure::OwnFault);
+        assert_eq!(timeouts.failure(at(450), at(450), Failure::Missed), Failure::Missed);
     }
 
     #[test]
@@ -188,7 +196,7 @@ mod tests {
         let mut timeouts = Timeouts::new(60_000_000_000);
         let room = timeouts.windows.capacity();
         for number in 0..100_000 {
-            let from = number * 20_000_000;
+            let from = at(number * 20_000_000);
             timeouts.on_late(LateWindow { from, to: from + 11_000_000, cause: LateCause::Busy });
         }
         assert_eq!(timeouts.windows.capacity(), room, "nothing is allocated in a loop");

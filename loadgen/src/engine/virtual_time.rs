@@ -1,6 +1,7 @@
 //! The whole worker under virtual time, against a pretended kernel and pretended servers.
 
 use crate::engine::block::{self, Block};
+use crate::engine::clock::PlanInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
@@ -23,6 +24,8 @@ const MS: u64 = 1_000_000;
 /// UTC of the virtual clock's start, in µs.
 const UTC_BASE: u64 = 1_000_000_000;
 const SECOND: u64 = 1_000 * MS;
+/// When a script begins.
+const START: PlanInstant = PlanInstant::from_ns(10 * MS);
 
 /// A script: servers, traffic, mischief; then [`Script::play`].
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ struct Played {
 
 impl Script {
     fn new(servers: &[Character], load: Load) -> Script {
-        let phase = Phase { start: 10 * MS, end: 10 * MS + 2 * SECOND, load, connections: 4, scored: true };
+        let phase = Phase { start: START, end: START + 2 * SECOND, load, connections: 4, scored: true };
         Script {
             servers: servers.to_vec(),
             phases: vec![phase],
@@ -213,7 +216,7 @@ fn the_open_loop_sends_what_is_due_on_the_nanosecond() {
 fn a_number_of_requests_is_exact() {
     let mut script = Script::new(&[HONEST, Character::Silent], Load::Closed { pipeline: 3 });
     script.requests = Some(1001);
-    script.phases[0].end = 1_000_000 * SECOND;
+    script.phases[0].end = START + 1_000_000 * SECOND;
     let played = script.play();
     assert_eq!(played.tallies.iter().map(|tally| tally.due).collect::<Vec<_>>(), [1001, 1001]);
     assert_eq!(played.tallies[1].timeout, 1001);
@@ -308,7 +311,7 @@ fn a_stalling_server_shows_in_the_quantiles_as_computed() {
     // A fifth of each second without an answer, timeout 300 ms: of evenly due requests a fifth waits, evenly up to 200 ms.
     let mut script = Script::new(&[Character::Stalling { period: SECOND, stall: SECOND / 5 }], open(1000));
     script.phases[0].connections = 1000;
-    script.phases[0].end = 10 * MS + 5 * SECOND;
+    script.phases[0].end = START + 5 * SECOND;
     let played = script.play();
     let latency = &played.block.scored[0].row.latency;
     for (quantile, expected) in [(0.9, 100_000.0), (0.99, 190_000.0)] {
@@ -337,7 +340,7 @@ fn our_own_stall_costs_nobody_a_point() {
 #[test]
 fn many_short_stalls_of_ours_excuse_no_silence() {
     let mut script = Script::new(&[HONEST, Character::Silent], open(100));
-    script.phases[0].end = 10 * MS + 20 * SECOND;
+    script.phases[0].end = START + 20 * SECOND;
     script.stalls = (1..80).map(|index| (index * 250 * MS, 30 * MS)).collect();
     let played = script.play();
     assert_eq!(played.tallies[0].points(&Rules::default()), 200 * i128::from(played.tallies[0].due));
@@ -378,7 +381,7 @@ fn whoever_starves_us_costs_nobody_a_point() {
     for (period, away) in patterns {
         for load in [open(100), Load::Closed { pipeline: 1 }] {
             let mut script = Script::new(&[Character::Honest { delay: MS }; 20], load);
-            script.phases[0].end = 10 * MS + 6 * SECOND;
+            script.phases[0].end = START + 6 * SECOND;
             script.stalls = (1..6_000 / period).map(|index| (index * period * MS, away * MS)).collect();
             let (lost, void) = lost_and_void(&script.play());
             assert_eq!(lost, 0, "{away} ms of {period}, {load:?}: {void:?}");
@@ -462,8 +465,8 @@ fn missed_is_what_found_no_connection_in_time() {
 fn phases_follow_each_other_and_only_scored_ones_count() {
     let mut script = Script::new(&[HONEST], open(100));
     let at = |index: u64, load, scored| Phase {
-        start: 10 * MS + index * SECOND,
-        end: 10 * MS + (index + 1) * SECOND,
+        start: START + index * SECOND,
+        end: START + (index + 1) * SECOND,
         load,
         connections: 1 + index as u32,
         scored,
@@ -516,7 +519,7 @@ proptest! {
         let load = if closed { Load::Closed { pipeline } } else { open(rate) };
         let mut script = Script::new(&servers, load);
         script.phases[0].connections = connections;
-        script.phases[0].end = 10 * MS + SECOND / 2;
+        script.phases[0].end = START + SECOND / 2;
         script.mischief = Mischief { delay, duplicates, cuts };
         script.seed = seed;
         script.connection_life = life;

@@ -9,6 +9,7 @@ mod sending;
 mod steering;
 
 use crate::engine::block::{Block, Sender};
+use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, State, Step};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
@@ -92,24 +93,24 @@ pub struct Worker<K> {
     /// `None` between and after phases.
     running: Option<Running>,
     /// Since when the phase that ran last, and those of its kind before it, are open.
-    open_since: Option<u64>,
+    open_since: Option<RunInstant>,
     /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
     scored: bool,
     /// Completions that a turn waits for.
     want: u32,
-    now: u64,
-    block_at: u64,
+    now: RunInstant,
+    block_at: RunInstant,
     draining: bool,
     paused: bool,
     /// The version of the plan.
     version: u64,
     /// When we last found that we had stood still for long.
-    stalled_at: u64,
+    stalled_at: RunInstant,
     stalls: u64,
     /// How long turns that came late were late beyond what is let pass.
     late_ns: u64,
     /// When a block was handed over last, and how long we had been occupied by then.
-    occupied: (u64, u64),
+    occupied: (RunInstant, u64),
 }
 
 impl<K: Kernel> Worker<K> {
@@ -163,7 +164,7 @@ impl<K: Kernel> Worker<K> {
             draining: false,
             paused: false,
             version: 0,
-            stalled_at: 0,
+            stalled_at: RunInstant::START,
             stalls: 0,
             late_ns: 0,
             occupied: (now, 0),
@@ -227,7 +228,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     #[cfg(test)]
-    pub(crate) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> RunInstant {
         self.now
     }
 
@@ -270,7 +271,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// We were late since then.
-    fn was_late(&mut self, from: u64, cause: LateCause) {
+    fn was_late(&mut self, from: RunInstant, cause: LateCause) {
         let window = LateWindow { from, to: self.now, cause };
         self.timeouts.on_late(window);
         self.block.late.note(window);
@@ -286,12 +287,12 @@ impl<K: Kernel> Worker<K> {
         let schedule = &self.plan.schedule;
         let due = self.pacer.next_due();
         let rests = self.draining || self.paused || schedule.is_paused(self.now);
-        let phase = self.plan.phases.get(self.phase).map_or(u64::MAX, |phase| match self.running {
+        let phase = self.plan.phases.get(self.phase).map_or(RunInstant::NEVER, |phase| match self.running {
             Some(_) => schedule.run_clock(phase.end),
-            None if rests => u64::MAX,
+            None if rests => RunInstant::NEVER,
             None => schedule.run_clock(phase.start),
         });
-        due.min(phase).min(schedule.next_change(self.now)).saturating_sub(self.now).min(WAIT_MAX_NS)
+        due.min(phase).min(schedule.next_change(self.now)).saturating_since(self.now).min(WAIT_MAX_NS)
     }
 
     #[inline]

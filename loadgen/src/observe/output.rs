@@ -4,6 +4,7 @@
 pub mod ndjson;
 
 use crate::Failed;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::live_table::{Newest, View};
@@ -117,7 +118,7 @@ impl Title {
 pub struct Output {
     flags: Outputs,
     title: Title,
-    start: u64,
+    start: RunInstant,
     series: Series,
     newest: Option<Newest>,
     view: View,
@@ -130,7 +131,7 @@ impl Prepared {
     /// Opens what is written while the run goes on.
     pub fn open(self, plan: &Plan, title: Title) -> Result<Output, Failed> {
         let Prepared { flags, metrics } = self;
-        let start = plan.schedule.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let start = plan.schedule.run_clock(plan.start());
         let lines = match &flags.ndjson {
             Some(path) => Some(Lines::create(path).map_err(|error| results::unwritable(path, &error))?),
             None => None,
@@ -187,7 +188,7 @@ impl Output {
                 }
             });
         metrics.show(Snapshot {
-            run_s: look.now.saturating_sub(self.start) as f64 / NS_PER_SECOND as f64,
+            run_s: look.now.saturating_since(self.start) as f64 / NS_PER_SECOND as f64,
             contestants: contestants.collect(),
             saturated_s: self.series.saturated_s(),
             rate_ratio: newest.filter(|newest| newest.moment.state.open).and_then(|newest| newest.all.rate_ratio()),
@@ -252,7 +253,7 @@ impl Closed {
 }
 
 /// Notes a second that is over.
-fn keep(second: &Second<'_>, plan: &Plan, start: u64, newest: &mut Option<Newest>, lines: &mut Option<Lines>) {
+fn keep(second: &Second<'_>, plan: &Plan, start: RunInstant, newest: &mut Option<Newest>, lines: &mut Option<Lines>) {
     *newest = Some(Newest { moment: second.moment, all: *second.all, each: second.each.to_vec() });
     if let Some(lines) = lines {
         lines.second(plan, start, second);

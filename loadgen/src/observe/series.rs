@@ -14,6 +14,7 @@ mod entry;
 pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
 
 use crate::engine::block::Block;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US};
 use crate::observe::validity::{Validity, is_valid};
 use entry::{COUNTERS, counters, merged};
@@ -42,8 +43,7 @@ pub struct Second<'a> {
 /// What is known of a run at an instant.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// Nanoseconds of the run clock.
-    pub now: u64,
+    pub now: RunInstant,
     pub sums: &'a Block,
     /// User and system time of all workers since their start, in µs; `None`: not known.
     pub cpu_us: Option<u64>,
@@ -65,14 +65,14 @@ struct Open {
 /// All seconds of a run.
 #[derive(Clone, Debug)]
 pub struct Series {
-    start: u64,
+    start: RunInstant,
     workers: u32,
     /// Seconds that are over.
     seconds: u64,
-    /// Up to here, on the run clock, all is taken into account.
-    at: u64,
+    /// Up to here all is taken into account.
+    at: RunInstant,
     /// When the newest exchange of the last snapshot was settled.
-    last: u64,
+    last: RunInstant,
     open: Vec<Open>,
     lag: Histogram,
     cpu_us: Option<u64>,
@@ -92,15 +92,15 @@ pub struct Series {
 }
 
 impl Series {
-    /// `start`: that of the first phase, in nanoseconds of the run clock.
-    pub fn new(start: u64, contestants: usize, workers: u32) -> Series {
+    /// `start`: that of the first phase.
+    pub fn new(start: RunInstant, contestants: usize, workers: u32) -> Series {
         let open = Open { counts: [0; COUNTERS], taken: [0; COUNTERS], latency: Histogram::default() };
         Series {
             start,
             workers: workers.max(1),
             seconds: 0,
             at: start,
-            last: 0,
+            last: RunInstant::START,
             open: vec![open; contestants],
             lag: Histogram::default(),
             cpu_us: Some(0),
@@ -116,8 +116,8 @@ impl Series {
         }
     }
 
-    /// Takes a snapshot, and shows each second that is over by it. `state` says what an instant of the run clock is.
-    pub fn observe(&mut self, look: Look<'_>, state: impl Fn(u64) -> State, mut done: impl FnMut(&Second<'_>)) {
+    /// Takes a snapshot, and shows each second that is over by it. `state` says what an instant is.
+    pub fn observe(&mut self, look: Look<'_>, state: impl Fn(RunInstant) -> State, mut done: impl FnMut(&Second<'_>)) {
         // The newest counts are as old as the newest settled exchange, not as our look at them.
         let newest = look.sums.last;
         let at = if newest > self.last { newest } else { look.now }.max(self.at);
@@ -126,16 +126,16 @@ impl Series {
             let boundary = self.boundary();
             self.take(look.sums, boundary - self.at, at - self.at);
             self.at = boundary;
-            self.close(look, NS_PER_SECOND, state(boundary - NS_PER_SECOND / 2), &mut done);
+            self.close(look, NS_PER_SECOND, state(self.begun() + NS_PER_SECOND / 2), &mut done);
         }
         self.take(look.sums, 1, 1);
         self.at = at;
     }
 
     /// The run is over: what has come since the last whole second.
-    pub fn finish(&mut self, look: Look<'_>, state: impl Fn(u64) -> State, mut done: impl FnMut(&Second<'_>)) {
+    pub fn finish(&mut self, look: Look<'_>, state: impl Fn(RunInstant) -> State, mut done: impl FnMut(&Second<'_>)) {
         self.observe(Look { now: self.at, ..look }, &state, &mut done);
-        let begun = self.start + self.seconds * NS_PER_SECOND;
+        let begun = self.begun();
         let length = self.at - begun;
         if length >= TAIL_NS || self.moments.is_empty() {
             self.close(look, length, state(begun + length / 2), &mut done);
@@ -163,9 +163,14 @@ impl Series {
         }
     }
 
-    /// The end of the open second.
-    fn boundary(&self) -> u64 {
-        self.start + (self.seconds + 1) * NS_PER_SECOND
+    /// The start of the open second.
+    fn begun(&self) -> RunInstant {
+        self.start + self.seconds * NS_PER_SECOND
+    }
+
+    /// Its end.
+    fn boundary(&self) -> RunInstant {
+        self.begun() + NS_PER_SECOND
     }
 
     /// Takes so many parts `of` what has come into the open second.

@@ -1,6 +1,7 @@
 //! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
 
 use crate::engine::block::{Block, Counts, rate_ratio};
+use crate::engine::clock::PlanInstant;
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::house::House;
@@ -162,8 +163,9 @@ impl Summary {
         let sums = &progress.sums;
         let scored: Vec<_> = plan.phases.iter().filter(|phase| phase.scored).collect();
         // A run that ended before its plan lasted until its last exchange was settled.
-        let ended = if stopped || plan.requests.is_some() { sums.last } else { u64::MAX };
-        let length: u64 = scored.iter().map(|phase| phase.end.min(ended).saturating_sub(phase.start)).sum();
+        let is_cut = stopped || plan.requests.is_some();
+        let ended = if is_cut { plan.schedule.plan_clock(sums.last) } else { PlanInstant::NEVER };
+        let length: u64 = scored.iter().map(|phase| phase.end.min(ended).saturating_since(phase.start)).sum();
         let duration_s = length as f64 / NS_PER_SECOND as f64;
         let open = !scored.is_empty() && scored.iter().all(|phase| matches!(phase.load, Load::Open(_)));
         let mut total = Counts::default();
@@ -323,6 +325,28 @@ pub fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::clock::RunInstant;
+    use crate::engine::plan::Phase;
+    use crate::engine::ring::Tier;
+    use crate::engine::schedule::{Gap, Schedule};
+    use crate::engine::share::Share;
+    use flowtest_contract::rules::Deadlines;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_round_that_is_stopped_after_a_pause_lasted_as_long_as_it_was_played() {
+        let at = |second: u64| RunInstant::from_ns(second * NS_PER_SECOND);
+        let (pause, share) = (Gap { from: at(3), to: at(8) }, (RunInstant::START, Share::WHOLE));
+        let schedule = Schedule::new(vec![(0, Deadlines::default())], vec![pause], at(10), vec![share]);
+        let start = PlanInstant::START + NS_PER_SECOND;
+        let load = Load::Closed { pipeline: 1 };
+        let phase = Phase { start, end: start + 20 * NS_PER_SECOND, load, connections: 1, scored: true };
+        let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
+        let sums = Block { last: at(10), ..Block::default() };
+        let tier = Tier { no_sqarray: true, min_wait: true };
+        let progress = Progress { now: at(11), sums, workers: Vec::new(), tier };
+        assert_eq!(Summary::of(&plan, &progress, true).total.duration_s, 4.0);
+    }
 
     #[test]
     fn figures_are_written_as_people_read_them() {

@@ -6,6 +6,7 @@
 //! begins with the flood.
 
 use crate::engine::block::Block;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{NS_PER_SECOND, Plan, TrafficMode};
 
 /// Asked for so long without an answer, in nanoseconds, a contestant falls to probes.
@@ -39,13 +40,13 @@ impl Counted {
 #[derive(Clone, Copy, Debug, Default)]
 struct ContestantHealth {
     /// At the last look while it was flooded; none before the first of a flood.
-    last: Option<(u64, Counted)>,
+    last: Option<(RunInstant, Counted)>,
     /// The last look that found a new request.
-    asked_at: u64,
+    asked_at: RunInstant,
     /// How long it has been asked since it last answered.
     silent_ns: u64,
     /// While it only gets probes: since when, and its answers by then.
-    probed: Option<(u64, u64)>,
+    probed: Option<(RunInstant, u64)>,
 }
 
 /// All contestants of a round.
@@ -72,7 +73,7 @@ impl HealthGate {
     }
 
     /// Looks at everybody; says whether anybody gets something else now. `resting`: nothing is sent to anybody.
-    pub fn look_at_all(&mut self, now: u64, plan: &Plan, resting: bool, sums: &Block) -> bool {
+    pub fn look_at_all(&mut self, now: RunInstant, plan: &Plan, resting: bool, sums: &Block) -> bool {
         let resting = resting || plan.schedule.is_paused(now);
         let mut changed = false;
         for (index, contestant) in plan.contestants.iter().enumerate() {
@@ -84,7 +85,7 @@ impl HealthGate {
     }
 
     /// Looks at a contestant; says what it gets. `flooded`: requests may be sent to it now, were it alive.
-    pub fn look(&mut self, contestant: usize, now: u64, flooded: bool, counted: Counted) -> TrafficMode {
+    pub fn look(&mut self, contestant: usize, now: RunInstant, flooded: bool, counted: Counted) -> TrafficMode {
         if !flooded {
             self.restart(contestant);
             return TrafficMode::Flood;
@@ -120,6 +121,11 @@ mod tests {
 
     const SECOND: u64 = NS_PER_SECOND;
 
+    /// So many tenths of a second after the start.
+    fn at(tenth: u64) -> RunInstant {
+        RunInstant::from_ns(tenth * SECOND / 10)
+    }
+
     fn counted(asked: u64, alive: u64) -> Counted {
         Counted { asked, alive }
     }
@@ -142,7 +148,7 @@ mod tests {
                 self.asked += asked;
                 self.alive += alive;
                 let counted = counted(self.asked, self.alive);
-                traffic = self.gate.look(0, tenth * SECOND / 10, flooded, counted);
+                traffic = self.gate.look(0, at(tenth), flooded, counted);
             }
             traffic
         }
@@ -153,8 +159,8 @@ mod tests {
         let mut it = Contestant::new();
         assert_eq!(it.go(0..50, true, 10, 10), TrafficMode::Flood);
         assert_eq!(it.go(50..149, true, 10, 0), TrafficMode::Flood);
-        assert_eq!(it.go(149..150, true, 10, 0), TrafficMode::Probe { since: 149 * SECOND / 10 });
-        assert_eq!(it.go(150..152, true, 0, 1), TrafficMode::Probe { since: 149 * SECOND / 10 });
+        assert_eq!(it.go(149..150, true, 10, 0), TrafficMode::Probe { since: at(149) });
+        assert_eq!(it.go(150..152, true, 0, 1), TrafficMode::Probe { since: at(149) });
         assert_eq!(it.go(152..153, true, 0, 1), TrafficMode::Flood);
         assert_eq!(it.go(153..250, true, 10, 0), TrafficMode::Flood, "it has ten seconds again");
     }
@@ -189,9 +195,9 @@ mod tests {
     #[test]
     fn a_look_that_comes_late_is_no_silence() {
         let mut gate = HealthGate::new(1, 3 * SECOND);
-        gate.look(0, 0, true, counted(1, 1));
+        gate.look(0, at(0), true, counted(1, 1));
         // Sixteen seconds later the round has rested and gone on, and nobody looked.
-        assert_eq!(gate.look(0, 16 * SECOND, true, counted(9, 1)), TrafficMode::Flood);
+        assert_eq!(gate.look(0, at(160), true, counted(9, 1)), TrafficMode::Flood);
     }
 
     proptest! {
@@ -211,7 +217,7 @@ mod tests {
                     sent += new;
                     under_way.push(new);
                     alive += under_way.remove(0);
-                    let traffic = gate.look(0, tenth * SECOND / 10, flooded, counted(sent, alive));
+                    let traffic = gate.look(0, at(tenth), flooded, counted(sent, alive));
                     prop_assert_eq!(traffic, TrafficMode::Flood);
                 }
             }

@@ -1,6 +1,7 @@
 //! From the control document to the plan of one generator. Pure: two generators that read one document do the same at
 //! the same instants, each its own share.
 
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
 use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::Clock;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// An instant on the run clock. What lies before it began is its beginning.
-pub fn run_clock(clock: &Clock, utc: UtcUs) -> u64 {
-    utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US)
+pub fn run_clock(clock: &Clock, utc: UtcUs) -> RunInstant {
+    RunInstant::from_ns(utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US))
 }
 
 /// From making a plan to its start: workers make rings and arenas in it.
@@ -46,8 +47,8 @@ pub fn contest_plan(
     }
 }
 
-/// The phases of a contest that starts at an instant of the run clock.
-pub fn phases(contest: &Contest, start: u64) -> Arc<[Phase]> {
+/// The phases of a contest that starts then.
+pub fn phases(contest: &Contest, start: PlanInstant) -> Arc<[Phase]> {
     let mut at = start;
     let phases = contest.phases.iter().map(|phase| {
         let start = at;
@@ -91,11 +92,11 @@ pub fn schedule(control: &Control, id: &str, clock: &Clock, before: Option<&Sche
     let timeline = &control.timeline;
     let pauses = timeline.pauses.iter().map(|pause| Gap {
         from: run_clock(clock, pause.from),
-        to: pause.to.map_or(u64::MAX, |to| run_clock(clock, to)),
+        to: pause.to.map_or(RunInstant::NEVER, |to| run_clock(clock, to)),
     });
     let shares = timeline.splits.iter().enumerate().map(|(index, split)| {
         // The first counts from the beginning of time.
-        (if index == 0 { 0 } else { run_clock(clock, split.from) }, share(&split.generators, id))
+        (if index == 0 { RunInstant::START } else { run_clock(clock, split.from) }, share(&split.generators, id))
     });
     let told = deadlines(control);
     let deadlines = match before {
@@ -104,9 +105,9 @@ pub fn schedule(control: &Control, id: &str, clock: &Clock, before: Option<&Sche
     };
     let mut shares: Vec<_> = shares.collect();
     if shares.is_empty() {
-        shares.push((0, Share::NONE));
+        shares.push((RunInstant::START, Share::NONE));
     }
-    let stop_at = timeline.stopped_at.map_or(u64::MAX, |at| run_clock(clock, at));
+    let stop_at = timeline.stopped_at.map_or(RunInstant::NEVER, |at| run_clock(clock, at));
     Schedule::new(deadlines, pauses.collect(), stop_at, shares)
 }
 
@@ -164,10 +165,10 @@ mod tests {
     fn an_armed_round_is_phases_on_the_run_clock_and_a_share() {
         let (control, clock) = (armed(), clock());
         let start = run_clock(&clock, control.timeline.start_at.unwrap());
-        let phases = phases(&control.contest, start);
-        assert_eq!((phases[0].start, phases[0].end), (10_000_000_000, 70_000_000_000));
+        let phases = phases(&control.contest, Schedule::before_pauses(start));
+        assert_eq!((phases[0].start.ns(), phases[0].end.ns()), (10_000_000_000, 70_000_000_000));
         let schedule = schedule(&control, "g2", &clock, None, 0);
-        assert_eq!(schedule.newest_share(), (0, Share { index: 1, of: 2 }));
+        assert_eq!(schedule.newest_share(), (PlanInstant::START, Share { index: 1, of: 2 }));
         let deadlines = schedule.deadlines(NOW);
         assert_eq!((deadlines.version, deadlines.from), (Deadline(NOW + 30 * SECOND), Deadline(NOW + 50 * SECOND)));
         assert_eq!(super::schedule(&control, "g9", &clock, None, 0).newest_share().1, Share::NONE);
@@ -200,12 +201,13 @@ mod tests {
         let first = schedule(&control, "g1", &clock, None, 0);
         let control = change(&control, Change::Pause, NOW + 19 * SECOND).unwrap();
         let paused = schedule(&control, "g1", &clock, Some(&first), NOW + 19 * SECOND + 250_000);
-        assert_eq!([19, 20].map(|s| paused.run_clock(s * 1_000_000_000)), [19_000_000_000, u64::MAX]);
+        let second = |s: u64| PlanInstant::from_ns(s * 1_000_000_000);
+        assert_eq!([19, 20].map(|s| paused.run_clock(second(s)).ns()), [19_000_000_000, u64::MAX]);
         let resume = Change::Resume { at: NOW + 40 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
         let control = change(&control, resume, NOW + 30 * SECOND).unwrap();
         let resumed = schedule(&control, "g1", &clock, Some(&paused), NOW + 30 * SECOND);
-        assert_eq!(resumed.run_clock(20_000_000_000), 40_000_000_000);
-        assert_eq!(resumed.newest_share(), (20_000_000_000, Share { index: 1, of: 2 }));
+        assert_eq!(resumed.run_clock(second(20)).ns(), 40_000_000_000);
+        assert_eq!(resumed.newest_share(), (second(20), Share { index: 1, of: 2 }));
         assert_eq!(resumed.deadlines(NOW + 41 * SECOND).version, Deadline(NOW + 50 * SECOND));
     }
 }

@@ -6,6 +6,7 @@
 use crate::Failed;
 use crate::admit::probe::{Candidate, Terms, check};
 use crate::admit::resolve::Names;
+use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Progress};
@@ -216,7 +217,7 @@ impl Session {
     fn flood(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<String, Failed> {
         let clock = Clock::now();
         let plan = Arc::new(self.plan(endpoint, addresses, clock));
-        let start = plan.phases[0].start;
+        let start = plan.schedule.run_clock(plan.start());
         let output = Outputs { quiet: true, ..Outputs::default() }.prepare_with(None)?;
         let output = output.open(&plan, Title::Contest(self.config.contest.clone()))?;
         // Its samples are what errors are explained from.
@@ -254,7 +255,7 @@ impl Session {
     }
 
     fn plan(&self, endpoint: &Endpoint, addresses: Vec<SocketAddr>, clock: Clock) -> Plan {
-        let (rate, start) = (self.request.rate, clock.after(HEAD_START));
+        let (rate, start) = (self.request.rate, Schedule::before_pauses(clock.after(HEAD_START)));
         let phase = Phase {
             start,
             end: start + self.request.seconds * NS_PER_SECOND,
@@ -268,9 +269,9 @@ impl Session {
     }
 
     /// Takes over what was counted.
-    fn count(&mut self, now: u64, row: &Row, start: u64, errors: &Newest) {
+    fn count(&mut self, now: RunInstant, row: &Row, start: RunInstant, errors: &Newest) {
         let report = &mut self.report;
-        report.second = (now.saturating_sub(start) / NS_PER_SECOND).min(self.request.seconds);
+        report.second = (now.saturating_since(start) / NS_PER_SECOND).min(self.request.seconds);
         report.row = row.encode();
         // Fifteen thousand requests at most.
         report.points = row.tally.points(&self.config.rules) as i64;

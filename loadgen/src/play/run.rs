@@ -4,6 +4,7 @@ use crate::Failed;
 use crate::admit::guard::{Denial, admit};
 use crate::admit::resolve::Names;
 use crate::admit::resolve::names::STUCK_AFTER;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
 use crate::engine::run::{Clock, RunError, usable_cores};
 use crate::engine::schedule::Schedule;
@@ -231,13 +232,14 @@ fn refused(name: &str, denial: &Denial) -> Failed {
     if matches!(denial, Denial::Resolve(_)) { Failed::Message(sentence) } else { Failed::Usage(sentence) }
 }
 
-/// When the first phase starts, on the run clock.
-fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<u64, Failed> {
+/// When the first phase starts.
+fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<RunInstant, Failed> {
     let earliest = clock.after(head_start);
     let Start::At(utc) = contest.start else { return Ok(earliest) };
-    utc.checked_sub(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US)).filter(|at| *at >= earliest).ok_or_else(
-        || Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned()),
-    )
+    let ns = utc.checked_sub(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US));
+    ns.map(RunInstant::from_ns).filter(|at| *at >= earliest).ok_or_else(|| {
+        Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned())
+    })
 }
 
 fn make_plan(
@@ -248,6 +250,7 @@ fn make_plan(
     head_start: Duration,
 ) -> Result<Plan, Failed> {
     let start = start(contest, clock, head_start)?;
-    let schedule = Schedule::steady(contest.deadlines(clock.utc_base + start / NS_PER_US));
-    Ok(contest_plan(contest.rules, schedule, &clock, phases(contest, start), contestants, workers))
+    let schedule = Schedule::steady(contest.deadlines(clock.utc_us(start)));
+    let phases = phases(contest, Schedule::before_pauses(start));
+    Ok(contest_plan(contest.rules, schedule, &clock, phases, contestants, workers))
 }

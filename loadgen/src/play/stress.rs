@@ -63,7 +63,7 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
                 .min(u64::MAX / 4)
         }
     };
-    let warm = clock.after(HEAD_START);
+    let warm = Schedule::before_pauses(clock.after(HEAD_START));
     let start = warm + flags.warmup.as_nanos() as u64;
     let phase = |start, end, scored| Phase { start, end, load, connections: flags.connections, scored };
     let mut phases = Vec::new();

@@ -2,6 +2,7 @@
 //! they count, and the rests that a round may take.
 
 use crate::engine::block::{self, Block, Receiver, Sender};
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-const START: u64 = 10 * MS;
+const START: PlanInstant = PlanInstant::from_ns(10 * MS);
 /// How often the gate looks.
 const LOOK: u64 = 50 * MS;
 const HONEST: Character = Character::Honest { delay: 40 * MS };
@@ -47,7 +48,7 @@ struct Script {
     seconds: u64,
     connections: u32,
     workers: u32,
-    rest: Option<(Rest, u64, u64)>,
+    rest: Option<(Rest, RunInstant, RunInstant)>,
 }
 
 /// What came of it.
@@ -101,10 +102,10 @@ impl Script {
             request: RequestTemplate::new("/", "host"),
             traffic: TrafficMode::Flood,
         };
-        let shares = vec![(0, Share::WHOLE)];
+        let shares = vec![(RunInstant::START, Share::WHOLE)];
         Plan {
             rules: Rules { timeout_us: 300_000, ..Rules::default() },
-            schedule: Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, u64::MAX, shares)),
+            schedule: Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares)),
             utc_base: 1_000_000_000,
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
@@ -115,7 +116,7 @@ impl Script {
     }
 
     /// What everybody gets at an instant, by the gate and the rest that is on.
-    fn plan_at(&self, now: u64, plan: &Plan, gate: &HealthGate) -> Plan {
+    fn plan_at(&self, now: RunInstant, plan: &Plan, gate: &HealthGate) -> Plan {
         let mut plan = plan.clone();
         for (index, contestant) in plan.contestants.iter_mut().enumerate() {
             let halted = match self.rest {
@@ -148,7 +149,9 @@ impl Script {
         let mut plan = Arc::new(self.plan());
         let mut gate = HealthGate::new(self.servers.len(), plan.timeout());
         let mut generator = self.generator(&plan);
-        let (mut look_at, mut second_at, mut seen) = (LOOK, SECOND, vec![Vec::new(); self.servers.len()]);
+        let begun = RunInstant::START;
+        let (mut look_at, mut second_at, mut seen) =
+            (begun + LOOK, begun + SECOND, vec![Vec::new(); self.servers.len()]);
         loop {
             // The one whose clock is behind goes on, so that all stand within a turn of each other.
             let behind = (0..generator.workers.len()).filter(|index| generator.playing[*index]);
@@ -161,7 +164,7 @@ impl Script {
                 for (index, seen) in seen.iter_mut().enumerate() {
                     seen.push(generator.workers.iter_mut().map(|worker| requests(&mut worker.0, index)).sum());
                 }
-                second_at += SECOND;
+                second_at = second_at + SECOND;
             }
             if now >= look_at {
                 look_at = now + LOOK;
@@ -185,6 +188,10 @@ impl Script {
         let tallies = sums.scored.iter().map(|counts| counts.row.tally).collect();
         Played { tallies, seen, missed: generator.missed }
     }
+}
+
+fn at(ns: u64) -> RunInstant {
+    RunInstant::from_ns(ns)
 }
 
 fn requests(worker: &mut Worker<Pretend>, server: usize) -> u64 {
@@ -221,7 +228,7 @@ fn no_rest_of_any_length_costs_anybody_a_point() {
             for (workers, connections) in CREWS {
                 let mut script = Script::new(&[HONEST; 4], load);
                 (script.workers, script.connections) = (workers, connections);
-                script.rest = Some((rest, 3 * SECOND, 19 * SECOND));
+                script.rest = Some((rest, at(3 * SECOND), at(19 * SECOND)));
                 // A pause moves the end; the other rests take from the plan.
                 script.seconds = if rest == Rest::Pause { 8 } else { 24 };
                 let played = script.play();
@@ -329,7 +336,7 @@ proptest! {
         let mut script = Script::new(&[HONEST; 2], load);
         (script.workers, script.connections, script.seconds) = (workers, connections, 6);
         let from = from * SECOND / 4;
-        script.rest = Some((rest, from, from + length * SECOND / 10));
+        script.rest = Some((rest, at(from), at(from + length * SECOND / 10)));
         let played = script.play();
         for tally in &played.tallies {
             prop_assert!(tally.is_partition(), "{tally:?}");

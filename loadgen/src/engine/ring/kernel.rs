@@ -8,6 +8,7 @@
 //! Needs Linux 6.1 (`DEFER_TASKRUN`); everything newer is probed, never guessed from a version.
 
 use super::{Completion, Counters, Kernel, Sizes, Tag};
+use crate::engine::clock::RunInstant;
 use crate::engine::occupied::Occupied;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -350,8 +351,8 @@ impl Kernel for Uring {
         })
     }
 
-    fn now(&self) -> u64 {
-        self.base.elapsed().as_nanos() as u64
+    fn now(&self) -> RunInstant {
+        RunInstant::since(self.base)
     }
 
     fn counters(&self) -> Counters {

@@ -24,6 +24,7 @@ pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
 
 pub use tag::Tag;
 
+use crate::engine::clock::RunInstant;
 use slot::{Life, Slot};
 use std::io;
 use std::net::SocketAddr;
@@ -74,8 +75,7 @@ pub trait Kernel {
     /// Submits, and waits for `want` completions or until `wait_ns` have passed.
     fn enter(&mut self, want: u32, wait_ns: u64) -> io::Result<()>;
     fn completion(&mut self) -> Option<Completion>;
-    /// The run clock in nanoseconds.
-    fn now(&self) -> u64;
+    fn now(&self) -> RunInstant;
     fn counters(&self) -> Counters;
     /// How long this thread has run, or waited for a core, in nanoseconds since its start: the rest it has rested.
     fn occupied_ns(&mut self) -> u64;
@@ -276,7 +276,7 @@ impl<K: Kernel> Ring<K> {
     }
 
     #[inline]
-    pub fn now(&self) -> u64 {
+    pub fn now(&self) -> RunInstant {
         self.kernel.now()
     }
 

@@ -4,6 +4,7 @@
 //! operation owns it. A broken rule is a panic here, not a rare corruption.
 
 use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
+use crate::engine::clock::RunInstant;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -481,8 +482,8 @@ impl Kernel for Pretend {
         Some(completion)
     }
 
-    fn now(&self) -> u64 {
-        self.now
+    fn now(&self) -> RunInstant {
+        RunInstant::from_ns(self.now)
     }
 
     fn counters(&self) -> Counters {

@@ -3,6 +3,7 @@
 //! It never looks at an answer.
 
 use super::{BATCH_FROM, BATCH_MAX, OPENS_PER_TURN, PROBE_NS, Running, WAIT_MAX_NS, Worker};
+use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
@@ -171,7 +172,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The oldest that waits has waited too long for a connection.
     #[cold]
-    fn give_up_oldest(&mut self, index: usize, oldest: u64) {
+    fn give_up_oldest(&mut self, index: usize, oldest: RunInstant) {
         let is_short = self.contestants[index].short_at.is_some_and(|short_at| short_at >= oldest);
         let is_ours = is_short || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
         if !is_ours && !self.paused {
@@ -415,7 +416,7 @@ impl<K: Kernel> Worker<K> {
         let connection = &mut contestant.connections[local as usize];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
-            0 => u64::MAX,
+            0 => RunInstant::NEVER,
             life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(contestant.limit.max(1)),
         };
         connection.on_open(life);

@@ -1,6 +1,7 @@
 //! What others want of a running worker: another plan, a pause, an end. Whatever it cuts off is our own fault.
 
 use super::{CLOSE_NS, Worker};
+use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::plan::{Plan, TrafficMode};
@@ -74,7 +75,7 @@ impl<K: Kernel> Worker<K> {
 
     pub(super) fn is_done(&self) -> bool {
         (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
-            && self.pacer.next_due() == u64::MAX
+            && self.pacer.next_due() == RunInstant::NEVER
             && self.contestants.iter().all(|contestant| {
                 contestant.backlog.is_empty() && contestant.connections.iter().all(|connection| connection.load() == 0)
             })

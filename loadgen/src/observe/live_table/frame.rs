@@ -2,6 +2,7 @@
 
 use super::Newest;
 use crate::engine::block::{Block, Counts};
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::series::{Series, Stage, State};
@@ -16,7 +17,7 @@ const NAME_COLUMNS: usize = 22;
 pub(super) struct Frame<'a> {
     pub title: &'a str,
     pub plan: &'a Plan,
-    pub now: u64,
+    pub now: RunInstant,
     pub state: State,
     pub sums: &'a Block,
     pub newest: Option<&'a Newest>,
@@ -99,6 +100,7 @@ impl Frame<'_> {
 
     fn heading(&self) -> String {
         let phases = &self.plan.phases;
+        let start = self.plan.schedule.run_clock(self.plan.start());
         let stage = match self.state.stage {
             Stage::Phase(number) => {
                 let phase = &phases[usize::from(number)];
@@ -111,13 +113,10 @@ impl Frame<'_> {
                 format!("phase {} of {}{scored}, {load}", number + 1, phases.len())
             }
             Stage::Paused => "paused".to_owned(),
-            Stage::Draining if phases.first().is_some_and(|phase| self.now < phase.start) => {
-                "about to start".to_owned()
-            }
+            Stage::Draining if self.now < start => "about to start".to_owned(),
             Stage::Draining => "draining".to_owned(),
         };
-        let start = phases.first().map_or(0, |phase| phase.start);
-        let (gone, whole) = (self.now.saturating_sub(start), self.plan.end() - start);
+        let (gone, whole) = (self.now.saturating_since(start), self.plan.end() - self.plan.start());
         let clock = match self.plan.requests {
             Some(each) => format!("{}, {} requests each", clock(gone), grouped(each)),
             None => format!("{} of {}", clock(gone.min(whole)), clock(whole)),

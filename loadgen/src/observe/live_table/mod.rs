@@ -3,6 +3,7 @@
 mod frame;
 
 use crate::engine::block::Block;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::progress::Bar;
 use crate::observe::series::{Entry, Moment, Series, State};
@@ -42,8 +43,8 @@ impl View {
         }
     }
 
-    /// Shows the sums as they were at `now`, in nanoseconds of the run clock.
-    pub fn show(&mut self, plan: &Plan, now: u64, sums: &Block, newest: Option<&Newest>, series: &Series) {
+    /// Shows the sums as they were at `now`.
+    pub fn show(&mut self, plan: &Plan, now: RunInstant, sums: &Block, newest: Option<&Newest>, series: &Series) {
         match self {
             View::Nothing => {}
             View::Bar(bar) => bar.show(plan, now, sums),
@@ -66,7 +67,7 @@ impl View {
 pub struct Table {
     bar: ProgressBar,
     title: String,
-    next: u64,
+    next: RunInstant,
 }
 
 impl Table {
@@ -75,10 +76,10 @@ impl Table {
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        Table { bar, title: title.to_owned(), next: 0 }
+        Table { bar, title: title.to_owned(), next: RunInstant::START }
     }
 
-    fn show(&mut self, plan: &Plan, now: u64, sums: &Block, newest: Option<&Newest>, series: &Series) {
+    fn show(&mut self, plan: &Plan, now: RunInstant, sums: &Block, newest: Option<&Newest>, series: &Series) {
         if now < self.next {
             return;
         }

@@ -9,6 +9,7 @@
 //! whole second, if anything did, so that all lines add up to the summary.
 
 use crate::Failed;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::results;
 use crate::observe::series::{Entry, Latency, Second, Stage, State};
@@ -134,7 +135,7 @@ impl Lines {
     }
 
     /// Writes one second, at once.
-    pub fn second(&mut self, plan: &Plan, start: u64, second: &Second<'_>) {
+    pub fn second(&mut self, plan: &Plan, start: RunInstant, second: &Second<'_>) {
         if self.failed.is_some() {
             return;
         }

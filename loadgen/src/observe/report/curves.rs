@@ -2,6 +2,7 @@
 
 use super::geometry::{Axis, Span, joined, stack, steps, time_ticks};
 use crate::engine::block::RATE_RATIO_MIN;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::series::{Entry, Moment};
 use sailfish::TemplateSimple;
@@ -59,9 +60,9 @@ struct Chart<'a> {
 }
 
 impl Timeline {
-    pub(super) fn new(plan: &Plan, start: u64, moments: &[Moment]) -> Timeline {
+    pub(super) fn new(plan: &Plan, start: RunInstant, moments: &[Moment]) -> Timeline {
         let length_s = moments.last().map_or(1.0, Moment::end_s).max(0.001);
-        let at = |ns: u64| (ns.saturating_sub(start) as f64 / 1e9 / length_s).min(1.0);
+        let at = |instant: RunInstant| (instant.saturating_since(start) as f64 / 1e9 / length_s).min(1.0);
         let mut phases = Vec::new();
         for (index, phase) in plan.phases.iter().enumerate() {
             let (from, to) = (at(plan.schedule.run_clock(phase.start)), at(plan.schedule.run_clock(phase.end)));

@@ -100,7 +100,7 @@ impl Report<'_> {
     /// The page as XHTML-shaped HTML5.
     pub fn render(&self) -> Result<String, RenderError> {
         let (plan, series, summary) = (self.plan, self.series, self.summary);
-        let start = plan.schedule.run_clock(plan.phases.first().map_or(0, |phase| phase.start));
+        let start = plan.schedule.run_clock(plan.start());
         let timeline = Timeline::new(plan, start, series.moments());
         let (moments, entries) = thinned(series.moments(), series.all(), COLUMNS_ALL);
         let mut charts = curves::render("all", &timeline, &moments, &entries)?;
@@ -217,12 +217,7 @@ impl Report<'_> {
             ("io_uring", summary.features.join(", ")),
             ("Load", load),
             ("Started", self.started.clone()),
-            (
-                "Planned",
-                words::clock(
-                    (self.plan.end() - self.plan.phases.first().map_or(0, |phase| phase.start)) / NS_PER_SECOND,
-                ),
-            ),
+            ("Planned", words::clock((self.plan.end() - self.plan.start()) / NS_PER_SECOND)),
         ]
     }
 

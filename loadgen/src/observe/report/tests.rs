@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::block::{Block, Counts};
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Ramp, TrafficMode};
 use crate::engine::ring::Tier;
@@ -16,8 +17,8 @@ const S: u64 = NS_PER_SECOND;
 
 fn plan(names: &[&str]) -> Plan {
     let phase = |start, end, scored| Phase {
-        start,
-        end,
+        start: PlanInstant::from_ns(start),
+        end: PlanInstant::from_ns(end),
         load: Load::Open(Ramp { from: 100, to: 100 }),
         connections: 8,
         scored,
@@ -48,7 +49,7 @@ fn page(names: &[&str]) -> String {
         unscored: vec![Counts::default(); names.len()],
         ..Block::default()
     };
-    let mut series = Series::new(S, names.len(), 1);
+    let mut series = Series::new(RunInstant::from_ns(S), names.len(), 1);
     for second in 1..=10u64 {
         for index in 0..names.len() {
             let counts = if second <= 2 { &mut sums.unscored[index] } else { &mut sums.scored[index] };
@@ -63,7 +64,7 @@ fn page(names: &[&str]) -> String {
             counts.meter.late += if second == 7 { 5 } else { 0 };
             (wrong..100).for_each(|n| counts.row.latency.record(80 * n + 40));
         }
-        sums.last = (second + 1) * S;
+        sums.last = RunInstant::from_ns((second + 1) * S);
         let look = Look { now: sums.last, sums: &sums, cpu_us: Some(second * 250_000), late_us: 0 };
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }

@@ -2,6 +2,7 @@
 
 use crate::engine::block::Counts;
 use crate::engine::block::rate_ratio;
+use crate::engine::clock::RunInstant;
 use crate::engine::plan::{Load, Plan};
 use flowtest_contract::Histogram;
 
@@ -29,8 +30,8 @@ pub struct State {
 impl State {
     pub const DRAINING: State = State { stage: Stage::Draining, scored: false, open: false };
 
-    /// What the plan says of an instant of the run clock.
-    pub fn at(plan: &Plan, instant: u64) -> State {
+    /// What the plan says of an instant.
+    pub fn at(plan: &Plan, instant: RunInstant) -> State {
         if plan.schedule.is_paused(instant) {
             return State { stage: Stage::Paused, scored: false, open: false };
         }

@@ -22,6 +22,7 @@ impl Sums {
 
     /// So many requests came due, and were answered right after `latency_us`; the last one at `last`.
     fn right(&mut self, contestant: usize, count: u64, latency_us: u64, last: u64) {
+        let last = RunInstant::from_ns(last);
         let counts = &mut self.0.scored[contestant];
         counts.row.tally.due += count;
         counts.row.tally.sent += count;
@@ -34,17 +35,17 @@ impl Sums {
     }
 
     fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
-        Look { now, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
+        Look { now: RunInstant::from_ns(now), sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
     }
 }
 
-fn phase_until(end: u64) -> impl Fn(u64) -> State {
-    move |instant| if instant < end { OPEN } else { State::DRAINING }
+fn phase_until(end: u64) -> impl Fn(RunInstant) -> State {
+    move |instant| if instant.ns() < end { OPEN } else { State::DRAINING }
 }
 
 #[test]
 fn each_second_has_what_came_in_it() {
-    let mut series = Series::new(5 * S, 2, 1);
+    let mut series = Series::new(RunInstant::from_ns(5 * S), 2, 1);
     let mut sums = Sums::new(2);
     let state = phase_until(8 * S);
     let mut seen = Vec::new();
@@ -83,7 +84,7 @@ fn each_second_has_what_came_in_it() {
 
 #[test]
 fn a_look_that_spans_a_boundary_is_split_by_time() {
-    let mut series = Series::new(0, 1, 1);
+    let mut series = Series::new(RunInstant::START, 1, 1);
     let mut sums = Sums::new(1);
     sums.right(0, 60, 10, 6 * S / 10);
     series.observe(sums.look(6 * S / 10, 0), |_| OPEN, |_| {});
@@ -97,7 +98,7 @@ fn a_look_that_spans_a_boundary_is_split_by_time() {
 
 #[test]
 fn answers_that_come_after_the_plan_belong_to_its_last_second() {
-    let mut series = Series::new(0, 1, 1);
+    let mut series = Series::new(RunInstant::START, 1, 1);
     let mut sums = Sums::new(1);
     sums.right(0, 50, 10, S);
     series.observe(sums.look(S, 0), phase_until(S), |_| {});
@@ -114,7 +115,7 @@ fn answers_that_come_after_the_plan_belong_to_its_last_second() {
 
 #[test]
 fn a_closed_second_is_judged_by_its_turns() {
-    let mut series = Series::new(0, 2, 2);
+    let mut series = Series::new(RunInstant::START, 2, 2);
     let (sums, closed) = (Sums::new(2), State { open: false, ..OPEN });
     // Of two workers one was late for 5 ms, then for 30 ms more: 2.5 and 15 thousandths of a second each.
     for (second, late_us) in [(1, 5_000), (2, 35_000), (3, 35_000)] {
@@ -128,7 +129,7 @@ fn a_closed_second_is_judged_by_its_turns() {
 
 #[test]
 fn late_sends_are_no_matter_in_a_closed_loop() {
-    let mut series = Series::new(0, 1, 1);
+    let mut series = Series::new(RunInstant::START, 1, 1);
     let mut sums = Sums::new(1);
     sums.0.scored[0].row.tally.due = 10;
     sums.0.scored[0].meter.late = 10;
@@ -138,7 +139,7 @@ fn late_sends_are_no_matter_in_a_closed_loop() {
 
 #[test]
 fn nothing_happens_for_a_while_and_seconds_go_on() {
-    let mut series = Series::new(0, 1, 1);
+    let mut series = Series::new(RunInstant::START, 1, 1);
     let sums = Sums::new(1);
     series.observe(sums.look(5 * S + 1, 0), |_| OPEN, |_| {});
     assert_eq!(series.moments().len(), 5);
@@ -147,7 +148,7 @@ fn nothing_happens_for_a_while_and_seconds_go_on() {
 
 #[test]
 fn a_long_run_is_kept_in_pairs_and_loses_no_count() {
-    let mut series = Series::new(0, 1, 1);
+    let mut series = Series::new(RunInstant::START, 1, 1);
     let mut sums = Sums::new(1);
     let seconds = ENTRIES_MAX as u64 * 2 + 3;
     for second in 1..=seconds {
@@ -167,7 +168,7 @@ fn a_long_run_is_kept_in_pairs_and_loses_no_count() {
 proptest! {
     #[test]
     fn seconds_add_up_to_the_sums(steps in proptest::collection::vec((1u64..2_500_000_000, 0u64..50), 1..40)) {
-        let mut series = Series::new(0, 1, 1);
+        let mut series = Series::new(RunInstant::START, 1, 1);
         let mut sums = Sums::new(1);
         let (mut now, mut right, mut shown) = (0, 0, [0; 2]);
         let mut show = |second: &Second<'_>| {

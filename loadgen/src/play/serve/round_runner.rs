@@ -4,7 +4,8 @@ use super::admission::{Admission, Event};
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
-use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, NS_PER_US, Plan, TrafficMode};
+use crate::engine::clock::RunInstant;
+use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::observe::metrics::Doing;
@@ -62,7 +63,7 @@ pub struct HealthFigures {
     pub saturated_seconds: u64,
     /// Of each worker.
     pub busy_percent: Vec<u8>,
-    at: u64,
+    at: RunInstant,
     answered: u64,
     due: u64,
     own_fault: u64,
@@ -110,7 +111,7 @@ impl RoundRunner {
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
-        let phases = phases(&control.contest, run_clock(&clock, start));
+        let phases = phases(&control.contest, Schedule::before_pauses(run_clock(&clock, start)));
         let schedule = schedule(&control, &home.id, &clock, None, 0);
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Vec<RosterEntry> = control
@@ -278,12 +279,12 @@ impl RoundRunner {
         }
     }
 
-    fn now(&self) -> u64 {
-        self.clock.base.elapsed().as_nanos() as u64
+    fn now(&self) -> RunInstant {
+        self.clock.elapsed()
     }
 
     fn utc_us(&self) -> UtcUs {
-        self.clock.utc_base + self.now() / NS_PER_US
+        self.clock.utc_us(self.now())
     }
 
     /// Whether what the admission says changes what somebody gets.
@@ -379,7 +380,7 @@ impl HealthFigures {
         let own_fault: u64 = all().map(|counts| counts.row.tally.own_fault).sum();
         let late: u64 = all().map(|counts| counts.meter.late).sum();
         let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
-        if self.at > 0 {
+        if self.at > RunInstant::START {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
             self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, late - self.late);
             self.lag_p99_us = difference(&sums.lag, &self.lag).quantile(0.99);

@@ -93,6 +93,7 @@ pub fn wanted(needed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::clock::PlanInstant;
     use crate::engine::plan::{Phase, Ramp};
     use proptest::prelude::*;
 
@@ -126,8 +127,8 @@ mod tests {
     #[test]
     fn an_open_plan_needs_what_its_requests_leave() {
         let phase = Phase {
-            start: 0,
-            end: 60 * NS_PER_SECOND,
+            start: PlanInstant::START,
+            end: PlanInstant::START + 60 * NS_PER_SECOND,
             load: Load::Open(Ramp { from: 0, to: 2000 }),
             connections: 8,
             scored: true,
