@@ -5,6 +5,7 @@
 //! nothing is lost.
 
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
@@ -128,8 +129,15 @@ impl Block {
         }
     }
 
-    pub fn counts(&mut self, contestant: usize, scored: bool) -> &mut Counts {
-        if scored { &mut self.scored[contestant] } else { &mut self.unscored[contestant] }
+    #[inline]
+    pub fn counts(&mut self, contestant: ContestantIndex, scored: bool) -> &mut Counts {
+        let counts = if scored { &mut self.scored } else { &mut self.unscored };
+        &mut counts[contestant.index()]
+    }
+
+    /// All that was counted of a contestant: what is scored, and what is not.
+    pub fn of(&self, contestant: ContestantIndex) -> [&Counts; 2] {
+        [&self.scored[contestant.index()], &self.unscored[contestant.index()]]
     }
 
     /// Adds what a worker counted. Counters, traces and samples are the worker's own and are not merged here.

@@ -9,6 +9,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
 use crate::engine::timeouts::LATE_NS;
@@ -39,7 +40,7 @@ const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
 /// A contestant's part of a worker.
 #[derive(Debug)]
 pub struct Contestant {
-    pub index: usize,
+    pub index: ContestantIndex,
     /// The first of its slots in the ring.
     pub base: u32,
     pub connections: Vec<Connection>,
@@ -82,7 +83,7 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    pub fn new(plan: &Plan, index: usize, base: u32, slots: u32, quota: Option<u64>) -> Contestant {
+    pub fn new(plan: &Plan, index: ContestantIndex, base: u32, slots: u32, quota: Option<u64>) -> Contestant {
         let pipeline = plan.pipeline_max() as usize;
         Contestant {
             index,
@@ -101,7 +102,7 @@ impl Contestant {
             opens: 0,
             later: VecDeque::with_capacity(slots as usize),
             deferred: vec![false; slots as usize],
-            next_address: index,
+            next_address: index.index(),
             peers: vec![None; slots as usize],
             stale: vec![false; slots as usize],
             probe_at: RunInstant::START,
@@ -218,7 +219,7 @@ impl Contestant {
 pub struct OutcomeRecorder<'a> {
     pub plan: &'a Plan,
     pub block: &'a mut Block,
-    pub contestant: usize,
+    pub contestant: ContestantIndex,
     pub now: RunInstant,
 }
 
@@ -259,7 +260,7 @@ impl OutcomeRecorder<'_> {
             sent_us: since_base.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
             latency_us: latency_us.min(TRACED_US_MAX) as u32,
             lag_us,
-            contestant: self.contestant as u16,
+            contestant: self.contestant.in_records(),
             observed: Observation { outcome, scored: exchange.scored }.pack(),
         };
         if i64::from(trace.sent_us) == since_base {
@@ -287,13 +288,13 @@ impl OutcomeRecorder<'_> {
             return;
         }
         counts.sampled |= kinds;
-        let at = self.plan.utc_us(self.now);
+        let (contestant, at) = (self.contestant, self.plan.utc_us(self.now));
         let sent = self.block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
         self.block.samples.push(came, |sample| {
             sample.at = at;
             sample.sent = sent;
             sample.latency_us = trace.latency_us;
-            sample.contestant = trace.contestant;
+            sample.contestant = contestant;
             sample.observed = trace.observed;
             sample.never_sent = trace.lag_us == NEVER_SENT;
             sample.missed = missed;

@@ -21,6 +21,7 @@
 //! next one is reckoned from the last one, whatever n is.
 
 use crate::engine::clock::{PlanInstant, RunInstant};
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::{PhaseShare, Share, phase_share};
@@ -81,7 +82,7 @@ impl Ramp {
 /// One request of the plan, and when it falls due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    pub contestant: usize,
+    pub contestant: ContestantIndex,
     pub phase: usize,
     pub number: u64,
     /// [`PlanInstant::NEVER`] behind the last request.
@@ -89,7 +90,8 @@ pub struct Planned {
 }
 
 impl Planned {
-    const NOTHING: Planned = Planned { contestant: 0, phase: usize::MAX, number: 0, at: PlanInstant::NEVER };
+    const NOTHING: Planned =
+        Planned { contestant: ContestantIndex::FIRST, phase: usize::MAX, number: 0, at: PlanInstant::NEVER };
 }
 
 /// What a worker takes of a plan's phases: the arithmetic of the schedule.
@@ -114,16 +116,16 @@ impl Takes {
     }
 
     /// What the worker takes of one contestant's requests in a phase.
-    pub fn of(&self, phase: usize, contestant: usize) -> PhaseShare {
-        let index = (self.worker.index + contestant as u64) % self.worker.of;
+    pub fn of(&self, phase: usize, contestant: ContestantIndex) -> PhaseShare {
+        let index = (self.worker.index + contestant.index() as u64) % self.worker.of;
         phase_share(&self.phases[phase], self.generator, Share { index, of: self.worker.of })
     }
 
     /// A request by its number; `None` behind the phase's last one, or when its load is not open.
-    pub fn at(&self, phase: usize, contestant: usize, number: u64) -> Option<Planned> {
+    pub fn at(&self, phase: usize, contestant: ContestantIndex, number: u64) -> Option<Planned> {
         let Phase { start, end, load, .. } = self.phases[phase];
         let Load::Open(ramp) = load else { return None };
-        let (length, place) = (end - start, Place { index: contestant as u64, of: self.contestants });
+        let (length, place) = (end - start, Place { index: contestant.index() as u64, of: self.contestants });
         let at = start + ramp.instant(number, place, length);
         (number < ramp.count(length)).then_some(Planned { contestant, phase, number, at })
     }
@@ -142,9 +144,9 @@ impl Takes {
     /// The next one of this part.
     fn after(&self, last: Planned) -> Planned {
         let Some(split) = Split::of(self, last.phase) else { return self.first(last.phase + 1) };
-        let contestant = last.contestant as u64 + self.worker.of;
+        let contestant = last.contestant.index() as u64 + self.worker.of;
         if contestant < self.contestants {
-            return self.at(last.phase, contestant as usize, last.number).unwrap_or_else(|| self.first(last.phase + 1));
+            return self.at(last.phase, nth(contestant), last.number).unwrap_or_else(|| self.first(last.phase + 1));
         }
         let round = (last.number - split.generator) / split.generators + 1;
         self.first_of_round(last.phase, round).unwrap_or_else(|| self.first(last.phase + 1))
@@ -169,10 +171,10 @@ impl Takes {
             Some(after) if after % split.generators == 0 => {
                 let round = after / split.generators;
                 let first = self.first_contestant(&split, round);
-                let steps = (contestant as u64).saturating_sub(first).div_ceil(self.worker.of);
+                let steps = (contestant.index() as u64).saturating_sub(first).div_ceil(self.worker.of);
                 let contestant = first + steps * self.worker.of;
                 if contestant < self.contestants {
-                    self.at(phase, contestant as usize, number)
+                    self.at(phase, nth(contestant), number)
                 } else {
                     self.first_of_round(phase, round + 1)
                 }
@@ -184,9 +186,9 @@ impl Takes {
     }
 
     /// The number and the contestant of a place in the merged schedule.
-    fn merged(&self, place: u128) -> (u64, usize) {
+    fn merged(&self, place: u128) -> (u64, ContestantIndex) {
         let of = u128::from(self.contestants);
-        ((place / of) as u64, (place % of) as usize)
+        ((place / of) as u64, nth((place % of) as u64))
     }
 
     /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
@@ -197,7 +199,7 @@ impl Takes {
         for _ in 0..split.workers {
             let contestant = self.first_contestant(&split, round);
             if contestant < self.contestants {
-                return self.at(phase, contestant as usize, split.generator + split.generators * round);
+                return self.at(phase, nth(contestant), split.generator + split.generators * round);
             }
             round += 1;
         }
@@ -207,6 +209,10 @@ impl Takes {
     fn first_contestant(&self, split: &Split, round: u64) -> u64 {
         (round % split.workers + self.worker.of - self.worker.index) % self.worker.of
     }
+}
+
+fn nth(contestant: u64) -> ContestantIndex {
+    ContestantIndex::from_index(contestant as usize)
 }
 
 /// Between whom the numbers of a phase are shared.
@@ -325,8 +331,9 @@ mod tests {
         let mut backlogs = vec![Backlog::EMPTY; contestants];
         let mut fallen = Vec::new();
         while let Some((planned, due)) = pacer.fall_due(RunInstant::from_ns(u64::MAX - 1)) {
-            backlogs[planned.contestant].push(planned);
-            fallen.push((planned.contestant, due.intended.ns()));
+            let contestant = planned.contestant.index();
+            backlogs[contestant].push(planned);
+            fallen.push((contestant, due.intended.ns()));
         }
         for (contestant, backlog) in backlogs.iter_mut().enumerate() {
             let taken = std::iter::from_fn(|| backlog.take(pacer.takes(), &pacer.schedule));

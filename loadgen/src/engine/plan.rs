@@ -2,6 +2,7 @@
 
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
+use crate::engine::index::{ContestantIndex, Table};
 use crate::engine::schedule::Schedule;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ pub struct Plan {
     /// UTC at instant 0 of the run clock.
     pub utc_base: UtcUs,
     pub phases: Arc<[Phase]>,
-    pub contestants: Vec<ContestantPlan>,
+    pub contestants: Table<ContestantIndex, ContestantPlan>,
     /// A connection is retired after so many nanoseconds; 0 = never.
     pub connection_life: u64,
     /// In closed phases that are scored: so many requests per contestant and no more.
@@ -87,7 +88,7 @@ impl Default for Plan {
             schedule: Arc::new(Schedule::steady(Deadlines::default())),
             utc_base: 0,
             phases: [].into(),
-            contestants: Vec::new(),
+            contestants: Table::default(),
             connection_life: 0,
             requests: None,
             workers: 1,

@@ -1,5 +1,6 @@
 //! Which part of the plan a worker takes: its number for a contestant, its connections, its memory.
 
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Phase, Plan};
 use crate::engine::ring::Sizes;
 
@@ -70,7 +71,7 @@ pub fn phase_share(phase: &Phase, generator: Share, worker: Share) -> PhaseShare
 
 /// How many slots a worker needs, and how large.
 pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
-    let slots = (0..plan.contestants.len()).map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
+    let slots = plan.contestants.keys().map(|index| slots_of(plan, worker, index)).sum::<u32>().max(1);
     let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
     let request = request + plan.request_spare;
     let pipeline = plan.pipeline_max() as usize;
@@ -81,12 +82,12 @@ pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
 }
 
 /// The worker's number for a contestant: rotated, so that remainders fall on different workers.
-pub fn index_of(plan: &Plan, worker: u32, contestant: usize) -> u64 {
-    (u64::from(worker) + contestant as u64) % u64::from(plan.workers)
+pub fn index_of(plan: &Plan, worker: u32, contestant: ContestantIndex) -> u64 {
+    (u64::from(worker) + contestant.index() as u64) % u64::from(plan.workers)
 }
 
 /// How many of a contestant's connections the worker holds.
-pub fn slots_of(plan: &Plan, worker: u32, contestant: usize) -> u32 {
+pub fn slots_of(plan: &Plan, worker: u32, contestant: ContestantIndex) -> u32 {
     let share = Share { index: index_of(plan, worker, contestant), of: u64::from(plan.workers) };
     share.take(u64::from(plan.connections_max())) as u32
 }

@@ -4,6 +4,7 @@
 //! Both have their room from the start and never grow. What finds no room is counted, not written.
 
 use crate::engine::http::Malformed;
+use crate::engine::index::ContestantIndex;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::token::{TOKEN_LEN, Token};
 use flowtest_journal::record::Trace;
@@ -129,7 +130,7 @@ pub struct Sample {
     /// As in a trace.
     pub sent: UtcUs,
     pub latency_us: u32,
-    pub contestant: u16,
+    pub contestant: ContestantIndex,
     /// As in a trace.
     pub observed: u16,
     pub never_sent: bool,
@@ -149,7 +150,7 @@ impl Default for Sample {
             at: 0,
             sent: 0,
             latency_us: 0,
-            contestant: 0,
+            contestant: ContestantIndex::FIRST,
             observed: 0,
             never_sent: false,
             missed: None,

@@ -4,6 +4,7 @@ use crate::engine::block::{self, Block};
 use crate::engine::clock::PlanInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
 use crate::engine::schedule::Schedule;
@@ -133,7 +134,7 @@ impl Script {
 fn judge_again(plan: &Plan, block: &Block, traced: &mut Block) {
     for trace in block.traces.as_slice() {
         let sight = Observation::unpack(trace.observed).expect("known bits");
-        let row = &mut traced.counts(usize::from(trace.contestant), sight.scored).row;
+        let row = &mut traced.counts(ContestantIndex::from_index(usize::from(trace.contestant)), sight.scored).row;
         let sent = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
         let (latency, service) = (u64::from(trace.latency_us), u64::from(trace.latency_us.wrapping_sub(trace.lag_us)));
         row.tally.due += 1;

@@ -13,6 +13,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, State, Step};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
+use crate::engine::index::{ContestantIndex, Key, Table};
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{Load, NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
@@ -66,9 +67,9 @@ pub struct Worker<K> {
     ring: Ring<K>,
     plan: Arc<Plan>,
     mint: TokenMint,
-    contestants: Vec<Contestant>,
+    contestants: Table<ContestantIndex, Contestant>,
     /// The contestant that a slot belongs to.
-    owner: Vec<u32>,
+    owner: Vec<ContestantIndex>,
     wheel: Wheel,
     timeouts: Timeouts,
     /// What one contestant may send in a turn.
@@ -79,11 +80,11 @@ pub struct Worker<K> {
     ready: Vec<u32>,
     queued: Vec<bool>,
     /// Contestants whose waiting requests are to be looked at before the next enter.
-    pacing: Vec<u32>,
-    is_pacing: Vec<bool>,
+    pacing: Vec<ContestantIndex>,
+    is_pacing: Table<ContestantIndex, bool>,
     /// Contestants that have slots waiting for their turn to open a connection, in order, each once.
-    deferring: VecDeque<u32>,
-    is_deferring: Vec<bool>,
+    deferring: VecDeque<ContestantIndex>,
+    is_deferring: Table<ContestantIndex, bool>,
     /// Counts turns.
     turn: u64,
     /// Connections that may still be begun in this turn, and how many of them by one contestant.
@@ -120,13 +121,13 @@ impl<K: Kernel> Worker<K> {
         let now = ring.now();
         let mut contestants = Vec::with_capacity(plan.contestants.len());
         let mut owner = Vec::with_capacity(sizes.slots as usize);
-        for index in 0..plan.contestants.len() {
+        for index in plan.contestants.keys() {
             let place = index_of(&plan, number, index);
             let slots = slots_of(&plan, number, index);
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
             let quota = plan.requests.map(|total| Share { index: place, of: parts }.take(total));
             contestants.push(Contestant::new(&plan, index, owner.len() as u32, slots, quota));
-            owner.extend(std::iter::repeat_n(index as u32, slots as usize));
+            owner.extend(std::iter::repeat_n(index, slots as usize));
         }
         let (slots, count) = (owner.len(), plan.contestants.len());
         let worker = Share { index: u64::from(number), of: u64::from(plan.workers) };
@@ -137,7 +138,7 @@ impl<K: Kernel> Worker<K> {
         Worker {
             ring,
             mint: TokenMint::new(key, number as u16),
-            contestants,
+            contestants: contestants.into(),
             owner,
             // Behind the slots each contestant has a place for what waits.
             wheel: Wheel::new(sizes.slots + count as u32, plan.timeout(), now),
@@ -148,9 +149,9 @@ impl<K: Kernel> Worker<K> {
             ready: Vec::with_capacity(slots),
             queued: vec![false; slots],
             pacing: Vec::with_capacity(count),
-            is_pacing: vec![false; count],
+            is_pacing: Table::filled(false, count),
             deferring: VecDeque::with_capacity(count),
-            is_deferring: vec![false; count],
+            is_deferring: Table::filled(false, count),
             turn: 0,
             opens: OPENS_PER_TURN,
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
@@ -243,7 +244,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn connection(&mut self, slot: u32) -> &mut Connection {
-        let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+        let contestant = &mut self.contestants[self.owner[slot as usize]];
         &mut contestant.connections[(slot - contestant.base) as usize]
     }
 
@@ -299,7 +300,7 @@ impl<K: Kernel> Worker<K> {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Received { slot, buffer } => {
-                let index = self.owner[slot as usize] as usize;
+                let index = self.owner[slot as usize];
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
@@ -325,12 +326,12 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Event::Connected { slot } => {
-                let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+                let contestant = &mut self.contestants[self.owner[slot as usize]];
                 contestant.on_connected(slot - contestant.base, self.now);
                 self.look_at(slot);
             }
             Event::Closed { slot } => {
-                let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+                let contestant = &mut self.contestants[self.owner[slot as usize]];
                 contestant.open -= 1;
                 contestant.connections[(slot - contestant.base) as usize].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
@@ -365,12 +366,12 @@ impl<K: Kernel> Worker<K> {
         self.note(LateCause::Resources);
         let until = self.now + SHORT_NS;
         self.connection(slot).hold(until);
-        let contestant = &mut self.contestants[self.owner[slot as usize] as usize];
+        let contestant = &mut self.contestants[self.owner[slot as usize]];
         contestant.short_at = Some(self.now);
     }
 
     fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Timeouts, &mut OutcomeRecorder<'_>) -> Step) {
-        let index = self.owner[slot as usize] as usize;
+        let index = self.owner[slot as usize];
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[(slot - contestant.base) as usize];
         let mut outcomes =
@@ -380,7 +381,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     #[inline]
-    fn apply(&mut self, slot: u32, index: usize, step: Step) {
+    fn apply(&mut self, slot: u32, index: ContestantIndex, step: Step) {
         match step {
             Step::Go => self.look_at(slot),
             Step::Close => self.close(slot),
@@ -395,8 +396,8 @@ impl<K: Kernel> Worker<K> {
 
     fn expire(&mut self) {
         while let Some(slot) = self.wheel.pop(self.now) {
-            let Some(index) = self.owner.get(slot as usize).map(|index| *index as usize) else {
-                self.look_at_waiting(slot as usize - self.owner.len());
+            let Some(index) = self.owner.get(slot as usize).copied() else {
+                self.look_at_waiting(ContestantIndex::from_index(slot as usize - self.owner.len()));
                 continue;
             };
             let contestant = &mut self.contestants[index];

@@ -19,8 +19,8 @@ pub struct House {
 impl House {
     /// Of a plan that has a house; what is not scored counts too, since it tells as much.
     pub fn of(plan: &Plan, sums: &Block) -> Option<House> {
-        let index = plan.contestants.iter().position(|contestant| contestant.name == HOUSE)?;
-        let tallies = [&sums.scored[index].row.tally, &sums.unscored[index].row.tally];
+        let house = plan.contestants.keys().find(|index| plan.contestants[*index].name == HOUSE)?;
+        let tallies = sums.of(house).map(|counts| &counts.row.tally);
         Some(House {
             lost_points: tallies.iter().map(|tally| lost(tally, &plan.rules)).sum(),
             settled: tallies.iter().map(|tally| tally.settled()).sum(),

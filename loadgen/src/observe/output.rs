@@ -5,6 +5,7 @@ pub mod ndjson;
 
 use crate::Failed;
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::live_table::{Newest, View};
@@ -177,16 +178,16 @@ impl Output {
     fn expose(&self, look: Look<'_>) {
         let Some(metrics) = &self.metrics else { return };
         let newest = self.newest.as_ref();
-        let contestants =
-            look.sums.scored.iter().zip(&look.sums.unscored).enumerate().map(|(index, (scored, unscored))| {
-                let latency = newest.map(|newest| newest.each[index].latency);
-                Exposed {
-                    scored: Exposed::counts(scored),
-                    unscored: Exposed::counts(unscored),
-                    latency_us: latency.map_or([None; 4], |us| [us.p50(), us.p90(), us.p99(), us.p999()]),
-                    saturated_s: self.series.saturated_of(index),
-                }
-            });
+        let contestants = ContestantIndex::all().take(look.sums.scored.len()).map(|contestant| {
+            let [scored, unscored] = look.sums.of(contestant);
+            let latency = newest.map(|newest| newest.each[contestant.index()].latency);
+            Exposed {
+                scored: Exposed::counts(scored),
+                unscored: Exposed::counts(unscored),
+                latency_us: latency.map_or([None; 4], |us| [us.p50(), us.p90(), us.p99(), us.p999()]),
+                saturated_s: self.series.saturated_of(contestant),
+            }
+        });
         metrics.show(Snapshot {
             run_s: look.now.saturating_since(self.start) as f64 / NS_PER_SECOND as f64,
             contestants: contestants.collect(),

@@ -15,6 +15,7 @@ pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
 
 use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US};
 use crate::observe::validity::{Validity, is_valid};
 use entry::{COUNTERS, counters, merged};
@@ -217,9 +218,10 @@ impl Series {
         let mut all = Histogram::default();
         let mut counts = [0; COUNTERS];
         let mut each = Vec::with_capacity(self.open.len());
-        for (index, open) in self.open.iter_mut().enumerate() {
-            let mut latency = look.sums.scored[index].row.latency.clone();
-            latency.merge(&look.sums.unscored[index].row.latency);
+        for (contestant, open) in ContestantIndex::all().zip(&mut self.open) {
+            let [scored, unscored] = look.sums.of(contestant);
+            let mut latency = scored.row.latency.clone();
+            latency.merge(&unscored.row.latency);
             let fresh = difference(&latency, &open.latency);
             open.latency = latency;
             all.merge(&fresh);
@@ -281,8 +283,8 @@ impl Series {
     }
 
     /// One contestant, an entry per moment.
-    pub fn of(&self, contestant: usize) -> &[Entry] {
-        &self.each[contestant]
+    pub fn of(&self, contestant: ContestantIndex) -> &[Entry] {
+        &self.each[contestant.index()]
     }
 
     /// Seconds per entry: 1, and twice as many each time that a long run was merged.
@@ -300,8 +302,8 @@ impl Series {
         self.saturated
     }
 
-    pub fn saturated_of(&self, contestant: usize) -> u64 {
-        self.saturated_each[contestant]
+    pub fn saturated_of(&self, contestant: ContestantIndex) -> u64 {
+        self.saturated_each[contestant.index()]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::block::{Block, Counts, rate_ratio};
 use crate::engine::clock::PlanInstant;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::house::House;
@@ -207,7 +208,7 @@ impl Summary {
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
         self.validity = ValidityFigures::new(&validity, self.total.rate_ratio);
         self.total.saturated_s = Some(series.saturated_s());
-        for (index, contestant) in self.contestants.iter_mut().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(&mut self.contestants) {
             contestant.figures.saturated_s = Some(series.saturated_of(index));
         }
     }

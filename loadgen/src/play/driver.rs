@@ -5,6 +5,7 @@
 use super::health_gate::HealthGate;
 use crate::Failed;
 use crate::engine::control::WorkerControl;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
@@ -133,26 +134,26 @@ impl Driver {
     }
 
     /// Tells a contestant why it gets nothing, or lost points.
-    pub fn explain(&self, contestant: usize, error: ExplainedError) {
+    pub fn explain(&self, contestant: ContestantIndex, error: ExplainedError) {
         if let Some(board) = &self.board {
             board.explain(contestant, error);
         }
     }
 
     /// Tells what the prepare check of a contestant found.
-    pub fn prepared(&self, contestant: usize, found: Prepared) {
+    pub fn prepared(&self, contestant: ContestantIndex, found: Prepared) {
         if let Some(board) = &self.board {
             board.prepared(contestant, found);
         }
     }
 
     /// What a contestant gets by the gate.
-    pub fn traffic(&self, contestant: usize) -> TrafficMode {
+    pub fn traffic(&self, contestant: ContestantIndex) -> TrafficMode {
         self.gate.as_ref().map_or(TrafficMode::Flood, |gate| gate.traffic(contestant))
     }
 
     /// What a contestant gets begins anew, with the flood; the next [`Driver::change`] tells the workers.
-    pub fn restart(&mut self, contestant: usize) {
+    pub fn restart(&mut self, contestant: ContestantIndex) {
         if let Some(gate) = &mut self.gate {
             gate.restart(contestant);
         }
@@ -167,7 +168,7 @@ impl Driver {
 
     /// Goes on by another plan of the same round. Who is halted in it stays so; what the others get is the gate's to say.
     pub fn change(&mut self, mut plan: Plan) {
-        for (index, contestant) in plan.contestants.iter_mut().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
             if contestant.traffic != TrafficMode::Halted {
                 contestant.traffic = self.traffic(index);
             }

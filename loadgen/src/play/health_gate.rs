@@ -7,6 +7,7 @@
 
 use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key, Table};
 use crate::engine::plan::{NS_PER_SECOND, Plan, TrafficMode};
 
 /// Asked for so long without an answer, in nanoseconds, a contestant falls to probes.
@@ -27,8 +28,8 @@ pub struct Counted {
 
 impl Counted {
     /// Of all workers, in scored phases and others.
-    pub fn of(sums: &Block, contestant: usize) -> Counted {
-        let tallies = [&sums.scored[contestant].row.tally, &sums.unscored[contestant].row.tally];
+    pub fn of(sums: &Block, contestant: ContestantIndex) -> Counted {
+        let tallies = sums.of(contestant).map(|counts| &counts.row.tally);
         Counted {
             asked: tallies.iter().map(|tally| tally.sent + tally.resent + tally.refused + tally.timeout).sum(),
             alive: tallies.iter().map(|tally| tally.token_right).sum(),
@@ -52,23 +53,23 @@ struct ContestantHealth {
 /// All contestants of a round.
 #[derive(Clone, Debug)]
 pub struct HealthGate {
-    contestants: Vec<ContestantHealth>,
+    contestants: Table<ContestantIndex, ContestantHealth>,
     /// A request may be answered for so long.
     timeout: u64,
 }
 
 impl HealthGate {
     pub fn new(contestants: usize, timeout: u64) -> HealthGate {
-        HealthGate { contestants: vec![ContestantHealth::default(); contestants], timeout }
+        HealthGate { contestants: Table::filled(ContestantHealth::default(), contestants), timeout }
     }
 
     /// What a contestant gets begins anew, with the flood: it was admitted, or may be flooded again.
-    pub fn restart(&mut self, contestant: usize) {
+    pub fn restart(&mut self, contestant: ContestantIndex) {
         self.contestants[contestant] = ContestantHealth::default();
     }
 
     /// What a contestant gets.
-    pub fn traffic(&self, contestant: usize) -> TrafficMode {
+    pub fn traffic(&self, contestant: ContestantIndex) -> TrafficMode {
         self.contestants[contestant].probed.map_or(TrafficMode::Flood, |(since, _)| TrafficMode::Probe { since })
     }
 
@@ -76,7 +77,7 @@ impl HealthGate {
     pub fn look_at_all(&mut self, now: RunInstant, plan: &Plan, resting: bool, sums: &Block) -> bool {
         let resting = resting || plan.schedule.is_paused(now);
         let mut changed = false;
-        for (index, contestant) in plan.contestants.iter().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter()) {
             let before = self.traffic(index);
             let flooded = !resting && contestant.traffic != TrafficMode::Halted;
             changed |= self.look(index, now, flooded, Counted::of(sums, index)) != before;
@@ -85,7 +86,13 @@ impl HealthGate {
     }
 
     /// Looks at a contestant; says what it gets. `flooded`: requests may be sent to it now, were it alive.
-    pub fn look(&mut self, contestant: usize, now: RunInstant, flooded: bool, counted: Counted) -> TrafficMode {
+    pub fn look(
+        &mut self,
+        contestant: ContestantIndex,
+        now: RunInstant,
+        flooded: bool,
+        counted: Counted,
+    ) -> TrafficMode {
         if !flooded {
             self.restart(contestant);
             return TrafficMode::Flood;
@@ -148,7 +155,7 @@ mod tests {
                 self.asked += asked;
                 self.alive += alive;
                 let counted = counted(self.asked, self.alive);
-                traffic = self.gate.look(0, at(tenth), flooded, counted);
+                traffic = self.gate.look(ContestantIndex::FIRST, at(tenth), flooded, counted);
             }
             traffic
         }
@@ -195,9 +202,9 @@ mod tests {
     #[test]
     fn a_look_that_comes_late_is_no_silence() {
         let mut gate = HealthGate::new(1, 3 * SECOND);
-        gate.look(0, at(0), true, counted(1, 1));
+        gate.look(ContestantIndex::FIRST, at(0), true, counted(1, 1));
         // Sixteen seconds later the round has rested and gone on, and nobody looked.
-        assert_eq!(gate.look(0, at(160), true, counted(9, 1)), TrafficMode::Flood);
+        assert_eq!(gate.look(ContestantIndex::FIRST, at(160), true, counted(9, 1)), TrafficMode::Flood);
     }
 
     proptest! {
@@ -217,7 +224,7 @@ mod tests {
                     sent += new;
                     under_way.push(new);
                     alive += under_way.remove(0);
-                    let traffic = gate.look(0, at(tenth), flooded, counted(sent, alive));
+                    let traffic = gate.look(ContestantIndex::FIRST, at(tenth), flooded, counted(sent, alive));
                     prop_assert_eq!(traffic, TrafficMode::Flood);
                 }
             }

@@ -40,7 +40,7 @@ pub fn contest_plan(
         schedule: Arc::new(schedule),
         utc_base: clock.utc_base,
         phases,
-        contestants,
+        contestants: contestants.into(),
         connection_life: CONNECTION_LIFE_NS,
         workers: workers as u32,
         ..Plan::default()

@@ -8,6 +8,7 @@ use crate::admit::probe::{Candidate, Terms, check};
 use crate::admit::resolve::Names;
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
+use crate::engine::index::ContestantIndex;
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
@@ -228,7 +229,7 @@ impl Session {
         while !driver.is_over() {
             thread::sleep(LOOK);
             driver.look().into_iter().for_each(|explained| errors.note(explained.error));
-            if driver.traffic(0) != TrafficMode::Flood {
+            if driver.traffic(ContestantIndex::FIRST) != TrafficMode::Flood {
                 is_silent = true;
                 driver.worker_control().drain();
             }

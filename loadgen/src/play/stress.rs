@@ -84,7 +84,7 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
         })),
         utc_base: clock.utc_base,
         phases: phases.into(),
-        contestants,
+        contestants: contestants.into(),
         requests: flags.requests.filter(|_| flags.rate.is_none()),
         workers,
         ..Plan::default()

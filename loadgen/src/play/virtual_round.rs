@@ -5,6 +5,7 @@ use crate::engine::block::{self, Block, Receiver, Sender};
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
 use crate::engine::schedule::{Gap, Schedule};
@@ -118,9 +119,9 @@ impl Script {
     /// What everybody gets at an instant, by the gate and the rest that is on.
     fn plan_at(&self, now: RunInstant, plan: &Plan, gate: &HealthGate) -> Plan {
         let mut plan = plan.clone();
-        for (index, contestant) in plan.contestants.iter_mut().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
             let halted = match self.rest {
-                Some((Rest::Park, from, to)) => index == 0 && (from..to).contains(&now),
+                Some((Rest::Park, from, to)) => index == ContestantIndex::FIRST && (from..to).contains(&now),
                 Some((Rest::Halt, from, to)) => (from..to).contains(&now),
                 _ => false,
             };

@@ -4,6 +4,7 @@
 //! Both are threads of their own, so no outage of Redis reaches the run.
 
 use crate::Failed;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::record::recorder::Fresh;
 use crate::record::recorder::explain::Explained;
 use crate::record::standstill::{Change, Standstill, TELL_AFTER};
@@ -104,7 +105,7 @@ impl Board {
             self.published = seq;
         }
         for Explained { contestant, error } in fresh.explained {
-            self.explain(usize::from(contestant), error);
+            self.explain(contestant, error);
         }
         let health = self.publisher.health();
         let moved = health.put_seq >= self.published || health.put_seq > self.moved.put_seq;
@@ -136,13 +137,13 @@ impl Board {
     }
 
     /// Why a contestant lost points. Forgotten when too many wait.
-    pub fn explain(&self, contestant: usize, error: ExplainedError) {
-        self.keeper.explain(self.keys[contestant].clone(), error);
+    pub fn explain(&self, contestant: ContestantIndex, error: ExplainedError) {
+        self.keeper.explain(self.keys[contestant.index()].clone(), error);
     }
 
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
-    pub fn prepared(&self, contestant: usize, found: Prepared) {
-        self.keeper.prepared.lock().insert(self.keys[contestant].clone(), found);
+    pub fn prepared(&self, contestant: ContestantIndex, found: Prepared) {
+        self.keeper.prepared.lock().insert(self.keys[contestant.index()].clone(), found);
     }
 
     /// The last rows, the end marker, the seal; then the control document says so. Whoever sets `stop` meanwhile does not

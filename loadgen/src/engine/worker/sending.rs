@@ -7,6 +7,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
@@ -25,7 +26,7 @@ impl<K: Kernel> Worker<K> {
             if self.opens == 0 {
                 break;
             }
-            let index = self.deferring.pop_front().expect("as many as were counted") as usize;
+            let index = self.deferring.pop_front().expect("as many as were counted");
             self.is_deferring[index] = false;
             for _ in 0..self.opens_each {
                 let Some(local) = self.contestants[index].undefer() else { break };
@@ -38,7 +39,7 @@ impl<K: Kernel> Worker<K> {
         self.feed_ready();
         self.fall_due();
         for next in 0..self.pacing.len() {
-            let index = self.pacing[next] as usize;
+            let index = self.pacing[next];
             self.is_pacing[index] = false;
             self.pace(index);
         }
@@ -91,7 +92,7 @@ impl<K: Kernel> Worker<K> {
         let (mut connections, count) = (0, self.contestants.len());
         for step in 0..count {
             // Begun at another place of the roster each time: nobody is always the first to be connected.
-            let index = (step + self.turn as usize) % count;
+            let index = ContestantIndex::from_index((step + self.turn as usize) % count);
             self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
             contestant.limit = self.pacer.takes().of(self.phase, index).connections;
@@ -112,9 +113,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// What waits for this contestant is to be looked at before the next enter.
-    pub(super) fn look_at_waiting(&mut self, index: usize) {
+    pub(super) fn look_at_waiting(&mut self, index: ContestantIndex) {
         if !std::mem::replace(&mut self.is_pacing[index], true) {
-            self.pacing.push(index as u32);
+            self.pacing.push(index);
         }
     }
 
@@ -145,7 +146,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Gives what waits to free connections, or gives it up.
     #[inline]
-    fn pace(&mut self, index: usize) {
+    fn pace(&mut self, index: ContestantIndex) {
         let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
         if is_probed && matches!(self.running, Some(Running { load: Load::Closed { .. }, .. })) {
             self.wake_for_probe(index);
@@ -164,15 +165,20 @@ impl<K: Kernel> Worker<K> {
             } else {
                 // Looked at again when a slot is free, or when its time is up.
                 let at = oldest + self.timeouts.timeout;
-                self.wheel.insert((self.owner.len() + index) as u32, at.max(self.now));
+                self.wheel.insert(self.place_of_waiting(index), at.max(self.now));
                 break;
             }
         }
     }
 
+    /// In the wheel, behind the slots.
+    fn place_of_waiting(&self, index: ContestantIndex) -> u32 {
+        (self.owner.len() + index.index()) as u32
+    }
+
     /// The oldest that waits has waited too long for a connection.
     #[cold]
-    fn give_up_oldest(&mut self, index: usize, oldest: RunInstant) {
+    fn give_up_oldest(&mut self, index: ContestantIndex, oldest: RunInstant) {
         let is_short = self.contestants[index].short_at.is_some_and(|short_at| short_at >= oldest);
         let is_ours = is_short || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
         if !is_ours && !self.paused {
@@ -191,7 +197,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The oldest that waits is not sent, and that is the contestant's.
     #[cold]
-    fn miss_oldest(&mut self, index: usize) {
+    fn miss_oldest(&mut self, index: ContestantIndex) {
         let contestant = &mut self.contestants[index];
         let why = contestant.why_missed(&self.plan, self.pacer.takes());
         let taken = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule);
@@ -205,13 +211,13 @@ impl<K: Kernel> Worker<K> {
     /// Closed loop: whether the next probe of a contestant that gets only these is due, and ours to send. In open loop that
     /// is said by the schedule.
     #[inline]
-    fn may_probe(&self, index: usize) -> bool {
+    fn may_probe(&self, index: ContestantIndex) -> bool {
         let is_ours = self.pacer.takes().of(self.phase, index).is_first_worker();
         is_ours && self.now >= self.contestants[index].probe_at
     }
 
     /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
-    fn wake_for_probe(&mut self, index: usize) {
+    fn wake_for_probe(&mut self, index: ContestantIndex) {
         if !self.pacer.takes().of(self.phase, index).is_first_worker() {
             return;
         }
@@ -223,11 +229,11 @@ impl<K: Kernel> Worker<K> {
         }
         // Also while the one before is under way: the next one comes when that has ended.
         let at = self.contestants[index].probe_at.max(self.now + WAIT_MAX_NS);
-        self.wheel.insert((self.owner.len() + index) as u32, at);
+        self.wheel.insert(self.place_of_waiting(index), at);
     }
 
     /// A slot that can take a request now: connected, or free to connect.
-    fn free_slot(&mut self, index: usize) -> Option<u32> {
+    fn free_slot(&mut self, index: ContestantIndex) -> Option<u32> {
         // One connection to each address at least, or a name with several would be a name with one.
         let enough = self.plan.contestants[index].addresses.len() as u32;
         loop {
@@ -250,7 +256,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The slot may take a request of the open loop. `open`: it has a connection.
     #[inline]
-    fn list(&mut self, index: usize, local: u32, open: bool) {
+    fn list(&mut self, index: ContestantIndex, local: u32, open: bool) {
         self.contestants[index].list(local, open);
         if !self.contestants[index].backlog.is_empty() {
             self.look_at_waiting(index);
@@ -258,14 +264,14 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The slot opens its connection in a later turn.
-    fn defer(&mut self, index: usize, local: u32) {
+    fn defer(&mut self, index: ContestantIndex, local: u32) {
         self.contestants[index].defer(local);
         self.queue_to_open(index);
     }
 
-    fn queue_to_open(&mut self, index: usize) {
+    fn queue_to_open(&mut self, index: ContestantIndex) {
         if self.contestants[index].is_deferring() && !std::mem::replace(&mut self.is_deferring[index], true) {
-            self.deferring.push_back(index as u32);
+            self.deferring.push_back(index);
         }
     }
 
@@ -280,7 +286,7 @@ impl<K: Kernel> Worker<K> {
     /// Starts and sends whatever the slot may.
     #[inline]
     fn feed(&mut self, slot: u32) {
-        let index = self.owner[slot as usize] as usize;
+        let index = self.owner[slot as usize];
         let contestant = &self.contestants[index];
         let local = slot - contestant.base;
         let connection = &contestant.connections[local as usize];
@@ -324,7 +330,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Whether the closed loop starts requests on this slot now.
     #[inline]
-    fn may_start(&self, index: usize, local: u32) -> bool {
+    fn may_start(&self, index: ContestantIndex, local: u32) -> bool {
         let contestant = &self.contestants[index];
         let traffic = self.plan.contestants[index].traffic;
         matches!(self.running, Some(Running { load: Load::Closed { .. }, scored }) if !scored || contestant.quota != Some(0))
@@ -338,7 +344,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Closed loop: as many requests as the pipeline holds.
     #[inline]
-    fn fill(&mut self, index: usize, local: u32) {
+    fn fill(&mut self, index: ContestantIndex, local: u32) {
         let Some(Running { load: Load::Closed { pipeline }, scored }) = self.running else { return };
         if local >= self.contestants[index].limit {
             return;
@@ -374,7 +380,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     #[inline]
-    fn send(&mut self, index: usize, slot: u32, local: u32) {
+    fn send(&mut self, index: ContestantIndex, slot: u32, local: u32) {
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[local as usize];
         if !connection.has_unsent() {
@@ -406,7 +412,7 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn open(&mut self, index: usize, slot: u32, local: u32) {
+    fn open(&mut self, index: ContestantIndex, slot: u32, local: u32) {
         let plan = &self.plan;
         let target = &plan.contestants[index];
         let contestant = &mut self.contestants[index];

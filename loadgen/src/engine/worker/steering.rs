@@ -4,6 +4,7 @@ use super::{CLOSE_NS, Worker};
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
@@ -19,7 +20,7 @@ impl<K: Kernel> Worker<K> {
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
         let anew = rewritten || self.pacer.is_new_share(&self.plan.schedule);
         self.note(LateCause::Control);
-        for index in 0..self.contestants.len() {
+        for index in self.contestants.keys() {
             let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
             let (moved, halted) = (was.request != is.request, is.traffic == TrafficMode::Halted);
             let contestant = &mut self.contestants[index];
@@ -47,7 +48,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Whatever the slot holds is our own fault, and its connection ends.
-    fn silence(&mut self, index: usize, slot: u32) {
+    fn silence(&mut self, index: ContestantIndex, slot: u32) {
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[(slot - contestant.base) as usize];
         let mut outcomes =
@@ -84,7 +85,7 @@ impl<K: Kernel> Worker<K> {
     /// Nothing in flight can have another outcome any more than our own fault.
     pub(super) fn give_up(&mut self) {
         self.note(LateCause::Control);
-        for (index, contestant) in self.contestants.iter_mut().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(self.contestants.iter_mut()) {
             let mut outcomes =
                 OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
             for connection in &mut contestant.connections {

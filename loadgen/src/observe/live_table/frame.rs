@@ -3,6 +3,7 @@
 use super::Newest;
 use crate::engine::block::{Block, Counts};
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::series::{Series, Stage, State};
@@ -59,8 +60,8 @@ impl Frame<'_> {
         let mut lines = vec![self.heading()];
         let [name, rate, right, wrong, failed] = ["contestant", "answers/s", "right", "wrong", "failed"];
         lines.push(format!("  {name:<NAME_COLUMNS$} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {:>9}", "p99"));
-        let mut each: Vec<(usize, Figures)> =
-            (0..self.plan.contestants.len()).map(|at| (at, self.figures(at))).collect();
+        let mut each: Vec<(ContestantIndex, Figures)> =
+            self.plan.contestants.keys().map(|at| (at, self.figures(at))).collect();
         let mut all = Figures::default();
         each.iter().for_each(|(_, figures)| all.add(*figures));
         all.p99 = self.newest.and_then(|newest| newest.all.latency.p99());
@@ -86,15 +87,15 @@ impl Frame<'_> {
         lines
     }
 
-    fn figures(&self, at: usize) -> Figures {
-        let sum = |read: fn(&Counts) -> u64| read(&self.sums.scored[at]) + read(&self.sums.unscored[at]);
+    fn figures(&self, at: ContestantIndex) -> Figures {
+        let sum = |read: fn(&Counts) -> u64| self.sums.of(at).map(read).iter().sum::<u64>();
         let right = sum(|counts| counts.meter.verified);
         Figures {
-            rate: self.newest.map(|newest| newest.moment.per_second(newest.each[at].answered) as u64),
+            rate: self.newest.map(|newest| newest.moment.per_second(newest.each[at.index()].answered) as u64),
             right,
             wrong: sum(|counts| counts.row.tally.responses()) - right,
             failed: sum(|counts| counts.row.tally.failures()),
-            p99: self.newest.and_then(|newest| newest.each[at].latency.p99()),
+            p99: self.newest.and_then(|newest| newest.each[at.index()].latency.p99()),
         }
     }
 

@@ -12,6 +12,7 @@ mod words;
 
 pub use machine::{Machine, command_line};
 
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::output::Title;
@@ -228,7 +229,7 @@ impl Report<'_> {
         }
         let columns = (COLUMNS_SUM / contestants.len()).clamp(COLUMNS_LEAST, COLUMNS_EACH);
         let mut cards = Vec::with_capacity(contestants.len());
-        for (index, contestant) in contestants.iter().enumerate() {
+        for (index, contestant) in ContestantIndex::all().zip(contestants) {
             let (moments, entries) = thinned(self.series.moments(), self.series.of(index), columns);
             let charts = curves::render(&contestant.name, timeline, &moments, &entries)?;
             let rows = ROWS_EACH.min(columns);
@@ -243,7 +244,7 @@ impl Report<'_> {
                 us(figures.latency_us.p99)
             );
             cards.push(Card {
-                index,
+                index: index.index(),
                 name: &contestant.name,
                 endpoint: &contestant.endpoint,
                 sentence,

@@ -79,7 +79,14 @@ fn each_second_has_what_came_in_it() {
     let bad = seen[1].3[1];
     assert_eq!((bad.due, bad.reset, bad.missed, bad.own_fault, bad.failed()), (4, 1, 2, 1, 1));
     assert_eq!((bad.rate_ratio(), bad.saturated), (Some(0.75), 1));
-    assert_eq!((series.saturated_of(0), series.saturated_of(1), series.saturated_s()), (0, 1, 0));
+    assert_eq!(
+        (
+            series.saturated_of(ContestantIndex::FIRST),
+            series.saturated_of(ContestantIndex::from_index(1)),
+            series.saturated_s()
+        ),
+        (0, 1, 0)
+    );
 }
 
 #[test]
@@ -184,6 +191,6 @@ proptest! {
         series.finish(sums.look(now + 2_000, 0), |_| OPEN, &mut show);
         prop_assert_eq!(shown, [right; 2]);
         prop_assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), right);
-        prop_assert_eq!(series.all(), series.of(0));
+        prop_assert_eq!(series.all(), series.of(ContestantIndex::FIRST));
     }
 }

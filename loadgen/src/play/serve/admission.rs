@@ -8,6 +8,7 @@ use crate::Failed;
 use crate::admit::probe::{Candidate, Checked, ProbeReport, Terms, check};
 use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolver};
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::run::Clock;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::{Control, Policy};
@@ -26,7 +27,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 /// A contestant that is let in, at an endpoint with all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admitted {
-    pub(super) contestant: usize,
+    pub(super) contestant: ContestantIndex,
     pub(super) endpoint: Endpoint,
     pub(super) addresses: Vec<SocketAddr>,
 }
@@ -37,21 +38,21 @@ pub(super) enum Event {
     Admitted(Admitted),
     /// A name has other addresses now.
     Resolved {
-        contestant: usize,
+        contestant: ContestantIndex,
         addresses: Vec<SocketAddr>,
     },
     /// It has no address left that may be flooded: it gets nothing until it is admitted anew.
     Shut {
-        contestant: usize,
+        contestant: ContestantIndex,
     },
     /// Not ready, and why.
     Waiting {
-        contestant: usize,
+        contestant: ContestantIndex,
         sentence: String,
     },
     /// The check found something else than the one before it.
     Checked {
-        contestant: usize,
+        contestant: ContestantIndex,
         prepared: Prepared,
     },
 }
@@ -67,7 +68,7 @@ pub(super) struct Admission {
 
 enum Command {
     /// A contestant wants to be at an endpoint.
-    Come(usize, Endpoint),
+    Come(ContestantIndex, Endpoint),
     /// The document changed: another policy, other deadlines.
     Document(Box<Control>),
 }
@@ -87,7 +88,9 @@ impl Admission {
             control: control.clone(),
             resolver,
             inside: BTreeMap::new(),
-            outside: (0..).zip(control.contest.contestants.iter().map(|one| one.endpoint.clone())).collect(),
+            outside: ContestantIndex::all()
+                .zip(control.contest.contestants.iter().map(|one| one.endpoint.clone()))
+                .collect(),
             told: HashMap::new(),
             id: home.id.clone(),
             tell,
@@ -100,7 +103,7 @@ impl Admission {
     }
 
     /// A contestant wants to be elsewhere. It stays where it is until the new place has answered right.
-    pub(super) fn come(&self, contestant: usize, endpoint: Endpoint) {
+    pub(super) fn come(&self, contestant: ContestantIndex, endpoint: Endpoint) {
         // Fails only when the thread has ended, and with it the round.
         let _ = self.commands.send(Command::Come(contestant, endpoint));
     }
@@ -123,11 +126,11 @@ struct AdmissionLoop {
     control: Control,
     resolver: Resolver,
     /// Who plays where.
-    inside: BTreeMap<usize, Admitted>,
+    inside: BTreeMap<ContestantIndex, Admitted>,
     /// Who waits for which place.
-    outside: HashMap<usize, Endpoint>,
+    outside: HashMap<ContestantIndex, Endpoint>,
     /// What was told of each check last.
-    told: HashMap<usize, Prepared>,
+    told: HashMap<ContestantIndex, Prepared>,
     /// Our name among the generators.
     id: String,
     tell: Sender<Event>,
@@ -170,9 +173,9 @@ impl AdmissionLoop {
 
     /// Asks everybody who waits.
     fn check(&mut self) {
-        let waiting: Vec<(usize, Endpoint)> =
+        let waiting: Vec<(ContestantIndex, Endpoint)> =
             self.outside.iter().map(|(contestant, endpoint)| (*contestant, endpoint.clone())).collect();
-        let name = |contestant: usize| self.control.contest.contestants[contestant].name.as_str();
+        let name = |contestant: ContestantIndex| self.control.contest.contestants[contestant.index()].name.as_str();
         let candidates: Vec<Candidate<'_>> =
             waiting.iter().map(|(contestant, endpoint)| Candidate { name: name(*contestant), endpoint }).collect();
         let playing: Vec<(&str, &[SocketAddr])> = self
@@ -190,21 +193,21 @@ impl AdmissionLoop {
         }
     }
 
-    fn on_checked(&mut self, contestant: usize, endpoint: Endpoint, checked: Checked) {
+    fn on_checked(&mut self, contestant: ContestantIndex, endpoint: Endpoint, checked: Checked) {
         self.tell_checked(contestant, &endpoint, &checked);
         if !checked.ready() {
             let _ = self.tell.send(Event::Waiting { contestant, sentence: checked.sentence() });
             return;
         }
-        let name = self.control.contest.contestants[contestant].name.clone();
+        let name = self.control.contest.contestants[contestant.index()].name.clone();
         let admitted = Admitted { contestant, endpoint: endpoint.clone(), addresses: checked.addresses.clone() };
-        self.resolver.follow(contestant, Followed { name, endpoint, addresses: checked.addresses });
+        self.resolver.follow(contestant.index(), Followed { name, endpoint, addresses: checked.addresses });
         self.outside.remove(&contestant);
         self.inside.insert(contestant, admitted.clone());
         let _ = self.tell.send(Event::Admitted(admitted));
     }
 
-    fn tell_checked(&mut self, contestant: usize, endpoint: &Endpoint, checked: &Checked) {
+    fn tell_checked(&mut self, contestant: ContestantIndex, endpoint: &Endpoint, checked: &Checked) {
         let prepared = Prepared {
             at: Clock::now().utc_base,
             generator: self.id.clone(),
@@ -237,14 +240,15 @@ impl AdmissionLoop {
     fn pass_on(&mut self, news: News) {
         match news {
             News::Resolved(resolved) => {
-                if let Some(inside) = self.inside.get_mut(&resolved.contestant) {
+                let contestant = ContestantIndex::from_index(resolved.contestant);
+                if let Some(inside) = self.inside.get_mut(&contestant) {
                     inside.addresses.clone_from(&resolved.addresses);
                 }
-                let _ =
-                    self.tell.send(Event::Resolved { contestant: resolved.contestant, addresses: resolved.addresses });
+                let _ = self.tell.send(Event::Resolved { contestant, addresses: resolved.addresses });
             }
             News::Closed { contestant } => {
                 self.resolver.forget(contestant);
+                let contestant = ContestantIndex::from_index(contestant);
                 if let Some(inside) = self.inside.remove(&contestant) {
                     // Where it waits for another endpoint already, that one stays the one to check.
                     self.outside.entry(contestant).or_insert(inside.endpoint);

@@ -5,6 +5,7 @@ use super::{Home, journal_control};
 use crate::Failed;
 use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key, Table};
 use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
@@ -84,7 +85,7 @@ pub struct RoundRunner {
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
-    roster: Vec<RosterEntry>,
+    roster: Table<ContestantIndex, RosterEntry>,
     driver: Driver,
     admission: Admission,
     figures: HealthFigures,
@@ -114,7 +115,7 @@ impl RoundRunner {
         let phases = phases(&control.contest, Schedule::before_pauses(run_clock(&clock, start)));
         let schedule = schedule(&control, &home.id, &clock, None, 0);
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
-        let roster: Vec<RosterEntry> = control
+        let roster: Table<ContestantIndex, RosterEntry> = control
             .contest
             .contestants
             .iter()
@@ -180,7 +181,7 @@ impl RoundRunner {
         for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
             self.driver.control(journal_control(&self.control, *at, deadlines));
         }
-        for (index, one) in self.control.contest.contestants.iter().enumerate() {
+        for (index, one) in ContestantIndex::all().zip(&self.control.contest.contestants) {
             if self.roster[index].wanted != one.endpoint {
                 self.roster[index].wanted = one.endpoint.clone();
                 self.admission.come(index, one.endpoint.clone());
@@ -190,7 +191,7 @@ impl RoundRunner {
         self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
         if schedule.newest_share().1 != before.newest_share().1 {
-            (0..self.roster.len()).for_each(|index| self.driver.restart(index));
+            self.roster.keys().for_each(|index| self.driver.restart(index));
         }
         self.driver.rename(keys(&self.control));
         self.admission.document(&self.control);
@@ -320,7 +321,7 @@ impl RoundRunner {
                 false
             }
             Event::Waiting { contestant, sentence } => {
-                let name = &self.control.contest.contestants[contestant].name;
+                let name = &self.control.contest.contestants[contestant.index()].name;
                 eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
                 self.driver.explain(contestant, not_ready(self.utc_us(), sentence));
                 false
@@ -329,7 +330,7 @@ impl RoundRunner {
     }
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
-        let contestants = contestants(&self.control, &self.roster);
+        let contestants = contestants(&self.control, &self.roster).into();
         self.driver.change(Plan { schedule, contestants, ..Plan::clone(self.driver.plan()) });
     }
 }

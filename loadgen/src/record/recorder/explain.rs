@@ -1,5 +1,6 @@
 //! A failing exchange as a contestant gets to read it: what was expected, what came, why it is wrong. Pure.
 
+use crate::engine::index::ContestantIndex;
 use crate::engine::plan::Plan;
 use crate::engine::trace::Sample;
 use crate::observe::wording;
@@ -15,19 +16,17 @@ const EXCHANGE_BYTES_MAX: usize = 1024;
 /// A failure in words, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The contestant's place in the roster.
-    pub contestant: u16,
+    pub contestant: ContestantIndex,
     pub error: ExplainedError,
 }
 
 /// Explains a sample: one for each wrong header, or one for the failure.
 pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
     let Some(observation) = Observation::unpack(sample.observed) else { return Vec::new() };
-    let request = plan
-        .contestants
-        .get(usize::from(sample.contestant))
-        .filter(|_| !sample.never_sent)
-        .map_or_else(String::new, |contestant| printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX));
+    let request =
+        plan.contestants.get(sample.contestant).filter(|_| !sample.never_sent).map_or_else(String::new, |contestant| {
+            printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX)
+        });
     let response = printable(sample.answer(), EXCHANGE_BYTES_MAX);
     let in_words = |(kind, message, expected, received): (&str, String, String, String)| Explained {
         contestant: sample.contestant,

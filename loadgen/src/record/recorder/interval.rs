@@ -2,6 +2,7 @@
 
 use super::explain::Explained;
 use crate::engine::block::{Block, Counts};
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::timeouts;
 use crate::engine::trace::Sample;
@@ -56,7 +57,7 @@ impl Interval {
 
     /// Whether a sample is kept: two a second of each contestant and kind.
     pub(super) fn admits(&mut self, sample: &Sample, plan: &Plan) -> bool {
-        let Some(next) = self.next_sample.get_mut(usize::from(sample.contestant)) else { return false };
+        let Some(next) = self.next_sample.get_mut(sample.contestant.index()) else { return false };
         let mut admitted = false;
         for kind in kinds(sample, plan) {
             if sample.at >= next[kind] {
@@ -72,10 +73,10 @@ impl Interval {
         let to = now.max(self.from);
         let mut batch = Batch { from: self.from, to, traced: self.traced, untraced: self.untraced, ..Batch::default() };
         // By contestant, scored before unscored: the worker_control that the journal demands.
-        for (contestant, both) in self.scored.iter_mut().zip(&mut self.unscored).enumerate() {
+        for (contestant, both) in ContestantIndex::all().zip(self.scored.iter_mut().zip(&mut self.unscored)) {
             for (scored, counts) in [(true, both.0), (false, both.1)] {
                 let row = &counts.row;
-                batch.push(contestant as u16, scored, &row.tally, &row.latency, &row.service);
+                batch.push(contestant.in_records(), scored, &row.tally, &row.latency, &row.service);
                 counts.clear();
             }
         }
@@ -125,12 +126,12 @@ pub(super) fn late(plan: &Plan, worker: u16, block: &Block) -> Option<Late> {
 
 /// A sample as it is recorded.
 pub(super) fn evidence(plan: &Plan, worker: u16, sample: &Sample) -> Evidence {
-    let request = &plan.contestants[usize::from(sample.contestant)].request;
+    let request = &plan.contestants[sample.contestant].request;
     Evidence {
         at: sample.at,
         sent: sample.sent,
         latency_us: sample.latency_us,
-        contestant: sample.contestant,
+        contestant: sample.contestant.in_records(),
         worker,
         observed: sample.observed,
         skipped: sample.skipped,
