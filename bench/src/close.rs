@@ -11,6 +11,7 @@ use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::machine::Machine;
+use flowtest_loadgen::engine::index::{RingSlot, Table};
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -171,7 +172,7 @@ struct Client {
     address: SocketAddr,
     state: State,
     /// Bytes of its answer that each connection has received.
-    received: Vec<usize>,
+    received: Table<RingSlot, usize>,
     answer_bytes: usize,
     until: Instant,
 }
@@ -186,7 +187,7 @@ impl Client {
             ring: Ring::new(kernel, sizes),
             address,
             state,
-            received: vec![0; connections as usize],
+            received: Table::filled(0, connections as usize),
             answer_bytes: fixed::default_answer().len(),
             until: now + LIMIT,
         })
@@ -195,9 +196,9 @@ impl Client {
     /// Opens these slots and brings each to where it is closed from.
     fn open(&mut self, slots: impl Iterator<Item = u32>) -> Result<()> {
         let (mut awaited, mut answered) = (0, Vec::new());
-        for slot in slots {
+        for slot in slots.map(RingSlot::from_number) {
             self.ring.open(slot, self.address).map_err(Error::io("opening a connection"))?;
-            self.received[slot as usize] = 0;
+            self.received[slot] = 0;
             awaited += 1;
         }
         while awaited > 0 {
@@ -211,8 +212,8 @@ impl Client {
                     // The answer's sender has accepted the connection: no listener's queue is ever full.
                     Event::Received { slot, buffer } => {
                         self.ring.recycle(buffer);
-                        self.received[slot as usize] += buffer.len();
-                        if self.received[slot as usize] == self.answer_bytes {
+                        self.received[slot] += buffer.len();
+                        if self.received[slot] == self.answer_bytes {
                             awaited -= 1;
                             answered.push(slot);
                         }
@@ -232,7 +233,7 @@ impl Client {
 
     fn close(&mut self, slots: impl Iterator<Item = u32>) -> Result<()> {
         let mut awaited = 0;
-        for slot in slots {
+        for slot in slots.map(RingSlot::from_number) {
             self.ring.close(slot);
             awaited += 1;
         }

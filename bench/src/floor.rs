@@ -10,6 +10,7 @@ use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::machine::Machine;
+use flowtest_loadgen::engine::index::{Key, RingSlot, Table};
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring, thread_cpu_us};
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -130,7 +131,7 @@ fn one_run(options: &Options, in_flight: usize) -> Result<Measured> {
 
 struct Client {
     ring: Ring<Uring>,
-    slots: Vec<Slot>,
+    slots: Table<RingSlot, Slot>,
     answer_bytes: usize,
 }
 
@@ -152,13 +153,13 @@ impl Client {
         };
         let kernel = Uring::new(sizes, Instant::now()).map_err(|error| Error::Other(error.to_string()))?;
         let mut ring = Ring::new(kernel, sizes);
-        for slot in 0..CONNECTIONS {
+        for slot in RingSlot::all().take(CONNECTIONS as usize) {
             ring.open(slot, address).map_err(Error::io("opening a connection"))?;
             // The same bytes for ever: a short batch is a part of a long one.
             let area = ring.area(slot);
             area[..REQUEST.len() * in_flight].copy_from_slice(REQUEST.repeat(in_flight).as_bytes());
         }
-        let slots = vec![Slot { owed: in_flight, partial: 0 }; CONNECTIONS as usize];
+        let slots = Table::filled(Slot { owed: in_flight, partial: 0 }, CONNECTIONS as usize);
         Ok(Client { ring, slots, answer_bytes: fixed::default_answer().len() })
     }
 
@@ -175,7 +176,7 @@ impl Client {
             while let Some(event) = self.ring.event() {
                 match event {
                     Event::Received { slot, buffer } => {
-                        let book = &mut self.slots[slot as usize];
+                        let book = &mut self.slots[slot];
                         let bytes = book.partial + buffer.len();
                         self.ring.recycle(buffer);
                         book.partial = bytes % self.answer_bytes;
@@ -190,8 +191,8 @@ impl Client {
         }
     }
 
-    fn send(&mut self, slot: u32) {
-        let book = &mut self.slots[slot as usize];
+    fn send(&mut self, slot: RingSlot) {
+        let book = &mut self.slots[slot];
         if book.owed > 0 && self.ring.can_send(slot) {
             self.ring.send(slot, book.owed * REQUEST.len());
             book.owed = 0;

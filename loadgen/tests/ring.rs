@@ -1,5 +1,6 @@
 //! The ring on this machine's kernel: whatever is in flight when a connection is closed, its slot is free again soon.
 
+use flowtest_loadgen::engine::index::RingSlot;
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
@@ -7,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+const SLOT: RingSlot = RingSlot::from_number(0);
 const AREA_BYTES: usize = 8 << 20;
 const SIZES: Sizes = Sizes { slots: 2, area_bytes: AREA_BYTES, buffers: 16, buffer_bytes: 4096 };
 const WAIT_NS: u64 = 50_000_000;
@@ -37,14 +39,14 @@ fn wait_for<T>(ring: &mut Ring<Uring>, mut found: impl FnMut(&mut Ring<Uring>, E
 
 #[track_caller]
 fn connect(ring: &mut Ring<Uring>, address: SocketAddr) {
-    ring.open(0, address).unwrap();
-    wait_for(ring, |_, event| (event == Event::Connected { slot: 0 }).then_some(()));
+    ring.open(SLOT, address).unwrap();
+    wait_for(ring, |_, event| (event == Event::Connected { slot: SLOT }).then_some(()));
 }
 
 #[track_caller]
 fn close(ring: &mut Ring<Uring>) {
-    ring.close(0);
-    wait_for(ring, |_, event| (event == Event::Closed { slot: 0 }).then_some(()));
+    ring.close(SLOT);
+    wait_for(ring, |_, event| (event == Event::Closed { slot: SLOT }).then_some(()));
 }
 
 /// The slot serves: a connection on it sends and receives.
@@ -61,8 +63,8 @@ fn assert_serves(ring: &mut Ring<Uring>) {
         let _ = stream.read(&mut bytes);
     });
     connect(ring, address);
-    ring.area(0)[..4].copy_from_slice(b"ping");
-    ring.send(0, 4);
+    ring.area(SLOT)[..4].copy_from_slice(b"ping");
+    ring.send(SLOT, 4);
     wait_for(ring, |_, event| matches!(event, Event::Received { buffer, .. } if buffer.len() == 4).then_some(()));
     close(ring);
     echo.join().unwrap();
@@ -77,7 +79,7 @@ fn a_slot_whose_connect_is_not_answered_is_free_again() {
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let _first = TcpStream::connect(address).unwrap();
     let mut ring = ring(SIZES);
-    ring.open(0, address).unwrap();
+    ring.open(SLOT, address).unwrap();
     ring.turn(1, WAIT_NS).unwrap();
     assert_eq!(ring.event(), None, "the connect is in progress");
     close(&mut ring);
@@ -91,9 +93,9 @@ fn a_slot_that_waits_for_an_answer_is_free_again() {
     connect(&mut ring, listener.local_addr().unwrap());
     close(&mut ring);
     // The receive is asked for, and not yet with the kernel.
-    ring.open(0, listener.local_addr().unwrap()).unwrap();
-    wait_for(&mut ring, |ring, event| (event == Event::Connected { slot: 0 }).then(|| ring.close(0)));
-    wait_for(&mut ring, |_, event| (event == Event::Closed { slot: 0 }).then_some(()));
+    ring.open(SLOT, listener.local_addr().unwrap()).unwrap();
+    wait_for(&mut ring, |ring, event| (event == Event::Connected { slot: SLOT }).then(|| ring.close(SLOT)));
+    wait_for(&mut ring, |_, event| (event == Event::Closed { slot: SLOT }).then_some(()));
     assert_serves(&mut ring);
 }
 
@@ -103,12 +105,12 @@ fn a_slot_whose_peer_reads_nothing_is_free_again() {
     let mut ring = ring(SIZES);
     connect(&mut ring, listener.local_addr().unwrap());
     // More than both ends' buffers hold: a part is taken, and the rest stays in flight.
-    ring.send(0, AREA_BYTES);
+    ring.send(SLOT, AREA_BYTES);
     for _ in 0..10 {
         ring.turn(1, 1_000_000).unwrap();
         assert_eq!(ring.event(), None, "nothing ends");
     }
-    assert!(ring.counters().short_sends > 0 && !ring.can_send(0));
+    assert!(ring.counters().short_sends > 0 && !ring.can_send(SLOT));
     close(&mut ring);
     assert_serves(&mut ring);
 }
@@ -124,7 +126,7 @@ fn a_paused_slot_receives_again_and_is_free_again() {
         stream.write_all(b"x").unwrap();
         wait_for(&mut ring, |ring, event| {
             assert!(matches!(event, Event::Received { .. }), "{event:?}");
-            ring.pause(0);
+            ring.pause(SLOT);
             Some(())
         });
         assert_eq!(ring.counters().pauses, round);

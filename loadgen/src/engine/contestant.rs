@@ -9,7 +9,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
-use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot, Table};
 use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
 use crate::engine::timeouts::LATE_NS;
@@ -42,18 +42,18 @@ const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
 pub struct Contestant {
     pub index: ContestantIndex,
     /// The first of its slots in the ring.
-    pub base: u32,
-    pub connections: Vec<Connection>,
+    base: RingSlot,
+    pub connections: Table<LocalSlot, Connection>,
     /// Requests of the open loop that are due and wait for a connection.
     pub backlog: Backlog,
     pub shape: Shape,
     /// Slots that may take a request of the open loop, in turn, so that all addresses get their share. Looked at again
     /// when taken.
-    idle: VecDeque<u32>,
-    cold: Vec<u32>,
+    idle: VecDeque<LocalSlot>,
+    cold: Vec<LocalSlot>,
     /// Connections that were begun and are not closed.
     pub open: u32,
-    listed: Vec<bool>,
+    listed: Table<LocalSlot, bool>,
     /// How many of its slots this phase may use.
     pub limit: u32,
     /// What the closed loop of scored phases may still start.
@@ -65,25 +65,25 @@ pub struct Contestant {
     /// Connections begun in a turn.
     opens: u32,
     /// Slots that wait for their turn to open a connection, in control, each once.
-    later: VecDeque<u32>,
-    deferred: Vec<bool>,
+    later: VecDeque<LocalSlot>,
+    deferred: Table<LocalSlot, bool>,
     next_address: usize,
     /// Where each slot's connection goes.
-    peers: Vec<Option<SocketAddr>>,
+    peers: Table<LocalSlot, Option<SocketAddr>>,
     /// Slots whose connection shall take no more requests: the endpoint has changed.
-    stale: Vec<bool>,
+    stale: Table<LocalSlot, bool>,
     /// When the next probe of a closed phase may be sent to a contestant that gets only these.
     pub probe_at: RunInstant,
     /// When a connection was last not to be had, for want of something of our own machine's.
     pub short_at: Option<RunInstant>,
     /// When each slot's connection was begun.
-    opened_at: Vec<RunInstant>,
+    opened_at: Table<LocalSlot, RunInstant>,
     /// The shortest time that a connection took to be made: a round trip, and what a turn adds to it.
     round_trip: Option<u64>,
 }
 
 impl Contestant {
-    pub fn new(plan: &Plan, index: ContestantIndex, base: u32, slots: u32, quota: Option<u64>) -> Contestant {
+    pub fn new(plan: &Plan, index: ContestantIndex, base: RingSlot, slots: usize, quota: Option<u64>) -> Contestant {
         let pipeline = plan.pipeline_max() as usize;
         Contestant {
             index,
@@ -91,25 +91,43 @@ impl Contestant {
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
             backlog: Backlog::EMPTY,
             shape: Shape::new(),
-            idle: VecDeque::with_capacity(slots as usize),
+            idle: VecDeque::with_capacity(slots),
             open: 0,
-            cold: Vec::with_capacity(slots as usize),
-            listed: vec![false; slots as usize],
+            cold: Vec::with_capacity(slots),
+            listed: Table::filled(false, slots),
             limit: 0,
             quota,
             turn: 0,
             bytes: 0,
             opens: 0,
-            later: VecDeque::with_capacity(slots as usize),
-            deferred: vec![false; slots as usize],
+            later: VecDeque::with_capacity(slots),
+            deferred: Table::filled(false, slots),
             next_address: index.index(),
-            peers: vec![None; slots as usize],
-            stale: vec![false; slots as usize],
+            peers: Table::filled(None, slots),
+            stale: Table::filled(false, slots),
             probe_at: RunInstant::START,
             short_at: None,
-            opened_at: vec![RunInstant::START; slots as usize],
+            opened_at: Table::filled(RunInstant::START, slots),
             round_trip: None,
         }
+    }
+
+    /// One of its slots, in the ring.
+    #[inline]
+    pub fn slot(&self, local: LocalSlot) -> RingSlot {
+        RingSlot::from_number(self.base.number() + local.index() as u32)
+    }
+
+    /// One of the ring's slots that is its own.
+    #[inline]
+    pub fn local(&self, slot: RingSlot) -> LocalSlot {
+        LocalSlot::from_index((slot.number() - self.base.number()) as usize)
+    }
+
+    /// Whether this phase may not use the slot.
+    #[inline]
+    pub fn is_surplus(&self, local: LocalSlot) -> bool {
+        local.index() >= self.limit as usize
     }
 
     /// What it has used of this turn counts from here.
@@ -135,17 +153,17 @@ impl Contestant {
     }
 
     /// A connection of this slot is begun.
-    pub fn on_opening(&mut self, local: u32, turn: u64, now: RunInstant) {
+    pub fn on_opening(&mut self, local: LocalSlot, turn: u64, now: RunInstant) {
         self.enter_turn(turn);
         self.opens += 1;
-        self.opened_at[local as usize] = now;
+        self.opened_at[local] = now;
     }
 
     /// It is made.
-    pub fn on_connected(&mut self, local: u32, now: RunInstant) {
-        let took = now - self.opened_at[local as usize];
+    pub fn on_connected(&mut self, local: LocalSlot, now: RunInstant) {
+        let took = now - self.opened_at[local];
         self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
-        self.connections[local as usize].on_connected();
+        self.connections[local].on_connected();
     }
 
     /// Why its oldest waiting request has found no connection.
@@ -159,37 +177,37 @@ impl Contestant {
     }
 
     /// The next address of the endpoint, in turn, for a connection of this slot.
-    pub fn address(&mut self, local: u32, addresses: &[SocketAddr]) -> SocketAddr {
+    pub fn address(&mut self, local: LocalSlot, addresses: &[SocketAddr]) -> SocketAddr {
         self.next_address = (self.next_address + 1) % addresses.len();
         let address = addresses[self.next_address];
-        self.peers[local as usize] = Some(address);
-        self.stale[local as usize] = false;
+        self.peers[local] = Some(address);
+        self.stale[local] = false;
         address
     }
 
     /// The endpoint is another: `moved` as a whole, or only some of its addresses. Connections to what it was end when
     /// they are quiet.
     pub fn redirect(&mut self, moved: bool, addresses: &[SocketAddr]) {
-        for (peer, stale) in self.peers.iter().zip(&mut self.stale) {
+        for (peer, stale) in self.peers.iter().zip(self.stale.iter_mut()) {
             *stale |= moved || peer.is_some_and(|peer| !addresses.contains(&peer));
         }
     }
 
     #[inline]
-    pub fn is_stale(&self, local: u32) -> bool {
-        self.stale[local as usize]
+    pub fn is_stale(&self, local: LocalSlot) -> bool {
+        self.stale[local]
     }
 
     /// The slot may take a request of the open loop. `open`: it has a connection.
-    pub fn list(&mut self, local: u32, open: bool) {
-        if !std::mem::replace(&mut self.listed[local as usize], true) {
+    pub fn list(&mut self, local: LocalSlot, open: bool) {
+        if !std::mem::replace(&mut self.listed[local], true) {
             if open { self.idle.push_back(local) } else { self.cold.push(local) }
         }
     }
 
     /// The slot opens its connection in a later turn.
-    pub fn defer(&mut self, local: u32) {
-        if !std::mem::replace(&mut self.deferred[local as usize], true) {
+    pub fn defer(&mut self, local: LocalSlot) {
+        if !std::mem::replace(&mut self.deferred[local], true) {
             self.later.push_back(local);
         }
     }
@@ -199,17 +217,17 @@ impl Contestant {
     }
 
     /// The slot that has waited longest for its turn to open.
-    pub fn undefer(&mut self) -> Option<u32> {
+    pub fn undefer(&mut self) -> Option<LocalSlot> {
         let local = self.later.pop_front()?;
-        self.deferred[local as usize] = false;
+        self.deferred[local] = false;
         Some(local)
     }
 
     /// A slot that was listed, connected ones first as soon as there are `enough` of them. It may have changed since.
-    pub fn unlist(&mut self, enough: u32) -> Option<u32> {
+    pub fn unlist(&mut self, enough: u32) -> Option<LocalSlot> {
         let fresh = if self.open < enough { self.cold.pop() } else { None };
         let local = fresh.or_else(|| self.idle.pop_front()).or_else(|| self.cold.pop())?;
-        self.listed[local as usize] = false;
+        self.listed[local] = false;
         Some(local)
     }
 }

@@ -1,5 +1,6 @@
 //! Numbers of things, each kind a type of its own, and tables that only their own kind opens. Pure.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Index, IndexMut};
 
@@ -33,6 +34,58 @@ impl Key for ContestantIndex {
     #[inline]
     fn from_index(index: usize) -> ContestantIndex {
         ContestantIndex(index as u32)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A slot's number in its worker's ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct RingSlot(u32);
+
+impl RingSlot {
+    #[inline]
+    pub const fn from_number(number: u32) -> RingSlot {
+        RingSlot(number)
+    }
+
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for RingSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Key for RingSlot {
+    #[inline]
+    fn from_index(index: usize) -> RingSlot {
+        RingSlot(index as u32)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A slot's number among those of its contestant in the same worker. Which slot of the ring that is, its contestant says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct LocalSlot(u32);
+
+impl Key for LocalSlot {
+    #[inline]
+    fn from_index(index: usize) -> LocalSlot {
+        LocalSlot(index as u32)
     }
 
     #[inline]

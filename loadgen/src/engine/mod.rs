@@ -12,7 +12,7 @@
 //! | [`contestant`] | one contestant in one worker |
 //! | [`occupied`] | whether a worker's thread rests |
 //! | [`wheel`] | deadlines, looked at once per turn |
-//! | [`index`] | numbers of contestants, and tables by them |
+//! | [`index`] | numbers of contestants and slots, and tables by them |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
 //! | [`share`], [`control`] | which part of the plan a worker takes, and how it is told to stop |
 //! | [`worker`] | the loop that ties these together on one core |

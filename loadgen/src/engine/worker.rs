@@ -13,7 +13,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, State, Step};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
-use crate::engine::index::{ContestantIndex, Key, Table};
+use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{Load, NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
@@ -69,7 +69,7 @@ pub struct Worker<K> {
     mint: TokenMint,
     contestants: Table<ContestantIndex, Contestant>,
     /// The contestant that a slot belongs to.
-    owner: Vec<ContestantIndex>,
+    owner: Table<RingSlot, ContestantIndex>,
     wheel: Wheel,
     timeouts: Timeouts,
     /// What one contestant may send in a turn.
@@ -77,8 +77,8 @@ pub struct Worker<K> {
     block: Box<Block>,
     pacer: Pacer,
     /// Slots to look at before the next enter.
-    ready: Vec<u32>,
-    queued: Vec<bool>,
+    ready: Vec<RingSlot>,
+    queued: Table<RingSlot, bool>,
     /// Contestants whose waiting requests are to be looked at before the next enter.
     pacing: Vec<ContestantIndex>,
     is_pacing: Table<ContestantIndex, bool>,
@@ -123,11 +123,11 @@ impl<K: Kernel> Worker<K> {
         let mut owner = Vec::with_capacity(sizes.slots as usize);
         for index in plan.contestants.keys() {
             let place = index_of(&plan, number, index);
-            let slots = slots_of(&plan, number, index);
+            let slots = slots_of(&plan, number, index) as usize;
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
             let quota = plan.requests.map(|total| Share { index: place, of: parts }.take(total));
-            contestants.push(Contestant::new(&plan, index, owner.len() as u32, slots, quota));
-            owner.extend(std::iter::repeat_n(index, slots as usize));
+            contestants.push(Contestant::new(&plan, index, RingSlot::from_index(owner.len()), slots, quota));
+            owner.extend(std::iter::repeat_n(index, slots));
         }
         let (slots, count) = (owner.len(), plan.contestants.len());
         let worker = Share { index: u64::from(number), of: u64::from(plan.workers) };
@@ -139,7 +139,7 @@ impl<K: Kernel> Worker<K> {
             ring,
             mint: TokenMint::new(key, number as u16),
             contestants: contestants.into(),
-            owner,
+            owner: owner.into(),
             // Behind the slots each contestant has a place for what waits.
             wheel: Wheel::new(sizes.slots + count as u32, plan.timeout(), now),
             timeouts: Timeouts::new(plan.timeout()),
@@ -147,7 +147,7 @@ impl<K: Kernel> Worker<K> {
             block,
             pacer: Pacer::new(takes, plan.schedule.clone()),
             ready: Vec::with_capacity(slots),
-            queued: vec![false; slots],
+            queued: Table::filled(false, slots),
             pacing: Vec::with_capacity(count),
             is_pacing: Table::filled(false, count),
             deferring: VecDeque::with_capacity(count),
@@ -238,14 +238,15 @@ impl<K: Kernel> Worker<K> {
         &mut self.ring
     }
 
-    fn close(&mut self, slot: u32) {
+    fn close(&mut self, slot: RingSlot) {
         self.connection(slot).on_closing();
         self.ring.close(slot);
     }
 
-    fn connection(&mut self, slot: u32) -> &mut Connection {
-        let contestant = &mut self.contestants[self.owner[slot as usize]];
-        &mut contestant.connections[(slot - contestant.base) as usize]
+    fn connection(&mut self, slot: RingSlot) -> &mut Connection {
+        let contestant = &mut self.contestants[self.owner[slot]];
+        let local = contestant.local(slot);
+        &mut contestant.connections[local]
     }
 
     // --- submit and wait once, handle completions ----------------------------------------------------------------
@@ -300,13 +301,14 @@ impl<K: Kernel> Worker<K> {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Received { slot, buffer } => {
-                let index = self.owner[slot as usize];
+                let index = self.owner[slot];
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
                 let mut outcomes =
                     OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-                let step = contestant.connections[(slot - contestant.base) as usize].on_bytes(
+                let local = contestant.local(slot);
+                let step = contestant.connections[local].on_bytes(
                     self.ring.bytes(buffer),
                     self.now,
                     &mut contestant.shape,
@@ -326,14 +328,15 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Event::Connected { slot } => {
-                let contestant = &mut self.contestants[self.owner[slot as usize]];
-                contestant.on_connected(slot - contestant.base, self.now);
+                let contestant = &mut self.contestants[self.owner[slot]];
+                contestant.on_connected(contestant.local(slot), self.now);
                 self.look_at(slot);
             }
             Event::Closed { slot } => {
-                let contestant = &mut self.contestants[self.owner[slot as usize]];
+                let contestant = &mut self.contestants[self.owner[slot]];
                 contestant.open -= 1;
-                contestant.connections[(slot - contestant.base) as usize].on_closed(self.now, &self.timeouts);
+                let local = contestant.local(slot);
+                contestant.connections[local].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }
             Event::Unconnected { slot, errno } => {
@@ -353,7 +356,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// What an errno means; our own machine's want is noted.
-    fn meaning(&mut self, slot: u32, errno: i32, connecting: bool) -> Failure {
+    fn meaning(&mut self, slot: RingSlot, errno: i32, connecting: bool) -> Failure {
         let failure = meaning(errno, connecting);
         if failure == Failure::OwnFault {
             self.is_short(slot);
@@ -362,18 +365,23 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Our own machine has no descriptor, memory or port for this slot.
-    fn is_short(&mut self, slot: u32) {
+    fn is_short(&mut self, slot: RingSlot) {
         self.note(LateCause::Resources);
         let until = self.now + SHORT_NS;
         self.connection(slot).hold(until);
-        let contestant = &mut self.contestants[self.owner[slot as usize]];
+        let contestant = &mut self.contestants[self.owner[slot]];
         contestant.short_at = Some(self.now);
     }
 
-    fn settle(&mut self, slot: u32, on: impl FnOnce(&mut Connection, &Timeouts, &mut OutcomeRecorder<'_>) -> Step) {
-        let index = self.owner[slot as usize];
+    fn settle(
+        &mut self,
+        slot: RingSlot,
+        on: impl FnOnce(&mut Connection, &Timeouts, &mut OutcomeRecorder<'_>) -> Step,
+    ) {
+        let index = self.owner[slot];
         let contestant = &mut self.contestants[index];
-        let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+        let local = contestant.local(slot);
+        let connection = &mut contestant.connections[local];
         let mut outcomes =
             OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
         let step = on(connection, &self.timeouts, &mut outcomes);
@@ -381,7 +389,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     #[inline]
-    fn apply(&mut self, slot: u32, index: ContestantIndex, step: Step) {
+    fn apply(&mut self, slot: RingSlot, index: ContestantIndex, step: Step) {
         match step {
             Step::Go => self.look_at(slot),
             Step::Close => self.close(slot),
@@ -395,18 +403,20 @@ impl<K: Kernel> Worker<K> {
     // --- expire, hand off -----------------------------------------------------------------------------------
 
     fn expire(&mut self) {
-        while let Some(slot) = self.wheel.pop(self.now) {
-            let Some(index) = self.owner.get(slot as usize).copied() else {
-                self.look_at_waiting(ContestantIndex::from_index(slot as usize - self.owner.len()));
+        while let Some(place) = self.wheel.pop(self.now) {
+            let slot = RingSlot::from_number(place);
+            let Some(index) = self.owner.get(slot).copied() else {
+                self.look_at_waiting(ContestantIndex::from_index(place as usize - self.owner.len()));
                 continue;
             };
             let contestant = &mut self.contestants[index];
-            let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+            let local = contestant.local(slot);
+            let connection = &mut contestant.connections[local];
             let mut outcomes =
                 OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
             let step = connection.on_wake(self.now, &self.timeouts, &mut outcomes);
             if let Some(at) = connection.wake_at(&self.timeouts) {
-                self.wheel.insert(slot, at.max(self.now));
+                self.wheel.insert(slot.number(), at.max(self.now));
             }
             match step {
                 None => {}

@@ -9,6 +9,7 @@
 
 use super::{Completion, Counters, Kernel, Sizes, Tag};
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{Key, RingSlot, Table};
 use crate::engine::occupied::Occupied;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -99,8 +100,8 @@ impl RingError {
 /// Fields are dropped in order: the ring first, the memory after it.
 pub struct Uring {
     ring: IoUring,
-    sockets: Vec<Option<Socket>>,
-    addresses: Box<[SockAddr]>,
+    sockets: Table<RingSlot, Option<Socket>>,
+    addresses: Table<RingSlot, SockAddr>,
     areas: Memory,
     area_bytes: usize,
     buffers: Memory,
@@ -130,7 +131,7 @@ impl Uring {
         let mut kernel = Uring {
             ring,
             sockets: (0..sizes.slots).map(|_| None).collect(),
-            addresses: vec![unspecified; sizes.slots as usize].into_boxed_slice(),
+            addresses: Table::filled(unspecified, sizes.slots as usize),
             areas,
             area_bytes: sizes.area_bytes,
             buffers,
@@ -163,8 +164,8 @@ impl Uring {
         self.tier
     }
 
-    fn fd(&self, slot: u32) -> types::Fd {
-        let socket = self.sockets[slot as usize].as_ref().expect("an operation needs the slot's socket");
+    fn fd(&self, slot: RingSlot) -> types::Fd {
+        let socket = self.sockets[slot].as_ref().expect("an operation needs the slot's socket");
         types::Fd(socket.as_raw_fd())
     }
 
@@ -246,33 +247,33 @@ fn grow_descriptor_table(ring: &IoUring, slots: u32) {
 }
 
 impl Kernel for Uring {
-    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
-        assert!(self.sockets[slot as usize].is_none(), "slot {slot} still has a socket");
+    fn socket(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
+        assert!(self.sockets[slot].is_none(), "slot {slot} still has a socket");
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         // Pacing by the sender's congestion control (bbr is a default on some machines) would shape the load we
         // were asked for. Where reno is not allowed the default stays.
         let _ = socket.set_tcp_congestion(b"reno");
-        self.addresses[slot as usize] = SockAddr::from(address);
-        self.sockets[slot as usize] = Some(socket);
+        self.addresses[slot] = SockAddr::from(address);
+        self.sockets[slot] = Some(socket);
         Ok(())
     }
 
-    fn connect(&mut self, slot: u32, tag: Tag) {
-        let address = &self.addresses[slot as usize];
+    fn connect(&mut self, slot: RingSlot, tag: Tag) {
+        let address = &self.addresses[slot];
         let entry = opcode::Connect::new(self.fd(slot), address.as_ptr().cast(), address.len()).build();
         self.push(entry, tag);
     }
 
     #[inline]
-    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag) {
+    fn send(&mut self, slot: RingSlot, from: usize, to: usize, tag: Tag) {
         let bytes = &self.area(slot)[from..to];
         let (pointer, len) = (bytes.as_ptr(), bytes.len() as u32);
         let entry = opcode::Send::new(self.fd(slot), pointer, len).flags(libc::MSG_NOSIGNAL).build();
         self.push(entry, tag);
     }
 
-    fn receive(&mut self, slot: u32, tag: Tag) {
+    fn receive(&mut self, slot: RingSlot, tag: Tag) {
         let entry = opcode::RecvMulti::new(self.fd(slot), BUFFER_GROUP).build();
         self.push(entry, tag);
     }
@@ -282,16 +283,16 @@ impl Kernel for Uring {
         self.push(entry, tag);
     }
 
-    fn close(&mut self, slot: u32) {
-        let socket = self.sockets[slot as usize].take().expect("only an open socket is closed");
+    fn close(&mut self, slot: RingSlot) {
+        let socket = self.sockets[slot].take().expect("only an open socket is closed");
         // RST instead of FIN: no TIME_WAIT on our side, so neither a peer that makes us reconnect nor our own retiring
         // of connections eats our ports. Nothing is in flight that it could destroy.
         let _ = socket.set_linger(Some(Duration::ZERO));
     }
 
     #[inline]
-    fn area(&mut self, slot: u32) -> &mut [u8] {
-        let from = slot as usize * self.area_bytes;
+    fn area(&mut self, slot: RingSlot) -> &mut [u8] {
+        let from = slot.index() * self.area_bytes;
         self.areas.slice_mut(from, self.area_bytes)
     }
 

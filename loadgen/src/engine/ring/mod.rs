@@ -25,6 +25,7 @@ pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
 pub use tag::Tag;
 
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{RingSlot, Table};
 use slot::{Life, Slot};
 use std::io;
 use std::net::SocketAddr;
@@ -57,18 +58,18 @@ pub struct Completion {
 /// What the outcomes ask of a kernel, the real one or a pretended one.
 pub trait Kernel {
     /// A fresh socket for the slot, to be connected to `address`. Errors are our own process's.
-    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()>;
-    fn connect(&mut self, slot: u32, tag: Tag);
+    fn socket(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()>;
+    fn connect(&mut self, slot: RingSlot, tag: Tag);
     /// Sends bytes `from..to` of the slot's area.
-    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag);
+    fn send(&mut self, slot: RingSlot, from: usize, to: usize, tag: Tag);
     /// Arms a multishot receive.
-    fn receive(&mut self, slot: u32, tag: Tag);
+    fn receive(&mut self, slot: RingSlot, tag: Tag);
     /// Cancels one operation. `ENOENT`: it has completed already, or the kernel did not find it.
     fn cancel(&mut self, operation: Tag, tag: Tag);
     /// Closes the slot's socket, on which nothing is in flight.
-    fn close(&mut self, slot: u32);
+    fn close(&mut self, slot: RingSlot);
     /// Where the slot's requests are written.
-    fn area(&mut self, slot: u32) -> &mut [u8];
+    fn area(&mut self, slot: RingSlot) -> &mut [u8];
     fn buffer(&self, buffer: u16, len: usize) -> &[u8];
     /// Gives a buffer back; the kernel sees it at the next enter.
     fn recycle(&mut self, buffer: u16);
@@ -85,34 +86,34 @@ pub trait Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Connected {
-        slot: u32,
+        slot: RingSlot,
     },
     /// Connecting failed with this errno.
     Unconnected {
-        slot: u32,
+        slot: RingSlot,
         errno: i32,
     },
     /// The whole of the last send is with the kernel.
     Sent {
-        slot: u32,
+        slot: RingSlot,
     },
     /// Bytes: look at them with [`Ring::bytes`], then give the buffer back with [`Ring::recycle`].
     Received {
-        slot: u32,
+        slot: RingSlot,
         buffer: Buffer,
     },
     /// The peer sent FIN.
     Ended {
-        slot: u32,
+        slot: RingSlot,
     },
     /// The connection broke with this errno.
     Broken {
-        slot: u32,
+        slot: RingSlot,
         errno: i32,
     },
     /// Closing is complete: the slot is free.
     Closed {
-        slot: u32,
+        slot: RingSlot,
     },
 }
 
@@ -138,13 +139,13 @@ impl Buffer {
 #[derive(Debug)]
 pub struct Ring<K> {
     kernel: K,
-    slots: Vec<Slot>,
+    slots: Table<RingSlot, Slot>,
     /// Buffers in our hands: each is either the kernel's or ours.
     ours: Vec<bool>,
     /// Receives to arm before the next enter.
-    rearm: Vec<u32>,
+    rearm: Vec<RingSlot>,
     /// Slots that became free without a completion to tell it.
-    closed: Vec<u32>,
+    closed: Vec<RingSlot>,
     counters: Counters,
 }
 
@@ -152,7 +153,7 @@ impl<K: Kernel> Ring<K> {
     pub fn new(kernel: K, sizes: Sizes) -> Ring<K> {
         Ring {
             kernel,
-            slots: vec![Slot::default(); sizes.slots as usize],
+            slots: Table::filled(Slot::default(), sizes.slots as usize),
             ours: vec![false; sizes.buffers as usize],
             rearm: Vec::with_capacity(sizes.slots as usize),
             closed: Vec::with_capacity(sizes.slots as usize),
@@ -161,8 +162,8 @@ impl<K: Kernel> Ring<K> {
     }
 
     /// Begins a connection on a free slot. An error is our own process's and leaves the slot free.
-    pub fn open(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
-        let book = &mut self.slots[slot as usize];
+    pub fn open(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
+        let book = &mut self.slots[slot];
         assert_eq!(book.life, Life::Free, "slot {slot} is not free");
         self.kernel.socket(slot, address)?;
         *book = Slot {
@@ -178,31 +179,31 @@ impl<K: Kernel> Ring<K> {
 
     /// Where the next send's bytes are written. Never while a send of this slot is in flight.
     #[inline]
-    pub fn area(&mut self, slot: u32) -> &mut [u8] {
-        let book = &self.slots[slot as usize];
+    pub fn area(&mut self, slot: RingSlot) -> &mut [u8] {
+        let book = &self.slots[slot];
         assert!(!book.sending && !matches!(book.life, Life::Closing), "slot {slot} is sending");
         self.kernel.area(slot)
     }
 
     #[inline]
-    pub fn can_send(&self, slot: u32) -> bool {
-        let book = &self.slots[slot as usize];
+    pub fn can_send(&self, slot: RingSlot) -> bool {
+        let book = &self.slots[slot];
         book.life == Life::Open && !book.connecting && !book.sending
     }
 
     /// Sends the first `len` bytes of the slot's area.
     #[inline]
-    pub fn send(&mut self, slot: u32, len: usize) {
+    pub fn send(&mut self, slot: RingSlot, len: usize) {
         assert!(self.can_send(slot) && len > 0);
-        let book = &mut self.slots[slot as usize];
+        let book = &mut self.slots[slot];
         book.sending = true;
         (book.send_from, book.send_to) = (0, len as u32);
         self.kernel.send(slot, 0, len, Tag::new(Kind::Send, book.generation, slot));
     }
 
     /// Stops receiving until the next turn: the contestant has had its share of this one.
-    pub fn pause(&mut self, slot: u32) {
-        let book = &mut self.slots[slot as usize];
+    pub fn pause(&mut self, slot: RingSlot) {
+        let book = &mut self.slots[slot];
         if book.life != Life::Open || !book.receiving || book.pausing {
             return;
         }
@@ -212,15 +213,15 @@ impl<K: Kernel> Ring<K> {
     }
 
     /// Begins to close; [`Event::Closed`] tells the end.
-    pub fn close(&mut self, slot: u32) {
-        let book = &mut self.slots[slot as usize];
+    pub fn close(&mut self, slot: RingSlot) {
+        let book = &mut self.slots[slot];
         if book.life != Life::Open {
             return;
         }
         book.life = Life::Closing;
         // Not all of the descriptor at once: for that the kernel walks every request of the ring.
         for kind in [Kind::Connect, Kind::Send, Kind::Receive] {
-            if self.slots[slot as usize].is_in_flight(kind) {
+            if self.slots[slot].is_in_flight(kind) {
                 self.cancel(slot, kind);
             }
         }
@@ -234,7 +235,7 @@ impl<K: Kernel> Ring<K> {
     pub fn turn(&mut self, want: u32, wait_ns: u64) -> io::Result<()> {
         for index in 0..self.rearm.len() {
             let slot = self.rearm[index];
-            let book = &mut self.slots[slot as usize];
+            let book = &mut self.slots[slot];
             if book.life == Life::Open && !book.receiving && !book.connecting {
                 book.receiving = true;
                 self.counters.rearms += 1;
@@ -300,7 +301,7 @@ impl<K: Kernel> Ring<K> {
         let slot = completion.tag.slot();
         let known = self
             .slots
-            .get(slot as usize)
+            .get(slot)
             .is_some_and(|book| book.life != Life::Free && book.generation == completion.tag.generation());
         let Some(kind) = completion.tag.kind().filter(|_| known) else {
             return self.drop_stale(completion);
@@ -316,8 +317,8 @@ impl<K: Kernel> Ring<K> {
     }
 
     #[inline]
-    fn on_receive(&mut self, slot: u32, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot as usize];
+    fn on_receive(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot];
         if !book.receiving {
             return self.drop_stale(completion);
         }
@@ -358,8 +359,8 @@ impl<K: Kernel> Ring<K> {
     }
 
     #[inline]
-    fn on_send(&mut self, slot: u32, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot as usize];
+    fn on_send(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot];
         if !book.sending {
             return self.drop_stale(completion);
         }
@@ -393,8 +394,8 @@ impl<K: Kernel> Ring<K> {
         }
     }
 
-    fn on_connect(&mut self, slot: u32, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot as usize];
+    fn on_connect(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot];
         if !book.connecting {
             return self.drop_stale(completion);
         }
@@ -412,8 +413,8 @@ impl<K: Kernel> Ring<K> {
 
     /// What was cancelled completes by itself. What was not found has completed before this, or the kernel was just
     /// handing it from one of its queues to another.
-    fn on_cancel(&mut self, slot: u32, kind: Kind, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot as usize];
+    fn on_cancel(&mut self, slot: RingSlot, kind: Kind, completion: Completion) -> Option<Event> {
+        let book = &mut self.slots[slot];
         if book.cancels == 0 {
             return self.drop_stale(completion);
         }
@@ -428,25 +429,25 @@ impl<K: Kernel> Ring<K> {
         self.collected(slot)
     }
 
-    fn cancel(&mut self, slot: u32, kind: Kind) {
-        let book = &mut self.slots[slot as usize];
+    fn cancel(&mut self, slot: RingSlot, kind: Kind) {
+        let book = &mut self.slots[slot];
         book.cancels += 1;
         self.kernel.cancel(Tag::new(kind, book.generation, slot), Tag::new(kind.cancel(), book.generation, slot));
     }
 
     /// Arms a receive before the next enter, when the buffers of this turn are back.
-    fn rearm_later(&mut self, slot: u32) {
-        self.slots[slot as usize].pausing = false;
+    fn rearm_later(&mut self, slot: RingSlot) {
+        self.slots[slot].pausing = false;
         self.rearm.push(slot);
     }
 
     /// One operation less of a closing slot.
-    fn collected(&mut self, slot: u32) -> Option<Event> {
+    fn collected(&mut self, slot: RingSlot) -> Option<Event> {
         self.finish_close(slot).then_some(Event::Closed { slot })
     }
 
-    fn finish_close(&mut self, slot: u32) -> bool {
-        let book = &mut self.slots[slot as usize];
+    fn finish_close(&mut self, slot: RingSlot) -> bool {
+        let book = &mut self.slots[slot];
         if book.life != Life::Closing || !book.is_idle() {
             return false;
         }

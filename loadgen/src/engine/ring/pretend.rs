@@ -5,6 +5,7 @@
 
 use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{RingSlot, Table};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ enum Happening {
     Again(Completion),
     /// A server's bytes arrive; then perhaps the end of the stream.
     Arrive {
-        slot: u32,
+        slot: RingSlot,
         life: u32,
         bytes: Vec<u8>,
         end: Option<i32>,
@@ -110,8 +111,8 @@ pub(crate) struct Pretend {
     order: u64,
     pub(crate) servers: HashMap<SocketAddr, Character>,
     mischief: Mischief,
-    sockets: Vec<Socket>,
-    areas: Vec<Vec<u8>>,
+    sockets: Table<RingSlot, Socket>,
+    areas: Table<RingSlot, Vec<u8>>,
     buffers: Vec<Vec<u8>>,
     free: VecDeque<u16>,
     recycled: Vec<u16>,
@@ -140,7 +141,7 @@ impl Pretend {
             servers,
             mischief,
             sockets: (0..sizes.slots).map(|_| Socket::default()).collect(),
-            areas: vec![vec![0; sizes.area_bytes]; sizes.slots as usize],
+            areas: Table::filled(vec![0; sizes.area_bytes], sizes.slots as usize),
             buffers: vec![vec![0; sizes.buffer_bytes]; sizes.buffers as usize],
             free: (0..sizes.buffers).collect(),
             recycled: Vec::new(),
@@ -168,7 +169,7 @@ impl Pretend {
         let mut instant = self.now + after + late;
         if let Happening::Arrive { slot, .. } = happening {
             // A stream stays in control, however late it comes.
-            let arrived = &mut self.sockets[slot as usize].arrived;
+            let arrived = &mut self.sockets[slot].arrived;
             instant = instant.max(*arrived);
             *arrived = instant;
         }
@@ -196,12 +197,12 @@ impl Pretend {
             }
             Happening::Again(completion) => {
                 let tag = completion.tag;
-                if self.sockets[tag.slot() as usize].in_flight(tag.kind()) != Some(tag) {
+                if self.sockets[tag.slot()].in_flight(tag.kind()) != Some(tag) {
                     self.done.push_back(completion);
                 }
             }
             Happening::Arrive { slot, life, bytes, end } => {
-                let socket = &mut self.sockets[slot as usize];
+                let socket = &mut self.sockets[slot];
                 if socket.life == life && socket.connected && socket.end.is_none() {
                     socket.inbox.extend(bytes);
                     socket.end = end;
@@ -212,30 +213,30 @@ impl Pretend {
     }
 
     /// Gives an armed receive what there is.
-    fn deliver(&mut self, slot: u32) {
+    fn deliver(&mut self, slot: RingSlot) {
         loop {
-            let socket = &self.sockets[slot as usize];
+            let socket = &self.sockets[slot];
             let Some(tag) = socket.receive.filter(|_| socket.armed) else { return };
             let reset = socket.end.is_some_and(|end| end != 0) && socket.inbox.is_empty();
             if socket.inbox.is_empty() {
                 let Some(end) = socket.end else { return };
-                self.sockets[slot as usize].armed = false;
+                self.sockets[slot].armed = false;
                 let result = if reset { -end } else { 0 };
                 self.done.push_back(Completion { tag, result, more: false, buffer: None });
                 return;
             }
             let Some(id) = self.free.pop_front() else {
-                self.sockets[slot as usize].armed = false;
+                self.sockets[slot].armed = false;
                 self.done.push_back(Completion { tag, result: -libc::ENOBUFS, more: false, buffer: None });
                 return;
             };
-            let most = self.buffers[id as usize].len().min(self.sockets[slot as usize].inbox.len());
+            let most = self.buffers[id as usize].len().min(self.sockets[slot].inbox.len());
             let take = if self.mischief.cuts { 1 + self.random(most as u64) as usize } else { most };
-            let bytes: Vec<u8> = self.sockets[slot as usize].inbox.drain(..take).collect();
+            let bytes: Vec<u8> = self.sockets[slot].inbox.drain(..take).collect();
             self.buffers[id as usize][..take].copy_from_slice(&bytes);
             self.in_hand[id as usize] = true;
             let more = !(self.mischief.cuts && self.random(16) == 0);
-            self.sockets[slot as usize].armed = more;
+            self.sockets[slot].armed = more;
             self.done.push_back(Completion { tag, result: take as i32, more, buffer: Some(id) });
         }
     }
@@ -251,7 +252,7 @@ impl Pretend {
             _ => None,
         });
         match (operation.kind(), scheduled) {
-            (Some(Kind::Receive), _) => std::mem::take(&mut self.sockets[operation.slot() as usize].armed),
+            (Some(Kind::Receive), _) => std::mem::take(&mut self.sockets[operation.slot()].armed),
             (Some(Kind::Connect), Some(at)) => self.timeline.remove(&at).is_some(),
             // The peer has its bytes.
             (_, Some(_)) => false,
@@ -260,8 +261,8 @@ impl Pretend {
     }
 
     /// The server of the slot's connection looks at what it has received.
-    fn serve(&mut self, slot: u32) {
-        let socket = &mut self.sockets[slot as usize];
+    fn serve(&mut self, slot: RingSlot) {
+        let socket = &mut self.sockets[slot];
         let Some(address) = socket.address else { return };
         let character = self.servers[&address];
         if socket.deaf {
@@ -297,7 +298,7 @@ impl Pretend {
                     (TRIP, bytes, None)
                 }
                 Character::ClosesAfter { answers, says_so } => {
-                    let socket = &mut self.sockets[slot as usize];
+                    let socket = &mut self.sockets[slot];
                     socket.answers += 1;
                     let last = socket.answers >= answers;
                     let extra = if last && says_so {
@@ -312,7 +313,7 @@ impl Pretend {
                     (TRIP, if self.now < at { replaced("Version: v2", "Version: v1") } else { keep }, None)
                 }
                 Character::StopsReading { after } => {
-                    let socket = &mut self.sockets[slot as usize];
+                    let socket = &mut self.sockets[slot];
                     socket.answers += 1;
                     socket.deaf = socket.answers > after;
                     (TRIP, keep, None)
@@ -322,7 +323,7 @@ impl Pretend {
             let stop = end.is_some();
             self.at(after, Happening::Arrive { slot, life, bytes, end });
             if stop {
-                self.sockets[slot as usize].deaf = true;
+                self.sockets[slot].deaf = true;
                 return;
             }
         }
@@ -330,16 +331,16 @@ impl Pretend {
 }
 
 impl Kernel for Pretend {
-    fn socket(&mut self, slot: u32, address: SocketAddr) -> io::Result<()> {
-        let socket = &mut self.sockets[slot as usize];
+    fn socket(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
+        let socket = &mut self.sockets[slot];
         assert!(socket.address.is_none(), "slot {slot} is reused while it has a socket");
         let life = socket.life + 1;
         *socket = Socket { address: Some(address), life, ..Socket::default() };
         Ok(())
     }
 
-    fn connect(&mut self, slot: u32, tag: Tag) {
-        let socket = &mut self.sockets[slot as usize];
+    fn connect(&mut self, slot: RingSlot, tag: Tag) {
+        let socket = &mut self.sockets[slot];
         assert!(socket.connect.replace(tag).is_none());
         let address = socket.address.expect("a socket");
         let life = socket.life;
@@ -356,27 +357,27 @@ impl Kernel for Pretend {
         }
     }
 
-    fn send(&mut self, slot: u32, from: usize, to: usize, tag: Tag) {
-        let bytes = self.areas[slot as usize][from..to].to_vec();
+    fn send(&mut self, slot: RingSlot, from: usize, to: usize, tag: Tag) {
+        let bytes = self.areas[slot][from..to].to_vec();
         let taken = if self.mischief.cuts { 1 + self.random(bytes.len() as u64) as usize } else { bytes.len() };
-        let socket = &mut self.sockets[slot as usize];
+        let socket = &mut self.sockets[slot];
         assert!(socket.connected, "slot {slot} sends without a connection");
         socket.request.extend(&bytes[..taken]);
         assert!(socket.send.replace((tag, from, to, bytes)).is_none(), "slot {slot} has two sends in flight");
-        let deaf = self.sockets[slot as usize].deaf;
+        let deaf = self.sockets[slot].deaf;
         self.serve(slot);
         // A peer that has just stopped reading, or did before, leaves the send in flight.
         let stuck = matches!(
-            self.servers.get(&self.sockets[slot as usize].address.expect("a socket")),
+            self.servers.get(&self.sockets[slot].address.expect("a socket")),
             Some(Character::StopsReading { .. })
         );
-        if !(stuck && (deaf || self.sockets[slot as usize].deaf)) {
+        if !(stuck && (deaf || self.sockets[slot].deaf)) {
             self.complete(0, tag, taken as i32);
         }
     }
 
-    fn receive(&mut self, slot: u32, tag: Tag) {
-        let socket = &mut self.sockets[slot as usize];
+    fn receive(&mut self, slot: RingSlot, tag: Tag) {
+        let socket = &mut self.sockets[slot];
         assert!(socket.connected, "slot {slot} receives without a connection");
         assert!(socket.receive.replace(tag).is_none(), "slot {slot} has two receives in flight");
         socket.armed = true;
@@ -385,7 +386,7 @@ impl Kernel for Pretend {
 
     fn cancel(&mut self, operation: Tag, tag: Tag) {
         let slot = operation.slot();
-        let socket = &mut self.sockets[slot as usize];
+        let socket = &mut self.sockets[slot];
         assert_eq!(
             socket.in_flight(operation.kind()),
             Some(operation),
@@ -404,8 +405,8 @@ impl Kernel for Pretend {
         self.complete(after, tag, if found { 0 } else { -libc::ENOENT });
     }
 
-    fn close(&mut self, slot: u32) {
-        let socket = &mut self.sockets[slot as usize];
+    fn close(&mut self, slot: RingSlot) {
+        let socket = &mut self.sockets[slot];
         assert!(socket.address.take().is_some(), "slot {slot} is closed twice");
         assert!(socket.receive.is_none(), "slot {slot} is closed while receiving");
         assert!(socket.connect.is_none(), "slot {slot} is closed while connecting");
@@ -414,8 +415,8 @@ impl Kernel for Pretend {
         socket.connected = false;
     }
 
-    fn area(&mut self, slot: u32) -> &mut [u8] {
-        &mut self.areas[slot as usize]
+    fn area(&mut self, slot: RingSlot) -> &mut [u8] {
+        &mut self.areas[slot]
     }
 
     fn buffer(&self, buffer: u16, len: usize) -> &[u8] {
@@ -467,13 +468,13 @@ impl Kernel for Pretend {
         let completion = self.done.remove(index)?;
         self.counters.completions += 1;
         let tag = completion.tag;
-        let socket = &mut self.sockets[tag.slot() as usize];
+        let socket = &mut self.sockets[tag.slot()];
         if socket.connect == Some(tag) {
             socket.connect = None;
             socket.connected = completion.result == 0;
         } else if socket.send.as_ref().is_some_and(|(sent, ..)| *sent == tag) {
             let (_, from, to, bytes) = socket.send.take().expect("just looked at");
-            assert_eq!(&self.areas[tag.slot() as usize][from..to], &bytes[..], "an area was written while it was sent");
+            assert_eq!(&self.areas[tag.slot()][from..to], &bytes[..], "an area was written while it was sent");
         } else if socket.receive == Some(tag) {
             socket.receive = socket.receive.filter(|_| completion.more);
         } else if is_cancel(tag) && socket.cancels > 0 {

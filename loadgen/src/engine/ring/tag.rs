@@ -1,5 +1,7 @@
 //! What an operation is called while the kernel has it.
 
+use crate::engine::index::RingSlot;
+
 /// `kind:8 | generation:24 | slot:32`, carried through the kernel by every operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tag(pub u64);
@@ -31,14 +33,14 @@ pub(super) const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 impl Tag {
     #[inline]
-    pub(super) fn new(kind: Kind, generation: u32, slot: u32) -> Tag {
+    pub(super) fn new(kind: Kind, generation: u32, slot: RingSlot) -> Tag {
         debug_assert!(generation <= GENERATION_MASK);
-        Tag((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
+        Tag((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot.number()))
     }
 
     #[inline]
-    pub(super) fn slot(self) -> u32 {
-        self.0 as u32
+    pub(super) fn slot(self) -> RingSlot {
+        RingSlot::from_number(self.0 as u32)
     }
 
     #[inline]

@@ -3,9 +3,11 @@
 use super::pretend::{Character, Mischief, Pretend};
 use super::tag::Kind;
 use super::{Event, Kernel, Ring, Sizes, Tag};
+use crate::engine::index::RingSlot;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+const SLOT: RingSlot = RingSlot::from_number(0);
 const SIZES: Sizes = Sizes { slots: 2, area_bytes: 64, buffers: 8, buffer_bytes: 8192 };
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nToken: 0\r\n\r\n";
 /// No turn waits longer, in virtual nanoseconds.
@@ -24,7 +26,7 @@ fn ring(character: Character, mischief: Mischief, seed: u64) -> Ring<Pretend> {
     Ring::new(Pretend::new(SIZES, servers, mischief, seed), SIZES)
 }
 
-/// Turns until an event of slot 0 is the awaited one; buffers go straight back.
+/// Turns until an event is the awaited one; buffers go straight back.
 fn wait_for(ring: &mut Ring<Pretend>, awaited: impl Fn(Event) -> bool) {
     for _ in 0..TURNS_MAX {
         ring.turn(1, WAIT_NS).unwrap();
@@ -43,22 +45,22 @@ fn wait_for(ring: &mut Ring<Pretend>, awaited: impl Fn(Event) -> bool) {
 }
 
 fn send(ring: &mut Ring<Pretend>) {
-    ring.area(0)[..REQUEST.len()].copy_from_slice(REQUEST);
-    ring.send(0, REQUEST.len());
+    ring.area(SLOT)[..REQUEST.len()].copy_from_slice(REQUEST);
+    ring.send(SLOT, REQUEST.len());
 }
 
-/// Closes slot 0 and opens it again, which the pretended kernel allows only when nothing is in flight.
+/// Closes the slot and opens it again, which the pretended kernel allows only when nothing is in flight.
 fn close_and_reopen(ring: &mut Ring<Pretend>) {
-    ring.close(0);
-    wait_for(ring, |event| event == Event::Closed { slot: 0 });
-    ring.open(0, address()).unwrap();
+    ring.close(SLOT);
+    wait_for(ring, |event| event == Event::Closed { slot: SLOT });
+    ring.open(SLOT, address()).unwrap();
 }
 
 #[test]
 fn a_connect_that_nobody_answers_is_cancelled() {
     for seed in SEEDS {
         let mut ring = ring(Character::Unreachable, LATE, seed);
-        ring.open(0, address()).unwrap();
+        ring.open(SLOT, address()).unwrap();
         ring.turn(1, WAIT_NS).unwrap();
         assert_eq!(ring.event(), None);
         close_and_reopen(&mut ring);
@@ -69,10 +71,10 @@ fn a_connect_that_nobody_answers_is_cancelled() {
 fn a_receive_that_nothing_comes_for_is_cancelled() {
     for seed in SEEDS {
         let mut ring = ring(Character::Silent, LATE, seed);
-        ring.open(0, address()).unwrap();
-        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        ring.open(SLOT, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
         send(&mut ring);
-        wait_for(&mut ring, |event| event == Event::Sent { slot: 0 });
+        wait_for(&mut ring, |event| event == Event::Sent { slot: SLOT });
         close_and_reopen(&mut ring);
     }
 }
@@ -81,11 +83,11 @@ fn a_receive_that_nothing_comes_for_is_cancelled() {
 fn a_send_that_nobody_reads_is_cancelled() {
     for seed in SEEDS {
         let mut ring = ring(Character::StopsReading { after: 0 }, LATE, seed);
-        ring.open(0, address()).unwrap();
-        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        ring.open(SLOT, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
         send(&mut ring);
         wait_for(&mut ring, |event| matches!(event, Event::Received { .. }));
-        assert!(!ring.can_send(0));
+        assert!(!ring.can_send(SLOT));
         close_and_reopen(&mut ring);
     }
 }
@@ -94,12 +96,12 @@ fn a_send_that_nobody_reads_is_cancelled() {
 fn what_was_asked_for_in_the_turn_of_the_close_is_cancelled_too() {
     for seed in SEEDS {
         let mut ring = ring(Character::Honest { delay: 1_000 }, LATE, seed);
-        ring.open(0, address()).unwrap();
+        ring.open(SLOT, address()).unwrap();
         // Its connect, its receive, its send: each is in flight for the first time.
         close_and_reopen(&mut ring);
-        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
         close_and_reopen(&mut ring);
-        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
         send(&mut ring);
         close_and_reopen(&mut ring);
     }
@@ -110,8 +112,8 @@ fn a_pause_that_was_missed_may_be_asked_for_again() {
     let mut missed = 0;
     for seed in SEEDS {
         let mut ring = ring(Character::Flooding, LATE, seed);
-        ring.open(0, address()).unwrap();
-        wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
+        ring.open(SLOT, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
         for request in 1..=20 {
             send(&mut ring);
             let before = ring.counters().pauses;
@@ -122,7 +124,7 @@ fn a_pause_that_was_missed_may_be_asked_for_again() {
                     match event {
                         Event::Received { buffer, .. } => {
                             ring.recycle(buffer);
-                            ring.pause(0);
+                            ring.pause(SLOT);
                         }
                         Event::Sent { .. } => {}
                         other => panic!("seed {seed}: {other:?}"),
@@ -142,18 +144,18 @@ fn a_pause_that_was_missed_may_be_asked_for_again() {
 #[should_panic(expected = "cancels what it has not in flight")]
 fn a_cancel_of_an_earlier_connection_is_caught() {
     let mut ring = ring(Character::Silent, Mischief::default(), 1);
-    ring.open(0, address()).unwrap();
-    let stale = Tag::new(Kind::Connect, 0, 0);
-    ring.kernel_mut().cancel(stale, Tag::new(Kind::CancelConnect, 0, 0));
+    ring.open(SLOT, address()).unwrap();
+    let stale = Tag::new(Kind::Connect, 0, SLOT);
+    ring.kernel_mut().cancel(stale, Tag::new(Kind::CancelConnect, 0, SLOT));
 }
 
 #[test]
 #[should_panic(expected = "closed while receiving")]
 fn a_close_before_the_receive_is_collected_is_caught() {
     let mut ring = ring(Character::Silent, Mischief::default(), 1);
-    ring.open(0, address()).unwrap();
-    wait_for(&mut ring, |event| event == Event::Connected { slot: 0 });
-    let receive = Tag::new(Kind::Receive, 1, 0);
-    ring.kernel_mut().cancel(receive, Tag::new(Kind::CancelReceive, 1, 0));
-    ring.kernel_mut().close(0);
+    ring.open(SLOT, address()).unwrap();
+    wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
+    let receive = Tag::new(Kind::Receive, 1, SLOT);
+    ring.kernel_mut().cancel(receive, Tag::new(Kind::CancelReceive, 1, SLOT));
+    ring.kernel_mut().close(SLOT);
 }

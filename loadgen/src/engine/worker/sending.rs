@@ -7,7 +7,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::exchange::Exchange;
-use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot};
 use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
@@ -30,7 +30,7 @@ impl<K: Kernel> Worker<K> {
             self.is_deferring[index] = false;
             for _ in 0..self.opens_each {
                 let Some(local) = self.contestants[index].undefer() else { break };
-                let slot = self.contestants[index].base + local;
+                let slot = self.contestants[index].slot(local);
                 self.feed(slot);
             }
             self.queue_to_open(index);
@@ -53,7 +53,7 @@ impl<K: Kernel> Worker<K> {
         let count = self.ready.len();
         for index in 0..count {
             let slot = self.ready[index];
-            self.queued[slot as usize] = false;
+            self.queued[slot] = false;
             self.feed(slot);
         }
         self.ready.drain(..count);
@@ -97,13 +97,13 @@ impl<K: Kernel> Worker<K> {
             let contestant = &mut self.contestants[index];
             contestant.limit = self.pacer.takes().of(self.phase, index).connections;
             connections += contestant.limit;
-            let (base, limit, slots) = (contestant.base, contestant.limit, contestant.connections.len() as u32);
-            for local in 0..slots {
-                let connection = &self.contestants[index].connections[local as usize];
-                if local < limit {
-                    self.look_at(base + local);
+            for local in contestant.connections.keys() {
+                let contestant = &self.contestants[index];
+                let (slot, connection) = (contestant.slot(local), &contestant.connections[local]);
+                if !contestant.is_surplus(local) {
+                    self.look_at(slot);
                 } else if connection.state() == State::Open && connection.load() == 0 {
-                    self.close(base + local);
+                    self.close(slot);
                 }
             }
         }
@@ -159,8 +159,8 @@ impl<K: Kernel> Worker<K> {
             } else if let Some(local) = self.free_slot(index) {
                 let contestant = &mut self.contestants[index];
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
-                contestant.connections[local as usize].begin(Exchange::new(due, self.now));
-                let slot = contestant.base + local;
+                contestant.connections[local].begin(Exchange::new(due, self.now));
+                let slot = contestant.slot(local);
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
@@ -224,7 +224,7 @@ impl<K: Kernel> Worker<K> {
         if self.may_probe(index)
             && let Some(local) = self.free_slot(index)
         {
-            let slot = self.contestants[index].base + local;
+            let slot = self.contestants[index].slot(local);
             self.look_at(slot);
         }
         // Also while the one before is under way: the next one comes when that has ended.
@@ -233,19 +233,19 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// A slot that can take a request now: connected, or free to connect.
-    fn free_slot(&mut self, index: ContestantIndex) -> Option<u32> {
+    fn free_slot(&mut self, index: ContestantIndex) -> Option<LocalSlot> {
         // One connection to each address at least, or a name with several would be a name with one.
         let enough = self.plan.contestants[index].addresses.len() as u32;
         loop {
             let contestant = &mut self.contestants[index];
             let local = contestant.unlist(enough)?;
-            if local >= contestant.limit && self.running.is_some() {
+            if contestant.is_surplus(local) && self.running.is_some() {
                 continue;
             }
-            let connection = &contestant.connections[local as usize];
+            let connection = &contestant.connections[local];
             match connection.state() {
                 State::Open if connection.load() == 0 && connection.is_retiring(self.now) => {
-                    let slot = contestant.base + local;
+                    let slot = contestant.slot(local);
                     self.close(slot);
                 }
                 State::Open | State::Cold if connection.load() == 0 => return Some(local),
@@ -256,7 +256,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The slot may take a request of the open loop. `open`: it has a connection.
     #[inline]
-    fn list(&mut self, index: ContestantIndex, local: u32, open: bool) {
+    fn list(&mut self, index: ContestantIndex, local: LocalSlot, open: bool) {
         self.contestants[index].list(local, open);
         if !self.contestants[index].backlog.is_empty() {
             self.look_at_waiting(index);
@@ -264,7 +264,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The slot opens its connection in a later turn.
-    fn defer(&mut self, index: ContestantIndex, local: u32) {
+    fn defer(&mut self, index: ContestantIndex, local: LocalSlot) {
         self.contestants[index].defer(local);
         self.queue_to_open(index);
     }
@@ -277,19 +277,19 @@ impl<K: Kernel> Worker<K> {
 
     /// The slot wants to be fed before the next enter.
     #[inline]
-    pub(super) fn look_at(&mut self, slot: u32) {
-        if !std::mem::replace(&mut self.queued[slot as usize], true) {
+    pub(super) fn look_at(&mut self, slot: RingSlot) {
+        if !std::mem::replace(&mut self.queued[slot], true) {
             self.ready.push(slot);
         }
     }
 
     /// Starts and sends whatever the slot may.
     #[inline]
-    fn feed(&mut self, slot: u32) {
-        let index = self.owner[slot as usize];
+    fn feed(&mut self, slot: RingSlot) {
+        let index = self.owner[slot];
         let contestant = &self.contestants[index];
-        let local = slot - contestant.base;
-        let connection = &contestant.connections[local as usize];
+        let local = contestant.local(slot);
+        let connection = &contestant.connections[local];
         match connection.state() {
             State::Open if contestant.is_stale(local) => {
                 if connection.is_quiet() {
@@ -299,7 +299,7 @@ impl<K: Kernel> Worker<K> {
             State::Open => {
                 let closed_loop = matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }));
                 let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
-                let surplus = self.running.is_some() && local >= contestant.limit;
+                let surplus = self.running.is_some() && contestant.is_surplus(local);
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
                     return self.close(slot);
                 }
@@ -317,24 +317,24 @@ impl<K: Kernel> Worker<K> {
                 if is_empty {
                     self.fill(index, local);
                 }
-                if self.contestants[index].connections[local as usize].load() > 0 {
+                if self.contestants[index].connections[local].load() > 0 {
                     self.open(index, slot, local);
                 } else {
                     self.list(index, local, false);
                 }
             }
-            State::Resting { until } => self.wheel.insert(slot, until),
+            State::Resting { until } => self.wheel.insert(slot.number(), until),
             State::Connecting | State::Closing => {}
         }
     }
 
     /// Whether the closed loop starts requests on this slot now.
     #[inline]
-    fn may_start(&self, index: ContestantIndex, local: u32) -> bool {
+    fn may_start(&self, index: ContestantIndex, local: LocalSlot) -> bool {
         let contestant = &self.contestants[index];
         let traffic = self.plan.contestants[index].traffic;
         matches!(self.running, Some(Running { load: Load::Closed { .. }, scored }) if !scored || contestant.quota != Some(0))
-            && local < contestant.limit
+            && !contestant.is_surplus(local)
             && match traffic {
                 TrafficMode::Flood => true,
                 TrafficMode::Probe { .. } => self.may_probe(index),
@@ -344,13 +344,13 @@ impl<K: Kernel> Worker<K> {
 
     /// Closed loop: as many requests as the pipeline holds.
     #[inline]
-    fn fill(&mut self, index: ContestantIndex, local: u32) {
+    fn fill(&mut self, index: ContestantIndex, local: LocalSlot) {
         let Some(Running { load: Load::Closed { pipeline }, scored }) = self.running else { return };
-        if local >= self.contestants[index].limit {
+        if self.contestants[index].is_surplus(local) {
             return;
         }
         let traffic = self.plan.contestants[index].traffic;
-        let idle = self.contestants[index].connections[local as usize].load() == 0;
+        let idle = self.contestants[index].connections[local].load() == 0;
         let pipeline = match traffic {
             TrafficMode::Flood => pipeline,
             TrafficMode::Probe { .. } if idle && self.may_probe(index) => {
@@ -360,7 +360,7 @@ impl<K: Kernel> Worker<K> {
             TrafficMode::Probe { .. } | TrafficMode::Halted => return,
         };
         let contestant = &mut self.contestants[index];
-        let connection = &mut contestant.connections[local as usize];
+        let connection = &mut contestant.connections[local];
         let counts = self.block.counts(index, scored);
         while connection.load() < pipeline as usize {
             // What an open phase before this one left waiting comes first.
@@ -380,9 +380,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     #[inline]
-    fn send(&mut self, index: ContestantIndex, slot: u32, local: u32) {
+    fn send(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
         let contestant = &mut self.contestants[index];
-        let connection = &mut contestant.connections[local as usize];
+        let connection = &mut contestant.connections[local];
         if !connection.has_unsent() {
             if connection.load() == 0 {
                 self.list(index, local, true);
@@ -391,7 +391,7 @@ impl<K: Kernel> Worker<K> {
         }
         // Also when it cannot be sent now: a peer that reads nothing keeps the send before it in flight.
         if let Some(at) = connection.wake_at(&self.timeouts) {
-            self.wheel.insert(slot, at);
+            self.wheel.insert(slot.number(), at);
         }
         if !self.ring.can_send(slot) {
             return;
@@ -400,7 +400,7 @@ impl<K: Kernel> Worker<K> {
         let (mint, block) = (&self.mint, &mut self.block);
         let area = self.ring.area(slot);
         let written = connection.send(self.now, |copy, counter, scored, first_time| {
-            let token = mint.token(slot, counter);
+            let token = mint.token(slot.number(), counter);
             request.patch(area, copy, &token);
             let tally = &mut block.counts(index, scored).row.tally;
             tally.sent += u64::from(first_time);
@@ -412,18 +412,18 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn open(&mut self, index: ContestantIndex, slot: u32, local: u32) {
+    fn open(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
         let plan = &self.plan;
         let target = &plan.contestants[index];
         let contestant = &mut self.contestants[index];
         let address = contestant.address(local, &target.addresses);
         contestant.on_opening(local, self.turn, self.now);
         self.opens = self.opens.saturating_sub(1);
-        let connection = &mut contestant.connections[local as usize];
+        let connection = &mut contestant.connections[local];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
         let life = match plan.connection_life {
             0 => RunInstant::NEVER,
-            life => self.now + life / 2 + life / 2 * u64::from(local + 1) / u64::from(contestant.limit.max(1)),
+            life => self.now + life / 2 + life / 2 * (local.index() as u64 + 1) / u64::from(contestant.limit.max(1)),
         };
         connection.on_open(life);
         match self.ring.open(slot, address) {
@@ -431,13 +431,13 @@ impl<K: Kernel> Worker<K> {
                 contestant.open += 1;
                 target.request.fill(self.ring.area(slot));
                 if let Some(at) = connection.wake_at(&self.timeouts) {
-                    self.wheel.insert(slot, at);
+                    self.wheel.insert(slot.number(), at);
                 }
             }
             Err(_) => {
                 self.is_short(slot);
                 let plan = &self.plan;
-                let connection = &mut self.contestants[index].connections[local as usize];
+                let connection = &mut self.contestants[index].connections[local];
                 let mut outcomes = OutcomeRecorder { plan, block: &mut self.block, contestant: index, now: self.now };
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
                 connection.on_closing();

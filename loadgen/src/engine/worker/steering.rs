@@ -4,7 +4,7 @@ use super::{CLOSE_NS, Worker};
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
-use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::index::{ContestantIndex, Key, LocalSlot};
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
@@ -33,11 +33,11 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             contestant.redirect(moved, &is.addresses);
-            let (base, slots) = (contestant.base, contestant.connections.len() as u32);
-            for slot in base..base + slots {
+            for local in contestant.connections.keys() {
+                let slot = self.contestants[index].slot(local);
                 if halted {
-                    self.silence(index, slot);
-                } else if self.contestants[index].is_stale(slot - base) {
+                    self.silence(index, local);
+                } else if self.contestants[index].is_stale(local) {
                     self.look_at(slot);
                 }
             }
@@ -48,9 +48,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Whatever the slot holds is our own fault, and its connection ends.
-    fn silence(&mut self, index: ContestantIndex, slot: u32) {
+    fn silence(&mut self, index: ContestantIndex, local: LocalSlot) {
         let contestant = &mut self.contestants[index];
-        let connection = &mut contestant.connections[(slot - contestant.base) as usize];
+        let slot = contestant.slot(local);
+        let connection = &mut contestant.connections[local];
         let mut outcomes =
             OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
         connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
@@ -88,7 +89,7 @@ impl<K: Kernel> Worker<K> {
         for (index, contestant) in ContestantIndex::all().zip(self.contestants.iter_mut()) {
             let mut outcomes =
                 OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
-            for connection in &mut contestant.connections {
+            for connection in contestant.connections.iter_mut() {
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
             }
             while let Some(due) = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule) {
@@ -105,7 +106,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     pub(super) fn close_all(&mut self) -> io::Result<()> {
-        for slot in 0..self.owner.len() as u32 {
+        for slot in self.owner.keys() {
             if matches!(self.connection(slot).state(), State::Open | State::Connecting) {
                 self.close(slot);
             }
@@ -113,9 +114,7 @@ impl<K: Kernel> Worker<K> {
         self.running = None;
         self.draining = true;
         let until = self.now + CLOSE_NS;
-        while self.now < until
-            && (0..self.owner.len() as u32).any(|slot| self.connection(slot).state() == State::Closing)
-        {
+        while self.now < until && self.owner.keys().any(|slot| self.connection(slot).state() == State::Closing) {
             self.turn()?;
         }
         Ok(())
