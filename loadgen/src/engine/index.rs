@@ -43,7 +43,7 @@ impl Key for ContestantIndex {
 }
 
 /// A slot's number in its worker's ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct RingSlot(u32);
 
@@ -78,7 +78,7 @@ impl Key for RingSlot {
 }
 
 /// A slot's number among those of its contestant in the same worker. Which slot of the ring that is, its contestant says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct LocalSlot(u32);
 
@@ -95,7 +95,7 @@ impl Key for LocalSlot {
 }
 
 /// One item for each key, in their order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Table<K, T> {
     items: Vec<T>,
     key: PhantomData<K>,
