@@ -194,6 +194,7 @@ pub(crate) fn standings() -> Vec<Standing> {
                 p50_us: Some(820 + index as u64 * 310),
                 p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
                 failures: index as u64 * index as u64 * 41,
+                void: 3,
             },
             rank_change: [0, 2, -1, 0, 1, -2, 0][index % 7],
             decided: [None, Some(DecidedBy::Points), Some(DecidedBy::Points), Some(DecidedBy::P99)][index % 4],
