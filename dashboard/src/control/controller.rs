@@ -104,7 +104,7 @@ impl Controller {
 
     pub fn status(&self) -> Status {
         let Published { redis, conflict } = self.document.published();
-        let Seen { sealing, generators, trouble } = self.automation.last_seen();
+        let Seen { sealing, generators, trouble, .. } = self.automation.last_seen();
         Status { redis, conflict, sealing, generators, roster: self.document.roster(), trouble }
     }
 

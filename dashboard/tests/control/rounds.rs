@@ -92,7 +92,12 @@ async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
         p99_us: None,
         row: String::new(),
     };
-    stage.controller.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
+    stage
+        .controller
+        .accounts()
+        .finish_round(round, vec![result], None, &Actor::program(), stage.now)
+        .await
+        .expect("written");
     stage.flush();
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
@@ -151,7 +156,7 @@ async fn what_was_saved_is_told_as_saved_and_a_round_with_results_is_not_aborted
     stage.turn_at(stage.now + 10 * SECOND).await;
     // As a death between writing the results and saying so leaves it: the table of rounds takes no other state.
     let accounts = stage.controller.accounts().clone();
-    accounts.finish_round(round, Vec::new(), &Actor::program(), stage.now).await.expect("finished");
+    accounts.finish_round(round, Vec::new(), None, &Actor::program(), stage.now).await.expect("finished");
     let made = stage.change(Change::Pause).await;
     assert_eq!((made.control.state, stage.control().state), (State::Paused, State::Paused));
     assert_eq!(stage.published().expect("a document").state, State::Paused);
