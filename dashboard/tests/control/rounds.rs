@@ -5,6 +5,7 @@ use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
+use flowtest_contract::{RoundId, RoundValidity};
 use flowtest_dashboard::control::{ChangeError, Sealing};
 use flowtest_testkit::WAIT_MAX;
 
@@ -37,6 +38,32 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     assert_eq!(stage.control().revision, revision);
     stage.change(Change::Draft).await;
     assert_eq!(stage.control().state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    let other = RoundId::from_bits(1);
+    // Another one than plays this round says nothing about it; who is gone has said its last.
+    let says = |seconds, valid_seconds| RoundValidity { seconds, valid_seconds, due: 1, void: 1 };
+    for (id, of, validity) in [("g1", round, says(60, 50)), ("g2", round, says(60, 60)), ("g3", other, says(9, 0))] {
+        stage.beat(id, |health| (health.round, health.validity) = (Some(of), validity));
+    }
+    stage.turn().await;
+    for id in ["g1", "g2", "g3"] {
+        stage.beat(id, |_| ());
+    }
+    let mut last = rows(&[11, 7]).to_vec();
+    (last[0].tally.due, last[0].tally.own_fault) = (13, 2);
+    publisher.end(2, last.into(), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 120, valid_seconds: 110, due: 20, void: 2 }));
+    assert!(kept.wants_ruling());
 }
 
 #[tokio::test(flavor = "multi_thread")]
