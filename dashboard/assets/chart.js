@@ -150,6 +150,8 @@ export class Lines {
     ctx.lineWidth = ratio;
     ctx.font = `600 ${Math.round(11 * scale * ratio)}px system-ui, sans-serif`;
     ctx.textBaseline = "bottom";
+    ctx.textAlign = "left";
+    ctx.direction = "ltr";
     let lastEnd = -Infinity;
     for (const { from, to } of bands) {
       // A second of a long round is narrower than a pixel.

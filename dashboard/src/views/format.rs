@@ -96,8 +96,8 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
 pub fn ruling(ruling: Ruling) -> &'static str {
     match ruling {
         Ruling::Count => "counts all the same, by the organiser's ruling",
-        Ruling::Void => "voided by the organiser: counts nothing",
-        Ruling::Replay => "to be played again: counts nothing",
+        Ruling::Void => "voided by the organiser, counts nothing",
+        Ruling::Replay => "to be played again, counts nothing",
     }
 }
 

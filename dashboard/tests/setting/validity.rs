@@ -138,7 +138,7 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     bea.get("/setting").await.says(QUESTION);
     let voided = ada.follow("/setting/round/ruling", &word("void")).await;
-    voided.says("Round 1 is void").says("voided by the organiser: counts nothing").says("not valid");
+    voided.says("Round 1 is void").says("voided by the organiser, counts nothing").says("not valid");
     lacks(&voided, QUESTION);
     until_carried(&site, 0).await;
     let results = site.app.accounts.results_of(ROUND).await.expect("results");
