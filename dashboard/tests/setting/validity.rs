@@ -7,6 +7,7 @@ use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::live::{Audience, Seen};
+use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ fn beat(site: &Site, validity: RoundValidity) {
 }
 
 async fn until(site: &Site, found: impl FnMut(&Arc<Seen>) -> bool) {
-    site.app.feed.watch().wait_for(found).await.expect("the feed runs");
+    let mut seen = site.app.feed.watch();
+    tokio::time::timeout(WAIT_MAX, seen.wait_for(found)).await.expect("it comes").expect("the feed runs");
 }
 
 /// The round runs, as another dashboard may have armed it.
