@@ -13,6 +13,7 @@
 //! | [`row`] | what one stream counted for one contestant, and its text |
 //! | [`id`] | ids of streams and rounds |
 //! | [`clock`] | now |
+//! | [`validity`] | how much of a round is valid |
 //! | [`text`] | how whole numbers read for people |
 
 #![warn(clippy::missing_errors_doc)]
@@ -26,6 +27,7 @@ pub mod rules;
 pub mod tally;
 pub mod text;
 pub mod token;
+pub mod validity;
 pub mod verdict;
 
 pub use clock::utc_us;
@@ -36,4 +38,5 @@ pub use row::{Row, RowError};
 pub use rules::{Deadline, Rules};
 pub use tally::Tally;
 pub use token::{Token, TokenMint};
+pub use validity::RoundValidity;
 pub use verdict::{Failure, Observed, Outcome, Seen, Verdict, judge};

@@ -15,7 +15,7 @@ function paint() {
   probe.hidden = true;
   document.body.append(probe);
   const read = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
-  const colours = Object.fromEntries(["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "ink", "muted", "line", "surface", "accent"].map((name) => [name, read(name)]));
+  const colours = Object.fromEntries(["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "ink", "muted", "line", "surface", "accent", "warn"].map((name) => [name, read(name)]));
   probe.remove();
   return colours;
 }
@@ -88,7 +88,7 @@ export class Lines {
       ],
       series: [{}, ...series],
       hooks: {
-        drawClear: [(u) => this.frozen(u)],
+        drawClear: [(u) => this.frozen(u), (u) => this.notValid(u, scale)],
         draw: [(u) => this.drawMarks(u, scale), (u) => labels && this.drawNames(u, scale)],
         setCursor: [(u) => this.say(u)],
         setSelect: [(u) => { if (u.select.width > 0) this.zoomed = true; }],
@@ -127,6 +127,52 @@ export class Lines {
     u.ctx.fillStyle = this.colours.accent;
     u.ctx.fillRect(from, top, left + width - from, height);
     u.ctx.restore();
+  }
+
+  // Seconds that are not valid: shaded, striped and named, so that colour is not all that says it.
+  notValid(u, scale) {
+    const { times, invalid } = this.store;
+    const { ctx, bbox } = u;
+    const ratio = devicePixelRatio || 1;
+    const bands = [];
+    for (let index = 1; index < times.length; index++) {
+      if (!invalid[index]) continue;
+      const from = Math.max(bbox.left, u.valToPos(times[index - 1], "x", true));
+      const to = Math.min(bbox.left + bbox.width, u.valToPos(times[index], "x", true));
+      if (to <= from) continue;
+      const last = bands.at(-1);
+      if (last && from <= last.to + 1) last.to = Math.max(last.to, to);
+      else bands.push({ from, to });
+    }
+    if (!bands.length) return;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = this.colours.warn;
+    ctx.lineWidth = ratio;
+    ctx.font = `600 ${Math.round(11 * scale * ratio)}px system-ui, sans-serif`;
+    ctx.textBaseline = "bottom";
+    ctx.textAlign = "left";
+    ctx.direction = "ltr";
+    let lastEnd = -Infinity;
+    for (const { from, to } of bands) {
+      // A second of a long round is narrower than a pixel.
+      const width = Math.max(to - from, 2 * ratio);
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(from, bbox.top, width, bbox.height);
+      ctx.clip();
+      ctx.globalAlpha = 0.2;
+      ctx.fillRect(from, bbox.top, width, bbox.height);
+      ctx.globalAlpha = 0.5;
+      ctx.beginPath();
+      for (let x = from - bbox.height; x < from + width; x += 9 * ratio) { ctx.moveTo(x, bbox.top + bbox.height); ctx.lineTo(x + bbox.height, bbox.top); }
+      ctx.stroke();
+      ctx.restore();
+      const text = "not valid";
+      const length = ctx.measureText(text).width;
+      const x = Math.min(from + 3 * ratio, bbox.left + bbox.width - length);
+      if (x > lastEnd) { ctx.fillText(text, x, bbox.top + bbox.height - 4 * ratio); lastEnd = x + length + 8 * ratio; }
+    }
+    ctx.restore();
   }
 
   drawMarks(u, scale) {
@@ -201,6 +247,7 @@ export class Lines {
         span.append(line, `${this.feed.name(id)} `, bold);
         parts.push(span);
       }
+      if (this.store.invalid[index]) { const late = document.createElement("span"); late.className = "warn"; late.textContent = "not valid: our own machine was late"; parts.push(late); }
     } else parts.push("Point at the chart, or focus it and use ← and →, to read it. Drag to look closer, double-click for all.");
     this.read.replaceChildren(...parts);
   }

@@ -9,6 +9,8 @@ export class History extends EventTarget {
     this.feed = feed;
     this.address = address;
     this.times = [];
+    // Of each instant, whether a second since the one before was not valid.
+    this.invalid = [];
     this.lines = new Map();
     this.marks = [];
     this.step = 5;
@@ -29,7 +31,7 @@ export class History extends EventTarget {
     }
   }
 
-  take({ step, t, points, marks }) {
+  take({ step, t, invalid, points, marks }) {
     const fresh = t.map((ms) => ms / 1000);
     const end = fresh.at(-1) ?? -Infinity;
     const from = this.times.findIndex((at) => at > end);
@@ -40,6 +42,8 @@ export class History extends EventTarget {
       const kept = from < 0 ? [] : this.lines.get(id)?.slice(from) ?? new Array(tail.length).fill(null);
       lines.set(id, [...old, ...kept]);
     }
+    const late = new Set(invalid);
+    this.invalid = [...t.map((ms) => late.has(ms)), ...(from < 0 ? [] : this.invalid.slice(from))];
     this.times = [...fresh, ...tail];
     this.lines = lines;
     this.marks = marks ?? [];
@@ -54,6 +58,9 @@ export class History extends EventTarget {
     const gap = last > 0 && at - last > Math.max(10, this.step * 3);
     if ((gap || this.newMarks()) && Date.now() - (this.askedAt ?? 0) > 5_000) this.load();
     this.times.push(at);
+    // What was before the first frame the server's history says.
+    this.invalid.push(this.invalidSeconds !== undefined && this.feed.invalidSeconds > this.invalidSeconds);
+    this.invalidSeconds = this.feed.invalidSeconds;
     for (const { id, points } of this.feed.state.standings.values()) {
       if (!this.lines.has(id)) this.lines.set(id, new Array(this.times.length - 1).fill(null));
       this.lines.get(id).push(points);
@@ -76,6 +83,8 @@ export class History extends EventTarget {
   thin() {
     const half = this.times.length >> 1;
     const keep = (_, index) => index >= half || index % 2 === 0;
+    // What was not valid before an instant that goes, was so before the next one.
+    this.invalid = this.invalid.map((late, index) => late || (index > 0 && !keep(0, index - 1) && this.invalid[index - 1])).filter(keep);
     this.times = this.times.filter(keep);
     for (const [id, line] of this.lines) this.lines.set(id, line.filter(keep));
   }

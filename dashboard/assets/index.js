@@ -15,6 +15,9 @@ function element(tag, kind, ...children) {
   return made;
 }
 
+// Seconds of the round that were not valid when it was last asked.
+let invalidBefore;
+
 const sleep = (length) => new Promise((done) => { setTimeout(done, length); });
 
 async function json(address) {
@@ -40,7 +43,8 @@ export function indexPage(feed) {
   const id = main.dataset.id;
   json(main.dataset.history).then((history) => {
     const line = history?.points?.[id];
-    if (line) curve.unshift(...line.map((value, at) => [history.t[at], value]).filter(([, value]) => value != null));
+    const late = new Set(history?.invalid);
+    if (line) curve.unshift(...line.map((value, at) => [history.t[at], value, late.has(history.t[at])]).filter(([, value]) => value != null));
     draw(curve);
   }).catch(() => {});
 }
@@ -52,6 +56,16 @@ function draw(curve) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 -6 100 50");
   svg.setAttribute("preserveAspectRatio", "none");
+  const [first, last] = [curve[0][0], curve.at(-1)[0]];
+  const x = (at) => ((at - first) / (last - first || 1)) * 100;
+  const late = curve.flatMap(([at, , invalid], index) => (invalid && index ? [[x(curve[index - 1][0]), x(at)]] : []));
+  for (const [from, to] of late) {
+    const band = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    band.setAttribute("class", "late");
+    for (const [name, value] of [["x", from], ["y", -6], ["width", Math.max(to - from, 0.4)], ["height", 50]]) band.setAttribute(name, String(value));
+    svg.append(band);
+  }
+  document.querySelector("[data-mini-late]").hidden = !late.length;
   for (const [kind, line] of [["area", `${d}L100 44L0 44Z`], ["line", d]]) {
     const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
     shape.setAttribute("class", kind);
@@ -65,7 +79,9 @@ function show(me, feed, advice, curve) {
   const find = (name) => document.querySelector(`[data-${name}]`);
   const put = (name, text) => { const one = find(name); if (one && one.textContent !== text) one.textContent = text; };
   put("me-points", f.points(me.points));
-  curve.push([now(), me.points]);
+  const invalid = feed?.invalidSeconds ?? 0;
+  curve.push([now(), me.points, invalid > (invalidBefore ?? invalid)]);
+  invalidBefore = invalid;
   if (curve.length > 2000) curve.splice(0, 500);
   draw(curve);
   find("me-frozen").hidden = !me.frozen;

@@ -16,7 +16,7 @@ export class Feed extends EventTarget {
   constructor(path) {
     super();
     this.path = path;
-    this.state = { seq: -1, at: 0, link: "live", stale_since: null, round: null, due: null, notices: [], ended: false, standings: new Map() };
+    this.state = { seq: -1, at: 0, link: "live", stale_since: null, round: null, due: null, validity: null, notices: [], ended: false, standings: new Map() };
     this.link = "connecting";
     this.tries = 0;
     this.heardAt = 0;
@@ -80,8 +80,8 @@ export class Feed extends EventTarget {
     if (frame.kind !== "snapshot" && (frame.kind !== "delta" || frame.seq !== this.state.seq + 1)) return;
     hear(frame.at);
     const whole = frame.kind === "snapshot";
-    const { seq, at, link, stale_since, round, due, notices, ended } = frame;
-    Object.assign(this.state, { seq, at, link, stale_since, round, due, notices, ended });
+    const { seq, at, link, stale_since, round, due, validity, notices, ended } = frame;
+    Object.assign(this.state, { seq, at, link, stale_since, round, due, validity, notices, ended });
     if (whole) this.state.standings = new Map();
     const { standings } = this.state;
     // A delta has what changed; whoever holds a line of the frame before goes on seeing that one.
@@ -112,6 +112,9 @@ export class Feed extends EventTarget {
     const last = (rank) => rank ?? Number.MAX_SAFE_INTEGER;
     return [...this.state.standings.values()].sort((a, b) => last(a.rank) - last(b.rank) || b.points - a.points || (a.id < b.id ? -1 : 1));
   }
+
+  // Seconds of the round that are not valid, until now.
+  get invalidSeconds() { const { seconds, valid_seconds } = this.state.validity ?? {}; return seconds > valid_seconds ? seconds - valid_seconds : 0; }
 
   name(id) { return this.state.standings.get(id)?.display_name ?? id; }
   colour(id) { return this.state.standings.get(id)?.colour ?? 7; }

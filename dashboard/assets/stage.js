@@ -1,7 +1,7 @@
 // The strip under the menu: state, clock, what answers must say now; the pill of the connection; announcements.
 
 import { now, clockText, localise } from "./clock.js";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 const put = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 
@@ -43,6 +43,7 @@ export function stage(feed) {
       until(find("due-version-at"), "→ v2 in", due.version_at);
       until(find("due-from-at"), "→ ECS in", due.from_at);
     }
+    validity(feed);
     notices(feed.state.notices);
   });
   addEventListener("second", () => {
@@ -65,6 +66,23 @@ export function pill(feed) {
     }[feed.link];
     put(text, said);
   });
+}
+
+// The sentence is the server's; its numbers go on with the feed.
+function validity(feed) {
+  const of = feed.state.validity;
+  for (const banner of document.querySelectorAll("[data-validity]")) {
+    banner.hidden = !of?.warn;
+    if (banner.hidden) continue;
+    const say = (name, text) => put(banner.querySelector(`[data-validity-${name}]`), text);
+    const show = (name, shown) => { const part = banner.querySelector(`[data-validity-${name}]`); if (part) part.hidden = !shown; };
+    say("invalid", count(feed.invalidSeconds));
+    for (const name of ["seconds", "void", "due"]) say(name, count(of[name]));
+    show("generators", of.late_generators?.length);
+    say("names", of.late_generators?.join(", ") ?? "");
+    show("house", of.house_failures != null);
+    say("lost", count(of.house_failures ?? 0));
+  }
 }
 
 const gone = new Set();

@@ -79,6 +79,7 @@ pub fn routes() -> Vec<Route> {
         post("/setting/round/abort", Admin, setting::abort_round),
         post("/setting/round/next", Admin, setting::next_round),
         post("/setting/round/seal", Admin, setting::seal_round),
+        post("/setting/round/ruling", Admin, setting::rule_round),
         post("/setting/halt", Admin, setting::halt_traffic),
         post("/setting/deadline", Admin, setting::move_deadline),
         post("/setting/freeze", Admin, setting::freeze_board),
@@ -107,6 +108,7 @@ pub fn routes() -> Vec<Route> {
         get("/export/standings.csv", Staff, export::standings_csv),
         get("/export/standings.json", Staff, export::standings_json),
         get("/export/history.csv", Staff, export::history_csv),
+        get("/export/rounds.csv", Staff, export::rounds_csv),
         get("/export/errors.csv", Staff, export::errors_csv),
         get("/report.html", Admin, report::download),
         // one's own account

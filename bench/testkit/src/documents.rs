@@ -1,7 +1,8 @@
 //! Documents as the product writes them, made by the product's own types.
 
+use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{GeneratorHealth, RoundValidity};
+use flowtest_scoreboard::GeneratorHealth;
 
 /// What an idle generator says about itself: two cores, a clock close to Redis's, nothing to play.
 pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {

@@ -6,6 +6,7 @@
 mod arena;
 mod browser;
 mod looks;
+mod not_valid;
 mod organiser;
 mod outage;
 mod plain;

@@ -13,9 +13,10 @@ use super::settings::Settings;
 use super::show::Show;
 use crate::clock::utc_us;
 use crate::live::Facts;
-use flowtest_accounts::{Accounts, Actor, Role};
+use flowtest_accounts::{Accounts, Actor, Role, Round, Ruling};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::SeenGenerator;
 use std::sync::Arc;
@@ -104,7 +105,7 @@ impl Controller {
 
     pub fn status(&self) -> Status {
         let Published { redis, conflict } = self.document.published();
-        let Seen { sealing, generators, trouble } = self.automation.last_seen();
+        let Seen { sealing, generators, trouble, .. } = self.automation.last_seen();
         Status { redis, conflict, sealing, generators, roster: self.document.roster(), trouble }
     }
 
@@ -128,6 +129,28 @@ impl Controller {
     /// Refuses whoever has not seen what another person changed.
     pub async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
         self.document.check_fresh(expected).await
+    }
+
+    /// Notes the organiser's word on a sealed round that is not valid, and counts or leaves out its results from then on.
+    /// `expected` as for [`Controller::change`]. One that is played again leaves the document to the next draft.
+    pub async fn rule(
+        &self,
+        expected: Option<u64>,
+        round: RoundId,
+        ruling: Ruling,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Round, ChangeError> {
+        self.document.check_fresh(expected).await?;
+        let ruled = self.accounts.rule_round(round, ruling, by, now).await?;
+        let is_here = |control: &Control| control.state == State::Sealed && control.round == Some(round);
+        if ruling == Ruling::Replay && self.control().is_some_and(|control| is_here(&control)) {
+            let what = format!("Round {} is played again.", ruled.number);
+            self.change(expected, Change::Draft, &what, by, now).await?;
+            self.automation.people_changed();
+        }
+        self.document.tell_feed().await?;
+        Ok(ruled)
     }
 
     /// Takes the newer document of Redis as ours.

@@ -3,9 +3,9 @@
 use super::roster::HOUSE;
 use super::show::Show;
 use crate::live::{Carried, Contestant, Facts, Freeze, Notice, UserKey};
-use flowtest_accounts::{Accounts, Role, User};
+use flowtest_accounts::{Accounts, Role, Round, User};
 use flowtest_contest::Control;
-use flowtest_contract::Row;
+use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -61,13 +61,11 @@ impl FeedFacts {
         }
         let rounds = accounts.rounds().await?;
         let before = Arc::clone(&self.facts.borrow());
-        let sealed: Vec<_> = rounds.iter().filter(|round| round.scored && round.finished_at.is_some()).collect();
-        // Results are written once, so whoever knows their rounds knows them.
-        let carried = if sealed.iter().all(|round| before.carried.has(&round.id)) {
-            before.carried.clone()
-        } else {
-            self.carried(sealed.iter().map(|round| round.id)).await?
-        };
+        let sealed: Vec<&Round> = rounds.iter().filter(|round| round.scored && round.finished_at.is_some()).collect();
+        // Results are written once, so whoever knows their rounds, and which of them count, knows them.
+        let known =
+            |round: &&Round| before.carried.has(&round.id) && before.carried.is_voided(&round.id) != round.counts();
+        let carried = if sealed.iter().all(known) { before.carried.clone() } else { self.carried(&sealed).await? };
         let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
         let notices = accounts.active_announcements().await?.into_iter().map(notice).collect();
         self.facts.send_modify(|facts| {
@@ -80,13 +78,14 @@ impl FeedFacts {
         Ok(())
     }
 
-    async fn carried(
-        &self,
-        rounds: impl Iterator<Item = flowtest_contract::RoundId>,
-    ) -> Result<Carried, flowtest_accounts::Error> {
+    async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {
         let mut carried = Carried::default();
-        rounds.for_each(|round| carried.add_round(round));
-        for (round, result) in self.accounts.scored_results().await? {
+        for round in sealed {
+            if round.counts() { carried.add_round(round.id) } else { carried.add_voided(round.id) }
+        }
+        let counts = |round: &RoundId| sealed.iter().any(|one| one.id == *round && one.counts());
+        // A ruling that came in between is told with the next facts.
+        for (round, result) in self.accounts.scored_results().await?.into_iter().filter(|(round, _)| counts(round)) {
             // A row that we cannot read has its points all the same.
             let row = Row::decode(&result.row).unwrap_or_default();
             carried.add(round, UserKey::of_user(result.user.0), result.points, &row);

@@ -7,7 +7,7 @@ use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
 use crate::handlers::owner::{self, Owner};
 use crate::handlers::standings::StandingsAnswer;
-use crate::live::Due;
+use crate::live::{Audience, Due, ValidityNow};
 use crate::views::index::HeaderCount;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
@@ -53,6 +53,8 @@ struct MeAnswer {
     errors: Option<Vec<ErrorAnswer>>,
     endpoint: Option<String>,
     due: Due,
+    /// Of the round; null before a generator has said anything.
+    validity: Option<ValidityNow>,
     frozen: bool,
 }
 
@@ -74,6 +76,7 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         errors: owner.errors.as_ref().map(|errors| errors.iter().map(ErrorAnswer::from).collect()),
         endpoint: app.accounts.endpoint_of(user.id).await?.map(|endpoint| endpoint.endpoint),
         due: Due::of(app.feed.seen().control.as_deref(), utc_us()),
+        validity: app.feed.validity(&Audience::Public),
         frozen: owner.frozen,
     }));
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::clock::{Millis, utc_ms};
 use crate::live::frame::Link;
-use crate::live::{Due, Facts, RoundNow, Seen};
+use crate::live::{Due, Facts, RoundNow, Seen, ValidityNow};
 use crate::views::layout::Stage;
 use crate::views::plan::{PlanLoad, PlanPhase};
 use flowtest_accounts::Round;
@@ -13,11 +13,12 @@ use flowtest_scoreboard::ExplainedError;
 use serde::Serialize;
 
 /// Where the contest stands, at the head of every page.
-pub fn stage(seen: &Seen, facts: &Facts, now: UtcUs) -> Stage {
+pub fn stage(seen: &Seen, facts: &Facts, validity: Option<ValidityNow>, now: UtcUs) -> Stage {
     let control = seen.control.as_deref();
     Stage {
         round: control.map(|control| RoundNow::of(control, facts, now)),
         due: control.map(|control| Due::of(Some(control), now)),
+        validity,
         stale_since: match seen.link {
             Link::Live => None,
             Link::Stale { since } => Some(utc_ms(since)),

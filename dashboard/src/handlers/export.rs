@@ -4,11 +4,13 @@ use crate::app::App;
 use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::asked::{audience, contestant};
-use crate::handlers::download::{Table, attach, instant, note, text};
+use crate::handlers::download::{Table, attach, instant, note, number, text};
 use crate::handlers::standings::{COLUMNS, Line, StandingsAnswer};
 use crate::live::Audience;
+use flowtest_contract::RoundValidity;
 use salvo::prelude::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 #[handler]
 pub async fn standings_csv(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -40,18 +42,60 @@ pub async fn history_csv(req: &mut Request, depot: &mut Depot, res: &mut Respons
     let history: Value = serde_json::from_slice(&body)
         .map_err(|error| RequestError::Internal(format!("the history is no JSON: {error}")))?;
     let names = names(&app, &audience);
-    let mut table = Table::new(&["at", "id", "name", "points"]);
+    let mut table = Table::new(&["at", "id", "name", "points", "valid"]);
     let instants = history["t"].as_array().cloned().unwrap_or_default();
+    let invalid: BTreeSet<i64> =
+        history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
     for (key, points) in history["points"].as_object().into_iter().flatten() {
         let name = names.iter().find(|(id, _)| id == key).map(|(_, name)| name.as_str()).unwrap_or_default();
         for (at, points) in instants.iter().zip(points.as_array().into_iter().flatten()) {
             if let (Some(at), Some(points)) = (at.as_i64(), points.as_i64()) {
-                table.row(&[instant(at), text(key), text(name), points.to_string()]);
+                let valid = !invalid.contains(&at);
+                table.row(&[instant(at), text(key), text(name), points.to_string(), valid.to_string()]);
             }
         }
     }
     note(&app, depot, "history").await?;
     table.send(res, "history.csv")
+}
+
+/// How much of each round is valid. Cells of what is not known are empty.
+#[handler]
+pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let head = [
+        "number",
+        "state",
+        "scored",
+        "start_at",
+        "end_at",
+        "seconds",
+        "valid_seconds",
+        "due",
+        "void",
+        "valid",
+        "ruling",
+    ];
+    let mut table = Table::new(&head);
+    for round in app.accounts.rounds().await? {
+        let validity = round.validity();
+        let of = |figure: fn(RoundValidity) -> u64| number(validity.map(figure));
+        table.row(&[
+            round.number.to_string(),
+            text(&round.state),
+            round.scored.to_string(),
+            instant(round.start_at.map(utc_ms)),
+            instant(round.finished_at.map(utc_ms)),
+            of(|validity| validity.seconds),
+            of(|validity| validity.valid_seconds),
+            of(|validity| validity.due),
+            of(|validity| validity.void),
+            number(validity.map(|validity| validity.is_valid())),
+            number(round.ruling),
+        ]);
+    }
+    note(&app, depot, "rounds").await?;
+    table.send(res, "rounds.csv")
 }
 
 #[handler]

@@ -5,6 +5,7 @@ use crate::assets::BUILD;
 use crate::clock::{utc_ms, utc_us};
 use crate::error::RequestError;
 use crate::handlers::convert;
+use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
 use crate::views::layout::{self, Flash, Layout, Page};
 use sailfish::TemplateSimple;
@@ -24,6 +25,8 @@ pub fn layout(depot: &mut Depot, page: Page, title: &str) -> Layout {
 pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     let app = App::of(depot);
     let (facts, now) = (app.feed.facts(), utc_us());
+    let is_admin = Viewer::maybe(depot).is_some_and(Viewer::is_admin);
+    let audience = if is_admin { Audience::Admin } else { Audience::Public };
     let viewer = Viewer::maybe(depot).map(|viewer| layout::Viewer {
         user: viewer.user.id.0,
         name: viewer.user.name.clone(),
@@ -40,7 +43,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         request_id: None,
         now_ms: utc_ms(now),
-        stage: convert::stage(&app.feed.seen(), &facts, now),
+        stage: convert::stage(&app.feed.seen(), &facts, app.feed.validity(&audience), now),
         notices: facts.notices.clone(),
         flash: None,
     }

@@ -43,6 +43,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         })
         .collect();
     let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
+    let invalid: Vec<i64> = history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
     let users = app.accounts.users().await?;
     let mut rounds = Vec::new();
     for round in app.accounts.rounds().await? {
@@ -58,7 +59,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         standings,
         from_ms: at_ms.first().copied().unwrap_or(0),
         until_ms: at_ms.last().copied().unwrap_or(0),
-        curves: Curves::of(&at_ms, &series, &marks),
+        curves: Curves::of(&at_ms, &series, &marks, &invalid),
         rounds,
         adjustments: adjustments.iter().map(|one| adjustment(one, &users)).collect(),
     };
@@ -79,6 +80,8 @@ fn round_line(round: &Round, results: &[RoundResult], users: &[User]) -> ReportR
         start_at_ms: round.start_at.map(utc_ms),
         end_at_ms: round.finished_at.map(utc_ms),
         points: results.iter().map(|result| (display_name(users, result.user), result.points)).collect(),
+        validity: round.validity(),
+        ruling: round.ruling,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::clock::{Millis, utc_ms, utc_us};
 use crate::handlers::download::text;
-use crate::live::{Audience, RoundNow, Standing};
+use crate::live::{Audience, RoundNow, Standing, ValidityNow};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,6 +19,8 @@ pub struct StandingsAnswer {
     at: Millis,
     of: Millis,
     round: Option<RoundNow>,
+    /// Null before a generator has said anything.
+    validity: Option<ValidityNow>,
     frozen: bool,
     standings: Vec<Line>,
 }
@@ -37,8 +39,8 @@ pub struct Line {
     success_permille: Option<u16>,
 }
 
-/// The columns of `standings.csv`: those of 0.1 in their places, what is new, and at the end the old names.
-pub const COLUMNS: [&str; 15] = [
+/// The columns of `standings.csv`: those of 0.1 in their places, what was new in 0.2 and the old names, and what came since.
+pub const COLUMNS: [&str; 16] = [
     "rank",
     "name",
     "display_name",
@@ -54,6 +56,7 @@ pub const COLUMNS: [&str; 15] = [
     "rank_change",
     "shown",
     "success_permille",
+    "void",
 ];
 
 impl StandingsAnswer {
@@ -72,6 +75,7 @@ impl StandingsAnswer {
             of: utc_ms(standings.at),
             frozen: round.as_ref().is_some_and(|round| round.frozen_at.is_some() && !round.revealed),
             round,
+            validity: app.feed.validity(audience),
             standings: standings.lines.into_iter().map(Line::from).collect(),
         }
     }
@@ -127,7 +131,7 @@ mod tests {
                 disqualified: false,
             },
             colour: 3,
-            figures: Figures { points: -400, verified_permille: Some(998), ..Figures::default() },
+            figures: Figures { points: -400, verified_permille: Some(998), void: 5, ..Figures::default() },
             rank_change: -1,
             decided: None,
         };
@@ -149,7 +153,7 @@ mod tests {
         let fields = line().fields();
         assert!(COLUMNS.iter().all(|column| fields.contains_key(*column)), "{fields:?}");
         let row = line().cells().join(",");
-        assert_eq!(row, "2,alice,'=Alice,-400,0,0,998,,,0,,u3,-1,'=Alice,998");
+        assert_eq!(row, "2,alice,'=Alice,-400,0,0,998,,,0,,u3,-1,'=Alice,998,5");
         assert_eq!(line().cells().len(), COLUMNS.len());
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! `{"v":2,"round":null,"columns":["id","points","rate",..],"rows":[["u3",9000,820,..],..]}`: the names of the fields
 //! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a
-//! practice round, whose points are its own, and null where the points are the contest's. Version 1 had no names:
-//! `V1_COLUMNS` are its order.
+//! practice round, whose points are its own, and null where the points are the contest's. `invalid_seconds` counts those of
+//! the round until then. Version 1 had no names: `V1_COLUMNS` are its order.
 
 use super::facts::UserKey;
 use super::standings::{Figures, Score, Scores};
@@ -36,6 +36,8 @@ struct Document {
     #[serde(default)]
     columns: Vec<String>,
     rows: Vec<Vec<Value>>,
+    #[serde(default)]
+    invalid_seconds: u64,
 }
 
 /// What is kept of a score.
@@ -64,7 +66,8 @@ pub fn write(basis: Basis, scores: &Scores) -> Vec<u8> {
         Basis::Contest => None,
         Basis::Practice(round) => Some(round),
     };
-    let document = Document { v: VERSION, round, columns, rows };
+    let invalid_seconds = scores.invalid_seconds;
+    let document = Document { v: VERSION, round, columns, rows, invalid_seconds };
     serde_json::to_vec(&document).expect("texts and numbers are always JSON")
 }
 
@@ -87,7 +90,7 @@ pub fn read(at: UtcUs, payload: &[u8]) -> Option<(Basis, Scores)> {
     };
     let basis = document.round.map_or(Basis::Contest, Basis::Practice);
     let lines = document.rows.into_iter().map(score).collect::<Option<_>>()?;
-    Some((basis, Scores { at, lines }))
+    Some((basis, Scores { at, lines, invalid_seconds: document.invalid_seconds }))
 }
 
 #[cfg(test)]
@@ -105,9 +108,10 @@ mod tests {
             let points_last_minute = -points.saturating_abs();
             let figures = Figures {
                 points, points_last_minute, rate, verified_permille, p50_us: p99_us, p99_us, failures: rate,
+                void: rate,
             };
             let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None };
-            let scores = Scores { at: 5, lines: vec![score] };
+            let scores = Scores { at: 5, lines: vec![score], invalid_seconds: rate };
             for basis in [Basis::Contest, Basis::Practice(RoundId::from_bits(7))] {
                 prop_assert_eq!(read(5, &write(basis, &scores)), Some((basis, scores.clone())));
             }
@@ -121,18 +125,26 @@ mod tests {
 
     #[test]
     fn the_row_is_as_documented_and_a_newer_one_is_left_out() {
-        let scores = Scores { at: 5, lines: vec![Score::of_points("u3".into(), 7)] };
+        let scores = Scores { at: 5, lines: vec![Score::of_points("u3".into(), 7)], invalid_seconds: 3 };
         let text = String::from_utf8(write(Basis::Contest, &scores)).expect("JSON");
         let document: Document = serde_json::from_str(&text).expect("as it was written");
-        assert_eq!((document.v, document.round), (2, None));
+        assert_eq!((document.v, document.round, document.invalid_seconds), (2, None, 3));
         let row: BTreeMap<_, _> = document.columns.into_iter().zip(document.rows[0].clone()).collect();
         let expected = json!({
             "id": "u3", "points": 7, "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null,
-            "p99_us": null, "failures": 0, "reached_at": null,
+            "p99_us": null, "failures": 0, "void": 0, "reached_at": null,
         });
         assert_eq!(json!(row), expected);
         assert_eq!(read(5, text.replace("\"v\":2", "\"v\":3").as_bytes()), None);
         assert_eq!(read(5, text.replace(",null]]", "]]").as_bytes()), None, "a value is missing");
+    }
+
+    #[test]
+    fn a_row_of_before_void_exchanges_were_kept_is_read() {
+        let text = r#"{"v":2,"round":null,"columns":["id","points","points_last_minute","rate","verified_permille","p50_us",
+            "p99_us","failures","reached_at"],"rows":[["u3",7,0,0,null,null,null,2,null]]}"#;
+        let (_, scores) = read(5, text.as_bytes()).expect("it reads");
+        assert_eq!((scores.lines[0].figures.failures, scores.lines[0].figures.void, scores.invalid_seconds), (2, 0, 0));
     }
 
     #[test]
@@ -147,6 +159,7 @@ mod tests {
             p50_us: Some(820),
             p99_us: Some(1_240),
             failures: 2,
+            void: 0,
         };
         let reached_at = Some(1_763_892_600_123_456);
         assert_eq!(scores.lines, [Score { id: "u3".into(), figures, reached_at, rank_before: None }]);

@@ -8,11 +8,13 @@ use super::audience::{Audience, Visibility, visibility};
 use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
 use super::series::Series;
 use super::standings::{Figures, Score, Scores, Standing, Standings, rank};
+use super::validity::{HeardValidity, ValidityNow};
 use super::window::{Count, Ring};
+use flowtest_contest::names::HOUSE;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, Row, Rules};
-use flowtest_scoreboard::RoundTotals;
+use flowtest_scoreboard::{RoundTotals, SeenGenerator};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub struct Tick<'a> {
     pub control: Option<&'a Arc<Control>>,
     /// Of the control document's round.
     pub totals: Option<&'a RoundTotals>,
+    pub generators: &'a [SeenGenerator],
     pub facts: &'a Arc<Facts>,
     /// Whether Redis answered. Otherwise the scores stay as they are.
     pub fresh: bool,
@@ -56,6 +59,8 @@ pub struct Board {
     practice: Option<(RoundId, Track)>,
     /// Practice rounds of before a restart, until it is known whether one of them goes on.
     practised: Vec<(RoundId, Scores)>,
+    /// Of the document's round.
+    validity: HeardValidity,
 }
 
 /// What is remembered of points that are counted from one basis. A practice round has one of its own, so that the
@@ -108,8 +113,19 @@ impl Board {
         self.contest.hold(freeze);
         self.practice.iter_mut().for_each(|(_, track)| track.hold(freeze));
         if tick.fresh {
+            let round = tick.control.filter(|control| control.state != State::Draft).and_then(|control| control.round);
+            self.validity.look(round, tick.generators, tick.now);
             self.advance(tick);
         }
+    }
+
+    /// How much of the round is valid, as an audience is told it. None before a generator has said anything.
+    pub fn validity(&self, audience: &Audience, now: UtcUs) -> Option<ValidityNow> {
+        let is_on = |control: &Arc<Control>| matches!(control.state, State::Running | State::Paused | State::Draining);
+        let house = UserKey::from(HOUSE);
+        let newest = self.newest();
+        let house_failures = newest.lines.iter().find(|score| score.id == house).map(|score| score.figures.failures);
+        self.validity.now(audience, self.control.as_ref().is_some_and(is_on), house_failures, now)
     }
 
     /// The standings as an audience sees them at an instant.
@@ -262,7 +278,8 @@ impl Board {
             let reached_at = *score.reached_at.get_or_insert(now);
             track.reached.insert(score.id.clone(), (score.figures.points, reached_at));
         }
-        Scores { at: now, lines }
+        let invalid_seconds = self.validity.sum().unwrap_or_default().invalid_seconds();
+        Scores { at: now, lines, invalid_seconds }
     }
 
     /// The rate and how much was verified, from the counters of some seconds ago.
@@ -319,7 +336,8 @@ impl Track {
             return Arc::clone(&second.scores);
         }
         let (at, points) = self.series.at(instant).unwrap_or((instant, Vec::new()));
-        Arc::new(Scores { at, lines: points.into_iter().map(|(id, points)| Score::of_points(id, points)).collect() })
+        let lines = points.into_iter().map(|(id, points)| Score::of_points(id, points)).collect();
+        Arc::new(Scores { at, lines, ..Scores::default() })
     }
 }
 
@@ -342,7 +360,7 @@ fn played<'a>(tick: &Tick<'a>) -> Option<Played<'a>> {
 fn left_out<'a>(tick: &Tick<'a>, contestant: &Contestant) -> Option<&'a Row> {
     let round = tick.control.filter(|control| control.state == State::Sealed)?.round?;
     let carried = &tick.facts.carried;
-    let is_left_out = carried.has(&round) && carried.of(&contestant.id).is_none();
+    let is_left_out = carried.has(&round) && !carried.is_voided(&round) && carried.of(&contestant.id).is_none();
     tick.totals.filter(|_| is_left_out)?.contestants.get(&contestant.name)
 }
 
@@ -360,13 +378,14 @@ fn total(id: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&Carried
         (None, carried) => carried.map(|carried| carried.latency.clone()),
     };
     let quantile = |at: f64| latency.as_ref().and_then(|latency: &Histogram| latency.quantile(at));
-    let failures = row.map_or(0, |row| row.tally.failures());
+    let (failures, void) = row.map_or((0, 0), |row| (row.tally.failures(), row.tally.own_fault));
     let figures = Figures {
         // 2^63 points are 10^9 a second for three centuries.
         points: points.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64,
         p50_us: quantile(0.5),
         p99_us: quantile(0.99),
         failures: failures.saturating_add(carried.map_or(0, |carried| carried.failures)),
+        void: void.saturating_add(carried.map_or(0, |carried| carried.void)),
         ..Figures::default()
     };
     Score { id, figures, reached_at: None, rank_before: None }

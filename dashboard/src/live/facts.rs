@@ -128,6 +128,8 @@ fn millis<S: Serializer>(at: &UtcUs, serializer: S) -> Result<S::Ok, S::Error> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     rounds: BTreeSet<RoundId>,
+    /// Those of them that count nothing, by the organiser's ruling.
+    voided: BTreeSet<RoundId>,
     totals: BTreeMap<UserKey, CarriedTotal>,
 }
 
@@ -136,6 +138,7 @@ pub struct Carried {
 pub struct CarriedTotal {
     pub points: i128,
     pub failures: u64,
+    pub void: u64,
     /// From the intended instant.
     pub latency: Histogram,
 }
@@ -146,17 +149,28 @@ impl Carried {
         self.rounds.insert(round);
     }
 
+    /// Names one that was voided: neither what Redis says of it nor its results count.
+    pub fn add_voided(&mut self, round: RoundId) {
+        self.rounds.insert(round);
+        self.voided.insert(round);
+    }
+
     /// Adds one contestant's result of a sealed scored round.
     pub fn add(&mut self, round: RoundId, user: UserKey, points: i64, row: &Row) {
         self.rounds.insert(round);
         let total = self.totals.entry(user).or_default();
         total.points += i128::from(points);
         total.failures = total.failures.saturating_add(row.tally.failures());
+        total.void = total.void.saturating_add(row.tally.own_fault);
         total.latency.merge(&row.latency);
     }
 
     pub fn has(&self, round: &RoundId) -> bool {
         self.rounds.contains(round)
+    }
+
+    pub fn is_voided(&self, round: &RoundId) -> bool {
+        self.voided.contains(round)
     }
 
     pub fn of(&self, user: &UserKey) -> Option<&CarriedTotal> {

@@ -9,6 +9,7 @@ use super::history::HistoryCache;
 use super::hub::{Hub, HubConfig};
 use super::reader::{self, Ask, LOOK_INTERVAL, Reading, Report};
 use super::standings::Standings;
+use super::validity::ValidityNow;
 use bytes::Bytes;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
@@ -176,6 +177,11 @@ impl Feed {
         self.board().standings(audience, utc_us())
     }
 
+    /// How much of the round is valid, as an audience is told it now.
+    pub fn validity(&self, audience: &Audience) -> Option<ValidityNow> {
+        self.board().validity(audience, utc_us())
+    }
+
     /// The body of `/api/history` for an audience. `since` in µs of UTC, 0 for all; `step_s` is the finest step wanted.
     pub async fn history(&self, audience: &Audience, since: UtcUs, step_s: u64) -> Bytes {
         let (shared, audience) = (Arc::clone(&self.shared), audience.clone());
@@ -301,6 +307,7 @@ impl Counter {
                 now: seen.at,
                 control: seen.control.as_ref(),
                 totals: seen.totals.as_deref(),
+                generators: &seen.generators,
                 facts: &facts,
                 fresh,
             });

@@ -2,8 +2,8 @@
 //! Pure. A delta holds the fields that changed since the frame before; who missed one gets a snapshot.
 //!
 //! Both are objects with named fields, and every instant in them is in milliseconds of UTC:
-//! `{"seq":7,"at":MS,"kind":"delta","link":"live","stale_since":null,"round":{..},"due":{..},"notices":[],"ended":false,
-//! "standings":[{"id":"u3","points":9000,"points_last_minute":1200},..]}`. In a snapshot each standing is whole; in a delta
+//! `{"seq":7,"at":MS,"kind":"delta","link":"live","stale_since":null,"round":{..},"due":{..},"validity":{..},"notices":[],
+//! "ended":false,"standings":[{"id":"u3","points":9000,"points_last_minute":1200},..]}`. In a snapshot each standing is whole; in a delta
 //! it has its `id` and what is new, or is whole where its contestant is new.
 
 use super::Audience;
@@ -11,6 +11,7 @@ use super::board::Board;
 use super::facts::{Notice, UserKey};
 use super::round_now::{Due, RoundNow};
 use super::standings::{Standing, Standings};
+use super::validity::ValidityNow;
 use crate::clock::{Millis, utc_ms};
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -123,8 +124,9 @@ impl FrameBuilder {
             ended: board.facts().ended,
         };
         let standings = |class: Class| board.standings(&class.audience(), now);
-        let public = self.public.next(&head, &standings(Class::Public));
-        let admin = self.admin.next(&head, &standings(Class::Admin));
+        let validity = |class: Class| board.validity(&class.audience(), now);
+        let public = self.public.next(&head, validity(Class::Public).as_ref(), &standings(Class::Public));
+        let admin = self.admin.next(&head, validity(Class::Admin).as_ref(), &standings(Class::Admin));
         Arc::new(Frames { seq: self.seq, public, admin })
     }
 }
@@ -141,14 +143,14 @@ struct Head<'a> {
 }
 
 impl Last {
-    fn next(&mut self, head: &Head<'_>, standings: &Standings) -> Texts {
+    fn next(&mut self, head: &Head<'_>, validity: Option<&ValidityNow>, standings: &Standings) -> Texts {
         let now: BTreeMap<UserKey, Fields> =
             standings.lines.iter().map(|line| (line.contestant.id.clone(), fields(line))).collect();
-        let snapshot = head.frame("snapshot", &standings.lines);
+        let snapshot = head.frame("snapshot", validity, &standings.lines);
         let all_stayed = self.standings.keys().all(|id| now.contains_key(id));
         let delta = all_stayed.then(|| {
             let changes = now.iter().filter_map(|(id, fields)| change(self.standings.get(id), fields));
-            head.frame("delta", &changes.collect::<Vec<Fields>>())
+            head.frame("delta", validity, &changes.collect::<Vec<Fields>>())
         });
         self.standings = now;
         Texts { snapshot, delta }
@@ -178,7 +180,7 @@ fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
 const ID: &str = "id";
 
 impl Head<'_> {
-    fn frame(&self, kind: &'static str, standings: &[impl Serialize]) -> Utf8Bytes {
+    fn frame(&self, kind: &'static str, validity: Option<&ValidityNow>, standings: &[impl Serialize]) -> Utf8Bytes {
         let (link, stale_since) = match self.link {
             Link::Live => ("live", None),
             Link::Stale { since } => ("stale", Some(utc_ms(since))),
@@ -191,6 +193,7 @@ impl Head<'_> {
             stale_since,
             round: self.round.as_ref(),
             due: &self.due,
+            validity,
             notices: self.notices,
             ended: self.ended,
             standings,
@@ -208,6 +211,7 @@ struct Frame<'a, S> {
     stale_since: Option<Millis>,
     round: Option<&'a RoundNow>,
     due: &'a Due,
+    validity: Option<&'a ValidityNow>,
     notices: &'a [Notice],
     ended: bool,
     standings: &'a [S],

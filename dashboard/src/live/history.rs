@@ -1,5 +1,6 @@
-//! The body of `/api/history`: `{"step":5,"t":[MS..],"points":{"u3":[..]},"marks":[..]}`, cut to what an audience may see,
-//! and the cache that keeps bodies for a crowd that comes back all at once.
+//! The body of `/api/history`: `{"step":5,"t":[MS..],"invalid":[MS..],"points":{"u3":[..]},"marks":[..]}`, cut to what an
+//! audience may see, and the cache that keeps bodies for a crowd that comes back all at once. `invalid` are those of `t` before
+//! which there was a second that is not valid.
 
 use super::Audience;
 use super::audience::Visibility;
@@ -40,6 +41,8 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
     let text = "writing to memory does not fail";
     write!(body, "{{\"step\":{step},\"t\":").expect(text);
     list(&mut body, rows.iter().map(|(at, _)| Some(utc_ms(*at))));
+    body.extend_from_slice(b",\"invalid\":");
+    list(&mut body, series.invalid(step, since).filter(|at| any(*at)).map(|at| Some(utc_ms(at))));
     body.extend_from_slice(b",\"points\":{");
     for (index, (contestant, slot)) in contestants.iter().enumerate() {
         if index > 0 {

@@ -12,6 +12,7 @@
 //! | [`series`] | points over time at three resolutions |
 //! | [`board`] | all of the scores: told once a second, asked by everybody |
 //! | [`round_now`] | the round, phase and due values at an instant |
+//! | [`validity`] | how much of the round is valid, and whether pages say so |
 //! | [`frame`] | one snapshot and one delta per class of audience, shared by all its viewers |
 //! | [`marks`] | deadlines, phases, pauses and the freeze, as lines in a chart |
 //! | [`history`] | the body of `/api/history`, prepared once for a crowd |
@@ -35,6 +36,7 @@ pub mod round_now;
 pub mod series;
 pub mod socket;
 pub mod standings;
+pub mod validity;
 pub mod window;
 
 pub use audience::{Audience, Visibility};
@@ -43,3 +45,4 @@ pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
 pub use round_now::{Due, RoundNow};
 pub use standings::{Figures, Standing, Standings};
+pub use validity::{Causes, HeardValidity, ValidityNow};

@@ -28,7 +28,16 @@ pub struct Series {
 struct Resolution {
     step_s: u64,
     rows_max: usize,
-    rows: VecDeque<(UtcUs, Arc<[i64]>)>,
+    rows: VecDeque<Instant>,
+}
+
+/// What is known of one instant.
+#[derive(Clone, Debug)]
+struct Instant {
+    at: UtcUs,
+    row: Arc<[i64]>,
+    /// Until then.
+    invalid_seconds: u64,
 }
 
 impl Default for Series {
@@ -41,7 +50,7 @@ impl Default for Series {
 impl Series {
     /// Adds the points of an instant, which must be later than the last.
     pub fn push(&mut self, scores: &Scores) {
-        if self.rings[0].rows.back().is_some_and(|(last, _)| scores.at <= *last) {
+        if self.rings[0].rows.back().is_some_and(|last| scores.at <= last.at) {
             return;
         }
         let mut row = vec![ABSENT; self.slots.len()];
@@ -51,9 +60,9 @@ impl Series {
             row.resize(row.len().max(slot + 1), ABSENT);
             row[slot] = score.figures.points.max(ABSENT + 1);
         }
-        let row: Arc<[i64]> = row.into();
+        let instant = Instant { at: scores.at, row: row.into(), invalid_seconds: scores.invalid_seconds };
         for ring in &mut self.rings {
-            ring.push(scores.at, &row);
+            ring.push(&instant);
         }
     }
 
@@ -70,9 +79,21 @@ impl Series {
 
     /// The instants of one step since an instant, each with its row, whose places [`Series::slots`] tells.
     pub fn rows(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = (UtcUs, &[i64])> {
-        let ring = self.rings.iter().find(|ring| ring.step_s == step_s).unwrap_or(&self.rings[0]);
-        let from = ring.rows.partition_point(|(at, _)| *at < since);
-        ring.rows.range(from..).map(|(at, row)| (*at, &row[..]))
+        let ring = self.ring(step_s);
+        ring.rows.range(ring.from(since)..).map(|instant| (instant.at, &instant.row[..]))
+    }
+
+    /// Those of the same instants before which, since the instant before, there was a second that is not valid.
+    pub fn invalid(&self, step_s: u64, since: UtcUs) -> impl Iterator<Item = UtcUs> {
+        let rows = &self.ring(step_s).rows;
+        let from = self.ring(step_s).from(since).max(1).min(rows.len());
+        // A new round counts from 0 again.
+        let grew = move |index: &usize| rows[*index].invalid_seconds > rows[*index - 1].invalid_seconds;
+        (from..rows.len()).filter(grew).map(|index| rows[index].at)
+    }
+
+    fn ring(&self, step_s: u64) -> &Resolution {
+        self.rings.iter().find(|ring| ring.step_s == step_s).unwrap_or(&self.rings[0])
     }
 
     /// Everybody who ever stood in a row, with the place there.
@@ -82,9 +103,9 @@ impl Series {
 
     /// Everybody's points at an instant, from the finest rows that reach so far back.
     pub fn at(&self, instant: UtcUs) -> Option<(UtcUs, Vec<(UserKey, i64)>)> {
-        let (at, row) = self.rings.iter().find_map(|ring| ring.rows.iter().rev().find(|(at, _)| *at <= instant))?;
-        let points = self.slots.iter().filter_map(|(user, slot)| Some((user.clone(), points(row, *slot)?)));
-        Some((*at, points.collect()))
+        let found = self.rings.iter().find_map(|ring| ring.rows.iter().rev().find(|one| one.at <= instant))?;
+        let points = self.slots.iter().filter_map(|(user, slot)| Some((user.clone(), points(&found.row, *slot)?)));
+        Some((found.at, points.collect()))
     }
 }
 
@@ -101,19 +122,24 @@ pub fn points(row: &[i64], slot: usize) -> Option<i64> {
 
 impl Resolution {
     fn first(&self) -> Option<UtcUs> {
-        self.rows.front().map(|(at, _)| *at)
+        self.rows.front().map(|instant| instant.at)
+    }
+
+    /// The index of the first instant that is not before this one.
+    fn from(&self, since: UtcUs) -> usize {
+        self.rows.partition_point(|instant| instant.at < since)
     }
 
     /// Keeps the first row of each step of the clock.
-    fn push(&mut self, at: UtcUs, row: &Arc<[i64]>) {
+    fn push(&mut self, instant: &Instant) {
         let bucket = |at: UtcUs| at / (self.step_s * SECOND_US);
-        if self.step_s > 1 && self.rows.back().is_some_and(|(last, _)| bucket(*last) == bucket(at)) {
+        if self.step_s > 1 && self.rows.back().is_some_and(|last| bucket(last.at) == bucket(instant.at)) {
             return;
         }
         if self.rows.len() == self.rows_max {
             self.rows.pop_front();
         }
-        self.rows.push_back((at, Arc::clone(row)));
+        self.rows.push_back(instant.clone());
     }
 }
 
@@ -124,7 +150,7 @@ mod tests {
 
     fn scores(second: u64, points: &[(&str, i64)]) -> Scores {
         let line = |&(id, points): &(&str, i64)| Score::of_points(id.into(), points);
-        Scores { at: second * SECOND_US, lines: points.iter().map(line).collect() }
+        Scores { at: second * SECOND_US, lines: points.iter().map(line).collect(), ..Scores::default() }
     }
 
     #[test]
@@ -160,6 +186,22 @@ mod tests {
         let mut series = Series::default();
         (0..100).for_each(|second| series.push(&scores(second, &[("a", 1)])));
         assert_eq!(series.step_s(0, 1), 1);
+    }
+
+    #[test]
+    fn a_second_that_is_not_valid_is_told_at_every_step() {
+        let mut series = Series::default();
+        let invalid_seconds = |second: u64| [0, 1, 3, 0, 1][(second / 7).min(4) as usize];
+        for second in 0..40 {
+            series.push(&Scores { invalid_seconds: invalid_seconds(second), ..scores(second, &[("a", 1)]) });
+        }
+        let invalid =
+            |step, since: u64| series.invalid(step, since * SECOND_US).map(|at| at / SECOND_US).collect::<Vec<_>>();
+        assert_eq!(invalid(1, 0), [7, 14, 28], "at 21 another round began");
+        assert_eq!(invalid(1, 14), [14, 28]);
+        assert_eq!(invalid(5, 0), [10, 15, 30]);
+        assert_eq!(invalid(30, 0), [30]);
+        assert!(invalid(1, 99).is_empty());
     }
 
     #[test]

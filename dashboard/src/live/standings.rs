@@ -25,6 +25,9 @@ pub struct Figures {
     pub p99_us: Option<u64>,
     /// Exchanges that failed and cost points.
     pub failures: u64,
+    /// Exchanges that count for nobody. Rows of before 0.2.0 do not say.
+    #[serde(default)]
+    pub void: u64,
 }
 
 /// What one contestant has at one instant.
@@ -50,6 +53,8 @@ impl Score {
 pub struct Scores {
     pub at: UtcUs,
     pub lines: Vec<Score>,
+    /// Seconds of the round that are not valid, until now.
+    pub invalid_seconds: u64,
 }
 
 /// One line of the standings.
@@ -152,7 +157,11 @@ mod tests {
 
     #[test]
     fn hidden_and_disqualified_ones_take_nobodys_rank() {
-        let scores = Scores { at: 1, lines: vec![score("a", 5), score("b", 9), score("c", 7), score("d", 5)] };
+        let scores = Scores {
+            at: 1,
+            lines: vec![score("a", 5), score("b", 9), score("c", 7), score("d", 5)],
+            ..Scores::default()
+        };
         let contestants =
             contestants(&[("a", false, false), ("b", true, false), ("c", false, true), ("d", false, false)]);
         let standings = rank(&scores, &contestants);
@@ -169,7 +178,7 @@ mod tests {
     fn movement_counts_ranks_gained() {
         let mut climber = score("a", 9);
         climber.rank_before = Some(4);
-        let scores = Scores { at: 1, lines: vec![climber, score("b", 3)] };
+        let scores = Scores { at: 1, lines: vec![climber, score("b", 3)], ..Scores::default() };
         let standings = rank(&scores, &contestants(&[("a", false, false), ("b", false, false)]));
         assert_eq!(standings.lines.iter().map(|line| line.rank_change).collect::<Vec<_>>(), [3, 0]);
         assert_eq!(standings.gaps(&"b".into()), (Some(6), None));
@@ -179,7 +188,7 @@ mod tests {
     /// Scripts, spreadsheets and `/api/standings` read these names: one that changes keeps its old one there for a release.
     #[test]
     fn a_line_says_these_fields_under_these_names() {
-        let scores = Scores { at: 1, lines: vec![score("u3", 9), score("u4", 9)] };
+        let scores = Scores { at: 1, lines: vec![score("u3", 9), score("u4", 9)], ..Scores::default() };
         let standings = rank(&scores, &contestants(&[("u3", false, false), ("u4", false, false)]));
         let expected = json!({
             "rank": 1, "id": "u4", "name": "u4", "display_name": "u4", "hidden": false, "colour": 4, "points": 9,

@@ -29,6 +29,14 @@ pub struct Curves {
     pub(crate) lines: Vec<Line>,
     pub(crate) marks: Vec<PlacedMark>,
     pub(crate) ticks: Vec<Tick>,
+    /// Where a second was not valid.
+    pub(crate) bands: Vec<Band>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Band {
+    pub x: String,
+    pub width: String,
 }
 
 #[derive(Clone, Debug)]
@@ -51,8 +59,8 @@ pub(crate) struct Tick {
 }
 
 impl Curves {
-    /// `at_ms` rises. What does not fit together is left out rather than drawn wrongly.
-    pub fn of(at_ms: &[i64], series: &[Series], marks: &[Mark]) -> Curves {
+    /// `at_ms` rises; `invalid_ms` are those before which there was a second that is not valid. What does not fit together is left out rather than drawn wrongly.
+    pub fn of(at_ms: &[i64], series: &[Series], marks: &[Mark], invalid_ms: &[i64]) -> Curves {
         let (Some(first), Some(last)) = (at_ms.first().copied(), at_ms.last().copied()) else {
             return Curves::default();
         };
@@ -75,7 +83,11 @@ impl Curves {
         let marks = marks.map(|mark| PlacedMark { x: format!("{:.1}", x(mark.at_ms)), label: mark.label.clone() });
         let ticks = (0..=4).map(|step| low + ((i128::from(high) - i128::from(low)) * step / 4) as i64);
         let ticks = ticks.map(|points| Tick { y: format!("{:.1}", y(points)), points });
-        Curves { lines: lines.collect(), marks: marks.collect(), ticks: ticks.collect() }
+        let bands = at_ms.windows(2).filter(|span| invalid_ms.contains(&span[1]));
+        let bands = bands
+            .map(|span| Band { x: format!("{:.1}", x(span[0])), width: format!("{:.1}", x(span[1]) - x(span[0])) });
+        let bands = bands.collect();
+        Curves { lines: lines.collect(), marks: marks.collect(), ticks: ticks.collect(), bands }
     }
 }
 
@@ -86,11 +98,12 @@ mod tests {
     #[test]
     fn curves_fill_the_frame_and_gaps_stay_gaps() {
         let series = Series { display_name: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
-        let curves = Curves::of(&[0, 10, 20, 30], &[series], &[Mark { at_ms: 15, label: "v2".into() }]);
+        let curves = Curves::of(&[0, 10, 20, 30], &[series], &[Mark { at_ms: 15, label: "v2".into() }], &[20]);
+        assert_eq!(curves.bands.iter().map(|band| (&*band.x, &*band.width)).collect::<Vec<_>>(), [("333.3", "333.3")]);
         assert_eq!(curves.lines[0].path, "M0.0 360.0M666.7 180.0L1000.0 0.0");
         assert_eq!(curves.lines[0].class, "c1 d1");
         assert_eq!(curves.marks[0].x, "500.0");
         assert_eq!(curves.ticks.first().map(|tick| tick.points), Some(0));
-        assert!(Curves::of(&[], &[], &[]).lines.is_empty());
+        assert!(Curves::of(&[], &[], &[], &[]).lines.is_empty());
     }
 }

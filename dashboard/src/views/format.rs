@@ -1,6 +1,8 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
+use flowtest_accounts::Ruling;
 use flowtest_contest::{DecidedBy, State};
+use flowtest_contract::RoundValidity;
 use flowtest_contract::text::grouped;
 use jiff::Timestamp;
 
@@ -69,6 +71,34 @@ pub fn decided(by: DecidedBy) -> &'static str {
 /// A round's state as the database has it; one that another program wrote may be unknown here.
 pub fn round_state(state: Option<State>) -> &'static str {
     state.map_or("unknown", State::as_str)
+}
+
+/// How much of a round is valid: `57 of 60 measured seconds are valid, 1,200 of 60,000 requests count for nobody.`
+pub fn validity(validity: &RoundValidity) -> String {
+    let RoundValidity { seconds, valid_seconds, due, void } = *validity;
+    let seconds = match seconds {
+        0 => "No generator told its seconds".to_owned(),
+        seconds => format!("{} of {} measured seconds are valid", grouped(valid_seconds), grouped(seconds)),
+    };
+    format!("{seconds}, {} of {} requests count for nobody.", grouped(void), grouped(due))
+}
+
+/// `valid` or `not valid`; a dash for a round that was sealed before anybody asked.
+pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
+    match validity {
+        None => NOTHING,
+        Some(validity) if validity.is_valid() => "valid",
+        Some(_) => "not valid",
+    }
+}
+
+/// What the organiser said of a round.
+pub fn ruling(ruling: Ruling) -> &'static str {
+    match ruling {
+        Ruling::Count => "counts all the same, by the organiser's ruling",
+        Ruling::Void => "voided by the organiser, counts nothing",
+        Ruling::Replay => "to be played again, counts nothing",
+    }
 }
 
 /// Colours there are before a dash tells two apart.

@@ -2,7 +2,7 @@
 //! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
 
 use crate::clock::Millis;
-use crate::live::{Due, Notice, RoundNow};
+use crate::live::{Due, Notice, RoundNow, ValidityNow};
 pub use flowtest_accounts::{Level, Role};
 
 /// The frame of a page. All instants are UTC milliseconds of the server.
@@ -100,6 +100,8 @@ impl Viewer {
 pub struct Stage {
     pub round: Option<RoundNow>,
     pub due: Option<Due>,
+    /// None before a generator has said anything.
+    pub validity: Option<ValidityNow>,
     /// The last frame is older than it should be: since when.
     pub stale_since: Option<Millis>,
     pub ended: bool,

@@ -3,8 +3,9 @@
 use crate::live::Standing;
 use crate::views::curve::Curves;
 use crate::views::format;
+use flowtest_accounts::Ruling;
 use flowtest_contest::{DecidedBy, State};
-use flowtest_contract::Rules;
+use flowtest_contract::{RoundValidity, Rules};
 use sailfish::TemplateSimple;
 
 /// `GET /report.html`. It carries its own style, so it is answered with [`ReportPage::POLICY`] instead of the site's.
@@ -40,6 +41,9 @@ pub struct ReportRound {
     pub end_at_ms: Option<i64>,
     /// Display name and points, by points.
     pub points: Vec<(String, i64)>,
+    /// None: nobody knows.
+    pub validity: Option<RoundValidity>,
+    pub ruling: Option<Ruling>,
 }
 
 #[derive(Clone, Debug)]

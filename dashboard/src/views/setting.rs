@@ -4,7 +4,9 @@ use crate::views::field::Input;
 use crate::views::plan::PlanGraph;
 use crate::views::tokens::InvitationForm;
 use crate::views::{Field, Layout, Level, Role, format};
+use flowtest_accounts::Ruling;
 use flowtest_contest::State;
+use flowtest_contract::RoundValidity;
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]
@@ -151,8 +153,20 @@ pub struct RoundPanel {
     pub freeze: Field,
     /// Posted back with every freeze, unfreeze and reveal.
     pub show_version: u64,
+    /// Sealed rounds that are not valid: what the organiser is to say, or has said.
+    pub invalid: Vec<InvalidRound>,
     /// Earlier rounds, newest first.
     pub past: Vec<PastRound>,
+}
+
+/// A round on which the organiser may rule.
+#[derive(Clone, Debug)]
+pub struct InvalidRound {
+    pub id: String,
+    pub number: u32,
+    pub validity: RoundValidity,
+    /// None: nothing was said, and it counts.
+    pub ruling: Option<Ruling>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +191,9 @@ pub struct PastRound {
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
     pub winner: Option<String>,
+    /// None: nobody knows.
+    pub validity: Option<RoundValidity>,
+    pub ruling: Option<Ruling>,
 }
 
 /// Fields of `POST /setting/contest`.

@@ -5,6 +5,7 @@ use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
+use flowtest_contract::{RoundId, RoundValidity};
 use flowtest_dashboard::control::{ChangeError, Sealing};
 use flowtest_testkit::WAIT_MAX;
 
@@ -37,6 +38,32 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     assert_eq!(stage.control().revision, revision);
     stage.change(Change::Draft).await;
     assert_eq!(stage.control().state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    let other = RoundId::from_bits(1);
+    // Another one than plays this round says nothing about it; who is gone has said its last.
+    let says = |seconds, valid_seconds| RoundValidity { seconds, valid_seconds, due: 1, void: 1 };
+    for (id, of, validity) in [("g1", round, says(60, 50)), ("g2", round, says(60, 60)), ("g3", other, says(9, 0))] {
+        stage.beat(id, |health| (health.round, health.validity) = (Some(of), validity));
+    }
+    stage.turn().await;
+    for id in ["g1", "g2", "g3"] {
+        stage.beat(id, |_| ());
+    }
+    let mut last = rows(&[11, 7]).to_vec();
+    (last[0].tally.due, last[0].tally.own_fault) = (13, 2);
+    publisher.end(2, last.into(), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 120, valid_seconds: 110, due: 20, void: 2 }));
+    assert!(kept.wants_ruling());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +119,12 @@ async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
         p99_us: None,
         row: String::new(),
     };
-    stage.controller.accounts().finish_round(round, vec![result], &Actor::program(), stage.now).await.expect("written");
+    stage
+        .controller
+        .accounts()
+        .finish_round(round, vec![result], None, &Actor::program(), stage.now)
+        .await
+        .expect("written");
     stage.flush();
     stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
@@ -151,7 +183,7 @@ async fn what_was_saved_is_told_as_saved_and_a_round_with_results_is_not_aborted
     stage.turn_at(stage.now + 10 * SECOND).await;
     // As a death between writing the results and saying so leaves it: the table of rounds takes no other state.
     let accounts = stage.controller.accounts().clone();
-    accounts.finish_round(round, Vec::new(), &Actor::program(), stage.now).await.expect("finished");
+    accounts.finish_round(round, Vec::new(), None, &Actor::program(), stage.now).await.expect("finished");
     let made = stage.change(Change::Pause).await;
     assert_eq!((made.control.state, stage.control().state), (State::Paused, State::Paused));
     assert_eq!(stage.published().expect("a document").state, State::Paused);

@@ -8,8 +8,11 @@ use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::{Audience, Freeze, Notice};
+use flowtest_scoreboard::SeenGenerator;
+use flowtest_testkit::documents::generator_health;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 const CONTESTANTS: usize = 5;
@@ -254,4 +257,40 @@ fn a_frame_of_200_contestants_stays_small() {
         [None, Some(frames.seq - 1)].map(|seen| frames.text(Class::Public, seen).expect("something new").len());
     assert!(snapshot <= MANY * SNAPSHOT_BYTES_EACH, "a snapshot of {snapshot} bytes");
     assert!(delta <= MANY * DELTA_BYTES_EACH, "a delta of {delta} bytes");
+}
+
+#[test]
+fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_its_cause_for_organisers() {
+    let mut world = World::new(1);
+    let mut builder = FrameBuilder::default();
+    let mut health = generator_health("g1", world.now);
+    health.round = world.control.round;
+    let mut invalid_at = Vec::new();
+    for (second, valid) in [true, true, false, true, false].into_iter().enumerate() {
+        health.validity.seconds += 1;
+        health.validity.valid_seconds += u64::from(valid);
+        let seen = SeenGenerator { id: "g1".to_owned(), beat: world.now, health: Some(health.clone()) };
+        // It is gone for the last look but one, and its figures stay.
+        world.generators = if second == 3 { Vec::new() } else { vec![seen] };
+        world.second(&[DID]);
+        if !valid {
+            invalid_at.push(json!(world.now / 1_000));
+        }
+    }
+    let frames = builder.build(&world.board, Link::Live, world.now);
+    let frame =
+        |class| -> Value { serde_json::from_str(frames.text(class, None).expect("a frame").as_str()).expect("JSON") };
+    let (public, admin) = (frame(Class::Public), frame(Class::Admin));
+    for (field, value) in
+        [("valid", json!(false)), ("seconds", json!(5)), ("valid_seconds", json!(3)), ("warn", json!(true))]
+    {
+        assert!(public["validity"][field] == value && admin["validity"][field] == value, "{field}: {public}");
+    }
+    assert_eq!(
+        (&public["validity"]["late_generators"], &admin["validity"]["late_generators"][0]),
+        (&Value::Null, &json!("g1"))
+    );
+    let body = history::write(&world.board, &Audience::Public, world.now, 0, 1);
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(body["invalid"], Value::Array(invalid_at));
 }

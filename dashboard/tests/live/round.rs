@@ -6,7 +6,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, Tally};
 use flowtest_dashboard::live::board::{Board, Tick};
 use flowtest_dashboard::live::{Contestant, Facts, UserKey};
-use flowtest_scoreboard::RoundTotals;
+use flowtest_scoreboard::{RoundTotals, SeenGenerator};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ pub(crate) struct World {
     pub(crate) control: Arc<Control>,
     pub(crate) facts: Facts,
     pub(crate) totals: RoundTotals,
+    pub(crate) generators: Vec<SeenGenerator>,
     pub(crate) board: Board,
     pub(crate) now: UtcUs,
 }
@@ -78,7 +79,8 @@ impl World {
         let control = running(contestants, RoundId::from_bits(7), true, NOW);
         let facts = Facts { contestants: (0..contestants).map(contestant).collect(), ..Facts::default() };
         let totals = RoundTotals { state: State::Running, ..RoundTotals::default() };
-        World { control: Arc::new(control), facts, totals, board: Board::default(), now: NOW }
+        let control = Arc::new(control);
+        World { control, facts, totals, generators: Vec::new(), board: Board::default(), now: NOW }
     }
 
     /// A second passes in which everybody did this, and the board looks.
@@ -93,7 +95,8 @@ impl World {
     pub(crate) fn look(&mut self, fresh: bool) {
         let facts = Arc::new(self.facts.clone());
         let (control, totals) = (Some(&self.control), Some(&self.totals));
-        self.board.tick(&Tick { now: self.now, control, totals, facts: &facts, fresh });
+        let generators = &self.generators;
+        self.board.tick(&Tick { now: self.now, control, totals, generators, facts: &facts, fresh });
     }
 }
 

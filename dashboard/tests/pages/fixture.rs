@@ -2,10 +2,10 @@
 //!
 //! Names are as people with ill will would choose them: what is inert here is inert in a contest.
 
-use flowtest_accounts::Level;
+use flowtest_accounts::{Level, Ruling};
 use flowtest_contest::{DecidedBy, State};
-use flowtest_contract::Rules;
-use flowtest_dashboard::live::{Contestant, Due, Figures, Notice, RoundNow, Standing, UserKey};
+use flowtest_contract::{RoundValidity, Rules};
+use flowtest_dashboard::live::{Causes, Contestant, Due, Figures, Notice, RoundNow, Standing, UserKey, ValidityNow};
 use flowtest_dashboard::views::account::SessionLine;
 use flowtest_dashboard::views::audit::AuditLine;
 use flowtest_dashboard::views::chart::ProjectorPage;
@@ -19,8 +19,8 @@ use flowtest_dashboard::views::report::{ReportAdjustment, ReportRound};
 use flowtest_dashboard::views::rules::Flip;
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
-    GeneratorCheck, GeneratorChoice, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel, ScreenLine,
-    TeamForm, UserLine,
+    GeneratorCheck, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel,
+    ScreenLine, TeamForm, UserLine,
 };
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
@@ -31,6 +31,8 @@ use sailfish::{RenderError, TemplateSimple};
 
 /// The instant at which all examples stand: 2025-11-23 10:10:00 UTC, in milliseconds.
 pub(crate) const NOW_MS: i64 = 1_763_892_600_000;
+/// Of a round in which our own machine was late.
+const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 1_680_000, void: 20_412 };
 const START_MS: i64 = NOW_MS - 600_000;
 
 /// Names that would break a page, a terminal or a spreadsheet that trusts them.
@@ -128,6 +130,15 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 version_at: Some(NOW_MS + 252_000),
                 from_at: Some(NOW_MS + 852_000),
             }),
+            validity: Some(ValidityNow {
+                valid: false,
+                figures: NOT_VALID,
+                warn: true,
+                causes: (role == Some(Role::Admin)).then(|| Causes {
+                    late_generators: vec!["generator-2".into(), HOSTILE[0].into()],
+                    house_failures: Some(0),
+                }),
+            }),
             stale_since: None,
             ended: false,
         },
@@ -194,6 +205,7 @@ pub(crate) fn standings() -> Vec<Standing> {
                 p50_us: Some(820 + index as u64 * 310),
                 p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
                 failures: index as u64 * index as u64 * 41,
+                void: 3,
             },
             rank_change: [0, 2, -1, 0, 1, -2, 0][index % 7],
             decided: [None, Some(DecidedBy::Points), Some(DecidedBy::Points), Some(DecidedBy::P99)][index % 4],
@@ -541,7 +553,17 @@ fn setting(layout: Layout) -> SettingPage {
                 start_at_ms: Some(START_MS - 7_200_000),
                 end_at_ms: Some(START_MS - 3_600_000),
                 winner: Some(HOSTILE[0].into()),
+                validity: Some(NOT_VALID),
+                ruling: Some(Ruling::Void),
             }],
+            invalid: [(2, Some(Ruling::Void)), (1, None)]
+                .map(|(number, ruling)| InvalidRound {
+                    id: "0".repeat(31) + &number.to_string(),
+                    number,
+                    validity: NOT_VALID,
+                    ruling,
+                })
+                .into(),
         },
         contest: contest_form(),
         plan: Some(plan()),
@@ -665,7 +687,7 @@ fn report() -> ReportPage {
         made_at_ms: NOW_MS,
         rules: Rules::default(),
         standings: standings(),
-        curves: Curves::of(&at, &all, &marks),
+        curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]]),
         from_ms: START_MS,
         until_ms: NOW_MS,
         rounds: vec![ReportRound {
@@ -675,6 +697,8 @@ fn report() -> ReportPage {
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),
             points: standings().into_iter().map(|line| (line.contestant.display_name, line.figures.points)).collect(),
+            validity: Some(NOT_VALID),
+            ruling: Some(Ruling::Void),
         }],
         adjustments: vec![ReportAdjustment {
             at_ms: NOW_MS,

@@ -153,6 +153,30 @@ fn what_was_typed_stays_and_what_is_wrong_is_said_beside_it() {
 }
 
 #[test]
+fn a_round_that_is_not_valid_is_told_in_words_where_it_is_watched() {
+    let pages = rendered();
+    let banner = |wanted: &str| {
+        let page = &pages.iter().find(|(name, _)| *name == wanted).expect("a page").1;
+        between(page, "data-validity>", "</div></div>")
+            .next()
+            .unwrap_or_else(|| panic!("no banner on {wanted}"))
+            .to_owned()
+    };
+    for page in ["index", "chart", "projector", "ticker", "reveal"] {
+        let banner = banner(page);
+        assert!(banner.contains("Our own machine was late") && banner.contains(">59<"), "{page}: {banner}");
+        assert!(!banner.contains("generator-2"), "{page} says whose fault it is");
+    }
+    for page in ["setting", "chart-empty", "index-as"] {
+        let banner = banner(page);
+        assert!(banner.contains(">generator-2, &lt;script&gt;") && banner.contains(">20,412<"), "{page}: {banner}");
+        assert!(banner.contains("docs/generators.md"), "{page} says what to do");
+    }
+    let report = &pages.iter().find(|(name, _)| *name == "report").expect("a report").1;
+    assert_eq!(report.matches("<rect ").count(), 3, "each span with a second that is not valid is shaded");
+}
+
+#[test]
 fn templates_print_raw_only_what_json_or_a_component_makes() {
     for (name, template) in templates() {
         for raw in between(&template, "<%-", "%>") {

@@ -6,3 +6,4 @@ mod invitations;
 mod levers;
 mod restarts;
 mod teams;
+mod validity;

@@ -122,7 +122,7 @@ async fn the_first_of_an_earlier_round_is_somebody_who_competes() {
         row: Row::default().encode(),
     };
     let results = vec![result(&alice, 1), result(&bob, 2)];
-    site.app.accounts.finish_round(round, results, &program, now).await.expect("finished");
+    site.app.accounts.finish_round(round, results, None, &program, now).await.expect("finished");
     let first = |name: &str| format!("data-label=\"First\"><span class=\"name\">{name}</span>");
     ada.get("/setting").await.says(&first("alice"));
     let of = |action: &str| format!("/setting/contestant/{}/{action}", alice.id);

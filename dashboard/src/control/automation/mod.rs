@@ -9,6 +9,7 @@ use super::error::ChangeError;
 use super::link::Link;
 use super::requests::Requests;
 use crate::clock::utc_us;
+use crate::live::HeardValidity;
 use flowtest_accounts::{Accounts, Actor};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
@@ -51,6 +52,8 @@ pub struct Seen {
     pub sealing: Sealing,
     /// All generators that Redis knows of.
     pub generators: Arc<[SeenGenerator]>,
+    /// What they say of the document's round.
+    pub validity: HeardValidity,
     /// What the database refused, when it did.
     pub trouble: Option<String>,
 }
@@ -102,7 +105,7 @@ impl Automation {
     /// One turn of looking and doing. Turn 0 does everything.
     pub async fn turn(&self, turn: u64, nudged: bool, now: UtcUs) {
         if turn.is_multiple_of(LOOK_TURNS) {
-            self.look().await;
+            self.look(now).await;
         }
         let done = self.act(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
         let trouble = match done {
@@ -119,7 +122,7 @@ impl Automation {
     }
 
     /// What Redis holds, and whether it is what the database says.
-    async fn look(&self) {
+    async fn look(&self, now: UtcUs) {
         if let Err(error) = self.document.follow_database().await {
             tracing::warn!(%error, "the database cannot be read");
         }
@@ -127,7 +130,12 @@ impl Automation {
         self.document.publish(LOOK_PATIENCE).await;
         let contest = self.document.contest().to_owned();
         match self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await {
-            Ok(generators) => self.seen().generators = generators.into(),
+            Ok(generators) => {
+                let control = self.document.control().filter(|control| control.state != State::Draft);
+                let mut seen = self.seen();
+                seen.validity.look(control.and_then(|control| control.round), &generators, now);
+                seen.generators = generators.into();
+            }
             Err(error) => self.document.redis_failed(&error),
         }
     }

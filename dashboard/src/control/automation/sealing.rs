@@ -9,7 +9,7 @@ use crate::control::roster::user_in;
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::{Control, State, standings};
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_scoreboard::{RoundTotals, ScoreboardError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +82,11 @@ impl Automation {
                 None => return Ok(()),
             },
         };
-        let results = totals.map(|totals| (round, results(control, totals)));
+        let heard = self.seen().validity.of(round);
+        let results = totals.map(|totals| {
+            let validity = validity(heard, &totals);
+            (round, results(control, totals), validity)
+        });
         // Dropped before the feed is told.
         let is_sealed = self.document.edit().await.seal(control, results, now).await?;
         if is_sealed {
@@ -131,6 +135,13 @@ fn unsealed(error: LinkError) -> Sealing {
         }
         error => Sealing::Trouble(error.to_string()),
     }
+}
+
+/// What is void is what Redis holds of the whole round; which seconds are valid only generators say, and of those that nobody
+/// heard nothing is known.
+fn validity(heard: Option<RoundValidity>, totals: &RoundTotals) -> RoundValidity {
+    let sum = |count: fn(&Row) -> u64| totals.contestants.values().map(count).fold(0, u64::saturating_add);
+    RoundValidity { due: sum(|row| row.tally.due), void: sum(|row| row.tally.own_fault), ..heard.unwrap_or_default() }
 }
 
 /// The results of people: whoever never had an outcome has an empty row, and the house is nobody's.

@@ -8,8 +8,8 @@ use crate::control::show::Show;
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::Control;
 use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, RoundValidity};
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
 
@@ -150,20 +150,21 @@ impl Edit<'_> {
         Ok(show)
     }
 
-    /// Writes the results of a draining round, and then says that it is sealed. No results: they are written already.
+    /// Writes the results of a draining round with how much of it is valid, and then says that it is sealed. No results: they
+    /// are written already.
     /// False when somebody has moved the round since `seen`.
     pub(in crate::control) async fn seal(
         &self,
         seen: &Control,
-        results: Option<(RoundId, Vec<RoundResult>)>,
+        results: Option<(RoundId, Vec<RoundResult>, RoundValidity)>,
         now: UtcUs,
     ) -> Result<bool, ChangeError> {
         if !self.document.is_at(seen) {
             return Ok(false);
         }
         let program = Actor::program();
-        if let Some((round, results)) = results {
-            self.document.accounts.finish_round(round, results, &program, now).await?;
+        if let Some((round, results, validity)) = results {
+            self.document.accounts.finish_round(round, results, Some(validity), &program, now).await?;
         }
         self.change(None, Change::Seal, "The round was sealed.", &program, now).await?;
         Ok(true)

@@ -27,7 +27,8 @@ pub use contestant::{change_contestant, withdraw_adjustment};
 pub use page::show_page;
 pub use people::{change_user, make_backup};
 pub use round::{
-    abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, resume_round, seal_round, stop_round,
+    abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, resume_round, rule_round, seal_round,
+    stop_round,
 };
 pub use show::{
     end_announcement, end_contest, freeze_board, make_announcement, make_screen, reveal_board, revoke_screen,

@@ -10,6 +10,7 @@ use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
+use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use salvo::prelude::*;
@@ -140,6 +141,27 @@ async fn moved_wrongly(
 ) -> Result<(), RequestError> {
     let deadline = Some(Field::wrong(typed, as_sentence(&message)));
     show_again(res, page::page(depot, Typed { deadline, ..Typed::default() }).await?)
+}
+
+/// The organiser's word on a round that is not valid.
+#[handler]
+pub async fn rule_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let (seen, round, ruling) = (revision(req).await, field(req, "round").await, field(req, "ruling").await);
+    let round = round.parse().map_err(|error| RequestError::Unprocessable(format!("{error}")))?;
+    let ruling: Ruling = ruling.parse().map_err(RequestError::Unprocessable)?;
+    match app.controller.rule(seen, round, ruling, &actor, utc_us()).await {
+        Ok(round) => {
+            let what = match ruling {
+                Ruling::Count => "counts all the same",
+                Ruling::Void => "is void: it stays in the record and counts nothing",
+                Ruling::Replay => "counts nothing, and the same plan can be armed again",
+            };
+            frame::done(depot, res, PATH, format!("Round {} {what}.", round.number))
+        }
+        Err(error) => declined(depot, res, error),
+    }
 }
 
 /// Seals without streams that will never end.

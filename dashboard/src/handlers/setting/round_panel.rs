@@ -8,7 +8,7 @@ use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
 use crate::views::Field;
-use crate::views::setting::{GeneratorChoice, MissingStream, PastRound, RoundAction, RoundPanel};
+use crate::views::setting::{GeneratorChoice, InvalidRound, MissingStream, PastRound, RoundAction, RoundPanel};
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
@@ -77,8 +77,15 @@ pub(super) fn round(
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
         freeze: Field::default(),
         show_version: app.controller.show_version(),
+        invalid: rounds.iter().rev().filter_map(invalid).collect(),
         past: Vec::new(),
     }
+}
+
+/// A round on which the organiser may rule.
+fn invalid(round: &Round) -> Option<InvalidRound> {
+    let validity = round.validity().filter(|validity| round.scored && !validity.is_valid())?;
+    Some(InvalidRound { id: round.id.to_string(), number: round.number, validity, ruling: round.ruling })
 }
 
 fn of_whom(stream: &StreamId, generators: &[SeenGenerator]) -> String {
@@ -113,6 +120,8 @@ pub(super) async fn past(
             start_at_ms: round.start_at.map(utc_ms),
             end_at_ms: round.finished_at.map(utc_ms),
             winner: results.into_iter().find(|result| competes(result.user)).map(|result| result.name),
+            validity: round.validity(),
+            ruling: round.ruling,
         });
     }
     Ok(past)

@@ -3,15 +3,15 @@
 //! Ranks and points were computed by whoever hands them in.
 
 use crate::Accounts;
-use crate::contest::round::{self, SEALED};
+use crate::contest::round::{self, Ruling, SEALED};
 use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::store::columns::{OptionU64, U32, U64, stored};
 use crate::store::ids::UserId;
 use crate::store::schema::{results, rounds};
 use diesel::prelude::*;
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, RoundValidity};
 use serde::Serialize;
 use serde_json::json;
 
@@ -39,8 +39,8 @@ pub struct RoundResult {
 }
 
 impl Accounts {
-    /// Writes a round's results and seals it. The same results again are fine, whatever their order, and change
-    /// nothing; others are refused.
+    /// Writes a round's results with how much of it is valid, where that is known, and seals it. The same results again are
+    /// fine, whatever their order, and change nothing; others are refused.
     ///
     /// # Errors
     /// [`Error::Missing`] without such a round or user, [`Error::Refused`] if it was sealed with other results, and as every
@@ -49,6 +49,7 @@ impl Accounts {
         &self,
         id: RoundId,
         mut given: Vec<RoundResult>,
+        validity: Option<RoundValidity>,
         by: &Actor,
         now: UtcUs,
     ) -> Result<(), Error> {
@@ -74,12 +75,16 @@ impl Accounts {
                         rounds::state.eq(SEALED),
                         rounds::state_at.eq(stored(now)),
                         rounds::finished_at.eq(stored(now)),
+                        rounds::seconds.eq(validity.map(|validity| stored(validity.seconds))),
+                        rounds::valid_seconds.eq(validity.map(|validity| stored(validity.valid_seconds))),
+                        rounds::due.eq(validity.map(|validity| stored(validity.due))),
+                        rounds::void.eq(validity.map(|validity| stored(validity.void))),
                     ))
                     .execute(conn)?;
                 let points: Vec<_> = given.iter().map(|result| json!([result.user, result.points])).collect();
                 Change::of("round.finish", round::subject(id))
                     .before(json!(round.state))
-                    .after(json!({ "state": SEALED, "points": points }))
+                    .after(json!({ "state": SEALED, "points": points, "validity": validity }))
                     .write(conn, &by, now)
             })
             .await
@@ -99,7 +104,8 @@ impl Accounts {
             .await
     }
 
-    /// Every result that counts for the contest: of sealed rounds that are scored, in the order of rounds and ranks.
+    /// Every result that counts for the contest: of sealed rounds that are scored and that the organiser did not void, in the
+    /// order of rounds and ranks.
     ///
     /// # Errors
     /// As every query: see [`Error`].
@@ -110,6 +116,7 @@ impl Accounts {
                 Ok(results::table
                     .inner_join(rounds::table)
                     .filter(rounds::scored.eq(true).and(rounds::state.eq(SEALED)))
+                    .filter(rounds::ruling.is_null().or(rounds::ruling.eq(Ruling::Count)))
                     .order((rounds::number, results::rank, results::user_id))
                     .select((results::round_id, RoundResult::as_select()))
                     .load(conn)?)

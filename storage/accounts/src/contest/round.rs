@@ -1,18 +1,18 @@
 //! Rounds: numbered from 1, each with the state it was last seen in.
 //!
 //! Which state may follow which, the scoreboard's lifecycle says; here a state is a word. Only `sealed` means something,
-//! and only `finish_round` writes it. Nobody's standings change after that.
+//! and only `finish_round` writes it. Nobody's standings change after that; whether they count, the organiser may still say.
 
 use crate::Accounts;
 use crate::error::{Error, is_duplicate};
 use crate::log::{Actor, Change};
-use crate::store::columns::{self, OptionU64, U32, U64, stored};
+use crate::store::columns::{self, OptionU64, U32, U64, stored, word_enum};
 use crate::store::schema::rounds;
 use crate::text;
 use diesel::dsl::max;
 use diesel::prelude::*;
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, RoundValidity};
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,6 +22,25 @@ pub(crate) const SEALED: &str = "sealed";
 const DRAFT: &str = "draft";
 /// Longest word for a state.
 const STATE_MAX: usize = 20;
+
+word_enum! {
+    /// What the organiser says of a sealed round that is not valid. It counts while nothing is said.
+    Ruling {
+        /// It counts as it is.
+        Count = "count",
+        /// It stays in the record and counts nothing.
+        Void = "void",
+        /// The same, and the same plan is played again.
+        Replay = "replay",
+    }
+}
+
+impl Ruling {
+    /// Whether the results count for the contest.
+    pub fn counts(self) -> bool {
+        self == Ruling::Count
+    }
+}
 
 /// A round to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +78,39 @@ pub struct Round {
     /// When its results were written.
     #[diesel(deserialize_as = OptionU64)]
     pub finished_at: Option<UtcUs>,
+    #[diesel(deserialize_as = OptionU64)]
+    seconds: Option<u64>,
+    #[diesel(deserialize_as = OptionU64)]
+    valid_seconds: Option<u64>,
+    #[diesel(deserialize_as = OptionU64)]
+    due: Option<u64>,
+    #[diesel(deserialize_as = OptionU64)]
+    void: Option<u64>,
+    /// What the organiser said of it.
+    pub ruling: Option<Ruling>,
+}
+
+impl Round {
+    /// How much of it is valid, summed over its generators. None: it is not sealed, or was before anybody asked.
+    pub fn validity(&self) -> Option<RoundValidity> {
+        Some(RoundValidity {
+            seconds: self.seconds?,
+            valid_seconds: self.valid_seconds?,
+            due: self.due?,
+            void: self.void?,
+        })
+    }
+
+    /// Whether its results count for the contest, once it has any.
+    pub fn counts(&self) -> bool {
+        self.scored && self.ruling.is_none_or(Ruling::counts)
+    }
+
+    /// Whether the organiser is to say what becomes of it: it would count, is not valid, and nothing was said.
+    pub fn wants_ruling(&self) -> bool {
+        let is_valid = self.validity().is_none_or(|validity| validity.is_valid());
+        self.scored && self.finished_at.is_some() && !is_valid && self.ruling.is_none()
+    }
 }
 
 impl Accounts {
@@ -125,6 +177,37 @@ impl Accounts {
                 Change::of("round.state", subject(id))
                     .before(json!(before.state))
                     .after(json!(state))
+                    .write(conn, &by, now)?;
+                get(conn, id)
+            })
+            .await
+    }
+
+    /// Notes what the organiser says of a round that is not valid. The same again changes and logs nothing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without such a round, [`Error::Refused`] for one that is not sealed or that is valid, and as every
+    /// query.
+    pub async fn rule_round(&self, id: RoundId, ruling: Ruling, by: &Actor, now: UtcUs) -> Result<Round, Error> {
+        let by = by.clone();
+        self.store
+            .write(move |conn| {
+                let before = get(conn, id)?;
+                if before.ruling == Some(ruling) {
+                    return Ok(before);
+                }
+                let why = match (before.finished_at, before.validity()) {
+                    (None, _) => Some("is not sealed: wait for its end"),
+                    (_, Some(validity)) if !validity.is_valid() => None,
+                    _ => Some("is valid, and counts: adjust points where that is wrong"),
+                };
+                if let Some(why) = why {
+                    return Err(Error::Refused(format!("Round {} {why}.", before.number)));
+                }
+                diesel::update(rounds::table.find(id.to_string())).set(rounds::ruling.eq(ruling)).execute(conn)?;
+                Change::of("round.ruling", subject(id))
+                    .before(before.ruling.map(|ruling| json!(ruling)))
+                    .after(json!(ruling))
                     .write(conn, &by, now)?;
                 get(conn, id)
             })

@@ -99,6 +99,11 @@ diesel::table! {
         state_at -> BigInt,
         created_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        seconds -> Nullable<BigInt>,
+        valid_seconds -> Nullable<BigInt>,
+        due -> Nullable<BigInt>,
+        void -> Nullable<BigInt>,
+        ruling -> Nullable<Text>,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use flowtest_accounts::*;
-use flowtest_contract::RoundId;
+use flowtest_contract::{RoundId, RoundValidity};
 
 #[tokio::test]
 async fn a_control_document_is_saved_only_over_the_revision_that_was_read() {
@@ -104,15 +104,15 @@ async fn results_are_written_once_and_seal_the_round() {
 
     // A contestant nobody knows: nothing of it is written.
     let stranger = RoundResult { user: UserId(99), ..result(&bob, 2, 0) };
-    let refused = accounts.finish_round(round.id, vec![result(&alice, 1, 5), stranger], &by, NOON).await;
+    let refused = accounts.finish_round(round.id, vec![result(&alice, 1, 5), stranger], None, &by, NOON).await;
     assert!(matches!(refused, Err(Error::Missing(_))), "{refused:?}");
     assert_eq!(accounts.results_of(round.id).await.expect("a list"), []);
 
     let results = vec![result(&bob, 1, i64::MAX), result(&alice, 2, -300)];
-    accounts.finish_round(round.id, results.clone(), &by, NOON + 2).await.expect("sealed");
+    accounts.finish_round(round.id, results.clone(), None, &by, NOON + 2).await.expect("sealed");
     let again: Vec<_> = results.iter().rev().cloned().collect();
-    accounts.finish_round(round.id, again, &by, NOON + 9).await.expect("the same again");
-    let other = accounts.finish_round(round.id, vec![result(&alice, 1, 1)], &by, NOON + 9).await;
+    accounts.finish_round(round.id, again, None, &by, NOON + 9).await.expect("the same again");
+    let other = accounts.finish_round(round.id, vec![result(&alice, 1, 1)], None, &by, NOON + 9).await;
     assert!(matches!(other, Err(Error::Refused(_))), "{other:?}");
     assert_eq!(accounts.results_of(round.id).await.expect("a list"), results);
     let sealed = accounts.round(round.id).await.expect("an answer").expect("a round");
@@ -133,13 +133,52 @@ async fn results_are_written_once_and_seal_the_round() {
 }
 
 #[tokio::test]
+async fn a_round_that_is_not_valid_counts_until_somebody_voids_it() {
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let alice = harness.contestant("alice").await;
+    let validity = |valid_seconds| Some(RoundValidity { seconds: 60, valid_seconds, due: 6_000, void: 0 });
+    let (late, valid) = (harness.round(1, true).await, harness.round(2, true).await);
+    let open = accounts.rule_round(late.id, Ruling::Void, &by, NOON).await;
+    assert!(matches!(open, Err(Error::Refused(_))), "{open:?}");
+    accounts.finish_round(late.id, vec![result(&alice, 1, 10)], validity(40), &by, NOON).await.expect("sealed");
+    accounts.finish_round(valid.id, vec![result(&alice, 1, 5)], validity(60), &by, NOON).await.expect("sealed");
+    let counted = async || accounts.scored_results().await.expect("a list").into_iter().map(|(id, _)| id);
+    let asked = async || accounts.rounds().await.expect("a list").into_iter().filter(Round::wants_ruling).count();
+    assert_eq!((counted().await.collect::<Vec<_>>(), asked().await), (vec![late.id, valid.id], 1));
+    let refused = accounts.rule_round(valid.id, Ruling::Void, &by, NOON).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    // (what is said, whether it counts then)
+    for (ruling, counts) in [(Ruling::Void, false), (Ruling::Count, true), (Ruling::Replay, false)] {
+        for _ in 0..2 {
+            let round = accounts.rule_round(late.id, ruling, &by, NOON + 1).await.expect("said");
+            assert_eq!((round.ruling, round.counts()), (Some(ruling), counts));
+        }
+        assert_eq!((counted().await.any(|id| id == late.id), asked().await), (counts, 0), "{ruling}");
+    }
+    assert_eq!(accounts.results_of(late.id).await.expect("a list").len(), 1, "it stays in the record");
+    let filter = AuditFilter { action: Some("round.ruling".into()), ..AuditFilter::default() };
+    let log = accounts.audit_page(None, 10, filter).await.expect("a page");
+    let said: Vec<_> =
+        log.iter().map(|line| (line.by.name.as_str(), line.before.as_deref(), line.after.as_deref())).collect();
+    assert_eq!(
+        said,
+        [
+            ("boss", Some("\"count\""), Some("\"replay\"")),
+            ("boss", Some("\"void\""), Some("\"count\"")),
+            ("boss", None, Some("\"void\""))
+        ]
+    );
+}
+
+#[tokio::test]
 async fn only_sealed_scored_rounds_count() {
     let harness = Harness::new().await;
     let (accounts, by) = (&harness.accounts, harness.by());
     let alice = harness.contestant("alice").await;
     for (bits, scored) in [(3, true), (2, false), (1, true)] {
         let round = harness.round(bits, scored).await;
-        accounts.finish_round(round.id, vec![result(&alice, 1, 10)], &by, NOON).await.expect("sealed");
+        accounts.finish_round(round.id, vec![result(&alice, 1, 10)], None, &by, NOON).await.expect("sealed");
     }
     harness.round(4, true).await;
     let counted: Vec<_> = accounts.scored_results().await.expect("a list").into_iter().map(|(id, _)| id).collect();

@@ -32,7 +32,7 @@ async fn do_everything(harness: &Harness) -> Vec<String> {
     accounts.set_endpoint(alice.id, Some("http://a.example/"), &by, NOON).await.expect("set");
     let round = harness.round(1, true).await;
     accounts.set_round_state(round.id, "running", &by, NOON).await.expect("noted");
-    accounts.finish_round(round.id, vec![], &by, NOON).await.expect("sealed");
+    accounts.finish_round(round.id, vec![], None, &by, NOON).await.expect("sealed");
     let adjustment = accounts.adjust(alice.id, 5, "fair play", &by, NOON).await.expect("made");
     accounts.withdraw_adjustment(adjustment.id, &by, NOON).await.expect("withdrawn");
     let announcement = accounts.announce(Level::Info, "Lunch", &by, NOON).await.expect("said");

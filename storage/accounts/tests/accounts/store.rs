@@ -4,6 +4,7 @@ use crate::harness::*;
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use flowtest_accounts::*;
+use flowtest_contract::RoundValidity;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ async fn a_new_file_is_for_its_owner_alone() {
         assert_eq!(mode(&harness.beside(name)), 0o600, "{name}");
     }
     assert!(harness.accounts.is_alive().await);
-    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000002");
+    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000003");
     let nowhere = Accounts::open(harness.beside("no/such/folder.db")).await;
     assert!(matches!(&nowhere, Err(Error::Failed(why)) if why.contains("folder.db")), "{nowhere:?}");
 }
@@ -64,7 +65,7 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     let round = harness.round(1, true).await;
     let (user, name) = (alice.id, alice.name.clone());
     let result = RoundResult { user, name, rank: 1, points: 7, failures: 0, p99_us: None, row: String::new() };
-    accounts.finish_round(round.id, vec![result], &by, NOON).await.expect("sealed");
+    accounts.finish_round(round.id, vec![result], None, &by, NOON).await.expect("sealed");
     accounts.append_history(round.id, NOON, b"x").await.expect("appended");
     accounts.adjust(alice.id, 5, "fair play", &by, NOON).await.expect("made");
     accounts.announce(Level::Info, "Lunch", &by, NOON).await.expect("said");
@@ -75,7 +76,9 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     let file = harness.beside("copy.db");
     let mut conn = raw(&file);
     diesel::sql_query("PRAGMA foreign_keys = ON").execute(&mut conn).expect("on");
-    conn.revert_last_migration(MIGRATIONS).expect("down by one");
+    for _ in 0..2 {
+        conn.revert_last_migration(MIGRATIONS).expect("down by one");
+    }
     let again = Accounts::open(&file).await.expect("up again");
     // What both schemas share survived; what only the newer one has is empty.
     assert_eq!(again.users().await.expect("a list"), accounts.users().await.expect("a list"));
@@ -93,6 +96,27 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     let fresh = Accounts::open(&file).await.expect("up from nothing");
     assert_eq!(fresh.users().await.expect("a list"), []);
     fresh.create_admin(person("boss"), &Actor::command_line(), NOON).await.expect("an admin");
+}
+
+#[tokio::test]
+async fn a_round_of_before_its_validity_was_kept_is_there_and_says_that_it_is_not_known() {
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let round = harness.round(1, true).await;
+    let validity = RoundValidity { seconds: 60, valid_seconds: 40, due: 1_000, void: 9 };
+    accounts.finish_round(round.id, Vec::new(), Some(validity), &by, NOON).await.expect("sealed");
+    accounts.rule_round(round.id, Ruling::Void, &by, NOON).await.expect("said");
+    let before = accounts.round(round.id).await.expect("an answer").expect("the round");
+    assert_eq!((before.validity(), before.ruling), (Some(validity), Some(Ruling::Void)));
+    accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
+
+    let file = harness.beside("copy.db");
+    raw(&file).revert_last_migration(MIGRATIONS).expect("down by one");
+    let again = Accounts::open(&file).await.expect("up again");
+    let after = again.round(round.id).await.expect("an answer").expect("the round");
+    assert_eq!((after.validity(), after.ruling), (None, None));
+    assert_eq!((after.number, &after.state, after.finished_at), (before.number, &before.state, before.finished_at));
+    assert!(!after.wants_ruling(), "nobody is asked about what nobody knows");
 }
 
 #[tokio::test]

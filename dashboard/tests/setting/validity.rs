@@ -1,0 +1,195 @@
+//! A round that is not valid: who is told what while it is played, and the organiser's word on it once it is sealed.
+
+use crate::browser::{Answer, Site};
+use flowtest_accounts::{Actor, AuditFilter, NewRound, RoundResult, Ruling, User};
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::{Change, change};
+use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
+use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::live::{Audience, Seen};
+use flowtest_testkit::WAIT_MAX;
+use flowtest_testkit::documents::generator_health;
+use salvo::http::StatusCode;
+use std::sync::Arc;
+
+const ROUND: RoundId = RoundId::from_bits(7);
+const SECOND: u64 = 1_000_000;
+const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 60_000, void: 1_234 };
+/// What the banner begins with where it is shown.
+const SHOWN: &str = "<div class=\"notices\" data-validity><";
+const HIDDEN: &str = "<div class=\"notices\" data-validity hidden><";
+
+async fn with_alice() -> (Site, User) {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let controller = &site.app.controller;
+    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+    (site, alice)
+}
+
+/// A generator that plays the round says this of it.
+fn beat(site: &Site, validity: RoundValidity) {
+    let mut health = generator_health("g1", utc_us());
+    (health.round, health.stream, health.validity) = (Some(ROUND), Some(StreamId::from_bits(1)), validity);
+    site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+}
+
+async fn until(site: &Site, found: impl FnMut(&Arc<Seen>) -> bool) {
+    let mut seen = site.app.feed.watch();
+    tokio::time::timeout(WAIT_MAX, seen.wait_for(found)).await.expect("it comes").expect("the feed runs");
+}
+
+/// The round runs, as another dashboard may have armed it.
+async fn run(site: &Site) {
+    let now = utc_us();
+    let new = NewRound { id: ROUND, scored: true, label: String::new(), start_at: None };
+    site.app.accounts.create_round(new, &Actor::program(), now).await.expect("a round");
+    let draft = site.app.controller.control().expect("a document");
+    let arm =
+        Change::Arm { round: ROUND, start_at: now + 10 * SECOND, scored: true, generators: vec!["g1".to_owned()] };
+    let armed = change(&draft, arm, now).expect("it may be armed");
+    let running = change(&armed, Change::Begin, now + 10 * SECOND).expect("it may begin");
+    site.redis.scoreboard().write_control(&running).expect("Redis answers");
+    until(site, |seen| seen.control.as_ref().is_some_and(|control| control.state == State::Running)).await;
+}
+
+/// The round is sealed with ten points of alice's.
+async fn seal(site: &Site, alice: &User, validity: RoundValidity) {
+    let (program, now) = (Actor::program(), utc_us());
+    let new = NewRound { id: ROUND, scored: true, label: String::new(), start_at: None };
+    site.app.accounts.create_round(new, &program, now).await.expect("a round");
+    let result = RoundResult {
+        user: alice.id,
+        name: alice.name.clone(),
+        rank: 1,
+        points: 10,
+        failures: 0,
+        p99_us: None,
+        row: Row::default().encode(),
+    };
+    site.app.accounts.finish_round(ROUND, vec![result], Some(validity), &program, now).await.expect("sealed");
+    until_carried(site, 10).await;
+}
+
+/// Waits until the contest's standings hold so many points.
+async fn until_carried(site: &Site, points: i64) {
+    let sum = || site.app.feed.standings(&Audience::Admin).lines.iter().map(|line| line.figures.points).sum::<i64>();
+    until(site, |_| sum() == points).await;
+}
+
+#[track_caller]
+fn lacks(answer: &Answer, part: &str) {
+    assert!(!answer.body.contains(part), "{part:?} is there: {}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_fault_it_is() {
+    let (site, alice) = with_alice().await;
+    let (mut ada, mut alice) = (site.admin("ada").await, site.sign_in(alice).await);
+    let is_told = || site.app.feed.validity(&Audience::Public).map(|validity| validity.warn);
+    run(&site).await;
+    beat(&site, RoundValidity { valid_seconds: 1_200, void: 0, ..NOT_VALID });
+    until(&site, |_| is_told() == Some(false)).await;
+    for path in ["/setting", "/chart", "/chart?view=projector"] {
+        ada.get(path).await.says(HIDDEN);
+    }
+    alice.get("/index").await.says(HIDDEN);
+    beat(&site, NOT_VALID);
+    until(&site, |_| is_told() == Some(true)).await;
+    for path in ["/setting", "/chart"] {
+        let page = ada.get(path).await;
+        page.says(SHOWN)
+            .says("data-validity-names>g1<")
+            .says("data-validity-void>1,234<")
+            .says("A generator that is late");
+    }
+    for (page, who) in [(alice.get("/index").await, "alice"), (alice.get("/chart").await, "alice")] {
+        page.says(SHOWN)
+            .says("Our own machine was late")
+            .says("data-validity-invalid>59<")
+            .says("Nobody loses a point");
+        assert!(!page.body.contains("data-validity-names"), "{who} is told whose fault it is");
+    }
+    // The wall is the public's, whoever opens it.
+    let wall = ada.get("/chart?view=projector").await;
+    wall.says(SHOWN).says("Our own machine was late");
+    lacks(&wall, "data-validity-names");
+    let figures = "\"valid\":false,\"seconds\":1200,\"valid_seconds\":1141,\"due\":60000,\"void\":1234,\"warn\":true";
+    ada.get("/api/standings").await.says(figures).says("\"late_generators\":[\"g1\"]");
+    for path in ["/api/standings", "/api/me"] {
+        let answer = alice.get(path).await;
+        answer.says(figures);
+        lacks(&answer, "late_generators");
+    }
+    alice.get("/export/standings.csv").await.says(",success_permille,void\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given_and_totals_follow_it() {
+    let (site, alice) = with_alice().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    seal(&site, &alice, NOT_VALID).await;
+    const QUESTION: &str = "Round 1 is sealed and not valid: does it count?";
+    let question = ada.get("/setting").await;
+    question
+        .says(QUESTION)
+        .says("1,141 of 1,200 measured seconds are valid, 1,234 of 60,000 requests count for nobody.");
+    let round = ROUND.to_string();
+    let word = |word| [("round", round.as_str()), ("ruling", word)];
+    let answer = ada.post("/setting/round/ruling", &word("perhaps")).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    bea.get("/setting").await.says(QUESTION);
+    let voided = ada.follow("/setting/round/ruling", &word("void")).await;
+    voided.says("Round 1 is void").says("voided by the organiser, counts nothing").says("not valid");
+    lacks(&voided, QUESTION);
+    until_carried(&site, 0).await;
+    let results = site.app.accounts.results_of(ROUND).await.expect("results");
+    assert_eq!(results[0].points, 10, "it stays in the record");
+    ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void\n");
+    ada.get("/report.html").await.says("<b>Not valid.</b>").says("Ruling: voided by the organiser");
+    // Who was wrong says it again.
+    bea.follow("/setting/round/ruling", &word("count")).await.says("Round 1 counts all the same");
+    until_carried(&site, 10).await;
+    let filter = AuditFilter { action: Some("round.ruling".into()), ..AuditFilter::default() };
+    let log = site.app.accounts.audit_page(None, 9, filter).await.expect("the log");
+    let said: Vec<_> = log.iter().map(|line| (line.by.name.as_str(), line.after.as_deref(), line.at > 0)).collect();
+    assert_eq!(said, [("bea", Some("\"count\""), true), ("ada", Some("\"void\""), true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_is_played_again_counts_nothing_and_leaves_its_plan_to_the_next_draft() {
+    let (site, _) = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let controller = &site.app.controller;
+    // Sealed by the clock, as the automation leaves it.
+    let (program, start) = (Actor::program(), utc_us() + 10 * SECOND);
+    let arm = Change::Arm { round: ROUND, start_at: start, scored: true, generators: vec!["g1".to_owned()] };
+    controller.change(None, arm, "A test.", &program, utc_us()).await.expect("armed");
+    controller.change(None, Change::Begin, "A test.", &program, start).await.expect("it runs");
+    let plan = controller.control().expect("a document").contest.clone();
+    let accounts = &site.app.accounts;
+    accounts.finish_round(ROUND, Vec::new(), Some(NOT_VALID), &program, utc_us()).await.expect("sealed");
+    // After a stop the last requests have a second.
+    for (step, after) in [(Change::Stop, SECOND), (Change::Seal, 3 * SECOND)] {
+        controller.change(None, step, "A test.", &program, start + after).await.expect("sealed");
+    }
+    let round = ROUND.to_string();
+    let page = ada.follow("/setting/round/ruling", &[("round", &round), ("ruling", "replay")]).await;
+    page.says("the same plan can be armed again").says("Arm round 2");
+    let control = controller.control().expect("a document");
+    assert_eq!((control.state, &control.contest), (State::Draft, &plan));
+    let ruled = accounts.round(ROUND).await.expect("rounds").expect("the round");
+    assert_eq!((ruled.ruling, ruled.counts()), (Some(Ruling::Replay), false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_about_a_round_that_is_valid() {
+    let (site, alice) = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    seal(&site, &alice, RoundValidity { valid_seconds: 1_199, void: 0, ..NOT_VALID }).await;
+    lacks(&ada.get("/setting").await, "does it count?");
+    let round = ROUND.to_string();
+    let fields = [("round", round.as_str()), ("ruling", "void")];
+    ada.follow("/setting/round/ruling", &fields).await.says("Round 1 is valid, and counts");
+    until_carried(&site, 10).await;
+}

@@ -1,0 +1,5 @@
+ALTER TABLE rounds DROP COLUMN ruling;
+ALTER TABLE rounds DROP COLUMN void;
+ALTER TABLE rounds DROP COLUMN due;
+ALTER TABLE rounds DROP COLUMN valid_seconds;
+ALTER TABLE rounds DROP COLUMN seconds;
