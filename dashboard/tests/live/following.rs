@@ -266,11 +266,11 @@ fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_it
     let mut health = generator_health("g1", world.now);
     health.round = world.control.round;
     let mut invalid_at = Vec::new();
-    for (second, valid) in [true, true, false, true, false].into_iter().enumerate() {
+    for (second, valid) in [true, true, false, true, true, false].into_iter().enumerate() {
         health.validity.seconds += 1;
         health.validity.valid_seconds += u64::from(valid);
         let seen = SeenGenerator { id: "g1".to_owned(), beat: world.now, health: Some(health.clone()) };
-        // It is gone for the last look but one, and its figures stay.
+        // It is gone for one look: its figures stay, and it is late for nothing when it is back.
         world.generators = if second == 3 { Vec::new() } else { vec![seen] };
         world.second(&[DID]);
         if !valid {
@@ -282,7 +282,7 @@ fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_it
         |class| -> Value { serde_json::from_str(frames.text(class, None).expect("a frame").as_str()).expect("JSON") };
     let (public, admin) = (frame(Class::Public), frame(Class::Admin));
     for (field, value) in
-        [("valid", json!(false)), ("seconds", json!(5)), ("valid_seconds", json!(3)), ("warn", json!(true))]
+        [("valid", json!(false)), ("seconds", json!(6)), ("valid_seconds", json!(4)), ("warn", json!(true))]
     {
         assert!(public["validity"][field] == value && admin["validity"][field] == value, "{field}: {public}");
     }
