@@ -193,7 +193,7 @@ mod tests {
         let expected = json!({
             "rank": 1, "id": "u4", "name": "u4", "display_name": "u4", "hidden": false, "colour": 4, "points": 9,
             "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null, "p99_us": null,
-            "failures": 0, "rank_change": 0, "decided": "shared",
+            "failures": 0, "void": 0, "rank_change": 0, "decided": "shared",
         });
         assert_eq!(serde_json::to_value(&standings.lines[1]).expect("JSON"), expected);
     }
