@@ -10,7 +10,7 @@
 //! | no answer, or no connection, by the timeout and *L* | the contestant: on time it would have failed, too |
 //! | the same, where *L* is half the timeout or more | nobody: what we cannot see for so long we cannot judge |
 //! | a failing answer to a request that fell due while we were late: it came with others in a burst of ours | nobody |
-//! | a connection that breaks while we are late | nobody |
+//! | a connection that breaks, found in a turn that came late | nobody |
 //!
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
@@ -45,18 +45,23 @@ pub struct Timeouts {
     windows: VecDeque<(LateWindow, u64)>,
     /// All lateness so far.
     total: u64,
+    /// When the turn that runs began.
+    now: RunInstant,
 }
 
 impl Timeouts {
     pub fn new(timeout: u64) -> Timeouts {
         let most = (LIFE_TIMEOUTS * timeout / LATE_NS + 2).clamp(WINDOWS_MIN, WINDOWS_MAX) as usize;
-        Timeouts { timeout, windows: VecDeque::with_capacity(most), total: 0 }
+        Timeouts { timeout, windows: VecDeque::with_capacity(most), total: 0, now: RunInstant::START }
     }
 
     /// Our worker was late from `from` until `to`, which is now.
     pub fn on_late(&mut self, window: LateWindow) {
         let LateWindow { from, to, cause } = window;
-        // What is already known to be late is late once.
+        // What is already known to be late is late once. One that was known within this one is a part of it.
+        while let Some((_, before)) = self.windows.pop_back_if(|(last, _)| last.from >= from) {
+            self.total = before;
+        }
         let from = self.windows.back().map_or(from, |(last, _)| from.max(last.to));
         if from >= to {
             return;
@@ -67,6 +72,16 @@ impl Timeouts {
         }
         self.windows.push_back((LateWindow { from, to, cause }, self.total));
         self.total += to - from;
+    }
+
+    /// A turn begins.
+    pub fn on_turn(&mut self, now: RunInstant) {
+        self.now = now;
+    }
+
+    /// Whether the turn that runs now came late.
+    fn is_late_now(&self) -> bool {
+        self.windows.back().is_some_and(|(window, _)| window.to >= self.now)
     }
 
     /// How long we were late since this instant.
@@ -118,7 +133,8 @@ impl Timeouts {
     pub fn failure(&self, intended: RunInstant, since: RunInstant, failure: Failure) -> Failure {
         let is_ours = match failure {
             Failure::Timeout | Failure::Missed => self.is_blind(self.late(intended, since)),
-            Failure::Reset => self.late(intended, since) > 0,
+            // The turn that finds it broken came late, or the request came late and with others.
+            Failure::Reset => self.window_of(intended).is_some() || self.is_late_now(),
             // Answers, of the server or of its machine.
             Failure::Refused | Failure::Malformed | Failure::Status => self.window_of(intended).is_some(),
             Failure::OwnFault => true,
@@ -177,10 +193,14 @@ mod tests {
             [500, 550, 600].map(|due| timeouts.failure(at(due), at(due.max(500)), Failure::Status)),
             [Failure::Status, Failure::OwnFault, Failure::Status]
         );
-        assert_eq!(
-            [0, 600].map(|due| timeouts.failure(at(due), at(due.max(500)), Failure::Reset)),
-            [Failure::OwnFault, Failure::Reset]
-        );
+        let broken =
+            |timeouts: &Timeouts| [0, 550, 600].map(|due| timeouts.failure(at(due), at(due.max(500)), Failure::Reset));
+        // In the turn that came late, and in one behind it: by then it has nothing to do with us.
+        let mut timeouts = timeouts;
+        timeouts.on_turn(at(600));
+        assert_eq!(broken(&timeouts), [Failure::OwnFault; 3]);
+        timeouts.on_turn(at(601));
+        assert_eq!(broken(&timeouts), [Failure::Reset, Failure::OwnFault, Failure::Reset]);
     }
 
     #[test]
@@ -189,6 +209,15 @@ mod tests {
         assert!(timeouts.is_up(at(0), at(0), at(1_001)) && !timeouts.is_up(at(0), at(0), at(1_000)));
         assert_eq!(timeouts.failure(at(0), at(0), Failure::Missed), Failure::OwnFault);
         assert_eq!(timeouts.failure(at(450), at(450), Failure::Missed), Failure::Missed);
+    }
+
+    #[test]
+    fn a_window_that_holds_others_is_late_in_all_of_it() {
+        // A gap is known at once; that the worker never rested around it, at the end of the block.
+        let timeouts = late(&[(10, 20), (885, 896), (0, 1_000)]);
+        assert_eq!([0, 500, 890, 1_000].map(|at| timeouts.late_since(RunInstant::from_ns(at))), [1_000, 500, 110, 0]);
+        let timeouts = late(&[(100, 200), (150, 300)]);
+        assert_eq!(timeouts.late_since(RunInstant::from_ns(0)), 200);
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct Played {
     /// Requests that each server has seen whole.
     seen: Vec<u64>,
     connects: Vec<u64>,
+    /// (contestant, intended instant in µs) of each trace.
+    intended: Vec<(u16, u64)>,
 }
 
 impl Script {
@@ -109,12 +111,16 @@ impl Script {
         let (seen, connects) = (count(&kernel.requests), count(&kernel.connects));
         let mut sum = Block::new(plan.contestants.len(), Tracing::Off);
         let mut traced = Block::new(plan.contestants.len(), Tracing::Off);
-        let (mut untraced, mut late) = (0, Vec::new());
+        let (mut untraced, mut late, mut intended) = (0, Vec::new(), Vec::new());
         let mut add = |block: &Block| {
             sum.merge(block);
             untraced += block.traces.untraced;
             judge_again(&plan, block, &mut traced);
             late.extend_from_slice(block.late.as_slice());
+            intended.extend(block.traces.as_slice().iter().map(|trace| {
+                let lag = if trace.lag_us == NEVER_SENT { 0 } else { u64::from(trace.lag_us) };
+                (trace.contestant, block.traces.base.wrapping_add_signed(i64::from(trace.sent_us)) - lag)
+            }));
             assert_void_only_while_late(&plan, block, &late);
         };
         receiver.drain(&mut add);
@@ -126,7 +132,7 @@ impl Script {
         }
         sum.counters = last.counters;
         let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
-        Played { tallies, block: sum, seen, connects }
+        Played { tallies, block: sum, seen, connects, intended }
     }
 }
 
@@ -389,6 +395,22 @@ fn whoever_starves_us_costs_nobody_a_point() {
             let (least, most) = (void.iter().min().expect("twenty"), void.iter().max().expect("twenty"));
             assert!(most - least <= 8 + least / 4, "{away} ms of {period}, {load:?}: void {void:?}");
         }
+    }
+}
+
+#[test]
+fn each_request_is_settled_once_though_some_wait_while_we_stand_still() {
+    // One connection and 40 ms an answer carry 25 of 200 a second, so that some always wait; then we are away for longer
+    // than the timeout of 300 ms.
+    let mut script = Script::new(&[Character::Honest { delay: 40 * MS }; 3], open(200));
+    script.phases[0].connections = 1;
+    script.stalls = vec![(SECOND, 900 * MS)];
+    let mut intended = script.play().intended;
+    intended.sort_unstable();
+    assert_eq!(intended.len(), 3 * 400);
+    for two in intended.windows(2).filter(|two| two[0].0 == two[1].0) {
+        let apart = two[1].1 - two[0].1;
+        assert!((4_998..=5_002).contains(&apart), "{two:?}: one was left out, or came twice");
     }
 }
 

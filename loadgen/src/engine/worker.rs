@@ -205,7 +205,8 @@ impl<K: Kernel> Worker<K> {
         }
         self.pause(control.is_paused());
         // Whoever stood still may have missed that its share is somebody else's now.
-        if control.looked_at() >= self.stalled_at {
+        let may_start = self.draining || control.looked_at() >= self.stalled_at;
+        if may_start {
             self.start_due();
         }
         if self.plan.schedule.is_stopped(self.now) {
@@ -214,7 +215,7 @@ impl<K: Kernel> Worker<K> {
         if self.is_done() {
             return Ok(false);
         }
-        self.turn()?;
+        self.turn(may_start)?;
         self.expire();
         if self.now >= self.block_at || self.is_hurried() {
             self.hand_off(control, sender);
@@ -251,12 +252,18 @@ impl<K: Kernel> Worker<K> {
 
     // --- submit and wait once, handle completions ----------------------------------------------------------------
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// One enter. Without leave to start anything, what waits for that is no reason not to rest.
+    fn turn(&mut self, may_start: bool) -> io::Result<()> {
         let rests = self.ready.is_empty() && self.pacing.is_empty() && self.deferring.is_empty();
-        let wait = if rests { self.wait() } else { 0 };
+        let wait = match (may_start, rests) {
+            (false, _) => WAIT_MAX_NS,
+            (true, true) => self.wait(),
+            (true, false) => 0,
+        };
         self.ring.turn(self.want, wait)?;
         let now = self.ring.now();
         let before = std::mem::replace(&mut self.now, now);
+        self.timeouts.on_turn(now);
         // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
         if now - before > wait + LATE_NS {
             self.stalls += 1;
@@ -265,6 +272,10 @@ impl<K: Kernel> Worker<K> {
             if now - before > LONG_STALL_NS {
                 self.stalled_at = now;
             }
+        }
+        if self.paused {
+            // What waits may not be sent, and keeps its place.
+            self.was_late(before, LateCause::Journal);
         }
         while let Some(event) = self.ring.event() {
             self.on_event(event);

@@ -38,10 +38,11 @@ impl<K: Kernel> Worker<K> {
         // What has become free first, so that what waits finds it in this turn.
         self.feed_ready();
         self.fall_due();
-        for next in 0..self.pacing.len() {
-            let index = self.pacing[next];
+        let mut next = 0;
+        while let Some(index) = self.pacing.get(next).copied() {
             self.is_pacing[index] = false;
             self.pace(index);
+            next += 1;
         }
         self.pacing.clear();
         self.feed_ready();
@@ -130,11 +131,13 @@ impl<K: Kernel> Worker<K> {
             let mut outcomes =
                 OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
             outcomes.fell_due(due);
-            if self.paused {
-                outcomes.never_sent(due, Unsent::OwnFault);
-                self.note(LateCause::Journal);
-            } else if self.now > due.intended + self.timeouts.timeout {
-                // We come to it later than its timeout: after a gap that is noted, and a look at the plan that took long.
+            if self.now > due.intended + self.timeouts.timeout {
+                // We come to it later than its timeout: after a gap that is noted, and a look at the plan that took long. What
+                // waits is older still.
+                let contestant = &mut self.contestants[index];
+                while let Some(waiting) = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule) {
+                    outcomes.never_sent(waiting, Unsent::OwnFault);
+                }
                 outcomes.never_sent(due, Unsent::OwnFault);
                 self.note(LateCause::Control);
             } else {
@@ -152,8 +155,10 @@ impl<K: Kernel> Worker<K> {
             self.wake_for_probe(index);
         }
         while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
-            if self.paused || self.timeouts.is_up(oldest, oldest, self.now) {
+            if self.timeouts.is_up(oldest, oldest, self.now) {
                 self.give_up_oldest(index, oldest);
+            } else if self.paused {
+                break;
             } else if is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()) {
                 self.miss_oldest(index);
             } else if let Some(local) = self.free_slot(index) {
@@ -179,13 +184,15 @@ impl<K: Kernel> Worker<K> {
     /// The oldest that waits has waited too long for a connection.
     #[cold]
     fn give_up_oldest(&mut self, index: ContestantIndex, oldest: RunInstant) {
-        let is_short = self.contestants[index].short_at.is_some_and(|short_at| short_at >= oldest);
+        // A slot that was short may rest for a timeout.
+        let until = |short_at: RunInstant| short_at + self.timeouts.timeout;
+        let is_short = self.contestants[index].short_at.is_some_and(|short_at| until(short_at) >= oldest);
         let is_ours = is_short || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
-        if !is_ours && !self.paused {
+        if !is_ours {
             return self.miss_oldest(index);
         }
-        if self.paused {
-            self.note(LateCause::Journal);
+        if is_short {
+            self.note(LateCause::Resources);
         }
         let taken = self.contestants[index].backlog.take(self.pacer.takes(), &self.plan.schedule);
         let mut outcomes =

@@ -32,7 +32,9 @@ impl<K: Kernel> Worker<K> {
                     outcomes.never_sent(due, Unsent::OwnFault);
                 }
             }
-            contestant.redirect(moved, &is.addresses);
+            if moved || was.addresses != is.addresses {
+                contestant.redirect(moved, &is.addresses);
+            }
             for local in contestant.connections.keys() {
                 let slot = self.contestants[index].slot(local);
                 if halted {
@@ -64,6 +66,8 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn pause(&mut self, paused: bool) {
         if std::mem::replace(&mut self.paused, paused) != paused {
             self.running = None;
+            // What waited meanwhile, for everybody alike.
+            self.contestants.keys().for_each(|index| self.look_at_waiting(index));
         }
     }
 
@@ -115,7 +119,7 @@ impl<K: Kernel> Worker<K> {
         self.draining = true;
         let until = self.now + CLOSE_NS;
         while self.now < until && self.owner.keys().any(|slot| self.connection(slot).state() == State::Closing) {
-            self.turn()?;
+            self.turn(true)?;
         }
         Ok(())
     }

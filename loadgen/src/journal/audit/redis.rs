@@ -78,7 +78,8 @@ impl Board {
     /// under whatever contest Redis has it. What cannot be read must not hide what Redis counts.
     pub fn look_for(&self, contest: Option<&str>, round: RoundId) -> Result<(), ScoreboardError> {
         let mut inner = self.inner.lock();
-        let found = inner.rounds.get(&round).is_some_and(|held| held.state.is_some() || !held.streams.is_empty());
+        let is_known = |held: &HeldRound| contest.is_none() || held.state.is_some() || !held.streams.is_empty();
+        let found = inner.rounds.get(&round).is_some_and(is_known);
         if found || inner.failed.is_some() {
             return Ok(());
         }

@@ -291,6 +291,8 @@ impl Controller {
     /// Looks at the document and does what it says.
     fn look(&mut self) {
         self.renew_lease();
+        // Whoever stands still behind the answer has not seen what became of the document meanwhile.
+        let asked = self.runner.as_ref().map(RoundRunner::now);
         let read = self.scoreboard.read_control(&self.home.contest);
         let now = Clock::now().utc_base;
         match read {
@@ -303,8 +305,8 @@ impl Controller {
             }
             Err(error) => self.complain(&error.to_string()),
         }
-        if let Some(runner) = &self.runner {
-            runner.looked();
+        if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
+            runner.looked(asked);
         }
         if let Some(control) = &self.control {
             let playing = self.runner.is_some();

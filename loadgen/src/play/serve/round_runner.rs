@@ -206,9 +206,9 @@ impl RoundRunner {
         self.driver.worker_control().drain();
     }
 
-    /// Somebody looked at the document, whether or not it could be read.
-    pub fn looked(&self) {
-        self.driver.worker_control().look(self.now());
+    /// Somebody asked for the document at this instant, and has had the answer, whether or not it could be read.
+    pub fn looked(&self, asked: RunInstant) {
+        self.driver.worker_control().look(asked);
     }
 
     /// Passes on what has happened; `true` when the round is over for us.
@@ -280,7 +280,7 @@ impl RoundRunner {
         }
     }
 
-    fn now(&self) -> RunInstant {
+    pub fn now(&self) -> RunInstant {
         self.clock.elapsed()
     }
 

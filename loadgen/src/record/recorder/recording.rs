@@ -16,14 +16,18 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A recorder that does not end so long after it was given up never will: nothing wakes it any more.
 const RECORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Looks come some ten times a second: longer ago, and this process did not run.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
 /// A round that is being recorded.
 #[derive(Debug)]
 pub struct Recording {
     workers: Workers,
     recorder: Recorder,
     standstill: Standstill,
-    /// When something had come to the disk at the last look.
+    /// When something had come to the disk at the last look, and when that was.
     durable_at: Option<Instant>,
+    looked_at: Instant,
     done_since: Option<Instant>,
     /// [`JOURNAL_TIMEOUT`] and [`RECORDER_TIMEOUT`], but in tests.
     timeout: Duration,
@@ -52,6 +56,7 @@ impl Recording {
             recorder,
             standstill: Standstill::default(),
             durable_at: None,
+            looked_at: Instant::now(),
             done_since: None,
             timeout: JOURNAL_TIMEOUT,
             recorder_timeout: RECORDER_TIMEOUT,
@@ -71,7 +76,9 @@ impl Recording {
     /// Looks after both, some twenty times a second, and takes what happened since the last call.
     pub fn look(&mut self) -> Fresh {
         self.tell_standstill();
-        if self.recorder.is_stuck() {
+        // Who stood still itself, with the recorder, has not seen whether the disk is stuck.
+        let stood_still = std::mem::replace(&mut self.looked_at, Instant::now()).elapsed() >= STOOD_STILL;
+        if self.recorder.is_stuck() && !stood_still {
             self.workers.worker_control().pause(true);
         }
         if self.workers.are_done() {
