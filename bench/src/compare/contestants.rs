@@ -106,10 +106,13 @@ fn play(bench: &Bench<'_>, port: &str, contestants: usize, rate: u64) -> Result<
     std::fs::write(&path, contest).map_err(Error::io(format!("writing {}", path.display())))?;
     let mut command = child::sibling("flowtest-loadgen")?;
     let core = bench.options.generator_core.to_string();
-    command.arg("run").arg(&path).args(["--quiet", "--json", "-", "--cores", &core]);
+    // A thousand contestants are more than a child may say.
+    let json = bench.scratch.join("contestants.json");
+    command.arg("run").arg(&path).args(["--quiet", "--cores", &core]).arg("--json").arg(&json);
     let ended = Child::start("flowtest-loadgen", &command)?.wait(TIMEOUT)?;
-    let figures: Value = serde_json::from_str(&ended.stdout)
-        .map_err(|_| Error::Other(format!("the generator printed no figures: {}", ended.stderr.trim())))?;
+    let text = std::fs::read_to_string(&json).map_err(Error::io(format!("reading {}", json.display())))?;
+    let figures: Value = serde_json::from_str(&text)
+        .map_err(|_| Error::Other(format!("the generator wrote no figures: {}", ended.stderr.trim())))?;
     read(&figures).ok_or_else(|| Error::Other(format!("the generator's figures lack a latency: {figures}")))
 }
 
