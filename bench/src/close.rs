@@ -4,10 +4,9 @@
 //! contestant makes it: right after an answer, and while one is awaited that never comes. A close that costs more the
 //! more connections are open lets one contestant's server take the time of all.
 
-use crate::child::{self, Child};
+use crate::child;
 use crate::compare::paired::Spread;
 use crate::compare::raise_descriptors;
-use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::machine::Machine;
@@ -33,8 +32,6 @@ const RATIO_MAX: f64 = 2.0;
 const DESCRIPTORS_SPARE: u64 = 200;
 const BUFFERS: u16 = 512;
 const BUFFER_BYTES: usize = 2048;
-/// How long the server may take until it listens.
-const START: Duration = Duration::from_secs(10);
 /// How long one turn waits at most, in ns.
 const WAIT_NS: u64 = 50_000_000;
 /// How long one figure may take.
@@ -124,15 +121,8 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 fn one_figure(options: &Options, connections: u32, state: State) -> Result<Cost> {
-    let mut command = child::sibling("flowtest-bench")?;
-    command.args(["fixed", "--runtime", "monoio", "--core", &options.server_core.to_string()]);
-    let mut server = Child::start("the server", &command)?;
-    let url = server.wait_for("listening on http://", START, listening_on)?;
-    let address: SocketAddr = url
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .parse()
-        .map_err(|_| Error::Other(format!("{url} is no address")))?;
+    // Ends with this figure.
+    let (_server, address) = fixed::start("the server", options.server_core)?;
     let mut client = Client::new(address, connections, state)?;
     for batch in batches(connections) {
         client.open(batch)?;

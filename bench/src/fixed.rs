@@ -4,12 +4,16 @@
 //! right for every load tool that repeats a request, ours included: a token never changes its length. Under our judge
 //! they earn wrong tokens, so only their rate counts.
 
-use crate::child;
+use crate::child::{self, Child};
+use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
+/// How long one may take until it listens.
+const START: Duration = Duration::from_secs(10);
 /// Answers that one write may carry.
 const ANSWERS_MAX: usize = 512;
 /// Bytes of requests that one read may bring.
@@ -47,6 +51,16 @@ pub fn default_answer() -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// Starts one on monoio, on this core, and returns its address.
+pub fn start(name: &str, core: usize) -> Result<(Child, SocketAddr)> {
+    let mut command = child::sibling("flowtest-bench")?;
+    command.args(["fixed", "--runtime", "monoio", "--core", &core.to_string()]);
+    let mut server = Child::start(name, &command)?;
+    let url = server.wait_for("listening on http://", START, listening_on)?;
+    let address = url.trim_start_matches("http://").trim_end_matches('/').parse();
+    Ok((server, address.map_err(|_| Error::Other(format!("{url} is no address")))?))
 }
 
 /// Serves until the process is stopped. Tells its address on standard output.

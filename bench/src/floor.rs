@@ -4,9 +4,8 @@
 //! and parses, judges, times and schedules nothing. The server is `fixed` on monoio's io_uring. What the generator
 //! costs above this floor is what verifying every response costs.
 
-use crate::child::{self, Child};
+use crate::child;
 use crate::compare::paired::Spread;
-use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::machine::Machine;
@@ -23,8 +22,6 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: 127.0.0.1:65535\r\nUser-Agent: Fl
 const CONNECTIONS: u32 = 64;
 const BUFFERS: u16 = 1024;
 const BUFFER_BYTES: usize = 4096;
-/// How long the server may take until it listens.
-const START: Duration = Duration::from_secs(10);
 /// Unmeasured time at first.
 const WARMUP: Duration = Duration::from_millis(300);
 /// How long one turn waits at most, in ns: the loop looks at its clock that often.
@@ -100,15 +97,7 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 fn one_run(options: &Options, in_flight: usize) -> Result<Measured> {
-    let mut command = child::sibling("flowtest-bench")?;
-    command.args(["fixed", "--runtime", "monoio", "--core", &options.server_core.to_string()]);
-    let mut server = Child::start("the floor's server", &command)?;
-    let url = server.wait_for("listening on http://", START, listening_on)?;
-    let address: SocketAddr = url
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .parse()
-        .map_err(|_| Error::Other(format!("{url} is no address")))?;
+    let (server, address) = fixed::start("the floor's server", options.server_core)?;
     let mut client = Client::new(address, in_flight)?;
     client.run_for(WARMUP)?;
     let (server_before, cpu_before, counters_before) = (server.usage(), thread_cpu_us(), client.ring.counters());
