@@ -5,6 +5,7 @@
 
 use crate::engine::http::Malformed;
 use crate::engine::trace::Missed;
+use flowtest_contest::contest::carried_rate;
 use flowtest_contest::text::printable;
 use flowtest_contract::header::{self, Flip};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
@@ -125,7 +126,7 @@ pub fn missed(why: Missed, allowed_us: u64) -> (String, String) {
         }
         Missed::NoConnection { connections, rate, round_trip_us } => {
             // What the distance alone lets through, however fast the server answers.
-            let carries = u64::from(connections) * 1_000_000 / u64::from(round_trip_us.max(1));
+            let carries = carried_rate(connections, u64::from(round_trip_us));
             if round_trip_us > 0 && carries < rate {
                 let sentence = format!(
                     "the server is far away: there and back takes {} ms, so that the {connections} connections of this \

@@ -108,13 +108,18 @@ pub struct TooFew {
     pub rate: Rate,
 }
 
+/// Requests a second that connections carry whose answers take so long, one in flight on each.
+pub fn carried_rate(connections: u32, latency_us: u64) -> Rate {
+    u64::from(connections) * 1_000_000 / latency_us.max(1)
+}
+
 impl Contest {
     /// The open phase in which a server whose answers take so long gets the smallest part of what is due, if any: with
     /// every connection in use, connections / latency requests a second can be sent.
     pub fn too_few_connections(&self, latency_us: u64) -> Option<TooFew> {
         let phases = self.phases.iter().enumerate().filter_map(|(index, phase)| {
-            let carries = u64::from(phase.connections) * 1_000_000 / latency_us.max(1);
             let (connections, rate) = (phase.connections, phase.load.rate_max());
+            let carries = carried_rate(connections, latency_us);
             (carries < rate).then_some(TooFew { phase: index + 1, connections, carries, rate })
         });
         phases.min_by_key(|few| few.carries * 1_000 / few.rate.max(1))

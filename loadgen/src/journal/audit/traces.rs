@@ -20,7 +20,8 @@ const SERVICE: usize = LATENCY + 2 * BUCKETS;
 const PLACES: usize = SERVICE + 2 * BUCKETS;
 
 const SCORED_SHIFT: u32 = 9;
-const OUTCOME_BITS: u16 = 15;
+/// Of what a trace observed.
+pub(super) const OUTCOME_BITS: u16 = 15;
 const ANSWERED: u16 = 0;
 const STATUS: u16 = 5;
 

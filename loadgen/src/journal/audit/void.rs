@@ -3,6 +3,7 @@
 //! No exchange may be void that lived outside every window of its worker; and a window that says that a turn came late must be
 //! one in which the worker did nothing: no request sent, no outcome. Both by the instants in the traces.
 
+use super::traces::OUTCOME_BITS;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::UtcUs;
 use flowtest_journal::record::{ArchivedEntry, ArchivedTrace, ArchivedTraces, LateCause, NEVER_SENT};
@@ -18,7 +19,6 @@ const OVERLAPPING_MAX: usize = 64;
 /// Windows are remembered for longer than any exchange lives.
 const KEPT_US: u64 = 600_000_000;
 
-const OUTCOME_BITS: u16 = 15;
 /// As in [`flowtest_journal::record::Observation`].
 const OWN_FAULT: u16 = 7;
 
