@@ -39,17 +39,16 @@ impl Backlog {
     pub fn take(&mut self, takes: &Takes, schedule: &Schedule) -> Option<Due> {
         let taken = self.oldest?;
         self.count -= 1;
-        self.oldest = if self.count == 0 { None } else { after(takes, taken) };
+        self.oldest = if self.count == 0 { None } else { takes.next(taken) };
         Some(Due { intended: schedule.run_clock(taken.at), scored: takes.phases()[taken.phase].scored })
     }
 
     /// Whether the oldest is the first that this generator sends in its second of the plan: the one that a contestant gets
     /// which only gets probes. All workers agree about it, whatever each of them takes.
     pub fn is_oldest_first_of_its_second(&self, takes: &Takes) -> bool {
-        let Some(Planned { contestant, phase, number, at }) = self.oldest else { return false };
-        let before = number.checked_sub(takes.of(phase, contestant).generators);
-        let before = before.and_then(|before| takes.at(phase, contestant, before));
-        before.is_none_or(|before| before.at.ns() / NS_PER_SECOND != at.ns() / NS_PER_SECOND)
+        let Some(oldest) = self.oldest else { return false };
+        let second = |request: Planned| request.at.ns() / NS_PER_SECOND;
+        takes.before(oldest).is_none_or(|before| second(before) != second(oldest))
     }
 
     /// What the phase of the oldest asks: its connections, and the rate when it fell due, of all generators.
@@ -62,15 +61,4 @@ impl Backlog {
         };
         (phase.connections, rate)
     }
-}
-
-/// The next request of the same contestant and worker.
-fn after(takes: &Takes, taken: Planned) -> Option<Planned> {
-    let Planned { contestant, phase, number, .. } = taken;
-    takes.at(phase, contestant, number + takes.of(phase, contestant).requests.of).or_else(|| {
-        (phase + 1..takes.phases().len()).find_map(|phase| {
-            let share = takes.of(phase, contestant).requests;
-            if share.is_none() { None } else { takes.at(phase, contestant, share.index) }
-        })
-    })
 }

@@ -24,7 +24,7 @@ use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::schedule::Schedule;
-use crate::engine::share::{PhaseShare, Share, phase_share};
+use crate::engine::share::{PhaseShare, Share, Split};
 use std::sync::Arc;
 
 /// A request that has fallen due.
@@ -101,14 +101,22 @@ pub struct Takes {
     contestants: u64,
     /// Among the workers of this generator.
     worker: Share,
-    /// The generator's part, since its newest split.
-    generator: Share,
+    /// By phase, since the newest split; none where nothing is ours.
+    splits: Vec<Option<Split>>,
 }
 
 impl Takes {
     /// `worker`: of the generator, before it is rotated by the contestants' places.
     pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, generator: Share) -> Takes {
-        Takes { phases, contestants: contestants as u64, worker, generator }
+        let mut takes = Takes { phases, contestants: contestants as u64, worker, splits: Vec::new() };
+        takes.share(generator);
+        takes
+    }
+
+    /// From now on this is the generator's part.
+    fn share(&mut self, generator: Share) {
+        let split = |phase: &Phase| Split::of(phase, generator, self.worker.of).filter(|_| self.contestants > 0);
+        self.splits = self.phases.iter().map(split).collect();
     }
 
     pub fn phases(&self) -> &[Phase] {
@@ -118,7 +126,23 @@ impl Takes {
     /// What the worker takes of one contestant's requests in a phase.
     pub fn of(&self, phase: usize, contestant: ContestantIndex) -> PhaseShare {
         let index = (self.worker.index + contestant.index() as u64) % self.worker.of;
-        phase_share(&self.phases[phase], self.generator, Share { index, of: self.worker.of })
+        self.splits[phase].map_or(PhaseShare::NOTHING, |split| split.worker(index))
+    }
+
+    /// The request of the same contestant that this generator sends before this one, and the next one of this worker.
+    pub fn before(&self, request: Planned) -> Option<Planned> {
+        let Planned { contestant, phase, number, .. } = request;
+        self.at(phase, contestant, number.checked_sub(self.splits[phase]?.generator.of)?)
+    }
+
+    pub fn next(&self, request: Planned) -> Option<Planned> {
+        let Planned { contestant, phase, number, .. } = request;
+        self.at(phase, contestant, number + self.splits[phase]?.step()).or_else(|| {
+            (phase + 1..self.phases.len()).find_map(|phase| {
+                let share = self.of(phase, contestant).requests;
+                if share.is_none() { None } else { self.at(phase, contestant, share.index) }
+            })
+        })
     }
 
     /// A request by its number; `None` behind the phase's last one, or when its load is not open.
@@ -143,12 +167,12 @@ impl Takes {
 
     /// The next one of this part.
     fn after(&self, last: Planned) -> Planned {
-        let Some(split) = Split::of(self, last.phase) else { return self.first(last.phase + 1) };
         let contestant = last.contestant.index() as u64 + self.worker.of;
         if contestant < self.contestants {
             return self.at(last.phase, nth(contestant), last.number).unwrap_or_else(|| self.first(last.phase + 1));
         }
-        let round = (last.number - split.generator) / split.generators + 1;
+        let Some(Split { generator, .. }) = self.splits[last.phase] else { return self.first(last.phase + 1) };
+        let round = (last.number - generator.index) / generator.of + 1;
         self.first_of_round(last.phase, round).unwrap_or_else(|| self.first(last.phase + 1))
     }
 
@@ -157,7 +181,7 @@ impl Takes {
         let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Planned::NOTHING };
         let Phase { start, end, load, .. } = self.phases[phase];
         let Load::Open(ramp) = load else { return self.first(phase) };
-        let Some(split) = Split::of(self, phase) else { return self.first(phase + 1) };
+        let Some(split) = self.splits[phase] else { return self.first(phase + 1) };
         // By halves: instants rise from request to request of the merged schedule.
         let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.contestants));
         while low < high {
@@ -167,9 +191,9 @@ impl Takes {
             if is_before { low = middle + 1 } else { high = middle }
         }
         let (number, contestant) = self.merged(low);
-        let found = match number.checked_sub(split.generator) {
-            Some(after) if after % split.generators == 0 => {
-                let round = after / split.generators;
+        let found = match number.checked_sub(split.generator.index) {
+            Some(after) if after % split.generator.of == 0 => {
+                let round = after / split.generator.of;
                 let first = self.first_contestant(&split, round);
                 let steps = (contestant.index() as u64).saturating_sub(first).div_ceil(self.worker.of);
                 let contestant = first + steps * self.worker.of;
@@ -179,7 +203,7 @@ impl Takes {
                     self.first_of_round(phase, round + 1)
                 }
             }
-            Some(after) => self.first_of_round(phase, after / split.generators + 1),
+            Some(after) => self.first_of_round(phase, after / split.generator.of + 1),
             None => self.first_of_round(phase, 0),
         };
         found.unwrap_or_else(|| self.first(phase + 1))
@@ -194,12 +218,12 @@ impl Takes {
     /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
     /// contestant has one number in a step, and each worker takes every P-th contestant's.
     fn first_of_round(&self, phase: usize, mut round: u64) -> Option<Planned> {
-        let split = Split::of(self, phase)?;
+        let split = self.splits[phase]?;
         // With fewer contestants than workers some steps have nobody for this one.
         for _ in 0..split.workers {
             let contestant = self.first_contestant(&split, round);
             if contestant < self.contestants {
-                return self.at(phase, nth(contestant), split.generator + split.generators * round);
+                return self.at(phase, nth(contestant), split.generator.index + split.generator.of * round);
             }
             round += 1;
         }
@@ -213,22 +237,6 @@ impl Takes {
 
 fn nth(contestant: u64) -> ContestantIndex {
     ContestantIndex::from_index(contestant as usize)
-}
-
-/// Between whom the numbers of a phase are shared.
-struct Split {
-    generator: u64,
-    generators: u64,
-    workers: u64,
-}
-
-impl Split {
-    /// `None`: nothing of the phase is ours.
-    fn of(takes: &Takes, phase: usize) -> Option<Split> {
-        let PhaseShare { generator, generators, workers, .. } =
-            phase_share(&takes.phases[phase], takes.generator, Share { index: 0, of: takes.worker.of });
-        (workers > 0 && takes.contestants > 0).then_some(Split { generator, generators, workers })
-    }
 }
 
 /// Lets the requests of all contestants fall due, in order of their instants. A turn costs what falls due in it.
@@ -252,12 +260,13 @@ impl Pacer {
 
     /// Goes on by another schedule. A new share counts from where it begins; nothing may wait then.
     pub fn follow(&mut self, schedule: Arc<Schedule>) {
-        let (before, now) = (self.schedule.newest_share(), schedule.newest_share());
+        let is_new_share = self.is_new_share(&schedule);
         self.schedule = schedule;
-        if before.1 != now.1 {
-            self.takes.generator = now.1;
+        if is_new_share {
+            let (from, generator) = self.schedule.newest_share();
+            self.takes.share(generator);
             if !self.stopped {
-                self.next = self.takes.first_from(now.0);
+                self.next = self.takes.first_from(from);
             }
         }
     }

@@ -28,45 +28,54 @@ impl Share {
     }
 }
 
+/// Between whom the requests and connections of a phase are shared: first the generators, then the workers of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    pub generator: Share,
+    /// How many workers of this generator share what it takes.
+    pub workers: u64,
+    /// Of this generator.
+    connections: u64,
+}
+
 /// What a worker takes of a phase, of one contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhaseShare {
     pub requests: Share,
-    /// Which generator this is among those that share the requests, and how many they are.
-    pub generator: u64,
-    pub generators: u64,
-    /// How many workers of this generator share what it takes.
-    pub workers: u64,
     pub connections: u32,
+    /// Whether this is the worker that a phase with few connections uses first.
+    pub is_first_worker: bool,
+}
+
+impl Split {
+    /// `None`: nothing of the phase is this generator's. Who gets no connection sends nothing.
+    pub fn of(phase: &Phase, generator: Share, workers: u64) -> Option<Split> {
+        let generator = Share { index: generator.index, of: generator.of.min(u64::from(phase.connections)).max(1) };
+        let connections = generator.take(u64::from(phase.connections));
+        (!generator.is_none()).then(|| Split { generator, workers: workers.min(connections).max(1), connections })
+    }
+
+    /// Of the numbers that the worker of this number takes of a contestant, it takes every so many'th.
+    pub fn step(&self) -> u64 {
+        self.generator.of * self.workers
+    }
+
+    /// What the worker of this number takes.
+    pub fn worker(&self, index: u64) -> PhaseShare {
+        let worker = Share { index, of: self.workers };
+        if worker.is_none() {
+            return PhaseShare::NOTHING;
+        }
+        PhaseShare {
+            requests: Share { index: self.generator.index + self.generator.of * index, of: self.step() },
+            connections: worker.take(self.connections) as u32,
+            is_first_worker: index == 0,
+        }
+    }
 }
 
 impl PhaseShare {
-    /// Whether this is the worker that a phase with few connections uses first.
-    pub fn is_first_worker(&self) -> bool {
-        self.workers > 0 && self.requests.index < self.generators
-    }
-}
-
-/// Connections are split first among the generators, then among the workers of each; who gets none sends nothing.
-pub fn phase_share(phase: &Phase, generator: Share, worker: Share) -> PhaseShare {
-    const NOTHING: PhaseShare =
-        PhaseShare { requests: Share::NONE, generator: 0, generators: 1, workers: 0, connections: 0 };
-    let generators = Share { index: generator.index, of: generator.of.min(u64::from(phase.connections)).max(1) };
-    if generators.index >= generators.of {
-        return NOTHING;
-    }
-    let connections = generators.take(u64::from(phase.connections));
-    let workers = Share { index: worker.index, of: worker.of.min(connections).max(1) };
-    if workers.index >= workers.of {
-        return NOTHING;
-    }
-    PhaseShare {
-        requests: Share { index: generators.index + generators.of * workers.index, of: generators.of * workers.of },
-        generator: generators.index,
-        generators: generators.of,
-        workers: workers.of,
-        connections: workers.take(connections) as u32,
-    }
+    pub const NOTHING: PhaseShare = PhaseShare { requests: Share::NONE, connections: 0, is_first_worker: false };
 }
 
 /// How many slots a worker needs, and how large.

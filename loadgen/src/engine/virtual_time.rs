@@ -15,7 +15,7 @@ use crate::engine::worker::Worker;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{NEVER_SENT, Observation};
+use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -117,10 +117,8 @@ impl Script {
             untraced += block.traces.untraced;
             judge_again(&plan, block, &mut traced);
             late.extend_from_slice(block.late.as_slice());
-            intended.extend(block.traces.as_slice().iter().map(|trace| {
-                let lag = if trace.lag_us == NEVER_SENT { 0 } else { u64::from(trace.lag_us) };
-                (trace.contestant, block.traces.base.wrapping_add_signed(i64::from(trace.sent_us)) - lag)
-            }));
+            let traces = block.traces.as_slice().iter();
+            intended.extend(traces.map(|trace| (trace.contestant, intended_us(block, trace))));
             assert_void_only_while_late(&plan, block, &late);
         };
         receiver.drain(&mut add);
@@ -178,14 +176,19 @@ fn assert_traced(sum: &Block, traced: &Block) {
     }
 }
 
+/// When a request fell due, in UTC.
+fn intended_us(block: &Block, trace: &Trace) -> u64 {
+    let lag = if trace.lag_us == NEVER_SENT { 0 } else { u64::from(trace.lag_us) };
+    block.traces.base.wrapping_add_signed(i64::from(trace.sent_us)) - lag
+}
+
 /// What counts for nobody lived, in part at least, while we were late or took it away.
 fn assert_void_only_while_late(plan: &Plan, block: &Block, late: &[LateWindow]) {
     for trace in block.traces.as_slice() {
         if Observation::unpack(trace.observed).expect("known bits").outcome != Outcome::Failed(Failure::OwnFault) {
             continue;
         }
-        let lag = if trace.lag_us == NEVER_SENT { 0 } else { u64::from(trace.lag_us) };
-        let intended = block.traces.base.wrapping_add_signed(i64::from(trace.sent_us)) - lag;
+        let intended = intended_us(block, trace);
         let outcome = intended + u64::from(trace.latency_us);
         let overlaps =
             |window: &LateWindow| plan.utc_us(window.from) <= outcome + 1 && intended <= plan.utc_us(window.to) + 1;

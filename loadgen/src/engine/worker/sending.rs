@@ -219,13 +219,13 @@ impl<K: Kernel> Worker<K> {
     /// is said by the schedule.
     #[inline]
     fn may_probe(&self, index: ContestantIndex) -> bool {
-        let is_ours = self.pacer.takes().of(self.phase, index).is_first_worker();
+        let is_ours = self.pacer.takes().of(self.phase, index).is_first_worker;
         is_ours && self.now >= self.contestants[index].probe_at
     }
 
     /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
     fn wake_for_probe(&mut self, index: ContestantIndex) {
-        if !self.pacer.takes().of(self.phase, index).is_first_worker() {
+        if !self.pacer.takes().of(self.phase, index).is_first_worker {
             return;
         }
         if self.may_probe(index)
