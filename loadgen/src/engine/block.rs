@@ -82,10 +82,7 @@ impl Lateness {
         match self.windows.last_mut() {
             // Nobody has taken the block for a long time.
             Some(last) if is_full => *last = LateWindow { from: last.from, to: window.to, cause: LateCause::Journal },
-            // Two gaps in a row are two: between them the worker was at work.
-            Some(last) if last.cause == window.cause && window.cause != LateCause::Gap && window.from <= last.to => {
-                last.to = last.to.max(window.to);
-            }
+            Some(last) if last.goes_on_in(&window) => last.to = last.to.max(window.to),
             _ => self.windows.push(window),
         }
     }

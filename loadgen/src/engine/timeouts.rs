@@ -37,6 +37,14 @@ pub struct LateWindow {
     pub cause: LateCause,
 }
 
+impl LateWindow {
+    /// Whether the next window is the same one, told further. Two gaps in a row are two: between them the worker was at work;
+    /// and so are two busy intervals, each of which is measured.
+    pub fn goes_on_in(&self, next: &LateWindow) -> bool {
+        self.cause == next.cause && !matches!(self.cause, LateCause::Gap | LateCause::Busy) && next.from <= self.to
+    }
+}
+
 /// How long an exchange may take, and when we were late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -64,6 +72,12 @@ impl Timeouts {
         }
         let from = self.windows.back().map_or(from, |(last, _)| from.max(last.to));
         if from >= to {
+            return;
+        }
+        // A pause is told turn by turn and is one window, or short turns would push older ones out.
+        if let Some((last, _)) = self.windows.back_mut().filter(|(last, _)| last.goes_on_in(&window)) {
+            last.to = to;
+            self.total += to - from;
             return;
         }
         let is_over = |(old, _): &(LateWindow, u64)| old.to + LIFE_TIMEOUTS * self.timeout < to;
@@ -218,6 +232,15 @@ mod tests {
         assert_eq!([0, 500, 890, 1_000].map(|at| timeouts.late_since(RunInstant::from_ns(at))), [1_000, 500, 110, 0]);
         let timeouts = late(&[(100, 200), (150, 300)]);
         assert_eq!(timeouts.late_since(RunInstant::from_ns(0)), 200);
+    }
+
+    #[test]
+    fn a_pause_is_one_window_however_short_its_turns_are() {
+        let mut timeouts = late(&[(100, 200)]);
+        let turn = |from: u64, to| LateWindow { from: at(from), to: at(to), cause: LateCause::Journal };
+        (300..500).for_each(|from| timeouts.on_late(turn(from, from + 1)));
+        assert_eq!(timeouts.windows.len(), 2);
+        assert_eq!([0, 150, 400].map(|since| timeouts.late_since(at(since))), [300, 250, 100]);
     }
 
     #[test]
