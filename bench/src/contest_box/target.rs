@@ -3,7 +3,7 @@
 use crate::child::{self, Child};
 use crate::compare::servers::listening_on;
 use crate::error::{Error, Result};
-use flowtest_contract::{Rules, Tally};
+use flowtest_contract::Tally;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long it may take until it listens, and to answer one question.
 const START: Duration = Duration::from_secs(10);
+
+/// More void requests than one in so many prove nothing about the others.
+const MOST_VOID: u64 = 10;
 
 #[derive(Debug)]
 pub struct Target {
@@ -121,36 +124,47 @@ impl Injected {
         ]
     }
 
-    /// Points that these faults cost, against a perfect contestant.
-    pub fn cost(&self, rules: &Rules) -> i128 {
-        let perfect = Tally { token_right: 1, version_right: 1, from_right: 1, ..Tally::default() };
-        let expected: BTreeMap<_, _> = self.expected(self.total()).into_iter().collect();
-        let value = |index: usize| expected.get(Tally::FIELDS[index]).copied().unwrap_or(0);
-        let tally = Tally::from_array(std::array::from_fn(value));
-        perfect.points(rules) * i128::from(self.total()) - tally.points(rules)
+    /// Where a tally is not what these faults make of an otherwise perfect contestant, as sentences. Empty: it is exact.
+    ///
+    /// A failure counts for nobody where the generator itself was late. So many of each kind may be missing, which the sum
+    /// of all kinds then holds to; nothing may be there that no fault explains.
+    pub fn differences(&self, tally: &Tally) -> Vec<String> {
+        let void = tally.own_fault;
+        let counters: BTreeMap<_, _> = Tally::FIELDS.iter().copied().zip(tally.to_array()).collect();
+        let mut wrong: Vec<String> = (self.expected(tally.due).into_iter())
+            .filter(|(name, _)| *name != "own_fault")
+            .filter(|(name, value)| !(value.saturating_sub(void)..=*value).contains(&counters[name]))
+            .map(|(name, value)| format!("{name} is {} and should be {value}", counters[name]))
+            .collect();
+        if !tally.is_partition() {
+            wrong.push(format!("its counters do not add up to {} requests", tally.due));
+        }
+        if void * MOST_VOID > tally.due {
+            wrong.push(format!("{void} of {} requests are void, too many to say anything", tally.due));
+        }
+        if !wrong.is_empty() && void > 0 {
+            wrong.push(format!("{void} requests are void"));
+        }
+        wrong
     }
-
-    fn total(&self) -> u64 {
-        self.0.values().sum()
-    }
-}
-
-/// Where a tally differs from what it must be, as sentences. Empty: it is exact.
-pub fn differences(tally: &Tally, expected: &[(&'static str, u64)]) -> Vec<String> {
-    let counters: BTreeMap<_, _> = Tally::FIELDS.iter().copied().zip(tally.to_array()).collect();
-    expected
-        .iter()
-        .filter(|(name, value)| counters[name] != *value)
-        .map(|(name, value)| format!("{name} is {} and should be {value}", counters[name]))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contract::Rules;
 
     fn injected(counts: &[(&str, u64)]) -> Injected {
         Injected(counts.iter().map(|(name, count)| (name.to_string(), *count)).collect())
+    }
+
+    /// Points that faults cost, against a perfect contestant.
+    fn cost(counts: &[(&str, u64)]) -> i128 {
+        let due = counts.iter().map(|(_, count)| count).sum();
+        let expected: BTreeMap<_, _> = injected(counts).expected(due).into_iter().collect();
+        let value = |index: usize| expected.get(Tally::FIELDS[index]).copied().unwrap_or(0);
+        let tally = Tally::from_array(std::array::from_fn(value));
+        i128::from(due) * Rules::default().exchange_points() - tally.points(&Rules::default())
     }
 
     #[test]
@@ -170,27 +184,41 @@ mod tests {
             ("endless_head", 400),
         ];
         for (fault, points) in cases {
-            assert_eq!(injected(&[(fault, 1)]).cost(&Rules::default()), points, "{fault}");
-            assert_eq!(injected(&[(fault, 7)]).cost(&Rules::default()), points * 7, "{fault}");
+            assert_eq!(cost(&[(fault, 1)]), points, "{fault}");
+            assert_eq!(cost(&[(fault, 7)]), points * 7, "{fault}");
         }
-        assert_eq!(injected(&[("wrong_token", 2), ("reset", 1)]).cost(&Rules::default()), 800);
+        assert_eq!(cost(&[("wrong_token", 2), ("reset", 1)]), 800);
+    }
+
+    /// 100 requests, of which two had a wrong token and one a wrong status.
+    fn exact() -> (Injected, Tally) {
+        let answers = Tally { token_right: 97, token_wrong: 2, version_right: 99, from_right: 99, ..Tally::default() };
+        (injected(&[("wrong_token", 2), ("status", 1)]), Tally { due: 100, status: 1, ..answers })
     }
 
     #[test]
     fn a_tally_is_exact_or_says_where_it_is_not() {
-        let expected = injected(&[("wrong_token", 2), ("status", 1)]).expected(10);
-        let mut tally = Tally {
-            due: 10,
-            token_right: 7,
-            token_wrong: 2,
-            version_right: 9,
-            from_right: 9,
-            status: 1,
-            ..Tally::default()
-        };
-        assert_eq!(differences(&tally, &expected), Vec::<String>::new());
-        tally.status = 0;
-        tally.timeout = 1;
-        assert_eq!(differences(&tally, &expected), ["timeout is 1 and should be 0", "status is 0 and should be 1"]);
+        let (injected, tally) = exact();
+        assert_eq!(injected.differences(&tally), Vec::<String>::new());
+        let other = Tally { status: 0, timeout: 1, ..tally };
+        assert_eq!(injected.differences(&other), ["timeout is 1 and should be 0", "status is 0 and should be 1"]);
+        let lost = Tally { status: 0, ..tally };
+        assert_eq!(
+            injected.differences(&lost),
+            ["status is 0 and should be 1", "its counters do not add up to 100 requests"]
+        );
+    }
+
+    #[test]
+    fn what_is_void_may_be_missing_and_nothing_else() {
+        let (injected, tally) = exact();
+        let void = Tally { status: 0, own_fault: 1, ..tally };
+        assert_eq!(injected.differences(&void), Vec::<String>::new());
+        // One void request does not explain two, nor one of another kind.
+        let charged = Tally { token_right: 96, version_right: 98, from_right: 98, timeout: 1, ..void };
+        assert_eq!(injected.differences(&charged)[0], "timeout is 1 and should be 0");
+        let right = |right| Tally { token_right: right, version_right: right + 2, from_right: right + 2, ..tally };
+        assert_eq!(injected.differences(&Tally { own_fault: 10, ..right(87) }), Vec::<String>::new());
+        assert!(injected.differences(&Tally { own_fault: 11, ..right(86) })[0].contains("too many"));
     }
 }

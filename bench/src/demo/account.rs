@@ -1,6 +1,6 @@
 //! The exact account: what each contestant's faults must have cost, and whether everybody says the same.
 
-use crate::contest_box::target::{Injected, differences};
+use crate::contest_box::target::Injected;
 use crate::contest_box::{Journal, Outcome};
 use crate::error::Result;
 use flowtest_contest::standings::Standing;
@@ -16,20 +16,26 @@ pub(super) fn of(name: &str, injected: &Injected, standings: &[Standing], rules:
     };
     let tally = &standing.row.tally;
     let perfect = i128::from(tally.due) * rules.exchange_points();
-    let cost = injected.cost(rules);
-    let mut wrong = differences(tally, &injected.expected(tally.due));
-    if perfect - cost != standing.points {
-        wrong.push(format!("the score is {} and should be {}", grouped(standing.points), grouped(perfect - cost)));
+    let points = tally.points(rules);
+    let mut wrong = injected.differences(tally);
+    if points != standing.points {
+        wrong.push(format!("the score is {} and should be {}", grouped(standing.points), grouped(points)));
     }
-    let faults: Vec<String> = injected.0.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let faults = if faults.is_empty() { "no faults".into() } else { faults.join(", ") };
+    let mut faults: Vec<String> = injected.0.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    if faults.is_empty() {
+        faults.push("no faults".into());
+    }
+    if tally.own_fault > 0 {
+        faults.push(format!("{} void", tally.own_fault));
+    }
+    let faults = faults.join(", ");
     let word = if wrong.is_empty() { "exact".into() } else { format!("DIFFERS: {}", wrong.join("; ")) };
     println!(
         "{name:>6}: {} requests × {} − {} for {faults} = {}: {word}",
         tally.due,
         rules.exchange_points(),
-        grouped(cost),
-        grouped(perfect - cost)
+        grouped(perfect - points),
+        grouped(points)
     );
     wrong.is_empty()
 }

@@ -3,7 +3,6 @@
 use crate::stage::Stage;
 use flowtest_bench::compare::servers::{NginxOptions, nginx};
 use flowtest_bench::contest_box::Injected;
-use flowtest_bench::contest_box::target::differences;
 use flowtest_contract::Rules;
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +13,7 @@ fn an_honest_target_gets_200_for_each_request() {
     let tally = stage.flood(20_000, &["--connections", "16"]).of(&stage.target("honest").url());
     assert_eq!(tally.due, 20_000);
     assert_eq!(tally.points(&Rules::default()), 20_000 * 200);
-    stage.assert_exact("honest", &tally, &Rules::default());
+    stage.assert_exact("honest", &tally);
 }
 
 #[test]
@@ -45,7 +44,7 @@ fn each_fault_costs_exactly_what_the_rules_say() {
         let tally = stage.flood(1_000, &["--connections", "8", "--timeout", "400ms"]).of(&stage.target("flawed").url());
         let injected = stage.target("flawed").injected().expect("it tells");
         assert!(injected.0.values().sum::<u64>() > 0, "{fault} never happened");
-        stage.assert_exact("flawed", &tally, &Rules::default());
+        stage.assert_exact("flawed", &tally);
     }
 }
 
@@ -55,7 +54,7 @@ fn many_faults_at_once_add_up() {
     let stage = Stage::new().contestant("flawed", &["--faults", faults]).contestant("honest", &[]);
     let scores = stage.flood(5_000, &["--connections", "16"]);
     for name in ["flawed", "honest"] {
-        stage.assert_exact(name, &scores.of(&stage.target(name).url()), &Rules::default());
+        stage.assert_exact(name, &scores.of(&stage.target(name).url()));
     }
 }
 
@@ -74,7 +73,7 @@ fn nginx_that_closes_every_thousand_requests_loses_no_point() {
     let server = nginx(0, stage.folder(), None, &NginxOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     let stage = stage.stranger(&server.url);
     let tally = stage.flood(20_000, &["--connections", "4"]).of(&server.url);
-    assert_eq!(differences(&tally, &Injected::default().expected(20_000)), Vec::<String>::new(), "{tally:?}");
+    assert_eq!(Injected::default().differences(&tally), Vec::<String>::new(), "{tally:?}");
     assert_eq!(tally.points(&Rules::default()), 20_000 * 200);
 }
 

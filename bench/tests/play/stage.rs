@@ -4,9 +4,8 @@
 //! requests a second that only count may run beside one another; they wait more than they work.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-use flowtest_bench::contest_box::target::differences;
 use flowtest_bench::contest_box::{Generator, Outcome, Target};
-use flowtest_contract::{Rules, Tally};
+use flowtest_contract::Tally;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::path::Path;
 use std::time::Duration;
@@ -78,14 +77,11 @@ impl Stage {
         self.targets.iter().find(|target| target.name == name).expect("it is on the stage")
     }
 
-    /// Every counter and the score of a contestant are what its own faults make of a perfect one.
-    pub(crate) fn assert_exact(&self, name: &str, tally: &Tally, rules: &Rules) {
+    /// Every counter of a contestant is what its own faults make of a perfect one; what is void counts for nobody.
+    pub(crate) fn assert_exact(&self, name: &str, tally: &Tally) {
         let injected = self.target(name).injected().unwrap_or_else(|error| panic!("{error}"));
-        assert!(tally.is_partition(), "{name}: {tally:?}");
-        let wrong = differences(tally, &injected.expected(tally.due));
+        let wrong = injected.differences(tally);
         assert!(wrong.is_empty(), "{name} injected {injected:?}: {}", wrong.join("; "));
-        let perfect = i128::from(tally.due) * rules.exchange_points();
-        assert_eq!(tally.points(rules), perfect - injected.cost(rules), "{name}");
     }
 }
 

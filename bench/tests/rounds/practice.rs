@@ -3,7 +3,6 @@
 use crate::arena::{Arena, TIMEOUT};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::Target;
-use flowtest_bench::contest_box::target::differences;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
@@ -60,10 +59,10 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
 
     let report = arena.practised("p2");
     let injected = arena.stage.target("bob").injected().unwrap_or_else(|error| panic!("{error}"));
-    let wrong = differences(&tally(&report), &injected.expected(200));
+    let wrong = injected.differences(&tally(&report));
     assert!(wrong.is_empty() && injected.count("wrong_token") > 0, "{injected:?}: {}", wrong.join("; "));
-    let perfect = 200 * Rules::default().exchange_points();
-    assert_eq!(i128::from(report.points), perfect - injected.cost(&Rules::default()));
+    assert_eq!(tally(&report).due, 200);
+    assert_eq!(i128::from(report.points), tally(&report).points(&Rules::default()));
     for kind in ["token", "status"] {
         let error = report.errors.iter().find(|error| error.kind == kind).unwrap_or_else(|| panic!("{report:?}"));
         assert!(!error.message.is_empty() && error.request.starts_with("GET / HTTP/1.1"), "{error:?}");
