@@ -8,6 +8,7 @@ use crate::child::{self, Child};
 use crate::contest_box::contest::Phase;
 use crate::contest_box::{ContestFile, Journal, Redis};
 use crate::error::{Error, Result};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 64;
@@ -45,12 +46,35 @@ pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
     std::fs::remove_dir_all(journal.folder()).map_err(Error::io("removing the journals"))
 }
 
+/// The same contest, all of it kept, by this build and by another one.
+pub(super) fn old(bench: &mut Bench<'_>, build: &Path) -> Result<()> {
+    let target = bench.server(super::Kind::Target, None)?;
+    let redis = Redis::start(&bench.scratch.join("redis-old"))?;
+    let journal = Journal::in_folder(bench.scratch);
+    for pipeline in [1, PIPELINE] {
+        let row = Comparison::ratio(
+            format!("journal, traces, Redis: {CONNECTIONS} connections, {pipeline} in flight"),
+            Tool::Ours.name(),
+            "the old build",
+            None,
+        );
+        let run = |build: Option<&Path>, bench: &Bench<'_>| {
+            let work = Work { build, ..bench.work(&target.url, CONNECTIONS, pipeline) };
+            contest(&work, Some((&journal, &redis)), &target.child)
+        };
+        bench.pair(row, |bench| run(None, bench), |bench| run(Some(build), bench))?;
+    }
+    target.child.stop()?;
+    redis.stop()?;
+    std::fs::remove_dir_all(journal.folder()).map_err(Error::io("removing the journals"))
+}
+
 /// One contest in closed loop.
 fn contest(work: &Work<'_>, kept: Option<(&Journal, &Redis)>, server: &Child) -> Result<Sample> {
     let phase = Phase { length: work.duration, rate: None, connections: work.connections, pipeline: work.pipeline };
     let path = work.scratch.join("contest.toml");
     ContestFile::new("bench", phase).with("target", work.url).write(&path)?;
-    let mut command = child::sibling("flowtest-loadgen")?;
+    let mut command = work.generator()?;
     command.arg("run").arg(&path).args(["--quiet", "--json", "-", "--cores", &work.core.to_string()]);
     if let Some((journal, redis)) = kept {
         command.args(journal.flags()).args(["--redis", &redis.url()]);

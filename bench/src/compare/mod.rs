@@ -23,6 +23,8 @@ use tools::{Tool, Work};
 const PIPELINE: usize = 16;
 /// Connections of the crowded row.
 const CROWD: usize = 10_000;
+/// Requests a second of the paced row.
+const PACED: u64 = 20_000;
 /// Descriptors that a server needs beside its connections.
 const DESCRIPTORS_SPARE: u64 = 200;
 
@@ -40,6 +42,8 @@ pub enum Part {
     Contestants,
     /// With journal, traces and Redis against without; then how fast the journal is audited.
     Journal,
+    /// Our generator against another build of it, which `--old` names: what a change costs.
+    Old,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +63,9 @@ pub struct Options {
     /// Only these parts of the table.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Part>,
+    /// A `flowtest-loadgen` of another build, to be measured against this one's.
+    #[arg(long)]
+    pub old: Option<PathBuf>,
     /// Where to write everything that was measured, as JSON; `-` is standard output instead of the table.
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -101,6 +108,11 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
     if bench.wants(Part::Journal) {
         journal::pairs(&mut bench)?;
     }
+    match &options.old {
+        Some(old) if bench.wants(Part::Old) => bench.old(old)?,
+        None if options.only.contains(&Part::Old) => return Err(Error::Other("old: --old names no program".into())),
+        _ => {}
+    }
     Ok(bench.report)
 }
 
@@ -132,6 +144,7 @@ impl Bench<'_> {
             pipeline,
             duration: self.options.each,
             rate: None,
+            build: None,
             core: self.options.generator_core,
             scratch: self.scratch,
         }
@@ -263,6 +276,28 @@ impl Bench<'_> {
             self.report.claim(format!("memory with {CROWD} connections"), "MiB", &pairs.ours, mib, Bound::Max(150.0));
         }
         target.child.stop().map(drop)
+    }
+
+    /// Our generator against another build of it: each shape of the table, then a contest with all that is kept of it.
+    fn old(&mut self, build: &Path) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        let shapes = [(64, 1, None), (256, 1, None), (64, PIPELINE, None), (CROWD, 1, None), (64, 1, Some(PACED))];
+        for (connections, pipeline, rate) in shapes {
+            let paced = rate.map_or(String::new(), |rate| format!(", {rate}/s"));
+            let row = Comparison::ratio(
+                format!("verified rate, {connections} connections, {pipeline} in flight{paced}"),
+                Tool::Ours.name(),
+                "the old build",
+                None,
+            );
+            let run = |build: Option<&Path>, bench: &Self| {
+                let work = Work { rate, build, ..bench.work(&target.url, connections, pipeline) };
+                tools::run(Tool::Ours, &work, &target.child)
+            };
+            self.pair(row, |bench| run(None, bench), |bench| run(Some(build), bench))?;
+        }
+        target.child.stop()?;
+        journal::old(self, build)
     }
 
     /// Our target against each other server, under our generator.

@@ -54,9 +54,18 @@ pub struct Work<'a> {
     pub duration: Duration,
     /// Requests per second in open loop; closed loop without it. Ours only.
     pub rate: Option<u64>,
+    /// Another build of our generator, in place of the one beside us.
+    pub build: Option<&'a Path>,
     pub core: usize,
     /// Where a script may be written.
     pub scratch: &'a Path,
+}
+
+impl Work<'_> {
+    /// Our generator, without arguments.
+    pub(super) fn generator(&self) -> Result<Command> {
+        self.build.map_or_else(|| child::sibling("flowtest-loadgen"), |build| Ok(Command::new(build)))
+    }
 }
 
 /// What a report said.
@@ -103,7 +112,7 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     let seconds = work.duration.as_secs().max(1).to_string();
     let header = format!("Token: {TOKEN}");
     let mut command = match tool {
-        Tool::Ours => child::sibling("flowtest-loadgen")?,
+        Tool::Ours => work.generator()?,
         _ => Command::new(
             child::find_program(tool.name())
                 .ok_or_else(|| Error::NotInstalled { program: tool.name().into(), make: "make bench" })?,
