@@ -36,6 +36,7 @@ pub mod ring;
 pub mod run;
 pub mod schedule;
 pub mod share;
+pub mod spread;
 pub mod timeouts;
 pub mod trace;
 pub mod wheel;

@@ -1,30 +1,32 @@
 //! The open-loop schedule of a worker: the intended instant of every request, computed, not stored.
 //!
 //! Contestants are spread evenly inside each request's interval, so that no burst of ours stands in anybody's latency and
-//! no place in the roster comes first. With *r(t)* the rate of one contestant, *i* its place in a roster of *n*, and *k* the
-//! number of its request, counted from 0 in each phase, request *k* falls due at the instant *t* at which
+//! no place in the roster comes first. With *r(t)* the rate of one contestant, *n* the length of the roster, *k* the number of
+//! a request, counted from 0 in each phase, and *p* its contestant's place in this interval ([`Spread`]; from 0 to n - 1, and
+//! everybody is in each of them in turn), request *k* falls due at the instant *t* at which
 //!
 //! ```text
-//!     ∫ r dt  =  k + i/n                     from the phase's start to t
+//!     ∫ r dt  =  k + p/n                     from the phase's start to t
 //!
-//!     i = 0   |k=0         |1           |2           |3
-//!     i = 1   |   |k=0         |1           |2           |3
-//!     i = 2   |       |k=0         |1           |2           |3        n = 3
+//!     p = 0   |k=0         |1           |2           |3
+//!     p = 1   |   |k=0         |1           |2           |3
+//!     p = 2   |       |k=0         |1           |2           |3        n = 3
 //!             +------------+------------+------------+-------> t
 //! ```
 //!
 //! All are offered the same number: the integral over the phase, rounded up; what the spread would carry over the phase's
-//! end falls due at its last nanosecond. Generator g of G takes the numbers that are g modulo G, worker p of P every P-th of
-//! these, so that together they send each exactly once.
+//! end falls due at its last nanosecond. Generator g of G takes the numbers that are g modulo G, worker w of W of a
+//! contestant's every W-th of these, so that together they send each exactly once.
 //!
-//! All contestants have the same rate, so requests in order of their instants are (0, 0), (0, 1) .. (0, n-1), (1, 0) ..: the
-//! next one is reckoned from the last one, whatever n is.
+//! All contestants have the same rate, so requests in order of their instants are those of number 0 by place, those of number
+//! 1 by place, ..: the next one is reckoned from the last one, whatever n is.
 
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::{PhaseShare, Share, Split};
+use crate::engine::spread::{Class, Spread};
 use std::sync::Arc;
 
 /// A request that has fallen due.
@@ -36,7 +38,7 @@ pub struct Due {
     pub scored: bool,
 }
 
-/// Where a contestant stands in the roster that the generators share.
+/// Where in its interval a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub index: u64,
@@ -57,11 +59,11 @@ impl Ramp {
         (from + (to - from) * i128::from(instant) / i128::from(length.max(1))) as u64
     }
 
-    /// When request `number` of the contestant in this place falls due, in nanoseconds after the phase's start.
+    /// When request `number` in this place falls due, in nanoseconds after the phase's start.
     pub fn instant(&self, number: u64, place: Place, length: u64) -> u64 {
         let last = length.saturating_sub(1);
         if self.from == self.to {
-            // (k + i/n) / r, of whole numbers: (k n + i) / (r n).
+            // (k + p/n) / r, of whole numbers: (k n + p) / (r n).
             let (whole, rate) = (number * place.of + place.index, self.from.max(1) * place.of);
             let instant = match whole.checked_mul(NS_PER_SECOND) {
                 Some(scaled) => scaled / rate,
@@ -99,6 +101,7 @@ impl Planned {
 pub struct Takes {
     phases: Arc<[Phase]>,
     contestants: u64,
+    spread: Spread,
     /// Among the workers of this generator.
     worker: Share,
     /// By phase, since the newest split; none where nothing is ours.
@@ -108,7 +111,8 @@ pub struct Takes {
 impl Takes {
     /// `worker`: of the generator, before it is rotated by the contestants' places.
     pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, generator: Share) -> Takes {
-        let mut takes = Takes { phases, contestants: contestants as u64, worker, splits: Vec::new() };
+        let contestants = contestants as u64;
+        let mut takes = Takes { phases, contestants, spread: Spread::new(contestants), worker, splits: Vec::new() };
         takes.share(generator);
         takes
     }
@@ -149,7 +153,8 @@ impl Takes {
     pub fn at(&self, phase: usize, contestant: ContestantIndex, number: u64) -> Option<Planned> {
         let Phase { start, end, load, .. } = self.phases[phase];
         let Load::Open(ramp) = load else { return None };
-        let (length, place) = (end - start, Place { index: contestant.index() as u64, of: self.contestants });
+        let place = Place { index: self.spread.place(contestant.index() as u64, number), of: self.contestants };
+        let length = end - start;
         let at = start + ramp.instant(number, place, length);
         (number < ramp.count(length)).then_some(Planned { contestant, phase, number, at })
     }
@@ -167,13 +172,10 @@ impl Takes {
 
     /// The next one of this part.
     fn after(&self, last: Planned) -> Planned {
-        let contestant = last.contestant.index() as u64 + self.worker.of;
-        if contestant < self.contestants {
-            return self.at(last.phase, nth(contestant), last.number).unwrap_or_else(|| self.first(last.phase + 1));
-        }
-        let Some(Split { generator, .. }) = self.splits[last.phase] else { return self.first(last.phase + 1) };
-        let round = (last.number - generator.index) / generator.of + 1;
-        self.first_of_round(last.phase, round).unwrap_or_else(|| self.first(last.phase + 1))
+        let Some(split) = self.splits[last.phase] else { return self.first(last.phase + 1) };
+        let round = (last.number - split.generator.index) / split.generator.of;
+        let place = self.spread.place(last.contestant.index() as u64, last.number) + 1;
+        self.from_place(last.phase, &split, round, place).unwrap_or_else(|| self.first(last.phase + 1))
     }
 
     /// The first request of this part that is planned at `planned` or later.
@@ -186,22 +188,14 @@ impl Takes {
         let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.contestants));
         while low < high {
             let middle = low + (high - low) / 2;
-            let (number, contestant) = self.merged(middle);
-            let is_before = self.at(phase, contestant, number).is_some_and(|request| request.at < planned);
+            let (number, place) = self.merged(middle);
+            let is_before = self.in_place(phase, number, place).is_some_and(|request| request.at < planned);
             if is_before { low = middle + 1 } else { high = middle }
         }
-        let (number, contestant) = self.merged(low);
+        let (number, place) = self.merged(low);
         let found = match number.checked_sub(split.generator.index) {
             Some(after) if after % split.generator.of == 0 => {
-                let round = after / split.generator.of;
-                let first = self.first_contestant(&split, round);
-                let steps = (contestant.index() as u64).saturating_sub(first).div_ceil(self.worker.of);
-                let contestant = first + steps * self.worker.of;
-                if contestant < self.contestants {
-                    self.at(phase, nth(contestant), number)
-                } else {
-                    self.first_of_round(phase, round + 1)
-                }
+                self.from_place(phase, &split, after / split.generator.of, place)
             }
             Some(after) => self.first_of_round(phase, after / split.generator.of + 1),
             None => self.first_of_round(phase, 0),
@@ -209,29 +203,46 @@ impl Takes {
         found.unwrap_or_else(|| self.first(phase + 1))
     }
 
-    /// The number and the contestant of a place in the merged schedule.
-    fn merged(&self, place: u128) -> (u64, ContestantIndex) {
+    /// The number of a request in the merged schedule, and the place that it has there.
+    fn merged(&self, at: u128) -> (u64, u64) {
         let of = u128::from(self.contestants);
-        ((place / of) as u64, nth((place % of) as u64))
+        ((at / of) as u64, (at % of) as u64)
+    }
+
+    /// The request of whoever has this place.
+    fn in_place(&self, phase: usize, number: u64, place: u64) -> Option<Planned> {
+        let contestant = self.spread.first_from(number, place, Class { residue: 0, of: 1 })?;
+        self.at(phase, nth(contestant), number)
+    }
+
+    /// The first request of this part in a step of the generator, from a place on, or in a later step.
+    fn from_place(&self, phase: usize, split: &Split, round: u64, place: u64) -> Option<Planned> {
+        let number = split.generator.index + split.generator.of * round;
+        match self.spread.first_from(number, place, self.class(split, round)) {
+            Some(contestant) => self.at(phase, nth(contestant), number),
+            None => self.first_of_round(phase, round + 1),
+        }
     }
 
     /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
-    /// contestant has one number in a step, and each worker takes every P-th contestant's.
+    /// contestant has one number in a step, and each worker takes every W-th contestant's.
     fn first_of_round(&self, phase: usize, mut round: u64) -> Option<Planned> {
         let split = self.splits[phase]?;
         // With fewer contestants than workers some steps have nobody for this one.
         for _ in 0..split.workers {
-            let contestant = self.first_contestant(&split, round);
-            if contestant < self.contestants {
-                return self.at(phase, nth(contestant), split.generator.index + split.generator.of * round);
+            let number = split.generator.index + split.generator.of * round;
+            if let Some(contestant) = self.spread.first_from(number, 0, self.class(&split, round)) {
+                return self.at(phase, nth(contestant), number);
             }
             round += 1;
         }
         None
     }
 
-    fn first_contestant(&self, split: &Split, round: u64) -> u64 {
-        (round % split.workers + self.worker.of - self.worker.index) % self.worker.of
+    /// Whose requests this worker takes in a step of the generator.
+    fn class(&self, split: &Split, round: u64) -> Class {
+        let residue = (round % split.workers + self.worker.of - self.worker.index) % self.worker.of;
+        Class { residue, of: self.worker.of }
     }
 }
 
