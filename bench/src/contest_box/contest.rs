@@ -27,6 +27,8 @@ pub struct ContestFile {
     pub phases: Vec<Phase>,
     /// Name and endpoint.
     pub contestants: Vec<(String, String)>,
+    /// The network that may be flooded.
+    pub allow: String,
 }
 
 impl ContestFile {
@@ -41,6 +43,7 @@ impl ContestFile {
             timeout: Duration::from_secs(3),
             phases: vec![phase],
             contestants: Vec::new(),
+            allow: "127.0.0.0/8".into(),
         }
     }
 
@@ -66,7 +69,7 @@ impl ContestFile {
         for (name, endpoint) in &self.contestants {
             let _ = writeln!(text, "[[contestant]]\nname = {name:?}\nendpoint = {endpoint:?}");
         }
-        text.push_str("[policy]\nallow = [\"127.0.0.0/8\"]\n");
+        let _ = writeln!(text, "[policy]\nallow = [{:?}]", self.allow);
         text
     }
 

@@ -7,6 +7,7 @@ use flowtest_contract::Tally;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// How long it may take until it serves a contest.
@@ -31,12 +32,21 @@ pub struct Outcome {
 impl Generator {
     /// Starts `flowtest-loadgen run` on a contest file. Its result goes into `folder`.
     pub fn run(contest: &Path, redis_url: Option<&str>, folder: &Path, flags: &[&str]) -> Result<Generator> {
+        let redis = redis_url.map(|url| ["--redis", url]);
+        let flags: Vec<&str> = flags.iter().copied().chain(redis.into_iter().flatten()).collect();
+        Generator::run_by(child::sibling("flowtest-loadgen")?, contest, folder, &flags)
+    }
+
+    /// The same, by a program that becomes the generator: `ip netns exec NAME`, `chrt`.
+    pub fn run_under(program: &[&str], contest: &Path, folder: &Path, flags: &[&str]) -> Result<Generator> {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(child::sibling("flowtest-loadgen")?.get_program());
+        Generator::run_by(command, contest, folder, flags)
+    }
+
+    fn run_by(mut command: Command, contest: &Path, folder: &Path, flags: &[&str]) -> Result<Generator> {
         let json = folder.join("generator.json");
-        let mut command = child::sibling("flowtest-loadgen")?;
         command.arg("run").arg(contest).arg("--json").arg(&json).args(flags);
-        if let Some(url) = redis_url {
-            command.args(["--redis", url]);
-        }
         Ok(Generator { child: Child::start("flowtest-loadgen", &command)?, json })
     }
 

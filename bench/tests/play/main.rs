@@ -6,6 +6,7 @@ mod closing;
 mod contest;
 mod demo;
 mod examples;
+mod hostile;
 mod isolation;
 mod journal;
 mod scores;

@@ -41,6 +41,11 @@ pub enum RunError {
          or a smaller pipeline"
     )]
     Memory { needed_mib: u64, available_mib: u64 },
+    #[error(
+        "{contestant} gets {needed} connections to one address, and this machine has {ports} local ports for them \
+         (net.ipv4.ip_local_port_range, less ip_local_reserved_ports): ask for fewer connections, or widen the range"
+    )]
+    Ports { contestant: String, needed: u64, ports: u64 },
     #[error("no thread for a worker: {0}")]
     Thread(io::Error),
     #[error("the round began before this machine did: set its clock")]
@@ -156,6 +161,40 @@ fn check_memory(plan: &Plan) -> Result<(), RunError> {
     }
 }
 
+/// Whether this machine has a local port for each connection that it takes. A port can be had again for another address, so
+/// the largest number of connections to one address counts.
+fn check_ports(plan: &Plan, ports: u64) -> Result<(), RunError> {
+    let (_, generator) = plan.schedule.newest_share();
+    let connections = plan.phases.iter().map(|phase| generator.take(u64::from(phase.connections))).max().unwrap_or(0);
+    for contestant in plan.contestants.iter() {
+        let needed = connections.div_ceil(contestant.addresses.len().max(1) as u64);
+        if needed > ports {
+            return Err(RunError::Ports { contestant: contestant.name.clone(), needed, ports });
+        }
+    }
+    Ok(())
+}
+
+/// Ports that the kernel gives to connections, of this network namespace. `None`: it does not say.
+fn local_ports() -> Option<u64> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
+    ports_of(&read("ip_local_port_range")?, &read("ip_local_reserved_ports").unwrap_or_default())
+}
+
+/// Of a range `first last` without those that are reserved: `a,b-c,..`.
+fn ports_of(range: &str, reserved: &str) -> Option<u64> {
+    let mut ends = range.split_whitespace().map(str::parse::<u64>);
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    let taken: u64 = (reserved.split(',').map(str::trim))
+        .filter_map(|part| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to) = (from.parse::<u64>().ok()?.max(first), to.parse::<u64>().ok()?.min(last));
+            Some((to + 1).saturating_sub(from))
+        })
+        .sum();
+    Some((last + 1).saturating_sub(first).saturating_sub(taken))
+}
+
 /// Bytes that the kernel thinks can be had without swapping (`MemAvailable`).
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -219,6 +258,8 @@ impl Run {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_memory(plan)?;
         reserve_descriptors(plan)?;
+        // Where the system does not say how many ports there are, they are asked for and seen.
+        local_ports().map_or(Ok(()), |ports| check_ports(plan, ports))?;
         let control = Arc::new(WorkerControl::new(plan.clone()));
         let mut threads = Vec::new();
         let mut receivers = Vec::new();
@@ -364,4 +405,61 @@ fn work(
     let result = worker.run(control, &mut sender);
     sender.finish(worker.into_block());
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::PlanInstant;
+    use crate::engine::http::RequestTemplate;
+    use crate::engine::plan::{ContestantPlan, Load, Phase, TrafficMode};
+    use crate::engine::schedule::Schedule;
+    use crate::engine::share::Share;
+    use flowtest_contract::rules::Deadlines;
+
+    #[test]
+    fn ports_are_the_range_without_those_that_are_reserved() {
+        assert_eq!(ports_of("32768\t60999\n", "\n"), Some(28_232));
+        assert_eq!(ports_of("1000 1009", "80,1000-1002,1009,2000-3000"), Some(6));
+        assert_eq!(ports_of("1000 1009", "900-1100"), Some(0));
+        assert_eq!((ports_of("", ""), ports_of("all of them", "")), (None, None));
+    }
+
+    #[test]
+    fn more_connections_to_one_address_than_ports_are_refused_before_the_start() {
+        let plan = |connections, addresses: usize, generators| {
+            let end = PlanInstant::START + 1_000;
+            let load = Load::Closed { pipeline: 1 };
+            let share = Share { index: 0, of: generators };
+            let shares = vec![(RunInstant::START, share)];
+            let addresses = (0..addresses).map(|index| ([127, 0, 0, index as u8], 80).into()).collect();
+            let alice = ContestantPlan {
+                name: "alice".into(),
+                endpoint: "alice:80".into(),
+                addresses,
+                request: RequestTemplate::new("/", "alice"),
+                traffic: TrafficMode::Flood,
+            };
+            Plan {
+                schedule: Arc::new(Schedule::new(
+                    vec![(0, Deadlines::default())],
+                    Vec::new(),
+                    RunInstant::NEVER,
+                    shares,
+                )),
+                phases: [Phase { start: PlanInstant::START, end, load, connections, scored: true }].into(),
+                contestants: vec![alice].into(),
+                ..Plan::default()
+            }
+        };
+        assert!(check_ports(&plan(100, 1, 1), 100).is_ok());
+        let refused = check_ports(&plan(101, 1, 1), 100).expect_err("a port is missing").to_string();
+        assert!(
+            refused.starts_with("alice gets 101 connections to one address, and this machine has 100"),
+            "{refused}"
+        );
+        // Spread over addresses, and over generators.
+        assert!(check_ports(&plan(200, 2, 1), 100).is_ok() && check_ports(&plan(201, 2, 1), 100).is_err());
+        assert!(check_ports(&plan(400, 2, 2), 100).is_ok());
+    }
 }

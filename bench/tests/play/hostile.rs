@@ -1,0 +1,250 @@
+//! No contestant can make our worker late: among all who try, nothing is void.
+//!
+//! The generator runs at real-time priority on a core of its own and in a network of its own, so that what else the machine
+//! does cannot make it late. That takes root; without it the play says that it was left out.
+
+use crate::stage::Stage;
+use flowtest_bench::child::{find_program, pin_this_thread};
+use flowtest_bench::compare::raise_descriptors;
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::{ContestFile, Generator};
+use flowtest_contract::Rules;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fmt::Write;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+const RATE: u64 = 300;
+const CONNECTIONS: usize = 16;
+/// Addresses of a name, as many as are used of one.
+const ADDRESSES: u8 = 64;
+const BODY: usize = 64 * 1024;
+
+/// What a server does with each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Character {
+    Honest,
+    /// The largest body that is read.
+    Large,
+    /// As many interim answers as are allowed, then the right one.
+    Interim,
+    /// A byte of the right answer in each packet, at once.
+    Bytewise,
+    /// A byte of the right answer now and then.
+    Dripping,
+    Resetting,
+    Silent,
+    /// The right answer, and its half of the connection closed.
+    HalfClosed,
+    /// The right answer, and the connection closed.
+    Closing,
+    /// Bytes that nobody asked for, without end.
+    Flooding,
+    /// The right answer, from a name with the most addresses.
+    Everywhere,
+}
+
+impl Character {
+    /// Whether it earns all points, if its server gets the time for it: before what the machine and the others do.
+    fn is_right(self) -> bool {
+        !matches!(self, Character::Dripping | Character::Resetting | Character::Silent | Character::Flooding)
+    }
+}
+
+const CAST: [(&str, Character); 14] = [
+    ("alice", Character::Honest),
+    ("large", Character::Large),
+    ("interim", Character::Interim),
+    ("bytewise", Character::Bytewise),
+    ("bob", Character::Honest),
+    ("dripping", Character::Dripping),
+    ("resetting", Character::Resetting),
+    ("silent", Character::Silent),
+    ("half-closed", Character::HalfClosed),
+    ("carol", Character::Honest),
+    ("closing", Character::Closing),
+    ("flooding", Character::Flooding),
+    ("everywhere", Character::Everywhere),
+    ("dave", Character::Honest),
+];
+
+#[test]
+fn nobody_makes_us_late_whatever_it_does() {
+    let Some(network) = Network::make() else { return };
+    let stage = Stage::new();
+    raise_descriptors(4 * 1024).unwrap_or_else(|error| panic!("{error}"));
+    let length = Duration::from_secs(if std::env::var_os("FLOWTEST_LONG").is_some() { 60 } else { 6 });
+    let phase = Phase { length, rate: Some(RATE), connections: CONNECTIONS, pipeline: 1 };
+    let mut contest = CAST.iter().fold(ContestFile::new("hostile", phase), |contest, (name, character)| {
+        let port = network.serve(*character);
+        let host = if *character == Character::Everywhere { NAME } else { SERVER };
+        contest.with(name, &format!("{host}:{port}"))
+    });
+    contest.allow = NETWORK.into();
+    contest.timeout = Duration::from_millis(500);
+    let path = stage.folder().join("contest.toml");
+    contest.write(&path).expect("it is written");
+    let under = ["ip", "netns", "exec", &network.ours, "chrt", "--fifo", "40"];
+    let generator = Generator::run_under(&under, &path, stage.folder(), &["--quiet", "--cores", "0"]);
+    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(outcome.is_whole(), "{}", outcome.said);
+    let tallies = outcome.tallies().expect("it tells");
+    println!("own lag: {}, CPU: {}", outcome.json["lag_us"], outcome.json["cpu"]);
+    let due = RATE * length.as_secs();
+    for (name, character) in CAST {
+        let tally = &tallies[name];
+        println!("{name:>12}: {tally:?}");
+        assert!(tally.is_partition() && tally.due == due, "{name}: {tally:?}");
+        assert_eq!(tally.own_fault, 0, "{name} made us late, or was charged to us: {tally:?}");
+        let perfect = i128::from(due) * Rules::default().exchange_points();
+        if character.is_right() {
+            assert_eq!(tally.points(&Rules::default()), perfect, "{name}: {tally:?}");
+        }
+    }
+}
+
+const NETWORK: &str = "10.77.0.0/16";
+const GENERATOR: &str = "10.77.0.1";
+const SERVER: &str = "10.77.0.2";
+/// A name, and where its addresses are: 10.77.1.1 and so on.
+const NAME: &str = "everywhere.test";
+
+/// Two network namespaces with a cable between them, gone when this is dropped.
+struct Network {
+    ours: String,
+    theirs: String,
+}
+
+impl Network {
+    /// `None`, and it says so: this is not root, or there is no `ip` or `chrt`.
+    fn make() -> Option<Network> {
+        let missing = ["ip", "chrt"].into_iter().find(|program| find_program(program).is_none());
+        if !rustix::process::geteuid().is_root() || missing.is_some() {
+            println!("left out: network namespaces need root, ip and chrt");
+            return None;
+        }
+        let name = |side: &str| format!("flowtest-{side}-{}", std::process::id());
+        let network = Network { ours: name("ours"), theirs: name("theirs") };
+        let (ours, theirs) = (network.ours.as_str(), network.theirs.as_str());
+        ip(&format!("netns add {ours}"));
+        ip(&format!("netns add {theirs}"));
+        ip(&format!("link add cable netns {ours} type veth peer name cable netns {theirs}"));
+        ip(&format!("-n {ours} address add {GENERATOR}/16 dev cable"));
+        ip(&format!("-n {theirs} address add {SERVER}/16 dev cable"));
+        let mut hosts = String::from("127.0.0.1 localhost\n");
+        for number in 1..=ADDRESSES {
+            ip(&format!("-n {theirs} address add 10.77.1.{number}/16 dev cable"));
+            let _ = writeln!(hosts, "10.77.1.{number} {NAME}");
+        }
+        for side in [ours, theirs] {
+            ip(&format!("-n {side} link set lo up"));
+            ip(&format!("-n {side} link set cable up"));
+        }
+        // What `ip netns exec` shows as /etc/hosts.
+        std::fs::create_dir_all(network.files()).expect("root may");
+        std::fs::write(network.files().join("hosts"), hosts).expect("root may");
+        Some(network)
+    }
+
+    fn files(&self) -> PathBuf {
+        PathBuf::from("/etc/netns").join(&self.ours)
+    }
+
+    /// A server on all addresses of their side; its port. It ends with the test's process.
+    fn serve(&self, character: Character) -> u16 {
+        let space = File::open(format!("/run/netns/{}", self.theirs)).expect("it was made");
+        let (port_in, port_out) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+            // Where there is no second core they share that of the generator.
+            let _ = pin_this_thread(1);
+            if character.is_right() {
+                let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+                let status = Command::new("chrt").args(["--fifo", "--pid", "20", &thread]).status();
+                assert!(status.is_ok_and(|status| status.success()), "root may");
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 0))).await.expect("a free port");
+                port_in.send(listener.local_addr().expect("it has one").port()).expect("somebody waits");
+                loop {
+                    let Ok((stream, _)) = listener.accept().await else { continue };
+                    tokio::spawn(play(stream, character));
+                }
+            });
+        });
+        port_out.recv_timeout(TIMEOUT).expect("it listens")
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for side in [&self.ours, &self.theirs] {
+            let _ = Command::new("ip").args(["netns", "delete", side]).status();
+        }
+        let _ = std::fs::remove_dir_all(self.files());
+    }
+}
+
+fn ip(words: &str) {
+    let output = Command::new("ip").args(words.split(' ')).output().expect("it was found");
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn play(mut stream: TcpStream, character: Character) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut seen = Vec::new();
+    loop {
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Ok(());
+        }
+        if !seen.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let head = String::from_utf8_lossy(&seen);
+        let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
+        let body = if character == Character::Large { BODY } else { 2 };
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {body}\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n\r\n")
+                .into_bytes();
+        answer.resize(answer.len() + body, b'x');
+        match character {
+            Character::Honest | Character::Large | Character::Everywhere => stream.write_all(&answer).await?,
+            Character::Interim => {
+                stream.write_all(&[b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(4), answer].concat()).await?;
+            }
+            Character::Bytewise => {
+                for byte in answer {
+                    stream.write_all(&[byte]).await?;
+                }
+            }
+            Character::Dripping => {
+                for byte in answer {
+                    stream.write_all(&[byte]).await?;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            Character::Resetting => {
+                stream.set_zero_linger()?;
+                return Ok(());
+            }
+            Character::Silent => {}
+            Character::HalfClosed => {
+                stream.write_all(&answer).await?;
+                stream.shutdown().await?;
+            }
+            Character::Closing => return stream.write_all(&answer).await,
+            Character::Flooding => loop {
+                stream.write_all(&answer.repeat(64)).await?;
+            },
+        }
+        seen.clear();
+    }
+}
