@@ -5,12 +5,14 @@
 //! | [`plan`] | the immutable, already valid plan of a run |
 //! | [`clock`] | instants of the run clock and of the plan clock |
 //! | [`schedule`] | what may change while a round is played: pauses, deadlines, shares |
-//! | [`pacer`], [`backlog`] | the open-loop schedule, computed, not stored; what is due and waits |
+//! | [`pacer`], [`spread`] | the open-loop schedule, computed, not stored; whose turn is when inside an interval |
+//! | [`backlog`] | what is due and waits for a connection |
 //! | [`http`] | requests out, responses in, as bytes |
 //! | [`exchange`], [`timeouts`] | one request until its outcome, how long it may take, and when our own lateness voids it |
 //! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
 //! | [`contestant`] | one contestant in one worker |
 //! | [`occupied`] | whether a worker's thread rests |
+//! | [`quantum`] | equal shares of a worker's time in closed loop |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`index`] | numbers of contestants and slots, and tables by them |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
@@ -32,6 +34,7 @@ pub mod index;
 pub mod occupied;
 pub mod pacer;
 pub mod plan;
+pub mod quantum;
 pub mod ring;
 pub mod run;
 pub mod schedule;

@@ -16,6 +16,7 @@ use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{Load, NS_PER_SECOND, NS_PER_US, Plan};
+use crate::engine::quantum::Quantum;
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
 use crate::engine::share::{Share, index_of, sizes, slots_of};
 use crate::engine::timeouts::{LATE_NS, LateWindow, Timeouts};
@@ -78,7 +79,11 @@ pub struct Worker<K> {
     pacer: Pacer,
     /// Slots to look at before the next enter.
     ready: Vec<RingSlot>,
+    /// Those that could begin a request when their contestant had had its part of the turn.
+    held: Vec<RingSlot>,
+    /// Among the ready or the held.
     queued: Table<RingSlot, bool>,
+    quantum: Quantum,
     /// Contestants whose waiting requests are to be looked at before the next enter.
     pacing: Vec<ContestantIndex>,
     is_pacing: Table<ContestantIndex, bool>,
@@ -147,7 +152,9 @@ impl<K: Kernel> Worker<K> {
             block,
             pacer: Pacer::new(takes, plan.schedule.clone()),
             ready: Vec::with_capacity(slots),
+            held: Vec::with_capacity(slots),
             queued: Table::filled(false, slots),
+            quantum: Quantum::new(count),
             pacing: Vec::with_capacity(count),
             is_pacing: Table::filled(false, count),
             deferring: VecDeque::with_capacity(count),
@@ -254,7 +261,8 @@ impl<K: Kernel> Worker<K> {
 
     /// One enter. Without leave to start anything, what waits for that is no reason not to rest.
     fn turn(&mut self, may_start: bool) -> io::Result<()> {
-        let rests = self.ready.is_empty() && self.pacing.is_empty() && self.deferring.is_empty();
+        let rests =
+            self.ready.is_empty() && self.held.is_empty() && self.pacing.is_empty() && self.deferring.is_empty();
         let wait = match (may_start, rests) {
             (false, _) => WAIT_MAX_NS,
             (true, true) => self.wait(),
@@ -314,6 +322,7 @@ impl<K: Kernel> Worker<K> {
             Event::Received { slot, buffer } => {
                 let index = self.owner[slot];
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
+                self.quantum.on_received(index, buffer.len());
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
                 let mut outcomes =

@@ -33,6 +33,8 @@ pub(crate) enum Character {
     Http10,
     /// Bytes before anybody asked.
     Unsolicited,
+    /// Right answers with a body of so many bytes.
+    Large { body: usize },
     /// Right answers with status 500.
     Failing,
     /// Right answers, `v1` before this instant and `v2` from it on.
@@ -127,6 +129,10 @@ pub(crate) struct Pretend {
     pub(crate) stalls: VecDeque<(u64, u64)>,
     /// From when to when our thread does not rest.
     pub(crate) busy: Vec<(u64, u64)>,
+    /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
+    pub(crate) costs: (u64, u64),
+    /// What has been used since the clock was moved by it.
+    used: u64,
 }
 
 /// A network's round trip in virtual time.
@@ -153,6 +159,8 @@ impl Pretend {
             connects: HashMap::new(),
             stalls: VecDeque::new(),
             busy: Vec::new(),
+            costs: (0, 0),
+            used: 0,
         }
     }
 
@@ -235,6 +243,7 @@ impl Pretend {
             let bytes: Vec<u8> = self.sockets[slot].inbox.drain(..take).collect();
             self.buffers[id as usize][..take].copy_from_slice(&bytes);
             self.in_hand[id as usize] = true;
+            self.used += take as u64 * self.costs.1 / 1_000;
             let more = !(self.mischief.cuts && self.random(16) == 0);
             self.sockets[slot].armed = more;
             self.done.push_back(Completion { tag, result: take as i32, more, buffer: Some(id) });
@@ -308,6 +317,12 @@ impl Pretend {
                     };
                     (TRIP, answer("1.1", extra), last.then_some(0))
                 }
+                Character::Large { body } => {
+                    let length = format!("Content-Length: {body}\r\n");
+                    let mut bytes = answer("1.1", &length);
+                    bytes.resize(bytes.len() + body - 2, b'x');
+                    (TRIP, bytes, None)
+                }
                 Character::Failing => (TRIP, replaced("200 OK", "500 No"), None),
                 Character::Flipping { at } => {
                     (TRIP, if self.now < at { replaced("Version: v2", "Version: v1") } else { keep }, None)
@@ -358,6 +373,7 @@ impl Kernel for Pretend {
     }
 
     fn send(&mut self, slot: RingSlot, from: usize, to: usize, tag: Tag) {
+        self.used += self.costs.0;
         let bytes = self.areas[slot][from..to].to_vec();
         let taken = if self.mischief.cuts { 1 + self.random(bytes.len() as u64) as usize } else { bytes.len() };
         let socket = &mut self.sockets[slot];
@@ -434,6 +450,7 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
+        self.now += std::mem::take(&mut self.used);
         if self.done.is_empty() {
             let until = self.now + wait_ns;
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);

@@ -20,6 +20,10 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn start_due(&mut self) {
         self.turn += 1;
         self.opens = OPENS_PER_TURN;
+        self.quantum.on_turn(self.now);
+        // Before those that something has happened to since.
+        self.held.append(&mut self.ready);
+        std::mem::swap(&mut self.held, &mut self.ready);
         self.enter_phase();
         // Those that waited for their turn to open come before what happened in this one.
         for _ in 0..self.deferring.len() {
@@ -311,7 +315,13 @@ impl<K: Kernel> Worker<K> {
                     return self.close(slot);
                 }
                 if !rests && !connection.is_retiring(self.now) {
-                    self.fill(index, local);
+                    if closed_loop && self.quantum.is_used_up(index) {
+                        if !std::mem::replace(&mut self.queued[slot], true) {
+                            self.held.push(slot);
+                        }
+                    } else {
+                        self.fill(index, local);
+                    }
                 }
                 self.send(index, slot, local);
             }
@@ -369,6 +379,7 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[local];
         let counts = self.block.counts(index, scored);
+        let before = connection.load();
         while connection.load() < pipeline as usize {
             // What an open phase before this one left waiting comes first.
             if let Some(due) = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule) {
@@ -384,6 +395,7 @@ impl<K: Kernel> Worker<K> {
             connection.begin(Exchange::new(Due { intended: self.now, scored }, self.now));
             counts.row.tally.due += 1;
         }
+        self.quantum.on_begun(index, (connection.load() - before) as u64);
     }
 
     #[inline]
@@ -425,6 +437,7 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[index];
         let address = contestant.address(local, &target.addresses);
         contestant.on_opening(local, self.turn, self.now);
+        self.quantum.on_opening(index);
         self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
