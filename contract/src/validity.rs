@@ -18,6 +18,8 @@ pub struct RoundValidity {
 impl RoundValidity {
     /// Below this a round is not valid, in thousandths.
     pub const PERMILLE_MIN: u64 = 990;
+    /// The same as a part of 1: of a second, and of what one generator should send.
+    pub const RATIO_MIN: f64 = Self::PERMILLE_MIN as f64 / 1_000.0;
 
     pub fn add(&mut self, other: RoundValidity) {
         self.seconds = self.seconds.saturating_add(other.seconds);

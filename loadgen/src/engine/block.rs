@@ -9,7 +9,7 @@ use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
-use flowtest_contract::{Histogram, Row};
+use flowtest_contract::{Histogram, RoundValidity, Row};
 use flowtest_journal::record::LateCause;
 
 /// Counters of one contestant that are not part of its score.
@@ -22,7 +22,7 @@ pub struct Meter {
 }
 
 /// Below this a run, or a second of one, is not valid: the generator did not keep to its plan.
-pub const RATE_RATIO_MIN: f64 = 0.99;
+pub const RATE_RATIO_MIN: f64 = RoundValidity::RATIO_MIN;
 
 /// The part of what fell due that we sent in time; `None` where nothing did.
 pub fn rate_ratio(due: u64, own_fault: u64, late: u64) -> Option<f64> {

@@ -3,6 +3,7 @@
 use super::check::{Group, List, Mark};
 use super::situation::Situation;
 use crate::control::instant;
+use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::clock::OFFSET_MAX_US;
 use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
@@ -95,7 +96,7 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     if busy >= BUSY_WARN_PERCENT {
         return (Mark::Warn, format!("{fine}. A worker is {busy} % busy before the round: see what else runs there."));
     }
-    if health.rate_ratio.is_some_and(|ratio| ratio < 0.99) {
+    if health.rate_ratio.is_some_and(|ratio| ratio < RoundValidity::RATIO_MIN) {
         return (Mark::Warn, format!("{fine}. It does not keep up with what it should send: add cores or generators."));
     }
     (Mark::Go, format!("{fine}, {gib} GiB free."))
