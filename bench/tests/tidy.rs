@@ -163,6 +163,12 @@ fn uses_of(source: &str) -> BTreeMap<String, BTreeSet<String>> {
         .collect();
     let room = |rest: &str| rest.split(['/', '.']).next().unwrap_or_default().to_owned();
     let rooms: BTreeSet<String> = files.iter().map(|(_, rest)| room(rest)).filter(|room| room != "main").collect();
+    // What the crate's root says again, `pub use room::Name;`, is the room's.
+    let root = read(&format!("{source}lib.rs"));
+    let again: BTreeMap<&str, &str> = (root.lines())
+        .filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')?.split_once("::"))
+        .map(|(room, name)| (name, room))
+        .collect();
     let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (file, rest) in files.iter().filter(|(_, rest)| room(rest) != "lib" && room(rest) != "main") {
         let text = read(file);
@@ -176,6 +182,7 @@ fn uses_of(source: &str) -> BTreeMap<String, BTreeSet<String>> {
             let names = names.split(',').take(if after.starts_with('{') { usize::MAX } else { 1 });
             let names = names
                 .filter_map(|name| name.trim().split(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
+            let names = names.map(|name| again.get(name).copied().unwrap_or(name));
             let used = names.filter(|name| rooms.contains(*name) && *name != room(rest)).map(str::to_owned);
             uses.entry(room(rest)).or_default().extend(used);
         }
@@ -381,7 +388,8 @@ fn no_registry_host_is_named() {
         // Cargo writes the lock file, and each entry of it names where it came from.
         |file| file != "Cargo.lock",
         |_, place, line| {
-            if HOSTS.iter().any(|host| line.contains(host)) {
+            let is_place = ["--find-links", "--index-url"].iter().any(|flag| line.starts_with(flag));
+            if is_place || HOSTS.iter().any(|host| line.contains(host)) {
                 found.push(format!("{place}: {}", line.trim()));
             }
         },

@@ -1,4 +1,4 @@
-//! Why a command failed.
+//! Why a command failed. It knows no room: errors of rooms become one where they are defined.
 
 /// Why a command failed. Each text names the cause and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +11,5 @@ pub enum Failed {
     #[error(transparent)]
     Journal(#[from] flowtest_journal::JournalError),
     #[error(transparent)]
-    Run(#[from] crate::engine::run::RunError),
-    #[error(transparent)]
     Scoreboard(#[from] flowtest_scoreboard::ScoreboardError),
-    #[error(transparent)]
-    Resolve(#[from] crate::admit::resolve::ResolveError),
 }

@@ -36,11 +36,7 @@ fn main() -> ExitCode {
             eprintln!("flowtest-loadgen: {error}");
             ExitCode::from(match error {
                 Failed::Usage(_) | Failed::Scoreboard(ScoreboardError::PasswordFile { .. }) => 2,
-                Failed::Message(_)
-                | Failed::Journal(_)
-                | Failed::Run(_)
-                | Failed::Scoreboard(_)
-                | Failed::Resolve(_) => 1,
+                Failed::Message(_) | Failed::Journal(_) | Failed::Scoreboard(_) => 1,
             })
         }
     }

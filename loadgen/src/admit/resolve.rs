@@ -33,6 +33,12 @@ pub enum ResolveError {
     Silent { endpoint: String, error: String },
 }
 
+impl From<ResolveError> for crate::Failed {
+    fn from(error: ResolveError) -> crate::Failed {
+        crate::Failed::Message(error.to_string())
+    }
+}
+
 /// All addresses of an endpoint, sorted, each once.
 pub fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ResolveError> {
     let host = endpoint.host.to_string();

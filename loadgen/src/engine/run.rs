@@ -54,6 +54,12 @@ pub enum RunError {
     Random(getrandom::Error),
 }
 
+impl From<RunError> for crate::Failed {
+    fn from(error: RunError) -> crate::Failed {
+        crate::Failed::Message(error.to_string())
+    }
+}
+
 /// Where instant 0 of the run clock is.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
