@@ -254,7 +254,7 @@ impl fmt::Display for Stream {
             let required = if terms.token_required { ", a right token required" } else { "" };
             writeln!(
                 f,
-                "    token {}, version {} from {}, platform {} from {}; timeout {}, grace {}{required}",
+                "    token {}, version {} from {}, from {} from {}; timeout {}, grace {}{required}",
                 terms.token,
                 terms.version,
                 folders::deadline(Deadline(terms.version_deadline)),

@@ -130,7 +130,13 @@ impl Round {
             }
         }
         let mut contestants: Vec<Contestant> = contestants.into_values().collect();
+        // What is wrong with the round as a whole, such as that Redis has lost it, shows in each line that it makes wrong.
+        let is_wrong = findings.iter().any(|finding| finding.difference && finding.contestant.is_none());
         for contestant in &mut contestants {
+            let is_other = contestant.points_redis.is_some_and(|held| held != contestant.points);
+            if is_wrong && is_other && contestant.differences.is_empty() {
+                contestant.differences.push("points".into());
+            }
             contestant.proved = part(contestant.traced, contestant.outcomes);
         }
         contestants.sort_by(|a, b| b.points.cmp(&a.points).then_with(|| a.name.cmp(&b.name)));
