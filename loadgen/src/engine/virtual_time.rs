@@ -541,6 +541,38 @@ fn characters() -> impl Strategy<Value = Character> {
     ]
 }
 
+/// CPU time of this thread for a request of the open loop, in nanoseconds, the pretended kernel's included; what beginning
+/// and ending cost is left out, by the difference of a long play and a short one.
+fn cpu_of_a_request(contestants: u64) -> f64 {
+    let play = |seconds: u64| {
+        let mut script = Script::new(&vec![HONEST; contestants as usize], open(20_000 / contestants));
+        script.phases[0].end = script.phases[0].start + seconds * SECOND;
+        script.phases[0].connections = (1_000 / contestants as u32).clamp(2, 64);
+        let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let ns = |time: rustix::time::Timespec| time.tv_sec as f64 * 1e9 + time.tv_nsec as f64;
+        let before = ns(now());
+        let tallies = script.play().tallies;
+        let used = ns(now()) - before;
+        assert_eq!(tallies.iter().map(|tally| tally.token_right).sum::<u64>(), 20_000 * seconds);
+        used
+    };
+    let (short, long) = (play(1), play(11));
+    (long - short) / 200_000.0
+}
+
+#[test]
+fn a_request_costs_no_more_among_a_thousand_than_among_ten() {
+    // In turn, and the least of each: other work on the machine only adds.
+    let (mut ten, mut thousand) = (f64::MAX, f64::MAX);
+    for _ in 0..5 {
+        ten = ten.min(cpu_of_a_request(10));
+        thousand = thousand.min(cpu_of_a_request(1_000));
+    }
+    println!("{ten:.0} ns among ten, {thousand:.0} ns among a thousand");
+    // 1.1 to 1.25 on a quiet machine, the pretended kernel included; a walk over all contestants a turn made it ten times.
+    assert!(thousand < 2.0 * ten, "{ten} ns among ten, {thousand} ns among a thousand");
+}
+
 /// How many right answers each has in a closed phase in which our own thread is what limits them.
 fn closed(servers: &[Character], connections: u32) -> Vec<u64> {
     let mut script = Script::new(servers, Load::Closed { pipeline: 1 });
