@@ -48,9 +48,21 @@ enum At {
 /// What the next byte of the framing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Frame {
-    Size { digits: u8, size: u32 },
-    Extension { quote: Quote, size: u32 },
-    SizeLineFeed { size: u32 },
+    Size {
+        digits: u8,
+        size: u32,
+    },
+    /// White space between the size and the semicolon of an extension.
+    Blank {
+        size: u32,
+    },
+    Extension {
+        quote: Quote,
+        size: u32,
+    },
+    SizeLineFeed {
+        size: u32,
+    },
     DataCarriageReturn,
     DataLineFeed,
 }
@@ -136,6 +148,12 @@ impl Chunked {
                 (_, Some(digit)) => self.digit(digits + 1, size, digit),
                 (b'\r', _) if digits > 0 => Ok(At::Frame(Frame::SizeLineFeed { size })),
                 (b';', _) if digits > 0 => self.extension(Quote::Outside, size),
+                (b' ' | b'\t', _) if digits > 0 => self.blank(size),
+                _ => Err(Malformed::ChunkSize),
+            },
+            Frame::Blank { size } => match byte {
+                b';' => self.extension(Quote::Outside, size),
+                b' ' | b'\t' => self.blank(size),
                 _ => Err(Malformed::ChunkSize),
             },
             Frame::Extension { quote, size } => match (quote, byte) {
@@ -172,10 +190,20 @@ impl Chunked {
     }
 
     fn extension(&mut self, quote: Quote, size: u32) -> Result<At, Malformed> {
+        self.count_extension()?;
+        Ok(At::Frame(Frame::Extension { quote, size }))
+    }
+
+    fn blank(&mut self, size: u32) -> Result<At, Malformed> {
+        self.count_extension()?;
+        Ok(At::Frame(Frame::Blank { size }))
+    }
+
+    fn count_extension(&mut self) -> Result<(), Malformed> {
         self.extension += 1;
         if usize::from(self.extension) > EXTENSION_BYTES_MAX {
             return Err(Malformed::ChunkExtensionTooLarge);
         }
-        Ok(At::Frame(Frame::Extension { quote, size }))
+        Ok(())
     }
 }

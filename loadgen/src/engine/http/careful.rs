@@ -21,24 +21,47 @@ enum Part {
     Trailers,
 }
 
+/// A header line, for what a line that is folded into it makes of its value.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    header: Heeded,
+    /// There was none of this name before.
+    is_first: bool,
+    /// It has no value so far.
+    is_empty: bool,
+}
+
 /// A head (or trailer section) that is being read.
 #[derive(Debug)]
 pub struct Head {
     pub facts: Facts,
     part: Part,
+    /// The header line before, if it is heeded.
+    last: Option<Last>,
+    /// A line was folded: rare, and not to be learned.
+    pub is_folded: bool,
     /// Header lines so far.
-    headers: usize,
+    headers: u32,
     /// Bytes so far, those in `line` included.
-    taken: usize,
+    taken: u32,
+    /// So many bytes of `line` have no control byte.
+    checked: u32,
     /// The beginning of a line whose line feed has not come.
     line: Vec<u8>,
-    /// So many bytes of `line` have no control byte.
-    checked: usize,
 }
 
 impl Default for Head {
     fn default() -> Head {
-        Head { facts: Facts::NONE, part: Part::StatusLine, headers: 0, taken: 0, line: Vec::new(), checked: 0 }
+        Head {
+            facts: Facts::NONE,
+            part: Part::StatusLine,
+            last: None,
+            is_folded: false,
+            headers: 0,
+            taken: 0,
+            checked: 0,
+            line: Vec::new(),
+        }
     }
 }
 
@@ -56,6 +79,7 @@ impl Head {
 
     fn begin(&mut self, part: Part) {
         self.part = part;
+        (self.last, self.is_folded) = (None, false);
         self.headers = 0;
         self.taken = 0;
         self.line.clear();
@@ -65,16 +89,16 @@ impl Head {
     /// Takes lines up to the empty one, and says whether it was there; else all of `bytes` was taken.
     pub fn read(&mut self, bytes: &mut &[u8], expected: &Token) -> Result<bool, Malformed> {
         loop {
-            let room = HEAD_BYTES_MAX - self.taken;
+            let room = HEAD_BYTES_MAX - self.taken as usize;
             let window = &bytes[..bytes.len().min(room)];
             let Some(line_feed) = memchr::memchr(b'\n', window) else {
                 self.keep(window)?;
                 *bytes = &bytes[window.len()..];
-                return if self.taken == HEAD_BYTES_MAX { Err(self.too_large()) } else { Ok(false) };
+                return if self.taken as usize == HEAD_BYTES_MAX { Err(self.too_large()) } else { Ok(false) };
             };
             let (end, rest) = bytes.split_at(line_feed + 1);
             *bytes = rest;
-            self.taken += end.len();
+            self.taken += end.len() as u32;
             let is_last = if self.line.is_empty() {
                 self.take_line(end, expected)?
             } else {
@@ -89,7 +113,7 @@ impl Head {
             if is_last {
                 return Ok(true);
             }
-            if self.taken == HEAD_BYTES_MAX {
+            if self.taken as usize == HEAD_BYTES_MAX {
                 return Err(self.too_large());
             }
         }
@@ -98,16 +122,16 @@ impl Head {
     /// Keeps the beginning of a line, if a legal line can still become of it.
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.line.extend_from_slice(bytes);
-        self.taken += bytes.len();
+        self.taken += bytes.len() as u32;
         if self.part == Part::StatusLine && !starts_alike(&self.line) {
             return Err(Malformed::NotHttp);
         }
         // A carriage return at the very end may still be followed by its line feed.
         let text = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        if let Some((_, byte)) = first_control(&text[self.checked.min(text.len())..]) {
+        if let Some((_, byte)) = first_control(&text[text.len().min(self.checked as usize)..]) {
             return Err(control(byte));
         }
-        self.checked = text.len();
+        self.checked = text.len() as u32;
         Ok(())
     }
 
@@ -130,20 +154,36 @@ impl Head {
                 if text.is_empty() {
                     return Ok(true);
                 }
+                if is_blank(text[0]) {
+                    return self.fold(line, trim(text), expected).map(|()| false);
+                }
                 let Some((name, value)) = field(text) else {
-                    let otherwise = if is_blank(text[0]) { Malformed::Folded } else { Malformed::HeaderName };
-                    return Err(self.cause(line, otherwise));
+                    return Err(self.cause(line, Malformed::HeaderName));
                 };
                 self.headers += 1;
-                if self.headers > HEADERS_MAX {
+                if self.headers as usize > HEADERS_MAX {
                     return Err(self.too_many());
                 }
                 if self.part == Part::Headers {
-                    note(&mut self.facts, name, value, expected);
+                    self.last = heeded(name).map(|header| note(&mut self.facts, header, value, expected));
                 }
             }
         }
         Ok(false)
+    }
+
+    /// A line that begins with white space goes on with the value of the line before, as behind a space (RFC 9112, 5.2). One of
+    /// white space alone might be taken for the empty line: that is not forgiven.
+    #[cold]
+    fn fold(&mut self, line: &[u8], value: &[u8], expected: &Token) -> Result<(), Malformed> {
+        if self.headers == 0 || value.is_empty() || has_control(value) {
+            return Err(self.cause(line, Malformed::Folded));
+        }
+        self.is_folded = true;
+        if let Some(last) = &mut self.last {
+            go_on(&mut self.facts, last, value, expected);
+        }
+        Ok(())
     }
 
     /// Names what is wrong with a line in the control in which its bytes show it.
@@ -179,7 +219,8 @@ fn starts_alike(line: &[u8]) -> bool {
     line[..length] == STATUS_LINE_START[..length]
 }
 
-/// `HTTP/1.x SP 3DIGIT SP reason`; the reason may be empty, its space not (RFC 9112, 4).
+/// `HTTP/1.x SP 3DIGIT SP reason`, and without a reason also without its space: many servers leave out both, and where the
+/// line ends is as clear (RFC 9112, 4 asks for the space).
 #[inline]
 fn status_line(text: &[u8]) -> Option<(Protocol, u16)> {
     let (version, rest) = text.strip_prefix(STATUS_LINE_START)?.split_first()?;
@@ -188,14 +229,14 @@ fn status_line(text: &[u8]) -> Option<(Protocol, u16)> {
         b'1' => Protocol::Http11,
         _ => return None,
     };
-    let [b' ', digits @ .., b' '] = rest.first_chunk::<5>()? else {
+    let ([b' ', digits @ ..], reason) = rest.split_first_chunk::<4>()? else {
         return None;
     };
-    if !digits.iter().all(u8::is_ascii_digit) {
+    if !digits.iter().all(u8::is_ascii_digit) || reason.first().is_some_and(|byte| *byte != b' ') {
         return None;
     }
     let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-    ((100..=599).contains(&status) && !has_control(&rest[5..])).then_some((protocol, status))
+    ((100..=599).contains(&status) && !has_control(reason)).then_some((protocol, status))
 }
 
 /// Splits `Name: value`, the value trimmed. `None` when the name or a byte is illegal.
@@ -238,31 +279,80 @@ pub fn heeded(name: &[u8]) -> Option<Heeded> {
 const _: () = assert!(FROM.len() == 4 && TOKEN.len() == 5 && VERSION.len() == 7);
 
 #[inline]
-fn note(facts: &mut Facts, name: &[u8], value: &[u8], expected: &Token) {
-    match heeded(name) {
-        None => {}
-        Some(Heeded::Token) => {
-            let right = facts.token == TokenSeen::Missing && expected.matches(value);
+fn note(facts: &mut Facts, header: Heeded, value: &[u8], expected: &Token) -> Last {
+    let mut is_empty = value.is_empty();
+    let is_first = match header {
+        Heeded::Token => {
+            let is_first = facts.token == TokenSeen::Missing;
+            let right = is_first && expected.matches(value);
             facts.token = if right { TokenSeen::Right } else { TokenSeen::Other };
+            is_first
         }
-        Some(Heeded::Version) => facts.version = seen(facts.version, value),
-        Some(Heeded::From) => facts.from = seen(facts.from, value),
-        Some(Heeded::ContentLength) => {
-            facts.length = if facts.length == Length::Missing { length(value) } else { Length::Repeated };
+        Heeded::Version => {
+            let before = facts.version;
+            facts.version = seen(before, value);
+            before == Seen::Missing
         }
-        Some(Heeded::TransferEncoding) => {
-            facts.coding = match facts.coding {
-                Coding::Missing if value.eq_ignore_ascii_case(b"chunked") => Coding::Chunked,
-                Coding::Missing => Coding::Unknown,
-                _ => Coding::Repeated,
-            };
+        Heeded::From => {
+            let before = facts.from;
+            facts.from = seen(before, value);
+            before == Seen::Missing
         }
-        Some(Heeded::Connection) => {
-            for option in value.split(|byte| *byte == b',').map(trim) {
+        Heeded::ContentLength => {
+            let is_first = facts.length == Length::Missing;
+            facts.length = if is_first { length(value) } else { Length::Repeated };
+            is_first
+        }
+        Heeded::TransferEncoding => {
+            let is_first = facts.coding == Coding::Missing;
+            facts.coding = if is_first { coding(value) } else { Coding::Repeated };
+            is_empty = elements(value).next().is_none();
+            is_first
+        }
+        Heeded::Connection => {
+            for option in elements(value) {
                 facts.close |= option.eq_ignore_ascii_case(b"close");
                 facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
+            true
         }
+    };
+    Last { header, is_first, is_empty }
+}
+
+/// The value of the header line before goes on. A value that has one already has a space in it now, which none of ours may.
+fn go_on(facts: &mut Facts, last: &mut Last, value: &[u8], expected: &Token) {
+    let is_list = last.header == Heeded::TransferEncoding;
+    // The second of its name is as wrong as it was.
+    if !last.is_first || is_list && elements(value).next().is_none() {
+        return;
+    }
+    match (last.header, last.is_empty) {
+        (Heeded::Token, true) if expected.matches(value) => facts.token = TokenSeen::Right,
+        (Heeded::Token, _) => facts.token = TokenSeen::Other,
+        (Heeded::Version, true) => facts.version = seen(Seen::Missing, value),
+        (Heeded::Version, false) => facts.version = Seen::Other,
+        (Heeded::From, true) => facts.from = seen(Seen::Missing, value),
+        (Heeded::From, false) => facts.from = Seen::Other,
+        (Heeded::ContentLength, true) => facts.length = length(value),
+        (Heeded::ContentLength, false) => facts.length = Length::Invalid,
+        (Heeded::TransferEncoding, true) => facts.coding = coding(value),
+        (Heeded::TransferEncoding, false) => facts.coding = Coding::Unknown,
+        (Heeded::Connection, _) => drop(note(facts, Heeded::Connection, value, expected)),
+    }
+    last.is_empty = false;
+}
+
+/// The elements of a list; empty ones are none (RFC 9110, 5.6.1).
+fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+fn coding(value: &[u8]) -> Coding {
+    let mut elements = elements(value);
+    match (elements.next(), elements.next()) {
+        (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Coding::Chunked,
+        _ => Coding::Unknown,
     }
 }
 

@@ -9,7 +9,7 @@ pub enum Malformed {
     #[error("the response does not begin with `HTTP/1.`; answer with HTTP/1.1 or HTTP/1.0, without TLS")]
     NotHttp,
     #[error(
-        "the status line is not `HTTP/1.1 <three digits, 100 to 599> <reason>`; a space follows the digits even without a reason"
+        "the status line is not `HTTP/1.1 <three digits, 100 to 599> <reason>`; the reason may be left out, with its space"
     )]
     StatusLine,
     #[error("a line ends with a line feed alone; end each line with CR LF")]
@@ -18,7 +18,9 @@ pub enum Malformed {
     BareCr,
     #[error("a line has the control byte 0x{0:02x}; a header may have tabs and no other control byte")]
     ControlByte(u8),
-    #[error("a header line begins with a space or tab; write each header in one line")]
+    #[error(
+        "a line of the head begins with a space or tab and goes on with no header; begin each header with its name"
+    )]
     Folded,
     #[error("a header line is not `Name: value`; a name has letters, digits and !#$%&'*+-.^_`|~ and ends at its colon")]
     HeaderName,

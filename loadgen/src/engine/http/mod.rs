@@ -10,8 +10,9 @@
 //! | [`body`] | where a body ends: length, chunks or the end of the stream |
 //! | [`malformed`] | why bytes are not a response |
 //!
-//! Strict where RFC 9112 leaves a choice: a line ends with CR LF, a header is not folded, lengths are digits, and
-//! two opinions on a body's length are one too many. The contestant's contract says so.
+//! Strict where RFC 9112 leaves a choice: a line ends with CR LF, lengths are digits, and two opinions on a body's length are
+//! one too many. Lenient where that cannot move the end of a message: a status line without a reason, folded headers, empty
+//! elements of lists. The contestant's contract says so.
 
 pub mod body;
 mod bytes;

@@ -68,7 +68,7 @@ pub struct Reader {
     state: State,
     head: Head,
     /// Interim responses before the final one.
-    interim: usize,
+    interim: u32,
 }
 
 // Ten thousand connections have one each.
@@ -155,7 +155,9 @@ impl Reader {
                         return Ok(None);
                     }
                     match frame(&self.head.facts)? {
-                        Framing::Interim if self.interim == INTERIM_MAX => return Err(Malformed::TooManyInterim),
+                        Framing::Interim if self.interim as usize == INTERIM_MAX => {
+                            return Err(Malformed::TooManyInterim);
+                        }
                         Framing::Interim => {
                             self.interim += 1;
                             self.head.start();
@@ -163,7 +165,7 @@ impl Reader {
                         }
                         Framing::Final { body, keep_alive } => {
                             let response = Response::new(&self.head.facts, keep_alive);
-                            if let Some(from) = head_start {
+                            if let Some(from) = head_start.filter(|_| !self.head.is_folded) {
                                 shape.learn(&from[..from.len() - bytes.len()], response, body);
                             }
                             self.state = State::Body(Body::new(body), response);
