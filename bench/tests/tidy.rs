@@ -413,3 +413,24 @@ fn scripts_can_be_run() {
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
 }
+
+#[test]
+fn the_rules_page_says_what_is_refused_in_the_generators_own_sentences() {
+    use flowtest_loadgen::engine::http::Malformed;
+    let page = read("dashboard/templates/rules.stpl");
+    let refused = page.split("class=\"facts wide refused\">").nth(1).and_then(|rest| rest.split("</dl>").next());
+    let said = refused.expect("the list is there").split("<dd>").skip(1);
+    let said: Vec<&str> = said.filter_map(|rest| rest.split("</dd>").next()).collect();
+    let sentences: Vec<String> = [
+        Malformed::LengthRepeated,
+        Malformed::LengthInvalid,
+        Malformed::LengthAndCoding,
+        Malformed::BareLf,
+        Malformed::NotHttp,
+        Malformed::TooManyInterim,
+    ]
+    .iter()
+    .map(|cause| format!("{cause}."))
+    .collect();
+    assert_eq!(said, sentences);
+}
