@@ -55,6 +55,8 @@ pub fn routes() -> Vec<Route> {
         get("/", Public, front::home),
         get("/login", Public, login::show_page),
         post("/login", Public, login::sign_in),
+        get("/login/link/{name}/{secret}", Public, login::show_link),
+        post("/login/link/{name}/{secret}", Public, login::sign_in_by_link),
         get("/logout", Public, login::ask),
         post("/logout", Public, login::sign_out),
         get("/register", Public, register::show_page),

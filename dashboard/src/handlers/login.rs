@@ -5,11 +5,12 @@ use crate::app::App;
 use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
-use crate::handlers::frame::{self, show};
+use crate::handlers::frame::{self, show, show_again};
+use crate::middleware::device;
 use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::views::layout::Page;
-use crate::views::{Field, LoginPage, LogoutPage};
-use flowtest_accounts::Error;
+use crate::views::{Field, LoginLinkPage, LoginPage, LogoutPage};
+use flowtest_accounts::{Actor, Error, User};
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
@@ -34,7 +35,8 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
     let password = req.form::<String>("password").await.unwrap_or_default();
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = match app.failures.at_password(&name, from, now) {
+    let device = device::known(req, &app, &name);
+    let attempt = match app.failures.at_password(&name, from, device.as_deref(), now) {
         Ok(attempt) => attempt,
         Err(wait) => {
             counter!("flowtest_logins_total", "result" => "throttled").increment(1);
@@ -53,14 +55,56 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
         return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None);
     };
     counter!("flowtest_logins_total", "result" => "ok").increment(1);
+    let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
+    begin(req, depot, res, &user, &address).await?;
+    res.render(Redirect::other(to));
+    Ok(())
+}
+
+/// Somebody has shown who they are.
+async fn begin(
+    req: &Request,
+    depot: &Depot,
+    res: &mut Response,
+    user: &User,
+    address: &str,
+) -> Result<(), RequestError> {
+    let app = App::of(depot);
     // Whatever session the browser came with ends here: nobody can have planted it.
-    if let Some(old) = Viewer::maybe(depot).cloned() {
-        app.accounts.end_session(old.session, &old.actor, now).await?;
+    if let Some(old) = Viewer::maybe(depot) {
+        app.accounts.end_session(old.session, &old.actor, utc_us()).await?;
         app.close_session(old.session);
     }
-    let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
-    viewer::begin_session(req, res, &app, &user, &address).await?;
-    res.render(Redirect::other(to));
+    device::remember(req, res, app, &user.name)?;
+    viewer::begin_session(req, res, app, user, address).await
+}
+
+/// A link that signs in once. Looking at it spends nothing: programs look at links that people are sent.
+#[handler]
+pub async fn show_link(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let path = req.uri().path().to_owned();
+    let name = req.param::<String>("name").unwrap_or_default();
+    let layout = frame::layout(depot, Page::Login, "Sign in");
+    show(res, LoginLinkPage { layout, path, name, error: None })
+}
+
+#[handler]
+pub async fn sign_in_by_link(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let (name, secret) = (req.param::<String>("name"), req.param::<String>("secret"));
+    let (name, secret) = (name.unwrap_or_default(), secret.unwrap_or_default());
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_link(from, now).map_err(RequestError::TooMany)?;
+    let address = from.to_string();
+    let Some(user) = app.accounts.redeem_login_link(&name, &secret, &Actor::nobody(&address), now).await? else {
+        let path = req.uri().path().to_owned();
+        let layout = frame::layout(depot, Page::Login, "Sign in");
+        let error = Some("This link is used up, replaced by a newer one, or too old.".to_owned());
+        return show_again(res, LoginLinkPage { layout, path, name, error });
+    };
+    attempt.take_back();
+    begin(req, depot, res, &user, &address).await?;
+    res.render(Redirect::other(start_page(user.role)));
     Ok(())
 }
 
