@@ -175,7 +175,7 @@ impl Takes {
         let Some(split) = self.splits[last.phase] else { return self.first(last.phase + 1) };
         let round = (last.number - split.generator.index) / split.generator.of;
         let place = self.spread.place(last.contestant.index() as u64, last.number) + 1;
-        self.from_place(last.phase, &split, round, place).unwrap_or_else(|| self.first(last.phase + 1))
+        self.next_from(last.phase, &split, round, place).unwrap_or_else(|| self.first(last.phase + 1))
     }
 
     /// The first request of this part that is planned at `planned` or later.
@@ -195,7 +195,7 @@ impl Takes {
         let (number, place) = self.merged(low);
         let found = match number.checked_sub(split.generator.index) {
             Some(after) if after % split.generator.of == 0 => {
-                self.from_place(phase, &split, after / split.generator.of, place)
+                self.next_from(phase, &split, after / split.generator.of, place)
             }
             Some(after) => self.first_of_round(phase, after / split.generator.of + 1),
             None => self.first_of_round(phase, 0),
@@ -216,7 +216,7 @@ impl Takes {
     }
 
     /// The first request of this part in a step of the generator, from a place on, or in a later step.
-    fn from_place(&self, phase: usize, split: &Split, round: u64, place: u64) -> Option<Planned> {
+    fn next_from(&self, phase: usize, split: &Split, round: u64, place: u64) -> Option<Planned> {
         let number = split.generator.index + split.generator.of * round;
         match self.spread.first_from(number, place, self.class(split, round)) {
             Some(contestant) => self.at(phase, nth(contestant), number),
