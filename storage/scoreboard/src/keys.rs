@@ -83,7 +83,7 @@ pub enum RoundField<'a> {
     State,
     /// The sequence number of the newest rows of a stream.
     Seq(StreamId),
-    /// How far a roster too long for one HSET has been put: `<seq>.<part>`.
+    /// The part that was taken last of a roster too long for one HSET: `<seq>.<part>.<parts>.<base>.<mark>.<rows>.<last name>`.
     Part(StreamId),
     /// The end marker of a stream: its last sequence number.
     End(StreamId),

@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 3
+-- library version 4
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -7,7 +7,7 @@
 -- is lost or put twice, the next put makes right.
 --
 -- KEYS[1] is the hash of the round. Fields: `state`, and per stream `q:` sequence number, `e:` end marker,
--- `a:` abandoned, `p:` progress through a roster too long for one HSET, `t:<stream>:<contestant>` rows.
+-- `a:` abandoned, `p:` the part that was taken last of a roster too long for one HSET, `t:<stream>:<contestant>` rows.
 
 local COUNT_MAX = 9007199254740991
 -- A call takes at most 8,000 arguments in Lua's stack; a row takes two.
@@ -131,28 +131,26 @@ local function put(keys, args)
   -- taken already, also a whole put: a row that somebody changed by hand comes back with the next number.
   if seq < held_seq or (seq == held_seq and mark ~= 'end') then return redis.status_reply('DUP') end
   if base ~= '*' and count(base) ~= held_seq then return redis.status_reply('GAP') end
-  local progress_seq, progress_part
-  if progress and progress ~= '' then
-    local dot = string.find(progress, '.', 1, true)
-    progress_seq = dot and count(string.sub(progress, 1, dot - 1))
-    progress_part = dot and count(string.sub(progress, dot + 1))
-    if progress_seq and progress_part then
-      if seq < progress_seq or (seq == progress_seq and part <= progress_part) then
-        return redis.status_reply('DUP')
-      end
-    end
-  end
-  -- A wipe between two parts took the first ones with it: everything is sent again, from part 1.
-  if part > 1 and not (progress_seq == seq and progress_part == part - 1) then
-    return redis.status_reply('GAP')
+  local progress_seq = progress and count(string.match(progress, '^(%d+)%.'))
+  if progress_seq and seq < progress_seq then return redis.status_reply('DUP') end
+  local taken
+  if parts > 1 then
+    -- The same rows may be on their way twice, cut and built on something else each time, such as the changes before a
+    -- connection broke and all rows after it. So only the very part that was taken last is one that Redis has; the first
+    -- part of any other put begins that put, and a later one follows its own: where a wipe took those, all come again.
+    local put_of = '.' .. table.concat({ args[5], base, mark }, '.') .. '.'
+    taken = args[2] .. '.' .. args[4] .. put_of .. rows .. '.' .. args[#args - 1]
+    if progress == taken then return redis.status_reply('DUP') end
+    local before = args[2] .. '.' .. (part - 1) .. put_of
+    if part > 1 and string.sub(progress or '', 1, #before) ~= before then return redis.status_reply('GAP') end
   end
   if part < parts then
     fields[#fields + 1] = 'p:' .. stream
-    fields[#fields + 1] = args[2] .. '.' .. args[4]
+    fields[#fields + 1] = taken
   else
     fields[#fields + 1] = 'q:' .. stream
     fields[#fields + 1] = args[2]
-    if parts > 1 then
+    if progress and progress ~= '' then
       fields[#fields + 1] = 'p:' .. stream
       fields[#fields + 1] = ''
     end

@@ -92,6 +92,53 @@ fn a_roster_in_parts_counts_when_its_last_part_is_there() {
 }
 
 #[test]
+fn a_part_of_one_put_is_no_part_of_another() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let put = |seq: &str, base: &str, part: &str, mark: &str, due: &[(&str, u64)]| {
+        let rows: Vec<String> = due.iter().flat_map(|(name, due)| [(*name).to_owned(), row(*due)]).collect();
+        let mut words = vec![A, seq, base, part, "2", mark];
+        words.extend(rows.iter().map(String::as_str));
+        stage.call("flowtest_put", &words)
+    };
+    assert_eq!(put("1", "*", "1", "more", &[("alice", 1), ("bob", 1)]), "OK");
+    assert_eq!(put("1", "*", "2", "more", &[("carol", 1)]), "OK");
+    // changes, of which bob has none; then the connection breaks, and Redis has an older row of bob's
+    assert_eq!(put("2", "1", "1", "more", &[("alice", 2)]), "OK");
+    stage.server.command(&["HSET", &stage.key(), &format!("t:{A}:bob"), &row(0)]);
+    // all rows, of the same number: its first part has bob
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP", "it follows another put's part");
+    assert_eq!(put("2", "*", "1", "more", &[("alice", 2), ("bob", 1)]), "OK");
+    assert_eq!(put("2", "*", "1", "more", &[("alice", 2), ("bob", 1)]), "DUP", "the very part that was taken last");
+    // late, from the connection that broke: nothing of it is new, and what was begun since begins again
+    assert_eq!(put("2", "1", "1", "more", &[("alice", 2)]), "OK");
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP");
+    assert_eq!(put("2", "*", "1", "end", &[("alice", 2), ("bob", 1)]), "OK");
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP", "the end is another put");
+    assert_eq!(put("2", "*", "2", "end", &[("carol", 2)]), "OK");
+    let due = |name: &str| stage.totals().contestants[name].tally.due;
+    assert_eq!((due("alice"), due("bob"), due("carol")), (2, 1, 2));
+}
+
+#[test]
+fn a_put_that_was_begun_by_an_older_library_begins_again() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let part = |part: &str, name: &str| stage.call("flowtest_put", &[A, "1", "*", part, "2", "more", name, &row(1)]);
+    stage.server.command(&["HSET", &stage.key(), &format!("p:{A}"), "1.1"]);
+    assert_eq!(part("2", "bob"), "GAP");
+    assert_eq!(part("1", "alice"), "OK");
+    assert_eq!(part("2", "bob"), "OK");
+    // one that was left unfinished is no put any more when a shorter one has come through
+    stage.server.command(&["HSET", &stage.key(), &format!("p:{A}"), "2.1"]);
+    assert_eq!(stage.put(A, "2", "1", "more", 2), "OK");
+    assert_eq!(
+        stage.server.hash(&stage.key()).iter().find(|(field, _)| field.starts_with("p:")).expect("it is there").1,
+        ""
+    );
+}
+
+#[test]
 fn nobody_joins_a_round_that_drains_and_nothing_moves_in_a_sealed_one() {
     let stage = Stage::new();
     assert_eq!(stage.call("flowtest_seal", &[]), "EMPTY");

@@ -3,8 +3,9 @@
 use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
 use flowtest_contest::{Control, State, standings};
 use flowtest_contract::{RoundId, Row, Rules, StreamId};
-use flowtest_scoreboard::{Publisher, ScoreboardError};
+use flowtest_scoreboard::{Publisher, PublisherConfig, ScoreboardError};
 use flowtest_testkit::WAIT_MAX;
+use redis::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,33 +184,61 @@ fn a_round_that_nobody_created_is_refused() {
     assert!(matches!(stage.scoreboard().read_round(CONTEST, &unknown), Err(ScoreboardError::RoundUnknown(_))));
 }
 
+/// More contestants than one call carries.
+const MANY: usize = 4_500;
+
+fn many_names() -> Vec<String> {
+    (0..MANY).map(|index| format!("c{index}")).collect()
+}
+
+fn many(count: u64) -> Arc<[Row]> {
+    let rows = (0..MANY as u64).map(|index| {
+        let mut row = Row::default();
+        row.tally.due = count + index;
+        row
+    });
+    rows.collect()
+}
+
+fn assert_many(stage: &Stage, count: u64) {
+    let totals = stage.totals();
+    assert_eq!(totals.contestants.len(), MANY);
+    for (index, name) in many_names().iter().enumerate() {
+        assert_eq!(totals.contestants[name].tally.due, count + index as u64, "{name}");
+    }
+}
+
 #[test]
 fn a_roster_too_long_for_one_call_arrives_whole() {
-    const CONTESTANTS: usize = 4_500;
     let stage = Stage::new();
-    let names: Vec<String> = (0..CONTESTANTS).map(|index| format!("c{index}")).collect();
-    let mut config = stage.config(&[]);
-    config.contestants.clone_from(&names);
-    let publisher = Publisher::start(config).expect("a publisher");
-    let many = |count: u64| -> Arc<[Row]> {
-        (0..CONTESTANTS as u64)
-            .map(|index| {
-                let mut row = Row::default();
-                row.tally.due = count + index;
-                row
-            })
-            .collect()
-    };
+    let publisher =
+        Publisher::start(PublisherConfig { contestants: many_names(), ..stage.config(&[]) }).expect("a publisher");
     publisher.publish(1, many(1));
     wait_for_put(&publisher, 1);
     publisher.publish(2, many(2));
     wait_for_put(&publisher, 2);
     publisher.finish(2, many(2), WAIT_MAX).expect("sealed");
-    let totals = stage.totals();
-    assert_eq!(totals.contestants.len(), CONTESTANTS);
-    for (index, name) in names.iter().enumerate() {
-        assert_eq!(totals.contestants[name].tally.due, 2 + index as u64);
-    }
+    assert_many(&stage, 2);
+}
+
+#[test]
+fn no_stale_row_is_sealed_when_a_connection_breaks_between_two_parts() {
+    let stage = Stage::new();
+    let config = PublisherConfig { contestants: many_names(), ..stage.config(&[]) };
+    let stream = config.stream;
+    let publisher = Publisher::start(config).expect("a publisher");
+    publisher.publish(1, many(1));
+    wait_for_put(&publisher, 1);
+    // The first part of what changed had arrived when the connection broke. Redis has lost a row since, which was not in it.
+    let (key, stream, names, rows) = (stage.key(), stream.to_string(), many_names(), many(2));
+    let texts: Vec<String> = rows.iter().map(Row::encode).collect();
+    let mut words = vec!["FCALL", "flowtest_put", "1", &key, &stream, "2", "1", "1", "3", "more"];
+    let changed = names.iter().zip(&texts).filter(|(name, _)| *name != "c7").take(2_000);
+    words.extend(changed.flat_map(|(name, text)| [name.as_str(), text.as_str()]));
+    assert_eq!(stage.server.command(&words), Value::Okay);
+    stage.server.command(&["HSET", &key, &format!("t:{stream}:c7"), &Row::default().encode()]);
+    publisher.finish(2, many(2), WAIT_MAX).expect("sealed");
+    assert_many(&stage, 2);
 }
 
 #[test]
