@@ -227,6 +227,16 @@ impl Scoreboard {
         self.totals(contest, round, Some(roster))
     }
 
+    /// How many fields Redis keeps of a round.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn count_fields(&mut self, contest: &str, round: &RoundId) -> Result<u64, ScoreboardError> {
+        let mut command = redis::cmd("HLEN");
+        command.arg(keys::round(contest, round));
+        self.run(|connection| connection.command("count a round's fields", &command))
+    }
+
     fn totals(
         &mut self,
         contest: &str,
