@@ -118,7 +118,7 @@ fn measure(size: Size, options: &Options) -> Result<Measured> {
         let now = fleet.elapsed_ms();
         for stream in &totals.streams {
             age_ms_max = age_ms_max.max(now.saturating_sub(stream.seq));
-            histograms_age_ms_max = histograms_age_ms_max.max(now.saturating_sub(stream.seq));
+            histograms_age_ms_max = histograms_age_ms_max.max(now.saturating_sub(stream.histograms_seq));
         }
         looks += 1;
         let file = Info::of(&redis)?.number("aof_current_size")?;

@@ -2,9 +2,9 @@
 
 use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
 use flowtest_contest::{Control, State, standings};
-use flowtest_contract::{RoundId, Row, Rules, StreamId};
+use flowtest_contract::{RoundId, Row, Rules, StreamId, Tally};
 use flowtest_scoreboard::{Publisher, PublisherConfig, ScoreboardError};
-use flowtest_testkit::WAIT_MAX;
+use flowtest_testkit::{WAIT_MAX, wait_until};
 use redis::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,40 @@ fn the_end_may_repeat_the_newest_number() {
     wait_for_put(&publisher, 5);
     publisher.finish(5, rows(9), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(9));
+}
+
+#[test]
+fn what_is_written_is_bounded_by_what_changes() {
+    // Rows of a long round: 300 buckets of each histogram are not empty.
+    let long = |answers: u64| -> Arc<[Row]> {
+        let mut row = Row { tally: Tally { due: answers, ..Tally::default() }, ..Row::default() };
+        (200..500).for_each(|bucket| {
+            row.latency.add_bucket(bucket, 100_000 + u64::from(bucket == 300) * answers);
+            row.service.add_bucket(bucket, 100_000);
+        });
+        vec![row; NAMES.len()].into()
+    };
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, long(1));
+    wait_for_put(&publisher, 1);
+    let file = stage.server.append_only_file();
+    let written = || std::fs::metadata(&file).expect("the file").len();
+    let (before, whole) = (written(), long(1)[0].encode().len() as u64 * NAMES.len() as u64);
+    let puts = stage.server.calls("fcall");
+    for seq in 2..=15 {
+        publisher.publish(seq, long(seq));
+        wait_until("the tallies", || (publisher.health().put_seq >= seq).then_some(()));
+    }
+    // Most puts carry tallies alone, and those of histograms the one span of eleven in which something was counted.
+    let (puts, written) = (stage.server.calls("fcall") - puts, written() - before);
+    let row = long(15)[0].encode_tally().len() as u64 + 200;
+    assert!(
+        written < puts * NAMES.len() as u64 * row + 2 * whole,
+        "{written} bytes in {puts} calls; all rows have {whole}"
+    );
+    publisher.finish(16, long(16), WAIT_MAX).expect("sealed");
+    stage.assert_totals(&long(16));
 }
 
 #[test]
