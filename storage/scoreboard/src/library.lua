@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 5
+-- library version 6
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -276,6 +276,23 @@ local function lease(keys, args)
   return redis.status_reply('OK')
 end
 
+-- keep_control(revision, document): KEYS[1] is the control document of a contest. OK when it is this one now, DUP when the
+-- one that is there is as new or newer, or none that we can read: of those who bring back a lost one the newest wins.
+local function keep_control(keys, args)
+  if not one_key(keys) or #args ~= 2 then return wrong('keep_control takes a key, a revision and a document') end
+  local revision = count(args[1])
+  if not revision then return wrong('keep_control: the revision is no number') end
+  local held = redis.call('GET', keys[1])
+  if held then
+    local read, document = pcall(cjson.decode, held)
+    local of_held = read and type(document) == 'table' and tonumber(document.revision)
+    if not of_held or of_held >= revision then return redis.status_reply('DUP') end
+  end
+  redis.call('SET', keys[1], args[2])
+  return redis.status_reply('OK')
+end
+
+redis.register_function('flowtest_keep_control', keep_control)
 redis.register_function('flowtest_lease', lease)
 redis.register_function('flowtest_open', open)
 redis.register_function('flowtest_register', register)

@@ -206,16 +206,22 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Config`] for a document that is too long for its readers, and what is wrong with Redis.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
-        let text = control.to_json();
-        if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(ScoreboardError::Config(format!(
-                "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
-                text.len()
-            )));
-        }
         let mut command = redis::cmd("SET");
-        command.arg(keys::control(&control.contest.name)).arg(text);
+        command.arg(keys::control(&control.contest.name)).arg(document(control)?);
         self.run(|connection| connection.command("write the control document", &command))
+    }
+
+    /// Puts the control document of a contest unless there is one that is as new or newer, or none that we can read: for
+    /// those who bring back what Redis has lost, and may have heard of less than others. Whether it was put.
+    ///
+    /// # Errors
+    /// As [`Scoreboard::write_control`].
+    pub fn keep_control(&mut self, control: &Control) -> Result<bool, ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_keep_control").arg(1).arg(keys::control(&control.contest.name));
+        call.arg(control.revision).arg(document(control)?);
+        let answer: Answer = self.run(|connection| connection.call("bring back the control document", &call))?;
+        Ok(answer == Answer::Ok)
     }
 
     /// Creates a round, running. A round that exists stays as it is.
@@ -324,6 +330,18 @@ impl Scoreboard {
         let connection = self.connection.insert(Connection::open(&self.address)?);
         call(connection)
     }
+}
+
+/// A control document as its readers take it.
+fn document(control: &Control) -> Result<String, ScoreboardError> {
+    let text = control.to_json();
+    if text.len() > DOCUMENT_BYTES_MAX {
+        return Err(ScoreboardError::Config(format!(
+            "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
+            text.len()
+        )));
+    }
+    Ok(text)
 }
 
 /// Seals a round, or says who is missing.

@@ -296,13 +296,11 @@ impl Controller {
         let read = self.scoreboard.read_control(&self.home.contest);
         let now = Clock::now().utc_base;
         match read {
-            Ok(Some(control)) => self.on_control(control, now),
-            // Redis has lost it: whoever has it brings it back, the newest wins.
-            Ok(None) => {
-                if let Some(control) = self.runner.as_ref().map(|runner| &runner.control) {
-                    let _ = self.scoreboard.write_control(control);
-                }
+            Ok(Some(control)) => {
+                self.bring_back(Some(&control));
+                self.on_control(control, now);
             }
+            Ok(None) => self.bring_back(None),
             Err(error) => self.complain(&error.to_string()),
         }
         if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
@@ -317,6 +315,16 @@ impl Controller {
             self.clock_at = Instant::now() + CLOCK_EVERY;
             self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
             self.source_addresses = self.home.source_addresses();
+        }
+    }
+
+    /// Redis has lost the document, or has one back from somebody who had heard of less: whoever plays brings back what it
+    /// plays by, and the newest wins.
+    fn bring_back(&mut self, held: Option<&Control>) {
+        let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return };
+        if held.is_none_or(|held| held.round == ours.round && held.revision < ours.revision) {
+            // An outage is told by the look at the document.
+            let _ = self.scoreboard.keep_control(ours);
         }
     }
 

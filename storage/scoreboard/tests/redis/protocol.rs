@@ -313,6 +313,8 @@ fn whatever_is_malformed_is_refused_before_anything_is_written() {
         ("flowtest_register", &[B, "new", A]),
         ("flowtest_register", &[B, "again", "short"]),
         ("flowtest_streams", &["x"]),
+        ("flowtest_keep_control", &["1"]),
+        ("flowtest_keep_control", &["x", "{}"]),
         ("flowtest_seal", &["short"]),
         ("flowtest_open", &["x"]),
         ("flowtest_drain", &["x"]),

@@ -313,6 +313,29 @@ fn the_control_document_goes_through_redis() {
 }
 
 #[test]
+fn who_brings_back_the_control_document_never_replaces_a_newer_one() {
+    let stage = Stage::new();
+    let mut scoreboard = stage.scoreboard();
+    let at = |revision| {
+        let golden = include_str!("../../../contest/tests/golden/control.json");
+        Control { revision, ..Control::from_json(golden).expect("the golden file") }
+    };
+    let held = || stage.scoreboard().read_control(CONTEST).expect("Redis answers").map(|control| control.revision);
+    // (whose is brought back, whether it is taken, what Redis holds then)
+    assert!(scoreboard.keep_control(&at(5)).expect("there is none"));
+    assert!(!scoreboard.keep_control(&at(4)).expect("an older one"));
+    assert!(!scoreboard.keep_control(&at(5)).expect("the same"));
+    assert_eq!(held(), Some(5));
+    assert!(scoreboard.keep_control(&at(7)).expect("a newer one"));
+    assert_eq!(held(), Some(7));
+    // What we cannot read may be of a newer program.
+    for strange in ["", "{", "[]", "{\"revision\":\"x\"}", "{\"revision\":null}"] {
+        stage.server.command(&["SET", "flowtest:{finals}:control", strange]);
+        assert!(!scoreboard.keep_control(&at(9)).expect("an answer"), "{strange:?}");
+    }
+}
+
+#[test]
 fn rows_of_names_that_are_nobody_are_not_read() {
     let stage = Stage::new();
     let publisher = stage.publisher();
