@@ -33,7 +33,7 @@ use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
 use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
@@ -433,11 +433,19 @@ impl Controller {
             validity: runner.map(RoundRunner::validity).unwrap_or_default(),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
+            clock_step_us: runner.map(RoundRunner::clock_step_us),
             backlog: runner.map_or(0, RoundRunner::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
             busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
         };
+        if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
+            self.complain(&format!(
+                "this machine's clock was set by {} ms after the round was armed: the round goes on by the clock as it was; leave \
+                 it alone until the round is over",
+                step_us / 10_000 * 10
+            ));
+        }
         if let Some(metrics) = &self.home.metrics {
             metrics.say(self.runner.as_ref().map_or(Doing::Idle, |runner| runner.doing(health.beat)));
         }

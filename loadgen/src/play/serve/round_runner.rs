@@ -239,6 +239,11 @@ impl RoundRunner {
         }
     }
 
+    /// How far the system's clock has been set since the round was armed.
+    pub fn clock_step_us(&self) -> i64 {
+        self.clock.step_us()
+    }
+
     /// How many batches are on disk and not in Redis.
     pub fn backlog(&self) -> u64 {
         self.driver.backlog()
