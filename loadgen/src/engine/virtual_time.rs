@@ -419,17 +419,14 @@ fn place_ns(contestants: u64, contestant: u64, number: u64, interval: u64) -> u6
 fn what_waits_while_our_own_machine_has_no_descriptor_is_charged_to_nobody() {
     // Connections live for 60 ms, so that each is wanted anew while there is none to be had, for less and for more than the
     // timeout of 300 ms.
-    for (length, load) in [(50, open(200)), (200, open(200)), (700, open(200)), (200, Load::Closed { pipeline: 2 })] {
+    for (length, load) in [(50, open(200)), (100, open(200)), (700, open(200)), (700, Load::Closed { pipeline: 2 })] {
         let mut script = Script::new(&[Character::Honest { delay: MS }; 3], load);
         script.connection_life = 60 * MS;
         script.short = vec![(SECOND, SECOND + length * MS)];
         let played = script.play();
         let (lost, void) = lost_and_void(&played);
         assert_eq!(lost, 0, "{length} ms, {load:?}: {void:?}");
-        // A slot rests for 100 ms after that, and not for a timeout as after failures of the contestant's.
-        let seen = played.tallies.iter().map(|tally| tally.token_right).min().expect("three");
-        let per_second = if load == open(200) { 200 } else { 1_000 };
-        assert!(seen * 1_000 >= per_second * (2_000 - length - 250), "{length} ms, {load:?}: {seen} right answers");
+        assert!(void.iter().all(|void| *void > 0), "{length} ms, {load:?}: {void:?}");
     }
 }
 

@@ -210,6 +210,7 @@ fn tells_of_a_server_that_went(go: impl FnOnce(std::net::TcpStream) + Send + 'st
             break;
         }
     }
+    assert!(matches!(told[0], Event::Received { .. }), "{told:?}");
     assert!(!ring.can_send(SLOT), "nothing more goes to who is gone");
     ring.close(SLOT);
     turn_until(&mut ring, |event| event == Event::Closed { slot: SLOT });
