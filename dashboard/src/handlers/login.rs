@@ -141,11 +141,15 @@ pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     frame::done(depot, res, "/login", "You are signed out.")
 }
 
-/// A path of ours to go to after signing in; anything else is no place to send somebody.
+/// The pages that somebody may be sent to after signing in, with whatever they ask of them. Nobody is sent elsewhere, and
+/// nobody to what is downloaded.
+const PAGES: [&str; 7] = ["/index", "/chart", "/rules", "/account", "/setting", "/setting-token", "/audit"];
+
+/// A page of ours to go to after signing in.
 fn local(next: Option<&str>) -> Option<String> {
-    let next = next?;
-    let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n', '\t']);
-    (plain && next.len() <= 200 && !next.starts_with("/logout")).then(|| next.to_owned())
+    let next = next.filter(|next| next.len() <= 200 && next.bytes().all(|byte| byte.is_ascii_graphic()))?;
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    PAGES.contains(&path).then(|| next.to_owned())
 }
 
 #[cfg(test)]
@@ -154,10 +158,12 @@ mod tests {
 
     #[test]
     fn only_our_own_paths_are_gone_to() {
-        for good in ["/chart", "/index?as=3", "/setting-token"] {
+        for good in ["/chart", "/index?as=3", "/setting-token", "/chart?view=projector#top"] {
             assert_eq!(local(Some(good)).as_deref(), Some(good));
         }
-        for bad in ["", "chart", "//evil.example", "https://evil.example", "/\\evil", "/a\nb", "/logout"] {
+        let elsewhere = ["", "chart", "//evil.example", "https://evil.example", "/\\evil", "/chart\nb", "/chart/../x"];
+        let ours_and_no_page = ["/logout", "/export/standings.csv", "/login", "/live", "/api/me", "/setting/halt"];
+        for bad in elsewhere.into_iter().chain(ours_and_no_page) {
             assert_eq!(local(Some(bad)), None, "{bad:?}");
         }
     }
