@@ -146,15 +146,7 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
     pub fn read_control(&mut self, contest: &str) -> Result<Option<Control>, ScoreboardError> {
-        // One byte more than there may be says that it is too long, and no more is fetched.
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
-        let text: Vec<u8> = self.run(|connection| connection.command("read the control document", &command))?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
-        Ok(Some(Control::from_json(&text)?))
+        self.run(|connection| document(connection, contest))
     }
 
     /// Puts the control document of a contest.
@@ -162,13 +154,7 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Config`] for a document that is too long for its readers, and what is wrong with Redis.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
-        let text = control.to_json();
-        if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(ScoreboardError::Config(format!(
-                "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
-                text.len()
-            )));
-        }
+        let text = encoded(control)?;
         let mut command = redis::cmd("SET");
         command.arg(keys::control(&control.contest.name)).arg(text);
         self.run(|connection| connection.command("write the control document", &command))
@@ -270,6 +256,31 @@ impl Scoreboard {
         let connection = self.connection.insert(Connection::open(&self.address)?);
         call(connection)
     }
+}
+
+/// The control document of a contest. `None` when there is none.
+pub(crate) fn document(connection: &mut Connection, contest: &str) -> Result<Option<Control>, ScoreboardError> {
+    // One byte more than there may be says that it is too long, and no more is fetched.
+    let mut command = redis::cmd("GETRANGE");
+    command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
+    let text: Vec<u8> = connection.command("read the control document", &command)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
+    Ok(Some(Control::from_json(&text)?))
+}
+
+/// The text of a control document, unless it is too long for its readers.
+pub(crate) fn encoded(control: &Control) -> Result<String, ScoreboardError> {
+    let text = control.to_json();
+    if text.len() > DOCUMENT_BYTES_MAX {
+        return Err(ScoreboardError::Config(format!(
+            "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
+            text.len()
+        )));
+    }
+    Ok(text)
 }
 
 /// Seals a round, or says who is missing.

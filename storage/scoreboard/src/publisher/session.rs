@@ -234,7 +234,11 @@ impl Session {
         let mut whole = whole;
         for _ in 0..TURNS_MAX {
             let base = if whole { None } else { self.held.clone() };
-            match self.put_parts(batch, base.as_ref(), mark)? {
+            let answer = self.put_parts(batch, base.as_ref(), mark)?;
+            if answer == Answer::Dup {
+                self.check_held(batch)?;
+            }
+            match answer {
                 Answer::Ok | Answer::Dup => {
                     self.held = Some(batch.clone());
                     self.put_seq = batch.seq;
@@ -266,6 +270,7 @@ impl Session {
             .collect();
         let parts = split(&texts);
         let base = base.map_or_else(|| "*".to_owned(), |base| base.seq.to_string());
+        let mut last = Answer::Ok;
         for (index, rows) in parts.iter().enumerate() {
             let mut call = redis::cmd("FCALL");
             call.arg("flowtest_put")
@@ -280,12 +285,30 @@ impl Session {
             for (contestant, row) in *rows {
                 call.arg(&self.config.contestants[*contestant]).arg(row);
             }
-            match self.call("put our rows", &call)? {
-                Answer::Ok | Answer::Dup => {}
-                refused => return Ok(refused),
+            last = self.call("put our rows", &call)?;
+            if !matches!(last, Answer::Ok | Answer::Dup) {
+                break;
             }
         }
-        Ok(Answer::Ok)
+        Ok(last)
+    }
+
+    /// Redis says that it has had this before. It has, when its answer was lost; otherwise somebody else wrote a number there,
+    /// and it would take nothing of us any more.
+    fn check_held(&mut self, batch: &Batch) -> Result<(), ScoreboardError> {
+        let stream = self.config.stream;
+        let mut ask = redis::cmd("HGET");
+        ask.arg(&self.key).arg(format!("q:{stream}"));
+        let connection = self.connection.as_mut().expect("every step runs guarded, with a connection");
+        let held: Option<String> = connection.command("ask what it holds of us", &ask)?;
+        match held {
+            Some(held) if held != batch.seq.to_string() => {
+                let held = held.chars().take(20).collect();
+                Err(ScoreboardError::Ahead { stream, held, ours: batch.seq })
+            }
+            // Lost since: the next put says so.
+            _ => Ok(()),
+        }
     }
 
     fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
