@@ -1,7 +1,9 @@
 //! What all requests share: the accounts, the control of the contest, the live feed, and who failed how often.
 
+use crate::clock::ContestClock;
 use crate::config::Config;
 use crate::control::{Controller, Link};
+use crate::known_admins::KnownAdmins;
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
 use crate::tasks;
 use crate::throttle::Failures;
@@ -27,6 +29,7 @@ pub struct App {
     pub controller: Controller,
     pub feed: Feed,
     pub failures: Failures,
+    pub admins: KnownAdmins,
     pub csrf_key: [u8; 32],
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -38,18 +41,20 @@ impl App {
         let accounts = Accounts::open(&config.database).await?;
         let csrf_key = csrf_key(&accounts).await?;
         let link = Link::start(config.redis.clone())?;
-        let controller = Controller::open(&config.contest, accounts.clone(), link).await?;
+        let clock = ContestClock::new(config.clock_shift_us);
+        let controller = Controller::open_by(clock.clone(), &config.contest, accounts.clone(), link).await?;
         let facts = controller.watch_facts();
         let feed = FeedConfig {
             address: config.redis_read.clone(),
             contest: config.contest.clone(),
+            clock,
             hub: HubConfig { viewers_max: config.viewers_max, ..HubConfig::default() },
             past: tasks::past(&accounts, facts.borrow().freeze.at).await?,
         };
         let now = facts.borrow().as_ref().clone();
         let stop = CancellationToken::new();
         let running = TaskTracker::new();
-        let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), running.clone()))?;
+        let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), &running))?;
         controller.automation().rank_as_on(feed.clone());
         running.spawn(tasks::tell_feed(facts, feed.clone(), stop.clone()));
         running.spawn(tasks::publish_invitations(accounts.clone(), feed.hub().clone(), stop.clone()));
@@ -63,6 +68,7 @@ impl App {
             stop,
             tasks: running,
             failures: Failures::default(),
+            admins: KnownAdmins::default(),
             csrf_key,
         }))
     }
@@ -70,6 +76,11 @@ impl App {
     /// The app behind a request.
     pub fn of(depot: &Depot) -> &Arc<App> {
         depot.get_typed::<Arc<App>>().expect("the service puts it into every depot")
+    }
+
+    /// What time it is in the contest.
+    pub fn now(&self) -> UtcUs {
+        self.controller.clock().now()
     }
 
     /// What pages call the contest.
@@ -102,6 +113,7 @@ impl App {
 
     /// Ends the WebSockets of a session that has ended.
     pub fn close_session(&self, session: SessionId) {
+        self.admins.forget_session(session);
         self.feed.hub().close_session(&session.0.to_string(), Close::LoggedOut);
     }
 
@@ -112,6 +124,7 @@ impl App {
 
     /// Ends those of all sessions of somebody, but for one.
     pub fn close_sessions_of(&self, user: UserId, except: Option<SessionId>) {
+        self.admins.forget_user(user, except);
         let key = UserKey::of_user(user.0);
         match except {
             Some(session) => self.feed.hub().close_user_except(&key, &session.0.to_string(), Close::LoggedOut),
@@ -122,6 +135,7 @@ impl App {
     /// Ends what runs beside requests.
     pub async fn stop(&self) {
         self.stop.cancel();
+        self.controller.release().await;
         // The feed first: the last seconds of history, which it hands over at its end, are written by one of the tasks.
         self.feed.stop(STOP_PATIENCE).await;
         self.tasks.close();

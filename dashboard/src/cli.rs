@@ -142,6 +142,16 @@ pub struct Serve {
     /// WebSockets at most.
     #[arg(long, env = "FLOWTEST_DASHBOARD_VIEWERS_MAX", default_value_t = 2_000, value_name = "COUNT")]
     pub viewers_max: usize,
+    /// For rehearsals only: this machine's clock is believed to say so many microseconds more than it does.
+    #[arg(
+        long,
+        hide = true,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "US",
+        env = "FLOWTEST_DASHBOARD_CLOCK_SHIFT_US"
+    )]
+    pub clock_shift_us: i64,
     /// How log lines are written.
     #[arg(long, env = "FLOWTEST_DASHBOARD_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,

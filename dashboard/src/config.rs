@@ -24,6 +24,8 @@ pub struct Config {
     pub proxies: Vec<IpAddr>,
     pub tls: Option<Tls>,
     pub viewers_max: usize,
+    /// Added to what this machine's clock says, in microseconds: not 0 only in rehearsals.
+    pub clock_shift_us: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ impl Config {
             proxies: flags.proxy.clone(),
             tls,
             viewers_max: flags.viewers_max.max(1),
+            clock_shift_us: flags.clock_shift_us,
         })
     }
 

@@ -21,6 +21,8 @@ pub enum RequestError {
     TooMany(u64),
     /// Something that we need is away.
     Unavailable(String),
+    /// The database does not do it: why, in words for an organiser.
+    Database(String),
     /// Our own fault; the log has the rest.
     Internal(String),
 }
@@ -34,8 +36,9 @@ impl From<flowtest_accounts::Error> for RequestError {
             Error::NameTaken | Error::LastAdmin | Error::Stale { .. } | Error::Refused(_) | Error::Exists(_) => {
                 RequestError::Conflict(error.to_string())
             }
-            Error::Busy | Error::Overloaded => RequestError::Unavailable(error.to_string()),
-            Error::Newer { .. } | Error::Failed(_) => RequestError::Internal(error.to_string()),
+            Error::Overloaded => RequestError::Unavailable(error.to_string()),
+            Error::Busy | Error::Full | Error::ReadOnly | Error::Failed(_) => RequestError::Database(error.to_string()),
+            Error::Newer { .. } => RequestError::Internal(error.to_string()),
         }
     }
 }
@@ -49,7 +52,7 @@ impl RequestError {
             RequestError::Conflict(_) => StatusCode::CONFLICT,
             RequestError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             RequestError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            RequestError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            RequestError::Unavailable(_) | RequestError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             RequestError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -63,6 +66,10 @@ impl RequestError {
             RequestError::Unprocessable(why) => ("That makes no sense here", as_sentence(why)),
             RequestError::TooMany(seconds) => ("Too many tries", format!("Wait {seconds} seconds and try again.")),
             RequestError::Unavailable(why) => ("Something is away", as_sentence(why)),
+            RequestError::Database(_) => (
+                "Something of ours is away",
+                "Nothing was saved. Try again in a minute; if it stays, tell the organisers.".to_owned(),
+            ),
             RequestError::Internal(_) => {
                 ("This is our fault", "Try again; if it stays, tell the organisers the number below.".to_owned())
             }
@@ -75,12 +82,14 @@ impl RequestError {
 pub struct Explanation {
     pub title: &'static str,
     pub message: String,
+    /// Title and message for those who can do something about our machines, where they are others.
+    pub for_organisers: Option<(&'static str, String)>,
 }
 
 #[async_trait]
 impl Writer for RequestError {
     async fn write(self, req: &mut Request, depot: &mut Depot, res: &mut Response) {
-        if let RequestError::Internal(cause) = &self {
+        if let RequestError::Internal(cause) | RequestError::Database(cause) = &self {
             tracing::error!(cause, request = depot.request_id().unwrap_or_default(), "failed");
         }
         if let RequestError::TooMany(seconds) = self {
@@ -93,7 +102,11 @@ impl Writer for RequestError {
         }
         res.status_code(self.status());
         let (title, message) = self.words();
-        depot.insert_typed(Explanation { title, message });
+        let for_organisers = match &self {
+            RequestError::Database(why) => Some(("The database did not do it", as_sentence(why))),
+            _ => None,
+        };
+        depot.insert_typed(Explanation { title, message, for_organisers });
     }
 }
 

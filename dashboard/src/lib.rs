@@ -14,6 +14,7 @@
 //! | [`control`] | the control: the contest's document, its rounds, GO or NO-GO |
 //! | [`error`] | what a request may fail by, and what it is told |
 //! | [`address`], [`throttle`] | where a request really comes from, how often somebody may fail |
+//! | [`known_admins`] | who may stop traffic while the database answers nobody |
 //! | [`assets`], [`clock`], [`password`] | files inside the program, now, how good a password is |
 
 pub mod address;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod handlers;
+pub mod known_admins;
 pub mod live;
 pub mod middleware;
 pub mod password;

@@ -2,7 +2,6 @@
 
 use crate::app::App;
 use crate::cli::{LogFormat, Serve};
-use crate::clock::utc_us;
 use crate::config::Config;
 use crate::routes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -86,7 +85,7 @@ async fn beat(app: Arc<App>) {
     let mut every = tokio::time::interval(BEAT_EVERY);
     loop {
         every.tick().await;
-        if utc_us().saturating_sub(app.feed.seen().at) < FRAME_AGE_US_MAX {
+        if app.now().saturating_sub(app.feed.seen().at) < FRAME_AGE_US_MAX {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
     }

@@ -7,9 +7,10 @@ use crate::live::{Facts, Feed, Hub};
 use crate::views::tokens::TokensPage;
 use flowtest_accounts::{Accounts, HistoryRow};
 use flowtest_contract::rules::UtcUs;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,11 @@ use tokio_util::task::TaskTracker;
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the list of invitations is looked at for those who watch it.
 const INVITATIONS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often history that could not be written is tried again.
+const HISTORY_AGAIN: Duration = Duration::from_secs(1);
+/// History that waits in memory at the most, in bytes: more than an hour of 200 contestants.
+const HISTORY_BYTES_MAX: usize = 64 << 20;
 
 /// After a restart the feed knows the last minutes by seconds, in microseconds.
 const RECENT_US: u64 = 10 * 60 * 1_000_000;
@@ -57,18 +63,64 @@ pub async fn purge_sessions(accounts: Accounts, stop: CancellationToken) {
     }
 }
 
-/// Writes seconds of history, on the runtime and not on the feed's thread.
-pub fn keep_history(accounts: Accounts, tasks: TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
-    let runtime = tokio::runtime::Handle::current();
+/// Takes seconds of history from the feed's thread, and has them written on the runtime: at once, or when the database takes
+/// writes again.
+pub fn keep_history(accounts: Accounts, tasks: &TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
+    let (hand_over, taken) = mpsc::unbounded_channel();
+    tasks.spawn(write_history(accounts, taken));
     move |seconds| {
-        let accounts = accounts.clone();
-        let write = async move {
-            let row = |second: Archived| HistoryRow { round: second.round, at: second.at, payload: second.payload };
-            if let Err(error) = accounts.append_history_rows(seconds.into_iter().map(row).collect()).await {
-                tracing::warn!(%error, "some seconds of history are not kept");
-            }
+        // Whoever writes goes last.
+        let _ = hand_over.send(seconds);
+    }
+}
+
+/// Until the feed has ended and all is written.
+async fn write_history(accounts: Accounts, mut taken: mpsc::UnboundedReceiver<Vec<Archived>>) {
+    let mut waiting: VecDeque<HistoryRow> = VecDeque::new();
+    let (mut bytes, mut is_told, mut has_ended) = (0, false, false);
+    loop {
+        if waiting.is_empty() && has_ended {
+            return;
+        }
+        let newer = match waiting.is_empty() {
+            true => Ok(taken.recv().await),
+            false => tokio::time::timeout(HISTORY_AGAIN, taken.recv()).await,
         };
-        tasks.spawn_on(write, &runtime);
+        match newer {
+            Ok(Some(seconds)) => {
+                let row = |second: Archived| HistoryRow { round: second.round, at: second.at, payload: second.payload };
+                let seconds = seconds.into_iter().map(row);
+                waiting.extend(seconds.inspect(|row| bytes += row.payload.len()));
+            }
+            Ok(None) if has_ended => tokio::time::sleep(HISTORY_AGAIN).await,
+            Ok(None) => has_ended = true,
+            Err(_) => {}
+        }
+        while bytes > HISTORY_BYTES_MAX {
+            let Some(lost) = waiting.pop_front() else { break };
+            bytes -= lost.payload.len();
+            tracing::warn!(
+                at = lost.at,
+                "a second of history is given up: the database takes no writes, and memory has its end"
+            );
+        }
+        if waiting.is_empty() {
+            continue;
+        }
+        match accounts.append_history_rows(waiting.iter().cloned().collect()).await {
+            Ok(()) => {
+                if std::mem::take(&mut is_told) {
+                    tracing::info!(seconds = waiting.len(), "the history that waited is written");
+                }
+                waiting.clear();
+                bytes = 0;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "seconds of history wait in memory until the database takes them");
+                }
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::journal::flags::{Audit, Export, Inspect, Rebuild};
 use crate::play::flags::{RunContest, Serve, Stress};
+use crate::play::stop::Stop;
 use clap::{Parser, Subcommand};
 
 /// Floods web servers and judges every response.
@@ -20,6 +21,8 @@ pub enum Command {
     Run(RunContest),
     /// Follow a contest's control document through whole rounds, alone or as one of several generators.
     Serve(Serve),
+    /// Stop all traffic of a contest, from any host.
+    Stop(Stop),
     /// Judge every exchange again from the journals, and compare with their sums and with Redis.
     Audit(Audit),
     /// Publish whatever Redis lacks, from any journals.

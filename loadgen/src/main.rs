@@ -4,7 +4,7 @@ use clap::Parser;
 use flowtest_loadgen::Failed;
 use flowtest_loadgen::cli::{Cli, Command};
 use flowtest_loadgen::journal::{audit, export, inspect, rebuild};
-use flowtest_loadgen::play::{run, serve, stress};
+use flowtest_loadgen::play::{run, serve, stop as stop_traffic, stress};
 use flowtest_scoreboard::ScoreboardError;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Stress(flags) => stress::stress(flags, &stop),
         Command::Run(flags) => run::run(flags, &stop),
         Command::Serve(flags) => serve::serve(flags, &stop),
+        Command::Stop(flags) => stop_traffic::stop(flags),
         Command::Audit(flags) => audit::audit(flags),
         Command::Rebuild(flags) => rebuild::rebuild(flags),
         Command::Export(flags) => export::export(flags),

@@ -8,3 +8,4 @@ mod splits;
 #[path = "../play/stage.rs"]
 mod stage;
 mod steering;
+mod stopping;

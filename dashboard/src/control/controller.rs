@@ -2,7 +2,7 @@
 //!
 //! Each part has a lock of its own, and none holds it while another part waits for the database or for Redis.
 
-use super::automation::{Automation, Sealing, Seen};
+use super::automation::{Automation, DatabaseHealth, Sealing, Seen};
 use super::document::{Conflict, Document, Made, Published};
 use super::error::{ChangeError, OpenError};
 use super::link::Link;
@@ -11,7 +11,7 @@ use super::requests::{Owner, Requests};
 use super::roster::{HOUSE, Roster, user_in};
 use super::settings::Settings;
 use super::show::Show;
-use crate::clock::utc_us;
+use crate::clock::{ContestClock, utc_us};
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, Role, Round, Ruling};
 use flowtest_contest::lifecycle::Change;
@@ -20,7 +20,11 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::SeenGenerator;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a start waits for Redis.
+const OPEN_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// The control of one contest. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub struct Controller {
     pub(super) accounts: Accounts,
     pub(super) document: Arc<Document>,
     pub(super) link: Link,
+    clock: ContestClock,
     requests: Arc<Requests>,
     automation: Arc<Automation>,
 }
@@ -37,6 +42,10 @@ pub struct Controller {
 pub struct Status {
     /// What is wrong with Redis.
     pub redis: Option<String>,
+    /// It answers and takes no writes: nobody is heard.
+    pub is_unwritten: bool,
+    /// Another dashboard steers the contest: nothing is done here.
+    pub steered_elsewhere: Option<String>,
     /// What Redis holds that is newer than ours.
     pub conflict: Option<Conflict>,
     /// How far the sealing of a draining round is.
@@ -47,16 +56,35 @@ pub struct Status {
     pub roster: Arc<Roster>,
     /// What the database refused the automation, when it did.
     pub trouble: Option<String>,
+    /// How the database was at the last look.
+    pub database: DatabaseHealth,
+    /// A stop is in force that the database does not hold yet.
+    pub is_unsaved: bool,
 }
 
 impl Controller {
     /// Begins with what the database holds. Nothing moves before [`Automation::run`] does.
     pub async fn open(contest: &str, accounts: Accounts, link: Link) -> Result<Controller, OpenError> {
-        let document = Arc::new(Document::open(contest, accounts.clone(), link.clone()).await?);
+        Controller::open_by(ContestClock::default(), contest, accounts, link).await
+    }
+
+    /// The same by this clock, which is set by Redis's from now on.
+    pub async fn open_by(
+        clock: ContestClock,
+        contest: &str,
+        accounts: Accounts,
+        link: Link,
+    ) -> Result<Controller, OpenError> {
+        let document = Arc::new(Document::open(contest, accounts.clone(), link.clone(), utc_us()).await?);
         let requests = Arc::new(Requests::new(accounts.clone(), link.clone(), Arc::clone(&document)));
         let parts = (Arc::clone(&document), Arc::clone(&requests));
-        let automation = Arc::new(Automation::new(accounts.clone(), link.clone(), parts.0, parts.1));
-        let controller = Controller { accounts, document, link, requests, automation };
+        let automation = Arc::new(Automation::new(accounts.clone(), link.clone(), clock.clone(), parts.0, parts.1));
+        let controller = Controller { accounts, document, link, clock, requests, automation };
+        // Before anything is published: whose contest it is, and what time.
+        let _ = tokio::time::timeout(OPEN_PATIENCE, controller.automation.look_at_redis()).await;
+        if controller.document.steered_elsewhere().is_some() {
+            return Ok(controller);
+        }
         controller.follow_people(&Actor::program(), utc_us()).await.map_err(|error| match error {
             ChangeError::Accounts(error) => OpenError::Accounts(error),
             other => OpenError::Setting { name: "contest", cause: other.to_string() },
@@ -72,6 +100,16 @@ impl Controller {
     /// What happens by itself.
     pub fn automation(&self) -> &Automation {
         &self.automation
+    }
+
+    /// The clock that the contest goes by.
+    pub fn clock(&self) -> &ContestClock {
+        &self.clock
+    }
+
+    /// Lets another database steer: the process ends.
+    pub async fn release(&self) {
+        self.document.release().await;
     }
 
     pub fn accounts(&self) -> &Accounts {
@@ -104,9 +142,20 @@ impl Controller {
     }
 
     pub fn status(&self) -> Status {
-        let Published { redis, conflict } = self.document.published();
-        let Seen { sealing, generators, trouble, .. } = self.automation.last_seen();
-        Status { redis, conflict, sealing, generators, roster: self.document.roster(), trouble }
+        let Published { redis, is_unwritten, conflict } = self.document.published();
+        let Seen { sealing, generators, trouble, database, .. } = self.automation.last_seen();
+        Status {
+            redis,
+            is_unwritten,
+            steered_elsewhere: self.document.steered_elsewhere(),
+            conflict,
+            sealing,
+            generators,
+            roster: self.document.roster(),
+            trouble,
+            database,
+            is_unsaved: self.document.is_unsaved(),
+        }
     }
 
     /// Whether a round is between being armed and being sealed.
@@ -124,6 +173,26 @@ impl Controller {
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
         self.document.edit().await.change(expected, change, what, by, now).await
+    }
+
+    /// Stops traffic: [`Change::Halt`] or [`Change::Pause`], in Redis first and in the database when that takes it. Where
+    /// another dashboard steers, all traffic of its document is stopped, and nothing else is done.
+    pub async fn change_at_once(
+        &self,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        let Some(sentence) = self.document.steered_elsewhere() else {
+            return self.document.change_at_once(change, what, by, now).await;
+        };
+        if change != (Change::Halt { halted: true }) {
+            return Err(ChangeError::Elsewhere(sentence));
+        }
+        let contest = self.document.contest().to_owned();
+        self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now)).await?;
+        Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {sentence}")))
     }
 
     /// Refuses whoever has not seen what another person changed.
@@ -219,6 +288,11 @@ impl Controller {
         Ok(Situation {
             now,
             redis: status.redis.clone(),
+            is_unwritten: status.is_unwritten,
+            steered_elsewhere: status.steered_elsewhere.clone(),
+            database: status.database.clone(),
+            is_unsaved: status.is_unsaved,
+            clock_ahead_us: i64::try_from(i128::from(utc_us()) - i128::from(self.clock.now())).unwrap_or(i64::MAX),
             conflict: status.conflict.as_ref().map(|conflict| conflict.message.clone()),
             state: control.as_ref().map_or(State::Draft, |control| control.state),
             halted: control.as_ref().is_some_and(|control| control.halted),

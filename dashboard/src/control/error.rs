@@ -17,6 +17,9 @@ pub enum ChangeError {
     /// What was typed is not right; the field has this name.
     #[error("{message}")]
     Field { field: &'static str, message: String },
+    /// Another dashboard, with another database, steers the contest.
+    #[error("{0}")]
+    Elsewhere(String),
     /// It makes no sense now.
     #[error("{0}")]
     Unfit(String),

@@ -33,6 +33,17 @@ impl FeedFacts {
         self.facts.send_modify(|facts| Arc::make_mut(facts).control = Some(Arc::clone(control)));
     }
 
+    /// Why Redis takes no writes, or that it does again.
+    pub(super) fn set_unwritten(&self, cause: Option<String>) {
+        self.facts.send_if_modified(|facts| {
+            let changed = facts.unwritten != cause;
+            if changed {
+                Arc::make_mut(facts).unwritten = cause;
+            }
+            changed
+        });
+    }
+
     /// Reads people, adjustments, rounds and announcements. `decided` is asked at the end, so that what is decided
     /// meanwhile is told.
     pub(super) async fn tell(
@@ -73,7 +84,18 @@ impl FeedFacts {
             let (control, show) = decided();
             let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
             let ended = show.over;
-            *facts = Arc::new(Facts { contestants, control, adjustments, carried, numbers, notices, freeze, ended });
+            let unwritten = facts.unwritten.clone();
+            *facts = Arc::new(Facts {
+                contestants,
+                control,
+                adjustments,
+                carried,
+                numbers,
+                notices,
+                freeze,
+                ended,
+                unwritten,
+            });
         });
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! What scripts ask for. Scores come from the live feed alone, for the audience that asks.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
@@ -75,7 +74,7 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         failures: owner::failures(&owner).into_iter().map(|failure| (failure.kind, failure.count)).collect(),
         errors: owner.errors.as_ref().map(|errors| errors.iter().map(ErrorAnswer::from).collect()),
         endpoint: app.accounts.endpoint_of(user.id).await?.map(|endpoint| endpoint.endpoint),
-        due: Due::of(app.feed.seen().control.as_deref(), utc_us()),
+        due: Due::of(app.feed.seen().control.as_deref(), app.now()),
         validity: app.feed.validity(&Audience::Public),
         frozen: owner.frozen,
     }));

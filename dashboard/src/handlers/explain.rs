@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::{Explanation, wants_page};
 use crate::handlers::frame;
+use crate::middleware::viewer::Viewer;
 use crate::views::{ErrorPage, Page};
 use sailfish::TemplateSimple;
 use salvo::http::StatusCode;
@@ -20,10 +21,16 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
     ctrl.skip_rest();
     let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
     let said = depot.get_typed::<Explanation>().ok().cloned();
-    let Explanation { title, message } = said.unwrap_or_else(|| {
-        let (title, message) = words(status);
-        Explanation { title, message: message.to_owned() }
-    });
+    let (title, message) = match said {
+        Some(Explanation { for_organisers: Some(words), .. }) if Viewer::maybe(depot).is_some_and(Viewer::is_admin) => {
+            words
+        }
+        Some(Explanation { title, message, .. }) => (title, message),
+        None => {
+            let (title, message) = words(status);
+            (title, message.to_owned())
+        }
+    };
     if !wants_page(req) {
         // `sentence` is what 0.1 called the message; it goes with 0.3.
         return res.render(Json(serde_json::json!({ "error": title, "message": message, "sentence": message })));

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::assets::BUILD;
-use crate::clock::{utc_ms, utc_us};
+use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::convert;
 use crate::live::Audience;
@@ -24,7 +24,7 @@ pub fn layout(depot: &mut Depot, page: Page, title: &str) -> Layout {
 /// The same where a form cannot have done anything.
 pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
     let app = App::of(depot);
-    let (facts, now) = (app.feed.facts(), utc_us());
+    let (facts, now) = (app.feed.facts(), app.now());
     let is_admin = Viewer::maybe(depot).is_some_and(Viewer::is_admin);
     let audience = if is_admin { Audience::Admin } else { Audience::Public };
     let viewer = Viewer::maybe(depot).map(|viewer| layout::Viewer {

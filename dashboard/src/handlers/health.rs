@@ -1,7 +1,6 @@
 //! Whether the process lives, and whether it can do its work. Both say nothing that an outsider should not know.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use salvo::http::StatusCode;
 use salvo::prelude::*;
 use serde_json::json;
@@ -18,8 +17,9 @@ pub async fn alive(res: &mut Response) {
 #[handler]
 pub async fn ready(depot: &mut Depot, res: &mut Response) {
     let app = App::of(depot);
-    let database = app.accounts.is_alive().await;
-    let redis_age = app.redis_seen_at().map(|at| utc_us().saturating_sub(at));
+    // Also whether it takes writes, as it was found some seconds ago.
+    let database = app.controller.status().database.trouble.is_none() && app.accounts.is_alive().await;
+    let redis_age = app.redis_seen_at().map(|at| app.now().saturating_sub(at));
     let redis = redis_age.is_some_and(|age| age < LOOKED_US_MAX);
     if !(database && redis) {
         res.status_code(StatusCode::SERVICE_UNAVAILABLE);

@@ -32,7 +32,7 @@ impl Owner {
         let standings = app.feed.standings(&audience);
         let seen = app.feed.seen();
         let frozen = app.feed.facts().freeze;
-        let frozen = frozen.at.is_some_and(|at| at <= crate::clock::utc_us()) && !frozen.revealed;
+        let frozen = frozen.at.is_some_and(|at| at <= app.now()) && !frozen.revealed;
         let line = standings.of(&id);
         let row = seen.totals.as_ref().and_then(|totals| totals.contestants.get(&user.name));
         Owner {

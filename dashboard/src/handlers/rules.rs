@@ -1,7 +1,7 @@
 //! What a contestant's server must do, with the rules in force. Public.
 
 use crate::app::App;
-use crate::clock::{utc_ms, utc_us};
+use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::convert;
 use crate::handlers::frame::{self, show};
@@ -18,7 +18,7 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
     let app = App::of(depot).clone();
     let settings = app.controller.settings();
     let known = app.controller.control().map(|control| {
-        let deadlines = control.timeline.deadlines_at(&control.contest, utc_us());
+        let deadlines = control.timeline.deadlines_at(&control.contest, app.now());
         (deadlines.version.0, deadlines.from.0)
     });
     let (version_at, from_at) = known.unwrap_or((0, 0));

@@ -1,7 +1,7 @@
 //! The standings as programs take them: `/api/standings` and the exports.
 
 use crate::app::App;
-use crate::clock::{Millis, utc_ms, utc_us};
+use crate::clock::{Millis, utc_ms};
 use crate::handlers::download::text;
 use crate::live::{Audience, RoundNow, Standing, ValidityNow};
 use serde::Serialize;
@@ -65,7 +65,7 @@ impl StandingsAnswer {
         let standings = app.feed.standings(audience);
         let seen = app.feed.seen();
         let facts = app.feed.facts();
-        let now = utc_us();
+        let now = app.now();
         let round = seen.control.as_deref().map(|control| RoundNow::of(control, &facts, now));
         StandingsAnswer {
             contest: app.config.contest.clone(),

@@ -4,7 +4,7 @@
 //! `{"v":2,"round":null,"columns":["id","points","rate",..],"rows":[["u3",9000,820,..],..]}`: the names of the fields
 //! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a
 //! practice round, whose points are its own, and null where the points are the contest's. `invalid_seconds` counts those of
-//! the round until then. Version 1 had no names: `V1_COLUMNS` are its order.
+//! the round until then; `gap_from` stands where the seconds before are not known. Version 1 had no names: `V1_COLUMNS` are its order.
 
 use super::facts::UserKey;
 use super::standings::{Figures, Score, Scores};
@@ -38,6 +38,8 @@ struct Document {
     rows: Vec<Vec<Value>>,
     #[serde(default)]
     invalid_seconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gap_from: Option<UtcUs>,
 }
 
 /// What is kept of a score.
@@ -66,8 +68,8 @@ pub fn write(basis: Basis, scores: &Scores) -> Vec<u8> {
         Basis::Contest => None,
         Basis::Practice(round) => Some(round),
     };
-    let invalid_seconds = scores.invalid_seconds;
-    let document = Document { v: VERSION, round, columns, rows, invalid_seconds };
+    let Scores { invalid_seconds, gap_from, .. } = *scores;
+    let document = Document { v: VERSION, round, columns, rows, invalid_seconds, gap_from };
     serde_json::to_vec(&document).expect("texts and numbers are always JSON")
 }
 
@@ -90,7 +92,7 @@ pub fn read(at: UtcUs, payload: &[u8]) -> Option<(Basis, Scores)> {
     };
     let basis = document.round.map_or(Basis::Contest, Basis::Practice);
     let lines = document.rows.into_iter().map(score).collect::<Option<_>>()?;
-    Some((basis, Scores { at, lines, invalid_seconds: document.invalid_seconds }))
+    Some((basis, Scores { at, lines, invalid_seconds: document.invalid_seconds, gap_from: document.gap_from }))
 }
 
 #[cfg(test)]
@@ -111,7 +113,7 @@ mod tests {
                 void: rate,
             };
             let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None };
-            let scores = Scores { at: 5, lines: vec![score], invalid_seconds: rate };
+            let scores = Scores { at: 5, lines: vec![score], invalid_seconds: rate, gap_from: reached_at };
             for basis in [Basis::Contest, Basis::Practice(RoundId::from_bits(7))] {
                 prop_assert_eq!(read(5, &write(basis, &scores)), Some((basis, scores.clone())));
             }
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_row_is_as_documented_and_a_newer_one_is_left_out() {
-        let scores = Scores { at: 5, lines: vec![Score::of_points("u3".into(), 7)], invalid_seconds: 3 };
+        let scores =
+            Scores { at: 5, lines: vec![Score::of_points("u3".into(), 7)], invalid_seconds: 3, gap_from: None };
         let text = String::from_utf8(write(Basis::Contest, &scores)).expect("JSON");
         let document: Document = serde_json::from_str(&text).expect("as it was written");
         assert_eq!((document.v, document.round, document.invalid_seconds), (2, None, 3));

@@ -21,6 +21,8 @@ use std::sync::Arc;
 const SECOND_US: u64 = 1_000_000;
 /// Movement and the last minute's points look back so far.
 const MINUTE_US: u64 = 60 * SECOND_US;
+/// Seconds are kept one by one; a longer time without one is a gap.
+const GAP_US: u64 = 4 * SECOND_US;
 /// How much was verified is told over so long.
 const VERIFIED_US: u64 = 10 * SECOND_US;
 /// A rate is the mean over so long: three looks at Redis, so that one that came late does not show.
@@ -61,6 +63,11 @@ pub struct Board {
     practised: Vec<(RoundId, Scores)>,
     /// Of the document's round.
     validity: HeardValidity,
+    /// The last second that was kept before a restart, until the first one after it.
+    before_restart: Option<Scores>,
+    has_counted: bool,
+    /// From when to when nobody wrote down a round that was played.
+    gaps: Vec<(UtcUs, UtcUs)>,
 }
 
 /// What is remembered of points that are counted from one basis. A practice round has one of its own, so that the
@@ -95,8 +102,12 @@ impl Board {
         past.sort_by_key(|(_, scores)| scores.at);
         let mut board = Board::default();
         for (basis, scores) in past {
+            board.gaps.extend(scores.gap_from.map(|from| (from, scores.at)));
             match basis {
-                Basis::Contest => board.contest.recall(scores, freeze),
+                Basis::Contest => {
+                    board.before_restart = Some(scores.clone());
+                    board.contest.recall(scores, freeze);
+                }
                 Basis::Practice(round) => board.practised.push((round, scores)),
             }
         }
@@ -163,6 +174,11 @@ impl Board {
         &self.contestants
     }
 
+    /// From when to when nobody wrote down a round that was played.
+    pub fn gaps(&self) -> &[(UtcUs, UtcUs)] {
+        &self.gaps
+    }
+
     pub fn series(&self) -> &Series {
         &self.track().series
     }
@@ -214,7 +230,10 @@ impl Board {
             self.track_mut().seconds.items_mut().for_each(|second| second.counts.clear());
             self.counted = round;
         }
-        let scores = Arc::new(self.count(tick, played));
+        let mut scores = self.count(tick, played);
+        scores.gap_from = self.gap_before(&scores, played);
+        self.gaps.extend(scores.gap_from.map(|from| (from, scores.at)));
+        let scores = Arc::new(scores);
         let count = |row: &Row| Count::of(&row.tally);
         let counts = self.contestants.values().filter_map(|contestant| {
             let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name))?;
@@ -224,6 +243,26 @@ impl Board {
         let track = self.track_mut();
         track.series.push(&scores);
         track.seconds.push(tick.now, Second { scores, counts });
+    }
+
+    /// Since when nobody has written down the round that is played, at the first second after a start: what was counted until
+    /// then is known, and how it came is not.
+    fn gap_before(&mut self, scores: &Scores, played: Option<Played<'_>>) -> Option<UtcUs> {
+        let before = self.before_restart.take();
+        if std::mem::replace(&mut self.has_counted, true) {
+            return None;
+        }
+        let (control, ..) = played.filter(|(control, ..)| control.scored && control.state != State::Sealed)?;
+        let start = control.timeline.start_at?;
+        let before = before.filter(|before| before.at >= start);
+        let from = before.as_ref().map_or(start, |before| before.at);
+        let counted = |scores: &Scores| -> BTreeMap<UserKey, (i64, u64)> {
+            let lines = scores.lines.iter();
+            lines.map(|line| (line.id.clone(), (line.figures.points, line.figures.failures))).collect()
+        };
+        // Seconds in which nothing changes are not kept.
+        let is_same = before.is_some_and(|before| counted(&before) == counted(scores));
+        (scores.at.saturating_sub(from) > GAP_US && !is_same).then_some(from)
     }
 
     /// Shows the points of a practice round, or of none.
@@ -284,7 +323,7 @@ impl Board {
             track.reached.insert(score.id.clone(), (score.figures.points, reached_at));
         }
         let invalid_seconds = self.validity.sum().unwrap_or_default().invalid_seconds();
-        Scores { at: now, lines, invalid_seconds }
+        Scores { at: now, lines, invalid_seconds, gap_from: None }
     }
 
     /// The rate and how much was verified, from the counters of some seconds ago.

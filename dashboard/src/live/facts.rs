@@ -193,6 +193,8 @@ pub struct Facts {
     pub freeze: Freeze,
     /// No round will follow.
     pub ended: bool,
+    /// Why Redis takes no writes, as long as it does not: then what it holds stands still, however it answers.
+    pub unwritten: Option<String>,
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use super::hub::{Hub, HubConfig};
 use super::reader::{self, Ask, LOOK_INTERVAL, Reading, Report};
 use super::standings::Standings;
 use super::validity::ValidityNow;
+use crate::clock::ContestClock;
 use bytes::Bytes;
 use flowtest_contest::{Control, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::{ExplainedError, RedisAddress, RoundTotals, SeenGenerator};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub struct FeedConfig {
     pub address: RedisAddress,
     pub contest: String,
     pub hub: HubConfig,
+    pub clock: ContestClock,
     /// The history of before a restart, as it was handed to be kept: see [`Board::restored`]. The last minutes by
     /// seconds and the rest by half minutes is plenty.
     pub past: Vec<(UtcUs, Vec<u8>)>,
@@ -88,6 +90,7 @@ pub struct Feed {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
+    clock: ContestClock,
     facts: watch::Sender<Arc<Facts>>,
     seen: watch::Receiver<Arc<Seen>>,
     board: Arc<RwLock<Board>>,
@@ -104,12 +107,12 @@ impl Feed {
         facts: Facts,
         archive: impl FnMut(Vec<Archived>) + Send + 'static,
     ) -> Result<Feed, FeedError> {
-        let FeedConfig { address, contest, hub, past } = config;
+        let FeedConfig { address, contest, hub, clock, past } = config;
         let hub = Hub::new(hub);
         let board = Arc::new(RwLock::new(Board::restored(past, &facts.freeze)));
         let seen = watch::Sender::new(Arc::new(Seen {
-            at: utc_us(),
-            link: Link::Stale { since: utc_us() },
+            at: clock.now(),
+            link: Link::Stale { since: clock.now() },
             error: None,
             control: facts.control.clone(),
             totals: None,
@@ -125,6 +128,7 @@ impl Feed {
         let watched = seen.subscribe();
         let counter = Counter {
             hub: hub.clone(),
+            clock: clock.clone(),
             facts: told,
             board: Arc::clone(&board),
             frames: FrameBuilder::default(),
@@ -136,6 +140,7 @@ impl Feed {
         let counting = thread("feed-board", move || counter.run(&reports))?;
         let shared = Shared {
             hub,
+            clock,
             facts,
             seen: watched,
             board,
@@ -175,7 +180,7 @@ impl Feed {
 
     /// The standings as an audience sees them now. The only way to scores for pages, exports and reports.
     pub fn standings(&self, audience: &Audience) -> Standings {
-        self.board().standings(audience, utc_us())
+        self.board().standings(audience, self.shared.clock.now())
     }
 
     /// When contestants came to the points that the last look showed.
@@ -186,13 +191,13 @@ impl Feed {
 
     /// How much of the round is valid, as an audience is told it now.
     pub fn validity(&self, audience: &Audience) -> Option<ValidityNow> {
-        self.board().validity(audience, utc_us())
+        self.board().validity(audience, self.shared.clock.now())
     }
 
     /// The body of `/api/history` for an audience. `since` in µs of UTC, 0 for all; `step_s` is the finest step wanted.
     pub async fn history(&self, audience: &Audience, since: UtcUs, step_s: u64) -> Bytes {
         let (shared, audience) = (Arc::clone(&self.shared), audience.clone());
-        let write = move || shared.history.get(&shared.board, &audience, utc_us(), since, step_s);
+        let write = move || shared.history.get(&shared.board, &audience, shared.clock.now(), since, step_s);
         // Fails only when the runtime ends.
         tokio::task::spawn_blocking(write).await.unwrap_or_default()
     }
@@ -239,6 +244,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 /// The thread that counts and builds frames.
 struct Counter {
     hub: Hub,
+    clock: ContestClock,
     facts: watch::Receiver<Arc<Facts>>,
     board: Arc<RwLock<Board>>,
     frames: FrameBuilder,
@@ -256,7 +262,12 @@ impl Counter {
         loop {
             match reports.recv_timeout(wait) {
                 Ok(Ok(reading)) => {
-                    self.read(reading);
+                    // What Redis says is what it was told before it took no more.
+                    let unwritten = self.facts.borrow().unwritten.clone();
+                    match unwritten {
+                        Some(error) => self.missed(Some(error)),
+                        None => self.read(reading),
+                    }
                     wait = LATE;
                 }
                 Ok(Err(error)) => {
@@ -274,7 +285,7 @@ impl Counter {
     }
 
     fn read(&mut self, reading: Reading) {
-        let now = utc_us();
+        let now = self.clock.now();
         let Reading { control, totals, generators } = reading;
         if self.seen.borrow().error.is_some() {
             tracing::info!("Redis answers again");
@@ -286,7 +297,7 @@ impl Counter {
 
     /// Redis did not answer, or not in time.
     fn missed(&mut self, error: Option<String>) {
-        let now = utc_us();
+        let now = self.clock.now();
         let last = Arc::clone(&self.seen.borrow());
         let since = match last.link {
             Link::Live => last.at,

@@ -6,7 +6,7 @@ use super::Audience;
 use super::audience::Visibility;
 use super::board::Board;
 use super::facts::Contestant;
-use super::marks::marks;
+use super::marks::{Mark, MarkKind, marks};
 use super::series;
 use crate::clock::utc_ms;
 use bytes::Bytes;
@@ -54,7 +54,14 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
     }
     body.extend_from_slice(b"},\"marks\":");
     let control = board.control().map(|control| &**control);
-    serde_json::to_writer(&mut body, &marks(control, board.facts(), now)).expect(text);
+    let mut all = marks(control, board.facts(), now);
+    all.extend(board.gaps().iter().filter(|(_, to)| any(*to)).map(|(from, to)| Mark {
+        at: utc_ms(*from),
+        kind: MarkKind::Gap,
+        label: format!("no history for {} s", to.saturating_sub(*from) / 1_000_000),
+    }));
+    all.sort_by_key(|mark| (mark.at, mark.kind));
+    serde_json::to_writer(&mut body, &all).expect(text);
     body.push(b'}');
     body.into()
 }

@@ -26,6 +26,8 @@ pub enum MarkKind {
     Pause,
     Resume,
     Freeze,
+    /// Seconds that nobody wrote down.
+    Gap,
 }
 
 /// The marks of the round that is armed, played or was the last, in order. `now` only tells which deadlines hold.

@@ -107,7 +107,10 @@ impl Reader<'_> {
         let now = found.as_ref().map(settled);
         if before > now && self.shrunk < SHRUNK_LOOKS_MAX {
             self.shrunk += 1;
-            return Err(Unread::Shrunk);
+            return Err(match control.state {
+                State::Draft | State::Armed | State::Running | State::Paused => Unread::Shrunk,
+                State::Draining | State::Sealed | State::Aborted => Unread::ShrunkForGood,
+            });
         }
         self.shrunk = 0;
         let totals = found.map(Arc::new);
@@ -146,6 +149,11 @@ enum Unread {
     Redis(#[from] ScoreboardError),
     #[error("Redis has lost a part of the round: its generators put it back within some seconds")]
     Shrunk,
+    #[error(
+        "Redis has lost a part of a round whose generators have ended, and they put nothing back: run `flowtest-loadgen rebuild \
+         --journal DIR --redis URL` where their journals are"
+    )]
+    ShrunkForGood,
 }
 
 /// All outcomes of a round. They only grow.

@@ -55,6 +55,8 @@ pub struct Scores {
     pub lines: Vec<Score>,
     /// Seconds of the round that are not valid, until now.
     pub invalid_seconds: u64,
+    /// The seconds from then on are not known: nobody wrote them down.
+    pub gap_from: Option<UtcUs>,
 }
 
 /// One line of the standings.

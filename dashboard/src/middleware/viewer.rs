@@ -10,6 +10,10 @@ use salvo::http::cookie::{Cookie, SameSite};
 use salvo::http::header;
 use salvo::prelude::*;
 
+/// What an organiser may do while the database answers nobody.
+const STOPS_TRAFFIC: [&str; 2] = ["/setting/halt", "/setting/round/pause"];
+/// How long such a request waits for the database: it answers in milliseconds.
+const SESSION_PATIENCE: std::time::Duration = std::time::Duration::from_millis(300);
 /// How long a browser keeps the cookie: as long as the session may last.
 const COOKIE_HOURS: i64 = 12;
 
@@ -61,6 +65,10 @@ pub fn session_cookie(req: &Request, depot: &Depot) -> Option<String> {
     req.cookie(name).map(|cookie| cookie.value().to_owned())
 }
 
+/// The database did not say who asks: what it said before was believed. No page can be read from it either.
+#[derive(Clone, Copy, Debug)]
+pub struct FromMemory;
+
 /// Looks up who asks, for the handlers behind.
 #[handler]
 pub async fn load_viewer(
@@ -71,13 +79,44 @@ pub async fn load_viewer(
 ) -> Result<(), RequestError> {
     if let Some(secret) = session_cookie(req, depot) {
         let app = App::of(depot).clone();
-        if let Some((session, user)) = app.accounts.find_session(&secret, utc_us()).await? {
+        let (found, from_memory) = find_viewer(&app, &secret, STOPS_TRAFFIC.contains(&req.uri().path())).await?;
+        if from_memory {
+            depot.insert_typed(FromMemory);
+        }
+        if let Some((session, user)) = found {
             let actor = Actor::user(&user, address_of(req, depot));
             depot.insert_typed(Viewer { user, session, actor });
         }
     }
     ctrl.call_next(req, depot, res).await;
     Ok(())
+}
+
+/// Asks the database. Where it does not answer, and `may_remember`, what it said before is believed: then it is true.
+async fn find_viewer(
+    app: &App,
+    secret: &str,
+    may_remember: bool,
+) -> Result<(Option<(SessionId, User)>, bool), flowtest_accounts::Error> {
+    let now = utc_us();
+    let asked = app.accounts.find_session(secret, now);
+    let found = match may_remember {
+        false => asked.await,
+        true => tokio::time::timeout(SESSION_PATIENCE, asked).await.unwrap_or(Err(flowtest_accounts::Error::Busy)),
+    };
+    match found {
+        Ok(found) => {
+            match &found {
+                Some((session, user)) if user.role == Role::Admin => app.admins.note(secret, *session, user, now),
+                _ => app.admins.forget(secret),
+            }
+            Ok((found, false))
+        }
+        Err(error) => match app.admins.find(secret, now).filter(|_| may_remember) {
+            Some(known) => Ok((Some(known), true)),
+            None => Err(error),
+        },
+    }
 }
 
 /// Starts a session and hands it to the browser.

@@ -100,6 +100,8 @@ pub struct GeneratorCheck {
     pub light: Light,
     pub message: String,
     pub beat_ms: i64,
+    /// How old all figures are, in seconds.
+    pub age_s: u64,
     pub version: String,
     pub cores: u32,
     /// Of its kernel, by name.

@@ -1,7 +1,9 @@
 //! The control of a contest over a real SQLite file and a real redis-server.
 
+mod outages;
 mod requests;
 mod rounds;
 mod settings;
 mod stage;
 mod truth;
+mod urgent;

@@ -6,6 +6,7 @@ use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::{RoundId, RoundValidity};
+use flowtest_dashboard::clock::ContestClock;
 use flowtest_dashboard::control::{ChangeError, Sealing};
 use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig};
 use flowtest_scoreboard::RedisAddress;
@@ -54,6 +55,7 @@ async fn equal_results_are_ranked_by_who_got_there_first_as_on_the_board() {
         address: RedisAddress::new(&stage.redis.url()).expect("an address"),
         contest: CONTEST.to_owned(),
         hub: HubConfig::default(),
+        clock: ContestClock::default(),
         past: Vec::new(),
     };
     let facts = stage.controller.watch_facts().borrow().as_ref().clone();

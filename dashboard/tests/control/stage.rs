@@ -1,11 +1,13 @@
 //! A controller over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
-use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::clock::{ContestClock, utc_us};
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{Controller, Link, Made};
@@ -31,8 +33,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// A controller with the admins ada and bea, a minute's plan, and leave for loopback addresses.
     pub(crate) async fn new() -> Stage {
+        Stage::new_in(tempfile::tempdir().expect("a private folder")).await
+    }
+
+    /// The same with the database in this folder.
+    pub(crate) async fn new_in(folder: tempfile::TempDir) -> Stage {
         let redis = RedisServer::start();
-        let folder = tempfile::tempdir().expect("a private folder");
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
         let now = utc_us();
         let shell = Actor::command_line();
@@ -64,6 +70,20 @@ impl Stage {
     pub(crate) async fn second_controller(&self) -> Controller {
         let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
         open(accounts, &self.redis).await
+    }
+
+    /// A dashboard on the same Redis whose database is another one.
+    pub(crate) async fn with_another_database(&self) -> Controller {
+        let accounts = Accounts::open(self.folder.path().join("another.db")).await.expect("a database");
+        open(accounts, &self.redis).await
+    }
+
+    /// Somebody else writes to the database, until what is returned is dropped.
+    pub(crate) fn lock_database(&self) -> SqliteConnection {
+        let path = self.folder.path().join("flowtest.db");
+        let mut other = SqliteConnection::establish(path.to_str().expect("a path")).expect("the database");
+        other.batch_execute("BEGIN IMMEDIATE").expect("the lock is free");
+        other
     }
 
     /// A contestant with a server at a port of loopback.
@@ -159,6 +179,13 @@ impl Stage {
         let lines = self.controller.accounts().audit_page(None, 100, Default::default()).await.expect("the log");
         lines.into_iter().map(|line| (line.by.name, line.action)).collect()
     }
+}
+
+/// As in [`Stage::new`], with the clock that it goes by.
+pub(crate) async fn open_by(clock: ContestClock, accounts: Accounts, redis: &RedisServer) -> Controller {
+    let address = RedisAddress::new(&redis.url()).expect("an address");
+    let link = Link::start(address).expect("a thread");
+    Controller::open_by(clock, CONTEST, accounts, link).await.expect("a controller")
 }
 
 async fn open(accounts: Accounts, redis: &RedisServer) -> Controller {

@@ -1,12 +1,15 @@
 //! A dashboard that is restarted goes on where it was: viewers are told to come back, and curves have no hole but the
 //! restart's own.
 
-use crate::round::DID;
+use crate::round::{DID, IDLE, SECOND, World};
 use crate::stage::{House, Stage};
-use flowtest_dashboard::live::Audience;
+use flowtest_dashboard::live::board::Board;
 use flowtest_dashboard::live::frame::Link;
+use flowtest_dashboard::live::history;
+use flowtest_dashboard::live::{Audience, Freeze};
 use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 const POINTS: i64 = 5 * 200;
@@ -91,4 +94,39 @@ async fn seconds_in_which_nothing_is_played_are_not_kept() {
     feed.stop(WAIT_MAX).await;
     let kept = stage.kept.lock().expect("no test panics with it");
     assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+#[test]
+fn seconds_that_nobody_wrote_down_are_a_gap_that_is_said_also_after_the_next_restart() {
+    let marks = |board: &Board, now: u64| {
+        let body = history::write(board, &Audience::Public, now, 0, 1);
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        let marks = body["marks"].as_array().expect("a list").iter();
+        marks.filter(|mark| mark["kind"] == "gap").map(|mark| mark["label"].to_string()).collect::<Vec<_>>()
+    };
+    let mut world = World::new(2);
+    world.second(&[DID, DID]);
+    let mut kept: Vec<_> = world.board.archive().into_iter().collect();
+    // (seconds away, whether somebody got points meanwhile, what is said)
+    let cases = [(1, true, None), (16, false, None), (16, true, Some("no history for 17 s"))];
+    for (away, played, said) in cases {
+        let (control, totals) = (Arc::clone(&world.control), world.totals.clone());
+        let board = Board::restored(kept.clone(), &Freeze::default());
+        let mut again = World { board, control, totals, now: world.now + away * SECOND, ..World::new(2) };
+        let did = if played { DID } else { IDLE };
+        again.second(&[did, did]);
+        again.second(&[DID, DID]);
+        let found = marks(&again.board, again.now);
+        assert_eq!(found.len(), usize::from(said.is_some()), "{away} s, {played}: {found:?}");
+        assert!(said.is_none_or(|said| found[0].contains(said)), "{found:?}");
+    }
+    // A round of which nothing was kept: the gap begins with it. It stays known.
+    world.now += 30 * SECOND;
+    world.board = Board::default();
+    world.second(&[DID, DID]);
+    assert_eq!(marks(&world.board, world.now), ["\"no history for 32 s\""]);
+    kept = world.board.archive().into_iter().collect();
+    world.board = Board::restored(kept, &Freeze::default());
+    world.second(&[DID, DID]);
+    assert_eq!(marks(&world.board, world.now), ["\"no history for 32 s\""]);
 }

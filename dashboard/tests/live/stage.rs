@@ -4,6 +4,7 @@
 use crate::round::{CONTEST, Did, add, contestant, name, running};
 use crate::viewer::Page;
 use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_dashboard::clock::ContestClock;
 use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
 use flowtest_dashboard::live::hub::Viewer;
 use flowtest_dashboard::live::socket::{Channel, Visit, open};
@@ -140,7 +141,7 @@ impl Guest {
 pub(crate) struct Stage {
     pub(crate) redis: RedisServer,
     pub(crate) round: RoundId,
-    publisher: Publisher,
+    publisher: Mutex<Option<Publisher>>,
     rows: Mutex<(u64, Vec<Row>)>,
     pub(crate) kept: Arc<Mutex<Vec<Archived>>>,
 }
@@ -161,7 +162,8 @@ impl Stage {
             contestants: (0..contestants).map(name).collect(),
         });
         let rows = Mutex::new((0, vec![Row::default(); contestants]));
-        Stage { redis, round, publisher: publisher.expect("a publisher"), rows, kept: Arc::default() }
+        let publisher = Mutex::new(Some(publisher.expect("a publisher")));
+        Stage { redis, round, publisher, rows, kept: Arc::default() }
     }
 
     /// Publishes that everybody did this.
@@ -169,14 +171,30 @@ impl Stage {
         let mut rows = self.rows.lock().expect("no test panics with it");
         rows.0 += 1;
         rows.1.iter_mut().for_each(|row| add(row, did));
-        self.publisher.publish(rows.0, rows.1.clone().into());
+        let publisher = self.publisher.lock().expect("no test panics with it");
+        publisher.as_ref().expect("it publishes").publish(rows.0, rows.1.clone().into());
+    }
+
+    /// As when its generators have ended.
+    pub(crate) fn stop_publishing(&self) {
+        drop(self.publisher.lock().expect("no test panics with it").take());
+    }
+
+    /// Redis loses the round, until [`Stage::show_round`]. A publisher that runs puts it back.
+    pub(crate) fn hide_round(&self, key: &str) {
+        self.redis.command(&["RENAME", key, "hidden"]);
+    }
+
+    pub(crate) fn show_round(&self, key: &str) {
+        self.redis.command(&["RENAME", "hidden", key]);
     }
 
     pub(crate) fn feed(&self, past: Vec<(u64, Vec<u8>)>) -> Feed {
         let contestants = self.rows.lock().expect("no test panics with it").1.len();
         let facts = Facts { contestants: (0..contestants).map(contestant).collect(), ..Facts::default() };
         let address = RedisAddress::new(&self.redis.url()).expect("an address");
-        let config = FeedConfig { address, contest: CONTEST.to_owned(), hub: HubConfig::default(), past };
+        let (clock, hub) = (ContestClock::default(), HubConfig::default());
+        let config = FeedConfig { address, contest: CONTEST.to_owned(), hub, clock, past };
         let kept = Arc::clone(&self.kept);
         Feed::start(config, facts, move |rows| kept.lock().expect("no test panics with it").extend(rows))
             .expect("a feed")

@@ -457,6 +457,7 @@ fn generator(id: &str, light: Light, message: &str) -> GeneratorCheck {
         light,
         message: message.into(),
         beat_ms: NOW_MS - 200,
+        age_s: 0,
         version: "flowtest-loadgen 0.1.0".into(),
         cores: 4,
         features: "recv_multishot, buf_ring, defer_taskrun".into(),

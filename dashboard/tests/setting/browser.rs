@@ -1,5 +1,7 @@
 //! A browser without a screen: cookies, forms with their token, pages as text.
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::clock::utc_us;
@@ -35,6 +37,11 @@ impl Site {
 
     /// Opens one whose database may be there already.
     pub(crate) async fn open_in(folder: tempfile::TempDir) -> Site {
+        Site::open_with(folder, 0).await
+    }
+
+    /// The same on a machine whose clock is off.
+    pub(crate) async fn open_with(folder: tempfile::TempDir, clock_shift_us: i64) -> Site {
         let redis = RedisServer::start();
         let config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -47,9 +54,25 @@ impl Site {
             proxies: Vec::new(),
             tls: None,
             viewers_max: 10,
+            clock_shift_us,
         };
         let app = App::start(config).await.expect("it starts");
         Site { service: routes::service(&app), app, folder, redis }
+    }
+
+    /// Somebody else's connection to the database.
+    pub(crate) fn database(&self) -> SqliteConnection {
+        let path = self.folder.path().join(DATABASE);
+        SqliteConnection::establish(path.to_str().expect("a path")).expect("the database")
+    }
+
+    /// Somebody else writes to the database, until what is returned is dropped.
+    pub(crate) fn lock_database(&self) -> SqliteConnection {
+        let mut other = self.database();
+        // The program writes too.
+        other.batch_execute("PRAGMA busy_timeout = 5000").expect("it is set");
+        other.batch_execute("BEGIN IMMEDIATE").expect("the lock is free");
+        other
     }
 
     /// A new admin who is signed in.

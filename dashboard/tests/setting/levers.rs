@@ -1,6 +1,7 @@
 //! The levers of a round: each refusal is a sentence on the page, and the red switch always works.
 
 use crate::browser::Site;
+use diesel::connection::SimpleConnection;
 use flowtest_accounts::Actor;
 use flowtest_contest::State;
 use flowtest_dashboard::clock::utc_us;
@@ -196,4 +197,109 @@ async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_o
     ada.follow("/setting/round/arm", &arm).await.says("The round is armed");
     ada.follow("/setting/end", &[("over", "yes")]).await.says("A round is on");
     assert!(!site.app.controller.show().over);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_waits_for_no_database_and_the_page_names_what_is_wrong_with_it() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let page = ada.get("/setting").await;
+    // The session was last seen long ago, which would be written down with the next request.
+    site.database()
+        .batch_execute(
+            "UPDATE sessions SET created_at = created_at - 600000000, last_seen_at = last_seen_at - 600000000",
+        )
+        .expect("it is old");
+    let lock = site.lock_database();
+    let answer = ada.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+    assert!(site.redis.scoreboard().read_control("finals").expect("Redis answers").expect("a document").halted);
+    let back = ada.get("/setting").await;
+    back.says("All traffic is stopped. Generators know of it. It is not saved yet: The database is locked");
+    // What is saved first is refused with the cause.
+    ada.follow("/setting/halt", &[("halted", "no")]).await.says("The database is locked").says("NO-GO");
+    drop(lock);
+    ada.follow("/setting/halt", &[("halted", "no")]).await.says("Traffic is allowed again.");
+    assert!(!site.redis.scoreboard().read_control("finals").expect("Redis answers").expect("a document").halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_can_be_stopped_by_who_was_known_when_the_database_answers_nobody_any_more() {
+    let site = with_alice().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let page = ada.get("/setting").await;
+    let bea_page = bea.get("/setting").await;
+    site.app.close_sessions_of(bea.user.id, None);
+    site.database().batch_execute("ALTER TABLE sessions RENAME TO lost").expect("it is gone");
+    let answer = bea.post_from(&bea_page, "/setting/halt", &[("halted", "yes")]).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "her sessions had ended");
+    let control = || site.redis.scoreboard().read_control("finals").expect("Redis answers").expect("a document");
+    assert!(!control().halted);
+    let answer = ada.post_from(&page, "/setting/announce", &[("level", "warn"), ("text", "Lunch")]).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "nothing else is done from memory");
+    let answer = ada.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.says("All traffic is stopped.").says("Generators know of it.");
+    assert!(control().halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contestants_read_nothing_of_what_an_organiser_would_do_about_the_database() {
+    let site = with_alice().await;
+    let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    let mut alice = site.sign_in(alice).await;
+    let lock = site.lock_database();
+    let answer = alice.follow("/index/endpoint", &[("endpoint", "bob.test")]).await;
+    answer.says("something of ours is away");
+    assert!(!answer.body.contains("The database is locked"), "{}", answer.body);
+    drop(lock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_is_armed_by_redis_clock_on_a_machine_whose_clock_is_ten_minutes_off() {
+    for shift_us in [600_000_000, -600_000_000] {
+        let site = Site::open_with(tempfile::tempdir().expect("a folder"), shift_us).await;
+        let alice = site.contestant("alice").await;
+        let controller = &site.app.controller;
+        controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+        let mut ada = site.admin("ada").await;
+        beat(&site);
+        let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+        ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
+        let start = site.app.controller.control().expect("a document").timeline.start_at.expect("a start");
+        assert!(start.abs_diff(utc_us() + 60_000_000) < 50_000_000, "in a minute by Redis's clock, not in eleven");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_a_generators_figures_and_a_journal_that_stands_still_are_on_the_page() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let say = |health: flowtest_scoreboard::GeneratorHealth| {
+        site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+    };
+    let mut stuck = generator_health("g1", utc_us());
+    stuck.journal_still_us = Some(7_000_000);
+    say(stuck);
+    let page = until(&mut ada, "Nothing has come to its journal").await;
+    assert!(page.body.contains("7s") && page.body.contains("Look at the disk"), "{}", page.body);
+    let mut refused = generator_health("g1", utc_us());
+    refused.publish_error = Some("Redis takes no writes: its memory is full".to_owned());
+    say(refused);
+    until(&mut ada, "Redis does not take its points: Redis takes no writes: its memory is full.").await;
+    say(generator_health("g1", utc_us() - 3_400_000));
+    until(&mut ada, "All figures are of 3 s ago.").await;
+}
+
+/// Loads the page until it says something.
+async fn until(ada: &mut crate::browser::Browser<'_>, part: &str) -> crate::browser::Answer {
+    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
+    loop {
+        let page = ada.get("/setting").await;
+        if page.body.contains(part) {
+            return page;
+        }
+        assert!(std::time::Instant::now() < give_up, "{part:?} did not come: {}", page.body);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -8,7 +8,9 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::show::{self, Show};
+use flowtest_dashboard::live::feed::Archived;
 use flowtest_dashboard::live::{Audience, Seen};
+use flowtest_dashboard::tasks;
 use std::sync::Arc;
 
 const SECOND: UtcUs = 1_000_000;
@@ -67,4 +69,31 @@ async fn the_last_seconds_of_history_are_kept_when_it_ends() {
     site.app.stop().await;
     let kept = accounts.history(round, since, UtcUs::MAX, 0).await.expect("history");
     assert!(!kept.is_empty(), "fewer than are written at once, and there all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_of_history_wait_for_a_database_that_is_locked_and_none_is_lost() {
+    let site = Site::open().await;
+    let (program, now) = (Actor::program(), utc_us());
+    let round = RoundId::from_bits(7);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
+    let accounts = site.app.accounts.clone();
+    accounts.create_round(new, &program, now).await.expect("a round");
+    let tasks = tokio_util::task::TaskTracker::new();
+    let mut keep = tasks::keep_history(accounts.clone(), &tasks);
+    let second = |at: u64| Archived { round, at, payload: at.to_string().into_bytes() };
+    keep(vec![second(1), second(2)]);
+    let lock = site.lock_database();
+    // Longer than any write waits for the lock.
+    for at in 3..=20 {
+        keep(vec![second(at)]);
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    }
+    drop(lock);
+    // The feed has ended; what waits is written all the same.
+    drop(keep);
+    tasks.close();
+    tokio::time::timeout(flowtest_testkit::WAIT_MAX, tasks.wait()).await.expect("it ends");
+    let kept = accounts.history(round, 0, UtcUs::MAX, 0).await.expect("history");
+    assert_eq!(kept.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
 }

@@ -15,6 +15,7 @@
 //! | `flowtest_rate_ratio`, `flowtest_own_lag_seconds{quantile}` | gauge | of the newest second in open loop |
 //! | `flowtest_worker_busy_ratio` | gauge | the workers' part of their cores, of the newest second |
 //! | `flowtest_journal_backlog_batches` | gauge | batches that are on disk and not in Redis, where both are |
+//! | `flowtest_scoreboard_stands_still` | gauge | 1 while Redis has not taken what is counted for two seconds |
 //! | `flowtest_up`, `flowtest_state{state}` | gauge | 1; of `serve`, 1 for the state that it is in |
 //! | `flowtest_run_seconds`, `flowtest_info{version}` | gauge | since the start of the first phase; 1 |
 
@@ -63,6 +64,8 @@ pub struct Snapshot {
     pub busy: Option<f64>,
     /// Batches.
     pub backlog: Option<u64>,
+    /// Whether Redis does not take what is counted.
+    pub stands_still: Option<bool>,
 }
 
 /// What `serve` does at the moment.
@@ -272,6 +275,8 @@ fn exposition(scene: &Scene) -> String {
     );
     let backlog = snapshot.backlog.map(|batches| batches as f64);
     text.optional("flowtest_journal_backlog_batches", "Batches on disk and not in Redis.", "", backlog);
+    let stands_still = snapshot.stands_still.map(|still| f64::from(u8::from(still)));
+    text.optional("flowtest_scoreboard_stands_still", "1 while Redis does not take what is counted.", "", stands_still);
     text.text
 }
 
@@ -383,7 +388,8 @@ mod tests {
         assert!(text.contains("quantile=\"0.99\"} 0.0015\n") && text.contains("flowtest_rate_ratio 0.5\n"), "{text}");
         assert!(text.contains("flowtest_state{state=\"paused\"} 1\n") && text.contains("flowtest_up 1\n"), "{text}");
         assert!(!text.contains("flowtest_journal_backlog_batches"), "not known");
-        let text = exposition(&scene(Snapshot { backlog: Some(7), ..snapshot() }));
+        let text = exposition(&scene(Snapshot { backlog: Some(7), stands_still: Some(true), ..snapshot() }));
+        assert!(text.contains("flowtest_scoreboard_stands_still 1\n"), "{text}");
         assert!(text.contains("flowtest_journal_backlog_batches 7\n"), "{text}");
     }
 

@@ -126,6 +126,8 @@ pub struct Output {
     lines: Option<Lines>,
     metrics: Option<Metrics>,
     backlog: Option<u64>,
+    /// Whether the scoreboard stands still, and why. None: there is none.
+    standstill: Option<Option<String>>,
 }
 
 impl Prepared {
@@ -152,6 +154,7 @@ impl Prepared {
             lines,
             metrics,
             backlog: None,
+            standstill: None,
         })
     }
 }
@@ -161,7 +164,8 @@ impl Output {
     pub fn show(&mut self, plan: &Plan, look: Look<'_>) {
         let Output { series, newest, lines, start, .. } = self;
         series.observe(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
-        self.view.show(plan, look.now, look.sums, self.newest.as_ref(), &self.series);
+        let trouble = self.standstill.as_ref().and_then(Option::as_deref);
+        self.view.show(plan, look.now, look.sums, self.newest.as_ref(), &self.series, trouble);
         self.expose(look);
     }
 
@@ -173,6 +177,11 @@ impl Output {
     /// How many batches are on disk and not in Redis, where both are.
     pub fn note_backlog(&mut self, batches: Option<u64>) {
         self.backlog = batches;
+    }
+
+    /// Whether the scoreboard stands still, and why, where there is one.
+    pub fn note_standstill(&mut self, standstill: Option<Option<String>>) {
+        self.standstill = standstill;
     }
 
     fn expose(&self, look: Look<'_>) {
@@ -196,6 +205,7 @@ impl Output {
             lag_us: newest.and_then(|newest| newest.moment.lag_us).map(u64::from),
             busy: newest.and_then(|newest| newest.moment.busy).map(|busy| f64::from(busy) / 1e3),
             backlog: self.backlog,
+            stands_still: self.standstill.as_ref().map(Option::is_some),
         });
     }
 

@@ -228,6 +228,7 @@ impl Driver {
         if let (Source::Journal { .. }, Some(board)) = (&self.source, &self.board) {
             self.output.note_backlog(Some(self.seq.saturating_sub(board.put_seq())));
         }
+        self.output.note_standstill(self.board.as_ref().map(Board::standstill));
         self.output
             .show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)), late_us: late_us(workers) });
         if changed {
@@ -239,7 +240,7 @@ impl Driver {
     pub fn play_out(&mut self, stop: &AtomicBool) {
         while !self.is_over() {
             thread::sleep(LOOK);
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || self.board.as_ref().is_some_and(Board::is_stopped) {
                 self.worker_control().drain();
             }
             self.look();
@@ -266,6 +267,19 @@ impl Driver {
     /// How many batches are on disk and not in Redis.
     pub fn backlog(&self) -> u64 {
         self.board.as_ref().map_or(0, |board| self.seq.saturating_sub(board.put_seq()))
+    }
+
+    /// Why Redis does not take what is counted, as long as that lasts.
+    pub fn publish_error(&self) -> Option<String> {
+        self.board.as_ref().and_then(Board::standstill)
+    }
+
+    /// For how long nothing has come to the journal's disk, where that is too long.
+    pub fn journal_still(&self) -> Option<Duration> {
+        match &self.source {
+            Source::Memory { .. } => None,
+            Source::Journal { recording, .. } => recording.still_for(),
+        }
     }
 
     /// Waits for the end of all threads and closes the outputs. `stopped`: it ended before its plan did.

@@ -110,6 +110,10 @@ pub struct Serve {
     /// A file with the [policy] that this machine allows at the most.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
     pub policy: Option<PathBuf>,
+    /// Send nothing when no control document could be read for so long, until one can. Without it a round goes on by the last
+    /// one, however long Redis is away.
+    #[arg(long, value_name = "TIME", env = "FLOWTEST_LOADGEN_STOP_WITHOUT_CONTROL", value_parser = duration)]
+    pub stop_without_control: Option<Duration>,
     /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
     pub hosts: Option<PathBuf>,

@@ -6,6 +6,7 @@
 //! | [`stress`] | URLs and flags, no contest |
 //! | [`run`] | a contest from a file |
 //! | [`serve`] | rounds by the control document |
+//! | [`stop`] | the end of all traffic of a contest |
 //! | [`driver`] | workers from start to end, and who gets what they count |
 //! | [`plan`] | from a contest to the plan of one generator, with its defaults |
 //! | [`practice`] | half a minute of load beside all rounds, on request |
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod practice;
 pub mod run;
 pub mod serve;
+pub mod stop;
 pub mod stress;
 #[cfg(test)]
 mod virtual_round;

@@ -125,6 +125,16 @@ impl Board {
         }
     }
 
+    /// Why Redis does not take what is counted, once it was told.
+    pub fn standstill(&self) -> Option<String> {
+        self.standstill.is_told().then(|| cause(&self.redis, &self.publisher.health(), &self.moved))
+    }
+
+    /// Somebody has stopped all traffic of the contest in its document.
+    pub fn is_stopped(&self) -> bool {
+        self.keeper.stopped.load(Ordering::Relaxed)
+    }
+
     /// The number of the newest rows that Redis has.
     pub fn put_seq(&self) -> u64 {
         self.publisher.health().put_seq
@@ -211,6 +221,8 @@ struct ControlKeeper {
     messages: mpsc::SyncSender<Message>,
     /// What Redis has not been told yet, by contestant.
     prepared: Arc<Mutex<BTreeMap<String, Prepared>>>,
+    /// All traffic was stopped in the document that we keep.
+    stopped: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), ScoreboardError>>,
 }
 
@@ -224,6 +236,8 @@ impl ControlKeeper {
         let (messages, inbox) = mpsc::sync_channel(WAITING_MAX);
         let prepared = Arc::new(Mutex::new(BTreeMap::new()));
         let to_tell = prepared.clone();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let to_stop = stopped.clone();
         let watch = move || {
             let mut keep_at = Instant::now() + CONTROL_INTERVAL;
             // After a failure nothing is explained until the next look at the control document.
@@ -247,7 +261,12 @@ impl ControlKeeper {
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                 }
                 if Instant::now() >= keep_at {
-                    away = control.as_ref().is_some_and(|control| keep(&mut scoreboard, control).is_err());
+                    let kept = control.as_mut().map(|control| keep(&mut scoreboard, control));
+                    away = matches!(kept, Some(Err(_)));
+                    if control.as_ref().is_some_and(|control| control.halted) && !to_stop.swap(true, Ordering::Relaxed)
+                    {
+                        eprintln!("flowtest-loadgen: all traffic of {contest} was stopped in Redis: the run ends here");
+                    }
                     away |= tell_prepared(&mut scoreboard, &contest, &to_tell).is_err();
                     keep_at = Instant::now() + CONTROL_INTERVAL;
                 }
@@ -257,7 +276,7 @@ impl ControlKeeper {
             .name("keeper".to_owned())
             .spawn(watch)
             .map_err(|error| Failed::Message(format!("no thread for the control document ({error})")))?;
-        Ok(ControlKeeper { messages, prepared, thread })
+        Ok(ControlKeeper { messages, prepared, stopped, thread })
     }
 
     fn explain(&self, contestant: String, error: ExplainedError) {
@@ -288,10 +307,15 @@ fn tell_prepared(
     told
 }
 
-/// Writes the control document again where it is gone.
-fn keep(scoreboard: &mut Scoreboard, control: &Control) -> Result<(), ScoreboardError> {
+/// Writes the control document again where it is gone, and takes over that all traffic is stopped.
+fn keep(scoreboard: &mut Scoreboard, control: &mut Control) -> Result<(), ScoreboardError> {
     match scoreboard.read_control(&control.contest.name)? {
-        Some(_) => Ok(()),
+        Some(found) => {
+            if found.round == control.round && found.halted {
+                (control.halted, control.revision) = (true, control.revision.max(found.revision));
+            }
+            Ok(())
+        }
         // Somebody else may write a newer one just now.
         None => scoreboard.keep_control(control).map(drop),
     }

@@ -32,6 +32,11 @@ impl Standstill {
         tells.then_some(Change::StandsStill)
     }
 
+    /// For how long it has stood still, once that was told.
+    pub fn lasts(&self, now: Instant) -> Option<Duration> {
+        self.since.filter(|_| self.told).map(|since| now.saturating_duration_since(since))
+    }
+
     /// It stands still, and that was told.
     pub fn is_told(&self) -> bool {
         self.told

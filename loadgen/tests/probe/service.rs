@@ -51,7 +51,7 @@ impl Stage {
 
 fn settings(policy: Policy) -> Settings {
     let terms = terms(WAIT_MAX);
-    Settings { policy, rules: terms.rules, deadlines: terms.deadlines }
+    Settings { policy, rules: terms.rules, deadlines: terms.deadlines, is_stopped: false }
 }
 
 #[test]
@@ -87,6 +87,10 @@ fn what_may_not_be_asked_is_refused_with_a_sentence() {
     stage.service.set(settings(Policy::default()));
     stage.ask("p5", "p5", &peer.address.to_string());
     assert!(stage.answer("p5").message.contains("own machine"));
+    // All traffic is stopped: so is that of tests.
+    stage.service.set(Settings { is_stopped: true, ..settings(policy()) });
+    stage.ask("p6", "p6", &peer.address.to_string());
+    assert!(stage.answer("p6").message.contains("stopped all traffic"));
     assert_eq!(peer.connections(), 0);
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 /// Why something was not done. Nothing was changed then.
 ///
-/// Every query can fail with [`Error::Busy`] and [`Error::Failed`]; a function names what else can happen to it.
+/// Every query can fail with [`Error::Busy`], [`Error::Full`], [`Error::ReadOnly`] and [`Error::Failed`]; a function names what
+/// else can happen to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A person typed what cannot be: `field` names the input, the message says what would be right.
@@ -34,8 +35,18 @@ pub enum Error {
          Start that version, or restore a backup that this one made."
     )]
     Newer { path: PathBuf, found: String },
-    #[error("The database was busy for too long. Try again; if it stays so, look at the load of its disk.")]
+    #[error(
+        "The database is locked: something else has been writing to it for too long. End the program that holds it, such as a \
+         shell or a copy; if there is none, look at the load of its disk."
+    )]
     Busy,
+    #[error("The disk of the database is full. Make room on it: until then nothing can be saved.")]
+    Full,
+    #[error(
+        "The database is read-only: nothing can be saved. Look at the permissions of its file and folder, and whether its disk \
+         is mounted read-only."
+    )]
+    ReadOnly,
     /// Too many wait to have a password hashed; this one was not looked at.
     #[error("Too many people sign in at this moment. Try again in some seconds.")]
     Overloaded,
@@ -56,16 +67,62 @@ fn found_words(found: &Option<u64>) -> String {
 
 impl From<Sql> for Error {
     fn from(error: Sql) -> Error {
+        if let Sql::DatabaseError(_, details) = &error
+            && let Some(known) = known(details.message())
+        {
+            return known;
+        }
         match error {
             Sql::NotFound => Error::Missing("row"),
             Sql::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => Error::Missing("user or round"),
-            Sql::DatabaseError(_, details) if details.message().contains("database is locked") => Error::Busy,
             other => Error::Failed(other.to_string()),
         }
     }
 }
 
+/// What SQLite's own words mean: diesel passes on its text and not its code. The texts are those of `sqlite3_errstr`.
+fn known(message: &str) -> Option<Error> {
+    // (begin of the text, meaning)
+    let texts = [
+        ("database is locked", Error::Busy),
+        ("database table is locked", Error::Busy),
+        ("database or disk is full", Error::Full),
+        ("attempt to write a readonly database", Error::ReadOnly),
+    ];
+    texts.into_iter().find(|(text, _)| message.starts_with(text)).map(|(_, error)| error)
+}
+
 /// Whether a row was refused because its like is there already.
 pub(crate) fn is_duplicate(error: &Sql) -> bool {
     matches!(error, Sql::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+
+    #[test]
+    fn what_sqlite_says_of_a_lock_a_full_disk_and_a_file_that_cannot_be_written_is_understood() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        let open = || SqliteConnection::establish(path.to_str().expect("a path")).expect("it opens");
+        let mut first = open();
+        first.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE words (word TEXT)").expect("a table");
+        let said = |conn: &mut SqliteConnection, sql: &str| {
+            Error::from(diesel::sql_query(sql).execute(conn).expect_err("it is refused"))
+        };
+        first.batch_execute("BEGIN IMMEDIATE").expect("the lock is free");
+        let locked = said(&mut open(), "INSERT INTO words VALUES ('a')");
+        assert!(matches!(locked, Error::Busy), "{locked:?}");
+        first.batch_execute("ROLLBACK; PRAGMA max_page_count = 2").expect("it is set");
+        let full = said(&mut first, "INSERT INTO words VALUES (zeroblob(100000))");
+        assert!(matches!(full, Error::Full), "{full:?}");
+        first.batch_execute("PRAGMA query_only = ON").expect("it is set");
+        let read_only = said(&mut first, "INSERT INTO words VALUES ('a')");
+        assert!(matches!(read_only, Error::ReadOnly), "{read_only:?}");
+        let other = said(&mut first, "SELECT word FROM nowhere");
+        assert!(matches!(&other, Error::Failed(cause) if cause.contains("nowhere")), "{other:?}");
+    }
 }

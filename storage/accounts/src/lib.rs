@@ -88,6 +88,21 @@ impl Accounts {
         self.passwords.on_a_core(move || Ok(work())).await
     }
 
+    /// Writes as a change would, so that what is in the way is known before somebody needs it. Housekeeping: nothing is
+    /// decided by it.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn check_write(&self, now: UtcUs) -> Result<(), Error> {
+        self.mark_checked(now).await
+    }
+
+    /// Room on the disk of the database, in bytes. None: the system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let room = rustix::fs::statvfs(self.store.path()).ok()?;
+        Some(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
     /// Whether the database answers.
     pub async fn is_alive(&self) -> bool {
         self.schema_version().await.is_ok()

@@ -159,8 +159,22 @@ fn explain(redacted: &str, error: &RedisError) -> ScoreboardError {
         _ => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => ScoreboardError::Password { url, cause },
             Some("NOPERM") => ScoreboardError::Permission { url, cause },
-            _ => ScoreboardError::Redis { doing: "greet us", cause },
+            code => match code.and_then(no_writes) {
+                Some(step) => ScoreboardError::NoWrites { url, cause: step.to_owned() },
+                None => ScoreboardError::Redis { doing: "greet us", cause },
+            },
         },
+    }
+}
+
+/// Why a Redis that answers takes no writes, and the next step, by the code of its refusal.
+fn no_writes(code: &str) -> Option<&'static str> {
+    match code {
+        "OOM" => Some("its memory is full; raise maxmemory, or delete what is not ours"),
+        "MISCONF" => Some("it cannot write its file; make room on its disk, and look at its log"),
+        "READONLY" => Some("it is a replica; give the address of its primary"),
+        "NOREPLICAS" => Some("it waits for replicas; start them, or set min-replicas-to-write to 0"),
+        _ => None,
     }
 }
 

@@ -27,6 +27,9 @@ pub enum ScoreboardError {
     Volatile { url: String, cause: String },
     #[error("Redis at {url} is a replica: give the address of its primary")]
     Replica { url: String },
+    /// It answers, and keeps nothing that it is told.
+    #[error("Redis at {url} takes no writes: {cause}")]
+    NoWrites { url: String, cause: String },
     #[error("Redis at {url} is still reading its files: wait until it is ready")]
     Loading { url: String },
     #[error("no answer from Redis while we {doing}: {cause}")]
@@ -41,6 +44,12 @@ pub enum ScoreboardError {
     RoundClosed(RoundId),
     #[error("round {round} is not sealed, for {missing} did not end: wait for it, or abandon it by name", missing = names(.missing))]
     Missing { round: RoundId, missing: Vec<StreamId> },
+    #[error(
+        "Redis holds rows of stream {stream} with number {held}, which we never put (ours: {ours}): somebody wrote there, and \
+         the points of this generator stand still; delete the fields q:{stream} and hq:{stream} of the round's hash, and all its rows are put \
+         again"
+    )]
+    Ahead { stream: StreamId, held: String, ours: u64 },
     #[error("the final points did not reach Redis in time: {cause}")]
     Patience { cause: String },
     #[error("Redis holds a control document that we cannot read: {0}")]

@@ -18,11 +18,14 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Whatever a generator writes is shorter; a longer text is somebody else's and is not parsed.
-const HEALTH_BYTES_MAX: usize = 16 * 1024;
+const HEALTH_BYTES_MAX: usize = 20 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
+/// Longest sentence inside, in bytes.
+const SENTENCE_BYTES_MAX: usize = 400;
 /// Kernel features at most.
 const FEATURES_MAX: usize = 16;
+const HOLD_NAME: &str = "hold a generator's name";
 /// Workers and source addresses at most.
 const LIST_MAX: usize = 256;
 
@@ -72,6 +75,15 @@ pub struct GeneratorHealth {
     pub clock_step_us: Option<i64>,
     /// Batches that the journal holds and Redis does not.
     pub backlog: u64,
+    /// Why Redis does not take its rows, as long as that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_error: Option<String>,
+    /// For how long nothing has come to the disk of its journal, in microseconds, where that is longer than it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_still_us: Option<u64>,
+    /// Why it sends nothing by itself, whatever the document says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     pub disk_free_bytes: u64,
     /// Of each worker over the last second, 0 to 100.
     pub busy_percent: Vec<u8>,
@@ -113,6 +125,9 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
+        for text in [&mut self.publish_error, &mut self.stopped].into_iter().flatten() {
+            *text = bounded(text, SENTENCE_BYTES_MAX);
+        }
         self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);
         self.source_addresses.truncate(LIST_MAX);
@@ -138,7 +153,7 @@ impl Scoreboard {
     /// # Errors
     /// What is wrong with Redis.
     pub fn hold_lease(&mut self, contest: &str, generator: &str, holder: StreamId) -> Result<Lease, ScoreboardError> {
-        self.lease_for(contest, generator, holder, keys::GENERATOR_LIFE_SECONDS * 1_000)
+        self.hold(&keys::lease(contest, generator), holder, keys::GENERATOR_LIFE_SECONDS * 1_000, HOLD_NAME)
     }
 
     /// Gives a lease back, so that the next process need not wait for its end.
@@ -146,20 +161,19 @@ impl Scoreboard {
     /// # Errors
     /// What is wrong with Redis.
     pub fn release_lease(&mut self, contest: &str, generator: &str, holder: StreamId) -> Result<(), ScoreboardError> {
-        self.lease_for(contest, generator, holder, 1).map(drop)
+        self.hold(&keys::lease(contest, generator), holder, 1, HOLD_NAME).map(drop)
     }
 
-    fn lease_for(
+    pub(crate) fn hold(
         &mut self,
-        contest: &str,
-        generator: &str,
+        key: &str,
         holder: StreamId,
         milliseconds: u64,
+        doing: &'static str,
     ) -> Result<Lease, ScoreboardError> {
         let mut call = redis::cmd("FCALL");
-        call.arg("flowtest_lease").arg(1).arg(keys::lease(contest, generator));
-        call.arg(holder.to_string()).arg(milliseconds);
-        let answer: String = self.run(|connection| connection.call("hold a generator's name", &call))?;
+        call.arg("flowtest_lease").arg(1).arg(key).arg(holder.to_string()).arg(milliseconds);
+        let answer: String = self.run(|connection| connection.call(doing, &call))?;
         Ok(if answer == "HELD" { Lease::Others } else { Lease::Ours })
     }
 
@@ -240,6 +254,9 @@ mod tests {
             clock_error_us: Some(40),
             clock_step_us: Some(-7),
             backlog: 0,
+            publish_error: None,
+            journal_still_us: None,
+            stopped: None,
             disk_free_bytes: 1 << 40,
             busy_percent: vec![40, 41],
             source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
@@ -248,11 +265,14 @@ mod tests {
 
     #[test]
     fn the_keys_are_as_documented() {
-        let json: serde_json::Value = serde_json::from_str(&health("g1", 5).to_json()).expect("JSON");
+        let mut troubled = health("g1", 5);
+        (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
+        troubled.stopped = Some("by a signal".to_owned());
+        let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
-                          saturated_seconds validity clock_offset_us clock_error_us clock_step_us backlog disk_free_bytes \
-                          busy_percent source_addresses";
+                          saturated_seconds validity clock_offset_us clock_error_us clock_step_us backlog publish_error \
+                          journal_still_us stopped disk_free_bytes busy_percent source_addresses";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -263,6 +283,7 @@ mod tests {
         large.busy_percent = vec![100; 9_999];
         large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
         large.rate_ratio = Some(f64::NAN);
+        (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
         let text = health("g1", 5).to_json();

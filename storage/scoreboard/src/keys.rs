@@ -31,6 +31,14 @@ pub fn lease(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:lease:{generator}")
 }
 
+/// String, an id, lives [`STEERING_LIFE_SECONDS`]: whose database steers the contest.
+pub fn steering(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:steering")
+}
+
+/// For how long after its last word a database steers.
+pub const STEERING_LIFE_SECONDS: u64 = 10;
+
 /// Sorted set: the ids of all generators by their last beat, microseconds since 1970.
 pub fn generators(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:generators")
@@ -147,6 +155,7 @@ mod tests {
         assert_eq!(round("finals", &id), "flowtest:{finals}:round:0123456789abcdef0123456789abcdef");
         assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
         assert_eq!(generators("finals"), "flowtest:{finals}:generators");
+        assert_eq!(steering("finals"), "flowtest:{finals}:steering");
         assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
         assert_eq!(probes("finals"), "flowtest:{finals}:probe");
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");

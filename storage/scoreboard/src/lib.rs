@@ -12,6 +12,7 @@
 //! | [`connection`] | one blocking connection, and the check of what is at its other end |
 //! | [`publisher`] | the thread that keeps Redis up to date |
 //! | [`reader`] | the reading side: control document and the sums of a round |
+//! | [`steering`] | who steers a contest, and changes of its document |
 //! | [`generator`] | what a generator says about itself |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
@@ -36,6 +37,7 @@ pub mod prepared;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
+pub mod steering;
 mod wire;
 
 pub use address::RedisAddress;
@@ -49,3 +51,4 @@ pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
+pub use steering::{Stopped, Verdict};

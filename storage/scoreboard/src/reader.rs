@@ -190,15 +190,7 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
     pub fn read_control(&mut self, contest: &str) -> Result<Option<Control>, ScoreboardError> {
-        // One byte more than there may be says that it is too long, and no more is fetched.
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
-        let text: Vec<u8> = self.run(|connection| connection.command("read the control document", &command))?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
-        Ok(Some(Control::from_json(&text)?))
+        self.run(|connection| document(connection, contest))
     }
 
     /// Puts the control document of a contest.
@@ -206,8 +198,9 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Config`] for a document that is too long for its readers, and what is wrong with Redis.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
+        let text = encoded(control)?;
         let mut command = redis::cmd("SET");
-        command.arg(keys::control(&control.contest.name)).arg(document(control)?);
+        command.arg(keys::control(&control.contest.name)).arg(text);
         self.run(|connection| connection.command("write the control document", &command))
     }
 
@@ -219,7 +212,7 @@ impl Scoreboard {
     pub fn keep_control(&mut self, control: &Control) -> Result<bool, ScoreboardError> {
         let mut call = redis::cmd("FCALL");
         call.arg("flowtest_keep_control").arg(1).arg(keys::control(&control.contest.name));
-        call.arg(control.revision).arg(document(control)?);
+        call.arg(control.revision).arg(encoded(control)?);
         let answer: Answer = self.run(|connection| connection.call("bring back the control document", &call))?;
         Ok(answer == Answer::Ok)
     }
@@ -332,8 +325,21 @@ impl Scoreboard {
     }
 }
 
-/// A control document as its readers take it.
-fn document(control: &Control) -> Result<String, ScoreboardError> {
+/// The control document of a contest. `None` when there is none.
+pub(crate) fn document(connection: &mut Connection, contest: &str) -> Result<Option<Control>, ScoreboardError> {
+    // One byte more than there may be says that it is too long, and no more is fetched.
+    let mut command = redis::cmd("GETRANGE");
+    command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
+    let text: Vec<u8> = connection.command("read the control document", &command)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
+    Ok(Some(Control::from_json(&text)?))
+}
+
+/// The text of a control document, unless it is too long for its readers.
+pub(crate) fn encoded(control: &Control) -> Result<String, ScoreboardError> {
     let text = control.to_json();
     if text.len() > DOCUMENT_BYTES_MAX {
         return Err(ScoreboardError::Config(format!(

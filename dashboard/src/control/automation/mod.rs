@@ -1,4 +1,5 @@
-//! What happens by itself: four times a second what the clock, the database and Redis ask for is done.
+//! What happens by itself: four times a second what the clock and the database ask for is done, twice a second what Redis
+//! does.
 //!
 //! Each turn stands for itself; what one could not do, a later one does.
 
@@ -8,25 +9,35 @@ use super::document::Document;
 use super::error::ChangeError;
 use super::link::Link;
 use super::requests::Requests;
-use crate::clock::utc_us;
+use crate::clock::{ContestClock, utc_us};
 use crate::live::{Feed, HeardValidity};
 use flowtest_accounts::{Accounts, Actor};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_scoreboard::{Scoreboard, SeenGenerator};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// How often the clock is asked.
 const EVERY: Duration = Duration::from_millis(250);
-/// Every how many turns Redis and the database are compared with what is known.
+/// How often Redis is compared with what is known, and in tests every how many turns.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_TURNS: u64 = 2;
+/// How often Redis's clock is asked. Ours gains less than a millisecond in that time.
+const CLOCK_EVERY: Duration = Duration::from_secs(5);
+/// An answer that was longer on its way tells nothing.
+const CLOCK_ERROR_US_MAX: u64 = 250_000;
+/// A clock that is further off is told.
+const CLOCK_TOLD_US: u64 = 1_000_000;
+/// How often the database is tried, and how long it may take: it takes milliseconds.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a look waits for Redis.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
@@ -37,6 +48,9 @@ const PEOPLE_TURNS: u64 = 4;
 pub struct Automation {
     accounts: Accounts,
     link: Link,
+    clock: ContestClock,
+    /// When Redis's clock was asked last.
+    measured_at: Mutex<Option<Instant>>,
     document: Arc<Document>,
     requests: Arc<Requests>,
     /// Somebody changed people or their endpoints.
@@ -58,6 +72,17 @@ pub struct Seen {
     pub validity: HeardValidity,
     /// What the database refused, when it did.
     pub trouble: Option<String>,
+    /// How the database was at the last look.
+    pub database: DatabaseHealth,
+}
+
+/// How the database is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseHealth {
+    /// Why it takes no writes.
+    pub trouble: Option<String>,
+    /// Room on its disk. None: nobody knows.
+    pub free_bytes: Option<u64>,
 }
 
 /// Why a draining round is not sealed yet.
@@ -73,9 +98,15 @@ pub enum Sealing {
 }
 
 impl Automation {
-    pub(super) fn new(accounts: Accounts, link: Link, document: Arc<Document>, requests: Arc<Requests>) -> Automation {
-        let (nudge, seen, feed) = (Notify::new(), Mutex::default(), OnceLock::new());
-        Automation { accounts, link, document, requests, nudge, seen, feed }
+    pub(super) fn new(
+        accounts: Accounts,
+        link: Link,
+        clock: ContestClock,
+        document: Arc<Document>,
+        requests: Arc<Requests>,
+    ) -> Automation {
+        let (nudge, seen, measured_at, feed) = (Notify::new(), Mutex::default(), Mutex::default(), OnceLock::new());
+        Automation { accounts, link, clock, measured_at, document, requests, nudge, seen, feed }
     }
 
     /// From now on equal results are ranked by who got there first, as on the board. Called once.
@@ -94,62 +125,137 @@ impl Automation {
         self.seen().clone()
     }
 
-    /// Works until it is stopped.
+    /// Works until it is stopped. Redis, the clock and the database each have their own pace: one that hangs holds up nothing
+    /// of the others.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut every = tokio::time::interval(EVERY);
-        // After a stall one look at the clock is as good as many.
-        every.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut turn = 0;
+        tokio::join!(self.keep_looking(&stop), self.keep_acting(&stop), self.keep_checking(&stop));
+    }
+
+    async fn keep_looking(&self, stop: &CancellationToken) {
+        let mut every = pace(LOOK_EVERY);
+        while ticks(&mut every, stop).await {
+            self.look(self.clock.now()).await;
+        }
+    }
+
+    async fn keep_acting(&self, stop: &CancellationToken) {
+        let mut every = pace(EVERY);
+        let mut turn: u64 = 0;
         loop {
             let nudged = tokio::select! {
-                () = stop.cancelled() => return,
-                _ = every.tick() => false,
                 () = self.nudge.notified() => true,
+                goes_on = ticks(&mut every, stop) => {
+                    if !goes_on {
+                        return;
+                    }
+                    false
+                }
             };
-            self.turn(turn, nudged, utc_us()).await;
+            self.do_what_is_due(nudged || turn.is_multiple_of(PEOPLE_TURNS), self.clock.now()).await;
             turn += u64::from(!nudged);
+        }
+    }
+
+    async fn keep_checking(&self, stop: &CancellationToken) {
+        let mut every = pace(CHECK_EVERY);
+        while ticks(&mut every, stop).await {
+            self.check_database(self.clock.now()).await;
         }
     }
 
     /// One turn of looking and doing. Turn 0 does everything.
     pub async fn turn(&self, turn: u64, nudged: bool, now: UtcUs) {
+        if turn == 0 {
+            self.check_database(now).await;
+        }
         if turn.is_multiple_of(LOOK_TURNS) {
             self.look(now).await;
         }
-        let done = self.act(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
-        let trouble = match done {
+        self.do_what_is_due(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
+    }
+
+    async fn do_what_is_due(&self, people: bool, now: UtcUs) {
+        let trouble = match self.act(people, now).await {
             Ok(()) => None,
             // Another process was faster: the next turn goes on from there.
             Err(ChangeError::Stale { .. }) => None,
             Err(error) => Some(error.to_string()),
         };
         let mut seen = self.seen();
-        if let Some(trouble) = trouble.as_ref().filter(|trouble| seen.trouble.as_ref() != Some(trouble)) {
-            tracing::warn!(trouble, "what is due could not be done");
+        match (&trouble, &seen.trouble) {
+            (Some(trouble), before) if before.as_ref() != Some(trouble) => {
+                tracing::warn!(trouble, "what is due could not be done");
+            }
+            (None, Some(_)) => tracing::info!("what is due is done again"),
+            _ => {}
         }
         seen.trouble = trouble;
     }
 
     /// What Redis holds, and whether it is what the database says.
     async fn look(&self, now: UtcUs) {
-        if let Err(error) = self.document.follow_database().await {
-            tracing::warn!(%error, "the database cannot be read");
-        }
+        self.look_at_redis().await;
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
         self.document.publish(LOOK_PATIENCE).await;
         let contest = self.document.contest().to_owned();
-        match self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await {
-            Ok(generators) => {
-                let control = self.document.control().filter(|control| control.state != State::Draft);
-                let mut seen = self.seen();
-                seen.validity.look(control.and_then(|control| control.round), &generators, now);
-                seen.generators = generators.into();
-            }
-            Err(error) => self.document.redis_failed(&error),
+        let read = self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await;
+        self.document.on_look(read.as_ref().err());
+        if let Ok(generators) = read {
+            let control = self.document.control().filter(|control| control.state != State::Draft);
+            let mut seen = self.seen();
+            seen.validity.look(control.and_then(|control| control.round), &generators, now);
+            seen.generators = generators.into();
         }
     }
 
+    /// Whose contest it is, whether Redis takes writes, and what time it is there.
+    pub(super) async fn look_at_redis(&self) {
+        self.document.steer().await;
+        let is_due = self.measured_at.lock().is_none_or(|at| at.elapsed() >= CLOCK_EVERY);
+        if !is_due {
+            return;
+        }
+        let Ok(offset) = self.link.call(Scoreboard::measure_clock).await else { return };
+        if offset.error_us > CLOCK_ERROR_US_MAX {
+            return;
+        }
+        let now = utc_us().saturating_add_signed(offset.offset_us);
+        let set_by_us = now.abs_diff(self.clock.now());
+        if set_by_us > CLOCK_TOLD_US {
+            tracing::warn!(
+                set_by_us,
+                "this machine's clock is not Redis's, by which the contest goes: set it, as with chrony"
+            );
+        }
+        self.clock.set(now);
+        *self.measured_at.lock() = Some(Instant::now());
+    }
+
+    /// Whether the database takes a write, and what room it has, before somebody needs it.
+    async fn check_database(&self, now: UtcUs) {
+        let checked = tokio::time::timeout(CHECK_PATIENCE, self.accounts.check_write(now)).await;
+        let trouble = checked.unwrap_or(Err(flowtest_accounts::Error::Busy)).err().map(|error| error.to_string());
+        let database = DatabaseHealth { trouble, free_bytes: self.accounts.free_bytes() };
+        let mut seen = self.seen();
+        if let Some(trouble) =
+            database.trouble.as_ref().filter(|trouble| seen.database.trouble.as_ref() != Some(trouble))
+        {
+            tracing::warn!(trouble, "the database takes no writes");
+        }
+        if database.trouble.is_none() && seen.database.trouble.is_some() {
+            tracing::info!("the database takes writes again");
+        }
+        seen.database = database;
+    }
+
     async fn act(&self, people: bool, now: UtcUs) -> Result<(), ChangeError> {
+        self.document.look_at_database().await?;
+        if self.document.steered_elsewhere().is_some() {
+            return Ok(self.document.tell_feed().await?);
+        }
+        if self.document.is_unsaved() {
+            self.document.edit().await.save_urgent().await?;
+        }
         // The clock first: a round begins in time whatever else is slow.
         self.advance(now).await?;
         if people {
@@ -201,5 +307,20 @@ impl Automation {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock()
+    }
+}
+
+/// After a stall one look at the clock is as good as many.
+fn pace(every: Duration) -> Interval {
+    let mut every = tokio::time::interval(every);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    every
+}
+
+/// Waits for the next tick; false when it is to end.
+async fn ticks(every: &mut Interval, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        _ = every.tick() => true,
     }
 }

@@ -12,7 +12,7 @@ use flowtest_contest::standings::standings_with;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
-use flowtest_scoreboard::{RoundTotals, ScoreboardError};
+use flowtest_scoreboard::{RoundTotals, ScoreboardError, SeenGenerator};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,7 +137,11 @@ impl Automation {
         match sealed.await {
             Ok(totals) => Ok(Some(totals)),
             Err(error) => {
-                self.seen().sealing = unsealed(error);
+                let mut seen = self.seen();
+                let plays =
+                    |one: &&SeenGenerator| one.health.as_ref().is_some_and(|health| health.round == Some(round));
+                let player = seen.generators.iter().find(plays).map(|one| one.id.clone());
+                seen.sealing = unsealed(error, player.as_deref());
                 Ok(None)
             }
         }
@@ -148,14 +152,20 @@ fn names(control: &Control) -> Vec<String> {
     control.contest.contestants.iter().map(|contestant| contestant.name.clone()).collect()
 }
 
-fn unsealed(error: LinkError) -> Sealing {
+/// `player`: a generator that still plays the round.
+fn unsealed(error: LinkError, player: Option<&str>) -> Sealing {
     match error {
         LinkError::Redis(ScoreboardError::Missing { missing, .. }) => Sealing::Missing(missing),
         LinkError::Redis(error @ (ScoreboardError::RoundUnknown(_) | ScoreboardError::RoundEmpty(_))) => {
-            Sealing::Trouble(format!(
-                "{error}. If a generator has played, it brings its points back by itself, or `flowtest-loadgen rebuild` \
-                 does; if none has, abort the round."
-            ))
+            Sealing::Trouble(match player {
+                Some(player) => {
+                    format!("{error}. Generator {player} still plays it, and puts its points back by itself.")
+                }
+                None => format!(
+                    "{error}. Generators that have ended put nothing back: if one has played, run `flowtest-loadgen rebuild \
+                     --journal DIR --redis URL` where its journal is; if none has, abort the round."
+                ),
+            })
         }
         error => Sealing::Trouble(error.to_string()),
     }

@@ -41,18 +41,23 @@ impl Edit<'_> {
     ) -> Result<Made, ChangeError> {
         let document = self.document;
         document.check_fresh(expected).await?;
-        let current = document.control().ok_or(ChangeError::NoContest)?;
-        if matches!(change, Change::Abort) && self.has_results(&current).await? {
-            return Err(ChangeError::Unfit(
-                "the results of this round are written, and it is sealed in a moment: it cannot be aborted any more"
-                    .to_owned(),
-            ));
+        loop {
+            self.save_urgent().await?;
+            let current = document.control().ok_or(ChangeError::NoContest)?;
+            if matches!(change, Change::Abort) && self.has_results(&current).await? {
+                return Err(ChangeError::Unfit(
+                    "the results of this round are written, and it is sealed in a moment: it cannot be aborted any more"
+                        .to_owned(),
+                ));
+            }
+            let mut next = lifecycle::change(&current, change.clone(), now)?;
+            // Above whatever Redis has seen, or no generator would follow.
+            let foreign = document.known().foreign_revision();
+            next.revision = next.revision.max(foreign.saturating_add(1));
+            if let Some(made) = self.save(Some(current.revision), next, what, by, now).await? {
+                return Ok(made);
+            }
         }
-        let mut next = lifecycle::change(&current, change, now)?;
-        // Above whatever Redis has seen, or no generator would follow.
-        let foreign = document.published().conflict.and_then(|conflict| conflict.revision).unwrap_or(0);
-        next.revision = next.revision.max(foreign.saturating_add(1));
-        self.save(Some(current.revision), next, what, by, now).await
     }
 
     /// Whether the results of the document's round are written already, which is done before it is called sealed.
@@ -61,16 +66,18 @@ impl Edit<'_> {
         Ok(self.document.accounts.round(round).await?.is_some_and(|known| known.finished_at.is_some()))
     }
 
-    /// Saves a document and publishes it.
+    /// Saves a document that was made upon the revision `base`, and publishes it. Nothing when an urgent change came
+    /// meanwhile, upon which it is to be made again.
     pub(super) async fn save(
         &self,
-        expected: Option<u64>,
+        base: Option<u64>,
         next: Control,
         what: &str,
         by: &Actor,
         now: UtcUs,
-    ) -> Result<Made, ChangeError> {
+    ) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
+        let expected = document.known().saved;
         let saved = document.accounts.save_control(expected, next.revision, &next.to_json(), what, by, now).await;
         if let Err(flowtest_accounts::Error::Stale { .. }) = saved {
             // Another process: take over what it saved, and say whose it is.
@@ -81,27 +88,31 @@ impl Edit<'_> {
         }
         saved?;
         let next = Arc::new(next);
-        document.control.send_replace(Some(Arc::clone(&next)));
-        document.facts.set_control(&next);
-        // An explicit change goes on above what Redis held.
-        document.known().published.conflict = None;
+        if !document.commit(base, &next) {
+            return Ok(None);
+        }
         // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
         let unpublished = document.publish(PUBLISH_PATIENCE).await;
-        Ok(Made { control: next, unpublished })
+        Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
     /// Takes the newer document of Redis as ours.
     pub async fn adopt(&self, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
         let document = self.document;
+        document.check_steering()?;
+        self.save_urgent().await?;
         let contest = document.contest.clone();
         let found = document.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
         let ours = document.control().map(|control| control.revision);
         match found {
             Some(found) if found.contest.name == document.contest && Some(found.revision) > ours => {
-                self.save(ours, found, "The document in Redis was taken over.", by, now).await
+                let made = self.save(ours, found, "The document in Redis was taken over.", by, now).await?;
+                made.ok_or_else(|| {
+                    ChangeError::Unfit("traffic was stopped meanwhile: look, then decide again".to_owned())
+                })
             }
             _ => Err(ChangeError::Unfit("Redis holds no newer document: there is nothing to take over.".to_owned())),
         }

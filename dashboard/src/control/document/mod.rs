@@ -1,7 +1,8 @@
 //! The control document, what it is made of, and where both are kept.
 //!
 //! The database is the source of truth. A change is made by the rules of the lifecycle, saved under the revision it was
-//! made on, and then published; when Redis is away it is saved all the same, and published as soon as Redis is back.
+//! made on, and then published; when Redis is away it is saved all the same, and published as soon as Redis is back. What
+//! stops traffic goes the other way: to Redis first, and into the database when that takes it.
 //!
 //! | module | noun |
 //! |---|---|
@@ -9,10 +10,14 @@
 //! | [`edit`] | whoever changes it now; one at a time |
 //! | `follow` | how it follows accounts, endpoints and settings |
 //! | `publish` | how Redis comes to hold it |
+//! | `urgent` | what stops traffic: to Redis first |
+//! | `steering` | whose database steers the contest |
 
 pub mod edit;
 mod follow;
 mod publish;
+mod steering;
+mod urgent;
 
 use super::error::{ChangeError, OpenError};
 use super::feed_facts::FeedFacts;
@@ -24,11 +29,12 @@ use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
 use flowtest_contest::{Control, State};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, StreamId};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tokio::sync::watch;
+use urgent::Urgent;
 
 /// The name of the settings in the database.
 const SETTINGS: &str = "contest";
@@ -39,8 +45,11 @@ pub struct Document {
     contest: String,
     accounts: Accounts,
     link: Link,
+    /// The id of the database.
+    database: StreamId,
     /// Whoever holds it changes the document. Held while the document is saved and published, and for no other part.
     editing: tokio::sync::Mutex<()>,
+    /// In force. Replaced only by who holds `known`, and never by an older one.
     control: watch::Sender<Option<Arc<Control>>>,
     settings: Stored<Settings>,
     show: Stored<Show>,
@@ -51,10 +60,29 @@ pub struct Document {
 /// What is known beside the document. Nothing in it is needed after a restart.
 #[derive(Debug, Default)]
 struct Known {
-    published: Published,
+    /// Why the document is not in Redis, generators cannot be heard, and Redis takes no writes: each is set and cleared by who
+    /// tries it.
+    publishing: Option<String>,
+    looking: Option<String>,
+    writing: Option<String>,
+    conflict: Option<Conflict>,
+    /// What Redis held when we last knew.
+    held: Option<Arc<Control>>,
+    /// Another database steers the contest.
+    is_others: bool,
+    /// The newest revision that the database holds, as far as we know.
+    saved: Option<u64>,
+    /// What is in force and not in the database, in its order.
+    unsaved: Vec<Urgent>,
     roster: Arc<Roster>,
     /// Which state of which round the table of rounds holds.
     noted: Option<(RoundId, State)>,
+}
+
+impl Known {
+    fn foreign_revision(&self) -> u64 {
+        self.conflict.as_ref().and_then(|conflict| conflict.revision).unwrap_or(0)
+    }
 }
 
 /// Whether Redis holds the document.
@@ -62,6 +90,8 @@ struct Known {
 pub struct Published {
     /// What is wrong with Redis.
     pub redis: Option<String>,
+    /// It takes no writes: nobody is heard, and no points move.
+    pub is_unwritten: bool,
     /// What Redis holds that is newer than ours.
     pub conflict: Option<Conflict>,
 }
@@ -81,12 +111,15 @@ pub struct Made {
     pub control: Arc<Control>,
     /// Why generators do not know of it yet. It is published as soon as that is over.
     pub unpublished: Option<String>,
+    /// Why the database does not hold it yet. It is saved as soon as that is over.
+    pub unsaved: Option<String>,
 }
 
 impl Document {
     /// Reads what the database holds.
-    pub(super) async fn open(contest: &str, accounts: Accounts, link: Link) -> Result<Document, OpenError> {
+    pub(super) async fn open(contest: &str, accounts: Accounts, link: Link, now: UtcUs) -> Result<Document, OpenError> {
         let saved = accounts.control().await?;
+        let known = Known { saved: saved.as_ref().map(|saved| saved.revision), ..Known::default() };
         let control = saved.map(|saved| Control::from_json(&saved.document)).transpose()?;
         if let Some(control) = control.as_ref().filter(|control| control.contest.name != contest) {
             return Err(OpenError::Contest { found: control.contest.name.clone(), wanted: contest.to_owned() });
@@ -94,6 +127,7 @@ impl Document {
         let settings = Stored::open(&accounts, SETTINGS, Settings::from_text, Settings::to_text).await?;
         let show = Stored::open(&accounts, show::SETTING, Show::from_text, Show::to_text).await?;
         Ok(Document {
+            database: steering::database_id(&accounts, now).await?,
             contest: contest.to_owned(),
             facts: FeedFacts::new(accounts.clone()),
             accounts,
@@ -102,7 +136,7 @@ impl Document {
             control: watch::Sender::new(control.map(Arc::new)),
             settings,
             show,
-            known: Mutex::default(),
+            known: Mutex::new(known),
         })
     }
 
@@ -138,7 +172,13 @@ impl Document {
 
     /// Whether Redis holds the document.
     pub fn published(&self) -> Published {
-        self.known().published.clone()
+        let known = self.known();
+        let trouble = [&known.writing, &known.publishing, &known.looking];
+        Published {
+            redis: trouble.into_iter().flatten().next().cloned(),
+            is_unwritten: known.writing.is_some(),
+            conflict: known.conflict.clone(),
+        }
     }
 
     /// What the live feed must be told, whenever it changes.
@@ -157,8 +197,10 @@ impl Document {
         self.control().is_some_and(|control| (control.round, control.state) == (seen.round, seen.state))
     }
 
-    /// Refuses whoever has not seen what another person changed. What the dashboard did by itself is no reason.
+    /// Refuses whoever has not seen what another person changed, and all while another dashboard steers. What the dashboard
+    /// did by itself is no reason.
     pub async fn check_fresh(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+        self.check_steering()?;
         let (Some(expected), Some(current)) = (expected, self.control()) else { return Ok(()) };
         if expected == current.revision {
             return Ok(());
@@ -167,17 +209,47 @@ impl Document {
         other.map_or(Ok(()), |saved| Err(ChangeError::stale(saved)))
     }
 
-    /// Takes over a document that another process has saved since, and returns it.
-    pub(super) async fn follow_database(&self) -> Result<Option<ControlRevision>, flowtest_accounts::Error> {
+    /// Takes over a document that another process has saved since, unless somebody changes it here, who learns of it then.
+    pub(super) async fn look_at_database(&self) -> Result<(), flowtest_accounts::Error> {
+        let Ok(_editing) = self.editing.try_lock() else { return Ok(()) };
+        self.follow_database().await.map(drop)
+    }
+
+    /// Takes over a document that another process has saved since, and returns it. Only for whoever holds `editing`. What is in
+    /// force and not saved is made again upon it.
+    async fn follow_database(&self) -> Result<Option<ControlRevision>, flowtest_accounts::Error> {
         let Some(saved) = self.accounts.control().await? else { return Ok(None) };
-        let ours = self.control().map_or(0, |control| control.revision);
-        if saved.revision > ours {
-            let control = Control::from_json(&saved.document).map_err(|error| {
+        let mut known = self.known();
+        if Some(saved.revision) > known.saved {
+            let mut control = Control::from_json(&saved.document).map_err(|error| {
                 flowtest_accounts::Error::Failed(format!("its control document is damaged: {error}"))
             })?;
+            known.saved = Some(saved.revision);
+            known.unsaved.retain_mut(|urgent| match urgent.again(&control) {
+                Some(next) => {
+                    control = next;
+                    true
+                }
+                // What was saved says the same, or more.
+                None => false,
+            });
             self.control.send_replace(Some(Arc::new(control)));
         }
         Ok(Some(saved))
+    }
+
+    /// Puts a document in force that was made upon the revision `base` and is saved. False when an urgent change came
+    /// meanwhile.
+    fn commit(&self, base: Option<u64>, next: &Arc<Control>) -> bool {
+        let mut known = self.known();
+        known.saved = Some(next.revision);
+        if self.control().map(|control| control.revision) != base {
+            return false;
+        }
+        known.conflict = None;
+        self.control.send_replace(Some(Arc::clone(next)));
+        self.facts.set_control(next);
+        true
     }
 
     /// Takes over settings that another process has saved since.

@@ -30,12 +30,11 @@ pub(super) fn heard(situation: &Situation) -> impl Iterator<Item = &GeneratorHea
 
 pub(super) fn generators(list: &mut List, situation: &Situation) {
     if heard(situation).next().is_none() {
-        list.add(
-            Group::Platform,
-            "Generators",
-            Mark::No,
-            "No generator is heard: start one with flowtest-loadgen serve, for this contest and this Redis.",
-        );
+        let message = match &situation.redis {
+            Some(_) => "No generator can be heard while Redis does not do its part: see above.",
+            None => "No generator is heard: start one with flowtest-loadgen serve, for this contest and this Redis.",
+        };
+        list.add(Group::Platform, "Generators", Mark::No, message);
     }
     for seen in &situation.generators {
         let silent_us = situation.now.saturating_sub(seen.beat);
@@ -43,6 +42,10 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
             Some(health) if is_heard(seen, situation.now) => {
                 let (mark, message) = judge_generator(health);
                 list.add(Group::Generator, &seen.id, mark, message);
+            }
+            _ if situation.is_unwritten => {
+                let message = "It cannot be heard while Redis takes no writes; it may well play on.";
+                list.add(Group::Generator, &seen.id, Mark::Warn, message);
             }
             // Generators of yesterday are nobody's trouble.
             _ => list.add(
@@ -83,6 +86,19 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     if health.disk_free_bytes < DISK_NO_BYTES {
         let mib = health.disk_free_bytes >> 20;
         return (Mark::No, format!("{mib} MiB are free on its disk: make room for its journal."));
+    }
+    if let Some(us) = health.journal_still_us {
+        let message = format!(
+            "Nothing has come to its journal's disk for {}: counts wait in its memory, and its load pauses. Look at the disk.",
+            instant::duration(us / 1_000_000 * 1_000_000)
+        );
+        return (Mark::No, message);
+    }
+    if let Some(stopped) = &health.stopped {
+        return (Mark::No, format!("It sends nothing: {stopped}."));
+    }
+    if let Some(error) = &health.publish_error {
+        return (Mark::No, format!("Redis does not take its points: {error}."));
     }
     if health.round.is_some() {
         return (Mark::Warn, format!("{fine}. It is still busy with a round: wait until that is sealed."));

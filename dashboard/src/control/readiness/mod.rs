@@ -20,7 +20,10 @@ use check::List;
 /// All checks: the platform, then each generator, then each contestant.
 pub fn checks(situation: &Situation) -> Vec<Check> {
     let mut list = List::default();
+    platform::steering(&mut list, situation);
     platform::redis(&mut list, situation);
+    platform::database(&mut list, situation);
+    platform::clock(&mut list, situation);
     platform::round(&mut list, situation);
     platform::plan(&mut list, situation);
     platform::house(&mut list, situation);

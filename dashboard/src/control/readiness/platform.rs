@@ -11,11 +11,55 @@ use flowtest_contest::contest::{Load, Phase};
 /// Requests a second of one generator core that it surely keeps up with.
 const CORE_RATE: u64 = 100_000;
 
+/// Room on the disk below which somebody should look, and below which a write may fail any minute.
+const DISK_WARN_BYTES: u64 = 1 << 30;
+const DISK_NO_BYTES: u64 = 64 << 20;
+/// A clock that is further off than this shows another time in the audit log than people's watches do.
+const CLOCK_WARN_US: u64 = 2_000_000;
+
+pub(super) fn steering(list: &mut List, situation: &Situation) {
+    if let Some(sentence) = &situation.steered_elsewhere {
+        list.add(Group::Platform, "Steering", Mark::No, format!("Steered elsewhere: {sentence}."));
+    }
+}
+
+pub(super) fn database(list: &mut List, situation: &Situation) {
+    let free_mib = situation.database.free_bytes.map(|bytes| bytes >> 20);
+    let room = free_mib.map_or_else(String::new, |mib| format!(" {mib} MiB are free on its disk."));
+    let (mark, message) = match (&situation.database.trouble, situation.database.free_bytes) {
+        (Some(trouble), _) if situation.is_unsaved => {
+            (Mark::No, format!("{trouble} A stop is in force that it does not hold yet."))
+        }
+        (Some(trouble), _) => (Mark::No, trouble.clone()),
+        (None, Some(bytes)) if bytes < DISK_NO_BYTES => (Mark::No, format!("It is about to be full:{room} Make room.")),
+        (None, Some(bytes)) if bytes < DISK_WARN_BYTES => (Mark::Warn, format!("It takes writes.{room} Make room.")),
+        (None, _) => (Mark::Go, format!("It takes writes.{room}")),
+    };
+    list.add(Group::Platform, "Database", mark, message);
+}
+
+pub(super) fn clock(list: &mut List, situation: &Situation) {
+    let off_us = situation.clock_ahead_us;
+    if off_us.unsigned_abs() > CLOCK_WARN_US {
+        let (by, which) = (
+            instant::duration(off_us.unsigned_abs() / 1_000_000 * 1_000_000),
+            if off_us > 0 { "ahead of" } else { "behind" },
+        );
+        let message = format!(
+            "This machine's clock is {by} {which} Redis's. The contest goes by Redis's; sessions and the audit log go by this \
+             one: set it, as with chrony."
+        );
+        list.add(Group::Platform, "Clock", Mark::Warn, message);
+    }
+}
+
 pub(super) fn redis(list: &mut List, situation: &Situation) {
     match (&situation.redis, &situation.conflict) {
         (Some(error), _) => list.add(Group::Platform, "Redis", Mark::No, error),
         (None, Some(conflict)) => list.add(Group::Platform, "Redis", Mark::No, conflict),
-        (None, None) => list.add(Group::Platform, "Redis", Mark::Go, "Redis answers and holds our document."),
+        (None, None) => {
+            list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document.");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything that GO or NO-GO looks at, as plain data.
 
+use crate::control::automation::DatabaseHealth;
 use flowtest_contest::{Contest, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{ProbeAnswer, SeenGenerator};
@@ -10,6 +11,15 @@ pub struct Situation {
     pub now: UtcUs,
     /// The sentence of what is wrong with Redis, when something is.
     pub redis: Option<String>,
+    /// Redis answers and takes no writes: nobody can be heard.
+    pub is_unwritten: bool,
+    /// Another dashboard steers the contest.
+    pub steered_elsewhere: Option<String>,
+    pub database: DatabaseHealth,
+    /// A stop is in force that the database does not hold yet.
+    pub is_unsaved: bool,
+    /// How far this machine's clock is ahead of Redis's, in microseconds.
+    pub clock_ahead_us: i64,
     /// What is wrong between our document and the one in Redis.
     pub conflict: Option<String>,
     pub state: State,

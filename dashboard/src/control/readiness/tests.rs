@@ -60,14 +60,14 @@ fn situation() -> Situation {
 fn when_all_is_well_it_is_a_go() {
     let checks = checks(&situation());
     assert_eq!(verdict(&checks), Mark::Go, "{checks:#?}");
-    assert_eq!(checks.len(), 6);
+    assert_eq!(checks.len(), 7);
 }
 
 #[test]
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 29] = [
+    let cases: [Case; 37] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -96,6 +96,14 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| edit(s).backlog = 500, "g1", Mark::Warn, "500 batches"),
         (|s| edit(s).busy_percent = vec![1, 90], "g1", Mark::Warn, "90 % busy"),
         (|s| edit(s).rate_ratio = Some(0.5), "g1", Mark::Warn, "keep up"),
+        (|s| edit(s).journal_still_us = Some(7_300_000), "g1", Mark::No, "journal's disk for 7s"),
+        (|s| edit(s).stopped = Some("SIGUSR1".into()), "g1", Mark::No, "sends nothing: SIGUSR1"),
+        (|s| edit(s).publish_error = Some("it is full".into()), "g1", Mark::No, "does not take its points: it is full"),
+        (|s| s.database.trouble = Some("It is locked.".into()), "Database", Mark::No, "locked"),
+        (|s| s.database.free_bytes = Some(1 << 20), "Database", Mark::No, "about to be full: 1 MiB"),
+        (|s| s.database.free_bytes = Some(1 << 29), "Database", Mark::Warn, "Make room"),
+        (|s| s.clock_ahead_us = -600_000_000, "Clock", Mark::Warn, "behind Redis's"),
+        (|s| s.steered_elsewhere = Some("another steers".into()), "Steering", Mark::No, "another steers"),
         (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),
         (|s| s.contestants[0].left_out = Some("closed".into()), "alice", Mark::Warn, "cannot play"),

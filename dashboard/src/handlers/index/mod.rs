@@ -14,7 +14,6 @@ pub use answers::{practice_report, probe_answer};
 pub use page::show_page;
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::ChangeError;
 use crate::control::requests::Write;
 use crate::error::RequestError;
@@ -37,12 +36,29 @@ fn contestant(depot: &Depot) -> Result<Viewer, RequestError> {
     Ok(viewer.clone())
 }
 
+/// What is wrong with our own machines is told without what an organiser would do about it.
+fn for_contestant(error: &ChangeError) -> String {
+    use flowtest_accounts::Error::{Busy, Failed, Full, ReadOnly};
+    match error {
+        ChangeError::Accounts(Busy | Failed(_) | Full | ReadOnly) | ChangeError::Elsewhere(_) => {
+            "Nothing was saved, for something of ours is away. Try again in a minute; if it stays, tell the organisers."
+                .to_owned()
+        }
+        ChangeError::Redis(_) => {
+            "No generator can be asked now, for something of ours is away. Try again in a minute; if it stays, tell the \
+             organisers."
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
 #[handler]
 pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
     let text = field(req, "endpoint").await;
-    let now = utc_us();
+    let now = app.now();
     let set = app.controller.set_endpoint(&viewer.user, &text, &viewer.actor, now);
     match app.controller.requests().paced(viewer.user.id, Write::Endpoint, now, set).await {
         Ok(endpoint) => {
@@ -54,7 +70,7 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
             page.endpoint.form = Field::wrong(text, message);
             show_again(res, page)
         }
-        Err(error) => refused(depot, res, PATH, error.to_string()),
+        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
     }
 }
 
@@ -62,11 +78,11 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
 pub async fn reset_endpoint(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
-    let now = utc_us();
+    let now = app.now();
     let reset = app.controller.reset_endpoint(viewer.user.id, &viewer.actor, now);
     match app.controller.requests().paced(viewer.user.id, Write::Endpoint, now, reset).await {
         Ok(()) => done(depot, res, PATH, "Your endpoint is taken away."),
-        Err(error) => refused(depot, res, PATH, error.to_string()),
+        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
     }
 }
 
@@ -74,9 +90,9 @@ pub async fn reset_endpoint(depot: &mut Depot, res: &mut Response) -> Result<(),
 pub async fn probe(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
-    match app.controller.requests().ask_probe(&viewer.user, utc_us()).await {
+    match app.controller.requests().ask_probe(&viewer.user, app.now()).await {
         Ok(_) => done(depot, res, PATH, "A generator is asking your endpoint."),
-        Err(error) => refused(depot, res, PATH, error.to_string()),
+        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
     }
 }
 
@@ -97,8 +113,8 @@ pub async fn practice(req: &mut Request, depot: &mut Depot, res: &mut Response) 
         page.practice.seconds = Field { value: seconds, error: asked_seconds.err() };
         return show_again(res, page);
     };
-    match app.controller.requests().ask_practice(&viewer.user, *asked_rate, *asked_seconds, utc_us()).await {
+    match app.controller.requests().ask_practice(&viewer.user, *asked_rate, *asked_seconds, app.now()).await {
         Ok(_) => done(depot, res, PATH, "Practice is asked for; it begins when a generator is free."),
-        Err(error) => refused(depot, res, PATH, error.to_string()),
+        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
     }
 }

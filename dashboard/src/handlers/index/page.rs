@@ -1,7 +1,7 @@
 //! Everything a contestant's own page shows. An admin may look at anybody's.
 
 use crate::app::App;
-use crate::clock::{utc_ms, utc_us};
+use crate::clock::utc_ms;
 use crate::control::requests::Pending;
 use crate::error::RequestError;
 use crate::handlers::asked;
@@ -45,7 +45,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
 
 pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<IndexPage, RequestError> {
     let owner = Owner::of(app, user).await;
-    let now = utc_us();
+    let now = app.now();
     let endpoint = app.accounts.endpoint_of(user.id).await?;
     let pending = app.controller.requests().pending(Some(user.id), now);
     let tested = app.controller.requests().tested(Some(user.id));

@@ -3,7 +3,6 @@
 use super::page::{self, Typed};
 use super::{PATH, as_sentence, declined, told};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::difference::{announcement, difference};
 use crate::control::form::SettingsForm;
 use crate::error::RequestError;
@@ -28,7 +27,7 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
     };
     // Beside what somebody else saved meanwhile, the difference would take that back without saying so.
     if let Err(error) = app.controller.check_fresh(seen).await {
-        return declined(depot, res, error);
+        return declined(depot, res, &error);
     }
     let changes = difference(&app.controller.settings(), &settings);
     if changes.is_empty() {
@@ -38,10 +37,10 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
         let typed = Typed { contest: Some((form, Vec::new())), changes, revision: seen, ..Typed::default() };
         return show(res, page::page(depot, typed).await?);
     }
-    let now = utc_us();
+    let now = app.now();
     let made = match app.controller.save_settings(seen, settings, &viewer.actor, now).await {
         Ok(made) => made,
-        Err(error) => return declined(depot, res, error),
+        Err(error) => return declined(depot, res, &error),
     };
     if let Some(text) = announcement(&changes) {
         let text: String = text.chars().take(ANNOUNCEMENT_MAX).collect();
@@ -88,6 +87,6 @@ async fn read(req: &mut Request, saved: &SettingsForm) -> SettingsForm {
 pub async fn adopt(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
-    let made = app.controller.adopt(&actor, utc_us()).await;
+    let made = app.controller.adopt(&actor, app.now()).await;
     told(depot, res, made, "What Redis holds is taken over.")
 }

@@ -3,7 +3,6 @@
 use super::page::{self, Typed};
 use super::{PATH, as_sentence, declined, told};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::ChangeError;
 use crate::error::RequestError;
 use crate::handlers::form::field;
@@ -21,7 +20,7 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
     let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     let action = req.param::<String>("action").ok_or(RequestError::NotFound)?;
     let user = app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(RequestError::NotFound)?;
-    let (now, name) = (utc_us(), user.name.clone());
+    let (now, name) = (app.now(), user.name.clone());
     let outcome = match action.as_str() {
         "park" | "unpark" => {
             let parked = action == "park";
@@ -67,7 +66,7 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
             let typed = Typed { team: Some((id, form)), ..Typed::default() };
             show_again(res, page::page(depot, typed).await?)
         }
-        Err(error) => declined(depot, res, error),
+        Err(error) => declined(depot, res, &error),
     }
 }
 
@@ -96,7 +95,7 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
         let message = "points are a whole number, such as 500 or -500".to_owned();
         return Ok(Err(ChangeError::Field { field: "points", message }));
     };
-    let adjusted = app.accounts.adjust(user.id, points, &reason, actor, utc_us()).await;
+    let adjusted = app.accounts.adjust(user.id, points, &reason, actor, app.now()).await;
     Ok(adjusted.map(|line| format!("{} gets {:+} points.", user.name, line.points)).map_err(ChangeError::from))
 }
 
@@ -107,7 +106,7 @@ async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Resul
     if let Some(message) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
         return Ok(Err(ChangeError::Field { field: "password", message }));
     }
-    let set = app.accounts.set_password(user.id, &password, None, actor, utc_us()).await;
+    let set = app.accounts.set_password(user.id, &password, None, actor, app.now()).await;
     app.close_sessions_of(user.id, None);
     Ok(set
         .map(|_| format!("The password of {} is set; its sessions have ended.", user.name))
@@ -119,7 +118,7 @@ pub async fn withdraw_adjustment(req: &mut Request, depot: &mut Depot, res: &mut
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let id = AdjustmentId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
-    let line = app.accounts.withdraw_adjustment(id, &actor, utc_us()).await?;
+    let line = app.accounts.withdraw_adjustment(id, &actor, app.now()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, format!("The adjustment by {:+} points is withdrawn.", line.points))
 }

@@ -51,21 +51,33 @@ fn told(
     done: &str,
 ) -> Result<(), RequestError> {
     match outcome {
-        Ok(Made { unpublished: None, .. }) => frame::done(depot, res, PATH, done),
-        Ok(Made { unpublished: Some(why), .. }) => {
-            let text = format!(
-                "{done} Generators do not know of it yet: {why}. It is saved, and told as soon as that is over."
-            );
-            frame::refused(depot, res, PATH, text)
+        Ok(Made { unpublished: None, unsaved: None, .. }) => frame::done(depot, res, PATH, done),
+        Ok(made) => frame::refused(depot, res, PATH, format!("{done} {}", how_it_went(&made))),
+        Err(error) => declined(depot, res, &error),
+    }
+}
+
+/// Who does not know of a change yet.
+fn how_it_went(made: &Made) -> String {
+    let told = match (&made.unpublished, &made.unsaved) {
+        (None, _) => "Generators know of it.".to_owned(),
+        (Some(why), None) => {
+            format!("Generators do not know of it yet: {why}. It is saved, and told as soon as that is over.")
         }
-        Err(error) => declined(depot, res, error),
+        (Some(why), Some(_)) => {
+            format!("Generators do not know of it yet: {why}. They are told as soon as that is over.")
+        }
+    };
+    match &made.unsaved {
+        None => told,
+        Some(why) => format!(
+            "{told} It is not saved yet: {} It holds all the same, and is saved as soon as that is over.",
+            as_sentence(why)
+        ),
     }
 }
 
 /// Goes back and says why nothing was changed.
-fn declined(depot: &mut Depot, res: &mut Response, error: ChangeError) -> Result<(), RequestError> {
-    match error {
-        ChangeError::Accounts(flowtest_accounts::Error::Failed(cause)) => Err(RequestError::Internal(cause)),
-        error => frame::refused(depot, res, PATH, as_sentence(&error.to_string())),
-    }
+fn declined(depot: &mut Depot, res: &mut Response, error: &ChangeError) -> Result<(), RequestError> {
+    frame::refused(depot, res, PATH, as_sentence(&error.to_string()))
 }

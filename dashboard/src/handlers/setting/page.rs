@@ -5,7 +5,6 @@ use super::people_panel::{adjustments, backup, contestants, screens, user_lines}
 use super::ready_panel::readiness;
 use super::round_panel::{past, round};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::difference::Changed;
 use crate::control::form::{FieldError, SettingsForm};
 use crate::control::settings::plan;
@@ -50,7 +49,7 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
 pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage, RequestError> {
     let app = App::of(depot).clone();
     let me = Viewer::of(depot)?.user.id;
-    let now = utc_us();
+    let now = app.now();
     let situation = app.controller.situation(now).await?;
     let (status, control) = (app.controller.status(), app.controller.control());
     let rounds = app.accounts.rounds().await?;

@@ -47,6 +47,9 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
     let health = seen.health.as_ref()?;
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => readiness::judge_generator(health),
+        false if situation.is_unwritten => {
+            (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())
+        }
         false => (Mark::No, "It is silent: see whether it still runs.".to_owned()),
     };
     Some(GeneratorCheck {
@@ -54,6 +57,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
         light: light(mark),
         message,
         beat_ms: utc_ms(seen.beat),
+        age_s: situation.now.saturating_sub(seen.beat) / 1_000_000,
         version: health.version.clone(),
         cores: health.cores,
         features: health.features.join(", "),

@@ -1,15 +1,14 @@
 //! The levers of a round, and the red switch.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, declined, told};
+use super::{PATH, as_sentence, declined, how_it_went, told};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::{ChangeError, Sealing, instant};
 use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
-use crate::middleware::viewer::Viewer;
-use crate::views::Field;
+use crate::middleware::viewer::{FromMemory, Viewer};
+use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
@@ -20,7 +19,7 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (seen, typed, zone) = (revision(req).await, field(req, "start").await, field(req, "zone").await);
-    let (scored, generators, now) = (is_ticked(req, "scored").await, list(req, "generators").await, utc_us());
+    let (scored, generators, now) = (is_ticked(req, "scored").await, list(req, "generators").await, app.now());
     let start_at = match instant::at(&typed, &zone, now) {
         Ok(start_at) => start_at,
         Err(message) => return again(depot, res, typed, scored, generators, message).await,
@@ -57,13 +56,29 @@ async fn pull(
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let seen = revision(req).await;
-    let made = app.controller.change(seen, change, done, &actor, utc_us()).await;
+    let made = app.controller.change(seen, change, done, &actor, app.now()).await;
     told(depot, res, made, done)
 }
 
+/// It asks for no revision, and waits for no database: whoever wants traffic to stop is always right.
 #[handler]
-pub async fn pause_round(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    pull(req, depot, res, Change::Pause, "The round is paused.").await
+pub async fn pause_round(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    stop_at_once(depot, res, Change::Pause, "The round is paused.").await
+}
+
+async fn stop_at_once(depot: &mut Depot, res: &mut Response, stop: Change, done: &str) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let made = app.controller.change_at_once(stop, done, &actor, app.now()).await;
+    match made {
+        // The page that it would go back to cannot be read now.
+        Ok(made) if depot.get_typed::<FromMemory>().is_ok() => {
+            let layout = frame::bare_layout(depot, Page::Setting, done);
+            let (title, message) = (done.to_owned(), how_it_went(&made));
+            frame::show(res, ErrorPage { layout, status: 200, title, message, retry_after_seconds: None })
+        }
+        made => told(depot, res, made, done),
+    }
 }
 
 #[handler]
@@ -89,19 +104,21 @@ pub async fn resume_round(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (seen, generators) = (revision(req).await, list(req, "generators").await);
-    let made = app.controller.resume(seen, None, generators, &actor, utc_us()).await;
+    let made = app.controller.resume(seen, None, generators, &actor, app.now()).await;
     told(depot, res, made, "The round goes on in a few seconds.")
 }
 
-/// The red switch. It asks for no revision: whoever wants traffic to stop is always right.
+/// The red switch. It stops traffic as a pause does; a release is saved first, as all other changes are.
 #[handler]
 pub async fn halt_traffic(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     // What is not clearly a release is a stop.
-    let halted = field(req, "halted").await != "no";
-    let done = if halted { "All traffic is stopped." } else { "Traffic is allowed again." };
-    let made = app.controller.change(None, Change::Halt { halted }, done, &actor, utc_us()).await;
+    if field(req, "halted").await != "no" {
+        return stop_at_once(depot, res, Change::Halt { halted: true }, "All traffic is stopped.").await;
+    }
+    let done = "Traffic is allowed again.";
+    let made = app.controller.change(None, Change::Halt { halted: false }, done, &actor, app.now()).await;
     told(depot, res, made, done)
 }
 
@@ -111,18 +128,18 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
     let deadline: DeadlineName = name
         .parse()
         .map_err(|()| RequestError::Unprocessable(format!("{name:?} is no deadline: it is version or from")))?;
+    let app = App::of(depot).clone();
     let (typed, zone) = (field(req, "to").await, field(req, "zone").await);
-    match instant::at(&typed, &zone, utc_us()) {
+    match instant::at(&typed, &zone, app.now()) {
         Ok(to) => {
-            let app = App::of(depot).clone();
             let actor = Viewer::of(depot)?.actor.clone();
             let seen = revision(req).await;
             let done = format!("The {deadline} deadline is moved to {}.", instant::utc(to));
-            match app.controller.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, utc_us()).await {
+            match app.controller.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, app.now()).await {
                 Err(ChangeError::Refused(refusal)) => moved_wrongly(depot, res, typed, refusal.to_string()).await,
                 made => {
                     if made.is_ok() {
-                        app.accounts.announce(flowtest_accounts::Level::Warn, &done, &actor, utc_us()).await?;
+                        app.accounts.announce(flowtest_accounts::Level::Warn, &done, &actor, app.now()).await?;
                         app.people_changed();
                     }
                     told(depot, res, made, &done)
@@ -151,7 +168,7 @@ pub async fn rule_round(req: &mut Request, depot: &mut Depot, res: &mut Response
     let (seen, round, ruling) = (revision(req).await, field(req, "round").await, field(req, "ruling").await);
     let round = round.parse().map_err(|error| RequestError::Unprocessable(format!("{error}")))?;
     let ruling: Ruling = ruling.parse().map_err(RequestError::Unprocessable)?;
-    match app.controller.rule(seen, round, ruling, &actor, utc_us()).await {
+    match app.controller.rule(seen, round, ruling, &actor, app.now()).await {
         Ok(round) => {
             let what = match ruling {
                 Ruling::Count => "counts all the same",
@@ -160,7 +177,7 @@ pub async fn rule_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             };
             frame::done(depot, res, PATH, format!("Round {} {what}.", round.number))
         }
-        Err(error) => declined(depot, res, error),
+        Err(error) => declined(depot, res, &error),
     }
 }
 
@@ -184,7 +201,7 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
         };
         return frame::refused(depot, res, PATH, message);
     }
-    match app.controller.automation().abandon(streams, &reason, &actor, utc_us()).await {
+    match app.controller.automation().abandon(streams, &reason, &actor, app.now()).await {
         Ok(Sealing::Fine) => frame::done(depot, res, PATH, "The round is sealed."),
         Ok(Sealing::Missing(missing)) => {
             let text = format!(
@@ -198,6 +215,6 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             let seal_reason = Some(Field::wrong(reason, as_sentence(&message)));
             show_again(res, page::page(depot, Typed { seal_reason, ..Typed::default() }).await?)
         }
-        Err(error) => declined(depot, res, error),
+        Err(error) => declined(depot, res, &error),
     }
 }

@@ -3,7 +3,6 @@
 use super::page::{self, Typed};
 use super::{PATH, as_sentence, declined};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::instant;
 use crate::control::show::Show;
 use crate::error::RequestError;
@@ -25,16 +24,16 @@ async fn set(
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let seen = req.form::<u64>("show").await;
-    match app.controller.set_show(seen, wanted, &actor, utc_us()).await {
+    match app.controller.set_show(seen, wanted, &actor, app.now()).await {
         Ok(_) => frame::done(depot, res, PATH, done),
-        Err(error) => declined(depot, res, error),
+        Err(error) => declined(depot, res, &error),
     }
 }
 
 /// Freezes now, or at the instant of the field `at`.
 #[handler]
 pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, utc_us());
+    let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, App::of(depot).now());
     if typed.is_empty() {
         return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
     }
@@ -61,7 +60,7 @@ pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Resp
 
 #[handler]
 pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    let now = utc_us();
+    let now = App::of(depot).now();
     set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
 }
 
@@ -84,7 +83,7 @@ pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut R
     let (level, text) = (field(req, "level").await, field(req, "text").await);
     // What is no warning is said quietly.
     let level = level.parse().unwrap_or(Level::Info);
-    match app.accounts.announce(level, &text, &actor, utc_us()).await {
+    match app.accounts.announce(level, &text, &actor, app.now()).await {
         Ok(_) => {
             app.people_changed();
             frame::done(depot, res, PATH, "Everybody is told.")
@@ -102,7 +101,7 @@ pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Re
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let id = AnnouncementId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
-    app.accounts.end_announcement(id, &actor, utc_us()).await?;
+    app.accounts.end_announcement(id, &actor, app.now()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, "The announcement is taken down.")
 }
@@ -117,7 +116,7 @@ pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Respons
         let screen_label = Some(Field::wrong(label, "Say where it hangs, so that the right one is revoked later."));
         return show_again(res, page::page(depot, Typed { screen_label, ..Typed::default() }).await?);
     }
-    match app.accounts.create_screen(&label, &actor, utc_us()).await {
+    match app.accounts.create_screen(&label, &actor, app.now()).await {
         Ok((_, secret)) => {
             let made = format!("{}/chart?view=projector&screen={}", site(req, &app), secret.reveal());
             let typed = Typed { screen_made: Some(made), ..Typed::default() };
@@ -136,7 +135,7 @@ pub async fn revoke_screen(req: &mut Request, depot: &mut Depot, res: &mut Respo
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let id = ScreenId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
-    app.accounts.revoke_screen(id, &actor, utc_us()).await?;
+    app.accounts.revoke_screen(id, &actor, app.now()).await?;
     app.close_screen(id);
     frame::done(depot, res, PATH, "That link shows nothing any more.")
 }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub policy: Policy,
     pub rules: Rules,
     pub deadlines: Deadlines,
+    /// All traffic is stopped, that of tests too.
+    pub is_stopped: bool,
 }
 
 /// The running service; it ends when this is dropped. Tests under way then end by themselves, unanswered.
@@ -166,6 +168,9 @@ impl ProbeLoop {
             Ok(endpoint) => endpoint,
             Err(error) => return self.refuse(request, &error),
         };
+        if self.shared.settings.lock().is_stopped {
+            return self.refuse(request, &"the organisers have stopped all traffic: test it when they allow it again");
+        }
         self.asked.insert(request.contestant.clone(), Instant::now());
         let (names, settings) = (self.names.clone(), self.shared.settings.lock().clone());
         let (answers, generator, id) = (self.answers.clone(), self.generator.clone(), request.id.clone());

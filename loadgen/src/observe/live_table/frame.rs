@@ -13,6 +13,7 @@ use flowtest_contract::text::grouped;
 /// Contestants with a line of their own; the others are summed.
 pub(super) const LINES_MAX: usize = 20;
 const NAME_COLUMNS: usize = 22;
+const TROUBLE_COLUMNS: usize = 53;
 
 /// All that a picture is made from.
 pub(super) struct Frame<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Frame<'a> {
     pub sums: &'a Block,
     pub newest: Option<&'a Newest>,
     pub series: &'a Series,
+    /// Why Redis does not take what is counted.
+    pub trouble: Option<&'a str>,
 }
 
 /// One line's figures.
@@ -83,6 +86,7 @@ impl Frame<'_> {
             lines.push(all.line("all"));
         }
         lines.push(self.own());
+        lines.extend(self.trouble.map(trouble_line));
         lines.extend(House::of(self.plan, self.sums).map(|house| house_line(&house)));
         lines
     }
@@ -140,6 +144,12 @@ impl Frame<'_> {
     }
 }
 
+/// The scoreboard stands still: why, as far as a line goes.
+fn trouble_line(trouble: &str) -> String {
+    let text = clipped(trouble, TROUBLE_COLUMNS);
+    format!("  \x1b[31mscoreboard stands still: {}\x1b[0m", text.trim_end())
+}
+
 /// Green as long as nothing is lost; the reason stands in the summary.
 fn house_line(house: &House) -> String {
     let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
@@ -181,6 +191,14 @@ mod tests {
     #[test]
     fn clocks_are_read_like_clocks() {
         assert_eq!([0, 61, 3_600].map(|seconds| clock(seconds * NS_PER_SECOND)), ["00:00", "01:01", "1:00:00"]);
+    }
+
+    #[test]
+    fn a_scoreboard_that_stands_still_has_a_line_that_fits() {
+        let line = trouble_line(&"Redis takes no writes\n".repeat(9));
+        let shown = line.replace("\x1b[31m", "").replace("\x1b[0m", "");
+        assert!(shown.starts_with("  scoreboard stands still: Redis takes no writes·"), "{shown}");
+        assert!(shown.chars().count() <= 80 && !shown.contains('\u{1b}'), "{shown}");
     }
 
     #[test]

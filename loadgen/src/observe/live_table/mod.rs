@@ -43,12 +43,20 @@ impl View {
         }
     }
 
-    /// Shows the sums as they were at `now`.
-    pub fn show(&mut self, plan: &Plan, now: RunInstant, sums: &Block, newest: Option<&Newest>, series: &Series) {
+    /// Shows the sums as they were at `now`. `trouble`: why Redis does not take them.
+    pub fn show(
+        &mut self,
+        plan: &Plan,
+        now: RunInstant,
+        sums: &Block,
+        newest: Option<&Newest>,
+        series: &Series,
+        trouble: Option<&str>,
+    ) {
         match self {
             View::Nothing => {}
             View::Bar(bar) => bar.show(plan, now, sums),
-            View::Table(table) => table.show(plan, now, sums, newest, series),
+            View::Table(table) => table.show(plan, now, sums, newest, series, trouble),
         }
     }
 
@@ -79,12 +87,20 @@ impl Table {
         Table { bar, title: title.to_owned(), next: RunInstant::START }
     }
 
-    fn show(&mut self, plan: &Plan, now: RunInstant, sums: &Block, newest: Option<&Newest>, series: &Series) {
+    fn show(
+        &mut self,
+        plan: &Plan,
+        now: RunInstant,
+        sums: &Block,
+        newest: Option<&Newest>,
+        series: &Series,
+        trouble: Option<&str>,
+    ) {
         if now < self.next {
             return;
         }
         self.next = now + REDRAW_NS;
-        let frame = Frame { title: &self.title, plan, now, state: State::at(plan, now), sums, newest, series };
+        let frame = Frame { title: &self.title, plan, now, state: State::at(plan, now), sums, newest, series, trouble };
         self.bar.set_message(frame.lines().join("\n"));
     }
 }

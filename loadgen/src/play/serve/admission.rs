@@ -143,7 +143,8 @@ impl AdmissionLoop {
         const LOOK: Duration = Duration::from_millis(250);
         let mut check_at = Instant::now();
         loop {
-            if !self.outside.is_empty() && Instant::now() >= check_at {
+            // All traffic is that of checks too.
+            if !self.control.halted && !self.outside.is_empty() && Instant::now() >= check_at {
                 self.check();
                 check_at = Instant::now() + AGAIN;
             }

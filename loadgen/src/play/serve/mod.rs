@@ -5,12 +5,14 @@
 //! | [`round_runner`] | one round as it is played here |
 //! | `admission` | who is let in, and where names point now |
 //! | `practice_scheduler` | practice between rounds |
+//! | `own_stop` | why it sends nothing by itself, whatever the document says |
 //! | `round_end` | the end of a round: last rows, end marker, seal |
 //!
 //! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
 mod admission;
+mod own_stop;
 mod practice_scheduler;
 mod round_end;
 pub mod round_runner;
@@ -37,12 +39,14 @@ use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
 use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
+use own_stop::{Readings, Signals};
 use practice_scheduler::PracticeScheduler;
 use round_end::RoundEnds;
 use round_runner::RoundRunner;
 use sd_notify::NotifyState;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -190,14 +194,31 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
     home.outputs.prepare_with(None)?;
-    let mut controller = Controller::open(home, flags.outputs.quiet, stop)?;
+    let signals = Arc::new(Signals::register()?);
+    let readings = Readings::new(flags.stop_without_control);
+    let mut controller = Controller::open(home, flags.outputs.quiet, signals.clone(), readings, stop)?;
     // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    while !stop.load(Ordering::Relaxed) {
-        controller.turn();
-        thread::sleep(POLL);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| signals.watch(stop, &over));
+        // Also when this thread panics.
+        let _over = Over(&over);
+        while !stop.load(Ordering::Relaxed) {
+            controller.turn();
+            thread::sleep(POLL);
+        }
+        controller.leave()
+    })
+}
+
+/// Says at the end that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    controller.leave()
 }
 
 /// The control thread's state.
@@ -219,13 +240,25 @@ struct Controller {
     lease: Lease,
     /// The last complaint, so that each is told once.
     complaint: Option<String>,
+    /// What is wrong with Redis, as it was told.
+    redis_trouble: Option<String>,
+    signals: Arc<Signals>,
+    readings: Readings,
+    /// Why nothing is sent from here, whatever the document says.
+    own_stop: Option<String>,
     quiet: bool,
     /// Answers to "test my endpoint", as soon as there is a document to judge by.
     probes: Option<ProbeService>,
 }
 
 impl Controller {
-    fn open(home: Home, quiet: bool, stop: &AtomicBool) -> Result<Controller, Failed> {
+    fn open(
+        home: Home,
+        quiet: bool,
+        signals: Arc<Signals>,
+        readings: Readings,
+        stop: &AtomicBool,
+    ) -> Result<Controller, Failed> {
         let mut scoreboard = home.scoreboard()?;
         home.take_name(&mut scoreboard, stop)?;
         finish_others(&home.journal, &home.redis);
@@ -251,6 +284,10 @@ impl Controller {
             look_at: now,
             lease: Lease::Ours,
             complaint: None,
+            redis_trouble: None,
+            signals,
+            readings,
+            own_stop: None,
             quiet,
             probes: None,
         })
@@ -260,7 +297,6 @@ impl Controller {
         if Instant::now() >= self.look_at {
             self.look_at = Instant::now() + LOOK;
             self.look();
-            self.beat();
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         if self.runner.as_mut().is_some_and(RoundRunner::poll) {
@@ -295,18 +331,21 @@ impl Controller {
         let asked = self.runner.as_ref().map(RoundRunner::now);
         let read = self.scoreboard.read_control(&self.home.contest);
         let now = Clock::now().utc_base;
-        match read {
+        let trouble = match read {
             Ok(Some(control)) => {
-                self.bring_back(Some(&control));
+                self.readings.note();
+                let trouble = self.bring_back(Some(&control)).err();
                 self.on_control(control, now);
+                trouble
             }
-            Ok(None) => self.bring_back(None),
-            Err(error) => self.complain(&error.to_string()),
-        }
+            Ok(None) => self.bring_back(None).err(),
+            Err(error) => Some(error),
+        };
+        self.look_at_own_stop(now);
         if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
             runner.looked(asked);
         }
-        if let Some(control) = &self.control {
+        if let Some(control) = self.control.as_ref().filter(|_| self.own_stop.is_none()) {
             let playing = self.runner.is_some();
             // An outage was told by the look at the document.
             let _ = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
@@ -316,16 +355,56 @@ impl Controller {
             self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
             self.source_addresses = self.home.source_addresses();
         }
+        // Last of all, so that it says what has been looked at. Reading alone proves nothing: a Redis that is full answers.
+        let unheard = self.beat().err();
+        let trouble = trouble.or(unheard).map(|error| error.to_string());
+        self.tell_redis_trouble(trouble);
+    }
+
+    /// Says once what is wrong with Redis, and once that it is over.
+    fn tell_redis_trouble(&mut self, trouble: Option<String>) {
+        match &trouble {
+            Some(sentence) if self.redis_trouble.as_ref() != Some(sentence) => {
+                eprintln!("flowtest-loadgen: {sentence}");
+            }
+            None if self.redis_trouble.is_some() => eprintln!("flowtest-loadgen: Redis is as it should be again"),
+            _ => {}
+        }
+        self.redis_trouble = trouble;
+    }
+
+    /// Stops what is sent from here, or lets it go on.
+    fn look_at_own_stop(&mut self, now: UtcUs) {
+        let by_signal = self.signals.is_stopped().then(|| "SIGUSR1 on its machine, until SIGUSR2".to_owned());
+        let why = by_signal.or_else(|| self.readings.too_old());
+        if why != self.own_stop {
+            match &why {
+                Some(why) => eprintln!("flowtest-loadgen: all traffic from here is stopped: {why}"),
+                None => eprintln!("flowtest-loadgen: traffic from here goes on"),
+            }
+            self.own_stop = why;
+            if let Some(control) = self.control.clone() {
+                self.tell_probes(&control, now);
+            }
+        }
+        let is_stopped = self.own_stop.is_some();
+        if let Some(runner) = &mut self.runner {
+            runner.stop_here(is_stopped, self.signals.take_changed_plan());
+        }
+        if let Some(control) = self.control.as_ref().filter(|_| is_stopped) {
+            let halted = Control { halted: true, ..control.clone() };
+            self.practice_scheduler.heed(&halted, self.runner.is_some(), now);
+        }
     }
 
     /// Redis has lost the document, or has one back from somebody who had heard of less: whoever plays brings back what it
     /// plays by, and the newest wins.
-    fn bring_back(&mut self, held: Option<&Control>) {
-        let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return };
+    fn bring_back(&mut self, held: Option<&Control>) -> Result<(), ScoreboardError> {
+        let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return Ok(()) };
         if held.is_none_or(|held| held.round == ours.round && held.revision < ours.revision) {
-            // An outage is told by the look at the document.
-            let _ = self.scoreboard.keep_control(ours);
+            self.scoreboard.keep_control(ours)?;
         }
+        Ok(())
     }
 
     fn on_control(&mut self, control: Control, now: UtcUs) {
@@ -353,7 +432,8 @@ impl Controller {
     fn tell_probes(&mut self, control: &Control, now: UtcUs) {
         let Ok(policy) = self.home.policy(control) else { return };
         let deadlines = control.timeline.deadlines_at(&control.contest, now);
-        let settings = Settings { policy, rules: control.contest.rules, deadlines };
+        let is_stopped = control.halted || self.own_stop.is_some();
+        let settings = Settings { policy, rules: control.contest.rules, deadlines, is_stopped };
         if let Some(probes) = &self.probes {
             return probes.set(settings);
         }
@@ -397,6 +477,7 @@ impl Controller {
                 if !self.quiet {
                     eprintln!("flowtest-loadgen: round {} is armed here, stream {}", runner.id, runner.stream);
                 }
+                self.signals.set_workers(Some(runner.worker_control()));
                 self.runner = Some(runner);
             }
             Err(error) => self.complain(&format!("the round cannot be played here: {error}")),
@@ -405,6 +486,7 @@ impl Controller {
 
     fn end_round(&mut self) {
         let Some(runner) = self.runner.take() else { return };
+        self.signals.set_workers(None);
         let over = runner.finish();
         if !self.quiet {
             eprintln!("flowtest-loadgen: round {} is over here", over.id);
@@ -412,8 +494,8 @@ impl Controller {
         self.round_ends.finish(over);
     }
 
-    /// Says how we are.
-    fn beat(&mut self) {
+    /// Says how we are. The error is what keeps Redis from being told.
+    fn beat(&mut self) -> Result<(), ScoreboardError> {
         let runner = self.runner.as_ref();
         let figures = runner.and_then(RoundRunner::figures);
         let health = GeneratorHealth {
@@ -435,6 +517,9 @@ impl Controller {
             clock_error_us: self.clock.map(|clock| clock.error_us),
             clock_step_us: runner.map(RoundRunner::clock_step_us),
             backlog: runner.map_or(0, RoundRunner::backlog),
+            publish_error: runner.and_then(RoundRunner::publish_error),
+            journal_still_us: runner.and_then(RoundRunner::journal_still_us),
+            stopped: self.own_stop.clone(),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
             busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
@@ -451,10 +536,9 @@ impl Controller {
         }
         // Whoever is not heard is put into no split; whose name is another's does not speak for it.
         if self.home.practice_only || self.lease == Lease::Others {
-            return;
+            return Ok(());
         }
-        // An outage is told by the look at the document.
-        let _ = self.scoreboard.write_health(&self.home.contest, &health);
+        self.scoreboard.write_health(&self.home.contest, &health)
     }
 
     fn complain(&mut self, text: &str) {

@@ -5,6 +5,7 @@ use super::{Home, journal_control};
 use crate::Failed;
 use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
+use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
 use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress};
@@ -82,6 +83,8 @@ pub struct RoundRunner {
     pub control: Control,
     /// Its policy, within our ceiling.
     policy: Policy,
+    /// Nothing is sent from here, whatever the document says.
+    is_stopped_here: bool,
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
@@ -121,7 +124,7 @@ impl RoundRunner {
             .iter()
             .map(|one| RosterEntry { wanted: one.endpoint.clone(), taken: None })
             .collect();
-        let contestants = contestants(&control, &roster);
+        let contestants = contestants(&control, &roster, false);
         let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
         let plan = Arc::new(Plan { request_spare: REQUEST_SPARE, ..plan });
         let start = home.start_record(&control, &plan, offset);
@@ -149,6 +152,7 @@ impl RoundRunner {
             policy,
             id,
             stream,
+            is_stopped_here: false,
             refused: None,
             clock,
             roster,
@@ -182,7 +186,8 @@ impl RoundRunner {
         self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
         self.driver.rename(keys(&self.control));
-        self.admission.document(&self.control);
+        let halted = self.is_stopped_here || self.control.halted;
+        self.admission.document(&Control { halted, ..self.control.clone() });
         if self.control.state == State::Aborted {
             self.driver.worker_control().abort();
         }
@@ -216,6 +221,32 @@ impl RoundRunner {
                 late_us.div_ceil(1_000)
             );
         }
+    }
+
+    /// Sends nothing from here, or goes on, whatever the document says. `again`: the workers may go by another plan than this
+    /// round's.
+    pub fn stop_here(&mut self, stopped: bool, again: bool) {
+        if self.is_stopped_here == stopped && !again {
+            return;
+        }
+        self.is_stopped_here = stopped;
+        let control = Control { halted: stopped || self.control.halted, ..self.control.clone() };
+        self.admission.document(&control);
+        self.change_plan(self.driver.plan().schedule.clone());
+    }
+
+    pub fn worker_control(&self) -> Arc<WorkerControl> {
+        self.driver.worker_control().clone()
+    }
+
+    /// Why Redis does not take what is counted, as long as that lasts.
+    pub fn publish_error(&self) -> Option<String> {
+        self.driver.publish_error()
+    }
+
+    /// For how long nothing has come to the disk, where that is too long, in microseconds.
+    pub fn journal_still_us(&self) -> Option<u64> {
+        self.driver.journal_still().map(|still| u64::try_from(still.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The process is asked to end: what is in flight is finished.
@@ -352,15 +383,15 @@ impl RoundRunner {
     }
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
-        let contestants = contestants(&self.control, &self.roster).into();
+        let contestants = contestants(&self.control, &self.roster, self.is_stopped_here).into();
         self.driver.change(Plan { schedule, contestants, ..Plan::clone(self.driver.plan()) });
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry]) -> Vec<ContestantPlan> {
+fn contestants(control: &Control, roster: &[RosterEntry], is_stopped_here: bool) -> Vec<ContestantPlan> {
     let of = |(one, entry): (&flowtest_contest::contest::Contestant, &RosterEntry)| {
-        let quiet = control.halted || control.parked.contains(&one.name);
+        let quiet = is_stopped_here || control.halted || control.parked.contains(&one.name);
         let (endpoint, addresses, traffic) = match &entry.taken {
             Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), TrafficMode::Flood),
             Some((endpoint, addresses)) => (endpoint, addresses.clone(), TrafficMode::Halted),

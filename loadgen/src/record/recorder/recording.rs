@@ -109,6 +109,11 @@ impl Recording {
         }
     }
 
+    /// For how long nothing has come to the disk, where that is too long.
+    pub fn still_for(&self) -> Option<Duration> {
+        self.standstill.lasts(Instant::now())
+    }
+
     pub fn is_over(&self) -> bool {
         self.is_lost || self.recorder.is_over()
     }

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 /// Names that begin so have their values left out of the audit log, such as a key that signs forms.
 pub const SECRET_PREFIX: &str = "secret.";
 
+/// The setting that is written to see whether anything can be.
+const CHECKED: &str = "checked";
+
 /// A value and its version.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = settings)]
@@ -76,6 +79,21 @@ impl Accounts {
                     .write(conn, &by, now)?;
                 Ok(next)
             })
+            .await
+    }
+}
+
+impl Accounts {
+    /// Notes an instant, for the sake of writing.
+    pub(crate) async fn mark_checked(&self, now: UtcUs) -> Result<(), Error> {
+        let row = (
+            settings::name.eq(CHECKED),
+            settings::version.eq(1),
+            settings::text.eq("null"),
+            settings::at.eq(stored(now)),
+        );
+        self.store
+            .write(move |conn| Ok(diesel::replace_into(settings::table).values(row).execute(conn).map(drop)?))
             .await
     }
 }

@@ -14,6 +14,7 @@ use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::json;
+use std::time::Duration;
 
 const MINUTE_US: u64 = 60_000_000;
 /// A session ends this long after the login, whatever happens.
@@ -22,6 +23,8 @@ pub const SESSION_LIFE_US: u64 = 12 * 60 * MINUTE_US;
 pub const SESSION_IDLE_US: u64 = 2 * 60 * MINUTE_US;
 /// `last_seen_at` is written no more often than this: a page that polls must not keep the disk busy.
 const SEEN_EVERY_US: u64 = MINUTE_US;
+/// How long a request waits until that is written.
+const SEEN_PATIENCE: Duration = Duration::from_millis(50);
 const _: () = assert!(SEEN_EVERY_US * 10 < SESSION_IDLE_US && SESSION_IDLE_US < SESSION_LIFE_US);
 
 /// A session as its owner and the organiser see it.
@@ -103,8 +106,9 @@ impl Accounts {
             .await?;
         let Some((session, user)) = found.filter(|(session, _)| session.lives(now)) else { return Ok(None) };
         if now >= session.last_seen_at.saturating_add(SEEN_EVERY_US) {
-            // A disk that takes no more writes must not log everybody out; the session then ends early at worst.
-            let _ = self.mark_seen(session.id, now).await;
+            // A disk that takes no more writes must not log everybody out, and one that is slow must keep nobody waiting; the
+            // session then ends early at worst. A write that has begun goes on by itself.
+            let _ = tokio::time::timeout(SEEN_PATIENCE, self.mark_seen(session.id, now)).await;
         }
         Ok(Some((session.id, user)))
     }

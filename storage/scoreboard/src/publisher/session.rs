@@ -285,7 +285,11 @@ impl Session {
         let mut whole = whole;
         for _ in 0..TURNS_MAX {
             let base = if whole { None } else { self.told(kind).held.clone() };
-            match self.put_parts(kind, batch, base.as_ref(), mark)? {
+            let answer = self.put_parts(kind, batch, base.as_ref(), mark)?;
+            if answer == Answer::Dup {
+                self.check_held(kind, batch)?;
+            }
+            match answer {
                 Answer::Ok | Answer::Dup => return self.took(kind, batch, base.is_none()),
                 Answer::Gap => {}
                 Answer::Unknown => {
@@ -334,6 +338,7 @@ impl Session {
             Kind::Tallies => ("flowtest_put", "put our rows"),
             Kind::Histograms => ("flowtest_put_histograms", "put our histograms"),
         };
+        let mut last = Answer::Ok;
         for (index, part) in parts.iter().enumerate() {
             let mut call = redis::cmd("FCALL");
             call.arg(function)
@@ -348,12 +353,31 @@ impl Session {
             for (name, value) in *part {
                 call.arg(name).arg(value);
             }
-            match self.call(doing, &call)? {
-                Answer::Ok | Answer::Dup => {}
-                refused => return Ok(refused),
+            last = self.call(doing, &call)?;
+            if !matches!(last, Answer::Ok | Answer::Dup) {
+                break;
             }
         }
-        Ok(Answer::Ok)
+        Ok(last)
+    }
+
+    /// Redis says that it has had this before. It has, when its answer was lost; otherwise somebody else wrote a number there,
+    /// and it would take nothing of us any more.
+    fn check_held(&mut self, kind: Kind, batch: &Batch) -> Result<(), ScoreboardError> {
+        let stream = self.config.stream;
+        let mut ask = redis::cmd("HGET");
+        let field = if kind == Kind::Tallies { "q" } else { "hq" };
+        ask.arg(&self.key).arg(format!("{field}:{stream}"));
+        let connection = self.connection.as_mut().expect("every step runs guarded, with a connection");
+        let held: Option<String> = connection.command("ask what it holds of us", &ask)?;
+        match held {
+            Some(held) if held != batch.seq.to_string() => {
+                let held = held.chars().take(20).collect();
+                Err(ScoreboardError::Ahead { stream, held, ours: batch.seq })
+            }
+            // Lost since: the next put says so.
+            _ => Ok(()),
+        }
     }
 
     fn tallies_since(&self, batch: &Batch, base: Option<&Batch>) -> Vec<Field> {

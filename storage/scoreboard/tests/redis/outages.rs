@@ -1,6 +1,6 @@
 //! Whatever happens to Redis, it ends up with the points that the process counted.
 
-use crate::stage::{CONTEST, Stage, rows, wait_for_put};
+use crate::stage::{CONTEST, Stage, control, rows, wait_for_put};
 use flowtest_contest::State;
 use flowtest_scoreboard::{Publisher, ScoreboardError};
 use flowtest_testkit::RedisServer;
@@ -251,4 +251,92 @@ fn counting_goes_on_through_one_outage_after_another() {
     let publisher = Arc::into_inner(publisher).expect("the counting thread is over");
     publisher.finish(seq, rows(seq), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(seq));
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_says_why_and_gets_everything_when_it_does_again() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    let control = control();
+    stage.scoreboard().write_control(&control).expect("written");
+    let mut reader = stage.scoreboard();
+    // (what spoils it, what mends it, the next step)
+    let cases: [(&[&str], &[&str], &str); 2] = [
+        (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"], "raise maxmemory"),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "3"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            "replicas",
+        ),
+    ];
+    for (seq, (spoil, mend, part)) in (2..).zip(cases) {
+        stage.server.command(spoil);
+        publisher.publish(seq, rows(40 + seq));
+        let says = |error: &str| error.contains("takes no writes") && error.contains(part);
+        wait_until("the publisher's word", || publisher.health().last_error.filter(|error| says(error)));
+        let errors = [
+            reader.write_control(&control).expect_err("refused"),
+            reader.hold_steering(CONTEST, stage.round_as_id()).expect_err("refused"),
+        ];
+        for error in errors {
+            assert!(matches!(error, ScoreboardError::NoWrites { .. }) && says(&error.to_string()), "{error}");
+        }
+        assert_eq!(reader.read_control(CONTEST).expect("reading goes on").as_ref(), Some(&control));
+        stage.server.command(mend);
+        wait_for_put(&publisher, seq);
+        stage.assert_totals(&rows(40 + seq));
+    }
+}
+
+#[test]
+fn a_number_that_somebody_else_wrote_is_no_success_and_is_told() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    let totals = stage.totals();
+    let field = format!("q:{}", totals.streams[0].id);
+    stage.server.command(&["HSET", &stage.key(), &field, "1000000"]);
+    publisher.publish(2, rows(41));
+    let told = wait_until("the publisher's word", || {
+        publisher.health().last_error.filter(|error| error.contains("number 1000000"))
+    });
+    assert!(told.contains(&field) && publisher.health().put_seq == 1, "{told}");
+    // The next step that it names works.
+    stage.server.command(&["HDEL", &stage.key(), &field]);
+    wait_for_put(&publisher, 2);
+    stage.assert_totals(&rows(41));
+    publisher.finish(3, rows(50), WAIT_MAX).expect("sealed");
+}
+
+#[test]
+fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
+    use flowtest_scoreboard::{Stopped, Verdict};
+    let stage = Stage::new();
+    let mut control = control();
+    let name = control.contest.name.clone();
+    let mut scoreboard = stage.scoreboard();
+    assert_eq!(scoreboard.stop_traffic(&name, 1).expect("it answers"), Stopped::NoContest);
+    scoreboard.write_control(&control).expect("written");
+    let mut tries = 0;
+    let tries = std::cell::RefCell::new(&mut tries);
+    scoreboard
+        .edit_control(&name, |found| {
+            let mut found = found?.expect("a document");
+            **tries.borrow_mut() += 1;
+            if found.revision == 1 {
+                // Somebody is faster.
+                let stopped = stage.scoreboard().stop_traffic(&name, 1).expect("it answers");
+                assert_eq!(stopped, Stopped::Now(2));
+            }
+            found.revision += 10;
+            Ok(Verdict::Put(Box::new(found), ()))
+        })
+        .expect("the second time");
+    assert_eq!(**tries.borrow(), 2);
+    (control.revision, control.halted) = (12, true);
+    assert_eq!(scoreboard.read_control(&name).expect("it answers"), Some(control));
+    assert_eq!(scoreboard.stop_traffic(&name, 1).expect("it answers"), Stopped::Before(12));
 }

@@ -1,5 +1,6 @@
 //! A server with a round in it, so that a test's body is a script.
 
+use flowtest_contest::{Contest, Control};
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_scoreboard::{
     Health, Publisher, PublisherConfig, RedisAddress, RoundTotals, Scoreboard, ScoreboardError, keys,
@@ -10,6 +11,13 @@ use std::sync::Arc;
 
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "house of cards"];
+
+/// The first control document of the contest.
+pub(crate) fn control() -> Control {
+    let text = "name = \"finals\"\n[[phase]]\nfor = \"60s\"\nrate = 5\nconnections = 1\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
+                [[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:8081\"\n";
+    Control::new(Contest::from_toml(text).expect("a contest"))
+}
 
 pub(crate) struct Stage {
     pub(crate) server: RedisServer,
@@ -29,6 +37,11 @@ impl Stage {
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         Scoreboard::connect(&self.server.url()).expect("Redis answers")
+    }
+
+    /// An id for whatever needs one.
+    pub(crate) fn round_as_id(&self) -> StreamId {
+        StreamId::from_bits(7)
     }
 
     pub(crate) fn key(&self) -> String {

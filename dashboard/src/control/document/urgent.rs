@@ -1,0 +1,164 @@
+//! A change that goes to Redis before it is saved: whoever wants traffic to stop waits for no disk.
+//!
+//! It is in force at once, whatever the database does. Whoever is changing something else meanwhile finds it in force when
+//! that is saved, and makes the change again upon it. It is saved when the database takes it.
+
+use super::edit::Edit;
+use super::{Document, Made};
+use crate::control::error::ChangeError;
+use flowtest_accounts::{Actor, Error};
+use flowtest_contest::lifecycle::{self, Change, Refusal};
+use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long Redis is waited for. What is not published by then is published by the next look.
+const PUBLISH_PATIENCE: Duration = Duration::from_millis(800);
+/// How long the database is waited for then, so that whoever asked is told in the same answer.
+const SAVE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A change that is in force and not saved.
+#[derive(Clone, Debug)]
+pub(super) struct Urgent {
+    pub(super) change: Change,
+    what: String,
+    by: Actor,
+    at: UtcUs,
+    /// The document with it.
+    pub(super) control: Arc<Control>,
+}
+
+impl Urgent {
+    /// Makes it again upon another document. None: that says the same already, or the lifecycle refuses it there.
+    pub(super) fn again(&mut self, control: &Control) -> Option<Control> {
+        let is_done = match self.change {
+            Change::Halt { halted } => control.halted == halted,
+            _ => false,
+        };
+        let next = urgently(control, &self.change, self.at).ok().filter(|_| !is_done)?;
+        self.control = Arc::new(next.clone());
+        Some(next)
+    }
+}
+
+impl Document {
+    /// Stops traffic: [`Change::Halt`] or [`Change::Pause`]. It asks for no revision: whoever wants traffic to stop is always
+    /// right.
+    ///
+    /// # Errors
+    /// What the lifecycle refuses, and [`ChangeError::NoContest`].
+    pub async fn change_at_once(
+        self: &Arc<Self>,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        let control = self.put_in_force(change, what, 0, by, now)?;
+        let unpublished = self.publish(PUBLISH_PATIENCE).await;
+        let document = Arc::clone(self);
+        // A task of its own: it goes on when nobody waits for it any more.
+        let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
+        let unsaved = match tokio::time::timeout(SAVE_PATIENCE, saving).await {
+            Ok(Ok(saved)) => saved.err().map(|error| error.to_string()),
+            Ok(Err(failed)) => Some(failed.to_string()),
+            Err(_) => Some(Error::Busy.to_string()),
+        };
+        Ok(Made { control, unpublished, unsaved })
+    }
+
+    /// `above`: a revision that Redis has seen.
+    fn put_in_force(
+        &self,
+        change: Change,
+        what: &str,
+        above: u64,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Arc<Control>, ChangeError> {
+        let mut known = self.known();
+        let current = self.control().ok_or(ChangeError::NoContest)?;
+        let mut next = urgently(&current, &change, now)?;
+        next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
+        let control = Arc::new(next);
+        let (what, by) = (what.to_owned(), by.clone());
+        known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
+        known.conflict = None;
+        self.control.send_replace(Some(Arc::clone(&control)));
+        self.facts.set_control(&control);
+        Ok(control)
+    }
+
+    /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we.
+    pub(super) fn heed_stop(&self, revision: u64) {
+        if self.control().is_none_or(|control| control.halted) {
+            return;
+        }
+        tracing::warn!(revision, "all traffic was stopped from elsewhere");
+        let what = "All traffic was stopped from elsewhere, as by flowtest-loadgen stop.";
+        let halt = Change::Halt { halted: true };
+        if let Err(error) = self.put_in_force(halt, what, revision, &Actor::program(), utc_us()) {
+            tracing::error!(%error, "the stop from elsewhere does not hold here");
+        }
+    }
+
+    /// Whether something is in force that the database does not hold.
+    pub fn is_unsaved(&self) -> bool {
+        !self.known().unsaved.is_empty()
+    }
+}
+
+impl Edit<'_> {
+    /// Saves what is in force and was not saved, in its order.
+    pub(in crate::control) async fn save_urgent(&self) -> Result<(), Error> {
+        let document = self.document;
+        loop {
+            let (urgent, saved) = {
+                let known = document.known();
+                let Some(urgent) = known.unsaved.first().cloned() else { return Ok(()) };
+                (urgent, known.saved)
+            };
+            // Another change may have taken its number.
+            let revision = urgent.control.revision.max(saved.map_or(0, |saved| saved + 1));
+            let control = Control { revision, ..(*urgent.control).clone() };
+            let text = control.to_json();
+            let done =
+                document.accounts.save_control(saved, revision, &text, &urgent.what, &urgent.by, urgent.at).await;
+            match done {
+                Ok(()) => {}
+                Err(Error::Stale { .. }) => {
+                    document.follow_database().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let mut known = document.known();
+            known.unsaved.remove(0);
+            known.saved = Some(revision);
+            // What is in force is never older than what is saved.
+            let newest = document.control().filter(|newest| newest.revision < revision);
+            if let Some(newest) = newest {
+                let raised = Arc::new(Control { revision, ..(*newest).clone() });
+                document.control.send_replace(Some(Arc::clone(&raised)));
+                document.facts.set_control(&raised);
+            }
+        }
+    }
+}
+
+/// The document after an urgent change. A start that could not be saved yet does not keep a round from being paused.
+pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result<Control, Refusal> {
+    let has_begun = control.timeline.start_at.is_some_and(|start| start <= now);
+    if *urgent == Change::Pause && control.state == State::Armed && has_begun {
+        let begun = lifecycle::change(control, Change::Begin, now)?;
+        return lifecycle::change(&begun, Change::Pause, now);
+    }
+    lifecycle::change(control, urgent.clone(), now)
+}
+
+/// Whether a document is another one with all traffic stopped, by the very next revision, and nothing else.
+pub(super) fn is_stop_of(ours: &Control, found: &Control) -> bool {
+    found.halted && *found == Control { halted: true, revision: ours.revision + 1, ..ours.clone() }
+}

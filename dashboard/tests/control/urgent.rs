@@ -1,0 +1,213 @@
+//! What stops traffic goes to Redis first, whatever the database does, and is saved when that takes it. Each test holds the
+//! database in its state until everything that must not wait for it has happened.
+
+use crate::stage::{CONTEST, SECOND, Stage};
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::control::ChangeError;
+use flowtest_dashboard::control::readiness::Mark;
+use flowtest_scoreboard::Stopped;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+impl Stage {
+    async fn stop_at_once(&self, change: Change) -> flowtest_dashboard::control::Made {
+        let by = self.by(&self.ada);
+        self.controller.change_at_once(change, "Stopped.", &by, self.now).await.expect("it is in force")
+    }
+
+    async fn saved(&self) -> Control {
+        let saved = self.controller.accounts().control().await.expect("it is read").expect("a document");
+        Control::from_json(&saved.document).expect("a document")
+    }
+
+    async fn run(&mut self) {
+        self.contestant("alice", 8081).await;
+        self.arm().await;
+        self.turn_at(self.now + 10 * SECOND).await;
+        assert_eq!(self.control().state, State::Running);
+    }
+
+    async fn message_of(&self, what: &str) -> (Mark, String) {
+        let checks = self.controller.readiness(self.now).await.expect("checks");
+        let check = checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{what}: {checks:#?}"));
+        (check.mark, check.message.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_a_stop_are_in_redis_while_the_database_is_locked_and_saved_afterwards() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let before = stage.saved().await.revision;
+    let lock = stage.lock_database();
+    let paused = stage.stop_at_once(Change::Pause).await;
+    assert_eq!(stage.published().map(|control| control.state), Some(State::Paused));
+    let halted = stage.stop_at_once(Change::Halt { halted: true }).await;
+    let published = stage.published().expect("a document");
+    assert!(published.halted && published.state == State::Paused, "{published:?}");
+    for made in [paused, halted] {
+        assert_eq!(made.unpublished, None);
+        assert!(made.unsaved.as_ref().is_some_and(|why| why.contains("locked")), "{:?}", made.unsaved);
+    }
+    assert_eq!(stage.saved().await.revision, before, "the lock still holds");
+    stage.turn().await;
+    let (mark, message) = stage.message_of("Database").await;
+    assert!(mark == Mark::No && message.contains("locked") && message.contains("A stop is in force"), "{message}");
+    drop(lock);
+    stage.turn().await;
+    assert_eq!(stage.saved().await, *stage.control());
+    assert!(stage.control().halted && stage.control().state == State::Paused);
+    let history = stage.controller.accounts().control_history(2).await.expect("it is read");
+    assert!(history.iter().all(|saved| saved.by_name == "ada" && saved.what == "Stopped."), "{history:?}");
+    assert_eq!(stage.message_of("Database").await.0, Mark::Go);
+    // All goes on as usual.
+    stage.change(Change::Halt { halted: false }).await;
+    assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_whose_start_could_not_be_saved_can_be_paused() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.arm().await;
+    let _lock = stage.lock_database();
+    stage.turn_at(stage.now + 10 * SECOND).await;
+    assert_eq!(stage.control().state, State::Armed, "the database took no start");
+    stage.stop_at_once(Change::Pause).await;
+    assert_eq!(stage.published().map(|control| control.state), Some(State::Paused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_something_meanwhile_keeps_the_stop() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let lock = stage.lock_database();
+    let parking = tokio::spawn({
+        let (controller, by, now) = (stage.controller.clone(), stage.by(&stage.bea), stage.now);
+        let park = Change::Park { contestant: "alice".into(), parked: true };
+        async move { controller.change(None, park, "alice was parked.", &by, now).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert!(stage.published().expect("a document").halted);
+    drop(lock);
+    parking.await.expect("no panic").expect("it is parked");
+    stage.turn().await;
+    for control in [(*stage.control()).clone(), stage.published().expect("a document"), stage.saved().await] {
+        assert!(control.halted && control.parked.contains("alice"), "{control:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_from_elsewhere_is_heeded_kept_and_can_be_released() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let stop = |stage: &Stage, now: UtcUs| stage.redis.scoreboard().stop_traffic(CONTEST, now).expect("Redis answers");
+    assert!(matches!(stop(&stage, stage.now), Stopped::Now(_)));
+    stage.turn().await;
+    assert_eq!(stage.controller.status().conflict, None, "nobody else steers");
+    assert!(stage.control().halted && stage.saved().await.halted);
+    assert!(stage.published().expect("a document").halted);
+    stage.change(Change::Halt { halted: false }).await;
+    assert!(!stage.published().expect("a document").halted);
+    // Beside a change that is made here in the same moment: neither is lost.
+    assert!(matches!(stop(&stage, stage.now), Stopped::Now(_)));
+    stage.change(Change::Park { contestant: "alice".into(), parked: true }).await;
+    let published = stage.published().expect("a document");
+    assert!(published.halted && published.parked.contains("alice"), "{published:?}");
+    assert!(matches!(stop(&stage, stage.now), Stopped::Before(_)));
+}
+
+/// Where a child of this test has a file system of its own.
+const DISK: &str = "FLOWTEST_TEST_DISK";
+
+/// Runs a test of this file again, on a small disk that is its own. False: this user may not mount.
+fn on_small_disk(test: &str) -> bool {
+    let may_mount = Command::new("unshare").args(["-m", "true"]).status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        println!("not tried: this user may not mount");
+        return false;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "mount -t tmpfs -o size=4m flowtest \"$0\" || exit 99; exec \"$@\"";
+    let program = std::env::current_exe().expect("this program");
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script]).arg(folder.path()).arg(program).args(["--exact", test, "--nocapture"]);
+    let ended = command.env(DISK, folder.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+    true
+}
+
+/// Takes all room that is left.
+fn fill(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("filler");
+    let mut file = std::fs::File::create(&path).expect("a file");
+    for bytes in [1 << 16, 1 << 10, 1] {
+        while file.write_all(&vec![0; bytes]).is_ok() {}
+    }
+    path
+}
+
+#[test]
+fn a_stop_is_in_redis_while_the_disk_of_the_database_is_full() {
+    let Some(disk) = std::env::var_os(DISK) else {
+        on_small_disk("urgent::a_stop_is_in_redis_while_the_disk_of_the_database_is_full");
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut stage = Stage::new_in(tempfile::tempdir_in(&disk).expect("a folder")).await;
+        stage.run().await;
+        let filler = fill(Path::new(&disk));
+        let made = stage.stop_at_once(Change::Halt { halted: true }).await;
+        assert!(stage.published().expect("a document").halted);
+        assert_eq!(made.unpublished, None);
+        assert!(made.unsaved.as_ref().is_some_and(|why| why.contains("full")), "{:?}", made.unsaved);
+        stage.turn().await;
+        let (mark, message) = stage.message_of("Database").await;
+        assert!(mark == Mark::No && message.contains("full"), "{message}");
+        std::fs::remove_file(filler).expect("it goes");
+        stage.turn().await;
+        assert_eq!(stage.saved().await, *stage.control());
+        let (mark, message) = stage.message_of("Database").await;
+        assert!(mark == Mark::No && message.contains("about to be full"), "before it hurts: {message}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_databases_behind_one_contest_one_steers_and_the_other_takes_no_action() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let other = stage.with_another_database().await;
+    let before = stage.published();
+    let by = stage.by(&stage.ada);
+    other.automation().turn(0, false, stage.now).await;
+    let sentence = other.status().steered_elsewhere.expect("it says so");
+    assert!(sentence.contains(CONTEST) && sentence.contains("--contest"), "{sentence}");
+    let checks = other.readiness(stage.now).await.expect("checks");
+    assert!(checks.iter().any(|check| check.what == "Steering" && check.mark == Mark::No), "{checks:?}");
+    let park = Change::Park { contestant: "alice".into(), parked: true };
+    let refused = other.change(None, park, "A test.", &by, stage.now).await.expect_err("it takes no action");
+    assert!(matches!(refused, ChangeError::Elsewhere(_)), "{refused}");
+    assert_eq!(stage.published(), before, "nothing is written over");
+    stage.turn().await;
+    assert_eq!(stage.controller.status().steered_elsewhere, None, "who steered steers");
+    // The red switch is the only lever there, and it stops what is really played.
+    let stopped = other.change_at_once(Change::Halt { halted: true }, "A test.", &by, stage.now).await;
+    assert!(stopped.expect_err("it says whose it is").to_string().contains("all traffic is stopped"));
+    assert!(stage.published().expect("a document").halted);
+    stage.turn().await;
+    assert!(stage.control().halted);
+    stage.controller.release().await;
+    other.automation().turn(0, false, stage.now).await;
+    // The other's lease may be some milliseconds from its end.
+    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
+    while other.status().steered_elsewhere.is_some() {
+        assert!(std::time::Instant::now() < give_up, "it was given back");
+        other.automation().turn(0, false, stage.now).await;
+    }
+}

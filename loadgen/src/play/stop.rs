@@ -1,0 +1,80 @@
+//! `stop`: ends all traffic of a contest from any host that has the address of its Redis, whoever steers it.
+//!
+//! It changes one word of the control document, `halted`, as the dashboard's red switch does, and waits until the generators
+//! that play have heard of it.
+
+use crate::Failed;
+use crate::engine::run::Clock;
+use crate::redis_flags::RedisFlags;
+use clap::Args;
+use flowtest_scoreboard::{Scoreboard, Stopped};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long generators are waited for. They look four times a second.
+const HEARD_TIMEOUT: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// The contest whose traffic is to end.
+    #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
+    pub contest: String,
+    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
+    pub redis: String,
+    #[command(flatten)]
+    pub redis_flags: RedisFlags,
+}
+
+/// Stops it, and says who has heard.
+///
+/// # Errors
+/// What is wrong with Redis, and that there is no such contest.
+pub fn stop(flags: &Stop) -> Result<u8, Failed> {
+    let address = flags.redis_flags.address(&flags.redis)?;
+    let contest = &flags.contest;
+    let mut scoreboard = Scoreboard::open(address.clone())?;
+    let revision = match scoreboard.stop_traffic(contest, Clock::now().utc_base)? {
+        Stopped::NoContest => {
+            return Err(Failed::Message(format!(
+                "Redis at {address} holds no contest {contest:?}, so nobody floods by it: look at --contest and --redis. A \
+                 generator is stopped on its own machine by SIGTERM, or by SIGUSR1, after which it waits for SIGUSR2"
+            )));
+        }
+        Stopped::Now(revision) => {
+            eprintln!("flowtest-loadgen: all traffic of {contest} is stopped from revision {revision} on");
+            revision
+        }
+        Stopped::Before(revision) => {
+            eprintln!(
+                "flowtest-loadgen: all traffic of {contest} was stopped already, by revision {revision} or before"
+            );
+            revision
+        }
+    };
+    let until = Instant::now() + HEARD_TIMEOUT;
+    loop {
+        // Of generators that play; the others send nothing but practice, and heed the same document.
+        let seen = scoreboard.read_generators(contest)?;
+        let playing = seen.iter().filter_map(|seen| seen.health.as_ref()).filter(|health| health.round.is_some());
+        let (heard, silent): (Vec<_>, Vec<_>) = playing.partition(|health| health.revision >= revision);
+        let names = |list: &[&flowtest_scoreboard::GeneratorHealth]| {
+            list.iter().map(|health| health.id.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        if silent.is_empty() {
+            match heard.is_empty() {
+                true => eprintln!("flowtest-loadgen: no generator plays"),
+                false => eprintln!("flowtest-loadgen: obeyed by {}", names(&heard)),
+            }
+            return Ok(0);
+        }
+        if Instant::now() >= until {
+            return Err(Failed::Message(format!(
+                "these generators have not said that they obey: {}; stop them on their machines, by SIGTERM or SIGUSR1",
+                names(&silent)
+            )));
+        }
+        thread::sleep(LOOK);
+    }
+}
