@@ -21,6 +21,8 @@ use std::net::IpAddr;
 const HEALTH_BYTES_MAX: usize = 16 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
+/// Longest sentence about its trouble, in bytes.
+const TROUBLE_BYTES_MAX: usize = 300;
 /// Kernel features at most.
 const FEATURES_MAX: usize = 16;
 /// Workers and source addresses at most.
@@ -73,6 +75,18 @@ pub struct GeneratorHealth {
     pub busy_percent: Vec<u8>,
     /// Where its requests come from.
     pub source_addresses: Vec<IpAddr>,
+    /// Splits of its round that begin from this instant on are its. None: it takes no share, as it leaves or is not ready.
+    /// 0: an older program, which knows no split but those of a start and of the end of a pause.
+    #[serde(default = "knows_no_splits")]
+    pub takes_from: Option<UtcUs>,
+    /// Why it does not play the round that is armed or running, for the organiser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
+fn knows_no_splits() -> Option<UtcUs> {
+    Some(0)
 }
 
 /// A generator that Redis knows of.
@@ -108,6 +122,9 @@ impl GeneratorHealth {
     fn within_bounds(mut self) -> GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
+        }
+        if let Some(trouble) = &mut self.trouble {
+            *trouble = bounded(trouble, TROUBLE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);
@@ -238,16 +255,19 @@ mod tests {
             disk_free_bytes: 1 << 40,
             busy_percent: vec![40, 41],
             source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
+            takes_from: Some(9),
+            trouble: None,
         }
     }
 
     #[test]
     fn the_keys_are_as_documented() {
-        let json: serde_json::Value = serde_json::from_str(&health("g1", 5).to_json()).expect("JSON");
+        let health = GeneratorHealth { trouble: Some("no disk".to_owned()), ..health("g1", 5) };
+        let json: serde_json::Value = serde_json::from_str(&health.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
                           saturated_seconds validity clock_offset_us clock_error_us backlog disk_free_bytes busy_percent \
-                          source_addresses";
+                          source_addresses takes_from trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -258,6 +278,7 @@ mod tests {
         large.busy_percent = vec![100; 9_999];
         large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
         large.rate_ratio = Some(f64::NAN);
+        large.trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
         let text = health("g1", 5).to_json();
@@ -276,5 +297,6 @@ mod tests {
         };
         assert_eq!(without(&["features"]).features, Vec::<String>::new());
         assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
+        assert_eq!(without(&["takes_from"]).takes_from, Some(0));
     }
 }

@@ -29,6 +29,14 @@ pub fn lease(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:lease:{generator}")
 }
 
+/// String, an id, lives [`KEEPER_LIFE_MS`]: which process gives the shares of generators that die to others.
+pub fn keeper(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:keeper")
+}
+
+/// How long the keeper's lease lasts: four looks of a dashboard.
+pub const KEEPER_LIFE_MS: u64 = 2_000;
+
 /// Sorted set: the ids of all generators by their last beat, microseconds since 1970.
 pub fn generators(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:generators")
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(round("finals", &id), "flowtest:{finals}:round:0123456789abcdef0123456789abcdef");
         assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
         assert_eq!(generators("finals"), "flowtest:{finals}:generators");
+        assert_eq!(keeper("finals"), "flowtest:{finals}:keeper");
         assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
         assert_eq!(probes("finals"), "flowtest:{finals}:probe");
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");

@@ -13,6 +13,8 @@
 //! | [`publisher`] | the thread that keeps Redis up to date |
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`generator`] | what a generator says about itself |
+//! | [`split_keeper`] | who is to send what when generators die and come back; pure |
+//! | `keeper` | who decides that |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
 //! | [`prepared`] | what the prepare check of each contestant found |
@@ -28,6 +30,7 @@ pub mod connection;
 pub mod error;
 pub mod explained;
 pub mod generator;
+mod keeper;
 pub mod keys;
 pub mod library;
 mod message;
@@ -36,6 +39,7 @@ pub mod prepared;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
+pub mod split_keeper;
 mod wire;
 
 pub use address::RedisAddress;
@@ -49,3 +53,4 @@ pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
+pub use split_keeper::{Resplit, SplitKeeper};
