@@ -3,9 +3,11 @@
 use super::compare::{self, Difference};
 use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
+use super::shares;
 use super::stream::{Halves, Standing, Stream, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::stream::Tail;
 use std::collections::HashSet;
@@ -22,6 +24,7 @@ pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) ->
         notes.traces(stream);
     }
     notes.agreement(streams);
+    notes.shares(streams);
     if let Some(held) = held {
         notes.redis(streams, held);
     }
@@ -193,6 +196,28 @@ impl Notes {
         }
     }
 
+    /// Whether each request was one stream's at a time.
+    fn shares(&mut self, streams: &[Stream]) {
+        for (place, one) in streams.iter().enumerate() {
+            for other in &streams[place + 1..] {
+                let both = |(from, to): &(UtcUs, UtcUs)| {
+                    [one, other].iter().all(|stream| shares::sends_within(&stream.folder, *from, *to))
+                };
+                let Some((from, to)) = shares::in_common(&one.shares, &other.shares).into_iter().find(both) else {
+                    continue;
+                };
+                let [ours, theirs] = [one, other].map(|stream| stream.folder.stream);
+                let text = format!(
+                    "streams {ours} and {theirs} held requests in common from {} to {}, and both sent: what was due then was \
+                     sent twice, and counts twice",
+                    folders::instant(from),
+                    folders::instant(to)
+                );
+                self.note(Kind::ShareTwice, true, Some(theirs), text);
+            }
+        }
+    }
+
     fn redis(&mut self, streams: &[Stream], held: &HeldRound) {
         let round = self.round;
         for junk in &held.junk {
@@ -211,7 +236,8 @@ impl Notes {
         for stream in streams {
             match held.streams.get(&stream.folder.stream) {
                 Some(held) => self.held(stream, held, sealed),
-                None if stream.last_counted == 0 && stream.standing != Standing::Ended => {}
+                // One that was given up while the round was being armed here, or never began.
+                None if stream.last_counted == 0 => {}
                 None => {
                     let id = stream.folder.stream;
                     let text = format!("Redis does not know stream {id}: {}", remedy(sealed));
