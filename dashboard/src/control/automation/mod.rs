@@ -1,4 +1,5 @@
-//! What happens by itself: four times a second what the clock, the database and Redis ask for is done.
+//! What happens by itself: four times a second what the clock, the database and Redis ask for is done. Here is also the keeper
+//! of the split: shares of generators that die go to the others, and those that come get some.
 //!
 //! Each turn stands for itself; what one could not do, a later one does.
 
@@ -15,10 +16,10 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_scoreboard::{Resplit, SeenGenerator, SplitKeeper};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ const LOOK_TURNS: u64 = 2;
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
 const PEOPLE_TURNS: u64 = 4;
+/// A split that was decided longer ago is not made: its instant would be too near for generators to hear of it.
+const SPLIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Rounds by the clock.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub struct Automation {
     link: Link,
     document: Arc<Document>,
     requests: Arc<Requests>,
+    /// This process, as the keeper of the split.
+    process: StreamId,
+    /// Never held while Redis or the database is asked.
+    split_keeper: Mutex<SplitKeeper>,
     /// Somebody changed people or their endpoints.
     nudge: Notify,
     /// Never held while Redis or the database is asked.
@@ -71,8 +78,24 @@ pub enum Sealing {
 }
 
 impl Automation {
-    pub(super) fn new(accounts: Accounts, link: Link, document: Arc<Document>, requests: Arc<Requests>) -> Automation {
-        Automation { accounts, link, document, requests, nudge: Notify::new(), seen: Mutex::default() }
+    /// `process`: an id that nobody else has.
+    pub(super) fn new(
+        accounts: Accounts,
+        link: Link,
+        document: Arc<Document>,
+        requests: Arc<Requests>,
+        process: StreamId,
+    ) -> Automation {
+        Automation {
+            accounts,
+            link,
+            document,
+            requests,
+            process,
+            split_keeper: Mutex::default(),
+            nudge: Notify::new(),
+            seen: Mutex::default(),
+        }
     }
 
     /// People or endpoints changed elsewhere: they are looked at at once.
@@ -104,10 +127,13 @@ impl Automation {
 
     /// One turn of looking and doing. Turn 0 does everything.
     pub async fn turn(&self, turn: u64, nudged: bool, now: UtcUs) {
-        if turn.is_multiple_of(LOOK_TURNS) {
-            self.look(now).await;
+        let resplit = if turn.is_multiple_of(LOOK_TURNS) { self.look(now).await } else { None };
+        let mut done = Ok(());
+        if let Some((seen, resplit)) = resplit {
+            done = self.split(&seen, &resplit, now).await;
         }
-        let done = self.act(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
+        let acted = self.act(nudged || turn.is_multiple_of(PEOPLE_TURNS), now).await;
+        let done = done.and(acted);
         let trouble = match done {
             Ok(()) => None,
             // Another process was faster: the next turn goes on from there.
@@ -121,23 +147,58 @@ impl Automation {
         seen.trouble = trouble;
     }
 
-    /// What Redis holds, and whether it is what the database says.
-    async fn look(&self, now: UtcUs) {
+    /// What Redis holds, and whether it is what the database says. Another split, and the document that it is for, where those
+    /// who play are not those whom it names.
+    async fn look(&self, now: UtcUs) -> Option<(Arc<Control>, Resplit)> {
         if let Err(error) = self.document.follow_database().await {
             tracing::warn!(%error, "the database cannot be read");
         }
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
         self.document.publish(LOOK_PATIENCE).await;
         let contest = self.document.contest().to_owned();
-        match self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await {
-            Ok(generators) => {
-                let control = self.document.control().filter(|control| control.state != State::Draft);
-                let mut seen = self.seen();
-                seen.validity.look(control.and_then(|control| control.round), &generators, now);
-                seen.generators = generators.into();
+        // While somebody else steers, shares are not ours to give.
+        let keeper = Some(self.process).filter(|_| self.document.published().conflict.is_none());
+        let read = self.link.call(move |scoreboard| {
+            if let Some(process) = keeper {
+                scoreboard.take_keeper(&contest, process)?;
             }
-            Err(error) => self.document.redis_failed(&error),
+            scoreboard.read_generators(&contest)
+        });
+        match read.await {
+            Ok(generators) => {
+                let control = self.document.control();
+                let round = control.as_ref().filter(|control| control.state != State::Draft);
+                let mut seen = self.seen();
+                seen.validity.look(round.and_then(|control| control.round), &generators, now);
+                seen.generators = generators.into();
+                let control = control.filter(|_| keeper.is_some())?;
+                let resplit = self.split_keeper.lock().look(&control, &seen.generators, now)?;
+                Some((control, resplit))
+            }
+            Err(error) => {
+                self.split_keeper.lock().lost();
+                self.document.redis_failed(&error);
+                None
+            }
         }
+    }
+
+    /// Splits anew as was decided on a document, unless somebody has changed who sends what meanwhile.
+    async fn split(&self, seen: &Control, resplit: &Resplit, now: UtcUs) -> Result<(), ChangeError> {
+        let decided = Instant::now();
+        let edit = self.document.edit().await;
+        let is_as_seen = self.document.is_at(seen)
+            && self.document.control().is_some_and(|control| control.timeline.splits == seen.timeline.splits);
+        if !is_as_seen || decided.elapsed() > SPLIT_PATIENCE {
+            return Ok(());
+        }
+        match edit.change(None, resplit.change(), &resplit.sentence(), &Actor::program(), now).await {
+            Ok(_) => tracing::warn!("{}", resplit.sentence()),
+            // Such as of a round that ends just now.
+            Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "the requests are not split anew"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn act(&self, people: bool, now: UtcUs) -> Result<(), ChangeError> {
