@@ -2,7 +2,7 @@
 
 use crate::stage::{SECOND, Stage};
 use flowtest_contest::State;
-use flowtest_contest::lifecycle::Change;
+use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
 
 /// How often it looks.
@@ -110,4 +110,27 @@ async fn nobody_is_left_out_because_redis_was_away() {
     stage.plays_on(3 * SECOND, round, &both[..1]).await;
     stage.plays_on(5 * SECOND, round, &both).await;
     assert_eq!(stage.control().timeline.splits.len(), 1, "{:?}", stage.control().timeline.splits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_generator_has_split_while_no_dashboard_was_there_is_taken_over() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    let round = stage.arm_with(&[]).await;
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(12 * SECOND, round, &both).await;
+    let ours = stage.control();
+    let split = Change::Split { at: stage.now + 2 * SECOND, generators: vec!["g1".to_owned()] };
+    let theirs = change(&ours, split, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    stage.reopen().await;
+    assert_eq!((&*stage.control(), stage.controller.status().conflict), (&theirs, None));
+    // What somebody else has changed otherwise is the organiser's to take over.
+    let other =
+        change(&theirs, Change::Park { contestant: "alice".to_owned(), parked: true }, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&other).expect("Redis answers");
+    stage.turn().await;
+    assert_eq!(*stage.control(), theirs);
+    assert!(stage.controller.status().conflict.is_some());
 }

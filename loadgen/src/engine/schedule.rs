@@ -207,7 +207,8 @@ mod tests {
             schedule.shares().into_iter().map(|(from, share)| (from.ns(), share.of)).collect::<Vec<_>>()
         };
         // (shares since when, pauses, the same on the plan clock)
-        let cases: [(&[(u64, u64)], &[(u64, u64)], &[(u64, u64)]); 6] = [
+        type Pairs = &'static [(u64, u64)];
+        let cases: [(Pairs, Pairs, Pairs); 6] = [
             (&[(0, 1)], &[], &[(0, 1)]),
             (&[(0, 3), (50, 2)], &[], &[(0, 3), (50, 2)]),
             // the one before it again is no change

@@ -12,7 +12,7 @@ use super::requests::Requests;
 use crate::clock::utc_us;
 use crate::live::HeardValidity;
 use flowtest_accounts::{Accounts, Actor};
-use flowtest_contest::lifecycle::Change;
+use flowtest_contest::lifecycle::{Change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
@@ -155,6 +155,11 @@ impl Automation {
         }
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
         self.document.publish(LOOK_PATIENCE).await;
+        if self.document.published().conflict.is_some()
+            && let Err(error) = self.follow_keeper(now).await
+        {
+            tracing::warn!(%error, "what a generator has split anew is not taken over");
+        }
         let contest = self.document.contest().to_owned();
         // While somebody else steers, shares are not ours to give.
         let keeper = Some(self.process).filter(|_| self.document.published().conflict.is_none());
@@ -181,6 +186,21 @@ impl Automation {
                 None
             }
         }
+    }
+
+    /// While no dashboard was there, a generator may have kept the split: where Redis holds our document with splits of its own,
+    /// and nothing else, that is no other's steering, and ours goes on from there.
+    async fn follow_keeper(&self, now: UtcUs) -> Result<(), ChangeError> {
+        let contest = self.document.contest().to_owned();
+        let found = self.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
+        let (Some(ours), Some(found)) = (self.document.control(), found) else { return Ok(()) };
+        if is_split_anew(&ours, &found) {
+            tracing::warn!(revision = found.revision, "a generator has split the requests anew meanwhile");
+            self.document.edit().await.adopt(&Actor::program(), now).await?;
+            // It is as it should be, and the next look need not say so first.
+            self.document.publish(LOOK_PATIENCE).await;
+        }
+        Ok(())
     }
 
     /// Splits anew as was decided on a document, unless somebody has changed who sends what meanwhile.
@@ -254,4 +274,11 @@ impl Automation {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock()
     }
+}
+
+/// Whether a document is another one with more splits, and nothing else.
+fn is_split_anew(ours: &Control, found: &Control) -> bool {
+    let mut same = Control { revision: ours.revision, split: ours.split.clone(), ..found.clone() };
+    same.timeline.splits.clone_from(&ours.timeline.splits);
+    same == *ours && follows(ours, found).is_ok()
 }

@@ -14,6 +14,8 @@ use std::collections::HashSet;
 
 /// Differences of one stream that are told one by one: where one row is wrong, all may be.
 const TOLD_MAX: usize = 100;
+/// Stretches of time in which two streams held a request in common that are looked at: each costs a reading of both.
+const COMMON_MAX: usize = 16;
 
 /// Everything there is to say about a round.
 pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) -> Vec<Finding> {
@@ -203,9 +205,8 @@ impl Notes {
                 let both = |(from, to): &(UtcUs, UtcUs)| {
                     [one, other].iter().all(|stream| shares::sends_within(&stream.folder, *from, *to))
                 };
-                let Some((from, to)) = shares::in_common(&one.shares, &other.shares).into_iter().find(both) else {
-                    continue;
-                };
+                let common = shares::in_common(&one.shares, &other.shares);
+                let Some((from, to)) = common.into_iter().take(COMMON_MAX).find(both) else { continue };
                 let [ours, theirs] = [one, other].map(|stream| stream.folder.stream);
                 let text = format!(
                     "streams {ours} and {theirs} held requests in common from {} to {}, and both sent: what was due then was \

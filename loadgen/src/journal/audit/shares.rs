@@ -134,8 +134,13 @@ fn is_within(block: &ArchivedTraces, from: UtcUs, to: UtcUs) -> bool {
 mod tests {
     use super::*;
 
-    fn shares(generator: &str, takes_from: UtcUs, heard: &[(UtcUs, &[(UtcUs, &[&str])])]) -> Vec<Held> {
-        let split = |(from, names): &(UtcUs, &[&str])| Split {
+    /// From when on, between whom.
+    type Told = (UtcUs, &'static [&'static str]);
+    /// When a document was heard, and its splits.
+    type Hearing = (UtcUs, &'static [Told]);
+
+    fn shares(generator: &str, takes_from: UtcUs, heard: &[Hearing]) -> Vec<Held> {
+        let split = |(from, names): &Told| Split {
             from: *from,
             generators: names.iter().map(|&name| name.to_owned()).collect(),
         };
@@ -148,24 +153,23 @@ mod tests {
         Held { from, to, index, of }
     }
 
-    const FIRST: (UtcUs, &[&str]) = (10, &["g1", "g2", "g3"]);
-    const SECOND: (UtcUs, &[&str]) = (30, &["g2", "g3"]);
-    const THIRD: (UtcUs, &[&str]) = (50, &["g2", "g3", "g1"]);
+    const FIRST: Told = (10, &["g1", "g2", "g3"]);
+    const SECOND: Told = (30, &["g2", "g3"]);
+    const THIRD: Told = (50, &["g2", "g3", "g1"]);
 
     #[test]
     fn a_stream_holds_what_the_newest_document_that_it_has_heard_gives_it() {
-        let told: &[(UtcUs, &[(UtcUs, &[&str])])] =
-            &[(0, &[FIRST]), (28, &[FIRST, SECOND]), (48, &[FIRST, SECOND, THIRD])];
+        let told: &[Hearing] = &[(0, &[FIRST]), (28, &[FIRST, SECOND]), (48, &[FIRST, SECOND, THIRD])];
         assert_eq!(shares("g2", 1, told), [held(10, 30, 1, 3), held(30, 50, 0, 2), held(50, 100, 0, 3)]);
         assert_eq!(shares("g1", 1, told), [held(10, 30, 0, 3), held(50, 100, 2, 3)]);
         // Another process of the name.
         assert_eq!(shares("g1", 45, told), [held(50, 100, 2, 3)]);
         assert_eq!(shares("g9", 1, told), []);
         // Heard at 40: the old share went on.
-        let late: &[(UtcUs, &[(UtcUs, &[&str])])] = &[(0, &[FIRST]), (40, &[FIRST, SECOND])];
+        let late: &[Hearing] = &[(0, &[FIRST]), (40, &[FIRST, SECOND])];
         assert_eq!(shares("g1", 1, late), [held(10, 40, 0, 3)]);
         // Of two splits of one instant the later one counts.
-        let again: &[(UtcUs, &[(UtcUs, &[&str])])] = &[(0, &[FIRST, (10, &["g2", "g1"])])];
+        let again: &[Hearing] = &[(0, &[FIRST, (10, &["g2", "g1"])])];
         assert_eq!(shares("g1", 1, again), [held(10, 100, 1, 2)]);
     }
 

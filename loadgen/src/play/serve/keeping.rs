@@ -29,15 +29,17 @@ impl Keeping {
         }
     }
 
-    /// Does what is to be done; says whether anybody keeps the split, and what was decided.
+    /// Does what is to be done; says whether anybody keeps the split, and what was decided. `may_keep`: it may be us.
     fn look(
         &mut self,
         home: &Home,
         scoreboard: &mut Scoreboard,
+        may_keep: bool,
         control: &Control,
         now: UtcUs,
     ) -> Result<(bool, Option<String>), ScoreboardError> {
-        if !home.keep {
+        if !may_keep {
+            self.release(home, scoreboard);
             return Ok((scoreboard.has_keeper(&home.contest)?, None));
         }
         self.is_ours = scoreboard.hold_keeper(&home.contest, home.process)? == Lease::Ours;
@@ -63,7 +65,9 @@ impl Controller {
         if !self.home.keep && !matches!(control.state, State::Armed | State::Running | State::Paused) {
             return;
         }
-        match self.keeping.look(&self.home, &mut self.scoreboard, control, now) {
+        // By a clock that is off a split would come too soon, or late.
+        let may_keep = self.home.keep && self.clock.is_some_and(|clock| clock.is_fit());
+        match self.keeping.look(&self.home, &mut self.scoreboard, may_keep, control, now) {
             Ok((is_kept, decided)) => {
                 self.is_kept = is_kept;
                 if let Some(decided) = decided {
