@@ -9,6 +9,7 @@ use flowtest_accounts::Actor;
 use flowtest_contest::lifecycle::{Change, LEAD_US};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::SeenGenerator;
 use std::collections::BTreeSet;
 
 /// Between deciding to resume and the least that the lifecycle allows, time for the change to be saved.
@@ -73,10 +74,17 @@ impl Controller {
     async fn fit_generators(&self, wanted: Vec<String>, now: UtcUs) -> Result<Generators, ChangeError> {
         let contest = self.document.contest().to_owned();
         let seen = self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await?;
-        let heard: BTreeSet<String> =
-            seen.iter().filter(|seen| readiness::is_heard(seen, now)).map(|seen| seen.id.clone()).collect();
-        let wanted = if wanted.is_empty() { heard.iter().cloned().collect() } else { wanted };
-        let left_out = heard.into_iter().filter(|id| !wanted.contains(id)).collect();
+        let heard = || seen.iter().filter(|seen| readiness::is_heard(seen, now));
+        let wanted = match wanted.is_empty() {
+            true => heard().map(|seen| seen.id.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            false => wanted,
+        };
+        // One that could not have played was not left out by anybody's wish, and comes when it can.
+        let can = |seen: &SeenGenerator| {
+            seen.health.as_ref().is_some_and(|health| readiness::judge_generator(health).0 != Mark::No)
+        };
+        let unnamed = heard().filter(|seen| can(seen) && !wanted.contains(&seen.id));
+        let left_out = unnamed.map(|seen| seen.id.clone()).collect();
         for id in &wanted {
             let health = seen.iter().find(|seen| seen.id == *id && readiness::is_heard(seen, now));
             let Some(health) = health.and_then(|seen| seen.health.as_ref()) else {

@@ -69,20 +69,26 @@ async fn who_was_not_named_stays_out_until_a_pause_takes_in_all() {
     let mut stage = Stage::new().await;
     ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
     let armed_at = stage.now;
+    // Its clock is off when the round is armed: it could not have been named.
+    stage.beat("g4", |health| health.clock_offset_us = Some(30_000));
     let round = stage.arm_with(&["g1"]).await;
     assert_eq!(stage.control().left_out.iter().collect::<Vec<_>>(), ["g2"]);
     let both = [("g1", armed_at), ("g2", armed_at)];
     stage.plays_on(15 * SECOND, round, &both).await;
     assert_eq!(stage.control().split, ["g1"]);
+    // Its clock has been set.
+    let mended = ("g4", stage.now);
+    stage.plays_on(5 * SECOND, round, &[both[0], both[1], mended]).await;
+    assert_eq!(stage.control().split, ["g1", "g4"]);
     // One that was not there when the round was armed comes in.
     let late = ("g3", stage.now);
-    stage.plays_on(5 * SECOND, round, &[both[0], both[1], late]).await;
-    assert_eq!(stage.control().split, ["g1", "g3"]);
+    stage.plays_on(5 * SECOND, round, &[both[0], both[1], mended, late]).await;
+    assert_eq!(stage.control().split, ["g1", "g4", "g3"]);
     stage.change(Change::Pause).await;
-    stage.plays_on(2 * SECOND, round, &[both[0], both[1], late]).await;
+    stage.plays_on(2 * SECOND, round, &[both[0], both[1], mended, late]).await;
     let by = stage.by(&stage.ada);
     stage.controller.resume(None, None, Vec::new(), &by, stage.now).await.expect("it goes on");
-    assert_eq!(stage.control().split, ["g1", "g2", "g3"]);
+    assert_eq!(stage.control().split, ["g1", "g2", "g3", "g4"]);
     assert!(stage.control().left_out.is_empty());
 }
 
