@@ -278,7 +278,7 @@ impl Takes {
         let first_of_next = || self.first_by(split, last.phase + 1);
         let Some(Split { generator, .. }) = self.splits[split].phases[last.phase] else { return first_of_next() };
         let round = (last.number - generator.index) / generator.of;
-        self.from_place(split, last.phase, round, self.place(last) + 1).unwrap_or_else(first_of_next)
+        self.first_from_place(split, last.phase, round, self.place(last) + 1).unwrap_or_else(first_of_next)
     }
 
     fn first_from_by(&self, split: usize, planned: PlanInstant) -> Planned {
@@ -297,7 +297,7 @@ impl Takes {
         let (number, place) = self.merged(low);
         let found = match number.checked_sub(held.generator.index) {
             Some(after) if after % held.generator.of == 0 => {
-                self.from_place(split, phase, after / held.generator.of, place)
+                self.first_from_place(split, phase, after / held.generator.of, place)
             }
             Some(after) => self.first_of_round(split, phase, after / held.generator.of + 1),
             None => self.first_of_round(split, phase, 0),
@@ -323,7 +323,7 @@ impl Takes {
     }
 
     /// The first request of this part in a step of the generator, from a place on, or in a later step.
-    fn from_place(&self, split: usize, phase: usize, round: u64, place: u64) -> Option<Planned> {
+    fn first_from_place(&self, split: usize, phase: usize, round: u64, place: u64) -> Option<Planned> {
         let held = self.splits[split].phases[phase]?;
         let number = held.generator.index + held.generator.of * round;
         match self.spread.first_from(number, place, self.class(&held, round)) {

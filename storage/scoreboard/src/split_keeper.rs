@@ -116,7 +116,10 @@ impl SplitKeeper {
         if newest.generators.iter().any(|id| health(id).is_some_and(|health| health.takes_from == Some(0))) {
             return None;
         }
-        let is_playing = |id: &String| !self.is_silent(id, now) && plays(health(id), round, newest, now);
+        let is_playing = |id: &String| {
+            let is_known = self.generators.contains_key(id);
+            !self.is_silent(id, now) && plays(health(id), is_known, round, newest, now)
+        };
         let (mut playing, gone): (Vec<String>, Vec<String>) = newest.generators.iter().cloned().partition(is_playing);
         let is_back = |id: &str| !newest.generators.iter().any(|held| held == id) && !control.left_out.contains(id);
         let ready = generators.iter().filter(|seen| is_back(&seen.id) && self.is_steady(&seen.id, now));
@@ -163,11 +166,13 @@ impl SplitKeeper {
 }
 
 /// Whether a generator that a split names, and that is heard, plays by it or will.
-fn plays(health: Option<&GeneratorHealth>, round: RoundId, split: &Split, now: UtcUs) -> bool {
+fn plays(health: Option<&GeneratorHealth>, is_known: bool, round: RoundId, split: &Split, now: UtcUs) -> bool {
+    // It has until shortly before the split to come into the round.
+    let may_come = now.saturating_add(ARMING_US) < split.from;
     match health {
         Some(health) if health.round == Some(round) => health.takes_from.is_some_and(|from| from <= split.from),
-        // It has until shortly before the split to come into the round.
-        Some(_) => now.saturating_add(ARMING_US) < split.from,
-        None => true,
+        Some(_) => may_come,
+        // What was said is gone after an outage; of one that nobody ever heard there is nothing to wait for.
+        None => is_known || may_come,
     }
 }

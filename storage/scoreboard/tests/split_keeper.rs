@@ -157,6 +157,15 @@ fn one_that_is_not_armed_shortly_before_the_start_is_left_out_and_comes_when_it_
 }
 
 #[test]
+fn one_that_nobody_ever_heard_is_left_out_before_the_start_also_by_a_keeper_that_has_just_begun() {
+    let mut script = Script::new(&["g1", "g2"]);
+    script.generators.retain(|seen| seen.id == "g1");
+    script.now = NOW + 6 * SECOND;
+    script.until(9);
+    assert_eq!(script.splits(), [(10.0, "g1".to_owned())]);
+}
+
+#[test]
 fn what_the_organiser_does_is_not_undone() {
     let mut script = Script::new(&["g1", "g2"]);
     script.control.left_out.insert("g9".to_owned());

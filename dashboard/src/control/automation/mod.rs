@@ -280,5 +280,6 @@ impl Automation {
 fn is_split_anew(ours: &Control, found: &Control) -> bool {
     let mut same = Control { revision: ours.revision, split: ours.split.clone(), ..found.clone() };
     same.timeline.splits.clone_from(&ours.timeline.splits);
-    same == *ours && follows(ours, found).is_ok()
+    let has_more = found.timeline.splits.len() > ours.timeline.splits.len();
+    has_more && same == *ours && follows(ours, found).is_ok()
 }
