@@ -28,7 +28,7 @@ help:
 	@echo 'make test       every test, at most 12 minutes'
 	@echo 'make test-long  the same properties with far more cases, then the fuzzers (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
-	@echo 'make bench      the limit of this machine, what a close costs, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
+	@echo 'make bench      the limit of this machine, what a close and the rows of a fleet cost, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make screenshots  the pictures of README.md, from a real round of a minute'
 	@echo 'make lint       formatting, clippy, links of the documentation and ansible-lint, warnings are errors'
 
@@ -72,6 +72,7 @@ bench:
 	cargo build $(RELEASE) --workspace --bins
 	build/release/flowtest-bench floor --json build/floor.json
 	build/release/flowtest-bench close --json build/close.json
+	build/release/flowtest-bench scoreboard --json build/scoreboard.json
 	build/release/flowtest-bench compare --pairs $(PAIRS) --for $(EACH) --json build/compare.json
 
 screenshots:

@@ -10,6 +10,7 @@
 //! | [`floor`] | the smallest honest client and server: the limit of this machine |
 //! | [`close`] | what closing a connection costs, with few and with many others open |
 //! | [`compare`] | interleaved pairs against other tools and servers |
+//! | [`scoreboard`] | what the rows of so many contestants and generators cost Redis |
 //! | [`viewers`] | what the dashboard's live feed costs for so many who watch |
 //! | [`machine`] | what a figure was measured on |
 
@@ -22,4 +23,5 @@ pub mod error;
 pub mod fixed;
 pub mod floor;
 pub mod machine;
+pub mod scoreboard;
 pub mod viewers;

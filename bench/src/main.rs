@@ -1,8 +1,8 @@
-//! `flowtest-bench demo | compare | floor | close | viewers`.
+//! `flowtest-bench demo | compare | floor | close | scoreboard | viewers`.
 
 use clap::{Parser, Subcommand};
 use flowtest_bench::error::{Error, Result};
-use flowtest_bench::{close, compare, demo, fixed, floor, viewers};
+use flowtest_bench::{close, compare, demo, fixed, floor, scoreboard, viewers};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ enum Command {
     Floor(floor::Options),
     /// What closing a connection costs, with few and with many others open.
     Close(close::Options),
+    /// What the rows of a fleet of generators cost Redis.
+    Scoreboard(scoreboard::Options),
     /// How many may watch the dashboard, and what they cost it.
     Viewers(viewers::Options),
     /// A server with one fixed answer; `compare` starts it.
@@ -67,6 +69,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         }
         Command::Close(options) => {
             let report = close::run(options)?;
+            write(&report, &report.to_markdown(), options.json.as_deref())
+        }
+        Command::Scoreboard(options) => {
+            let report = scoreboard::run(options)?;
             write(&report, &report.to_markdown(), options.json.as_deref())
         }
         Command::Viewers(options) => {

@@ -64,6 +64,11 @@ impl Histogram {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// All buckets, in order.
+    pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
+        &self.counts
+    }
+
     /// The buckets that are not empty, as (bucket number, count).
     pub fn sparse(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(index, count)| (index, *count))

@@ -11,6 +11,7 @@
 //! | [`tally`] | counters of a contestant, a partition of all that came due |
 //! | [`histogram`] | latencies in microseconds |
 //! | [`row`] | what one stream counted for one contestant, and its text |
+//! | [`span`] | a stretch of a row's histograms, and its bytes |
 //! | [`id`] | ids of streams and rounds |
 //! | [`clock`] | now |
 //! | [`validity`] | how much of a round is valid |
@@ -24,6 +25,7 @@ pub mod histogram;
 pub mod id;
 pub mod row;
 pub mod rules;
+pub mod span;
 pub mod tally;
 pub mod text;
 pub mod token;

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! There is exactly one text for each row, and whatever else arrives is an error that names what is wrong.
+//!
+//! Rows in Redis leave the two lists empty: their histograms stand beside them, in [spans](crate::span). One whose lists are
+//! not empty is of an older generator, and all there is of it.
 
 use crate::{Histogram, Tally};
 use std::fmt::Write;
@@ -39,20 +42,34 @@ pub enum RowError {
     Counter(String),
     #[error("{0:?} is no bucket: `number:count`, count at least 1, numbers rising, below {buckets}", buckets = crate::histogram::BUCKETS)]
     Bucket(String),
+    #[error("a span of histograms makes no sense: {0}")]
+    Span(&'static str),
     #[error("the counters are too large to add: a sum is at most {COUNT_MAX}")]
     Sum,
 }
 
 impl Row {
-    /// The text that stands for this row in Redis.
-    pub fn encode(&self) -> String {
-        let mut text = String::with_capacity(256);
+    /// The text of this row without its histograms.
+    pub fn encode_tally(&self) -> String {
+        let mut text = self.encode_counters();
+        text.push_str(";;");
+        text
+    }
+
+    fn encode_counters(&self) -> String {
+        let mut text = String::with_capacity(128);
         for (index, value) in self.tally.to_array().into_iter().enumerate() {
             if index > 0 {
                 text.push(' ');
             }
             push_number(&mut text, value);
         }
+        text
+    }
+
+    /// The text that stands for this row where it stands alone.
+    pub fn encode(&self) -> String {
+        let mut text = self.encode_counters();
         for histogram in [&self.latency, &self.service] {
             text.push(';');
             for (index, (bucket, count)) in histogram.sparse().enumerate() {
@@ -67,7 +84,7 @@ impl Row {
         text
     }
 
-    /// Reads what [`Row::encode`] wrote, and nothing else.
+    /// Reads what [`Row::encode`] or [`Row::encode_tally`] wrote, and nothing else.
     ///
     /// # Errors
     /// A [`RowError`] that names the part which is wrong. There is one text for each row, so a text with a leading zero or an
@@ -92,6 +109,11 @@ impl Row {
             latency: decode_histogram(latency)?,
             service: decode_histogram(service)?,
         })
+    }
+
+    /// Whether anything is in its histograms.
+    pub fn has_histograms(&self) -> bool {
+        self.latency.sparse().next().is_some() || self.service.sparse().next().is_some()
     }
 
     /// Adds another row to this one. When a sum would be too large, this row stays as it was.

@@ -36,6 +36,14 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The large network of an IPv6 address, as providers give them to anybody: a /48.
+pub fn site(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 80 << 80))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,7 @@ impl App {
         let stop = CancellationToken::new();
         let running = TaskTracker::new();
         let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), running.clone()))?;
+        controller.automation().rank_as_on(feed.clone());
         running.spawn(tasks::tell_feed(facts, feed.clone(), stop.clone()));
         running.spawn(tasks::publish_invitations(accounts.clone(), feed.hub().clone(), stop.clone()));
         running.spawn(tasks::purge_sessions(accounts.clone(), stop.clone()));

@@ -49,6 +49,24 @@ pub enum AdminCommand {
         #[command(flatten)]
         database: Database,
     },
+    /// Print a link that signs somebody in once, within 15 minutes, whatever others have guessed at the password.
+    Link {
+        name: String,
+        /// What people type into their browsers, such as https://scores.example.org.
+        #[arg(long, env = "FLOWTEST_DASHBOARD_PUBLIC_URL", value_name = "URL")]
+        public_url: Option<String>,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Set somebody's password anew and end all sessions. Without a password file a password is drawn and printed once.
+    Password {
+        name: String,
+        /// A file whose first line is the password.
+        #[arg(long, env = "FLOWTEST_DASHBOARD_ADMIN_PASSWORD_FILE")]
+        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        database: Database,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@ use crate::cli::{AdminCommand, Database, InviteCommand};
 use crate::clock::utc_us;
 use crate::config;
 use crate::password::weakness;
-use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role};
+use flowtest_accounts::{Accounts, Actor, LOGIN_LINK_LIFE_US, NewInvites, NewUser, Role};
 use std::error::Error;
 use std::path::Path;
 
@@ -13,24 +13,70 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const DRAWN_CHARS: usize = 20;
 
 pub async fn admin(command: AdminCommand) -> Result<(), Box<dyn Error>> {
-    let AdminCommand::Create { name, password_file, database } = command;
-    let (password, drawn) = match &password_file {
-        Some(path) => (config::secret(path)?, false),
-        None => (draw()?, true),
-    };
-    if let Some(weakness) = weakness(&password, &[&name]) {
-        return Err(weakness.into());
-    }
-    let accounts = Accounts::open(&database.database).await?;
-    let new = NewUser { name: name.clone(), display_name: name.clone(), password: password.clone() };
-    accounts.create_admin(new, &Actor::command_line(), utc_us()).await?;
-    if drawn {
-        println!("{name} {password}");
-        eprintln!("flowtest-dashboard: {name} is an admin; this password is shown once");
-    } else {
-        eprintln!("flowtest-dashboard: {name} is an admin");
+    match command {
+        AdminCommand::Create { name, password_file, database } => {
+            let password = Password::of(password_file.as_deref(), &name)?;
+            let accounts = Accounts::open(&database.database).await?;
+            let new = NewUser { name: name.clone(), display_name: name.clone(), password: password.text.clone() };
+            accounts.create_admin(new, &Actor::command_line(), utc_us()).await?;
+            password.tell(&name, "is an admin");
+        }
+        AdminCommand::Password { name, password_file, database } => {
+            let password = Password::of(password_file.as_deref(), &name)?;
+            let accounts = Accounts::open(&database.database).await?;
+            let user = accounts.user_named(&name).await?.ok_or_else(|| nobody(&name))?;
+            accounts.set_password(user.id, &password.text, None, &Actor::command_line(), utc_us()).await?;
+            password.tell(&name, "has a new password, and all its sessions have ended");
+        }
+        AdminCommand::Link { name, public_url, database } => {
+            let accounts = Accounts::open(&database.database).await?;
+            let secret = accounts.create_login_link(&name, &Actor::command_line(), utc_us()).await;
+            let secret = secret.map_err(|error| match error {
+                flowtest_accounts::Error::Missing(_) => nobody(&name),
+                error => error.to_string(),
+            })?;
+            let base = public_url.as_deref().unwrap_or_default().trim_end_matches('/');
+            println!("{base}/login/link/{name}/{}", secret.reveal());
+            let minutes = LOGIN_LINK_LIFE_US / 60_000_000;
+            eprintln!("flowtest-dashboard: signs {name} in, once, within {minutes} minutes");
+            if base.is_empty() {
+                eprintln!("flowtest-dashboard: put the dashboard's address before it, or name it by --public-url");
+            }
+        }
     }
     Ok(())
+}
+
+fn nobody(name: &str) -> String {
+    format!("there is no enabled account {name:?} in this database: see --database, and the names on the setting page")
+}
+
+/// A password that was given, or drawn and told once.
+struct Password {
+    text: String,
+    is_drawn: bool,
+}
+
+impl Password {
+    fn of(file: Option<&Path>, name: &str) -> Result<Password, Box<dyn Error>> {
+        let (text, is_drawn) = match file {
+            Some(path) => (config::secret(path)?, false),
+            None => (draw()?, true),
+        };
+        match weakness(&text, &[name]) {
+            Some(weakness) => Err(weakness.into()),
+            None => Ok(Password { text, is_drawn }),
+        }
+    }
+
+    fn tell(&self, name: &str, done: &str) {
+        if self.is_drawn {
+            println!("{name} {}", self.text);
+            eprintln!("flowtest-dashboard: {name} {done}; this password is shown once");
+        } else {
+            eprintln!("flowtest-dashboard: {name} {done}");
+        }
+    }
 }
 
 fn draw() -> Result<String, Box<dyn Error>> {

@@ -55,6 +55,8 @@ pub fn routes() -> Vec<Route> {
         get("/", Public, front::home),
         get("/login", Public, login::show_page),
         post("/login", Public, login::sign_in),
+        get("/login/link/{name}/{secret}", Public, login::show_link),
+        post("/login/link/{name}/{secret}", Public, login::sign_in_by_link),
         get("/logout", Public, login::ask),
         post("/logout", Public, login::sign_out),
         get("/register", Public, register::show_page),
@@ -114,6 +116,8 @@ pub fn routes() -> Vec<Route> {
         // one's own account
         get("/account", Staff, account::show_page),
         post("/account/password", Staff, account::set_password),
+        post("/account/display-name", Staff, account::set_display_name),
+        // Its name before 0.2, until 0.3.
         post("/account/shown", Staff, account::set_display_name),
         post("/account/sessions/{id}/end", Staff, account::end_session),
         post("/account/sessions/end-others", Staff, account::end_others),

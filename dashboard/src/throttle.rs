@@ -5,7 +5,7 @@
 //! so that it locks out nobody who is elsewhere. Only a crowd of addresses makes an account wait everywhere, and that
 //! no longer than the window.
 
-use crate::address::network;
+use crate::address::{network, site};
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +29,9 @@ pub struct Limit {
 /// For one account from one address: 5 a minute, 20 an hour.
 pub const PAIR: &[Limit] =
     &[Limit { failures: 5, within_us: 60 * SECOND_US }, Limit { failures: 20, within_us: 3_600 * SECOND_US }];
+/// For one account from a large network, an IPv6 /48, of whose 65,536 parts somebody may have all.
+pub const SITE: &[Limit] =
+    &[Limit { failures: 20, within_us: 60 * SECOND_US }, Limit { failures: 80, within_us: 3_600 * SECOND_US }];
 /// For one account from everywhere: who has many addresses guesses no faster than this, and needs 25 of them to make
 /// the account's owner wait.
 pub const ACCOUNT: &[Limit] = &[Limit { failures: 500, within_us: 3_600 * SECOND_US }];
@@ -128,24 +131,41 @@ fn shortened(key: &str) -> &str {
 #[derive(Debug)]
 pub struct Failures {
     pairs: Throttle,
+    devices: Throttle,
+    sites: Throttle,
     accounts: Throttle,
     addresses: Throttle,
 }
 
 impl Default for Failures {
     fn default() -> Failures {
-        Failures { pairs: Throttle::new(PAIR), accounts: Throttle::new(ACCOUNT), addresses: Throttle::new(ADDRESS) }
+        Failures {
+            pairs: Throttle::new(PAIR),
+            devices: Throttle::new(PAIR),
+            sites: Throttle::new(SITE),
+            accounts: Throttle::new(ACCOUNT),
+            addresses: Throttle::new(ADDRESS),
+        }
     }
 }
 
 impl Failures {
-    /// An attempt at an account's password, or how many seconds it has to wait.
-    pub fn at_password(&self, name: &str, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+    /// An attempt at an account's password, or how many seconds it has to wait. A `device` in which somebody has signed in
+    /// to this account before is counted by itself, so that nobody's guesses keep it out.
+    pub fn at_password(&self, name: &str, from: IpAddr, device: Option<&str>, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        if let Some(device) = device {
+            return Attempt::begin(vec![(&self.devices, device.to_owned())], now);
+        }
         let (account, address) = (name.to_lowercase(), network(from).to_string());
-        Attempt::begin(
-            vec![(&self.pairs, format!("{address} {account}")), (&self.accounts, account), (&self.addresses, address)],
-            now,
-        )
+        let mut keys = vec![(&self.pairs, format!("{address} {account}"))];
+        keys.extend(site(from).map(|site| (&self.sites, format!("{site} {account}"))));
+        keys.extend([(&self.accounts, account), (&self.addresses, address)]);
+        Attempt::begin(keys, now)
+    }
+
+    /// An attempt at a link that signs in, or how many seconds it has to wait: by what no password's guesses touch.
+    pub fn at_link(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        Attempt::begin(vec![(&self.pairs, format!("link {}", network(from)))], now)
     }
 
     /// An attempt at an invitation, or how many seconds it has to wait.
@@ -227,34 +247,63 @@ mod tests {
     fn who_guesses_locks_out_its_own_address_and_only_a_crowd_of_addresses_everybody() {
         let failures = Failures::default();
         for _ in 0..5 {
-            failures.at_password("boss", ip("192.0.2.1"), NOW).expect("a guess");
+            failures.at_password("boss", ip("192.0.2.1"), None, NOW).expect("a guess");
         }
-        assert!(failures.at_password("BOSS", ip("192.0.2.1"), NOW).is_err());
-        failures.at_password("boss", ip("192.0.2.2"), NOW).expect("the owner is elsewhere").take_back();
+        assert!(failures.at_password("BOSS", ip("192.0.2.1"), None, NOW).is_err());
+        failures.at_password("boss", ip("192.0.2.2"), None, NOW).expect("the owner is elsewhere").take_back();
         for address in 0..99_u32 {
             for _ in 0..5 {
                 let from = IpAddr::from((0x0a00_0000 + address).to_be_bytes());
-                failures.at_password("boss", from, NOW).expect("a guess");
+                failures.at_password("boss", from, None, NOW).expect("a guess");
             }
         }
-        assert_eq!(failures.at_password("boss", ip("192.0.2.2"), NOW).err(), Some(3_600));
+        assert_eq!(failures.at_password("boss", ip("192.0.2.2"), None, NOW).err(), Some(3_600));
     }
 
     #[test]
     fn a_network_of_the_new_kind_is_one_address() {
         let failures = Failures::default();
         for host in 1..=5 {
-            failures.at_password("boss", ip(&format!("2001:db8::{host}")), NOW).expect("a guess");
+            failures.at_password("boss", ip(&format!("2001:db8::{host}")), None, NOW).expect("a guess");
         }
-        assert!(failures.at_password("boss", ip("2001:db8::6"), NOW).is_err());
-        assert!(failures.at_password("boss", ip("2001:db8:0:1::6"), NOW).is_ok());
+        assert!(failures.at_password("boss", ip("2001:db8::6"), None, NOW).is_err());
+        assert!(failures.at_password("boss", ip("2001:db8:0:1::6"), None, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_browser_that_has_signed_in_before_waits_for_nobody_elses_guesses() {
+        let failures = Failures::default();
+        for address in 0..200_u32 {
+            for _ in 0..5 {
+                let from = IpAddr::from((0x0a00_0000 + address).to_be_bytes());
+                let _ = failures.at_password("boss", from, None, NOW);
+            }
+        }
+        // Everywhere, and from its very address.
+        let owner = ip("10.0.0.1");
+        assert!(failures.at_password("boss", owner, None, NOW).is_err());
+        for _ in 0..5 {
+            failures.at_password("boss", owner, Some("its browser"), NOW).expect("it is known");
+        }
+        // Whoever has stolen the cookie guesses no faster than anybody else.
+        assert_eq!(failures.at_password("boss", owner, Some("its browser"), NOW).err(), Some(60));
+        failures.at_link(owner, NOW).expect("the other way in is open");
+    }
+
+    #[test]
+    fn whoever_has_a_large_network_has_no_more_guesses_in_each_part_of_it() {
+        let failures = Failures::default();
+        let guesses = (0..100)
+            .filter(|part| failures.at_password("boss", ip(&format!("2001:db8:7:{part:x}::1")), None, NOW).is_ok());
+        assert_eq!(guesses.count(), 20);
+        assert!(failures.at_password("boss", ip("2001:db8:8::1"), None, NOW).is_ok());
     }
 
     #[test]
     fn a_refused_attempt_counts_nowhere() {
         let failures = Failures::default();
         for _ in 0..400 {
-            let _ = failures.at_password("boss", ip("192.0.2.1"), NOW);
+            let _ = failures.at_password("boss", ip("192.0.2.1"), None, NOW);
         }
         assert!(failures.at_invitation(ip("192.0.2.1"), NOW).is_ok(), "the address has five failures");
     }

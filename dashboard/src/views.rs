@@ -31,7 +31,7 @@ pub use error::ErrorPage;
 pub use field::Field;
 pub use index::IndexPage;
 pub use layout::{Flash, Layout, Level, Page, Role, Stage, Viewer};
-pub use login::{LoginPage, LogoutPage};
+pub use login::{LoginLinkPage, LoginPage, LogoutPage};
 pub use register::RegisterPage;
 pub use report::ReportPage;
 pub use rules::RulesPage;

@@ -24,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// What one play of a shape came to.
 struct Play {
     p50_us: f64,
-    user_us: f64,
+    /// User and system: by itself the first is a guess from where ticks fell, and these fall beside the same requests.
+    cpu_us: f64,
     /// The greatest mean of a tenth of the roster over the least, at two quantiles.
     tenths: Option<(f64, f64)>,
 }
@@ -64,9 +65,9 @@ pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
         Bound::Max(2.0),
     );
     report.claim_values(
-        "user CPU of a request, 1,000 contestants over 10".into(),
+        "CPU of a request, 1,000 contestants over 10".into(),
         "times",
-        ratios(1_000, 10, |play| play.user_us),
+        ratios(1_000, 10, |play| play.cpu_us),
         Bound::Max(1.3),
     );
     for contestants in [20, 200, 1_000] {
@@ -130,7 +131,7 @@ fn read(figures: &Value) -> Option<Play> {
     let tenths = if each.len() >= PARTS { Some((spread("p50")?, spread("p99")?)) } else { None };
     Some(Play {
         p50_us: figures["latency_us"]["p50"].as_f64()?,
-        user_us: figures["cpu"]["user_us_per_request"].as_f64()?,
+        cpu_us: figures["cpu"]["user_us_per_request"].as_f64()? + figures["cpu"]["system_us_per_request"].as_f64()?,
         tenths,
     })
 }
@@ -145,9 +146,9 @@ mod tests {
         let mut each: Vec<Value> = (0..20).map(|_| one(100)).collect();
         (each[18], each[19]) = (one(110), one(130));
         let figures = serde_json::json!({
-            "contestants": each, "latency_us": {"p50": 100}, "cpu": {"user_us_per_request": 1.5},
+            "contestants": each, "latency_us": {"p50": 100}, "cpu": {"user_us_per_request": 1.5, "system_us_per_request": 5.5},
         });
         let play = read(&figures).expect("all is there");
-        assert_eq!((play.p50_us, play.user_us, play.tenths), (100.0, 1.5, Some((1.2, 1.2))));
+        assert_eq!((play.p50_us, play.cpu_us, play.tenths), (100.0, 7.0, Some((1.2, 1.2))));
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::child::{self, Child};
 use crate::error::{Error, Result};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -49,6 +50,18 @@ impl Redis {
     /// Its process id; 0 while it does not run.
     pub fn id(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// What it says of itself: lines of `key:value`.
+    pub fn info(&self, timeout: Duration) -> Result<String> {
+        let ask = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.write_all(b"INFO\r\nQUIT\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        ask().map_err(Error::io("asking Redis how it fares"))
     }
 
     /// Kills it without a word, as a crash would.
@@ -102,8 +115,6 @@ impl Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
 
     fn ask(redis: &Redis, line: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", redis.port)).expect("it listens");

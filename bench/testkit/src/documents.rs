@@ -23,6 +23,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         validity: RoundValidity::default(),
         clock_offset_us: Some(12),
         clock_error_us: Some(40),
+        clock_step_us: None,
         backlog: 0,
         disk_free_bytes: 1 << 40,
         busy_percent: vec![1, 2],

@@ -108,18 +108,19 @@ impl RedisServer {
     }
 
     /// All fields of a hash with their values, in the order of their names.
-    pub fn hash(&self, key: &str) -> Vec<(String, String)> {
+    pub fn hash(&self, key: &str) -> Vec<(String, Vec<u8>)> {
         let answer = self.command(&["HGETALL", key]);
-        let mut fields: Vec<(String, String)> = redis::from_redis_value(answer).expect("fields and values");
+        let mut fields: Vec<(String, Vec<u8>)> = redis::from_redis_value(answer).expect("fields and values");
         fields.sort();
         fields
     }
 
     /// Makes a hash of these fields and no others.
-    pub fn set_hash(&self, key: &str, fields: &[(String, String)]) {
+    pub fn set_hash(&self, key: &str, fields: &[(String, Vec<u8>)]) {
         self.command(&["DEL", key]);
+        let mut connection = self.connect().expect("the server answers");
         for (field, value) in fields {
-            self.command(&["HSET", key, field, value]);
+            redis::cmd("HSET").arg(key).arg(field).arg(value).exec(&mut connection).expect("the server answers");
         }
     }
 

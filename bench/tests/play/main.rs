@@ -9,6 +9,7 @@ mod examples;
 mod hostile;
 mod isolation;
 mod journal;
+mod scoreboard;
 mod scores;
 mod soak;
 mod stage;

@@ -8,6 +8,7 @@ use crate::control::requests::Write;
 use crate::error::RequestError;
 use crate::handlers::form::display_name;
 use crate::handlers::frame::{self, show, show_again};
+use crate::middleware::device;
 use crate::middleware::viewer::Viewer;
 use crate::views::account::SessionLine;
 use crate::views::layout::Page;
@@ -57,20 +58,24 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let current = req.form::<String>("current").await.unwrap_or_default();
     let password = req.form::<String>("password").await.unwrap_or_default();
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = app.failures.at_password(&viewer.user.name, from, now).map_err(RequestError::TooMany)?;
+    let device = device::known(req, &app, &viewer.user.name);
+    let attempt =
+        app.failures.at_password(&viewer.user.name, from, device.as_deref(), now).map_err(RequestError::TooMany)?;
     let checked = app.accounts.check_password(viewer.user.id, &current).await;
-    if matches!(checked, Ok(true) | Err(Error::Overloaded)) {
+    if matches!(checked, Err(Error::Overloaded)) {
         attempt.take_back();
+        return Err(Error::Overloaded.into());
     }
     let right = checked?;
     let about = [viewer.user.name.clone(), viewer.user.display_name.clone(), app.config.contest.clone()];
-    let weakness = crate::password::weakness_of(password.clone(), about).await?;
+    let weakness = crate::password::weakness_of(&app.accounts, password.clone(), about).await?;
     if !right || weakness.is_some() {
         let mut page = page(depot).await?;
         page.current.error = (!right).then(|| "This is not your present password.".to_owned());
         page.password.error = weakness;
         return show_again(res, page);
     }
+    attempt.take_back();
     app.accounts.set_password(viewer.user.id, &password, Some(viewer.session), &viewer.actor, now).await?;
     app.close_sessions_of(viewer.user.id, Some(viewer.session));
     frame::done(depot, res, PATH, "The password is changed, and all your other sessions have ended.")

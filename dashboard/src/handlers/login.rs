@@ -5,11 +5,12 @@ use crate::app::App;
 use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
-use crate::handlers::frame::{self, show};
+use crate::handlers::frame::{self, show, show_again};
+use crate::middleware::device;
 use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::views::layout::Page;
-use crate::views::{Field, LoginPage, LogoutPage};
-use flowtest_accounts::Error;
+use crate::views::{Field, LoginLinkPage, LoginPage, LogoutPage};
+use flowtest_accounts::{Actor, Error, User};
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
@@ -34,7 +35,8 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
     let password = req.form::<String>("password").await.unwrap_or_default();
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = match app.failures.at_password(&name, from, now) {
+    let device = device::known(req, &app, &name);
+    let attempt = match app.failures.at_password(&name, from, device.as_deref(), now) {
         Ok(attempt) => attempt,
         Err(wait) => {
             counter!("flowtest_logins_total", "result" => "throttled").increment(1);
@@ -53,14 +55,56 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
         return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None);
     };
     counter!("flowtest_logins_total", "result" => "ok").increment(1);
+    let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
+    begin(req, depot, res, &user, &address).await?;
+    res.render(Redirect::other(to));
+    Ok(())
+}
+
+/// Somebody has shown who they are.
+async fn begin(
+    req: &Request,
+    depot: &Depot,
+    res: &mut Response,
+    user: &User,
+    address: &str,
+) -> Result<(), RequestError> {
+    let app = App::of(depot);
     // Whatever session the browser came with ends here: nobody can have planted it.
-    if let Some(old) = Viewer::maybe(depot).cloned() {
-        app.accounts.end_session(old.session, &old.actor, now).await?;
+    if let Some(old) = Viewer::maybe(depot) {
+        app.accounts.end_session(old.session, &old.actor, utc_us()).await?;
         app.close_session(old.session);
     }
-    let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
-    viewer::begin_session(req, res, &app, &user, &address).await?;
-    res.render(Redirect::other(to));
+    device::remember(req, res, app, &user.name)?;
+    viewer::begin_session(req, res, app, user, address).await
+}
+
+/// A link that signs in once. Looking at it spends nothing: programs look at links that people are sent.
+#[handler]
+pub async fn show_link(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let path = req.uri().path().to_owned();
+    let name = req.param::<String>("name").unwrap_or_default();
+    let layout = frame::layout(depot, Page::Login, "Sign in");
+    show(res, LoginLinkPage { layout, path, name, error: None })
+}
+
+#[handler]
+pub async fn sign_in_by_link(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let (name, secret) = (req.param::<String>("name"), req.param::<String>("secret"));
+    let (name, secret) = (name.unwrap_or_default(), secret.unwrap_or_default());
+    let (from, now) = (client_address(req, &app.config.proxies), utc_us());
+    let attempt = app.failures.at_link(from, now).map_err(RequestError::TooMany)?;
+    let address = from.to_string();
+    let Some(user) = app.accounts.redeem_login_link(&name, &secret, &Actor::nobody(&address), now).await? else {
+        let path = req.uri().path().to_owned();
+        let layout = frame::layout(depot, Page::Login, "Sign in");
+        let error = Some("This link is used up, replaced by a newer one, or too old.".to_owned());
+        return show_again(res, LoginLinkPage { layout, path, name, error });
+    };
+    attempt.take_back();
+    begin(req, depot, res, &user, &address).await?;
+    res.render(Redirect::other(start_page(user.role)));
     Ok(())
 }
 
@@ -97,11 +141,15 @@ pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     frame::done(depot, res, "/login", "You are signed out.")
 }
 
-/// A path of ours to go to after signing in; anything else is no place to send somebody.
+/// The pages that somebody may be sent to after signing in, with whatever they ask of them. Nobody is sent elsewhere, and
+/// nobody to what is downloaded.
+const PAGES: [&str; 7] = ["/index", "/chart", "/rules", "/account", "/setting", "/setting-token", "/audit"];
+
+/// A page of ours to go to after signing in.
 fn local(next: Option<&str>) -> Option<String> {
-    let next = next?;
-    let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n', '\t']);
-    (plain && next.len() <= 200 && !next.starts_with("/logout")).then(|| next.to_owned())
+    let next = next.filter(|next| next.len() <= 200 && next.bytes().all(|byte| byte.is_ascii_graphic()))?;
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    PAGES.contains(&path).then(|| next.to_owned())
 }
 
 #[cfg(test)]
@@ -110,10 +158,12 @@ mod tests {
 
     #[test]
     fn only_our_own_paths_are_gone_to() {
-        for good in ["/chart", "/index?as=3", "/setting-token"] {
+        for good in ["/chart", "/index?as=3", "/setting-token", "/chart?view=projector#top"] {
             assert_eq!(local(Some(good)).as_deref(), Some(good));
         }
-        for bad in ["", "chart", "//evil.example", "https://evil.example", "/\\evil", "/a\nb", "/logout"] {
+        let elsewhere = ["", "chart", "//evil.example", "https://evil.example", "/\\evil", "/chart\nb", "/chart/../x"];
+        let ours_and_no_page = ["/logout", "/export/standings.csv", "/login", "/live", "/api/me", "/setting/halt"];
+        for bad in elsewhere.into_iter().chain(ours_and_no_page) {
             assert_eq!(local(Some(bad)), None, "{bad:?}");
         }
     }

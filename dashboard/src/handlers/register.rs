@@ -6,6 +6,7 @@ use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
+use crate::middleware::device;
 use crate::middleware::viewer::begin_session;
 use crate::views::layout::Page;
 use crate::views::{Field, RegisterPage};
@@ -40,9 +41,8 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         tell(&mut page, error)?;
         return show_again(res, page);
     }
-    attempt.take_back();
     let about = [name.clone(), display_name.clone(), app.config.contest.clone()];
-    if let Some(weakness) = crate::password::weakness_of(password.clone(), about).await? {
+    if let Some(weakness) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
         page.password.error = Some(weakness);
         return show_again(res, page);
     }
@@ -60,7 +60,9 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
             return show_again(res, page);
         }
     };
+    attempt.take_back();
     app.people_changed();
+    device::remember(req, res, &app, &user.name)?;
     begin_session(req, res, &app, &user, &address).await?;
     frame::done(depot, res, "/index", format!("Welcome, {}. Set the address of your server next.", user.display_name))
 }

@@ -175,6 +175,11 @@ impl Board {
     }
 
     /// Of the points that are shown.
+    /// When a contestant came to the points that it has now.
+    pub fn reached_at(&self, id: &UserKey) -> Option<UtcUs> {
+        self.track().reached.get(id).map(|(_, at)| *at)
+    }
+
     fn track(&self) -> &Track {
         self.practice.as_ref().map_or(&self.contest, |(_, track)| track)
     }

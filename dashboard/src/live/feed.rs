@@ -3,7 +3,7 @@
 
 use super::audience::Audience;
 use super::board::{Board, Tick};
-use super::facts::Facts;
+use super::facts::{Facts, UserKey};
 use super::frame::{FrameBuilder, Link};
 use super::history::HistoryCache;
 use super::hub::{Hub, HubConfig};
@@ -16,6 +16,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::{ExplainedError, RedisAddress, RoundTotals, SeenGenerator};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -175,6 +176,12 @@ impl Feed {
     /// The standings as an audience sees them now. The only way to scores for pages, exports and reports.
     pub fn standings(&self, audience: &Audience) -> Standings {
         self.board().standings(audience, utc_us())
+    }
+
+    /// When contestants came to the points that the last look showed.
+    pub fn reached_at(&self, ids: &BTreeSet<UserKey>) -> BTreeMap<UserKey, UtcUs> {
+        let board = self.board();
+        ids.iter().filter_map(|id| Some((id.clone(), board.reached_at(id)?))).collect()
     }
 
     /// How much of the round is valid, as an audience is told it now.

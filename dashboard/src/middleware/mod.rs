@@ -8,6 +8,7 @@
 //! | [`origin`] | requests that another site made a browser send |
 //! | [`viewer`] | who asks |
 
+pub mod device;
 pub mod guard;
 pub mod headers;
 pub mod observe;

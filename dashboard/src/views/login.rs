@@ -18,6 +18,16 @@ pub struct LoginPage {
     pub wait_seconds: Option<u64>,
 }
 
+/// `GET /login/link/{name}/{secret}`: asks, for a look must not spend the link.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "login-link.stpl")]
+pub struct LoginLinkPage {
+    pub layout: Layout,
+    pub path: String,
+    pub name: String,
+    pub error: Option<String>,
+}
+
 /// `GET /logout`: asks, for signing out is a POST.
 #[derive(Clone, Debug, TemplateSimple)]
 #[template(path = "logout.stpl")]

@@ -1,13 +1,15 @@
 //! Rounds from arming to their seal, by the clock, by the organiser, and across deaths of the dashboard.
 
-use crate::stage::{SECOND, Stage, rows};
+use crate::stage::{CONTEST, SECOND, Stage, rows};
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::{RoundId, RoundValidity};
 use flowtest_dashboard::control::{ChangeError, Sealing};
-use flowtest_testkit::WAIT_MAX;
+use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig};
+use flowtest_scoreboard::RedisAddress;
+use flowtest_testkit::{WAIT_MAX, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
@@ -38,6 +40,42 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     assert_eq!(stage.control().revision, revision);
     stage.change(Change::Draft).await;
     assert_eq!(stage.control().state, State::Draft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_results_are_ranked_by_who_got_there_first_as_on_the_board() {
+    let mut stage = Stage::new().await;
+    for (index, name) in ["alice", "bob", "carol"].into_iter().enumerate() {
+        stage.contestant(name, 8081 + index as u16).await;
+    }
+    let round = stage.arm().await;
+    stage.turn_at(stage.now + 10 * SECOND).await;
+    let feed = FeedConfig {
+        address: RedisAddress::new(&stage.redis.url()).expect("an address"),
+        contest: CONTEST.to_owned(),
+        hub: HubConfig::default(),
+        past: Vec::new(),
+    };
+    let facts = stage.controller.watch_facts().borrow().as_ref().clone();
+    let feed = Feed::start(feed, facts, drop).expect("a feed");
+    stage.controller.automation().rank_as_on(feed.clone());
+    let publisher = stage.join(round, &["alice", "bob", "carol"]);
+    // The board must have looked at each before the next: bob is there first, then carol, and alice after its last look.
+    for (seq, right) in [(1, [6, 7, 6]), (2, [6, 7, 7])] {
+        publisher.publish(seq, rows(&right));
+        wait_until("the look", || {
+            let totals = feed.seen().totals.clone()?;
+            let due = |name: &str| totals.contestants.get(name).map(|row| row.tally.due);
+            (["alice", "bob", "carol"].map(due) == right.map(Some)).then_some(())
+        });
+    }
+    stage.turn_at(stage.now + 60 * SECOND).await;
+    publisher.end(3, rows(&[7, 7, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
+    let told: Vec<(&str, u32)> = results.iter().map(|result| (result.name.as_str(), result.rank)).collect();
+    assert_eq!(told, [("bob", 1), ("carol", 2), ("alice", 3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

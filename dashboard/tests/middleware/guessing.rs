@@ -1,6 +1,8 @@
 //! Passwords and invitations are not guessed: not by many attempts at one moment, and not to lock somebody out.
 
 use crate::stage::{Answer, Browser, PASSWORD, Stage};
+use flowtest_accounts::Actor;
+use flowtest_dashboard::clock::utc_us;
 use futures_util::future::join_all;
 use salvo::http::Method;
 
@@ -64,5 +66,78 @@ async fn who_guesses_from_elsewhere_keeps_nobody_out() {
     assert_eq!(sign_in_from(&mut rival, "192.0.2.66", "boss", PASSWORD).await.status, 429);
     let mut boss = stage.browser();
     assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303);
+    stage.close().await;
+}
+
+/// Guesses at the boss from so many addresses that the account waits everywhere.
+async fn guess_from_everywhere(stage: &Stage) {
+    let failures = &stage.app.failures;
+    for address in 0..200_u32 {
+        let from = std::net::IpAddr::from((0x0a00_0000 + address).to_be_bytes());
+        for _ in 0..5 {
+            let _ = failures.at_password("boss", from, None, utc_us());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_guesses_keeps_no_browser_out_that_was_in_before() {
+    let stage = Stage::open(BEHIND_A_PROXY).await;
+    let mut boss = stage.admin("boss").await;
+    boss.send("/logout", &[]).await;
+    guess_from_everywhere(&stage).await;
+    let mut elsewhere = stage.browser();
+    assert_eq!(sign_in_from(&mut elsewhere, "192.0.2.1", "boss", PASSWORD).await.status, 429);
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303, "it is known");
+    // Its cookie opens no other account, and one that somebody made up opens none.
+    stage.contestant("alice", "Alice").await;
+    for _ in 0..5 {
+        sign_in_from(&mut boss, "192.0.2.9", "alice", "wrong").await;
+    }
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.9", "alice", PASSWORD).await.status, 429);
+    let cookie = boss.cookies.get_mut("flowtest-device").expect("it has one");
+    *cookie = format!("{}{}", "0".repeat(32), &cookie[32..]);
+    boss.send("/logout", &[]).await;
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 429);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_link_from_the_command_line_signs_in_once_whatever_others_have_guessed() {
+    let stage = Stage::open(BEHIND_A_PROXY).await;
+    stage.admin("boss").await;
+    guess_from_everywhere(&stage).await;
+    let link = |secret: &str| format!("/login/link/boss/{secret}");
+    let first = stage.accounts().create_login_link("boss", &Actor::command_line(), utc_us()).await.expect("a link");
+    let second = stage.accounts().create_login_link("Boss", &Actor::command_line(), utc_us()).await.expect("a link");
+    let mut boss = stage.browser();
+    // A newer one replaces it, and whoever only looks spends nothing.
+    assert_eq!(boss.send(&link(first.reveal()), &[]).await.status, 422);
+    let looked = boss.get(&link(second.reveal())).await;
+    assert!(looked.status == 200 && looked.body.contains("Sign in as boss"), "{}", looked.body);
+    let signed_in = boss.send(&link(second.reveal()), &[]).await;
+    assert_eq!((signed_in.status, signed_in.location.as_str()), (303, "/chart"), "{}", signed_in.body);
+    assert_eq!(boss.get("/setting").await.status, 200);
+    let again = stage.browser().send(&link(second.reveal()), &[]).await;
+    assert!(again.status == 422 && again.body.contains("used up"), "{}", again.body);
+    // Too old; of nobody; not written as a secret is.
+    let old = utc_us() - flowtest_accounts::LOGIN_LINK_LIFE_US;
+    let third = stage.accounts().create_login_link("boss", &Actor::command_line(), old).await.expect("a link");
+    for path in [link(third.reveal()), format!("/login/link/nobody/{}", third.reveal()), link("x")] {
+        assert_eq!(stage.browser().send(&path, &[]).await.status, 422, "{path}");
+    }
+    assert!(stage.accounts().create_login_link("nobody", &Actor::command_line(), utc_us()).await.is_err());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn scoring_a_password_is_an_attempt() {
+    let stage = Stage::open(&[]).await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let weak = [("current", PASSWORD), ("password", "aaaaaaaaaaaa")];
+    for _ in 0..5 {
+        assert_eq!(alice.send("/account/password", &weak).await.status, 422);
+    }
+    assert_eq!(alice.send("/account/password", &weak).await.status, 429);
     stage.close().await;
 }

@@ -61,6 +61,8 @@ pub struct Connection {
     failed_started: RunInstant,
     /// When this connection should be retired.
     retire_at: RunInstant,
+    /// Which request it sends: the endpoint may have moved since it was begun.
+    request_mark: u32,
     /// Tokens that this slot has used.
     tokens: u64,
     /// Bytes of the answer under way that came before the ones at hand.
@@ -81,6 +83,7 @@ impl Connection {
             failures_in_row: 0,
             failed_started: RunInstant::START,
             retire_at: RunInstant::NEVER,
+            request_mark: 0,
             tokens: 0,
             before: 0,
             held_until: RunInstant::START,
@@ -115,8 +118,8 @@ impl Connection {
         }
     }
 
-    /// A connection is begun; it is retired at `retire_at`.
-    pub fn on_open(&mut self, retire_at: RunInstant) {
+    /// A connection is begun that sends the request of this mark; it is retired at `retire_at`.
+    pub fn on_open(&mut self, retire_at: RunInstant, request_mark: u32) {
         assert!(matches!(self.state, State::Cold | State::Resting { .. }));
         self.state = State::Connecting;
         self.reader.reset();
@@ -124,6 +127,7 @@ impl Connection {
         self.answered = 0;
         self.before = 0;
         self.retire_at = retire_at;
+        self.request_mark = request_mark;
     }
 
     pub fn on_connected(&mut self) {
@@ -155,6 +159,7 @@ impl Connection {
             }
             let first_time = exchange.sent == Exchange::NOT_SENT;
             exchange.sent = now.max(Exchange::NOT_SENT + 1);
+            exchange.request_mark = self.request_mark;
             exchange.token = write(written, self.tokens, exchange.scored, first_time);
             self.tokens += 1;
             written += 1;
@@ -503,7 +508,7 @@ mod tests {
                         None
                     }
                     Act::Open if connection.state() == State::Cold => {
-                        connection.on_open(now + 5_000);
+                        connection.on_open(now + 5_000, 0);
                         wire.clear();
                         None
                     }

@@ -317,6 +317,7 @@ impl OutcomeRecorder<'_> {
             sample.never_sent = trace.lag_us == NEVER_SENT;
             sample.missed = missed;
             sample.token = exchange.token;
+            sample.request_mark = exchange.request_mark;
         });
     }
 

@@ -16,6 +16,8 @@ pub struct Exchange {
     /// The token that it carries now. Kept, not computed again: an AES block costs more than the whole fast path of the
     /// parser, and 32 bytes beside the other fields cost nothing (docs/decisions/0002-token-kept.md).
     pub(crate) token: Token,
+    /// Which request of its contestant it was sent as: [`RequestTemplate::mark`](crate::engine::http::RequestTemplate::mark).
+    pub(crate) request_mark: u32,
     /// Its phase counts.
     pub scored: bool,
     /// It was sent once more by the keep-alive rule.
@@ -28,6 +30,14 @@ impl Exchange {
 
     pub fn new(due: Due, started: RunInstant) -> Exchange {
         let Due { intended, scored } = due;
-        Exchange { intended, started, sent: Exchange::NOT_SENT, token: Token([0; TOKEN_LEN]), scored, resent: false }
+        Exchange {
+            intended,
+            started,
+            sent: Exchange::NOT_SENT,
+            token: Token([0; TOKEN_LEN]),
+            request_mark: 0,
+            scored,
+            resent: false,
+        }
     }
 }

@@ -3,9 +3,9 @@
 //! In closed loop a contestant gets its next request when an answer has come, so whoever's answers cost us much time, by
 //! their bytes or by a connection for each, would take that time from its rivals. So a turn begins requests of a contestant
 //! for at most a quantum of our time; what it could begin beyond that waits for the next turn, which follows at once. The
-//! quantum is what the most modest contestant takes in a turn, and at least its part of [`TURN_NS`]: whoever needs less than
-//! others gets all it needs, and time that nobody else wants is not lost. When all would take more than the quantum it grows,
-//! for then its size is no matter of fairness, and few long turns cost less than many short ones.
+//! quantum is what the most modest contestant takes in a turn, and at least its part of a tenth of a millisecond: whoever
+//! needs less than others gets all it needs, and time that nobody else wants is not lost. When all would take more than the
+//! quantum it grows, for then its size is no matter of fairness, and few long turns cost less than many short ones.
 //!
 //! What a request costs is what the contestant's last ones did, by what was measured of sends, receives, bytes and connects.
 

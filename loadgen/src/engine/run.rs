@@ -91,6 +91,12 @@ impl Clock {
         self.utc_base + instant.ns() / NS_PER_US
     }
 
+    /// How far the system's clock has been set since this one began, in microseconds: forward is more than 0. Instants of this
+    /// one do not follow.
+    pub fn step_us(&self) -> i64 {
+        utc_us().cast_signed() - self.utc_us(self.elapsed()).cast_signed()
+    }
+
     /// So long after now.
     pub fn after(&self, delay: Duration) -> RunInstant {
         self.elapsed() + delay.as_nanos() as u64
@@ -468,5 +474,17 @@ mod tests {
         // Spread over addresses, and over generators.
         assert!(check_ports(&plan(200, 2, 1), 100).is_ok() && check_ports(&plan(201, 2, 1), 100).is_err());
         assert!(check_ports(&plan(400, 2, 2), 100).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_since_is_told_by_how_much() {
+        // As if the system's clock had been an hour behind when this one began, and five seconds ahead.
+        for set_us in [3_600_000_000, -5_000_000i64] {
+            let now = Clock::now();
+            let clock = Clock { utc_base: now.utc_base.wrapping_add_signed(-set_us), ..now };
+            assert!((clock.step_us() - set_us).abs() < 1_000_000, "{} and not {set_us}", clock.step_us());
+        }
+        let before = Clock::before(utc_us() + 60_000_000).expect("a clock");
+        assert!(before.step_us().abs() < 1_000_000);
     }
 }

@@ -244,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_of_a_minute_remembers_all_its_stalls() {
+        let (second, stalls) = (1_000_000_000, 1_500);
+        let mut timeouts = Timeouts::new(60 * second);
+        for number in 0..stalls {
+            let from = at(second + number * 40_000_000);
+            timeouts.on_late(LateWindow { from, to: from + 11_000_000, cause: LateCause::Gap });
+        }
+        // All of them lie in the life of a request of the first second, and it is void up to so much after its time.
+        assert_eq!(timeouts.late_since(at(0)), stalls * 11_000_000);
+        let after = |late: u64| timeouts.too_late(at(0), at(0), at(60 * second + late));
+        assert_eq!(after(stalls * 11_000_000), Some(Failure::OwnFault));
+        assert_eq!(after(stalls * 11_000_000 + 1), Some(Failure::Timeout));
+    }
+
+    #[test]
     fn what_is_too_old_to_matter_is_forgotten() {
         let mut timeouts = Timeouts::new(60_000_000_000);
         let room = timeouts.windows.capacity();

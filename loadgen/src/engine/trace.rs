@@ -138,6 +138,8 @@ pub struct Sample {
     pub missed: Option<Missed>,
     /// The token of its request, from which the request can be written again.
     pub token: Token,
+    /// Which request of its contestant it was; the endpoint may have moved since.
+    pub request_mark: u32,
     pub skipped: u32,
     pub malformed: Option<Malformed>,
     answer_len: u16,
@@ -155,6 +157,7 @@ impl Default for Sample {
             never_sent: false,
             missed: None,
             token: Token([0; TOKEN_LEN]),
+            request_mark: 0,
             skipped: 0,
             malformed: None,
             answer_len: 0,

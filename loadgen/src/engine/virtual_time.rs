@@ -42,6 +42,7 @@ struct Script {
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
+    short: Vec<(u64, u64)>,
     deadlines: Deadlines,
     buffers: Option<u16>,
 }
@@ -70,6 +71,7 @@ impl Script {
             stalls: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
+            short: Vec::new(),
             deadlines: Deadlines::default(),
             buffers: None,
         }
@@ -106,6 +108,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
+        kernel.short = self.short.clone();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
         worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
@@ -410,6 +413,21 @@ fn whoever_starves_us_costs_nobody_a_point() {
 fn place_ns(contestants: u64, contestant: u64, number: u64, interval: u64) -> u64 {
     let place = Spread::new(contestants).place(contestant, number);
     (contestants * number + place) * interval / contestants
+}
+
+#[test]
+fn what_waits_while_our_own_machine_has_no_descriptor_is_charged_to_nobody() {
+    // Connections live for 60 ms, so that each is wanted anew while there is none to be had, for less and for more than the
+    // timeout of 300 ms.
+    for (length, load) in [(50, open(200)), (100, open(200)), (700, open(200)), (700, Load::Closed { pipeline: 2 })] {
+        let mut script = Script::new(&[Character::Honest { delay: MS }; 3], load);
+        script.connection_life = 60 * MS;
+        script.short = vec![(SECOND, SECOND + length * MS)];
+        let played = script.play();
+        let (lost, void) = lost_and_void(&played);
+        assert_eq!(lost, 0, "{length} ms, {load:?}: {void:?}");
+        assert!(void.iter().sum::<u64>() > 0, "{length} ms, {load:?}: {void:?}");
+    }
 }
 
 #[test]

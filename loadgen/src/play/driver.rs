@@ -14,6 +14,7 @@ use crate::observe::series::Look;
 use crate::observe::validity::Validity;
 use crate::record::publish::Board;
 use crate::record::recorder::explain::{Explained, explain};
+use crate::record::recorder::requests::Requests;
 use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
 use flowtest_contract::Row;
 use flowtest_journal::record;
@@ -197,9 +198,11 @@ impl Driver {
         match &mut self.source {
             Source::Memory { collector, ended, .. } => {
                 let mut fresh = Fresh::default();
-                let plan = &self.plan;
+                // Without a journal endpoints stay where they are.
+                let requests = Requests::new(self.plan.clone());
                 *ended = collector.collect(|_, block| {
-                    fresh.explained.extend(block.samples.as_slice().iter().flat_map(|sample| explain(plan, sample)));
+                    let samples = block.samples.as_slice().iter();
+                    fresh.explained.extend(samples.flat_map(|sample| explain(&requests, sample)));
                 });
                 self.seq += 1;
                 // Megabytes where many play, so only for somebody who takes them.

@@ -235,7 +235,8 @@ impl ControlKeeper {
                         let Some(control) = &mut control else { return Ok(()) };
                         control.state = state;
                         control.revision += 1;
-                        return scoreboard.write_control(control);
+                        // Whoever has written a newer one since goes on from there.
+                        return scoreboard.keep_control(control).map(drop);
                     }
                     // An outage is no error here: the journal has more of the same.
                     Ok(Message::Explain(contestant, error)) if !away => {
@@ -291,6 +292,7 @@ fn tell_prepared(
 fn keep(scoreboard: &mut Scoreboard, control: &Control) -> Result<(), ScoreboardError> {
     match scoreboard.read_control(&control.contest.name)? {
         Some(_) => Ok(()),
-        None => scoreboard.write_control(control),
+        // Somebody else may write a newer one just now.
+        None => scoreboard.keep_control(control).map(drop),
     }
 }

@@ -37,6 +37,7 @@ pub use error::Error;
 pub use invitations::invite::{BATCH_MAX, Invite, InviteStatus, InviteUse, NewInvites};
 pub use invitations::redeem::{RedeemError, RedeemableInvite};
 pub use log::{Actor, AuditFilter, AuditLine};
+pub use people::login_link::LOGIN_LINK_LIFE_US;
 pub use people::password::PASSWORD_LENGTH;
 pub use people::secret::{ScreenSecret, Secret, SessionSecret};
 pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
@@ -77,6 +78,14 @@ impl Accounts {
         let detail = json!({ "to": to.display().to_string() });
         store::file::blocking(move || store::backup::copy(&from, &to)).await?;
         self.note("backup.make", "database", Some(detail), by, now).await
+    }
+
+    /// Runs work that costs as much as hashing a password, such as scoring one, within the same limits.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if too many wait for a core.
+    pub async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        self.passwords.on_a_core(move || Ok(work())).await
     }
 
     /// Whether the database answers.

@@ -4,6 +4,7 @@
 
 use crate::error::Error;
 use flowtest_contract::text::is_hidden;
+use unicode_normalization::UnicodeNormalization;
 
 /// Lengths of a login name, in characters; all of them are ASCII.
 pub const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=30;
@@ -25,9 +26,55 @@ pub(crate) fn name(text: &str) -> Result<(), Error> {
     Err(Error::invalid("name", "A name has 3 to 30 characters: letters A-Z, digits, _ and -."))
 }
 
+/// Names that belong to the platform, as their skeletons say them.
+const RESERVED: [&str; 8] =
+    ["house", "organiser", "organisers", "organizer", "organizers", "admin", "administrator", "flowtest"];
+
 /// A display name, with what stands around it trimmed.
 pub(crate) fn display_name(text: &str) -> Result<String, Error> {
-    line("display_name", "A display name", text, *DISPLAY_NAME_LENGTH.start(), *DISPLAY_NAME_LENGTH.end())
+    let (least, most) = (*DISPLAY_NAME_LENGTH.start(), *DISPLAY_NAME_LENGTH.end());
+    let name = line("display_name", "A display name", text, least, most)?;
+    if !name.chars().any(char::is_alphanumeric) {
+        return Err(Error::invalid("display_name", "A display name has at least one letter or digit."));
+    }
+    Ok(name)
+}
+
+/// Whether a display name would speak for the platform.
+pub(crate) fn is_reserved(display_name: &str) -> bool {
+    RESERVED.iter().any(|reserved| skeleton(reserved) == skeleton(display_name))
+}
+
+/// What display names are told apart by: those of one skeleton look alike (UTS 39, section 4). Case, white space, forms of
+/// one character (NFKC) and what joins characters make no difference either.
+pub(crate) fn skeleton(display_name: &str) -> String {
+    let plain = |text: &str| -> String {
+        let letters = text.nfkc().flat_map(char::to_lowercase);
+        letters.filter(|symbol| !symbol.is_whitespace() && !is_hidden(*symbol) && *symbol != '\u{fe0f}').collect()
+    };
+    // Once more, for some skeletons are capital letters: that of 0 is O.
+    plain(&unicode_security::skeleton(&plain(display_name)).collect::<String>())
+}
+
+/// The first character that nobody sees, unless it joins what stands beside it: emoji of several, letters of Persian.
+fn hidden_in(text: &str) -> Option<char> {
+    let symbols: Vec<char> = text.chars().collect();
+    let beside = |index: usize| Some((*symbols.get(index.checked_sub(1)?)?, *symbols.get(index + 1)?));
+    let joins = |index: usize| match (symbols[index], beside(index)) {
+        ('\u{200d}', Some((before, after))) => is_of_emoji(before) && is_of_emoji(after),
+        ('\u{200c}', Some((before, after))) => is_arabic(before) && is_arabic(after),
+        _ => false,
+    };
+    (0..symbols.len()).find(|&index| is_hidden(symbols[index]) && !joins(index)).map(|index| symbols[index])
+}
+
+/// Pictures, their skin tones, and the selector that makes a sign a picture.
+fn is_of_emoji(symbol: char) -> bool {
+    matches!(symbol, '\u{2190}'..='\u{2bff}' | '\u{fe0f}' | '\u{1f000}'..='\u{1faff}')
+}
+
+fn is_arabic(symbol: char) -> bool {
+    matches!(symbol, '\u{620}'..='\u{64a}' | '\u{66e}'..='\u{6d3}' | '\u{750}'..='\u{77f}' | '\u{8a0}'..='\u{8c9}')
 }
 
 /// A label may be empty.
@@ -51,7 +98,7 @@ fn line(field: &'static str, what: &str, text: &str, least: usize, most: usize) 
         let least = if least == 0 { String::new() } else { format!("{least} to ") };
         return Err(Error::invalid(field, format!("{what} has {least}{most} characters; this has {length}.")));
     }
-    if let Some(hidden) = text.chars().find(|&symbol| is_hidden(symbol)) {
+    if let Some(hidden) = hidden_in(text) {
         let code = u32::from(hidden);
         return Err(Error::invalid(
             field,
@@ -79,9 +126,14 @@ mod tests {
 
     #[test]
     fn display_names_are_visible_text() {
-        for (typed, kept) in
-            [("  Ünïcode & <Friends>  ", "Ünïcode & <Friends>"), ("赤い彗星", "赤い彗星"), ("❤\u{fe0f}", "❤\u{fe0f}")]
-        {
+        for (typed, kept) in [
+            ("  Ünïcode & <Friends>  ", "Ünïcode & <Friends>"),
+            ("赤い彗星", "赤い彗星"),
+            ("Team ❤\u{fe0f}", "Team ❤\u{fe0f}"),
+            ("Team 👩\u{200d}💻", "Team 👩\u{200d}💻"),
+            ("Team 🏳\u{fe0f}\u{200d}🌈", "Team 🏳\u{fe0f}\u{200d}🌈"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+        ] {
             assert_eq!(display_name(typed).expect("a display name"), kept);
         }
         // empty, blank, too long, newline, escape, zero width, right-to-left override, isolate, filler, tag
@@ -97,9 +149,41 @@ mod tests {
             "a\u{2066}b",
             "\u{3164}",
             "a\u{e0041}",
+            // joiners that join nothing, and names without a letter or digit
+            "a\u{200d}b",
+            "Team \u{200c}",
+            "👩\u{200d}",
+            "❤\u{fe0f}",
+            "!!!",
+            "\u{300}",
         ] {
             assert!(display_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_that_look_alike_have_one_skeleton() {
+        // Cyrillic, full width, ligature, digits for letters, case, spaces, a joiner, a colour.
+        for (one, other) in [
+            ("alice", "аlісе"),
+            ("Team Red", "ＴＥＡＭ ＲＥＤ"),
+            ("office", "oﬃce"),
+            ("Oslo", "0s1o"),
+            ("Modern", "modem"),
+            ("a b", "A  B"),
+            ("می\u{200c}خواهم", "میخواهم"),
+            ("x❤\u{fe0f}", "x❤"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one:?} {other:?}");
+        }
+        for (one, other) in [("alice", "alicia"), ("Team 1", "Team 2"), ("Müller", "Muller"), ("赤い彗星", "青い彗星")]
+        {
+            assert_ne!(skeleton(one), skeleton(other), "{one:?} {other:?}");
+        }
+        for reserved in ["House", "HОUSE", "Flow Test", "flow-test", "0rganiser", "Admin"] {
+            assert_eq!(is_reserved(reserved), reserved != "flow-test", "{reserved:?}");
+        }
+        assert!(!is_reserved("House of Cards") && !is_reserved("Adam"));
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub struct GeneratorHealth {
     /// Against Redis, in microseconds; nothing before it was measured.
     pub clock_offset_us: Option<i64>,
     pub clock_error_us: Option<u64>,
+    /// How far this machine's clock has been set since the round was armed, in microseconds; nothing while it plays none. Its
+    /// requests are stamped by the clock as it was then.
+    #[serde(default)]
+    pub clock_step_us: Option<i64>,
     /// Batches that the journal holds and Redis does not.
     pub backlog: u64,
     pub disk_free_bytes: u64,
@@ -251,6 +255,7 @@ mod tests {
             validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
             clock_offset_us: Some(-120),
             clock_error_us: Some(40),
+            clock_step_us: Some(-7),
             backlog: 0,
             disk_free_bytes: 1 << 40,
             busy_percent: vec![40, 41],
@@ -266,8 +271,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&health.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
-                          saturated_seconds validity clock_offset_us clock_error_us backlog disk_free_bytes busy_percent \
-                          source_addresses takes_from trouble";
+                          saturated_seconds validity clock_offset_us clock_error_us clock_step_us backlog disk_free_bytes \
+                          busy_percent source_addresses takes_from trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 

@@ -3,6 +3,8 @@
 //! The braces are literal: they are Redis's hash tag, so all keys of one contest live in one slot of a cluster.
 
 use flowtest_contract::id::{RoundId, StreamId};
+use flowtest_contract::row::parse_count;
+use flowtest_contract::span::SPANS;
 
 /// String, JSON: the control document.
 pub fn control(contest: &str) -> String {
@@ -89,16 +91,24 @@ pub fn prepared(contest: &str) -> String {
 pub enum RoundField<'a> {
     /// `running`, `draining`, `sealed`, ...
     State,
+    /// The ids of all streams that joined.
+    Streams,
     /// The sequence number of the newest rows of a stream.
     Seq(StreamId),
-    /// How far a roster too long for one HSET has been put: `<seq>.<part>`.
+    /// The part that was taken last of a roster too long for one HSET: `<seq>.<part>.<parts>.<base>.<mark>.<rows>.<last name>`.
     Part(StreamId),
     /// The end marker of a stream: its last sequence number.
     End(StreamId),
     /// A stream that will never end, by the organiser's word.
     Abandoned(StreamId),
-    /// The row of a contestant.
+    /// The row of a contestant. Its histograms are its own, or where it has none those beside it.
     Row(StreamId, &'a str),
+    /// The sequence number of the newest histograms of a stream that puts them beside its rows.
+    HistogramSeq(StreamId),
+    /// As `Part`, of histograms.
+    HistogramPart(StreamId),
+    /// A span of a contestant's histograms, by its number.
+    Span(StreamId, usize, &'a str),
 }
 
 impl RoundField<'_> {
@@ -107,10 +117,19 @@ impl RoundField<'_> {
         if field == "state" {
             return Some(RoundField::State);
         }
+        if field == "streams" {
+            return Some(RoundField::Streams);
+        }
         let (kind, rest) = field.split_once(':')?;
         if kind == "t" {
             let (stream, contestant) = rest.split_once(':')?;
             return Some(RoundField::Row(stream.parse().ok()?, contestant));
+        }
+        if kind == "h" {
+            let (stream, span) = rest.split_once(':')?;
+            let (span, contestant) = span.split_once(':')?;
+            let span = usize::try_from(parse_count(span)?).ok().filter(|span| *span < SPANS)?;
+            return Some(RoundField::Span(stream.parse().ok()?, span, contestant));
         }
         let stream = rest.parse().ok()?;
         match kind {
@@ -118,6 +137,8 @@ impl RoundField<'_> {
             "p" => Some(RoundField::Part(stream)),
             "e" => Some(RoundField::End(stream)),
             "a" => Some(RoundField::Abandoned(stream)),
+            "hq" => Some(RoundField::HistogramSeq(stream)),
+            "hp" => Some(RoundField::HistogramPart(stream)),
             _ => None,
         }
     }
@@ -148,11 +169,18 @@ mod tests {
         let text = "0123456789abcdef0123456789abcdef";
         let stream: StreamId = text.parse().expect("an id");
         assert_eq!(RoundField::parse("state"), Some(RoundField::State));
+        assert_eq!(RoundField::parse("streams"), Some(RoundField::Streams));
         assert_eq!(RoundField::parse(&format!("q:{text}")), Some(RoundField::Seq(stream)));
         assert_eq!(RoundField::parse(&format!("e:{text}")), Some(RoundField::End(stream)));
         assert_eq!(RoundField::parse(&format!("t:{text}:al ice")), Some(RoundField::Row(stream, "al ice")));
-        for unknown in ["", "t", "t:", "t:short:alice", "q:", "x:0123456789abcdef0123456789abcdef", "states"] {
+        assert_eq!(RoundField::parse(&format!("hq:{text}")), Some(RoundField::HistogramSeq(stream)));
+        assert_eq!(RoundField::parse(&format!("hp:{text}")), Some(RoundField::HistogramPart(stream)));
+        assert_eq!(RoundField::parse(&format!("h:{text}:10:al ice")), Some(RoundField::Span(stream, 10, "al ice")));
+        for unknown in ["", "t", "t:", "t:short:alice", "q:", "x:0123456789abcdef0123456789abcdef", "states", "h:"] {
             assert_eq!(RoundField::parse(unknown), None, "{unknown:?}");
+        }
+        for rest in ["", ":", ":11:alice", ":01:alice", ":x:alice", ":1"] {
+            assert_eq!(RoundField::parse(&format!("h:{text}{rest}")), None, "{rest:?}");
         }
     }
 }

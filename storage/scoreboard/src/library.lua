@@ -1,19 +1,21 @@
 #!lua name=flowtest
--- library version 3
+-- library version 6
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
 -- file can cut a group of commands in two but never one command. Rows are absolute, never increments: whatever
 -- is lost or put twice, the next put makes right.
 --
--- KEYS[1] is the hash of the round. Fields: `state`, and per stream `q:` sequence number, `e:` end marker,
--- `a:` abandoned, `p:` progress through a roster too long for one HSET, `t:<stream>:<contestant>` rows.
+-- KEYS[1] is the hash of the round. Fields: `state`, `streams` their ids, and per stream `q:` sequence number, `e:` end marker,
+-- `a:` abandoned, `t:<stream>:<contestant>` rows, and `p:` the part that was taken last of a roster too long for one HSET.
+-- Histograms stand beside the rows and are put less often: `h:<stream>:<span>:<contestant>`, with `hq:` and `hp:` of their own.
 
 local COUNT_MAX = 9007199254740991
 -- A call takes at most 8,000 arguments in Lua's stack; a row takes two.
 local ROWS_MAX = 2000
 local ROW_BYTES_MAX = 65536
 local NAME_BYTES_MAX = 256
+local SPAN_BYTES_MIN, SPAN_BYTES_MAX = 17, 1040
 local OPEN = { armed = true, running = true, paused = true }
 
 local function wrong(what)
@@ -33,6 +35,20 @@ end
 
 local function one_key(keys)
   return #keys == 1
+end
+
+-- The ids of all registered streams. A round of an older library has no list of them.
+local function registered(key, list)
+  local ids = {}
+  if list then
+    for id in string.gmatch(list, '%x+') do ids[#ids + 1] = id end
+    return ids
+  end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    local id = string.match(field, '^q:([0-9a-f]+)$')
+    if id and is_id(id) then ids[#ids + 1] = id end
+  end
+  return ids
 end
 
 -- open(): creates the round. OK, DUP.
@@ -57,7 +73,7 @@ local function register(keys, args)
   for index, id in ipairs(args) do
     if index ~= 2 and not is_id(id) then return wrong('register: a stream is no id') end
   end
-  local held = redis.call('HMGET', keys[1], 'state', 'q:' .. stream)
+  local held = redis.call('HMGET', keys[1], 'state', 'q:' .. stream, 'streams')
   local state, seq = held[1], held[2]
   if not state and mode == 'new' then return redis.status_reply('UNKNOWN') end
   if state and not OPEN[state] and state ~= 'draining' then return redis.status_reply('CLOSED') end
@@ -79,6 +95,16 @@ local function register(keys, args)
     end
   end
   if #fields == 0 then return redis.status_reply('DUP') end
+  local ids, listed = registered(keys[1], held[3]), {}
+  for _, id in ipairs(ids) do listed[id] = true end
+  for index, id in ipairs(args) do
+    if index ~= 2 and not listed[id] then
+      listed[id] = true
+      ids[#ids + 1] = id
+    end
+  end
+  fields[#fields + 1] = 'streams'
+  fields[#fields + 1] = table.concat(ids, ' ')
   redis.call('HSET', keys[1], unpack(fields))
   return redis.status_reply('OK')
 end
@@ -86,18 +112,28 @@ end
 -- streams(): the ids of all registered streams.
 local function streams(keys, args)
   if not one_key(keys) or #args ~= 0 then return wrong('streams takes one key') end
-  local ids = {}
-  for _, field in ipairs(redis.call('HKEYS', keys[1])) do
-    local id = string.match(field, '^q:([0-9a-f]+)$')
-    if id and is_id(id) then ids[#ids + 1] = id end
-  end
-  return ids
+  return registered(keys[1], redis.call('HGET', keys[1], 'streams'))
 end
 
--- put(stream, seq, base, part, parts, mark, {contestant, row}...): OK, DUP, GAP, UNKNOWN, CLOSED.
--- `base` is `*` when all rows are put, or the sequence number that these changes build on: GAP when Redis holds
--- another one. `mark` is `end` on the last put of a stream, otherwise `more`.
-local function put(keys, args)
+-- What is put: the names of its fields, what comes last, and what a name and its value must be.
+local ROWS = {
+  fields = 't:', seq = 'q:', progress = 'p:',
+  marks = { more = true, ['end'] = true, close = true },
+  wrong = function(name, row)
+    if #name == 0 or #name > NAME_BYTES_MAX then return 'a name is empty or too long' end
+    if #row > ROW_BYTES_MAX or not string.find(row, '^[%d ]+;[%d: ]*;[%d: ]*$') then return 'a row is malformed' end
+  end,
+}
+local HISTOGRAMS = {
+  fields = 'h:', seq = 'hq:', progress = 'hp:',
+  marks = { more = true },
+  wrong = function(name, bytes)
+    if #name > NAME_BYTES_MAX + 3 or not string.find(name, '^%d%d?:.') then return 'a name is malformed' end
+    if #bytes < SPAN_BYTES_MIN or #bytes > SPAN_BYTES_MAX then return 'a span is malformed' end
+  end,
+}
+
+local function put_all(keys, args, kind)
   if not one_key(keys) then return wrong('put takes one key') end
   local stream, seq, base = args[1], count(args[2]), args[3]
   local part, parts, mark = count(args[4]), count(args[5]), args[6]
@@ -106,63 +142,80 @@ local function put(keys, args)
   if not seq then return wrong('put: the sequence number is no number') end
   if base ~= '*' and not count(base) then return wrong('put: the base is no number') end
   if not part or not parts or part < 1 or part > parts then return wrong('put: no such part') end
-  if mark ~= 'end' and mark ~= 'more' then return wrong('put: the mark is end or more') end
-  if mark == 'end' and base ~= '*' then return wrong('put: an end comes with all rows') end
+  if not kind.marks[mark] then return wrong('put: the mark is end, close or more') end
+  if mark ~= 'more' and base ~= '*' then return wrong('put: an end comes with all rows') end
   if rows < 0 or rows > ROWS_MAX or rows % 1 ~= 0 then return wrong('put: the number of rows is wrong') end
-  local fields, seen = {}, {}
+  local fields, seen, before = {}, {}, kind.fields .. stream .. ':'
   for index = 7, #args, 2 do
-    local name, row = args[index], args[index + 1]
-    if #name == 0 or #name > NAME_BYTES_MAX then return wrong('put: a name is empty or too long') end
+    local name, value = args[index], args[index + 1]
+    local malformed = kind.wrong(name, value)
+    if malformed then return wrong('put: ' .. malformed) end
     if seen[name] then return wrong('put: a contestant comes twice') end
-    if #row > ROW_BYTES_MAX or not string.find(row, '^[%d ]+;[%d: ]*;[%d: ]*$') then
-      return wrong('put: a row is malformed')
-    end
     seen[name] = true
-    fields[#fields + 1] = 't:' .. stream .. ':' .. name
-    fields[#fields + 1] = row
+    fields[#fields + 1] = before .. name
+    fields[#fields + 1] = value
   end
 
-  local held = redis.call('HMGET', keys[1], 'state', 'q:' .. stream, 'e:' .. stream, 'p:' .. stream)
-  local state, held_seq, ended, progress = held[1], count(held[2] or nil), count(held[3] or nil), held[4]
-  if not state or not held_seq then return redis.status_reply('UNKNOWN') end
+  local held = redis.call(
+    'HMGET', keys[1], 'state', 'q:' .. stream, 'e:' .. stream, kind.progress .. stream, 'hq:' .. stream)
+  local state, known, ended, progress = held[1], count(held[2] or nil), count(held[3] or nil), held[4]
+  local histograms = count(held[5] or nil)
+  if not state or not known then return redis.status_reply('UNKNOWN') end
   if ended and seq <= ended then return redis.status_reply('DUP') end
   if ended or (not OPEN[state] and state ~= 'draining') then return redis.status_reply('CLOSED') end
+  local held_seq = known
+  if kind == HISTOGRAMS then held_seq = histograms or 0 end
   -- The end may carry the number of the newest rows: nothing came after them. Anything else of that number has been
-  -- taken already, also a whole put: a row that somebody changed by hand comes back with the next number.
-  if seq < held_seq or (seq == held_seq and mark ~= 'end') then return redis.status_reply('DUP') end
+  -- taken already, also a whole put: a row that somebody changed by hand comes back with the next number. Of histograms
+  -- that would be too late, since the end is put without them.
+  local again = mark ~= 'more' or (kind == HISTOGRAMS and base == '*')
+  if seq < held_seq or (seq == held_seq and not again) then return redis.status_reply('DUP') end
   if base ~= '*' and count(base) ~= held_seq then return redis.status_reply('GAP') end
-  local progress_seq, progress_part
-  if progress and progress ~= '' then
-    local dot = string.find(progress, '.', 1, true)
-    progress_seq = dot and count(string.sub(progress, 1, dot - 1))
-    progress_part = dot and count(string.sub(progress, dot + 1))
-    if progress_seq and progress_part then
-      if seq < progress_seq or (seq == progress_seq and part <= progress_part) then
-        return redis.status_reply('DUP')
-      end
-    end
-  end
-  -- A wipe between two parts took the first ones with it: everything is sent again, from part 1.
-  if part > 1 and not (progress_seq == seq and progress_part == part - 1) then
-    return redis.status_reply('GAP')
+  if mark == 'close' and histograms ~= seq then return redis.status_reply('GAP') end
+  local progress_seq = progress and count(string.match(progress, '^(%d+)%.'))
+  if progress_seq and seq < progress_seq then return redis.status_reply('DUP') end
+  local taken
+  if parts > 1 then
+    -- The same rows may be on their way twice, cut and built on something else each time, such as the changes before a
+    -- connection broke and all rows after it. So only the very part that was taken last is one that Redis has; the first
+    -- part of any other put begins that put, and a later one follows its own: where a wipe took those, all come again.
+    local put_of = '.' .. table.concat({ args[5], base, mark }, '.') .. '.'
+    taken = args[2] .. '.' .. args[4] .. put_of .. rows .. '.' .. args[#args - 1]
+    if progress == taken then return redis.status_reply('DUP') end
+    local before = args[2] .. '.' .. (part - 1) .. put_of
+    if part > 1 and string.sub(progress or '', 1, #before) ~= before then return redis.status_reply('GAP') end
   end
   if part < parts then
-    fields[#fields + 1] = 'p:' .. stream
-    fields[#fields + 1] = args[2] .. '.' .. args[4]
+    fields[#fields + 1] = kind.progress .. stream
+    fields[#fields + 1] = taken
   else
-    fields[#fields + 1] = 'q:' .. stream
+    fields[#fields + 1] = kind.seq .. stream
     fields[#fields + 1] = args[2]
-    if parts > 1 then
-      fields[#fields + 1] = 'p:' .. stream
+    if progress and progress ~= '' then
+      fields[#fields + 1] = kind.progress .. stream
       fields[#fields + 1] = ''
     end
-    if mark == 'end' then
+    if mark ~= 'more' then
       fields[#fields + 1] = 'e:' .. stream
       fields[#fields + 1] = args[2]
     end
   end
   redis.call('HSET', keys[1], unpack(fields))
   return redis.status_reply('OK')
+end
+
+-- put(stream, seq, base, part, parts, mark, {contestant, row}...): OK, DUP, GAP, UNKNOWN, CLOSED.
+-- `base` is `*` when all rows are put, or the sequence number that these changes build on: GAP when Redis holds
+-- another one. `mark` is on the last put of a stream `end` when its rows hold their histograms, as those of older generators
+-- do, or `close` when they are beside them: GAP unless all of them have been put at this number. Otherwise it is `more`.
+local function put(keys, args)
+  return put_all(keys, args, ROWS)
+end
+
+-- put_histograms(stream, seq, base, part, parts, 'more', {span:contestant, bytes}...): the same for histograms, which have
+-- a sequence number of their own. All of them, at a number that was put already, are taken again.
+local function put_histograms(keys, args)
+  return put_all(keys, args, HISTOGRAMS)
 end
 
 -- drain(): no stream may join any more. OK, DUP, UNKNOWN, CLOSED.
@@ -223,10 +276,28 @@ local function lease(keys, args)
   return redis.status_reply('OK')
 end
 
+-- keep_control(revision, document): KEYS[1] is the control document of a contest. OK when it is this one now, DUP when the
+-- one that is there is as new or newer, or none that we can read: of those who bring back a lost one the newest wins.
+local function keep_control(keys, args)
+  if not one_key(keys) or #args ~= 2 then return wrong('keep_control takes a key, a revision and a document') end
+  local revision = count(args[1])
+  if not revision then return wrong('keep_control: the revision is no number') end
+  local held = redis.call('GET', keys[1])
+  if held then
+    local read, document = pcall(cjson.decode, held)
+    local of_held = read and type(document) == 'table' and tonumber(document.revision)
+    if not of_held or of_held >= revision then return redis.status_reply('DUP') end
+  end
+  redis.call('SET', keys[1], args[2])
+  return redis.status_reply('OK')
+end
+
+redis.register_function('flowtest_keep_control', keep_control)
 redis.register_function('flowtest_lease', lease)
 redis.register_function('flowtest_open', open)
 redis.register_function('flowtest_register', register)
 redis.register_function('flowtest_streams', streams)
 redis.register_function('flowtest_put', put)
+redis.register_function('flowtest_put_histograms', put_histograms)
 redis.register_function('flowtest_drain', drain)
 redis.register_function('flowtest_seal', seal)

@@ -6,9 +6,9 @@ use redis::{ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
 pub const CODE: &str = include_str!("library.lua");
 
 /// Raised with every change of the text. Functions only gain abilities: an older client works with a newer library.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 6;
 
-/// Rows of one call at most. The Lua text says why.
+/// Rows, or spans of histograms, of one call at most. The Lua text says why.
 pub const ROWS_MAX: usize = 2_000;
 
 /// The name under which Redis keeps it.
@@ -89,12 +89,14 @@ impl redis::FromRedisValue for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contract::span::SPAN_BYTES_MAX;
 
     #[test]
     fn text_and_program_agree() {
         assert_eq!(version(CODE), Some(VERSION));
         assert!(CODE.starts_with(&format!("#!lua name={NAME}\n")));
         assert!(CODE.contains(&format!("local ROWS_MAX = {ROWS_MAX}\n")));
+        assert!(CODE.contains(&format!("local SPAN_BYTES_MIN, SPAN_BYTES_MAX = 17, {SPAN_BYTES_MAX}\n")));
     }
 
     #[test]

@@ -18,10 +18,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often what changed is put.
-pub const CHANGES_INTERVAL: Duration = Duration::from_millis(100);
-/// How often everything is put, so that whatever Redis lost comes back.
+/// How often tallies that changed are put. Readers look once a second.
+pub const CHANGES_INTERVAL: Duration = Duration::from_millis(200);
+/// How often all tallies are put, so that whatever Redis lost comes back.
 pub const WHOLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often histograms that changed are put: whoever reads them finds them no older than a second.
+pub const HISTOGRAMS_INTERVAL: Duration = Duration::from_millis(800);
+/// How often all histograms are put: a contestant's have some kilobytes, and what of them was lost misleads nobody for long.
+pub const HISTOGRAMS_WHOLE_INTERVAL: Duration = Duration::from_secs(10);
 /// First and longest pause between attempts to reach Redis.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -48,8 +52,10 @@ pub struct Health {
     pub connected: bool,
     /// The newest error, also when all is well again.
     pub last_error: Option<String>,
-    /// The newest sequence number that Redis has acknowledged.
+    /// The newest sequence number whose tallies Redis has acknowledged.
     pub put_seq: u64,
+    /// The newest one whose histograms it has acknowledged.
+    pub histograms_seq: u64,
     /// Connections made after the first.
     pub reconnects: u64,
 }
@@ -299,6 +305,7 @@ fn note(shared: &Shared, session: &Session, error: Option<&ScoreboardError>) {
     let mut health = shared.health.lock();
     health.connected = session.is_connected();
     health.put_seq = session.put_seq();
+    health.histograms_seq = session.histograms_seq();
     health.reconnects = session.reconnects();
     if let Some(error) = error {
         health.last_error = Some(error.to_string());

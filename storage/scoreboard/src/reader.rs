@@ -11,7 +11,8 @@ use flowtest_contest::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
 use flowtest_contest::control::{Control, ControlError, State};
 use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::{Row, row};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Display;
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
 const JUNK_NAMED_MAX: usize = 100;
@@ -34,6 +35,8 @@ pub struct StreamState {
     pub id: StreamId,
     /// The sequence number of the newest rows; 0 before the first.
     pub seq: u64,
+    /// The sequence number of the newest histograms; 0 before the first, and where rows hold their own.
+    pub histograms_seq: u64,
     /// Whether it put its end marker.
     pub ended: bool,
     /// Whether the organiser gave it up.
@@ -46,73 +49,114 @@ impl RoundTotals {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         roster: Option<&BTreeSet<&str>>,
     ) -> Option<RoundTotals> {
-        let mut state = None;
-        let mut junk = Vec::new();
-        let mut contestants: BTreeMap<String, Row> = BTreeMap::new();
-        let mut streams: BTreeMap<StreamId, StreamState> = BTreeMap::new();
+        let mut reading = Reading { roster, ..Reading::default() };
         for (field, value) in fields {
-            let read = read_field(field, value, roster, &mut state, &mut streams, &mut contestants);
-            if let Err(message) = read
-                && junk.len() < JUNK_NAMED_MAX
-            {
-                junk.push(message);
-            }
+            let read = reading.field(field, value);
+            reading.note(read);
         }
-        let state = state?;
+        for (stream, span, contestant, value) in std::mem::take(&mut reading.spans) {
+            let read = reading.span(stream, span, contestant, value);
+            reading.note(read);
+        }
+        let Reading { state, streams, contestants, mut junk, .. } = reading;
         junk.sort();
-        Some(RoundTotals { state, streams: streams.into_values().collect(), contestants, junk })
+        Some(RoundTotals { state: state?, streams: streams.into_values().collect(), contestants, junk })
     }
 }
 
-fn read_field(
-    field: &[u8],
-    value: &[u8],
-    roster: Option<&BTreeSet<&str>>,
-    state: &mut Option<State>,
-    streams: &mut BTreeMap<StreamId, StreamState>,
-    contestants: &mut BTreeMap<String, Row>,
-) -> Result<(), String> {
-    let name = String::from_utf8_lossy(field);
-    let shown = || name.chars().take(120).collect::<String>();
-    let wrong = |cause: &dyn std::fmt::Display| format!("field {:?} is not counted: {cause}", shown());
-    let text = std::str::from_utf8(value).map_err(|_| wrong(&"its value is no UTF-8"))?;
-    let mut of = |id: StreamId, change: &dyn Fn(&mut StreamState)| {
-        change(streams.entry(id).or_insert(StreamState { id, seq: 0, ended: false, abandoned: false }));
-    };
-    match RoundField::parse(&name) {
-        None => Err(wrong(&"no such field is known")),
-        Some(RoundField::State) => {
-            *state = Some(text.parse().map_err(|()| wrong(&"no such state is known"))?);
-            Ok(())
-        }
-        Some(RoundField::Seq(id)) => {
-            let seq = row::parse_count(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
-            of(id, &|stream| stream.seq = seq);
-            Ok(())
-        }
-        Some(RoundField::End(id)) => {
-            row::parse_count(text).ok_or_else(|| wrong(&"it is no sequence number"))?;
-            of(id, &|stream| stream.ended = true);
-            Ok(())
-        }
-        Some(RoundField::Abandoned(id)) => {
-            of(id, &|stream| stream.abandoned = true);
-            Ok(())
-        }
-        Some(RoundField::Part(_)) => Ok(()),
-        Some(RoundField::Row(_, contestant)) => {
-            // Most of a row's 11 KB are empty buckets, so a short text of junk would cost a lot.
-            match roster {
-                Some(roster) if !roster.contains(contestant) => return Err(wrong(&"no contestant has this name")),
-                None if contestants.len() >= CONTESTANTS_MAX && !contestants.contains_key(contestant) => {
-                    return Err(wrong(&"there are more names than contestants may be"));
-                }
-                _ => {}
-            }
-            let row = Row::decode(text).map_err(|error| wrong(&error))?;
-            contestants.entry(contestant.to_owned()).or_default().merge(&row).map_err(|error| wrong(&error))
+/// What the fields have said so far.
+#[derive(Default)]
+struct Reading<'a, 'r> {
+    roster: Option<&'r BTreeSet<&'r str>>,
+    state: Option<State>,
+    streams: BTreeMap<StreamId, StreamState>,
+    contestants: BTreeMap<String, Row>,
+    junk: Vec<String>,
+    /// They count when all rows are known.
+    spans: Vec<(StreamId, usize, &'a str, &'a [u8])>,
+    /// Rows that hold no histograms. Older generators' hold them, and what lies beside one of these does not count; nor does
+    /// what lies beside none, which comes again together with it.
+    bare: HashSet<(StreamId, &'a str)>,
+}
+
+impl<'a> Reading<'a, '_> {
+    fn note(&mut self, read: Result<(), String>) {
+        if let Err(message) = read
+            && self.junk.len() < JUNK_NAMED_MAX
+        {
+            self.junk.push(message);
         }
     }
+
+    fn field(&mut self, field: &'a [u8], value: &'a [u8]) -> Result<(), String> {
+        let wrong = |cause: &dyn Display| not_counted(&String::from_utf8_lossy(field), cause);
+        let known = std::str::from_utf8(field).ok().and_then(RoundField::parse);
+        if let Some(RoundField::Span(stream, span, contestant)) = known {
+            self.spans.push((stream, span, contestant, value));
+            return Ok(());
+        }
+        let text = std::str::from_utf8(value).map_err(|_| wrong(&"its value is no UTF-8"))?;
+        let number = || row::parse_count(text).ok_or_else(|| wrong(&"it is no sequence number"));
+        match known {
+            None => return Err(wrong(&"no such field is known")),
+            Some(RoundField::State) => {
+                self.state = Some(text.parse().map_err(|()| wrong(&"no such state is known"))?);
+            }
+            Some(RoundField::Seq(id)) => self.stream(id).seq = number()?,
+            Some(RoundField::HistogramSeq(id)) => self.stream(id).histograms_seq = number()?,
+            Some(RoundField::End(id)) => {
+                number()?;
+                self.stream(id).ended = true;
+            }
+            Some(RoundField::Abandoned(id)) => self.stream(id).abandoned = true,
+            Some(RoundField::Streams | RoundField::Part(_) | RoundField::HistogramPart(_) | RoundField::Span(..)) => {}
+            Some(RoundField::Row(stream, contestant)) => {
+                self.admits(contestant).map_err(|cause| wrong(&cause))?;
+                let row = Row::decode(text).map_err(|error| wrong(&error))?;
+                if !row.has_histograms() {
+                    self.bare.insert((stream, contestant));
+                }
+                self.sum(contestant).merge(&row).map_err(|error| wrong(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn span(&mut self, stream: StreamId, span: usize, contestant: &str, bytes: &[u8]) -> Result<(), String> {
+        let wrong = |cause: &dyn Display| not_counted(&format!("h:{stream}:{span}:{contestant}"), cause);
+        self.admits(contestant).map_err(|cause| wrong(&cause))?;
+        if !self.bare.contains(&(stream, contestant)) {
+            return Ok(());
+        }
+        self.sum(contestant).merge_span(span, bytes).map_err(|error| wrong(&error))
+    }
+
+    /// Most of a row's 11 KB are empty buckets, so a short text of junk would cost a lot.
+    fn admits(&self, contestant: &str) -> Result<(), &'static str> {
+        match self.roster {
+            Some(roster) if !roster.contains(contestant) => Err("no contestant has this name"),
+            None if self.contestants.len() >= CONTESTANTS_MAX && !self.contestants.contains_key(contestant) => {
+                Err("there are more names than contestants may be")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sum(&mut self, contestant: &str) -> &mut Row {
+        if !self.contestants.contains_key(contestant) {
+            self.contestants.insert(contestant.to_owned(), Row::default());
+        }
+        self.contestants.get_mut(contestant).expect("it was put there")
+    }
+
+    fn stream(&mut self, id: StreamId) -> &mut StreamState {
+        let unheard = StreamState { id, seq: 0, histograms_seq: 0, ended: false, abandoned: false };
+        self.streams.entry(id).or_insert(unheard)
+    }
+}
+
+fn not_counted(field: &str, cause: &dyn Display) -> String {
+    format!("field {:?} is not counted: {cause}", field.chars().take(120).collect::<String>())
 }
 
 /// A blocking connection for whoever reads totals or steers a contest. It connects again by itself: a call after
@@ -162,16 +206,22 @@ impl Scoreboard {
     /// # Errors
     /// [`ScoreboardError::Config`] for a document that is too long for its readers, and what is wrong with Redis.
     pub fn write_control(&mut self, control: &Control) -> Result<(), ScoreboardError> {
-        let text = control.to_json();
-        if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(ScoreboardError::Config(format!(
-                "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
-                text.len()
-            )));
-        }
         let mut command = redis::cmd("SET");
-        command.arg(keys::control(&control.contest.name)).arg(text);
+        command.arg(keys::control(&control.contest.name)).arg(document(control)?);
         self.run(|connection| connection.command("write the control document", &command))
+    }
+
+    /// Puts the control document of a contest unless there is one that is as new or newer, or none that we can read: for
+    /// those who bring back what Redis has lost, and may have heard of less than others. Whether it was put.
+    ///
+    /// # Errors
+    /// As [`Scoreboard::write_control`].
+    pub fn keep_control(&mut self, control: &Control) -> Result<bool, ScoreboardError> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_keep_control").arg(1).arg(keys::control(&control.contest.name));
+        call.arg(control.revision).arg(document(control)?);
+        let answer: Answer = self.run(|connection| connection.call("bring back the control document", &call))?;
+        Ok(answer == Answer::Ok)
     }
 
     /// Creates a round, running. A round that exists stays as it is.
@@ -227,6 +277,16 @@ impl Scoreboard {
         self.totals(contest, round, Some(roster))
     }
 
+    /// How many fields Redis keeps of a round.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn count_fields(&mut self, contest: &str, round: &RoundId) -> Result<u64, ScoreboardError> {
+        let mut command = redis::cmd("HLEN");
+        command.arg(keys::round(contest, round));
+        self.run(|connection| connection.command("count a round's fields", &command))
+    }
+
     fn totals(
         &mut self,
         contest: &str,
@@ -270,6 +330,18 @@ impl Scoreboard {
         let connection = self.connection.insert(Connection::open(&self.address)?);
         call(connection)
     }
+}
+
+/// A control document as its readers take it.
+fn document(control: &Control) -> Result<String, ScoreboardError> {
+    let text = control.to_json();
+    if text.len() > DOCUMENT_BYTES_MAX {
+        return Err(ScoreboardError::Config(format!(
+            "the control document is {} bytes long and readers take {DOCUMENT_BYTES_MAX}: split the contest",
+            text.len()
+        )));
+    }
+    Ok(text)
 }
 
 /// Seals a round, or says who is missing.

@@ -10,7 +10,7 @@ use super::error::ChangeError;
 use super::link::Link;
 use super::requests::Requests;
 use crate::clock::utc_us;
-use crate::live::HeardValidity;
+use crate::live::{Feed, HeardValidity};
 use flowtest_accounts::{Accounts, Actor};
 use flowtest_contest::lifecycle::{Change, follows};
 use flowtest_contest::{Control, State};
@@ -18,7 +18,7 @@ use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{Resplit, SeenGenerator, SplitKeeper};
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -50,6 +50,8 @@ pub struct Automation {
     nudge: Notify,
     /// Never held while Redis or the database is asked.
     seen: Mutex<Seen>,
+    /// Where it is known who got to its points first.
+    feed: OnceLock<Feed>,
 }
 
 /// What the last turns saw. Nothing in it is needed after a restart.
@@ -95,7 +97,14 @@ impl Automation {
             split_keeper: Mutex::default(),
             nudge: Notify::new(),
             seen: Mutex::default(),
+            feed: OnceLock::new(),
         }
+    }
+
+    /// From now on equal results are ranked by who got there first, as on the board. Called once.
+    pub fn rank_as_on(&self, feed: Feed) {
+        let is_first = self.feed.set(feed).is_ok();
+        assert!(is_first, "there is one live feed");
     }
 
     /// People or endpoints changed elsewhere: they are looked at at once.

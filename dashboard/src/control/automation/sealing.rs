@@ -6,8 +6,10 @@ use super::{Automation, Sealing};
 use crate::control::error::ChangeError;
 use crate::control::link::LinkError;
 use crate::control::roster::user_in;
+use crate::live::UserKey;
 use flowtest_accounts::{Actor, RoundResult};
-use flowtest_contest::{Control, State, standings};
+use flowtest_contest::standings::standings_with;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_scoreboard::{RoundTotals, ScoreboardError};
@@ -85,7 +87,8 @@ impl Automation {
         let heard = self.seen().validity.of(round);
         let results = totals.map(|totals| {
             let validity = validity(heard, &totals);
-            (round, results(control, totals), validity)
+            let reached = self.reached(control, round, &totals, now);
+            (round, results(control, totals, &reached), validity)
         });
         // Dropped before the feed is told.
         let is_sealed = self.document.edit().await.seal(control, results, now).await?;
@@ -94,6 +97,27 @@ impl Automation {
             self.document.tell_feed().await?;
         }
         Ok(())
+    }
+
+    /// When contestants came to the points of their results, as the board knows it; nothing where it has not seen the round.
+    fn reached(&self, control: &Control, round: RoundId, totals: &RoundTotals, now: UtcUs) -> BTreeMap<String, UtcUs> {
+        let seen = self.feed.get().map(|feed| (feed, feed.seen()));
+        let shown = seen.as_ref().and_then(|(feed, seen)| {
+            let is_this = seen.control.as_ref().is_some_and(|control| control.round == Some(round));
+            Some((*feed, seen.totals.as_ref().filter(|_| is_this)?))
+        });
+        let Some((feed, shown)) = shown else { return BTreeMap::new() };
+        let key = |name: &String| Some(UserKey::of_user(user_in(control, name)?.0));
+        let known = feed.reached_at(&totals.contestants.keys().filter_map(key).collect());
+        let points = |totals: &RoundTotals, name: &String| {
+            totals.contestants.get(name).map(|row| row.tally.points(&control.contest.rules))
+        };
+        let reached = totals.contestants.keys().filter_map(|name| {
+            // Whose last points the board has not shown came to them later than anybody whose it has.
+            let is_shown = points(shown, name) == points(totals, name);
+            Some((name.clone(), if is_shown { *known.get(&key(name)?)? } else { now }))
+        });
+        reached.collect()
     }
 
     /// Seals in Redis and reads what stands. Nothing, and the reason in the status, while that cannot be done.
@@ -145,13 +169,13 @@ fn validity(heard: Option<RoundValidity>, totals: &RoundTotals) -> RoundValidity
 }
 
 /// The results of people: whoever never had an outcome has an empty row, and the house is nobody's.
-fn results(control: &Control, totals: RoundTotals) -> Vec<RoundResult> {
+fn results(control: &Control, totals: RoundTotals, reached: &BTreeMap<String, UtcUs>) -> Vec<RoundResult> {
     let mut rows: BTreeMap<String, Row> = totals.contestants;
     for name in names(control) {
         rows.entry(name).or_default();
     }
     rows.retain(|name, _| user_in(control, name).is_some());
-    let lines = standings(&rows, &control.contest.rules);
+    let lines = standings_with(&rows, &control.contest.rules, reached);
     let results = lines.into_iter().filter_map(|line| {
         Some(RoundResult {
             user: user_in(control, &line.name)?,

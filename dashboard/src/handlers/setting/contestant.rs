@@ -103,8 +103,8 @@ async fn adjust(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<
 async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Result<String, ChangeError>, RequestError> {
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
-    if let Some(message) = crate::password::weakness(&password, &[&user.name, &user.display_name, &app.config.contest])
-    {
+    let about = [user.name.clone(), user.display_name.clone(), app.config.contest.clone()];
+    if let Some(message) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
         return Ok(Err(ChangeError::Field { field: "password", message }));
     }
     let set = app.accounts.set_password(user.id, &password, None, actor, utc_us()).await;

@@ -3,12 +3,14 @@
 use flowtest_contract::Token;
 use flowtest_contract::header::{TOKEN, USER_AGENT};
 use flowtest_contract::token::TOKEN_LEN;
+use std::hash::{DefaultHasher, Hasher};
 
 /// A request whose bytes are prebuilt, but for its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTemplate {
     bytes: Box<[u8]>,
     token_at: usize,
+    mark: u32,
 }
 
 impl RequestTemplate {
@@ -28,7 +30,15 @@ impl RequestTemplate {
         let token_at = bytes.len();
         bytes.extend_from_slice(&[b'0'; TOKEN_LEN]);
         bytes.extend_from_slice(b"\r\n\r\n");
-        RequestTemplate { bytes: bytes.into_boxed_slice(), token_at }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&bytes);
+        RequestTemplate { bytes: bytes.into_boxed_slice(), token_at, mark: hasher.finish() as u32 }
+    }
+
+    /// Tells it from the other requests of a contestant whose endpoint moves.
+    #[inline]
+    pub fn mark(&self) -> u32 {
+        self.mark
     }
 
     /// Bytes of one request.

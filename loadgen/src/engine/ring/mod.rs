@@ -7,7 +7,9 @@
 //! - closing is a sequence - stop, cancel, collect, close - and a slot is free only at its end; each operation is
 //!   cancelled by its tag, which the kernel looks up in a hash, however many connections there are (rule 3);
 //! - one send in flight per slot; the rest of a short send follows by itself (rule 4);
-//! - a multishot receive that ends is armed again; without buffers it waits for the next turn (rule 5).
+//! - a multishot receive that ends is armed again; without buffers it waits for the next turn (rule 5);
+//! - a connection whose peer has closed ends when its receive says so, whatever a send says before: the answers that came
+//!   first are told first.
 
 mod counters;
 #[expect(unsafe_code, reason = "the kernel is given memory and must be; nowhere else of ours")]
@@ -188,7 +190,7 @@ impl<K: Kernel> Ring<K> {
     #[inline]
     pub fn can_send(&self, slot: RingSlot) -> bool {
         let book = &self.slots[slot];
-        book.life == Life::Open && !book.connecting && !book.sending
+        book.life == Life::Open && !book.connecting && !book.sending && book.send_errno.is_none()
     }
 
     /// Sends the first `len` bytes of the slot's area.
@@ -343,7 +345,11 @@ impl<K: Kernel> Ring<K> {
         }
         self.take_back(completion);
         match -completion.result {
-            0 => Some(Event::Ended { slot }),
+            // The send took the error, and what looks like an end is none. After EPIPE it is one: the FIN came first.
+            0 => match self.slots[slot].send_errno.filter(|errno| *errno != libc::EPIPE) {
+                Some(errno) => Some(Event::Broken { slot, errno }),
+                None => Some(Event::Ended { slot }),
+            },
             libc::ENOBUFS => {
                 self.counters.enobufs += 1;
                 self.rearm_later(slot);
@@ -389,6 +395,11 @@ impl<K: Kernel> Ring<K> {
             }
             error => {
                 book.sending = false;
+                // A send fails while it is submitted, and a receive tells later of answers that had come before: they count.
+                if matches!(-error, libc::EPIPE | libc::ECONNRESET) {
+                    book.send_errno = Some(-error);
+                    return None;
+                }
                 Some(Event::Broken { slot, errno: -error })
             }
         }

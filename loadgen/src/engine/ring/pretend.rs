@@ -133,6 +133,8 @@ pub(crate) struct Pretend {
     pub(crate) costs: (u64, u64),
     /// What has been used since the clock was moved by it.
     used: u64,
+    /// From when to when our process has no descriptor for a socket.
+    pub(crate) short: Vec<(u64, u64)>,
 }
 
 /// A network's round trip in virtual time.
@@ -161,6 +163,7 @@ impl Pretend {
             busy: Vec::new(),
             costs: (0, 0),
             used: 0,
+            short: Vec::new(),
         }
     }
 
@@ -347,6 +350,9 @@ impl Pretend {
 
 impl Kernel for Pretend {
     fn socket(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
+        if self.short.iter().any(|(from, to)| (from..to).contains(&&self.now)) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let socket = &mut self.sockets[slot];
         assert!(socket.address.is_none(), "slot {slot} is reused while it has a socket");
         let life = socket.life + 1;

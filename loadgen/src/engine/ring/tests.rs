@@ -2,10 +2,12 @@
 
 use super::pretend::{Character, Mischief, Pretend};
 use super::tag::Kind;
-use super::{Event, Kernel, Ring, Sizes, Tag};
+use super::{Event, Kernel, Ring, Sizes, Tag, Uring};
 use crate::engine::index::RingSlot;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::time::Instant;
 
 const SLOT: RingSlot = RingSlot::from_number(0);
 const SIZES: Sizes = Sizes { slots: 2, area_bytes: 64, buffers: 8, buffer_bytes: 8192 };
@@ -158,4 +160,73 @@ fn a_close_before_the_receive_is_collected_is_caught() {
     let receive = Tag::new(Kind::Receive, 1, SLOT);
     ring.kernel_mut().cancel(receive, Tag::new(Kind::CancelReceive, 1, SLOT));
     ring.kernel_mut().close(SLOT);
+}
+
+/// What a ring over the real kernel tells of a connection whose server answers, goes away and is sent one request more.
+fn tells_of_a_server_that_went(go: impl FnOnce(std::net::TcpStream) + Send + 'static) -> (Vec<u8>, Vec<Event>) {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let mut ring = Ring::new(Uring::new(SIZES, Instant::now()).expect("a ring"), SIZES);
+    let turn_until = |ring: &mut Ring<Uring>, awaited: fn(Event) -> bool| {
+        for _ in 0..TURNS_MAX {
+            ring.turn(1, WAIT_NS).expect("a turn");
+            if std::iter::from_fn(|| ring.event()).any(awaited) {
+                return;
+            }
+        }
+        panic!("it never came");
+    };
+    ring.open(SLOT, address).expect("a socket");
+    turn_until(&mut ring, |event| matches!(event, Event::Connected { .. }));
+    let put = |ring: &mut Ring<Uring>| {
+        ring.area(SLOT)[..REQUEST.len()].copy_from_slice(REQUEST);
+        ring.send(SLOT, REQUEST.len());
+    };
+    put(&mut ring);
+    turn_until(&mut ring, |event| matches!(event, Event::Sent { .. }));
+    // Not a turn passes from the request to its answer and the end of the connection.
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("somebody comes");
+        // A byte stays unread: what is closed with something unread is reset.
+        let mut request = [0; REQUEST.len() - 1];
+        peer.read_exact(&mut request).expect("the request");
+        peer.write_all(ANSWER).expect("the answer");
+        go(peer);
+    });
+    server.join().expect("no panic");
+    put(&mut ring);
+    let (mut bytes, mut told) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS_MAX {
+        ring.turn(1, WAIT_NS).expect("a turn");
+        while let Some(event) = ring.event() {
+            if let Event::Received { buffer, .. } = event {
+                bytes.extend_from_slice(ring.bytes(buffer));
+                ring.recycle(buffer);
+            }
+            told.push(event);
+        }
+        if told.iter().any(|event| matches!(event, Event::Ended { .. } | Event::Broken { .. })) {
+            break;
+        }
+    }
+    assert!(matches!(told[0], Event::Received { .. }), "{told:?}");
+    assert!(!ring.can_send(SLOT), "nothing more goes to who is gone");
+    ring.close(SLOT);
+    turn_until(&mut ring, |event| event == Event::Closed { slot: SLOT });
+    assert_eq!(bytes, ANSWER, "{told:?}");
+    (bytes, told)
+}
+
+#[test]
+fn an_answer_that_has_come_is_told_before_a_send_that_fails() {
+    // Reset: the answer, then the break, though the send took the error.
+    let (_, told) = tells_of_a_server_that_went(drop);
+    assert!(matches!(told[..], [Event::Received { .. }, Event::Broken { errno: libc::ECONNRESET, .. }]), "{told:?}");
+    // FIN, then reset: the answer, then its end.
+    let (_, told) = tells_of_a_server_that_went(|peer| {
+        peer.shutdown(Shutdown::Write).expect("FIN");
+        drop(peer);
+    });
+    assert!(matches!(told[..], [Event::Received { .. }, Event::Ended { .. }]), "{told:?}");
 }

@@ -452,7 +452,7 @@ impl<K: Kernel> Worker<K> {
             0 => RunInstant::NEVER,
             life => self.now + life / 2 + life / 2 * (local.index() as u64 + 1) / u64::from(contestant.limit.max(1)),
         };
-        connection.on_open(life);
+        connection.on_open(life, target.request.mark());
         match self.ring.open(slot, address) {
             Ok(()) => {
                 contestant.open += 1;

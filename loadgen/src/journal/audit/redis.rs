@@ -7,7 +7,7 @@ use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A round in Redis.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +27,55 @@ pub struct HeldStream {
     /// The number at its end marker.
     pub end: Option<u64>,
     pub abandoned: bool,
-    /// Rows of a roster too long for one command are being put just now.
+    /// The number of its histograms, where they are put beside its rows.
+    histograms: Option<u64>,
+    /// Rows, or histograms, too many for one command are being put just now.
     pub in_parts: bool,
     pub rows: BTreeMap<String, Row>,
+    /// Histograms beside the rows, as they were found.
+    spans: Vec<(String, usize, Vec<u8>)>,
+}
+
+/// The numbers up to which Redis has a stream; 0 when it has nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldUpTo {
+    pub tallies: u64,
+    pub histograms: u64,
+}
+
+impl HeldUpTo {
+    pub fn newest(self) -> u64 {
+        self.tallies.max(self.histograms)
+    }
+}
+
+impl HeldStream {
+    pub fn up_to(&self) -> HeldUpTo {
+        let tallies = self.seq.unwrap_or(0);
+        // An end is put when all histograms are there; without a number of theirs the rows hold them.
+        HeldUpTo { tallies, histograms: self.end.or(self.histograms).unwrap_or(tallies) }
+    }
+
+    /// Up to which number it has a stream whole.
+    pub fn whole_up_to(&self) -> u64 {
+        let HeldUpTo { tallies, histograms } = self.up_to();
+        tallies.min(histograms)
+    }
+
+    /// Adds the histograms beside the rows to them.
+    fn join(&mut self) -> Result<(), String> {
+        let own = self.rows.iter().filter(|(_, row)| row.has_histograms());
+        let whole: BTreeSet<String> = own.map(|(contestant, _)| contestant.clone()).collect();
+        let mut joined = Ok(());
+        for (contestant, span, bytes) in std::mem::take(&mut self.spans) {
+            // Older generators' rows hold their histograms, and are all there is of them.
+            let row = self.rows.get_mut(&contestant).filter(|_| !whole.contains(&contestant));
+            if let Some(Err(error)) = row.map(|row| row.merge_span(span, &bytes)) {
+                joined = Err(format!("histograms {span} of {contestant}: {error}"));
+            }
+        }
+        joined
+    }
 }
 
 /// Keys that Redis looks at in one step of a search.
@@ -61,8 +107,8 @@ impl Board {
         Ok(Board { inner: Mutex::new(Inner { address, connection, rounds: BTreeMap::new(), failed: None }) })
     }
 
-    /// The number up to which Redis has a stream; 0 when it does not know it.
-    pub fn seq(&self, contest: &str, round: RoundId, stream: StreamId) -> u64 {
+    /// The numbers up to which Redis has a stream.
+    pub fn up_to(&self, contest: &str, round: RoundId, stream: StreamId) -> HeldUpTo {
         let mut inner = self.inner.lock();
         if !inner.rounds.contains_key(&round) && inner.failed.is_none() {
             match inner.read(contest, round) {
@@ -71,7 +117,7 @@ impl Board {
             }
         }
         let held = inner.rounds.get(&round).and_then(|held| held.streams.get(&stream));
-        held.and_then(|stream| stream.seq).unwrap_or(0)
+        held.map(HeldStream::up_to).unwrap_or_default()
     }
 
     /// Reads a round of which no stream says of what contest it is: by the contest that is named, or else by the round's id
@@ -151,6 +197,11 @@ impl HeldRound {
                 held.junk.push(format!("field {field:?}: {cause}"));
             }
         }
+        for (id, stream) in &mut held.streams {
+            if let Err(cause) = stream.join() {
+                held.junk.push(format!("stream {id}: {cause}"));
+            }
+        }
         held.junk.sort();
         held
     }
@@ -158,19 +209,26 @@ impl HeldRound {
     fn take(&mut self, field: &[u8], value: &[u8]) -> Result<(), String> {
         let no_text = |_| "it is no UTF-8".to_owned();
         let field = std::str::from_utf8(field).map_err(no_text)?;
+        let field = RoundField::parse(field).ok_or("no such field is known")?;
+        if let RoundField::Span(id, span, contestant) = field {
+            self.stream(id).spans.push((contestant.to_owned(), span, value.to_vec()));
+            return Ok(());
+        }
         let text = std::str::from_utf8(value).map_err(no_text)?;
         let number =
             || text.parse::<u64>().map_err(|_| format!("{:?} is no number", text.chars().take(40).collect::<String>()));
-        match RoundField::parse(field).ok_or("no such field is known")? {
+        match field {
             RoundField::State => self.state = Some(text.parse().map_err(|()| "no such state is known")?),
             RoundField::Seq(id) => self.stream(id).seq = Some(number()?),
             RoundField::End(id) => self.stream(id).end = Some(number()?),
             RoundField::Abandoned(id) => self.stream(id).abandoned = true,
-            RoundField::Part(id) => self.stream(id).in_parts = !text.is_empty(),
+            RoundField::HistogramSeq(id) => self.stream(id).histograms = Some(number()?),
+            RoundField::Part(id) | RoundField::HistogramPart(id) => self.stream(id).in_parts |= !text.is_empty(),
             RoundField::Row(id, contestant) => {
                 let row = Row::decode(text).map_err(|error| error.to_string())?;
                 self.stream(id).rows.insert(contestant.to_owned(), row);
             }
+            RoundField::Streams | RoundField::Span(..) => {}
         }
         Ok(())
     }

@@ -4,11 +4,11 @@ use super::compare::{self, Difference};
 use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
 use super::shares;
-use super::stream::{Halves, Standing, Stream, Sums};
+use super::stream::{Halves, Snapshot, Standing, Stream, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_journal::stream::Tail;
 use std::collections::HashSet;
 
@@ -266,7 +266,7 @@ impl Notes {
     fn held(&mut self, stream: &Stream, held: &HeldStream, sealed: bool) {
         let id = stream.folder.stream;
         let last = stream.found.last_seq;
-        let seq = held.seq.unwrap_or(0);
+        let seq = held.up_to().newest();
         if seq > last {
             let text = format!(
                 "Redis holds stream {id} up to group {seq}, and its journal ends at {last}: the journal has lost what \
@@ -276,6 +276,8 @@ impl Notes {
             (finding.journal, finding.other) = (Some(last), Some(seq));
             return;
         }
+        let up_to = held.up_to();
+        let seq = held.whole_up_to();
         // Groups that count nothing need not be published.
         let behind = seq < stream.last_counted;
         let open = matches!(stream.found.tail, Tail::Ended) && held.end.is_none();
@@ -299,15 +301,20 @@ impl Notes {
         }
         let empty = Row::default();
         for (index, (name, halves)) in named(stream, &stream.batches).enumerate() {
-            let ours = match &stream.at_redis {
-                Some(snapshot) => snapshot.rows.get(index).and_then(|row| row.as_deref()).unwrap_or(&empty),
-                None => halves.as_ref().map_or(&empty, |halves| &halves[1]),
+            let at = |snapshot: &Option<Snapshot>| match snapshot {
+                Some(rows) => rows.get(index).and_then(|row| row.as_deref()).unwrap_or(&empty).clone(),
+                None => halves.as_ref().map_or(&empty, |halves| &halves[1]).clone(),
             };
+            let ours = Row { tally: at(&stream.at_redis).tally, ..at(&stream.at_redis_histograms) };
             let theirs = held.rows.get(name).unwrap_or(&empty);
-            for difference in compare::equal(ours, theirs).into_iter().take(TOLD_MAX) {
+            for difference in compare::equal(&ours, theirs).into_iter().take(TOLD_MAX) {
+                let is_counter = Tally::FIELDS.contains(&difference.field.as_str());
                 let text = format!(
-                    "stream {id}, {name}: the journal says {} {} at group {seq}, and Redis {}",
-                    difference.field, difference.ours, difference.theirs
+                    "stream {id}, {name}: the journal says {} {} at group {}, and Redis {}",
+                    difference.field,
+                    difference.ours,
+                    if is_counter { up_to.tallies } else { up_to.histograms },
+                    difference.theirs
                 );
                 self.field(Kind::RedisDifferent, id, name, &difference, text);
             }

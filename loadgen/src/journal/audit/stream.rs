@@ -4,7 +4,7 @@
 //! to learn which deadlines were in force when, and once to judge by them.
 
 use super::in_force::{InForce, Since};
-use super::redis::Board;
+use super::redis::{Board, HeldUpTo};
 use super::shares::{Held, Shares};
 use super::traces::{Counted, Timed};
 use super::void::Void;
@@ -48,12 +48,8 @@ pub type Halves = [Row; 2];
 /// Sums of all contestants, by their numbers. Who counted nothing costs no memory: a roster may be long.
 pub type Sums = Vec<Option<Box<Halves>>>;
 
-/// Batches up to one sequence number, scored ones only: what Redis should hold at that number.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    pub seq: u64,
-    pub rows: Vec<Option<Box<Row>>>,
-}
+/// Batches up to one sequence number, scored ones only.
+pub type Snapshot = Vec<Option<Box<Row>>>;
 
 /// A stream, audited by itself.
 #[derive(Debug)]
@@ -71,8 +67,10 @@ pub struct Stream {
     pub traces: Sums,
     /// The answer to `--with`.
     pub what_if: Option<Answer>,
-    /// Batches as far as Redis has them, when it has not all.
+    /// Batches as far as Redis has their tallies, when it has not all.
     pub at_redis: Option<Snapshot>,
+    /// The same as far as it has their histograms.
+    pub at_redis_histograms: Option<Snapshot>,
     /// The number of the last group that counted anything.
     pub last_counted: u64,
     /// Traces that were read, and those that the batches say there are.
@@ -105,7 +103,7 @@ pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(
     for turn in 0..READINGS_MAX {
         // Redis may have been asked after our look at a file that grows, or that somebody else has just ended: what it counts
         // is on disk by now.
-        let is_outrun = reading.redis_seq > Some(found.last_seq) && (live || turn == 0);
+        let is_outrun = reading.redis.is_some_and(|held| held.newest() > found.last_seq) && (live || turn == 0);
         let in_force = reading.in_force();
         if in_force == reading.judged_by && !is_outrun {
             break;
@@ -128,8 +126,8 @@ pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(
 struct Reading<'a> {
     folder: &'a StreamFolder,
     questions: Questions<'a>,
-    /// The number up to which Redis has the stream.
-    redis_seq: Option<u64>,
+    /// The numbers up to which Redis has the stream.
+    redis: Option<HeldUpTo>,
     /// What traces are judged by: what the start says, or on a second reading all that is known.
     judged_by: Vec<Since>,
     beginning: Option<Beginning>,
@@ -139,6 +137,7 @@ struct Reading<'a> {
     what_if: Option<Counted>,
     batches: Sums,
     at_redis: Option<Snapshot>,
+    at_redis_histograms: Option<Snapshot>,
     last_counted: u64,
     traced_said: u64,
     untraced: u64,
@@ -160,7 +159,7 @@ impl<'a> Reading<'a> {
         Reading {
             folder,
             questions,
-            redis_seq: None,
+            redis: None,
             judged_by,
             beginning: None,
             told: None,
@@ -168,6 +167,7 @@ impl<'a> Reading<'a> {
             what_if: None,
             batches: Vec::new(),
             at_redis: None,
+            at_redis_histograms: None,
             last_counted: 0,
             traced_said: 0,
             untraced: 0,
@@ -180,12 +180,17 @@ impl<'a> Reading<'a> {
     }
 
     fn group(&mut self, group: &Group<'_>, progress: &dyn Fn(u64)) {
-        if self.at_redis.is_none()
-            && let Some(seq) = self.redis_seq.filter(|seq| group.seq > *seq)
-        {
-            let scored = |halves: &Halves| Box::new(halves[1].clone());
-            let rows = self.batches.iter().map(|halves| halves.as_deref().map(scored)).collect();
-            self.at_redis = Some(Snapshot { seq, rows });
+        if let Some(held) = self.redis {
+            let snapshot = |batches: &Sums| -> Snapshot {
+                let scored = |halves: &Halves| Box::new(halves[1].clone());
+                batches.iter().map(|halves| halves.as_deref().map(scored)).collect()
+            };
+            if group.seq > held.tallies && self.at_redis.is_none() {
+                self.at_redis = Some(snapshot(&self.batches));
+            }
+            if group.seq > held.histograms && self.at_redis_histograms.is_none() {
+                self.at_redis_histograms = Some(snapshot(&self.batches));
+            }
         }
         let mut bytes = 0;
         for record in &group.records {
@@ -246,7 +251,7 @@ impl<'a> Reading<'a> {
         self.counted = Some(Timed::new(rules, windows, contestants));
         self.what_if = self.questions.what_if.map(|what_if| Counted::new(what_if.judge(&beginning), contestants));
         let StreamFolder { round, stream, .. } = self.folder;
-        self.redis_seq = self.questions.board.map(|board| board.seq(&beginning.contest, *round, *stream));
+        self.redis = self.questions.board.map(|board| board.up_to(&beginning.contest, *round, *stream));
         self.batches = vec![None; contestants];
         self.beginning = Some(beginning);
     }
@@ -358,6 +363,7 @@ impl<'a> Reading<'a> {
             traces,
             what_if,
             at_redis: self.at_redis,
+            at_redis_histograms: self.at_redis_histograms,
             last_counted: self.last_counted,
             traced: self.counted.as_ref().map_or(0, Timed::total),
             traced_said: self.traced_said,

@@ -170,7 +170,7 @@ impl Fate {
         }
         let sealed = held.is_some_and(|held| matches!(held.state, Some(State::Sealed | State::Aborted)));
         let stream = held.and_then(|held| held.streams.get(&journal.folder.stream));
-        let seq = stream.and_then(|stream| stream.seq).unwrap_or(0);
+        let seq = stream.map_or(0, |stream| stream.up_to().newest());
         let last = journal.found.last_seq;
         if seq > last {
             return Fate::Refuse(format!(
@@ -178,7 +178,9 @@ impl Fate {
                  Redis counts; look for another copy"
             ));
         }
-        let complete = seq >= journal.last_counted && (stream.is_some() || (sealed && journal.last_counted == 0));
+        let whole_up_to = stream.map_or(0, HeldStream::whole_up_to);
+        let complete =
+            whole_up_to >= journal.last_counted && (stream.is_some() || (sealed && journal.last_counted == 0));
         if complete && let Some((name, row)) = stream.and_then(|stream| differing(stream, names, &journal.rows)) {
             return Fate::Refuse(format!(
                 "refused: Redis says that it has all of it, but its row of {name} is another{}; audit it, and when the \
@@ -191,7 +193,7 @@ impl Fate {
             (true, true) => Fate::Complete,
             (true, false) if ended && journal.has_ended() => Fate::Complete,
             (false, true) => Fate::Refuse(format!(
-                "refused: the round takes no more points; Redis holds it up to group {seq} of {last}"
+                "refused: the round takes no more points; Redis holds it up to group {whole_up_to} of {last}"
             )),
             (_, false) => Fate::Publish { close: !journal.has_ended() },
         }
@@ -388,7 +390,7 @@ impl Rebuilding<'_> {
             let held = self.held.streams.get(&journal.folder.stream);
             let whole = held.is_some_and(|held| {
                 held.end.is_some()
-                    && held.seq >= Some(journal.last_counted)
+                    && held.whole_up_to() >= journal.last_counted
                     && differing(held, names, &journal.rows).is_none()
             });
             if !whole {

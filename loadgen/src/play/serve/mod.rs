@@ -39,7 +39,7 @@ use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
-use flowtest_scoreboard::clock::ClockOffset;
+use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
 use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
@@ -319,15 +319,11 @@ impl Controller {
         let now = Clock::now().utc_base;
         match read {
             Ok(Some(control)) => {
+                self.bring_back(Some(&control));
                 self.keep_split(&control, now);
                 self.on_control(control, now);
             }
-            // Redis has lost it: whoever has it brings it back, the newest wins.
-            Ok(None) => {
-                if let Some(control) = self.runner.as_ref().map(|runner| &runner.control) {
-                    let _ = self.scoreboard.write_control(control);
-                }
-            }
+            Ok(None) => self.bring_back(None),
             Err(error) => {
                 self.keeping.lost();
                 self.complain(&error.to_string());
@@ -345,6 +341,16 @@ impl Controller {
             self.clock_at = Instant::now() + CLOCK_EVERY;
             self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
             self.source_addresses = self.home.source_addresses();
+        }
+    }
+
+    /// Redis has lost the document, or has one back from somebody who had heard of less: whoever plays brings back what it
+    /// plays by, and the newest wins.
+    fn bring_back(&mut self, held: Option<&Control>) {
+        let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return };
+        if held.is_none_or(|held| held.round == ours.round && held.revision < ours.revision) {
+            // An outage is told by the look at the document.
+            let _ = self.scoreboard.keep_control(ours);
         }
     }
 
@@ -476,6 +482,7 @@ impl Controller {
             validity: runner.map(RoundRunner::validity).unwrap_or_default(),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
+            clock_step_us: runner.map(RoundRunner::clock_step_us),
             backlog: runner.map_or(0, RoundRunner::backlog),
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
             busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
@@ -483,6 +490,13 @@ impl Controller {
             takes_from: runner.and_then(RoundRunner::takes_from),
             trouble: self.trouble(),
         };
+        if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
+            self.complain(&format!(
+                "this machine's clock was set by {} ms after the round was armed: the round goes on by the clock as it was; leave \
+                 it alone until the round is over",
+                step_us / 10_000 * 10
+            ));
+        }
         if let Some(metrics) = &self.home.metrics {
             metrics.say(self.runner.as_ref().map_or(Doing::Idle, |runner| runner.doing(health.beat)));
         }

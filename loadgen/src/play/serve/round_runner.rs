@@ -190,15 +190,6 @@ impl RoundRunner {
             return;
         }
         self.control = newer.clone();
-        // By the clock that stamps requests: the system's may have been set meanwhile.
-        let from = self.utc_us() + TELLING_US;
-        let before = self.driver.plan().schedule.clone();
-        let schedule = schedule(&self.control, &self.taker, &self.clock, Some(&before), from);
-        // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
-        self.driver.control(journal_control(&self.control, from, schedule.deadlines(from)));
-        for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
-            self.driver.control(journal_control(&self.control, *at, deadlines));
-        }
         for (index, one) in ContestantIndex::all().zip(&self.control.contest.contestants) {
             if self.roster[index].wanted != one.endpoint {
                 self.roster[index].wanted = one.endpoint.clone();
@@ -208,13 +199,39 @@ impl RoundRunner {
         // At once, and not when the admission comes to it, who may be waiting for somebody's answer.
         self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
-        self.follow_share(&before, &schedule);
         self.driver.rename(keys(&self.control));
         self.admission.document(&self.control);
         if self.control.state == State::Aborted {
             self.driver.worker_control().abort();
         }
+        self.change_schedule();
+    }
+
+    /// Journal and workers are told what counts from an instant that lies a moment ahead. Nothing that may wait stands between
+    /// the two: a request sent after that instant, and judged before its worker heard of it, would be judged by what the
+    /// journal calls old.
+    fn change_schedule(&mut self) {
+        let before = self.driver.plan().schedule.clone();
+        // By the clock that stamps requests: the system's may have been set meanwhile.
+        let from = self.utc_us() + TELLING_US;
+        let schedule = schedule(&self.control, &self.taker, &self.clock, Some(&before), from);
+        self.follow_share(&before, &schedule);
+        // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
+        self.driver.control(journal_control(&self.control, from, schedule.deadlines(from)));
+        for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
+            self.driver.control(journal_control(&self.control, *at, deadlines));
+        }
+        let moved = schedule.deadlines(from) != before.deadlines(from);
         self.change_plan(Arc::new(schedule));
+        let late_us = self.utc_us().saturating_sub(from);
+        if moved && late_us > 0 {
+            eprintln!(
+                "flowtest-loadgen: this process stood still while it told of revision {}: for {} ms requests may have been judged \
+                 by the deadlines of before; `audit` says whether one was",
+                self.control.revision,
+                late_us.div_ceil(1_000)
+            );
+        }
     }
 
     /// Tells of a share that is another one, and begins with the flood after having had none.
@@ -286,6 +303,11 @@ impl RoundRunner {
             _ if timeline.pause_at(now).is_some() => Doing::Paused,
             _ => Doing::Running,
         }
+    }
+
+    /// How far the system's clock has been set since the round was armed.
+    pub fn clock_step_us(&self) -> i64 {
+        self.clock.step_us()
     }
 
     /// How many batches are on disk and not in Redis.

@@ -4,6 +4,7 @@ use crate::engine::index::ContestantIndex;
 use crate::engine::plan::Plan;
 use crate::engine::trace::Sample;
 use crate::observe::wording;
+use crate::record::recorder::requests::Requests;
 use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
 use flowtest_contract::verdict::Outcome;
@@ -21,12 +22,10 @@ pub struct Explained {
 }
 
 /// Explains a sample: one for each wrong header, or one for the failure.
-pub fn explain(plan: &Plan, sample: &Sample) -> Vec<Explained> {
+pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
     let Some(observation) = Observation::unpack(sample.observed) else { return Vec::new() };
-    let request =
-        plan.contestants.get(sample.contestant).filter(|_| !sample.never_sent).map_or_else(String::new, |contestant| {
-            printable(&contestant.request.with(&sample.token), EXCHANGE_BYTES_MAX)
-        });
+    let plan = requests.plan();
+    let request = printable(&requests.sent(sample), EXCHANGE_BYTES_MAX);
     let response = printable(sample.answer(), EXCHANGE_BYTES_MAX);
     let in_words = |(kind, message, expected, received): (&str, String, String, String)| Explained {
         contestant: sample.contestant,
@@ -96,11 +95,11 @@ mod tests {
     use flowtest_contract::{Platform, Seen, Token, Version};
     use std::sync::Arc;
 
-    fn plan() -> Plan {
-        Plan {
+    fn requests() -> Requests {
+        Requests::new(Arc::new(Plan {
             schedule: Arc::new(Schedule::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
             ..Plan::default()
-        }
+        }))
     }
 
     fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
@@ -126,7 +125,7 @@ mod tests {
     fn each_wrong_header_has_its_sentence() {
         let observed = Observed { token_right: false, version: Seen::Value(Version::V1), from: Seen::Missing };
         let answer = b"HTTP/1.1 200 OK\r\ntoken: \x1b[31mred\r\nVersion: v1\r\n\r\n";
-        let explained = explain(&plan(), &sample(Outcome::Answered(observed), 200_000_000, answer, None));
+        let explained = explain(&requests(), &sample(Outcome::Answered(observed), 200_000_000, answer, None));
         assert_eq!(
             words(&explained),
             [
@@ -142,25 +141,26 @@ mod tests {
         let observed =
             Observed { token_right: true, version: Seen::Value(Version::V2), from: Seen::Value(Platform::Ec2) };
         let answer = b"HTTP/1.1 200 OK\r\nVersion: v2\r\n\r\n";
-        let early = explain(&plan(), &sample(Outcome::Answered(observed), 1, answer, None));
+        let early = explain(&requests(), &sample(Outcome::Answered(observed), 1, answer, None));
         assert_eq!(words(&early), ["version: v2 is right only from the deadline on | Version: v1 | Version: v2"]);
         // Within the grace of the deadline nothing is wrong, and there is nothing to explain.
-        assert_eq!(explain(&plan(), &sample(Outcome::Answered(observed), 99_000_000, answer, None)), []);
+        assert_eq!(explain(&requests(), &sample(Outcome::Answered(observed), 99_000_000, answer, None)), []);
     }
 
     #[test]
     fn every_failure_has_its_sentence() {
         for failure in Failure::ALL {
-            let explained = explain(&plan(), &sample(Outcome::Failed(failure), 1, b"", None));
+            let explained = explain(&requests(), &sample(Outcome::Failed(failure), 1, b"", None));
             assert_eq!(explained.len(), 1);
             let error = &explained[0].error;
             assert_eq!(error.kind, failure.name());
             assert!(error.message.len() > 20 && error.received == "not a byte", "{error:?}");
         }
-        let status = explain(&plan(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
+        let status =
+            explain(&requests(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
         assert_eq!(status[0].error.received, "HTTP/1.1 503 Busy");
         let malformed = sample(Outcome::Failed(Failure::Malformed), 1, b"junk\n", Some(Malformed::NotHttp));
-        let malformed = explain(&plan(), &malformed);
+        let malformed = explain(&requests(), &malformed);
         assert!(malformed[0].error.message.starts_with("the response does not begin with"), "{malformed:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! What has been counted since the last batch.
 
 use super::explain::Explained;
+use super::requests::Requests;
 use crate::engine::block::{Block, Counts};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
@@ -125,8 +126,7 @@ pub(super) fn late(plan: &Plan, worker: u16, block: &Block) -> Option<Late> {
 }
 
 /// A sample as it is recorded.
-pub(super) fn evidence(plan: &Plan, worker: u16, sample: &Sample) -> Evidence {
-    let request = &plan.contestants[sample.contestant].request;
+pub(super) fn evidence(requests: &Requests, worker: u16, sample: &Sample) -> Evidence {
     Evidence {
         at: sample.at,
         sent: sample.sent,
@@ -135,9 +135,9 @@ pub(super) fn evidence(plan: &Plan, worker: u16, sample: &Sample) -> Evidence {
         worker,
         observed: sample.observed,
         skipped: sample.skipped,
-        request: if sample.never_sent { Vec::new() } else { request.with(&sample.token) },
+        request: requests.sent(sample),
         response: sample.answer().to_vec(),
-        reason: reason(plan, sample).into_bytes(),
+        reason: reason(requests.plan(), sample).into_bytes(),
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod explain;
 mod interval;
 mod recording;
+pub mod requests;
 pub mod room;
 
 pub use recording::{Finished, Recording};
@@ -24,6 +25,7 @@ use flowtest_journal::{JournalError, free_bytes};
 use glommio::timer::sleep;
 use interval::Interval;
 use parking_lot::Mutex;
+use requests::Requests;
 use room::Level;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,6 +244,7 @@ struct Record {
     rows: Arc<[Row]>,
     /// Of the plan that is followed.
     version: u64,
+    requests: Requests,
 }
 
 impl Record {
@@ -259,6 +262,7 @@ impl Record {
             batch_at: now,
             rows: vec![Row::default(); contestants].into(),
             version: 0,
+            requests: Requests::new(task.plan.clone()),
             task,
         }
     }
@@ -292,9 +296,11 @@ impl Record {
         if self.task.worker_control.version() != self.version {
             self.version = self.task.worker_control.version();
             self.task.plan = self.task.worker_control.plan();
+            self.requests.follow(self.task.plan.clone());
         }
         let shared = &self.shared;
         let (interval, writer, plan) = (&mut self.interval, &mut self.writer, &self.task.plan);
+        let requests = &self.requests;
         let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
         self.task.collector.collect(|worker, block| {
             // Looked at for each block: what a worker judged by a revision comes after it.
@@ -322,10 +328,10 @@ impl Record {
             }
             for sample in block.samples.as_slice() {
                 if interval.admits(sample, plan) {
-                    interval.explained.extend(explain::explain(plan, sample));
+                    interval.explained.extend(explain::explain(requests, sample));
                     // Evidence explains and does not count: what finds no room is left out.
                     if keeps_evidence && room {
-                        let _ = writer.append_evidence(&interval::evidence(plan, worker, sample));
+                        let _ = writer.append_evidence(&interval::evidence(requests, worker, sample));
                     }
                 }
             }

@@ -66,7 +66,7 @@ impl Passwords {
         Ok(right && known && fits)
     }
 
-    async fn on_a_core<T: Send + 'static>(
+    pub(crate) async fn on_a_core<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -31,7 +31,7 @@ pub struct User {
     pub id: UserId,
     /// The login name: 3 to 30 of `A-Z a-z 0-9 _ -`, unique in any case.
     pub name: String,
-    /// The display name: 1 to 40 visible characters, not unique.
+    /// The display name: 1 to 40 visible characters, among them a letter or digit. No two look alike.
     #[diesel(column_name = shown)]
     pub display_name: String,
     pub role: Role,
@@ -154,7 +154,8 @@ impl Accounts {
     /// Sets the display name.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that cannot be, [`Error::Missing`] without such a user, and as every query.
+    /// [`Error::Invalid`] for a name that cannot be or looks like another's, [`Error::Missing`] without such a user, and as every
+    /// query.
     pub async fn set_display_name(
         &self,
         id: UserId,
@@ -163,7 +164,8 @@ impl Accounts {
         now: UtcUs,
     ) -> Result<User, Error> {
         let display_name = text::display_name(display_name)?;
-        self.change_user("user.shown", id, by, now, move |conn, _| {
+        self.change_user("user.shown", id, by, now, move |conn, user| {
+            check_display_name(conn, &display_name, user.role, Some(id))?;
             diesel::update(users::table.find(id.0)).set(users::shown.eq(display_name)).execute(conn)?;
             Ok(())
         })
@@ -250,6 +252,12 @@ pub(crate) struct PreparedUser {
 }
 
 pub(crate) fn insert(conn: &mut SqliteConnection, new: &PreparedUser, role: Role, now: UtcUs) -> Result<User, Error> {
+    // Whoever takes a name that is there is told that, and not what it looks like.
+    let taken = users::table.filter(users::name.eq(&new.name)).select(users::id).first::<i64>(conn).optional()?;
+    if taken.is_some() {
+        return Err(Error::NameTaken);
+    }
+    check_display_name(conn, &new.display_name, role, None)?;
     diesel::insert_into(users::table)
         .values((
             users::name.eq(&new.name),
@@ -262,6 +270,25 @@ pub(crate) fn insert(conn: &mut SqliteConnection, new: &PreparedUser, role: Role
         .map_err(|error| if is_duplicate(&error) { Error::NameTaken } else { error.into() })?;
     let id = last_id(conn)?;
     get(conn, UserId(id))
+}
+
+/// Whether a display name may stand beside those of all others, on a wall that people read from ten metres.
+fn check_display_name(
+    conn: &mut SqliteConnection,
+    display_name: &str,
+    role: Role,
+    own: Option<UserId>,
+) -> Result<(), Error> {
+    if role == Role::Staff && text::is_reserved(display_name) {
+        return Err(Error::invalid("display_name", "This name belongs to the platform. Choose another one."));
+    }
+    let wanted = text::skeleton(display_name);
+    let others = users::table.filter(users::id.ne(own.map_or(0, |id| id.0))).select((users::shown, users::name));
+    let others: Vec<(String, String)> = others.load(conn)?;
+    if others.iter().any(|(shown, name)| text::skeleton(shown) == wanted || text::skeleton(name) == wanted) {
+        return Err(Error::invalid("display_name", "This name looks like that of another team. Choose another one."));
+    }
+    Ok(())
 }
 
 pub(crate) fn get(conn: &mut SqliteConnection, id: UserId) -> Result<User, Error> {

@@ -58,6 +58,29 @@ async fn marks_are_set_and_taken_away() {
 }
 
 #[tokio::test]
+async fn no_two_display_names_look_alike_and_none_speaks_for_the_platform() {
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let (alice, bob) = (harness.contestant("alice").await, harness.contestant("bob").await);
+    accounts.set_display_name(alice.id, "Team Red", &by, NOON).await.expect("it is free");
+    // Cyrillic letters, full width, another's login name.
+    for taken in ["Tеаm Red", "ＴＥＡＭ　ＲＥＤ", "team red", "Alice"] {
+        let refused = accounts.set_display_name(bob.id, taken, &by, NOON).await;
+        assert!(matches!(refused, Err(Error::Invalid { field: "display_name", .. })), "{taken:?}: {refused:?}");
+    }
+    for reserved in ["House", "FLOW TEST", "Оrganiser"] {
+        let refused = accounts.set_display_name(bob.id, reserved, &by, NOON).await;
+        assert!(
+            refused.as_ref().is_err_and(|error| error.to_string().contains("platform")),
+            "{reserved:?}: {refused:?}"
+        );
+    }
+    // One's own is no other's.
+    accounts.set_display_name(alice.id, "TEAM RED", &by, NOON).await.expect("it is its own");
+    accounts.set_display_name(bob.id, "Team Blue", &by, NOON).await.expect("it is free");
+}
+
+#[tokio::test]
 async fn only_the_right_password_of_an_enabled_user_logs_in() {
     let harness = Harness::new().await;
     let alice = harness.contestant("alice").await;

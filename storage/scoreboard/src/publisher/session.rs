@@ -1,16 +1,19 @@
 //! The publisher's side of the protocol: what Redis holds of our rows, and what to do when it holds something else.
 //!
 //! It keeps one invariant: changes are put only upon rows that Redis is known to hold, and Redis refuses them
-//! (`GAP`) when it holds others. So `q:<stream>` = n means that every row is as it was at n, whatever was lost
-//! in between.
+//! (`GAP`) when it holds others. So `q:<stream>` = n means that every tally is as it was at n, and `hq:<stream>` = n that
+//! every histogram is, whatever was lost in between.
 
-use super::{Batch, Goal, PublisherConfig, WHOLE_INTERVAL};
+use super::{
+    Batch, CHANGES_INTERVAL, Goal, HISTOGRAMS_INTERVAL, HISTOGRAMS_WHOLE_INTERVAL, PublisherConfig, WHOLE_INTERVAL,
+};
 use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
 use crate::reader;
 use flowtest_contract::id::StreamId;
+use flowtest_contract::span::SPANS;
 use redis::FromRedisValue;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -46,7 +49,40 @@ pub(super) enum Entry<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
     More,
-    End,
+    /// The last tallies of the stream, whose histograms are all there.
+    Close,
+}
+
+/// What is put apart from each other: tallies are small and everybody watches them, histograms are neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tallies,
+    Histograms,
+}
+
+/// What Redis acknowledged of a kind on this connection.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    held: Option<Batch>,
+    at: Option<Instant>,
+    /// When everything was put last.
+    whole_at: Option<Instant>,
+}
+
+impl Told {
+    /// Whether this batch is to be put now, and then whether as a whole.
+    fn due(&self, kind: Kind, newest: &Batch) -> Option<bool> {
+        let (interval, whole_interval) = match kind {
+            Kind::Tallies => (CHANGES_INTERVAL, WHOLE_INTERVAL),
+            Kind::Histograms => (HISTOGRAMS_INTERVAL, HISTOGRAMS_WHOLE_INTERVAL),
+        };
+        // Asked at each tick: what is due by half a tick from now is due now.
+        let is_over =
+            |at: Option<Instant>, length: Duration| at.is_none_or(|at| at.elapsed() + CHANGES_INTERVAL / 2 >= length);
+        let whole = is_over(self.whole_at, whole_interval);
+        let changed = self.held.as_ref().is_none_or(|held| held.seq != newest.seq) && is_over(self.at, interval);
+        (whole || changed).then_some(whole)
+    }
 }
 
 pub(super) struct Session {
@@ -56,13 +92,12 @@ pub(super) struct Session {
     connection: Option<Connection>,
     /// Other streams that Redis named, so that one that lost them can be told.
     peers: BTreeSet<StreamId>,
-    /// What Redis acknowledged on this connection.
-    held: Option<Batch>,
-    /// When everything was put last, on this connection.
-    whole_at: Option<Instant>,
+    tallies: Told,
+    histograms: Told,
     /// Whether the stream is in the round, so that a Redis which we reach again is to be told who plays.
     has_joined: bool,
     put_seq: u64,
+    histograms_seq: u64,
     connects: u64,
 }
 
@@ -75,10 +110,11 @@ impl Session {
             key,
             connection: None,
             peers: BTreeSet::new(),
-            held: None,
-            whole_at: None,
+            tallies: Told::default(),
+            histograms: Told::default(),
             has_joined: false,
             put_seq: 0,
+            histograms_seq: 0,
             connects: 0,
         };
         let give_up = Instant::now() + LOADING_PATIENCE;
@@ -133,6 +169,10 @@ impl Session {
         self.put_seq
     }
 
+    pub(super) fn histograms_seq(&self) -> u64 {
+        self.histograms_seq
+    }
+
     pub(super) fn reconnects(&self) -> u64 {
         self.connects.saturating_sub(1)
     }
@@ -141,9 +181,12 @@ impl Session {
     pub(super) fn publish(&mut self, newest: Option<&Batch>) -> Result<(), ScoreboardError> {
         self.guarded(|session| {
             let Some(newest) = newest else { return Ok(()) };
-            let whole_due = session.whole_at.is_none_or(|at| at.elapsed() >= WHOLE_INTERVAL);
-            let changed = session.held.as_ref().is_none_or(|held| held.seq != newest.seq);
-            if whole_due || changed { session.put(newest, whole_due, Mark::More) } else { Ok(()) }
+            for kind in [Kind::Histograms, Kind::Tallies] {
+                if let Some(whole) = session.told(kind).due(kind, newest) {
+                    session.put(kind, newest, whole, Mark::More)?;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -152,7 +195,8 @@ impl Session {
     pub(super) fn finish(&mut self, last: &Batch, goal: Goal) -> Result<(), ScoreboardError> {
         self.guarded(|session| {
             for _ in 0..TURNS_MAX {
-                session.put(last, true, Mark::End)?;
+                session.put(Kind::Histograms, last, true, Mark::More)?;
+                session.put(Kind::Tallies, last, true, Mark::Close)?;
                 // A Redis that was thrown back may have lost others and still have us: it must not seal without them.
                 session.register(Join::Again)?;
                 if goal == Goal::Ended {
@@ -190,8 +234,7 @@ impl Session {
     fn connect(&mut self) -> Result<(), ScoreboardError> {
         if self.connection.is_none() {
             // Another server may answer now, or the same with fewer memories.
-            self.held = None;
-            self.whole_at = None;
+            (self.tallies, self.histograms) = (Told::default(), Told::default());
             self.connection = Some(Connection::open(&self.config.address)?);
             self.connects += 1;
             if self.has_joined {
@@ -229,46 +272,71 @@ impl Session {
         Ok(())
     }
 
-    /// Puts a batch until Redis has it, whatever it has lost.
-    fn put(&mut self, batch: &Batch, whole: bool, mark: Mark) -> Result<(), ScoreboardError> {
+    fn told(&mut self, kind: Kind) -> &mut Told {
+        match kind {
+            Kind::Tallies => &mut self.tallies,
+            Kind::Histograms => &mut self.histograms,
+        }
+    }
+
+    /// Puts a batch's tallies or histograms until Redis has them, whatever it has lost. All tallies follow all histograms, so
+    /// that rows beside which there are none are known to hold their own.
+    fn put(&mut self, kind: Kind, batch: &Batch, whole: bool, mark: Mark) -> Result<(), ScoreboardError> {
         let mut whole = whole;
         for _ in 0..TURNS_MAX {
-            let base = if whole { None } else { self.held.clone() };
-            match self.put_parts(batch, base.as_ref(), mark)? {
-                Answer::Ok | Answer::Dup => {
-                    self.held = Some(batch.clone());
-                    self.put_seq = batch.seq;
-                    if base.is_none() {
-                        self.whole_at = Some(Instant::now());
-                        self.meet()?;
-                    }
-                    return Ok(());
-                }
-                Answer::Gap => whole = true,
+            let base = if whole { None } else { self.told(kind).held.clone() };
+            match self.put_parts(kind, batch, base.as_ref(), mark)? {
+                Answer::Ok | Answer::Dup => return self.took(kind, batch, base.is_none()),
+                Answer::Gap => {}
                 Answer::Unknown => {
-                    whole = true;
                     if self.register(Join::Again)? == Answer::Closed {
                         return Err(ScoreboardError::RoundClosed(self.config.round));
                     }
                 }
                 Answer::Closed => return Err(ScoreboardError::RoundClosed(self.config.round)),
             }
+            whole = true;
+            if kind == Kind::Tallies {
+                self.put(Kind::Histograms, batch, true, Mark::More)?;
+            }
         }
         Err(forgetful())
     }
 
-    /// Puts all rows, or those that differ from `base`, in as many calls as they need.
-    fn put_parts(&mut self, batch: &Batch, base: Option<&Batch>, mark: Mark) -> Result<Answer, ScoreboardError> {
-        let differs = |index: usize| base.is_none_or(|base| base.rows[index] != batch.rows[index]);
-        let texts: Vec<(usize, String)> = (0..batch.rows.len())
-            .filter(|index| differs(*index))
-            .map(|index| (index, batch.rows[index].encode()))
-            .collect();
-        let parts = split(&texts);
+    fn took(&mut self, kind: Kind, batch: &Batch, whole: bool) -> Result<(), ScoreboardError> {
+        let (now, told) = (Instant::now(), self.told(kind));
+        (told.held, told.at) = (Some(batch.clone()), Some(now));
+        if whole {
+            told.whole_at = Some(now);
+        }
+        match kind {
+            Kind::Tallies => self.put_seq = batch.seq,
+            Kind::Histograms => self.histograms_seq = batch.seq,
+        }
+        if whole && kind == Kind::Tallies { self.meet() } else { Ok(()) }
+    }
+
+    /// Puts everything of a kind, or what differs from `base`, in as many calls as that needs.
+    fn put_parts(
+        &mut self,
+        kind: Kind,
+        batch: &Batch,
+        base: Option<&Batch>,
+        mark: Mark,
+    ) -> Result<Answer, ScoreboardError> {
+        let fields = match kind {
+            Kind::Tallies => self.tallies_since(batch, base),
+            Kind::Histograms => self.histograms_since(batch, base),
+        };
+        let parts = split(&fields);
         let base = base.map_or_else(|| "*".to_owned(), |base| base.seq.to_string());
-        for (index, rows) in parts.iter().enumerate() {
+        let (function, doing) = match kind {
+            Kind::Tallies => ("flowtest_put", "put our rows"),
+            Kind::Histograms => ("flowtest_put_histograms", "put our histograms"),
+        };
+        for (index, part) in parts.iter().enumerate() {
             let mut call = redis::cmd("FCALL");
-            call.arg("flowtest_put")
+            call.arg(function)
                 .arg(1)
                 .arg(&self.key)
                 .arg(self.config.stream.to_string())
@@ -276,16 +344,35 @@ impl Session {
                 .arg(&base)
                 .arg(index + 1)
                 .arg(parts.len())
-                .arg(if mark == Mark::End { "end" } else { "more" });
-            for (contestant, row) in *rows {
-                call.arg(&self.config.contestants[*contestant]).arg(row);
+                .arg(if mark == Mark::Close { "close" } else { "more" });
+            for (name, value) in *part {
+                call.arg(name).arg(value);
             }
-            match self.call("put our rows", &call)? {
+            match self.call(doing, &call)? {
                 Answer::Ok | Answer::Dup => {}
                 refused => return Ok(refused),
             }
         }
         Ok(Answer::Ok)
+    }
+
+    fn tallies_since(&self, batch: &Batch, base: Option<&Batch>) -> Vec<Field> {
+        let rows = self.config.contestants.iter().zip(batch.rows.iter()).enumerate();
+        rows.filter(|(index, (_, row))| base.is_none_or(|base| base.rows[*index].tally != row.tally))
+            .map(|(_, (name, row))| (name.clone(), row.encode_tally().into_bytes()))
+            .collect()
+    }
+
+    /// They only grow, so that no span becomes an empty one, which has no bytes.
+    fn histograms_since(&self, batch: &Batch, base: Option<&Batch>) -> Vec<Field> {
+        let rows = self.config.contestants.iter().zip(batch.rows.iter()).enumerate();
+        rows.flat_map(|(index, (name, row))| {
+            let base = base.map(|base| &base.rows[index]);
+            (0..SPANS)
+                .filter(move |span| base.is_none_or(|base| !row.has_same_span(base, *span)))
+                .filter_map(move |span| Some((format!("{span}:{name}"), row.encode_span(span)?)))
+        })
+        .collect()
     }
 
     fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
@@ -298,18 +385,21 @@ fn forgetful() -> ScoreboardError {
     ScoreboardError::Redis { doing: "keep our rows", cause: "it forgets them while we put them".to_owned() }
 }
 
-/// Cuts rows into parts that one call can carry. Always at least one part: an empty one moves the number on.
-fn split(rows: &[(usize, String)]) -> Vec<&[(usize, String)]> {
+/// What a put names, and its value.
+type Field = (String, Vec<u8>);
+
+/// Cuts fields into parts that one call can carry. Always at least one part: an empty one moves the number on.
+fn split(fields: &[Field]) -> Vec<&[Field]> {
     let mut parts = Vec::new();
     let (mut first, mut bytes) = (0, 0);
-    for (index, (_, row)) in rows.iter().enumerate() {
-        if index > first && (index - first == ROWS_MAX || bytes + row.len() > PART_BYTES_MAX) {
-            parts.push(&rows[first..index]);
+    for (index, (_, value)) in fields.iter().enumerate() {
+        if index > first && (index - first == ROWS_MAX || bytes + value.len() > PART_BYTES_MAX) {
+            parts.push(&fields[first..index]);
             (first, bytes) = (index, 0);
         }
-        bytes += row.len();
+        bytes += value.len();
     }
-    parts.push(&rows[first..]);
+    parts.push(&fields[first..]);
     parts
 }
 
@@ -328,7 +418,7 @@ mod tests {
             (3, 3 * 1024 * 1024, 3),
         ];
         for (count, bytes, expected) in cases {
-            let rows: Vec<(usize, String)> = (0..count).map(|index| (index, "x".repeat(bytes))).collect();
+            let rows: Vec<Field> = (0..count).map(|index| (index.to_string(), vec![b'x'; bytes])).collect();
             let parts = split(&rows);
             assert_eq!(parts.len(), expected, "{count} rows of {bytes} bytes");
             assert_eq!(parts.concat(), rows);

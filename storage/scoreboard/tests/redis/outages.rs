@@ -124,6 +124,29 @@ fn one_row_changed_by_hand() {
 }
 
 #[test]
+fn histograms_that_somebody_deleted_are_there_at_the_end() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    let stream = stage.totals().streams[0].id;
+    stage.server.command(&["HDEL", &stage.key(), &format!("h:{stream}:0:bob")]);
+    publisher.finish(1, rows(40), WAIT_MAX).expect("sealed");
+    stage.assert_totals(&rows(40));
+}
+
+#[test]
+fn thrown_back_to_a_time_before_the_newest_histograms() {
+    survives(Stage::new(), |stage| {
+        let stream = stage.totals().streams[0].id;
+        let key = stage.key();
+        // A replica that was behind: what changed since is not there, and changes upon it are refused.
+        stage.server.command(&["HSET", &key, &format!("hq:{stream}"), "0"]);
+        stage.server.command(&["HDEL", &key, &format!("h:{stream}:0:alice"), &format!("h:{stream}:3:bob")]);
+    });
+}
+
+#[test]
 fn finishing_outlasts_an_outage() {
     let mut stage = Stage::new();
     let publisher = stage.publisher();

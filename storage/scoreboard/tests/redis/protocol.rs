@@ -92,6 +92,136 @@ fn a_roster_in_parts_counts_when_its_last_part_is_there() {
 }
 
 #[test]
+fn a_part_of_one_put_is_no_part_of_another() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let put = |seq: &str, base: &str, part: &str, mark: &str, due: &[(&str, u64)]| {
+        let rows: Vec<String> = due.iter().flat_map(|(name, due)| [(*name).to_owned(), row(*due)]).collect();
+        let mut words = vec![A, seq, base, part, "2", mark];
+        words.extend(rows.iter().map(String::as_str));
+        stage.call("flowtest_put", &words)
+    };
+    assert_eq!(put("1", "*", "1", "more", &[("alice", 1), ("bob", 1)]), "OK");
+    assert_eq!(put("1", "*", "2", "more", &[("carol", 1)]), "OK");
+    // changes, of which bob has none; then the connection breaks, and Redis has an older row of bob's
+    assert_eq!(put("2", "1", "1", "more", &[("alice", 2)]), "OK");
+    stage.server.command(&["HSET", &stage.key(), &format!("t:{A}:bob"), &row(0)]);
+    // all rows, of the same number: its first part has bob
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP", "it follows another put's part");
+    assert_eq!(put("2", "*", "1", "more", &[("alice", 2), ("bob", 1)]), "OK");
+    assert_eq!(put("2", "*", "1", "more", &[("alice", 2), ("bob", 1)]), "DUP", "the very part that was taken last");
+    // late, from the connection that broke: nothing of it is new, and what was begun since begins again
+    assert_eq!(put("2", "1", "1", "more", &[("alice", 2)]), "OK");
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP");
+    assert_eq!(put("2", "*", "1", "end", &[("alice", 2), ("bob", 1)]), "OK");
+    assert_eq!(put("2", "*", "2", "more", &[("carol", 2)]), "GAP", "the end is another put");
+    assert_eq!(put("2", "*", "2", "end", &[("carol", 2)]), "OK");
+    let due = |name: &str| stage.totals().contestants[name].tally.due;
+    assert_eq!((due("alice"), due("bob"), due("carol")), (2, 1, 2));
+}
+
+#[test]
+fn a_put_that_was_begun_by_an_older_library_begins_again() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    let part = |part: &str, name: &str| stage.call("flowtest_put", &[A, "1", "*", part, "2", "more", name, &row(1)]);
+    stage.server.command(&["HSET", &stage.key(), &format!("p:{A}"), "1.1"]);
+    assert_eq!(part("2", "bob"), "GAP");
+    assert_eq!(part("1", "alice"), "OK");
+    assert_eq!(part("2", "bob"), "OK");
+    // one that was left unfinished is no put any more when a shorter one has come through
+    stage.server.command(&["HSET", &stage.key(), &format!("p:{A}"), "2.1"]);
+    assert_eq!(stage.put(A, "2", "1", "more", 2), "OK");
+    let fields = stage.server.hash(&stage.key());
+    assert!(fields.iter().find(|(field, _)| field.starts_with("p:")).expect("it is there").1.is_empty());
+}
+
+/// The only span of a row that counted one fast answer, by the name it is put under.
+fn span(count: u64) -> (String, Vec<u8>) {
+    let mut row = Row::default();
+    row.latency.add_bucket(9, count);
+    ("0:alice".to_owned(), row.encode_span(0).expect("it is not empty"))
+}
+
+impl Stage {
+    /// Puts one span of `alice`'s.
+    fn put_histograms(&self, stream: &str, seq: &str, base: &str, part: [&str; 2], count: u64) -> String {
+        let (name, bytes) = span(count);
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_put_histograms").arg(1).arg(self.key()).arg(stream).arg(seq).arg(base);
+        call.arg(&part).arg("more").arg(name).arg(bytes);
+        let client = redis::Client::open(self.server.url()).expect("an address");
+        call.query(&mut client.get_connection().expect("it answers")).expect("an answer")
+    }
+
+    /// What is counted in the histograms of `alice`.
+    fn measured(&self) -> u64 {
+        self.totals().contestants.get("alice").map_or(0, |row| row.latency.count())
+    }
+}
+
+#[test]
+fn histograms_have_a_number_of_their_own() {
+    let stage = Stage::new();
+    let whole = ["1", "1"];
+    assert_eq!(stage.put_histograms(A, "1", "*", whole, 1), "UNKNOWN");
+    stage.call("flowtest_register", &[A, "new"]);
+    assert_eq!(stage.put(A, "1", "*", "more", 1), "OK");
+    assert_eq!((stage.put_histograms(A, "3", "*", whole, 3).as_str(), stage.measured()), ("OK", 3));
+    assert_eq!((stage.put_histograms(A, "3", "3", whole, 9).as_str(), stage.measured()), ("DUP", 3));
+    assert_eq!((stage.put_histograms(A, "2", "*", whole, 2).as_str(), stage.measured()), ("DUP", 3));
+    assert_eq!((stage.put_histograms(A, "5", "4", whole, 5).as_str(), stage.measured()), ("GAP", 3));
+    assert_eq!((stage.put_histograms(A, "5", "3", whole, 5).as_str(), stage.measured()), ("OK", 5));
+    // all of them at the same number are taken again: the end comes without them
+    assert_eq!((stage.put_histograms(A, "5", "*", whole, 6).as_str(), stage.measured()), ("OK", 6));
+    let stream = stage.totals().streams[0];
+    assert_eq!((stream.seq, stream.histograms_seq, stream.ended), (1, 5, false));
+    // tallies go on by themselves
+    assert_eq!((stage.put(A, "7", "*", "more", 7).as_str(), stage.due(), stage.measured()), ("OK", 7, 6));
+}
+
+#[test]
+fn a_stream_closes_when_all_its_histograms_are_there() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    assert_eq!(stage.put(A, "4", "*", "close", 4), "GAP", "none were put");
+    assert_eq!(stage.put_histograms(A, "3", "*", ["1", "1"], 3), "OK");
+    assert_eq!(stage.put(A, "4", "*", "close", 4), "GAP", "those of 3 are not those of 4");
+    assert_eq!(stage.put_histograms(A, "4", "*", ["1", "2"], 4), "OK");
+    assert_eq!(stage.put(A, "4", "*", "close", 4), "GAP", "a part is not all");
+    assert_eq!(stage.put_histograms(A, "4", "3", ["2", "2"], 4), "GAP", "of another put");
+    assert_eq!(stage.put_histograms(A, "4", "*", ["2", "2"], 4), "OK");
+    assert_eq!(stage.put(A, "4", "*", "close", 4), "OK");
+    assert_eq!(stage.put_histograms(A, "4", "*", ["1", "1"], 9), "DUP");
+    assert_eq!(stage.put_histograms(A, "5", "*", ["1", "1"], 9), "CLOSED");
+    assert_eq!((stage.due(), stage.measured()), (4, 4));
+    assert!(stage.totals().streams[0].ended);
+}
+
+#[test]
+fn rows_that_hold_their_histograms_are_all_there_is_of_them() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    stage.put_histograms(A, "1", "*", ["1", "1"], 5);
+    // an older program publishes the same stream, and ends it as it always did
+    let mut old = Row { tally: Tally { due: 2, ..Tally::default() }, ..Row::default() };
+    old.latency.add_bucket(9, 2);
+    assert_eq!(stage.call("flowtest_put", &[A, "2", "*", "1", "1", "end", "alice", &old.encode()]), "OK");
+    assert_eq!((stage.due(), stage.measured()), (2, 2));
+    assert_eq!(stage.totals().junk, Vec::<String>::new());
+}
+
+#[test]
+fn the_streams_of_a_round_of_an_older_library_are_found() {
+    let stage = Stage::new();
+    stage.call("flowtest_register", &[A, "new"]);
+    stage.server.command(&["HDEL", &stage.key(), "streams"]);
+    assert_eq!(stage.call("flowtest_streams", &[]), A);
+    assert_eq!(stage.call("flowtest_register", &[B, "new"]), "OK");
+    assert_eq!(stage.call("flowtest_streams", &[]), format!("{A} {B}"));
+}
+
+#[test]
 fn nobody_joins_a_round_that_drains_and_nothing_moves_in_a_sealed_one() {
     let stage = Stage::new();
     assert_eq!(stage.call("flowtest_seal", &[]), "EMPTY");
@@ -171,12 +301,20 @@ fn whatever_is_malformed_is_refused_before_anything_is_written() {
         // the last of several rows is junk: the good ones before it must not land
         ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice", &good, "bob", "junk"]),
         ("flowtest_put", &[A, "1", "*", "1", "1", "more", "alice", &long]),
+        // histograms: a span that is none, no name, too few bytes, an end
+        ("flowtest_put_histograms", &[A, "1", "*", "1", "1", "more", "x:alice", "12345678901234567"]),
+        ("flowtest_put_histograms", &[A, "1", "*", "1", "1", "more", "0:", "12345678901234567"]),
+        ("flowtest_put_histograms", &[A, "1", "*", "1", "1", "more", "0:alice", "1234567890123456"]),
+        ("flowtest_put_histograms", &[A, "1", "*", "1", "1", "more", "0:alice", &long]),
+        ("flowtest_put_histograms", &[A, "1", "*", "1", "1", "close"]),
         ("flowtest_register", &[A]),
         ("flowtest_register", &["short", "new"]),
         ("flowtest_register", &[B, "maybe"]),
         ("flowtest_register", &[B, "new", A]),
         ("flowtest_register", &[B, "again", "short"]),
         ("flowtest_streams", &["x"]),
+        ("flowtest_keep_control", &["1"]),
+        ("flowtest_keep_control", &["x", "{}"]),
         ("flowtest_seal", &["short"]),
         ("flowtest_open", &["x"]),
         ("flowtest_drain", &["x"]),

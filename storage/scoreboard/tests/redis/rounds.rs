@@ -2,9 +2,10 @@
 
 use crate::stage::{CONTEST, NAMES, Stage, random_bits, rows, wait_for_put};
 use flowtest_contest::{Control, State, standings};
-use flowtest_contract::{RoundId, Row, Rules, StreamId};
-use flowtest_scoreboard::{Publisher, ScoreboardError};
-use flowtest_testkit::WAIT_MAX;
+use flowtest_contract::{RoundId, Row, Rules, StreamId, Tally};
+use flowtest_scoreboard::{Publisher, PublisherConfig, ScoreboardError};
+use flowtest_testkit::{WAIT_MAX, wait_until};
+use redis::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,40 @@ fn the_end_may_repeat_the_newest_number() {
     wait_for_put(&publisher, 5);
     publisher.finish(5, rows(9), WAIT_MAX).expect("sealed");
     stage.assert_totals(&rows(9));
+}
+
+#[test]
+fn what_is_written_is_bounded_by_what_changes() {
+    // Rows of a long round: 300 buckets of each histogram are not empty.
+    let long = |answers: u64| -> Arc<[Row]> {
+        let mut row = Row { tally: Tally { due: answers, ..Tally::default() }, ..Row::default() };
+        (200..500).for_each(|bucket| {
+            row.latency.add_bucket(bucket, 100_000 + u64::from(bucket == 300) * answers);
+            row.service.add_bucket(bucket, 100_000);
+        });
+        vec![row; NAMES.len()].into()
+    };
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    publisher.publish(1, long(1));
+    wait_for_put(&publisher, 1);
+    let file = stage.server.append_only_file();
+    let written = || std::fs::metadata(&file).expect("the file").len();
+    let (before, whole) = (written(), long(1)[0].encode().len() as u64 * NAMES.len() as u64);
+    let puts = stage.server.calls("fcall");
+    for seq in 2..=15 {
+        publisher.publish(seq, long(seq));
+        wait_until("the tallies", || (publisher.health().put_seq >= seq).then_some(()));
+    }
+    // Most puts carry tallies alone, and those of histograms the one span of eleven in which something was counted.
+    let (puts, written) = (stage.server.calls("fcall") - puts, written() - before);
+    let row = long(15)[0].encode_tally().len() as u64 + 200;
+    assert!(
+        written < puts * NAMES.len() as u64 * row + 2 * whole,
+        "{written} bytes in {puts} calls; all rows have {whole}"
+    );
+    publisher.finish(16, long(16), WAIT_MAX).expect("sealed");
+    stage.assert_totals(&long(16));
 }
 
 #[test]
@@ -183,33 +218,61 @@ fn a_round_that_nobody_created_is_refused() {
     assert!(matches!(stage.scoreboard().read_round(CONTEST, &unknown), Err(ScoreboardError::RoundUnknown(_))));
 }
 
+/// More contestants than one call carries.
+const MANY: usize = 4_500;
+
+fn many_names() -> Vec<String> {
+    (0..MANY).map(|index| format!("c{index}")).collect()
+}
+
+fn many(count: u64) -> Arc<[Row]> {
+    let rows = (0..MANY as u64).map(|index| {
+        let mut row = Row::default();
+        row.tally.due = count + index;
+        row
+    });
+    rows.collect()
+}
+
+fn assert_many(stage: &Stage, count: u64) {
+    let totals = stage.totals();
+    assert_eq!(totals.contestants.len(), MANY);
+    for (index, name) in many_names().iter().enumerate() {
+        assert_eq!(totals.contestants[name].tally.due, count + index as u64, "{name}");
+    }
+}
+
 #[test]
 fn a_roster_too_long_for_one_call_arrives_whole() {
-    const CONTESTANTS: usize = 4_500;
     let stage = Stage::new();
-    let names: Vec<String> = (0..CONTESTANTS).map(|index| format!("c{index}")).collect();
-    let mut config = stage.config(&[]);
-    config.contestants.clone_from(&names);
-    let publisher = Publisher::start(config).expect("a publisher");
-    let many = |count: u64| -> Arc<[Row]> {
-        (0..CONTESTANTS as u64)
-            .map(|index| {
-                let mut row = Row::default();
-                row.tally.due = count + index;
-                row
-            })
-            .collect()
-    };
+    let publisher =
+        Publisher::start(PublisherConfig { contestants: many_names(), ..stage.config(&[]) }).expect("a publisher");
     publisher.publish(1, many(1));
     wait_for_put(&publisher, 1);
     publisher.publish(2, many(2));
     wait_for_put(&publisher, 2);
     publisher.finish(2, many(2), WAIT_MAX).expect("sealed");
-    let totals = stage.totals();
-    assert_eq!(totals.contestants.len(), CONTESTANTS);
-    for (index, name) in names.iter().enumerate() {
-        assert_eq!(totals.contestants[name].tally.due, 2 + index as u64);
-    }
+    assert_many(&stage, 2);
+}
+
+#[test]
+fn no_stale_row_is_sealed_when_a_connection_breaks_between_two_parts() {
+    let stage = Stage::new();
+    let config = PublisherConfig { contestants: many_names(), ..stage.config(&[]) };
+    let stream = config.stream;
+    let publisher = Publisher::start(config).expect("a publisher");
+    publisher.publish(1, many(1));
+    wait_for_put(&publisher, 1);
+    // The first part of what changed had arrived when the connection broke. Redis has lost a row since, which was not in it.
+    let (key, stream, names, rows) = (stage.key(), stream.to_string(), many_names(), many(2));
+    let texts: Vec<String> = rows.iter().map(Row::encode).collect();
+    let mut words = vec!["FCALL", "flowtest_put", "1", &key, &stream, "2", "1", "1", "3", "more"];
+    let changed = names.iter().zip(&texts).filter(|(name, _)| *name != "c7").take(2_000);
+    words.extend(changed.flat_map(|(name, text)| [name.as_str(), text.as_str()]));
+    assert_eq!(stage.server.command(&words), Value::Okay);
+    stage.server.command(&["HSET", &key, &format!("t:{stream}:c7"), &Row::default().encode()]);
+    publisher.finish(2, many(2), WAIT_MAX).expect("sealed");
+    assert_many(&stage, 2);
 }
 
 #[test]
@@ -247,6 +310,29 @@ fn the_control_document_goes_through_redis() {
     stage.server.command(&["SET", "flowtest:{finals}:control", "{\"name\":1}"]);
     let error = scoreboard.read_control(CONTEST).expect_err("junk");
     assert!(matches!(error, ScoreboardError::Control(_)), "{error}");
+}
+
+#[test]
+fn who_brings_back_the_control_document_never_replaces_a_newer_one() {
+    let stage = Stage::new();
+    let mut scoreboard = stage.scoreboard();
+    let at = |revision| {
+        let golden = include_str!("../../../contest/tests/golden/control.json");
+        Control { revision, ..Control::from_json(golden).expect("the golden file") }
+    };
+    let held = || stage.scoreboard().read_control(CONTEST).expect("Redis answers").map(|control| control.revision);
+    // (whose is brought back, whether it is taken, what Redis holds then)
+    assert!(scoreboard.keep_control(&at(5)).expect("there is none"));
+    assert!(!scoreboard.keep_control(&at(4)).expect("an older one"));
+    assert!(!scoreboard.keep_control(&at(5)).expect("the same"));
+    assert_eq!(held(), Some(5));
+    assert!(scoreboard.keep_control(&at(7)).expect("a newer one"));
+    assert_eq!(held(), Some(7));
+    // What we cannot read may be of a newer program.
+    for strange in ["", "{", "[]", "{\"revision\":\"x\"}", "{\"revision\":null}"] {
+        stage.server.command(&["SET", "flowtest:{finals}:control", strange]);
+        assert!(!scoreboard.keep_control(&at(9)).expect("an answer"), "{strange:?}");
+    }
 }
 
 #[test]

@@ -82,9 +82,10 @@ pub(crate) fn rows(count: u64) -> Arc<[Row]> {
         .collect()
 }
 
-/// Waits until the publisher has put so much.
+/// Waits until the publisher has put so much, histograms included.
 pub(crate) fn wait_for_put(publisher: &Publisher, seq: u64) -> Health {
-    wait_until("the put", || Some(publisher.health()).filter(|health| health.connected && health.put_seq >= seq))
+    let is_put = |health: &Health| health.connected && health.put_seq.min(health.histograms_seq) >= seq;
+    wait_until("the put", || Some(publisher.health()).filter(is_put))
 }
 
 /// Why Redis does not take us with this password.

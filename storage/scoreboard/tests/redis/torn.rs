@@ -1,6 +1,7 @@
 //! Power cuts tear the end of the append-only file anywhere, also inside a command. Sums must not care.
 
 use crate::stage::{CONTEST, NAMES, Stage, rows, wait_for_put};
+use flowtest_contract::Row;
 use flowtest_scoreboard::{Publisher, Scoreboard};
 use flowtest_testkit::RedisServer;
 
@@ -9,7 +10,7 @@ const TEARS: usize = 24;
 
 #[test]
 fn a_file_torn_anywhere_heals_to_the_same_sums() {
-    // A history with changes, whole puts and the library at its start.
+    // A history with changes and whole puts of tallies and histograms, and the library at its start.
     let mut stage = Stage::new();
     let config = stage.config(&NAMES);
     let publisher = Publisher::start(config.clone()).expect("a publisher");
@@ -31,16 +32,21 @@ fn a_file_torn_anywhere_heals_to_the_same_sums() {
     }
 }
 
-/// What is left is the past, but one moment of it: all rows as they were at the number that Redis names.
+/// What is left is the past, but one moment of it: all tallies as they were at the number that Redis names, and all
+/// histograms as they were at theirs.
 fn holds_one_moment(stage: &Stage, place: usize) {
     let Ok(totals) = stage.scoreboard().read_round(CONTEST, &stage.round) else { return };
-    let seq = totals.streams.first().map_or(0, |stream| stream.seq);
+    let (seq, histograms_seq) = totals.streams.first().map_or((0, 0), |stream| (stream.seq, stream.histograms_seq));
+    assert_eq!(totals.junk, Vec::<String>::new(), "torn at byte {place}");
     if seq == 0 {
         assert!(totals.contestants.is_empty(), "torn at byte {place}");
         return;
     }
-    for (name, row) in NAMES.iter().zip(rows(seq * 10).iter()) {
-        assert_eq!(&totals.contestants[*name], row, "{name} at number {seq}, torn at byte {place}");
+    for (index, name) in NAMES.iter().enumerate() {
+        let (tally, histograms) = (&rows(seq * 10)[index], &rows(histograms_seq * 10)[index]);
+        let expected = Row { tally: tally.tally, ..histograms.clone() };
+        let found = totals.contestants.get(*name).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{name} at numbers {seq} and {histograms_seq}, torn at byte {place}");
     }
 }
 
