@@ -25,10 +25,22 @@ impl Organiser {
         Ok(Organiser { scoreboard, control })
     }
 
-    /// Makes a change now, and publishes it.
+    /// Makes a change now, and publishes it. A generator that keeps the split may have changed the document meanwhile.
     pub fn make(&mut self, wanted: Change) -> Result<()> {
+        self.follow()?;
         self.control = change(&self.control, wanted, utc_us()).map_err(sentence)?;
         self.publish()
+    }
+
+    /// Takes over a newer document, which a generator that keeps the split has written.
+    pub fn follow(&mut self) -> Result<()> {
+        // What is no document any more is replaced.
+        if let Ok(Some(found)) = self.scoreboard.read_control(&self.control.contest.name)
+            && found.revision > self.control.revision
+        {
+            self.control = found;
+        }
+        Ok(())
     }
 
     /// Puts the document as it is, as after a Redis that lost it.

@@ -31,5 +31,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         disk_free_bytes: 1 << 40,
         busy_percent: vec![1, 2],
         source_addresses: Vec::new(),
+        takes_from: None,
+        trouble: None,
     }
 }

@@ -2,6 +2,7 @@
 //! waits more than it works, so these run beside one another, and beside other suites.
 
 mod arena;
+mod healing;
 mod practice;
 mod saying;
 mod splits;

@@ -1,16 +1,26 @@
 //! Generators for a round: armed with those that can play, and resumed with them.
 
-use super::controller::Controller;
+use super::controller::{Controller, random_bits};
 use super::document::Made;
+use super::document::edit::Edit;
 use super::error::ChangeError;
 use super::readiness::{self, Mark};
 use flowtest_accounts::Actor;
 use flowtest_contest::lifecycle::{Change, LEAD_US};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::SeenGenerator;
+use std::collections::BTreeSet;
 
 /// Between deciding to resume and the least that the lifecycle allows, time for the change to be saved.
 const MARGIN_US: u64 = 1_000_000;
+
+/// Who is to play, and who was heard and is not.
+struct Generators {
+    /// In the order of their shares.
+    named: Vec<String>,
+    left_out: BTreeSet<String>,
+}
 
 impl Controller {
     /// Arms a round. `generators` in the order of their shares; none: all that are heard.
@@ -23,7 +33,7 @@ impl Controller {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        let generators = self.fit_generators(generators, now).await?;
+        let Generators { named, left_out } = self.fit_generators(generators, now).await?;
         let edit = self.document.edit().await;
         self.document.check_fresh(expected).await?;
         if self.show().over {
@@ -33,12 +43,11 @@ impl Controller {
         if self.document.roster().contestants.is_empty() {
             return Err(ChangeError::NoContest);
         }
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits)
-            .map_err(|error| ChangeError::Unfit(format!("no random bytes for the round's id ({error}): try again")))?;
-        let round = RoundId::from_bits(u128::from_be_bytes(bits));
+        let round = RoundId::from_bits(random_bits().map_err(ChangeError::Unfit)?);
+        leave_out(&edit, left_out, by, now).await?;
         let what = format!("A {} round was armed.", if scored { "scored" } else { "practice" });
-        let made = edit.change(None, Change::Arm { round, start_at, scored, generators }, &what, by, now).await?;
+        let made =
+            edit.change(None, Change::Arm { round, start_at, scored, generators: named }, &what, by, now).await?;
         drop(edit);
         self.document.tell_feed().await?;
         Ok(made)
@@ -53,24 +62,29 @@ impl Controller {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        let generators = self.fit_generators(generators, now).await?;
+        let Generators { named, left_out } = self.fit_generators(generators, now).await?;
         let at = at.unwrap_or(now.saturating_add(LEAD_US + MARGIN_US));
-        self.change(expected, Change::Resume { at, generators }, "The round goes on.", by, now).await
+        let edit = self.document.edit().await;
+        self.document.check_fresh(expected).await?;
+        leave_out(&edit, left_out, by, now).await?;
+        edit.change(None, Change::Resume { at, generators: named }, "The round goes on.", by, now).await
     }
 
     /// Generators that can play, freshly looked at: one that is silent or whose clock is off would spoil the round.
-    async fn fit_generators(&self, wanted: Vec<String>, now: UtcUs) -> Result<Vec<String>, ChangeError> {
+    async fn fit_generators(&self, wanted: Vec<String>, now: UtcUs) -> Result<Generators, ChangeError> {
         let contest = self.document.contest().to_owned();
         let seen = self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await?;
+        let heard = || seen.iter().filter(|seen| readiness::is_heard(seen, now));
         let wanted = match wanted.is_empty() {
-            true => {
-                let mut heard: Vec<String> =
-                    seen.iter().filter(|seen| readiness::is_heard(seen, now)).map(|seen| seen.id.clone()).collect();
-                heard.sort();
-                heard
-            }
+            true => heard().map(|seen| seen.id.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             false => wanted,
         };
+        // One that could not have played was not left out by anybody's wish, and comes when it can.
+        let can = |seen: &SeenGenerator| {
+            seen.health.as_ref().is_some_and(|health| readiness::judge_generator(health).0 != Mark::No)
+        };
+        let unnamed = heard().filter(|seen| can(seen) && !wanted.contains(&seen.id));
+        let left_out = unnamed.map(|seen| seen.id.clone()).collect();
         for id in &wanted {
             let health = seen.iter().find(|seen| seen.id == *id && readiness::is_heard(seen, now));
             let Some(health) = health.and_then(|seen| seen.health.as_ref()) else {
@@ -80,6 +94,19 @@ impl Controller {
                 return Err(ChangeError::Unfit(format!("generator {id:?} cannot play. {message}")));
             }
         }
-        Ok(wanted)
+        Ok(Generators { named: wanted, left_out })
     }
+}
+
+/// Notes whom the organiser has not named.
+async fn leave_out(edit: &Edit<'_>, left_out: BTreeSet<String>, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+    if edit.control().is_some_and(|control| control.left_out == left_out) {
+        return Ok(());
+    }
+    let names: Vec<&str> = left_out.iter().map(String::as_str).collect();
+    let what = match names.is_empty() {
+        true => "No generator is left out.".to_owned(),
+        false => format!("Left out: {}.", names.join(", ")),
+    };
+    edit.change(None, Change::LeaveOut { generators: left_out }, &what, by, now).await.map(drop)
 }

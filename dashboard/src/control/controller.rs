@@ -16,8 +16,8 @@ use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, Role, Round, Ruling};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, StreamId};
 use flowtest_scoreboard::SeenGenerator;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,13 @@ pub struct Status {
     pub is_unsaved: bool,
 }
 
+/// Bits of an id that nobody had before, or why there are none.
+pub(super) fn random_bits() -> Result<u128, String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| format!("no random bytes ({error}): try again"))?;
+    Ok(u128::from_be_bytes(bits))
+}
+
 impl Controller {
     /// Begins with what the database holds. Nothing moves before [`Automation::run`] does.
     pub async fn open(contest: &str, accounts: Accounts, link: Link) -> Result<Controller, OpenError> {
@@ -78,7 +85,9 @@ impl Controller {
         let document = Arc::new(Document::open(contest, accounts.clone(), link.clone(), utc_us()).await?);
         let requests = Arc::new(Requests::new(accounts.clone(), link.clone(), Arc::clone(&document)));
         let parts = (Arc::clone(&document), Arc::clone(&requests));
-        let automation = Arc::new(Automation::new(accounts.clone(), link.clone(), clock.clone(), parts.0, parts.1));
+        let process = StreamId::from_bits(random_bits().map_err(|cause| OpenError::Setting { name: "keeper", cause })?);
+        let automation =
+            Arc::new(Automation::new(accounts.clone(), link.clone(), clock.clone(), parts.0, parts.1, process));
         let controller = Controller { accounts, document, link, clock, requests, automation };
         // Before anything is published: whose contest it is, and what time.
         let _ = tokio::time::timeout(OPEN_PATIENCE, controller.automation.look_at_redis()).await;

@@ -9,6 +9,7 @@
 //! | [`roster`] | who plays |
 //! | [`show`] | freeze and reveal |
 //! | [`readiness`] | GO or NO-GO |
+//! | [`players`] | who plays the round that is on, and since when |
 //! | [`instant`] | instants as people type them |
 //! | `error` | why something is refused |
 //! | [`link`] | the thread that speaks with Redis |
@@ -21,7 +22,7 @@
 //! | `arming` | generators for a round |
 //! | `contestants` | what is done to one contestant |
 //!
-//! The first seven are functions of their arguments.
+//! The first eight are functions of their arguments.
 
 mod arming;
 pub mod automation;
@@ -34,6 +35,7 @@ mod feed_facts;
 pub mod form;
 pub mod instant;
 pub mod link;
+pub mod players;
 pub mod readiness;
 pub mod requests;
 pub mod roster;

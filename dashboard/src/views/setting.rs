@@ -140,6 +140,8 @@ pub struct RoundPanel {
     pub actions: Vec<RoundAction>,
     pub start: Field,
     pub generators: Vec<GeneratorChoice>,
+    /// Who plays the round that is on, and since when.
+    pub players: Vec<PlayerLine>,
     /// Streams that registered and have not ended: sealing must name them, with a reason.
     pub missing: Vec<MissingStream>,
     pub seal_reason: Field,
@@ -176,6 +178,16 @@ pub struct GeneratorChoice {
     pub id: String,
     pub chosen: bool,
     pub light: Light,
+}
+
+/// One generator in the round that is on.
+#[derive(Clone, Debug)]
+pub struct PlayerLine {
+    pub id: String,
+    pub light: Light,
+    /// The instant stands behind it.
+    pub message: String,
+    pub at_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The control of a contest over a real SQLite file and a real redis-server.
 
+mod healing;
 mod outages;
 mod requests;
 mod rounds;

@@ -19,8 +19,8 @@ use flowtest_dashboard::views::report::{ReportAdjustment, ReportRound};
 use flowtest_dashboard::views::rules::Flip;
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
-    GeneratorCheck, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, Readiness, RoundAction, RoundPanel,
-    ScreenLine, TeamForm, UserLine,
+    GeneratorCheck, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, PlayerLine, Readiness, RoundAction,
+    RoundPanel, ScreenLine, TeamForm, UserLine,
 };
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
@@ -538,6 +538,17 @@ fn setting(layout: Layout) -> SettingPage {
             actions: vec![RoundAction::Pause, RoundAction::Stop, RoundAction::Abort, RoundAction::Seal],
             start: Field::new("+30s"),
             generators: vec![],
+            players: [
+                (0, Light::Good, "plays 1 of 2 since", Some(START_MS)),
+                (1, Light::Warn, "plays nothing: it leaves", None),
+            ]
+            .map(|(index, light, message, at_ms)| PlayerLine {
+                id: HOSTILE[index].into(),
+                light,
+                message: message.into(),
+                at_ms,
+            })
+            .to_vec(),
             missing: vec![MissingStream { id: "9f3a…c1".into(), message: "generator-2, last seen 40 s ago".into() }],
             seal_reason: Field::default(),
             deadline: Field::default(),

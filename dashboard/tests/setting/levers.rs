@@ -303,3 +303,23 @@ async fn until(ada: &mut crate::browser::Browser<'_>, part: &str) -> crate::brow
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_who_plays_and_why_somebody_does_not() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    beat(&site);
+    ada.follow("/setting/round/arm", &[("start", "+60s"), ("scored", "yes")]).await.says("The round is armed");
+    let control = site.app.controller.control().expect("a document");
+    let says = |id: &str, change: &dyn Fn(&mut flowtest_scoreboard::GeneratorHealth)| {
+        let mut health = generator_health(id, utc_us());
+        change(&mut health);
+        site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+    };
+    says("g1", &|health| (health.round, health.takes_from) = (control.round, Some(1)));
+    says("g2", &|health| health.trouble = Some("the round cannot be played here: no disk".to_owned()));
+    site.app.controller.automation().turn(0, false, utc_us()).await;
+    let page = ada.get("/setting").await;
+    page.says("plays 1 of 1 from").says("plays nothing: the round cannot be played here: no disk");
+    page.says("Plays nothing: the round cannot be played here: no disk.");
+}

@@ -6,7 +6,7 @@ use crate::engine::pacer::{Due, Planned, Takes};
 use crate::engine::plan::{Load, NS_PER_SECOND};
 use crate::engine::schedule::Schedule;
 
-/// What waits, oldest first. All of it is this worker's by one share.
+/// What waits, oldest first. All of it is this worker's, by the split of its own instant.
 #[derive(Clone, Copy, Debug)]
 pub struct Backlog {
     oldest: Option<Planned>,

@@ -16,7 +16,8 @@
 //!
 //! All are offered the same number: the integral over the phase, rounded up; what the spread would carry over the phase's
 //! end falls due at its last nanosecond. Generator g of G takes the numbers that are g modulo G, worker w of W of a
-//! contestant's every W-th of these, so that together they send each exactly once.
+//! contestant's every W-th of these, so that together they send each exactly once. The split may change at an instant of the
+//! plan: a request is its who has it by the split of its own instant.
 //!
 //! All contestants have the same rate, so requests in order of their instants are those of number 0 by place, those of number
 //! 1 by place, ..: the next one is reckoned from the last one, whatever n is.
@@ -104,48 +105,130 @@ pub struct Takes {
     spread: Spread,
     /// Among the workers of this generator.
     worker: Share,
-    /// By phase, since the newest split; none where nothing is ours.
-    splits: Vec<Option<Split>>,
+    /// In order, the first from the beginning on.
+    splits: Vec<SplitSince>,
+}
+
+/// How the phases are split from an instant of the plan on.
+#[derive(Clone, Debug)]
+struct SplitSince {
+    from: PlanInstant,
+    generator: Share,
+    /// By phase; none where nothing is ours.
+    phases: Vec<Option<Split>>,
 }
 
 impl Takes {
-    /// `worker`: of the generator, before it is rotated by the contestants' places.
-    pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, generator: Share) -> Takes {
+    /// `worker`: of the generator, before it is rotated by the contestants' places. `shares`: the generator's, as
+    /// [`Schedule::shares`] says them.
+    pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, shares: Vec<(PlanInstant, Share)>) -> Takes {
         let contestants = contestants as u64;
         let mut takes = Takes { phases, contestants, spread: Spread::new(contestants), worker, splits: Vec::new() };
-        takes.share(generator);
+        takes.share(shares);
         takes
     }
 
-    /// From now on this is the generator's part.
-    fn share(&mut self, generator: Share) {
-        let split = |phase: &Phase| Split::of(phase, generator, self.worker.of).filter(|_| self.contestants > 0);
-        self.splits = self.phases.iter().map(split).collect();
+    fn share(&mut self, shares: Vec<(PlanInstant, Share)>) {
+        assert!(
+            shares.first().is_some_and(|(from, _)| *from == PlanInstant::START),
+            "some share counts from the start on"
+        );
+        let split_since = |(from, generator): (PlanInstant, Share)| SplitSince {
+            from,
+            generator,
+            phases: self
+                .phases
+                .iter()
+                .map(|phase| Split::of(phase, generator, self.worker.of).filter(|_| self.contestants > 0))
+                .collect(),
+        };
+        self.splits = shares.into_iter().map(split_since).collect();
+    }
+
+    /// From where on these shares say something else. `None`: nowhere.
+    fn differs_from(&self, shares: &[(PlanInstant, Share)]) -> Option<PlanInstant> {
+        let same =
+            self.splits.iter().zip(shares).take_while(|(held, told)| (held.from, held.generator) == **told).count();
+        let held = self.splits.get(same).map(|split| split.from);
+        let told = shares.get(same).map(|(from, _)| *from);
+        held.into_iter().chain(told).min()
+    }
+
+    /// The split that counts at an instant of the plan.
+    #[inline]
+    fn split_index(&self, at: PlanInstant) -> usize {
+        self.splits.partition_point(|split| split.from <= at) - 1
+    }
+
+    /// Since when the split counts that counts at an instant of the plan.
+    #[inline]
+    pub fn split_since(&self, at: PlanInstant) -> PlanInstant {
+        self.splits[self.split_index(at)].from
     }
 
     pub fn phases(&self) -> &[Phase] {
         &self.phases
     }
 
-    /// What the worker takes of one contestant's requests in a phase.
-    pub fn of(&self, phase: usize, contestant: ContestantIndex) -> PhaseShare {
-        let index = (self.worker.index + contestant.index() as u64) % self.worker.of;
-        self.splits[phase].map_or(PhaseShare::NOTHING, |split| split.worker(index))
+    /// What the worker takes of one contestant's requests in a phase, by the split of an instant of the plan.
+    pub fn of(&self, phase: usize, contestant: ContestantIndex, at: PlanInstant) -> PhaseShare {
+        self.of_split(self.split_index(at), phase, contestant)
     }
 
-    /// The request of the same contestant that this generator sends before this one, and the next one of this worker.
+    fn of_split(&self, split: usize, phase: usize, contestant: ContestantIndex) -> PhaseShare {
+        let index = (self.worker.index + contestant.index() as u64) % self.worker.of;
+        self.splits[split].phases[phase].map_or(PhaseShare::NOTHING, |split| split.worker(index))
+    }
+
+    /// The request of the same contestant that this generator sends before this one by the same split.
     pub fn before(&self, request: Planned) -> Option<Planned> {
         let Planned { contestant, phase, number, .. } = request;
-        self.at(phase, contestant, number.checked_sub(self.splits[phase]?.generator.of)?)
+        let since = &self.splits[self.split_index(request.at)];
+        let before = self.at(phase, contestant, number.checked_sub(since.phases[phase]?.generator.of)?)?;
+        (before.at >= since.from).then_some(before)
     }
 
+    /// The next request of the same contestant that this worker sends.
     pub fn next(&self, request: Planned) -> Option<Planned> {
+        let split = self.split_index(request.at);
+        self.up_to_next_split(split, request.contestant, self.next_of_split(split, request))
+    }
+
+    fn next_of_split(&self, split: usize, request: Planned) -> Option<Planned> {
         let Planned { contestant, phase, number, .. } = request;
-        self.at(phase, contestant, number + self.splits[phase]?.step()).or_else(|| {
+        self.at(phase, contestant, number + self.splits[split].phases[phase]?.step()).or_else(|| {
             (phase + 1..self.phases.len()).find_map(|phase| {
-                let share = self.of(phase, contestant).requests;
+                let share = self.of_split(split, phase, contestant).requests;
                 if share.is_none() { None } else { self.at(phase, contestant, share.index) }
             })
+        })
+    }
+
+    /// A contestant's request if the next split has not begun by then; otherwise the first one that this worker sends by that.
+    fn up_to_next_split(&self, split: usize, contestant: ContestantIndex, request: Option<Planned>) -> Option<Planned> {
+        match self.splits.get(split + 1) {
+            Some(following) if request.is_none_or(|request| request.at >= following.from) => {
+                let first = self.first_of_split(split + 1, contestant, following.from);
+                self.up_to_next_split(split + 1, contestant, first)
+            }
+            _ => request,
+        }
+    }
+
+    /// The first request of a contestant at an instant of the plan or later, as if this split never ended.
+    fn first_of_split(&self, split: usize, contestant: ContestantIndex, planned: PlanInstant) -> Option<Planned> {
+        let first = self.phases.iter().position(|phase| planned < phase.end)?;
+        (first..self.phases.len()).find_map(|phase| {
+            let share = self.of_split(split, phase, contestant).requests;
+            let Phase { start, end, load: Load::Open(ramp), .. } = self.phases[phase] else { return None };
+            let number = |step: u64| share.index + share.of * step;
+            let (mut low, mut high) = (0, share.take(ramp.count(end - start)));
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let is_before = self.at(phase, contestant, number(middle)).is_some_and(|request| request.at < planned);
+                if is_before { low = middle + 1 } else { high = middle }
+            }
+            if share.is_none() { None } else { self.at(phase, contestant, number(low)) }
         })
     }
 
@@ -159,10 +242,31 @@ impl Takes {
         (number < ramp.count(length)).then_some(Planned { contestant, phase, number, at })
     }
 
-    /// The first request of this part in `phase` or a later one.
-    fn first(&self, mut phase: usize) -> Planned {
+    /// The next one of this part.
+    fn after(&self, last: Planned) -> Planned {
+        let split = self.split_index(last.at);
+        self.within(split, self.after_by(split, last))
+    }
+
+    /// The first request of this part that is planned at `planned` or later.
+    fn first_from(&self, planned: PlanInstant) -> Planned {
+        let split = self.split_index(planned);
+        self.within(split, self.first_from_by(split, planned))
+    }
+
+    /// The request if the next split has not begun by then; otherwise the first one by that.
+    #[inline]
+    fn within(&self, split: usize, request: Planned) -> Planned {
+        match self.splits.get(split + 1) {
+            Some(following) if request.at >= following.from => self.first_from(following.from),
+            _ => request,
+        }
+    }
+
+    /// The first request in `phase` or a later one, as if this split counted from the start on and never ended.
+    fn first_by(&self, split: usize, mut phase: usize) -> Planned {
         while phase < self.phases.len() {
-            if let Some(planned) = self.first_of_round(phase, 0) {
+            if let Some(planned) = self.first_of_round(split, phase, 0) {
                 return planned;
             }
             phase += 1;
@@ -170,20 +274,18 @@ impl Takes {
         Planned::NOTHING
     }
 
-    /// The next one of this part.
-    fn after(&self, last: Planned) -> Planned {
-        let Some(split) = self.splits[last.phase] else { return self.first(last.phase + 1) };
-        let round = (last.number - split.generator.index) / split.generator.of;
-        let place = self.spread.place(last.contestant.index() as u64, last.number) + 1;
-        self.next_from(last.phase, &split, round, place).unwrap_or_else(|| self.first(last.phase + 1))
+    fn after_by(&self, split: usize, last: Planned) -> Planned {
+        let first_of_next = || self.first_by(split, last.phase + 1);
+        let Some(Split { generator, .. }) = self.splits[split].phases[last.phase] else { return first_of_next() };
+        let round = (last.number - generator.index) / generator.of;
+        self.first_from_place(split, last.phase, round, self.place(last) + 1).unwrap_or_else(first_of_next)
     }
 
-    /// The first request of this part that is planned at `planned` or later.
-    fn first_from(&self, planned: PlanInstant) -> Planned {
+    fn first_from_by(&self, split: usize, planned: PlanInstant) -> Planned {
         let Some(phase) = self.phases.iter().position(|phase| planned < phase.end) else { return Planned::NOTHING };
         let Phase { start, end, load, .. } = self.phases[phase];
-        let Load::Open(ramp) = load else { return self.first(phase) };
-        let Some(split) = self.splits[phase] else { return self.first(phase + 1) };
+        let Load::Open(ramp) = load else { return self.first_by(split, phase) };
+        let Some(held) = self.splits[split].phases[phase] else { return self.first_by(split, phase + 1) };
         // By halves: instants rise from request to request of the merged schedule.
         let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.contestants));
         while low < high {
@@ -193,14 +295,14 @@ impl Takes {
             if is_before { low = middle + 1 } else { high = middle }
         }
         let (number, place) = self.merged(low);
-        let found = match number.checked_sub(split.generator.index) {
-            Some(after) if after % split.generator.of == 0 => {
-                self.next_from(phase, &split, after / split.generator.of, place)
+        let found = match number.checked_sub(held.generator.index) {
+            Some(after) if after % held.generator.of == 0 => {
+                self.first_from_place(split, phase, after / held.generator.of, place)
             }
-            Some(after) => self.first_of_round(phase, after / split.generator.of + 1),
-            None => self.first_of_round(phase, 0),
+            Some(after) => self.first_of_round(split, phase, after / held.generator.of + 1),
+            None => self.first_of_round(split, phase, 0),
         };
-        found.unwrap_or_else(|| self.first(phase + 1))
+        found.unwrap_or_else(|| self.first_by(split, phase + 1))
     }
 
     /// The number of a request in the merged schedule, and the place that it has there.
@@ -215,19 +317,25 @@ impl Takes {
         self.at(phase, nth(contestant), number)
     }
 
+    /// Where in its interval a request stands.
+    fn place(&self, request: Planned) -> u64 {
+        self.spread.place(request.contestant.index() as u64, request.number)
+    }
+
     /// The first request of this part in a step of the generator, from a place on, or in a later step.
-    fn next_from(&self, phase: usize, split: &Split, round: u64, place: u64) -> Option<Planned> {
-        let number = split.generator.index + split.generator.of * round;
-        match self.spread.first_from(number, place, self.class(split, round)) {
+    fn first_from_place(&self, split: usize, phase: usize, round: u64, place: u64) -> Option<Planned> {
+        let held = self.splits[split].phases[phase]?;
+        let number = held.generator.index + held.generator.of * round;
+        match self.spread.first_from(number, place, self.class(&held, round)) {
             Some(contestant) => self.at(phase, nth(contestant), number),
-            None => self.first_of_round(phase, round + 1),
+            None => self.first_of_round(split, phase, round + 1),
         }
     }
 
     /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
     /// contestant has one number in a step, and each worker takes every W-th contestant's.
-    fn first_of_round(&self, phase: usize, mut round: u64) -> Option<Planned> {
-        let split = self.splits[phase]?;
+    fn first_of_round(&self, split: usize, phase: usize, mut round: u64) -> Option<Planned> {
+        let split = self.splits[split].phases[phase]?;
         // With fewer contestants than workers some steps have nobody for this one.
         for _ in 0..split.workers {
             let number = split.generator.index + split.generator.of * round;
@@ -256,35 +364,49 @@ pub struct Pacer {
     takes: Takes,
     schedule: Arc<Schedule>,
     next: Planned,
+    /// The newest that has fallen due.
+    fallen: Option<Planned>,
     stopped: bool,
 }
 
 impl Pacer {
     pub fn new(takes: Takes, schedule: Arc<Schedule>) -> Pacer {
-        let next = takes.first(0);
-        Pacer { takes, schedule, next, stopped: false }
+        let next = takes.first_from(PlanInstant::START);
+        Pacer { takes, schedule, next, fallen: None, stopped: false }
     }
 
     pub fn takes(&self) -> &Takes {
         &self.takes
     }
 
-    /// Goes on by another schedule. A new share counts from where it begins; nothing may wait then.
+    /// Goes on by another schedule. What has fallen due stays what it was: of a share that is told after it began only the rest
+    /// is taken, and what waits must be settled before.
     pub fn follow(&mut self, schedule: Arc<Schedule>) {
-        let is_new_share = self.is_new_share(&schedule);
+        let shares = schedule.shares();
+        let changed = self.takes.differs_from(&shares);
         self.schedule = schedule;
-        if is_new_share {
-            let (from, generator) = self.schedule.newest_share();
-            self.takes.share(generator);
-            if !self.stopped {
-                self.next = self.takes.first_from(from);
-            }
+        let Some(from) = changed else { return };
+        self.takes.share(shares);
+        if self.stopped || self.next.at < from {
+            return;
         }
+        self.next = match self.fallen.filter(|fallen| fallen.at >= from) {
+            None => self.takes.first_from(from),
+            Some(fallen) => {
+                let in_order = |request: Planned| (request.phase, request.number, self.takes.place(request));
+                let mut next = self.takes.first_from(fallen.at);
+                while next.at == fallen.at && in_order(next) <= in_order(fallen) {
+                    next = self.takes.after(next);
+                }
+                next
+            }
+        };
     }
 
-    /// Whether [`Pacer::follow`] would change the share.
-    pub fn is_new_share(&self, schedule: &Schedule) -> bool {
-        self.schedule.newest_share().1 != schedule.newest_share().1
+    /// Whether a schedule says that something of what has fallen due was somebody else's: it is heard too late.
+    pub fn is_late_for(&self, schedule: &Schedule) -> bool {
+        let changed = self.takes.differs_from(&schedule.shares());
+        changed.is_some_and(|from| self.fallen.is_some_and(|fallen| fallen.at >= from))
     }
 
     /// The instant at which the next request falls due; [`RunInstant::NEVER`] when none will.
@@ -302,6 +424,7 @@ impl Pacer {
         }
         let fallen = self.next;
         self.next = self.takes.after(fallen);
+        self.fallen = Some(fallen);
         Some((fallen, Due { intended, scored: self.takes.phases[fallen.phase].scored }))
     }
 
@@ -342,7 +465,7 @@ mod tests {
     }
 
     fn pacer(phases: &Arc<[Phase]>, contestants: usize, worker: Share, schedule: Arc<Schedule>) -> Pacer {
-        let takes = Takes::new(phases.clone(), contestants, worker, schedule.newest_share().1);
+        let takes = Takes::new(phases.clone(), contestants, worker, schedule.shares());
         Pacer::new(takes, schedule)
     }
 
@@ -440,6 +563,54 @@ mod tests {
             }
             let sorted = |mut all: Vec<(usize, u64)>| { all.sort_unstable(); all };
             prop_assert_eq!(sorted(all), sorted(whole_of));
+        }
+
+        #[test]
+        fn generators_that_are_told_of_splits_ahead_lose_and_double_nothing(
+            steps in steps(1..4), contestants in 1usize..6, workers in 1u64..4, first in 1u64..5,
+            // After so long the next split begins, between so many, and each hears of it so much before.
+            splits in proptest::collection::vec((1u64..SECOND, 1u64..5, 0u64..SECOND), 1..5),
+        ) {
+            let phases = phases(&steps);
+            let start = RunInstant::START;
+            let share = |index: u64, of: u64| if index < of { Share { index, of } } else { Share::NONE };
+            let mut all = Vec::new();
+            for (generator, index) in (0..5).flat_map(|generator| (0..workers).map(move |index| (generator, index))) {
+                let mut shares = vec![(start, share(generator, first))];
+                let mut pacer = pacer(&phases, contestants, Share { index, of: workers }, schedule(shares.clone(), vec![]));
+                let mut backlogs = vec![Backlog::EMPTY; contestants];
+                let mut begins = start;
+                for (after, of, notice) in &splits {
+                    let hears = begins + after.saturating_sub(*notice + generator);
+                    begins = begins + *after;
+                    while let Some((planned, due)) = pacer.fall_due(hears) {
+                        all.push((planned.contestant.index(), due.intended.ns()));
+                        backlogs[planned.contestant.index()].push(planned);
+                    }
+                    shares.push((begins, share(generator, *of)));
+                    let told = schedule(shares.clone(), vec![]);
+                    let is_late = pacer.is_late_for(&told);
+                    prop_assert!(!is_late);
+                    pacer.follow(told);
+                }
+                while let Some((planned, due)) = pacer.fall_due(RunInstant::from_ns(u64::MAX - 1)) {
+                    all.push((planned.contestant.index(), due.intended.ns()));
+                    backlogs[planned.contestant.index()].push(planned);
+                }
+                // What waited from the start on is all that fell due here, though the splits changed meanwhile.
+                for (contestant, backlog) in backlogs.iter_mut().enumerate() {
+                    let mut waited = 0;
+                    while let Some(due) = backlog.take(pacer.takes(), &pacer.schedule) {
+                        prop_assert!(all.contains(&(contestant, due.intended.ns())));
+                        waited += 1;
+                    }
+                    prop_assert!(backlog.is_empty() && waited <= all.len());
+                }
+            }
+            all.sort_unstable();
+            let mut whole = alone(&phases, contestants, whole());
+            whole.sort_unstable();
+            prop_assert_eq!(all, whole);
         }
 
         #[test]

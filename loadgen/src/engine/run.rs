@@ -5,7 +5,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::Connection;
 use crate::engine::control::WorkerControl;
 use crate::engine::exchange::Exchange;
-use crate::engine::plan::{NS_PER_US, Plan};
+use crate::engine::plan::{NS_PER_US, Phase, Plan};
 use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
 use crate::engine::share::sizes;
 use crate::engine::trace::Tracing;
@@ -176,8 +176,9 @@ fn check_memory(plan: &Plan) -> Result<(), RunError> {
 /// Whether this machine has a local port for each connection that it takes. A port can be had again for another address, so
 /// the largest number of connections to one address counts.
 fn check_ports(plan: &Plan, ports: u64) -> Result<(), RunError> {
-    let (_, generator) = plan.schedule.newest_share();
-    let connections = plan.phases.iter().map(|phase| generator.take(u64::from(phase.connections))).max().unwrap_or(0);
+    let shares = plan.schedule.shares();
+    let taken = |phase: &Phase| shares.iter().map(|(_, share)| share.take(u64::from(phase.connections))).max();
+    let connections = plan.phases.iter().filter_map(taken).max().unwrap_or(0);
     for contestant in plan.contestants.iter() {
         let needed = connections.div_ceil(contestant.addresses.len().max(1) as u64);
         if needed > ports {

@@ -24,7 +24,7 @@ pub struct Schedule {
     pauses: Vec<Gap>,
     /// Nothing falls due from here on.
     stop_at: RunInstant,
-    /// Since when which share is ours. In control, the first from the clock's beginning on.
+    /// Since when which share is ours. In order, the first from the clock's beginning on.
     shares: Vec<(RunInstant, Share)>,
 }
 
@@ -109,7 +109,8 @@ impl Schedule {
     /// When something of this changes next after `now`.
     pub fn next_change(&self, now: RunInstant) -> RunInstant {
         let gaps = self.pauses.iter().flat_map(|gap| [gap.from, gap.to]);
-        gaps.chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(RunInstant::NEVER)
+        let shares = self.shares.iter().map(|(from, _)| *from);
+        gaps.chain(shares).chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(RunInstant::NEVER)
     }
 
     /// Whether this says that something of the past was otherwise than `before` did: a pause or a stop of which we hear
@@ -126,10 +127,23 @@ impl Schedule {
         past(self) != past(before) || self.stop_at.min(now) != before.stop_at.min(now)
     }
 
-    /// The newest share and since when it is ours.
-    pub fn newest_share(&self) -> (PlanInstant, Share) {
-        let (from, share) = *self.shares.last().expect("there is always one");
-        (self.plan_clock(from), share)
+    /// All shares and since when each is ours, the first from the clock's beginning on. Each is another than the one before
+    /// it. Of those that begin at one instant of the plan, as in a pause, the last one counts.
+    pub fn shares(&self) -> Vec<(PlanInstant, Share)> {
+        let mut shares: Vec<(PlanInstant, Share)> = Vec::with_capacity(self.shares.len());
+        for (from, share) in self.shares.iter().map(|(from, share)| (self.plan_clock(*from), *share)) {
+            shares.pop_if(|(held, _)| *held == from);
+            if shares.last().is_none_or(|(_, held)| *held != share) {
+                shares.push((from, share));
+            }
+        }
+        shares
+    }
+
+    /// The share that is ours at an instant.
+    pub fn share_at(&self, now: RunInstant) -> Share {
+        let begun = self.shares.iter().rev().find(|(from, _)| *from <= now);
+        begun.map_or(Share::NONE, |(_, share)| *share)
     }
 }
 
@@ -182,6 +196,31 @@ mod tests {
         }
         // The end of a lasting pause is told while it lasts.
         assert!(!paused(&[(100, 150)]).rewrites(&paused(&[(100, NEVER)]), run(140)));
+    }
+
+    #[test]
+    fn of_shares_that_begin_at_one_instant_of_the_plan_the_last_counts() {
+        let of = |of: u64| Share { index: 0, of };
+        let shares = |shares: &[(u64, u64)], pauses: &[(u64, u64)]| {
+            let shares = shares.iter().map(|(from, n)| (run(*from), of(*n))).collect();
+            let schedule = Schedule { shares, ..paused(pauses) };
+            schedule.shares().into_iter().map(|(from, share)| (from.ns(), share.of)).collect::<Vec<_>>()
+        };
+        // (shares since when, pauses, the same on the plan clock)
+        type Pairs = &'static [(u64, u64)];
+        let cases: [(Pairs, Pairs, Pairs); 6] = [
+            (&[(0, 1)], &[], &[(0, 1)]),
+            (&[(0, 3), (50, 2)], &[], &[(0, 3), (50, 2)]),
+            // the one before it again is no change
+            (&[(0, 3), (50, 3)], &[], &[(0, 3)]),
+            // one in a pause, and one with its end
+            (&[(0, 3), (120, 2), (150, 4)], &[(100, 150)], &[(0, 3), (100, 4)]),
+            (&[(0, 3), (120, 2), (150, 3)], &[(100, 150)], &[(0, 3)]),
+            (&[(0, 3), (170, 2)], &[(100, 150)], &[(0, 3), (120, 2)]),
+        ];
+        for (told, pauses, expected) in cases {
+            assert_eq!(shares(told, pauses), expected, "{told:?} {pauses:?}");
+        }
     }
 
     #[test]

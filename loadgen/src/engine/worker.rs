@@ -9,7 +9,7 @@ mod sending;
 mod steering;
 
 use crate::engine::block::{Block, Sender};
-use crate::engine::clock::RunInstant;
+use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::connection::{Connection, State, Step};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
@@ -98,6 +98,8 @@ pub struct Worker<K> {
     phase: usize,
     /// `None` between and after phases.
     running: Option<Running>,
+    /// Since when the split counts by which the limits of connections are set.
+    split_since: PlanInstant,
     /// Since when the phase that ran last, and those of its kind before it, are open.
     open_since: Option<RunInstant>,
     /// Whether the phase that ran last is scored: bytes that come after it are counted with it.
@@ -136,8 +138,7 @@ impl<K: Kernel> Worker<K> {
         }
         let (slots, count) = (owner.len(), plan.contestants.len());
         let worker = Share { index: u64::from(number), of: u64::from(plan.workers) };
-        let (_, generator) = plan.schedule.newest_share();
-        let takes = Takes::new(plan.phases.clone(), count, worker, generator);
+        let takes = Takes::new(plan.phases.clone(), count, worker, plan.schedule.shares());
         let mut block = Box::new(Block::new(plan.contestants.len(), tracing));
         block.traces.open(plan.utc_us(now), true);
         Worker {
@@ -164,6 +165,7 @@ impl<K: Kernel> Worker<K> {
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
             phase: 0,
             running: None,
+            split_since: PlanInstant::START,
             open_since: None,
             scored: false,
             want: 1,

@@ -107,6 +107,10 @@ pub struct Serve {
     /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
     #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
     pub practice_only: bool,
+    /// Give the shares of generators that die to the others, and shares to those that come back, where no dashboard does it.
+    /// Of several such generators one does it.
+    #[arg(long, env = "FLOWTEST_LOADGEN_KEEP", conflicts_with = "practice_only")]
+    pub keep: bool,
     /// A file with the [policy] that this machine allows at the most.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
     pub policy: Option<PathBuf>,

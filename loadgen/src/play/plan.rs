@@ -8,6 +8,7 @@ use crate::engine::run::Clock;
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::timeline::Split;
 use flowtest_contest::{Contest, Control, contest};
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use std::net::SocketAddr;
@@ -86,27 +87,42 @@ pub fn share(generators: &[String], id: &str) -> Share {
     }
 }
 
+/// A generator in a round: its name in splits, and from which instant on they are for its process. What came before was
+/// another's, or nobody's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taker {
+    pub id: String,
+    pub takes_from: UtcUs,
+}
+
+/// The shares that splits give to a generator, and since when. The first counts from the beginning of time, and of splits that
+/// begin at one instant the last.
+fn shares(splits: &[Split], taker: &Taker, clock: &Clock) -> Vec<(RunInstant, Share)> {
+    let mut shares = vec![(RunInstant::START, Share::NONE)];
+    let start = splits.first().map_or(0, |first| first.from);
+    for split in splits {
+        let from = if split.from == start { RunInstant::START } else { run_clock(clock, split.from) };
+        let is_ours = split.from >= taker.takes_from;
+        shares.pop_if(|(held, _)| *held == from);
+        shares.push((from, if is_ours { share(&split.generators, &taker.id) } else { Share::NONE }));
+    }
+    shares
+}
+
 /// The schedule of the round as the document tells it. What counted before `from`, by which requests may have been judged
 /// already, stays as it was in `before`.
-pub fn schedule(control: &Control, id: &str, clock: &Clock, before: Option<&Schedule>, from: UtcUs) -> Schedule {
+pub fn schedule(control: &Control, taker: &Taker, clock: &Clock, before: Option<&Schedule>, from: UtcUs) -> Schedule {
     let timeline = &control.timeline;
     let pauses = timeline.pauses.iter().map(|pause| Gap {
         from: run_clock(clock, pause.from),
         to: pause.to.map_or(RunInstant::NEVER, |to| run_clock(clock, to)),
-    });
-    let shares = timeline.splits.iter().enumerate().map(|(index, split)| {
-        // The first counts from the beginning of time.
-        (if index == 0 { RunInstant::START } else { run_clock(clock, split.from) }, share(&split.generators, id))
     });
     let told = deadlines(control);
     let deadlines = match before {
         Some(before) => amended(before.all_deadlines(), &told, from),
         None => told,
     };
-    let mut shares: Vec<_> = shares.collect();
-    if shares.is_empty() {
-        shares.push((RunInstant::START, Share::NONE));
-    }
+    let shares = shares(&timeline.splits, taker, clock);
     let stop_at = timeline.stopped_at.map_or(RunInstant::NEVER, |at| run_clock(clock, at));
     Schedule::new(deadlines, pauses.collect(), stop_at, shares)
 }
@@ -146,6 +162,10 @@ mod tests {
     const SECOND: u64 = 1_000_000;
     const NOW: UtcUs = 1_796_119_200 * SECOND;
 
+    fn taker(id: &str) -> Taker {
+        Taker { id: id.to_owned(), takes_from: 0 }
+    }
+
     fn clock() -> Clock {
         Clock { base: Instant::now(), utc_base: NOW }
     }
@@ -167,47 +187,84 @@ mod tests {
         let start = run_clock(&clock, control.timeline.start_at.unwrap());
         let phases = phases(&control.contest, Schedule::before_pauses(start));
         assert_eq!((phases[0].start.ns(), phases[0].end.ns()), (10_000_000_000, 70_000_000_000));
-        let schedule = schedule(&control, "g2", &clock, None, 0);
-        assert_eq!(schedule.newest_share(), (PlanInstant::START, Share { index: 1, of: 2 }));
+        let schedule = schedule(&control, &taker("g2"), &clock, None, 0);
+        assert_eq!(schedule.shares(), [(PlanInstant::START, Share { index: 1, of: 2 })]);
         let deadlines = schedule.deadlines(NOW);
         assert_eq!((deadlines.version, deadlines.from), (Deadline(NOW + 30 * SECOND), Deadline(NOW + 50 * SECOND)));
-        assert_eq!(super::schedule(&control, "g9", &clock, None, 0).newest_share().1, Share::NONE);
+        assert_eq!(
+            super::schedule(&control, &taker("g9"), &clock, None, 0).shares(),
+            [(PlanInstant::START, Share::NONE)]
+        );
     }
 
     #[test]
     fn a_moved_deadline_counts_for_what_is_sent_from_its_instant_on_or_from_when_it_was_heard() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = schedule(&control, "g1", &clock, None, 0);
+        let first = schedule(&control, &taker("g1"), &clock, None, 0);
         let to = NOW + 45 * SECOND;
         let moved = Change::MoveDeadline { deadline: DeadlineName::Version, to };
         let control = change(&control, moved, NOW + 12 * SECOND).unwrap();
         let counts_from = NOW + 13 * SECOND;
         let version = |schedule: &Schedule, sent| schedule.deadlines(sent).version.0;
-        let in_time = schedule(&control, "g1", &clock, Some(&first), NOW + 12 * SECOND + 50_000);
+        let in_time = schedule(&control, &taker("g1"), &clock, Some(&first), NOW + 12 * SECOND + 50_000);
         assert_eq!(version(&in_time, counts_from - 1), NOW + 30 * SECOND);
         assert_eq!(version(&in_time, counts_from), to);
         // Heard of it too late: what was sent before that has been judged by the old one.
         let heard = NOW + 17 * SECOND;
-        let late = schedule(&control, "g1", &clock, Some(&first), heard);
+        let late = schedule(&control, &taker("g1"), &clock, Some(&first), heard);
         assert_eq!(version(&late, heard - 1), NOW + 30 * SECOND);
         assert_eq!(version(&late, heard), to);
         // Hearing the same again changes nothing.
-        assert_eq!(schedule(&control, "g1", &clock, Some(&late), heard + SECOND), late);
+        assert_eq!(schedule(&control, &taker("g1"), &clock, Some(&late), heard + SECOND), late);
     }
 
     #[test]
     fn a_pause_holds_everything_back_until_its_end_is_known() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = schedule(&control, "g1", &clock, None, 0);
+        let first = schedule(&control, &taker("g1"), &clock, None, 0);
         let control = change(&control, Change::Pause, NOW + 19 * SECOND).unwrap();
-        let paused = schedule(&control, "g1", &clock, Some(&first), NOW + 19 * SECOND + 250_000);
+        let paused = schedule(&control, &taker("g1"), &clock, Some(&first), NOW + 19 * SECOND + 250_000);
         let second = |s: u64| PlanInstant::from_ns(s * 1_000_000_000);
         assert_eq!([19, 20].map(|s| paused.run_clock(second(s)).ns()), [19_000_000_000, u64::MAX]);
         let resume = Change::Resume { at: NOW + 40 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
         let control = change(&control, resume, NOW + 30 * SECOND).unwrap();
-        let resumed = schedule(&control, "g1", &clock, Some(&paused), NOW + 30 * SECOND);
+        let resumed = schedule(&control, &taker("g1"), &clock, Some(&paused), NOW + 30 * SECOND);
         assert_eq!(resumed.run_clock(second(20)).ns(), 40_000_000_000);
-        assert_eq!(resumed.newest_share(), (second(20), Share { index: 1, of: 2 }));
+        let shares = [(PlanInstant::START, Share { index: 0, of: 2 }), (second(20), Share { index: 1, of: 2 })];
+        assert_eq!(resumed.shares(), shares);
         assert_eq!(resumed.deadlines(NOW + 41 * SECOND).version, Deadline(NOW + 50 * SECOND));
+    }
+
+    #[test]
+    fn a_split_in_mid_round_counts_for_the_process_that_was_ready_before_it() {
+        let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
+        let split = |control: &Control, second: u64, generators: &[&str]| {
+            let generators = generators.iter().map(|name| (*name).to_owned()).collect();
+            let split = Change::Split { at: NOW + second * SECOND, generators };
+            change(control, split, NOW + (second - 2) * SECOND).unwrap()
+        };
+        let control = split(&split(&control, 20, &["g1"]), 30, &["g1", "g2"]);
+        let second = |s: u64| PlanInstant::from_ns(s * 1_000_000_000);
+        let (whole, half) = (Share::WHOLE, |index| Share { index, of: 2 });
+        let shares = |id: &str, takes_from: u64| {
+            let taker = Taker { id: id.to_owned(), takes_from };
+            schedule(&control, &taker, &clock, None, 0).shares()
+        };
+        let start = PlanInstant::START;
+        assert_eq!(shares("g1", 0), [(start, half(0)), (second(20), whole), (second(30), half(0))]);
+        assert_eq!(shares("g2", 0), [(start, half(1)), (second(20), Share::NONE), (second(30), half(1))]);
+        // A new process of that name, ready after its share had gone to the other: what was due before is not its.
+        assert_eq!(shares("g2", NOW + 25 * SECOND), [(start, Share::NONE), (second(30), half(1))]);
+        assert_eq!(shares("g2", NOW + 30 * SECOND + 1), [(start, Share::NONE)]);
+    }
+
+    #[test]
+    fn a_split_that_is_made_before_the_start_takes_the_place_of_the_first() {
+        let (control, clock) = (armed(), clock());
+        let split = Change::Split { at: NOW + 10 * SECOND, generators: vec!["g2".to_owned()] };
+        let control = change(&control, split, NOW + 2 * SECOND).unwrap();
+        let shares = |id: &str| schedule(&control, &taker(id), &clock, None, 0).shares();
+        assert_eq!(shares("g2"), [(PlanInstant::START, Share::WHOLE)]);
+        assert_eq!(shares("g1"), [(PlanInstant::START, Share::NONE)]);
     }
 }

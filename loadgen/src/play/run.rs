@@ -13,7 +13,7 @@ use crate::journal::rebuild::{Action, finish_orphans};
 use crate::observe::output::{Prepared, Title};
 use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::RunContest;
-use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, contest_plan, contestant as contestant_plan, phases};
+use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, Taker, contest_plan, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
 use crate::record::recorder::{Recorder, room};
 use flowtest_contest::Contest;
@@ -103,7 +103,7 @@ impl Round<'_> {
         let plan = Arc::new(plan);
         let recorder = match &flags.journal {
             Some(dir) => {
-                let start = start_record(self.contest, &plan, self.cores);
+                let start = start_record(self.contest, &plan, self.cores, None);
                 let spare = usable_cores().into_iter().find(|core| !self.cores.contains(core));
                 Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.trace.tracing())?)
             }
@@ -174,8 +174,8 @@ fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
 }
 
 /// The first record of a stream: whatever is needed to judge its traces again.
-pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> record::Start {
-    let program = serde_json::json!({
+pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize], taker: Option<&Taker>) -> record::Start {
+    let mut program = serde_json::json!({
         "program": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -183,6 +183,11 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize]) -> r
         "kernel": rustix::system::uname().release().to_string_lossy(),
         "cores": cores,
     });
+    // By these the audit finds in the document which share the stream had.
+    if let Some(Taker { id, takes_from }) = taker {
+        program["generator"] = id.as_str().into();
+        program["takes_from"] = (*takes_from).into();
+    }
     let mut start = record::Start {
         at: Clock::now().utc_base,
         clock_offset_us: 0,

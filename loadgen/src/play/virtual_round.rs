@@ -50,6 +50,10 @@ struct Script {
     connections: u32,
     workers: u32,
     rest: Option<(Rest, RunInstant, RunInstant)>,
+    /// Which requests are this generator's.
+    share: Share,
+    /// When it hears of another share, and from when on that is its.
+    split: Option<(RunInstant, RunInstant, Share)>,
 }
 
 /// What came of it.
@@ -83,18 +87,34 @@ impl Generator {
 
 impl Script {
     fn new(servers: &[Character], load: Load) -> Script {
-        Script { servers: servers.to_vec(), load, seconds: 20, connections: 4, workers: 1, rest: None }
+        Script {
+            servers: servers.to_vec(),
+            load,
+            seconds: 20,
+            connections: 4,
+            workers: 1,
+            rest: None,
+            share: Share::WHOLE,
+            split: None,
+        }
     }
 
     fn address(index: usize) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16))
     }
 
-    fn plan(&self) -> Plan {
+    /// As it is known at an instant.
+    fn schedule(&self, now: RunInstant) -> Schedule {
         let pauses = match self.rest {
             Some((Rest::Pause, from, to)) => vec![Gap { from, to }],
             _ => Vec::new(),
         };
+        let told = self.split.filter(|(heard, ..)| *heard <= now).map(|(_, from, share)| (from, share));
+        let shares = [(RunInstant::START, self.share)].into_iter().chain(told).collect();
+        Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares)
+    }
+
+    fn plan(&self) -> Plan {
         let (load, connections) = (self.load, self.connections);
         let contestant = |index: usize| ContestantPlan {
             name: format!("c{index}"),
@@ -103,10 +123,9 @@ impl Script {
             request: RequestTemplate::new("/", "host"),
             traffic: TrafficMode::Flood,
         };
-        let shares = vec![(RunInstant::START, Share::WHOLE)];
         Plan {
             rules: Rules { timeout_us: 300_000, ..Rules::default() },
-            schedule: Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares)),
+            schedule: Arc::new(self.schedule(RunInstant::START)),
             utc_base: 1_000_000_000,
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
@@ -118,7 +137,7 @@ impl Script {
 
     /// What everybody gets at an instant, by the gate and the rest that is on.
     fn plan_at(&self, now: RunInstant, plan: &Plan, gate: &HealthGate) -> Plan {
-        let mut plan = plan.clone();
+        let mut plan = Plan { schedule: Arc::new(self.schedule(now)), ..plan.clone() };
         for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
             let halted = match self.rest {
                 Some((Rest::Park, from, to)) => index == ContestantIndex::FIRST && (from..to).contains(&now),
@@ -175,7 +194,7 @@ impl Script {
                 gate.look_at_all(now, &plan, resting, &generator.sums);
                 let newer = self.plan_at(now, &plan, &gate);
                 let traffic = |plan: &Plan| plan.contestants.iter().map(|one| one.traffic).collect::<Vec<_>>();
-                if traffic(&newer) != traffic(&plan) {
+                if traffic(&newer) != traffic(&plan) || newer.schedule != plan.schedule {
                     plan = Arc::new(newer);
                     generator.control.change(plan.clone());
                 }
@@ -244,6 +263,67 @@ fn no_rest_of_any_length_costs_anybody_a_point() {
                 }
             }
         }
+    }
+}
+
+/// What each of some generators has of the requests before and after a split.
+const SPLITS: [&[(Share, Share)]; 4] = [
+    // One dies; its part from then on is missing here.
+    &[(part(0, 2), Share::WHOLE), (part(1, 2), Share::NONE)],
+    &[(part(0, 3), part(0, 2)), (part(1, 3), Share::NONE), (part(2, 3), part(1, 2))],
+    // One comes.
+    &[(Share::WHOLE, part(0, 2)), (Share::NONE, part(1, 2))],
+    &[(part(0, 2), part(2, 3)), (part(1, 2), part(0, 3)), (Share::NONE, part(1, 3))],
+];
+
+const fn part(index: u64, of: u64) -> Share {
+    Share { index, of }
+}
+
+#[test]
+fn a_split_that_is_heard_ahead_leaves_every_request_to_one_whatever_waits_then() {
+    for parts in SPLITS {
+        for (workers, connections) in [(1, 6), (3, 6), (4, 12)] {
+            // More than the connections carry at once, so that some always wait.
+            for rate in [20, 25 * u64::from(connections)] {
+                let mut due = [0; 3];
+                for (share, then) in parts {
+                    let mut script = Script::new(&[HONEST; 3], open(rate));
+                    (script.workers, script.connections, script.seconds, script.share) =
+                        (workers, connections, 6, *share);
+                    script.split = Some((at(2 * SECOND), at(3 * SECOND + 1_234_567), *then));
+                    let played = script.play();
+                    for (sum, tally) in due.iter_mut().zip(&played.tallies) {
+                        assert!(tally.is_partition() && tally.own_fault == 0, "{share:?} {then:?}: {tally:?}");
+                        *sum += tally.due;
+                    }
+                }
+                assert_eq!(due, [6 * rate; 3], "{parts:?}, {rate}/s, {workers} workers, {connections} connections");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_split_gives_and_takes_connections_of_a_closed_phase() {
+    for (workers, connections) in [(1, 8), (4, 8)] {
+        let of = |share, then| {
+            let mut script = Script::new(&[HONEST; 2], Load::Closed { pipeline: 1 });
+            (script.workers, script.connections, script.seconds, script.share) = (workers, connections, 10, share);
+            script.split = Some((at(4 * SECOND), at(5 * SECOND), then));
+            let played = script.play();
+            played.assert_whole(200);
+            [played.seen_between(1, 2, 4), played.seen_between(1, 6, 8)]
+        };
+        let whole = of(Share::WHOLE, Share::WHOLE)[0];
+        let near = |seen: u64, expected: u64| seen.abs_diff(expected) * 20 <= whole;
+        let [half, all] = of(part(0, 2), Share::WHOLE);
+        assert!(near(half, whole / 2) && near(all, whole), "{half} and {all} of {whole}");
+        let [all, half] = of(Share::WHOLE, part(1, 2));
+        assert!(near(half, whole / 2) && near(all, whole), "{all} and {half} of {whole}");
+        assert_eq!(of(part(0, 2), Share::NONE)[1], 0);
+        let [none, half] = of(Share::NONE, part(1, 2));
+        assert!(none == 0 && near(half, whole / 2), "{none} and {half} of {whole}");
     }
 }
 

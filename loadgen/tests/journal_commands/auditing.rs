@@ -286,6 +286,74 @@ fn the_streams_of_a_round_are_summed_and_must_agree() {
     run(&words).exits(4).says("disagree about the rules");
 }
 
+/// A document with these splits: at which instant (after [`BASE`]), and between whom.
+fn splits(splits: &[(u64, &[&str])]) -> String {
+    let split =
+        |(from, generators): &(u64, &[&str])| serde_json::json!({"from": BASE + from, "generators": generators});
+    serde_json::json!({ "splits": splits.iter().map(split).collect::<Vec<_>>() }).to_string()
+}
+
+/// Three intervals of a generator that takes splits from an instant on: whether it sent anything in each.
+fn of_generator(id: &str, takes_from: u64, document: &str, sends: [bool; 3]) -> Played {
+    let intervals = sends.iter().zip(0..).map(|(sends, index)| {
+        let at = index * 100_000;
+        if *sends { interval(&[right(0, at + 20_000), right(1, at + 80_000)]) } else { interval(&[]) }
+    });
+    let program = serde_json::json!({"generator": id, "takes_from": BASE + takes_from}).to_string();
+    Played { program, document: document.to_owned(), ..Played::of(intervals) }
+}
+
+#[test]
+fn two_streams_that_held_one_share_at_one_time_are_found_and_those_that_took_turns_are_not() {
+    let both = splits(&[(1, &["g1", "g2"])]);
+    let then_one = splits(&[(1, &["g1", "g2"]), (100_000, &["g2"])]);
+    let and_back = splits(&[(1, &["g1", "g2"]), (100_000, &["g2"]), (200_000, &["g1", "g2"])]);
+    let all = [true; 3];
+    let other = |played: Played| Played { stream: OTHER, ..played };
+    // Heard 300 ms before it counts.
+    let hears = |document: &str, played: &Played, index: usize, at: u64| {
+        let mut played = played.clone();
+        played.intervals[index].control = Some((2, vec![(at + 300_000, Deadlines::default())]));
+        played.intervals[index].document = document.to_owned();
+        played
+    };
+    let first = of_generator("g1", 0, &both, all);
+    let second = hears(&then_one, &of_generator("g2", 0, &both, all), 0, 50_000);
+    let without = |count: usize| {
+        let mut sends = all;
+        sends[3 - count..].fill(false);
+        hears(&then_one, &of_generator("g1", 0, &both, sends), 0, 60_000)
+    };
+    // (what they are, the streams, whether it is found)
+    let cases = [
+        ("a share each", first.clone(), other(of_generator("g2", 0, &both, all)), false),
+        ("two processes of one name", first.clone(), other(first.clone()), true),
+        ("one that has not heard that its share is another's", first.clone(), other(second.clone()), true),
+        ("one that has heard of it", without(2), other(second.clone()), false),
+        (
+            "one that stood still, and heard late",
+            hears(&then_one, &of_generator("g1", 0, &both, [true, false, false]), 2, 210_000),
+            other(second),
+            false,
+        ),
+        (
+            "one that was killed and begins anew",
+            Played { end: None, ..of_generator("g1", 0, &both, [true, false, false]) },
+            other(of_generator("g1", 150_000, &and_back, [false, false, true])),
+            false,
+        ),
+    ];
+    for (what, one, two, is_found) in cases {
+        let dir = folder();
+        one.write(dir.path());
+        two.write(dir.path());
+        let said = on("audit", dir.path(), &["--json", "-"]).exits(if is_found { 4 } else { 0 });
+        let found =
+            said.json()["findings"].as_array().expect("findings").iter().any(|one| one["kind"] == "share_twice");
+        assert_eq!(found, is_found, "{what}: {}", said.out);
+    }
+}
+
 #[test]
 fn what_if_shows_other_rules_beside_the_official_points() {
     let dir = folder();

@@ -71,6 +71,8 @@ pub(crate) struct Interval {
     /// A document that was heard: its revision, and deadlines by the instants (after [`BASE`]) from which on they count.
     /// The first of them is that of the hearing.
     pub(crate) control: Option<(u64, Vec<(u64, Deadlines)>)>,
+    /// What it said, as JSON.
+    pub(crate) document: String,
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
     /// The worker says nothing of what voided exchanges.
@@ -100,6 +102,9 @@ pub(crate) struct Played {
     pub(crate) rules: Rules,
     pub(crate) deadlines: Deadlines,
     pub(crate) intervals: Vec<Interval>,
+    /// The program that writes, and the document at the start, as JSON.
+    pub(crate) program: String,
+    pub(crate) document: String,
     /// `None`: its process is killed.
     pub(crate) end: Option<EndCode>,
 }
@@ -114,6 +119,8 @@ impl Default for Played {
             rules: Rules::default(),
             deadlines: Deadlines::default(),
             intervals: Vec::new(),
+            program: r#"{"name":"flowtest-loadgen"}"#.to_owned(),
+            document: "{}".to_owned(),
             end: Some(EndCode::Finished),
         }
     }
@@ -153,8 +160,8 @@ impl Played {
             contest: self.contest.as_bytes().to_vec(),
             names: Vec::new(),
             name_lens: Vec::new(),
-            document: b"{}".to_vec(),
-            program: br#"{"name":"flowtest-loadgen"}"#.to_vec(),
+            document: self.document.clone().into_bytes(),
+            program: self.program.clone().into_bytes(),
         };
         start.set_names(self.names.iter().copied());
         start
@@ -188,7 +195,12 @@ impl Played {
         for (revision, at, deadlines) in interval.told() {
             let terms = Terms::new(&self.rules, &deadlines);
             writer
-                .append_control(&Control { at: BASE + at, revision, terms, document: Vec::new() })
+                .append_control(&Control {
+                    at: BASE + at,
+                    revision,
+                    terms,
+                    document: interval.document.clone().into_bytes(),
+                })
                 .expect("a revision");
         }
         let mut traces: Vec<Trace> = interval.exchanges.iter().map(trace).collect();

@@ -93,6 +93,8 @@ pub struct Control {
     pub parked: BTreeSet<String>,
     /// Nobody gets traffic.
     pub halted: bool,
+    /// Generators that take no part unless somebody names them.
+    pub left_out: BTreeSet<String>,
 }
 
 /// Why a text is no control document.
@@ -122,6 +124,7 @@ impl Control {
             timeline: Timeline::default(),
             parked: BTreeSet::new(),
             halted: false,
+            left_out: BTreeSet::new(),
         }
     }
 

@@ -30,10 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LEAD_US: u64 = 5_000_000;
 /// From when on a change counts, in microseconds after it was made: four looks at the document.
 pub const NOTICE_US: u64 = 1_000_000;
+/// A split in mid-round lies at least so far ahead, in microseconds: eight looks at the document.
+pub const SPLIT_LEAD_US: u64 = 2_000_000;
 /// The last instant that a document may name, in the year 2255: every reader holds it exactly.
 pub const INSTANT_MAX: UtcUs = COUNT_MAX;
 
-const _: () = assert!(NOTICE_US < LEAD_US);
+const _: () = assert!(NOTICE_US < SPLIT_LEAD_US && SPLIT_LEAD_US < LEAD_US);
 
 /// What somebody wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,15 @@ pub enum Change {
     Resume {
         at: UtcUs,
         generators: Vec<String>,
+    },
+    /// Gives the requests from an instant on to these generators, without a pause.
+    Split {
+        at: UtcUs,
+        generators: Vec<String>,
+    },
+    /// These generators are in no split that nobody has asked for.
+    LeaveOut {
+        generators: BTreeSet<String>,
     },
     MoveDeadline {
         deadline: DeadlineName,
@@ -102,6 +113,8 @@ impl Change {
             Change::Begin => "begin",
             Change::Pause => "be paused",
             Change::Resume { .. } => "be resumed",
+            Change::Split { .. } => "be split anew",
+            Change::LeaveOut { .. } => "leave generators out",
             Change::MoveDeadline { .. } => "have its deadlines moved",
             Change::Stop => "be stopped",
             Change::Drain => "drain",
@@ -133,6 +146,8 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
         (Change::Begin, Armed) => begin(&mut next, now)?,
         (Change::Pause, Running) => pause(&mut next, now)?,
         (Change::Resume { at, generators }, Paused) => resume(&mut next, Split { from: at, generators }, now)?,
+        (Change::Split { at, generators }, Armed | Running) => split(&mut next, Split { from: at, generators }, now)?,
+        (Change::LeaveOut { generators }, _) => leave_out(&mut next, generators)?,
         (Change::MoveDeadline { deadline, to }, Armed | Running) => move_deadline(&mut next, deadline, to, now)?,
         (Change::Stop, Running | Paused) => stop(&mut next, now)?,
         (Change::Drain, Running) => drain(&mut next, now)?,
@@ -143,6 +158,7 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
             next.timeline = Timeline::default();
             next.split = Vec::new();
             next.scored = true;
+            next.left_out = BTreeSet::new();
         }
         (Change::Endpoint { contestant, endpoint }, _) => move_contestant(&mut next, &contestant, endpoint)?,
         (Change::Park { contestant, parked }, _) => park(&mut next, contestant, parked)?,
@@ -178,7 +194,7 @@ fn arm(next: &mut Control, round: RoundId, scored: bool, split: Split, now: UtcU
     if next.halted {
         return Err(Refusal::Halted);
     }
-    ahead("start", split.from, now)?;
+    ahead("start", split.from, now, LEAD_US)?;
     check_generators(&split.generators)?;
     for contestant in &next.contest.contestants {
         next.contest
@@ -222,11 +238,15 @@ fn pause(next: &mut Control, now: UtcUs) -> Result<(), Refusal> {
 }
 
 fn resume(next: &mut Control, split: Split, now: UtcUs) -> Result<(), Refusal> {
-    ahead("end of the pause", split.from, now)?;
+    ahead("end of the pause", split.from, now, LEAD_US)?;
     check_generators(&split.generators)?;
     let last = next.timeline.pauses.last_mut().filter(|pause| pause.to.is_none()).ok_or(Refusal::NoPause)?;
     if split.from <= last.from {
         return Err(Refusal::ClockBack { at: last.from });
+    }
+    // A split that was made before the pause may lie further ahead.
+    if let Some(ahead) = next.timeline.splits.last().filter(|ahead| split.from < ahead.from) {
+        return Err(Refusal::Soon { what: "end of the pause", at: split.from, earliest: ahead.from });
     }
     last.to = Some(split.from);
     next.split = split.generators.clone();
@@ -235,12 +255,43 @@ fn resume(next: &mut Control, split: Split, now: UtcUs) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// One that begins where the last one does takes its place: of a round that has not begun, or goes on at an instant ahead.
+fn split(next: &mut Control, split: Split, now: UtcUs) -> Result<(), Refusal> {
+    ahead("split", split.from, now, SPLIT_LEAD_US)?;
+    check_generators(&split.generators)?;
+    let last = next.timeline.splits.last().ok_or(Refusal::NoStart)?;
+    if split.from < last.from {
+        return Err(Refusal::ClockBack { at: last.from });
+    }
+    if next.timeline.splits.len() >= EVENTS_MAX {
+        return Err(Refusal::Events);
+    }
+    match next.timeline.end_at(&next.contest) {
+        Some(end) if split.from < end => {}
+        end => return Err(Refusal::Over { at: end.unwrap_or(now) }),
+    }
+    next.split = split.generators.clone();
+    next.timeline.splits.push(split);
+    Ok(())
+}
+
+fn leave_out(next: &mut Control, generators: BTreeSet<String>) -> Result<(), Refusal> {
+    if generators.len() > GENERATORS_MAX {
+        return Err(Refusal::Generators(generators.len()));
+    }
+    if generators.contains("") {
+        return Err(Refusal::GeneratorTwice(String::new()));
+    }
+    next.left_out = generators;
+    Ok(())
+}
+
 fn move_deadline(next: &mut Control, deadline: DeadlineName, to: UtcUs, now: UtcUs) -> Result<(), Refusal> {
     let at = counts_from(next, now)?;
     if next.timeline.moved.len() >= EVENTS_MAX {
         return Err(Refusal::Events);
     }
-    ahead("moved deadline", to, now)?;
+    ahead("moved deadline", to, now, LEAD_US)?;
     let Deadline(before) = deadline_of(&next.timeline, &next.contest, deadline, at);
     if before <= at {
         return Err(Refusal::DeadlinePassed { deadline, at: before });
@@ -319,11 +370,11 @@ fn counts_from(control: &Control, now: UtcUs) -> Result<UtcUs, Refusal> {
     }
 }
 
-fn ahead(what: &'static str, at: UtcUs, now: UtcUs) -> Result<(), Refusal> {
+fn ahead(what: &'static str, at: UtcUs, now: UtcUs, lead_us: u64) -> Result<(), Refusal> {
     if at > INSTANT_MAX {
         return Err(Refusal::TooFar { what });
     }
-    let earliest = now.saturating_add(LEAD_US);
+    let earliest = now.saturating_add(lead_us);
     if at < earliest { Err(Refusal::Soon { what, at, earliest }) } else { Ok(()) }
 }
 

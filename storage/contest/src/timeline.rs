@@ -9,7 +9,7 @@ use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use std::fmt;
 use std::str::FromStr;
 
-/// Pauses at most, and moved deadlines at most.
+/// Pauses at most, and moved deadlines at most, and splits that are made without a pause.
 pub const EVENTS_MAX: usize = 1_000;
 
 /// What happened to a round so far. Empty before it is armed.
@@ -21,7 +21,8 @@ pub struct Timeline {
     pub pauses: Vec<Pause>,
     /// In the order in which they were moved.
     pub moved: Vec<Moved>,
-    /// Who sends what, in order: one split from the start on, and one from the end of each pause on.
+    /// Who sends what, in order: one split from the start on, one from the end of each pause on, and others between. Of two
+    /// that begin at one instant the later one counts.
     pub splits: Vec<Split>,
     /// The organiser's end before the end of the plan.
     pub stopped_at: Option<UtcUs>,
@@ -127,6 +128,26 @@ impl Timeline {
         self.splits.iter().rev().find(|split| split.from <= at)
     }
 
+    /// The split that counts at an instant with the instant since which a generator has had a part in all splits. `None` when
+    /// it has none.
+    pub fn plays_since(&self, generator: &str, at: UtcUs) -> Option<(&Split, UtcUs)> {
+        let begun = self.splits.partition_point(|split| split.from <= at);
+        let names = |split: &&Split| split.generators.iter().any(|name| name == generator);
+        let mut since: Option<(&Split, UtcUs)> = None;
+        for split in self.splits[..begun].iter().rev() {
+            // One whose place another has taken never counted.
+            let (now, from) = since.unwrap_or((split, u64::MAX));
+            if split.from == from {
+                continue;
+            }
+            if !names(&split) {
+                break;
+            }
+            since = Some((now, split.from));
+        }
+        since
+    }
+
     /// The deadlines by which a request sent at an instant is judged: what was decided for later does not count yet.
     /// A deadline that a lasting pause holds back is [`Deadline::NEVER`].
     pub fn deadlines_at(&self, contest: &Contest, at: UtcUs) -> Deadlines {
@@ -228,6 +249,36 @@ mod tests {
         let timeline = Timeline { splits: vec![split(10, "g1"), split(20, "g2")], ..Timeline::default() };
         let at = |at| timeline.split_at(at).map(|split| split.generators[0].as_str());
         assert_eq!([at(9), at(10), at(19), at(20)], [None, Some("g1"), Some("g1"), Some("g2")]);
+    }
+
+    #[test]
+    fn a_generator_plays_since_the_first_of_the_splits_that_name_it_one_after_the_other() {
+        let split =
+            |from, names: &[&str]| Split { from, generators: names.iter().map(|&name| name.to_owned()).collect() };
+        let splits = vec![
+            split(10, &["g1", "g2"]),
+            split(20, &["g1"]),
+            split(30, &["g1", "g3"]),
+            split(40, &["g1"]),
+            // the place of the one before it
+            split(40, &["g1", "g3"]),
+        ];
+        let timeline = Timeline { splits, ..Timeline::default() };
+        let since = |name, at| timeline.plays_since(name, at).map(|(split, since)| (split.generators.len(), since));
+        // (who, when, how many share and since when)
+        let cases = [
+            ("g1", 9, None),
+            ("g1", 10, Some((2, 10))),
+            ("g1", 50, Some((2, 10))),
+            ("g2", 15, Some((2, 10))),
+            ("g2", 20, None),
+            ("g3", 29, None),
+            ("g3", 35, Some((2, 30))),
+            ("g3", 40, Some((2, 30))),
+        ];
+        for (name, at, expected) in cases {
+            assert_eq!(since(name, at), expected, "{name} at {at}");
+        }
     }
 
     #[test]

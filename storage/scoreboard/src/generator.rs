@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Whatever a generator writes is shorter; a longer text is somebody else's and is not parsed.
-const HEALTH_BYTES_MAX: usize = 20 * 1024;
+const HEALTH_BYTES_MAX: usize = 24 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
 /// Longest sentence inside, in bytes.
@@ -89,6 +89,18 @@ pub struct GeneratorHealth {
     pub busy_percent: Vec<u8>,
     /// Where its requests come from.
     pub source_addresses: Vec<IpAddr>,
+    /// Splits of its round that begin from this instant on are its. None: it takes no share, as it leaves or is not ready.
+    /// 0: an older program, which knows no split but those of a start and of the end of a pause.
+    #[serde(default = "knows_no_splits")]
+    pub takes_from: Option<UtcUs>,
+    /// Why it does not play the round that is armed or running, for the organiser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
+fn knows_no_splits() -> Option<UtcUs> {
+    Some(0)
 }
 
 /// A generator that Redis knows of.
@@ -125,7 +137,7 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
-        for text in [&mut self.publish_error, &mut self.stopped].into_iter().flatten() {
+        for text in [&mut self.publish_error, &mut self.stopped, &mut self.trouble].into_iter().flatten() {
             *text = bounded(text, SENTENCE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
@@ -260,6 +272,8 @@ mod tests {
             disk_free_bytes: 1 << 40,
             busy_percent: vec![40, 41],
             source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
+            takes_from: Some(9),
+            trouble: None,
         }
     }
 
@@ -267,12 +281,12 @@ mod tests {
     fn the_keys_are_as_documented() {
         let mut troubled = health("g1", 5);
         (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
-        troubled.stopped = Some("by a signal".to_owned());
+        (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
                           saturated_seconds validity clock_offset_us clock_error_us clock_step_us backlog publish_error \
-                          journal_still_us stopped disk_free_bytes busy_percent source_addresses";
+                          journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -284,6 +298,7 @@ mod tests {
         large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
         large.rate_ratio = Some(f64::NAN);
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
+        large.trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
         let text = health("g1", 5).to_json();
@@ -302,5 +317,6 @@ mod tests {
         };
         assert_eq!(without(&["features"]).features, Vec::<String>::new());
         assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
+        assert_eq!(without(&["takes_from"]).takes_from, Some(0));
     }
 }

@@ -39,6 +39,14 @@ pub fn steering(contest: &str) -> String {
 /// For how long after its last word a database steers.
 pub const STEERING_LIFE_SECONDS: u64 = 10;
 
+/// String, an id, lives [`KEEPER_LIFE_MS`]: which process gives the shares of generators that die to others.
+pub fn keeper(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:keeper")
+}
+
+/// How long the keeper's lease lasts: four looks of a dashboard.
+pub const KEEPER_LIFE_MS: u64 = 2_000;
+
 /// Sorted set: the ids of all generators by their last beat, microseconds since 1970.
 pub fn generators(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:generators")
@@ -156,6 +164,7 @@ mod tests {
         assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
         assert_eq!(generators("finals"), "flowtest:{finals}:generators");
         assert_eq!(steering("finals"), "flowtest:{finals}:steering");
+        assert_eq!(keeper("finals"), "flowtest:{finals}:keeper");
         assert_eq!(errors("finals", "alice"), "flowtest:{finals}:errors:alice");
         assert_eq!(probes("finals"), "flowtest:{finals}:probe");
         assert_eq!(probe("finals", "p1"), "flowtest:{finals}:probe:p1");

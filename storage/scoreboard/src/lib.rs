@@ -14,6 +14,8 @@
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`steering`] | who steers a contest, and changes of its document |
 //! | [`generator`] | what a generator says about itself |
+//! | [`split_keeper`] | who is to send what when generators die and come back; pure |
+//! | `keeper` | who decides that |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
 //! | [`prepared`] | what the prepare check of each contestant found |
@@ -29,6 +31,7 @@ pub mod connection;
 pub mod error;
 pub mod explained;
 pub mod generator;
+mod keeper;
 pub mod keys;
 pub mod library;
 mod message;
@@ -37,6 +40,7 @@ pub mod prepared;
 pub mod probe;
 pub mod publisher;
 pub mod reader;
+pub mod split_keeper;
 pub mod steering;
 mod wire;
 
@@ -51,4 +55,5 @@ pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
+pub use split_keeper::{Resplit, SplitKeeper};
 pub use steering::{Stopped, Verdict};

@@ -1,5 +1,5 @@
 //! What happens by itself: four times a second what the clock and the database ask for is done, twice a second what Redis
-//! does.
+//! does. Here is also the keeper of the split: shares of generators that die go to the others, and those that come get some.
 //!
 //! Each turn stands for itself; what one could not do, a later one does.
 
@@ -12,11 +12,11 @@ use super::requests::Requests;
 use crate::clock::{ContestClock, utc_us};
 use crate::live::{Feed, HeardValidity};
 use flowtest_accounts::{Accounts, Actor};
-use flowtest_contest::lifecycle::Change;
+use flowtest_contest::lifecycle::{Change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Scoreboard, SeenGenerator};
+use flowtest_scoreboard::{Resplit, Scoreboard, SeenGenerator, SplitKeeper};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
 const PEOPLE_TURNS: u64 = 4;
+/// A split that was decided longer ago is not made: its instant would be too near for generators to hear of it.
+const SPLIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Rounds by the clock.
 #[derive(Debug)]
@@ -53,12 +55,26 @@ pub struct Automation {
     measured_at: Mutex<Option<Instant>>,
     document: Arc<Document>,
     requests: Arc<Requests>,
+    /// This process, as the keeper of the split.
+    process: StreamId,
+    /// Never held while Redis or the database is asked.
+    split_keeper: Mutex<SplitKeeper>,
+    /// What it decided at the last look; made by whoever acts, who may wait for the database.
+    decided: Mutex<Option<Decided>>,
     /// Somebody changed people or their endpoints.
     nudge: Notify,
     /// Never held while Redis or the database is asked.
     seen: Mutex<Seen>,
     /// Where it is known who got to its points first.
     feed: OnceLock<Feed>,
+}
+
+/// Another split, and what it was decided on.
+#[derive(Debug)]
+struct Decided {
+    seen: Arc<Control>,
+    resplit: Resplit,
+    at: Instant,
 }
 
 /// What the last turns saw. Nothing in it is needed after a restart.
@@ -98,15 +114,29 @@ pub enum Sealing {
 }
 
 impl Automation {
+    /// `process`: an id that nobody else has.
     pub(super) fn new(
         accounts: Accounts,
         link: Link,
         clock: ContestClock,
         document: Arc<Document>,
         requests: Arc<Requests>,
+        process: StreamId,
     ) -> Automation {
-        let (nudge, seen, measured_at, feed) = (Notify::new(), Mutex::default(), Mutex::default(), OnceLock::new());
-        Automation { accounts, link, clock, measured_at, document, requests, nudge, seen, feed }
+        Automation {
+            accounts,
+            link,
+            clock,
+            measured_at: Mutex::default(),
+            document,
+            requests,
+            process,
+            split_keeper: Mutex::default(),
+            decided: Mutex::default(),
+            nudge: Notify::new(),
+            seen: Mutex::default(),
+            feed: OnceLock::new(),
+        }
     }
 
     /// From now on equal results are ranked by who got there first, as on the board. Called once.
@@ -175,7 +205,13 @@ impl Automation {
     }
 
     async fn do_what_is_due(&self, people: bool, now: UtcUs) {
-        let trouble = match self.act(people, now).await {
+        let decided = self.decided.lock().take();
+        let split = match &decided {
+            Some(decided) => self.split(decided, now).await,
+            None => Ok(()),
+        };
+        let acted = self.act(people, now).await;
+        let trouble = match split.and(acted) {
             Ok(()) => None,
             // Another process was faster: the next turn goes on from there.
             Err(ChangeError::Stale { .. }) => None,
@@ -192,20 +228,77 @@ impl Automation {
         seen.trouble = trouble;
     }
 
-    /// What Redis holds, and whether it is what the database says.
+    /// What Redis holds, and whether it is what the database says. Where those who play are not those whom the document names,
+    /// another split is to be made.
     async fn look(&self, now: UtcUs) {
         self.look_at_redis().await;
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
         self.document.publish(LOOK_PATIENCE).await;
-        let contest = self.document.contest().to_owned();
-        let read = self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await;
-        self.document.on_look(read.as_ref().err());
-        if let Ok(generators) = read {
-            let control = self.document.control().filter(|control| control.state != State::Draft);
-            let mut seen = self.seen();
-            seen.validity.look(control.and_then(|control| control.round), &generators, now);
-            seen.generators = generators.into();
+        if self.document.published().conflict.is_some()
+            && let Err(error) = self.follow_keeper(now).await
+        {
+            tracing::warn!(%error, "what a generator has split anew is not taken over");
         }
+        let contest = self.document.contest().to_owned();
+        // While somebody else steers, shares are not ours to give.
+        let is_ours = self.document.published().conflict.is_none() && self.document.steered_elsewhere().is_none();
+        let keeper = Some(self.process).filter(|_| is_ours);
+        let read = self.link.call(move |scoreboard| {
+            if let Some(process) = keeper {
+                scoreboard.take_keeper(&contest, process)?;
+            }
+            scoreboard.read_generators(&contest)
+        });
+        let read = read.await;
+        self.document.on_look(read.as_ref().err());
+        let Ok(generators) = read else {
+            self.split_keeper.lock().lost();
+            return;
+        };
+        let control = self.document.control();
+        let round = control.as_ref().filter(|control| control.state != State::Draft);
+        let mut seen = self.seen();
+        seen.validity.look(round.and_then(|control| control.round), &generators, now);
+        seen.generators = generators.into();
+        let decided = control.filter(|_| keeper.is_some()).and_then(|control| {
+            let resplit = self.split_keeper.lock().look(&control, &seen.generators, now)?;
+            Some(Decided { seen: control, resplit, at: Instant::now() })
+        });
+        if decided.is_some() {
+            *self.decided.lock() = decided;
+        }
+    }
+
+    /// While no dashboard was there, a generator may have kept the split: where Redis holds our document with splits of its own,
+    /// and nothing else, that is no other's steering, and ours goes on from there.
+    async fn follow_keeper(&self, now: UtcUs) -> Result<(), ChangeError> {
+        let contest = self.document.contest().to_owned();
+        let found = self.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
+        let (Some(ours), Some(found)) = (self.document.control(), found) else { return Ok(()) };
+        if is_split_anew(&ours, &found) {
+            tracing::warn!(revision = found.revision, "a generator has split the requests anew meanwhile");
+            self.document.edit().await.adopt(&Actor::program(), now).await?;
+            // It is as it should be, and the next look need not say so first.
+            self.document.publish(LOOK_PATIENCE).await;
+        }
+        Ok(())
+    }
+
+    /// Splits anew as was decided on a document, unless somebody has changed who sends what meanwhile.
+    async fn split(&self, Decided { seen, resplit, at }: &Decided, now: UtcUs) -> Result<(), ChangeError> {
+        let edit = self.document.edit().await;
+        let is_as_seen = self.document.is_at(seen)
+            && self.document.control().is_some_and(|control| control.timeline.splits == seen.timeline.splits);
+        if !is_as_seen || at.elapsed() > SPLIT_PATIENCE {
+            return Ok(());
+        }
+        match edit.change(None, resplit.change(), &resplit.sentence(), &Actor::program(), now).await {
+            Ok(_) => tracing::warn!("{}", resplit.sentence()),
+            // Such as of a round that ends just now.
+            Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "the requests are not split anew"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Whose contest it is, whether Redis takes writes, and what time it is there.
@@ -323,4 +416,12 @@ async fn ticks(every: &mut Interval, stop: &CancellationToken) -> bool {
         () = stop.cancelled() => false,
         _ = every.tick() => true,
     }
+}
+
+/// Whether a document is another one with more splits, and nothing else.
+fn is_split_anew(ours: &Control, found: &Control) -> bool {
+    let mut same = Control { revision: ours.revision, split: ours.split.clone(), ..found.clone() };
+    same.timeline.splits.clone_from(&ours.timeline.splits);
+    let has_more = found.timeline.splits.len() > ours.timeline.splits.len();
+    has_more && same == *ours && follows(ours, found).is_ok()
 }

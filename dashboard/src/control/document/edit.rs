@@ -28,6 +28,11 @@ impl Document {
 }
 
 impl Edit<'_> {
+    /// The document in force, which nobody else changes now.
+    pub fn control(&self) -> Option<Arc<Control>> {
+        self.document.control()
+    }
+
     /// Makes a change. `expected` is the revision that whoever asks has looked at: when somebody else changed something
     /// since, nothing is done. What the dashboard did by itself since then is no reason. `what` is a sentence for the
     /// history.

@@ -60,7 +60,7 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
     Ok(SettingPage {
         layout: frame::layout(depot, Page::Setting, "Control"),
         revision: typed.revision.unwrap_or_else(|| control.as_ref().map_or(0, |control| control.revision)),
-        readiness: readiness(&situation, &status, &users),
+        readiness: readiness(&situation, &status, control.as_deref(), &users),
         round: RoundPanel {
             deadline: typed.deadline.unwrap_or_default(),
             freeze: typed.freeze.unwrap_or_default(),

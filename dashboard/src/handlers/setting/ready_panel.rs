@@ -1,15 +1,25 @@
 //! GO or NO-GO on the page: checks, contestants, generators.
 
+use super::as_sentence;
 use crate::clock::utc_ms;
 use crate::control::Status;
+use crate::control::players::{Part, Player, players};
 use crate::control::readiness::{self, Group, Mark, Situation};
 use crate::live::UserKey;
+use crate::views::format;
 use crate::views::setting::{Check, ContestantCheck, GeneratorCheck, Light, Readiness};
 use flowtest_accounts::User;
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_contest::Control;
+use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
 
-pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) -> Readiness {
+pub(super) fn readiness(
+    situation: &Situation,
+    status: &Status,
+    control: Option<&Control>,
+    users: &[User],
+) -> Readiness {
     let checks = readiness::checks(situation);
+    let players = control.map_or_else(Vec::new, |control| players(control, &situation.generators, situation.now));
     let missing = checks.iter().filter(|check| check.mark == Mark::No);
     let missing = missing.map(|check| format!("{}: {}", check.what, check.message)).collect();
     let one = |check: &readiness::Check| Check {
@@ -37,16 +47,17 @@ pub(super) fn readiness(situation: &Situation, status: &Status, users: &[User]) 
         missing,
         adopt: status.conflict.as_ref().is_some_and(|conflict| conflict.revision.is_some()),
         contestants: contestants.collect(),
-        generators: situation.generators.iter().filter_map(|seen| generator(seen, situation)).collect(),
+        generators: situation.generators.iter().filter_map(|seen| generator(seen, situation, &players)).collect(),
         checks: platform,
     }
 }
 
 /// A generator that is heard. Those that are silent stand nowhere: they may be of yesterday.
-fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorCheck> {
+fn generator(seen: &SeenGenerator, situation: &Situation, players: &[Player]) -> Option<GeneratorCheck> {
     let health = seen.health.as_ref()?;
+    let player = players.iter().find(|player| player.id == seen.id);
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
-        true => readiness::judge_generator(health),
+        true => player.map_or_else(|| readiness::judge_generator(health), |player| in_round(player, health)),
         false if situation.is_unwritten => {
             (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())
         }
@@ -71,6 +82,16 @@ fn generator(seen: &SeenGenerator, situation: &Situation) -> Option<GeneratorChe
         disk_free_bytes: health.disk_free_bytes,
         busy_percent: health.busy_percent.clone(),
     })
+}
+
+/// What it does in the round that is on, and what else is wrong with it.
+fn in_round(player: &Player, health: &GeneratorHealth) -> (Mark, String) {
+    let (mark, found) = readiness::judge_generator(&GeneratorHealth { round: None, ..health.clone() });
+    let plays = matches!(player.part, Part::Plays { .. } | Part::Begins { .. });
+    let at = player.part.at().map_or_else(String::new, |at| format!(" {}", format::utc_clock(utc_ms(at))));
+    let does = as_sentence(&format!("{}{at}", player.part.sentence()));
+    let mark = if plays { mark } else { mark.max(Mark::Warn) };
+    (mark, format!("{does} {found}"))
 }
 
 pub(super) fn light(mark: Mark) -> Light {

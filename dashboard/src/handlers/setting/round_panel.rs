@@ -3,12 +3,15 @@
 use super::ready_panel::light;
 use crate::app::App;
 use crate::clock::utc_ms;
+use crate::control::players::{self, Part, Player};
 use crate::control::readiness::{self, Mark};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
 use crate::views::Field;
-use crate::views::setting::{GeneratorChoice, InvalidRound, MissingStream, PastRound, RoundAction, RoundPanel};
+use crate::views::setting::{
+    GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, PlayerLine, RoundAction, RoundPanel,
+};
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
@@ -68,6 +71,9 @@ pub(super) fn round(
         actions: actions(control),
         start,
         generators: generators.collect(),
+        players: control.map_or_else(Vec::new, |control| {
+            players::players(control, &status.generators, now).into_iter().map(player).collect()
+        }),
         missing,
         seal_reason: Field::default(),
         deadline: Field::default(),
@@ -80,6 +86,15 @@ pub(super) fn round(
         invalid: rounds.iter().rev().filter_map(invalid).collect(),
         past: Vec::new(),
     }
+}
+
+fn player(player: Player) -> PlayerLine {
+    let light = match player.part {
+        Part::Plays { .. } | Part::Begins { .. } => Light::Good,
+        Part::Idle(_) | Part::Gone { .. } => Light::Warn,
+        Part::Missing(_) => Light::Bad,
+    };
+    PlayerLine { light, message: player.part.sentence(), at_ms: player.part.at().map(utc_ms), id: player.id }
 }
 
 /// A round on which the organiser may rule.

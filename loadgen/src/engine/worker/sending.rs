@@ -64,12 +64,14 @@ impl<K: Kernel> Worker<K> {
         self.ready.drain(..count);
     }
 
-    /// Changes the load when a phase begins or ends, or a pause does.
+    /// Changes the load when a phase begins or ends, or a pause does, or another split counts.
     fn enter_phase(&mut self) {
         let (phases, schedule) = (&self.plan.phases, &self.plan.schedule);
         let planned = schedule.plan_clock(self.now);
         let rests = self.paused || self.draining || schedule.is_paused(self.now);
-        let mut changed = rests && self.running.take().is_some();
+        let split_since = self.pacer.takes().split_since(planned);
+        let is_other_split = std::mem::replace(&mut self.split_since, split_since) != split_since;
+        let mut changed = (rests && self.running.take().is_some()) || is_other_split;
         while phases.get(self.phase).is_some_and(|phase| planned >= phase.end) {
             self.phase += 1;
             self.running = None;
@@ -100,7 +102,7 @@ impl<K: Kernel> Worker<K> {
             let index = ContestantIndex::from_index((step + self.turn as usize) % count);
             self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
-            contestant.limit = self.pacer.takes().of(self.phase, index).connections;
+            contestant.limit = self.pacer.takes().of(self.phase, index, planned).connections;
             connections += contestant.limit;
             for local in contestant.connections.keys() {
                 let contestant = &self.contestants[index];
@@ -223,13 +225,18 @@ impl<K: Kernel> Worker<K> {
     /// is said by the schedule.
     #[inline]
     fn may_probe(&self, index: ContestantIndex) -> bool {
-        let is_ours = self.pacer.takes().of(self.phase, index).is_first_worker;
-        is_ours && self.now >= self.contestants[index].probe_at
+        self.probes(index) && self.now >= self.contestants[index].probe_at
+    }
+
+    /// Whether this is the worker that sends a contestant its probes in a closed phase.
+    fn probes(&self, index: ContestantIndex) -> bool {
+        let planned = self.plan.schedule.plan_clock(self.now);
+        self.pacer.takes().of(self.phase, index, planned).is_first_worker
     }
 
     /// Closed loop: nothing else looks at the slots of a contestant that only gets probes.
     fn wake_for_probe(&mut self, index: ContestantIndex) {
-        if !self.pacer.takes().of(self.phase, index).is_first_worker {
+        if !self.probes(index) {
             return;
         }
         if self.may_probe(index)

@@ -18,13 +18,13 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
-        let anew = rewritten || self.pacer.is_new_share(&self.plan.schedule);
+        let anew = rewritten || self.pacer.is_late_for(&self.plan.schedule);
         self.note(LateCause::Control);
         for index in self.contestants.keys() {
             let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
             let (moved, halted) = (was.request != is.request, is.traffic == TrafficMode::Halted);
             let contestant = &mut self.contestants[index];
-            // What waits has fallen due by the old clock and the old share.
+            // What waits may have fallen due by a clock or a share that was not so any more.
             if halted || anew {
                 let mut outcomes =
                     OutcomeRecorder { plan: &before, block: &mut self.block, contestant: index, now: self.now };

@@ -45,6 +45,8 @@ pub enum Kind {
     Partition,
     /// Streams of one round disagree about contest, roster or rules.
     Terms,
+    /// Two streams held one share of the requests at one time, and both sent.
+    ShareTwice,
     RedisBehind,
     RedisAhead,
     RedisDifferent,

@@ -9,6 +9,7 @@
 //! | [`judge`] | what an observation is worth, as a table |
 //! | [`traces`] | exchanges, counted |
 //! | [`in_force`] | which deadlines were in force when |
+//! | [`shares`] | which share of the requests each stream held when |
 //! | [`stream`] | one stream from its first record to its last |
 //! | [`redis`] | what Redis holds of a round |
 //! | [`compare`] | two rows, field by field |
@@ -23,6 +24,7 @@ pub mod judge;
 pub mod redis;
 pub mod report;
 pub mod round;
+pub mod shares;
 pub mod stream;
 pub mod traces;
 mod void;

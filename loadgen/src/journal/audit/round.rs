@@ -3,15 +3,19 @@
 use super::compare::{self, Difference};
 use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
+use super::shares;
 use super::stream::{Halves, Snapshot, Standing, Stream, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_journal::stream::Tail;
 use std::collections::HashSet;
 
 /// Differences of one stream that are told one by one: where one row is wrong, all may be.
 const TOLD_MAX: usize = 100;
+/// Stretches of time in which two streams held a request in common that are looked at: each costs a reading of both.
+const COMMON_MAX: usize = 16;
 
 /// Everything there is to say about a round.
 pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) -> Vec<Finding> {
@@ -22,6 +26,7 @@ pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) ->
         notes.traces(stream);
     }
     notes.agreement(streams);
+    notes.shares(streams);
     if let Some(held) = held {
         notes.redis(streams, held);
     }
@@ -193,6 +198,27 @@ impl Notes {
         }
     }
 
+    /// Whether each request was one stream's at a time.
+    fn shares(&mut self, streams: &[Stream]) {
+        for (place, one) in streams.iter().enumerate() {
+            for other in &streams[place + 1..] {
+                let both = |(from, to): &(UtcUs, UtcUs)| {
+                    [one, other].iter().all(|stream| shares::sends_within(&stream.folder, *from, *to))
+                };
+                let common = shares::in_common(&one.shares, &other.shares);
+                let Some((from, to)) = common.into_iter().take(COMMON_MAX).find(both) else { continue };
+                let [ours, theirs] = [one, other].map(|stream| stream.folder.stream);
+                let text = format!(
+                    "streams {ours} and {theirs} held requests in common from {} to {}, and both sent: what was due then was \
+                     sent twice, and counts twice",
+                    folders::instant(from),
+                    folders::instant(to)
+                );
+                self.note(Kind::ShareTwice, true, Some(theirs), text);
+            }
+        }
+    }
+
     fn redis(&mut self, streams: &[Stream], held: &HeldRound) {
         let round = self.round;
         for junk in &held.junk {
@@ -211,7 +237,8 @@ impl Notes {
         for stream in streams {
             match held.streams.get(&stream.folder.stream) {
                 Some(held) => self.held(stream, held, sealed),
-                None if stream.last_counted == 0 && stream.standing != Standing::Ended => {}
+                // One that was given up while the round was being armed here, or never began.
+                None if stream.last_counted == 0 => {}
                 None => {
                     let id = stream.folder.stream;
                     let text = format!("Redis does not know stream {id}: {}", remedy(sealed));

@@ -5,6 +5,7 @@
 
 use super::in_force::{InForce, Since};
 use super::redis::{Board, HeldUpTo};
+use super::shares::{Held, Shares};
 use super::traces::{Counted, Timed};
 use super::void::Void;
 use super::what_if::{Answer, WhatIf};
@@ -60,6 +61,8 @@ pub struct Stream {
     pub beginning: Option<Beginning>,
     /// Which deadlines were in force when: the changes in order, the first from 0 on. Empty when it never began.
     pub in_force: Vec<Since>,
+    /// Which share of the requests it held when. Empty where it does not say.
+    pub shares: Vec<Held>,
     pub batches: Sums,
     pub traces: Sums,
     /// The answer to `--with`.
@@ -141,6 +144,7 @@ struct Reading<'a> {
     until: Option<UtcUs>,
     end: Option<u16>,
     void: Void,
+    shares: Shares,
     oddities: Vec<String>,
 }
 
@@ -170,6 +174,7 @@ impl<'a> Reading<'a> {
             until: None,
             end: None,
             void: Void::default(),
+            shares: Shares::default(),
             oddities: Vec::new(),
         }
     }
@@ -190,7 +195,10 @@ impl<'a> Reading<'a> {
         let mut bytes = 0;
         for record in &group.records {
             match record {
-                Record::Start(start) => self.start(start),
+                Record::Start(start) => {
+                    self.shares.start(start);
+                    self.start(start);
+                }
                 Record::Batch(batch) => self.batch(group.seq, batch),
                 Record::Traces(block) => {
                     bytes += size_of_val(block.traces.as_slice()) as u64;
@@ -202,7 +210,10 @@ impl<'a> Reading<'a> {
                         counted.add(base, traces);
                     }
                 }
-                Record::Control(control) => self.control(control),
+                Record::Control(control) => {
+                    self.shares.control(control);
+                    self.control(control);
+                }
                 Record::Evidence(_) | Record::Notice(_) | Record::Late(_) => {}
                 Record::End(end) => self.end = Some(end.code.to_native()),
             }
@@ -347,6 +358,7 @@ impl<'a> Reading<'a> {
             standing,
             found,
             in_force: self.in_force(),
+            shares: self.shares.held(self.until.unwrap_or(0)),
             batches: self.batches,
             traces,
             what_if,

@@ -60,8 +60,6 @@ pub(super) enum Event {
 /// The thread that admits, as the round sees it.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// Our name among the generators.
-    pub(super) id: String,
     commands: Sender<Command>,
     events: Receiver<Event>,
 }
@@ -99,7 +97,7 @@ impl Admission {
             .name("admission".to_owned())
             .spawn(move || admission.keep(&inbox, &news))
             .map_err(|error| Failed::Message(format!("no thread for the roster ({error})")))?;
-        Ok(Admission { id: home.id.clone(), commands, events })
+        Ok(Admission { commands, events })
     }
 
     /// A contestant wants to be elsewhere. It stays where it is until the new place has answered right.

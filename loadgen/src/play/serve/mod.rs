@@ -7,11 +7,15 @@
 //! | `practice_scheduler` | practice between rounds |
 //! | `own_stop` | why it sends nothing by itself, whatever the document says |
 //! | `round_end` | the end of a round: last rows, end marker, seal |
+//! | `attempt` | why a round is not played here, and when that is tried again |
+//! | `keeping` | the split, where this generator keeps it |
 //!
 //! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
 mod admission;
+mod attempt;
+mod keeping;
 mod own_stop;
 mod practice_scheduler;
 mod round_end;
@@ -27,9 +31,11 @@ use crate::engine::trace::Tracing;
 use crate::observe::metrics::{Doing, Metrics};
 use crate::observe::output::Outputs;
 use crate::play::flags::Serve;
+use crate::play::plan::Taker;
 use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
+use attempt::Attempt;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::{RoundId, StreamId};
@@ -39,6 +45,7 @@ use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
 use flowtest_scoreboard::generator::GeneratorHealth;
 use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
 use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
+use keeping::Keeping;
 use own_stop::{Readings, Signals};
 use practice_scheduler::PracticeScheduler;
 use round_end::RoundEnds;
@@ -61,6 +68,9 @@ const CLOCK_EVERY: Duration = Duration::from_secs(10);
 const NAME_WAIT: Duration = Duration::from_secs(GENERATOR_LIFE_SECONDS + 1);
 /// A split that begins sooner is not joined: there would be no time to get ready.
 const READY_US: u64 = 1_000_000;
+/// How long a process that is to end waits for others to take its share: a keeper's look, the lead of a split, and as much
+/// again.
+const HAND_OVER: Duration = Duration::from_secs(6);
 
 /// What a generator is and where it belongs; the same for all its rounds.
 #[derive(Debug)]
@@ -73,6 +83,8 @@ pub struct Home {
     pub journal: PathBuf,
     /// Tests of endpoints and practice, and no rounds.
     pub practice_only: bool,
+    /// It may be the keeper of the split.
+    pub keep: bool,
     pub cores: Vec<usize>,
     pub tracing: Tracing,
     /// What this machine's own file allows at the most.
@@ -116,6 +128,7 @@ impl Home {
             redis: flags.redis_flags.address(&flags.redis)?,
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
+            keep: flags.keep,
             cores,
             tracing: flags.trace.tracing(),
             ceiling,
@@ -172,8 +185,8 @@ impl Home {
         usable_cores().into_iter().find(|core| !self.cores.contains(core))
     }
 
-    fn start_record(&self, control: &Control, plan: &Plan, offset: ClockOffset) -> record::Start {
-        let mut start = run::start_record(&control.contest, plan, &self.cores);
+    fn start_record(&self, control: &Control, plan: &Plan, offset: ClockOffset, taker: &Taker) -> record::Start {
+        let mut start = run::start_record(&control.contest, plan, &self.cores, Some(taker));
         start.clock_offset_us = offset.offset_us;
         start.clock_error_us = offset.error_us;
         start.document = control.to_json().into_bytes();
@@ -230,8 +243,13 @@ struct Controller {
     runner: Option<RoundRunner>,
     practice_scheduler: PracticeScheduler,
     round_ends: RoundEnds,
-    /// Rounds that are not to be joined (again).
+    /// The round that is over here.
     past: Option<RoundId>,
+    attempt: Attempt,
+    keeping: Keeping,
+    /// Somebody gives shares to whoever joins in mid-round.
+    is_kept: bool,
+    is_leaving: bool,
     clock: Option<ClockOffset>,
     clock_at: Instant,
     source_addresses: Vec<IpAddr>,
@@ -279,6 +297,10 @@ impl Controller {
             control: None,
             runner: None,
             past: None,
+            attempt: Attempt::default(),
+            keeping: Keeping::default(),
+            is_kept: false,
+            is_leaving: false,
             clock: Some(clock),
             clock_at: now + CLOCK_EVERY,
             look_at: now,
@@ -335,11 +357,15 @@ impl Controller {
             Ok(Some(control)) => {
                 self.readings.note();
                 let trouble = self.bring_back(Some(&control)).err();
+                self.keep_split(&control, now);
                 self.on_control(control, now);
                 trouble
             }
             Ok(None) => self.bring_back(None).err(),
-            Err(error) => Some(error),
+            Err(error) => {
+                self.keeping.lost();
+                Some(error)
+            }
         };
         self.look_at_own_stop(now);
         if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
@@ -418,9 +444,8 @@ impl Controller {
                     Err(error) => return self.complain(&error.to_string()),
                 }
             }
-        } else if self.is_for_us(&control, now) {
-            self.past = control.round;
-            self.arm(control.clone());
+        } else if let Some(round) = control.round.filter(|_| self.is_for_us(&control, now)) {
+            self.arm(round, control.clone(), now);
         }
         if self.control.as_ref() != Some(&control) {
             self.tell_probes(&control, now);
@@ -447,41 +472,60 @@ impl Controller {
         }
     }
 
-    /// Whether the document names us in a split that is still to come.
+    /// Whether the document names us in a split that is still to come, or somebody gives us a share when we are ready.
     fn is_for_us(&self, control: &Control, now: UtcUs) -> bool {
+        let Some(round) = control.round else { return false };
+        let ready_at = now.saturating_add(READY_US);
         let next = control.timeline.splits.last();
+        let is_named = next.is_some_and(|split| split.generators.contains(&self.home.id) && split.from > ready_at);
+        let may_join = self.is_kept && !control.left_out.contains(&self.home.id);
         !self.home.practice_only
+            && !self.is_leaving
             && self.lease == Lease::Ours
             && matches!(control.state, State::Armed | State::Running | State::Paused)
-            && next.is_some_and(|split| split.generators.contains(&self.home.id) && split.from > now + READY_US)
-            && control.round.is_some()
-            // One that was left in its middle may be joined again at the next split.
-            && (self.past != control.round || control.timeline.splits.len() > 1)
+            && (is_named || may_join)
+            && control.timeline.end_at(&control.contest).is_none_or(|end| ready_at < end)
+            && self.past != Some(round)
+            && self.attempt.may_try(round)
             && !self.round_ends.is_busy_with(control.round)
     }
 
-    fn arm(&mut self, control: Control) {
-        let offset = match self.clock {
-            Some(offset) if offset.is_fit() => offset,
-            Some(offset) => {
-                return self.complain(&format!(
-                    "this machine's clock is {} µs (± {}) off from Redis's, and more than 20 ms are too many to play: set it by \
-                     chrony or ntp",
-                    offset.offset_us, offset.error_us
-                ));
-            }
-            None => return self.complain("this machine's clock was not compared with Redis's yet"),
-        };
-        match RoundRunner::arm(&self.home, control, offset) {
+    /// What fails is tried again while there is time: the cause may be gone by then.
+    fn arm(&mut self, round: RoundId, control: Control, now: UtcUs) {
+        match self.try_to_arm(control, now) {
             Ok(runner) => {
                 if !self.quiet {
                     eprintln!("flowtest-loadgen: round {} is armed here, stream {}", runner.id, runner.stream);
                 }
                 self.signals.set_workers(Some(runner.worker_control()));
+                self.attempt = Attempt::default();
+                self.complaint = None;
                 self.runner = Some(runner);
             }
-            Err(error) => self.complain(&format!("the round cannot be played here: {error}")),
+            Err(error) => {
+                let sentence = format!("the round cannot be played here: {error}");
+                if self.attempt.failed(round, sentence.clone()) {
+                    eprintln!("flowtest-loadgen: {sentence}; it is tried again while there is time");
+                }
+            }
         }
+    }
+
+    fn try_to_arm(&mut self, control: Control, now: UtcUs) -> Result<RoundRunner, Failed> {
+        let offset = match self.clock.filter(ClockOffset::is_fit) {
+            Some(offset) => offset,
+            // It may have been set since it was measured.
+            None => self.home.measure_clock(&mut self.scoreboard)?,
+        };
+        self.clock = Some(offset);
+        if !offset.is_fit() {
+            return Err(Failed::Message(format!(
+                "this machine's clock is {} µs (± {}) off from Redis's, and more than 20 ms are too many to play: set it by \
+                 chrony or ntp",
+                offset.offset_us, offset.error_us
+            )));
+        }
+        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US))
     }
 
     fn end_round(&mut self) {
@@ -490,6 +534,11 @@ impl Controller {
         let over = runner.finish();
         if !self.quiet {
             eprintln!("flowtest-loadgen: round {} is over here", over.id);
+        }
+        if over.at_its_end || over.aborted {
+            self.past = Some(over.id);
+        } else {
+            self.attempt.failed(over.id, "it was left before its end; the generator's log says why".to_owned());
         }
         self.round_ends.finish(over);
     }
@@ -523,6 +572,9 @@ impl Controller {
             disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
             busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
             source_addresses: self.source_addresses.clone(),
+            // Who sends nothing here takes no share: others have it meanwhile.
+            takes_from: runner.and_then(RoundRunner::takes_from).filter(|_| self.own_stop.is_none()),
+            trouble: self.trouble(),
         };
         if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
             self.complain(&format!(
@@ -548,8 +600,25 @@ impl Controller {
         }
     }
 
-    /// The process ends: what is in flight is finished, and Redis gets the last rows.
+    /// Why the round that is on is not played here.
+    fn trouble(&self) -> Option<String> {
+        let control = self.control.as_ref()?;
+        let round = control.round.filter(|_| matches!(control.state, State::Armed | State::Running | State::Paused))?;
+        if self.runner.is_some() { None } else { self.attempt.trouble(round) }
+    }
+
+    /// The process ends: others get its share where somebody sees to that, what is in flight is finished, and Redis gets the
+    /// last rows.
     fn leave(mut self) -> Result<u8, Failed> {
+        self.is_leaving = true;
+        if let Some(runner) = &mut self.runner {
+            runner.give_away();
+        }
+        let until = Instant::now() + HAND_OVER;
+        while self.is_kept && self.runner.as_ref().is_some_and(RoundRunner::has_share) && Instant::now() < until {
+            self.turn();
+            thread::sleep(POLL);
+        }
         if let Some(runner) = &self.runner {
             runner.leave();
         }
@@ -558,6 +627,7 @@ impl Controller {
             thread::sleep(POLL);
         }
         self.round_ends.wait();
+        self.keeping.release(&self.home, &mut self.scoreboard);
         if !self.home.practice_only {
             // One that cannot be given back ends by itself.
             let _ = self.scoreboard.release_lease(&self.home.contest, &self.home.id, self.home.process);

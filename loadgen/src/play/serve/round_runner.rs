@@ -10,20 +10,24 @@ use crate::engine::index::{ContestantIndex, Key, Table};
 use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
+use crate::engine::share::Share;
+use crate::journal::folders;
 use crate::observe::metrics::Doing;
 use crate::observe::output::Title;
 use crate::observe::series::difference;
 use crate::play::driver::{Driver, Ended};
-use crate::play::plan::{contest_plan, contestant, phases, request, run_clock, schedule};
+use crate::play::plan::{Taker, contest_plan, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
 use crate::record::recorder::Recorder;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::lifecycle::follows;
+use flowtest_contest::timeline::Split;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::{ExplainedError, RoundValidity};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -88,6 +92,12 @@ pub struct RoundRunner {
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
+    /// Who we are in its splits.
+    taker: Taker,
+    /// Contestants whom the admission has not asked yet: none where a split named us when the round was armed here.
+    unasked: BTreeSet<ContestantIndex>,
+    /// The process is to end, and takes no share any more.
+    is_leaving: bool,
     roster: Table<ContestantIndex, RosterEntry>,
     driver: Driver,
     admission: Admission,
@@ -108,15 +118,19 @@ pub struct FinishedRound {
 }
 
 impl RoundRunner {
-    /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers.
-    pub fn arm(home: &Home, control: Control, offset: ClockOffset) -> Result<RoundRunner, Failed> {
+    /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers. Splits
+    /// that begin from `takes_from` on are ours: a round that is played already is joined by the next one that names us.
+    pub fn arm(home: &Home, control: Control, offset: ClockOffset, takes_from: UtcUs) -> Result<RoundRunner, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
         let start = control.timeline.start_at.unwrap_or(0);
         let clock = Clock::before(start)?;
+        let taker = Taker { id: home.id.clone(), takes_from };
+        let is_named = |split: &Split| split.from >= takes_from && split.generators.contains(&home.id);
+        let is_joining = !control.timeline.splits.last().is_some_and(is_named);
         let phases = phases(&control.contest, Schedule::before_pauses(run_clock(&clock, start)));
-        let schedule = schedule(&control, &home.id, &clock, None, 0);
+        let schedule = schedule(&control, &taker, &clock, None, 0);
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Table<ContestantIndex, RosterEntry> = control
             .contest
@@ -127,7 +141,7 @@ impl RoundRunner {
         let contestants = contestants(&control, &roster, false);
         let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
         let plan = Arc::new(Plan { request_spare: REQUEST_SPARE, ..plan });
-        let start = home.start_record(&control, &plan, offset);
+        let start = home.start_record(&control, &plan, offset, &taker);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
         for (at, deadlines) in plan.schedule.all_deadlines().iter().skip(1) {
@@ -147,8 +161,12 @@ impl RoundRunner {
             }
         };
         let longest = plan.contestants.iter().map(|one| one.request.len()).max().unwrap_or(0) + REQUEST_SPARE;
+        let unasked = roster.keys().filter(|_| is_joining).collect();
         Ok(RoundRunner {
             longest,
+            taker,
+            unasked,
+            is_leaving: false,
             policy,
             id,
             stream,
@@ -201,10 +219,8 @@ impl RoundRunner {
         let before = self.driver.plan().schedule.clone();
         // By the clock that stamps requests: the system's may have been set meanwhile.
         let from = self.utc_us() + TELLING_US;
-        let schedule = schedule(&self.control, &self.admission.id, &self.clock, Some(&before), from);
-        if schedule.newest_share().1 != before.newest_share().1 {
-            self.roster.keys().for_each(|index| self.driver.restart(index));
-        }
+        let schedule = schedule(&self.control, &self.taker, &self.clock, Some(&before), from);
+        self.follow_share(&before, &schedule);
         // What holds from now on, also where that has not changed: it ends what older revisions said of later instants.
         self.driver.control(journal_control(&self.control, from, schedule.deadlines(from)));
         for (at, deadlines) in schedule.all_deadlines().iter().filter(|(at, _)| *at > from) {
@@ -247,6 +263,39 @@ impl RoundRunner {
     /// For how long nothing has come to the disk, where that is too long, in microseconds.
     pub fn journal_still_us(&self) -> Option<u64> {
         self.driver.journal_still().map(|still| u64::try_from(still.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Tells of a share that is another one, and begins with the flood after having had none.
+    fn follow_share(&mut self, before: &Schedule, after: &Schedule) {
+        let newest = |schedule: &Schedule| schedule.shares().last().map_or(Share::NONE, |(_, share)| *share);
+        let (was, is) = (newest(before), newest(after));
+        if was == is {
+            return;
+        }
+        if was.is_none() {
+            self.roster.keys().for_each(|index| self.driver.restart(index));
+        }
+        let at = self.control.timeline.splits.last().map_or_else(String::new, |split| folders::instant(split.from));
+        let part = if is.is_none() { "no part".to_owned() } else { format!("part {} of {}", is.index + 1, is.of) };
+        eprintln!("flowtest-loadgen: from {at} on this generator takes {part} of the requests");
+    }
+
+    /// From which instant on splits are ours; none while we take no share: we leave, or have not asked everybody yet.
+    pub fn takes_from(&self) -> Option<UtcUs> {
+        (!self.is_leaving && self.unasked.is_empty()).then_some(self.taker.takes_from)
+    }
+
+    /// Takes no share any more, and plays on by the ones it has.
+    pub fn give_away(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether requests are ours, now or by what is decided, and there are others who could take them.
+    pub fn has_share(&self) -> bool {
+        let schedule = &self.driver.plan().schedule;
+        let is_ours_now = !schedule.share_at(self.now()).is_none();
+        let newest = schedule.shares().last().map_or(Share::NONE, |(_, share)| *share);
+        (is_ours_now || !newest.is_none()) && newest != Share::WHOLE
     }
 
     /// The process is asked to end: what is in flight is finished.
@@ -345,6 +394,7 @@ impl RoundRunner {
     fn on_event(&mut self, event: Event) -> bool {
         match event {
             Event::Admitted(admitted) => {
+                self.unasked.remove(&admitted.contestant);
                 let longest = self.longest;
                 let entry = &mut self.roster[admitted.contestant];
                 if admitted.endpoint != entry.wanted {
@@ -374,6 +424,7 @@ impl RoundRunner {
                 false
             }
             Event::Waiting { contestant, sentence } => {
+                self.unasked.remove(&contestant);
                 let name = &self.control.contest.contestants[contestant.index()].name;
                 eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
                 self.driver.explain(contestant, not_ready(self.utc_us(), sentence));

@@ -30,8 +30,9 @@ pub(super) fn control(text: &str) -> Result<Control, ControlError> {
     let parked = parked(&mut document, &names)?;
     let scored = document.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
     let halted = document.take("halted").map_or(Ok(false), |entry| entry.boolean())?;
+    let left_out = texts(&mut document, "left_out", GENERATORS_MAX)?.into_iter().collect();
     let timeline = timeline(&mut document)?;
-    let control = Control { contest, revision, round, state, ids, split, scored, timeline, parked, halted };
+    let control = Control { contest, revision, round, state, ids, split, scored, timeline, parked, halted, left_out };
     lifecycle::check(&control)?;
     Ok(control)
 }
@@ -100,15 +101,16 @@ fn timeline(document: &mut Section) -> Result<Timeline, ContestError> {
     })
 }
 
-/// What happened, in order. One split more than there are pauses.
+/// What happened, in order. There is a split for the start, for each pause, and others.
 fn list<T>(
     document: &mut Section,
     key: &'static str,
     read: impl Fn(&mut Section) -> Result<T, ContestError>,
 ) -> Result<Vec<T>, ContestError> {
     let sections = document.sections(key)?;
-    if sections.len() > EVENTS_MAX + 1 {
-        return Err(document.wrong(format!("`{key}` has {} entries: at most {}", sections.len(), EVENTS_MAX + 1)));
+    const LIST_MAX: usize = 2 * EVENTS_MAX + 1;
+    if sections.len() > LIST_MAX {
+        return Err(document.wrong(format!("`{key}` has {} entries: at most {LIST_MAX}", sections.len())));
     }
     sections.into_sections().map(|section| read(&mut section?)).collect()
 }

@@ -24,6 +24,9 @@ pub(super) fn control(control: &Control) -> Value {
     if control.halted {
         document["halted"] = true.into();
     }
+    if !control.left_out.is_empty() {
+        document["left_out"] = control.left_out.iter().cloned().collect();
+    }
     document
 }
 

@@ -64,9 +64,13 @@ fn check_pauses(control: &Control, start: u64) -> Result<(), Refusal> {
 
 fn check_splits(control: &Control, start: u64) -> Result<(), Refusal> {
     let splits = &control.timeline.splits;
-    let instants = std::iter::once(start).chain(control.timeline.pauses.iter().filter_map(|pause| pause.to));
-    if !splits.iter().map(|split| split.from).eq(instants) {
+    let mut instants = std::iter::once(start).chain(control.timeline.pauses.iter().filter_map(|pause| pause.to));
+    if !instants.all(|instant| splits.iter().any(|split| split.from == instant)) {
         return Err(Refusal::Document("there is no split for the start and the end of each pause"));
+    }
+    let is_in_order = splits.is_sorted_by_key(|split| split.from) && splits[0].from == start;
+    if !is_in_order || splits.iter().any(|split| split.from > INSTANT_MAX) {
+        return Err(Refusal::Document("its splits are out of order"));
     }
     if splits.last().is_some_and(|last| last.generators != control.split) {
         return Err(Refusal::Document("`split` is not the last of `splits`"));

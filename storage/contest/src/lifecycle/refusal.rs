@@ -41,7 +41,7 @@ pub enum Refusal {
     NoStart,
     #[error("the round has no pause to end: abort it and arm the next one")]
     NoPause,
-    #[error("a round has at most {EVENTS_MAX} pauses and as many moved deadlines: let it end")]
+    #[error("a round has at most {EVENTS_MAX} pauses, and as many moved deadlines and splits: let it end")]
     Events,
     #[error("the document has had all revisions that there are: choose another name for the contest")]
     Revisions,

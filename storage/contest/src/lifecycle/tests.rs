@@ -29,6 +29,10 @@ fn resume_at(at: UtcUs) -> Change {
     Change::Resume { at, generators: names(&["g1"]) }
 }
 
+fn split_at(at: UtcUs, generators: &[&str]) -> Change {
+    Change::Split { at, generators: names(generators) }
+}
+
 fn deadline(deadline: DeadlineName, to: UtcUs) -> Change {
     Change::MoveDeadline { deadline, to }
 }
@@ -102,6 +106,11 @@ fn each_refusal_names_cause_and_next_step() {
         (&run, Change::Seal, start, &["running cannot be sealed"]),
         (&run, Change::Pause, start + 59 * SECOND, &["ends at", "let it drain"]),
         (&run, resume_at(start + 9 * SECOND), start, &["running cannot be resumed"]),
+        (&run, split_at(start + SPLIT_LEAD_US - 1, &["g1"]), start, &["the split is at", "too soon"]),
+        (&run, split_at(start + 60 * SECOND, &["g1"]), start, &["ends at", "let it drain"]),
+        (&run, split_at(start + 9 * SECOND, &[]), start, &["no generator is named"]),
+        (&paused, split_at(start + 9 * SECOND, &["g1"]), start, &["paused cannot be split anew", "resume or stop"]),
+        (&resuming, split_at(start + 8 * SECOND, &["g1"]), start + 2 * SECOND, &["set this machine's clock"]),
         (&run, deadline(DeadlineName::Version, start + LEAD_US - 1), start, &["moved deadline", "too soon"]),
         (
             &run,
@@ -159,6 +168,27 @@ fn endpoints_kill_switches_and_policy_change_at_any_time() {
 }
 
 #[test]
+fn a_round_is_split_anew_without_a_pause() {
+    let start = NOW + 10 * SECOND;
+    let (armed, run) = (change(&Control::new(contest()), arm_at(start), NOW).expect("armed"), running());
+    let made = change(&run, split_at(start + 3 * SECOND, &["g2"]), start + SECOND).expect("split");
+    assert_eq!((made.split.as_slice(), made.timeline.splits.len()), (&names(&["g2"])[..], 2));
+    assert_eq!(follows(&run, &made), Ok(()));
+    assert_eq!(Control::from_json(&made.to_json()), Ok(made.clone()));
+    // A pause that begins before it, and its end with a split of its own.
+    let paused = change(&made, Change::Pause, start + SECOND + 1).expect("paused");
+    let resumed = change(&paused, resume_at(start + 20 * SECOND), start + 9 * SECOND).expect("running");
+    assert_eq!(check(&resumed), Ok(()));
+    // Before the start it takes the place of the first one.
+    let early = change(&armed, split_at(start, &["g2", "g3"]), NOW + SECOND).expect("split");
+    assert_eq!(early.timeline.split_at(start).map(|split| &split.generators), Some(&names(&["g2", "g3"])));
+    assert_eq!(follows(&armed, &early), Ok(()));
+    let left_out = Change::LeaveOut { generators: names(&["g9"]).into_iter().collect() };
+    let left_out = change(&early, left_out, NOW + SECOND).expect("left out");
+    assert_eq!(Control::from_json(&left_out.to_json()), Ok(left_out));
+}
+
+#[test]
 fn a_stop_counts_from_its_notice_and_the_round_still_counts() {
     let start = NOW + 10 * SECOND;
     let control = change(&running(), Change::Stop, start + 5 * SECOND).expect("stopped");
@@ -191,7 +221,7 @@ fn a_document_that_breaks_what_was_fixed_is_not_obeyed() {
         (|new| new.state = State::Paused, "without a pause that lasts"),
         (|new| new.timeline.start_at = None, "a clock without a start"),
         (|new| new.timeline = Timeline::default(), "the round has no start"),
-        (|new| new.timeline.pauses.clear(), "no split for"),
+        (|new| new.timeline.pauses.clear(), "a pause of the past"),
         (|new| new.timeline.pauses[0].from += 1, "a pause of the past"),
         (|new| new.timeline.pauses[0].from = 0, "out of order"),
         (|new| new.timeline.pauses[0].to = None, "in a pause that lasts"),
@@ -199,6 +229,7 @@ fn a_document_that_breaks_what_was_fixed_is_not_obeyed() {
         (|new| new.timeline.moved[0].to = 1, "out of order or too soon"),
         (|new| new.timeline.splits[0].generators.reverse(), "a split of the past"),
         (|new| drop(new.timeline.splits.pop()), "no split for"),
+        (|new| new.timeline.splits.swap(0, 1), "splits are out of order"),
         (|new| new.split.push("g9".into()), "`split` is not the last"),
         (|new| new.timeline.stopped_at = Some(NOW + 30 * SECOND), "is stopped and goes on"),
     ];
@@ -238,6 +269,8 @@ fn wanted(kind: u8, at: UtcUs, round: u128) -> Change {
         15 => Change::Draft,
         18..22 => Change::Begin,
         17 => Change::Park { contestant: "alice".into(), parked: at.is_multiple_of(2) },
+        24..27 => Change::Split { at, generators: names(&["g3", "g1"]) },
+        27 => Change::LeaveOut { generators: names(&["g4"]).into_iter().collect() },
         16 => Change::Endpoint { contestant: "bob".into(), endpoint: "10.0.0.9:8080".parse().expect("an endpoint") },
         _ => Change::Edit { contest: Box::new(contest()), ids: BTreeMap::new() },
     }
@@ -278,7 +311,7 @@ proptest! {
     #[test]
     fn no_sequence_of_changes_reaches_an_illegal_document(
         started: bool,
-        script in proptest::collection::vec((0u64..6 * SECOND, 0u8..24, -2i64..40_000_000), 0..60),
+        script in proptest::collection::vec((0u64..6 * SECOND, 0u8..28, -2i64..40_000_000), 0..60),
     ) {
         // Half of the scripts begin where most of the rules are.
         let draft = (Control::new(contest()), NOW);

@@ -1,0 +1,142 @@
+//! The dashboard as the keeper of the split: shares of generators that die go to the others, and an organiser's word stands.
+
+use crate::stage::{SECOND, Stage};
+use flowtest_contest::State;
+use flowtest_contest::lifecycle::{Change, change};
+use flowtest_contract::RoundId;
+
+/// How often it looks.
+const LOOK: u64 = SECOND / 4;
+
+impl Stage {
+    /// A generator that is in the round and takes splits.
+    fn plays(&self, id: &str, round: RoundId, takes_from: u64) {
+        self.beat(id, |health| (health.round, health.takes_from) = (Some(round), Some(takes_from)));
+    }
+
+    /// Looks until so much later, while these play.
+    async fn plays_on(&mut self, us: u64, round: RoundId, generators: &[(&str, u64)]) {
+        let until = self.now + us;
+        while self.now < until {
+            self.now += LOOK;
+            generators.iter().for_each(|(id, takes_from)| self.plays(id, round, *takes_from));
+            self.turn().await;
+        }
+    }
+
+    async fn arm_with(&mut self, generators: &[&str]) -> RoundId {
+        self.contestant("alice", 8081).await;
+        let start = self.now + 10 * SECOND;
+        let names = generators.iter().map(|name| (*name).to_owned()).collect();
+        let made = self.controller.arm(None, start, true, names, &self.by(&self.ada), self.now).await.expect("armed");
+        made.control.round.expect("a round")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_share_of_one_that_dies_goes_to_the_others_and_back_when_it_is_back() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    let round = stage.arm_with(&[]).await;
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(12 * SECOND, round, &both).await;
+    assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Running, 1));
+    let (died, seen) = (stage.now, stage.control().revision);
+    stage.plays_on(4 * SECOND, round, &both[..1]).await;
+    let control = stage.control();
+    assert_eq!(control.split, ["g1"]);
+    let at = control.timeline.splits[1].from;
+    assert!(at > died + 2 * SECOND && at <= died + 5 * SECOND, "{at}");
+    assert_eq!(stage.published().as_ref(), Some(&*control), "generators hear of it");
+    // Another process of its name.
+    let back = stage.now;
+    stage.plays_on(6 * SECOND, round, &[both[0], ("g2", back)]).await;
+    let control = stage.control();
+    assert_eq!(control.split, ["g1", "g2"]);
+    assert!(control.timeline.splits[2].from <= back + 5 * SECOND, "{:?}", control.timeline.splits);
+    // An organiser who has looked before all that is not told that somebody else was faster.
+    let by = stage.by(&stage.ada);
+    stage.controller.change(Some(seen), Change::Pause, "A test.", &by, stage.now).await.expect("it is paused");
+    // In a pause the organiser decides.
+    stage.plays_on(5 * SECOND, round, &both[..1]).await;
+    assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Paused, 3));
+    assert!(stage.redis.scoreboard().has_keeper("finals").expect("Redis answers"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_named_stays_out_until_a_pause_takes_in_all() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    // Its clock is off when the round is armed: it could not have been named.
+    stage.beat("g4", |health| health.clock_offset_us = Some(30_000));
+    let round = stage.arm_with(&["g1"]).await;
+    assert_eq!(stage.control().left_out.iter().collect::<Vec<_>>(), ["g2"]);
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(15 * SECOND, round, &both).await;
+    assert_eq!(stage.control().split, ["g1"]);
+    // Its clock has been set.
+    let mended = ("g4", stage.now);
+    stage.plays_on(5 * SECOND, round, &[both[0], both[1], mended]).await;
+    assert_eq!(stage.control().split, ["g1", "g4"]);
+    // One that was not there when the round was armed comes in.
+    let late = ("g3", stage.now);
+    stage.plays_on(5 * SECOND, round, &[both[0], both[1], mended, late]).await;
+    assert_eq!(stage.control().split, ["g1", "g4", "g3"]);
+    stage.change(Change::Pause).await;
+    stage.plays_on(2 * SECOND, round, &[both[0], both[1], mended, late]).await;
+    let by = stage.by(&stage.ada);
+    stage.controller.resume(None, None, Vec::new(), &by, stage.now).await.expect("it goes on");
+    assert_eq!(stage.control().split, ["g1", "g2", "g3", "g4"]);
+    assert!(stage.control().left_out.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_left_out_because_redis_was_away() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    let round = stage.arm_with(&[]).await;
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(12 * SECOND, round, &both).await;
+    // Everything that it holds is gone, and nobody has written anything for a while.
+    stage.redis.kill();
+    for _ in 0..4 {
+        stage.now += LOOK;
+        stage.turn().await;
+    }
+    stage.redis.restart();
+    stage.flush();
+    while stage.controller.status().redis.is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        stage.turn().await;
+    }
+    // One of them needs three seconds more than the other.
+    stage.plays_on(3 * SECOND, round, &both[..1]).await;
+    stage.plays_on(5 * SECOND, round, &both).await;
+    assert_eq!(stage.control().timeline.splits.len(), 1, "{:?}", stage.control().timeline.splits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_generator_has_split_while_no_dashboard_was_there_is_taken_over() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    let round = stage.arm_with(&[]).await;
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(12 * SECOND, round, &both).await;
+    let ours = stage.control();
+    let split = Change::Split { at: stage.now + 2 * SECOND, generators: vec!["g1".to_owned()] };
+    let theirs = change(&ours, split, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    stage.reopen().await;
+    assert_eq!((&*stage.control(), stage.controller.status().conflict), (&theirs, None));
+    // What somebody else has changed otherwise is the organiser's to take over.
+    let other =
+        change(&theirs, Change::Park { contestant: "alice".to_owned(), parked: true }, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&other).expect("Redis answers");
+    stage.turn().await;
+    assert_eq!(*stage.control(), theirs);
+    assert!(stage.controller.status().conflict.is_some());
+}

@@ -1,0 +1,81 @@
+//! The split, where no dashboard keeps it: a generator that was named by `--keep` gives the shares of those that die to the
+//! others. Only one process does it at a time, who holds the keeper's lease; others listen, so that they can take over at once.
+
+use super::{Controller, Home};
+use flowtest_contest::lifecycle::change;
+use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::{Lease, Scoreboard, ScoreboardError, SplitKeeper};
+
+/// What a generator knows as a keeper.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    split_keeper: SplitKeeper,
+    /// We hold the lease.
+    is_ours: bool,
+}
+
+impl Keeping {
+    /// Redis could not be read.
+    pub(super) fn lost(&mut self) {
+        self.split_keeper.lost();
+    }
+
+    /// Another one may take over at once.
+    pub(super) fn release(&mut self, home: &Home, scoreboard: &mut Scoreboard) {
+        if std::mem::take(&mut self.is_ours) {
+            // What cannot be given back ends by itself.
+            let _ = scoreboard.release_keeper(&home.contest, home.process);
+        }
+    }
+
+    /// Does what is to be done; says whether anybody keeps the split, and what was decided. `may_keep`: it may be us.
+    fn look(
+        &mut self,
+        home: &Home,
+        scoreboard: &mut Scoreboard,
+        may_keep: bool,
+        control: &Control,
+        now: UtcUs,
+    ) -> Result<(bool, Option<String>), ScoreboardError> {
+        if !may_keep {
+            self.release(home, scoreboard);
+            return Ok((scoreboard.has_keeper(&home.contest)?, None));
+        }
+        self.is_ours = scoreboard.hold_keeper(&home.contest, home.process)? == Lease::Ours;
+        let generators = scoreboard.read_generators(&home.contest)?;
+        if !self.is_ours {
+            self.split_keeper.hear(control, &generators, now);
+            return Ok((true, None));
+        }
+        let Some(resplit) = self.split_keeper.look(control, &generators, now) else { return Ok((true, None)) };
+        let decided = match change(control, resplit.change(), now) {
+            Ok(next) if scoreboard.replace_control(control, &next)? => resplit.sentence(),
+            // Somebody else has changed it: the next look sees what is left to do.
+            Ok(_) => return Ok((true, None)),
+            Err(refusal) => format!("the requests cannot be split anew: {refusal}"),
+        };
+        Ok((true, Some(decided)))
+    }
+}
+
+impl Controller {
+    /// Looks whether somebody keeps the split of a round that is on, and keeps it where that is our part.
+    pub(super) fn keep_split(&mut self, control: &Control, now: UtcUs) {
+        if !self.home.keep && !matches!(control.state, State::Armed | State::Running | State::Paused) {
+            return;
+        }
+        // By a clock that is off a split would come too soon, or late.
+        let may_keep = self.home.keep && self.clock.is_some_and(|clock| clock.is_fit());
+        match self.keeping.look(&self.home, &mut self.scoreboard, may_keep, control, now) {
+            Ok((is_kept, decided)) => {
+                self.is_kept = is_kept;
+                if let Some(decided) = decided {
+                    eprintln!("flowtest-loadgen: {decided}");
+                }
+            }
+            // An outage is told by the look at the document.
+            Err(_) => self.keeping.lost(),
+        }
+    }
+}
