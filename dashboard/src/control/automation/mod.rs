@@ -43,7 +43,7 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
 const PEOPLE_TURNS: u64 = 4;
 /// A split that was decided longer ago is not made: its instant would be too near for generators to hear of it.
-const SPLIT_PATIENCE: Duration = Duration::from_millis(500);
+const SPLIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Rounds by the clock.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub struct Automation {
 struct Decided {
     seen: Arc<Control>,
     resplit: Resplit,
+    /// When, by the clock of the contest, from which its instant is reckoned, and by ours.
+    now: UtcUs,
     at: Instant,
 }
 
@@ -207,7 +209,7 @@ impl Automation {
     async fn do_what_is_due(&self, people: bool, now: UtcUs) {
         let decided = self.decided.lock().take();
         let split = match &decided {
-            Some(decided) => self.split(decided, now).await,
+            Some(decided) => self.split(decided).await,
             None => Ok(()),
         };
         let acted = self.act(people, now).await;
@@ -262,10 +264,11 @@ impl Automation {
         seen.generators = generators.into();
         let decided = control.filter(|_| keeper.is_some()).and_then(|control| {
             let resplit = self.split_keeper.lock().look(&control, &seen.generators, now)?;
-            Some(Decided { seen: control, resplit, at: Instant::now() })
+            Some(Decided { seen: control, resplit, now, at: Instant::now() })
         });
         if decided.is_some() {
             *self.decided.lock() = decided;
+            self.nudge.notify_one();
         }
     }
 
@@ -285,14 +288,14 @@ impl Automation {
     }
 
     /// Splits anew as was decided on a document, unless somebody has changed who sends what meanwhile.
-    async fn split(&self, Decided { seen, resplit, at }: &Decided, now: UtcUs) -> Result<(), ChangeError> {
+    async fn split(&self, Decided { seen, resplit, now, at }: &Decided) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
         let is_as_seen = self.document.is_at(seen)
             && self.document.control().is_some_and(|control| control.timeline.splits == seen.timeline.splits);
         if !is_as_seen || at.elapsed() > SPLIT_PATIENCE {
             return Ok(());
         }
-        match edit.change(None, resplit.change(), &resplit.sentence(), &Actor::program(), now).await {
+        match edit.change(None, resplit.change(), &resplit.sentence(), &Actor::program(), *now).await {
             Ok(_) => tracing::warn!("{}", resplit.sentence()),
             // Such as of a round that ends just now.
             Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "the requests are not split anew"),
