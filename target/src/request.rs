@@ -258,6 +258,11 @@ pub fn token(value: &[u8]) -> Option<Digits> {
     right.then_some(digits)
 }
 
+/// tchar of RFC 9110 5.6.2.
+pub(crate) fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
