@@ -131,10 +131,9 @@ impl Connection {
                     continue;
                 }
                 State::Queued(request) => {
-                    let mut request = request.clone();
+                    let request = request.clone();
                     self.state = State::Head;
-                    close_when_draining(&mut request, at < input.len(), responder);
-                    if let Some(step) = self.answer_page(request, responder, out) {
+                    if let Some(step) = self.answer_queued(request, at < input.len(), responder, out) {
                         return (at, step);
                     }
                     continue;
@@ -161,12 +160,8 @@ impl Connection {
             Answer::Page => {
                 responder.counts.requests += 1;
                 match responder.place() {
-                    Place::Now => self.answer_page(request, responder, out),
-                    Place::After(wait) => {
-                        self.state = State::Queued(request);
-                        Some(Step::Wait(wait))
-                    }
-                    Place::Full => self.refuse_in_turn(Refusal::OverCapacity, &request, responder, out),
+                    None => self.answer_page(&request, responder, out),
+                    Some(place) => self.answer_in_place(place, request, responder, out),
                 }
             }
             Answer::Health => {
@@ -181,17 +176,48 @@ impl Connection {
         }
     }
 
-    /// The page, whose turn it is.
-    #[inline]
-    fn answer_page(&mut self, request: Request, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
+    /// The page, whose turn it is. A call of its own costs as much as all that it does.
+    #[inline(always)]
+    fn answer_page(&mut self, request: &Request, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
         if request.token.is_some()
             && let Some(fault) = responder.fault()
         {
-            return self.inject(request, fault, responder, out);
+            return self.inject(request.clone(), fault, responder, out);
         }
         responder.counts.status(200);
-        responder.pages.write(out, &request);
-        self.after(&request, out)
+        responder.pages.write(out, request);
+        self.after(request, out)
+    }
+
+    /// The page now or in its turn, or none.
+    #[cold]
+    fn answer_in_place(
+        &mut self,
+        place: Place,
+        request: Request,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        match place {
+            Place::Now => self.answer_page(&request, responder, out),
+            Place::After(wait) => {
+                self.state = State::Queued(request);
+                Some(Step::Wait(wait))
+            }
+            Place::Full => self.refuse_in_turn(Refusal::OverCapacity, &request, responder, out),
+        }
+    }
+
+    #[cold]
+    fn answer_queued(
+        &mut self,
+        mut request: Request,
+        more: bool,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        close_when_draining(&mut request, more, responder);
+        self.answer_page(&request, responder, out)
     }
 
     /// Refuses a request that is one: the connection goes on as it asked to.

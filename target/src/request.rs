@@ -30,12 +30,16 @@ impl Token {
     #[inline]
     pub fn read(value: &[u8]) -> Option<Token> {
         let Ok(usual) = <[u8; TOKEN_LEN]>::try_from(value) else { return Token::read_other(value) };
-        // No early exit, so that the compiler checks all of them with a few vector instructions.
-        let mut right = true;
-        for byte in usual {
-            right &= byte.wrapping_sub(b'!') <= b'~' - b'!';
+        // Eight at a time and without an early exit: the high bit of a byte that is beyond ASCII, or is DEL, or is not
+        // above the space. A carry out of a byte beyond ASCII changes nothing, since that one is wrong already.
+        const ONES: u64 = u64::MAX / 255;
+        let (mut high, mut above) = (0, u64::MAX);
+        for bytes in usual.as_chunks::<8>().0 {
+            let bytes = u64::from_le_bytes(*bytes);
+            high |= bytes | bytes.wrapping_add(ONES);
+            above &= bytes.wrapping_add(ONES * (0x7f - 0x20));
         }
-        right.then_some(Token::Usual(usual))
+        ((high | !above) & (ONES << 7) == 0).then_some(Token::Usual(usual))
     }
 
     #[cold]

@@ -87,10 +87,10 @@ impl Responder {
         }
     }
 
-    /// Whether a page may be sent now.
+    /// Whether a page may be sent now; `None` without a capacity.
     #[inline]
-    pub fn place(&self) -> Place {
-        self.capacity.as_ref().map_or(Place::Now, |capacity| capacity.take(self.now_ns))
+    pub fn place(&self) -> Option<Place> {
+        self.capacity.as_ref().map(|capacity| capacity.take(self.now_ns))
     }
 
     /// Counts a good request with a token, and says what goes wrong with it.
