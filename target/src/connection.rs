@@ -85,7 +85,7 @@ impl Connection {
     pub fn advance(&mut self, input: &[u8], responder: &mut Responder, out: &mut Vec<u8>) -> (usize, Step) {
         let mut at = 0;
         loop {
-            let request = match &mut self.state {
+            let mut request = match &mut self.state {
                 State::Head => match responder.head_cache.parse(&input[at..]) {
                     Parsed::Partial => return (at, Step::Read),
                     Parsed::Refused(refusal) => {
@@ -139,7 +139,7 @@ impl Connection {
                     continue;
                 }
             };
-            if let Some(step) = self.answer(request, at < input.len(), responder, out) {
+            if let Some(step) = self.answer(&mut request, at < input.len(), responder, out) {
                 return (at, step);
             }
         }
@@ -149,29 +149,29 @@ impl Connection {
     #[inline]
     fn answer(
         &mut self,
-        mut request: Request,
+        request: &mut Request,
         more: bool,
         responder: &mut Responder,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         self.completed += 1;
-        close_when_draining(&mut request, more, responder);
+        close_when_draining(request, more, responder);
         match request.answer {
             Answer::Page => {
                 responder.counts.requests += 1;
                 match responder.place() {
-                    None => self.answer_page(&request, responder, out),
+                    None => self.answer_page(request, responder, out),
                     Some(place) => self.answer_in_place(place, request, responder, out),
                 }
             }
             Answer::Health => {
                 let json = responder.health();
-                responder.pages.write_json(out, &json, &request);
-                step_after(&request, out)
+                responder.pages.write_json(out, &json, request);
+                step_after(request, out)
             }
             Answer::Refusal(refusal) => {
                 responder.counts.requests += 1;
-                self.refuse_in_turn(refusal, &request, responder, out)
+                self.refuse_in_turn(refusal, request, responder, out)
             }
         }
     }
@@ -182,7 +182,7 @@ impl Connection {
         if request.token.is_some()
             && let Some(fault) = responder.fault()
         {
-            return self.inject(request.clone(), fault, responder, out);
+            return self.inject(request, fault, responder, out);
         }
         responder.counts.status(200);
         responder.pages.write(out, request);
@@ -194,17 +194,17 @@ impl Connection {
     fn answer_in_place(
         &mut self,
         place: Place,
-        request: Request,
+        request: &Request,
         responder: &mut Responder,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         match place {
-            Place::Now => self.answer_page(&request, responder, out),
+            Place::Now => self.answer_page(request, responder, out),
             Place::After(wait) => {
-                self.state = State::Queued(request);
+                self.state = State::Queued(request.clone());
                 Some(Step::Wait(wait))
             }
-            Place::Full => self.refuse_in_turn(Refusal::OverCapacity, &request, responder, out),
+            Place::Full => self.refuse_in_turn(Refusal::OverCapacity, request, responder, out),
         }
     }
 
@@ -235,13 +235,19 @@ impl Connection {
     }
 
     #[cold]
-    fn inject(&mut self, request: Request, fault: Fault, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
+    fn inject(
+        &mut self,
+        request: &Request,
+        fault: Fault,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
         if !matches!(fault, Fault::Delay(_)) {
-            responder.pages.write_faulty(out, &request, fault);
+            responder.pages.write_faulty(out, request, fault);
         }
         match fault {
             Fault::Delay(delay) => {
-                self.state = State::Delayed(request);
+                self.state = State::Delayed(request.clone());
                 Some(Step::Wait(delay))
             }
             Fault::Reset => Some(Step::End(End::Reset)),
@@ -250,7 +256,7 @@ impl Connection {
             Fault::EndlessHead => Some(Step::End(End::EndlessHead)),
             Fault::Status(_) => {
                 responder.counts.status_injected();
-                self.after(&request, out)
+                self.after(request, out)
             }
             Fault::WrongToken
             | Fault::MissingToken
@@ -259,7 +265,7 @@ impl Connection {
             | Fault::StaleFrom
             | Fault::MissingFrom => {
                 responder.counts.status(200);
-                self.after(&request, out)
+                self.after(request, out)
             }
         }
     }
