@@ -1,5 +1,6 @@
 //! Flags and environment -> an already valid [`Config`].
 
+use crate::capacity::PER_SECOND_MAX;
 use crate::faults::{Faults, FaultsError};
 use crate::responder::Schedules;
 use crate::schedule::{Schedule, ScheduleError};
@@ -11,6 +12,7 @@ use flowtest_contract::header::Flip;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The reference contestant server of Flow Test: answers every request with its own token.
@@ -35,9 +37,24 @@ pub struct Args {
     #[arg(long, env = "FLOWTEST_TARGET_FROM", value_name = "SCHEDULE", default_value = "ECS")]
     from: String,
 
-    /// One worker on each of these cores: auto (all we may use) or a list such as 0,1
+    /// One worker on each of these cores: auto (all we may use; where a CPU quota allows fewer, as many workers as the
+    /// quota, on any core) or a list such as 0,1
     #[arg(long, env = "FLOWTEST_TARGET_CORES", value_name = "CORES", default_value = "auto")]
     cores: String,
+
+    /// Answer at most N requests a second, by a token bucket for the whole process: above it answers get slow, up to a
+    /// second, then fail with 503. /healthz is free. Without it there is no limit
+    #[arg(
+        long,
+        env = "FLOWTEST_TARGET_CAPACITY",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(PER_SECOND_MAX))
+    )]
+    capacity: Option<u32>,
+
+    /// Send "Team: NAME" with each answer, for contests that ask for proof of who owns a server
+    #[arg(long, env = "FLOWTEST_TARGET_TEAM", value_name = "NAME")]
+    team: Option<String>,
 
     /// What goes wrong on purpose: none, or NAME:K[=VALUE],... for every K-th request with a token, in the whole
     /// process; the first listed wins. wrong_token missing_token stale_version missing_version stale_from
@@ -66,6 +83,9 @@ pub struct Args {
     print_version: Option<bool>,
 }
 
+/// Longer than any login name, and short enough to cost nothing.
+const TEAM_BYTES_MAX: usize = 128;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Driver {
     Auto,
@@ -81,14 +101,37 @@ pub struct Limits {
     pub idle: Duration,
 }
 
+/// The threads to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One on each of these cores.
+    Pinned(Vec<CoreId>),
+    /// So many, on whichever cores the kernel chooses: with a quota the cores are other processes' as well, and two
+    /// that pin to the first ones would share these and leave the others idle.
+    Unpinned(usize),
+}
+
+impl Workers {
+    /// For each worker its core, if it has one.
+    pub fn cores(&self) -> Vec<Option<CoreId>> {
+        match self {
+            Workers::Pinned(cores) => cores.iter().copied().map(Some).collect(),
+            Workers::Unpinned(count) => vec![None; *count],
+        }
+    }
+}
+
 /// All that the server needs to know.
 #[derive(Debug)]
 pub struct Config {
     pub listen: SocketAddr,
     pub schedules: Schedules,
-    pub cores: Vec<CoreId>,
+    pub workers: Workers,
+    pub capacity: Option<u32>,
+    pub team: Option<Arc<str>>,
     pub faults: Faults,
-    pub driver: DriverKind,
+    /// The first of these that starts is taken.
+    pub drivers: Vec<DriverKind>,
     pub limits: Limits,
     pub json: bool,
 }
@@ -110,6 +153,8 @@ pub enum UsageError {
     CoreTwice { cores: String, core: usize },
     #[error("the kernel does not say which cores this process may use; check the container's cpuset")]
     CoresUnknown,
+    #[error("--team {team:?}: write the login name of your account: 1 to 128 visible ASCII characters")]
+    Team { team: String },
     #[error("--faults {0}")]
     Faults(#[from] FaultsError),
     #[error("{flag} {value}: not a time from 100ms to 1h; write it as in 500ms, 10s or 2m")]
@@ -128,9 +173,11 @@ impl Args {
                 version: schedule(&self.version, start).map_err(UsageError::Version)?,
                 from: schedule(&self.from, start).map_err(UsageError::From)?,
             },
-            cores: cores(&self.cores)?,
+            workers: workers(&self.cores)?,
+            capacity: self.capacity,
+            team: self.team.map(team).transpose()?,
             faults: Faults::parse(&self.faults)?,
-            driver: driver(self.driver)?,
+            drivers: drivers(self.driver)?,
             limits: Limits {
                 request: time("--request-timeout", &self.request_timeout)?,
                 idle: time("--idle-timeout", &self.idle_timeout)?,
@@ -150,10 +197,13 @@ fn schedule<T: Flip>(text: &str, start: UtcUs) -> Result<Schedule<T>, ScheduleEr
     Schedule::parse(text, start)
 }
 
-fn cores(text: &str) -> Result<Vec<CoreId>, UsageError> {
+fn workers(text: &str) -> Result<Workers, UsageError> {
     let allowed = core_affinity::get_core_ids().filter(|cores| !cores.is_empty()).ok_or(UsageError::CoresUnknown)?;
     if text == "auto" {
-        return Ok(allowed);
+        // The standard library reads the quotas of cgroups, v1 and v2, up to the root, and rounds down to whole cores:
+        // with one worker more than that the kernel would stop all of them in the middle of each period.
+        let quota = std::thread::available_parallelism().map_or(allowed.len(), usize::from);
+        return Ok(if quota < allowed.len() { Workers::Unpinned(quota) } else { Workers::Pinned(allowed) });
     }
     let mut chosen: Vec<CoreId> = Vec::new();
     for number in text.split(',').map(str::trim) {
@@ -169,14 +219,21 @@ fn cores(text: &str) -> Result<Vec<CoreId>, UsageError> {
         }
         chosen.push(core);
     }
-    Ok(chosen)
+    Ok(Workers::Pinned(chosen))
 }
 
-fn driver(driver: Driver) -> Result<DriverKind, UsageError> {
+fn team(team: String) -> Result<Arc<str>, UsageError> {
+    let right = (1..=TEAM_BYTES_MAX).contains(&team.len()) && team.bytes().all(|byte| byte.is_ascii_graphic());
+    if right { Ok(team.into()) } else { Err(UsageError::Team { team }) }
+}
+
+fn drivers(driver: Driver) -> Result<Vec<DriverKind>, UsageError> {
     match driver {
-        Driver::Epoll => Ok(DriverKind::Epoll),
-        Driver::Auto | Driver::IoUring if monoio::utils::detect_uring() => Ok(DriverKind::IoUring),
-        Driver::Auto => Ok(DriverKind::Epoll),
+        Driver::Epoll => Ok(vec![DriverKind::Epoll]),
+        // That a small ring was allowed does not say that there is memory (ulimit -l) for those of all workers.
+        Driver::Auto if monoio::utils::detect_uring() => Ok(vec![DriverKind::IoUring, DriverKind::Epoll]),
+        Driver::Auto => Ok(vec![DriverKind::Epoll]),
+        Driver::IoUring if monoio::utils::detect_uring() => Ok(vec![DriverKind::IoUring]),
         Driver::IoUring => Err(UsageError::IoUringDenied(
             "the kernel denies it (sysctl kernel.io_uring_disabled, or the container's seccomp profile); \
              allow it there, or use --driver auto",
@@ -213,19 +270,26 @@ mod tests {
         assert_eq!(config.listen, "0.0.0.0:80".parse().unwrap());
         assert_eq!(config.schedules, Schedules { version, from });
         assert!(config.faults.is_none() && !config.json);
-        assert_eq!(Some(config.cores), core_affinity::get_core_ids());
+        assert_eq!((config.capacity, config.team), (None, None));
+        let cores = core_affinity::get_core_ids().unwrap();
+        // Where these tests run there may be a quota.
+        let quota = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(config.workers.cores().len(), quota.min(cores.len()));
     }
 
     #[test]
     fn a_core_is_taken_once() {
         let core = core_affinity::get_core_ids().unwrap()[0].id;
-        assert_eq!(config(&["--cores", &core.to_string()]).unwrap().cores, [CoreId { id: core }]);
+        assert_eq!(
+            config(&["--cores", &core.to_string()]).unwrap().workers,
+            Workers::Pinned(vec![CoreId { id: core }])
+        );
         assert!(config(&["--cores", &format!("{core},{core}")]).unwrap_err().contains("listed twice"));
     }
 
     #[test]
     fn every_bad_flag_is_a_sentence_with_a_next_step() {
-        let cases: [(&[&str], &str); 13] = [
+        let cases: [(&[&str], &str); 20] = [
             (&["--listen", "8080"], "write an address and a port"),
             (&["--listen", "127.0.0.1:99999"], "write an address and a port"),
             (&["--listen", ""], "write an address and a port"),
@@ -235,6 +299,13 @@ mod tests {
             (&["--cores", "x"], "write auto"),
             (&["--cores", "4095"], "it may use "),
             (&["--cores", ""], "write auto"),
+            (&["--capacity", "0"], "0 is not in 1..=1000000"),
+            (&["--capacity", "1000001"], "is not in 1..=1000000"),
+            (&["--capacity", "many"], "invalid digit"),
+            (&["--team", ""], "write the login name"),
+            (&["--team", "a b"], "write the login name"),
+            (&["--team", "x\r\nFrom: ECS"], "write the login name"),
+            (&["--team", "\u{e9}"], "write the login name"),
             (&["--faults", "oops:3"], "known are wrong_token"),
             (&["--request-timeout", "0s"], "write it as in 500ms"),
             (&["--idle-timeout", "soon"], "write it as in 500ms"),

@@ -4,6 +4,7 @@
 //! in the bytes at hand are answered in one go, in order, into one buffer.
 
 use crate::body::Body;
+use crate::capacity::Place;
 use crate::faults::Fault;
 use crate::request::{Answer, Persistence, Refusal, Request};
 use crate::responder::Responder;
@@ -48,6 +49,8 @@ enum State {
     Body(Body, Request),
     /// The answer is due after a delay.
     Delayed(Request),
+    /// The request waits for its turn, by `--capacity`.
+    Queued(Request),
 }
 
 /// What one connection is in the middle of.
@@ -82,7 +85,7 @@ impl Connection {
     pub fn advance(&mut self, input: &[u8], responder: &mut Responder, out: &mut Vec<u8>) -> (usize, Step) {
         let mut at = 0;
         loop {
-            let request = match &mut self.state {
+            let mut request = match &mut self.state {
                 State::Head => match responder.head_cache.parse(&input[at..]) {
                     Parsed::Partial => return (at, Step::Read),
                     Parsed::Refused(refusal) => {
@@ -112,12 +115,12 @@ impl Connection {
                     if !body.is_done() {
                         return (at, Step::Read);
                     }
-                    let request = *request;
+                    let request = request.clone();
                     self.state = State::Head;
                     request
                 }
                 State::Delayed(request) => {
-                    let mut request = *request;
+                    let mut request = request.clone();
                     self.state = State::Head;
                     close_when_draining(&mut request, at < input.len(), responder);
                     responder.counts.status(200);
@@ -127,8 +130,16 @@ impl Connection {
                     }
                     continue;
                 }
+                State::Queued(request) => {
+                    let request = request.clone();
+                    self.state = State::Head;
+                    if let Some(step) = self.answer_queued(request, at < input.len(), responder, out) {
+                        return (at, step);
+                    }
+                    continue;
+                }
             };
-            if let Some(step) = self.answer(request, at < input.len(), responder, out) {
+            if let Some(step) = self.answer(&mut request, at < input.len(), responder, out) {
                 return (at, step);
             }
         }
@@ -138,55 +149,114 @@ impl Connection {
     #[inline]
     fn answer(
         &mut self,
-        mut request: Request,
+        request: &mut Request,
         more: bool,
         responder: &mut Responder,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         self.completed += 1;
-        close_when_draining(&mut request, more, responder);
+        close_when_draining(request, more, responder);
         match request.answer {
             Answer::Page => {
                 responder.counts.requests += 1;
-                if request.token.is_some()
-                    && let Some(fault) = responder.fault()
-                {
-                    return self.inject(request, fault, responder, out);
+                match responder.place() {
+                    None => self.answer_page(request, responder, out),
+                    Some(place) => self.answer_in_place(place, request, responder, out),
                 }
-                responder.counts.status(200);
-                responder.pages.write(out, &request);
             }
             Answer::Health => {
                 let json = responder.health();
-                responder.pages.write_json(out, &json, &request);
-                return step_after(&request, out);
+                responder.pages.write_json(out, &json, request);
+                step_after(request, out)
             }
             Answer::Refusal(refusal) => {
                 responder.counts.requests += 1;
-                responder.counts.status(refusal.code());
-                responder.pages.write_refusal(out, refusal, request.persistence, request.head_only);
+                self.refuse_in_turn(refusal, request, responder, out)
             }
         }
-        self.after(&request, out)
+    }
+
+    /// The page, whose turn it is. A call of its own costs as much as all that it does.
+    #[inline(always)]
+    fn answer_page(&mut self, request: &Request, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
+        if request.token.is_some()
+            && let Some(fault) = responder.fault()
+        {
+            return self.inject(request, fault, responder, out);
+        }
+        responder.counts.status(200);
+        responder.pages.write(out, request);
+        self.after(request, out)
+    }
+
+    /// The page now or in its turn, or none.
+    #[cold]
+    fn answer_in_place(
+        &mut self,
+        place: Place,
+        request: &Request,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        match place {
+            Place::Now => self.answer_page(request, responder, out),
+            Place::After(wait) => {
+                self.state = State::Queued(request.clone());
+                Some(Step::Wait(wait))
+            }
+            Place::Full => self.refuse_in_turn(Refusal::OverCapacity, request, responder, out),
+        }
     }
 
     #[cold]
-    fn inject(&mut self, request: Request, fault: Fault, responder: &mut Responder, out: &mut Vec<u8>) -> Option<Step> {
+    fn answer_queued(
+        &mut self,
+        mut request: Request,
+        more: bool,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        close_when_draining(&mut request, more, responder);
+        self.answer_page(&request, responder, out)
+    }
+
+    /// Refuses a request that is one: the connection goes on as it asked to.
+    #[cold]
+    fn refuse_in_turn(
+        &mut self,
+        refusal: Refusal,
+        request: &Request,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        responder.counts.status(refusal.code());
+        responder.pages.write_refusal(out, refusal, request.persistence, request.head_only);
+        self.after(request, out)
+    }
+
+    #[cold]
+    fn inject(
+        &mut self,
+        request: &Request,
+        fault: Fault,
+        responder: &mut Responder,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
         if !matches!(fault, Fault::Delay(_)) {
-            responder.pages.write_faulty(out, &request, fault);
+            responder.pages.write_faulty(out, request, fault);
         }
         match fault {
             Fault::Delay(delay) => {
-                self.state = State::Delayed(request);
+                self.state = State::Delayed(request.clone());
                 Some(Step::Wait(delay))
             }
             Fault::Reset => Some(Step::End(End::Reset)),
             Fault::Silence => Some(Step::End(End::Silence)),
             Fault::Garbage => Some(Step::End(End::Close)),
             Fault::EndlessHead => Some(Step::End(End::EndlessHead)),
-            Fault::Status(code) => {
-                responder.counts.status(code);
-                self.after(&request, out)
+            Fault::Status(_) => {
+                responder.counts.status_injected();
+                self.after(request, out)
             }
             Fault::WrongToken
             | Fault::MissingToken
@@ -195,7 +265,7 @@ impl Connection {
             | Fault::StaleFrom
             | Fault::MissingFrom => {
                 responder.counts.status(200);
-                self.after(&request, out)
+                self.after(request, out)
             }
         }
     }
@@ -245,10 +315,11 @@ fn step_after(request: &Request, out: &[u8]) -> Option<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::Capacity;
     use crate::counters::Counters;
     use crate::faults::Faults;
     use crate::page::Bodies;
-    use crate::responder::Schedules;
+    use crate::responder::{Common, Schedules};
     use crate::schedule::Schedule;
     use flowtest_contract::{Platform, Version};
     use proptest::prelude::*;
@@ -258,9 +329,13 @@ mod tests {
     const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\nToken: 0123456789abcdef0123456789abcdef\r\n\r\n";
 
     fn responder(faults: &str) -> Responder {
-        let counters = Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap())));
+        limited(faults, None)
+    }
+
+    fn limited(faults: &str, capacity: Option<Capacity>) -> Responder {
+        let counters = Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap()), capacity.map(Arc::new)));
         let schedules = Schedules { version: Schedule::Always(Version::V2), from: Schedule::Always(Platform::Ecs) };
-        Responder::new(Bodies::render().unwrap(), schedules, counters, 0, 0)
+        Responder::new(Common { bodies: Bodies::render().unwrap(), schedules, team: None, counters }, 0, 0)
     }
 
     /// Feeds the pieces as reads would; returns all that was written and how it ended.
@@ -324,6 +399,29 @@ mod tests {
         let (done, step) = connection.advance(requests.as_bytes(), &mut responder, &mut out);
         assert_eq!(step, Step::Flush);
         assert!(done < requests.len() && out.len() < OUT_BYTES_MAX + 1024);
+    }
+
+    #[test]
+    fn above_the_capacity_a_request_waits_in_its_place_and_then_gets_503_and_the_connection_stays() {
+        let mut responder = limited("wrong_token:2", Some(Capacity::new(1)));
+        let (mut queue, mut out) = ((0..3).map(|_| Connection::default()).collect::<Vec<_>>(), Vec::new());
+        let mut ask = |at: usize, input: &str, responder: &mut Responder| {
+            out.clear();
+            let (_, step) = queue[at].advance(input.as_bytes(), responder, &mut out);
+            (step, out.clone())
+        };
+        // One from the bucket, one that waits a second less the burst, and no place for a third.
+        assert_eq!(ask(0, GET, &mut responder).0, Step::Read);
+        assert_eq!(ask(1, GET, &mut responder), (Step::Wait(Duration::from_millis(950)), Vec::new()));
+        let (step, refused) = ask(2, GET, &mut responder);
+        assert!(step == Step::Read && refused.starts_with(b"HTTP/1.1 503 ") && count(&refused, "Connection: ") == 0);
+        // Health is asked for freely, and what is refused for what it is costs nothing.
+        assert_eq!(count(&ask(2, &GET.replace("/ ", "/healthz "), &mut responder).1, r#""refused":1"#), 1);
+        assert_eq!(count(&ask(2, &GET.replace("GET", "PUT"), &mut responder).1, " 405 "), 1);
+        // The one that waited is the second with a token: the one that was refused was not shown to the faults.
+        let (step, answered) = ask(1, "", &mut responder);
+        assert!(step == Step::Read && count(&answered, "Token: 1123") == 1);
+        assert_eq!((responder.counts.requests, responder.counts.tokens), (4, 2));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What was answered and injected: counted by each worker alone, summed for `/healthz` and at exit.
 
+use crate::capacity::Capacity;
 use crate::faults::Faults;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Statuses that are counted by name; injected ones (`--faults status`) count as `injected`.
-const STATUSES: [u16; 9] = [200, 400, 405, 408, 413, 417, 431, 501, 505];
+const STATUSES: [u16; 10] = [200, 400, 405, 408, 413, 417, 431, 501, 503, 505];
 
 /// What one worker did. Plain numbers: only its own thread counts here.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +21,7 @@ pub struct Counts {
     pub responses: u64,
     pub connections: u64,
     pub connections_open: u64,
-    /// By position in `STATUSES`; the last one is for all others.
+    /// By position in `STATUSES`; the last one is for injected ones.
     statuses: [u64; STATUSES.len() + 1],
 }
 
@@ -29,6 +30,10 @@ impl Counts {
     pub fn status(&mut self, code: u16) {
         let index = STATUSES.iter().position(|known| *known == code).unwrap_or(STATUSES.len());
         self.statuses[index] += 1;
+    }
+
+    pub fn status_injected(&mut self) {
+        self.statuses[STATUSES.len()] += 1;
     }
 
     fn to_array(self) -> [u64; LEN] {
@@ -41,6 +46,7 @@ impl Counts {
 }
 
 const LEN: usize = 5 + STATUSES.len() + 1;
+const _: () = assert!(size_of::<Published>() == 128);
 
 /// The counts of one worker where other threads can read them. Two cache lines of its own, so that workers do not
 /// slow each other down.
@@ -63,11 +69,12 @@ impl Published {
 pub struct Counters {
     workers: Vec<Published>,
     pub faults: Arc<Faults>,
+    pub capacity: Option<Arc<Capacity>>,
 }
 
 impl Counters {
-    pub fn new(workers: usize, faults: Arc<Faults>) -> Counters {
-        Counters { workers: (0..workers).map(|_| Published::default()).collect(), faults }
+    pub fn new(workers: usize, faults: Arc<Faults>, capacity: Option<Arc<Capacity>>) -> Counters {
+        Counters { workers: (0..workers).map(|_| Published::default()).collect(), faults, capacity }
     }
 
     pub fn of(&self, worker: usize) -> &Published {
@@ -95,7 +102,7 @@ impl Counters {
             .collect();
         let faults: Map<String, Value> =
             self.faults.injected().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-        json!({
+        let mut json = json!({
             "status": status,
             "version": version,
             "from": from,
@@ -106,7 +113,15 @@ impl Counters {
             "connections_open": sum[4],
             "statuses": statuses,
             "faults": faults,
-        })
+        });
+        if let Some(capacity) = &self.capacity {
+            json["capacity"] = json!({
+                "per_second": capacity.per_second,
+                "waited": capacity.waited(),
+                "refused": capacity.refused(),
+            });
+        }
+        json
     }
 
     /// The same for a person: only what is not zero.
@@ -116,6 +131,10 @@ impl Counters {
         let statuses = STATUSES.iter().map(u16::to_string).chain(["injected".to_owned()]).zip(sum[5..].iter().copied());
         list(&mut text, "; by status: ", statuses);
         list(&mut text, "; injected: ", self.faults.injected());
+        if let Some(capacity) = &self.capacity {
+            let counts = [("waited", capacity.waited()), ("refused", capacity.refused())];
+            list(&mut text, "; by --capacity: ", counts.into_iter());
+        }
         text
     }
 }
@@ -134,21 +153,24 @@ mod tests {
 
     #[test]
     fn workers_are_summed_and_zeroes_stay_out_of_the_text() {
-        let counters = Counters::new(2, Arc::new(Faults::parse("wrong_token:1").unwrap()));
+        let counters =
+            Counters::new(2, Arc::new(Faults::parse("wrong_token:1").unwrap()), Some(Arc::new(Capacity::new(1))));
         counters.faults.next();
         for worker in 0..2 {
             let mut counts = Counts { requests: 3, responses: 3, connections: 1, ..Counts::default() };
             counts.status(200);
             counts.status(200);
             counts.status(503);
+            counts.status_injected();
             counters.of(worker).publish(&counts);
         }
         let json = counters.to_json("ok", "v2", "ECS");
         assert_eq!((&json["requests"], &json["statuses"]["200"]), (&json!(6), &json!(4)));
+        assert_eq!(json["capacity"], json!({"per_second": 1, "waited": 0, "refused": 0}));
         assert_eq!((&json["statuses"]["injected"], &json["faults"]["wrong_token"]), (&json!(2), &json!(1)));
         assert_eq!(
             counters.to_text(),
-            "stopped: 6 requests, 6 responses, 2 connections; by status: 200 4, injected 2; injected: wrong_token 1"
+            "stopped: 6 requests, 6 responses, 2 connections; by status: 200 4, 503 2, injected 2; injected: wrong_token 1"
         );
     }
 }

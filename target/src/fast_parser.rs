@@ -1,13 +1,12 @@
 //! The parser for the usual GET, and a cache of the last head that it read.
 //!
-//! A generator sends the same head over and over; only the 32 digits of the token differ. So a worker remembers
-//! the last plain head that it read and where its token stood: a head equal to it but for those digits means the
-//! same request with another token, which two comparisons and a digit check prove. Whatever differs goes to
+//! A generator sends the same head over and over; only the characters of the token differ. So a worker remembers
+//! the last plain head that it read and where its token stood: a head equal to it but for those characters means
+//! the same request with another token, which two comparisons and a check of the characters prove. Whatever differs goes to
 //! [`parse`], and what that declines to [`strict_parser::parse`]. Neither ever accepts what the strict parser refuses.
 
-use crate::request::{Answer, Fields, Framing, HEAD_BYTES_MAX, HEADERS_MAX, Minor, Request, token};
+use crate::request::{Answer, Fields, Framing, HEAD_BYTES_MAX, HEADERS_MAX, Minor, Request, Token};
 use crate::strict_parser::{self, Parsed};
-use flowtest_contract::token::TOKEN_LEN;
 use std::ops::Range;
 
 /// Heads longer than this are not remembered: comparing them costs as much as parsing a usual one.
@@ -17,8 +16,9 @@ const CACHED_BYTES_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub struct HeadCache {
     head: Vec<u8>,
-    /// Where the token's digits stand in `head`. Empty when it has none.
+    /// Where the token stands in `head`. Empty when it has none.
     token: Range<usize>,
+    /// Without its token, which each head has its own of.
     request: Option<Request>,
 }
 
@@ -38,17 +38,16 @@ impl HeadCache {
 
     #[inline]
     fn look_up(&self, input: &[u8]) -> Option<Request> {
-        let mut request = self.request?;
+        let request = self.request.as_ref()?;
         let head = input.get(..self.head.len())?;
         if self.token.is_empty() {
-            return (head == self.head).then_some(request);
+            return (head == self.head).then_some(Request { token: None, ..*request });
         }
         let Range { start, end } = self.token;
         if head[..start] != self.head[..start] || head[end..] != self.head[end..] {
             return None;
         }
-        request.token = Some(token(&head[start..end])?);
-        Some(request)
+        Some(Request { token: Some(Token::read(&head[start..end])?), ..*request })
     }
 
     #[cold]
@@ -60,14 +59,14 @@ impl HeadCache {
             self.head.clear();
             self.head.extend_from_slice(&input[..head_len]);
             self.token = token;
-            self.request = Some(request);
+            self.request = Some(Request { token: None, ..request });
         }
         Parsed::Head(request, head_len)
     }
 }
 
 /// Reads a whole GET of plain ASCII with CR LF line ends and nothing to refuse; declines everything else.
-/// Returns the request, the length of its head and where its token's digits stand.
+/// Returns the request, the length of its head and where its token stands.
 pub fn parse(input: &[u8]) -> Option<(Request, usize, Range<usize>)> {
     let input = &input[..input.len().min(HEAD_BYTES_MAX)];
     let mut fields = Fields::default();
@@ -96,9 +95,9 @@ pub fn parse(input: &[u8]) -> Option<(Request, usize, Range<usize>)> {
         }
         let trimmed = value.trim_ascii();
         fields.on_header(name, trimmed);
-        if name.eq_ignore_ascii_case(b"token") && trimmed.len() == TOKEN_LEN {
-            let digits = start + colon + 1 + (value.len() - value.trim_ascii_start().len());
-            token = digits..digits + TOKEN_LEN;
+        if name.eq_ignore_ascii_case(b"token") {
+            let at = start + colon + 1 + (value.len() - value.trim_ascii_start().len());
+            token = at..at + trimmed.len();
         }
     }
     None
@@ -123,12 +122,11 @@ fn is_value_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Digits;
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    fn digits(input: &[u8], at: &Range<usize>) -> Option<Digits> {
-        (!at.is_empty()).then(|| input[at.clone()].try_into().unwrap())
+    fn token_at(input: &[u8], at: &Range<usize>) -> Option<Token> {
+        Token::read(&input[at.clone()])
     }
 
     const PLAIN: &[u8] =
@@ -139,7 +137,9 @@ mod tests {
         const FIRST: &[&str] = &[
             "GET /healthz HTTP/1.1\r\n",
             "GET http://h/x HTTP/1.1\r\n",
+            "GET http://u@h/x HTTP/1.1\r\n",
             "POST / HTTP/1.1\r\n",
+            "BREW / HTTP/1.1\r\n",
             "GET  / HTTP/1.1\r\n",
             "GET / HTTP/1.1 \r\n",
             "GET / HTTP/1.0\r\n",
@@ -154,6 +154,11 @@ mod tests {
             "token:\t 0123456789abcdef0123456789abcdef \r\n",
             "Token: 0123456789ABCDEF0123456789abcdef\r\n",
             "Token: 1\r\n",
+            "Token: f47ac10b-58cc-4372-a567-0e02b2c3d479\r\n",
+            "Token: a b\r\n",
+            "Token:\r\n",
+            "Host: u@h\r\n",
+            "Transfer-Encoding: chunked, gzip\r\n",
             "X: y\r\n",
             "X:\r\n",
             ": y\r\n",
@@ -204,8 +209,8 @@ mod tests {
         #[test]
         fn what_the_fast_parser_accepts_the_strict_one_reads_alike(head in mutated()) {
             if let Some((request, head_len, token)) = parse(&head) {
+                prop_assert_eq!(&token_at(&head, &token), &request.token);
                 prop_assert_eq!(strict_parser::parse(&head), Parsed::Head(request, head_len));
-                prop_assert_eq!(digits(&head, &token), request.token);
             }
         }
 
@@ -237,7 +242,7 @@ mod tests {
     fn the_usual_get_takes_the_fast_way() {
         let (request, head_len, token) = parse(PLAIN).unwrap();
         assert_eq!(head_len, PLAIN.len());
-        assert_eq!(digits(PLAIN, &token), Some(*b"0123456789abcdef0123456789abcdef"));
+        assert_eq!(token_at(PLAIN, &token), Some(Token::Usual(*b"0123456789abcdef0123456789abcdef")));
         assert_eq!(request.answer, Answer::Page);
     }
 
@@ -248,8 +253,22 @@ mod tests {
         let other = PLAIN.to_vec().iter().map(|byte| if *byte == b'0' { b'f' } else { *byte }).collect::<Vec<_>>();
         assert_eq!(
             head_cache.look_up(&other).and_then(|request| request.token),
-            Some(*b"f123456789abcdeff123456789abcdef")
+            Some(Token::Usual(*b"f123456789abcdeff123456789abcdef"))
         );
+    }
+
+    #[test]
+    fn tokens_of_another_length_take_the_fast_way_too() {
+        const UUID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+        let head = |token: &str| format!("GET / HTTP/1.1\r\nHost: h\r\nToken: {token}\r\nX: y\r\n\r\n").into_bytes();
+        let mut head_cache = HeadCache::default();
+        head_cache.parse(&head(UUID));
+        let other = UUID.replace('f', "A");
+        let looked_up = head_cache.look_up(&head(&other)).unwrap();
+        assert_eq!(looked_up.token.unwrap().as_bytes(), other.as_bytes());
+        // Neither a shorter one nor one with a space is the same head.
+        assert_eq!(head_cache.look_up(&head(&UUID[1..])), None);
+        assert_eq!(head_cache.look_up(&head(&UUID.replace('-', " "))), None);
     }
 
     #[test]

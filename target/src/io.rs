@@ -112,6 +112,7 @@ impl Serving<'_> {
 
             let mut at = 0;
             loop {
+                self.worker.responder.borrow_mut().read_clock();
                 let (done, step) =
                     connection.advance(&input[at..], &mut self.worker.responder.borrow_mut(), &mut self.out);
                 at += done;

@@ -8,6 +8,7 @@
 //! | [`config`] | flags -> an already valid configuration |
 //! | [`schedule`] | which `Version` and `From` are due at an instant |
 //! | [`faults`] | what goes wrong at every k-th request, counted |
+//! | [`capacity`] | how many requests a second are answered at most, and who waits |
 //! | [`request`] | one request: the one place that decides about framing, persistence and refusal |
 //! | [`strict_parser`] | the parser for every request: httparse, and what it lets pass refused |
 //! | [`fast_parser`] | the parser for the usual GET, and a cache of the last head that it read |
@@ -18,10 +19,11 @@
 //! | [`counters`] | what was answered and injected, per worker, summed for `/healthz` and at exit |
 //! | `deadlines` | time limits of a worker's connections |
 //! | `io` | one connection with I/O |
-//! | `worker` | one pinned thread: accepts, keeps time, drains |
+//! | `worker` | one thread, pinned unless a quota shares the cores: accepts, keeps time, drains |
 //! | [`server`] | all workers: start, stop, summary |
 
 pub mod body;
+pub mod capacity;
 pub mod config;
 pub mod connection;
 pub mod counters;

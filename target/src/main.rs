@@ -31,6 +31,9 @@ fn main() -> ExitCode {
             return complain(&format!("cannot listen for signals: {error}; stop the process with SIGKILL"), FAILED);
         }
     }
+    if let Some(why) = server.fallback() {
+        let _ = writeln!(std::io::stderr(), "flowtest-target: {why}");
+    }
     say(&if json { server.to_json().to_string() } else { server.to_text() });
     let stopped = server.join();
     say(&if json { stopped.to_json().to_string() } else { stopped.to_text() });

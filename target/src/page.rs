@@ -1,17 +1,22 @@
 //! Responses, built before they are needed.
 //!
 //! The usual answer is one prebuilt block of bytes, `head | token | rest of head | body`; answering copies it and
-//! patches the 32 digits. It is built anew when a value flips, and its Date is patched once a second.
+//! patches the 32 characters. It is built anew when a value flips, and its Date is patched once a second.
 
 use crate::faults::Fault;
-use crate::request::{Digits, Persistence, Refusal, Request};
+use crate::request::{Persistence, Refusal, Request, Token};
 use flowtest_contract::header::{self, Flip, Platform, Version};
 use flowtest_contract::token::TOKEN_LEN;
 use sailfish::TemplateSimple;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Bytes of an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const DATE_LEN: usize = 29;
 pub type Date = [u8; DATE_LEN];
+
+/// The header of `--team`: who answers here.
+pub const TEAM: &str = "Team";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -19,7 +24,7 @@ const JSON: &str = "application/json";
 
 /// Stands where a prebuilt response gets its token. It never leaves the process: a page with a place for a token
 /// is only sent with a token.
-const PLACE: Digits = [b'0'; TOKEN_LEN];
+const PLACE: [u8; TOKEN_LEN] = [b'0'; TOKEN_LEN];
 
 #[derive(TemplateSimple)]
 #[template(path = "page.stpl")]
@@ -63,13 +68,15 @@ pub struct Pages {
     date: Date,
     version: Version,
     from: Platform,
+    /// What each answer says in `Team`, if anything.
+    team: Option<Arc<str>>,
     /// By persistence, without and with a token.
     prebuilt: [[Prebuilt; 2]; 3],
 }
 
 impl Pages {
-    pub fn new(bodies: Bodies, date: Date, version: Version, from: Platform) -> Pages {
-        let mut pages = Pages { bodies, date, version, from, prebuilt: Default::default() };
+    pub fn new(bodies: Bodies, date: Date, version: Version, from: Platform, team: Option<Arc<str>>) -> Pages {
+        let mut pages = Pages { bodies, date, version, from, team, prebuilt: Default::default() };
         pages.build();
         pages
     }
@@ -101,9 +108,17 @@ impl Pages {
         let prebuilt = &self.prebuilt[request.persistence as usize][usize::from(request.token.is_some())];
         let bytes = if request.head_only { &prebuilt.bytes[..prebuilt.head_len] } else { &prebuilt.bytes[..] };
         let start = out.len();
-        out.extend_from_slice(bytes);
-        if let Some(token) = &request.token {
-            out[start + prebuilt.token_at..][..TOKEN_LEN].copy_from_slice(token);
+        match &request.token {
+            None => out.extend_from_slice(bytes),
+            Some(Token::Usual(token)) => {
+                out.extend_from_slice(bytes);
+                out[start + prebuilt.token_at..][..TOKEN_LEN].copy_from_slice(token);
+            }
+            Some(Token::Other(token)) => {
+                out.extend_from_slice(&bytes[..prebuilt.token_at]);
+                out.extend_from_slice(token);
+                out.extend_from_slice(&bytes[prebuilt.token_at + TOKEN_LEN..]);
+            }
         }
     }
 
@@ -114,14 +129,15 @@ impl Pages {
             kind: HTML,
             version: Some(self.version),
             from: Some(self.from),
-            token: request.token,
+            token: request.token.as_ref().map(|token| Cow::Borrowed(token.as_bytes())),
+            team: self.team.as_deref(),
             persistence: request.persistence,
         };
         let mut body = self.bodies.of(self.version, self.from);
         match fault {
             Fault::WrongToken => {
-                if let Some(digits) = &mut head.token {
-                    digits[0] = if digits[0] == b'0' { b'1' } else { b'0' };
+                if let Some(first) = head.token.as_mut().and_then(|token| token.to_mut().first_mut()) {
+                    *first = if *first == b'0' { b'1' } else { b'0' };
                 }
             }
             Fault::MissingToken => head.token = None,
@@ -149,28 +165,30 @@ impl Pages {
 
     /// A response that refuses a request, and says why to a person.
     pub fn write_refusal(&self, out: &mut Vec<u8>, refusal: Refusal, persistence: Persistence, head_only: bool) {
-        let head = Head { code: refusal.code(), kind: TEXT, version: None, from: None, token: None, persistence };
+        let (code, team) = (refusal.code(), self.team.as_deref());
+        let head = Head { code, kind: TEXT, version: None, from: None, token: None, team, persistence };
         head.write(out, &self.date, explanation(refusal).as_bytes(), head_only);
     }
 
     pub fn write_json(&self, out: &mut Vec<u8>, json: &str, request: &Request) {
-        let persistence = request.persistence;
-        let head = Head { code: 200, kind: JSON, version: None, from: None, token: None, persistence };
+        let (persistence, team) = (request.persistence, self.team.as_deref());
+        let head = Head { code: 200, kind: JSON, version: None, from: None, token: None, team, persistence };
         head.write(out, &self.date, json.as_bytes(), request.head_only);
     }
 
     fn build(&mut self) {
         let body = self.bodies.of(self.version, self.from).as_bytes();
         for persistence in [Persistence::Keep, Persistence::KeepAlive, Persistence::Close] {
-            for token in [None, Some(PLACE)] {
-                let (version, from) = (Some(self.version), Some(self.from));
-                let head = Head { code: 200, kind: HTML, version, from, token, persistence };
-                let prebuilt = &mut self.prebuilt[persistence as usize][usize::from(token.is_some())];
+            for token in [None, Some(Cow::Borrowed(PLACE.as_slice()))] {
+                let (version, from, team) = (Some(self.version), Some(self.from), self.team.as_deref());
+                let has_token = token.is_some();
+                let head = Head { code: 200, kind: HTML, version, from, token, team, persistence };
+                let prebuilt = &mut self.prebuilt[persistence as usize][usize::from(has_token)];
                 prebuilt.bytes.clear();
                 head.write(&mut prebuilt.bytes, &self.date, body, false);
                 prebuilt.head_len = prebuilt.bytes.len() - body.len();
-                prebuilt.date_at = place_of(&prebuilt.bytes, b"Date: ");
-                prebuilt.token_at = token.map_or(0, |_| place_of(&prebuilt.bytes, b"Token: "));
+                prebuilt.date_at = place_of(&prebuilt.bytes, b"\r\nDate: ");
+                prebuilt.token_at = if has_token { place_of(&prebuilt.bytes, b"\r\nToken: ") } else { 0 };
             }
         }
     }
@@ -186,16 +204,17 @@ fn other<T: Flip>(value: T) -> T {
 }
 
 /// A response head, written in one order everywhere.
-struct Head {
+struct Head<'a> {
     code: u16,
     kind: &'static str,
     version: Option<Version>,
     from: Option<Platform>,
-    token: Option<Digits>,
+    token: Option<Cow<'a, [u8]>>,
+    team: Option<&'a str>,
     persistence: Persistence,
 }
 
-impl Head {
+impl Head<'_> {
     fn write(&self, out: &mut Vec<u8>, date: &Date, body: &[u8], head_only: bool) {
         let line = |out: &mut Vec<u8>, name: &str, value: &[u8]| {
             out.extend_from_slice(name.as_bytes());
@@ -215,6 +234,9 @@ impl Head {
         }
         if let Some(token) = &self.token {
             line(out, header::TOKEN, token);
+        }
+        if let Some(team) = self.team {
+            line(out, TEAM, team.as_bytes());
         }
         if self.code == Refusal::MethodNotAllowed.code() {
             line(out, "Allow", b"GET, HEAD, POST");
@@ -252,14 +274,17 @@ fn reason(code: u16) -> &'static str {
 fn explanation(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::BadRequest => {
-            "Not a request by RFC 9112, or a Token header that is not exactly 32 lower-case hex digits, once.\n"
+            "Not a request by RFC 9112, or a Token header that is not 1 to 128 visible characters, once.\n"
         }
         Refusal::MethodNotAllowed => "Send GET, HEAD or POST.\n",
         Refusal::RequestTimeout => "The request was not complete in time.\n",
         Refusal::ContentTooLarge => "The body is above 64 KiB.\n",
         Refusal::ExpectationFailed => "The only known expectation is 100-continue.\n",
         Refusal::HeadTooLarge => "The head is above 8 KiB or 64 header lines.\n",
-        Refusal::NotImplemented => "The only known transfer coding is chunked.\n",
+        Refusal::NotImplemented => {
+            "The known methods are GET, HEAD and POST, and the only known transfer coding is chunked.\n"
+        }
+        Refusal::OverCapacity => "More requests than --capacity allows, and the queue is full.\n",
         Refusal::VersionNotSupported => "Speak HTTP/1.1 or HTTP/1.0.\n",
     }
 }
@@ -271,14 +296,14 @@ mod tests {
 
     const DATE: Date = *b"Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: Date = *b"Sun, 06 Nov 1994 08:49:38 GMT";
-    const TOKEN: Digits = *b"0123456789abcdef0123456789abcdef";
+    const TOKEN: [u8; TOKEN_LEN] = *b"0123456789abcdef0123456789abcdef";
 
     fn pages() -> Pages {
-        Pages::new(Bodies::render().unwrap(), DATE, Version::V1, Platform::Ec2)
+        Pages::new(Bodies::render().unwrap(), DATE, Version::V1, Platform::Ec2, None)
     }
 
-    fn request(token: Option<Digits>, persistence: Persistence, head_only: bool) -> Request {
-        let framing = Framing::Empty;
+    fn request(token: Option<[u8; TOKEN_LEN]>, persistence: Persistence, head_only: bool) -> Request {
+        let (framing, token) = (Framing::Empty, token.map(Token::Usual));
         Request { answer: Answer::Page, token, head_only, persistence, framing, waits_for_continue: false }
     }
 
@@ -302,6 +327,37 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_any_length_stands_in_the_same_place() {
+        let pages = pages();
+        let usual = request(Some(TOKEN), Persistence::Close, false);
+        for other in ["1", "f47ac10b-58cc-4372-a567-0e02b2c3d479", &"x".repeat(128)] {
+            for head_only in [false, true] {
+                let expected = text(&pages, &Request { head_only, ..usual.clone() })
+                    .replace("0123456789abcdef0123456789abcdef", other);
+                let token = Token::read(other.as_bytes());
+                assert_eq!(text(&pages, &Request { token, head_only, ..usual.clone() }), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_team_stands_in_every_answer_and_moves_nothing_else() {
+        // A name that looks like what the places are found by.
+        let team = Some(Arc::from("Token: Date: x"));
+        let pages = Pages::new(Bodies::render().unwrap(), DATE, Version::V1, Platform::Ec2, team);
+        let get = request(Some(TOKEN), Persistence::Keep, false);
+        let said = text(&pages, &get);
+        assert_eq!(said.replace("Team: Token: Date: x\r\n", ""), text(&self::pages(), &get));
+        let mut others = vec![Vec::new(), Vec::new(), Vec::new()];
+        pages.write_refusal(&mut others[0], Refusal::BadRequest, Persistence::Close, false);
+        pages.write_json(&mut others[1], "{}", &get);
+        pages.write_faulty(&mut others[2], &get, Fault::WrongToken);
+        for other in [said.into_bytes()].iter().chain(&others) {
+            assert_eq!(memchr::memmem::find_iter(other, "\r\nTeam: Token: Date: x\r\n").count(), 1);
+        }
+    }
+
+    #[test]
     fn without_a_token_there_is_no_token_and_the_place_never_shows() {
         for persistence in [Persistence::Keep, Persistence::KeepAlive, Persistence::Close] {
             let text = text(&pages(), &request(None, persistence, false));
@@ -312,7 +368,7 @@ mod tests {
     #[test]
     fn head_is_the_same_head_without_the_body() {
         let (pages, get) = (pages(), request(Some(TOKEN), Persistence::Close, false));
-        let head = text(&pages, &Request { head_only: true, ..get });
+        let head = text(&pages, &Request { head_only: true, ..get.clone() });
         assert!(head.ends_with("Connection: close\r\n\r\n"));
         assert!(text(&pages, &get).starts_with(&head));
     }

@@ -1,5 +1,6 @@
 //! What one worker answers with: its pages, the head of the last request, its counts.
 
+use crate::capacity::{Capacity, Place};
 use crate::counters::{Counters, Counts};
 use crate::fast_parser::HeadCache;
 use crate::faults::Fault;
@@ -24,6 +25,15 @@ impl Schedules {
     }
 }
 
+/// What all workers answer alike.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub bodies: Bodies,
+    pub schedules: Schedules,
+    pub team: Option<Arc<str>>,
+    pub counters: Arc<Counters>,
+}
+
 /// Owned by one worker thread; nothing here is shared but `counters`.
 #[derive(Debug)]
 pub struct Responder {
@@ -35,18 +45,24 @@ pub struct Responder {
     schedules: Schedules,
     /// Whether a request has to be shown to the faults at all.
     faulty: bool,
+    capacity: Option<Arc<Capacity>>,
+    /// On the clock of `capacity`, as of the bytes at hand.
+    now_ns: u64,
     /// Stopping: responses say `Connection: close`.
     pub draining: bool,
 }
 
 impl Responder {
-    pub fn new(bodies: Bodies, schedules: Schedules, counters: Arc<Counters>, worker: usize, now: UtcUs) -> Responder {
+    pub fn new(common: Common, worker: usize, now: UtcUs) -> Responder {
+        let Common { bodies, schedules, team, counters } = common;
         let (version, from) = (schedules.version.at(now), schedules.from.at(now));
         Responder {
-            pages: Pages::new(bodies, date(now), version, from),
+            pages: Pages::new(bodies, date(now), version, from, team),
             head_cache: HeadCache::default(),
             counts: Counts::default(),
             faulty: !counters.faults.is_none(),
+            capacity: counters.capacity.clone(),
+            now_ns: 0,
             counters,
             worker,
             schedules,
@@ -61,6 +77,20 @@ impl Responder {
 
     pub fn schedules(&self) -> &Schedules {
         &self.schedules
+    }
+
+    /// Takes note of the time, where a place in the queue depends on it: once for the bytes of one read.
+    #[inline]
+    pub fn read_clock(&mut self) {
+        if let Some(capacity) = &self.capacity {
+            self.now_ns = capacity.now_ns();
+        }
+    }
+
+    /// Whether a page may be sent now; `None` without a capacity.
+    #[inline]
+    pub fn place(&self) -> Option<Place> {
+        self.capacity.as_ref().map(|capacity| capacity.take(self.now_ns))
     }
 
     /// Counts a good request with a token, and says what goes wrong with it.

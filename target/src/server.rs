@@ -1,10 +1,12 @@
 //! All workers together: bind, start, stop, count.
 
-use crate::config::Config;
+use crate::capacity::Capacity;
+use crate::config::{Config, Limits, Workers};
 use crate::counters::Counters;
 use crate::page::Bodies;
-use crate::responder::{Responder, Schedules};
+use crate::responder::{Common, Responder, Schedules};
 use crate::worker::{self, DriverKind, WorkerPlan};
+use core_affinity::CoreId;
 use flowtest_contract::utc_us;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,61 +52,49 @@ pub enum StartError {
 pub struct Server {
     address: SocketAddr,
     driver: DriverKind,
-    cores: Vec<usize>,
+    workers: Workers,
     schedules: Schedules,
     counters: Arc<Counters>,
-    stop: Arc<AtomicBool>,
-    workers: Vec<JoinHandle<()>>,
+    running: Running,
+    /// Why the better driver was not taken.
+    fallback: Option<StartError>,
 }
 
 impl Server {
-    /// Binds and starts one worker per core. All of them are ready when this returns.
+    /// Binds and starts the workers. All of them are ready when this returns.
     pub fn start(config: Config) -> Result<Server, StartError> {
         raise_descriptor_limit();
-        let Config { listen, schedules, cores, faults, driver, limits, json: _ } = config;
+        let Config { listen, schedules, workers, capacity, team, faults, drivers, limits, json: _ } = config;
+        let cores = workers.cores();
         let listeners = bind(listen, cores.len())?;
         let address = listeners
             .first()
             .map_or(Ok(listen), TcpListener::local_addr)
             .map_err(|source| StartError::Listen { address: listen, source })?;
         let resets = faults.resets();
-        let counters = Arc::new(Counters::new(cores.len(), Arc::new(faults)));
-        let bodies = Bodies::render()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ready, readiness) = mpsc::channel();
-        let mut workers = Vec::new();
-        for (index, (core, listener)) in cores.iter().copied().zip(listeners).enumerate() {
-            let responder = Responder::new(bodies.clone(), schedules, Arc::clone(&counters), index, utc_us());
-            let plan = WorkerPlan { responder, listener, limits, driver, resets, stop: Arc::clone(&stop) };
-            let ready = ready.clone();
-            let work = move || {
-                if core_affinity::set_for_current(core) {
-                    // The receiver is gone only when another worker failed already.
-                    worker::run(plan, |result| drop(ready.send(result.map_err(StartError::Worker))));
-                } else {
-                    drop(ready.send(Err(StartError::Pin(core.id))));
-                }
-            };
-            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            workers.push(thread.spawn(work).map_err(StartError::Worker)?);
-        }
-        let server = Server {
-            address,
-            driver,
-            cores: cores.iter().map(|core| core.id).collect(),
-            schedules,
-            counters,
-            stop,
-            workers,
-        };
-        drop(ready);
-        for result in readiness.iter().take(server.workers.len()) {
-            if let Err(error) = result {
-                server.stop();
-                return Err(error);
+        let capacity = capacity.map(|per_second| Arc::new(Capacity::new(per_second)));
+        let counters = Arc::new(Counters::new(cores.len(), Arc::new(faults), capacity));
+        let common = Common { bodies: Bodies::render()?, schedules, team, counters: Arc::clone(&counters) };
+        let mut fallback = None;
+        let mut drivers = drivers.into_iter().peekable();
+        loop {
+            let driver = drivers.next().expect("a configuration has a driver");
+            let start = Start { common: &common, cores: &cores, listeners: &listeners, limits, driver, resets };
+            match start.run() {
+                Ok(running) => return Ok(Server { address, driver, workers, schedules, counters, running, fallback }),
+                Err(error @ StartError::Worker(_)) if drivers.peek().is_some() => fallback = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(server)
+    }
+
+    /// Why a worse way to speak to the kernel was taken than the configuration's first.
+    pub fn fallback(&self) -> Option<String> {
+        let StartError::Worker(source) = self.fallback.as_ref()? else { return None };
+        Some(format!(
+            "io_uring was refused ({source}), so it is {}; for io_uring raise the limit of locked memory (ulimit -l)",
+            self.driver.name()
+        ))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -113,32 +103,36 @@ impl Server {
 
     /// The flag that makes the server drain and stop when it becomes true: what a signal handler needs.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
+        Arc::clone(&self.running.stop)
     }
 
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.running.stop.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all workers have drained after [`Server::stop`], and returns what was counted.
     pub fn join(self) -> Stopped {
-        for worker in self.workers {
-            // A worker that panicked has said so; the others' counts still stand.
-            let _ = worker.join();
-        }
+        self.running.join();
         Stopped { counters: self.counters, schedules: self.schedules }
     }
 
     /// `listening on http://... (io_uring, cores 0 1, ...)`.
     pub fn to_text(&self) -> String {
-        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+        let workers = match &self.workers {
+            Workers::Pinned(cores) => {
+                format!("cores {}", cores.iter().map(|core| core.id.to_string()).collect::<Vec<_>>().join(" "))
+            }
+            Workers::Unpinned(count) => format!("CPU quota: {count} on any core"),
+        };
         let now = utc_us();
+        let capacity = self.counters.capacity.as_ref();
         format!(
-            "listening on http://{} ({}, cores {cores}, version {}, from {})",
+            "listening on http://{} ({}, {workers}, version {}, from {}{})",
             self.address,
             self.driver.name(),
             self.schedules.version.at(now),
-            self.schedules.from.at(now)
+            self.schedules.from.at(now),
+            capacity.map(|capacity| format!(", capacity {}/s", capacity.per_second)).unwrap_or_default()
         )
     }
 
@@ -149,8 +143,72 @@ impl Server {
             "address": self.address.to_string(),
             "port": self.address.port(),
             "driver": self.driver.name(),
-            "cores": self.cores,
+            "workers": self.workers.cores().len(),
+            // Empty when they are not pinned.
+            "cores": self.workers.cores().iter().flatten().map(|core| core.id).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// The workers of one start.
+#[derive(Debug)]
+struct Running {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    fn join(self) {
+        for worker in self.workers {
+            // A worker that panicked has said so; the others' counts still stand.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// All that workers are started with, which another start may need again.
+struct Start<'a> {
+    common: &'a Common,
+    cores: &'a [Option<CoreId>],
+    listeners: &'a [TcpListener],
+    limits: Limits,
+    driver: DriverKind,
+    resets: bool,
+}
+
+impl Start<'_> {
+    /// Starts one worker for each core and listener; after an error none is left.
+    fn run(self) -> Result<Running, StartError> {
+        let mut running = Running { stop: Arc::new(AtomicBool::new(false)), workers: Vec::new() };
+        let result = self.run_each(&mut running);
+        if let Err(error) = result {
+            running.stop.store(true, Ordering::Relaxed);
+            running.join();
+            return Err(error);
+        }
+        Ok(running)
+    }
+
+    fn run_each(self, running: &mut Running) -> Result<(), StartError> {
+        let Start { common, cores, listeners, limits, driver, resets } = self;
+        let (ready, readiness) = mpsc::channel();
+        for (index, (core, listener)) in cores.iter().copied().zip(listeners).enumerate() {
+            let responder = Responder::new(common.clone(), index, utc_us());
+            let listener = listener.try_clone().map_err(StartError::Worker)?;
+            let plan = WorkerPlan { responder, listener, limits, driver, resets, stop: Arc::clone(&running.stop) };
+            let ready = ready.clone();
+            let work = move || match core {
+                Some(core) if !core_affinity::set_for_current(core) => {
+                    drop(ready.send(Err(StartError::Pin(core.id))));
+                }
+                // The receiver is gone only when another worker failed already.
+                _ => worker::run(plan, |result| drop(ready.send(result.map_err(StartError::Worker)))),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            running.workers.push(thread.spawn(work).map_err(StartError::Worker)?);
+        }
+        drop(ready);
+        readiness.iter().take(cores.len()).collect()
     }
 }
 

@@ -1,13 +1,13 @@
 //! The parser for every request: httparse for the syntax, and around it what httparse leaves open.
 //!
 //! Stricter than httparse: lines end with CR LF (a bare LF is how two servers come to see two different requests),
-//! and the head has a limit in bytes. Bytes past the limit are never looked at, so that a head is judged alike
+//! the target is ASCII (RFC 3986 2), and the head has a limit in bytes. Bytes past the limit are never looked at, so that a head is judged alike
 //! however it arrives.
 
 use crate::request::{Fields, HEAD_BYTES_MAX, HEADERS_MAX, Minor, Refusal, Request};
 
 /// What the bytes at the front of the buffer are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a head; more bytes can help.
     Partial,
@@ -38,6 +38,9 @@ pub fn parse(input: &[u8]) -> Parsed {
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
         return Parsed::Refused(Refusal::BadRequest);
     };
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Parsed::Refused(Refusal::BadRequest);
+    }
     let minor = if version == 0 { Minor::Zero } else { Minor::One };
     let mut fields = Fields::default();
     for header in request.headers.iter() {

@@ -1,4 +1,4 @@
-//! One thread on one core: accepts, serves its connections, keeps time, drains. It shares nothing with the others
+//! One thread, on one core unless a quota shares the cores: accepts, serves its connections, keeps time, drains. It shares nothing with the others
 //! but counters that only it writes.
 
 use crate::config::Limits;

@@ -37,6 +37,7 @@ fn r(first: &str, lines: &str) -> String {
 fn rows() -> Vec<Case> {
     let long = "x".repeat(9000);
     let post = |lines: &str, body: &str| r("POST / HTTP/1.1", lines) + body;
+    let chunked = |body: &str| post("Transfer-Encoding: chunked\r\n", body);
     vec![
         // the usual
         row(r("GET / HTTP/1.1", T), &[200], Keep, "the usual request"),
@@ -93,7 +94,9 @@ fn rows() -> Vec<Case> {
         ),
         row(r("GET / HTTP/1.1", T) + "GET / HT", &[200], Wait, "one and a half"),
         // the request line
-        row(r("get / HTTP/1.1", ""), &[405], Keep, "methods are case-sensitive"),
+        row(r("get / HTTP/1.1", ""), &[501], Keep, "methods are case-sensitive"),
+        row(r("BREW / HTTP/1.1", T), &[501], Keep, "a method that nobody knows"),
+        row(r("BREW / HTTP/1.1", "Content-Length: 2\r\n") + "ab", &[501], Keep, "the body of an unknown method"),
         row(r("DELETE / HTTP/1.1", T), &[405], Keep, "a method we do not take"),
         row(r("PUT / HTTP/1.1", "Content-Length: 2\r\n") + "ab", &[405], Keep, "its body is dropped"),
         row(r("OPTIONS * HTTP/1.1", ""), &[405], Keep, "asterisk form"),
@@ -105,6 +108,11 @@ fn rows() -> Vec<Case> {
         row(r("GET / HTTP/1.1 ", ""), &[400], Close, "a space at the end"),
         row(r("GET / x HTTP/1.1", ""), &[400], Close, "a space in the target"),
         row(r("GET /\u{7f} HTTP/1.1", ""), &[400], Close, "DEL in the target"),
+        row(r("GET /\u{e9} HTTP/1.1", T), &[400], Close, "a path beyond ASCII"),
+        row(r("GET /?\u{e9} HTTP/1.1", T), &[400], Close, "a query beyond ASCII"),
+        row(b"GET /\xe9 HTTP/1.1\r\nHost: t\r\n\r\n".to_vec(), &[400], Close, "a path that is not UTF-8"),
+        row(r("DELETE /\u{e9} HTTP/1.1", T), &[400], Close, "the same with another method"),
+        row(r("GET http://u@t/ HTTP/1.1", T), &[400], Close, "a user in the absolute form"),
         row("GET /\0 HTTP/1.1\r\nHost: t\r\n\r\n", &[400], Close, "NUL in the target"),
         row("GET /\r\n\r\n", &[400], Close, "HTTP/0.9"),
         row(r("GET / HTTP/2.0", ""), &[505], Close, "HTTP/2 without its preface"),
@@ -119,6 +127,14 @@ fn rows() -> Vec<Case> {
         // header lines
         row("GET / HTTP/1.1\r\n\r\n", &[400], Close, "no Host"),
         row(r("GET / HTTP/1.1", "Host: u\r\n"), &[400], Close, "two Hosts"),
+        row(r("GET / HTTP/1.1", "Host: t\r\n"), &[400], Close, "the same Host twice"),
+        row("GET / HTTP/1.1\r\nHost: user@h\r\n\r\n", &[400], Close, "a user in Host"),
+        row("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", &[400], Close, "a space in Host"),
+        row("GET / HTTP/1.1\r\nHost: h/path\r\n\r\n", &[400], Close, "a path in Host"),
+        row("GET / HTTP/1.1\r\nHost: h:x\r\n\r\n", &[400], Close, "a port that is no number"),
+        row("GET / HTTP/1.0\r\nHost: user@h\r\n\r\n", &[400], Close, "a user in Host, in HTTP/1.0"),
+        row("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", &[200], Keep, "an IPv6 address in Host"),
+        row("GET / HTTP/1.1\r\nHost:\r\n\r\n", &[200], Keep, "an empty Host, of a client that has none"),
         row(r("GET / HTTP/1.1", "X : 1\r\n"), &[400], Close, "a space before the colon"),
         row(r("GET / HTTP/1.1", " folded: 1\r\n"), &[400], Close, "a folded line"),
         row(r("GET / HTTP/1.1", "no colon\r\n"), &[400], Close, "no colon"),
@@ -132,11 +148,15 @@ fn rows() -> Vec<Case> {
         row(r("GET / HTTP/1.1", &"X: 1\r\n".repeat(64)), &[431], Close, "65 header lines"),
         row(r("GET / HTTP/1.1", &"X: 1\r\n".repeat(63)), &[200], Keep, "64 header lines"),
         // the token
-        row(r("GET / HTTP/1.1", "Token: 0123456789ABCDEF0123456789abcdef\r\n"), &[400], Close, "upper-case digits"),
-        row(r("GET / HTTP/1.1", "Token: 0123456789abcdef0123456789abcde\r\n"), &[400], Close, "31 digits"),
+        row(r("GET / HTTP/1.1", "Token: 0123456789ABCDEF0123456789abcdef\r\n"), &[200], Keep, "upper-case digits"),
+        row(r("GET / HTTP/1.1", "Token: 0123456789abcdef0123456789abcde\r\n"), &[200], Keep, "31 digits"),
+        row(r("GET / HTTP/1.1", &format!("Token: {}\r\n", &long[..128])), &[200], Keep, "128 characters"),
+        row(r("GET / HTTP/1.1", &format!("Token: {}\r\n", &long[..129])), &[400], Close, "129 characters"),
+        row(r("GET / HTTP/1.1", "Token: a b\r\n"), &[400], Close, "a space in a token"),
+        row(r("GET / HTTP/1.1", "Token: \u{e9}\r\n"), &[400], Close, "a token beyond ASCII"),
         row(r("GET / HTTP/1.1", "Token:\r\n"), &[400], Close, "an empty token"),
         row(r("GET / HTTP/1.1", &T.repeat(2)), &[400], Close, "two tokens, even equal ones"),
-        row(r("HEAD / HTTP/1.1", "Token: x\r\n"), &[400], Close, "HEAD gets no body with a 400 either"),
+        row(r("HEAD / HTTP/1.1", "Token: x y\r\n"), &[400], Close, "HEAD gets no body with a 400 either"),
         // bodies
         row(post("Content-Length: 5\r\n", "hello"), &[200], Keep, "a length"),
         row(post("Content-Length: 0\r\n", ""), &[200], Keep, "an empty body"),
@@ -165,6 +185,17 @@ fn rows() -> Vec<Case> {
             "extension and trailer",
         ),
         row(post("Transfer-Encoding: chunked\r\n", "5\r\nhel"), &[], Wait, "chunks that are not complete"),
+        row(chunked("5 x\r\nhello\r\n0\r\n\r\n"), &[400], Close, "junk behind a chunk size"),
+        row(chunked("5x\r\nhello\r\n0\r\n\r\n"), &[400], Close, "junk that touches a chunk size"),
+        row(chunked("5 \r\nhello\r\n0\r\n\r\n"), &[400], Close, "white space behind a chunk size"),
+        row(chunked("5;\r\nhello\r\n0\r\n\r\n"), &[400], Close, "an extension without a name"),
+        row(chunked("5;a=\r\nhello\r\n0\r\n\r\n"), &[400], Close, "an extension without its value"),
+        row(chunked("5;a b\r\nhello\r\n0\r\n\r\n"), &[400], Close, "an extension of two words"),
+        row(chunked("5;a=\"b\r\nhello\r\n0\r\n\r\n"), &[400], Close, "a quote that does not end"),
+        row(chunked("5 ; a = \"\\\"b;\" ;c\r\nhello\r\n0\r\n\r\n"), &[200], Keep, "all that an extension may be"),
+        row(chunked("0\r\nno colon\r\n\r\n"), &[400], Close, "a trailer without a colon"),
+        row(chunked("0\r\nX : y\r\n\r\n"), &[400], Close, "a trailer with a space before its colon"),
+        row(chunked("0\r\n folded: y\r\n\r\n"), &[400], Close, "a folded trailer"),
         row(post("Transfer-Encoding: chunked\r\n", "z\r\n"), &[400], Close, "a chunk size that is none"),
         row(
             post("Transfer-Encoding: chunked\r\n", "5\r\nhelloworld\r\n"),
@@ -175,6 +206,14 @@ fn rows() -> Vec<Case> {
         row(post("Transfer-Encoding: chunked\r\n", "10001\r\n"), &[413], Close, "a chunk above the limit"),
         row(post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", ""), &[400], Close, "chunked twice"),
         row(post("Transfer-Encoding: gzip, chunked\r\n", ""), &[501], Close, "a coding that we do not know"),
+        row(post("Transfer-Encoding: chunked, gzip\r\n", ""), &[400], Close, "a coding after chunked"),
+        row(
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", ""),
+            &[400],
+            Close,
+            "the same in two lines",
+        ),
+        row(post("Transfer-Encoding: gzip\r\n", ""), &[400], Close, "no chunked at all: nobody knows the end"),
         row("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &[400], Close, "chunks in HTTP/1.0"),
         row(post("Expect: 100-continue\r\nContent-Length: 2\r\n", "ab"), &[100, 200], Keep, "continue"),
         row(post("Expect: tea\r\nContent-Length: 2\r\n", "ab"), &[417], Close, "another expectation"),

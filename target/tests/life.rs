@@ -3,7 +3,7 @@
 mod common;
 
 use common::{DRIVERS, Failure, Target, get, token};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime};
 
 #[test]
@@ -191,6 +191,132 @@ fn whoever_connects_without_a_pause_keeps_nobody_waiting() {
         });
         assert_eq!(target.stop()["responses"], 50, "{driver}");
     }
+}
+
+/// Ten thousand clients that connect and never say a word, or half of one.
+#[test]
+fn ten_thousand_silent_connections_are_closed_by_their_time_limits() {
+    const CONNECTIONS: usize = 10_000;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("the soft limit may be raised");
+    if limit.maximum.is_some_and(|maximum| maximum < CONNECTIONS as u64 + 500) {
+        return eprintln!("skipped: ulimit -Hn is {:?} here, and ten thousand connections need more", limit.maximum);
+    }
+    for driver in DRIVERS {
+        // One limit at a time: connecting takes longer than a second on a busy machine.
+        for (limit, half) in [("--idle-timeout", ""), ("--request-timeout", "GET / HTTP/1.1\r\nHost: t")] {
+            let target = Target::start(&["--driver", driver, limit, "1s"]);
+            let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| target.client()).collect();
+            for client in &mut clients {
+                client.send(half.as_bytes());
+            }
+            target.wait_for("all are closed", |health| {
+                health["connections"].as_u64() >= Some(CONNECTIONS as u64) && health["connections_open"] == 1
+            });
+            for client in &mut clients {
+                if !half.is_empty() {
+                    assert_eq!(client.response(false).map(|response| response.status), Ok(408), "{driver}");
+                }
+                assert!(client.is_closed(), "{driver}, {half:?}");
+            }
+            assert!(target.client().get(&token(1)).is_ok(), "{driver}");
+        }
+    }
+}
+
+/// A shell that does this and then becomes the target, by way of a wrapper.
+fn behind(script: &str, wrapper: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{script}; exec {wrapper} \"$0\" \"$@\""), env!("CARGO_BIN_EXE_flowtest-target")]);
+    command.args(["--listen", "127.0.0.1:0", "--json"]).args(flags);
+    command
+}
+
+/// Linux 6.14 and newer charge rings to the limit of locked memory: there is room for the small one that asks whether
+/// io_uring is allowed, and none for those of the workers.
+#[test]
+fn without_locked_memory_it_serves_by_epoll_and_says_why() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can become nobody, to whom the limit of locked memory applies");
+    }
+    let as_nobody =
+        |flags: &[&str]| behind("ulimit -l 64", "setpriv --reuid 65534 --regid 65534 --clear-groups --", flags);
+    if !as_nobody(&["-V"]).output().is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: nobody may not run the test's binary");
+    }
+    let target = Target::start_as(&as_nobody(&[]));
+    assert!(target.client().get(&token(1)).is_ok());
+    if target.listening["driver"] == "io_uring" {
+        return eprintln!("skipped: this kernel does not charge rings to the limit of locked memory");
+    }
+    assert_eq!(target.listening["driver"], "epoll");
+    let complaints = target.complaints();
+    assert!(complaints.contains("io_uring was refused") && complaints.contains("ulimit -l"), "{complaints}");
+    let insists = as_nobody(&["--driver", "io_uring"]).output().expect("runs");
+    let stderr = String::from_utf8_lossy(&insists.stderr);
+    assert!(insists.status.code() == Some(1) && stderr.contains("a worker did not start"), "{stderr}");
+}
+
+#[test]
+fn a_cpu_quota_decides_how_many_workers_there_are_and_they_are_not_pinned() {
+    let cores = core_affinity::get_core_ids().expect("cores").len();
+    if !rustix::process::geteuid().is_root() || cores < 2 {
+        return eprintln!("skipped: this needs two cores, and root to show the target a cgroup");
+    }
+    let folder = std::env::temp_dir().join(format!("flowtest-target-quota-{}", std::process::id()));
+    // (version of cgroups, the file with the quota of one core and a half, what the kernel says of the process)
+    let quotas =
+        [("v2", "cpu.max", "150000 100000\n", "0::/a\n"), ("v1", "cpu/a/cpu.cfs_quota_us", "150000\n", "1:cpu:/a\n")];
+    for (version, file, quota, belongs) in quotas {
+        let root = folder.join(version);
+        let (cgroup, controllers) = (root.join("cgroup"), root.join("fs"));
+        for group in ["a", "cpu/a"] {
+            std::fs::create_dir_all(controllers.join(group)).expect("a folder");
+        }
+        if version == "v2" {
+            std::fs::write(controllers.join("a/cgroup.controllers"), "cpu\n").expect("written");
+            std::fs::write(controllers.join("a").join(file), quota).expect("written");
+        } else {
+            std::fs::write(controllers.join(file), quota).expect("written");
+            std::fs::write(controllers.join("cpu/a/cpu.cfs_period_us"), "100000\n").expect("written");
+        }
+        std::fs::write(&cgroup, belongs).expect("written");
+        let shown = format!(
+            "mount --bind {} /proc/$$/cgroup && mount --bind {} /sys/fs/cgroup || exit 77",
+            cgroup.display(),
+            controllers.display()
+        );
+        let inside = |flags: &[&str]| {
+            let target = behind(&shown, "", flags);
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--"]).arg(target.get_program()).args(target.get_args());
+            command
+        };
+        let probe = inside(&["-V"]).output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            return eprintln!("skipped: no mount namespaces here");
+        }
+        let mut two: Vec<_> = (0..2).map(|_| Target::start_as(&inside(&[]))).collect();
+        for target in &mut two {
+            assert_eq!(target.listening["workers"], 1, "{version}: {}", target.listening);
+            assert_eq!(target.listening["cores"], serde_json::json!([]), "{version}");
+            assert!(target.client().get(&token(1)).is_ok());
+            // The kernel says of each thread where it may run: anywhere, or two tasks on one host would meet.
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", target.id())).expect("tasks");
+            for task in tasks {
+                let status = std::fs::read_to_string(task.expect("a task").path().join("status")).expect("status");
+                let allowed = status.lines().find(|line| line.starts_with("Cpus_allowed:")).expect("a line");
+                let mask = allowed.split_whitespace().nth(1).expect("a mask").replace(',', "");
+                let count = mask.chars().filter_map(|digit| digit.to_digit(16)).map(u32::count_ones).sum::<u32>();
+                assert_eq!(count as usize, cores, "{version}: {allowed}");
+            }
+        }
+        // Who lists cores gets them, whatever the quota.
+        let target = Target::start_as(&inside(&["--cores", &first_core()]));
+        assert_eq!(target.listening["cores"].as_array().map(Vec::len), Some(1), "{version}");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
 }
 
 /// A core that this process may use: a container need not have core 0.

@@ -110,3 +110,37 @@ fn head_has_the_same_head_and_no_body() {
     // Nothing of a body stands before the next response.
     assert_eq!(client.get(&token(2)).expect("answered").body, expected.body);
 }
+
+#[test]
+fn a_token_of_any_visible_characters_comes_back() {
+    let longest: String = ('!'..='~').chain('!'..='~').take(128).collect();
+    for driver in DRIVERS {
+        let target = Target::start(&["--driver", driver]);
+        let mut client = target.client();
+        let usual = client.get(&token(1)).expect("answered");
+        // What the first Flow Test's client sends, twice so that the cache is asked as well; then the shortest, the
+        // longest, and one of the contract's length that is not in hex.
+        let uuids = ["f47ac10b-58cc-4372-a567-0e02b2c3d479", "6BA7B810-9DAD-11D1-80B4-00C04FD430C8"];
+        for token in uuids.into_iter().chain(["7", &longest, "not-hex-but-as-long-as-usual/32~"]) {
+            let response = client.get(token).expect("answered");
+            assert_eq!((response.status, response.header("token")), (200, Some(token)), "{driver}");
+            assert_eq!(response.body, usual.body, "{driver}: {token}");
+        }
+        assert_eq!(target.stop()["tokens"], 6, "{driver}");
+    }
+}
+
+#[test]
+fn with_a_team_each_answer_says_whose_it_is() {
+    let target = Target::start(&["--team", "alice_1"]);
+    let mut client = target.client();
+    for request in
+        [get(&token(1)), get("x"), get(&token(1)).replace("Token", "X"), get(&token(1)).replace("GET", "BREW")]
+    {
+        client.send(request.as_bytes());
+        assert_eq!(client.response(false).expect("answered").header("team"), Some("alice_1"), "{request}");
+    }
+    drop(target);
+    let target = Target::start(&[]);
+    assert_eq!(target.client().get(&token(1)).expect("answered").header("team"), None);
+}

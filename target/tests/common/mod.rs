@@ -17,15 +17,33 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Target {
     child: Child,
     pub address: SocketAddr,
+    /// What it said when it was ready.
+    pub listening: Value,
 }
 
 impl Target {
     pub fn start(flags: &[&str]) -> Target {
-        let mut child = Child::start(&command(flags));
+        Target::start_as(&command(flags))
+    }
+
+    /// The same by a command of one's own, which says `--json`.
+    pub fn start_as(command: &Command) -> Target {
+        let mut child = Child::start(command);
         let listening = json_line(&mut child);
         assert_eq!(listening["event"], "listening");
         let address = listening["address"].as_str().expect("address").parse().expect("a socket address");
-        Target { child, address }
+        Target { child, address, listening }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it, and returns what it wrote to its standard error.
+    pub fn complaints(mut self) -> String {
+        self.signal_stop();
+        self.child.wait();
+        self.child.complaints()
     }
 
     pub fn client(&self) -> Client {

@@ -324,7 +324,13 @@ impl Controller {
         if self.runner.as_mut().is_some_and(RoundRunner::poll) {
             self.end_round();
         }
+        self.signals.set_hands_over(self.hands_over());
         self.round_ends.look();
+    }
+
+    /// Whether somebody gives our share to others when we end.
+    fn hands_over(&self) -> bool {
+        self.is_kept && self.runner.as_ref().is_some_and(RoundRunner::has_share)
     }
 
     /// Our name stays ours as long as we say so. Who lost it while Redis was away, to a process that took it meanwhile, leaves
@@ -615,7 +621,7 @@ impl Controller {
             runner.give_away();
         }
         let until = Instant::now() + HAND_OVER;
-        while self.is_kept && self.runner.as_ref().is_some_and(RoundRunner::has_share) && Instant::now() < until {
+        while self.hands_over() && Instant::now() < until {
             self.turn();
             thread::sleep(POLL);
         }

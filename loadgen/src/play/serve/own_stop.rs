@@ -4,6 +4,7 @@
 //! SIGUSR1 stops all traffic of the process and SIGUSR2 lets it go on; SIGTERM and SIGINT end it. A thread of its own passes
 //! them on to the workers, so that none waits for a Redis that hangs.
 
+use super::HAND_OVER;
 use crate::Failed;
 use crate::engine::control::WorkerControl;
 use crate::engine::plan::{Plan, TrafficMode};
@@ -23,6 +24,8 @@ pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     go_on: Arc<AtomicBool>,
     is_stopped: AtomicBool,
+    /// Others get our share when we end, and until they have it we play on.
+    hands_over: AtomicBool,
     /// The workers' plan was changed from here: whoever steers the round is to change it again.
     changed_plan: AtomicBool,
     workers: Mutex<Option<Arc<WorkerControl>>>,
@@ -40,6 +43,7 @@ impl Signals {
 
     /// Passes signals on, until `over`. `end`: the process is asked to end.
     pub(super) fn watch(&self, end: &AtomicBool, over: &AtomicBool) {
+        let mut end_at = None;
         while !over.load(Ordering::Relaxed) {
             thread::sleep(LOOK);
             if self.stop.swap(false, Ordering::Relaxed) {
@@ -52,7 +56,11 @@ impl Signals {
             let workers = self.workers.lock();
             let Some(workers) = &*workers else { continue };
             if end.load(Ordering::Relaxed) {
-                workers.drain();
+                let end_at = *end_at.get_or_insert_with(Instant::now);
+                // Whoever hands over ends in time by itself, unless it waits for a Redis that hangs.
+                if !self.hands_over.load(Ordering::Relaxed) || end_at.elapsed() >= HAND_OVER {
+                    workers.drain();
+                }
             }
             // Whoever steers the round changes the plan as well, as soon as Redis lets it look; a stop waits for nobody.
             if self.is_stopped() && workers.plan().contestants.iter().any(|one| one.traffic != TrafficMode::Halted) {
@@ -66,6 +74,11 @@ impl Signals {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether others would get our share, and time to take it.
+    pub(super) fn set_hands_over(&self, hands_over: bool) {
+        self.hands_over.store(hands_over, Ordering::Relaxed);
     }
 
     /// Whether the workers' plan was changed from here since this was asked last.
