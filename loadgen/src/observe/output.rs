@@ -15,6 +15,7 @@ use crate::observe::results;
 use crate::observe::series::{Look, Second, Series, State};
 use crate::observe::summary::Summary;
 use crate::observe::validity::Validity;
+use flowtest_contract::text::shown;
 use ndjson::Lines;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ impl Outputs {
             if named[..index].contains(path) {
                 return Err(Failed::Usage(match results::is_stdout(path) {
                     true => "--json - and --ndjson - both want standard output: name a file for one of them".to_owned(),
-                    false => format!("{} is named for two outputs: name a file for each", path.display()),
+                    false => format!("{} is named for two outputs: name a file for each", shown(path)),
                 }));
             }
         }

@@ -1,6 +1,7 @@
 //! Where a command's result goes: a file, or with `-` standard output.
 
 use crate::Failed;
+use flowtest_contract::text::shown;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -55,6 +56,6 @@ pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
 pub fn unwritable(path: &Path, error: &io::Error) -> Failed {
     Failed::Message(format!(
         "the result cannot be written to {} ({error}): name a file in a folder of yours",
-        path.display()
+        shown(path)
     ))
 }

@@ -18,6 +18,7 @@ use crate::record::publish::Board;
 use crate::record::recorder::{Recorder, room};
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Start;
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
-    let path = flags.file.display();
+    let path = shown(&flags.file);
     let text = std::fs::read_to_string(&flags.file)
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
@@ -73,7 +74,7 @@ fn unpublished(error: ScoreboardError, flags: &RunContest, redis: &RedisAddress)
         Some(dir) => format!(
             "{error}; all points are in the journal: when Redis answers again, publish them by flowtest-loadgen rebuild \
              --seal --journal {} --redis {redis}",
-            dir.display()
+            shown(dir)
         ),
         None => format!(
             "{error}; there is no journal to publish them from later (--journal), so only the summary has all of them"
@@ -146,7 +147,7 @@ pub(crate) fn finish_others(dir: &Path, redis: &RedisAddress) {
                 eprintln!("flowtest-loadgen: {}", stream.text);
             }
         }
-        Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", dir.display()),
+        Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", shown(dir)),
     }
 }
 
@@ -167,7 +168,7 @@ fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
     Err(Failed::Message(format!(
         "{}: this contest writes up to {} MiB of journal, and one and a half times that shall be free, but {} MiB are: \
          free some, or name a folder on another disk{without}",
-        dir.display(),
+        shown(dir),
         mib(needed),
         free >> 20
     )))

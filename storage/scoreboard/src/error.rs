@@ -2,6 +2,7 @@
 
 use flowtest_contest::control::ControlError;
 use flowtest_contract::id::{RoundId, StreamId};
+use flowtest_contract::text::shown;
 use std::path::PathBuf;
 
 /// A failed operation on the scoreboard. No text holds a password.
@@ -11,7 +12,7 @@ pub enum ScoreboardError {
         "{url} is no Redis address: {cause}; write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket"
     )]
     Url { url: String, cause: String },
-    #[error("{path}: the password file cannot be read ({cause}): write the password into its first line", path = path.display())]
+    #[error("{path}: the password file cannot be read ({cause}): write the password into its first line", path = shown(path))]
     PasswordFile { path: PathBuf, cause: String },
     #[error("no Redis answers at {url}: {cause}; start it, or give its address with --redis")]
     Unreachable { url: String, cause: String },

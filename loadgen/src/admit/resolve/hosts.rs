@@ -3,6 +3,7 @@
 //! The syntax is that of `/etc/hosts`: an address, then its names; `#` begins a comment. A name on several lines has
 //! all their addresses. A name found here is not asked from the system. It reads the file and decides nothing.
 
+use flowtest_contract::text::shown;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
@@ -60,7 +61,7 @@ impl Hosts {
 }
 
 fn read(path: &Path) -> Result<Table, HostsError> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     let unreadable = |error: std::io::Error| HostsError::Unreadable { path: shown.clone(), error: error.to_string() };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;

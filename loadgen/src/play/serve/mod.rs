@@ -38,6 +38,7 @@ use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
@@ -115,7 +116,7 @@ impl Home {
         let cores = flags.cores.choose()?;
         // The room for a journal is told before the first round: without it nobody may be armed.
         std::fs::create_dir_all(&flags.journal).map_err(|error| {
-            let folder = flags.journal.display();
+            let folder = shown(&flags.journal);
             Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
         })?;
         Ok(Home {
