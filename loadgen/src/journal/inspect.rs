@@ -109,7 +109,7 @@ pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
         results::write_json(path, &inspected)?;
     }
     if !flags.json.as_deref().is_some_and(results::is_stdout) {
-        results::print(&inspected);
+        results::print(&inspected)?;
     }
     let is_whole = inspected.streams.iter().all(|stream| stream.state != UNREADABLE);
     Ok(if is_whole { 0 } else { 1 })

@@ -15,6 +15,7 @@ use crate::observe::results;
 use crate::observe::series::{Look, Second, Series, State};
 use crate::observe::summary::Summary;
 use crate::observe::validity::Validity;
+use clap::builder::BoolishValueParser;
 use flowtest_contract::text::shown;
 use ndjson::Lines;
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ pub struct Outputs {
     #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_METRICS")]
     pub metrics: Option<SocketAddr>,
     /// No live view, no notes and no summary; files are written all the same.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 }
 
@@ -258,7 +259,7 @@ impl Closed {
             results::write(path, page.as_bytes())?;
         }
         if !flags.quiet && !flags.takes_stdout() {
-            results::print(format_args!("{summary}\n"));
+            results::print(format_args!("{summary}\n"))?;
         }
         output.lines.map_or(Ok(()), Lines::finish)
     }

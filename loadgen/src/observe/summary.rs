@@ -150,6 +150,8 @@ pub struct Summary {
     pub cpu: Cpu,
     pub workers: Vec<WorkerReport>,
     pub contestants: Vec<ContestantFigures>,
+    /// It was ended before its plan: the figures are of what was played until then.
+    pub interrupted: bool,
     /// Whether all this is what the plan asked for.
     #[serde(flatten)]
     pub validity: ValidityFigures,
@@ -197,6 +199,7 @@ impl Summary {
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
+            interrupted: stopped,
             validity: ValidityFigures::new(&Validity::default(), None),
             house: House::of(plan, sums),
         }
@@ -241,6 +244,10 @@ impl fmt::Display for Summary {
             writeln!(f)?;
         }
         let share = |part: u64| percent(part, total.requests);
+        if self.interrupted {
+            let until = if total.requests == 0 { "before anything counted" } else { "before its plan ended" };
+            writeln!(f, "  STOPPED {until}: the figures are of what was played until then")?;
+        }
         writeln!(f, "  requests   {:>14}   in {:.2} s", grouped(total.requests), total.duration_s)?;
         writeln!(
             f,

@@ -10,6 +10,7 @@ use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
 use std::net::IpAddr;
@@ -105,7 +106,7 @@ pub struct Serve {
     #[command(flatten)]
     pub cores: CoreFlags,
     /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
-    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY", value_parser = BoolishValueParser::new())]
     pub practice_only: bool,
     /// Give the shares of generators that die to the others, and shares to those that come back, where no dashboard does it.
     /// Of several such generators one does it.
@@ -169,7 +170,7 @@ enum Cores {
 #[derive(Debug, Args)]
 pub struct TraceFlags {
     /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
-    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires_if("true", "journal"), value_parser = BoolishValueParser::new())]
     no_trace: bool,
 }
 

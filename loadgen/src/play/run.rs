@@ -16,6 +16,7 @@ use crate::play::flags::RunContest;
 use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, Taker, contest_plan, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
 use crate::record::recorder::{Recorder, room};
+use crate::signals::Stop;
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Start;
 use flowtest_contract::text::shown;
@@ -25,11 +26,10 @@ use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs the command; the exit code says whether the result is valid.
-pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
+pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
     let path = shown(&flags.file);
     let text = std::fs::read_to_string(&flags.file)
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
@@ -50,13 +50,14 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     if let (Some(dir), Some(redis)) = (&flags.journal, &redis) {
         finish_others(dir, redis);
     }
+    stop.catch_signals();
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
     let (totals, board, broken) = round.play(flags, prepared, redis.as_ref(), stop)?;
     let is_valid = totals.closed.summary.is_valid();
     // Before the wait for Redis, which may be long.
     let written = totals.closed.write();
     if let (Some(board), Some(redis)) = (board, &redis) {
-        board.finish(totals.seq, totals.rows, stop).map_err(|error| unpublished(error, flags, redis))?;
+        board.finish(totals.seq, totals.rows, stop.flag()).map_err(|error| unpublished(error, flags, redis))?;
     }
     written?;
     match broken {
@@ -97,7 +98,7 @@ impl Round<'_> {
         flags: &RunContest,
         prepared: Prepared,
         redis: Option<&RedisAddress>,
-        stop: &AtomicBool,
+        stop: &Stop,
     ) -> Result<(Totals, Option<Board>, Option<RunError>), Failed> {
         let clock = Clock::now();
         let plan = make_plan(self.contest, self.contestants.clone(), self.cores.len(), clock, flags.head_start())?;
@@ -122,8 +123,8 @@ impl Round<'_> {
         let ended = match driver {
             Ok(driver) => {
                 let mut driver = driver.gated().publish_on(board);
-                driver.play_out(stop);
-                driver.finish(stop.load(Ordering::Relaxed))
+                let is_cut = driver.play_out(stop.flag());
+                driver.finish(is_cut)
             }
             Err(error) => Ended { result: Err(error), board, broken: None },
         };

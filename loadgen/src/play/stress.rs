@@ -10,14 +10,15 @@ use crate::observe::output::Title;
 use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::Stress;
 use crate::play::plan::{self, HEAD_START};
+use crate::signals::Stop;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_scoreboard::redacted;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs the command; the exit code says whether the result is valid.
-pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
+pub fn stress(flags: &Stress, stop: &Stop) -> Result<u8, Failed> {
     let cores = flags.cores.choose()?;
     let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
@@ -25,13 +26,20 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
     let plan = Arc::new(make_plan(flags, contestants, cores.len() as u32, clock));
     let output = prepared.open(&plan, Title::Stress)?;
     let mut driver = Driver::in_memory(plan, clock, &cores, Tracing::Off, output)?;
-    driver.play_out(stop);
-    let Ended { result, broken, .. } = driver.finish(stop.load(Ordering::Relaxed));
+    stop.catch_signals();
+    let is_cut = driver.play_out(stop.flag());
+    let Ended { result, broken, .. } = driver.finish(is_cut);
     let Totals { closed, .. } = result?;
     let summary = closed.summary.clone();
     closed.write()?;
     if let Some(broken) = broken {
         return Err(broken.into());
+    }
+    if summary.interrupted && summary.total.requests == 0 {
+        return Err(Failed::Message(format!(
+            "stopped in the warm-up, which takes {}, before anything counted: let it go on for longer, or ask for --warmup 0s",
+            humantime::format_duration(flags.warmup)
+        )));
     }
     if summary.contestants.iter().all(|contestant| contestant.figures.rate == 0.0) {
         return Err(Failed::Message(
@@ -42,7 +50,7 @@ pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
 }
 
 fn contestant(url: &str) -> Result<ContestantPlan, Failed> {
-    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
+    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{}: {error}", redacted(url))))?;
     let addresses = resolve(&endpoint)?;
     let addresses = listening(&endpoint.to_string(), &addresses)?;
     Ok(plan::contestant(endpoint.to_string(), &endpoint, addresses, TrafficMode::Flood))

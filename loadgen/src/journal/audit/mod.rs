@@ -80,7 +80,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
         results::write_json(path, &report)?;
     }
     if !flags.quiet && !flags.json.as_deref().is_some_and(results::is_stdout) {
-        results::print(format_args!("{report}\n"));
+        results::print(format_args!("{report}\n"))?;
     }
     Ok(if report.equal { 0 } else { DIFFERENT })
 }

@@ -36,6 +36,7 @@ use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
+use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::text::shown;
@@ -105,6 +106,14 @@ pub struct Home {
 impl Home {
     fn new(flags: &Serve) -> Result<Home, Failed> {
         let usage = |error: String| Failed::Usage(error);
+        if !flowtest_contest::names::is_name(&flags.contest) {
+            return Err(usage(format!(
+                "\"{}\" cannot be the name of a contest: write the one that its file or the dashboard has, up to {} characters \
+                 without {{, }} and :",
+                bounded(&flags.contest, 100),
+                flowtest_contest::names::NAME_CHARS_MAX
+            )));
+        }
         let ceiling =
             flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
         let hosts = flags.hosts.as_deref().map(Hosts::open).transpose().map_err(|error| usage(error.to_string()))?;
