@@ -184,7 +184,7 @@ pub const REQUESTS_PER_CORE_MAX: u64 = 2_000_000;
 
 /// Whether the workers can at least let fall due what the plan asks for.
 fn check_rate(plan: &Plan) -> Result<(), RunError> {
-    let (_, generator) = plan.schedule.newest_share();
+    let shares = plan.schedule.shares();
     let contestants = plan.contestants.len();
     let peak = |phase: &Phase| match phase.load {
         Load::Open(ramp) => ramp.from.max(ramp.to),
@@ -192,7 +192,8 @@ fn check_rate(plan: &Plan) -> Result<(), RunError> {
     };
     let rate = plan.phases.iter().map(peak).max().unwrap_or(0);
     let most = u128::from(REQUESTS_PER_CORE_MAX) * u128::from(plan.workers);
-    if u128::from(generator.take(rate)) * contestants as u128 <= most {
+    let taken = shares.iter().map(|(_, share)| share.take(rate)).max().unwrap_or(0);
+    if u128::from(taken) * contestants as u128 <= most {
         Ok(())
     } else {
         Err(RunError::Rate { rate, contestants, workers: plan.workers })

@@ -8,6 +8,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::run::{Progress, WorkerReport};
+use crate::observe::failures::FailureSample;
 use crate::observe::live_table::{Newest, View};
 use crate::observe::metrics::{Exposed, Metrics, Snapshot};
 use crate::observe::report::{self, Machine, Report};
@@ -130,6 +131,8 @@ pub struct Output {
     backlog: Option<u64>,
     /// Whether the scoreboard stands still, and why. None: there is none.
     standstill: Option<Option<String>>,
+    /// The first failing exchange of each kind.
+    samples: Vec<FailureSample>,
 }
 
 impl Prepared {
@@ -157,6 +160,7 @@ impl Prepared {
             metrics,
             backlog: None,
             standstill: None,
+            samples: Vec::new(),
         })
     }
 }
@@ -184,6 +188,13 @@ impl Output {
     /// Whether the scoreboard stands still, and why, where there is one.
     pub fn note_standstill(&mut self, standstill: Option<Option<String>>) {
         self.standstill = standstill;
+    }
+
+    /// Keeps a failing exchange that is the first of its kind.
+    pub fn note_failure(&mut self, sample: FailureSample) {
+        if self.samples.iter().all(|known| known.kind != sample.kind) {
+            self.samples.push(sample);
+        }
     }
 
     fn expose(&self, look: Look<'_>) {
@@ -225,6 +236,9 @@ impl Output {
         self.view.finish();
         let mut summary = Summary::of(plan, progress, stopped);
         summary.set_validity(&self.series);
+        // The first of its kind may have been in a warm-up, and all that counts right.
+        let is_counted = |sample: &FailureSample| summary.causes.iter().any(|cause| cause.kind == sample.kind);
+        summary.samples = std::mem::take(&mut self.samples).into_iter().filter(is_counted).collect();
         Closed { output: self, plan: plan.clone(), summary }
     }
 }

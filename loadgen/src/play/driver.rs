@@ -10,6 +10,7 @@ use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
+use crate::observe::failures::FailureSample;
 use crate::observe::output::{Closed, Output, cpu_us, late_us};
 use crate::observe::series::Look;
 use crate::observe::validity::Validity;
@@ -259,7 +260,19 @@ impl Driver {
                     break;
                 }
             }
-            self.look();
+            for Explained { contestant, error } in self.look() {
+                let contestant = self.plan.contestants[contestant].name.clone();
+                self.output.note_failure(FailureSample {
+                    contestant,
+                    kind: error.kind,
+                    message: error.message,
+                    expected: error.expected,
+                    received: error.received,
+                    request: error.request,
+                    response: error.response,
+                    at: error.at,
+                });
+            }
         }
         is_cut
     }

@@ -35,7 +35,7 @@ pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
     let cores = flags.cores.choose()?;
-    let contestants = admitted(&contest)?;
+    let contestants = admitted(&contest, &flags.hosts.names()?)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len(), Clock::now(), flags.head_start())?;
@@ -164,7 +164,7 @@ fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
     let mib = |bytes: u64| (bytes >> 20).max(1);
     let without = match tracing {
         Tracing::On => format!("; without traces (--no-trace) it is {} MiB", mib(room::needed(plan, false))),
-        Tracing::Off => String::new(),
+        Tracing::Off | Tracing::Samples => String::new(),
     };
     Err(Failed::Message(format!(
         "{}: this contest writes up to {} MiB of journal, and one and a half times that shall be free, but {} MiB are: \
@@ -219,11 +219,10 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
 }
 
 /// The roster at its addresses, by the same policy as in a round that is served.
-fn admitted(contest: &Contest) -> Result<Vec<ContestantPlan>, Failed> {
-    let names = Names::system(None);
+fn admitted(contest: &Contest, names: &Names) -> Result<Vec<ContestantPlan>, Failed> {
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
-        let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
+        let addresses = admit(&contest.policy, names, endpoint, STUCK_AFTER)
             .map_err(|denial| refused(&contestant.name, &denial))?;
         Ok(contestant_plan(contestant.name.clone(), endpoint, addresses, TrafficMode::Flood))
     });

@@ -23,7 +23,7 @@ pub mod round_runner;
 
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
-use crate::admit::resolve::{Hosts, Names};
+use crate::admit::resolve::Names;
 use crate::engine::plan::Plan;
 use crate::engine::ring::Tier;
 use crate::engine::run::{Clock, probe_ring, usable_cores};
@@ -116,7 +116,7 @@ impl Home {
         }
         let ceiling =
             flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
-        let hosts = flags.hosts.as_deref().map(Hosts::open).transpose().map_err(|error| usage(error.to_string()))?;
+        let names = flags.hosts.names()?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let id = flags.id.clone().unwrap_or(host);
         if !flowtest_contest::names::is_name(&id) {
@@ -142,7 +142,7 @@ impl Home {
             cores,
             tracing: flags.trace.tracing(),
             ceiling,
-            names: Names::system(hosts),
+            names,
             // What cannot be written shall show now and not when a round is armed.
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),

@@ -151,7 +151,7 @@ impl Recorder {
                 if core.is_some() && !direct {
                     eprintln!(
                         "flowtest-loadgen: {} has no direct I/O: the journal goes through the page cache",
-                        shown(dir)
+                        shown(&dir)
                     );
                 }
                 // Nothing else runs on this executor, so waiting for the task holds nobody up.
