@@ -67,6 +67,6 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
     results::unless_closed(written).map_err(|error| results::unwritable(&flags.output, &error))?;
     match lacking.as_slice() {
         [] => Ok(0),
-        _ => Err(Failed::Message(format!("only what can be read was exported: {}", lacking.join("; ")))),
+        _ => Err(Failed::Message(format!("only what lies before the damage was exported: {}", lacking.join("; ")))),
     }
 }
