@@ -119,7 +119,7 @@ pub struct Serve {
     pub practice_only: bool,
     /// Give the shares of generators that die to the others, and shares to those that come back, where no dashboard does it.
     /// Of several such generators one does it.
-    #[arg(long, env = "FLOWTEST_LOADGEN_KEEP", conflicts_with = "practice_only")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_KEEP", value_parser = BoolishValueParser::new(), conflicts_with = "practice_only")]
     pub keep: bool,
     /// A file with the [policy] that this machine allows at the most.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
