@@ -2,6 +2,8 @@
 //! would run.
 
 use std::borrow::Cow;
+use std::fmt::Write;
+use std::path::Path;
 
 /// Digits in groups of three, for people: `1,234,567`, `-400`. The comma and the minus are ASCII, so that what a terminal
 /// shows can be searched and copied. `dashboard/assets/format.js` says the same in the browser; what programs read (JSON,
@@ -37,6 +39,24 @@ pub fn is_hidden(symbol: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Text with its control and hidden characters escaped, so that no terminal obeys it: a line end is `\u{a}`.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for symbol in text.chars() {
+        if is_hidden(symbol) {
+            write!(escaped, "\\u{{{:x}}}", u32::from(symbol)).expect("writing to a String does not fail");
+        } else {
+            escaped.push(symbol);
+        }
+    }
+    escaped
+}
+
+/// A path as messages print it: whoever names a file may not write on the reader's terminal.
+pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy())
+}
+
 /// Text of people as a cell of a table. Spreadsheets run what begins like a formula, so that gets an apostrophe before it.
 pub fn inert(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.trim_start().starts_with(['=', '+', '-', '@']) || cell.starts_with(['\t', '\r', '\n']);
@@ -63,6 +83,11 @@ mod tests {
         let hidden = "\n\u{1b}\u{ad}\u{200b}\u{202e}\u{2066}\u{3164}\u{e0041}";
         assert!(hidden.chars().all(is_hidden));
         assert!(!"Ünïcode & <Friends> 赤い彗星 ❤\u{fe0f}".chars().any(is_hidden));
+    }
+
+    #[test]
+    fn a_path_is_printed_without_what_a_terminal_obeys() {
+        assert_eq!(shown(Path::new("/a b/\u{1b}[31m\n\u{202e}x é")), "/a b/\\u{1b}[31m\\u{a}\\u{202e}x é");
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub struct Serve {
     pub redis_password_file: Option<PathBuf>,
     /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
     /// again what it has lost, until the round is sealed.
-    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_VOLATILE")]
+    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_VOLATILE", value_parser = clap::builder::BoolishValueParser::new())]
     pub redis_volatile: bool,
     /// The name of the contest: the part in braces of its keys in Redis.
     #[arg(long, env = "FLOWTEST_DASHBOARD_CONTEST", default_value = "contest", value_name = "NAME")]

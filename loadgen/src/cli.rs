@@ -44,6 +44,16 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_without_a_value_of_its_own_takes_every_word_for_yes_and_no() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| matches!(flag.get_action(), clap::ArgAction::SetTrue)) {
+                let parser = format!("{:?}", flag.get_value_parser());
+                assert_ne!(parser, "ValueParser::bool", "--{} takes true and false only", flag.get_id());
+            }
+        }
+    }
+
+    #[test]
     fn every_flag_is_an_environment_variable_too() {
         for command in Cli::command().get_subcommands() {
             for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {

@@ -11,7 +11,7 @@
 //! | [`play`] | the commands that flood |
 //! | [`journal`] | the commands that read journals |
 //! | [`cli`] | which command the flags mean |
-//! | [`redis_flags`], [`error`] | which Redis is meant; why a command failed |
+//! | [`redis_flags`], [`error`], [`signals`] | which Redis is meant; why a command failed; what asks it to end |
 
 pub mod admit;
 pub mod cli;
@@ -22,5 +22,6 @@ pub mod observe;
 pub mod play;
 pub mod record;
 pub mod redis_flags;
+pub mod signals;
 
 pub use error::Failed;

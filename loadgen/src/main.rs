@@ -5,26 +5,23 @@ use flowtest_loadgen::Failed;
 use flowtest_loadgen::cli::{Cli, Command};
 use flowtest_loadgen::journal::{audit, export, inspect, rebuild};
 use flowtest_loadgen::play::{run, serve, stop as stop_traffic, stress};
-use flowtest_scoreboard::ScoreboardError;
+use flowtest_loadgen::signals::Stop;
+use flowtest_scoreboard::{ScoreboardError, redacted};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second signal ends the process at once; the first lets what is in flight finish.
-        let registered = signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()));
-        if let Err(error) = registered {
-            eprintln!("flowtest-loadgen: no handler for signals ({error}): Ctrl-C will lose the summary");
-        }
-    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let stop = Stop::default();
     let result = match &cli.command {
         Command::Stress(flags) => stress::stress(flags, &stop),
         Command::Run(flags) => run::run(flags, &stop),
-        Command::Serve(flags) => serve::serve(flags, &stop),
+        Command::Serve(flags) => {
+            stop.catch_signals();
+            serve::serve(flags, stop.flag())
+        }
         Command::Stop(flags) => stop_traffic::stop(flags),
         Command::Audit(flags) => audit::audit(flags),
         Command::Rebuild(flags) => rebuild::rebuild(flags),
@@ -42,3 +39,22 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Says what is wrong with the flags, or helps. A URL in the wrong place is repeated without its password, and nothing of any
+/// length.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let is_help = !error.use_stderr();
+    if is_help || !text.lines().any(|line| line.contains('@') || line.len() > LINE_BYTES_MAX) {
+        // A closed pipe is the reader's wish.
+        let _ = error.print();
+    } else {
+        for line in text.lines() {
+            eprintln!("{}", redacted(line));
+        }
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// No sentence about flags is longer.
+const LINE_BYTES_MAX: usize = 400;

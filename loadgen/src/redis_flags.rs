@@ -1,6 +1,7 @@
 //! How the Redis is spoken to that a command names by `--redis`.
 
 use crate::Failed;
+use clap::builder::BoolishValueParser;
 use flowtest_scoreboard::RedisAddress;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ pub struct RedisFlags {
     redis_password_file: Option<PathBuf>,
     /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
     /// again what it has lost, until the round is sealed.
-    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE", requires = "redis")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_REDIS_VOLATILE", requires_if("true", "redis"), value_parser = BoolishValueParser::new())]
     redis_volatile: bool,
 }
 

@@ -4,6 +4,7 @@ mod server;
 
 use serde_json::Value;
 use server::serve;
+use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -55,6 +56,7 @@ fn several_urls_get_the_same_number_of_requests_each() {
         assert_all_right(contestant, 333);
     }
     assert_eq!(figures["rate_ratio"], Value::Null);
+    assert_eq!(figures["interrupted"], false);
 }
 
 #[test]
@@ -101,6 +103,7 @@ fn the_first_signal_ends_the_run_with_its_summary() {
     assert!(requests > 0);
     assert_all_right(&figures, requests);
     assert!(figures["duration_s"].as_f64().unwrap() < 30.0);
+    assert_eq!(figures["interrupted"], true);
 }
 
 #[test]
@@ -117,4 +120,195 @@ fn descriptors_are_raised_to_the_hard_limit_and_no_further() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("264 file descriptors are needed") && said.contains("ulimit"), "{said}");
+}
+
+/// A server that fails in turn: of eight answers two are 503, one is 404, one is no HTTP; never two in a row.
+fn failing() -> String {
+    let (address, _) = server::serve_with("127.0.0.1", |number, token| {
+        let (line, body) = match number % 8 {
+            1 | 5 => ("HTTP/1.1 503 Busy", "no"),
+            3 => ("HTTP/1.1 404 Not Found", "no"),
+            7 => ("HTP/1.1 200 OK", "ok"),
+            _ => ("HTTP/1.1 200 OK", "ok"),
+        };
+        format!("{line}\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n\r\n{body}")
+    });
+    address.to_string()
+}
+
+const EIGHTS: [&str; 6] = ["--requests", "80", "--connections", "1", "--warmup", "0s"];
+
+#[test]
+fn what_was_not_right_is_counted_by_its_cause_with_the_first_of_each_kind() {
+    let url = failing();
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("r.html").display().to_string();
+    let figures = json(&command(&[&[url.as_str(), "--report", &report], &EIGHTS[..4]].concat()).output().unwrap());
+    let causes: Vec<(String, u64)> = figures["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| (cause["cause"].as_str().unwrap().to_owned(), cause["count"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(causes[0], ("status 503".to_owned(), 20), "{figures}");
+    assert!(causes.contains(&("status 404".to_owned(), 10)), "{figures}");
+    let malformed = causes.iter().find(|(cause, _)| cause.contains("does not begin with `HTTP/1.`")).unwrap();
+    assert_eq!((malformed.1, causes.len()), (10, 3), "{figures}");
+    let samples = figures["samples"].as_array().unwrap();
+    let of = |kind: &str| samples.iter().find(|sample| sample["kind"] == kind).unwrap_or_else(|| panic!("{figures}"));
+    assert_eq!(samples.len(), 2, "{figures}");
+    assert!(of("status")["response"].as_str().unwrap().starts_with("HTTP/1.1 503 Busy"), "{figures}");
+    assert!(of("malformed")["response"].as_str().unwrap().starts_with("HTP/1.1 200 OK"), "{figures}");
+    assert!(of("status")["request"].as_str().unwrap().starts_with("GET / HTTP/1.1"), "{figures}");
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.contains("status 503") && page.contains("HTP/1.1 200 OK"), "the report says it too");
+    let program = env!("CARGO_BIN_EXE_flowtest-loadgen");
+    let said = Command::new(program).arg("stress").arg(failing()).args(EIGHTS).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout);
+    for part in ["20   status 503", "10   status 404", "first status of", "HTTP/1.1 503 Busy", "first malformed of"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn fewer_right_answers_than_asked_for_are_exit_code_1() {
+    let url = failing();
+    let asked =
+        |least: &str| command(&[&[url.as_str(), "--min-verified", least], &EIGHTS[..4]].concat()).output().unwrap();
+    let enough = asked("50%");
+    assert!(matches!(enough.status.code(), Some(0 | 3)), "{enough:?}");
+    let too_few = asked("50.1%");
+    let said = String::from_utf8_lossy(&too_few.stderr);
+    assert_eq!(too_few.status.code(), Some(1), "{said}");
+    assert!(said.contains("40 of 80 requests were right, which is 50.000 %"), "{said}");
+}
+
+#[test]
+fn a_name_with_a_dead_address_means_one_thing_in_stress_and_run() {
+    let port = honest("127.0.0.1");
+    let hosts = ["--hosts", "two.test=127.0.0.1", "--hosts", "Two.test=127.0.0.2"];
+    let url = format!("two.test:{port}");
+    let flags = ["--rate", "100", "--duration", "1s", "--connections", "4"];
+    let output = command(&[&[url.as_str()], &hosts[..], &flags].concat()).output().unwrap();
+    let stress = json(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("nobody listens on 127.0.0.2:{port} of its 2 addresses")), "{said}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("contest.toml");
+    let contest = format!(
+        "name = \"cup\"\n[[phase]]\nfor = \"1s\"\nrate = 100\nconnections = 4\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
+         [[contestant]]\nname = \"two\"\nendpoint = \"{url}\"\n"
+    );
+    std::fs::write(&file, contest).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+    let run = json(&run.arg("run").arg(&file).args(hosts).args(["--json", "-"]).output().unwrap());
+    for figures in [&stress, &run] {
+        assert_eq!(figures["requests"], 100, "{figures}");
+        let (right, refused) = (figures["verified"].as_u64().unwrap(), figures["failed"]["refused"].as_u64().unwrap());
+        assert!(right > 0 && refused > 0, "one of the two addresses is dead: {figures}");
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until a server has seen a request.
+fn wait_for_request(requests: &std::sync::atomic::AtomicU64) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while requests.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        assert!(std::time::Instant::now() < until, "no request came");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_signal_in_the_warm_up_says_that_nothing_was_counted() {
+    let (address, requests) = server::serve("127.0.0.1", 0);
+    let program = env!("CARGO_BIN_EXE_flowtest-loadgen");
+    let mut command = Command::new(program);
+    command.args(["stress", &address.to_string(), "--warmup", "60s", "--duration", "60s", "--connections", "1"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_request(&requests);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("stopped in the warm-up, which takes 1m, before anything counted"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("STOPPED before anything counted"), "{output:?}");
+}
+
+#[test]
+fn a_signal_does_not_wait_for_servers_that_never_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = listener.local_addr().unwrap().to_string();
+    let child = command(&[&url, "--timeout", "1h", "--duration", "1h", "--connections", "2"]).spawn().unwrap();
+    // The first asks whether somebody listens.
+    let mut held: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+    for stream in &mut held[1..] {
+        stream.read_exact(&mut [0; 1]).unwrap();
+    }
+    signal(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(figures["interrupted"], true, "{figures}");
+    assert_eq!((&figures["failed"]["timeout"], &figures["failed"]["own_fault"]), (&0.into(), &2.into()), "{figures}");
+    drop(held);
+}
+
+#[test]
+fn a_hangup_leaves_a_whole_result_a_kill_leaves_none_and_nohup_stays_deaf() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str, prefix: &str| {
+        let (address, requests) = server::serve("127.0.0.1", 0);
+        let file = folder.path().join(name);
+        let script = format!(
+            "{prefix} exec {} stress {address} --duration 60s --warmup 0s --connections 1 --quiet --json {}",
+            env!("CARGO_BIN_EXE_flowtest-loadgen"),
+            file.display()
+        );
+        let child = Command::new("bash").args(["-c", &script]).spawn().unwrap();
+        wait_for_request(&requests);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        (child, file, requests)
+    };
+    let read = |file: &std::path::Path| serde_json::from_slice::<Value>(&std::fs::read(file).unwrap()).unwrap();
+
+    let (mut child, file, _) = start("hangup.json", "");
+    signal(&child, "-HUP");
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 3)));
+    assert_eq!(read(&file)["interrupted"], true);
+
+    let (mut child, file, _) = start("kill.json", "");
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    assert!(!file.exists(), "no empty file");
+
+    let (mut child, file, requests) = start("nohup.json", "trap '' HUP;");
+    signal(&child, "-HUP");
+    let before = requests.load(std::sync::atomic::Ordering::Relaxed);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while requests.load(std::sync::atomic::Ordering::Relaxed) < before + 1_000 && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
+    signal(&child, "-TERM");
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 3)));
+    assert_eq!(read(&file)["interrupted"], true);
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_is_exit_code_1() {
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
+    for result in [&[][..], &["--json", "-"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+        command.args(["stress", &url, "--requests", "10", "--warmup", "0s"]).args(result);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{result:?}: {said}");
+        assert!(said.contains("No space left"), "{result:?}: {said}");
+    }
 }

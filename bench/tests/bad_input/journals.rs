@@ -301,6 +301,87 @@ fn a_stream_that_lies_in_two_folders_is_counted_by_nobody() {
     }
 }
 
+/// Replaces a file by what is no file.
+fn replace(path: &Path, other: &str) {
+    std::fs::remove_file(path).expect("it is ours");
+    let made = match other {
+        "pipe" => Command::new("mkfifo").arg(path).status().expect("it runs").success(),
+        target => std::os::unix::fs::symlink(target, path).is_ok(),
+    };
+    assert!(made, "{}", path.display());
+}
+
+#[test]
+fn a_pipe_or_a_link_in_a_journal_is_neither_waited_for_nor_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("target");
+    let redis = format!("redis://{}/", nobody());
+    for (name, other) in
+        [("lock", "pipe"), ("lock", text(&target)), ("000000.ftj", "pipe"), ("000000.ftj", text(&target))]
+    {
+        let played = Played::new();
+        replace(&played.stream().join(name), other);
+        for command in [&["audit"][..], &["export"], &["inspect"], &["rebuild", "--redis", &redis]] {
+            let ended = ask(LOADGEN, &[command, &["--journal", text(played.journal.folder())]].concat());
+            let said = format!("{}\n{}", ended.stdout, ended.stderr);
+            // Export asks nobody for the lock, and rebuild asks its Redis first.
+            let (code, hint) = match (command[0], name) {
+                ("export", "lock") => (0, "alice"),
+                ("rebuild", _) => (1, "Redis"),
+                _ => (1, "no plain file"),
+            };
+            assert_eq!(ended.status.code(), Some(code), "{name}, {command:?}: {said}");
+            assert!(said.contains(hint), "{name}, {command:?}: {said}");
+        }
+        assert!(!target.exists(), "{name}: nothing was made where the link leads");
+    }
+}
+
+#[test]
+fn a_dangling_lock_is_refused_by_rebuild_and_its_target_is_not_made() {
+    let played = Played::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (redis, target) = (redis(folder.path()), folder.path().join("target"));
+    replace(&played.stream().join("lock"), text(&target));
+    let ended = ask(LOADGEN, &["rebuild", "--redis", &redis.url(), "--journal", text(played.journal.folder())]);
+    assert_eq!(ended.status.code(), Some(4), "{ended:?}");
+    assert!(ended.stdout.contains("no plain file"), "{ended:?}");
+    assert!(!target.exists() && keys(&redis) == 0, "nothing was made where the link leads, and nothing published");
+}
+
+#[test]
+fn what_is_wrong_with_one_stream_keeps_no_other_from_being_read() {
+    let (played, broken) = (Played::new(), Played::new());
+    let stream = played.stream();
+    let round = stream.parent().expect("its round");
+    // Beside the stream: a folder with the name of a stream and nothing in it, and one with a pipe for a segment.
+    let id = |digit: &str| digit.repeat(stream.file_name().expect("a name").len());
+    std::fs::create_dir(round.join(id("7"))).expect("a stray folder");
+    for command in ["audit", "export", "inspect"] {
+        let ended = played.assert_says(command, &[], 0, &id("7"));
+        assert!(ended.stderr.contains("no stream of a journal"), "{command}: {ended:?}");
+        assert!(ended.stdout.contains("alice") || command == "export", "{command}: {ended:?}");
+    }
+    replace(&broken.stream().join("000000.ftj"), "pipe");
+    let both = [text(played.journal.folder()), text(broken.journal.folder())];
+    for (command, code) in [("audit", 4), ("export", 1), ("inspect", 1)] {
+        let ended = ask(LOADGEN, &[&[command, "--journal"][..], &both].concat());
+        let said = format!("{}\n{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{command}: {said}");
+        assert!(said.contains("no plain file") && ended.stdout.contains("alice"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_path_is_printed_without_what_a_terminal_obeys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = folder.path().join("\u{1b}]0;owned\u{7}\nnext");
+    let ended = ask(LOADGEN, &["inspect", "--journal", text(&odd)]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("\\u{1b}]0;owned\\u{7}\\u{a}next does not exist"), "{ended:?}");
+    assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+}
+
 /// A generator that writes to a journal, and its contestant.
 struct Live {
     generator: Generator,

@@ -181,7 +181,78 @@ fn a_wrong_password_of_redis_is_said_and_not_repeated() {
     let ended = ask("flowtest-loadgen", &["run", path, "--redis", &format!("redis://:{secret}@{address}/")]);
     assert_is_refusal("a wrong password", &ended, 1, "refuses our password");
     assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{ended:?}");
+    assert!(ended.stderr.contains("percent-encoded") && ended.stderr.contains("--redis-password-file"), "{ended:?}");
     assert_refused("flowtest-loadgen", &["run", path, "--redis", &redis.url()], 1, "password");
+}
+
+#[test]
+fn no_message_repeats_a_password_of_a_url_or_a_url_of_any_length() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = target();
+    let path = folder.path().join("contest.toml");
+    contest(&target.endpoint).write(&path).expect("it is written");
+    let path = path.to_str().expect("a plain path");
+    let long = format!("redis://:sesame@{}:port", "h".repeat(3_000));
+    // (flags, the code, a word of the sentence)
+    let cases: [(&[&str], i32, &str); 8] = [
+        // not percent-encoded: what stands before the sign would be the host
+        (&["run", path, "--redis", "redis://:open/sesame@127.0.0.1:1"], 1, "percent-encoded"),
+        (&["run", path, "--redis", "redis://u:1?sesame@127.0.0.1:1"], 1, "--redis-password-file"),
+        // the host was forgotten
+        (&["run", path, "--redis", "redis://:sesame"], 1, "redis://..."),
+        // the flag was forgotten
+        (&["run", path, "redis://:sesame@127.0.0.1:1"], 2, "unexpected argument"),
+        (&["run", path, &long], 2, "unexpected argument"),
+        (&["run", path, "--redis", &long], 1, "redis"),
+        (&["stress", "http://u:sesame@127.0.0.1:1/"], 2, "user name or password"),
+        (&["stress", &long], 2, "longer"),
+    ];
+    for (flags, code, hint) in cases {
+        let ended = ask("flowtest-loadgen", flags);
+        assert_is_refusal(&format!("{flags:?}"), &ended, code, hint);
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!said.contains("sesame"), "{said}");
+        assert!(said.len() < 1_500, "{} bytes: {said}", said.len());
+    }
+}
+
+#[test]
+fn variables_of_flags_take_every_word_for_yes_and_no() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = target();
+    let path = folder.path().join("contest.toml");
+    contest(&target.endpoint).write(&path).expect("it is written");
+    let play = |variables: &[(&str, &str)]| {
+        let mut command = sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command
+            .arg("run")
+            .arg(&path)
+            .envs(variables.iter().map(|(name, word)| (format!("FLOWTEST_LOADGEN_{name}"), word)));
+        ended("flowtest-loadgen", &command)
+    };
+    for (word, quiet) in [("1", true), ("yes", true), ("TRUE", true), ("0", false), ("no", false), ("false", false)] {
+        // What is not wanted needs nothing else: neither a journal nor a Redis.
+        let ended = play(&[("QUIET", word), ("NO_TRACE", "0"), ("REDIS_VOLATILE", "no")]);
+        assert!(matches!(ended.status.code(), Some(0 | 3)), "{word}: {ended:?}");
+        assert_eq!(ended.stdout.trim().is_empty(), quiet, "{word}: {ended:?}");
+    }
+    assert_is_refusal("maybe", &play(&[("QUIET", "maybe")]), 2, "boolean");
+    assert_is_refusal("wanted without a journal", &play(&[("NO_TRACE", "true")]), 2, "--journal");
+}
+
+#[test]
+fn a_contest_that_can_have_no_name_is_refused_before_redis_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = format!("redis://{}/", nobody());
+    let journal = folder.path().join("journal");
+    let long = "x".repeat(2_000);
+    for name in ["", " ", "a{b}", "a:b", "a\u{1b}[31mb", &long] {
+        let flags = ["serve", "--redis", &redis, "--journal", journal.to_str().expect("plain"), "--contest", name];
+        let ended = ask("flowtest-loadgen", &flags);
+        assert_is_refusal(&format!("{name:?}"), &ended, 2, "cannot be the name of a contest");
+        assert!(!ended.stderr.contains('\u{1b}') && ended.stderr.len() < 500, "{ended:?}");
+    }
+    assert!(!journal.exists(), "nothing was made");
 }
 
 #[test]
@@ -275,6 +346,9 @@ fn the_generator_refuses_with_a_sentence() {
         (&["stress", &nobody, "--pipeline", "0"], 2, "0"),
         (&["stress", &nobody, "--rate", "0"], 2, "rate"),
         (&["stress", &nobody, "--rate", "99999999999999999999"], 2, "rate"),
+        (&["stress", &nobody, "--rate", "0.5"], 2, "whole requests per second"),
+        (&["stress", &nobody, "--min-verified", "99"], 2, "99%"),
+        (&["stress", &nobody, "--hosts", "shop.test=there"], 2, "NAME=ADDR"),
         (&["stress", &nobody, "--duration", "0s"], 2, "duration"),
         (&["stress", &nobody, "--duration", "5"], 2, "unit"),
         (&["stress", &nobody, "--duration", "99999999y"], 2, "duration"),
@@ -290,6 +364,7 @@ fn the_generator_refuses_with_a_sentence() {
         (&["run", "no-such-contest.toml"], 2, "no-such-contest.toml"),
         // Nothing is wrong with these flags; the world is.
         (&["stress", &nobody, "--duration", "300ms", "--warmup", "0s"], 1, "nobody listens"),
+        (&["stress", &url, "--rate", "100000000", "--duration", "1s"], 1, "a second for a core"),
         (&["stress", &url, "--duration", "100ms", "--json", "/no/such/folder/x.json"], 1, "/no/such/folder"),
     ];
     for (flags, code, hint) in cases {

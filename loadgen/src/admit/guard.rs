@@ -6,6 +6,7 @@
 use crate::admit::resolve::{Names, ResolveError};
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::{ContestError, Policy, PolicyError};
+use flowtest_contract::text::shown;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub enum Denial {
 
 /// Reads this machine's own policy file: the `[policy]` of a contest file and nothing else.
 pub fn ceiling(path: &Path) -> Result<Policy, Denial> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     let text = std::fs::read_to_string(path)
         .map_err(|error| Denial::Unreadable { path: shown.clone(), error: error.to_string() })?;
     Policy::ceiling(&text).map_err(|error| Denial::Ceiling { path: shown, error })

@@ -1,18 +1,16 @@
 //! From an endpoint to addresses: outside the workers.
 //!
-//! [`resolve`] asks once and as long as it takes, for commands that cannot begin without. [`Names`] asks with a limit on
-//! its time and reads an organiser's [`Hosts`] file; whoever asks while a round runs asks there. Nobody here knows a
-//! policy.
+//! [`Names`] asks with a limit on its time, and knows what the operator has told of [`Hosts`]. All addresses of a name are
+//! flooded, whether somebody listens there or not. Nobody here knows a policy.
 
 pub mod hosts;
 pub mod names;
 
-pub use hosts::{Hosts, HostsError};
+pub use hosts::{Hosts, HostsError, HostsSource};
 pub use names::Names;
 
-use flowtest_contest::endpoint::{Endpoint, Host};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// How long an address may take to accept when we only ask whether somebody listens.
@@ -37,21 +35,6 @@ impl From<ResolveError> for crate::Failed {
     fn from(error: ResolveError) -> crate::Failed {
         crate::Failed::Message(error.to_string())
     }
-}
-
-/// All addresses of an endpoint, sorted, each once.
-pub fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ResolveError> {
-    let host = endpoint.host.to_string();
-    let found = match &endpoint.host {
-        Host::V4(address) => vec![(*address).into()],
-        Host::V6(address) => vec![(*address).into()],
-        Host::Name(name) => (name.as_str(), endpoint.port)
-            .to_socket_addrs()
-            .map_err(|error| ResolveError::Unknown { host: host.clone(), error: error.to_string() })?
-            .map(|address| address.ip())
-            .collect(),
-    };
-    listed(&host, reachable(found), endpoint.port)
 }
 
 /// What was found as a list that is equal whenever its addresses are: sorted, each once, with the port.
@@ -81,8 +64,6 @@ fn has_route(address: &IpAddr) -> bool {
 }
 
 /// Those addresses at which somebody listens; an error when nobody does.
-///
-/// `localhost` often is both `::1` and `127.0.0.1` with a server on one of them only.
 pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolveError> {
     let mut last = io::Error::other("no address");
     let mut listening = Vec::new();
@@ -102,21 +83,6 @@ pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketA
 mod tests {
     use super::*;
     use std::net::TcpListener;
-
-    #[test]
-    fn a_name_that_does_not_exist_is_named_in_the_error() {
-        let error = resolve(&"no-such-host.invalid".parse().unwrap()).unwrap_err();
-        assert!(error.to_string().starts_with("no-such-host.invalid: "), "{error}");
-    }
-
-    #[test]
-    fn addresses_need_no_resolver() {
-        for (endpoint, address) in [("[::1]:81", "[::1]:81"), ("127.0.0.1", "127.0.0.1:80")] {
-            assert_eq!(resolve(&endpoint.parse().unwrap()).unwrap(), [address.parse::<SocketAddr>().unwrap()]);
-        }
-        let local = resolve(&"localhost:8080".parse().unwrap()).unwrap();
-        assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 8080));
-    }
 
     #[test]
     fn only_addresses_that_accept_are_kept() {

@@ -4,6 +4,7 @@
 //! copied, allocated or locked in the loop; when no empty block is at hand the worker goes on with the one it has, and
 //! nothing is lost.
 
+use crate::engine::causes::Causes;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::ring::Counters;
@@ -102,6 +103,8 @@ pub struct Block {
     /// A trace of each outcome that this block counts.
     pub traces: Traces,
     pub samples: Samples,
+    /// Why scored exchanges failed.
+    pub causes: Causes,
     /// Our own send lag in open phases, in µs.
     pub lag: Histogram,
     /// When the worker was late, and instants at which something else voided exchanges, rising.
@@ -121,6 +124,7 @@ impl Block {
             unscored: vec![Counts::default(); contestants],
             traces: Traces::new(tracing),
             samples: Samples::new(tracing),
+            causes: Causes::with_room(),
             late: Lateness { windows: Vec::with_capacity(WINDOWS) },
             ..Block::default()
         }
@@ -145,12 +149,14 @@ impl Block {
         for (ours, theirs) in self.unscored.iter_mut().zip(&other.unscored) {
             ours.merge(theirs);
         }
+        self.causes.merge(&other.causes);
         self.lag.merge(&other.lag);
         self.last = self.last.max(other.last);
     }
 
     pub fn clear(&mut self) {
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
+        self.causes.clear();
         self.lag.clear();
         self.late.windows.clear();
         self.samples.clear();

@@ -229,14 +229,16 @@ impl Connection {
                 }
                 Read::Response(response) => {
                     let bytes = &at_hand[..at_hand.len() - rest.len()];
-                    let came = ResponseBytes { bytes, skipped: std::mem::take(&mut self.before), malformed: None };
+                    let skipped = std::mem::take(&mut self.before);
+                    let came = ResponseBytes { bytes, skipped, malformed: None, status: response.status };
                     if !self.on_response(&front, &response, now, &came, timeouts, sink) {
                         self.resend(Failure::Reset, timeouts, sink);
                         return Step::Close;
                     }
                 }
                 Read::Malformed(why) => {
-                    let came = ResponseBytes { bytes: at_hand, skipped: self.before, malformed: Some(why) };
+                    let (bytes, skipped) = (at_hand, self.before);
+                    let came = ResponseBytes { bytes, skipped, malformed: Some(why), status: 0 };
                     self.fail_first(Failure::Malformed, &came, timeouts, sink);
                     self.fail_wire(Failure::Malformed, timeouts, sink);
                     return Step::Close;

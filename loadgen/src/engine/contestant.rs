@@ -5,6 +5,7 @@
 
 use crate::engine::backlog::Backlog;
 use crate::engine::block::{Block, Counts};
+use crate::engine::causes::Cause;
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
@@ -290,6 +291,19 @@ impl OutcomeRecorder<'_> {
         trace
     }
 
+    /// Counts what the tally does not tell apart.
+    #[cold]
+    fn note_cause(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
+        let cause = match outcome {
+            Outcome::Failed(Failure::Status) => Cause::Status(came.status),
+            Outcome::Failed(Failure::Malformed) => Cause::Malformed(came.malformed),
+            _ => return,
+        };
+        if exchange.scored {
+            self.block.causes.add(self.contestant, cause, 1);
+        }
+    }
+
     /// Keeps the bytes of a failing exchange, one of each kind in a block.
     #[cold]
     fn sample(
@@ -372,6 +386,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
         };
         let trace = self.note(exchange, outcome);
         if failing != 0 {
+            self.note_cause(exchange, outcome, came);
             self.sample(exchange, trace, failing, None, came);
         }
     }

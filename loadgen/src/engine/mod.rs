@@ -18,12 +18,13 @@
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
 //! | [`share`], [`control`] | which part of the plan a worker takes, and how it is told to stop |
 //! | [`worker`] | the loop that ties these together on one core |
-//! | [`trace`] | what a worker notes of single exchanges |
+//! | [`trace`], [`causes`] | what a worker notes of single exchanges, and why they failed |
 //! | [`block`] | what a worker hands over ten times a second |
 //! | [`run`] | workers from start to end |
 
 pub mod backlog;
 pub mod block;
+pub mod causes;
 pub mod clock;
 pub mod connection;
 pub mod contestant;

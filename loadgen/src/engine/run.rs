@@ -5,7 +5,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::Connection;
 use crate::engine::control::WorkerControl;
 use crate::engine::exchange::Exchange;
-use crate::engine::plan::{NS_PER_US, Phase, Plan};
+use crate::engine::plan::{Load, NS_PER_US, Phase, Plan};
 use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
 use crate::engine::share::sizes;
 use crate::engine::trace::Tracing;
@@ -46,6 +46,11 @@ pub enum RunError {
          (net.ipv4.ip_local_port_range, less ip_local_reserved_ports): ask for fewer connections, or widen the range"
     )]
     Ports { contestant: String, needed: u64, ports: u64 },
+    #[error(
+        "{rate} requests a second for each of {contestants} on {workers} cores are more than {REQUESTS_PER_CORE_MAX} a second \
+         for a core, which is more than any can send: ask for a lower rate, or for more cores (--cores)"
+    )]
+    Rate { rate: u64, contestants: usize, workers: u32 },
     #[error("no thread for a worker: {0}")]
     Thread(io::Error),
     #[error("the round began before this machine did: set its clock")]
@@ -173,6 +178,28 @@ fn check_memory(plan: &Plan) -> Result<(), RunError> {
     }
 }
 
+/// Requests a second that may fall due on one core. It can send a fifth of that; what it cannot send costs it 0.2 µs to give
+/// up, and where that alone takes longer than a second for each second, it does not come to its end any more.
+pub const REQUESTS_PER_CORE_MAX: u64 = 2_000_000;
+
+/// Whether the workers can at least let fall due what the plan asks for.
+fn check_rate(plan: &Plan) -> Result<(), RunError> {
+    let shares = plan.schedule.shares();
+    let contestants = plan.contestants.len();
+    let peak = |phase: &Phase| match phase.load {
+        Load::Open(ramp) => ramp.from.max(ramp.to),
+        Load::Closed { .. } => 0,
+    };
+    let rate = plan.phases.iter().map(peak).max().unwrap_or(0);
+    let most = u128::from(REQUESTS_PER_CORE_MAX) * u128::from(plan.workers);
+    let taken = shares.iter().map(|(_, share)| share.take(rate)).max().unwrap_or(0);
+    if u128::from(taken) * contestants as u128 <= most {
+        Ok(())
+    } else {
+        Err(RunError::Rate { rate, contestants, workers: plan.workers })
+    }
+}
+
 /// Whether this machine has a local port for each connection that it takes. A port can be had again for another address, so
 /// the largest number of connections to one address counts.
 fn check_ports(plan: &Plan, ports: u64) -> Result<(), RunError> {
@@ -269,6 +296,7 @@ impl Run {
     /// Starts one worker per core. The plan's instants count from `clock`.
     pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize], tracing: Tracing) -> Result<Run, RunError> {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
+        check_rate(plan)?;
         check_memory(plan)?;
         reserve_descriptors(plan)?;
         // Where the system does not say how many ports there are, they are asked for and seen.
@@ -325,6 +353,12 @@ impl Workers {
     /// Whether no thread runs any more.
     pub fn are_done(&self) -> bool {
         self.threads.iter().all(|(_, thread)| thread.is_finished())
+    }
+
+    /// Lets go of threads that need too long to end: they end with the process, and what they have not handed over is lost.
+    pub fn leave(&mut self) {
+        self.control.abort();
+        self.threads.clear();
     }
 
     /// Waits for the end of all threads, which comes when the last blocks are collected. Some error: a ring failed.
@@ -425,7 +459,7 @@ mod tests {
     use super::*;
     use crate::engine::clock::PlanInstant;
     use crate::engine::http::RequestTemplate;
-    use crate::engine::plan::{ContestantPlan, Load, Phase, TrafficMode};
+    use crate::engine::plan::{ContestantPlan, TrafficMode};
     use crate::engine::schedule::Schedule;
     use crate::engine::share::Share;
     use flowtest_contract::rules::Deadlines;

@@ -21,13 +21,15 @@ pub const ANSWER_BYTES_MAX: usize = 1024;
 pub enum Tracing {
     /// Nobody reads them.
     Off,
+    /// Only some failing exchanges are kept, with their bytes.
+    Samples,
     On,
 }
 
 impl Tracing {
     pub fn room(self) -> usize {
         match self {
-            Tracing::Off => 0,
+            Tracing::Off | Tracing::Samples => 0,
             Tracing::On => TRACES,
         }
     }
@@ -91,11 +93,13 @@ pub struct ResponseBytes<'a> {
     pub skipped: u32,
     /// Why it is malformed, if it is.
     pub malformed: Option<Malformed>,
+    /// The status of a whole answer; 0 of anything else.
+    pub status: u16,
 }
 
 impl ResponseBytes<'_> {
     /// No byte.
-    pub const NOTHING: ResponseBytes<'static> = ResponseBytes { bytes: &[], skipped: 0, malformed: None };
+    pub const NOTHING: ResponseBytes<'static> = ResponseBytes { bytes: &[], skipped: 0, malformed: None, status: 0 };
 }
 
 /// Why a request that fell due was never sent.
@@ -189,7 +193,7 @@ pub struct Samples {
 
 impl Samples {
     pub fn new(tracing: Tracing) -> Samples {
-        let room = if tracing == Tracing::On { SAMPLES } else { 0 };
+        let room = if tracing == Tracing::Off { 0 } else { SAMPLES };
         Samples { items: vec![Sample::default(); room].into_boxed_slice(), len: 0 }
     }
 
@@ -239,9 +243,8 @@ mod tests {
         let mut samples = Samples::new(Tracing::On);
         let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
         for _ in 0..SAMPLES + 2 {
-            samples.push(&ResponseBytes { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf) }, |sample| {
-                sample.at = 9;
-            });
+            let came = ResponseBytes { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf), status: 0 };
+            samples.push(&came, |sample| sample.at = 9);
         }
         assert_eq!(samples.as_slice().len(), SAMPLES);
         let first = &samples.as_slice()[0];

@@ -6,6 +6,7 @@
 )]
 
 use crate::redis_flags::RedisFlags;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -36,7 +37,7 @@ pub struct Audit {
     #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
     pub json: Option<PathBuf>,
     /// No progress and no table; the exit code says it.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 }
 
@@ -50,10 +51,10 @@ pub struct Rebuild {
     #[command(flatten)]
     pub redis_flags: RedisFlags,
     /// Afterwards seal each round all of whose streams have ended.
-    #[arg(long, env = "FLOWTEST_LOADGEN_SEAL")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_SEAL", value_parser = BoolishValueParser::new())]
     pub seal: bool,
     /// Only say what would be done.
-    #[arg(long, env = "FLOWTEST_LOADGEN_DRY_RUN")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
     /// Write the result as JSON to a file, or with - to standard output instead of sentences.
     #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]

@@ -4,6 +4,7 @@
 
 use crate::Failed;
 use flowtest_contract::Deadline;
+use flowtest_contract::text::shown;
 use flowtest_journal::record::{ArchivedStart, LateCause};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,15 +12,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// All streams of all folders, by round and stream.
+/// All streams of all folders, by round and stream. What is only named like one is told, and keeps nobody from the others.
 pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
     let mut found: BTreeMap<(u128, u128), StreamFolder> = BTreeMap::new();
     for folder in folders {
         let streams = stream::find(folder)?;
+        for stray in stream::strays(folder)? {
+            eprintln!("flowtest-loadgen: left alone: {stray}");
+        }
         if streams.is_empty() {
             return Err(Failed::Message(format!(
                 "there is no journal in {}: name a folder that `run --journal` wrote, or one of a round in it",
-                folder.display()
+                shown(folder)
             )));
         }
         for stream in streams {
@@ -42,8 +46,8 @@ fn twice(one: &StreamFolder, other: &StreamFolder) -> Failed {
     Failed::Message(format!(
         "stream {} lies in {} and in {}: name only the folder whose copy is whole",
         one.stream,
-        one.path.display(),
-        other.path.display()
+        shown(&one.path),
+        shown(&other.path)
     ))
 }
 
@@ -53,7 +57,7 @@ pub fn are_of<'a>(contest: &str, streams: impl IntoIterator<Item = (&'a StreamFo
         None => Ok(()),
         Some((folder, other)) => Err(Failed::Message(format!(
             "{} is of contest {other:?}, not of {contest:?}: name the journals of that contest",
-            folder.path.display()
+            shown(&folder.path)
         ))),
     }
 }

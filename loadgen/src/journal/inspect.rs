@@ -3,7 +3,7 @@
 //! The JSON has one object per stream; instants are microseconds since the Unix epoch:
 //!
 //! ```text
-//! streams[]   round, stream, folder, state (live, ended, killed, torn, damaged, never_began), tail (a clause), segments,
+//! streams[]   round, stream, folder, state (live, ended, killed, torn, damaged, never_began, unreadable), tail (a clause), segments,
 //!             bytes (that count), file_bytes (of all files), groups, last_seq, chain, contest, program, contestants[],
 //!             terms, started, until, ending, records{start,batch,traces,evidence,control,notice,late,end}, traces, untraced, late_us,
 //!             notices[]{at,code,text}
@@ -93,33 +93,47 @@ pub struct Notice {
 /// Notices that are kept of one stream.
 const NOTICES_MAX: usize = 1_000;
 
+/// The state of a stream of which nothing can be read.
+const UNREADABLE: &str = "unreadable";
+
 /// Runs the command.
 pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), false);
-    let streams = found.iter().map(|folder| Stream::read(folder, &|bytes| bar.inc(bytes))).collect::<Result<_, _>>();
+    let read = |folder| Stream::read(folder, &|bytes| bar.inc(bytes));
+    let streams = found.iter().map(|folder| read(folder).unwrap_or_else(|error| Stream::unreadable(folder, &error)));
+    let inspected = Inspected { streams: streams.collect() };
     bar.finish_and_clear();
-    let inspected = Inspected { streams: streams? };
     if let Some(path) = &flags.json {
         results::write_json(path, &inspected)?;
     }
     if !flags.json.as_deref().is_some_and(results::is_stdout) {
-        results::print(&inspected);
+        results::print(&inspected)?;
     }
-    Ok(0)
+    let is_whole = inspected.streams.iter().all(|stream| stream.state != UNREADABLE);
+    Ok(if is_whole { 0 } else { 1 })
 }
 
 impl Stream {
-    fn read(folder: &StreamFolder, progress: &dyn Fn(u64)) -> Result<Stream, JournalError> {
-        let live = stream::is_live(folder)?;
-        let mut seen = Stream {
+    fn of(folder: &StreamFolder) -> Stream {
+        Stream {
             round: folder.round.to_string(),
             stream: folder.stream.to_string(),
             folder: folder.path.display().to_string(),
             file_bytes: folders::bytes(folder),
             ..Stream::default()
-        };
+        }
+    }
+
+    /// What is wrong with one stream hides no other.
+    fn unreadable(folder: &StreamFolder, error: &JournalError) -> Stream {
+        Stream { state: UNREADABLE, tail: format!("cannot be read: {error}"), ..Stream::of(folder) }
+    }
+
+    fn read(folder: &StreamFolder, progress: &dyn Fn(u64)) -> Result<Stream, JournalError> {
+        let live = stream::is_live(folder)?;
+        let mut seen = Stream::of(folder);
         let found = stream::read(folder, |group| seen.group(group, progress))?;
         seen.state = match found.tail {
             Tail::Damaged { .. } => "damaged",

@@ -7,10 +7,12 @@
 //! | [`house`] | what the platform's own contestant lost |
 //! | [`report`], [`metrics`] | one page with curves; an endpoint for Prometheus |
 //! | [`validity`] | whether what was counted is what the plan asked for |
+//! | [`failures`] | why requests were not right: causes with counts, and the first of each kind |
 //! | [`wording`] | what is wrong with an answer, as its contestant reads it |
 //! | [`output`] | all of these behind their flags |
 //! | [`results`] | where a result is written |
 
+pub mod failures;
 pub mod house;
 pub mod live_table;
 pub mod metrics;

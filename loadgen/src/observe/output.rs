@@ -8,6 +8,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::run::{Progress, WorkerReport};
+use crate::observe::failures::FailureSample;
 use crate::observe::live_table::{Newest, View};
 use crate::observe::metrics::{Exposed, Metrics, Snapshot};
 use crate::observe::report::{self, Machine, Report};
@@ -15,6 +16,8 @@ use crate::observe::results;
 use crate::observe::series::{Look, Second, Series, State};
 use crate::observe::summary::Summary;
 use crate::observe::validity::Validity;
+use clap::builder::BoolishValueParser;
+use flowtest_contract::text::shown;
 use ndjson::Lines;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ pub struct Outputs {
     #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_METRICS")]
     pub metrics: Option<SocketAddr>,
     /// No live view, no notes and no summary; files are written all the same.
-    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET")]
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 }
 
@@ -81,7 +84,7 @@ impl Outputs {
             if named[..index].contains(path) {
                 return Err(Failed::Usage(match results::is_stdout(path) {
                     true => "--json - and --ndjson - both want standard output: name a file for one of them".to_owned(),
-                    false => format!("{} is named for two outputs: name a file for each", path.display()),
+                    false => format!("{} is named for two outputs: name a file for each", shown(path)),
                 }));
             }
         }
@@ -128,6 +131,8 @@ pub struct Output {
     backlog: Option<u64>,
     /// Whether the scoreboard stands still, and why. None: there is none.
     standstill: Option<Option<String>>,
+    /// The first failing exchange of each kind.
+    samples: Vec<FailureSample>,
 }
 
 impl Prepared {
@@ -155,6 +160,7 @@ impl Prepared {
             metrics,
             backlog: None,
             standstill: None,
+            samples: Vec::new(),
         })
     }
 }
@@ -182,6 +188,13 @@ impl Output {
     /// Whether the scoreboard stands still, and why, where there is one.
     pub fn note_standstill(&mut self, standstill: Option<Option<String>>) {
         self.standstill = standstill;
+    }
+
+    /// Keeps a failing exchange that is the first of its kind.
+    pub fn note_failure(&mut self, sample: FailureSample) {
+        if self.samples.iter().all(|known| known.kind != sample.kind) {
+            self.samples.push(sample);
+        }
     }
 
     fn expose(&self, look: Look<'_>) {
@@ -223,6 +236,9 @@ impl Output {
         self.view.finish();
         let mut summary = Summary::of(plan, progress, stopped);
         summary.set_validity(&self.series);
+        // The first of its kind may have been in a warm-up, and all that counts right.
+        let is_counted = |sample: &FailureSample| summary.causes.iter().any(|cause| cause.kind == sample.kind);
+        summary.samples = std::mem::take(&mut self.samples).into_iter().filter(is_counted).collect();
         Closed { output: self, plan: plan.clone(), summary }
     }
 }
@@ -257,7 +273,7 @@ impl Closed {
             results::write(path, page.as_bytes())?;
         }
         if !flags.quiet && !flags.takes_stdout() {
-            results::print(format_args!("{summary}\n"));
+            results::print(format_args!("{summary}\n"))?;
         }
         output.lines.map_or(Ok(()), Lines::finish)
     }

@@ -1,7 +1,9 @@
 //! Where a command's result goes: a file, or with `-` standard output.
 
 use crate::Failed;
+use flowtest_contract::text::shown;
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -16,10 +18,15 @@ pub fn is_stdout(path: &Path) -> bool {
 /// [`Failed::Message`] when it cannot.
 pub fn prepare(file: Option<&Path>) -> Result<(), Failed> {
     let Some(path) = file.filter(|path| !is_stdout(path)) else { return Ok(()) };
-    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(unwritable(path, &error)),
-    }
+    let opened = match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let made = OpenOptions::new().append(true).create_new(true).open(path);
+            // Who is killed before there is a result leaves no empty file.
+            made.and_then(|_| std::fs::remove_file(path))
+        }
+        opened => opened.map(drop),
+    };
+    opened.map_err(|error| unwritable(path, &error))
 }
 
 /// Writes a result where a flag says.
@@ -42,8 +49,14 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Fail
 }
 
 /// Writes what a person reads to standard output.
-pub fn print(text: impl Display) {
-    let _ = write!(anstream::stdout().lock(), "{text}");
+///
+/// # Errors
+/// [`Failed::Message`] when it cannot be written, as on a full disk.
+pub fn print(text: impl Display) -> Result<(), Failed> {
+    let mut out = anstream::stdout().lock();
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    unless_closed(written)
+        .map_err(|error| Failed::Message(format!("standard output takes no result ({error}): name a file by --json")))
 }
 
 /// A closed pipe is the reader's wish, not a failure.
@@ -55,6 +68,6 @@ pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
 pub fn unwritable(path: &Path, error: &io::Error) -> Failed {
     Failed::Message(format!(
         "the result cannot be written to {} ({error}): name a file in a folder of yours",
-        path.display()
+        shown(path)
     ))
 }

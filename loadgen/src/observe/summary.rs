@@ -5,9 +5,11 @@ use crate::engine::clock::PlanInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
+use crate::observe::failures::{self, CauseCount, FailureSample};
 use crate::observe::house::House;
 use crate::observe::series::Series;
 use crate::observe::validity::{Validity, ValidityFigures};
+use flowtest_contest::text::bounded;
 use flowtest_contract::text::grouped;
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
@@ -150,6 +152,12 @@ pub struct Summary {
     pub cpu: Cpu,
     pub workers: Vec<WorkerReport>,
     pub contestants: Vec<ContestantFigures>,
+    /// Why requests were not right, the most frequent first.
+    pub causes: Vec<CauseCount>,
+    /// The first failing exchange of each kind, where they are kept.
+    pub samples: Vec<FailureSample>,
+    /// It was ended before its plan: the figures are of what was played until then.
+    pub interrupted: bool,
     /// Whether all this is what the plan asked for.
     #[serde(flatten)]
     pub validity: ValidityFigures,
@@ -197,6 +205,9 @@ impl Summary {
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
+            causes: failures::causes(plan, sums),
+            samples: Vec::new(),
+            interrupted: stopped,
             validity: ValidityFigures::new(&Validity::default(), None),
             house: House::of(plan, sums),
         }
@@ -241,6 +252,10 @@ impl fmt::Display for Summary {
             writeln!(f)?;
         }
         let share = |part: u64| percent(part, total.requests);
+        if self.interrupted {
+            let until = if total.requests == 0 { "before anything counted" } else { "before its plan ended" };
+            writeln!(f, "  STOPPED {until}: the figures are of what was played until then")?;
+        }
         writeln!(f, "  requests   {:>14}   in {:.2} s", grouped(total.requests), total.duration_s)?;
         writeln!(
             f,
@@ -263,6 +278,9 @@ impl fmt::Display for Summary {
         ];
         write_counts(f, "wrong", &wrong)?;
         write_counts(f, "failed", &lost)?;
+        for (cause, count) in failures::together(&self.causes).into_iter().take(CAUSES_SHOWN) {
+            writeln!(f, "             {:>11}   {}", grouped(count), bounded(cause, LINE_BYTES_MAX))?;
+        }
         write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])?;
         writeln!(f, "             {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
         write_quantiles(f, "latency", &total.latency_us)?;
@@ -284,6 +302,17 @@ impl fmt::Display for Summary {
             let figure = house.figure();
             writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
         }
+        for sample in &self.samples {
+            let line = |text: &str| bounded(text, LINE_BYTES_MAX);
+            writeln!(f, "  first {} of {}: {}", sample.kind, line(&sample.contestant), line(&sample.message))?;
+            writeln!(f, "    request    {}", line(&sample.request))?;
+            writeln!(
+                f,
+                "    answer     {}",
+                line(if sample.response.is_empty() { &sample.received } else { &sample.response })
+            )?;
+            writeln!(f, "    expected   {}", line(&sample.expected))?;
+        }
         let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         writeln!(
             f,
@@ -293,6 +322,11 @@ impl fmt::Display for Summary {
         write!(f, "  io_uring   {}", self.features.join(", "))
     }
 }
+
+/// Causes that people get to see; the JSON and the report have all.
+const CAUSES_SHOWN: usize = 12;
+/// Longest line of a failing exchange in the summary; the JSON and the report have all that was kept.
+const LINE_BYTES_MAX: usize = 300;
 
 fn write_counts(f: &mut fmt::Formatter<'_>, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
     let mut line = String::new();

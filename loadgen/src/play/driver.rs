@@ -4,11 +4,13 @@
 
 use super::health_gate::HealthGate;
 use crate::Failed;
+use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
+use crate::observe::failures::FailureSample;
 use crate::observe::output::{Closed, Output, cpu_us, late_us};
 use crate::observe::series::Look;
 use crate::observe::validity::Validity;
@@ -22,10 +24,14 @@ use flowtest_scoreboard::{ExplainedError, Prepared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a driver looks that nothing else is asked of: the workers' hand-over interval.
 pub const LOOK: Duration = Duration::from_millis(100);
+/// How long what is in flight may take when somebody wants the end: then it is our own fault, and costs nobody.
+const DRAIN_MAX: Duration = Duration::from_millis(700);
+/// How long the workers may take. Together with closing the outputs it is less than two seconds.
+const LEAVE_AFTER: Duration = Duration::from_millis(1_500);
 
 /// A round under way.
 #[derive(Debug)]
@@ -236,14 +242,55 @@ impl Driver {
         }
     }
 
-    /// Looks until the plan is over; `stop` lets what is in flight finish.
-    pub fn play_out(&mut self, stop: &AtomicBool) {
+    /// Looks until the plan is over; `stop` lets what is in flight finish, for [`DRAIN_MAX`] at the most. Whether the plan was
+    /// cut short by it.
+    pub fn play_out(&mut self, stop: &AtomicBool) -> bool {
+        let mut asked_at = None;
+        let mut is_cut = false;
         while !self.is_over() {
             thread::sleep(LOOK);
             if stop.load(Ordering::Relaxed) || self.board.as_ref().is_some_and(Board::is_stopped) {
+                let since = asked_at.get_or_insert_with(Instant::now).elapsed();
                 self.worker_control().drain();
+                is_cut = is_cut || !self.is_played();
+                if since >= DRAIN_MAX {
+                    self.worker_control().abort();
+                }
+                if since >= LEAVE_AFTER && self.leave() {
+                    break;
+                }
             }
-            self.look();
+            for Explained { contestant, error } in self.look() {
+                let contestant = self.plan.contestants[contestant].name.clone();
+                self.output.note_failure(FailureSample {
+                    contestant,
+                    kind: error.kind,
+                    message: error.message,
+                    expected: error.expected,
+                    received: error.received,
+                    request: error.request,
+                    response: error.response,
+                    at: error.at,
+                });
+            }
+        }
+        is_cut
+    }
+
+    /// Whether nothing of the plan falls due any more.
+    fn is_played(&self) -> bool {
+        let now = self.counted().map_or(RunInstant::START, |progress| progress.now);
+        self.plan.schedule.plan_clock(now) >= self.plan.end()
+    }
+
+    /// Waits no longer for workers that are busy with what fell due. What is in a journal is worth waiting for.
+    fn leave(&mut self) -> bool {
+        match &mut self.source {
+            Source::Memory { workers, .. } => {
+                workers.leave();
+                true
+            }
+            Source::Journal { .. } => false,
         }
     }
 

@@ -5,11 +5,14 @@
     reason = "the comments of flags are their help texts, which clap prints as they stand"
 )]
 
+use crate::Failed;
+use crate::admit::resolve::{Hosts, HostsSource, Names};
 use crate::engine::run::{RunError, choose_cores};
 use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use flowtest_contract::header::Flip;
 use flowtest_contract::{Platform, Version};
 use std::net::IpAddr;
@@ -60,6 +63,11 @@ pub struct Stress {
     #[arg(long, default_value = "ECS", value_name = "EC2|ECS", env = "FLOWTEST_LOADGEN_EXPECT_FROM", value_parser = flip::<Platform>)]
     pub expect_from: Platform,
     #[command(flatten)]
+    pub hosts: HostsFlags,
+    /// So many of all requests shall be right, in percent: fewer are exit code 1.
+    #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
+    pub min_verified: Option<f64>,
+    #[command(flatten)]
     pub outputs: Outputs,
 }
 
@@ -80,6 +88,8 @@ pub struct RunContest {
     pub trace: TraceFlags,
     #[command(flatten)]
     pub cores: CoreFlags,
+    #[command(flatten)]
+    pub hosts: HostsFlags,
     #[command(flatten)]
     pub outputs: Outputs,
 }
@@ -105,11 +115,11 @@ pub struct Serve {
     #[command(flatten)]
     pub cores: CoreFlags,
     /// Only test endpoints and take practice: play no rounds, and be in nobody's list of generators.
-    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_PRACTICE_ONLY", value_parser = BoolishValueParser::new())]
     pub practice_only: bool,
     /// Give the shares of generators that die to the others, and shares to those that come back, where no dashboard does it.
     /// Of several such generators one does it.
-    #[arg(long, env = "FLOWTEST_LOADGEN_KEEP", conflicts_with = "practice_only")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_KEEP", value_parser = BoolishValueParser::new(), conflicts_with = "practice_only")]
     pub keep: bool,
     /// A file with the [policy] that this machine allows at the most.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_POLICY")]
@@ -118,9 +128,8 @@ pub struct Serve {
     /// one, however long Redis is away.
     #[arg(long, value_name = "TIME", env = "FLOWTEST_LOADGEN_STOP_WITHOUT_CONTROL", value_parser = duration)]
     pub stop_without_control: Option<Duration>,
-    /// Names that are found in this file, in the syntax of hosts(5), are not asked from the system.
-    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_HOSTS")]
-    pub hosts: Option<PathBuf>,
+    #[command(flatten)]
+    pub hosts: HostsFlags,
     /// Where contestants see our requests come from, when NAT hides this machine's own addresses. May be repeated.
     #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_SOURCE_ADDRESS", value_delimiter = ',')]
     pub source_address: Vec<IpAddr>,
@@ -137,6 +146,25 @@ pub struct Serve {
     /// Of the newest round; metrics are answered between rounds too.
     #[command(flatten)]
     pub outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub struct HostsFlags {
+    /// Names that are not asked from the system: NAME=ADDR, or a file in the syntax of hosts(5). May be repeated; a name
+    /// that is there several times has all its addresses.
+    #[arg(long, value_name = "NAME=ADDR|FILE", env = "FLOWTEST_LOADGEN_HOSTS", value_delimiter = ',')]
+    hosts: Vec<HostsSource>,
+}
+
+impl HostsFlags {
+    /// The source of addresses.
+    ///
+    /// # Errors
+    /// [`Failed::Usage`]: what is wrong with a file.
+    pub fn names(&self) -> Result<Names, Failed> {
+        let hosts = (!self.hosts.is_empty()).then(|| Hosts::of(self.hosts.clone())).transpose();
+        hosts.map(Names::system).map_err(|error| Failed::Usage(error.to_string()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -169,7 +197,7 @@ enum Cores {
 #[derive(Debug, Args)]
 pub struct TraceFlags {
     /// Keep no trace of each exchange: the journal is small, and its sums cannot be proved from single verdicts.
-    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires = "journal")]
+    #[arg(long, env = "FLOWTEST_LOADGEN_NO_TRACE", requires_if("true", "journal"), value_parser = BoolishValueParser::new())]
     no_trace: bool,
 }
 
@@ -201,7 +229,9 @@ fn cores(text: &str) -> Result<Cores, String> {
 fn rate(text: &str) -> Result<(u64, u64), String> {
     let number = |text: &str| {
         let number: u64 = text.trim().parse().map_err(|_| {
-            format!("'{text}' is not a rate: write requests per second, as in 1000, or a ramp, as in 1000..20000")
+            format!(
+                "'{text}' is not a rate: write whole requests per second, as in 1 or 1000, or a ramp, as in 1000..20000"
+            )
         })?;
         if number > RATE_MAX {
             return Err(format!("{number} requests per second are more than this generator plans ({RATE_MAX})"));
@@ -216,6 +246,13 @@ fn rate(text: &str) -> Result<(u64, u64), String> {
         return Err("a rate of 0 asks for nothing: write requests per second, as in 1000".to_owned());
     }
     Ok((from, to))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    number
+        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        .ok_or_else(|| "write a part of all requests in percent, as in 99% or 99.5%".to_owned())
 }
 
 /// Longest phase that a flag can ask for.
@@ -254,6 +291,10 @@ mod tests {
         assert_eq!(rate("10..20"), Ok((10, 20)));
         for bad in ["", "0", "0..0", "-1", "1e3", "1..2..3", "18446744073709551616", "..", "5.."] {
             assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!((percent("99%"), percent("99.5%"), percent("100%")), (Ok(99.0), Ok(99.5), Ok(100.0)));
+        for bad in ["", "99", "0%", "101%", "NaN%", "-1%", "many"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
         assert_eq!(cores("auto"), Ok(Cores::Auto));
         assert_eq!(cores("0,1"), Ok(Cores::These(vec![0, 1])));

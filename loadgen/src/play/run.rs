@@ -16,25 +16,26 @@ use crate::play::flags::RunContest;
 use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, Taker, contest_plan, contestant as contestant_plan, phases};
 use crate::record::publish::Board;
 use crate::record::recorder::{Recorder, room};
+use crate::signals::Stop;
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Start;
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs the command; the exit code says whether the result is valid.
-pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
-    let path = flags.file.display();
+pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
+    let path = shown(&flags.file);
     let text = std::fs::read_to_string(&flags.file)
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
     let cores = flags.cores.choose()?;
-    let contestants = admitted(&contest)?;
+    let contestants = admitted(&contest, &flags.hosts.names()?)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len(), Clock::now(), flags.head_start())?;
@@ -49,13 +50,14 @@ pub fn run(flags: &RunContest, stop: &AtomicBool) -> Result<u8, Failed> {
     if let (Some(dir), Some(redis)) = (&flags.journal, &redis) {
         finish_others(dir, redis);
     }
+    stop.catch_signals();
     let round = Round { contest: &contest, id: round, stream, contestants, cores: &cores };
     let (totals, board, broken) = round.play(flags, prepared, redis.as_ref(), stop)?;
     let is_valid = totals.closed.summary.is_valid();
     // Before the wait for Redis, which may be long.
     let written = totals.closed.write();
     if let (Some(board), Some(redis)) = (board, &redis) {
-        board.finish(totals.seq, totals.rows, stop).map_err(|error| unpublished(error, flags, redis))?;
+        board.finish(totals.seq, totals.rows, stop.flag()).map_err(|error| unpublished(error, flags, redis))?;
     }
     written?;
     match broken {
@@ -73,7 +75,7 @@ fn unpublished(error: ScoreboardError, flags: &RunContest, redis: &RedisAddress)
         Some(dir) => format!(
             "{error}; all points are in the journal: when Redis answers again, publish them by flowtest-loadgen rebuild \
              --seal --journal {} --redis {redis}",
-            dir.display()
+            shown(dir)
         ),
         None => format!(
             "{error}; there is no journal to publish them from later (--journal), so only the summary has all of them"
@@ -96,7 +98,7 @@ impl Round<'_> {
         flags: &RunContest,
         prepared: Prepared,
         redis: Option<&RedisAddress>,
-        stop: &AtomicBool,
+        stop: &Stop,
     ) -> Result<(Totals, Option<Board>, Option<RunError>), Failed> {
         let clock = Clock::now();
         let plan = make_plan(self.contest, self.contestants.clone(), self.cores.len(), clock, flags.head_start())?;
@@ -121,8 +123,8 @@ impl Round<'_> {
         let ended = match driver {
             Ok(driver) => {
                 let mut driver = driver.gated().publish_on(board);
-                driver.play_out(stop);
-                driver.finish(stop.load(Ordering::Relaxed))
+                let is_cut = driver.play_out(stop.flag());
+                driver.finish(is_cut)
             }
             Err(error) => Ended { result: Err(error), board, broken: None },
         };
@@ -146,7 +148,7 @@ pub(crate) fn finish_others(dir: &Path, redis: &RedisAddress) {
                 eprintln!("flowtest-loadgen: {}", stream.text);
             }
         }
-        Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", dir.display()),
+        Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", shown(dir)),
     }
 }
 
@@ -162,12 +164,12 @@ fn check_room(dir: &Path, plan: &Plan, tracing: Tracing) -> Result<(), Failed> {
     let mib = |bytes: u64| (bytes >> 20).max(1);
     let without = match tracing {
         Tracing::On => format!("; without traces (--no-trace) it is {} MiB", mib(room::needed(plan, false))),
-        Tracing::Off => String::new(),
+        Tracing::Off | Tracing::Samples => String::new(),
     };
     Err(Failed::Message(format!(
         "{}: this contest writes up to {} MiB of journal, and one and a half times that shall be free, but {} MiB are: \
          free some, or name a folder on another disk{without}",
-        dir.display(),
+        shown(dir),
         mib(needed),
         free >> 20
     )))
@@ -217,11 +219,10 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
 }
 
 /// The roster at its addresses, by the same policy as in a round that is served.
-fn admitted(contest: &Contest) -> Result<Vec<ContestantPlan>, Failed> {
-    let names = Names::system(None);
+fn admitted(contest: &Contest, names: &Names) -> Result<Vec<ContestantPlan>, Failed> {
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
-        let addresses = admit(&contest.policy, &names, endpoint, STUCK_AFTER)
+        let addresses = admit(&contest.policy, names, endpoint, STUCK_AFTER)
             .map_err(|denial| refused(&contestant.name, &denial))?;
         Ok(contestant_plan(contestant.name.clone(), endpoint, addresses, TrafficMode::Flood))
     });

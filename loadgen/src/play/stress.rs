@@ -1,7 +1,8 @@
 //! `stress`: URLs in, one plan, a progress bar, a summary.
 
 use crate::Failed;
-use crate::admit::resolve::{listening, resolve};
+use crate::admit::resolve::names::STUCK_AFTER;
+use crate::admit::resolve::{Names, listening};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
 use crate::engine::run::Clock;
 use crate::engine::schedule::Schedule;
@@ -10,42 +11,83 @@ use crate::observe::output::Title;
 use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::Stress;
 use crate::play::plan::{self, HEAD_START};
-use flowtest_contest::endpoint::Endpoint;
+use crate::signals::Stop;
+use flowtest_contest::endpoint::{Endpoint, Host};
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_contract::text::grouped;
+use flowtest_scoreboard::redacted;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs the command; the exit code says whether the result is valid.
-pub fn stress(flags: &Stress, stop: &AtomicBool) -> Result<u8, Failed> {
+pub fn stress(flags: &Stress, stop: &Stop) -> Result<u8, Failed> {
     let cores = flags.cores.choose()?;
-    let contestants = flags.urls.iter().map(|url| contestant(url)).collect::<Result<Vec<_>, _>>()?;
+    let names = flags.hosts.names()?;
+    let contestants =
+        flags.urls.iter().map(|url| contestant(url, &names, flags.outputs.quiet)).collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();
     let plan = Arc::new(make_plan(flags, contestants, cores.len() as u32, clock));
     let output = prepared.open(&plan, Title::Stress)?;
-    let mut driver = Driver::in_memory(plan, clock, &cores, Tracing::Off, output)?;
-    driver.play_out(stop);
-    let Ended { result, broken, .. } = driver.finish(stop.load(Ordering::Relaxed));
+    let mut driver = Driver::in_memory(plan, clock, &cores, Tracing::Samples, output)?;
+    stop.catch_signals();
+    let is_cut = driver.play_out(stop.flag());
+    let Ended { result, broken, .. } = driver.finish(is_cut);
     let Totals { closed, .. } = result?;
     let summary = closed.summary.clone();
     closed.write()?;
     if let Some(broken) = broken {
         return Err(broken.into());
     }
+    if summary.interrupted && summary.total.requests == 0 {
+        return Err(Failed::Message(format!(
+            "stopped in the warm-up, which takes {}, before anything counted: let it go on for longer, or ask for --warmup 0s",
+            humantime::format_duration(flags.warmup)
+        )));
+    }
     if summary.contestants.iter().all(|contestant| contestant.figures.rate == 0.0) {
         return Err(Failed::Message(
             "no request was answered with 2xx: see the counts above for how they failed".to_owned(),
         ));
     }
+    if let Some(least) = flags.min_verified {
+        let total = &summary.total;
+        let percent = total.verified as f64 * 100.0 / total.requests.max(1) as f64;
+        if percent < least {
+            return Err(Failed::Message(format!(
+                "{} of {} requests were right, which is {percent:.3} %, and --min-verified asks for {least} %: see above why",
+                grouped(total.verified),
+                grouped(total.requests)
+            )));
+        }
+    }
     Ok(if summary.is_valid() { 0 } else { 3 })
 }
 
-fn contestant(url: &str) -> Result<ContestantPlan, Failed> {
-    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{url}: {error}")))?;
-    let addresses = resolve(&endpoint)?;
-    let addresses = listening(&endpoint.to_string(), &addresses)?;
+fn contestant(url: &str, names: &Names, quiet: bool) -> Result<ContestantPlan, Failed> {
+    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{}: {error}", redacted(url))))?;
+    let addresses = flooded(&endpoint, names.addresses(&endpoint, STUCK_AFTER)?, quiet)?;
     Ok(plan::contestant(endpoint.to_string(), &endpoint, addresses, TrafficMode::Flood))
+}
+
+/// All addresses of a name are flooded, as in a contest: one where nobody listens costs its part, and is told. Only
+/// `localhost`, which often is `::1` as well with a server on one of the two, is what listens.
+fn flooded(endpoint: &Endpoint, addresses: Vec<SocketAddr>, quiet: bool) -> Result<Vec<SocketAddr>, Failed> {
+    let listening = listening(&endpoint.to_string(), &addresses)?;
+    if matches!(&endpoint.host, Host::Name(name) if name == "localhost") {
+        return Ok(listening);
+    }
+    let silent = addresses.iter().filter(|address| !listening.contains(address)).map(SocketAddr::to_string);
+    let silent = silent.collect::<Vec<_>>().join(", ");
+    if !silent.is_empty() && !quiet {
+        eprintln!(
+            "flowtest-loadgen: {endpoint}: nobody listens on {silent} of its {} addresses; connections go to all of them in \
+             turn, as in a contest, and these are refused: start the server there, or name one address",
+            addresses.len()
+        );
+    }
+    Ok(addresses)
 }
 
 fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {

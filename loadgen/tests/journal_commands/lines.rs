@@ -94,8 +94,7 @@ fn inspect_says_what_a_journal_holds() {
     let dir = journal();
     let said = on("inspect", dir.path(), &[]).exits(0);
     let said = said.says("of finals").says("┆ ended ┆").says("ended (finished); from 2026-11-23T");
-    let said =
-        said.says("token 100, version 50 from the start, platform 50 from the start; timeout 3.00 s, grace 5.00 s");
+    let said = said.says("token 100, version 50 from the start, from 50 from the start; timeout 3.00 s, grace 5.00 s");
     said.says("contestants: alice, house of cards").says("the disk fills: no evidence");
     let json = on("inspect", dir.path(), &["--json", "-"]).exits(0).json();
     let stream = &json["streams"][0];

@@ -5,23 +5,38 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What is answered to the request of a number, from 1 on, with this token.
+type Answer = Arc<dyn Fn(u64, &str) -> String + Send + Sync>;
+
 /// On a free port of a host. Each `wrong`-th From is not right; 0: all are. Returns its address, and how many requests it
 /// has seen.
 pub(crate) fn serve(host: &str, wrong: u64) -> (SocketAddr, Arc<AtomicU64>) {
+    serve_with(host, move |number, token| {
+        let from = if wrong > 0 && number.is_multiple_of(wrong) { "EC2" } else { "ECS" };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: {from}\r\n\r\nok")
+    })
+}
+
+/// The same with answers of any kind.
+pub(crate) fn serve_with(
+    host: &str,
+    answers: impl Fn(u64, &str) -> String + Send + Sync + 'static,
+) -> (SocketAddr, Arc<AtomicU64>) {
+    let answers: Answer = Arc::new(answers);
     let listener = TcpListener::bind((host, 0)).expect("a free port");
     let address = listener.local_addr().expect("it has one");
     let requests = Arc::new(AtomicU64::new(0));
     let count = requests.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let count = count.clone();
-            std::thread::spawn(move || answer(stream, wrong, &count));
+            let (count, answers) = (count.clone(), answers.clone());
+            std::thread::spawn(move || answer(stream, &answers, &count));
         }
     });
     (address, requests)
 }
 
-fn answer(mut stream: TcpStream, wrong: u64, requests: &AtomicU64) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, answers: &Answer, requests: &AtomicU64) -> std::io::Result<()> {
     let mut seen = Vec::new();
     let mut bytes = [0; 4096];
     loop {
@@ -36,9 +51,7 @@ fn answer(mut stream: TcpStream, wrong: u64, requests: &AtomicU64) -> std::io::R
             seen.drain(..end + 4);
             let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
             let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
-            let from = if wrong > 0 && number.is_multiple_of(wrong) { "EC2" } else { "ECS" };
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: {from}");
-            out.extend_from_slice(format!("{head}\r\n\r\nok").as_bytes());
+            out.extend_from_slice(answers(number, token).as_bytes());
         }
         stream.write_all(&out)?;
     }

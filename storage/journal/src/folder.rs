@@ -3,8 +3,11 @@
 use crate::JournalError;
 use crate::stream::StreamFolder;
 use flowtest_contract::{RoundId, StreamId};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -32,29 +35,50 @@ pub(crate) fn lock_path(folder: &Path) -> PathBuf {
 pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, JournalError> {
     let mut indexes: Vec<u32> = names(folder)?.iter().filter_map(|name| segment_index(name)).collect();
     indexes.sort_unstable();
-    if indexes.is_empty() && !lock_path(folder).exists() {
+    if indexes.is_empty() && lock_path(folder).symlink_metadata().is_err() {
         return Err(JournalError::NotAJournal { path: folder.to_owned() });
     }
     Ok(indexes)
 }
 
+/// Opens a file of a stream for reading, without waiting and without following a link: a pipe that nobody writes would keep
+/// us for ever, and a link leads anywhere. What is no plain file is told as the kernel tells of a pipe without a reader.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_plain(OpenOptions::new().read(true), path)
+}
+
+fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::NXIO.into()) }
+}
+
+/// What lies under a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) streams: Vec<StreamFolder>,
+    /// What is named like a round or a stream and is none, each with the reason.
+    pub(crate) strays: Vec<JournalError>,
+}
+
 /// All streams under `dir`, which may also be the folder of a round or of a stream.
-pub(crate) fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
+pub(crate) fn find(dir: &Path) -> Result<Listed, JournalError> {
     let dir = &dir.canonicalize().map_err(|source| not_there(dir, source))?;
     let own: Option<RoundId> = dir.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     let parent: Option<RoundId> = dir.parent().and_then(id_of);
-    let mut found = match (own, parent, id_of::<StreamId>(dir)) {
-        (Some(_), Some(round), Some(stream)) => vec![StreamFolder { round, stream, path: dir.clone() }],
-        (Some(round), None, _) => streams_of(dir, round)?,
-        _ => {
-            let mut all = Vec::new();
-            for (round, path) in ids::<RoundId>(dir)? {
-                all.append(&mut streams_of(&path, round)?);
-            }
-            all
+    let mut found = Listed::default();
+    match (own, parent, id_of::<StreamId>(dir)) {
+        (Some(_), Some(round), Some(stream)) => {
+            found.streams.push(StreamFolder { round, stream, path: dir.clone() });
         }
-    };
-    found.sort();
+        (Some(round), None, _) => streams_of(dir, round, &mut found)?,
+        _ => {
+            for (round, path) in ids::<RoundId>(dir, &mut found.strays)? {
+                streams_of(&path, round, &mut found)?;
+            }
+        }
+    }
+    found.streams.sort();
     Ok(found)
 }
 
@@ -62,14 +86,29 @@ fn id_of<Id: FromStr>(path: &Path) -> Option<Id> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-fn streams_of(dir: &Path, round: RoundId) -> Result<Vec<StreamFolder>, JournalError> {
-    Ok(ids(dir)?.into_iter().map(|(stream, path)| StreamFolder { round, stream, path }).collect())
+fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), JournalError> {
+    for (stream, path) in ids(dir, &mut found.strays)? {
+        match segments(&path) {
+            Err(stray @ JournalError::NotAJournal { .. }) => found.strays.push(stray),
+            // What else is wrong with it reading says.
+            _ => found.streams.push(StreamFolder { round, stream, path }),
+        }
+    }
+    Ok(())
 }
 
-/// The folders in `dir` that are named by an id.
-fn ids<Id: FromStr>(dir: &Path) -> Result<Vec<(Id, PathBuf)>, JournalError> {
-    let named = names(dir)?.into_iter().filter_map(|name| Some((name.parse().ok()?, dir.join(name))));
-    Ok(named.filter(|(_, path)| path.is_dir()).collect())
+/// The folders in `dir` that are named by an id. A link to one is a stray.
+fn ids<Id: FromStr>(dir: &Path, strays: &mut Vec<JournalError>) -> Result<Vec<(Id, PathBuf)>, JournalError> {
+    let mut named: Vec<(Id, PathBuf)> =
+        names(dir)?.into_iter().filter_map(|name| Some((name.parse().ok()?, dir.join(name)))).collect();
+    named.retain(|(_, path)| match path.symlink_metadata() {
+        Ok(about) if about.is_symlink() => {
+            strays.push(JournalError::NotAFile { path: path.clone() });
+            false
+        }
+        about => about.is_ok_and(|about| about.is_dir()),
+    });
+    Ok(named)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, JournalError> {
@@ -147,7 +186,7 @@ pub(crate) fn settle(folder: &Path) -> Result<(), JournalError> {
     for index in segments(folder)? {
         let path = folder.join(segment_name(index));
         let failed = |source| JournalError::io("cannot sync", &path, source);
-        let file = File::open(&path).map_err(failed)?;
+        let file = open(&path).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         // Only an advice: file systems in memory have no other place for their pages.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
@@ -166,8 +205,8 @@ impl Lock {
     pub(crate) fn try_take(folder: &Path) -> Result<Option<Lock>, JournalError> {
         let path = lock_path(folder);
         let failed = |source| JournalError::io("cannot lock", &path, source);
-        let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(failed)?;
+        let opened = open_plain(OpenOptions::new().write(true).create(true).truncate(false), &path);
+        let file = opened.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -179,7 +218,7 @@ impl Lock {
     pub(crate) fn is_taken(folder: &Path) -> Result<bool, JournalError> {
         let path = lock_path(folder);
         let failed = |source| JournalError::io("cannot ask for the lock", &path, source);
-        let file = match File::open(&path) {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(failed(source)),
@@ -212,12 +251,13 @@ mod tests {
         let root = dir.path().canonicalize().expect("its name");
         let (round, stream) = (RoundId::from_bits(5), StreamId::from_bits(6));
         let path = make(&root.join("journal"), round, stream).expect("makes it all");
+        let _lock = Lock::try_take(&path).expect("opens").expect("free");
         std::fs::create_dir(root.join("journal/lost+found")).expect("a stray folder");
         let expected = vec![StreamFolder { round, stream, path: path.clone() }];
         for from in [path.as_path(), path.parent().expect("round"), &root.join("journal")] {
-            assert_eq!(find(from).expect("reads"), expected, "{}", from.display());
+            assert_eq!(find(from).expect("reads").streams, expected, "{}", from.display());
         }
-        assert_eq!(find(&root).expect("reads"), vec![]);
+        assert_eq!(find(&root).expect("reads").streams, vec![]);
         assert!(matches!(make(&root.join("journal"), round, stream), Err(JournalError::Exists { .. })));
     }
 
@@ -232,6 +272,43 @@ mod tests {
         assert!(matches!(find(&file), Err(JournalError::NotAFolder { .. })));
         assert!(matches!(make(&file, round, stream), Err(JournalError::NotAFolder { .. })));
         assert!(matches!(segments(dir.path()), Err(JournalError::NotAJournal { .. })));
+    }
+
+    #[test]
+    fn a_stray_folder_and_a_link_are_no_streams_and_are_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (round, id) = (RoundId::from_bits(5), StreamId::from_bits);
+        let journal = make(dir.path(), round, id(6)).expect("makes it all");
+        let _lock = Lock::try_take(&journal).expect("opens").expect("free");
+        std::fs::create_dir(stream_path(dir.path(), round, id(7))).expect("a stray folder");
+        std::os::unix::fs::symlink(&journal, stream_path(dir.path(), round, id(8))).expect("a link");
+        let found = find(dir.path()).expect("reads");
+        assert_eq!(found.streams.iter().map(|folder| folder.stream).collect::<Vec<_>>(), [id(6)]);
+        let told = |stream: StreamId| {
+            let said = found.strays.iter().map(JournalError::to_string).find(|said| said.contains(&stream.to_string()));
+            said.unwrap_or_else(|| panic!("{:?}", found.strays))
+        };
+        assert!(told(id(7)).contains("no stream of a journal"));
+        assert!(told(id(8)).contains("a link"));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_neither_waited_for_nor_followed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (pipe, link, target) = (dir.path().join("pipe"), dir.path().join("link"), dir.path().join("target"));
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        std::os::unix::fs::symlink(&target, &link).expect("a link to nothing");
+        for other in [&pipe, &link] {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::rename(other, lock_path(folder.path())).expect("it becomes the lock");
+            assert!(matches!(Lock::is_taken(folder.path()), Err(JournalError::NotAFile { .. })));
+            assert!(matches!(Lock::try_take(folder.path()), Err(JournalError::NotAFile { .. })));
+            let segment = folder.path().join(segment_name(0));
+            std::fs::rename(lock_path(folder.path()), &segment).expect("it becomes a segment");
+            assert!(matches!(settle(folder.path()), Err(JournalError::NotAFile { .. })));
+        }
+        assert!(!target.exists(), "nothing was made where the link leads");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
 use flowtest_contract::{RoundId, StreamId};
 use rkyv::util::AlignedVec;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -90,7 +89,16 @@ pub enum Tail {
 /// # Errors
 /// [`JournalError::Missing`], [`JournalError::NotAFolder`], and what the system says.
 pub fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
-    folder::find(dir)
+    Ok(folder::find(dir)?.streams)
+}
+
+/// What lies under `dir` and is named like a round or a stream, and is none: links, which are not followed, and folders in
+/// which there is nothing of a journal. Each with the reason.
+///
+/// # Errors
+/// As [`find`].
+pub fn strays(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
+    Ok(folder::find(dir)?.strays)
 }
 
 /// Whether a process is writing it.
@@ -204,7 +212,7 @@ pub fn seems_ended(folder: &StreamFolder) -> Result<bool, JournalError> {
     let Some(last) = folder::segments(&folder.path)?.pop() else { return Ok(false) };
     let path = folder.path.join(folder::segment_name(last));
     let failed = |source| JournalError::io("cannot read", &path, source);
-    let file = File::open(&path).map_err(failed)?;
+    let file = folder::open(&path).map_err(failed)?;
     // The marker's frame may begin in the block before the last one.
     let mut bytes = [0; 2 * BLOCK];
     let len = file.metadata().map_err(failed)?.len();
@@ -346,7 +354,7 @@ impl Survey {
 fn read_header(folder: &StreamFolder, index: u32) -> Result<Result<Header, NoHeader>, JournalError> {
     let path = folder.path.join(folder::segment_name(index));
     let mut block = Vec::with_capacity(BLOCK);
-    match File::open(&path).and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block)) {
+    match folder::open(&path).and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block)) {
         Ok(_) => Ok(Header::parse(&block)),
         // Its writer has given it up since we listed it.
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Err(NoHeader::Blank)),
@@ -374,7 +382,7 @@ impl Buffer {
     fn fill(&mut self, folder: &StreamFolder, index: u32, most: usize) -> Result<&[u8], JournalError> {
         let path = folder.path.join(folder::segment_name(index));
         let failed = |source| JournalError::io("cannot read", &path, source);
-        let file = match File::open(&path) {
+        let file = match folder::open(&path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(&[]),
             Err(source) => return Err(failed(source)),

@@ -4,6 +4,7 @@
 //! shows it.
 
 use crate::error::ScoreboardError;
+use flowtest_contest::text::bounded;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
 use std::path::Path;
@@ -29,12 +30,16 @@ impl RedisAddress {
     /// # Errors
     /// [`ScoreboardError::Url`] when it is none of these.
     pub fn new(url: &str) -> Result<RedisAddress, ScoreboardError> {
-        let redacted = without_secrets(url);
-        let info = url.into_connection_info().map_err(|error| ScoreboardError::Url {
-            url: redacted.clone(),
-            // The crate may repeat the URL in its detail, and the URL may hold a password.
-            cause: error.category().to_owned(),
-        })?;
+        let redacted = redacted(url);
+        let wrong = |cause: &str| ScoreboardError::Url { url: redacted.clone(), cause: cause.to_owned() };
+        // A sign that ends the host's part of a URL, and stands in a password that is not encoded: what came before it would
+        // be taken for the host.
+        let cut = after_scheme(url).1.find(['/', '?', '#']);
+        if !is_socket(url) && cut.is_some_and(|at| after_scheme(url).1[at..].contains('@')) {
+            return Err(wrong("there is a /, ? or # before its @, as in a password that is not percent-encoded"));
+        }
+        // The crate may repeat the URL in its detail, and the URL may hold a password.
+        let info = url.into_connection_info().map_err(|error| wrong(error.category()))?;
         Ok(RedisAddress { info, redacted, volatile_allowed: false, reads_only: false })
     }
 
@@ -99,17 +104,37 @@ impl fmt::Debug for RedisAddress {
     }
 }
 
-/// A URL may hold a password, also a malformed URL: before an @, or in the query of a Unix socket's address.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.find("://").map_or(("", url), |at| url.split_at(at + 3));
-    match (rest.find('?'), rest.rfind('@')) {
+/// The longest URL that is repeated, in bytes.
+const SHOWN_BYTES_MAX: usize = 200;
+
+fn after_scheme(url: &str) -> (&str, &str) {
+    url.find("://").map_or(("", url), |at| url.split_at(at + 3))
+}
+
+fn is_socket(url: &str) -> bool {
+    after_scheme(url).0.contains("unix")
+}
+
+/// A URL as messages repeat it: without a password, which also a malformed one may hold, short, and with nothing that a
+/// terminal obeys. Text around a URL is taken for a part of it.
+pub fn redacted(url: &str) -> String {
+    let (scheme, rest) = after_scheme(url);
+    let shown = match (rest.find('?'), rest.rfind('@')) {
         // Either of the two may be part of a password that holds the other.
-        (Some(query), Some(at)) if query < at => format!("{scheme}..."),
-        (Some(query), Some(at)) => format!("{scheme}{}", &rest[at + 1..query]),
-        (Some(query), None) => format!("{scheme}{}", &rest[..query]),
-        (None, Some(at)) => format!("{scheme}{}", &rest[at + 1..]),
-        (None, None) => url.to_owned(),
-    }
+        (Some(query), Some(at)) if query < at => "...",
+        (Some(query), Some(at)) => &rest[at + 1..query],
+        (Some(query), None) => &rest[..query],
+        (None, Some(at)) => &rest[at + 1..],
+        (None, None) => rest,
+    };
+    // Without an @, what stands behind a colon may be the password of somebody who forgot the host.
+    let authority = shown.split(['/', '#']).next().unwrap_or(shown);
+    let is_plain = authority.starts_with('[')
+        || authority
+            .split_once(':')
+            .is_none_or(|(host, port)| !host.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
+    let is_odd = !scheme.is_empty() && !rest.contains('@') && !is_socket(url) && !is_plain;
+    bounded(&format!("{scheme}{}", if is_odd { "..." } else { shown }), SHOWN_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -128,14 +153,39 @@ mod tests {
             ("redis://:sec?ret@host:1/2", "redis://..."),
             ("redis://:secret@host?protocol=resp3", "redis://host"),
             ("sec?ret@host", "..."),
+            // the host was forgotten
+            ("redis://:open-sesame", "redis://..."),
+            ("redis://user:open-sesame/0", "redis://..."),
+            ("redis://[::1]:6379", "redis://[::1]:6379"),
+            ("redis://host:6379/2", "redis://host:6379/2"),
+            ("redis://a\u{1b}[2J", "redis://a\\u{1b}[2J"),
         ];
-        for (url, redacted) in cases {
-            assert_eq!(without_secrets(url), redacted);
+        for (url, shown) in cases {
+            assert_eq!(redacted(url), shown);
         }
+        assert!(redacted(&format!("redis://:x@{}", "h".repeat(2_000))).len() <= SHOWN_BYTES_MAX);
         let error = RedisAddress::new("http://:secret@host").expect_err("not Redis");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         let address = RedisAddress::new("redis://user:secret@host:1").expect("an address").with_password("secret");
         assert_eq!(format!("{address} {address:?}"), "redis://host:1 redis://host:1");
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_told_with_the_way_out() {
+        // Each of them would be read as another host, port or database.
+        for url in [
+            "redis://:op/en@host:1",
+            "redis://u:12/3@host",
+            "redis://u:12?x@host",
+            "redis://u:12#x@host",
+            "redis://:o#x@h",
+        ] {
+            let error = RedisAddress::new(url).expect_err(url).to_string();
+            assert!(error.contains("percent-encoded") && error.contains("--redis-password-file"), "{url}: {error}");
+        }
+        for url in ["redis://:op%2Fen@host:1", "redis://:a@b@host", "unix:///run/a@b?db=1", "redis://host:1/2"] {
+            assert!(RedisAddress::new(url).is_ok(), "{url}");
+        }
     }
 
     #[test]

@@ -2,20 +2,25 @@
 
 use flowtest_contest::control::ControlError;
 use flowtest_contract::id::{RoundId, StreamId};
+use flowtest_contract::text::shown;
 use std::path::PathBuf;
 
 /// A failed operation on the scoreboard. No text holds a password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ScoreboardError {
     #[error(
-        "{url} is no Redis address: {cause}; write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket"
+        "{url} is no Redis address: {cause}; write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket, \
+         and a password into a file that --redis-password-file names: in a URL each sign of it that is no letter and no digit \
+         is percent-encoded (/ is %2F, # is %23, ? is %3F)"
     )]
     Url { url: String, cause: String },
-    #[error("{path}: the password file cannot be read ({cause}): write the password into its first line", path = path.display())]
+    #[error("{path}: the password file cannot be read ({cause}): write the password into its first line", path = shown(path))]
     PasswordFile { path: PathBuf, cause: String },
     #[error("no Redis answers at {url}: {cause}; start it, or give its address with --redis")]
     Unreachable { url: String, cause: String },
-    #[error("Redis at {url} refuses our password: {cause}; give the right one, or none if it asks for none")]
+    #[error(
+        "Redis at {url} refuses our password: {cause}; give the right one, or none if it asks for none. In a URL each sign of a password that is no letter and no digit is percent-encoded (% is %25); in a file that --redis-password-file names it stands as it is"
+    )]
     Password { url: String, cause: String },
     #[error("Redis at {url} forbids us a command: {cause}; widen the access list of this user")]
     Permission { url: String, cause: String },

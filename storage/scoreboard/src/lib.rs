@@ -44,7 +44,7 @@ pub mod split_keeper;
 pub mod steering;
 mod wire;
 
-pub use address::RedisAddress;
+pub use address::{RedisAddress, redacted};
 pub use clock::{ClockOffset, measure_clock};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;

@@ -1,14 +1,16 @@
-//! A hosts file of the organiser's: names and their addresses, for closed networks and for tests.
+//! Names and their addresses as the operator gives them, one by one or in a file, for closed networks and for tests.
 //!
-//! The syntax is that of `/etc/hosts`: an address, then its names; `#` begins a comment. A name on several lines has
+//! A file's syntax is that of `/etc/hosts`: an address, then its names; `#` begins a comment. A name on several lines has
 //! all their addresses. A name found here is not asked from the system. It reads the file and decides nothing.
 
+use flowtest_contract::text::shown;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Far more names than a contest has.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -32,22 +34,50 @@ pub enum HostsError {
 
 type Table = HashMap<String, Vec<IpAddr>>;
 
-/// The file as it was read last.
+/// Where addresses come from that nobody asks the system for. As a flag: `NAME=ADDR`, or the path of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostsSource {
+    File(PathBuf),
+    Name { name: String, address: IpAddr },
+}
+
+impl FromStr for HostsSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HostsSource, String> {
+        match text.split_once('=') {
+            // A path with an equals sign has a slash before it.
+            Some((name, address)) if !name.contains('/') => match address.parse() {
+                Ok(address) if !name.is_empty() => Ok(HostsSource::Name { name: name.to_ascii_lowercase(), address }),
+                _ => Err("write NAME=ADDR, as in shop.test=127.0.0.1 or shop.test=::1, or the path of a hosts file"
+                    .to_owned()),
+            },
+            _ => Ok(HostsSource::File(text.into())),
+        }
+    }
+}
+
+/// All sources as they were read last.
 #[derive(Debug)]
 pub struct Hosts {
-    path: PathBuf,
+    sources: Vec<HostsSource>,
     table: Mutex<Table>,
 }
 
 impl Hosts {
-    /// Reads the file.
+    /// Reads one file.
     pub fn open(path: &Path) -> Result<Hosts, HostsError> {
-        Ok(Hosts { path: path.to_owned(), table: Mutex::new(read(path)?) })
+        Hosts::of(vec![HostsSource::File(path.to_owned())])
     }
 
-    /// Reads it again. When that fails, what was read before stays.
+    /// Reads all sources. A name that is in several has all their addresses.
+    pub fn of(sources: Vec<HostsSource>) -> Result<Hosts, HostsError> {
+        Ok(Hosts { table: Mutex::new(read_all(&sources)?), sources })
+    }
+
+    /// Reads them again. When that fails, what was read before stays.
     pub fn refresh(&self) -> Result<(), HostsError> {
-        let table = read(&self.path)?;
+        let table = read_all(&self.sources)?;
         *self.table.lock() = table;
         Ok(())
     }
@@ -59,8 +89,23 @@ impl Hosts {
     }
 }
 
+fn read_all(sources: &[HostsSource]) -> Result<Table, HostsError> {
+    let mut table = Table::new();
+    for source in sources {
+        match source {
+            HostsSource::File(path) => {
+                for (name, addresses) in read(path)? {
+                    table.entry(name).or_default().extend(addresses);
+                }
+            }
+            HostsSource::Name { name, address } => table.entry(name.clone()).or_default().push(*address),
+        }
+    }
+    Ok(table)
+}
+
 fn read(path: &Path) -> Result<Table, HostsError> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     let unreadable = |error: std::io::Error| HostsError::Unreadable { path: shown.clone(), error: error.to_string() };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
@@ -118,6 +163,24 @@ mod tests {
         }
         let error = Hosts::open(Path::new("/no/such/file")).expect_err("missing").to_string();
         assert!(error.contains("cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn names_are_given_one_by_one_and_by_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a=b");
+        std::fs::write(&path, "10.0.0.2 shop.test\n").expect("written");
+        let sources = ["Shop.test=10.0.0.1", path.to_str().expect("plain"), "six.test=fd00::1"];
+        let hosts = Hosts::of(sources.map(|text| text.parse().expect(text)).to_vec()).expect("read");
+        let of = |name: &str| hosts.get(name).expect(name).iter().map(IpAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            (of("SHOP.test"), of("six.test")),
+            (vec!["10.0.0.1".into(), "10.0.0.2".into()], vec!["fd00::1".into()])
+        );
+        // no address, no name, a port, another name
+        for wrong in ["shop.test=", "=10.0.0.1", "shop.test=10.0.0.1:80", "shop.test=other.test"] {
+            assert!(wrong.parse::<HostsSource>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -156,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_does_not_exist_is_named_and_addresses_need_no_resolver() {
+        let of = |endpoint: &str| {
+            let endpoint = endpoint.parse().expect("an endpoint");
+            Names::system(None).addresses(&endpoint, Duration::from_secs(60))
+        };
+        let error = of("no-such-host.invalid").expect_err("unknown").to_string();
+        assert!(error.starts_with("no-such-host.invalid: "), "{error}");
+        for (endpoint, address) in [("[::1]:81", "[::1]:81"), ("127.0.0.1", "127.0.0.1:80")] {
+            assert_eq!(of(endpoint).expect("an address"), [address.parse::<SocketAddr>().expect("one")]);
+        }
+        let local = of("localhost:8080").expect("it is there");
+        assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 8080));
+    }
+
+    #[test]
     fn a_lookup_that_hangs_is_given_up_and_the_next_name_is_found() {
         let (_go, wait) = channel::<()>();
         let wait = Mutex::new(wait);

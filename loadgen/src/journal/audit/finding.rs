@@ -35,6 +35,8 @@ pub enum Kind {
     /// The stream is being written.
     Live,
     NeverBegan,
+    /// Nothing of a stream can be read.
+    Unreadable,
     /// Something in the journal contradicts itself.
     Odd,
     /// Batches and traces do not say the same.

@@ -53,7 +53,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     results::prepare(flags.json.as_deref())?;
     let board = redis.as_ref().map(Board::open).transpose()?;
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
-    let streams = read(&folders, questions, flags.quiet)?;
+    let (streams, unreadable) = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
         for folder in &folders {
             let round = folder.round;
@@ -74,18 +74,27 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
         )?;
     }
     let mut report = Report::new(&streams, held.as_ref());
+    report.add_unreadable(&unreadable);
     report.findings.extend(what_if.iter().flat_map(|what_if| what_if.limits(&streams)));
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }
     if !flags.quiet && !flags.json.as_deref().is_some_and(results::is_stdout) {
-        results::print(format_args!("{report}\n"));
+        results::print(format_args!("{report}\n"))?;
     }
     Ok(if report.equal { 0 } else { DIFFERENT })
 }
 
-/// Audits all streams, one on each core at a time, the largest first.
-fn read(folders: &[StreamFolder], questions: Questions<'_>, quiet: bool) -> Result<Vec<Stream>, Failed> {
+/// Streams of which nothing can be read, each with the reason.
+type Unreadable<'a> = Vec<(&'a StreamFolder, JournalError)>;
+
+/// Audits all streams, one on each core at a time, the largest first. One that cannot be read hides no other; when there is
+/// no other, its reason is the error.
+fn read<'a>(
+    folders: &'a [StreamFolder],
+    questions: Questions<'_>,
+    quiet: bool,
+) -> Result<(Vec<Stream>, Unreadable<'a>), Failed> {
     let mut queue: Vec<(u64, usize)> = folders.iter().map(folders::bytes).zip(0..).collect();
     queue.sort_unstable_by_key(|(bytes, index)| (std::cmp::Reverse(*bytes), *index));
     let bar = folders::bar(queue.iter().map(|(bytes, _)| bytes).sum(), quiet);
@@ -105,6 +114,19 @@ fn read(folders: &[StreamFolder], questions: Questions<'_>, quiet: bool) -> Resu
         work();
     });
     bar.finish_and_clear();
-    let streams = results.into_iter().filter_map(|result| result.into_inner());
-    Ok(streams.collect::<Result<_, _>>()?)
+    let (mut streams, mut unreadable) = (Vec::new(), Vec::new());
+    for (folder, result) in folders.iter().zip(results) {
+        match result.into_inner() {
+            Some(Ok(stream)) => streams.push(stream),
+            Some(Err(error)) => unreadable.push((folder, error)),
+            None => {}
+        }
+    }
+    match unreadable.pop() {
+        Some((_, error)) if streams.is_empty() => Err(error.into()),
+        last => {
+            unreadable.extend(last);
+            Ok((streams, unreadable))
+        }
+    }
 }

@@ -14,14 +14,15 @@
 //! findings[]            see `finding.rs`
 //! ```
 
-use super::finding::Finding;
+use super::finding::{Finding, Kind};
 use super::redis::HeldRound;
 use super::round::{self, percent};
 use super::stream::{Standing, Stream, Sums};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::RoundId;
 use flowtest_contract::text::grouped;
-use flowtest_journal::stream::Tail;
+use flowtest_journal::JournalError;
+use flowtest_journal::stream::{StreamFolder, Tail};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,6 +109,22 @@ impl Report {
             .fold((0, 0), |(traced, outcomes), round| (traced + round.traced, outcomes + round.outcomes));
         report.proved = part(traced, outcomes);
         report
+    }
+
+    /// What cannot be read is not proved.
+    pub fn add_unreadable(&mut self, unreadable: &[(&StreamFolder, JournalError)]) {
+        self.equal &= unreadable.is_empty();
+        self.findings.extend(unreadable.iter().map(|(folder, error)| Finding {
+            kind: Kind::Unreadable,
+            difference: true,
+            round: Some(folder.round.to_string()),
+            stream: Some(folder.stream.to_string()),
+            contestant: None,
+            field: None,
+            journal: None,
+            other: None,
+            text: format!("nothing of it can be read: {error}"),
+        }));
     }
 
     pub fn differences(&self) -> usize {

@@ -7,6 +7,7 @@ use crate::Failed;
 use flowtest_contest::Contest;
 use flowtest_contest::contest::{Start, When};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::text::shown;
 use flowtest_contract::{Deadline, Rules, Tally};
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub struct Answer {
 
 impl WhatIf {
     pub fn read(path: &Path) -> Result<WhatIf, Failed> {
-        let shown = path.display();
+        let shown = shown(path);
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failed::Usage(format!("{shown}: the contest file cannot be read ({error})")))?;
         let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?;

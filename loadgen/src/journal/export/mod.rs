@@ -38,7 +38,7 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), to_stdout);
-    let mut damaged = Vec::new();
+    let mut lacking = Vec::new();
     let mut line = Line::new(flags.format, records::columns(flags.what));
     let mut written = if flags.format == Format::Csv { line.head(&mut out) } else { Ok(()) };
     for folder in &found {
@@ -48,12 +48,16 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
             if written.is_ok() {
                 written = records.group(group, &mut line, &mut out, &|bytes| bar.inc(bytes));
             }
-        })?;
+        });
         if written.is_err() {
             break;
         }
-        if let stream::Tail::Damaged { .. } = read.tail {
-            damaged.push(format!("stream {} {}", folder.stream, folders::describe(&read.tail)));
+        match read {
+            Ok(read) if matches!(read.tail, stream::Tail::Damaged { .. }) => {
+                lacking.push(format!("stream {} {}", folder.stream, folders::describe(&read.tail)));
+            }
+            Ok(_) => {}
+            Err(error) => lacking.push(format!("stream {} cannot be read: {error}", folder.stream)),
         }
     }
     bar.finish_and_clear();
@@ -61,8 +65,8 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
     // After an error what is left in the buffer has nowhere to go.
     drop(out.into_parts());
     results::unless_closed(written).map_err(|error| results::unwritable(&flags.output, &error))?;
-    match damaged.as_slice() {
+    match lacking.as_slice() {
         [] => Ok(0),
-        _ => Err(Failed::Message(format!("only what lies before the damage was exported: {}", damaged.join("; ")))),
+        _ => Err(Failed::Message(format!("only what lies before the damage was exported: {}", lacking.join("; ")))),
     }
 }

@@ -49,7 +49,7 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
         results::write_json(path, &report)?;
     }
     if !flags.json.as_deref().is_some_and(results::is_stdout) {
-        results::print(format_args!("{report}\n"));
+        results::print(format_args!("{report}\n"))?;
     }
     Ok(if report.complete { 0 } else { DIFFERENT })
 }

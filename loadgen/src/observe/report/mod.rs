@@ -14,6 +14,7 @@ pub use machine::{Machine, command_line};
 
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, Plan};
+use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
 use crate::observe::output::Title;
 use crate::observe::series::{Series, thinned};
@@ -31,6 +32,9 @@ const COLUMNS_LEAST: usize = 40;
 /// Rows of the tables that say what the curves say.
 const ROWS_ALL: usize = 360;
 const ROWS_EACH: usize = 60;
+
+/// Rows of the table of causes; the most frequent come first.
+const CAUSES_MAX: usize = 200;
 
 /// All that a page is made from.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ struct Page<'a> {
     charts: Vec<String>,
     seconds: String,
     reasons: Vec<(&'static str, String)>,
+    causes: Vec<(String, String, String)>,
+    samples: &'a [FailureSample],
     rules: Vec<(&'static str, String)>,
     quantiles: Vec<QuantileRow>,
     place: Vec<(&'static str, String)>,
@@ -126,6 +132,8 @@ impl Report<'_> {
             charts,
             seconds: table::render(series.moments(), series.all(), ROWS_ALL)?,
             reasons: reasons(total),
+            causes: self.causes(),
+            samples: &summary.samples,
             rules: words::rules(&plan.rules, deadlines.version, deadlines.from),
             quantiles: self.quantiles(),
             place: self.place(),
@@ -178,6 +186,15 @@ impl Report<'_> {
             ));
         }
         figures
+    }
+
+    /// Whose, how often, and why.
+    fn causes(&self) -> Vec<(String, String, String)> {
+        let causes = self.summary.causes.iter();
+        causes
+            .map(|cause| (cause.contestant.clone(), grouped(cause.count), cause.cause.clone()))
+            .take(CAUSES_MAX)
+            .collect()
     }
 
     fn standings(&self) -> Vec<Standing<'_>> {

@@ -23,7 +23,7 @@ pub mod round_runner;
 
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
-use crate::admit::resolve::{Hosts, Names};
+use crate::admit::resolve::Names;
 use crate::engine::plan::Plan;
 use crate::engine::ring::Tier;
 use crate::engine::run::{Clock, probe_ring, usable_cores};
@@ -36,8 +36,10 @@ use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
+use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, StreamId};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
@@ -104,9 +106,17 @@ pub struct Home {
 impl Home {
     fn new(flags: &Serve) -> Result<Home, Failed> {
         let usage = |error: String| Failed::Usage(error);
+        if !flowtest_contest::names::is_name(&flags.contest) {
+            return Err(usage(format!(
+                "\"{}\" cannot be the name of a contest: write the one that its file or the dashboard has, up to {} characters \
+                 without {{, }} and :",
+                bounded(&flags.contest, 100),
+                flowtest_contest::names::NAME_CHARS_MAX
+            )));
+        }
         let ceiling =
             flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
-        let hosts = flags.hosts.as_deref().map(Hosts::open).transpose().map_err(|error| usage(error.to_string()))?;
+        let names = flags.hosts.names()?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let id = flags.id.clone().unwrap_or(host);
         if !flowtest_contest::names::is_name(&id) {
@@ -115,7 +125,7 @@ impl Home {
         let cores = flags.cores.choose()?;
         // The room for a journal is told before the first round: without it nobody may be armed.
         std::fs::create_dir_all(&flags.journal).map_err(|error| {
-            let folder = flags.journal.display();
+            let folder = shown(&flags.journal);
             Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
         })?;
         Ok(Home {
@@ -132,7 +142,7 @@ impl Home {
             cores,
             tracing: flags.trace.tracing(),
             ceiling,
-            names: Names::system(hosts),
+            names,
             // What cannot be written shall show now and not when a round is armed.
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),

@@ -104,7 +104,7 @@ mod tests {
 
     fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
         let mut samples = Samples::new(Tracing::On);
-        samples.push(&ResponseBytes { bytes: answer, skipped: 0, malformed }, |sample| {
+        samples.push(&ResponseBytes { bytes: answer, skipped: 0, malformed, status: 0 }, |sample| {
             sample.sent = sent;
             sample.token = Token(*b"0123456789abcdef0123456789abcdef");
             sample.observed = Observation { outcome, scored: true }.pack();

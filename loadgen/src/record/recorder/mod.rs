@@ -18,6 +18,7 @@ use crate::engine::plan::Plan;
 use crate::engine::run::{Clock, Collector, Progress};
 use crate::engine::trace::Tracing;
 use explain::Explained;
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::record::{Control, End, EndCode, Notice, NoticeCode, Start};
 use flowtest_journal::writer::{self, Writer};
@@ -150,7 +151,7 @@ impl Recorder {
                 if core.is_some() && !direct {
                     eprintln!(
                         "flowtest-loadgen: {} has no direct I/O: the journal goes through the page cache",
-                        dir.display()
+                        shown(&dir)
                     );
                 }
                 // Nothing else runs on this executor, so waiting for the task holds nobody up.
@@ -359,7 +360,7 @@ impl Record {
             }
         };
         let text = format!("{text} ({} MiB are free)", free >> 20);
-        eprintln!("flowtest-loadgen: journal {}: {text}", self.dir.display());
+        eprintln!("flowtest-loadgen: journal {}: {text}", shown(&self.dir));
         self.task.worker_control.trace(level.keeps_traces());
         self.level = level;
         self.notice(code, text);

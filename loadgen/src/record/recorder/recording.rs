@@ -7,6 +7,7 @@ use crate::engine::control::WorkerControl;
 use crate::engine::plan::Plan;
 use crate::engine::run::{Run, RunError, Workers};
 use crate::record::standstill::{Change, Standstill};
+use flowtest_contract::text::shown;
 use flowtest_journal::record::Control;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,7 +97,7 @@ impl Recording {
         let durable_at = self.recorder.durable_at();
         let moved = durable_at != self.durable_at || self.recorder.is_over();
         self.durable_at = durable_at;
-        let journal = self.recorder.dir().display();
+        let journal = shown(self.recorder.dir());
         match self.standstill.look(Instant::now(), moved) {
             Some(Change::StandsStill) => eprintln!(
                 "flowtest-loadgen: journal {journal}: nothing has come to the disk for two seconds: counts wait in memory, \
@@ -129,7 +130,7 @@ impl Recording {
             Err(Failed::Message(format!(
                 "the journal in {} did not answer to the end: what came to the disk before that is safe, and rebuild \
                  publishes it; look at the disk and at dmesg",
-                self.recorder.dir().display()
+                shown(self.recorder.dir())
             )))
         };
         Finished { fresh, recorded, broken: self.workers.join() }
