@@ -39,7 +39,7 @@ ALONE = [
     "flowtest-loadgen/stress",
 ]
 # The longest of the others, so that they begin first.
-FIRST = ["ansible", "flowtest-bench/browser", "flowtest-bench/rounds"]
+FIRST = ["ansible", "flowtest-bench/browser"]
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = 1 if LONG else CORES

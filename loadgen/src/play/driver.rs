@@ -242,7 +242,7 @@ impl Driver {
         }
     }
 
-    /// Looks until the plan is over; `stop` lets what is in flight finish, for [`DRAIN_MAX`] at the most. Whether the plan was
+    /// Looks until the plan is over; `stop` lets what is in flight finish, for less than a second at the most. Whether the plan was
     /// cut short by it.
     pub fn play_out(&mut self, stop: &AtomicBool) -> bool {
         let mut asked_at = None;

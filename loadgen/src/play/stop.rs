@@ -3,6 +3,11 @@
 //! It changes one word of the control document, `halted`, as the dashboard's red switch does, and waits until the generators
 //! that play have heard of it.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments of flags are their help texts, which clap prints as they stand"
+)]
+
 use crate::Failed;
 use crate::engine::run::Clock;
 use crate::redis_flags::RedisFlags;
