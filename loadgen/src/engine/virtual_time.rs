@@ -593,8 +593,18 @@ fn a_request_costs_no_more_among_a_thousand_than_among_ten() {
 
 /// How many right answers each has in a closed phase in which our own thread is what limits them.
 fn closed(servers: &[Character], connections: u32) -> Vec<u64> {
+    closed_behind(None, servers, connections)
+}
+
+/// The same behind an open phase of this rate, which does not count.
+fn closed_behind(rate: Option<u64>, servers: &[Character], connections: u32) -> Vec<u64> {
     let mut script = Script::new(servers, Load::Closed { pipeline: 1 });
     script.phases[0].connections = connections;
+    if let Some(rate) = rate {
+        let first = script.phases[0];
+        script.phases.insert(0, Phase { load: open(rate), scored: false, ..first });
+        script.phases[1] = Phase { start: first.end, end: first.end + 2 * SECOND, ..first };
+    }
     script.costs = (5_000, 650);
     let tallies = script.play().tallies;
     assert!(tallies.iter().all(|tally| tally.is_partition() && tally.failures() == 0), "{tallies:?}");
@@ -607,8 +617,13 @@ fn whoever_costs_us_more_time_takes_none_of_its_rivals() {
     let large = Character::Large { body: 60_000 };
     for connections in [16, 64] {
         let beside_near = closed(&[near, near], connections)[0];
-        let beside_large = closed(&[near, large], connections)[0];
+        let both = closed(&[near, large], connections);
+        let beside_large = both[0];
         assert!(beside_large * 100 >= beside_near * 90, "{connections}: {beside_large} of {beside_near}");
+        // An open phase before it changes nothing for either.
+        for (behind, alone) in closed_behind(Some(2_000), &[near, large], connections).into_iter().zip(both) {
+            assert!(behind * 100 >= alone * 95, "{connections}: {behind} of {alone} behind an open phase");
+        }
         // What a rival far away leaves it has: nearly as much as alone.
         let alone = closed(&[large], connections)[0];
         let beside_far = closed(&[Character::Honest { delay: 50 * MS }, large], connections)[1];

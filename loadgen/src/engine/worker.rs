@@ -253,6 +253,11 @@ impl<K: Kernel> Worker<K> {
         self.ring.close(slot);
     }
 
+    #[inline]
+    fn is_closed_loop(&self) -> bool {
+        matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }))
+    }
+
     fn connection(&mut self, slot: RingSlot) -> &mut Connection {
         let contestant = &mut self.contestants[self.owner[slot]];
         let local = contestant.local(slot);
@@ -324,7 +329,10 @@ impl<K: Kernel> Worker<K> {
             Event::Received { slot, buffer } => {
                 let index = self.owner[slot];
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
-                self.quantum.on_received(index, buffer.len());
+                // What an open phase receives belongs to no request that the quantum counts.
+                if self.is_closed_loop() {
+                    self.quantum.on_received(index, buffer.len());
+                }
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
                 let mut outcomes =

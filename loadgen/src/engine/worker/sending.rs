@@ -114,7 +114,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
-        if matches!(self.running, Some(Running { load: Load::Closed { .. }, .. })) && connections >= BATCH_FROM {
+        if self.is_closed_loop() && connections >= BATCH_FROM {
             self.want = (connections / 8).min(BATCH_MAX);
         }
     }
@@ -157,7 +157,7 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn pace(&mut self, index: ContestantIndex) {
         let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
-        if is_probed && matches!(self.running, Some(Running { load: Load::Closed { .. }, .. })) {
+        if is_probed && self.is_closed_loop() {
             self.wake_for_probe(index);
         }
         while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
@@ -315,7 +315,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             State::Open => {
-                let closed_loop = matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }));
+                let closed_loop = self.is_closed_loop();
                 let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
                 let surplus = self.running.is_some() && contestant.is_surplus(local);
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
@@ -439,12 +439,15 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn open(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
+        let is_closed_loop = self.is_closed_loop();
         let plan = &self.plan;
         let target = &plan.contestants[index];
         let contestant = &mut self.contestants[index];
         let address = contestant.address(local, &target.addresses);
         contestant.on_opening(local, self.turn, self.now);
-        self.quantum.on_opening(index);
+        if is_closed_loop {
+            self.quantum.on_opening(index);
+        }
         self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local];
         // Staggered: the first connections of a contestant's slots end at evenly spread times.
