@@ -1,6 +1,6 @@
 //! A contestant whose server closes each connection costs its rivals nothing, however many connections are open.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, next_token};
 use flowtest_bench::child::pin_this_thread;
 use flowtest_bench::close;
 use flowtest_bench::compare::raise_descriptors;
@@ -8,7 +8,7 @@ use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -99,16 +99,7 @@ fn serve(closes: bool) -> SocketAddr {
 
 async fn answer(mut stream: TcpStream, closes: bool) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut seen = Vec::new();
-    loop {
-        if stream.read_buf(&mut seen).await? == 0 {
-            return Ok(());
-        }
-        if !seen.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let head = String::from_utf8_lossy(&seen);
-        let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
+    while let Some(token) = next_token(&mut stream).await? {
         let last = if closes { "Connection: close\r\n" } else { "" };
         let answer = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n{last}\r\nok"
@@ -116,8 +107,8 @@ async fn answer(mut stream: TcpStream, closes: bool) -> std::io::Result<()> {
         tokio::time::sleep(DELAY).await;
         stream.write_all(answer.as_bytes()).await?;
         if closes {
-            return Ok(());
+            break;
         }
-        seen.clear();
     }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! The generator runs at real-time priority on a core of its own and in a network of its own, so that what else the machine
 //! does cannot make it late. That takes root; without it the play says that it was left out.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, next_token};
 use flowtest_bench::child::{find_program, pin_this_thread};
 use flowtest_bench::compare::raise_descriptors;
 use flowtest_bench::contest_box::contest::Phase;
@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -200,16 +200,7 @@ fn ip(words: &str) {
 
 async fn play(mut stream: TcpStream, character: Character) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut seen = Vec::new();
-    loop {
-        if stream.read_buf(&mut seen).await? == 0 {
-            return Ok(());
-        }
-        if !seen.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let head = String::from_utf8_lossy(&seen);
-        let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
+    while let Some(token) = next_token(&mut stream).await? {
         let body = if character == Character::Large { BODY } else { 2 };
         let mut answer =
             format!("HTTP/1.1 200 OK\r\nContent-Length: {body}\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n\r\n")
@@ -245,6 +236,6 @@ async fn play(mut stream: TcpStream, character: Character) -> std::io::Result<()
                 stream.write_all(&answer.repeat(64)).await?;
             },
         }
-        seen.clear();
     }
+    Ok(())
 }

@@ -9,6 +9,8 @@ use flowtest_contract::Tally;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 static MACHINE: RwLock<()> = RwLock::new(());
 
@@ -83,6 +85,18 @@ impl Stage {
         let wrong = injected.differences(tally);
         assert!(wrong.is_empty(), "{name} injected {injected:?}: {}", wrong.join("; "));
     }
+}
+
+/// The token of the next request on a connection, for servers that a test makes; `None`: the generator has closed it.
+pub(crate) async fn next_token(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let head = String::from_utf8_lossy(&seen);
+    Ok(Some(head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none").to_owned()))
 }
 
 /// What the generator says.
