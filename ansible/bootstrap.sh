@@ -56,7 +56,20 @@ musl() {
         rustup target add "$target" || true
     fi
 }
+# What target/starters/express runs with, in the version that its image takes. Without npm that test is skipped, and says so.
+express() {
+    local version folder
+    version=$(sed -n 's/.* express@//p' "$here/../target/starters/express/Containerfile")
+    folder=$(dirname "$venv")/starters/express
+    if [ -e "$folder/installed-$version" ] || ! command -v npm >/dev/null; then return; fi
+    say "fetching express $version for the tests"
+    rm -rf "$folder" && mkdir -p "$folder"
+    if npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error "express@$version" >&2; then
+        touch "$folder/installed-$version"
+    fi
+}
 finish() {
+    if [ "$requirements" = requirements-test.txt ]; then express; fi
     if [ "$requirements" = requirements-test.txt ] && [ "${FLOWTEST_LONG:-}" = 1 ]; then certbot; musl; fi
     exit 0
 }
@@ -70,16 +83,18 @@ say "making $venv with $("$python" --version)"
 if ! [ -x "$venv/bin/pip" ]; then rm -rf "$venv" && "$python" -m venv "$venv"; fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$here/$requirements"
 
-# The whole bundle is 20,000 files; we use one collection of it.
+# The whole bundle is 20,000 files; we use one collection of it. It has a folder of its own, which ansible.cfg names first: an
+# older one at home (ansible-galaxy) would win otherwise.
 "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --require-hashes \
     --dest "$venv/cache" -r "$here/requirements-bundle.txt"
-"$venv/bin/python" - "$venv/cache" <<'PYTHON'
-import pathlib, sys, sysconfig, zipfile
+rm -rf "$venv/collections"
+"$venv/bin/python" - "$venv/cache" "$venv/collections" <<'PYTHON'
+import pathlib, sys, zipfile
 
 for wheel in pathlib.Path(sys.argv[1]).glob("ansible-*.whl"):
     with zipfile.ZipFile(wheel) as bundle:
         names = [name for name in bundle.namelist() if name.startswith("ansible_collections/amazon/aws/")]
-        bundle.extractall(sysconfig.get_paths()["purelib"], names)
+        bundle.extractall(sys.argv[2], names)
     wheel.unlink()
 PYTHON
 echo "$wanted" > "$venv/installed-$requirements"

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Asks a scoreboard as one of its users, on a host that has that user's password.
 
-    redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE doors
+    redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE doors CONTEST
     redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE get KEY...
 
 CERTIFICATE: a file with the one that the server must show, `system` for those that the system trusts, or `none` for no TLS.
 
-`doors` says whether it opens to the user with the password, and to nobody else, and with TLS to nobody without. `get` prints
+`doors` says whether it opens to the user with the password, and to nobody else, and with TLS to nobody without; and that a
+generator's user steers nothing. `get` prints
 one line, `flowtest-redis: {"let_in": true, "values": [..]}`, with an empty text for a key that is not there; where there is no
 password file, `let_in` is false and nobody was asked. Prints nothing secret. Exit code 1 with a sentence when something is
 wrong.
@@ -61,7 +62,7 @@ class Server:
             return opened.read()
 
 
-def doors(server):
+def doors(server, contest):
     if server.certificate != "none":
         with server.plain() as connection:
             try:
@@ -85,6 +86,13 @@ def doors(server):
         ("ACL", password, ("ACL", "LIST"), ("-NOPERM", "-ERR unknown command")),
         ("a function that is deleted", password, ("FUNCTION", "FLUSH"), "-NOPERM"),
     ]
+    if server.user == "generator":
+        # Where they were allowed they would do nothing: to trim a text is an error, and an empty library is none.
+        cases += [
+            ("the contest's document", password, ("LTRIM", f"flowtest:{{{contest}}}:control", "0", "-1"), "-NOPERM"),
+            ("who steers the contest", password, ("LTRIM", f"flowtest:{{{contest}}}:steering", "0", "-1"), "-NOPERM"),
+            ("a function of somebody's", password, ("FUNCTION", "LOAD", ""), "-NOPERM"),
+        ]
     for what, secret, words, wanted in cases:
         with server.connect() as connection:
             if secret is not None:
@@ -114,7 +122,7 @@ def main():
     server, what, rest = Server(*sys.argv[1:5]), sys.argv[5], sys.argv[6:]
     try:
         if what == "doors":
-            doors(server)
+            doors(server, *rest)
         else:
             get(server, rest)
     except (OSError, ValueError) as error:

@@ -130,11 +130,13 @@ cloud_generator_type: c7i.large
 cloud_redis_type: t3.small
 cloud_dashboard_type: t3.small
 cloud_target_type: c7i.large
+cloud_ends_at: "2098-12-31T23:30:00-01:30"
 # What pretended machines cannot: set the clock, the kernel's own settings, ask a mirror.
 common_clock_required: false
 common_update_cache: false
 tuning_apply: files
 generator_journal_free_gib: 0
+redis_copy_mib: 64
 redis_maxmemory_mb: 256
 verify_on_time: false
 plan_contestants: 1
@@ -146,6 +148,9 @@ plan_requests_per_second: 10
         words = ["ansible-playbook", playbook, "-e", f"@{self.variables}"]
         if inventory is not None:
             words += ["-i", inventory]
+        # What speaks to the account and to no machine.
+        if inventory == "localhost,":
+            words += ["-e", f"ansible_python_interpreter={self.environment['FLOWTEST_WARM_PYTHON']}"]
         for one in variables:
             words += ["-e", one]
         said = self.said / f"{len(list(self.said.iterdir())) + 1:02}-{playbook}.txt"
@@ -187,7 +192,11 @@ def account(tmp_path_factory):
         "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
         "MOTO_ENABLE_AMI_VALIDATION": "true",
         "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        "FLOWTEST_ACTIONS": str(folder / "actions"),
+        "FLOWTEST_DENIED": str(folder / "denied"),
         "FLOWTEST_FAIL_LAUNCHES": str(folder / "fail-launches"),
+        "FLOWTEST_WARM_PYTHON": str(folder / "warm-python"),
         "FLOWTEST_CONNECT": "private",
         "FLOWTEST_DEPLOYMENT": "lab",
         "ANSIBLE_NOCOLOR": "1",
@@ -201,6 +210,11 @@ def account(tmp_path_factory):
             [sys.executable, str(HERE / "pretended_ec2.py"), "-H", "127.0.0.1", "-p", str(port)],
             env=environment, stdout=log, stderr=log,
         )
+    warm = subprocess.Popen(
+        [sys.executable, str(HERE / "warm_python.py"), str(folder / "warm-socket"), environment["FLOWTEST_WARM_PYTHON"]],
+        env=environment, stdout=subprocess.PIPE,
+    )
+    assert warm.stdout.readline() == b"warm\n"
     end = time.monotonic() + 180
     while True:
         try:
@@ -210,8 +224,10 @@ def account(tmp_path_factory):
             assert server.poll() is None and time.monotonic() < end, (folder / "ec2.log").read_text()
             time.sleep(0.2)
     yield environment
-    server.terminate()
-    server.wait(timeout=30)
+    # They have nothing to put down, and on a busy machine take their time for it.
+    for child in (server, warm):
+        child.kill()
+        child.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")

@@ -92,13 +92,19 @@ class Lab:
 
     def halt(self, name):
         """Pulls the plug."""
-        _, netns, process = self.hosts.pop(name)
+        _, _, process = self.hosts[name]
         # unshare kills its child, which is the machine's first process, so everything in it ends.
         children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for child in children or [str(process.pid)]:
             os.kill(int(child), signal.SIGKILL)
+        self.wait(name)
+
+    def wait(self, name):
+        """Until it has stopped."""
+        _, netns, process = self.hosts[name]
         # Rings and their locked memory take the kernel a while when the machine is busy.
         process.wait(timeout=120)
+        del self.hosts[name]
         run("ip", "netns", "delete", netns)
         # The kernel takes a moment to bury the last process.
         for _ in range(50):

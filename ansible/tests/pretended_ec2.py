@@ -3,23 +3,62 @@
     python pretended_ec2.py -H 127.0.0.1 -p PORT
 
 moto has no placement groups, an ended instance keeps its fixed address and its volumes, and a volume does not say
-what it is not; here all of it is as on EC2. And it can be made to fail: while the file named by FLOWTEST_FAIL_LAUNCHES holds a number
-N, every launch after the Nth is answered as AWS answers when a zone is full.
+what it is not; it takes dry runs for real ones; it overlooks a launch template's network cards, and how many queues a card has;
+it takes a stack with a number among its parameters for another one each time; here all of it is as on AWS. And it can be made to fail: while the file named by
+FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; an action of
+EC2 that stands in the file named by FLOWTEST_DENIED is answered as a policy's refusal. What Ansible asked for is written to
+the file named by FLOWTEST_ACTIONS, a line each, as policies name it.
 """
 
+import copy
 import os
 import pathlib
 import sys
 import uuid
 
 import moto.server
-from moto.core.responses import ActionResult, EmptyResult
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult, BaseResponse, EmptyResult
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.elastic_network_interfaces import Attachment
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.responses import EC2Response
 
+answer = BaseResponse.call_action
 launch = EC2Response.run_instances
 terminate = EC2Response.terminate_instances
 make_volume = EC2Response.create_volume
+launch_there = EC2Backend.run_instances
+attach = Attachment.__init__
+
+
+def call_action(self):
+    action = self._get_action()
+    if "Ansible" in str(self.headers.get("User-Agent", "")):
+        with open(os.environ["FLOWTEST_ACTIONS"], "a") as file:
+            file.write(f"{self.service_name}:{action}\n")
+    if self.service_name == "ec2":
+        denied = pathlib.Path(os.environ["FLOWTEST_DENIED"])
+        error = None
+        if denied.exists() and action in denied.read_text().split():
+            error = EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
+        elif str(self._get_param("DryRun")).lower() == "true":
+            error = EC2ClientError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+        if error is not None:
+            def refuse():
+                raise error
+
+            setattr(self, camelcase_to_underscores(action), refuse)
+    return answer(self)
+
+
+def validate_different_update(self, given, body, stack):
+    words = lambda values: {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()}
+    if body == stack.template and words(self._get_param_values(given or [], stack.stack_parameters)) == words(stack.stack_parameters):
+        raise ValidationError(stack.name, message="No updates are to be performed.")
 
 
 def groups(self):
@@ -71,6 +110,31 @@ def run_instances(self):
     return result
 
 
+def run_instances_there(self, *arguments, **given):
+    template = given.get("launch_template")
+    if template and not given.get("nics"):
+        # Each launch changes what it is given.
+        given["nics"] = copy.deepcopy(self._get_template_from_args(template).data.get("NetworkInterfaces", []))
+    asked = {int(card["DeviceIndex"]): int(card["EnaQueueCount"]) for card in given.get("nics", []) if "EnaQueueCount" in card}
+    for count in asked.values():
+        network = INSTANCE_TYPES[given["instance_type"]]["NetworkInfo"]
+        if network["FlexibleEnaQueuesSupport"] != "supported":
+            raise EC2ClientError("InvalidParameterCombination", f"{given['instance_type']} has no flexible ENA queues.")
+        if count not in [1 << power for power in range(10)] or count > network["NetworkCards"][0]["MaximumEnaQueueCountPerInterface"]:
+            raise EC2ClientError("InvalidParameterValue", f"{count} ENA queues are too many, or no power of two.")
+    reservation = launch_there(self, *arguments, **given)
+    for instance in reservation.instances:
+        for index, count in asked.items():
+            instance.nics[index].ena_queue_count = count
+    return reservation
+
+
+def attached(self, card):
+    attach(self, card)
+    if hasattr(card, "ena_queue_count"):
+        self.ena_queue_count = card.ena_queue_count
+
+
 def terminate_instances(self):
     result = terminate(self)
     ended = self._get_param("InstanceIds", [])
@@ -94,4 +158,8 @@ for function in (create_placement_group, describe_placement_groups, delete_place
                  terminate_instances, create_volume):
     setattr(EC2Response, function.__name__, function)
 
+BaseResponse.call_action = call_action
+CloudFormationResponse._validate_different_update = validate_different_update
+EC2Backend.run_instances = run_instances_there
+Attachment.__init__ = attached
 moto.server.main(sys.argv[1:])

@@ -14,9 +14,30 @@ REFUSED = [
     ("an unread policy", ['{"aws_testing_policy_read": false}'], ["EC2 Testing Policy"]),
     ("a plan beyond the policy", ["plan_contestants=500", "plan_requests_per_second=20000"], ["Gbit/s", "aws_testing_case"]),
     ("a region that is not there", ["cloud_region=mars-1"], ["no region 'mars-1'", "us-east-1"]),
+    ("a single address without its length", ['{"organiser_cidrs": ["203.0.113.7"]}'], ["'203.0.113.7' without a length", "203.0.113.7/32"]),
+    ("a length that no address has", ['{"contestant_cidrs": ["203.0.113.7/33"]}'], ["'203.0.113.7/33', which is no network"]),
+    ("a network that is a word", ["organiser_cidrs=203.0.113.7/32"], ["wants a list: organiser_cidrs: [203.0.113.7/32]"]),
+    ("an address inside its network", ["cloud_vpc_cidr=10.77.0.1/16"], ["cloud_vpc_cidr has '10.77.0.1/16'", "10.77.0.0/16"]),
+    ("an instant without quotes", ['{"deadline_version": "2026-12-01 10:20:00+00:00"}'], ["deadline_version is 2026-12-01 10:20:00", "in quotes"]),
+    ("an instant that is none", ["deadline_from=tomorrow"], ["deadline_from is 'tomorrow'", "RFC 3339"]),
+    ("a setting that nobody knows", ["cloud_generators_count=2"], ["no setting cloud_generators_count", "cloud_generator_count"]),
+    ("a budget that warns nobody", ["cloud_budget_usd=50"], ["cloud_budget_email '' is nobody's address"]),
+    ("no region", ["cloud_region="], ["Nobody says in which region", "AWS_REGION"]),
+    ("more than the internet carries", ["topology=public", "plan_contestants=20", "plan_requests_per_second=100000"], ["5 Gbit/s to each instance", "topology vpc"]),
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),
     ("a network of IPv6", ['{"viewer_cidrs": ["0.0.0.0/0", "2001:db8::/32"]}'], ["2001:db8::/32 cannot be let in", "IPv4"]),
     ("a type that is in no zone of the others", ["cloud_zone=us-east-1e"], ["us-east-1e does not offer", "c7i.large is in"]),
+    ("an end that has passed", ["cloud_ends_at=2020-01-01T01:00:00+01:00"], ["The end: 2020-01-01 00:00:00 UTC", "that has passed", "teardown.yml"]),
+    ("an end without a zone", ["cloud_ends_at=2098-01-01T01:00:00"], ["cloud_ends_at is '2098-01-01T01:00:00', which is no instant"]),
+    ("an instant that no calendar has", ['{"cloud_ends_at": "2098-02-30T10:00:00Z"}'], ["cloud_ends_at is '2098-02-30T10:00:00Z'", "no calendar"]),
+    ("a VPC without its subnets", ["cloud_vpc_cidr=10.90.0.0/16"], ["cloud_platform_cidr is 10.77.0.0/24", "not in cloud_vpc_cidr (10.90.0.0/16)"]),
+    ("a plan in words", ["plan_requests_per_second=2k"], ["plan_requests_per_second is '2k'", "whole number"]),
+    ("a contest with a blank", ["contest='my finals'"], ["contest is 'my finals'", "part of keys"]),
+    ("a bucket's address", ["copies_bucket=s3://organisers-own"], ["copies_bucket is 's3://organisers-own'", "its name alone"]),
+    ("a disk that holds no system", ["cloud_disk_gib=4"], ["8 GiB at least"]),
+    ("a route to nowhere", ['{"cloud_routes": [{"vpc_peering_connection_id": "pcx-1"}]}'], ["cloud_routes has ''"]),
+    ("a number of queues that is none of EC2's", ["cloud_generator_type=c6i.4xlarge", "cloud_generator_queues=12"], ["cloud_generator_queues is 12", "8 queues or one of 1, 2, 4, 8, 16"]),
+    ("queues where nobody may choose", ["cloud_generator_queues=64"], ["c7i.large has", "EC2 lets nobody choose their number"]),
     ("a zone that is not there", ["cloud_zone=us-east-1z"], ["no zone 'us-east-1z'"]),
 ]
 
@@ -29,7 +50,7 @@ def novice(account, tmp_path):
 # The first of each kind runs always: as a rule of ours, as a type, as an answer of AWS.
 @pytest.mark.parametrize(
     ("what", "variables", "words"),
-    [pytest.param(*case, id=case[0], marks=[] if index in (0, 5, 8) else [pytest.mark.long]) for index, case in enumerate(REFUSED)],
+    [pytest.param(*case, id=case[0], marks=[] if index in (0, 5, 8, 9) or case[0] == "an end that has passed" else [pytest.mark.long]) for index, case in enumerate(REFUSED)],
 )
 def test_refused_with_a_sentence(novice, ec2, what, variables, words):
     if variables == ["organiser_cidrs=[]"]:
@@ -37,6 +58,52 @@ def test_refused_with_a_sentence(novice, ec2, what, variables, words):
     before = set(alive(ec2))
     novice.provision(variables=variables).refused(*words)
     assert set(alive(ec2)) == before
+
+
+def hosts(tmp_path, text):
+    file = tmp_path / "hosts.yml"
+    file.write_text("all:\n  vars: {ansible_connection: local}\n  children:\n" + "".join(f"    {line}\n" for line in text))
+    return str(file)
+
+
+EVERYBODY = [f"{name}: {{hosts: {{{name}-1: {{}}}}}}" for name in ("generator", "redis", "dashboard", "target")]
+
+
+def test_a_group_that_is_misspelt_is_named_before_a_host_is_asked(novice, tmp_path):
+    inventory = hosts(tmp_path, [line.replace("redis:", "reddis:") for line in EVERYBODY])
+    outcome = novice.play("site.yml", inventory=inventory)
+    outcome.refused("redis-1 in group 'reddis', which is none of generator, redis", "has nobody in redis", "redis_external")
+    assert set(outcome.recap) == {"localhost"}
+
+
+@pytest.mark.long
+def test_a_list_of_hosts_lacks_somebody(novice, tmp_path):
+    without = lambda name: hosts(tmp_path, [line for line in EVERYBODY if not line.startswith(name)])
+    novice.play("site.yml", inventory=without("redis")).refused("has nobody in redis")
+    novice.play("site.yml", inventory=without("dashboard")).refused("has nobody in dashboard")
+    instant = ['{"deadline_version": "2026-12-01 10:20:00+00:00"}']
+    novice.play("site.yml", inventory=hosts(tmp_path, EVERYBODY), variables=instant).refused("deadline_version is 2026-12-01", "in quotes")
+    novice.play("site.yml", inventory=hosts(tmp_path, EVERYBODY), variables=['{"organiser_cidrs": ["203.0.113.7"]}']).refused("without a length")
+
+
+@pytest.mark.long
+def test_a_file_of_settings_that_is_missing_is_named(novice):
+    novice.variables = novice.variables.with_name("forgotten.yml")
+    novice.provision().refused("forgotten.yml")
+
+
+@pytest.mark.long
+def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(novice, ec2, account):
+    import pathlib
+
+    before = len(ec2.describe_vpcs()["Vpcs"])
+    denied = pathlib.Path(account["FLOWTEST_DENIED"])
+    denied.write_text("RunInstances AllocateAddress")
+    try:
+        novice.provision().refused("does not let", "ec2:AllocateAddress, ec2:RunInstances", "Nothing was made", "ansible/policy.json")
+    finally:
+        denied.unlink()
+    assert len(ec2.describe_vpcs()["Vpcs"]) == before
 
 
 @pytest.mark.long

@@ -6,9 +6,12 @@ runs on them is real.
 """
 
 import csv
+import fnmatch
+import gzip
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import ssl
@@ -31,15 +34,21 @@ def key(organiser):
     return (organiser.state / "ssh_key.pub").read_text()
 
 
-def journals(ec2):
-    """The volumes of journals: {name: (id, instance)}."""
-    found = ec2.describe_volumes(Filters=[{"Name": "tag:flowtest_role", "Values": ["journal"]}])["Volumes"]
+def journals(ec2, *roles):
+    """The volumes of journals, or of other `roles`: {name: (id, [instance])}."""
+    found = ec2.describe_volumes(Filters=[{"Name": "tag:flowtest_role", "Values": list(roles or ["journal"])}])["Volumes"]
     name = lambda volume: next(tag["Value"] for tag in volume["Tags"] if tag["Key"] == "Name")
     return {name(one): (one["VolumeId"], [place["InstanceId"] for place in one["Attachments"]]) for one in found}
 
 
+def tagged(ec2, key, value):
+    """Ids of what has this tag."""
+    found = ec2.describe_tags(Filters=[{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value]}])["Tags"]
+    return {one["ResourceId"] for one in found}
+
+
 def sync(lab, ec2, organiser):
-    volumes = {instance: id for id, [instance] in journals(ec2).values()}
+    volumes = {instance: id for id, [instance] in journals(ec2, "journal", "data").values()}
     lab.sync(
         [
             (name, one["PrivateIpAddress"], "ec2-user", [volumes[one["InstanceId"]]] if one["InstanceId"] in volumes else [])
@@ -50,7 +59,7 @@ def sync(lab, ec2, organiser):
 
 
 def test_an_empty_account_is_provisioned(organiser, ec2):
-    organiser.provision().changed_something()
+    said = " ".join(organiser.provision().changed_something().text.split())
     found = alive(ec2)
     assert set(found) == NAMES
     for instance in found.values():
@@ -62,7 +71,20 @@ def test_an_empty_account_is_provisioned(organiser, ec2):
     [(name, (volume, [instance]))] = journals(ec2).items()
     assert (name, instance) == ("lab-generator-1-journal", found["lab-generator-1"]["InstanceId"])
     assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Encrypted"]
+    [(name, (data, [instance]))] = journals(ec2, "data").items()
+    assert (name, instance) == ("lab-dashboard-1-data", found["lab-dashboard-1"]["InstanceId"])
+    # The end stands on everything, in one form.
+    everything, ends = tagged(ec2, "flowtest_deployment", "lab"), tagged(ec2, "flowtest_ends_at", "2099-01-01 01:00:00 UTC")
+    assert everything <= ends and {volume, data} <= everything and len(everything) > 10, everything - ends
+    assert said.index("The end: 2099-01-01 01:00:00 UTC") < said.index("Account ")
     assert (organiser.state / "ssh_key").stat().st_mode & 0o777 == 0o600
+    # Where, what and for how much is said before; the second door is there; contestants' way in is told.
+    assert "region us-east-1, deployment lab" in said and "1 x c7i.large (generator)" in said and "dollars an hour" in said, said
+    assert {one["IamInstanceProfile"]["Arn"].split("/")[-1] for one in found.values()} == {"flowtest-lab-us-east-1"}
+    [subnet] = ec2.describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["lab-contestants"]}])["Subnets"]
+    [group] = ec2.describe_security_groups(Filters=[{"Name": "tag:Name", "Values": ["lab-contestant"]}])["SecurityGroups"]
+    for word in (subnet["SubnetId"], subnet["AvailabilityZoneId"], group["GroupId"]):
+        assert word in said, word
 
 
 @pytest.mark.long
@@ -87,7 +109,53 @@ def test_a_security_group_that_drifted_is_repaired(organiser, ec2):
     organiser.provision().changed_something()
     after = ec2.describe_security_groups(GroupIds=[redis["GroupId"]])["SecurityGroups"][0]["IpPermissions"]
     assert "0.0.0.0/0" not in str(after)
-    assert [one["FromPort"] for one in after if one["UserIdGroupPairs"]] == [6379]
+    assert sorted({one["FromPort"] for one in after if one["UserIdGroupPairs"]}) == [22, 6379]
+
+
+@pytest.mark.long
+def test_another_end_is_written_on_what_stands(organiser, ec2):
+    standing = {one["InstanceId"] for one in alive(ec2).values()} | {id for id, _ in journals(ec2, "journal", "data").values()}
+    standing |= {one["AllocationId"] for one in ec2.describe_addresses()["Addresses"]}
+    organiser.provision(variables=["cloud_ends_at=2097-06-01T12:00:00Z"]).changed_something()
+    assert standing <= tagged(ec2, "flowtest_ends_at", "2097-06-01 12:00:00 UTC")
+    organiser.provision().changed_something()
+    assert standing <= tagged(ec2, "flowtest_ends_at", "2099-01-01 01:00:00 UTC")
+
+
+@pytest.mark.long
+def test_hosts_may_put_copies_into_a_bucket_and_nothing_else(organiser, ec2, account):
+    import boto3
+
+    iam = boto3.client("iam", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    policies = lambda: iam.list_role_policies(RoleName="flowtest-lab-us-east-1")["PolicyNames"]
+    organiser.provision(variables=["copies_bucket=organisers-own"]).changed_something()
+    assert policies() == ["copies"]
+    [statement] = iam.get_role_policy(RoleName="flowtest-lab-us-east-1", PolicyName="copies")["PolicyDocument"]["Statement"]
+    assert statement == {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::organisers-own/lab/*"}
+    [redis] = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["lab-redis"]}])["SecurityGroups"]
+    assert [one["FromPort"] for one in redis["IpPermissions"] if one["UserIdGroupPairs"]] == [6379], "nobody brings copies there"
+    organiser.provision().changed_something()
+    assert policies() == []
+
+
+@pytest.mark.long
+def test_a_teams_peering_and_its_route_stay(organiser, ec2):
+    [ours] = ec2.describe_vpcs(Filters=[{"Name": "tag:flowtest_deployment", "Values": ["lab"]}])["Vpcs"]
+    theirs = ec2.create_vpc(CidrBlock="10.90.0.0/16")["Vpc"]["VpcId"]
+    peering = ec2.create_vpc_peering_connection(VpcId=theirs, PeerVpcId=ours["VpcId"])["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    table = lambda: ec2.describe_route_tables(Filters=[{"Name": "tag:flowtest_deployment", "Values": ["lab"]}])["RouteTables"][0]
+    routes = lambda: {one["DestinationCidrBlock"] for one in table()["Routes"] if "VpcPeeringConnectionId" in one}
+    ec2.create_route(RouteTableId=table()["RouteTableId"], DestinationCidrBlock="10.90.0.0/16", VpcPeeringConnectionId=peering)
+    organiser.provision().changed_nothing()
+    assert routes() == {"10.90.0.0/16"}, "the next provision took a team off the network"
+    by_variable = [json.dumps({"cloud_routes": [{"dest": "10.91.0.0/16", "vpc_peering_connection_id": peering}]})]
+    organiser.provision(variables=by_variable).changed_something()
+    assert routes() == {"10.90.0.0/16", "10.91.0.0/16"}
+    for route in routes():
+        ec2.delete_route(RouteTableId=table()["RouteTableId"], DestinationCidrBlock=route)
+    ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    ec2.delete_vpc(VpcId=theirs)
 
 
 @pytest.mark.long
@@ -143,12 +211,14 @@ def test_an_address_survives_a_host_that_is_launched_anew(organiser, ec2):
     address = lambda: {one["InstanceId"]: one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]}
     before = alive(ec2)["lab-dashboard-1"]["InstanceId"]
     kept = address()[before]
+    [(data, _)] = journals(ec2, "data").values()
     ec2.terminate_instances(InstanceIds=[before])
     # Nobody pretends this machine, so it does not answer SSH.
     wait = ["cloud_ssh_wait_s=2"]
     organiser.provision(variables=wait).refused("lab-dashboard-1 was launched and does not answer SSH", "organiser_cidrs")
     after = alive(ec2)["lab-dashboard-1"]["InstanceId"]
     assert after != before and address()[after] == kept
+    assert journals(ec2, "data") == {"lab-dashboard-1-data": (data, [after])}
     outcome = organiser.provision(variables=wait).changed_nothing()
     assert f"lab-dashboard-1: {kept}" in outcome.text
     assert len(address()) == 2
@@ -197,6 +267,11 @@ def test_a_builder_comes_builds_for_these_hosts_alone_and_goes(organiser, ec2):
 
 
 @pytest.mark.long
+def test_another_system_is_refused(organiser):
+    organiser.provision(variables=["cloud_os=ubuntu2404"]).refused("lab-generator-1 is al2023", "cloud_os is ubuntu2404")
+
+
+@pytest.mark.long
 def test_another_zone_is_refused(organiser):
     organiser.provision(variables=["cloud_zone=us-east-1b"]).refused("stands in us-east-1a", "teardown.yml first")
 
@@ -232,9 +307,21 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     pack(PROGRAMS, organiser.releases, "old")
     sync(lab, ec2, organiser)
     outcome = organiser.play("site.yml", "-vvv").changed_something()
+    # The security group decides about SSH: whoever comes into another network needs provision.yml alone.
+    assert "dport 22" not in lab.shell("lab-generator-1", "cat /etc/flowtest/firewall.nft")
     # The journal has a disk of its own.
     mounted = lab.shell("lab-generator-1", "findmnt --noheadings --output SOURCE,FSTYPE --target /var/lib/flowtest/journal").split()
     assert "Elastic_Block_Store_vol" in mounted[0] and mounted[1] == "ext4", mounted
+    # So have the dashboard's database and certificates, each at its place.
+    for place, owner in (("/var/lib/flowtest-dashboard", "flowtest"), ("/etc/letsencrypt", "root")):
+        mounted = lab.shell("lab-dashboard-1", f"findmnt --noheadings --output SOURCE,FSTYPE --mountpoint {place}; stat -c %U {place}").split()
+        assert "Elastic_Block_Store_vol" in mounted[0] and mounted[1:] == ["ext4", owner], mounted
+    # A copy has left the machine, whole.
+    [copy] = lab.shell("lab-redis-1", "ls /var/lib/flowtest-copies").split()
+    assert "Flow" not in copy and lab.shell("lab-redis-1", f"gunzip -c /var/lib/flowtest-copies/{copy} | head -c 15") == "SQLite format 3", copy
+    assert "is on lab-redis-1" in lab.shell("lab-dashboard-1", "journalctl -u flowtest-copy --no-pager")
+    # And the machine knows its end.
+    assert "2099-01-01 01:00:00 UTC" in lab.shell("lab-target-1", "systemctl show -P TimersCalendar flowtest-ends.timer; systemctl is-active flowtest-ends.timer")
     for secret in organiser.secrets():
         assert len(secret) >= 24 and secret not in outcome.text, "a password is in the output of -vvv"
     assert lab.shell("lab-generator-1", "systemctl is-active flowtest-generator").strip() == "active"
@@ -264,6 +351,59 @@ def test_check_and_diff_on_configured_hosts_tell_no_false_change(organiser, lab)
 
 @pytest.mark.hosts
 @pytest.mark.long
+def test_the_key_of_copies_opens_nothing_else(organiser, ec2, lab):
+    redis = alive(ec2)["lab-redis-1"]["PrivateIpAddress"]
+    ssh = f"ssh -F /dev/null -i /etc/flowtest/secrets/copies-key -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/etc/flowtest/copies_known_hosts flowtest-copies@{redis}"
+    said = lab.shell("lab-dashboard-1", f"echo nonsense | {ssh} cat /etc/passwd; {ssh} -t < /dev/null")
+    assert "not in gzip format" in said and "root:" not in said, said
+    assert lab.shell("lab-redis-1", "ls -A /var/lib/flowtest-copies | grep -v -e '^flowtest-.*[.]db[.]gz$' -e '^[.]ssh$'") == ""
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_copies_that_stay_on_the_machine_are_told(organiser, lab):
+    at = "/var/lib/flowtest-dashboard/copies/away-at"
+    lab.shell("lab-dashboard-1", f"touch --date='-1 hour' {at}")
+    organiser.play("verify.yml").refused("off lab-dashboard-1 is 60 minutes old", "journalctl -u flowtest-copy")
+    lab.shell("lab-dashboard-1", "systemctl start flowtest-copy")
+    assert int(lab.shell("lab-dashboard-1", f"expr $(date +%s) - $(stat -c %Y {at})")) < 60
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_the_dashboards_data_outlives_its_machine_and_a_copy_its_disk(organiser, ec2, lab):
+    marked = "stat -c '%i %U' /var/lib/flowtest-dashboard/flowtest.db /var/lib/flowtest-dashboard/admin-created"
+    before = lab.shell("lab-dashboard-1", f"touch /etc/letsencrypt/kept; {marked}")
+    assert before.split()[1] == "flowtest", before
+    ec2.terminate_instances(InstanceIds=[alive(ec2)["lab-dashboard-1"]["InstanceId"]])
+    lab.halt("lab-dashboard-1")
+    organiser.provision().changed_something()
+    sync(lab, ec2, organiser)
+    organiser.play("site.yml").changed_something()
+    assert lab.shell("lab-dashboard-1", marked) == before
+    assert lab.shell("lab-dashboard-1", "ls /etc/letsencrypt").split() == ["kept"]
+    # The disk is lost as well: of a copy, which is named.
+    [copy, *_] = lab.shell("lab-redis-1", "ls /var/lib/flowtest-copies").split()
+    lab.shell("lab-dashboard-1", "systemctl stop flowtest-dashboard; rm /var/lib/flowtest-dashboard/flowtest.db*")
+    organiser.play("restore.yml", variables=["backup=copies"]).refused("Say which copy: -e restore_copy=NAME", copy)
+    organiser.play("restore.yml", variables=["backup=copies", f"restore_copy={copy}"]).changed_something()
+    # The same from a bucket.
+    import base64
+
+    import boto3
+
+    s3 = boto3.client("s3", endpoint_url=organiser.environment["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    s3.create_bucket(Bucket="organisers-own")
+    s3.put_object(Bucket="organisers-own", Key="lab/1010.db.gz", Body=base64.b64decode(lab.shell("lab-redis-1", f"base64 /var/lib/flowtest-copies/{copy}")))
+    bucket = ["backup=copies", "copies_bucket=organisers-own"]
+    organiser.play("restore.yml", variables=bucket).refused("is none of 1010.db.gz")
+    organiser.play("restore.yml", variables=[*bucket, "restore_copy=1010.db.gz"]).changed_something()
+    site = f"http://{alive(ec2)['lab-dashboard-1']['PrivateIpAddress']}"
+    Visitor(site).sign_in("admin", (organiser.state / "secrets/dashboard_admin").read_text().strip())
+
+
+@pytest.mark.hosts
+@pytest.mark.long
 def test_the_dashboard_speaks_tls_with_a_certificate_of_ours(organiser, ec2, lab, tmp_path):
     address = alive(ec2)["lab-dashboard-1"]["PrivateIpAddress"]
     certificate = tmp_path / "dashboard.crt"
@@ -279,6 +419,10 @@ def test_the_dashboard_speaks_tls_with_a_certificate_of_ours(organiser, ec2, lab
     trust = ssl.create_default_context(cafile=certificate)
     with urllib.request.urlopen(f"https://{address}/login", context=trust, timeout=20) as page:
         assert page.status == 200
+    # Who types the address alone is led to where people reach it, and nowhere else.
+    public = alive(ec2)["lab-dashboard-1"]["PublicIpAddress"]
+    answer = lab.shell("lab-redis-1", f"curl --silent --dump-header - http://{address}/rules?a=b; curl --silent --dump-header - --request-target http://elsewhere.example.org/ http://{address}/")
+    assert re.findall(r"^Location: (.*?)\r?$", answer, re.MULTILINE) == [f"https://{public}/rules?a=b", f"https://{public}/"], answer
     assert "WARNING" in organiser.play("site.yml", *only).changed_something().text
 
 
@@ -292,6 +436,9 @@ def test_the_dashboard_has_a_certificate_of_an_authority(organiser, ec2, lab, au
     ours = [f"dashboard_acme_server={authority.directory}", f"dashboard_acme_trust={authority.certificate}"]
     named = lambda name: ["acme_email=organiser@example.org", f"dashboard_domain={name}", *ours]
     organiser.play("site.yml", *only, variables=[*ours, "dashboard_domain=contest.example.org"]).refused("with acme_email")
+    # A name that leads elsewhere is not asked for.
+    organiser.play("site.yml", *only, variables=named("nowhere.example.org")).refused("nowhere.example.org leads to nobody", address, "authority was not asked")
+    lab.shell("lab-dashboard-1", f"echo {address} contest.example.org finals.example.org elsewhere.example.org >> /etc/hosts")
     with served(PROJECT / "build/ansible/certbot") as index:
         lab.shell("lab-dashboard-1", f"printf '[global]\\nno-index = true\\nfind-links = {index}/\\ntrusted-host = *\\n' > /etc/pip.conf")
         organiser.play("site.yml", *only, variables=named("contest.example.org")).changed_something()
@@ -299,6 +446,10 @@ def test_the_dashboard_has_a_certificate_of_an_authority(organiser, ec2, lab, au
     assert "https://contest.example.org" in lab.shell("lab-dashboard-1", "systemctl show -P Environment flowtest-dashboard")
     assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-certificate.timer").strip() == "active"
     first = authority.sees(address, "contest.example.org")
+    # The machine is lost, and the next one has the certificate from here.
+    lab.shell("lab-dashboard-1", "rm -r /etc/letsencrypt /etc/flowtest/tls")
+    organiser.play("site.yml", *only, variables=named("contest.example.org")).changed_something()
+    assert authority.sees(address, "contest.example.org") == first, "a new one was asked for"
     # At night, and with another name.
     lab.shell("lab-dashboard-1", "systemctl start flowtest-certificate")
     assert authority.sees(address, "contest.example.org") == first, "what is new is not renewed"
@@ -310,6 +461,23 @@ def test_the_dashboard_has_a_certificate_of_an_authority(organiser, ec2, lab, au
     assert authority.sees(address, "finals.example.org") is not None, "the dashboard is still there"
     assert "WARNING" in organiser.play("site.yml", *only).changed_something().text
     assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-certificate.timer").strip() == "inactive"
+
+
+@pytest.mark.hosts
+@pytest.mark.long
+def test_prometheus_reads_every_program(organiser, ec2, lab):
+    organiser.play("site.yml", variables=[json.dumps({"observe": True})]).changed_something()
+    import yaml
+
+    [job] = yaml.safe_load((organiser.state / "prometheus.yml").read_text())["scrape_configs"]
+    seen = set()
+    for one in job["static_configs"]:
+        with urllib.request.urlopen(f"http://{one['targets'][0]}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        seen.add((one["labels"]["host"], one["labels"]["program"]))
+        assert ("flowtest_build_info" if one["labels"]["program"] == "dashboard" else "flowtest_up 1") in text, text[:500]
+    assert seen == {("lab-generator-1", "generator"), ("lab-dashboard-1", "dashboard"), ("lab-dashboard-1", "practice")}
+    organiser.play("site.yml").changed_something()
 
 
 @pytest.mark.hosts
@@ -574,7 +742,7 @@ def test_a_round_from_the_dashboard_is_played_by_both_generators_to_the_point(or
     password = (organiser.state / "secrets/dashboard_admin").read_text().strip()
     admin = Visitor(site).sign_in("admin", password)
     plan = "[[phase]]\nfor = \"6s\"\nrate = 100\nconnections = 8\n"
-    shown = admin.send("/setting", "/setting/contest", plan=plan, allow="10.0.0.0/8", house=f"{at['lab-target-1']}:80")
+    shown = admin.send("/setting/contest", "/setting/contest", plan=plan, allow="10.0.0.0/8", house=f"{at['lab-target-1']}:80")
     assert admin.send_from(shown, "/setting/contest", confirm="yes").status_code == 200
     assert admin.send("/setting-token", "/setting/invitations", count="1", label="table 1").status_code == 200
     [invitation] = csv.DictReader(admin.open("/setting-token/export.csv").text.splitlines())
@@ -582,7 +750,7 @@ def test_a_round_from_the_dashboard_is_played_by_both_generators_to_the_point(or
     team.send("/register", "/register", token=invitation["token"], name="alice", display_name="Alice", password="correct-horse-battery-staple")
     assert team.send("/index", "/index/endpoint", endpoint=f"{CONTESTANT}:80").status_code == 200
     for _ in range(20):
-        armed = admin.send("/setting", "/setting/round/arm", start="+10s", scored="yes")
+        armed = admin.send("/setting", "/setting/round/arm", start="+10s", scored="yes", confirm="yes")
         if armed.status_code == 200 and "/setting/round/arm" not in armed.text:
             break
         time.sleep(1)
@@ -614,8 +782,10 @@ def test_results_prove_the_points_of_both_generators(organiser, ec2, lab):
     assert "The audit agrees with Redis" in outcome.text
     results = sorted((organiser.state / "results").iterdir())[-1]
     files = {"COMPLETE", "audit.json", "batches.csv.gz", "volumes", "flowtest.db", "journal-lab-generator-1.tar.gz", "journal-lab-generator-2.tar.gz"}
+    files |= {f"log-{name}.txt.gz" for name in ("lab-generator-1", "lab-generator-2", "lab-redis-1", "lab-dashboard-1", "lab-target-1")}
     assert files == {file.name for file in results.iterdir()}
     subprocess.run(["sha256sum", "--check", "--quiet", "COMPLETE"], cwd=results, check=True)
+    assert "flowtest-loadgen" in gzip.decompress((results / "log-lab-generator-2.txt.gz").read_bytes()).decode()
     audit = json.loads((results / "audit.json").read_text())
     assert audit["equal"] and audit["proved"] == 100 and len(audit["rounds"][0]["streams"]) == 2, audit
 
@@ -729,6 +899,15 @@ def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     organiser.play("teardown.yml", inventory="localhost,", variables=variables).refused(f"{foreign} of alice's ECS", "Nothing was removed yet")
     assert alive(ec2) == before
     ec2.delete_network_interface(NetworkInterfaceId=foreign)
+    # AWS itself has put something there.
+    guard = ec2.create_security_group(GroupName="GuardDutyManagedSecurityGroup", Description="of AWS", VpcId=subnet["VpcId"])["GroupId"]
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=subnet["VpcId"], ServiceName="com.amazonaws.us-east-1.guardduty-data", VpcEndpointType="Interface", SubnetIds=[subnet["SubnetId"]],
+    )["VpcEndpoint"]["VpcEndpointId"]
+    organiser.play("teardown.yml", inventory="localhost,", variables=variables).refused(
+        f"endpoint {endpoint}", "group GuardDutyManagedSecurityGroup", "Nothing was removed yet", "cloud_foreign=true")
+    assert alive(ec2) == before
+    variables = [*variables, "cloud_foreign=true"]
     organiser.play("teardown.yml", inventory="localhost,", variables=variables).changed_something()
     assert alive(ec2) == {}
     tagged = [{"Name": "tag:flowtest_deployment", "Values": ["lab"]}]
@@ -736,4 +915,16 @@ def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     assert ec2.describe_security_groups(Filters=tagged)["SecurityGroups"] == []
     assert ec2.describe_addresses(Filters=tagged)["Addresses"] == []
     assert ec2.describe_key_pairs(Filters=tagged)["KeyPairs"] == []
+    assert guard not in {one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]}
     organiser.play("teardown.yml", inventory="localhost,", variables=variables).changed_nothing()
+
+
+def test_the_policy_has_all_that_was_asked_for(organiser, account):
+    """Everything that the plays of this run asked the account for, also those of the other files."""
+    statements = json.loads((ANSIBLE / "policy.json").read_text())["Statement"]
+    allowed = [action for one in statements for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
+    asked = set(pathlib.Path(account["FLOWTEST_ACTIONS"]).read_text().split())
+    assert len(asked) > 20
+    # Contestants have accounts of their own.
+    missing = {action for action in asked if not any(fnmatch.fnmatchcase(action, one) for one in allowed) and not action.startswith("cloudformation:")}
+    assert not missing, f"policy.json lacks {sorted(missing)}"

@@ -1,0 +1,171 @@
+"""target/aws: the templates are sound, say the same as user-data.sh, and are stacks at the pretended account; what user-data.sh
+makes of a fresh machine is flooded."""
+
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+from conftest import ANSIBLE, PROJECT, Organiser, served
+
+AWS = PROJECT / "target/aws"
+USER_DATA = AWS / "user-data.sh"
+FOLLOWS = "# What follows is for machines; target/aws/ec2.yml has the same.\n"
+
+
+class Template(yaml.SafeLoader):
+    """CloudFormation's short forms as {name: value}."""
+
+
+Template.add_multi_constructor("!", lambda loader, name, node: {
+    f"Fn::{name}" if name != "Ref" else name:
+        loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode)
+        else loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode)
+        else loader.construct_mapping(node, deep=True)
+})
+
+
+def template(name):
+    return yaml.load((AWS / f"{name}.yml").read_text(), Template)
+
+
+@pytest.fixture
+def contestant(account, tmp_path):
+    return Organiser(tmp_path, account)
+
+
+@pytest.fixture(scope="module")
+def cloudformation(account):
+    import boto3
+
+    return boto3.client(
+        "cloudformation", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing",
+    )
+
+
+def test_cfn_lint_has_no_complaint():
+    done = subprocess.run(["cfn-lint", "--regions", "eu-west-1", "us-east-1", "--", *AWS.glob("*.yml"), *(ANSIBLE / "roles/cloud/files").glob("*.yml")], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_servers_of_the_stack_do_what_the_text_for_user_data_does():
+    head, body = USER_DATA.read_text().split(FOLLOWS)
+    first, variables, rest = template("ec2")["Resources"]["Template"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]["Fn::Join"][1]
+    assert first == "#!/bin/bash\n" and rest == body
+    names = re.findall(r"^([A-Z_0-9]+)=", head, re.MULTILINE)
+    assert re.findall(r"^([A-Z_0-9]+)=", variables["Fn::Sub"][0], re.MULTILINE) == names
+    # What the console shows is what the text says.
+    defaults = dict(re.findall(r"^([A-Z_]+)='(.*)'$", head, re.MULTILINE))
+    parameters = template("ec2")["Parameters"]
+    assert (defaults["CAPACITY"], defaults["VERSION"], defaults["FROM"]) == tuple(str(parameters[name]["Default"]) for name in ("Capacity", "VersionHeader", "FromHeader"))
+    assert len(USER_DATA.read_bytes()) < 12 * 1024, "EC2 takes 16 KiB, and base64 counts"
+
+
+def test_with_a_certificate_tls_ends_at_the_balancer():
+    for name in ("ec2", "ecs"):
+        resources, endpoint = template(name)["Resources"], template(name)["Outputs"]["Endpoint"]["Value"]
+        sealed = resources["ListenerTls"]
+        assert (sealed["Condition"], sealed["Properties"]["Protocol"], sealed["Properties"]["Port"]) == ("HasTls", "HTTPS", 443)
+        assert sealed["Properties"]["DefaultActions"] == resources["Listener"]["Properties"]["DefaultActions"], "servers speak plain http"
+        assert resources["Listener"].get("Condition") is None and endpoint["Fn::If"][1:] == [{"Fn::Sub": "https://${Host}/"}, {"Fn::Sub": "http://${Balancer.DNSName}/"}]
+        opened = [one for one, made in resources.items() if "443" in str(made) and made["Type"] == "AWS::EC2::SecurityGroupIngress"]
+        assert opened == ["IngressTls1", "IngressTls2", "IngressTls3", "IngressTls4"]
+
+
+def test_tracking_begins_at_four_fifths_of_the_capacity():
+    for name in ("ec2", "ecs"):
+        parameters = template(name)["Parameters"]
+        assert parameters["RequestsPerMinute"]["Default"] == parameters["Capacity"]["Default"] * 60 * 8 // 10
+
+
+def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
+    contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
+    contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
+
+
+@pytest.mark.long
+def test_a_stack_needs_a_name_and_a_region(contestant):
+    contestant.play("ecs.yml", inventory="localhost,", variables=["stack_image=x", "stack_name=Two_Words"]).refused("lower-case letters")
+    contestant.play("ecs.yml", inventory="localhost,", variables=["stack_image=x"], environment={"AWS_REGION": ""}).refused("Set AWS_REGION")
+
+
+def outputs(cloudformation, name):
+    [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+
+
+def kinds(cloudformation, name):
+    """Without those whose condition does not hold, which have no kind."""
+    return sorted(one["ResourceType"] for one in cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"] if one["ResourceType"])
+
+
+# Those that the pretended account does not know, and rules of a group, which are looked at below.
+UNKNOWN = {"AWS::EC2::SecurityGroupIngress", "AWS::AutoScaling::ScalingPolicy", "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "changed"),
+    [
+        pytest.param("ec2", ["stack_server=nginx", "stack_desired=2", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_desired=3", marks=pytest.mark.long),
+        ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_team=alice"], "stack_version=v2"),
+    ],
+)
+def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, name, given, changed):
+    made = contestant.play(f"{name}.yml", inventory="localhost,", variables=given).changed_something()
+    endpoint = outputs(cloudformation, f"flowtest-{name}")["Endpoint"]
+    assert re.fullmatch(r"http://[a-zA-Z0-9.-]+/", endpoint) and f"Endpoint: {endpoint}" in made.text
+    # Without a certificate there is no listener for https.
+    wanted = sorted(one["Type"] for one in template(name)["Resources"].values() if one["Type"] not in UNKNOWN and one.get("Condition") != "HasTls")
+    assert [kind for kind in kinds(cloudformation, f"flowtest-{name}") if kind not in UNKNOWN] == wanted
+    groups = {one["GroupId"]: one for one in ec2.describe_security_groups()["SecurityGroups"]}
+    [group] = [one for one in groups.values() if "requests of the generators" in one["Description"]]
+    from_where = {place["CidrIp"] for rule in group["IpPermissions"] for place in rule["IpRanges"]}
+    assert from_where == ({"203.0.113.7/32", "203.0.113.8/32"} if name == "ec2" else {"0.0.0.0/0"})
+    contestant.play(f"{name}.yml", inventory="localhost,", variables=[*given, changed]).changed_something()
+    assert outputs(cloudformation, f"flowtest-{name}")["Endpoint"] == endpoint, "a change keeps the endpoint"
+    contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_something()
+    assert cloudformation.list_stacks(StackStatusFilter=["CREATE_COMPLETE", "UPDATE_COMPLETE"])["StackSummaries"] == []
+    contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_nothing()
+
+
+MACHINE = "10.77.16.40"
+
+
+@pytest.mark.hosts
+@pytest.mark.parametrize("server", ["nginx", pytest.param("reference", marks=pytest.mark.long)])
+def test_user_data_makes_a_contestant_of_a_fresh_machine(lab, tmp_path, server):
+    program = PROJECT / "build/quick/flowtest-target"
+    lab.boot("fresh", MACHINE, "ec2-user", "nobody logs in")
+    try:
+        with served(program.parent) as place:
+            text = USER_DATA.read_text().replace("VERSION='v1'", "VERSION='v2'").replace("FROM='EC2'", "FROM='ECS'").replace("TEAM=''", "TEAM='alice'")
+            if server == "reference":
+                sum = subprocess.run(["sha256sum", program], capture_output=True, text=True, check=True).stdout.split()[0]
+                text = text.replace("PROGRAM_URL=''", f"PROGRAM_URL='{place}/flowtest-target'")
+                other = lab.shell("fresh", run(text.replace("PROGRAM_SHA256=''", f"PROGRAM_SHA256='{'0' * 64}'")))
+                assert f"has the sum {sum}, and not 000" in other and "ready" not in other, other
+                text = text.replace("PROGRAM_SHA256=''", f"PROGRAM_SHA256='{sum}'")
+            said = lab.shell("fresh", run(text))
+        assert "ready: version v2, from ECS, 500 requests a second" in said, said
+        flood = subprocess.run(
+            [PROJECT / "build/quick/flowtest-loadgen", "stress", f"http://{MACHINE}/", "--rate", "200", "--duration", "5s", "--connections", "16", "--warmup", "0s", "--json", "-"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+        contestant = json.loads(flood.stdout)["contestants"][0]
+        assert contestant["points"] == 1000 * 200, flood.stdout + flood.stderr
+        assert lab.shell("fresh", f"curl --silent --output /dev/null --dump-header - http://{MACHINE}/").lower().count("team: alice") == 1
+        # Above the capacity it fails, or nobody would need a second one.
+        above = subprocess.run(
+            [PROJECT / "build/quick/flowtest-loadgen", "stress", f"http://{MACHINE}/", "--rate", "1500", "--duration", "4s", "--connections", "128", "--warmup", "0s", "--json", "-"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+        verified = json.loads(above.stdout)["contestants"][0]["verified"]
+        # Requests of the four seconds wait three more for a connection; the bucket has a second of burst.
+        assert verified <= 500 * (4 + 3 + 1), above.stdout
+    finally:
+        lab.halt("fresh")
+
+
+def run(text):
+    return f"cat > user-data <<'ALL OF IT'\n{text}ALL OF IT\nbash user-data"
