@@ -21,7 +21,7 @@ MACHINES := sshd sudo nft ethtool chronyd ip systemctl losetup
 # How many seconds each fuzzer runs: those of the HTTP reader and those of the journal's.
 FUZZ  ?= 120
 
-.PHONY: help demo test test-long fuzz bench screenshots lint
+.PHONY: help demo test test-long fuzz bench screenshots lint release
 
 help:
 	@echo 'make demo       the whole product in a box: dashboard, Redis, contestants, generator (FOR=$(FOR) STAY=--stay)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, what a close and the rows of a fleet cost, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make screenshots  the pictures of README.md, from a real round of a minute'
+	@echo 'make release    what contestants get: static programs, an image, playbooks and templates, with sums (build/releases)'
 	@echo 'make lint       formatting, clippy, links of the documentation and ansible-lint, warnings are errors'
 
 demo:
@@ -39,13 +40,13 @@ demo:
 
 # One build for all suites: `cargo test` builds our programs, too, since tests run them.
 test:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES)
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node chromium chromedriver axe-core $(MACHINES)
 	ansible/bootstrap.sh --tests
 	bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional chromium chromedriver axe-core $(MACHINES) musl-gcc pebble
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node chromium certutil chromedriver axe-core $(MACHINES) musl-gcc pebble
 	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
 	$(MAKE) --no-print-directory fuzz
@@ -58,7 +59,7 @@ fuzz:
 	    echo 'fuzz: skipped, there is no cargo-fuzz (cargo install cargo-fuzz)'; \
 	else \
 	    set -e; unset CARGO_TARGET_DIR; \
-	    for target in loadgen:response loadgen:differential storage/journal:segment storage/journal:records; do \
+	    for target in loadgen:response loadgen:differential loadgen:tls storage/journal:segment storage/journal:records; do \
 	        room=$${target%:*} name=$${target#*:}; \
 	        echo "fuzz: $$name of $$room for $(FUZZ) s"; \
 	        ( cd $$room; mkdir -p fuzz/corpus/$$name; \
@@ -68,17 +69,22 @@ fuzz:
 	fi
 
 bench:
-	$(INSTALL) cargo cc git redis-server nginx --optional wrk h2load oha shb statico
+	$(INSTALL) cargo cc git redis-server nginx --optional wrk h2load openssl oha shb statico
 	cargo build $(RELEASE) --workspace --bins
 	build/release/flowtest-bench floor --json build/floor.json
 	build/release/flowtest-bench close --json build/close.json
 	build/release/flowtest-bench scoreboard --json build/scoreboard.json
-	build/release/flowtest-bench compare --pairs $(PAIRS) --for $(EACH) --json build/compare.json
+	build/release/flowtest-bench compare --pairs $(PAIRS) --for $(EACH) --json build/compare.json \
+	    --picture build/compare.svg
 
 screenshots:
 	$(INSTALL) cargo cc git redis-server python3 chromium chromedriver
 	cargo build $(QUICK) --workspace --bins
 	bench/screenshots.py
+
+release:
+	$(INSTALL) cargo cc git python3 --optional musl-gcc
+	bench/release.py
 
 lint:
 	$(INSTALL) cargo cc git

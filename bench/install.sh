@@ -24,6 +24,11 @@ debian_package() {
     # A browser without a font shows nothing.
     chromium) echo chromium fonts-liberation ;;
     chromedriver) echo chromium-driver ;;
+    # Whom a browser trusts.
+    certutil) echo libnss3-tools ;;
+    haproxy) echo haproxy ;;
+    node) echo nodejs ;;
+    openssl) echo openssl ;;
     wrk) echo wrk ;;
     h2load) echo nghttp2-client ;;
     git) echo git ;;

@@ -224,9 +224,38 @@ impl Drop for Child {
         }
     }
 }
+
+/// `listening on http://127.0.0.1:8081` anywhere in a line, as a URL with a path.
+pub fn listening_on(line: &str) -> Option<String> {
+    let rest = line.split_once("listening on http://")?.1;
+    let host = rest.split(|letter: char| letter.is_whitespace() || letter == '/' || letter == ',').next()?;
+    (!host.is_empty()).then(|| format!("http://{host}/"))
+}
+
+/// The port beside it that speaks TLS: `and https://127.0.0.1:8443` in the same line, as a URL with a path.
+pub fn listening_on_tls(line: &str) -> Option<String> {
+    let rest = line.split_once(" and https://")?.1;
+    let host = rest.split(|letter: char| letter.is_whitespace() || letter == '/' || letter == ',').next()?;
+    (!host.is_empty()).then(|| format!("https://{host}/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_read_from_a_line() {
+        let line = "listening on http://127.0.0.1:81 and https://127.0.0.1:82 (io_uring, cores 0)";
+        assert_eq!(listening_on(line).as_deref(), Some("http://127.0.0.1:81/"));
+        assert_eq!(listening_on_tls(line).as_deref(), Some("https://127.0.0.1:82/"));
+        assert_eq!(listening_on_tls("listening on http://127.0.0.1:81 (io_uring, cores 0)"), None);
+        assert_eq!(listening_on("listening on http://127.0.0.1:8081").as_deref(), Some("http://127.0.0.1:8081/"));
+        assert_eq!(
+            listening_on("target: listening on http://[::1]:80/ with 1 core").as_deref(),
+            Some("http://[::1]:80/")
+        );
+        assert_eq!(listening_on("listening on nothing"), None);
+    }
     use std::path::Path;
 
     fn shell(script: &str) -> Child {

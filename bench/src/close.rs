@@ -9,7 +9,7 @@ use crate::compare::paired::Spread;
 use crate::compare::raise_descriptors;
 use crate::error::{Error, Result};
 use crate::fixed;
-use crate::machine::Machine;
+use crate::machine::{Cores, Machine};
 use flowtest_loadgen::engine::index::{RingSlot, Table};
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring};
 use rustix::time::{ClockId, clock_gettime};
@@ -47,17 +47,15 @@ pub struct Options {
     /// Pairs of few and many; the median is told.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pairs: u16,
-    #[arg(long, default_value_t = 0)]
-    pub client_core: usize,
-    #[arg(long, default_value_t = 1)]
-    pub server_core: usize,
+    #[command(flatten)]
+    pub cores: Cores,
     /// Where to write the result as JSON; `-` is standard output instead of the table.
     #[arg(long)]
     pub json: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct CloseReport {
     pub machine: Machine,
     pub few: u32,
     pub many: u32,
@@ -92,9 +90,9 @@ struct Cost {
     closed_us: f64,
 }
 
-pub fn run(options: &Options) -> Result<Report> {
+pub fn run(options: &Options) -> Result<CloseReport> {
     raise_descriptors(u64::from(options.connections) + DESCRIPTORS_SPARE)?;
-    child::pin_this_thread(options.client_core)?;
+    child::pin_this_thread(options.cores.client_core)?;
     let states = [State::Answered, State::Waiting];
     let mut costs: Vec<[[Cost; 2]; 2]> = Vec::new();
     for _ in 0..options.pairs {
@@ -117,12 +115,12 @@ pub fn run(options: &Options) -> Result<Report> {
         figure("expired while an answer is awaited", 1, Some(RATIO_MAX), |cost| cost.closed_us),
         figure("opened, with one request", 0, None, |cost| cost.opened_us),
     ];
-    Ok(Report { machine: Machine::here(), few: FEW, many: options.connections, rows })
+    Ok(CloseReport { machine: Machine::here(), few: FEW, many: options.connections, rows })
 }
 
 fn one_figure(options: &Options, connections: u32, state: State) -> Result<Cost> {
     // Ends with this figure.
-    let (_server, address) = fixed::start("the server", options.server_core)?;
+    let (_server, address) = fixed::start("the server", options.cores.server_core)?;
     let mut client = Client::new(address, connections, state)?;
     for batch in batches(connections) {
         client.open(batch)?;
@@ -248,7 +246,7 @@ impl Client {
     }
 }
 
-impl Report {
+impl CloseReport {
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
             "{}\n\n| CPU µs of a connection | {} open (min..max) | {} open (min..max) | ratio (min..max) | must |\n\

@@ -4,8 +4,7 @@
 //! right for every load tool that repeats a request, ours included: a token never changes its length. Under our judge
 //! they earn wrong tokens, so only their rate counts.
 
-use crate::child::{self, Child};
-use crate::compare::servers::listening_on;
+use crate::child::{self, Child, listening_on};
 use crate::error::{Error, Result};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};

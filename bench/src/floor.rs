@@ -8,7 +8,7 @@ use crate::child;
 use crate::compare::paired::Spread;
 use crate::error::{Error, Result};
 use crate::fixed;
-use crate::machine::Machine;
+use crate::machine::{Cores, Machine};
 use flowtest_loadgen::engine::index::{Key, RingSlot, Table};
 use flowtest_loadgen::engine::ring::{Event, Ring, Sizes, Uring, thread_cpu_us};
 use serde::Serialize;
@@ -35,17 +35,15 @@ pub struct Options {
     /// Runs of each shape; the median is told.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub runs: u16,
-    #[arg(long, default_value_t = 0)]
-    pub client_core: usize,
-    #[arg(long, default_value_t = 1)]
-    pub server_core: usize,
+    #[command(flatten)]
+    pub cores: Cores,
     /// Where to write the result as JSON; `-` is standard output instead of the table.
     #[arg(long)]
     pub json: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct FloorReport {
     pub machine: Machine,
     pub rows: Vec<Figure>,
 }
@@ -73,11 +71,11 @@ struct Measured {
     completions: f64,
 }
 
-pub fn run(options: &Options) -> Result<Report> {
+pub fn run(options: &Options) -> Result<FloorReport> {
     if options.each.is_zero() {
         return Err(Error::Other("a run of no time measures nothing: say --for 3s".into()));
     }
-    child::pin_this_thread(options.client_core)?;
+    child::pin_this_thread(options.cores.client_core)?;
     let mut rows = Vec::new();
     for in_flight in [1, 16] {
         let measured: Vec<Measured> = (0..options.runs).map(|_| one_run(options, in_flight)).collect::<Result<_>>()?;
@@ -93,11 +91,11 @@ pub fn run(options: &Options) -> Result<Report> {
             completions_per_request: of(|run| run.completions),
         });
     }
-    Ok(Report { machine: Machine::here(), rows })
+    Ok(FloorReport { machine: Machine::here(), rows })
 }
 
 fn one_run(options: &Options, in_flight: usize) -> Result<Measured> {
-    let (server, address) = fixed::start("the floor's server", options.server_core)?;
+    let (server, address) = fixed::start("the floor's server", options.cores.server_core)?;
     let mut client = Client::new(address, in_flight)?;
     client.run_for(WARMUP)?;
     let (server_before, cpu_before, counters_before) = (server.usage(), thread_cpu_us(), client.ring.counters());
@@ -189,7 +187,7 @@ impl Client {
     }
 }
 
-impl Report {
+impl FloorReport {
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
             "{}\n\n| floor | requests/s (min..max) | client user µs | client system µs | server CPU µs | enters | completions |\n\

@@ -12,6 +12,7 @@
 //! | [`compare`] | interleaved pairs against other tools and servers |
 //! | [`scoreboard`] | what the rows of so many contestants and generators cost Redis |
 //! | [`viewers`] | what the dashboard's live feed costs for so many who watch |
+//! | `traffic` | what contestants count, made up |
 //! | [`machine`] | what a figure was measured on |
 
 pub mod child;
@@ -24,4 +25,5 @@ pub mod fixed;
 pub mod floor;
 pub mod machine;
 pub mod scoreboard;
+mod traffic;
 pub mod viewers;

@@ -3,6 +3,15 @@
 use serde::Serialize;
 use std::process::Command;
 
+/// Where a client and its server run, each on a core of its own.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Cores {
+    #[arg(long, default_value_t = 0)]
+    pub client_core: usize,
+    #[arg(long, default_value_t = 1)]
+    pub server_core: usize,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     pub date: String,

@@ -53,14 +53,17 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Demo(options) => {
             let stopped = stop_flag()?;
             Ok(match demo::run(options, &|| stopped.load(Ordering::Relaxed))? {
-                demo::Verdict::Exact => ExitCode::SUCCESS,
-                demo::Verdict::Differs => ExitCode::FAILURE,
-                demo::Verdict::Stopped => ExitCode::from(INTERRUPTED),
+                demo::DemoEnd::Exact => ExitCode::SUCCESS,
+                demo::DemoEnd::Differs => ExitCode::FAILURE,
+                demo::DemoEnd::Stopped => ExitCode::from(INTERRUPTED),
             })
         }
         Command::Compare(options) => {
             let stopped = stop_flag()?;
             let report = compare::run(options, &|| stopped.load(Ordering::Relaxed))?;
+            if let (Some(path), Some(svg)) = (&options.picture, report.to_svg()) {
+                std::fs::write(path, svg).map_err(Error::io("writing the picture"))?;
+            }
             write(&report, &report.to_markdown(), options.json.as_deref())
         }
         Command::Floor(options) => {

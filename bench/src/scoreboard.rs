@@ -66,7 +66,7 @@ impl FromStr for Size {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct ScoreboardReport {
     pub machine: Machine,
     pub rate: u32,
     pub fleets: Vec<Measured>,
@@ -97,24 +97,24 @@ pub struct Measured {
 ///
 /// # Errors
 /// What keeps Redis or a publisher from running, and sums in Redis that are not those of the generators.
-pub fn run(options: &Options) -> Result<Report> {
+pub fn run(options: &Options) -> Result<ScoreboardReport> {
     let fleets = options.sizes.iter().map(|size| measure(*size, options)).collect::<Result<_>>()?;
-    Ok(Report { machine: Machine::here(), rate: options.rate, fleets })
+    Ok(ScoreboardReport { machine: Machine::here(), rate: options.rate, fleets })
 }
 
 fn measure(size: Size, options: &Options) -> Result<Measured> {
     let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
     let redis = Redis::start(&folder.path().join("redis"))?;
-    let round = RoundId::from_bits(u128::from(flowtest_contract::utc_us()) << 64 | u128::from(std::process::id()));
-    let mut scoreboard = Scoreboard::connect(&redis.url()).map_err(sentence)?;
-    scoreboard.open_round(CONTEST, &round).map_err(sentence)?;
+    let round = RoundId::from_bits(u128::from(flowtest_contract::utc_us().0) << 64 | u128::from(std::process::id()));
+    let mut scoreboard = Scoreboard::connect(&redis.url()).map_err(scoreboard_error)?;
+    scoreboard.open_round(CONTEST, &round).map_err(scoreboard_error)?;
     let fleet = Fleet::start(&redis.url(), CONTEST, round, size, options.rate)?;
     std::thread::sleep(SETTLE);
     let (begun, before) = (Instant::now(), Info::of(&redis)?);
     let (mut looks, mut age_ms_max, mut histograms_age_ms_max) = (0, 0, 0);
     let (mut file_bytes, mut file_before) = (0, before.number("aof_current_size")?);
     while begun.elapsed() < options.length {
-        let totals = scoreboard.read_round(CONTEST, &round).map_err(sentence)?;
+        let totals = scoreboard.read_round(CONTEST, &round).map_err(scoreboard_error)?;
         let now = fleet.elapsed_ms();
         for stream in &totals.streams {
             age_ms_max = age_ms_max.max(now.saturating_sub(stream.seq));
@@ -129,10 +129,10 @@ fn measure(size: Size, options: &Options) -> Result<Measured> {
         std::thread::sleep(next.saturating_sub(begun.elapsed()));
     }
     let (seconds, after) = (begun.elapsed().as_secs_f64(), Info::of(&redis)?);
-    let fields = scoreboard.count_fields(CONTEST, &round).map_err(sentence)?;
+    let fields = scoreboard.count_fields(CONTEST, &round).map_err(scoreboard_error)?;
     let row_text_bytes = fleet.row_text_bytes();
     let counted = fleet.finish()?;
-    let held = scoreboard.read_round(CONTEST, &round).map_err(sentence)?;
+    let held = scoreboard.read_round(CONTEST, &round).map_err(scoreboard_error)?;
     if held.contestants != counted || !held.junk.is_empty() {
         return Err(Error::Other("the sums in Redis are not those that were counted".into()));
     }
@@ -192,7 +192,7 @@ impl Measured {
     }
 }
 
-impl Report {
+impl ScoreboardReport {
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
             "{}\n\n| contestants × generators | Redis, % of a core | MB/s in | MB/s into its file | MB/s out | rewrites | fields | \
@@ -230,7 +230,7 @@ impl Report {
     }
 }
 
-fn sentence(error: impl std::fmt::Display) -> Error {
+fn scoreboard_error(error: impl std::fmt::Display) -> Error {
     Error::Other(format!("the scoreboard: {error}"))
 }
 

@@ -152,64 +152,316 @@ fn arrows_between_crates_point_one_way() {
     assert_none(&wrong, "arrows that ARCHITECTURE.md does not have:");
 }
 
-/// Which rooms (files and folders right under `src`) a room of a package uses, its tests left out.
-fn uses_of(source: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let files = tracked_files();
-    let in_source = |file: &String| file.strip_prefix(source).map(|rest| (file.clone(), rest.to_owned()));
-    let files: Vec<(String, String)> = files
-        .iter()
-        .filter_map(in_source)
-        .filter(|(_, rest)| rest.ends_with(".rs") && !rest.contains("tests"))
-        .collect();
-    let room = |rest: &str| rest.split(['/', '.']).next().unwrap_or_default().to_owned();
-    let rooms: BTreeSet<String> = files.iter().map(|(_, rest)| room(rest)).filter(|room| room != "main").collect();
-    // What the crate's root says again, `pub use room::Name;`, is the room's.
-    let root = read(&format!("{source}lib.rs"));
-    let again: BTreeMap<&str, &str> = (root.lines())
-        .filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')?.split_once("::"))
-        .map(|(room, name)| (name, room))
-        .collect();
-    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (file, rest) in files.iter().filter(|(_, rest)| room(rest) != "lib" && room(rest) != "main") {
-        let text = read(file);
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        for after in code
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .flat_map(|line| line.split("crate::").skip(1))
-        {
-            let names = after.strip_prefix('{').map_or(after, |list| list.split('}').next().unwrap_or_default());
-            let names = names.split(',').take(if after.starts_with('{') { usize::MAX } else { 1 });
-            let names = names
-                .filter_map(|name| name.trim().split(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
-            let names = names.map(|name| again.get(name).copied().unwrap_or(name));
-            let used = names.filter(|name| rooms.contains(*name) && *name != room(rest)).map(str::to_owned);
-            uses.entry(room(rest)).or_default().extend(used);
+/// The sources in which files may not use each other in a circle: all of them.
+const SOURCES: &[&str] = &[
+    "bench/src/",
+    "bench/testkit/src/",
+    "contract/src/",
+    "dashboard/src/",
+    "loadgen/src/",
+    "storage/accounts/src/",
+    "storage/contest/src/",
+    "storage/journal/src/",
+    "storage/scoreboard/src/",
+    "target/src/",
+];
+
+/// A room, and those that it may know.
+type RoomArrows = &'static [(&'static str, &'static [&'static str])];
+
+/// Which rooms (files and folders right under `src`) a room may use.
+const ROOM_ARROWS: &[(&str, RoomArrows)] = &[
+    (
+        "loadgen/src/",
+        &[
+            ("admit", &["engine", "error", "observe"]),
+            ("cli", &["journal", "play"]),
+            ("engine", &["error"]),
+            ("journal", &["error", "observe", "redis_flags"]),
+            ("observe", &["engine", "error"]),
+            ("play", &["admit", "engine", "error", "journal", "observe", "record", "redis_flags", "signals"]),
+            ("record", &["engine", "error", "observe"]),
+            ("redis_flags", &["error"]),
+        ],
+    ),
+    (
+        "dashboard/src/",
+        &[
+            (
+                "app",
+                &[
+                    "clock",
+                    "config",
+                    "connections",
+                    "control",
+                    "known_admins",
+                    "live",
+                    "screen_codes",
+                    "tasks",
+                    "throttle",
+                    "under_way",
+                ],
+            ),
+            ("command", &["cli", "clock", "config", "password"]),
+            ("config", &["cli"]),
+            ("connections", &["address"]),
+            ("control", &["clock", "config", "live"]),
+            (
+                "handlers",
+                &[
+                    "address",
+                    "app",
+                    "assets",
+                    "clock",
+                    "control",
+                    "error",
+                    "live",
+                    "middleware",
+                    "password",
+                    "site",
+                    "views",
+                ],
+            ),
+            ("live", &["clock"]),
+            ("middleware", &["address", "app", "clock", "connections", "error"]),
+            ("password", &["error"]),
+            ("routes", &["app", "assets", "handlers", "middleware"]),
+            ("server", &["app", "cli", "config", "connections", "routes"]),
+            ("site", &["app"]),
+            ("tasks", &["clock", "control", "live", "views"]),
+            ("throttle", &["address"]),
+            ("under_way", &["connections"]),
+            ("views", &["clock", "live"]),
+        ],
+    ),
+];
+
+/// A module by the names on the way to it from the crate's root, which has none.
+type Module = Vec<String>;
+
+/// The modules of a source folder, its tests left out, each with its code.
+struct Source {
+    code: BTreeMap<Module, String>,
+    /// What a module says again of one of its children, `pub use child::Name;`, is the child's.
+    again: BTreeMap<Module, BTreeMap<String, String>>,
+}
+
+impl Source {
+    fn of(source: &str) -> Source {
+        let mut texts: BTreeMap<Module, String> = BTreeMap::new();
+        for file in tracked_files() {
+            let Some(rest) = file.strip_prefix(source).and_then(|rest| rest.strip_suffix(".rs")) else { continue };
+            if rest == "main" || rest.split('/').any(|part| part == "tests" || part == "bin") {
+                continue;
+            }
+            let mut module: Module = rest.split('/').map(str::to_owned).collect();
+            module.pop_if(|last| last == "mod" || last == "lib");
+            let lines = read(&file);
+            let code = lines.lines().filter(|line| !line.trim_start().starts_with("//"));
+            texts.insert(module, code.map(|line| format!("{line}\n")).collect());
+        }
+        let tests: BTreeSet<Module> = texts.iter().flat_map(|(module, text)| test_files(module, text)).collect();
+        texts.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));
+        let code: BTreeMap<Module, String> =
+            texts.into_iter().map(|(module, text)| (module, without_tests(&text))).collect();
+        let again = code.iter().map(|(module, text)| (module.clone(), said_again(module, text, &code))).collect();
+        Source { code, again }
+    }
+
+    /// The module that a path written in another one leads to.
+    fn target(&self, from: &Module, path: &[String]) -> Option<Module> {
+        let mut module = match path.first()?.as_str() {
+            "crate" => Module::new(),
+            "self" => from.clone(),
+            _ => from[..from.len().checked_sub(1)?].to_vec(),
+        };
+        for name in &path[1..] {
+            if name == "super" {
+                module.pop()?;
+                continue;
+            }
+            let name = self.again.get(&module).and_then(|again| again.get(name)).unwrap_or(name);
+            module.push(name.clone());
+            if !self.code.contains_key(&module) {
+                module.pop();
+                break;
+            }
+        }
+        Some(module)
+    }
+
+    /// Of each folder, which of its children (files with their folders) use which others. What is above or below a module is
+    /// no other: a file may use what holds it.
+    fn arrows(&self) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> {
+        let mut arrows: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        for (from, code) in &self.code {
+            for to in used_paths(code).iter().filter_map(|path| self.target(from, path)) {
+                let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+                if let (Some(user), Some(used)) = (from.get(common), to.get(common)) {
+                    let folder = arrows.entry(from[..common].to_vec()).or_default();
+                    folder.entry(user.clone()).or_default().insert(used.clone());
+                }
+            }
+        }
+        arrows
+    }
+}
+
+/// The files that a module has for its tests alone.
+fn test_files(module: &Module, text: &str) -> Vec<Module> {
+    let names = text.split("#[cfg(test)]\n").skip(1).filter_map(|after| {
+        let line = after.trim_start().lines().next()?;
+        line.trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')
+    });
+    names.map(|name| [module.as_slice(), &[name.to_owned()]].concat()).collect()
+}
+
+fn without_tests(text: &str) -> String {
+    let mut parts = text.split("#[cfg(test)]\nmod ");
+    let mut code = parts.next().unwrap_or_default().to_owned();
+    // A test module with a body is the last thing in a file; one in a file of its own is one line.
+    for part in parts.take_while(|part| !part.lines().next().unwrap_or_default().ends_with('{')) {
+        code.push_str(part);
+    }
+    code
+}
+
+fn said_again(module: &Module, text: &str, known: &BTreeMap<Module, String>) -> BTreeMap<String, String> {
+    let mut again = BTreeMap::new();
+    for statement in text.split("pub use ").skip(1).chain(text.split("pub(crate) use ").skip(1)) {
+        for path in tree(statement.split(';').next().unwrap_or_default()) {
+            let [child, .., name] = path.as_slice() else { continue };
+            if known.contains_key(&[module.as_slice(), std::slice::from_ref(child)].concat()) {
+                again.insert(name.clone(), child.clone());
+            }
         }
     }
+    again
+}
+
+/// All paths from `crate`, `self` or `super` on, those in braces one by one.
+fn used_paths(code: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for start in ["crate::", "self::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if !before.is_alphanumeric() && !"_:$".contains(before) {
+                paths.extend(tree(&code[at..]));
+            }
+        }
+    }
+    paths
+}
+
+/// The paths of one tree: `a::{b, c::d}` are two.
+fn tree(text: &str) -> Vec<Vec<String>> {
+    let (mut paths, mut open) = (Vec::new(), vec![Vec::new()]);
+    let mut path: Vec<String> = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start();
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        if !name.is_empty() {
+            path.push(name.to_owned());
+        }
+        rest = after.trim_start();
+        if let Some(after) = rest.strip_prefix("::{") {
+            open.push(path.clone());
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("::") {
+            // What follows a type is its own, and no module: `Vec::<T>::new`.
+            rest = after;
+            if after.starts_with(['<', '*']) {
+                rest = &after[1..];
+            }
+        } else if open.len() > 1 && rest.starts_with([',', '}']) {
+            if path.len() > open.last().map_or(0, Vec::len) {
+                paths.push(std::mem::take(&mut path));
+            }
+            if rest.starts_with('}') {
+                open.pop();
+            }
+            path = open.last().cloned().unwrap_or_default();
+            rest = &rest[1..];
+            if open.len() == 1 {
+                return paths;
+            }
+        } else if let Some(after) = rest.strip_prefix("as ").filter(|_| open.len() > 1) {
+            rest = after.trim_start().trim_start_matches(|letter: char| letter.is_alphanumeric() || letter == '_');
+        } else {
+            paths.push(path);
+            return paths;
+        }
+    }
+}
+
+/// Those that use each other in a circle, or are used by one.
+fn in_a_circle(mut uses: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    // Whoever uses nobody who is left stands in no circle.
+    while let Some(room) =
+        uses.iter().find(|(_, used)| !used.iter().any(|used| uses.contains_key(used))).map(|(room, _)| room.clone())
+    {
+        uses.remove(&room);
+    }
+    let left: BTreeSet<String> = uses.keys().cloned().collect();
+    uses.values_mut().for_each(|used| used.retain(|used| left.contains(used)));
     uses
 }
 
 #[test]
-fn no_rooms_of_a_package_use_each_other_in_a_circle() {
-    for source in ["loadgen/src/", "dashboard/src/"] {
-        let mut uses = uses_of(source);
-        assert!(uses.len() > 3, "{source} has only {} rooms that use others", uses.len());
-        // Whoever uses nobody who is left stands in no circle; when all such have gone, the circles remain.
-        while let Some(room) =
-            uses.iter().find(|(_, used)| !used.iter().any(|used| uses.contains_key(used))).map(|(room, _)| room.clone())
-        {
-            uses.remove(&room);
+fn no_files_of_a_package_use_each_other_in_a_circle() {
+    let mut found = Vec::new();
+    for source in SOURCES {
+        let arrows = Source::of(source).arrows();
+        assert!(!arrows.is_empty(), "{source} has no file that uses another");
+        for (folder, uses) in arrows {
+            for (user, used) in in_a_circle(uses) {
+                let used = used.into_iter().collect::<Vec<_>>().join(", ");
+                found.push(format!("{source}{}: {user} uses {used}", folder.join("/")));
+            }
         }
-        let left: Vec<String> = uses
-            .iter()
-            .map(|(room, used)| {
-                let used = used.iter().filter(|used| uses.contains_key(*used)).cloned().collect::<Vec<_>>();
-                format!("{source}{room} uses {}", used.join(", "))
-            })
-            .collect();
-        assert_none(&left, "rooms that use each other in a circle, or are used by one:");
     }
+    assert_none(&found, "files that use each other in a circle, or are used by one; move down what both need:");
+}
+
+#[test]
+fn rooms_use_those_below_them_alone() {
+    let mut wrong = Vec::new();
+    for (source, allowed) in ROOM_ARROWS {
+        let allowed: BTreeMap<&str, BTreeSet<&str>> =
+            allowed.iter().map(|(room, used)| (*room, used.iter().copied().collect())).collect();
+        let arrows = Source::of(source).arrows().remove(&Module::new()).unwrap_or_default();
+        assert_eq!(in_a_circle(arrows.clone()), BTreeMap::new(), "{source}: rooms that use each other in a circle");
+        let is_there = |user: &str, used: &str| arrows.get(user).is_some_and(|all| all.contains(used));
+        for (user, used) in arrows.iter().flat_map(|(user, all)| all.iter().map(move |used| (user, used))) {
+            if !allowed.get(user.as_str()).is_some_and(|all| all.contains(used.as_str())) {
+                wrong.push(format!("{source}: {user} -> {used} is new"));
+            }
+        }
+        for (user, used) in allowed.iter().flat_map(|(user, all)| all.iter().map(move |used| (user, used))) {
+            if !is_there(user, used) {
+                wrong.push(format!("{source}: {user} -> {used} is not there any more"));
+            }
+        }
+    }
+    assert_none(&wrong, "arrows between rooms that are not those of ROOM_ARROWS:");
+}
+
+#[test]
+fn paths_are_found_however_they_are_written() {
+    let code = "use crate::{a::B, c::{self, d::E as F}};\nuse super::g::*;\nfn f() -> crate::h::I<crate::j::K> { super::super::l() }";
+    let found: BTreeSet<String> = used_paths(code).iter().map(|path| path.join("::")).collect();
+    let expected = [
+        "crate::a::B",
+        "crate::c::d::E",
+        "crate::c::self",
+        "crate::h::I",
+        "crate::j::K",
+        "super::g",
+        "super::super::l",
+    ];
+    assert_eq!(found, expected.map(str::to_owned).into());
 }
 
 #[test]

@@ -9,6 +9,10 @@ pub const VERSION: &str = "Version";
 /// Response header that says on which platform the application runs.
 pub const FROM: &str = "From";
 
+/// Response header that says whose server answered: the contestant's login name. Asked for where a contest wants proof of
+/// that, and never scored.
+pub const TEAM: &str = "Team";
+
 /// Value of `User-Agent` in every request: `FlowTest/<version>`.
 pub const USER_AGENT: &str = concat!("FlowTest/", env!("CARGO_PKG_VERSION"));
 

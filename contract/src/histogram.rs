@@ -56,6 +56,16 @@ impl Histogram {
         }
     }
 
+    /// What it has beyond an earlier state of itself.
+    #[must_use]
+    pub fn since(&self, then: &Histogram) -> Histogram {
+        let mut grown = self.clone();
+        for (ours, theirs) in grown.counts.iter_mut().zip(&then.counts) {
+            *ours = ours.saturating_sub(*theirs);
+        }
+        grown
+    }
+
     pub fn clear(&mut self) {
         self.counts.fill(0);
     }
@@ -154,6 +164,22 @@ mod tests {
             let last = bucket_last(bucket(value));
             prop_assert!(last >= value);
             prop_assert!((last - value) * 32 <= value);
+        }
+
+        #[test]
+        fn what_came_since_is_what_was_recorded_since(
+            before in proptest::collection::vec(0u64..1 << 26, 0..50), after in proptest::collection::vec(0u64..1 << 26, 0..50),
+        ) {
+            let of = |values: &[u64]| {
+                let mut histogram = Histogram::default();
+                values.iter().for_each(|value| histogram.record(*value));
+                histogram
+            };
+            let (then, fresh) = (of(&before), of(&after));
+            let mut now = then.clone();
+            now.merge(&fresh);
+            prop_assert_eq!(now.since(&then), fresh);
+            prop_assert_eq!(then.since(&now), Histogram::default());
         }
 
         #[test]

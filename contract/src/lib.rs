@@ -5,6 +5,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`header`] | names and values that travel on the wire, and the limits of a response |
+//! | [`tls`] | what both sides ask of TLS |
 //! | [`token`] | the 32 hex digits that make every request unique |
 //! | [`rules`] | points, timeout, grace, deadlines |
 //! | [`verdict`] | what was observed in one exchange, and what that is worth |
@@ -13,7 +14,7 @@
 //! | [`row`] | what one stream counted for one contestant, and its text |
 //! | [`span`] | a stretch of a row's histograms, and its bytes |
 //! | [`id`] | ids of streams and rounds |
-//! | [`clock`] | now |
+//! | [`clock`] | instants in UTC, and now |
 //! | [`validity`] | how much of a round is valid |
 //! | [`text`] | how whole numbers read for people |
 
@@ -28,11 +29,12 @@ pub mod rules;
 pub mod span;
 pub mod tally;
 pub mod text;
+pub mod tls;
 pub mod token;
 pub mod validity;
 pub mod verdict;
 
-pub use clock::utc_us;
+pub use clock::{UtcUs, utc_us};
 pub use header::{Platform, Version};
 pub use histogram::Histogram;
 pub use id::{RoundId, StreamId};

@@ -7,6 +7,9 @@
 //! 3 3 0 3 0 3 0 3 0 0 0 0 0 0 0 0 0 681;31:2 40:1;31:3
 //! ```
 //!
+//! Counters that came later than the first 18 are left out from the last one on that is not zero, so that a row without
+//! them is the row that it was before there were any.
+//!
 //! There is exactly one text for each row, and whatever else arrives is an error that names what is wrong.
 //!
 //! Rows in Redis leave the two lists empty: their histograms stand beside them, in [spans](crate::span). One whose lists are
@@ -36,8 +39,10 @@ pub struct Row {
 pub enum RowError {
     #[error("a row has 3 parts divided by semicolons, this one has {0}")]
     Parts(usize),
-    #[error("a row has {expected} counters, this one has {0}", expected = Tally::LEN)]
+    #[error("a row has {first} to {all} counters, this one has {0}", first = Tally::LEN_FIRST, all = Tally::LEN)]
     Counters(usize),
+    #[error("the last of more than {first} counters is not zero, or it is left out", first = Tally::LEN_FIRST)]
+    Trailing,
     #[error("{0:?} is no counter: digits only, no leading zero, at most {COUNT_MAX}")]
     Counter(String),
     #[error("{0:?} is no bucket: `number:count`, count at least 1, numbers rising, below {buckets}", buckets = crate::histogram::BUCKETS)]
@@ -58,7 +63,10 @@ impl Row {
 
     fn encode_counters(&self) -> String {
         let mut text = String::with_capacity(128);
-        for (index, value) in self.tally.to_array().into_iter().enumerate() {
+        let counters = self.tally.to_array();
+        let later = &counters[Tally::LEN_FIRST..];
+        let len = Tally::LEN_FIRST + later.iter().rposition(|value| *value > 0).map_or(0, |last| last + 1);
+        for (index, value) in counters[..len].iter().copied().enumerate() {
             if index > 0 {
                 text.push(' ');
             }
@@ -98,11 +106,14 @@ impl Row {
         };
         let mut values = [0u64; Tally::LEN];
         let found = counters.split(' ').count();
-        if found != Tally::LEN {
+        if !(Tally::LEN_FIRST..=Tally::LEN).contains(&found) {
             return Err(RowError::Counters(found));
         }
         for (value, text) in values.iter_mut().zip(counters.split(' ')) {
             *value = parse_count(text).ok_or_else(|| RowError::Counter(excerpt(text)))?;
+        }
+        if found > Tally::LEN_FIRST && values[found - 1] == 0 {
+            return Err(RowError::Trailing);
         }
         Ok(Row {
             tally: Tally::from_array(values),
@@ -218,14 +229,14 @@ mod tests {
 
     #[test]
     fn junk_is_an_error_that_names_what_is_wrong() {
-        let counters = "0 ".repeat(Tally::LEN);
-        let counters = counters.trim_end();
         let zeros = |count: usize| vec!["0"; count].join(" ");
+        let counters = &zeros(Tally::LEN_FIRST);
         let cases = [
             (String::new(), RowError::Parts(1)),
             (format!("{counters};;;"), RowError::Parts(4)),
             (format!("{};;", zeros(17)), RowError::Counters(17)),
-            (format!("{};;", zeros(19)), RowError::Counters(19)),
+            (format!("{};;", zeros(20)), RowError::Counters(20)),
+            (format!("{counters} 0;;"), RowError::Trailing),
             (format!("{} -1;;", zeros(17)), RowError::Counter("-1".into())),
             (format!("{} +1;;", zeros(17)), RowError::Counter("+1".into())),
             (format!("{} 01;;", zeros(17)), RowError::Counter("01".into())),
@@ -246,6 +257,13 @@ mod tests {
         for (text, error) in cases {
             assert_eq!(Row::decode(&text), Err(error), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_counter_that_came_later_is_there_when_it_counts() {
+        let row = Row { tally: Tally { tls: 7, ..example().tally }, ..example() };
+        let text = EXAMPLE.replace("681;", "681 7;");
+        assert_eq!((row.encode(), Row::decode(&text)), (text.clone(), Ok(row)));
     }
 
     #[test]

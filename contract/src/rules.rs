@@ -1,10 +1,8 @@
 //! What a contest is played by: points, timeout, grace, deadlines.
 
+pub use crate::clock::UtcUs;
 use crate::header::{Flip, Platform, Version};
 use serde::{Deserialize, Serialize};
-
-/// An instant in microseconds since the Unix epoch, UTC.
-pub type UtcUs = u64;
 
 /// Points, timeout, grace. Frozen when a round is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +41,9 @@ pub struct Deadline(pub UtcUs);
 
 impl Deadline {
     /// The second value is expected from the start.
-    pub const PASSED: Deadline = Deadline(0);
+    pub const PASSED: Deadline = Deadline(UtcUs::EPOCH);
     /// The first value is expected for ever.
-    pub const NEVER: Deadline = Deadline(u64::MAX);
+    pub const NEVER: Deadline = Deadline(UtcUs::MAX);
 
     /// Whether `value` is right in the answer to a request that was sent at `sent`.
     ///
@@ -61,7 +59,13 @@ impl Deadline {
         if sent.abs_diff(self.0) <= grace_us {
             return true;
         }
-        value == if sent < self.0 { T::BEFORE } else { T::AFTER }
+        value == self.expected(sent)
+    }
+
+    /// Which of the two values is expected at an instant, the grace left out.
+    #[inline]
+    pub fn expected<T: Flip>(self, at: UtcUs) -> T {
+        if at < self.0 { T::BEFORE } else { T::AFTER }
     }
 }
 
@@ -80,6 +84,11 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
+    /// What is expected at an instant, the grace left out.
+    pub fn expected(&self, at: UtcUs) -> (Version, Platform) {
+        (self.version.expected(at), self.from.expected(at))
+    }
+
     #[inline]
     pub fn accepts_version(&self, value: Version, sent: UtcUs, grace_us: u64) -> bool {
         self.version.accepts(value, sent, grace_us)
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn either_value_is_right_within_grace_and_one_outside() {
-        let deadline = Deadline(100_000_000);
+        let deadline = Deadline(UtcUs(100_000_000));
         // (send instant, v1 is right, v2 is right)
         let cases = [
             (0, true, false),
@@ -111,16 +120,17 @@ mod tests {
             (u64::MAX, false, true),
         ];
         for (sent, v1, v2) in cases {
-            assert_eq!(deadline.accepts(Version::V1, sent, GRACE), v1, "v1 at {sent}");
-            assert_eq!(deadline.accepts(Version::V2, sent, GRACE), v2, "v2 at {sent}");
+            let sent = UtcUs(sent);
+            assert_eq!(deadline.accepts(Version::V1, sent, GRACE), v1, "v1 at {sent:?}");
+            assert_eq!(deadline.accepts(Version::V2, sent, GRACE), v2, "v2 at {sent:?}");
         }
     }
 
     #[test]
     fn passed_and_never_have_no_grace() {
-        assert!(!Deadline::PASSED.accepts(Platform::Ec2, 0, GRACE));
-        assert!(Deadline::PASSED.accepts(Platform::Ecs, 0, GRACE));
-        assert!(Deadline::NEVER.accepts(Platform::Ec2, u64::MAX, GRACE));
-        assert!(!Deadline::NEVER.accepts(Platform::Ecs, u64::MAX, GRACE));
+        assert!(!Deadline::PASSED.accepts(Platform::Ec2, UtcUs::EPOCH, GRACE));
+        assert!(Deadline::PASSED.accepts(Platform::Ecs, UtcUs::EPOCH, GRACE));
+        assert!(Deadline::NEVER.accepts(Platform::Ec2, UtcUs::MAX, GRACE));
+        assert!(!Deadline::NEVER.accepts(Platform::Ecs, UtcUs::MAX, GRACE));
     }
 }

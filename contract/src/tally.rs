@@ -16,6 +16,8 @@ macro_rules! tally {
             pub const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
             /// How many counters there are.
             pub const LEN: usize = Tally::FIELDS.len();
+            /// Those that there were from the beginning: whatever was counted before there was TLS has no others.
+            pub const LEN_FIRST: usize = 18;
 
             pub fn to_array(&self) -> [u64; Tally::LEN] {
                 [$(self.$field),+]
@@ -53,6 +55,8 @@ tally! {
     unsolicited,
     /// Bytes received.
     bytes,
+    /// Handshakes and certificates that failed.
+    tls,
 }
 
 impl Tally {
@@ -80,6 +84,7 @@ impl Tally {
             Failure::Status => self.status,
             Failure::Missed => self.missed,
             Failure::OwnFault => self.own_fault,
+            Failure::Tls => self.tls,
         }
     }
 
@@ -92,6 +97,7 @@ impl Tally {
             Failure::Status => &mut self.status,
             Failure::Missed => &mut self.missed,
             Failure::OwnFault => &mut self.own_fault,
+            Failure::Tls => &mut self.tls,
         }
     }
 
@@ -140,7 +146,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Deadlines;
+    use crate::rules::{Deadlines, UtcUs};
     use crate::{Observed, Outcome, Platform, Seen, Version, judge};
     use proptest::prelude::*;
 
@@ -176,12 +182,12 @@ mod tests {
             for outcome in &outcomes {
                 tally.due += 1;
                 match outcome {
-                    Outcome::Answered(observed) => tally.answered(judge(*observed, &rules, &deadlines, 1)),
+                    Outcome::Answered(observed) => tally.answered(judge(*observed, &rules, &deadlines, UtcUs(1))),
                     Outcome::Failed(failure) => tally.failed(*failure),
                 }
                 points += match outcome {
                     Outcome::Answered(observed) => {
-                        let v = judge(*observed, &rules, &deadlines, 1);
+                        let v = judge(*observed, &rules, &deadlines, UtcUs(1));
                         (if v.token { 100 } else { -100 }) + (if v.version { 50 } else { -50 }) + (if v.from { 50 } else { -50 })
                     }
                     Outcome::Failed(Failure::OwnFault) => 0,
@@ -208,7 +214,7 @@ mod tests {
         assert_eq!(
             Tally::FIELDS.join(" "),
             "due sent resent token_right token_wrong version_right version_wrong from_right from_wrong timeout refused \
-             reset malformed status missed own_fault unsolicited bytes"
+             reset malformed status missed own_fault unsolicited bytes tls"
         );
     }
 }

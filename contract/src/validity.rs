@@ -33,6 +33,11 @@ impl RoundValidity {
         self.seconds.saturating_sub(self.valid_seconds)
     }
 
+    /// Every second is valid, and nothing is void.
+    pub fn is_flawless(&self) -> bool {
+        self.invalid_seconds() == 0 && self.void == 0
+    }
+
     /// Whether enough seconds are valid and little enough is void. One second is no fault in a short round.
     pub fn is_valid(&self) -> bool {
         let enough = |part: u64, whole: u64| part.saturating_mul(1_000) >= whole.saturating_mul(Self::PERMILLE_MIN);

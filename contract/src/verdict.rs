@@ -51,10 +51,12 @@ pub enum Failure {
     Missed,
     /// The generator's own fault: costs nothing.
     OwnFault,
+    /// No connection over TLS: the handshake failed, the certificate is not one to trust, or what came later broke TLS.
+    Tls,
 }
 
 impl Failure {
-    pub const ALL: [Failure; 7] = [
+    pub const ALL: [Failure; 8] = [
         Failure::Timeout,
         Failure::Refused,
         Failure::Reset,
@@ -62,6 +64,7 @@ impl Failure {
         Failure::Status,
         Failure::Missed,
         Failure::OwnFault,
+        Failure::Tls,
     ];
 
     /// The name of the counter in tally, JSON and tables.
@@ -74,6 +77,7 @@ impl Failure {
             Failure::Status => "status",
             Failure::Missed => "missed",
             Failure::OwnFault => "own_fault",
+            Failure::Tls => "tls",
         }
     }
 }
@@ -122,7 +126,8 @@ mod tests {
     #[test]
     fn the_three_headers_are_judged_apart() {
         let (rules, deadlines) = (Rules::default(), Deadlines::default());
-        let v = judge(observed(false, Seen::Value(Version::V2), Seen::Value(Platform::Ec2)), &rules, &deadlines, 1);
+        let v =
+            judge(observed(false, Seen::Value(Version::V2), Seen::Value(Platform::Ec2)), &rules, &deadlines, UtcUs(1));
         assert_eq!(v, Verdict { token: false, version: true, from: false });
         assert!(!v.verified());
     }
@@ -131,14 +136,14 @@ mod tests {
     fn a_required_token_takes_the_others_with_it() {
         let rules = Rules { token_required: true, ..Rules::default() };
         let answer = observed(false, Seen::Value(Version::V2), Seen::Value(Platform::Ecs));
-        let v = judge(answer, &rules, &Deadlines::default(), 1);
+        let v = judge(answer, &rules, &Deadlines::default(), UtcUs(1));
         assert_eq!(v, Verdict { token: false, version: false, from: false });
     }
 
     #[test]
     fn missing_and_unknown_values_are_wrong_even_within_grace() {
-        let deadlines = Deadlines { version: Deadline(10), from: Deadline(10) };
-        let v = judge(observed(true, Seen::Missing, Seen::Other), &Rules::default(), &deadlines, 10);
+        let deadlines = Deadlines { version: Deadline(UtcUs(10)), from: Deadline(UtcUs(10)) };
+        let v = judge(observed(true, Seen::Missing, Seen::Other), &Rules::default(), &deadlines, UtcUs(10));
         assert_eq!(v, Verdict { token: true, version: false, from: false });
     }
 }

@@ -1,18 +1,18 @@
 // Where every page starts: what all share, then the page's own module.
 
 import { start } from "./clock.js";
+import { tools } from "./fields.js";
 import { Feed } from "./live.js";
-import { stage, pill, dismissable } from "./stage.js";
+import { stage, pill, firstNotices } from "./stage.js";
 
 const { page, live, now } = document.body.dataset;
 
 start(Number(now));
 for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
-for (const notice of document.querySelectorAll("[data-notice]")) dismissable(notice);
+firstNotices();
 for (const select of document.querySelectorAll("[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 for (const button of document.querySelectorAll("[data-print]")) { button.hidden = false; button.addEventListener("click", () => print()); }
-for (const input of document.querySelectorAll('input[type="password"]')) showable(input);
-for (const code of document.querySelectorAll("[data-copy-from]")) copyable(code);
+tools();
 for (const find of document.querySelectorAll("[data-find]")) if (find.dataset.find) filter(find, find.dataset.find);
 addEventListener("click", (event) => {
   for (const pop of document.querySelectorAll("details.pop[open]")) if (!pop.contains(event.target)) pop.open = false;
@@ -38,7 +38,8 @@ if (page === "chart" || page === "projector") await plotter();
 if (page === "chart") (await import("./chart.js")).chartPage(feed);
 if (page === "projector") (await import("./projector.js")).projectorPage(feed);
 if (page === "index") (await import("./index.js")).indexPage(feed);
-if (page === "setting") (await import("./setting.js")).settingPage();
+if (page === "setting") (await import("./setting.js")).settingPage(feed);
+if (page === "settings") (await import("./settings.js")).settingsPage();
 if (page === "tokens") (await import("./tokens.js")).tokensPage(new Feed(document.querySelector("[data-tokens]").dataset.livePath));
 
 // uPlot is no module: it leaves its name on the window.
@@ -52,40 +53,9 @@ function plotter() {
   });
 }
 
-function showable(input) {
-  const box = document.createElement("div");
-  box.className = "with-button";
-  input.replaceWith(box);
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button quiet";
-  button.textContent = "Show";
-  button.setAttribute("aria-label", "Show the password");
-  button.addEventListener("click", () => {
-    const hidden = input.type === "password";
-    input.type = hidden ? "text" : "password";
-    button.textContent = hidden ? "Hide" : "Show";
-    button.setAttribute("aria-label", hidden ? "Hide the password" : "Show the password");
-  });
-  box.append(input, button);
-}
-
-function copyable(code) {
-  if (!navigator.clipboard) return;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button small";
-  button.textContent = "Copy";
-  button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(code.textContent); button.textContent = "Copied"; } catch { button.textContent = "Not allowed"; }
-    setTimeout(() => { button.textContent = "Copy"; }, 1_500);
-  });
-  code.after(button);
-}
-
 function filter(input, selector) {
   input.addEventListener("input", () => {
     const wanted = input.value.trim().toLocaleLowerCase();
-    for (const one of document.querySelectorAll(selector)) one.hidden = !one.querySelector("summary").textContent.toLocaleLowerCase().includes(wanted);
+    for (const one of document.querySelectorAll(selector)) one.hidden = !(one.querySelector("summary") ?? one).textContent.toLocaleLowerCase().includes(wanted);
   });
 }

@@ -12,7 +12,17 @@ export function hear(t) {
   known = true;
 }
 
-export const now = () => Date.now() + offset;
+const real = () => Date.now() + offset;
+// An instant that is looked at instead of now.
+let looked = null;
+
+export const now = () => looked ?? real();
+
+// Lets every countdown say what it said at an instant; null: what it says now.
+export function travel(ms) {
+  looked = ms;
+  count();
+}
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
 const clockStyle = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -27,13 +37,38 @@ export function localise(root = document) {
   for (const time of root.querySelectorAll("time[data-ms]")) {
     const ms = Number(time.dataset.ms);
     if (!Number.isFinite(ms) || time.dataset.done === time.dataset.ms) continue;
-    time.textContent = time.dataset.style === "clock" ? clockText(ms) : fullText(ms);
+    time.textContent = time.dataset.style === "ago" ? away(ms) : time.dataset.style === "clock" ? clockText(ms) : fullText(ms);
     time.title = `${utcText(ms)} · shown in ${zone}`;
     time.dataset.done = time.dataset.ms;
   }
 }
 
-function tick() {
+// How far an instant is away, in words.
+export function away(ms) {
+  const seconds = Math.round((ms - now()) / 1000);
+  const size = Math.abs(seconds);
+  if (size < 10) return "now";
+  const units = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]];
+  const [length, unit] = units.find(([one]) => size >= one);
+  const words = `${Math.floor(size / length)} ${unit}`;
+  return seconds > 0 ? `in ${words}` : `${words} ago`;
+}
+
+const INSTANT = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| UTC)/g;
+
+// A text in which instants are said in the zone of whoever reads it, and in words.
+const localText = (text) => text.replace(INSTANT, (instant) => {
+  const ms = Date.parse(instant.replace(" UTC", "Z").replace(" ", "T"));
+  return Number.isNaN(ms) ? instant : `${clockText(ms)} (${away(ms)})`;
+});
+
+// Says such a text in an element, where it goes on being right: "in 5 min" is "5 min ago" in the end.
+export function sayText(element, text) {
+  element.textContent = localText(text);
+  if (text.search(INSTANT) >= 0) element.dataset.localText = text;
+}
+
+function count() {
   const at = now();
   for (const element of document.querySelectorAll("[data-until]")) {
     const left = (Number(element.dataset.until) - at) / 1000;
@@ -41,12 +76,28 @@ function tick() {
     if (element.textContent !== text) element.textContent = text;
     element.closest(".stage-item")?.classList.toggle("due-soon", left < 60);
   }
+  for (const element of document.querySelectorAll("[data-since]")) {
+    const text = duration(Math.max(0, at - Number(element.dataset.since)) / 1000);
+    if (element.textContent !== text) element.textContent = text;
+  }
   for (const element of document.querySelectorAll("[data-clock-now]")) {
     const text = clockText(at);
     if (element.textContent !== text) element.textContent = text;
   }
+  for (const element of document.querySelectorAll("[data-local-text]:not([data-local-text=''])")) {
+    const text = localText(element.dataset.localText);
+    if (element.textContent !== text) element.textContent = text;
+  }
+  for (const time of document.querySelectorAll('time[data-style="ago"]')) {
+    const text = away(Number(time.dataset.ms));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+function tick() {
+  count();
   dispatchEvent(new Event("second"));
-  setTimeout(tick, 1000 - (now() % 1000) + 5);
+  setTimeout(tick, 1000 - (real() % 1000) + 5);
 }
 
 export function start(serverNow) {
@@ -57,8 +108,13 @@ export function start(serverNow) {
   localise();
   const said = document.querySelector("[data-zone]");
   if (said) said.textContent = `Times in ${zone}`;
-  document.querySelectorAll("[data-when]").forEach(instantField);
+  instantFields();
   tick();
+}
+
+// What fields of date and time get by the script, also in a section that was fetched again.
+export function instantFields(root = document) {
+  root.querySelectorAll("[data-when]").forEach(instantField);
 }
 
 const units = { s: 1, m: 60, h: 3600, d: 86400 };
@@ -101,6 +157,7 @@ function instantField(field) {
     if (!Number.isNaN(at.getTime())) { input.value = utcText(at.getTime()); say(); input.dispatchEvent(new Event("input", { bubbles: true })); }
   });
   input.addEventListener("input", say);
-  addEventListener("second", say);
+  const onSecond = () => { if (input.isConnected) say(); else removeEventListener("second", onSecond); };
+  addEventListener("second", onSecond);
   say();
 }

@@ -45,6 +45,20 @@ export function compact(number) {
   return size >= 1e3 ? say(size / 1e3, "k") : say(size, "");
 }
 
+// What a line holds in a breakpoint phase, and what it is asked for now; then why it stands where it does.
+export const heldWord = (line) => {
+  if (line.holds == null) return "";
+  const end = line.tries == null && line.breaks_at != null ? `, breaks at ${count(line.breaks_at)}` : "";
+  const unbroken = line.unbroken_by === "generator" ? ", fleet limit" : ", unbroken";
+  const now = line.tries == null ? end : line.tries < line.holds ? ", rests" : `, tries ${count(line.tries)}`;
+  return `holds ${count(line.holds)}/s${line.unbroken ? unbroken : now}`;
+};
+
+// How a team fares. Who misses a deadline is alive: it is not called failing.
+export const stateWord = (state) => ({ wrong_version: "wrong Version", wrong_from: "wrong From", wrong_both: "wrong Version and From" })[state] ?? state ?? "";
+export const isWrong = (state) => Boolean(state?.startsWith("wrong_"));
+
 export const decidedWord = {
-  points: "", failures: "fewer failures above", p99: "lower p99 above", reached: "reached it later", shared: "shared rank",
+  points: "", holds: "holds less", held_p99: "holds as much, slower", held_first: "holds as much, later", failures: "fewer failures above", p99: "lower p99 above", reached: "reached it later", shared: "shared rank",
+  absent: "did not play",
 };

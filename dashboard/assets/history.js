@@ -13,9 +13,24 @@ export class History extends EventTarget {
     this.invalid = [];
     this.lines = new Map();
     this.marks = [];
+    // Those that were or are played: { id, number, scored, start_at, end_at } in milliseconds.
+    this.known = [];
     this.step = 5;
     feed.addEventListener("frame", () => this.frame());
-    this.load();
+    this.loaded = this.load();
+  }
+
+  // The rounds of the axis, with the one that the feed tells of as it is now.
+  get rounds() {
+    const now = this.feed.state.round;
+    const rounds = this.known.filter((round) => round.id !== now?.id || !now.start_at);
+    if (now?.id && now.start_at) {
+      const known = this.known.find((round) => round.id === now.id);
+      const over = now.state === "sealed" || now.state === "aborted";
+      const end = (over ? known?.end_at : null) ?? now.end_at ?? known?.end_at ?? now.start_at;
+      rounds.push({ id: now.id, number: now.number, scored: now.scored, start_at: now.start_at, end_at: over ? end : Math.max(end, (this.times.at(-1) ?? 0) * 1000) });
+    }
+    return rounds.sort((a, b) => a.start_at - b.start_at);
   }
 
   async load() {
@@ -31,7 +46,7 @@ export class History extends EventTarget {
     }
   }
 
-  take({ step, t, invalid, points, marks }) {
+  take({ step, t, invalid, points, marks, rounds }) {
     const fresh = t.map((ms) => ms / 1000);
     const end = fresh.at(-1) ?? -Infinity;
     const from = this.times.findIndex((at) => at > end);
@@ -47,11 +62,14 @@ export class History extends EventTarget {
     this.times = [...fresh, ...tail];
     this.lines = lines;
     this.marks = marks ?? [];
+    this.known = rounds ?? [];
     this.step = step || 5;
     this.dispatchEvent(new Event("change"));
   }
 
   frame() {
+    // What was is no new second.
+    if (this.feed.past) return;
     const at = this.feed.state.at / 1000;
     const last = this.times.at(-1) ?? -Infinity;
     if (at <= last) return;
@@ -94,12 +112,22 @@ export class History extends EventTarget {
     const line = this.lines.get(id);
     const last = this.times.at(-1);
     if (!line || last === undefined) return [];
-    const from = this.times.findIndex((at) => at >= last - seconds);
+    const from = firstFrom(this.times, last - seconds);
     const stride = Math.max(1, Math.floor((this.times.length - from) / 60));
     const taken = [];
     for (let index = from; index < this.times.length; index += stride) if (line[index] != null) taken.push([this.times[index], line[index]]);
     return taken;
   }
+}
+
+// The index of the first instant that is not before this one.
+export function firstFrom(times, at) {
+  let [low, high] = [0, times.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] < at) low = middle + 1; else high = middle;
+  }
+  return low;
 }
 
 // An SVG path through [x, y] pairs, in a box of the given size.

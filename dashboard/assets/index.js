@@ -3,8 +3,12 @@
 import { localise, clockText, now } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
+import { Health } from "./health.js";
+import { Seconds } from "./seconds.js";
 
 const ASK_MS = 3_000;
+// A tab that nobody looks at goes on saying by its title and icon how the server does.
+const ASK_HIDDEN_MS = 6_000;
 const POLL_MS = 700;
 const POLLS_MAX = 180;
 
@@ -31,13 +35,17 @@ export function indexPage(feed) {
   const advice = new Map([...document.querySelectorAll("[data-advice] dt")].map((one) => [one.textContent, one.nextElementSibling?.textContent]));
   follow("probe", "/index/probe/", showProbe);
   follow("practice", "/index/practice/", showPractice(advice));
+  const shown = new Shown();
+  new Seconds(document.querySelector("[data-seconds]"), main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "", (from, to) => shown.during(from, to));
   if (main.hasAttribute("data-readonly")) return;
+  const health = new Health(document.querySelector("[data-health]"));
   const curve = [];
+  let timer = 0;
+  addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); ask(); } });
   const ask = async () => {
-    if (!document.hidden) {
-      try { const me = await json("/api/me"); if (me) show(me, feed, advice, curve); } catch { /* the pill says so; ask again */ }
-    }
-    setTimeout(ask, ASK_MS + Math.random() * 500);
+    try { const me = await json("/api/me"); if (me) { show(me, feed, advice, curve); health.show(me.health); ledger(me.ledger); climb(me.climb); shown.again(); } } catch { /* the pill says so; ask again */ }
+    clearTimeout(timer);
+    timer = setTimeout(ask, (document.hidden ? ASK_HIDDEN_MS : ASK_MS) + Math.random() * 500);
   };
   ask();
   const id = main.dataset.id;
@@ -103,7 +111,6 @@ function show(me, feed, advice, curve) {
     const all = counts.right + counts.wrong;
     share.querySelector("[data-share-meter]").value = all ? (counts.right / all) * 1000 : 0;
   }
-  failures(me.failures ?? {});
   const box = document.querySelector("[data-errors]");
   if (me.errors) errors(me.errors, advice, box); else unknown(box);
 }
@@ -115,14 +122,86 @@ function unknown(box) {
   box.replaceChildren(element("div", "empty", element("strong", "", "Not known right now"), element("span", "", "Errors cannot be read at this moment. This page asks again by itself.")));
 }
 
-function failures(counts) {
-  const box = document.querySelector("[data-failures]");
-  const kinds = Object.entries(counts).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
-  const said = JSON.stringify(kinds);
-  if (box.dataset.said === said) return;
-  box.dataset.said = said;
-  if (!kinds.length) { box.replaceChildren(element("p", "muted", "None. Keep it so.")); return; }
-  box.replaceChildren(element("ul", "kinds", ...kinds.map(([kind, count]) => element("li", "", element("span", "kind", kind), element("b", "", f.count(count))))));
+// How the climb goes, and of each step why it failed.
+function climb(card) {
+  const find = (name) => document.querySelector(`[data-climb-${name}]`);
+  const [box, said, steps] = [find("card"), find("said"), find("steps")];
+  if (!box || box.hidden !== !card) { if (box) box.hidden = said.hidden = !card; }
+  if (!card || said.textContent === card.said) return;
+  said.textContent = card.said;
+  find("terms").textContent = card.terms;
+  find("errors").hidden = card.steps.find((step) => step.tone === "bad")?.word !== "too few right";
+  const cell = (label, kind, ...children) => { const one = element("td", kind, ...children); one.dataset.label = label; return one; };
+  steps.replaceChildren(...card.steps.map((step) => element("tr", "",
+    element("td", "lead", `Step ${step.step}`), cell("Requests/s", "right", f.count(step.tried)),
+    cell("What came of it", "", element("span", `step-word is-${step.tone}`, step.word)),
+    cell("Right", "right", step.right), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.why))));
+}
+
+// The lines of the round that goes on; those of the past stand.
+function ledger(round) {
+  const box = document.querySelector("[data-ledger]");
+  if (!box || !round) return;
+  let fold = box.querySelector(`[data-round="${round.number}"]`);
+  if (!fold) {
+    const line = element("summary", "", element("span", "", `Round ${round.number}`), element("span", "muted small", round.note));
+    const points = element("strong", "end");
+    points.dataset.ledgerPoints = "";
+    line.append(points);
+    const lines = element("ul", "kinds");
+    lines.dataset.ledgerLines = "";
+    fold = element("details", "fold ledger-round", line, lines);
+    fold.dataset.round = String(round.number);
+    fold.open = true;
+    box.prepend(fold);
+  }
+  const said = JSON.stringify(round);
+  if (fold.dataset.said === said) return;
+  fold.dataset.said = said;
+  const points = fold.querySelector("[data-ledger-points]");
+  points.textContent = f.signed(round.points);
+  points.className = `end ${round.counts ? f.tone(round.points) : "muted"}`;
+  fold.querySelector("[data-ledger-lines]").replaceChildren(...round.lines.map((line) => {
+    const link = element("a", "", line.label);
+    link.href = line.kind === "holds" ? "#climb" : "#errors";
+    if (line.kind !== "holds") link.dataset.kind = line.kind;
+    return element("li", "", link, element("span", "", f.count(line.count)), element("span", `${f.tone(line.points)} worth`, f.signed(line.points)));
+  }));
+  const total = box.querySelector("[data-ledger-total]");
+  const sum = Number(total.dataset.ofThePast) + (round.counts ? round.points : 0);
+  total.textContent = f.points(sum);
+  total.className = f.tone(sum);
+}
+
+// Which of the errors are shown: all, those of a kind that a line of the ledger leads to, or those of a second.
+class Shown {
+  constructor() {
+    this.test = null;
+    this.box = document.querySelector("[data-errors]");
+    this.all = document.querySelector("[data-errors-all]");
+    this.all.addEventListener("click", () => this.only(null));
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest?.("[data-ledger] a[data-kind]");
+      if (link) { const { kind } = link.dataset; this.only((one) => one.dataset.kind === kind || one.querySelector(".kind").textContent === kind, `No sample of ${kind} is kept: the last fifty failures are.`); }
+    });
+  }
+
+  during(from, to) {
+    this.only((one) => (one.dataset.instants ?? "").split(",").some((at) => at && Number(at) >= from && Number(at) < to), "Of this second no sample is kept here; the journal of the contest has all of them.");
+    document.querySelector("#errors").scrollIntoView({ block: "start" });
+  }
+
+  only(test, none = "") { [this.test, this.none] = [test, none]; this.again(); }
+
+  again() {
+    const errors = [...this.box.querySelectorAll("details.error")];
+    for (const one of errors) one.hidden = Boolean(this.test) && !this.test(one);
+    this.all.hidden = !this.test;
+    const isNone = Boolean(this.test) && errors.every((one) => one.hidden);
+    let said = document.querySelector("[data-errors-none]");
+    if (isNone && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }
+    if (said) { said.hidden = !isNone; said.textContent = this.none; }
+  }
 }
 
 // The same failure many times is one line with its count; what was unfolded stays so.
@@ -148,12 +227,14 @@ function errors(list, advice, box) {
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
     const made = element("details", "error",
-      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.message), element("span", "error-count", `× ${f.count(error.count)}`), ...(time ? [time] : [])),
+      element("summary", "", element("span", "kind", error.kind), element("span", "error-what", error.message), element("span", "error-count", error.count === 1 ? "1 sample" : `${f.count(error.count)} samples`), ...(time ? [time] : [])),
       element("div", "error-body",
         element("dl", "versus", pair("Expected", error.expected), pair("Received", error.received)),
         known ? element("p", "advice", element("b", "", "What to do: "), known) : null,
         element("div", "grid two", ...[side("Request", error.request), side("Response", error.response)].filter(Boolean))));
     made.dataset.key = error.key;
+    made.dataset.kind = error.kind;
+    made.dataset.instants = list.filter((one) => one.kind === error.kind && one.message === error.message).map((one) => one.at_ms).join();
     made.open = open.has(error.key);
     return made;
   }));
@@ -188,6 +269,11 @@ function showProbe(out, report) {
   return true;
 }
 
+// The steps of a climb, in their order.
+const practiceSteps = (climb) => element("ol", "practice-steps", ...[...climb.steps].reverse().map((step) => element("li", "",
+  element("b", "", `${f.count(step.tried)}/s`), " ", element("span", `step-word is-${step.tone}`, step.word), " ",
+  element("span", "muted small", `${step.right} right, p99 ${f.micros(step.p99_us)}`))));
+
 const showPractice = (advice) => (out, report) => {
   const over = report.state === "done" || report.state === "refused";
   if (!report.message) return over;
@@ -196,7 +282,7 @@ const showPractice = (advice) => (out, report) => {
   if (over && report.errors?.length) errors(report.errors, advice, list);
   out.replaceChildren(
     element("p", report.state === "refused" ? "bad" : "", report.message),
-    ...(report.state === "refused" ? [] : [element("dl", "figures", figure("Second", String(report.second ?? 0)), figure("Points", f.signed(report.points ?? 0), f.tone(report.points ?? 0)), figure("p50", f.micros(report.p50_us)), figure("p99", f.micros(report.p99_us)))]),
+    ...(report.climb ? [practiceSteps(report.climb)] : report.state === "refused" ? [] : [element("dl", "figures", figure("Second", String(report.second ?? 0)), figure("Points", f.signed(report.points ?? 0), f.tone(report.points ?? 0)), figure("p50", f.micros(report.p50_us)), figure("p99", f.micros(report.p99_us)))]),
     list);
   return over;
 };

@@ -17,6 +17,8 @@ export class Feed extends EventTarget {
     super();
     this.path = path;
     this.state = { seq: -1, at: 0, link: "live", stale_since: null, round: null, due: null, validity: null, notices: [], ended: false, standings: new Map() };
+    // What goes on while an instant that is over is looked at.
+    this.present = null;
     this.link = "connecting";
     this.tries = 0;
     this.heardAt = 0;
@@ -77,28 +79,53 @@ export class Feed extends EventTarget {
     try { frame = JSON.parse(text); } catch { return; }
     this.heardAt = Date.now();
     if (frame.kind === "tokens") { this.tokens = frame.rows; this.dispatchEvent(new Event("tokens")); this.judge(); return; }
-    if (frame.kind !== "snapshot" && (frame.kind !== "delta" || frame.seq !== this.state.seq + 1)) return;
+    const state = this.present ?? this.state;
+    if (frame.kind !== "snapshot" && (frame.kind !== "delta" || frame.seq !== state.seq + 1)) return;
     hear(frame.at);
     const whole = frame.kind === "snapshot";
     const { seq, at, link, stale_since, round, due, validity, notices, ended } = frame;
-    Object.assign(this.state, { seq, at, link, stale_since, round, due, validity, notices, ended });
-    if (whole) this.state.standings = new Map();
-    const { standings } = this.state;
+    Object.assign(state, { seq, at, link, stale_since, round, due, validity, notices, ended });
+    if (whole) state.standings = new Map();
+    const { standings } = state;
     // A delta has what changed; whoever holds a line of the frame before goes on seeing that one.
     for (const line of frame.standings) standings.set(line.id, { ...standings.get(line.id), ...line });
-    this.whole = whole;
-    this.dispatchEvent(new Event("frame"));
+    if (this.past) { this.judge(); return; }
+    this.show();
     this.judge();
+  }
+
+  show() {
+    this.sorted = null;
+    this.dispatchEvent(new Event("frame"));
+  }
+
+  get past() { return this.present !== null; }
+
+  // Shows a frame of /api/moment; what is live goes on unseen.
+  look(frame) {
+    this.present ??= this.state;
+    const { notices } = this.present;
+    this.state = { ...frame, notices, standings: new Map(frame.standings.map((line) => [line.id, line])) };
+    this.show();
+  }
+
+  // Back to now.
+  comeBack() {
+    if (!this.past) return;
+    this.state = this.present;
+    this.present = null;
+    this.show();
   }
 
   // What the pill says.
   judge() {
     const silent = Date.now() - this.heardAt > SILENT_MS;
     let link = "live";
-    if (this.state.ended) link = "ended";
+    const state = this.present ?? this.state;
+    if (state.ended) link = "ended";
     else if (!this.socket || this.socket.readyState !== WebSocket.OPEN) link = this.heardAt || this.tries > 0 ? "reconnecting" : "connecting";
-    else if (this.state.link === "stale") link = "stale";
-    else if (silent && this.heardAt && this.state.seq >= 0) link = "stale";
+    else if (state.link === "stale") link = "stale";
+    else if (silent && this.heardAt && state.seq >= 0) link = "stale";
     if (link === this.link && link !== "live") return;
     this.link = link;
     this.dispatchEvent(new Event("link"));
@@ -110,7 +137,7 @@ export class Feed extends EventTarget {
   // Lines as they stand: by rank, those without one last.
   standings() {
     const last = (rank) => rank ?? Number.MAX_SAFE_INTEGER;
-    return [...this.state.standings.values()].sort((a, b) => last(a.rank) - last(b.rank) || b.points - a.points || (a.id < b.id ? -1 : 1));
+    return this.sorted ??= [...this.state.standings.values()].sort((a, b) => last(a.rank) - last(b.rank) || b.points - a.points || (a.id < b.id ? -1 : 1));
   }
 
   // Seconds of the round that are not valid, until now.

@@ -1,42 +1,59 @@
 // What a room sees: lines and standings that turn their pages, a ticker of changes, the reveal with its podium.
 
 import { Lines } from "./chart.js";
+import { Climb } from "./climb.js";
 import { History } from "./history.js";
 import { Table } from "./table.js";
+import { HOUSE, TINTS } from "./tints.js";
 import * as f from "./format.js";
+import { Reveal } from "./reveal.js";
 
 const PAGE_MS = 9_000;
 const TICKS_MAX = 9;
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function projectorPage(feed) {
   const view = document.body.dataset.view;
   wake();
   fullScreen();
-  const table = new Table(document.querySelector("[data-standings]"), feed);
-  if (view === "projector") board(feed, table);
-  if (view === "ticker") ticker(feed, table);
-  if (view === "reveal") reveal(feed, table);
+  if (view === "reveal") { new Reveal(document); return; }
+  if (view === "projector") board(feed);
+  if (view === "ticker") ticker(feed);
 }
 
-// How many rows fit, measured on the first one.
-function fitting() {
-  const box = document.querySelector("[data-standings]");
-  const row = box.querySelector("tbody tr");
-  const height = row?.getBoundingClientRect().height || 60;
-  return innerWidth <= 900 ? 100 : Math.max(3, Math.floor(box.getBoundingClientRect().height / height));
+// How many rows fit: the observer tells the heights of the box and of a row, so that nobody asks for the layout.
+class Room extends EventTarget {
+  constructor(box) {
+    super();
+    [this.height, this.row] = [0, 60];
+    this.watch = new ResizeObserver((all) => {
+      for (const { target, borderBoxSize: [{ blockSize }] } of all) {
+        if (target === box) this.height = blockSize; else if (blockSize) this.row = blockSize;
+      }
+      this.dispatchEvent(new Event("change"));
+    });
+    this.watch.observe(box);
+    const row = box.querySelector("tbody tr");
+    if (row) this.follow(row);
+  }
+
+  follow(row) { if (this.followed !== row) { this.followed = row; this.watch.observe(row); } }
+
+  get rows() { return innerWidth <= 900 ? 100 : Math.max(3, Math.floor(this.height / this.row)); }
 }
 
 // The first three stay; the rest turn.
 function pager(feed, table) {
   const said = document.querySelector("[data-pages]");
+  const room = new Room(document.querySelector("[data-standings]"));
   let page = 0;
   let turned = Date.now();
   const show = () => {
     const all = feed.standings();
-    const room = fitting();
-    if (all.length <= room) { page = 0; table.show(all); said.textContent = ""; return; }
-    const rest = room - 3;
+    const fit = room.rows;
+    const first = table.body.firstElementChild;
+    if (first) room.follow(first);
+    if (all.length <= fit) { page = 0; table.show(all); said.textContent = ""; return; }
+    const rest = Math.max(1, fit - 3);
     const pages = Math.ceil((all.length - 3) / rest);
     if (Date.now() - turned > PAGE_MS) { page = (page + 1) % pages; turned = Date.now(); }
     page %= pages;
@@ -46,24 +63,26 @@ function pager(feed, table) {
   };
   feed.addEventListener("frame", show);
   addEventListener("second", () => { if (feed.state.seq >= 0) show(); });
-  addEventListener("resize", show);
-  if (feed.state.seq < 0) clip(table);
+  room.addEventListener("change", () => { if (feed.state.seq >= 0) show(); else clip(table, room.rows); });
 }
 
 // Before the first frame the server's rows are there, and may be too many.
-function clip(table) {
-  const room = fitting();
+function clip(table, room) {
   [...table.body.children].forEach((row, index) => { row.hidden = index >= room; });
   table.feed.addEventListener("frame", () => { for (const row of table.body.children) row.hidden = false; }, { once: true });
 }
 
-function board(feed, table) {
+function board(feed) {
   const store = new History(feed, document.body.dataset.history);
   const lines = new Lines(document.querySelector("[data-chart]"), store, feed, { big: true });
-  pager(feed, table);
+  pager(feed, new Table(document.querySelector("[data-standings]"), feed, { tints: lines.tints }));
+  // While everybody climbs, the bars stand where the lines do.
+  const climb = new Climb(document.querySelector("[data-climb]"), feed, { turns: true });
+  const chart = document.querySelector("[data-show-chart]");
+  feed.addEventListener("frame", () => { chart.hidden = climb.show(feed.standings()); });
   const draw = () => {
     if (feed.state.seq < 0) return;
-    lines.choose(feed.standings().slice(0, 10).map((line) => line.id));
+    lines.choose(feed.standings().filter((line) => line.id !== HOUSE).slice(0, 10).map((line) => line.id));
     lines.draw();
   };
   store.addEventListener("change", draw);
@@ -71,7 +90,8 @@ function board(feed, table) {
   feed.addEventListener("frame", draw, { once: true });
 }
 
-function ticker(feed, table) {
+function ticker(feed) {
+  const table = new Table(document.querySelector("[data-standings]"), feed);
   const list = document.querySelector("[data-ticker]");
   let before = new Map();
   pager(feed, table);
@@ -99,7 +119,7 @@ function quiet() {
 
 function tick(feed, { id, from, to, points }) {
   const item = document.createElement("li");
-  item.className = `c${feed.colour(id) % 8}`;
+  item.className = `c${feed.colour(id) % TINTS}`;
   const name = document.createElement("span");
   name.className = "name";
   name.textContent = feed.name(id);
@@ -111,52 +131,6 @@ function tick(feed, { id, from, to, points }) {
   end.textContent = `${f.signed(points)} in a minute`;
   item.append(name, move, end);
   return item;
-}
-
-// From the last place to the first, one at a press; the podium when the first three stand. It has the organisers' feed, so
-// that the end is known here while everybody else is still frozen; whoever is hidden from the board is so here too.
-function reveal(feed, table) {
-  const podium = document.querySelector("[data-podium]");
-  let open = null;
-  const show = () => {
-    const all = feed.standings().filter((line) => !line.hidden);
-    // Before the first names come there is nothing to unveil, and it must not count as done.
-    if (open === null && all.length) open = all.length;
-    if (open === null) return;
-    table.show(all);
-    all.forEach((line, index) => {
-      const { row } = table.rows.get(line.id);
-      const veiled = index < open;
-      if (row.classList.contains("veiled") && !veiled) { row.classList.add("unveiled"); row.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" }); }
-      row.classList.toggle("veiled", veiled);
-    });
-    podium.hidden = open > 2;
-    if (!podium.hidden) steps(podium, all.slice(0, 3), open, feed);
-  };
-  const next = () => { if (open > 0) { open -= 1; show(); } };
-  feed.addEventListener("frame", show);
-  document.querySelector("[data-reveal-next]").addEventListener("click", next);
-  document.querySelector("[data-reveal-all]").addEventListener("click", () => { open = 0; show(); });
-  addEventListener("keydown", (event) => {
-    if (event.key === "ArrowRight" || event.key === "PageDown" || (event.key === " " && event.target === document.body)) { event.preventDefault(); next(); }
-  });
-}
-
-function steps(podium, three, open, feed) {
-  const said = three.map((line, index) => (index >= open ? `${line.id}${line.points}` : "")).join();
-  if (podium.dataset.said === said) return;
-  podium.dataset.said = said;
-  podium.replaceChildren(...three.map((line, index) => {
-    const box = document.createElement("div");
-    box.className = `p${index + 1}`;
-    if (index < open) return box;
-    const [name, score, step] = ["name", "score", "step"].map((kind) => { const p = document.createElement("p"); p.className = kind; return p; });
-    name.textContent = line.display_name;
-    score.textContent = f.points(line.points);
-    step.textContent = f.rank(line.rank);
-    box.append(name, score, step);
-    return box;
-  }));
 }
 
 // A projector must not fall asleep. Only where the page is served securely; elsewhere the machine's own settings count.

@@ -1,85 +1,124 @@
-// The organiser's page: the traffic plan drawn while it is typed, and a word before a page with unsaved changes is left.
+// Control: what changes by itself is fetched again while somebody looks, and a team opens in its place.
 
-import { duration, count } from "./format.js";
+import { instantFields, localise } from "./clock.js";
+import { tools } from "./fields.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const UNITS = { ms: 0.001, s: 1, m: 60, h: 3600 };
+const LOOK_MS = 5_000;
+const SECTIONS = ["halt", "halted", "guide", "unruled", "validity-strip", "ready", "round", "teams"];
 
-const seconds = (text) => [...text.matchAll(/(\d+(?:\.\d+)?)\s*(ms|s|m|h)/g)].reduce((sum, [, number, unit]) => sum + Number(number) * UNITS[unit], 0);
+// What an element is, so that the one in its place is found: whoever moves by the keyboard stays where it was.
+const nameOf = (one) => `${one.tagName} ${one.dataset.teamOpen ?? one.getAttribute("href") ?? ""} ${one.form?.getAttribute("action") ?? ""} ${one.tagName === "SUMMARY" ? one.firstChild?.textContent : one.name ?? ""}`;
 
-// Enough of TOML for [[phase]] tables. The server reads it properly; this only draws, and says nothing about errors.
-function phases(text) {
-  const all = [];
-  for (const raw of text.split("\n")) {
-    const line = raw.replace(/#.*$/, "").trim();
-    if (line === "[[phase]]") { all.push({ scored: true, connections: 64, pipeline: 1 }); continue; }
-    const [, key, value] = /^(\w+)\s*=\s*"?([^"]*)"?$/.exec(line) ?? [];
-    const phase = all.at(-1);
-    if (!phase || !key) continue;
-    if (key === "for") phase.seconds = seconds(value);
-    else if (key === "rate") { const [from, to = from] = value.replaceAll("_", "").split("..").map(Number); Object.assign(phase, { from, to }); }
-    else if (key === "scored") phase.scored = value !== "false";
-    else if (key === "connections" || key === "pipeline") phase[key] = Number(value);
+// What follows the round, fetched again every few seconds and at once when the round's state changes. What somebody
+// types or has opened stays; then a line says that the levers are of before.
+function follow(feed) {
+  const main = document.getElementById("main");
+  const bar = document.createElement("p");
+  bar.className = "notice plain warn";
+  bar.setAttribute("role", "status");
+  let asking = false;
+  const said = new Map();
+  // A question that waits for its answer stays as well.
+  const isBusy = (section) => section.querySelector("form [role=alert]") || section.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")
+    || [...section.querySelectorAll("input:not([data-find]), textarea, select")].some((input) => input.type === "checkbox" ? input.checked !== input.defaultChecked : input.tagName === "SELECT" ? false : input.value !== input.defaultValue);
+  const openFolds = (section) => [...section.querySelectorAll("details")].map((fold) => fold.open);
+  async function look() {
+    if (asking || document.hidden) return;
+    asking = true;
+    try {
+      const answer = await fetch(`/setting/live${opened()}`, { headers: { accept: "text/html" } });
+      if (!answer.ok || answer.redirected) return;
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      const { state, round } = next.dataset;
+      for (const id of SECTIONS) {
+        const [before, after] = [document.getElementById(id), next.querySelector(`#${id}`)];
+        if (!before || !after) continue;
+        // What has not changed is left alone, and so is what somebody presses at this moment.
+        const text = after.outerHTML;
+        if (said.get(id) === text || before.matches(":active")) continue;
+        if (isBusy(before)) {
+          if (id === "round" && (state !== main.dataset.state || round !== main.dataset.round)) {
+            bar.textContent = `Round ${round} is ${state} now: these levers are of before. Load the page again when you have finished typing.`;
+            before.before(bar);
+          }
+          continue;
+        }
+        const folds = openFolds(before);
+        const changed = [...after.querySelectorAll("details")];
+        if (folds.length === changed.length) changed.forEach((fold, index) => { fold.open = folds[index]; });
+        said.set(id, text);
+        const held = before.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+        before.replaceWith(document.adoptNode(after));
+        if (held) [...after.querySelectorAll("a, button, summary, [tabindex]")].find((one) => nameOf(one) === held)?.focus({ preventScroll: true });
+        for (const dress of [localise, tools, instantFields]) dress(after);
+        if (id === "teams") teams();
+        if (id === "round") { bar.remove(); Object.assign(main.dataset, { state, round }); }
+      }
+    } catch { /* The next look finds out. */ } finally { asking = false; }
   }
-  return all.filter((phase) => phase.seconds > 0 && (phase.from === undefined || (Number.isFinite(phase.from) && Number.isFinite(phase.to))));
-}
-
-function draw(box, list) {
-  const total = list.reduce((sum, phase) => sum + phase.seconds, 0);
-  const top = Math.max(1, ...list.map((phase) => Math.max(phase.from ?? 0, phase.to ?? 0)));
-  const frame = document.createElement("div");
-  frame.className = "plan-frame";
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 1000 200");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `Requests per second of each contestant over ${duration(total)}`);
-  const y = (rate) => 200 - (rate / top) * 188;
-  let at = 0;
-  for (const phase of list) {
-    const [left, right] = [(at / total) * 1000, ((at + phase.seconds) / total) * 1000];
-    at += phase.seconds;
-    const closed = phase.from === undefined;
-    const shape = document.createElementNS(SVG, "path");
-    shape.setAttribute("class", `${closed ? "closed" : "open"}${phase.scored ? "" : " free"}`);
-    shape.setAttribute("d", `M${left} 200L${left} ${closed ? 0 : y(phase.from)}L${right} ${closed ? 0 : y(phase.to)}L${right} 200Z`);
-    svg.append(shape);
-  }
-  const label = document.createElement("span");
-  label.className = "plan-top";
-  label.textContent = `${count(top)}/s`;
-  const axis = document.createElement("div");
-  axis.className = "plan-axis";
-  axis.append(...["0:00", duration(total)].map((text) => { const span = document.createElement("span"); span.textContent = text; return span; }));
-  frame.append(label, svg, axis);
-  const items = document.createElement("ol");
-  items.className = "plan-phases";
-  for (const phase of list) {
-    const item = document.createElement("li");
-    const length = document.createElement("strong");
-    length.textContent = duration(phase.seconds);
-    const load = phase.from === undefined ? `sprint: as fast as answers come, ${count(phase.pipeline)} in flight per connection`
-      : phase.from === phase.to ? `${count(phase.from)} requests/s` : `${count(phase.from)} to ${count(phase.to)} requests/s`;
-    item.append(length, ` ${load}, at most ${count(phase.connections)} connections${phase.scored ? "" : ", not scored"}`);
-    items.append(item);
-  }
-  const figure = document.createElement("figure");
-  figure.className = "plan";
-  figure.append(frame, items);
-  box.replaceChildren(box.querySelector("h3"), figure);
-}
-
-export function settingPage() {
-  const form = document.querySelector("[data-contest]");
-  const plan = form.querySelector("[name=plan]");
-  const box = form.querySelector("[data-plan-preview]");
-  plan.addEventListener("input", () => {
-    const list = phases(plan.value);
-    if (list.length) draw(box, list);
+  feed?.addEventListener("frame", () => {
+    const { round } = feed.state;
+    if (round && (round.state !== main.dataset.state || String(round.number) !== main.dataset.round)) look();
   });
-  let touched = false;
-  form.addEventListener("input", () => { touched = true; });
-  addEventListener("submit", () => { touched = false; });
-  addEventListener("beforeunload", (event) => { if (touched) event.preventDefault(); });
-  document.getElementById("difference")?.scrollIntoView({ block: "start" });
+  setInterval(look, LOOK_MS);
+  look();
+}
+
+// The team that is open stands in the address, so that a reload and whoever gets the link see it too.
+const opened = () => { const team = new URL(location.href).searchParams.get("team"); return team ? `?team=${encodeURIComponent(team)}` : ""; };
+
+let wanted = "";
+
+// What somebody searches for and what is open stays when the section is fetched again.
+function teams() {
+  const section = document.getElementById("teams");
+  const find = section?.querySelector("[data-find]");
+  if (!find) return;
+  find.closest("[data-needs-script]").hidden = false;
+  const look = () => {
+    wanted = find.value;
+    const text = wanted.trim().toLocaleLowerCase();
+    for (const row of section.querySelectorAll("[data-team]")) row.hidden = !row.textContent.toLocaleLowerCase().includes(text);
+  };
+  if (find.value !== wanted) { find.value = wanted; look(); }
+  find.addEventListener("input", look);
+  section.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-team-open]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    toggle(section, link.dataset.teamOpen);
+  });
+}
+
+async function toggle(section, id) {
+  const address = new URL(location.href);
+  const open = section.querySelector("[data-team-body]");
+  for (const link of section.querySelectorAll("[data-team-open]")) link.setAttribute("aria-expanded", "false");
+  open?.remove();
+  if (open?.dataset.teamBody === id) {
+    address.searchParams.delete("team");
+    history.replaceState(null, "", address);
+    return;
+  }
+  address.searchParams.set("team", id);
+  history.replaceState(null, "", address);
+  const answer = await fetch(`/setting/team/${encodeURIComponent(id)}`, { headers: { accept: "text/html" } });
+  const line = section.querySelector(`#team-${CSS.escape(id)}`);
+  if (!answer.ok || answer.redirected || !line) { location.assign(address); return; }
+  const body = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+  const row = document.createElement("tr");
+  row.className = "team-opened";
+  row.dataset.teamBody = id;
+  const cell = document.createElement("td");
+  cell.colSpan = line.cells.length;
+  cell.append(...document.adoptNode(body).childNodes);
+  row.append(cell);
+  line.after(row);
+  line.querySelector("[data-team-open]").setAttribute("aria-expanded", "true");
+  for (const dress of [localise, tools, instantFields]) dress(row);
+}
+
+export function settingPage(feed) {
+  teams();
+  follow(feed);
 }

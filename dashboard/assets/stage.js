@@ -1,6 +1,6 @@
 // The strip under the menu: state, clock, what answers must say now; the pill of the connection; announcements.
 
-import { now, clockText, localise } from "./clock.js";
+import { now, clockText, localise, sayText } from "./clock.js";
 import { count, duration } from "./format.js";
 
 const put = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
@@ -13,6 +13,20 @@ function until(holder, before, at) {
   const b = document.createElement("b");
   b.dataset.until = String(at);
   b.textContent = duration((at - now()) / 1000);
+  const label = document.createElement("span");
+  label.className = "label";
+  label.textContent = before;
+  holder.dataset.before = before;
+  holder.replaceChildren(label, " ", b);
+}
+
+// How long something has lasted: counted by the clock, like the time until something.
+function since(holder, before, at) {
+  const shown = holder.querySelector("[data-since]");
+  if (shown && holder.dataset.before === before) { shown.dataset.since = String(at); return; }
+  const b = document.createElement("b");
+  b.dataset.since = String(at);
+  b.textContent = duration(Math.max(0, now() - at) / 1000);
   const label = document.createElement("span");
   label.className = "label";
   label.textContent = before;
@@ -35,8 +49,10 @@ export function stage(feed) {
     const clock = find("stage-clock");
     if (round?.state === "armed") until(clock, "starts in", round.start_at);
     else if (round?.state === "running") until(clock, "ends in", round.end_at);
+    else if (round?.paused_at) since(clock, "paused for", round.paused_at);
     else clock.replaceChildren();
     find("stage-frozen").hidden = !(round?.frozen_at && !round.revealed);
+    find("stage-due").hidden = !round;
     if (due) {
       put(find("due-version"), due.version);
       put(find("due-from"), due.from);
@@ -80,41 +96,62 @@ function validity(feed) {
     for (const name of ["seconds", "void", "due"]) say(name, count(of[name]));
     show("generators", of.late_generators?.length);
     say("names", of.late_generators?.join(", ") ?? "");
+    show("away", of.unplayed_seconds > 0);
+    say("unplayed", count(of.unplayed_seconds));
+    show("because", of.cause);
+    say("cause", of.cause ?? "");
     show("house", of.house_failures != null);
     say("lost", count(of.house_failures ?? 0));
   }
 }
 
-const gone = new Set();
+// Those that somebody has hidden, for as long as the tab is open.
+const GONE = "flowtest-hidden-notices";
+let gone = new Set();
+try { gone = new Set(JSON.parse(sessionStorage.getItem(GONE) ?? "[]")); } catch { /* none */ }
 
+// One line whatever is announced: the newest, and how many more there are; unfolded it says them all.
 function notices(list) {
   const box = document.querySelector("[data-notices]");
-  const shown = new Map([...box.querySelectorAll("[data-notice]")].map((one) => [one.dataset.notice, one]));
-  for (const notice of list) {
-    const id = String(notice.id);
-    if (shown.delete(id) || gone.has(id)) continue;
-    const element = document.createElement("div");
-    element.className = `notice ${notice.level === "warn" ? "warn" : "info"}`;
-    element.dataset.notice = id;
-    const p = document.createElement("p");
-    p.textContent = notice.text;
-    const time = document.createElement("time");
-    time.dataset.ms = String(notice.at);
-    time.dataset.style = "clock";
-    element.append(p, time);
-    box.prepend(element);
-    dismissable(element);
-  }
-  for (const old of shown.values()) old.remove();
+  if (!box) return;
+  const shown = list.filter((notice) => !gone.has(notice.id));
+  const key = shown.map((notice) => notice.id).join();
+  if (box.dataset.said === key) return;
+  box.dataset.said = key;
+  if (!shown.length) { box.replaceChildren(); return; }
+  const make = (tag, kind, text) => { const one = document.createElement(tag); if (kind) one.className = kind; if (text) one.textContent = text; return one; };
+  const time = (notice, kind) => { const one = make("time", kind); one.dataset.ms = String(notice.at); one.dataset.style = "ago"; return one; };
+  const [newest] = shown;
+  const whole = make("details", `notice one-line ${shown.some((notice) => notice.level === "warn") ? "warn" : "info"}`);
+  whole.open = Boolean(box.querySelector("details[open]"));
+  const line = make("summary");
+  const words = (kind, text) => { const one = make("span", kind); sayText(one, text); return one; };
+  line.append(words("notice-text", newest.text));
+  if (shown.length > 1) line.append(make("span", "notice-more", `and ${shown.length - 1} more`));
+  line.append(time(newest, ""));
+  const all = make("ul", "lines");
+  all.append(...shown.map((notice) => { const item = make("li"); item.append(words("grow wrap-anywhere", notice.text), time(notice, "muted small")); return item; }));
+  whole.append(line, all);
+  box.replaceChildren(whole);
+  hideable(box, shown.map((notice) => notice.id));
   localise(box);
 }
 
-export function dismissable(element) {
+function hideable(box, ids) {
   if (document.body.dataset.page === "projector") return;
   const button = document.createElement("button");
   button.type = "button";
-  button.className = "button quiet small";
+  button.className = "button quiet small notice-hide";
   button.textContent = "Hide";
-  button.addEventListener("click", () => { gone.add(element.dataset.notice); element.remove(); });
-  element.append(button);
+  button.addEventListener("click", () => {
+    for (const id of ids) gone.add(id);
+    try { sessionStorage.setItem(GONE, JSON.stringify([...gone])); } catch { /* for the page */ }
+    box.replaceChildren();
+  });
+  box.append(button);
+}
+
+// Before the first frame the server's line stands there.
+export function firstNotices() {
+  for (const text of document.querySelectorAll("[data-local-text]")) sayText(text, text.textContent);
 }

@@ -2,14 +2,31 @@
 
 import * as f from "./format.js";
 import { path } from "./history.js";
+import { now } from "./clock.js";
+import { HOUSE } from "./tints.js";
 
 const PINS = "flowtest-pins";
 const PINS_MAX = 20;
 const SPARK_SECONDS = 300;
 const CELLS = ["pin", "rank", "move", "name", "points", "last-minute", "spark", "rate", "verified", "p50", "p99", "failures"];
 const LABELS = { "last-minute": "last min", rate: "per s", verified: "right", p50: "p50", p99: "p99", failures: "failed" };
+// Rows of which the window's observer has not told yet are written when they stand so far up.
+const FIRST_ROWS = 30;
 const LEFT = new Set(["pin", "move", "name", "spark"]);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
+// As in chart.css: narrower than this there is no column for the small curves.
+const hasSparks = matchMedia("(min-width: 981px)");
+// More rows than this that move at once are no movement that anybody could follow.
+const SLIDES_MAX = 12;
+
+// How a team fares, where it is more than a word.
+function stateWords(line) {
+  if (!line.state || line.state === "playing") return "";
+  const word = f.stateWord(line.state);
+  if (line.state !== "failing" && !f.isWrong(line.state)) return word;
+  const seconds = Math.max(0, Math.round((now() - line.state_since) / 1000));
+  return `${word} for ${f.duration(seconds)}`;
+}
 
 export class Pins extends EventTarget {
   constructor() {
@@ -34,28 +51,35 @@ export class Pins extends EventTarget {
 }
 
 export class Table {
-  // `pins` and `store` (a History) may be absent: a projector has neither.
-  constructor(box, feed, { pins, store, me } = {}) {
-    Object.assign(this, { box, feed, pins, store, me });
+  // `pins` and `store` (a History) may be absent: a projector has neither. `tints` say which line of the chart is whose.
+  constructor(box, feed, { pins, store, me, tints } = {}) {
+    Object.assign(this, { box, feed, pins, store, me, tints });
     this.body = box.querySelector("[data-rows]");
     this.rows = new Map();
-    this.said = new Map();
+    this.order = [];
+    // Only rows near the window are written; the others when they come there.
+    this.near = "IntersectionObserver" in window ? new IntersectionObserver((seen) => this.see(seen), { rootMargin: "40% 0px" }) : null;
+    this.rowHeight = 0;
+    this.sizes = new ResizeObserver(([first]) => { this.rowHeight = first.borderBoxSize[0].blockSize; });
     for (const row of this.body.querySelectorAll("tr")) this.adopt(row);
-    this.started = this.rows.size > 0;
+    this.order = [...this.rows.keys()];
+    if (this.order.length) this.sizes.observe(this.rows.get(this.order[0]).row);
   }
 
   adopt(row) {
     const cells = Object.fromEntries(CELLS.map((name, index) => [name, row.children[index]]));
-    const name = cells.name.querySelector(".name");
-    this.rows.set(row.dataset.id, { row, cells, name, decided: cells.name.querySelector(".decided"), swatch: cells.name.querySelector(".swatch") });
+    const [name, decided, swatch, state, category] = [".name", ".decided", ".swatch", ".team-state", ".category"].map((kind) => cells.name.querySelector(kind));
+    const parts = { row, cells, name, decided, swatch, state, category, said: new Map(), isNear: this.rows.size < FIRST_ROWS || !this.near, line: null, written: null };
+    this.rows.set(row.dataset.id, parts);
+    this.near?.observe(row);
     if (this.pins) this.pinButton(cells.pin, row.dataset.id, name);
+    return parts;
   }
 
   make(id) {
     const row = document.createElement("tr");
     row.dataset.id = id;
     row.setAttribute("role", "row");
-    if (id === this.me) row.className = "me";
     for (const name of CELLS) {
       const cell = document.createElement("td");
       cell.setAttribute("role", "cell");
@@ -63,95 +87,120 @@ export class Table {
       if (LABELS[name]) cell.dataset.label = LABELS[name];
       row.append(cell);
     }
-    const [swatch, who, name, decided] = ["swatch", "who", "name", "decided"].map((kind) => {
+    const [swatch, who, name, decided, state, category] = ["swatch", "who", "name", "decided", "team-state", "category"].map((kind) => {
       const span = document.createElement("span");
       span.className = kind;
       return span;
     });
     swatch.setAttribute("aria-hidden", "true");
-    who.append(name, decided);
+    who.append(name, category, state, decided);
     row.children[3].append(swatch, who);
-    this.adopt(row);
-    return this.rows.get(id);
+    return this.adopt(row);
   }
 
   pinButton(cell, id, name) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "pin";
+    let on;
     const say = () => {
-      const on = this.pins.has(id);
+      on = this.pins.has(id);
       button.textContent = on ? "★" : "☆";
       button.setAttribute("aria-pressed", String(on));
       button.setAttribute("aria-label", `Pin ${name.textContent}`);
     };
-    button.addEventListener("click", () => { this.pins.toggle(id); say(); });
+    button.addEventListener("click", () => this.pins.toggle(id));
+    this.pins.addEventListener("change", () => { if (on !== this.pins.has(id)) say(); });
     say();
     cell.replaceChildren(button);
     this.rows.get(id).sayPin = say;
   }
 
-  // Shows these rows, in this order.
+  see(seen) {
+    for (const { target, isIntersecting } of seen) {
+      const parts = this.rows.get(target.dataset.id);
+      if (!parts) continue;
+      parts.isNear = isIntersecting;
+      if (isIntersecting) this.write(parts);
+    }
+  }
+
+  // Shows these rows, in this order; the house, which is out of competition, below all others.
   show(list) {
-    const before = calm.matches ? null : new Map([...this.rows].map(([id, { row }]) => [id, row.isConnected ? row.offsetTop : null]));
-    const old = [...this.body.children].map((row) => row.dataset.id).join();
-    const next = list.map((line) => line.id).join();
-    for (const line of list) this.fill(this.rows.get(line.id) ?? this.make(line.id), line);
-    if (old !== next) {
-      const wanted = new Set(list.map((line) => line.id));
-      for (const [id, { row }] of this.rows) if (!wanted.has(id)) { row.remove(); if (!this.feed.state.standings.has(id)) this.rows.delete(id); }
-      list.forEach((line, index) => {
-        const { row } = this.rows.get(line.id);
-        if (this.body.children[index] !== row) this.body.insertBefore(row, this.body.children[index] ?? null);
-      });
-      if (before) this.slide(before);
+    const lines = [...list.filter((line) => line.id !== HOUSE), ...list.filter((line) => line.id === HOUSE)];
+    const isSame = lines.length === this.order.length && lines.every((line, index) => line.id === this.order[index]);
+    for (const line of lines) (this.rows.get(line.id) ?? this.make(line.id)).line = line;
+    if (!isSame) this.arrange(lines.map((line) => line.id));
+    for (const { id } of lines) { const parts = this.rows.get(id); if (parts.isNear) this.write(parts); }
+    const empty = this.box.querySelector("[data-empty]");
+    if (empty && empty.hidden !== lines.length > 0) empty.hidden = lines.length > 0;
+  }
+
+  arrange(order) {
+    const before = new Map(this.order.map((id, index) => [id, index]));
+    const wanted = new Set(order);
+    for (const id of this.order) {
+      if (wanted.has(id)) continue;
+      const { row } = this.rows.get(id);
+      row.remove();
+      if (!this.feed.state.standings.has(id)) { this.near?.unobserve(row); this.rows.delete(id); }
     }
-    this.box.querySelector("[data-empty]")?.toggleAttribute("hidden", list.length > 0);
-    this.started = true;
-  }
-
-  // FLIP: where a row was, it starts; where it is, it comes to rest.
-  slide(before) {
-    for (const [id, { row }] of this.rows) {
-      const from = before.get(id);
-      if (from == null || !row.isConnected || id === this.me) continue;
-      const distance = from - row.offsetTop;
-      if (Math.abs(distance) < 2) continue;
-      row.animate([{ transform: `translateY(${distance}px)` }, { transform: "none" }], { duration: 450, easing: "cubic-bezier(.2,.8,.2,1)" });
-      row.classList.remove("rose", "fell");
-      void row.offsetWidth;
-      row.classList.add(distance > 0 ? "rose" : "fell");
-      row.addEventListener("animationend", () => row.classList.remove("rose", "fell"), { once: true });
+    let place = this.body.firstElementChild;
+    for (const id of order) {
+      const { row } = this.rows.get(id);
+      if (row === place) place = place.nextElementSibling;
+      else this.body.insertBefore(row, place);
     }
+    this.order = order;
+    if (order.length && !this.rowHeight) this.sizes.observe(this.rows.get(order[0]).row);
+    if (calm.matches || !before.size) return;
+    const moved = order.map((id, index) => ({ parts: this.rows.get(id), by: (before.get(id) ?? index) - index, id }))
+      .filter(({ parts, by, id }) => by && parts.isNear && id !== this.me);
+    if (moved.length <= SLIDES_MAX) for (const { parts, by } of moved) this.slide(parts.row, by * this.rowHeight);
   }
 
-  fill(parts, line) {
-    const { row, cells, name, decided, swatch } = parts;
-    const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-    const tint = (cell, number) => { for (const one of ["up", "down", "even"]) cell.classList.toggle(one, f.tone(number) === one); };
-    row.classList.toggle("me", line.id === this.me);
-    put(cells.rank, f.rank(line.rank));
-    put(cells.move, f.rankChange(line.rank_change));
-    tint(cells.move, line.rank_change);
-    if (name.textContent !== line.display_name) { name.textContent = line.display_name; parts.sayPin?.(); }
-    const dress = `swatch c${line.colour % 8} d${Math.floor(line.colour / 8) % 4}`;
-    if (swatch.className !== dress) swatch.className = dress;
-    put(decided, f.decidedWord[line.decided] ?? "");
-    put(cells.points, f.points(line.points));
-    put(cells["last-minute"], f.signed(line.points_last_minute));
-    tint(cells["last-minute"], line.points_last_minute);
-    put(cells.rate, f.count(line.rate));
-    put(cells.verified, f.permille(line.verified_permille));
-    put(cells.p50, f.micros(line.p50_us));
-    put(cells.p99, f.micros(line.p99_us));
-    put(cells.failures, f.count(line.failures));
-    if (this.store && cells.spark.offsetParent) this.spark(cells.spark, line);
+  // Where a row was, it starts; where it is, it comes to rest. The distance is reckoned, for the layout is not there yet.
+  slide(row, distance) {
+    row.animate([{ transform: `translateY(${distance}px)` }, { transform: "none" }], { duration: 450, easing: "cubic-bezier(.2,.8,.2,1)" });
   }
 
-  spark(cell, { id, colour }) {
+  // Writes what differs from what was written last.
+  write(parts) {
+    const { row, cells, name, decided, swatch, state, category, line, said } = parts;
+    if (!line) return;
+    const put = (element, key, text) => { if (said.get(key) !== text) { said.set(key, text); element.textContent = text; } };
+    const dress = (element, key, kind) => { if (said.get(key) !== kind) { said.set(key, kind); element.className = kind; } };
+    const words = stateWords(line);
+    put(state, "state", words);
+    const tint = `swatch ${this.tints?.dress(line.id) ?? "none"}`;
+    dress(swatch, "tint", tint);
+    if (parts.written !== line) {
+      parts.written = line;
+      dress(row, "row", [line.id === this.me ? "me" : "", line.id === HOUSE ? "house" : "", line.state === "failing" ? "failing" : f.isWrong(line.state) ? "wrong" : ""].filter(Boolean).join(" "));
+      if (said.get("name") !== line.display_name) { put(name, "name", line.display_name); parts.sayPin?.(); }
+      put(category, "category", line.category ?? "");
+      dress(state, "kind", line.state ? `team-state is-${line.state}` : "team-state");
+      put(cells.rank, "rank", f.rank(line.rank));
+      put(cells.move, "move", line.rank == null ? "" : f.rankChange(line.rank_change));
+      dress(cells.move, "moved", `col-move ${f.tone(line.rank_change)}`);
+      put(decided, "decided", f.heldWord(line) || (f.decidedWord[line.decided] ?? ""));
+      dress(decided, "decidedly", line.holds == null ? "decided" : "decided held");
+      put(cells.points, "points", f.points(line.points));
+      put(cells["last-minute"], "last", f.signed(line.points_last_minute));
+      dress(cells["last-minute"], "lastly", `col-last-minute right ${f.tone(line.points_last_minute)}`);
+      put(cells.rate, "rate", f.count(line.rate));
+      put(cells.verified, "verified", f.permille(line.verified_permille));
+      put(cells.p50, "p50", f.micros(line.p50_us));
+      put(cells.p99, "p99", f.micros(line.p99_us));
+      put(cells.failures, "failures", f.count(line.failures));
+    }
+    if (this.store && hasSparks.matches) this.spark(cells.spark, line, tint, said);
+  }
+
+  spark(cell, { id }, tint, said) {
     const d = path(this.store.recent(id, SPARK_SECONDS), 84, 24);
-    if (this.said.get(id) === d) return;
-    this.said.set(id, d);
+    if (said.get("spark") === d + tint) return;
+    said.set("spark", d + tint);
     let svg = cell.firstChild;
     if (!svg) {
       svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -160,7 +209,7 @@ export class Table {
       svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
       cell.append(svg);
     }
-    svg.setAttribute("class", `spark c${colour % 8}`);
+    svg.setAttribute("class", tint.replace("swatch", "spark"));
     svg.firstChild.setAttribute("d", d);
   }
 }

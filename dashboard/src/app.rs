@@ -2,24 +2,32 @@
 
 use crate::clock::ContestClock;
 use crate::config::Config;
-use crate::control::{Controller, Link};
+use crate::connections::{Connections, Limits, fuse};
+use crate::control::{Controller, Link, platform};
 use crate::known_admins::KnownAdmins;
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
+use crate::screen_codes::ScreenCodes;
 use crate::tasks;
 use crate::throttle::Failures;
+use crate::under_way::UnderWay;
 use flowtest_accounts::{Accounts, Actor, ScreenId, SessionId, UserId};
+use flowtest_contest::policy::Denied;
 use flowtest_contract::rules::UtcUs;
 use salvo::Depot;
 use std::error::Error;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The key that signs forms, kept so that a page that was open while we restarted still works.
 const CSRF_SETTING: &str = "secret.csrf";
+/// How often the platform's own names are looked up.
+const OWN_ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 /// How long viewers and threads may take to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(3);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One dashboard.
 #[derive(Debug)]
@@ -29,8 +37,13 @@ pub struct App {
     pub controller: Controller,
     pub feed: Feed,
     pub failures: Failures,
+    pub connections: Connections,
+    pub under_way: UnderWay,
     pub admins: KnownAdmins,
+    pub screens: ScreenCodes,
     pub csrf_key: [u8; 32],
+    /// Where we listen, once we do.
+    bound: watch::Sender<Option<SocketAddr>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -42,7 +55,9 @@ impl App {
         let csrf_key = csrf_key(&accounts).await?;
         let link = Link::start(config.redis.clone())?;
         let clock = ContestClock::new(config.clock_shift_us);
-        let controller = Controller::open_by(clock.clone(), &config.contest, accounts.clone(), link).await?;
+        let own_addresses = platform::own_addresses(&config, config.listen).await;
+        let (shared, contest) = (accounts.clone(), &config.contest);
+        let controller = Controller::open_beside(own_addresses.clone(), clock.clone(), contest, shared, link).await?;
         let facts = controller.watch_facts();
         let feed = FeedConfig {
             address: config.redis_read.clone(),
@@ -60,7 +75,10 @@ impl App {
         running.spawn(tasks::publish_invitations(accounts.clone(), feed.hub().clone(), stop.clone()));
         running.spawn(tasks::purge_sessions(accounts.clone(), stop.clone()));
         running.spawn(tasks::run_control(controller.clone(), stop.clone()));
-        Ok(Arc::new(App {
+        let limits = Limits::of_process(config.viewers_max);
+        let app = Arc::new(App {
+            connections: Connections::new(limits, config.proxies.clone(), fuse()),
+            under_way: UnderWay::default(),
             config,
             accounts,
             controller,
@@ -69,8 +87,13 @@ impl App {
             tasks: running,
             failures: Failures::default(),
             admins: KnownAdmins::default(),
+            screens: ScreenCodes::default(),
             csrf_key,
-        }))
+            bound: watch::Sender::new(None),
+        });
+        let (stop, following) = (app.stop.clone(), Arc::downgrade(&app));
+        app.tasks.spawn(follow_own_addresses(following, own_addresses, app.bound.subscribe(), stop));
+        Ok(app)
     }
 
     /// The app behind a request.
@@ -81,6 +104,16 @@ impl App {
     /// What time it is in the contest.
     pub fn now(&self) -> UtcUs {
         self.controller.clock().now()
+    }
+
+    /// Where we listen, as far as it is known.
+    pub fn bound(&self) -> SocketAddr {
+        self.bound.borrow().unwrap_or(self.config.listen)
+    }
+
+    /// The listener has its address.
+    pub fn listens_at(&self, address: SocketAddr) {
+        self.bound.send_replace(Some(address));
     }
 
     /// What pages call the contest.
@@ -119,6 +152,7 @@ impl App {
 
     /// Ends those of a screen's link that was revoked.
     pub fn close_screen(&self, screen: ScreenId) {
+        self.screens.forget(screen);
         self.feed.hub().close_session(&screen_session(screen), Close::LoggedOut);
     }
 
@@ -137,9 +171,9 @@ impl App {
         self.stop.cancel();
         self.controller.release().await;
         // The feed first: the last seconds of history, which it hands over at its end, are written by one of the tasks.
-        self.feed.stop(STOP_PATIENCE).await;
+        self.feed.stop(STOP_TIMEOUT).await;
         self.tasks.close();
-        let _ = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await;
     }
 }
 
@@ -157,4 +191,26 @@ async fn csrf_key(accounts: &Accounts) -> Result<[u8; 32], Box<dyn Error>> {
     let text = serde_json::to_string(&key)?;
     accounts.put_setting(CSRF_SETTING, None, &text, &Actor::program(), crate::clock::utc_us()).await?;
     Ok(key)
+}
+
+/// Looks up where the platform itself is, now and then: names move, and a listener has its port only when it listens.
+async fn follow_own_addresses(
+    app: Weak<App>,
+    mut known: Vec<Denied>,
+    mut bound: watch::Receiver<Option<SocketAddr>>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = bound.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(OWN_ADDRESSES_EVERY) => {}
+        }
+        let Some(app) = app.upgrade() else { return };
+        let found = platform::own_addresses(&app.config, app.bound()).await;
+        if found != known {
+            known.clone_from(&found);
+            app.controller.set_own_addresses(found);
+        }
+    }
 }

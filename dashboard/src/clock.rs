@@ -14,7 +14,7 @@ pub type Millis = i64;
 
 /// The same instant as pages and the live feed write it.
 pub fn utc_ms(at: UtcUs) -> Millis {
-    (at / 1_000) as Millis
+    at.ms() as Millis
 }
 
 /// Redis's clock, as it was heard last, going on by itself: whoever sets this machine's clock moves no round. Before Redis is
@@ -34,17 +34,17 @@ struct Shared {
 impl ContestClock {
     /// `shift_us` is added to what this machine's clock says: not 0 only in rehearsals.
     pub fn new(shift_us: i64) -> ContestClock {
-        let utc_at_base = AtomicU64::new(utc_us().saturating_add_signed(shift_us));
+        let utc_at_base = AtomicU64::new(utc_us().saturating_add_signed(shift_us).0);
         ContestClock { shared: Arc::new(Shared { base: Instant::now(), utc_at_base }) }
     }
 
     pub fn now(&self) -> UtcUs {
-        self.shared.utc_at_base.load(Ordering::Relaxed).saturating_add(self.elapsed_us())
+        UtcUs(self.shared.utc_at_base.load(Ordering::Relaxed)).saturating_add(self.elapsed_us())
     }
 
     /// It is this instant now, by Redis.
     pub fn set(&self, now: UtcUs) {
-        self.shared.utc_at_base.store(now.saturating_sub(self.elapsed_us()), Ordering::Relaxed);
+        self.shared.utc_at_base.store(now.saturating_sub(self.elapsed_us()).0, Ordering::Relaxed);
     }
 
     fn elapsed_us(&self) -> u64 {

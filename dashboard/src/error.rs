@@ -13,12 +13,16 @@ pub enum RequestError {
     SignIn,
     Forbidden(&'static str),
     NotFound,
+    /// No browser sends such a thing: what is wrong with it.
+    Malformed(&'static str),
     /// Somebody else was faster, or the contest is not where this would make sense.
     Conflict(String),
     /// The form makes no sense at all; what can be corrected is shown in the form instead.
     Unprocessable(String),
     /// Too often: seconds to wait.
     TooMany(u64),
+    /// As many as may be are asking at this moment: seconds to wait.
+    Crowded(u64),
     /// Something that we need is away.
     Unavailable(String),
     /// The database does not do it: why, in words for an organiser.
@@ -37,7 +41,9 @@ impl From<flowtest_accounts::Error> for RequestError {
                 RequestError::Conflict(error.to_string())
             }
             Error::Overloaded => RequestError::Unavailable(error.to_string()),
-            Error::Busy | Error::Full | Error::ReadOnly | Error::Failed(_) => RequestError::Database(error.to_string()),
+            Error::Busy | Error::Full | Error::ReadOnly | Error::Gone | Error::Failed(_) => {
+                RequestError::Database(error.to_string())
+            }
             Error::Newer { .. } => RequestError::Internal(error.to_string()),
         }
     }
@@ -49,10 +55,13 @@ impl RequestError {
             RequestError::SignIn => StatusCode::UNAUTHORIZED,
             RequestError::Forbidden(_) => StatusCode::FORBIDDEN,
             RequestError::NotFound => StatusCode::NOT_FOUND,
+            RequestError::Malformed(_) => StatusCode::BAD_REQUEST,
             RequestError::Conflict(_) => StatusCode::CONFLICT,
             RequestError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             RequestError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            RequestError::Unavailable(_) | RequestError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            RequestError::Crowded(_) | RequestError::Unavailable(_) | RequestError::Database(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             RequestError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -62,9 +71,13 @@ impl RequestError {
             RequestError::SignIn => ("Please sign in", "This page is for those who are signed in.".to_owned()),
             RequestError::Forbidden(why) => ("This is not for you", as_sentence(why)),
             RequestError::NotFound => ("There is no such page", "Go back, or start from the first page.".to_owned()),
+            RequestError::Malformed(why) => ("This is no request", as_sentence(why)),
             RequestError::Conflict(why) => ("That does not fit any more", as_sentence(why)),
             RequestError::Unprocessable(why) => ("That makes no sense here", as_sentence(why)),
             RequestError::TooMany(seconds) => ("Too many tries", format!("Wait {seconds} seconds and try again.")),
+            RequestError::Crowded(seconds) => {
+                ("Too many at once", format!("Wait {seconds} seconds and try again: nothing was done."))
+            }
             RequestError::Unavailable(why) => ("Something is away", as_sentence(why)),
             RequestError::Database(_) => (
                 "Something of ours is away",
@@ -92,7 +105,7 @@ impl Writer for RequestError {
         if let RequestError::Internal(cause) | RequestError::Database(cause) = &self {
             tracing::error!(cause, request = depot.request_id().unwrap_or_default(), "failed");
         }
-        if let RequestError::TooMany(seconds) = self {
+        if let RequestError::TooMany(seconds) | RequestError::Crowded(seconds) = self {
             res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self, RequestError::SignIn) && *req.method() == salvo::http::Method::GET && wants_page(req) {

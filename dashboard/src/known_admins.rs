@@ -41,7 +41,7 @@ impl KnownAdmins {
     /// Whose session it was when the database was last asked. As long as a session lives that nobody uses.
     pub fn find(&self, secret: &str, now: UtcUs) -> Option<(SessionId, User)> {
         let seen = self.seen.lock();
-        let known = seen.get(secret).filter(|known| now.saturating_sub(known.at) < SESSION_IDLE_US)?;
+        let known = seen.get(secret).filter(|known| now.saturating_since(known.at) < SESSION_IDLE_US)?;
         Some((known.session, known.user.clone()))
     }
 

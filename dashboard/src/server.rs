@@ -3,10 +3,10 @@
 use crate::app::App;
 use crate::cli::{LogFormat, Serve};
 use crate::config::Config;
+use crate::connections::SLACK;
 use crate::routes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salvo::conn::rustls::{Keycert, RustlsConfig};
-use salvo::fuse::FuseConfig;
 use salvo::prelude::*;
 use salvo::server::ServerHandle;
 use sd_notify::NotifyState;
@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Connections that ask for pages at most; WebSockets are counted apart.
-const CONNECTIONS_MAX: usize = 4_096;
+/// Longest head of a request, in bytes: what a connection of which nothing was heard yet may fill. The library's 400 KiB would
+/// be as many megabytes for a thousand of them.
+const HEAD_BYTES_MAX: usize = 32 << 10;
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often durations that were measured become a summary.
@@ -85,7 +86,7 @@ async fn beat(app: Arc<App>) {
     let mut every = tokio::time::interval(BEAT_EVERY);
     loop {
         every.tick().await;
-        if app.now().saturating_sub(app.feed.seen().at) < FRAME_AGE_US_MAX {
+        if app.now().saturating_since(app.feed.seen().at) < FRAME_AGE_US_MAX {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
     }
@@ -100,12 +101,10 @@ fn run<A>(app: &Arc<App>, acceptor: A) -> Running
 where
     A: salvo::conn::Acceptor + Send + 'static,
 {
-    let fuse = FuseConfig::default()
-        .with_http1_header_timeout(Duration::from_secs(10))
-        .with_request_body_timeout(Duration::from_secs(10))
-        .with_write_stall_timeout(Duration::from_secs(30))
-        .with_connection_idle_timeout(Duration::from_secs(90));
-    let server = Server::new(acceptor).max_connections(CONNECTIONS_MAX).fuse_config(fuse);
+    // Who has to go goes by itself: this is only for what is on its way out, and for proxies.
+    let mut server =
+        Server::new(acceptor).max_connections(app.connections.total() + SLACK).fuse_policy(app.connections.clone());
+    server.http1_mut().max_buf_size(HEAD_BYTES_MAX);
     let handle = server.handle();
     let service = routes::service(app);
     Running { handle, task: tokio::spawn(server.serve(service)) }
@@ -113,6 +112,7 @@ where
 
 /// One line for people and tests: which address was taken.
 fn announce(scheme: &str, local: std::net::SocketAddr, app: &App) {
+    app.listens_at(local);
     println!("flowtest-dashboard: {scheme}://{local} contest {}", app.config.contest);
     if scheme == "http" && !local.ip().is_loopback() && !app.config.is_https() {
         eprintln!(

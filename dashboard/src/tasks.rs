@@ -100,7 +100,7 @@ async fn write_history(accounts: Accounts, mut taken: mpsc::UnboundedReceiver<Ve
             let Some(lost) = waiting.pop_front() else { break };
             bytes -= lost.payload.len();
             tracing::warn!(
-                at = lost.at,
+                at = lost.at.0,
                 "a second of history is given up: the database takes no writes, and memory has its end"
             );
         }
@@ -134,11 +134,11 @@ pub async fn past(
     let recent = now.saturating_sub(RECENT_US);
     let mut past = Vec::new();
     for round in accounts.rounds().await?.iter().rev().take(PAST_ROUNDS).rev() {
-        past.extend(accounts.history(round.id, 0, recent, COARSE_US).await?);
+        past.extend(accounts.history(round.id, UtcUs::EPOCH, recent, COARSE_US).await?);
         past.extend(accounts.history(round.id, recent, now, 0).await?);
         if let Some(at) = freeze {
             // The last row of this half minute may be of after it.
-            past.extend(accounts.history(round.id, at / COARSE_US * COARSE_US, at.saturating_add(1), COARSE_US).await?);
+            past.extend(accounts.history(round.id, at.floor(COARSE_US), at.saturating_add(1), COARSE_US).await?);
         }
     }
     Ok(past)

@@ -37,6 +37,9 @@ pub const SITE: &[Limit] =
 pub const ACCOUNT: &[Limit] = &[Limit { failures: 500, within_us: 3_600 * SECOND_US }];
 /// For one address: generous, because a venue is one, and its whole room may be signing in at this moment.
 pub const ADDRESS: &[Limit] = &[Limit { failures: 300, within_us: 60 * SECOND_US }];
+/// Tests of endpoints from one network, whatever accounts it has: each makes a generator ask somebody six times. Three
+/// generators have time for more, and a venue with twenty teams has enough.
+pub const TESTS: &[Limit] = &[Limit { failures: 60, within_us: 60 * SECOND_US }];
 
 /// Counts failures by key.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ impl Throttle {
         }
         counts.dropped_at = now;
         let window = self.limits.iter().map(|limit| limit.within_us).max().unwrap_or(0);
-        let newest = |failures: &VecDeque<UtcUs>| failures.back().copied().unwrap_or(0);
+        let newest = |failures: &VecDeque<UtcUs>| failures.back().copied().unwrap_or_default();
         counts.failures.retain(|_, failures| newest(failures) + window > now);
         if counts.failures.len() >= KEYS_MAX {
             let mut ages: Vec<UtcUs> = counts.failures.values().map(newest).collect();
@@ -127,7 +130,7 @@ fn shortened(key: &str) -> &str {
     &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
 }
 
-/// All counts that stand between somebody and a password or an invitation.
+/// All counts that stand between somebody and a password, an invitation, or a generator's time.
 #[derive(Debug)]
 pub struct Failures {
     pairs: Throttle,
@@ -135,6 +138,7 @@ pub struct Failures {
     sites: Throttle,
     accounts: Throttle,
     addresses: Throttle,
+    tests: Throttle,
 }
 
 impl Default for Failures {
@@ -145,6 +149,7 @@ impl Default for Failures {
             sites: Throttle::new(SITE),
             accounts: Throttle::new(ACCOUNT),
             addresses: Throttle::new(ADDRESS),
+            tests: Throttle::new(TESTS),
         }
     }
 }
@@ -163,14 +168,35 @@ impl Failures {
         Attempt::begin(keys, now)
     }
 
-    /// An attempt at a link that signs in, or how many seconds it has to wait: by what no password's guesses touch.
+    /// A wrong link that signs in, or how many seconds the next has to wait: by what no password's guesses touch.
     pub fn at_link(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
         Attempt::begin(vec![(&self.pairs, format!("link {}", network(from)))], now)
     }
 
-    /// An attempt at an invitation, or how many seconds it has to wait.
+    /// A wrong code of a screen, or how many seconds the next wrong one has to wait for a page of its own. It keeps no right one
+    /// out: [`ScreenCodes`](crate::screen_codes::ScreenCodes) are too many to be guessed.
+    pub fn at_screen(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        let here = (&self.pairs, format!("screen {}", network(from)));
+        // No name of an account has a space.
+        Attempt::begin(vec![here, (&self.accounts, "a screen".to_owned())], now)
+    }
+
+    /// A wrong invitation, or how many seconds the next wrong one has to wait: by what no password's guesses touch. It keeps no
+    /// right one out.
     pub fn at_invitation(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        Attempt::begin(vec![(&self.addresses, network(from).to_string())], now)
+        Attempt::begin(vec![(&self.addresses, format!("invitation {}", network(from)))], now)
+    }
+
+    /// A registration by an invitation that is good, or how many seconds it has to wait: judging a password costs.
+    pub fn at_registration(&self, invitation: &str, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        Attempt::begin(vec![(&self.addresses, format!("registration {invitation}"))], now)
+    }
+
+    /// A test of an endpoint, or how many seconds it has to wait. It is taken back only where no generator was asked.
+    pub fn at_test(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        let mut keys = vec![(&self.tests, network(from).to_string())];
+        keys.extend(site(from).map(|site| (&self.tests, format!("site {site}"))));
+        Attempt::begin(keys, now)
     }
 }
 
@@ -206,7 +232,7 @@ impl<'a> Attempt<'a> {
 mod tests {
     use super::*;
 
-    const NOW: UtcUs = 1_000_000 * SECOND_US;
+    const NOW: UtcUs = UtcUs(1_000_000 * SECOND_US);
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -297,6 +323,19 @@ mod tests {
             .filter(|part| failures.at_password("boss", ip(&format!("2001:db8:7:{part:x}::1")), None, NOW).is_ok());
         assert_eq!(guesses.count(), 20);
         assert!(failures.at_password("boss", ip("2001:db8:8::1"), None, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_network_tests_so_often_whatever_accounts_it_has() {
+        let failures = Failures::default();
+        for _ in 0..60 {
+            failures.at_test(ip("192.0.2.1"), NOW).expect("a test");
+        }
+        assert_eq!(failures.at_test(ip("192.0.2.1"), NOW).err(), Some(60));
+        failures.at_test(ip("192.0.2.2"), NOW).expect("elsewhere").take_back();
+        // Whoever has a large network has no more of them in each part of it.
+        let tests = (0..100).filter(|part| failures.at_test(ip(&format!("2001:db8:7:{part:x}::1")), NOW).is_ok());
+        assert_eq!(tests.count(), 60);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! runs it tiny, so that it cannot rot.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, RoundId, Seen, StreamId, Version};
 use flowtest_journal::record::{Batch, End, EndCode, NEVER_SENT, Observation, Start, Terms, Trace};
 use flowtest_journal::stream::{self, StreamFolder};
@@ -55,7 +55,7 @@ fn trace(numbers: &mut Numbers, sent_us: i32) -> Trace {
 /// Its batches count nothing: what they cost is nothing beside the traces.
 fn write(dir: &Path, groups: usize) -> StreamFolder {
     let path = dir.to_owned();
-    let deadlines = Deadlines { version: Deadline(BASE + 12_000_000), from: Deadline::PASSED };
+    let deadlines = Deadlines { version: Deadline(UtcUs(BASE + 12_000_000)), from: Deadline::PASSED };
     let mut start = Start {
         at: BASE,
         clock_offset_us: 0,

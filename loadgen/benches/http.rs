@@ -3,7 +3,7 @@
 //! `cargo bench --bench http` measures; `cargo test --benches` runs each once, so that they cannot rot.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flowtest_contract::rules::Deadlines;
+use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::{Histogram, Observed, Platform, Rules, Seen, Tally, Token, TokenMint, Version, judge};
 use flowtest_loadgen::engine::http::careful::Head;
 use flowtest_loadgen::engine::http::framing::frame;
@@ -152,7 +152,7 @@ fn judging(criterion: &mut Criterion) {
     criterion.bench_function("judge, tally, histogram", |bencher| {
         bencher.iter(|| {
             latency_us = (latency_us + 37) & 0xffff;
-            tally.answered(judge(black_box(observed), &rules, &deadlines, black_box(1)));
+            tally.answered(judge(black_box(observed), &rules, &deadlines, black_box(UtcUs(1))));
             latency.record(latency_us);
         });
     });

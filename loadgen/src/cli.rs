@@ -1,7 +1,7 @@
 //! The command line: which command the flags mean.
 
 use crate::journal::flags::{Audit, Export, Inspect, Rebuild};
-use crate::play::flags::{RunContest, Serve, Stress};
+use crate::play::flags::{Limit, RunContest, Serve, Stress};
 use crate::play::stop::Stop;
 use clap::{Parser, Subcommand};
 
@@ -17,6 +17,8 @@ pub struct Cli {
 pub enum Command {
     /// Flood one or more URLs and print what came of it.
     Stress(Stress),
+    /// Find the highest rate that one URL holds: the rate climbs until answers are late or wrong.
+    Limit(Limit),
     /// Run a contest from a file; no dashboard needed.
     Run(RunContest),
     /// Follow a contest's control document through whole rounds, alone or as one of several generators.

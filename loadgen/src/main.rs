@@ -4,7 +4,7 @@ use clap::Parser;
 use flowtest_loadgen::Failed;
 use flowtest_loadgen::cli::{Cli, Command};
 use flowtest_loadgen::journal::{audit, export, inspect, rebuild};
-use flowtest_loadgen::play::{run, serve, stop as stop_traffic, stress};
+use flowtest_loadgen::play::{limit, run, serve, stop as stop_traffic, stress};
 use flowtest_loadgen::signals::Stop;
 use flowtest_scoreboard::{ScoreboardError, redacted};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let stop = Stop::default();
     let result = match &cli.command {
         Command::Stress(flags) => stress::stress(flags, &stop),
+        Command::Limit(flags) => limit::limit(flags, &stop),
         Command::Run(flags) => run::run(flags, &stop),
         Command::Serve(flags) => {
             stop.catch_signals();

@@ -4,7 +4,7 @@
 mod oracle;
 mod transcript;
 
-use flowtest_contract::rules::Deadlines;
+use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::{Rules, Token, judge};
 use flowtest_loadgen::engine::http::{End, Reader, Shape};
 use serde::Deserialize;
@@ -133,7 +133,7 @@ fn words(events: &[Event]) -> String {
     match events {
         [Event::Response(_), Event::Unsolicited] => "unsolicited, close".to_owned(),
         [Event::Response(response), ..] | [Event::End(End::Response(response))] => {
-            let verdict = judge(response.observed, &rules, &deadlines, 1);
+            let verdict = judge(response.observed, &rules, &deadlines, UtcUs(1));
             let wrong: Vec<&str> = [("token", verdict.token), ("version", verdict.version), ("from", verdict.from)]
                 .into_iter()
                 .filter_map(|(name, right)| (!right).then_some(name))

@@ -131,7 +131,12 @@ fn a_closed_loop_has_no_rate_ratio_and_a_validity_of_its_own() {
     assert_ran(&output);
     assert!(output.stderr.is_empty(), "no terminal, no live view: {output:?}");
     let seconds = lines(&output.stdout);
+    assert_eq!(sum(&seconds, "/all/verified"), 500);
+    // The names of 0.1 say the same until 0.3.
     assert_eq!(sum(&seconds, "/all/right"), 500);
+    let agrees =
+        |second: &Value| second["all"]["valid"].as_bool() == second["all"]["saturated"].as_bool().map(|is| !is);
+    assert!(seconds.iter().all(agrees), "{seconds:?}");
     assert!(
         seconds.iter().all(|second| second["all"]["rate_ratio"].is_null() && second["all"]["saturated"].is_boolean())
     );

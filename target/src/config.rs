@@ -1,10 +1,10 @@
 //! Flags and environment -> an already valid [`Config`].
 
 use crate::capacity::PER_SECOND_MAX;
+use crate::certificates::{self, Source};
 use crate::faults::{Faults, FaultsError};
 use crate::responder::Schedules;
 use crate::schedule::{Schedule, ScheduleError};
-use crate::worker::DriverKind;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
 use core_affinity::CoreId;
@@ -12,6 +12,7 @@ use flowtest_contract::header::Flip;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,30 @@ pub struct Args {
         default_value = "0.0.0.0:80"
     )]
     listen: String,
+
+    /// Address and port to speak TLS on, beside --listen [default where there is a certificate: 0.0.0.0:443]
+    #[arg(long, overrides_with = "listen_tls", env = "FLOWTEST_TARGET_LISTEN_TLS", value_name = "ADDRESS:PORT")]
+    listen_tls: Option<String>,
+
+    /// The certificate chain of the TLS port, PEM, the server's own first; SIGHUP reads it again
+    #[arg(long, env = "FLOWTEST_TARGET_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of the first certificate, PEM
+    #[arg(long, env = "FLOWTEST_TARGET_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Make a certificate at the start, for tries; written to FILE if one is named, for those who are to trust it
+    #[arg(
+        long,
+        env = "FLOWTEST_TARGET_TLS_SELF_SIGNED",
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with = "tls_cert"
+    )]
+    tls_self_signed: Option<String>,
 
     /// The Version header: v1, v2, or v1,v2@TIME, where TIME is RFC 3339 or +20s from the start
     #[arg(long, env = "FLOWTEST_TARGET_VERSION", value_name = "SCHEDULE", default_value = "v2")]
@@ -58,7 +83,8 @@ pub struct Args {
 
     /// What goes wrong on purpose: none, or NAME:K[=VALUE],... for every K-th request with a token, in the whole
     /// process; the first listed wins. wrong_token missing_token stale_version missing_version stale_from
-    /// missing_from delay:K=200ms reset silence garbage status:K[=500] endless_head
+    /// missing_from delay:K=200ms reset silence garbage status:K[=500] endless_head; and for every K-th handshake
+    /// tls_expired tls_reset tls_slow:K=200ms
     #[arg(long, env = "FLOWTEST_TARGET_FAULTS", value_name = "SPEC", default_value = "none")]
     faults: String,
 
@@ -94,6 +120,29 @@ enum Driver {
     Epoll,
 }
 
+/// How the kernel is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverKind {
+    IoUring,
+    Epoll,
+}
+
+impl DriverKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            DriverKind::IoUring => "io_uring",
+            DriverKind::Epoll => "epoll",
+        }
+    }
+}
+
+/// The port that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPort {
+    pub listen: SocketAddr,
+    pub source: Source,
+}
+
 /// Time limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -125,6 +174,7 @@ impl Workers {
 #[derive(Debug)]
 pub struct Config {
     pub listen: SocketAddr,
+    pub tls: Option<TlsPort>,
     pub schedules: Schedules,
     pub workers: Workers,
     pub capacity: Option<u32>,
@@ -139,8 +189,13 @@ pub struct Config {
 /// What is wrong with the flags: exit code 2. Each says what to write instead.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    #[error("--listen {listen}: {cause}; write an address and a port, as in 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:0")]
-    Listen { listen: String, cause: String },
+    #[error("{flag} {listen}: {cause}; write an address and a port, as in 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:0")]
+    Listen { flag: &'static str, listen: String, cause: String },
+    #[error(
+        "{0} is about a port that speaks TLS, and there is no certificate; give --tls-cert FILE --tls-key FILE, or \
+         --tls-self-signed for tries"
+    )]
+    NoCertificate(&'static str),
     #[error("--version {0}")]
     Version(ScheduleError),
     #[error("--from {0}")]
@@ -167,8 +222,14 @@ impl Args {
     /// Checks everything that can be checked without touching the network.
     pub fn into_config(self) -> Result<Config, UsageError> {
         let start = utc_us();
+        let faults = Faults::parse(&self.faults)?;
+        let tls = tls(self.listen_tls.as_deref(), self.tls_cert.zip(self.tls_key), self.tls_self_signed)?;
+        if tls.is_none() && faults.has_handshakes() {
+            return Err(UsageError::NoCertificate("--faults tls_..."));
+        }
         Ok(Config {
-            listen: listen(&self.listen)?,
+            listen: listen("--listen", &self.listen)?,
+            tls,
             schedules: Schedules {
                 version: schedule(&self.version, start).map_err(UsageError::Version)?,
                 from: schedule(&self.from, start).map_err(UsageError::From)?,
@@ -176,7 +237,7 @@ impl Args {
             workers: workers(&self.cores)?,
             capacity: self.capacity,
             team: self.team.map(team).transpose()?,
-            faults: Faults::parse(&self.faults)?,
+            faults,
             drivers: drivers(self.driver)?,
             limits: Limits {
                 request: time("--request-timeout", &self.request_timeout)?,
@@ -187,8 +248,30 @@ impl Args {
     }
 }
 
-fn listen(text: &str) -> Result<SocketAddr, UsageError> {
-    let wrong = |cause: String| UsageError::Listen { listen: text.to_owned(), cause };
+const LISTEN_TLS: &str = "0.0.0.0:443";
+
+fn tls(
+    address: Option<&str>,
+    files: Option<(PathBuf, PathBuf)>,
+    self_signed: Option<String>,
+) -> Result<Option<TlsPort>, UsageError> {
+    let listen = |()| listen("--listen-tls", address.unwrap_or(LISTEN_TLS));
+    Ok(match (files, self_signed) {
+        (Some((certificate, key)), _) => {
+            Some(TlsPort { listen: listen(())?, source: Source::Files { certificate, key } })
+        }
+        (None, Some(copy)) => {
+            let listen = listen(())?;
+            let copy = (!copy.is_empty()).then(|| PathBuf::from(copy));
+            Some(TlsPort { listen, source: Source::SelfSigned { names: certificates::names_of(listen.ip()), copy } })
+        }
+        (None, None) if address.is_some() => return Err(UsageError::NoCertificate("--listen-tls")),
+        (None, None) => None,
+    })
+}
+
+fn listen(flag: &'static str, text: &str) -> Result<SocketAddr, UsageError> {
+    let wrong = |cause: String| UsageError::Listen { flag, listen: text.to_owned(), cause };
     let mut addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
     addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))
 }
@@ -289,10 +372,15 @@ mod tests {
 
     #[test]
     fn every_bad_flag_is_a_sentence_with_a_next_step() {
-        let cases: [(&[&str], &str); 20] = [
+        let cases: [(&[&str], &str); 25] = [
             (&["--listen", "8080"], "write an address and a port"),
             (&["--listen", "127.0.0.1:99999"], "write an address and a port"),
             (&["--listen", ""], "write an address and a port"),
+            (&["--listen-tls", "127.0.0.1:0"], "give --tls-cert FILE"),
+            (&["--listen-tls", "443", "--tls-self-signed"], "--listen-tls 443"),
+            (&["--tls-cert", "c.pem"], "--tls-key <FILE>"),
+            (&["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "cannot be used with"),
+            (&["--faults", "tls_reset:3"], "give --tls-cert FILE"),
             (&["--version", "v3"], "write v1, v2, or v1,v2@TIME"),
             (&["--version", "v1,v2@noon"], "write an instant such as"),
             (&["--from", "EC3"], "write EC2, ECS, or EC2,ECS@TIME"),

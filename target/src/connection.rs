@@ -321,6 +321,7 @@ mod tests {
     use crate::page::Bodies;
     use crate::responder::{Common, Schedules};
     use crate::schedule::Schedule;
+    use flowtest_contract::rules::UtcUs;
     use flowtest_contract::{Platform, Version};
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -333,9 +334,10 @@ mod tests {
     }
 
     fn limited(faults: &str, capacity: Option<Capacity>) -> Responder {
-        let counters = Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap()), capacity.map(Arc::new)));
+        let counters =
+            Arc::new(Counters::new(1, Arc::new(Faults::parse(faults).unwrap()), capacity.map(Arc::new), None));
         let schedules = Schedules { version: Schedule::Always(Version::V2), from: Schedule::Always(Platform::Ecs) };
-        Responder::new(Common { bodies: Bodies::render().unwrap(), schedules, team: None, counters }, 0, 0)
+        Responder::new(Common { bodies: Bodies::render().unwrap(), schedules, team: None, counters }, 0, UtcUs::EPOCH)
     }
 
     /// Feeds the pieces as reads would; returns all that was written and how it ended.

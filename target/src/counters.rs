@@ -2,6 +2,7 @@
 
 use crate::capacity::Capacity;
 use crate::faults::Faults;
+use crate::tls::Handshake;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -64,17 +65,49 @@ impl Published {
     }
 }
 
+/// Handshakes of the TLS port. They are rare beside requests, so all workers count in one place.
+#[derive(Debug, Default)]
+pub struct TlsCounts {
+    full: AtomicU64,
+    resumed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl TlsCounts {
+    /// `None`: it failed.
+    pub fn count(&self, handshake: Option<Handshake>) {
+        let count = match handshake {
+            Some(Handshake::Full) => &self.full,
+            Some(Handshake::Resumed) => &self.resumed,
+            None => &self.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> [(&'static str, u64); 3] {
+        [("full", &self.full), ("resumed", &self.resumed), ("failed", &self.failed)]
+            .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+}
+
 /// The counters of the whole process.
 #[derive(Debug)]
 pub struct Counters {
     workers: Vec<Published>,
     pub faults: Arc<Faults>,
     pub capacity: Option<Arc<Capacity>>,
+    /// Where there is a TLS port.
+    pub tls: Option<TlsCounts>,
 }
 
 impl Counters {
-    pub fn new(workers: usize, faults: Arc<Faults>, capacity: Option<Arc<Capacity>>) -> Counters {
-        Counters { workers: (0..workers).map(|_| Published::default()).collect(), faults, capacity }
+    pub fn new(
+        workers: usize,
+        faults: Arc<Faults>,
+        capacity: Option<Arc<Capacity>>,
+        tls: Option<TlsCounts>,
+    ) -> Counters {
+        Counters { workers: (0..workers).map(|_| Published::default()).collect(), faults, capacity, tls }
     }
 
     pub fn of(&self, worker: usize) -> &Published {
@@ -121,6 +154,11 @@ impl Counters {
                 "refused": capacity.refused(),
             });
         }
+        if let Some(tls) = &self.tls {
+            let counts: Map<String, Value> =
+                tls.counts().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+            json["tls_handshakes"] = counts.into();
+        }
         json
     }
 
@@ -134,6 +172,9 @@ impl Counters {
         if let Some(capacity) = &self.capacity {
             let counts = [("waited", capacity.waited()), ("refused", capacity.refused())];
             list(&mut text, "; by --capacity: ", counts.into_iter());
+        }
+        if let Some(tls) = &self.tls {
+            list(&mut text, "; TLS handshakes: ", tls.counts().into_iter());
         }
         text
     }
@@ -154,7 +195,7 @@ mod tests {
     #[test]
     fn workers_are_summed_and_zeroes_stay_out_of_the_text() {
         let counters =
-            Counters::new(2, Arc::new(Faults::parse("wrong_token:1").unwrap()), Some(Arc::new(Capacity::new(1))));
+            Counters::new(2, Arc::new(Faults::parse("wrong_token:1").unwrap()), Some(Arc::new(Capacity::new(1))), None);
         counters.faults.next();
         for worker in 0..2 {
             let mut counts = Counts { requests: 3, responses: 3, connections: 1, ..Counts::default() };

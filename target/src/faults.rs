@@ -3,7 +3,8 @@
 //! `RULE[,RULE...]` with `RULE = NAME:K[=VALUE]`: every K-th request that carries a token, counted by one counter
 //! for the whole process, `/healthz` excepted. When several rules are due at one request, **the first listed
 //! wins** and only it is counted. A request that the server never came to (it stood behind one that ended its
-//! connection) is not counted at all.
+//! connection) is not counted at all. Rules whose names begin with `tls_` are about every K-th handshake of the TLS port,
+//! counted from its first byte by another such counter.
 //!
 //! | name | what the client gets | worth to the judge |
 //! |---|---|---|
@@ -15,6 +16,9 @@
 //! | `silence:K` | nothing any more on this connection, held open for 30 s | `timeout`; so is all behind it |
 //! | `garbage:K` | bytes that are no HTTP, then the end | `malformed`, exactly one, with one request in flight |
 //! | `status:K[=503]` | a well-framed answer that is not 2xx (500), right headers | `status` |
+//! | `tls_expired:K` | in the handshake a certificate that expired years ago | `tls` |
+//! | `tls_reset:K` | RST instead of an answer to its hello | `tls` |
+//! | `tls_slow:K=200ms` | the answer to its hello that much later | nothing, or `timeout` |
 //! | `endless_head:K` | header lines, up to 64 KiB of them, then the end | `malformed`, exactly one, with one request in flight |
 //!
 //! With several in flight, a fault that ends the connection takes along those that stand behind it and were not
@@ -23,7 +27,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One thing that goes wrong.
+/// One thing that goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     WrongToken,
@@ -41,22 +45,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Names in the flag, in `/healthz` and in the summary, in one fixed order.
-    pub const NAMES: [&'static str; 12] = [
-        "wrong_token",
-        "missing_token",
-        "stale_version",
-        "missing_version",
-        "stale_from",
-        "missing_from",
-        "delay",
-        "reset",
-        "silence",
-        "garbage",
-        "status",
-        "endless_head",
-    ];
-
     fn index(self) -> usize {
         match self {
             Fault::WrongToken => 0,
@@ -75,25 +63,76 @@ impl Fault {
     }
 
     pub fn name(self) -> &'static str {
-        Fault::NAMES[self.index()]
+        NAMES[self.index()]
     }
 }
+
+/// One thing that goes wrong with a handshake of the TLS port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFault {
+    Expired,
+    Reset,
+    Slow(Duration),
+}
+
+impl HandshakeFault {
+    fn index(self) -> usize {
+        match self {
+            HandshakeFault::Expired => 12,
+            HandshakeFault::Reset => 13,
+            HandshakeFault::Slow(_) => 14,
+        }
+    }
+}
+
+/// Names in the flag, in `/healthz` and in the summary, in one fixed order.
+pub const NAMES: [&str; 15] = [
+    "wrong_token",
+    "missing_token",
+    "stale_version",
+    "missing_version",
+    "stale_from",
+    "missing_from",
+    "delay",
+    "reset",
+    "silence",
+    "garbage",
+    "status",
+    "endless_head",
+    "tls_expired",
+    "tls_reset",
+    "tls_slow",
+];
 
 /// The longest delay that makes sense: far above any timeout of a judge.
 const DELAY_MAX: Duration = Duration::from_secs(600);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rule {
-    every: u64,
-    fault: Fault,
+/// Every so often, this; and how often it was asked.
+#[derive(Debug)]
+struct Rules<F> {
+    rules: Vec<(u64, F)>,
+    asked: AtomicU64,
+}
+
+impl<F> Default for Rules<F> {
+    fn default() -> Rules<F> {
+        Rules { rules: Vec::new(), asked: AtomicU64::new(0) }
+    }
+}
+
+impl<F: Copy> Rules<F> {
+    fn next(&self) -> Option<F> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        self.rules.iter().find(|(every, _)| number.is_multiple_of(*every)).map(|(_, fault)| *fault)
+    }
 }
 
 /// All rules and the counters of what they did. One for the whole process.
 #[derive(Debug, Default)]
 pub struct Faults {
-    rules: Vec<Rule>,
-    token_requests: AtomicU64,
-    injected: [AtomicU64; Fault::NAMES.len()],
+    requests: Rules<Fault>,
+    handshakes: Rules<HandshakeFault>,
+    injected: [AtomicU64; NAMES.len()],
 }
 
 /// Why a specification was not understood. Each says what to write instead.
@@ -101,7 +140,7 @@ pub struct Faults {
 pub enum FaultsError {
     #[error("\"{rule}\" is no fault; write NAME:K for every K-th request, as in wrong_token:10, or none")]
     NoCount { rule: String },
-    #[error("\"{name}\" is no known fault; known are {}", Fault::NAMES.join(", "))]
+    #[error("\"{name}\" is no known fault; known are {}", NAMES.join(", "))]
     UnknownName { name: String },
     #[error("\"{count}\" in \"{rule}\" is no count; write a whole number from 1 on: every K-th request")]
     BadCount { rule: String, count: String },
@@ -117,40 +156,72 @@ impl Faults {
         if spec == "none" {
             return Ok(faults);
         }
+        let mut known = [false; NAMES.len()];
         for rule in spec.split(',') {
-            let rule = parse_rule(rule.trim())?;
-            if faults.rules.iter().any(|known| known.fault.index() == rule.fault.index()) {
-                return Err(FaultsError::Twice { name: rule.fault.name() });
+            let (every, fault) = parse_rule(rule.trim())?;
+            let index = match fault {
+                Parsed::Request(fault) => fault.index(),
+                Parsed::Handshake(fault) => fault.index(),
+            };
+            if known[index] {
+                return Err(FaultsError::Twice { name: NAMES[index] });
             }
-            faults.rules.push(rule);
+            known[index] = true;
+            match fault {
+                Parsed::Request(fault) => faults.requests.rules.push((every, fault)),
+                Parsed::Handshake(fault) => faults.handshakes.rules.push((every, fault)),
+            }
         }
         Ok(faults)
     }
 
+    /// Whether nothing goes wrong with requests.
     pub fn is_none(&self) -> bool {
-        self.rules.is_empty()
+        self.requests.rules.is_empty()
+    }
+
+    /// Whether something goes wrong with handshakes.
+    pub fn has_handshakes(&self) -> bool {
+        !self.handshakes.rules.is_empty()
+    }
+
+    /// Whether a certificate that has expired is to be shown.
+    pub fn expires(&self) -> bool {
+        self.handshakes.rules.iter().any(|(_, fault)| *fault == HandshakeFault::Expired)
     }
 
     /// Whether connections need a second handle to be reset by.
     pub fn resets(&self) -> bool {
-        self.rules.iter().any(|rule| rule.fault == Fault::Reset)
+        self.requests.rules.iter().any(|(_, fault)| *fault == Fault::Reset)
+            || self.handshakes.rules.iter().any(|(_, fault)| *fault == HandshakeFault::Reset)
     }
 
     /// Counts one request and says what goes wrong with it.
     pub fn next(&self) -> Option<Fault> {
-        let number = self.token_requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let due = self.rules.iter().find(|rule| number.is_multiple_of(rule.every))?.fault;
-        self.injected[due.index()].fetch_add(1, Ordering::Relaxed);
-        Some(due)
+        self.requests.next().inspect(|due| self.count(due.index()))
     }
 
-    /// Name and count of each fault, in the fixed order of [`Fault::NAMES`].
+    /// Counts one handshake and says what goes wrong with it.
+    pub fn next_handshake(&self) -> Option<HandshakeFault> {
+        self.handshakes.next().inspect(|due| self.count(due.index()))
+    }
+
+    fn count(&self, index: usize) {
+        self.injected[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Name and count of each fault, in the fixed order of [`NAMES`].
     pub fn injected(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Fault::NAMES.into_iter().zip(self.injected.iter().map(|count| count.load(Ordering::Relaxed)))
+        NAMES.into_iter().zip(self.injected.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 }
 
-fn parse_rule(rule: &str) -> Result<Rule, FaultsError> {
+enum Parsed {
+    Request(Fault),
+    Handshake(HandshakeFault),
+}
+
+fn parse_rule(rule: &str) -> Result<(u64, Parsed), FaultsError> {
     let (name, rest) = rule.split_once(':').ok_or_else(|| FaultsError::NoCount { rule: rule.to_owned() })?;
     let (count, value) = match rest.split_once('=') {
         Some((count, value)) => (count, Some(value)),
@@ -162,13 +233,18 @@ fn parse_rule(rule: &str) -> Result<Rule, FaultsError> {
         .filter(|every| *every > 0)
         .ok_or_else(|| FaultsError::BadCount { rule: rule.to_owned(), count: count.to_owned() })?;
     let bad_value = |hint| FaultsError::BadValue { rule: rule.to_owned(), hint };
-    let fault = match (name, value) {
-        ("delay", Some(value)) => humantime::parse_duration(value)
+    let delay = |value| {
+        humantime::parse_duration(value)
             .ok()
             .filter(|delay| *delay <= DELAY_MAX)
-            .map(Fault::Delay)
-            .ok_or_else(|| bad_value("write a duration up to 10m, as in delay:50=200ms"))?,
-        ("delay", None) => return Err(bad_value("say how long, as in delay:50=200ms")),
+            .ok_or_else(|| bad_value("write a duration up to 10m, as in delay:50=200ms"))
+    };
+    let fault = match (name, value) {
+        ("tls_expired", None) => return Ok((every, Parsed::Handshake(HandshakeFault::Expired))),
+        ("tls_reset", None) => return Ok((every, Parsed::Handshake(HandshakeFault::Reset))),
+        ("tls_slow", Some(value)) => return Ok((every, Parsed::Handshake(HandshakeFault::Slow(delay(value)?)))),
+        ("delay", Some(value)) => Fault::Delay(delay(value)?),
+        ("delay" | "tls_slow", None) => return Err(bad_value("say how long, as in delay:50=200ms")),
         ("status", None) => Fault::Status(500),
         ("status", Some(value)) => value
             .parse()
@@ -176,7 +252,7 @@ fn parse_rule(rule: &str) -> Result<Rule, FaultsError> {
             .filter(|code| (400..=599).contains(code))
             .map(Fault::Status)
             .ok_or_else(|| bad_value("write a status from 400 to 599, as in status:25=503"))?,
-        (_, Some(_)) => return Err(bad_value("only delay and status take one")),
+        (_, Some(_)) => return Err(bad_value("only delay, tls_slow and status take one")),
         ("wrong_token", None) => Fault::WrongToken,
         ("missing_token", None) => Fault::MissingToken,
         ("stale_version", None) => Fault::StaleVersion,
@@ -189,7 +265,7 @@ fn parse_rule(rule: &str) -> Result<Rule, FaultsError> {
         ("endless_head", None) => Fault::EndlessHead,
         _ => return Err(FaultsError::UnknownName { name: name.to_owned() }),
     };
-    Ok(Rule { every, fault })
+    Ok((every, Parsed::Request(fault)))
 }
 
 #[cfg(test)]
@@ -202,11 +278,15 @@ mod tests {
 
     #[test]
     fn every_name_is_understood_and_found_again() {
-        for name in Fault::NAMES {
-            let spec = if name == "delay" { "delay:2=5ms".to_owned() } else { format!("{name}:2") };
-            let faults = Faults::parse(&spec).unwrap();
-            assert_eq!(faults.next(), None);
-            assert_eq!(faults.next().unwrap().name(), name);
+        for (index, name) in NAMES.into_iter().enumerate() {
+            let value = if matches!(name, "delay" | "tls_slow") { "=5ms" } else { "" };
+            let faults = Faults::parse(&format!("{name}:2{value}")).unwrap();
+            let next = || {
+                let of_handshake = faults.next_handshake().map(HandshakeFault::index);
+                of_handshake.or(faults.next().map(Fault::index))
+            };
+            assert_eq!(next(), None);
+            assert_eq!(next(), Some(index));
             assert_eq!(count(&faults, name), 1);
         }
     }
@@ -239,8 +319,11 @@ mod tests {
             ("wrong_token:0", "from 1 on"),
             ("wrong_token:-1", "from 1 on"),
             ("wrong_token:99999999999999999999999", "from 1 on"),
-            ("wrong_token:3=4", "only delay and status"),
+            ("wrong_token:3=4", "only delay, tls_slow and status"),
             ("delay:3", "say how long"),
+            ("tls_slow:3", "say how long"),
+            ("tls_expired:3=4", "only delay"),
+            ("tls_reset:3,tls_reset:4", "listed twice"),
             ("delay:3=long", "write a duration"),
             ("delay:3=2h", "up to 10m"),
             ("status:3=200", "from 400 to 599"),

@@ -1,10 +1,13 @@
-//! One connection with I/O: reads, lets [`Connection`] decide, writes, and ends the connection as it says.
+//! One connection with I/O: reads, lets [`Connection`] decide, writes, and ends the connection as it says. On the TLS port
+//! what is read and written goes through [`Tls`] first.
 //!
-//! The responses of one read leave in one write, and the next read is handed to the kernel together with that
-//! write, so that a turn of the ring costs one system call for both.
+//! The responses of one read leave in one write, and the next read is asked for once they have left: under load the next
+//! request is there by then, and the kernel need not be told to wait for it (BENCHMARKS.md: a tenth more answers).
 
 use crate::connection::{Connection, End, Step};
 use crate::deadlines::{Deadline, Expired, WaitsFor};
+use crate::faults::HandshakeFault;
+use crate::tls::{Peer, Tls};
 use crate::worker::Worker;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
@@ -43,12 +46,16 @@ impl From<Expired> for Closed {
 }
 
 /// Serves one connection to its end. `handle` is a second handle to the same socket, where a reset may be due.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, handle: Option<std::net::TcpStream>) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, handle: Option<std::net::TcpStream>, port: Port) {
     worker.responder.borrow_mut().counts.connections += 1;
     worker.responder.borrow_mut().counts.connections_open += 1;
     let deadline = worker.deadlines.register(WaitsFor::Idle).await;
     let (mut reading, mut writing) = stream.into_split();
-    let mut serving = Serving { worker: &worker, deadline: &deadline, out: Vec::with_capacity(OUT_BYTES) };
+    let tls = match port {
+        Port::Plain => None,
+        Port::Tls => Some(Box::default()),
+    };
+    let mut serving = Serving { worker: &worker, deadline: &deadline, out: Vec::with_capacity(OUT_BYTES), tls };
     if let Ok(end) = serving.run(&mut reading, &mut writing).await {
         // However it ends, it is over afterwards.
         let _ = serving.end(end, &mut reading, &mut writing, handle).await;
@@ -58,10 +65,18 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, handle: Option<
     responder.publish();
 }
 
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    Plain,
+    Tls,
+}
+
 struct Serving<'a> {
     worker: &'a Worker,
     deadline: &'a Deadline,
     out: Vec<u8>,
+    tls: Option<Box<Tls>>,
 }
 
 impl Serving<'_> {
@@ -72,7 +87,9 @@ impl Serving<'_> {
         let mut was_busy = false;
         let mut completed = 0;
         loop {
-            let busy = connection.is_busy(input.len());
+            let left = input.len();
+            let unread = left + self.unread();
+            let busy = connection.is_busy(unread) || self.is_handshaking();
             if !busy {
                 self.deadline.limit(self.worker.limits.idle, WaitsFor::Idle);
             } else if !was_busy || connection.completed() != completed {
@@ -83,20 +100,22 @@ impl Serving<'_> {
             was_busy = busy;
             completed = connection.completed();
 
-            let left = input.len();
-            let received = if self.out.is_empty() {
-                self.deadline.within(reading.read(input.slice_mut(left..IN_BYTES))).await
+            let wire = self.take_wire()?;
+            let room = match &mut self.tls {
+                None => std::mem::take(&mut input).slice_mut(left..IN_BYTES),
+                Some(tls) => tls.take_incoming(),
+            };
+            let received = if wire.is_empty() {
+                self.put_back(wire);
+                self.deadline.within(reading.read(room)).await
             } else {
-                let sent = writing.write(std::mem::take(&mut self.out));
-                let received = reading.read(input.slice_mut(left..IN_BYTES));
-                let (result, out) = self.deadline.within(sent).await?;
-                self.out = out;
-                self.send_rest(writing, result).await?;
+                let (result, wire) = self.deadline.within(writing.write(wire)).await?;
+                self.send_rest(writing, result, wire).await?;
                 self.on_sent(&mut connection);
-                self.deadline.within(received).await
+                self.deadline.within(reading.read(room)).await
             };
             let Ok((result, slice)) = received else {
-                connection.on_too_late(left, &mut self.worker.responder.borrow_mut(), &mut self.out);
+                connection.on_too_late(unread, &mut self.worker.responder.borrow_mut(), &mut self.out);
                 if self.out.is_empty() {
                     return Err(Closed);
                 }
@@ -105,9 +124,19 @@ impl Serving<'_> {
                 self.on_sent(&mut connection);
                 return Ok(End::Close);
             };
-            input = slice.into_inner();
+            let mut peer = Peer::Open;
+            match &mut self.tls {
+                None => input = slice.into_inner(),
+                Some(tls) => tls.incoming = slice.into_inner(),
+            }
             if result.unwrap_or(0) == 0 {
                 return Err(Closed);
+            }
+            if self.tls.is_some() {
+                match self.open(&mut input).await? {
+                    Ok(said) => peer = said,
+                    Err(end) => return Ok(end),
+                }
             }
 
             let mut at = 0;
@@ -133,7 +162,87 @@ impl Serving<'_> {
                 }
             }
             input.drain(..at);
+            if peer == Peer::Closed {
+                self.send(writing).await?;
+                self.on_sent(&mut connection);
+                return Ok(End::Close);
+            }
         }
+    }
+
+    /// Received bytes of records that are not whole, once there are requests in them.
+    fn unread(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| if tls.is_handshaking() { 0 } else { tls.incoming.len() })
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Adds the plaintext of what came to `input`; or says how the connection ends that should have brought some.
+    async fn open(&mut self, input: &mut Vec<u8>) -> Result<Result<Peer, End>, Closed> {
+        let worker = self.worker;
+        let (Some(tls), Some(certificates)) = (&mut self.tls, &worker.certificates) else {
+            return Ok(Ok(Peer::Open));
+        };
+        if !tls.has_begun() {
+            let mut config = certificates.current();
+            // Not in the match: it would stay borrowed over the wait.
+            let fault = worker.responder.borrow().handshake_fault();
+            match fault {
+                None => {}
+                Some(HandshakeFault::Expired) => config = certificates.expired().unwrap_or(config),
+                Some(HandshakeFault::Reset) => return Ok(Err(End::Reset)),
+                Some(HandshakeFault::Slow(delay)) => {
+                    self.deadline.limit(delay.saturating_add(worker.limits.request), WaitsFor::Busy);
+                    self.deadline.within(monoio::time::sleep(delay)).await?;
+                }
+            }
+            tls.begin(config).map_err(|_| Closed)?;
+        }
+        let was_handshaking = tls.is_handshaking();
+        let opened = tls.open(input);
+        if let Some(handshake) = tls.take_handshake() {
+            worker.responder.borrow().count_handshake(Some(handshake));
+        }
+        match opened {
+            Ok(peer) => Ok(Ok(peer)),
+            Err(_) => {
+                if was_handshaking {
+                    worker.responder.borrow().count_handshake(None);
+                }
+                // What was answered before is in `out`, and the alert is what is left to say.
+                Ok(Err(End::Close))
+            }
+        }
+    }
+
+    /// What waits to be sent, as the peer shall get it.
+    #[inline]
+    fn take_wire(&mut self) -> Result<Vec<u8>, Closed> {
+        match &mut self.tls {
+            None => Ok(std::mem::take(&mut self.out)),
+            Some(tls) => {
+                if !self.out.is_empty() {
+                    tls.seal(&self.out).map_err(|_| Closed)?;
+                    self.out.clear();
+                    give_back(&mut self.out);
+                }
+                Ok(std::mem::take(&mut tls.wire))
+            }
+        }
+    }
+
+    /// The buffer of what was sent.
+    #[inline]
+    fn put_back(&mut self, mut wire: Vec<u8>) {
+        wire.clear();
+        let place = match &mut self.tls {
+            None => &mut self.out,
+            Some(tls) => &mut tls.wire,
+        };
+        *place = wire;
+        give_back(place);
     }
 
     /// Ends the connection this way.
@@ -172,6 +281,10 @@ impl Serving<'_> {
                 self.deadline.limit(LINGER, WaitsFor::Busy);
             }
         }
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            self.send(writing).await?;
+        }
         writing.shutdown().await.map_err(|_| Closed)?;
         self.drop_input(reading).await
     }
@@ -189,31 +302,32 @@ impl Serving<'_> {
     }
 
     async fn send(&mut self, writing: &mut Writing) -> Result<(), Closed> {
-        if self.out.is_empty() {
+        let wire = self.take_wire()?;
+        if wire.is_empty() {
+            self.put_back(wire);
             return Ok(());
         }
-        let (result, out) = self.deadline.within(writing.write(std::mem::take(&mut self.out))).await?;
-        self.out = out;
-        self.send_rest(writing, result).await
+        let (result, wire) = self.deadline.within(writing.write(wire)).await?;
+        self.send_rest(writing, result, wire).await
     }
 
-    /// A send may be short; the rest follows. The buffer is empty afterwards.
-    async fn send_rest(&mut self, writing: &mut Writing, first: std::io::Result<usize>) -> Result<(), Closed> {
+    /// A send may be short; the rest follows.
+    async fn send_rest(
+        &mut self,
+        writing: &mut Writing,
+        first: std::io::Result<usize>,
+        mut wire: Vec<u8>,
+    ) -> Result<(), Closed> {
         let mut sent = first.map_err(|_| Closed)?;
-        while sent < self.out.len() {
-            let rest = std::mem::take(&mut self.out).slice(sent..);
-            let (result, slice) = self.deadline.within(writing.write(rest)).await?;
-            self.out = slice.into_inner();
+        while sent < wire.len() {
+            let (result, slice) = self.deadline.within(writing.write(wire.slice(sent..))).await?;
+            wire = slice.into_inner();
             match result {
                 Ok(0) | Err(_) => return Err(Closed),
                 Ok(more) => sent += more,
             }
         }
-        self.out.clear();
-        // What one burst needed is not held for as long as the connection idles.
-        if self.out.capacity() > OUT_BYTES_KEPT {
-            self.out = Vec::with_capacity(OUT_BYTES);
-        }
+        self.put_back(wire);
         Ok(())
     }
 
@@ -222,5 +336,13 @@ impl Serving<'_> {
         let mut responder = self.worker.responder.borrow_mut();
         responder.counts.responses += connection.take_answered();
         responder.publish();
+    }
+}
+
+/// What one burst needed is not held for as long as the connection idles.
+#[inline]
+fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > OUT_BYTES_KEPT {
+        *buffer = Vec::with_capacity(OUT_BYTES);
     }
 }

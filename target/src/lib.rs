@@ -1,7 +1,7 @@
 //! The reference contestant server: answers every request with the token *of that request*.
 //!
 //! What decides is pure and knows no socket: bytes in, bytes and a [`connection::Step`] out. What touches the
-//! world is thin: `worker` and [`server`]. Reading order:
+//! world is thin: `thread` and [`server`]. Reading order:
 //!
 //! | module | noun |
 //! |---|---|
@@ -16,14 +16,18 @@
 //! | [`page`] | responses, built before they are needed |
 //! | [`responder`] | what one worker answers with |
 //! | [`connection`] | one connection without I/O: bytes in, responses and a step out |
+//! | [`certificates`] | whose certificate the TLS port shows, and its reload |
+//! | [`tls`] | TLS of one connection without I/O: records in, plaintext and records out |
 //! | [`counters`] | what was answered and injected, per worker, summed for `/healthz` and at exit |
 //! | `deadlines` | time limits of a worker's connections |
 //! | `io` | one connection with I/O |
-//! | `worker` | one thread, pinned unless a quota shares the cores: accepts, keeps time, drains |
+//! | `worker` | what the tasks of one worker share |
+//! | `thread` | a worker's thread, pinned unless a quota shares the cores: accepts, keeps time, drains |
 //! | [`server`] | all workers: start, stop, summary |
 
 pub mod body;
 pub mod capacity;
+pub mod certificates;
 pub mod config;
 pub mod connection;
 pub mod counters;
@@ -37,6 +41,8 @@ pub mod responder;
 pub mod schedule;
 pub mod server;
 pub mod strict_parser;
+mod thread;
+pub mod tls;
 mod worker;
 
 pub use config::Config;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use flowtest_target::Server;
+use flowtest_target::certificates::Certificates;
 use flowtest_target::config::{Args, UsageError};
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +32,11 @@ fn main() -> ExitCode {
             return complain(&format!("cannot listen for signals: {error}; stop the process with SIGKILL"), FAILED);
         }
     }
+    if let Some(certificates) = server.certificates()
+        && let Err(error) = reload_on_hangup(certificates)
+    {
+        return complain(&format!("cannot listen for SIGHUP: {error}; start it without TLS"), FAILED);
+    }
     if let Some(why) = server.fallback() {
         let _ = writeln!(std::io::stderr(), "flowtest-target: {why}");
     }
@@ -38,6 +44,21 @@ fn main() -> ExitCode {
     let stopped = server.join();
     say(&if json { stopped.to_json().to_string() } else { stopped.to_text() });
     ExitCode::SUCCESS
+}
+
+/// From now on SIGHUP reads the certificate again.
+fn reload_on_hangup(certificates: Arc<Certificates>) -> std::io::Result<()> {
+    let mut hangups = signal_hook::iterator::Signals::new([signal_hook::consts::SIGHUP])?;
+    let work = move || {
+        for _ in &mut hangups {
+            let line = match certificates.reload() {
+                Ok(()) => "the certificate is read again".to_owned(),
+                Err(error) => format!("the certificate stays as it was: {error}"),
+            };
+            let _ = writeln!(std::io::stderr(), "flowtest-target: {line}");
+        }
+    };
+    std::thread::Builder::new().name("reload".to_owned()).spawn(work).map(drop)
 }
 
 /// Whoever started us may have closed our output; that is no reason to fail.

@@ -16,7 +16,7 @@ pub const DATE_LEN: usize = 29;
 pub type Date = [u8; DATE_LEN];
 
 /// The header of `--team`: who answers here.
-pub const TEAM: &str = "Team";
+pub use flowtest_contract::header::TEAM;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -3,9 +3,10 @@
 use crate::capacity::{Capacity, Place};
 use crate::counters::{Counters, Counts};
 use crate::fast_parser::HeadCache;
-use crate::faults::Fault;
+use crate::faults::{Fault, HandshakeFault};
 use crate::page::{Bodies, Date, Pages};
 use crate::schedule::Schedule;
+use crate::tls::Handshake;
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::UtcUs;
 use std::sync::Arc;
@@ -100,6 +101,18 @@ impl Responder {
         if self.faulty { self.counters.faults.next() } else { None }
     }
 
+    /// Counts a handshake that begins, and says what goes wrong with it.
+    pub fn handshake_fault(&self) -> Option<HandshakeFault> {
+        self.counters.faults.next_handshake()
+    }
+
+    /// Counts a handshake that has come to its end; `None`: it failed.
+    pub fn count_handshake(&self, handshake: Option<Handshake>) {
+        if let Some(counts) = &self.counters.tls {
+            counts.count(handshake);
+        }
+    }
+
     #[inline]
     pub fn publish(&self) {
         self.counters.of(self.worker).publish(&self.counts);
@@ -116,7 +129,7 @@ impl Responder {
 /// The Date header of an instant. Years past 9999 have none; the epoch stands in for them.
 fn date(now: UtcUs) -> Date {
     const EPOCH: Date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    i64::try_from(now)
+    i64::try_from(now.0)
         .ok()
         .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
         .and_then(|now| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok())
@@ -130,16 +143,16 @@ mod tests {
 
     #[test]
     fn dates_are_imf_fixdates() {
-        assert_eq!(&date(784_111_777_000_000), b"Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(&date(u64::MAX), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&date(UtcUs(784_111_777_000_000)), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&date(UtcUs::MAX), b"Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]
     fn the_next_flip_is_the_nearer_one() {
-        let version = Schedule::FlipsAt(50);
-        let schedules = Schedules { version, from: Schedule::FlipsAt(30) };
-        assert_eq!(schedules.change_in(10), Some(20));
-        assert_eq!(schedules.change_in(30), Some(20));
-        assert_eq!(schedules.change_in(50), None);
+        let version = Schedule::FlipsAt(UtcUs(50));
+        let schedules = Schedules { version, from: Schedule::FlipsAt(UtcUs(30)) };
+        assert_eq!(schedules.change_in(UtcUs(10)), Some(20));
+        assert_eq!(schedules.change_in(UtcUs(30)), Some(20));
+        assert_eq!(schedules.change_in(UtcUs(50)), None);
     }
 }

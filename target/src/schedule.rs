@@ -57,11 +57,11 @@ fn instant(time: &str, start: UtcUs) -> Result<UtcUs, ScheduleError> {
     if let Some(offset) = time.strip_prefix('+') {
         let offset = humantime::parse_duration(offset).map_err(|_| bad())?;
         let offset = u64::try_from(offset.as_micros()).map_err(|_| bad())?;
-        return start.checked_add(offset).ok_or_else(bad);
+        return start.0.checked_add(offset).map(UtcUs).ok_or_else(bad);
     }
     let instant: jiff::Timestamp = time.parse().map_err(|_| bad())?;
     // An instant before 1970 is as passed as any other.
-    Ok(u64::try_from(instant.as_microsecond()).unwrap_or(0))
+    Ok(UtcUs(u64::try_from(instant.as_microsecond()).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -69,13 +69,13 @@ mod tests {
     use super::*;
     use flowtest_contract::{Platform, Version};
 
-    const START: UtcUs = 1_000_000_000;
+    const START: UtcUs = UtcUs(1_000_000_000);
 
     #[test]
     fn one_value_stays() {
         assert_eq!(Schedule::parse("v2", START), Ok(Schedule::Always(Version::V2)));
         assert_eq!(Schedule::parse("EC2", START), Ok(Schedule::Always(Platform::Ec2)));
-        assert_eq!(Schedule::Always(Version::V1).changes_in(0), None);
+        assert_eq!(Schedule::Always(Version::V1).changes_in(UtcUs::EPOCH), None);
     }
 
     #[test]
@@ -91,8 +91,11 @@ mod tests {
     #[test]
     fn instants_are_rfc_3339() {
         let schedule = Schedule::<Platform>::parse("EC2,ECS@2026-12-01T10:45:00Z", START).unwrap();
-        assert_eq!(schedule, Schedule::FlipsAt(1_796_121_900_000_000));
-        assert_eq!(Schedule::<Platform>::parse("EC2,ECS@1969-01-01T00:00:00Z", START), Ok(Schedule::FlipsAt(0)));
+        assert_eq!(schedule, Schedule::FlipsAt(UtcUs(1_796_121_900_000_000)));
+        assert_eq!(
+            Schedule::<Platform>::parse("EC2,ECS@1969-01-01T00:00:00Z", START),
+            Ok(Schedule::FlipsAt(UtcUs::EPOCH))
+        );
     }
 
     #[test]

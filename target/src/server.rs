@@ -1,11 +1,12 @@
 //! All workers together: bind, start, stop, count.
 
 use crate::capacity::Capacity;
-use crate::config::{Config, Limits, Workers};
-use crate::counters::Counters;
+use crate::certificates::{CertificateError, Certificates};
+use crate::config::{Config, DriverKind, Limits, Workers};
+use crate::counters::{Counters, TlsCounts};
 use crate::page::Bodies;
 use crate::responder::{Common, Responder, Schedules};
-use crate::worker::{self, DriverKind, WorkerPlan};
+use crate::thread::{self, WorkerPlan};
 use core_affinity::CoreId;
 use flowtest_contract::utc_us;
 use serde_json::{Value, json};
@@ -25,18 +26,20 @@ const BACKLOG: i32 = 4096;
 pub enum StartError {
     #[error(
         "no permission to listen on {address}: ports below 1024 belong to root; run it with sudo, give it the right \
-         with `setcap cap_net_bind_service=+ep flowtest-target`, or choose another port with --listen 0.0.0.0:8080"
+         with `setcap cap_net_bind_service=+ep flowtest-target`, or choose another port with {flag} 0.0.0.0:8080"
     )]
-    NoPermission { address: SocketAddr },
+    NoPermission { flag: &'static str, address: SocketAddr },
     #[error(
         "{address} is in use: another server listens there; stop it (`ss -ltnp` names it), or choose another port \
-         with --listen"
+         with {flag}"
     )]
-    InUse { address: SocketAddr },
-    #[error("{address} is no address of this machine; choose one of `ip address`, or 0.0.0.0, with --listen")]
-    NotOurs { address: SocketAddr },
-    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    InUse { flag: &'static str, address: SocketAddr },
+    #[error("{address} is no address of this machine; choose one of `ip address`, or 0.0.0.0, with {flag}")]
+    NotOurs { flag: &'static str, address: SocketAddr },
+    #[error("cannot listen on {address}: {source}; choose another address with {flag}")]
+    Listen { flag: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the page was not rendered: {0}; this is a fault of the program, please report it")]
     Page(#[from] sailfish::RenderError),
     #[error(
@@ -51,6 +54,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    tls: Option<TlsPort>,
     driver: DriverKind,
     workers: Workers,
     schedules: Schedules,
@@ -60,28 +64,57 @@ pub struct Server {
     fallback: Option<StartError>,
 }
 
+/// The port that speaks TLS.
+#[derive(Debug)]
+struct TlsPort {
+    address: SocketAddr,
+    certificates: Arc<Certificates>,
+}
+
 impl Server {
     /// Binds and starts the workers. All of them are ready when this returns.
     pub fn start(config: Config) -> Result<Server, StartError> {
         raise_descriptor_limit();
-        let Config { listen, schedules, workers, capacity, team, faults, drivers, limits, json: _ } = config;
+        let Config { listen, tls, schedules, workers, capacity, team, faults, drivers, limits, json: _ } = config;
         let cores = workers.cores();
-        let listeners = bind(listen, cores.len())?;
-        let address = listeners
-            .first()
-            .map_or(Ok(listen), TcpListener::local_addr)
-            .map_err(|source| StartError::Listen { address: listen, source })?;
+        let (address, listeners) = bind("--listen", listen, cores.len())?;
+        let mut listeners_tls = Vec::new();
+        let tls = match tls {
+            None => None,
+            Some(tls) => {
+                let certificates = Arc::new(Certificates::load(tls.source, faults.expires())?);
+                let (address, listeners) = bind("--listen-tls", tls.listen, cores.len())?;
+                listeners_tls = listeners;
+                Some(TlsPort { address, certificates })
+            }
+        };
         let resets = faults.resets();
         let capacity = capacity.map(|per_second| Arc::new(Capacity::new(per_second)));
-        let counters = Arc::new(Counters::new(cores.len(), Arc::new(faults), capacity));
+        let counters = Arc::new(Counters::new(
+            cores.len(),
+            Arc::new(faults),
+            capacity,
+            tls.as_ref().map(|_| TlsCounts::default()),
+        ));
         let common = Common { bodies: Bodies::render()?, schedules, team, counters: Arc::clone(&counters) };
         let mut fallback = None;
         let mut drivers = drivers.into_iter().peekable();
         loop {
             let driver = drivers.next().expect("a configuration has a driver");
-            let start = Start { common: &common, cores: &cores, listeners: &listeners, limits, driver, resets };
+            let start = Start {
+                common: &common,
+                cores: &cores,
+                listeners: &listeners,
+                listeners_tls: &listeners_tls,
+                certificates: tls.as_ref().map(|tls| &tls.certificates),
+                limits,
+                driver,
+                resets,
+            };
             match start.run() {
-                Ok(running) => return Ok(Server { address, driver, workers, schedules, counters, running, fallback }),
+                Ok(running) => {
+                    return Ok(Server { address, tls, driver, workers, schedules, counters, running, fallback });
+                }
                 Err(error @ StartError::Worker(_)) if drivers.peek().is_some() => fallback = Some(error),
                 Err(error) => return Err(error),
             }
@@ -99,6 +132,16 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where TLS is spoken.
+    pub fn address_tls(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|tls| tls.address)
+    }
+
+    /// What the TLS port shows: what a handler of SIGHUP reloads.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates))
     }
 
     /// The flag that makes the server drain and stop when it becomes true: what a signal handler needs.
@@ -127,8 +170,9 @@ impl Server {
         let now = utc_us();
         let capacity = self.counters.capacity.as_ref();
         format!(
-            "listening on http://{} ({}, {workers}, version {}, from {}{})",
+            "listening on http://{}{} ({}, {workers}, version {}, from {}{})",
             self.address,
+            self.tls.as_ref().map(|tls| format!(" and https://{}", tls.address)).unwrap_or_default(),
             self.driver.name(),
             self.schedules.version.at(now),
             self.schedules.from.at(now),
@@ -137,7 +181,7 @@ impl Server {
     }
 
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "event": "listening",
             "url": format!("http://{}", self.address),
             "address": self.address.to_string(),
@@ -146,7 +190,17 @@ impl Server {
             "workers": self.workers.cores().len(),
             // Empty when they are not pinned.
             "cores": self.workers.cores().iter().flatten().map(|core| core.id).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(TlsPort { address, certificates }) = &self.tls {
+            json["tls"] = json!({
+                "url": format!("https://{address}"),
+                "address": address.to_string(),
+                "port": address.port(),
+                // Whom clients are to trust; null where the certificate came from a file.
+                "certificate": certificates.made(),
+            });
+        }
+        json
     }
 }
 
@@ -171,6 +225,9 @@ struct Start<'a> {
     common: &'a Common,
     cores: &'a [Option<CoreId>],
     listeners: &'a [TcpListener],
+    /// As many as there are listeners, or none.
+    listeners_tls: &'a [TcpListener],
+    certificates: Option<&'a Arc<Certificates>>,
     limits: Limits,
     driver: DriverKind,
     resets: bool,
@@ -190,19 +247,25 @@ impl Start<'_> {
     }
 
     fn run_each(self, running: &mut Running) -> Result<(), StartError> {
-        let Start { common, cores, listeners, limits, driver, resets } = self;
+        let Start { common, cores, listeners, listeners_tls, certificates, limits, driver, resets } = self;
         let (ready, readiness) = mpsc::channel();
         for (index, (core, listener)) in cores.iter().copied().zip(listeners).enumerate() {
             let responder = Responder::new(common.clone(), index, utc_us());
             let listener = listener.try_clone().map_err(StartError::Worker)?;
-            let plan = WorkerPlan { responder, listener, limits, driver, resets, stop: Arc::clone(&running.stop) };
+            let tls = match listeners_tls.get(index).zip(certificates) {
+                None => None,
+                Some((listener, certificates)) => {
+                    Some((listener.try_clone().map_err(StartError::Worker)?, Arc::clone(certificates)))
+                }
+            };
+            let plan = WorkerPlan { responder, listener, tls, limits, driver, resets, stop: Arc::clone(&running.stop) };
             let ready = ready.clone();
             let work = move || match core {
                 Some(core) if !core_affinity::set_for_current(core) => {
                     drop(ready.send(Err(StartError::Pin(core.id))));
                 }
                 // The receiver is gone only when another worker failed already.
-                _ => worker::run(plan, |result| drop(ready.send(result.map_err(StartError::Worker)))),
+                _ => thread::run(plan, |result| drop(ready.send(result.map_err(StartError::Worker)))),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             running.workers.push(thread.spawn(work).map_err(StartError::Worker)?);
@@ -232,9 +295,9 @@ impl Stopped {
     }
 }
 
-/// One listener per worker, all on one port; the kernel spreads connections over them.
-fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
-    let said = |source| cannot_listen(address, source);
+/// One listener per worker, all on one port; the kernel spreads connections over them. With the address, its port known.
+fn bind(flag: &'static str, address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let said = |source| cannot_listen(flag, address, source);
     // SO_REUSEPORT would let us in beside another target of the same user, and share its traffic. So the port is
     // first tried without it.
     let alone = socket(address, false).map_err(said)?;
@@ -246,15 +309,15 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartErro
         address = listener.local_addr().map_err(said)?;
         listeners.push(listener);
     }
-    Ok(listeners)
+    Ok((address, listeners))
 }
 
-fn cannot_listen(address: SocketAddr, source: std::io::Error) -> StartError {
+fn cannot_listen(flag: &'static str, address: SocketAddr, source: std::io::Error) -> StartError {
     match source.kind() {
-        ErrorKind::PermissionDenied => StartError::NoPermission { address },
-        ErrorKind::AddrInUse => StartError::InUse { address },
-        ErrorKind::AddrNotAvailable => StartError::NotOurs { address },
-        _ => StartError::Listen { address, source },
+        ErrorKind::PermissionDenied => StartError::NoPermission { flag, address },
+        ErrorKind::AddrInUse => StartError::InUse { flag, address },
+        ErrorKind::AddrNotAvailable => StartError::NotOurs { flag, address },
+        _ => StartError::Listen { flag, address, source },
     }
 }
 
@@ -299,7 +362,7 @@ mod tests {
             (Errno::AFNOSUPPORT, "cannot listen on 127.0.0.1:80: Address family not supported"),
         ];
         for (errno, sentence) in cases {
-            let said = cannot_listen(address, errno.into()).to_string();
+            let said = cannot_listen("--listen", address, errno.into()).to_string();
             assert!(said.starts_with(sentence) && said.contains("--listen"), "{errno:?}: {said}");
         }
     }

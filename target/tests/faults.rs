@@ -36,7 +36,7 @@ fn every_fault_is_seen_exactly_as_often_as_it_was_counted() {
         let (mut score, mut client) = (0, target.client());
         for number in 0..600 {
             let token = token(number);
-            client.patience(Duration::from_millis(400));
+            client.read_timeout(Duration::from_millis(400));
             let sent = Instant::now();
             let result = client.get(&token);
             score += points(&result, &token);
@@ -49,7 +49,10 @@ fn every_fault_is_seen_exactly_as_often_as_it_was_counted() {
         }
         let summary = target.stop();
         assert_eq!(summary["tokens"], 600, "{driver}");
-        for (fault, count) in summary["faults"].as_object().expect("faults") {
+        // Those of handshakes are `tls.rs`'s.
+        for (fault, count) in
+            summary["faults"].as_object().expect("faults").iter().filter(|(name, _)| !name.starts_with("tls_"))
+        {
             // A delay is the only one that cannot be told for certain: a busy machine delays too.
             let seen = seen.get(fault.as_str()).copied().unwrap_or(0);
             let told = count.as_u64().expect("a count");

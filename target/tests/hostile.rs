@@ -241,7 +241,7 @@ fn check(target: &Target, row: &Case, pieces: &[&[u8]], how: &str, pause: Durati
         Keep => assert_eq!(client.get(&common::token(1)).map(|next| next.status), Ok(200), "{context}"),
         Close => assert!(client.is_closed(), "{context}"),
         Wait => {
-            client.patience(Duration::from_millis(30));
+            client.read_timeout(Duration::from_millis(30));
             assert_eq!(client.response(false), Err(common::Failure::Timeout), "{context}");
         }
     }

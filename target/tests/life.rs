@@ -50,7 +50,7 @@ fn a_slow_loris_is_told_that_it_is_too_late() {
             "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n".to_owned() + &"x".repeat(999),
         ] {
             let mut client = target.client();
-            client.patience(Duration::from_millis(10));
+            client.read_timeout(Duration::from_millis(10));
             let mut answer = Err(Failure::Timeout);
             for byte in request.as_bytes().chunks(1).take(request.len() - 1) {
                 client.send(byte);
@@ -61,7 +61,7 @@ fn a_slow_loris_is_told_that_it_is_too_late() {
             }
             let answer = answer.unwrap_or_else(|error| panic!("{driver}: {error:?}"));
             assert!(answer.status == 408 && answer.closes(), "{driver}: {answer:?}");
-            client.patience(common::PATIENCE);
+            client.read_timeout(common::TIMEOUT);
             assert!(client.is_closed(), "{driver}");
         }
     }
@@ -104,28 +104,44 @@ fn a_client_that_never_reads_is_given_up() {
 
 #[test]
 fn stopping_answers_what_is_in_flight_and_tells_the_others_to_go() {
+    const PLAYS: usize = 3;
     for driver in DRIVERS {
-        let target = Target::start(&["--driver", driver, "--faults", "delay:3=400ms"]);
-        let (mut idle, mut slow) = (target.client(), target.client());
-        idle.get(&token(1)).expect("answered");
-        // The third request of all waits; the two behind it stand in the same connection.
-        slow.send([get(&token(2)), get(&token(3)), get(&token(4)), get(&token(5))].concat().as_bytes());
-        target.wait_for("the delayed request", |health| health["tokens"] == 3);
-        target.signal_stop();
-        // A stopping server takes no further connections.
-        while std::net::TcpStream::connect(target.address).is_ok() {}
-        let last = idle.get(&token(6)).expect("an idle connection gets a last answer");
-        assert!(last.closes() && last.header("token") == Some(token(6).as_str()), "{driver}");
-        for number in 2..=5 {
-            let response = slow.response(false).expect("in flight");
-            assert_eq!(response.header("token"), Some(token(number).as_str()), "{driver}");
-            assert_eq!(response.closes(), number == 5, "{driver}");
-        }
-        assert!(idle.is_closed() && slow.is_closed(), "{driver}");
-        drop((idle, slow));
-        let summary = target.stopped();
-        assert_eq!((&summary["requests"], &summary["responses"]), (&6.into(), &6.into()), "{driver}");
+        // Whoever comes too late to be told is closed without a word: on a busy machine that may be us.
+        assert!((0..PLAYS).any(|_| is_told_to_go(driver)), "{driver}: an idle connection got no last answer");
     }
+}
+
+/// Stops a server while one connection waits for an answer and another one is idle. `false`: the idle one asked too late.
+fn is_told_to_go(driver: &str) -> bool {
+    let target = Target::start(&["--driver", driver, "--faults", "delay:3=400ms"]);
+    let (mut idle, mut slow) = (target.client(), target.client());
+    idle.get(&token(1)).expect("answered");
+    // The third request of all waits; the two behind it stand in the same connection.
+    slow.send([get(&token(2)), get(&token(3)), get(&token(4)), get(&token(5))].concat().as_bytes());
+    target.wait_for("the delayed request", |health| health["tokens"] == 3);
+    target.signal_stop();
+    // A stopping server takes no further connections.
+    while std::net::TcpStream::connect(target.address).is_ok() {}
+    // The listener may know of the end a moment before the connection does.
+    let mut asked = 5;
+    let last = loop {
+        asked += 1;
+        let Ok(answer) = idle.get(&token(6)) else { return false };
+        if answer.closes() || asked == 100 {
+            break answer;
+        }
+    };
+    assert!(last.closes() && last.header("token") == Some(token(6).as_str()), "{driver}");
+    for number in 2..=5 {
+        let response = slow.response(false).expect("in flight");
+        assert_eq!(response.header("token"), Some(token(number).as_str()), "{driver}");
+        assert_eq!(response.closes(), number == 5, "{driver}");
+    }
+    assert!(idle.is_closed() && slow.is_closed(), "{driver}");
+    drop((idle, slow));
+    let summary = target.stopped();
+    assert_eq!((&summary["requests"], &summary["responses"]), (&asked.into(), &asked.into()), "{driver}");
+    true
 }
 
 #[test]
@@ -139,7 +155,7 @@ fn stopping_is_bounded_though_clients_stay() {
         let began = Instant::now();
         // The page, and the 408 for the head that never came.
         assert_eq!(target.stop()["responses"], 2, "{driver}");
-        assert!(began.elapsed() < common::PATIENCE, "{driver}");
+        assert!(began.elapsed() < common::TIMEOUT, "{driver}");
     }
 }
 

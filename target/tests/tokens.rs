@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, DRIVERS, PATIENCE, Target, get, token};
+use common::{Client, DRIVERS, TIMEOUT, Target, get, token};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ fn the_check_finds_out_a_server_that_keeps_the_token_in_a_global() {
 /// Stores the token of the request, thinks a little, and answers with whatever is stored by then.
 fn forgetful(mut stream: std::net::TcpStream, global: &Mutex<String>) {
     let mut bytes = [0; 4096];
-    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("timeout");
     while let Ok(count @ 1..) = stream.read(&mut bytes) {
         let request = String::from_utf8_lossy(&bytes[..count]).into_owned();
         let token = request.split("Token: ").nth(1).map_or("", |rest| &rest[..32]);

@@ -41,7 +41,7 @@ pub(super) fn pairs(bench: &mut Bench<'_>) -> Result<()> {
         "traces/s",
         &audits,
         |sample| Some(sample.rate),
-        Bound::Min(20e6),
+        Bound::Min(80e6),
     );
     std::fs::remove_dir_all(journal.folder()).map_err(Error::io("removing the journals"))
 }

@@ -4,15 +4,18 @@
 //! that fails leaves a row that says why. Each row knows its bound (BENCHMARKS.md, "Bounds").
 
 mod contestants;
+mod handshakes;
+mod https;
 mod journal;
 pub mod paired;
+mod picture;
 pub mod report;
 pub mod servers;
 pub mod tools;
 
 use crate::error::{Error, Result};
 use paired::{Pairs, Sample};
-use report::{Bound, Comparison, Report};
+use report::{Bound, CompareReport, Comparison};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use servers::{Answer, Kind, Server};
 use std::path::{Path, PathBuf};
@@ -34,8 +37,12 @@ pub enum Part {
     Tools,
     /// Open loop at half the peak.
     Open,
+    /// Open loop at a rate that leaves the core idle, against other load tools that pace.
+    Paced,
     /// Ten thousand connections.
     Crowd,
+    /// Our generator against other load tools over https, and what TLS costs it.
+    Https,
     /// Our target against other servers.
     Servers,
     /// The same load for one contestant and for a thousand.
@@ -69,6 +76,9 @@ pub struct Options {
     /// Where to write everything that was measured, as JSON; `-` is standard output instead of the table.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Where to draw the rows against other tools, as SVG.
+    #[arg(long)]
+    pub picture: Option<PathBuf>,
 }
 
 /// Whole seconds: some tools know nothing finer.
@@ -81,11 +91,11 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
 }
 
 /// Runs the comparison and returns what was measured.
-pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
+pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<CompareReport> {
     raise_descriptors(CROWD as u64 + DESCRIPTORS_SPARE)?;
     let scratch = tempfile::tempdir().map_err(Error::io("making a scratch folder"))?;
-    let mut bench = Bench { options, scratch: scratch.path(), report: Report::new(), stopped };
-    for tool in Tool::PEERS {
+    let mut bench = Bench { options, scratch: scratch.path(), report: CompareReport::new(), stopped };
+    for tool in Tool::PEERS.into_iter().chain([Tool::Wrk2]) {
         if !tool.is_installed() {
             bench.leave_out(tool.name(), "not installed");
         }
@@ -96,8 +106,14 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
     if bench.wants(Part::Open) {
         bench.open_loop()?;
     }
+    if bench.wants(Part::Paced) {
+        bench.paced()?;
+    }
     if bench.wants(Part::Crowd) {
         bench.crowd()?;
+    }
+    if bench.wants(Part::Https) {
+        https::rows(&mut bench)?;
     }
     if bench.wants(Part::Servers) {
         bench.servers()?;
@@ -119,7 +135,7 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Report> {
 struct Bench<'a> {
     options: &'a Options,
     scratch: &'a Path,
-    report: Report,
+    report: CompareReport,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -144,6 +160,9 @@ impl Bench<'_> {
             pipeline,
             duration: self.options.each,
             rate: None,
+            ca: None,
+            once: None,
+            resumes: false,
             build: None,
             core: self.options.generator_core,
             scratch: self.scratch,
@@ -190,7 +209,7 @@ impl Bench<'_> {
                 Tool::PEERS.into_iter().filter(|tool| tool.is_installed() && (pipeline == 1 || tool.pipelines()));
             let mut ours = Vec::new();
             for peer in peers {
-                let must = if pipeline == 1 { at_least_times(peer) } else { None };
+                let must = at_least_times(peer, connections, pipeline);
                 let row = Comparison::ratio(
                     format!("verified rate, {connections} connections, {pipeline} in flight"),
                     Tool::Ours.name(),
@@ -259,13 +278,39 @@ impl Bench<'_> {
         target.child.stop().map(drop)
     }
 
+    /// What a request costs where the core is idle between them, and how late ours are sent.
+    fn paced(&mut self) -> Result<()> {
+        let target = self.server(Kind::Target, None)?;
+        let run = |tool: Tool, bench: &Self| {
+            let work = Work { rate: Some(PACED), ..bench.work(&target.url, 64, 1) };
+            tools::run(tool, &work, &target.child)
+        };
+        let mut ours = Vec::new();
+        for peer in Tool::PACED.into_iter().filter(|tool| tool.is_installed()) {
+            let what = format!("verified rate, 64 connections, {PACED}/s");
+            let row = Comparison::ratio(what, Tool::Ours.name(), peer.name(), None);
+            if let Some(pairs) = self.pair(row, |bench| run(Tool::Ours, bench), |bench| run(peer, bench))? {
+                ours.extend(pairs.ours);
+            }
+        }
+        for _ in ours.len()..self.options.pairs as usize {
+            ours.push(run(Tool::Ours, self)?);
+        }
+        let what = format!("64 connections, {PACED}/s");
+        let system_us = |sample: &Sample| Some(sample.generator_system_us);
+        self.report.claim(format!("system CPU of a request, {what}"), "µs", &ours, system_us, Bound::Max(16.0));
+        let lag_us = |sample: &Sample| sample.send_lag_p99_us;
+        self.report.claim(format!("own send lag, p99, {what}"), "µs", &ours, lag_us, Bound::Max(150.0));
+        target.child.stop().map(drop)
+    }
+
     fn crowd(&mut self) -> Result<()> {
         let target = self.server(Kind::Target, None)?;
         let row = Comparison::ratio(
             format!("verified rate, {CROWD} connections versus 256"),
             &format!("{CROWD} connections"),
             "256 connections",
-            Some(0.6),
+            Some(0.7),
         );
         let run = |connections: usize| {
             let target = &target;
@@ -305,7 +350,7 @@ impl Bench<'_> {
         let target = self.server(Kind::Target, None)?;
         let answer = target.answer()?;
         for (kind, must) in
-            [(Kind::Nginx, Some(1.5)), (Kind::Statico, Some(0.95)), (Kind::Monoio, None), (Kind::Glommio, None)]
+            [(Kind::Nginx, Some(2.0)), (Kind::Statico, Some(0.95)), (Kind::Monoio, None), (Kind::Glommio, None)]
         {
             if !kind.is_installed() {
                 self.leave_out(kind.name(), "not installed");
@@ -336,12 +381,15 @@ impl Bench<'_> {
     }
 }
 
-fn at_least_times(peer: Tool) -> Option<f64> {
-    match peer {
-        Tool::Wrk => Some(1.5),
-        Tool::Oha => Some(2.0),
-        Tool::Shb => Some(0.95),
-        Tool::H2load | Tool::Ours => None,
+fn at_least_times(peer: Tool, connections: usize, pipeline: usize) -> Option<f64> {
+    let is_few = connections <= 64;
+    match (peer, pipeline) {
+        (Tool::Wrk, 1) => Some(if is_few { 1.5 } else { 1.6 }),
+        (Tool::Oha, 1) => Some(if is_few { 1.8 } else { 2.2 }),
+        (Tool::Shb, 1) => Some(1.08),
+        (Tool::Gcannon, 1) => Some(if is_few { 1.08 } else { 1.05 }),
+        (Tool::Gcannon, _) => Some(1.9),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct CompareReport {
     pub machine: Machine,
     pub rows: Vec<Comparison>,
     pub claims: Vec<Claim>,
@@ -73,9 +73,9 @@ impl Bound {
     }
 }
 
-impl Report {
-    pub fn new() -> Report {
-        Report { machine: Machine::here(), rows: Vec::new(), claims: Vec::new(), left_out: Vec::new() }
+impl CompareReport {
+    pub fn new() -> CompareReport {
+        CompareReport { machine: Machine::here(), rows: Vec::new(), claims: Vec::new(), left_out: Vec::new() }
     }
 
     pub fn claim(
@@ -127,9 +127,9 @@ impl Report {
     }
 }
 
-impl Default for Report {
-    fn default() -> Report {
-        Report::new()
+impl Default for CompareReport {
+    fn default() -> CompareReport {
+        CompareReport::new()
     }
 }
 
@@ -218,7 +218,7 @@ fn spread(spread: Spread) -> String {
 }
 
 /// As many digits as a measurement deserves.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         1e6.. => format!("{:.2} M", value / 1e6),
         1e4.. => format!("{:.1} k", value / 1e3),
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn every_line_of_a_table_has_as_many_cells_as_its_head() {
-        let mut report = Report::new();
+        let mut report = CompareReport::new();
         let mut row = Comparison::ratio("rate".into(), "ours", "wrk", None);
         row.measured(Pairs { ours: vec![Sample { rate: 1.0, ..Sample::default() }], theirs: vec![Sample::default()] });
         report.rows.push(row);

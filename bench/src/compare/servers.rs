@@ -1,6 +1,7 @@
 //! Servers that answer the same bytes on one core: the reference contestant, and those it is compared with.
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, listening_on, listening_on_tls};
+use crate::contest_box::Certificate;
 use crate::error::{Error, Result};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Answers on one connection, where none is to be closed.
+pub(super) const KEPT: u64 = 1_000_000_000;
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(10);
 
@@ -77,9 +80,19 @@ impl Server {
                 }
                 Server::that_tells(kind, &command)
             }
-            Kind::Nginx => nginx(core, scratch, answer, &NginxOptions { keepalive_requests: Some(1_000_000_000) }),
+            Kind::Nginx => nginx(core, scratch, answer, &NginxOptions { keepalive_requests: Some(KEPT), tls: None }),
             Kind::Statico => statico(core, scratch, answer),
         }
+    }
+
+    /// Our target over https, on `core`.
+    pub fn target_over_tls(core: usize, certificate: &Certificate) -> Result<Server> {
+        let mut command = child::sibling("flowtest-target")?;
+        command.args(["--listen", "127.0.0.1:0", "--version", "v2", "--from", "ECS", "--cores", &core.to_string()]);
+        command.args(certificate.flags());
+        let mut child = Child::start(Kind::Target.name(), &command)?;
+        let url = child.wait_for("listening on http://", START, listening_on_tls)?;
+        Ok(Server { kind: Kind::Target, url, child })
     }
 
     /// A server that prints the address that it listens on.
@@ -132,13 +145,6 @@ impl Server {
     }
 }
 
-/// `listening on http://127.0.0.1:8081` anywhere in a line, as a URL with a path.
-pub fn listening_on(line: &str) -> Option<String> {
-    let rest = line.split_once("listening on http://")?.1;
-    let host = rest.split(|letter: char| letter.is_whitespace() || letter == '/' || letter == ',').next()?;
-    (!host.is_empty()).then(|| format!("http://{host}/"))
-}
-
 fn parse_answer(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -161,13 +167,23 @@ fn free_address() -> Result<SocketAddr> {
 
 /// What differs between nginx as a peer and nginx as a contestant.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NginxOptions {
+pub struct NginxOptions<'a> {
     /// Requests until nginx closes a connection; its own default (1,000) without a value.
     pub keepalive_requests: Option<u64>,
+    /// None: plain http.
+    pub tls: Option<NginxTls<'a>>,
+}
+
+/// nginx over https: TLS 1.3 with AES-128-GCM.
+#[derive(Clone, Copy, Debug)]
+pub struct NginxTls<'a> {
+    pub certificate: &'a Certificate,
+    /// Whether it gives tickets, by which a handshake may be resumed.
+    pub resumes: bool,
 }
 
 /// nginx in a folder of its own: one process, no logs, echoing the token, with our body.
-pub fn nginx(core: usize, scratch: &Path, answer: Option<&Answer>, options: &NginxOptions) -> Result<Server> {
+pub fn nginx(core: usize, scratch: &Path, answer: Option<&Answer>, options: &NginxOptions<'_>) -> Result<Server> {
     let program = child::find_program("nginx")
         .ok_or_else(|| Error::NotInstalled { program: "nginx".into(), make: "make bench (or make test)" })?;
     let address = free_address()?;
@@ -179,11 +195,21 @@ pub fn nginx(core: usize, scratch: &Path, answer: Option<&Answer>, options: &Ngi
         .map_err(Error::io("writing nginx's configuration"))?;
     let mut command = Command::new(program);
     command.arg("-p").arg(&prefix).args(["-c", "nginx.conf", "-e", "error.log"]);
-    Server::that_is_told(Kind::Nginx, &child::pinned(core, &command)?, address)
+    let server = Server::that_is_told(Kind::Nginx, &child::pinned(core, &command)?, address)?;
+    Ok(if options.tls.is_some() { Server { url: format!("https://{address}/"), ..server } } else { server })
 }
 
-fn nginx_configuration(address: SocketAddr, options: &NginxOptions) -> String {
+fn nginx_configuration(address: SocketAddr, options: &NginxOptions<'_>) -> String {
     let keepalive = options.keepalive_requests.map_or(String::new(), |count| format!("keepalive_requests {count};"));
+    let (ssl, tls) = options.tls.map_or_else(Default::default, |NginxTls { certificate, resumes }| {
+        let (chain, key, tickets) = (certificate.path(), certificate.key_path(), if resumes { "on" } else { "off" });
+        let lines = format!(
+            "    ssl_certificate {chain};\n    ssl_certificate_key {key};\n    ssl_protocols TLSv1.3;\n    \
+             ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n    ssl_session_cache off;\n    \
+             ssl_session_tickets {tickets};\n"
+        );
+        (" ssl", lines)
+    });
     // One process: no worker that could outlive its master. Root would hand files to `nobody` otherwise.
     format!(
         "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log crit;\n\
@@ -191,7 +217,7 @@ fn nginx_configuration(address: SocketAddr, options: &NginxOptions) -> String {
          client_body_temp_path temp;\n  proxy_temp_path temp;\n  fastcgi_temp_path temp;\n  uwsgi_temp_path temp;\n  \
          scgi_temp_path temp;\n  open_file_cache max=10 inactive=1h;\n  open_file_cache_valid 1h;\n  etag off;\n  \
          if_modified_since off;\n  {keepalive}\n  keepalive_timeout 1h;\n  default_type text/html;\n  \
-         server {{\n    listen {address} backlog=16384;\n    root .;\n    add_header Token $http_token;\n    \
+         server {{\n    listen {address} backlog=16384{ssl};\n{tls}    root .;\n    add_header Token $http_token;\n    \
          add_header Version v2;\n    add_header From ECS;\n    add_header Last-Modified \"\";\n    \
          location / {{ try_files /index.html =404; }}\n  }}\n}}\n"
     )
@@ -221,16 +247,6 @@ fn statico(core: usize, scratch: &Path, answer: Option<&Answer>) -> Result<Serve
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_read_from_a_line() {
-        assert_eq!(listening_on("listening on http://127.0.0.1:8081").as_deref(), Some("http://127.0.0.1:8081/"));
-        assert_eq!(
-            listening_on("target: listening on http://[::1]:80/ with 1 core").as_deref(),
-            Some("http://[::1]:80/")
-        );
-        assert_eq!(listening_on("listening on nothing"), None);
-    }
 
     #[test]
     fn an_answer_is_whole_or_none() {

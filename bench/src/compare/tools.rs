@@ -20,10 +20,19 @@ pub enum Tool {
     H2load,
     Oha,
     Shb,
+    Gcannon,
+    LoadgenRs,
+    /// Paced only.
+    Wrk2,
+    /// `openssl s_time`, which makes connections and nothing else.
+    OpenSsl,
 }
 
 impl Tool {
-    pub const PEERS: [Tool; 4] = [Tool::Wrk, Tool::H2load, Tool::Oha, Tool::Shb];
+    /// In closed loop.
+    pub const PEERS: [Tool; 6] = [Tool::Wrk, Tool::H2load, Tool::Oha, Tool::Shb, Tool::Gcannon, Tool::LoadgenRs];
+    /// At a rate.
+    pub const PACED: [Tool; 2] = [Tool::Wrk2, Tool::Oha];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -32,16 +41,24 @@ impl Tool {
             Tool::H2load => "h2load",
             Tool::Oha => "oha",
             Tool::Shb => "shb",
+            Tool::Gcannon => "gcannon",
+            Tool::LoadgenRs => "loadgen-rs",
+            Tool::Wrk2 => "wrk2",
+            Tool::OpenSsl => "openssl s_time",
         }
     }
 
+    fn program(self) -> &'static str {
+        if self == Tool::OpenSsl { "openssl" } else { self.name() }
+    }
+
     pub fn is_installed(self) -> bool {
-        self == Tool::Ours || child::find_program(self.name()).is_some()
+        self == Tool::Ours || child::find_program(self.program()).is_some()
     }
 
     /// Whether it can keep several requests in flight on one connection.
     pub fn pipelines(self) -> bool {
-        matches!(self, Tool::Ours | Tool::Wrk | Tool::H2load)
+        matches!(self, Tool::Ours | Tool::Wrk | Tool::H2load | Tool::Gcannon | Tool::LoadgenRs)
     }
 }
 
@@ -52,8 +69,14 @@ pub struct Work<'a> {
     pub connections: usize,
     pub pipeline: usize,
     pub duration: Duration,
-    /// Requests per second in open loop; closed loop without it. Ours only.
+    /// Requests per second in open loop; closed loop without it. Ours and [`Tool::PACED`] only.
     pub rate: Option<u64>,
+    /// Whose certificate a server over https shows: ours verifies it, and peers take any.
+    pub ca: Option<&'a str>,
+    /// So many connections at once, each of which is asked once, in place of a duration. h2load only.
+    pub once: Option<usize>,
+    /// Whether sessions are resumed. Only where a tool must be told.
+    pub resumes: bool,
     /// Another build of our generator, in place of the one beside us.
     pub build: Option<&'a Path>,
     pub core: usize,
@@ -69,7 +92,7 @@ impl Work<'_> {
 }
 
 /// What a report said.
-struct Report {
+struct ToolReport {
     rate: f64,
     requests: f64,
     json: Value,
@@ -83,16 +106,18 @@ pub fn run(tool: Tool, work: &Work<'_>, server: &Child) -> Result<Sample> {
 /// Runs a command that reports as this tool does.
 pub(super) fn measure(tool: Tool, command: &Command, work: &Work<'_>, server: &Child) -> Result<Sample> {
     let server_before = server.usage();
+    let begun = Instant::now();
     let mut generator = Child::start(tool.name(), &child::pinned(work.core, command)?)?;
     let mut generator_rss_kib = 0;
-    let until = Instant::now() + work.duration + SLACK;
+    let until = begun + work.duration + SLACK;
     while generator.is_alive() && Instant::now() < until {
         generator_rss_kib = generator_rss_kib.max(generator.rss_peak_kib().unwrap_or(0));
         std::thread::sleep(Duration::from_millis(50));
     }
+    let ran_s = begun.elapsed().as_secs_f64();
     let ended = generator.wait(Duration::from_secs(1))?;
     let server_used = server.usage().since(server_before);
-    let report = read(tool, &ended)?;
+    let report = read(tool, &ended, ran_s)?;
     let per_request = |us: u64| if report.requests > 0.0 { us as f64 / report.requests } else { 0.0 };
     // Ours tells the CPU time of its measured seconds; others are charged from start to end, which is nearly the same.
     let ours = |key: &str| report.json["cpu"][key].as_f64();
@@ -114,8 +139,8 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     let mut command = match tool {
         Tool::Ours => work.generator()?,
         _ => Command::new(
-            child::find_program(tool.name())
-                .ok_or_else(|| Error::NotInstalled { program: tool.name().into(), make: "make bench" })?,
+            child::find_program(tool.program())
+                .ok_or_else(|| Error::NotInstalled { program: tool.program().into(), make: "make bench" })?,
         ),
     };
     match tool {
@@ -124,6 +149,7 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
             let warmup = warmup_ms(work.connections);
             command.args(["--duration", &format!("{seconds}s"), "--warmup", &format!("{warmup}ms"), "--json", "-"]);
             command.args(["--cores", &work.core.to_string()]);
+            command.args(work.ca.iter().flat_map(|ca| ["--ca", ca]));
             match work.rate {
                 Some(rate) => command.args(["--rate", &rate.to_string()]),
                 None => command.args(["--pipeline", &work.pipeline.to_string()]),
@@ -139,17 +165,46 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
             command.arg(work.url);
         }
         Tool::H2load => {
-            command.args(["--h1", "-t1", "-c", &connections, "-D", &seconds, "-m", &work.pipeline.to_string()]);
+            match work.once.map(|once| once.to_string()) {
+                Some(once) => command.args(["--h1", "-t1", "-c", &once, "-n", &once]),
+                None => {
+                    command.args(["--h1", "-t1", "-c", &connections, "-D", &seconds, "-m", &work.pipeline.to_string()])
+                }
+            };
             command.args(["-H", &header, work.url]);
         }
         Tool::Oha => {
             command.args(["-z", &format!("{seconds}s"), "-c", &connections, "--no-tui", "--output-format", "json"]);
+            command.args(work.ca.iter().map(|_| "--insecure"));
+            if let Some(rate) = work.rate {
+                // A latency counts from when its request was to be sent.
+                command.args(["-q", &rate.to_string(), "--latency-correction"]);
+            }
             command.args(["-H", &header, work.url]);
             // One worker thread, as everybody here.
             command.env("TOKIO_WORKER_THREADS", "1");
         }
         Tool::Shb => {
             command.args(["-z", &format!("{seconds}s"), "-c", &connections, "-t", "1", "-j", "-H", &header, work.url]);
+        }
+        Tool::Gcannon => {
+            // A header of our own would be a file of its own for it: it sends none.
+            let (pipeline, duration) = (work.pipeline.to_string(), format!("{seconds}s"));
+            command.args([work.url, "-c", &connections, "-t", "1", "-d", &duration, "-p", &pipeline, "--json"]);
+        }
+        Tool::LoadgenRs => {
+            command.args(["--h1", "-n", "0", "-t", "1", "-c", &connections, "-D", &format!("{seconds}s")]);
+            command.args(["-m", &work.pipeline.to_string(), "--no-human", "-H", &header, work.url]);
+        }
+        Tool::Wrk2 => {
+            let rate = work.rate.unwrap_or_default().to_string();
+            command.args(["-t1", "-c", &connections, "-d", &format!("{seconds}s"), "-R", &rate, "--latency"]);
+            command.args(["-H", &header, work.url]);
+        }
+        Tool::OpenSsl => {
+            let address = work.url.trim_start_matches("https://").trim_end_matches('/');
+            let how = if work.resumes { "-reuse" } else { "-new" };
+            command.args(["s_time", "-connect", address, "-www", "/", how, "-time", &seconds, "-tls1_3"]);
         }
     }
     Ok(command)
@@ -168,7 +223,8 @@ fn wrk_script(pipeline: usize) -> String {
     )
 }
 
-fn read(tool: Tool, ended: &Ended) -> Result<Report> {
+/// `ran_s`: from its start to its end.
+fn read(tool: Tool, ended: &Ended, ran_s: f64) -> Result<ToolReport> {
     let unreadable = || {
         let tail: Vec<&str> = ended.stderr.lines().chain(ended.stdout.lines()).rev().take(4).collect();
         Error::Other(format!(
@@ -188,30 +244,43 @@ fn read(tool: Tool, ended: &Ended) -> Result<Report> {
             let answered = json["rate"].as_f64().ok_or_else(unreadable)?;
             // A server that cannot echo a token verifies nothing; then what it answered counts, as for every peer.
             let rate = if verified > 0.0 { verified / duration_s } else { answered };
-            Ok(Report { rate, requests, json })
+            Ok(ToolReport { rate, requests, json })
         }
-        Tool::Wrk => {
+        Tool::Wrk | Tool::Wrk2 => {
             let rate = number_after(&ended.stdout, "Requests/sec:").ok_or_else(unreadable)?;
             let requests = number_before(&ended.stdout, " requests in ").ok_or_else(unreadable)?;
-            Ok(Report { rate, requests, json: Value::Null })
+            Ok(ToolReport { rate, requests, json: Value::Null })
         }
         Tool::H2load => {
             // finished in 3.00s, 121345.33 req/s, 35.80MB/s
             let rate = number_before(&ended.stdout, " req/s").ok_or_else(unreadable)?;
             let requests = number_before(&ended.stdout, " succeeded").ok_or_else(unreadable)?;
-            Ok(Report { rate, requests, json: Value::Null })
+            Ok(ToolReport { rate, requests, json: Value::Null })
         }
         Tool::Oha => {
             let json = json()?;
             let rate = json["summary"]["requestsPerSec"].as_f64().ok_or_else(unreadable)?;
             let total_s = json["summary"]["total"].as_f64().ok_or_else(unreadable)?;
-            Ok(Report { rate, requests: rate * total_s, json: Value::Null })
+            Ok(ToolReport { rate, requests: rate * total_s, json: Value::Null })
         }
         Tool::Shb => {
             let json = json()?;
             let rate = json["requestsPerSec"].as_f64().ok_or_else(unreadable)?;
             let requests = json["requests"]["ok"].as_f64().ok_or_else(unreadable)?;
-            Ok(Report { rate, requests, json: Value::Null })
+            Ok(ToolReport { rate, requests, json: Value::Null })
+        }
+        Tool::Gcannon | Tool::LoadgenRs => {
+            let json = json()?;
+            let counted = if tool == Tool::Gcannon { "requests" } else { "ok" };
+            let rate = json["rps"].as_f64().ok_or_else(unreadable)?;
+            let requests = json[counted].as_f64().ok_or_else(unreadable)?;
+            Ok(ToolReport { rate, requests, json: Value::Null })
+        }
+        Tool::OpenSsl => {
+            // 9532 connections in 4 real seconds, 287 bytes read per connection: whole seconds, and up to one too many.
+            let line = ended.stdout.lines().rev().find(|line| line.contains(" real seconds")).ok_or_else(unreadable)?;
+            let requests = number_before(line, " connections in ").ok_or_else(unreadable)?;
+            Ok(ToolReport { rate: requests / ran_s, requests, json: Value::Null })
         }
     }
 }
@@ -249,19 +318,29 @@ mod tests {
             ),
             (Tool::Oha, r#"{"summary":{"total":2.0,"requestsPerSec":95000.5}}"#, 95_000.5, 190_001.0),
             (Tool::Shb, r#"{"requests":{"ok":600},"requestsPerSec":200.0}"#, 200.0, 600.0),
+            (Tool::Gcannon, r#"{"requests":600,"rps":200.0}"#, 200.0, 600.0),
+            (Tool::LoadgenRs, r#"{"ok":600,"rps":200.0}"#, 200.0, 600.0),
+            (Tool::Wrk2, "  60000 requests in 3.00s, 17.2MB read\nRequests/sec:  19999.33\n", 19_999.33, 60_000.0),
+            (
+                Tool::OpenSsl,
+                "Collecting connection statistics for 3 seconds\n***\n\n600 connections in 0.50s; 1200.00 connections/user \
+                 sec, bytes read 172200\n600 connections in 4 real seconds, 287 bytes read per connection\n",
+                150.0,
+                600.0,
+            ),
             (Tool::Ours, r#"{"requests":900,"verified":600,"rate":290.0,"duration_s":3.0}"#, 200.0, 900.0),
             (Tool::Ours, r#"{"requests":900,"verified":0,"rate":290.0,"duration_s":3.0}"#, 290.0, 900.0),
         ];
         for (tool, report, rate, requests) in cases {
-            let read = read(tool, &ended(report)).expect("a report of that tool");
+            let read = read(tool, &ended(report), 4.0).expect("a report of that tool");
             assert_eq!((read.rate, read.requests), (rate, requests), "{}", tool.name());
         }
     }
 
     #[test]
     fn a_report_that_is_none_is_quoted() {
-        for tool in [Tool::Ours, Tool::Wrk, Tool::H2load, Tool::Oha, Tool::Shb] {
-            let error = read(tool, &ended("cannot connect")).err().expect("no report").to_string();
+        for tool in [Tool::Ours].into_iter().chain(Tool::PEERS).chain(Tool::PACED).chain([Tool::OpenSsl]) {
+            let error = read(tool, &ended("cannot connect"), 4.0).err().expect("no report").to_string();
             assert!(error.contains(tool.name()) && error.contains("cannot connect"), "{error}");
         }
     }

@@ -15,18 +15,18 @@ pub struct Board {
 
 impl Board {
     pub fn connect(redis_url: &str, contest: &str) -> Result<Board> {
-        let scoreboard = Scoreboard::connect(redis_url).map_err(sentence)?;
+        let scoreboard = Scoreboard::connect(redis_url).map_err(scoreboard_error)?;
         Ok(Board { scoreboard, contest: contest.into(), round: None })
     }
 
     /// What Redis holds of the contest's round. `None` as long as there is no round.
     pub fn read(&mut self) -> Result<Option<RoundTotals>> {
         if self.round.is_none() {
-            let control = self.scoreboard.read_control(&self.contest).map_err(sentence)?;
+            let control = self.scoreboard.read_control(&self.contest).map_err(scoreboard_error)?;
             self.round = control.and_then(|control| control.round);
         }
         match &self.round {
-            Some(round) => self.scoreboard.read_round(&self.contest, round).map(Some).map_err(sentence),
+            Some(round) => self.scoreboard.read_round(&self.contest, round).map(Some).map_err(scoreboard_error),
             None => Ok(None),
         }
     }
@@ -41,6 +41,6 @@ impl Board {
     }
 }
 
-fn sentence(error: impl std::fmt::Display) -> Error {
+fn scoreboard_error(error: impl std::fmt::Display) -> Error {
     Error::Other(format!("reading the scoreboard: {error}"))
 }

@@ -29,6 +29,10 @@ pub struct ContestFile {
     pub contestants: Vec<(String, String)>,
     /// The network that may be flooded.
     pub allow: String,
+    /// Each server has to say whose it is.
+    pub ownership: bool,
+    /// Any certificate is taken over https.
+    pub tls_any: bool,
 }
 
 impl ContestFile {
@@ -44,6 +48,8 @@ impl ContestFile {
             phases: vec![phase],
             contestants: Vec::new(),
             allow: "127.0.0.0/8".into(),
+            ownership: false,
+            tls_any: false,
         }
     }
 
@@ -70,6 +76,12 @@ impl ContestFile {
             let _ = writeln!(text, "[[contestant]]\nname = {name:?}\nendpoint = {endpoint:?}");
         }
         let _ = writeln!(text, "[policy]\nallow = [{:?}]", self.allow);
+        if self.ownership {
+            text.push_str("ownership = \"header\"\n");
+        }
+        if self.tls_any {
+            text.push_str("tls = \"any\"\n");
+        }
         text
     }
 

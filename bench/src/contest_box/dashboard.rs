@@ -17,6 +17,8 @@ pub struct Dashboard {
     database: PathBuf,
     redis_url: String,
     contest: String,
+    /// WebSockets at most; none: as many as it lets in by itself.
+    viewers_max: Option<u32>,
     /// `http://127.0.0.1:PORT`, the same after a restart.
     url: String,
 }
@@ -24,11 +26,17 @@ pub struct Dashboard {
 impl Dashboard {
     /// Starts one on a free port, with its database in `folder`.
     pub fn start(folder: &Path, redis_url: &str, contest: &str) -> Result<Dashboard> {
+        Dashboard::start_for(folder, redis_url, contest, None)
+    }
+
+    /// The same for so many viewers.
+    pub fn start_for(folder: &Path, redis_url: &str, contest: &str, viewers_max: Option<u32>) -> Result<Dashboard> {
         let mut dashboard = Dashboard {
             child: None,
             database: folder.join("flowtest.db"),
             redis_url: redis_url.to_owned(),
             contest: contest.to_owned(),
+            viewers_max,
             url: "http://127.0.0.1:0".into(),
         };
         dashboard.restart()?;
@@ -41,6 +49,9 @@ impl Dashboard {
         let mut command = child::sibling("flowtest-dashboard")?;
         command.args(["serve", "--listen", self.url.trim_start_matches("http://"), "--redis", &self.redis_url]);
         command.args(["--contest", &self.contest, "--metrics", "127.0.0.1:0", "--database"]).arg(&self.database);
+        if let Some(viewers) = self.viewers_max {
+            command.args(["--viewers-max", &viewers.to_string()]);
+        }
         let mut child = Child::start("flowtest-dashboard", &command)?;
         self.url = child.wait_for("flowtest-dashboard: http://", START, listening_at)?;
         self.child = Some(child);

@@ -60,14 +60,21 @@ impl Generator {
 
     /// Starts `flowtest-loadgen serve`, which may flood loopback, and waits until it serves. Its result of each round
     /// goes into `folder`.
-    pub fn serve(contest: &str, redis_url: &str, id: &str, journal: &Journal, folder: &Path) -> Result<Generator> {
+    pub fn serve(
+        contest: &str,
+        redis_url: &str,
+        id: &str,
+        journal: &Journal,
+        folder: &Path,
+        flags: &[&str],
+    ) -> Result<Generator> {
         let json = folder.join("generator.json");
         let ceiling = folder.join("ceiling.toml");
         let text = "[policy]\nallow = [\"127.0.0.0/8\"]\n";
         std::fs::write(&ceiling, text).map_err(Error::io(format!("writing {}", ceiling.display())))?;
         let mut command = child::sibling("flowtest-loadgen")?;
         command.args(["serve", "--contest", contest, "--redis", redis_url, "--id", id]).args(journal.flags());
-        command.arg("--policy").arg(ceiling).arg("--json").arg(&json);
+        command.arg("--policy").arg(ceiling).arg("--json").arg(&json).args(flags);
         let mut child = Child::start("flowtest-loadgen", &command)?;
         child.wait_for("serves", START, |line| line.contains(" serves ").then_some(()))?;
         Ok(Generator { child, json })
@@ -173,6 +180,7 @@ fn read_tally(figures: &Value) -> Option<Tally> {
         status: failed("status")?,
         missed: failed("missed")?,
         own_fault: failed("own_fault")?,
+        tls: failed("tls")?,
         unsolicited: of("unsolicited")?,
         bytes: of("bytes")?,
         ..Tally::default()
@@ -192,9 +200,9 @@ mod tests {
     #[test]
     fn figures_become_the_tally_that_they_came_from() {
         let figures = serde_json::json!({
-            "requests": 100, "resent": 1, "unsolicited": 2, "bytes": 3000,
+            "requests": 108, "resent": 1, "unsolicited": 2, "bytes": 3000,
             "failed": { "token": 5, "version": 4, "from": 3, "timeout": 1, "refused": 2, "reset": 3, "malformed": 4,
-                        "status": 5, "missed": 6, "own_fault": 7 },
+                        "status": 5, "missed": 6, "own_fault": 7, "tls": 8 },
         });
         let tally = read_tally(&figures).expect("all is there");
         assert!(tally.is_partition(), "{tally:?}");

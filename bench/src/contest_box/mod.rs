@@ -4,6 +4,7 @@
 //! own, ports that were free, nothing of the system touched, nothing left running.
 
 pub mod board;
+pub mod certificate;
 pub mod contest;
 pub mod dashboard;
 pub mod generator;
@@ -15,6 +16,7 @@ pub mod target;
 pub mod visitor;
 
 pub use board::Board;
+pub use certificate::Certificate;
 pub use contest::ContestFile;
 pub use dashboard::Dashboard;
 pub use generator::{Generator, Outcome};

@@ -18,17 +18,17 @@ pub struct Organiser {
 impl Organiser {
     /// Publishes the draft of a contest.
     pub fn open(redis_url: &str, contest: &ContestFile) -> Result<Organiser> {
-        let contest = Contest::from_toml(&contest.to_toml()).map_err(sentence)?;
-        let mut scoreboard = Scoreboard::connect(redis_url).map_err(sentence)?;
+        let contest = Contest::from_toml(&contest.to_toml()).map_err(scoreboard_error)?;
+        let mut scoreboard = Scoreboard::connect(redis_url).map_err(scoreboard_error)?;
         let control = Control::new(contest);
-        scoreboard.write_control(&control).map_err(sentence)?;
+        scoreboard.write_control(&control).map_err(scoreboard_error)?;
         Ok(Organiser { scoreboard, control })
     }
 
     /// Makes a change now, and publishes it. A generator that keeps the split may have changed the document meanwhile.
     pub fn make(&mut self, wanted: Change) -> Result<()> {
         self.follow()?;
-        self.control = change(&self.control, wanted, utc_us()).map_err(sentence)?;
+        self.control = change(&self.control, wanted, utc_us()).map_err(scoreboard_error)?;
         self.publish()
     }
 
@@ -45,12 +45,12 @@ impl Organiser {
 
     /// Puts the document as it is, as after a Redis that lost it.
     pub fn publish(&mut self) -> Result<()> {
-        self.scoreboard.write_control(&self.control).map_err(sentence)
+        self.scoreboard.write_control(&self.control).map_err(scoreboard_error)
     }
 
     /// Arms a round to start at an instant, with these generators.
     pub fn arm(&mut self, start_at: UtcUs, generators: &[&str]) -> Result<RoundId> {
-        let round = RoundId::from_bits(u128::from(utc_us()) << 64 | u128::from(std::process::id()));
+        let round = RoundId::from_bits(u128::from(utc_us().0) << 64 | u128::from(std::process::id()));
         let generators = generators.iter().map(|name| (*name).to_owned()).collect();
         self.make(Change::Arm { round, start_at, scored: true, generators })?;
         Ok(round)
@@ -65,6 +65,6 @@ impl Organiser {
     }
 }
 
-fn sentence(error: impl std::fmt::Display) -> Error {
+fn scoreboard_error(error: impl std::fmt::Display) -> Error {
     Error::Other(format!("organising: {error}"))
 }

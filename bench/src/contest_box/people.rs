@@ -94,7 +94,10 @@ impl Admin {
         let after_start =
             |deadline: Option<Duration>| deadline.map_or_else(String::new, |at| format!("+{}ms", at.as_millis()));
         let form = self
-            .setting("/setting/contest")?
+            .visitor
+            .open("/setting/contest")?
+            .fine()?
+            .form("/setting/contest")?
             .with("version_deadline", &after_start(contest.version_deadline))
             .with("from_deadline", &after_start(contest.from_deadline))
             .with("timeout", &format!("{}ms", contest.timeout.as_millis()))
@@ -107,11 +110,16 @@ impl Admin {
         self.visitor.send(&confirm)?.fine().map(drop)
     }
 
+    /// Pauses the round.
+    pub fn pause(&self) -> Result<()> {
+        self.visitor.send(&self.setting("/setting/round/pause")?)?.fine().map(drop)
+    }
+
     /// Arms a round for every generator that is heard, as soon as one is.
     pub fn arm(&self, arming: &Arming<'_>) -> Result<()> {
         let until = Instant::now() + ARMING;
         loop {
-            let form = self.setting("/setting/round/arm")?.with("start", arming.start);
+            let form = self.setting("/setting/round/arm")?.with("start", arming.start).with("confirm", "yes");
             let form = if arming.scored { form.with("scored", "yes") } else { form.without("scored") };
             match self.visitor.send(&form)?.fine() {
                 Ok(_) => return Ok(()),

@@ -1,7 +1,6 @@
 //! A contestant: the reference server as a child, honest or with faults that it counts.
 
-use crate::child::{self, Child};
-use crate::compare::servers::listening_on;
+use crate::child::{self, Child, listening_on, listening_on_tls};
 use crate::error::{Error, Result};
 use flowtest_contract::Tally;
 use serde_json::Value;
@@ -19,8 +18,10 @@ const MOST_VOID: u64 = 10;
 #[derive(Debug)]
 pub struct Target {
     pub name: String,
-    /// `127.0.0.1:PORT`, as a contest file wants it.
+    /// `127.0.0.1:PORT`, or `https://127.0.0.1:PORT` of one that shows a certificate, as a contest file wants it.
     pub endpoint: String,
+    /// Where it speaks plain http.
+    plain: String,
     child: Child,
 }
 
@@ -37,13 +38,22 @@ impl Target {
         }
         command.args(flags);
         let mut child = Child::start(name, &command)?;
-        let url = child.wait_for("listening on http://", START, listening_on)?;
-        let endpoint = url.trim_start_matches("http://").trim_end_matches('/').to_string();
-        Ok(Target { name: name.into(), endpoint, child })
+        let both = |line: &str| Some((listening_on(line)?, listening_on_tls(line)));
+        let (url, sealed) = child.wait_for("listening on http://", START, both)?;
+        let plain = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+        let endpoint = sealed.map_or_else(|| plain.clone(), |url| url.trim_end_matches('/').to_owned());
+        Ok(Target { name: name.into(), endpoint, plain, child })
     }
 
+    /// As a stress names it.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.endpoint)
+        let scheme = if self.endpoint.starts_with("https://") { "" } else { "http://" };
+        format!("{scheme}{}/", self.endpoint)
+    }
+
+    /// Where it speaks plain http, also if it shows a certificate elsewhere.
+    pub fn plain(&self) -> &str {
+        &self.plain
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -57,7 +67,7 @@ impl Target {
     /// What it says about itself.
     pub fn healthz(&self) -> Result<Value> {
         let said = |source| Error::Io { what: format!("asking {} for its health", self.name), source };
-        let mut stream = TcpStream::connect(&self.endpoint).map_err(said)?;
+        let mut stream = TcpStream::connect(&self.plain).map_err(said)?;
         stream.set_read_timeout(Some(START)).map_err(said)?;
         write!(stream, "GET /healthz HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n").map_err(said)?;
         let mut answer = String::new();
@@ -103,7 +113,9 @@ impl Injected {
         let reset = self.count("reset");
         let malformed = self.count("garbage") + self.count("endless_head");
         let status = self.count("status");
-        let answered = due.saturating_sub(timeout + reset + malformed + status);
+        // With one request in flight on a connection: all that wait for a handshake fail with it.
+        let tls = self.count("tls_expired") + self.count("tls_reset");
+        let answered = due.saturating_sub(timeout + reset + malformed + status + tls);
         let wrong =
             |header: &str, how: &str| self.count(&format!("{how}_{header}")) + self.count(&format!("missing_{header}"));
         let (token, version, from) = (wrong("token", "wrong"), wrong("version", "stale"), wrong("from", "stale"));
@@ -121,7 +133,13 @@ impl Injected {
             ("status", status),
             ("missed", 0),
             ("own_fault", 0),
+            ("tls", tls),
         ]
+    }
+
+    /// Whether the generator itself was late for so much that nothing can be said.
+    pub fn is_void(tally: &Tally) -> bool {
+        tally.own_fault * MOST_VOID > tally.due
     }
 
     /// Where a tally is not what these faults make of an otherwise perfect contestant, as sentences. Empty: it is exact.
@@ -139,7 +157,7 @@ impl Injected {
         if !tally.is_partition() {
             wrong.push(format!("its counters do not add up to {} requests", tally.due));
         }
-        if void * MOST_VOID > tally.due {
+        if Injected::is_void(tally) {
             wrong.push(format!("{void} of {} requests are void, too many to say anything", tally.due));
         }
         if !wrong.is_empty() && void > 0 {
@@ -182,6 +200,9 @@ mod tests {
             ("garbage", 400),
             ("status", 400),
             ("endless_head", 400),
+            ("tls_expired", 400),
+            ("tls_reset", 400),
+            ("tls_slow", 0),
         ];
         for (fault, points) in cases {
             assert_eq!(cost(&[(fault, 1)]), points, "{fault}");

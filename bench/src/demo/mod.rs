@@ -1,8 +1,8 @@
 //! The whole product in a box, for people: Redis, contestants, a generator and the dashboard, where an organiser and
 //! teams do on its own pages what they would do in a contest, and standings that rise in the browser and here.
 //!
-//! Alice is honest, Bob and Carol are flawed on purpose, the house runs our reference server: if it loses points, the
-//! platform did it. `Version` flips at a third of the time and `From` at two thirds. At the end each counter that
+//! Alice is honest, Bob, who plays over https, and Carol are flawed on purpose, the house runs our reference server: if it
+//! loses points, the platform did it. `Version` flips at a third of the time and `From` at two thirds. At the end each counter that
 //! Redis holds is compared with what the contestant's faults must have made of it, with the generator's own sums, with
 //! what the dashboard has sealed, and by an audit with the journal, in which every exchange is judged again.
 
@@ -53,7 +53,7 @@ fn length(text: &str) -> std::result::Result<Duration, String> {
 
 /// How a demo ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DemoEnd {
     /// Every number is the computed one.
     Exact,
     /// At least one differs.
@@ -62,14 +62,14 @@ pub enum Verdict {
     Stopped,
 }
 
-pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<Verdict> {
+pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
     let folder = Folder::new(options.keep)?;
     let verdict = play(options, folder.path(), stopped);
     folder.say_if_kept();
     verdict
 }
 
-fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Verdict> {
+fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
     // Dropped whatever happens: the generator, the contestants, the dashboard, Redis.
     let mut stage = Stage::open(folder)?;
     println!("{}", stage.welcome());
@@ -93,7 +93,7 @@ fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<
     let standings = board.standings(&stage.rules())?;
     screen.finish("Final standings, from what Redis holds", &standings);
     if stopped() {
-        return Ok(Verdict::Stopped);
+        return Ok(DemoEnd::Stopped);
     }
     let mut exact = true;
     for (name, injected) in stage.injected()? {
@@ -109,5 +109,5 @@ fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<
         }
     }
     stage.close()?;
-    Ok(if exact { Verdict::Exact } else { Verdict::Differs })
+    Ok(if exact { DemoEnd::Exact } else { DemoEnd::Differs })
 }

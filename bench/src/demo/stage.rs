@@ -1,10 +1,13 @@
 //! The demo's stage: every process of it, and the people who use the dashboard.
 
 use super::Options;
+use crate::contest_box::certificate::Dates;
 use crate::contest_box::contest::Phase;
 use crate::contest_box::people::Arming;
 use crate::contest_box::target::Injected;
-use crate::contest_box::{Admin, ContestFile, Dashboard, Generator, Journal, Outcome, Redis, Target, Team};
+use crate::contest_box::{
+    Admin, Certificate, ContestFile, Dashboard, Generator, Journal, Outcome, Redis, Target, Team,
+};
 use crate::error::{Error, Result};
 use flowtest_contest::names::HOUSE;
 use flowtest_contract::Rules;
@@ -28,6 +31,8 @@ const TEAMS: [(&str, &str, &str); 3] = [
     ("bob", "Bob's Burgers", "wrong_token:5,status:41=503"),
     ("carol", "Carol <3", "missing_version:4,missing_from:7,garbage:59,reset:53"),
 ];
+/// Who plays over https.
+const OVER_TLS: &str = "bob";
 /// How the generator calls itself.
 const GENERATOR: &str = "box";
 /// How often it is looked whether the round is sealed.
@@ -38,6 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Stage {
     generator: Option<Generator>,
     targets: Vec<Target>,
+    /// Of whoever plays over https; the generator trusts it.
+    certificate: Certificate,
     dashboard: Dashboard,
     redis: Redis,
     pub(super) journal: Journal,
@@ -56,7 +63,9 @@ impl Stage {
         let redis = Redis::start(&data)?;
         let dashboard = Dashboard::start(folder, &redis.url(), CONTEST)?;
         let journal = Journal::in_folder(folder);
-        let generator = Generator::serve(CONTEST, &redis.url(), GENERATOR, &journal, folder)?;
+        let certificate = Certificate::make(folder, OVER_TLS, &["127.0.0.1", "localhost"], Dates::Now)?;
+        let trusted = ["--ca", &certificate.path()];
+        let generator = Generator::serve(CONTEST, &redis.url(), GENERATOR, &journal, folder, &trusted)?;
         let password = draw_password()?;
         dashboard.create_admin(ADMIN, &password)?;
         let invitations = dashboard.invite(TEAMS.len())?;
@@ -69,6 +78,7 @@ impl Stage {
         Ok(Stage {
             generator: Some(generator),
             targets: Vec::new(),
+            certificate,
             dashboard,
             redis,
             journal,
@@ -121,8 +131,14 @@ impl Stage {
         let version = format!("v1,v2@{}", self.timetable.at(self.timetable.deadline_of_version()));
         let from = format!("EC2,ECS@{}", self.timetable.at(self.timetable.deadline_of_from()));
         let everybody = TEAMS.iter().map(|(name, _, faults)| (*name, *faults)).chain([(HOUSE, "none")]);
-        let targets = everybody
-            .map(|(name, faults)| Target::start(name, &["--version", &version, "--from", &from, "--faults", faults]));
+        let sealed = self.certificate.flags();
+        let targets = everybody.map(|(name, faults)| {
+            let mut flags = vec!["--version", &version, "--from", &from, "--faults", faults];
+            if name == OVER_TLS {
+                flags.extend(sealed.iter().map(String::as_str));
+            }
+            Target::start(name, &flags)
+        });
         self.targets = targets.collect::<Result<Vec<Target>>>()?;
         Ok(())
     }

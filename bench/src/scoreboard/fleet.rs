@@ -1,8 +1,9 @@
 //! The generators: each a thread that counts ten times a second and hands its rows to the real publisher.
 
-use super::{Size, sentence};
+use super::{Size, scoreboard_error};
 use crate::error::{Error, Result};
-use flowtest_contract::{RoundId, Row, StreamId, Tally};
+use crate::traffic::counted;
+use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// What has been counted before: an hour.
 const BEFORE: Duration = Duration::from_secs(3_600);
 /// The last rows of all may take so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The median answer takes 2 ms, and one of a thousand forty times that: an hour fills twelve powers of two.
 const MEDIAN_US: f64 = 2_000.0;
 const SIGMA: f64 = 1.2;
@@ -39,14 +40,14 @@ impl Fleet {
         let mut generators = Vec::new();
         for index in 0..size.generators {
             let publisher = Publisher::start(PublisherConfig {
-                address: RedisAddress::new(url).map_err(sentence)?,
+                address: RedisAddress::new(url).map_err(scoreboard_error)?,
                 contest: contest.to_owned(),
                 round,
                 stream: StreamId::from_bits(round.bits() ^ u128::from(index + 1)),
                 contestants: contestants.clone(),
             });
             let generator = Generator {
-                publisher: publisher.map_err(sentence)?,
+                publisher: publisher.map_err(scoreboard_error)?,
                 rows: vec![hour.clone(); contestants.len()],
                 luck: Luck(u64::from(index) + 2),
                 rate,
@@ -74,7 +75,7 @@ impl Fleet {
         for generator in self.generators {
             let rows = generator.join().map_err(|_| Error::Other("a generator panicked".into()))??;
             for (name, row) in self.contestants.iter().zip(&rows) {
-                sums.entry(name.clone()).or_default().merge(row).map_err(sentence)?;
+                sums.entry(name.clone()).or_default().merge(row).map_err(scoreboard_error)?;
             }
         }
         Ok(sums)
@@ -104,7 +105,7 @@ impl Generator {
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         let last = Arc::from(self.rows.as_slice());
-        self.publisher.end(elapsed_ms(self.begun) + 1, last, PATIENCE).map_err(sentence)?;
+        self.publisher.end(elapsed_ms(self.begun) + 1, last, TIMEOUT).map_err(scoreboard_error)?;
         Ok(self.rows)
     }
 }
@@ -132,17 +133,7 @@ impl Luck {
             row.service.record(us * 9 / 10);
         }
         let timeout = u64::from(count > 0 && self.next().is_multiple_of(64));
-        let right = count - timeout;
-        row.tally.merge(&Tally {
-            due: count,
-            sent: count,
-            token_right: right,
-            version_right: right,
-            from_right: right,
-            timeout,
-            bytes: right * 227,
-            ..Tally::default()
-        });
+        row.tally.merge(&counted(count - timeout, timeout));
     }
 
     /// Log-normal, about: the sum of four even numbers is nearly a normal one.

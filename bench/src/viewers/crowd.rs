@@ -124,7 +124,7 @@ async fn watch_one(
                 return watched;
             }
             Ok(Some(Ok(Message::Text(text)))) => {
-                let now_ms = utc_us() / 1_000;
+                let now_ms = utc_us().ms();
                 let Some((next, at_ms)) = numbers(&text) else { continue };
                 watched.frames += 1;
                 watched.bytes += text.len() as u64;

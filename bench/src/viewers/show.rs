@@ -3,28 +3,33 @@
 use crate::contest_box::contest::Phase;
 use crate::contest_box::{ContestFile, organiser::Organiser};
 use crate::error::{Error, Result};
-use flowtest_contest::lifecycle::{Change, LEAD_US};
-use flowtest_contract::{Row, StreamId, Tally, utc_us};
+use crate::traffic::counted;
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::timeline::LEAD_US;
+use flowtest_contract::{Row, StreamId, utc_us};
 use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub(super) const CONTEST: &str = "viewers";
+/// The name of the contest.
+pub const CONTEST: &str = "viewers";
 /// How often all rows change: every look of the dashboard finds others.
 const EVERY: Duration = Duration::from_millis(500);
 /// Longer than any measurement.
 const LENGTH: Duration = Duration::from_secs(24 * 3600);
 
 /// The running round.
-pub(super) struct Show {
+#[derive(Debug)]
+pub struct Show {
     closed: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Show {
-    pub(super) fn open(redis_url: &str, contestants: u32) -> Result<Show> {
+    /// Arms and begins a round of so many contestants; what is in the box plays it for ever.
+    pub fn open(redis_url: &str, contestants: u32) -> Result<Show> {
         let phase = Phase { length: LENGTH, rate: Some(1_000), connections: 8, pipeline: 1 };
         let mut file = ContestFile::new(CONTEST, phase);
         for index in 0..contestants {
@@ -35,19 +40,19 @@ impl Show {
         let mut organiser = Organiser::open(redis_url, &file)?;
         let start = utc_us() + LEAD_US + 100_000;
         let round = organiser.arm(start, &["g1"])?;
-        organiser.scoreboard().open_round(CONTEST, &round).map_err(sentence)?;
+        organiser.scoreboard().open_round(CONTEST, &round).map_err(scoreboard_error)?;
         while utc_us() < start {
             std::thread::sleep(Duration::from_millis(50));
         }
         organiser.make(Change::Begin)?;
         let publisher = Publisher::start(PublisherConfig {
-            address: RedisAddress::new(redis_url).map_err(sentence)?,
+            address: RedisAddress::new(redis_url).map_err(scoreboard_error)?,
             contest: CONTEST.to_owned(),
             round,
             stream: StreamId::from_bits(round.bits() ^ 1),
             contestants: (0..contestants).map(name).collect(),
         });
-        let publisher = publisher.map_err(sentence)?;
+        let publisher = publisher.map_err(scoreboard_error)?;
         let closed = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&closed);
         let thread = std::thread::spawn(move || {
@@ -63,7 +68,8 @@ impl Show {
         Ok(Show { closed, thread })
     }
 
-    pub(super) fn close(self) {
+    /// Ends the thread that changes the points.
+    pub fn close(self) {
         self.closed.store(true, Ordering::Relaxed);
         // Its panic was told when it happened.
         let _ = self.thread.join();
@@ -77,18 +83,7 @@ fn name(index: u32) -> String {
 /// Half a second of a contestant: some hundred answers whose number and latency differ, and a failure now and then.
 fn play(row: &mut Row, seq: u64, index: u64) {
     let luck = (seq.wrapping_mul(6_364_136_223_846_793_005) ^ index.wrapping_mul(1_442_695_040_888_963_407)) >> 33;
-    let right = 400 + luck % 200;
-    let timeout = u64::from(luck.is_multiple_of(7));
-    row.tally.merge(&Tally {
-        due: right + timeout,
-        sent: right + timeout,
-        token_right: right,
-        version_right: right,
-        from_right: right,
-        timeout,
-        bytes: right * 227,
-        ..Tally::default()
-    });
+    row.tally.merge(&counted(400 + luck % 200, u64::from(luck.is_multiple_of(7))));
     for request in 0..40 {
         let us = 200 + (luck.wrapping_mul(request + 1) >> 3) % 20_000;
         row.latency.record(us);
@@ -96,6 +91,6 @@ fn play(row: &mut Row, seq: u64, index: u64) {
     }
 }
 
-fn sentence(error: impl std::fmt::Display) -> Error {
+fn scoreboard_error(error: impl std::fmt::Display) -> Error {
     Error::Other(format!("filling the scoreboard: {error}"))
 }

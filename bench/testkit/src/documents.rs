@@ -21,6 +21,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         lag_p99_us: None,
         saturated_seconds: 0,
         validity: RoundValidity::default(),
+        own_fault_cause: None,
         clock_offset_us: Some(12),
         clock_error_us: Some(40),
         clock_step_us: None,

@@ -9,6 +9,7 @@ pub mod hostile;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod scratch;
+pub mod servers;
 pub mod wait;
 
 pub use child::{Child, Said, program, run};

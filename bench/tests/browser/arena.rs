@@ -38,7 +38,7 @@ impl Arena {
         let redis = must(Redis::start(&folder.path().join("redis")));
         let dashboard = must(Dashboard::start(folder.path(), &redis.url(), CONTEST));
         let journal = Journal::in_folder(folder.path());
-        let generator = must(Generator::serve(CONTEST, &redis.url(), "box", &journal, folder.path()));
+        let generator = must(Generator::serve(CONTEST, &redis.url(), "box", &journal, folder.path(), &[]));
         must(dashboard.create_admin(ADMIN, PASSWORD));
         let admin = must(Admin::sign_in(dashboard.visitor(), ADMIN, PASSWORD));
         let house = must(Target::start(HOUSE, &[]));
@@ -51,6 +51,15 @@ impl Arena {
     /// A short round of an easy flood.
     pub(crate) fn short() -> Arena {
         Arena::open(phase(20))
+    }
+
+    /// Whoever holds more stands first, in phases as a contest file has them.
+    pub(crate) fn climbs(&self, plan: &str) {
+        let form = must(self.admin.visitor.open("/setting/contest").and_then(|page| page.form("/setting/contest")));
+        let form = form.with("plan", plan).with("holds_first", "yes");
+        let asked = must(self.admin.visitor.send(&form));
+        let confirm = must(asked.form("/setting/contest")).with("confirm", "yes");
+        must(self.admin.visitor.send(&confirm).and_then(|page| page.fine()));
     }
 
     /// Starts an honest server for somebody who registers elsewhere, and returns its endpoint.

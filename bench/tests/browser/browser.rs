@@ -5,10 +5,11 @@
 
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::error::Result;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use thirtyfour::error::{WebDriverError, WebDriverErrorInner, WebDriverResult};
 use thirtyfour::prelude::*;
 use thirtyfour::{ChromiumLikeCapabilities, LoggingPrefsLogLevel, WebDriver};
 
@@ -18,8 +19,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const START: Duration = Duration::from_secs(30);
 /// How often a page is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Widths that pages are looked at: a phone, a notebook, a projector.
-pub(crate) const WIDTHS: [u32; 3] = [360, 1280, 1920];
+/// Widths that pages are looked at: a phone, a tablet, a notebook, a projector.
+pub(crate) const WIDTHS: [u32; 4] = [360, 768, 1280, 1920];
 
 /// A page that is longer is cut: somebody looks at the picture.
 const PICTURE_HEIGHT_MAX: u32 = 6_000;
@@ -33,9 +34,6 @@ pub(crate) fn link_is(state: &str) -> String {
 pub(crate) fn stage_is(state: &str) -> String {
     format!("document.querySelector('[data-stage-state]').dataset.state === '{state}'")
 }
-
-/// Browsers share two cores with a generator: plays run one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Browser {
     // Ended before its driver, and both before the profile goes.
@@ -54,8 +52,23 @@ pub(crate) struct Notes {
     pub(crate) foreign: Vec<String>,
 }
 
-/// Whose turn it is to play, or nobody's when there is no browser; that is said aloud.
-pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+/// Browsers share two cores with a generator and servers: so many plays at the same time.
+const PLAYS_MAX: usize = 3;
+static PLAYS: Mutex<usize> = Mutex::new(0);
+static PLAY_ENDED: Condvar = Condvar::new();
+
+/// A play's turn, until it is dropped.
+pub(crate) struct Turn;
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *PLAYS.lock() -= 1;
+        PLAY_ENDED.notify_one();
+    }
+}
+
+/// A turn to play as soon as it comes, or none when there is no browser; that is said aloud.
+pub(crate) fn turn() -> Option<Turn> {
     for program in ["chromium", "chromedriver"] {
         if child::find_program(program).is_none() {
             say(&format!(
@@ -64,7 +77,10 @@ pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
             return None;
         }
     }
-    Some(ONE_AT_A_TIME.lock())
+    let mut plays = PLAYS.lock();
+    PLAY_ENDED.wait_while(&mut plays, |plays| *plays == PLAYS_MAX);
+    *plays += 1;
+    Some(Turn)
 }
 
 /// Says something past the test harness, which keeps what a passing test prints to itself.
@@ -85,6 +101,8 @@ pub(crate) fn play(script: impl Future<Output = ()>) {
 
 /// How often a driver is started that finds its port taken.
 const DRIVER_STARTS: usize = 5;
+/// Tries to act on an element that a page replaces meanwhile.
+const STALE_TRIES: usize = 5;
 
 fn start_driver() -> Result<(Child, u16)> {
     let mut command = std::process::Command::new(child::find_program("chromedriver").expect("turn() has looked"));
@@ -170,10 +188,14 @@ impl Browser {
 
     /// The first element that fits, as soon as it is shown.
     pub(crate) async fn find(&self, css: &str) -> WebElement {
-        let found = self.driver.query(By::Css(css)).wait(TIMEOUT, LOOK_EVERY).and_displayed().first().await;
-        match found {
-            Ok(element) => element,
-            Err(error) => panic!("no {css} on {}: {error}\n{}", self.place().await, self.words().await),
+        let start = Instant::now();
+        loop {
+            match self.driver.query(By::Css(css)).wait(TIMEOUT, LOOK_EVERY).and_displayed().first().await {
+                Ok(element) => return element,
+                // The page put another one in its place between the look and the question whether it is shown.
+                Err(error) if is_stale(&error) && start.elapsed() < TIMEOUT => {}
+                Err(error) => panic!("no {css} on {}: {error}\n{}", self.place().await, self.words().await),
+            }
         }
     }
 
@@ -190,22 +212,37 @@ impl Browser {
     /// The same for a field of the form that goes to a path.
     pub(crate) async fn fill_in(&self, form: &str, name: &str, text: &str) {
         let form = if form.is_empty() { String::new() } else { format!("form[action=\"{form}\"] ") };
-        let field = self.find(&format!("{form}[name=\"{name}\"]")).await;
-        field.clear().await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        if !text.is_empty() {
-            field.send_keys(text).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
+        let css = format!("{form}[name=\"{name}\"]");
+        self.with_element(&css, async |field: WebElement| {
+            field.clear().await?;
+            if text.is_empty() { Ok(()) } else { field.send_keys(text).await }
+        })
+        .await;
     }
 
     pub(crate) async fn click(&self, css: &str) {
-        let element = self.find(css).await;
-        // Bars that stick to the edges of the window can lie over what is at its edge.
-        let _ =
-            self.run("arguments[0].scrollIntoView({block: 'center'})", vec![element.to_json().expect("an id")]).await;
-        element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.with_element(css, async |element: WebElement| {
+            // Bars that stick to the edges of the window can lie over what is at its edge.
+            self.driver.execute("arguments[0].scrollIntoView({block: 'center'})", vec![element.to_json()?]).await?;
+            element.click().await
+        })
+        .await;
     }
 
-    /// Presses the button of the form that goes to a path, unfolding what it lies in.
+    /// Does something with an element. A page that follows the round may put another one in its place meanwhile.
+    async fn with_element(&self, css: &str, act: impl AsyncFn(WebElement) -> WebDriverResult<()>) {
+        let mut tries = 0;
+        loop {
+            let done = act(self.find(css).await).await;
+            tries += 1;
+            match done {
+                Ok(()) => return,
+                Err(error) if tries == STALE_TRIES => panic!("{css}: {error}"),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
     pub(crate) async fn submit(&self, action: &str) {
         self.unfold(action).await;
         self.click(&format!("form[action=\"{action}\"] button:not([type=\"button\"])")).await;
@@ -214,9 +251,13 @@ impl Browser {
     /// Opens all folds around the form that goes to a path.
     pub(crate) async fn unfold(&self, action: &str) {
         let folds = format!("details:not([open]):has(form[action=\"{action}\"]) > summary");
+        let mut tries = 0;
         while let Ok(found) = self.driver.find(By::Css(folds.as_str())).await {
             let _ = found.scroll_into_view().await;
-            found.click().await.unwrap_or_else(|error| panic!("unfolding {action}: {error}"));
+            // The page may have put another one in its place.
+            let unfolded = found.click().await;
+            tries += 1;
+            assert!(tries < 2 * STALE_TRIES, "unfolding {action}: {unfolded:?}");
         }
     }
 
@@ -290,7 +331,16 @@ impl Browser {
 
     /// The words of an element, once it is shown.
     pub(crate) async fn words_of(&self, css: &str) -> String {
-        self.find(css).await.text().await.unwrap_or_default()
+        let mut tries = 0;
+        loop {
+            let words = self.find(css).await.text().await;
+            tries += 1;
+            match words {
+                Ok(words) => return words,
+                // The page has put another one in its place.
+                Err(error) => assert!(tries < STALE_TRIES, "{css}: {error}"),
+            }
+        }
     }
 
     /// Makes the window so wide, as far as pages know.
@@ -298,7 +348,7 @@ impl Browser {
         self.emulate(width, height_of(width)).await;
     }
 
-    async fn emulate(&self, width: u32, height: u32) {
+    pub(crate) async fn emulate(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
@@ -309,7 +359,7 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    async fn cdp(&self, method: &str, parameters: Value) -> Value {
+    pub(crate) async fn cdp(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
@@ -380,6 +430,11 @@ impl Browser {
     pub(crate) async fn close(self) {
         self.driver.quit().await.expect("it ends");
     }
+}
+
+/// Whether an element is no longer in the page.
+fn is_stale(error: &WebDriverError) -> bool {
+    matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_))
 }
 
 /// How high a window of this width is: a phone upright, anything else as screens are.

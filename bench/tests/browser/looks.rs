@@ -14,6 +14,8 @@ const TEAM: &[(&str, &str)] =
 const ADMIN: &[(&str, &str)] = &[
     ("chart", "/chart"),
     ("setting", "/setting"),
+    ("setting-team", "/setting?team=2"),
+    ("settings", "/setting/contest"),
     ("setting-token", "/setting-token"),
     ("audit", "/audit"),
     ("index-view-as", "/index"),
@@ -24,7 +26,7 @@ const ADMIN: &[(&str, &str)] = &[
 
 /// All that is wrong with somebody's pages, page by page; told together at the end.
 #[derive(Default)]
-struct Findings(Vec<String>);
+pub(crate) struct Findings(pub(crate) Vec<String>);
 
 #[test]
 fn every_page_is_fit_to_be_seen_at_every_width() {
@@ -85,7 +87,7 @@ async fn walk(browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option
 
 impl Findings {
     /// Nothing may stick out sideways.
-    async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
+    pub(crate) async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
         let script = "const root = document.documentElement; const wide = [...document.querySelectorAll('body *')]\
                       .filter(one => one.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 5)\
                       .map(one => one.tagName + '.' + one.className); return [root.scrollWidth, root.clientWidth, wide]";
@@ -95,7 +97,7 @@ impl Findings {
         }
     }
 
-    async fn ask(&mut self, browser: &Browser, page: &str, axe: Option<&str>) {
+    pub(crate) async fn ask(&mut self, browser: &Browser, page: &str, axe: Option<&str>) {
         let Some(axe) = axe else { return };
         for violation in browser.violations(axe).await.as_array().into_iter().flatten() {
             let node = &violation["nodes"][0];
@@ -121,7 +123,7 @@ async fn settle(browser: &Browser) {
 }
 
 /// The script of axe-core, which `make test` fetches; without it that part is left out aloud.
-fn axe() -> Option<String> {
+pub(crate) fn axe() -> Option<String> {
     let path = build().join("axe/axe.min.js");
     match std::fs::read_to_string(&path) {
         Ok(script) => Some(script),

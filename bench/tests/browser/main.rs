@@ -5,6 +5,7 @@
 
 mod arena;
 mod browser;
+mod climb;
 mod looks;
 mod not_valid;
 mod organiser;
@@ -12,5 +13,7 @@ mod outage;
 mod plain;
 mod same_frame;
 mod screen;
+mod settings;
+mod stage;
 mod team;
 mod watchful;

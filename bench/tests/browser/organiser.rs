@@ -1,6 +1,6 @@
 //! An organiser in a hurry: settings, a round, a deadline, a pause, a freeze, the seal.
 
-use crate::arena::{Arena, PASSWORD, phase};
+use crate::arena::{Arena, PASSWORD, must, phase};
 use crate::browser::{Browser, play, stage_is, turn};
 
 /// Presses a button of the page for control, and waits until the answer is there.
@@ -21,10 +21,10 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.sign_in("alice", PASSWORD).await;
 
         // The difference is shown before anything is saved.
-        admin.go("/setting").await;
+        admin.go("/setting/contest").await;
         admin.fill_in("/setting/contest", "version_deadline", "+60s").await;
         admin.fill_in("/setting/contest", "token", "70").await;
-        admin.click("#contest button[type=submit]").await;
+        admin.click("#contest button.primary").await;
         let difference = admin.words_of("#difference").await;
         assert!(difference.contains("100") && difference.contains("70"), "{difference}");
         admin.click("#difference button.primary").await;
@@ -33,12 +33,20 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
             admin.find("form[action='/setting/contest'] [name=token]").await.prop("value").await.expect("a value");
         assert_eq!(saved.as_deref(), Some("70"));
 
-        // GO, and a round in six seconds.
+        // Servers are tested while somebody looks, and the page says so by itself. The house was set up for the deadline of
+        // before, so arming asks once more.
         admin.go("/setting").await;
-        admin.until_words("GO").await;
+        admin.until("document.querySelector('.ready.is-no')?.textContent.includes('1 of 1 are ready')").await;
         admin.fill_in("/setting/round/arm", "start", "+6s").await;
         admin.submit("/setting/round/arm").await;
+        admin.until("document.querySelector('#round [role=alert]')?.textContent.includes('House target')").await;
+        admin.picture("control-doubts", 1280).await;
+        admin.click("form[action='/setting/round/arm'] [name=confirm]").await;
+        admin.submit("/setting/round/arm").await;
         admin.until(&stage_is("armed")).await;
+        // The page follows: its levers are those of the state, without a reload.
+        admin.until("document.querySelector('form[action=\"/setting/round/pause\"]')").await;
+        admin.picture("control-live", 1280).await;
         team.go("/chart").await;
         team.until(&stage_is("running")).await;
 
@@ -47,12 +55,21 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         let before = team.run(&format!("return {moved}"), vec![]).await;
         admin.go("/setting").await;
         admin.unfold("/setting/deadline").await;
-        admin.fill_in("/setting/deadline", "to", "+70s").await;
+        admin.fill_in("/setting/deadline", "to", "+9s").await;
         press_here(&admin, "/setting/deadline").await;
         team.until(&format!("{moved} !== {before}")).await;
 
-        press(&admin, "/setting/round/pause").await;
+        // Somebody else pauses. Whoever moves by the keyboard keeps its place, and a field of instants its picker.
+        let stop = "document.querySelector('#round form[action=\"/setting/round/stop\"]').closest('details').firstElementChild";
+        admin.run(&format!("{stop}.focus()"), vec![]).await;
+        must(arena.admin.pause());
         team.until(&stage_is("paused")).await;
+        // It says for how long, and goes on.
+        team.until("/^0:(0[2-9]|[1-5])/.test(document.querySelector('[data-stage-clock] [data-since]')?.textContent)")
+            .await;
+        admin.until("document.querySelector('form[action=\"/setting/round/resume\"]')").await;
+        admin.until(&format!("document.activeElement === {stop}")).await;
+        admin.until("document.querySelector('#round [data-when] input[type=datetime-local]')").await;
         press(&admin, "/setting/round/resume").await;
         team.until(&stage_is("running")).await;
 
@@ -65,17 +82,52 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         assert!(!rank.contains(" of "), "a frozen page tells a rank: {rank}");
         // The wall knows the end while she is still frozen, and shows it place by place.
         admin.go("/chart?view=reveal").await;
-        admin.until("document.querySelector('[data-rows] tr.veiled') !== null").await;
+        admin.until("document.querySelector('[data-reveal-board] li') !== null").await;
+        let points =
+            "Number(document.querySelector('[data-reveal-board] li .points').textContent.replace(/[^0-9]/g, ''))";
         let ask =
             "return fetch('/api/standings?as=public').then(one => one.json()).then(one => one.standings[0].points)";
         let frozen = team.run(ask, vec![]).await.as_i64().expect("points");
+        // The round goes on behind the freeze: there is something to reveal.
+        let live = "setInterval(() => fetch('/api/standings').then(one => one.json()) \
+                    .then(one => { window.live = one.standings[0].points; }), 300)";
+        admin.run(live, vec![]).await;
+        admin.until(&format!("window.live > {frozen}")).await;
+        // The first place is waited for; before its step its points are not even in the page.
+        admin.until(&format!("{points} === {frozen}")).await;
         admin.click("[data-reveal-next]").await;
-        admin.until("document.querySelector('[data-rows] tr.veiled') === null").await;
-        let shown = "document.querySelector('[data-rows] .col-points').textContent.replace(/[^0-9]/g, '')";
-        admin.until(&format!("Number({shown}) > {frozen}")).await;
+        admin.until("document.querySelector('[data-reveal-board] li.waits')").await;
+        admin.until(&format!("{points} === {frozen}")).await;
+        admin.click("[data-reveal-next]").await;
+        admin.until("document.querySelector('[data-reveal-board] li.resolved')").await;
+        admin.until(&format!("{points} > {frozen}")).await;
+        admin.click("[data-reveal-next]").await;
+        admin.until("document.querySelector('[data-podium] .p1 .name')?.textContent === 'Alice'").await;
+        // In a window that is too low for the podium the buttons do not lie below the page's foot.
+        admin.emulate(1280, 420).await;
+        let edge = |css: &str, side: &str| format!("document.querySelector('{css}').getBoundingClientRect().{side}");
+        admin.until(&format!("{} <= {}", edge(".reveal-bar", "bottom"), edge(".show-foot", "top"))).await;
+        // Back takes away again what was told.
+        for step in ["2", "1"] {
+            admin.click("[data-reveal-back]").await;
+            admin.until(&format!("location.hash === '#{step}'")).await;
+        }
+        admin.until(&format!("{points} === {frozen} && document.querySelector('[data-podium]').hidden")).await;
+        admin.resize(1280).await;
         assert!(team.run("return !document.querySelector('[data-me-frozen]').hidden", vec![]).await == true);
+        // She has missed the deadline that came nearer: her page says which, in a tab that nobody looks at as well, and
+        // nobody's says that her server is dead.
+        team.run("Object.defineProperty(document, 'hidden', { value: true })", vec![]).await;
+        team.until("document.title.startsWith('✕ Wrong Version')").await;
+        team.until_words("v1 was right before the deadline").await;
+        admin.go("/setting").await;
+        admin.until_words("Alice has missed a deadline.").await;
+        admin.until_words("wrong Version").await;
         press(&admin, "/setting/unfreeze").await;
         team.until("document.querySelector('[data-stage-frozen]').hidden").await;
+        team.go("/chart").await;
+        team.until("document.querySelector('tr.wrong.me .team-state')?.textContent.startsWith('wrong Version for')")
+            .await;
 
         // Ended early it keeps its points, and is sealed by itself.
         press(&admin, "/setting/round/stop").await;
@@ -94,7 +146,8 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         let sealed = arena.standings();
         let line = sealed["standings"].as_array().into_iter().flatten().find(|line| line["name"] == "alice");
         assert_eq!(line.expect("she is there")["points"], points as i64, "{sealed}");
-        admin.assert_clean().await;
+        // The browser says so of the page that asks once more.
+        admin.assert_clean_but(&["the server responded with a status of 422"]).await;
         team.assert_clean().await;
         admin.close().await;
         team.close().await;

@@ -1,6 +1,6 @@
 //! A browser that runs no script: signing in, setting an endpoint and reading the standings work all the same.
 
-use crate::arena::{Arena, PASSWORD};
+use crate::arena::{Arena, PASSWORD, phase};
 use crate::browser::{Browser, play, turn};
 use flowtest_contest::names::HOUSE;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const BETWEEN_CHANGES: Duration = Duration::from_secs(5);
 fn without_scripts_a_team_signs_in_sets_its_endpoint_and_reads_the_standings() {
     let Some(_turn) = turn() else { return };
     play(async {
-        let mut arena = Arena::short();
+        let mut arena = Arena::open(phase(6));
         arena.team("alice", "Alice", &[]);
         let browser = Browser::without_scripts(arena.dashboard.url()).await;
         browser.sign_in("alice", PASSWORD).await;

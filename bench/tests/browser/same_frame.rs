@@ -3,30 +3,27 @@
 use crate::arena::Arena;
 use crate::browser::{Browser, play, say, turn};
 use serde_json::Value;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 /// How far apart two screens may be.
-const APART_MAX: Duration = Duration::from_millis(1_500);
-/// Looks at a machine that does other things as well.
-const TRIES: usize = 3;
+const APART_MS_MAX: u64 = 1_500;
+/// Boards that both have shown: one a second, of a round of twenty.
+const BOARDS: usize = 8;
 
-/// What stands on a board: rank, name and points of each row.
-async fn board(browser: &Browser) -> Value {
-    let script = "return [...document.querySelectorAll('[data-rows] > [data-id]')].map(row => [row.dataset.id, \
-                  row.querySelector('.col-rank').textContent.trim(), row.querySelector('.col-points').textContent.trim()])";
-    browser.run(script, vec![]).await
-}
+/// Each page writes down for itself when it showed a board first, so that it does not matter how often it is asked: rank and
+/// points of each row, by the clock of this machine.
+const WATCH: &str = "window.boards = {}; const rows = document.querySelector('[data-rows]'); \
+    new MutationObserver(() => { \
+        const board = JSON.stringify([...rows.children].map(row => [row.dataset.id, \
+            row.querySelector('.col-rank').textContent.trim(), row.querySelector('.col-points').textContent.trim()])); \
+        window.boards[board] ??= Date.now(); \
+    }).observe(rows, {subtree: true, childList: true, characterData: true})";
 
-/// Waits until a board is this one; how long that took.
-async fn until_same(browser: &Browser, wanted: &Value) -> Option<Duration> {
-    let start = std::time::Instant::now();
-    while start.elapsed() < APART_MAX {
-        if board(browser).await == *wanted {
-            return Some(start.elapsed());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    None
+/// What a page has shown since it is watched, each board with its instant in milliseconds.
+async fn shown(browser: &Browser) -> BTreeMap<String, u64> {
+    let boards: Value = browser.run("return window.boards", vec![]).await;
+    let boards = boards.as_object().expect("it is watched");
+    boards.iter().map(|(board, at)| (board.clone(), at.as_u64().expect("an instant"))).collect()
 }
 
 #[test]
@@ -40,37 +37,24 @@ fn two_browsers_show_the_same_frame_within_a_second_and_a_half() {
         let other = arena.admin_browser().await;
         for browser in [&one, &other] {
             browser.go("/chart").await;
+            browser.until("document.querySelectorAll('[data-rows] > [data-id]').length === 3").await;
+            browser.run(WATCH, vec![]).await;
         }
         arena.arm("+6s");
-        arena.until_state("running");
-        let mut seen = 0;
-        for attempt in 1..=TRIES {
-            // A board that has just changed, so that the other one has not shown it for long.
-            let old = board(&one).await;
-            one.until(&format!(
-                "JSON.stringify([...document.querySelectorAll('[data-rows] .col-points')].map(cell => cell.textContent.trim())) \
-                 !== {}",
-                serde_json::to_string(&points_of(&old).to_string()).expect("a string")
-            ))
-            .await;
-            let new = board(&one).await;
-            match until_same(&other, &new).await {
-                Some(after) => {
-                    seen += 1;
-                    assert!(after <= APART_MAX);
-                    break;
-                }
-                None => say(&format!("try {attempt}: the other browser did not show {new}")),
-            }
+        for browser in [&one, &other] {
+            browser.until(&format!("Object.keys(window.boards).length > {BOARDS}")).await;
         }
-        assert_eq!(seen, 1, "in {TRIES} tries the second browser never showed what the first one did");
+        let (first, second) = (shown(&one).await, shown(&other).await);
+        let mut apart_ms: Vec<u64> =
+            first.iter().filter_map(|(board, at)| Some(second.get(board)?.abs_diff(*at))).collect();
+        apart_ms.sort_unstable();
+        say(&format!("two browsers showed the same {apart_ms:?} ms apart"));
+        // A machine with other work keeps a page from its frame now and then; not half of the time.
+        assert!(apart_ms.len() >= BOARDS / 2, "{first:?} and {second:?} have {} in common", apart_ms.len());
+        assert!(apart_ms[apart_ms.len() / 2] <= APART_MS_MAX, "{apart_ms:?}");
         one.assert_clean().await;
         other.assert_clean().await;
         one.close().await;
         other.close().await;
     });
-}
-
-fn points_of(board: &Value) -> Value {
-    board.as_array().into_iter().flatten().map(|row| row[2].clone()).collect()
 }

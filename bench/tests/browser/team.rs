@@ -1,6 +1,6 @@
 //! A contestant's day: from the slip of paper to points that rise.
 
-use crate::arena::{Arena, PASSWORD};
+use crate::arena::{Arena, PASSWORD, phase};
 use crate::browser::{play, turn};
 
 /// The points on a contestant's own page, as a number.
@@ -10,7 +10,7 @@ const POINTS: &str = "Number(document.querySelector('[data-me-points]').textCont
 fn a_team_registers_tests_practises_and_sees_its_points_rise() {
     let Some(_turn) = turn() else { return };
     play(async {
-        let mut arena = Arena::short();
+        let mut arena = Arena::open(phase(8));
         let browser = arena.browser().await;
 
         // The token travels in the fragment, which no browser sends anywhere, and a script fills it in.

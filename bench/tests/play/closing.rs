@@ -6,6 +6,7 @@ use flowtest_bench::close;
 use flowtest_bench::compare::raise_descriptors;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator};
+use flowtest_bench::machine::Cores;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -30,7 +31,8 @@ const CROWD: u32 = 5_000;
 #[test]
 fn closing_costs_the_same_whatever_else_is_open() {
     let _stage = Stage::new();
-    let options = close::Options { connections: CROWD, pairs: 3, client_core: 0, server_core: 1, json: None };
+    let options =
+        close::Options { connections: CROWD, pairs: 3, cores: Cores { client_core: 0, server_core: 1 }, json: None };
     // On a thread of its own, which is held to a core until its end.
     let report = std::thread::spawn(move || close::run(&options)).join().expect("it does not panic");
     let report = report.unwrap_or_else(|error| panic!("{error}"));

@@ -3,17 +3,11 @@
 //! These flood and measure, so they have the machine for themselves; what waits more than it works is in `rounds`.
 
 mod closing;
-mod contest;
-mod demo;
-mod examples;
 mod hostile;
 mod isolation;
-mod journal;
-mod scoreboard;
+mod limit;
 mod scores;
-mod soak;
 mod stage;
 mod stall;
 mod starved;
 mod venue;
-mod viewers;

@@ -118,7 +118,7 @@ fn python_that_speaks_http_1_0_loses_no_point() {
     command.args(["-c", PYTHON]);
     let mut server = flowtest_bench::child::Child::start("python3", &command).unwrap_or_else(|error| panic!("{error}"));
     let url = server
-        .wait_for("listening on http://", Duration::from_secs(20), flowtest_bench::compare::servers::listening_on)
+        .wait_for("listening on http://", Duration::from_secs(20), flowtest_bench::child::listening_on)
         .unwrap_or_else(|error| panic!("{error}"));
     let stage = stage.stranger(&url);
     let tally = stage.flood(500, &["--connections", "4"]).of(&url);

@@ -1,7 +1,7 @@
 //! The stage of the end-to-end tests: contestants and a generator, so that a test's body is a script.
 //!
 //! Plays that measure run one at a time: two generators on two cores would measure each other. Plays of a few hundred
-//! requests a second that only count may run beside one another; they wait more than they work.
+//! requests a second that only count run beside one another; they wait more than they work.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use flowtest_bench::contest_box::{Generator, Outcome, Target};
@@ -31,12 +31,12 @@ enum Turn {
 }
 
 impl Stage {
-    /// A stage with the machine for itself. A play that failed has dropped its children; the next one may go on.
+    /// A stage of a play that measures. One that failed has dropped its children; the next one may go on.
     pub(crate) fn new() -> Stage {
         Stage::of(Turn::Alone(MACHINE.write()))
     }
 
-    /// A stage beside other light ones.
+    /// A stage of a play that counts.
     pub(crate) fn light() -> Stage {
         Stage::of(Turn::Beside(MACHINE.read()))
     }

@@ -4,9 +4,12 @@ use crate::stage::Stage;
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::organiser::Organiser;
-use flowtest_bench::contest_box::{ContestFile, Journal, Redis, Target};
+use flowtest_bench::contest_box::people::Arming;
+use flowtest_bench::contest_box::{Admin, ContestFile, Dashboard, Journal, Redis, Target, Team};
+use flowtest_bench::error::Error;
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::reader::RoundTotals;
 use std::collections::BTreeMap;
@@ -27,7 +30,29 @@ pub(crate) struct Arena {
     pub(crate) hosts: PathBuf,
 }
 
+/// Of everybody whom a dashboard of an arena knows.
+pub(crate) const PASSWORD: &str = "seven green lanterns";
+
 impl Arena {
+    /// From here on the document is a dashboard's, where alice plays at this endpoint; a scored round is armed for in a moment.
+    pub(crate) fn hand_over(&mut self, phase: Phase, endpoint: &str) -> (Dashboard, Admin) {
+        let mut connection =
+            redis::Client::open(self.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
+        redis::cmd("DEL").arg("flowtest:{arena}:control").exec(&mut connection).expect("it is gone");
+        self.organiser.control.revision = 0;
+        let prepared = || {
+            let dashboard = Dashboard::start(self.stage.folder(), &self.redis.url(), "arena")?;
+            dashboard.create_admin("ada", PASSWORD)?;
+            let admin = Admin::sign_in(dashboard.visitor(), "ada", PASSWORD)?;
+            admin.save(&ContestFile::new("arena", phase), None)?;
+            let invitation = dashboard.invite(1)?.remove(0);
+            Team::register(dashboard.visitor(), &invitation, "alice", "Alice", PASSWORD)?.set_endpoint(endpoint)?;
+            admin.arm(&Arming { start: "+8s", scored: true })?;
+            Ok::<_, Error>((dashboard, admin))
+        };
+        prepared().unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Opens a contest of one open phase; `generators` serve it.
     pub(crate) fn open(stage: Stage, names: &[&str], length: Duration, rate: u64, generators: &[&str]) -> Arena {
         let endpoints: Vec<(&str, String)> =
@@ -79,7 +104,7 @@ impl Arena {
         self.generators.insert(generator.to_owned(), child);
     }
 
-    pub(crate) fn arm(&mut self, generators: &[&str]) -> u64 {
+    pub(crate) fn arm(&mut self, generators: &[&str]) -> UtcUs {
         let start = utc_us() + LEAD_US;
         self.organiser.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
         start
@@ -124,8 +149,8 @@ impl Arena {
     }
 }
 
-pub(crate) fn wait_until(utc: u64) {
-    std::thread::sleep(Duration::from_micros(utc.saturating_sub(utc_us())));
+pub(crate) fn wait_until(utc: UtcUs) {
+    std::thread::sleep(Duration::from_micros(utc.saturating_since(utc_us())));
 }
 
 /// How many requests with a token a target has got.

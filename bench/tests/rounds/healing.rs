@@ -3,19 +3,18 @@
 use crate::arena::{Arena, SECOND, TIMEOUT, perfect, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::child::Child;
+use flowtest_bench::contest_box::ContestFile;
 use flowtest_bench::contest_box::contest::Phase;
-use flowtest_bench::contest_box::people::Arming;
 use flowtest_bench::contest_box::visitor::Page;
-use flowtest_bench::contest_box::{Admin, ContestFile, Dashboard, Team};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Rules, Tally, utc_us};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const KEEP: &[&str] = &["--keep"];
-const PASSWORD: &str = "seven green lanterns";
 /// What a process that is killed has counted and not on disk, at the most, on a machine that is busy with other tests.
 const UNSYNCED_US: u64 = 2_000_000;
 
@@ -31,7 +30,7 @@ impl Arena {
     }
 
     /// Waits until these share the round by a split that counts, and says since when.
-    fn wait_for_split(&mut self, names: &[&str]) -> u64 {
+    fn wait_for_split(&mut self, names: &[&str]) -> UtcUs {
         let until = Instant::now() + TIMEOUT;
         let sorted = |mut names: Vec<String>| {
             names.sort();
@@ -121,23 +120,7 @@ fn a_dashboard_keeps_the_split_by_itself_and_its_page_says_who_plays() {
     let stage = Stage::light().contestant("alice", &[]);
     let endpoint = stage.target("alice").endpoint.clone();
     let mut arena = Arena::open(stage, &["alice"], phase.length, 200, &["g1", "g2"]);
-    // The document is the dashboard's from here on.
-    let mut connection =
-        redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
-    redis::cmd("DEL").arg("flowtest:{arena}:control").exec(&mut connection).expect("it is gone");
-    arena.organiser.control.revision = 0;
-    let dashboard = Dashboard::start(arena.stage.folder(), &arena.redis.url(), "arena");
-    let mut dashboard = dashboard.unwrap_or_else(|error| panic!("{error}"));
-    let prepare = || {
-        dashboard.create_admin("ada", PASSWORD)?;
-        let admin = Admin::sign_in(dashboard.visitor(), "ada", PASSWORD)?;
-        admin.save(&ContestFile::new("arena", phase), None)?;
-        let invitation = dashboard.invite(1)?.remove(0);
-        Team::register(dashboard.visitor(), &invitation, "alice", "Alice", PASSWORD)?.set_endpoint(&endpoint)?;
-        admin.arm(&Arming { start: "+8s", scored: true })?;
-        Ok::<Admin, flowtest_bench::error::Error>(admin)
-    };
-    let admin = prepare().unwrap_or_else(|error| panic!("{error}"));
+    let (mut dashboard, admin) = arena.hand_over(phase, &endpoint);
     let says = |part: &str| {
         let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
         assert!(page.text.contains(part), "nothing of {part:?}: {}", page.text);
@@ -166,12 +149,14 @@ fn joins_leaves_a_moved_deadline_and_a_pause_leave_totals_exact() {
     let all: &[&str] =
         if is_long() { &["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8"] } else { &["g1", "g2", "g3", "g4"] };
     let (length, rate, half) = (if is_long() { 60 } else { 28 }, 240, all.len() / 2);
+    // It may wait for its turn.
+    let stage = Stage::light();
     // Time for all of them to begin, and the deadline where it will be moved to.
     let start = utc_us() + 15 * SECOND;
     let flip = start + 7 * SECOND;
-    let at = jiff::Timestamp::from_microsecond(flip as i64).expect("an instant");
+    let at = jiff::Timestamp::from_microsecond(flip.0 as i64).expect("an instant");
     let flags = ["--version", &format!("v1,v2@{at:.6}")];
-    let stage = Stage::light().contestant("alice", &flags).contestant("bob", &flags);
+    let stage = stage.contestant("alice", &flags).contestant("bob", &flags);
     let phase = Phase { length: Duration::from_secs(length), rate: Some(rate), connections: 16, pipeline: 1 };
     let mut contest = ContestFile::new("arena", phase)
         .with("alice", &stage.target("alice").endpoint)

@@ -3,6 +3,7 @@
 use crate::arena::{Arena, TIMEOUT};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::Target;
+use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
@@ -10,11 +11,15 @@ use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 impl Arena {
-    fn ask(&mut self, id: &str, contestant: &str, endpoint: &str, rate: u64, seconds: u64) {
+    pub(crate) fn ask(&mut self, id: &str, contestant: &str, endpoint: &str, rate: u64, seconds: u64) {
+        self.ask_for(id, contestant, endpoint, (rate, seconds, false));
+    }
+
+    fn ask_for(&mut self, id: &str, contestant: &str, endpoint: &str, (rate, seconds, climbs): (u64, u64, bool)) {
         let contest = self.organiser.contest().to_owned();
         let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
-        let request = PracticeRequest { id, at: utc_us(), contestant, endpoint, rate, seconds };
-        self.organiser.scoreboard().ask_practice(&contest, &request).expect("it is put");
+        let request = PracticeRequest { id, at: utc_us(), contestant, endpoint, rate, seconds, climbs };
+        self.organiser.scoreboard().ask_practice(&contest, &request, 10).expect("it is put");
     }
 
     fn report(&mut self, id: &str) -> Option<PracticeReport> {
@@ -35,12 +40,12 @@ impl Arena {
         }
     }
 
-    fn practised(&mut self, id: &str) -> PracticeReport {
+    pub(crate) fn practised(&mut self, id: &str) -> PracticeReport {
         self.report_in(id, &[PracticeState::Done, PracticeState::Refused])
     }
 }
 
-fn tally(report: &PracticeReport) -> Tally {
+pub(crate) fn tally(report: &PracticeReport) -> Tally {
     report.counted().unwrap_or_else(|| panic!("nothing was counted: {report:?}")).tally
 }
 
@@ -75,6 +80,26 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn who_practises_a_climb_reads_what_its_server_holds_and_why_steps_failed() {
+    let stage = Stage::new().contestant("alice", &["--capacity", "320"]).contestant("bob", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
+    let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
+    arena.ask_for("p1", "alice", &alice, (2_000, 30, true));
+    let report = arena.practised("p1");
+    let climb = report.climb.clone().unwrap_or_else(|| panic!("{report:?}"));
+    assert_eq!(report.state, PracticeState::Done, "{report:?}");
+    // Half a minute finds it nearly.
+    assert!(climb.holds.abs_diff(320) * 100 <= 320 * 25, "{climb:?}");
+    assert!(climb.breaks_at.is_some_and(|at| at > climb.holds) && climb.steps.len() >= 5, "{climb:?}");
+    assert!(report.message.contains("It held") && report.second <= 30, "{report:?}");
+    // Nothing breaks him below what practice offers, and it ends there.
+    arena.ask_for("p2", "bob", &bob, (100, 30, true));
+    let report = arena.practised("p2");
+    let climb = report.climb.unwrap_or_else(|| panic!("it climbed"));
+    assert_eq!((climb.holds, climb.unbroken), (100, Some(Unbroken::Max)), "{climb:?}");
+}
+
+#[test]
 fn nobody_practises_where_it_may_not_or_on_somebody_else() {
     let stage = Stage::light().contestant("alice", &[]);
     let broken = Target::start("broken", &["--version", "v1"]).unwrap_or_else(|error| panic!("{error}"));
@@ -84,8 +109,8 @@ fn nobody_practises_where_it_may_not_or_on_somebody_else() {
     let cases = [
         ("p1", "bob", "10.0.0.1:8080", "10.0.0.1"), // closed by the policy of contest and machine
         ("p2", "bob", "127.0.0.1:22", "port 22"),   // a closed port
-        ("p3", "bob", "https://example.com", "https"), // no endpoint
-        ("p4", "bob", &alice, "\"alice\""),         // a rival's server
+        ("p3", "bob", "ftp://example.com", "https"), // no endpoint
+        ("p4", "bob", &alice, "another contestant's"), // a rival's server
         ("p5", "bob", &broken.endpoint, "Version: v2"), // it is not ready
     ];
     for (id, contestant, endpoint, part) in cases {

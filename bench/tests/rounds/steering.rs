@@ -114,25 +114,39 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
 }
 
 #[test]
-fn the_rules_of_the_door_are_the_same_for_a_contest_from_a_file() {
-    let stage = Stage::light().contestant("alice", &[]);
+fn a_contest_from_a_file_is_admitted_by_the_same_rules() {
+    let stage = Stage::light().contestant("alice", &["--team", "alice"]);
     let endpoint = stage.target("alice").endpoint.clone();
     let phase = Phase { length: Duration::from_secs(1), rate: Some(10), connections: 1, pipeline: 1 };
     let port = endpoint.rsplit(':').next().expect("a port");
     // (name, endpoint of the second contestant, part of the refusal)
-    let cases =
-        [("closed", "127.0.0.1:22".to_owned(), "port 22"), ("shared", format!("localhost:{port}"), "\"alice\"")];
-    for (name, second, part) in cases {
+    let cases = [
+        ("closed", "127.0.0.1:22".to_owned(), "port 22"),
+        ("shared", format!("localhost:{port}"), "\"alice\""),
+        ("mapped", format!("mapped.test:{port}"), "\"alice\""),
+        ("translated", format!("[64:ff9b::127.0.0.1]:{port}"), "\"alice\""),
+    ];
+    let run = |name: &str, contest: &ContestFile| {
         let file = stage.folder().join(format!("{name}.toml"));
-        let contest = ContestFile::new("arena", phase).with("alice", &endpoint).with("bob", &second);
         std::fs::write(&file, contest.to_toml()).expect("it is written");
         let mut command = flowtest_bench::child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
-        command.arg("run").arg(&file);
+        command.arg("run").arg(&file).args(["--hosts", "mapped.test=::ffff:127.0.0.1"]);
         let begun = Instant::now();
         let ended = flowtest_bench::child::Child::start("run", &command).and_then(|child| child.wait(TIMEOUT));
-        let ended = ended.unwrap_or_else(|error| panic!("{error}"));
+        assert!(begun.elapsed() < TIMEOUT, "{name}");
+        ended.unwrap_or_else(|error| panic!("{error}"))
+    };
+    for (name, second, part) in cases {
+        let ended = run(name, &ContestFile::new("arena", phase).with("alice", &endpoint).with("bob", &second));
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains(part) && begun.elapsed() < TIMEOUT, "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
     }
     assert_eq!(served(stage.target("alice")), 0);
+    // Where servers have to say whose they are they are asked, and for nothing else.
+    let contest = ContestFile { ownership: true, ..ContestFile::new("arena", phase) }.with("bob", &endpoint);
+    let ended = run("unproved", &contest);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let told = "expected: Team: bob; received: Team: alice";
+    assert!(ended.stderr.contains(told) && !ended.stderr.contains("Version"), "{}", ended.stderr);
+    assert_eq!(served(stage.target("alice")), 1);
 }

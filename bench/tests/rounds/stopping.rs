@@ -76,8 +76,18 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
     arena.assert_goes_on("the round");
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     rustix::process::kill_process(redis, Signal::STOP).expect("it runs");
+    let hangs_since = Instant::now();
     arena.generators["g1"].signal(Signal::USR1);
     arena.assert_quiet("after SIGUSR1");
+    let generator = arena.generators.get_mut("g1").expect("it serves");
+    let is_told = |line: &str| {
+        let is_it = ["no answer from Redis", "no Redis answers"].iter().any(|said| line.contains(said));
+        is_it.then_some(())
+    };
+    generator.wait_for("what hangs", TIMEOUT, is_told).unwrap_or_else(|error| panic!("{error}"));
+    // One question waits two seconds for its answer; five in a row were asked before anything was said.
+    let told_after = hangs_since.elapsed();
+    assert!(told_after < 5 * Duration::from_secs(2), "told after {told_after:?}");
     rustix::process::kill_process(redis, Signal::CONT).expect("it runs");
     let until = Instant::now() + TIMEOUT;
     while arena.health("g1").stopped.is_none() {
@@ -103,6 +113,28 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
     arena.assert_quiet("without a document");
     assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
     arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    arena.assert_goes_on("with one");
+    let tallies = arena.sealed();
+    assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 200, &[]);
+    arena.serve_with("g1", &["--stop-without-control", "500ms"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
+    let before = served(arena.stage.target(ALICE));
+    rustix::process::kill_process(redis, Signal::STOP).expect("it runs");
+    arena.assert_quiet("without a document");
+    // The question that hangs waits for two seconds, in which 400 requests fall due.
+    let sent = served(arena.stage.target(ALICE)) - before;
+    assert!(sent < 300, "{sent} requests after the document was gone; {}", arena.last_words());
+    rustix::process::kill_process(redis, Signal::CONT).expect("it runs");
     arena.assert_goes_on("with one");
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");

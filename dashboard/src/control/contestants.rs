@@ -1,12 +1,14 @@
 //! What is done to one contestant, by itself or by an organiser: its endpoint, its traffic, its place in the contest.
 
+use super::automation::joining::ANSWERS;
 use super::controller::Controller;
 use super::document::Made;
 use super::error::ChangeError;
+use super::instant;
 use super::roster::id_of;
 use flowtest_accounts::{Actor, Role, User, UserId};
-use flowtest_contest::Endpoint;
 use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Endpoint, State};
 use flowtest_contract::rules::UtcUs;
 
 impl Controller {
@@ -19,9 +21,13 @@ impl Controller {
         let endpoint: Endpoint =
             text.trim().parse().map_err(|error: flowtest_contest::EndpointError| wrong(error.to_string()))?;
         let edit = self.document.edit().await;
-        let settings = self.settings();
-        settings.policy.judge_endpoint(&endpoint).map_err(|error| wrong(error.to_string()))?;
-        if !settings.policy.allow_shared && self.document.is_taken(user.id, &endpoint).await? {
+        let settings = self.document.enforced_settings();
+        let is_own = by.user == Some(user.id);
+        settings.policy.judge_endpoint(&endpoint).map_err(|error| {
+            // Whoever cannot change the policy is told whom to ask.
+            wrong(if is_own { error.for_contestant() } else { error.to_string() })
+        })?;
+        if !settings.policy.may_name_one_server() && self.document.is_taken(user.id, &endpoint).await? {
             // Whose it is stays their secret.
             return Err(wrong(format!(
                 "somebody else plays with {}:{}: give your own server, or ask the organisers",
@@ -51,6 +57,45 @@ impl Controller {
         drop(edit);
         self.document.tell_feed().await?;
         Ok(())
+    }
+
+    /// When traffic comes to a contestant, as a sentence for it; nothing for one that gets what falls due.
+    pub fn arrival(&self, user: UserId, has_endpoint: bool, now: UtcUs) -> Option<String> {
+        let control = self.control()?;
+        let id = id_of(user.0);
+        if !matches!(control.state, State::Armed | State::Running | State::Paused) {
+            let sentence = "Requests come when the organisers start a round, after three right answers.";
+            return has_endpoint.then(|| sentence.to_owned());
+        }
+        if let Some((name, _)) = control.ids.iter().find(|(_, other)| **other == id) {
+            if control.parked.contains(name) {
+                return Some(
+                    "The organisers have parked you: nothing falls due to you until they let you play on.".to_owned(),
+                );
+            }
+            let at = control.timeline.joined_at(name).filter(|at| now < *at)?;
+            return Some(format!("You join the round at {}: from then on requests come, and count.", instant::utc(at)));
+        }
+        let joins = "you join it a few seconds after three right answers in a row";
+        if !has_endpoint {
+            return Some(format!("A round is on: set your endpoint, and {joins}."));
+        }
+        Some(match self.automation().newcomer(user).map(|newcomer| (newcomer.right, newcomer.trouble)) {
+            Some((_, Some(trouble))) => {
+                format!("A round is on, and {joins}. Not yet: {}.", trouble.trim_end_matches('.'))
+            }
+            Some((right, None)) => {
+                format!("A round is on, and {joins}. Your server is asked now, and has given {right} of {ANSWERS}.")
+            }
+            None => format!("A round is on, and {joins}. Your server is asked in a moment."),
+        })
+    }
+
+    /// When somebody joined the round of the document; nothing for who was there when it was armed.
+    pub fn joined_at(&self, user: UserId) -> Option<UtcUs> {
+        let control = self.control()?;
+        let (name, _) = control.ids.iter().find(|(_, id)| **id == id_of(user.0))?;
+        control.timeline.joined_at(name)
     }
 
     /// Parks a contestant, or lets it play on.

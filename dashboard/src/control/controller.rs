@@ -2,11 +2,11 @@
 //!
 //! Each part has a lock of its own, and none holds it while another part waits for the database or for Redis.
 
-use super::automation::{Automation, DatabaseHealth, Sealing, Seen};
+use super::automation::{Automation, Sealing, Seen};
 use super::document::{Conflict, Document, Made, Published};
 use super::error::{ChangeError, OpenError};
 use super::link::Link;
-use super::readiness::{self, Check, Contestant, House, Situation};
+use super::readiness::{self, Check, Contestant, DatabaseHealth, House, Situation};
 use super::requests::{Owner, Requests};
 use super::roster::{HOUSE, Roster, user_in};
 use super::settings::Settings;
@@ -15,6 +15,7 @@ use crate::clock::{ContestClock, utc_us};
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, Role, Round, Ruling};
 use flowtest_contest::lifecycle::Change;
+use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a start waits for Redis.
-const OPEN_PATIENCE: Duration = Duration::from_millis(1_500);
+const OPEN_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The control of one contest. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub struct Status {
     pub trouble: Option<String>,
     /// How the database was at the last look.
     pub database: DatabaseHealth,
-    /// A stop is in force that the database does not hold yet.
+    /// A stop or a split is in force that the database does not hold yet.
     pub is_unsaved: bool,
 }
 
@@ -82,7 +83,19 @@ impl Controller {
         accounts: Accounts,
         link: Link,
     ) -> Result<Controller, OpenError> {
+        Controller::open_beside(Vec::new(), clock, contest, accounts, link).await
+    }
+
+    /// The same with the platform's own addresses, which nobody plays at.
+    pub async fn open_beside(
+        own_addresses: Vec<Denied>,
+        clock: ContestClock,
+        contest: &str,
+        accounts: Accounts,
+        link: Link,
+    ) -> Result<Controller, OpenError> {
         let document = Arc::new(Document::open(contest, accounts.clone(), link.clone(), utc_us()).await?);
+        document.set_own_addresses(own_addresses);
         let requests = Arc::new(Requests::new(accounts.clone(), link.clone(), Arc::clone(&document)));
         let parts = (Arc::clone(&document), Arc::clone(&requests));
         let process = StreamId::from_bits(random_bits().map_err(|cause| OpenError::Setting { name: "keeper", cause })?);
@@ -90,7 +103,7 @@ impl Controller {
             Arc::new(Automation::new(accounts.clone(), link.clone(), clock.clone(), parts.0, parts.1, process));
         let controller = Controller { accounts, document, link, clock, requests, automation };
         // Before anything is published: whose contest it is, and what time.
-        let _ = tokio::time::timeout(OPEN_PATIENCE, controller.automation.look_at_redis()).await;
+        let _ = tokio::time::timeout(OPEN_TIMEOUT, controller.automation.look_at_redis()).await;
         if controller.document.steered_elsewhere().is_some() {
             return Ok(controller);
         }
@@ -114,6 +127,12 @@ impl Controller {
     /// The clock that the contest goes by.
     pub fn clock(&self) -> &ContestClock {
         &self.clock
+    }
+
+    /// The platform's own addresses have changed.
+    pub fn set_own_addresses(&self, own: Vec<Denied>) {
+        self.document.set_own_addresses(own);
+        self.automation.people_changed();
     }
 
     /// Lets another database steer: the process ends.
@@ -297,14 +316,16 @@ impl Controller {
         Ok(Situation {
             now,
             redis: status.redis.clone(),
+            unread: self.automation.unread(),
             is_unwritten: status.is_unwritten,
             steered_elsewhere: status.steered_elsewhere.clone(),
             database: status.database.clone(),
             is_unsaved: status.is_unsaved,
-            clock_ahead_us: i64::try_from(i128::from(utc_us()) - i128::from(self.clock.now())).unwrap_or(i64::MAX),
+            clock_ahead_us: utc_us().signed_since(self.clock.now()),
             conflict: status.conflict.as_ref().map(|conflict| conflict.message.clone()),
             state: control.as_ref().map_or(State::Draft, |control| control.state),
             halted: control.as_ref().is_some_and(|control| control.halted),
+            deadlines: self.document.deadlines(now),
             contest: status.roster.contest(self.document.contest(), &settings),
             house,
             contestants: contestants.filter(|contestant| contestant.name != HOUSE).collect(),

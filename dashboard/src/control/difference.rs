@@ -2,7 +2,8 @@
 
 use super::instant;
 use super::settings::{self, Settings};
-use flowtest_contest::contest::{Phase, When};
+use flowtest_contest::contest::{Absent, Phase, RankBy, When};
+use flowtest_contest::policy::TlsTrust;
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,13 @@ pub struct Changed {
     pub consequence: String,
     /// Whether contestants are told.
     pub concerns_contestants: bool,
+}
+
+impl Changed {
+    /// Whether it counts in a round that is on; rules, deadlines and plan of that are frozen.
+    pub fn counts_at_once(&self) -> bool {
+        matches!(self.field, "title" | "allow" | "deny" | "allow_shared" | "ownership" | "tls_any")
+    }
 }
 
 /// Everything that differs, in the order of the form. Empty exactly when both are equal.
@@ -67,6 +75,15 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
             "Token, Version and From are judged apart.".to_owned()
         }
     });
+    let charged = |settings: &Settings| settings.absent == Absent::Charged;
+    changes.add("absent_free", "Not ready", absent_text(charged(old)), absent_text(charged(new)), true, || {
+        if charged(new) {
+            "What falls due in scored phases to a contestant that is not admitted is missed and costs points."
+                .to_owned()
+        } else {
+            "Nothing falls due to a contestant before it is admitted.".to_owned()
+        }
+    });
     let plan = |settings: &Settings| settings::plan_text(&settings.phases);
     changes.add("plan", "Traffic plan", &plan(old), &plan(new), true, || plan_consequence(&new.phases));
     let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join("\n") };
@@ -94,12 +111,49 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
             }
         },
     );
+    let asked = |settings: &Settings| yes(settings.policy.ownership.is_asked_for());
+    changes.add("ownership", "Proof of ownership", asked(old), asked(new), false, || {
+        if new.policy.ownership.is_asked_for() {
+            "Each server has to send Team with its contestant's login name. It counts at once: in a running round a server that \
+             does not is asked every ten seconds and loses its requests."
+                .to_owned()
+        } else {
+            "Nobody has to prove that a server is his: a second address of a rival's gets full points.".to_owned()
+        }
+    });
+    let first = |settings: &Settings| yes(settings.rank_by == RankBy::Holds);
+    changes.add("holds_first", "Who holds more stands first", first(old), first(new), true, || match new.rank_by {
+        RankBy::Holds => {
+            "The rate that a server holds puts it before others, then the p99 at it, then who did first.".to_owned()
+        }
+        RankBy::Points => "Points put one before another.".to_owned(),
+    });
+    let worth = |settings: &Settings| settings.breakpoint_points.to_string();
+    changes.add("breakpoint_points", "Points for a held rate", &worth(old), &worth(new), true, || {
+        match new.breakpoint_points {
+            0 => "A held rate gives no points.".to_owned(),
+            points => format!("Each request a second that a server holds gives {points} points."),
+        }
+    });
+    let any = |settings: &Settings| yes(settings.policy.tls == TlsTrust::Any);
+    changes.add("tls_any", "Any certificate", any(old), any(new), true, || match new.policy.tls {
+        TlsTrust::Any => "Servers over https may show any certificate, also one that they have signed themselves.".to_owned(),
+        TlsTrust::Verify => {
+            "Servers over https need a certificate that is in date, for their host, and from an authority that the generators \
+             trust."
+                .to_owned()
+        }
+    });
     let house = |settings: &Settings| settings.house.as_ref().map_or("none".to_owned(), ToString::to_string);
     changes.add("house", "House target", &house(old), &house(new), false, || match &new.house {
         Some(_) => "Our own server plays every round: what it loses, the platform did.".to_owned(),
         None => "Nothing tells the platform's own losses from those of contestants.".to_owned(),
     });
     changes.0
+}
+
+fn absent_text(charged: bool) -> &'static str {
+    if charged { "charged" } else { "free" }
 }
 
 struct Changes(Vec<Changed>);
@@ -132,7 +186,7 @@ fn deadline_text(when: Option<When>) -> String {
     }
 }
 
-fn deadline_consequence(value: &str, when: Option<When>) -> String {
+pub(crate) fn deadline_consequence(value: &str, when: Option<When>) -> String {
     match when {
         None => format!("{value} is expected from the first request on."),
         Some(When::At(at)) => format!("{value} is expected from {} on.", instant::utc(at)),
@@ -142,11 +196,12 @@ fn deadline_consequence(value: &str, when: Option<When>) -> String {
     }
 }
 
-fn plan_consequence(phases: &[Phase]) -> String {
+pub(crate) fn plan_consequence(phases: &[Phase]) -> String {
     use flowtest_contest::contest::Load;
     let length = instant::duration(phases.iter().map(|phase| phase.duration_us).sum());
     let peak = phases.iter().filter_map(|phase| match phase.load {
         Load::Open { from, to } => Some(from.max(to)),
+        Load::Breakpoint(climb) => Some(climb.ladder.max),
         Load::Closed { .. } => None,
     });
     let count = match phases.len() {
@@ -161,17 +216,22 @@ fn plan_consequence(phases: &[Phase]) -> String {
     }
 }
 
-/// What contestants are told of a change, one sentence per field. `None` when nothing concerns them.
-pub fn announcement(changes: &[Changed]) -> Option<String> {
-    let told: Vec<String> = changes
-        .iter()
-        .filter(|change| change.concerns_contestants)
-        .map(|change| match change.field {
-            "plan" => format!("Traffic plan changed. {}", change.consequence),
-            _ => format!("{}: {} → {}. {}", change.label, change.old, change.new, change.consequence),
-        })
-        .collect();
-    (!told.is_empty()).then(|| told.join(" "))
+/// What contestants are told of a change, one sentence per field. `None` when nothing concerns them. `from_round`: while a round
+/// is on, the number of the next one.
+pub fn announcement(changes: &[Changed], from_round: Option<u32>) -> Option<String> {
+    let told = |change: &Changed| match change.field {
+        "plan" => format!("Traffic plan changed. {}", change.consequence),
+        _ => format!("{}: {} → {}. {}", change.label, change.old, change.new, change.consequence),
+    };
+    let concerning = changes.iter().filter(|change| change.concerns_contestants);
+    let (at_once, later): (Vec<&Changed>, Vec<&Changed>) =
+        concerning.partition(|change| from_round.is_none() || change.counts_at_once());
+    let mut sentences: Vec<String> = at_once.into_iter().map(told).collect();
+    if let (Some(round), false) = (from_round, later.is_empty()) {
+        sentences.push(format!("From round {round} on:"));
+    }
+    sentences.extend(later.into_iter().map(told));
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 #[cfg(test)]
@@ -188,8 +248,20 @@ mod tests {
         let changes = difference(&old, &new);
         assert_eq!(changes.len(), 1);
         assert_eq!((changes[0].old.as_str(), changes[0].new.as_str()), ("from the start", "+30s"));
-        let told = announcement(&changes).expect("it concerns contestants");
+        let told = announcement(&changes, None).expect("it concerns contestants");
         assert!(told.contains("v2 is expected from 30s after the start"), "{told}");
+        assert!(!told.contains("round 4"), "{told}");
+    }
+
+    #[test]
+    fn during_a_round_it_is_said_which_one_a_change_counts_for() {
+        let old = Settings::default();
+        let mut new = old.clone();
+        new.rules.timeout_us = 4_000_000;
+        new.policy.allow_shared = true;
+        let told = announcement(&difference(&old, &new), Some(4)).expect("it concerns contestants");
+        let (at_once, later) = told.split_once("From round 4 on:").expect("it says which");
+        assert!(at_once.contains("Shared servers") && later.contains("Timeout: 3s → 4s"), "{told}");
     }
 
     #[test]
@@ -199,7 +271,7 @@ mod tests {
         new.policy.allow = vec!["10.0.0.0/8".parse().expect("a network")];
         let changes = difference(&old, &new);
         assert_eq!(changes.len(), 1);
-        assert_eq!(announcement(&changes), None);
+        assert_eq!(announcement(&changes, None), None);
     }
 
     proptest! {

@@ -2,9 +2,10 @@
 
 use super::roster::HOUSE;
 use super::show::Show;
-use crate::live::{Carried, Contestant, Facts, Freeze, Notice, UserKey};
+use crate::clock::utc_us;
+use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey};
 use flowtest_accounts::{Accounts, Role, Round, User};
-use flowtest_contest::Control;
+use flowtest_contest::{Control, State};
 use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,8 +62,10 @@ impl FeedFacts {
                 id: UserKey::from(HOUSE),
                 name: HOUSE.to_owned(),
                 display_name: "House".to_owned(),
+                category: None,
                 hidden: true,
                 disqualified: false,
+                absent: false,
             });
         }
         let mut adjustments: BTreeMap<UserKey, i64> = BTreeMap::new();
@@ -77,12 +80,15 @@ impl FeedFacts {
         let known =
             |round: &&Round| before.carried.has(&round.id) && before.carried.is_voided(&round.id) != round.counts();
         let carried = if sealed.iter().all(known) { before.carried.clone() } else { self.carried(&sealed).await? };
+        let not_valid = sealed.iter().filter(|round| round.validity().is_some_and(|validity| !validity.is_valid()));
+        let not_valid = not_valid.map(|round| NotValid { number: round.number, ruling: round.ruling }).collect();
         let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
-        let notices = accounts.active_announcements().await?.into_iter().map(notice).collect();
+        let played = rounds.iter().filter_map(played).collect();
+        let notices = accounts.active_announcements(utc_us()).await?.into_iter().map(notice).collect();
         self.facts.send_modify(|facts| {
             // Read in here: what is saved from now on changes the facts after this.
             let (control, show) = decided();
-            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed };
+            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed, reveal_at: show.reveal_at };
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -91,6 +97,8 @@ impl FeedFacts {
                 adjustments,
                 carried,
                 numbers,
+                rounds: played,
+                not_valid,
                 notices,
                 freeze,
                 ended,
@@ -111,9 +119,34 @@ impl FeedFacts {
             // A row that we cannot read has its points all the same.
             let row = Row::decode(&result.row).unwrap_or_default();
             carried.add(round, UserKey::of_user(result.user.0), result.points, &row);
+            if let Some(climbed) = result.climb.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
+                carried.add_climb(UserKey::of_user(result.user.0), climbed);
+            }
+        }
+        for (round, result) in house_results(&self.accounts).await?.1 {
+            carried.add_house(&round, result);
         }
         Ok(carried)
     }
+}
+
+/// The name of the setting that holds what the house had in each sealed round.
+pub(super) const HOUSE_RESULTS: &str = "house";
+
+/// What the house had in sealed rounds, with the version of the setting.
+pub(super) async fn house_results(
+    accounts: &Accounts,
+) -> Result<(Option<u64>, BTreeMap<RoundId, HouseResult>), flowtest_accounts::Error> {
+    let Some(setting) = accounts.setting(HOUSE_RESULTS).await? else { return Ok((None, BTreeMap::new())) };
+    Ok((Some(setting.version), serde_json::from_str(&setting.text).unwrap_or_default()))
+}
+
+/// The span of a round that has ended.
+fn played(round: &Round) -> Option<PlayedRound> {
+    let start_at = round.start_at?;
+    let end_at = round.finished_at.or_else(|| (round.state == State::Aborted.as_str()).then_some(round.state_at))?;
+    let Round { id, number, scored, .. } = *round;
+    (end_at > start_at).then_some(PlayedRound { id, number, scored, start_at, end_at })
 }
 
 fn contestant(user: User) -> Contestant {
@@ -121,12 +154,20 @@ fn contestant(user: User) -> Contestant {
         id: UserKey::of_user(user.id.0),
         name: user.name,
         display_name: user.display_name,
+        category: user.category,
         // Whoever may not log in any more stands in no table either.
         hidden: user.hidden || user.disabled,
         disqualified: user.disqualified.is_some(),
+        absent: false,
     }
 }
 
 fn notice(announcement: flowtest_accounts::Announcement) -> Notice {
-    Notice { id: announcement.id.0, level: announcement.level, text: announcement.text, at: announcement.at }
+    Notice {
+        id: announcement.id.0,
+        level: announcement.level,
+        text: announcement.text,
+        at: announcement.at,
+        until: announcement.ended_at,
+    }
 }

@@ -5,12 +5,15 @@
 
 use super::instant;
 use super::settings::{self, Settings};
-use flowtest_contest::contest::When;
+use flowtest_contest::contest::{Absent, Load, POINTS_MAX, Phase, RankBy, When};
+use flowtest_contest::policy::{Ownership, TlsTrust};
 use flowtest_contest::{ContestError, Endpoint};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What somebody typed, as it goes back into the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What somebody typed, as it goes back into the fields; a page carries it along, so a field that it lacks is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SettingsForm {
     pub title: String,
     /// An instant, `+20m` after the start, or nothing: the second value from the start.
@@ -24,12 +27,22 @@ pub struct SettingsForm {
     pub version: String,
     pub from: String,
     pub token_required: bool,
+    /// Whoever is not ready is charged nothing.
+    pub absent_free: bool,
+    /// Whoever holds more in a breakpoint phase stands first, whatever its points.
+    pub holds_first: bool,
+    /// Points for each request a second that is held.
+    pub breakpoint_points: String,
     /// `[[phase]]` blocks.
     pub plan: String,
     /// Networks, parted by spaces, commas or lines.
     pub allow: String,
     pub deny: String,
     pub allow_shared: bool,
+    /// Each server has to say whose it is.
+    pub ownership: bool,
+    /// Servers over https may show any certificate.
+    pub tls_any: bool,
     pub house: String,
 }
 
@@ -56,12 +69,22 @@ impl SettingsForm {
             version: settings.rules.version.to_string(),
             from: settings.rules.from.to_string(),
             token_required: settings.rules.token_required,
+            absent_free: settings.absent == Absent::Free,
+            holds_first: settings.rank_by == RankBy::Holds,
+            breakpoint_points: settings.breakpoint_points.to_string(),
             plan: settings::plan_text(&settings.phases),
             allow: list(settings.policy.allow.iter().map(ToString::to_string).collect()),
             deny: list(settings.policy.deny.iter().map(ToString::to_string).collect()),
             allow_shared: settings.policy.allow_shared,
+            ownership: settings.policy.ownership.is_asked_for(),
+            tls_any: settings.policy.tls == TlsTrust::Any,
             house: settings.house.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
+    }
+
+    /// The timeout that was typed, or the usual one where that is none.
+    pub fn timeout_us(&self) -> u64 {
+        rule("timeout", &self.timeout).unwrap_or_default().rules.timeout_us
     }
 
     /// The settings that were typed, or what is wrong with each field, all at once.
@@ -82,10 +105,15 @@ impl SettingsForm {
         form.take("version", points("version", &self.version).map(|s| s.rules.version), &mut settings.rules.version);
         form.take("from", points("from", &self.from).map(|s| s.rules.from), &mut settings.rules.from);
         settings.rules.token_required = self.token_required;
-        form.take("plan", settings::plan(&self.plan), &mut settings.phases);
+        settings.absent = if self.absent_free { Absent::Free } else { Absent::Charged };
+        settings.rank_by = if self.holds_first { RankBy::Holds } else { RankBy::Points };
+        form.take("breakpoint_points", held_points(&self.breakpoint_points), &mut settings.breakpoint_points);
+        form.take("plan", settings::plan(&self.plan, settings.rules.timeout_us), &mut settings.phases);
         form.take("allow", networks("allow", &self.allow).map(|s| s.policy.allow), &mut settings.policy.allow);
         form.take("deny", networks("deny", &self.deny).map(|s| s.policy.deny), &mut settings.policy.deny);
         settings.policy.allow_shared = self.allow_shared;
+        settings.policy.ownership = if self.ownership { Ownership::Header } else { Ownership::Off };
+        settings.policy.tls = if self.tls_any { TlsTrust::Any } else { TlsTrust::Verify };
         form.take("house", house(&self.house), &mut settings.house);
         form.together(&settings);
         if form.errors.is_empty() { Ok(settings) } else { Err(form.errors) }
@@ -114,6 +142,17 @@ impl Reading {
         if self.is_fine(&["token", "version", "from"]) && settings.rules.exchange_points() == 0 {
             let message = "nothing gives points: set token, version or from above 0".to_owned();
             self.errors.push(FieldError { field: "token", message });
+        }
+        let climbs = |phase: &Phase| matches!(phase.load, Load::Breakpoint(_));
+        if self.is_fine(&["plan", "breakpoint_points"])
+            && (settings.rank_by == RankBy::Holds || settings.breakpoint_points > 0)
+            && !settings.phases.iter().any(climbs)
+        {
+            let message =
+                "no phase finds out what contestants hold: add a [[phase]] with kind = \"breakpoint\" to the plan, or \
+                           let held rates count nothing"
+                    .to_owned();
+            self.errors.push(FieldError { field: "breakpoint_points", message });
         }
         if self.is_fine(&["house", "allow", "deny"])
             && let Some(house) = &settings.house
@@ -148,7 +187,7 @@ fn with_subject(message: String) -> String {
     if is_bare { format!("it {message}") } else { message }
 }
 
-fn deadline(text: &str, zone: &str) -> Result<Option<When>, String> {
+pub(crate) fn deadline(text: &str, zone: &str) -> Result<Option<When>, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -171,6 +210,16 @@ fn points(key: &str, text: &str) -> Result<Settings, String> {
     let mut rules = json!({ "token": 1, "version": 1, "from": 1 });
     rules[key] = number.into();
     judge("rules", rules)
+}
+
+/// Of a rule that only a contest with a breakpoint phase may have.
+fn held_points(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let number = text.parse().ok().filter(|points| *points <= POINTS_MAX);
+    number.ok_or_else(|| format!("is {:?}: write a whole number from 0 to {POINTS_MAX}", instant::shown(text)))
 }
 
 fn networks(key: &str, text: &str) -> Result<Settings, String> {
@@ -242,7 +291,7 @@ mod tests {
             (|form| form.from = String::new(), "from", "whole number"),
             (|form| form.plan = String::new(), "plan", "no phase"),
             (|form| form.deny = "everything".into(), "deny", "deny[1]"),
-            (|form| form.house = "https://house".into(), "house", "https"),
+            (|form| form.house = "ftp://house".into(), "house", "https"),
             (|form| form.house = "127.0.0.1:8081".into(), "house", "allow"),
             (|form| form.from_deadline = "+61s".into(), "from_deadline", "nobody would see it"),
             (|form| form.version_deadline = "+900d".into(), "version_deadline", "from the start"),

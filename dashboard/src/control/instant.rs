@@ -3,7 +3,7 @@
 //! It turns text into microseconds of UTC and back, and words what is wrong with the text. It reads no clock.
 
 use flowtest_contest::contest::When;
-use flowtest_contest::lifecycle::INSTANT_MAX;
+use flowtest_contest::timeline::INSTANT_MAX;
 use flowtest_contract::rules::UtcUs;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
@@ -21,7 +21,7 @@ pub fn when(text: &str, zone: &str) -> Result<When, String> {
     if let Some(offset) = text.strip_prefix('+') {
         let duration = humantime::parse_duration(offset.trim())
             .map_err(|_| format!("{:?} is no duration: write it as +90s or +1h 20m", shown(text)))?;
-        let us = u64::try_from(duration.as_micros()).ok().filter(|us| *us <= INSTANT_MAX);
+        let us = u64::try_from(duration.as_micros()).ok().filter(|us| *us <= INSTANT_MAX.0);
         return us.map(|us| When::AfterStart { us }).ok_or_else(|| format!("{:?} is too long", shown(text)));
     }
     instant(text, zone).map(When::At)
@@ -59,6 +59,7 @@ fn instant(text: &str, zone: &str) -> Result<UtcUs, String> {
     u64::try_from(timestamp.as_microsecond())
         .ok()
         .filter(|at| *at > 0)
+        .map(UtcUs)
         .ok_or_else(|| format!("{:?} lies before 1970: {HOW_TO}", shown(text)))
         .and_then(|at| Some(at).filter(|at| *at <= INSTANT_MAX).ok_or_else(|| too_far(text)))
 }
@@ -97,13 +98,19 @@ fn fixed_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
-/// RFC 3339 in UTC.
+/// RFC 3339 in UTC, to the second: for people.
 pub fn utc(at: UtcUs) -> String {
-    i64::try_from(at)
-        .ok()
-        .and_then(|at| jiff::Timestamp::from_microsecond(at).ok())
-        .unwrap_or(jiff::Timestamp::MAX)
-        .to_string()
+    timestamp(at).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The same to the microsecond: what is read again means the same instant.
+fn exact(at: UtcUs) -> String {
+    timestamp(at).to_string()
+}
+
+fn timestamp(at: UtcUs) -> jiff::Timestamp {
+    let at = i64::try_from(at.0).ok().and_then(|at| jiff::Timestamp::from_microsecond(at).ok());
+    at.unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// `1m 30s`.
@@ -115,7 +122,7 @@ pub fn duration(us: u64) -> String {
 pub fn when_text(when: Option<When>) -> String {
     match when {
         None => String::new(),
-        Some(When::At(at)) => utc(at),
+        Some(When::At(at)) => exact(at),
         Some(When::AfterStart { us }) => format!("+{}", duration(us)),
     }
 }
@@ -134,7 +141,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NOON: UtcUs = 1_796_126_400_000_000; // 2026-12-01T12:00:00Z
+    const NOON: UtcUs = UtcUs(1_796_126_400_000_000); // 2026-12-01T12:00:00Z
 
     #[test]
     fn an_instant_is_read_as_people_write_it() {
@@ -153,7 +160,7 @@ mod tests {
         for (text, zone, expected) in cases {
             assert_eq!(
                 when(text, zone),
-                Ok(When::At(expected.parse::<jiff::Timestamp>().expect("an instant").as_microsecond() as u64)),
+                Ok(When::At(UtcUs(expected.parse::<jiff::Timestamp>().expect("an instant").as_microsecond() as u64))),
                 "{text:?} in {zone:?}"
             );
         }
@@ -199,8 +206,8 @@ mod tests {
         }
 
         #[test]
-        fn what_is_shown_is_read_again(us in 1u64..INSTANT_MAX, offset in 1u64..1_000_000_000) {
-            for wanted in [When::At(us), When::AfterStart { us: offset }] {
+        fn what_is_shown_is_read_again(us in 1u64..INSTANT_MAX.0, offset in 1u64..1_000_000_000) {
+            for wanted in [When::At(UtcUs(us)), When::AfterStart { us: offset }] {
                 prop_assert_eq!(when(&when_text(Some(wanted)), "-05:00"), Ok(wanted));
             }
         }

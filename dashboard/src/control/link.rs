@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// Asks that wait at most: more than all admins and contestants together have in flight.
 const WAITING_MAX: usize = 64;
 /// How long an answer is waited for. A Redis that hangs holds the thread for two timeouts of the connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// For so long after a failure asks fail at once.
 const REST: Duration = Duration::from_millis(500);
 
@@ -65,7 +65,7 @@ impl Link {
             TrySendError::Full(_) => LinkError::Busy,
             TrySendError::Disconnected(_) => LinkError::Late,
         })?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        match tokio::time::timeout(TIMEOUT, answer).await {
             Ok(Ok(done)) => Ok(done?),
             Ok(Err(_)) | Err(_) => Err(LinkError::Late),
         }

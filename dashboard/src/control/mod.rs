@@ -5,11 +5,14 @@
 //! |---|---|
 //! | [`settings`] | what is decided about the contest beside who plays |
 //! | [`form`] | the same as typed, with everything that is wrong with it at once |
+//! | [`plan_rows`] | the traffic plan as rows, and read phase by phase |
+//! | [`merge`] | what two people typed at once, put together |
 //! | [`difference`] | what a change of it would change, in words |
 //! | [`roster`] | who plays |
 //! | [`show`] | freeze and reveal |
 //! | [`readiness`] | GO or NO-GO |
-//! | [`players`] | who plays the round that is on, and since when |
+//! | [`shares`] | which generators have a share of the round that is on, and since when |
+//! | [`platform`] | its own addresses, which nobody floods |
 //! | [`instant`] | instants as people type them |
 //! | `error` | why something is refused |
 //! | [`link`] | the thread that speaks with Redis |
@@ -22,7 +25,7 @@
 //! | `arming` | generators for a round |
 //! | `contestants` | what is done to one contestant |
 //!
-//! The first eight are functions of their arguments.
+//! The first ten are functions of their arguments, but `platform`, which looks names up.
 
 mod arming;
 pub mod automation;
@@ -35,11 +38,14 @@ mod feed_facts;
 pub mod form;
 pub mod instant;
 pub mod link;
-pub mod players;
+pub mod merge;
+pub mod plan_rows;
+pub mod platform;
 pub mod readiness;
 pub mod requests;
 pub mod roster;
 pub mod settings;
+pub mod shares;
 pub mod show;
 mod stored;
 

@@ -7,6 +7,7 @@ use flowtest_accounts::UserId;
 use flowtest_contest::contest::{CONTESTANTS_MAX, Contestant};
 use flowtest_contest::endpoint::Host;
 use flowtest_contest::{Contest, Control, Endpoint};
+use flowtest_contract::rules::UtcUs;
 use std::collections::{BTreeMap, HashMap};
 
 /// The platform's own contestant. No account may have this name.
@@ -19,6 +20,8 @@ pub struct Candidate {
     pub name: String,
     /// As it was saved; nothing when the contestant has none.
     pub endpoint: Option<String>,
+    /// Since when it has it.
+    pub since: UtcUs,
 }
 
 /// The contestants of the next round, and who cannot be one.
@@ -28,6 +31,8 @@ pub struct Roster {
     pub contestants: Vec<Contestant>,
     /// The lasting id of each, by name: `u3`, or `house`.
     pub ids: BTreeMap<String, String>,
+    /// Since when each has its endpoint, by name. The house has the first place without.
+    pub since: BTreeMap<String, UtcUs>,
     pub left_out: Vec<LeftOut>,
 }
 
@@ -68,8 +73,8 @@ impl Roster {
             roster.add(None, HOUSE, &endpoint, judged, settings, &mut taken).then_some(endpoint)
         });
         let mut candidates: Vec<&Candidate> = candidates.iter().collect();
-        // Who registered first keeps an address that two have.
-        candidates.sort_by_key(|candidate| candidate.user);
+        // Who set it first keeps an address that two have.
+        candidates.sort_by_key(|candidate| (candidate.since, candidate.user));
         let mut playing: Vec<Contestant> = Vec::new();
         for candidate in candidates {
             let Some(text) = &candidate.endpoint else { continue };
@@ -89,6 +94,7 @@ impl Roster {
                 settings.policy.judge_endpoint(&endpoint).map_err(|error| error.to_string())
             };
             if roster.add(Some(candidate.user), name, &endpoint, judged, settings, &mut taken) {
+                roster.since.insert(name.to_owned(), candidate.since);
                 playing.push(Contestant { name: name.to_owned(), endpoint });
             }
         }
@@ -107,16 +113,16 @@ impl Roster {
         settings: &Settings,
         taken: &mut HashMap<(Host, u16), String>,
     ) -> bool {
-        let place = (endpoint.host.clone(), endpoint.port);
-        let judged = judged.and_then(|()| match taken.get(&place) {
-            Some(other) if !settings.policy.allow_shared => {
+        let server = endpoint.server();
+        let judged = judged.and_then(|()| match taken.get(&server) {
+            Some(other) if !settings.policy.may_name_one_server() => {
                 Err(format!("{other:?} has the same host and port: give each contestant its own server"))
             }
             _ => Ok(()),
         });
         match judged {
             Ok(()) => {
-                taken.entry(place).or_insert_with(|| name.to_owned());
+                taken.entry(server).or_insert_with(|| name.to_owned());
                 self.ids.insert(name.to_owned(), user.map_or_else(|| HOUSE.to_owned(), id_of));
                 true
             }
@@ -143,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(user: i64, name: &str, endpoint: Option<&str>) -> Candidate {
-        Candidate { user, name: name.to_owned(), endpoint: endpoint.map(str::to_owned) }
+        Candidate { user, name: name.to_owned(), endpoint: endpoint.map(str::to_owned), since: UtcUs(user as u64) }
     }
 
     fn settings() -> Settings {
@@ -183,6 +189,18 @@ mod tests {
         let left: Vec<&str> = roster.left_out.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(left, ["bob", "carol", "dave", "eve", "House"]);
         assert!(roster.left_out[0].reason.contains("\"alice\""), "{}", roster.left_out[0].reason);
+    }
+
+    #[test]
+    fn who_set_an_address_first_keeps_it_and_not_who_registered_first() {
+        let late = Candidate { since: UtcUs(9), ..candidate(1, "alice", Some("10.0.0.1")) };
+        let candidates = [late, candidate(2, "bob", Some("[64:ff9b::10.0.0.1]"))];
+        let mut settings = settings();
+        settings.policy.allow.push("64:ff9b::/96".parse().expect("a network"));
+        let roster = Roster::of(&candidates, &settings);
+        let names: Vec<&str> = roster.contestants.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!((names, roster.left_out[0].name.as_str()), (vec!["bob", "house"], "alice"));
+        assert_eq!(roster.since, [("bob".to_owned(), UtcUs(2))].into());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! It is kept in the database as the contest's own JSON dialect without contestants, because a contest needs at least
 //! one and settings exist before the first. Always valid: one parser, the contest's, decides.
 
-use flowtest_contest::contest::{Contestant, DeadlineSpec, Load, Phase, Start};
+use flowtest_contest::breakpoint::Breakpoint;
+use flowtest_contest::contest::{Absent, Contestant, DeadlineSpec, Load, Phase, RankBy, Start};
+use flowtest_contest::ladder::LadderTerms;
 use flowtest_contest::{Contest, ContestError, Endpoint, Policy};
 use flowtest_contract::Rules;
 use flowtest_contract::text::is_hidden;
@@ -20,6 +22,11 @@ pub struct Settings {
     pub title: String,
     pub deadlines: DeadlineSpec,
     pub rules: Rules,
+    /// What becomes of what is due to contestants that are not ready.
+    pub absent: Absent,
+    /// What puts one contestant before another, and what a held rate is worth.
+    pub rank_by: RankBy,
+    pub breakpoint_points: u32,
     /// At least one.
     pub phases: Vec<Phase>,
     pub policy: Policy,
@@ -36,6 +43,9 @@ impl Default for Settings {
             title: String::new(),
             deadlines: DeadlineSpec::default(),
             rules: Rules::default(),
+            absent: Absent::default(),
+            rank_by: RankBy::default(),
+            breakpoint_points: 0,
             phases: vec![phase],
             policy: Policy::default(),
             house: None,
@@ -52,6 +62,9 @@ impl Settings {
             start: Start::Now,
             deadlines: self.deadlines,
             rules: self.rules,
+            absent: self.absent,
+            rank_by: self.rank_by,
+            breakpoint_points: self.breakpoint_points,
             phases: self.phases.clone(),
             contestants,
             policy: self.policy.clone(),
@@ -101,8 +114,9 @@ impl Settings {
         keys.insert("name".to_owned(), "settings".into());
         // A contest has at least one contestant: this one is never asked.
         keys.insert("contestant".to_owned(), json!([{ "name": "nobody", "endpoint": "nobody.invalid" }]));
-        let Contest { deadlines, rules, phases, policy, .. } = Contest::from_json(document)?;
-        Ok(Settings { title, deadlines, rules, phases, policy, house })
+        let Contest { deadlines, rules, absent, rank_by, breakpoint_points, phases, policy, .. } =
+            Contest::from_json(document)?;
+        Ok(Settings { title, deadlines, rules, absent, rank_by, breakpoint_points, phases, policy, house })
     }
 }
 
@@ -124,11 +138,20 @@ pub fn plan_text(phases: &[Phase]) -> String {
     for (index, phase) in phases.iter().enumerate() {
         let parted = if index == 0 { "" } else { "\n" };
         let duration = super::instant::duration(phase.duration_us);
-        write!(text, "{parted}[[phase]]\nfor = \"{duration}\"\n").expect("writing to a String does not fail");
+        let kind = if let Load::Breakpoint(_) = phase.load { "kind = \"breakpoint\"\n" } else { "" };
+        write!(text, "{parted}[[phase]]\n{kind}for = \"{duration}\"\n").expect("writing to a String does not fail");
         match phase.load {
             Load::Open { from, to } if from == to => writeln!(text, "rate = {from}"),
             Load::Open { from, to } => writeln!(text, "rate = \"{from}..{to}\""),
             Load::Closed { pipeline } => writeln!(text, "pipeline = {pipeline}"),
+            Load::Breakpoint(Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us }) => {
+                let (hold, p99) = (super::instant::duration(hold_us), super::instant::duration(pass.p99_us));
+                writeln!(
+                    text,
+                    "start = {start}\nstep = \"{step}\"\nhold = \"{hold}\"\npass = {{ right = {}, p99 = \"{p99}\" }}\nmax = {max}",
+                    pass.right
+                )
+            }
         }
         .expect("writing to a String does not fail");
         writeln!(text, "connections = {}", phase.connections).expect("writing to a String does not fail");
@@ -139,8 +162,9 @@ pub fn plan_text(phases: &[Phase]) -> String {
     text
 }
 
-/// Reads a traffic plan: phases of a contest file and nothing else. The sentence names line and key.
-pub fn plan(text: &str) -> Result<Vec<Phase>, String> {
+/// Reads a traffic plan: phases of a contest file and nothing else, which are played with this timeout. The sentence names line
+/// and key.
+pub fn plan(text: &str, timeout_us: u64) -> Result<Vec<Phase>, String> {
     let told = |error: &ContestError| -> String {
         // The name stands above the plan, on a line of its own.
         let line = error.line.and_then(|line| line.checked_sub(1)).filter(|line| *line > 0);
@@ -155,7 +179,8 @@ pub fn plan(text: &str) -> Result<Vec<Phase>, String> {
         ));
     }
     let nobody = "[[contestant]]\nname = \"nobody\"\nendpoint = \"nobody.invalid\"\n";
-    let file = format!("name = \"settings\"\n{text}\n{nobody}");
+    // Behind the plan, whose lines are counted.
+    let file = format!("name = \"settings\"\n{text}\n{nobody}[rules]\ntimeout = \"{timeout_us}us\"\n");
     Contest::from_toml(&file).map(|contest| contest.phases).map_err(|error| told(&error))
 }
 
@@ -163,12 +188,16 @@ pub fn plan(text: &str) -> Result<Vec<Phase>, String> {
 pub(super) mod tests {
     use super::*;
     use flowtest_contest::contest::When;
+    use flowtest_contest::policy::{Ownership, TlsTrust};
+    use flowtest_contract::rules::UtcUs;
     use proptest::prelude::*;
+
+    pub(crate) const TIMEOUT_US: u64 = 3_000_000;
 
     pub(crate) fn settings() -> impl Strategy<Value = Settings> {
         let when = || {
             proptest::option::of(prop_oneof![
-                (1_000_000u64..1 << 50).prop_map(When::At),
+                (1_000_000u64..1 << 50).prop_map(|us| When::At(UtcUs(us))),
                 (1u64..600_000).prop_map(|ms| When::AfterStart { us: ms * 1000 })
             ])
         };
@@ -190,18 +219,29 @@ pub(super) mod tests {
         );
         let allow = proptest::sample::subsequence(vec!["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"], 0..=3);
         let deny = proptest::sample::subsequence(vec!["10.0.3.7:8080", "10.0.3.0/24"], 0..=2);
-        let policy = (allow, deny, any::<bool>()).prop_map(|(allow, deny, allow_shared)| Policy {
-            allow: allow.into_iter().map(|text| text.parse().expect("a network")).collect(),
-            deny: deny.into_iter().map(|text| text.parse().expect("an entry")).collect(),
-            allow_shared,
-        });
+        let ownership = proptest::sample::select(Ownership::ALL.to_vec());
+        let tls = proptest::sample::select(TlsTrust::ALL.to_vec());
+        let policy =
+            (allow, deny, any::<bool>(), ownership, tls).prop_map(|(allow, deny, allow_shared, ownership, tls)| {
+                Policy {
+                    allow: allow.into_iter().map(|text| text.parse().expect("a network")).collect(),
+                    deny: deny.into_iter().map(|text| text.parse().expect("an entry")).collect(),
+                    allow_shared,
+                    ownership,
+                    tls,
+                }
+            });
         let house = proptest::option::of("10\\.0\\.0\\.[1-9]")
             .prop_map(|text| text.map(|text| text.parse().expect("an endpoint")));
+        let rules = (rules, proptest::sample::select(Absent::ALL.to_vec()));
         ("[a-zA-Z ]{0,20}", (when(), when()), rules, proptest::collection::vec(phase, 1..5), policy, house).prop_map(
-            |(title, (version, from), rules, phases, policy, house)| Settings {
+            |(title, (version, from), (rules, absent), phases, policy, house)| Settings {
                 title: title.trim().to_owned(),
                 deadlines: DeadlineSpec { version, from },
                 rules,
+                absent,
+                rank_by: RankBy::default(),
+                breakpoint_points: 0,
                 phases,
                 policy,
                 house,
@@ -213,12 +253,12 @@ pub(super) mod tests {
         #[test]
         fn settings_survive_their_document(settings in settings()) {
             prop_assert_eq!(Settings::from_json(settings.to_json()), Ok(settings.clone()));
-            prop_assert_eq!(plan(&plan_text(&settings.phases)), Ok(settings.phases));
+            prop_assert_eq!(plan(&plan_text(&settings.phases), settings.rules.timeout_us), Ok(settings.phases));
         }
 
         #[test]
         fn any_text_is_a_plan_or_a_sentence(text in ".{0,200}") {
-            let _ = plan(&text);
+            let _ = plan(&text, TIMEOUT_US);
         }
     }
 
@@ -231,7 +271,7 @@ pub(super) mod tests {
     #[test]
     fn a_plan_is_phases_only_and_an_error_names_its_line() {
         let good = "[[phase]]\nfor = \"30s\"\nrate = 100\nconnections = 8\n";
-        assert_eq!(plan(good).expect("a plan").len(), 1);
+        assert_eq!(plan(good, TIMEOUT_US).expect("a plan").len(), 1);
         // (text, part of the sentence)
         let cases = [
             ("", "no phase"),
@@ -241,9 +281,18 @@ pub(super) mod tests {
             ("[[phase]\n", "TOML"),
         ];
         for (text, part) in cases {
-            let error = plan(text).expect_err(text);
+            let error = plan(text, TIMEOUT_US).expect_err(text);
             assert!(error.contains(part), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_step_may_be_as_short_as_the_timeout_beside_it() {
+        let climb = "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x1.25\"\nhold = \"2s\"\nmax = 1000\n\
+                     pass = { right = 0.99, p99 = \"100ms\" }\n";
+        assert!(plan(climb, 1_000_000).is_ok());
+        let error = plan(climb, TIMEOUT_US).expect_err("a step is over before a request of it can fail");
+        assert!(error.contains("timeout of 3s"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Show {
     /// Everybody sees everything again, step by step on the projector.
     #[serde(default)]
     pub revealed: bool,
+    /// The same from this instant on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveal_at: Option<UtcUs>,
     /// No round will follow.
     #[serde(default)]
     pub over: bool,
@@ -33,13 +36,13 @@ impl Show {
 
     /// The instant that the public sees, when it sees no later one.
     pub fn frozen_at(&self, now: UtcUs) -> Option<UtcUs> {
-        self.freeze_at.filter(|at| *at <= now && !self.revealed)
+        self.freeze_at.filter(|at| *at <= now && !self.revealed && self.reveal_at.is_none_or(|at| now < at))
     }
 
     /// Refused while it is frozen: a later instant would show everybody what is hidden.
     pub fn freeze(self, at: UtcUs, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {
-            None => Ok(Show { freeze_at: Some(at), revealed: false, ..self }),
+            None => Ok(Show { freeze_at: Some(at), revealed: false, reveal_at: None, ..self }),
             Some(_) => Err("the board is frozen already, and another freeze would show what it hides: reveal or \
                             unfreeze it first"
                 .to_owned()),
@@ -58,6 +61,18 @@ impl Show {
             None => Err("the standings are not frozen, so there is nothing to reveal: freeze them first".to_owned()),
         }
     }
+
+    /// The same at an instant that lies ahead; without one, not by itself.
+    pub fn reveal_later(self, at: Option<UtcUs>, now: UtcUs) -> Result<Show, String> {
+        let frozen = self.freeze_at.filter(|_| !self.revealed);
+        match (frozen, at) {
+            (None, _) => Err("no freeze is set, so there is nothing to reveal: freeze the board first".to_owned()),
+            (Some(freeze), Some(at)) if at <= freeze.max(now) => {
+                Err("the reveal comes after the freeze and after now: choose a later instant".to_owned())
+            }
+            (Some(_), at) => Ok(Show { reveal_at: at, ..self }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,20 +81,36 @@ mod tests {
 
     #[test]
     fn a_freeze_may_lie_ahead_and_a_reveal_ends_it() {
-        let show = Show::default().freeze(100, 50).expect("nothing is frozen");
-        assert_eq!((show.frozen_at(99), show.frozen_at(100)), (None, Some(100)));
-        assert!(show.reveal(99).is_err());
-        let revealed = show.reveal(150).expect("it is frozen");
-        assert_eq!(revealed.frozen_at(200), None);
+        let show = Show::default().freeze(UtcUs(100), UtcUs(50)).expect("nothing is frozen");
+        assert_eq!((show.frozen_at(UtcUs(99)), show.frozen_at(UtcUs(100))), (None, Some(UtcUs(100))));
+        assert!(show.reveal(UtcUs(99)).is_err());
+        let revealed = show.reveal(UtcUs(150)).expect("it is frozen");
+        assert_eq!(revealed.frozen_at(UtcUs(200)), None);
         assert_eq!(revealed.unfreeze(), Show::default());
-        assert_eq!(revealed.freeze(300, 250).expect("it is revealed").frozen_at(300), Some(300));
+        assert_eq!(
+            revealed.freeze(UtcUs(300), UtcUs(250)).expect("it is revealed").frozen_at(UtcUs(300)),
+            Some(UtcUs(300))
+        );
+    }
+
+    #[test]
+    fn a_reveal_may_be_timed_and_taken_back() {
+        let show = Show::default().freeze(UtcUs(100), UtcUs(50)).expect("nothing is frozen");
+        assert!(
+            show.reveal_later(Some(UtcUs(100)), UtcUs(60)).is_err()
+                && Show::default().reveal_later(Some(UtcUs(9)), UtcUs(1)).is_err()
+        );
+        let timed = show.reveal_later(Some(UtcUs(200)), UtcUs(120)).expect("it lies ahead");
+        assert_eq!((timed.frozen_at(UtcUs(199)), timed.frozen_at(UtcUs(200))), (Some(UtcUs(100)), None));
+        assert_eq!(timed.reveal_later(None, UtcUs(150)).expect("taken back").frozen_at(UtcUs(200)), Some(UtcUs(100)));
+        assert_eq!(Show::from_text(&timed.to_text().expect("JSON")), Ok(timed));
     }
 
     #[test]
     fn a_freeze_that_holds_is_never_moved_and_one_that_lies_ahead_may_be() {
-        let planned = Show::default().freeze(100, 50).expect("nothing is frozen");
-        assert_eq!(planned.freeze(80, 60).expect("it lies ahead").frozen_at(90), Some(80));
-        let error = planned.freeze(200, 100).expect_err("it holds");
+        let planned = Show::default().freeze(UtcUs(100), UtcUs(50)).expect("nothing is frozen");
+        assert_eq!(planned.freeze(UtcUs(80), UtcUs(60)).expect("it lies ahead").frozen_at(UtcUs(90)), Some(UtcUs(80)));
+        let error = planned.freeze(UtcUs(200), UtcUs(100)).expect_err("it holds");
         assert!(error.contains("frozen already"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use crate::clock::{utc_ms, utc_us};
 use crate::control::ChangeError;
 use crate::control::requests::Write;
 use crate::error::RequestError;
-use crate::handlers::form::display_name;
+use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::device;
 use crate::middleware::viewer::Viewer;
@@ -44,6 +44,7 @@ async fn page(depot: &mut Depot) -> Result<AccountPage, RequestError> {
     sessions.sort_by_key(|session| !session.here);
     Ok(AccountPage {
         layout: frame::layout(depot, Page::Account, "Account"),
+        contact: (!viewer.is_admin()).then(|| Field::new(viewer.user.contact.clone().unwrap_or_default())),
         display_name: Field::new(viewer.user.display_name),
         current: Field::default(),
         password: Field::default(),
@@ -100,6 +101,25 @@ pub async fn set_display_name(req: &mut Request, depot: &mut Depot, res: &mut Re
         Err(ChangeError::Accounts(Error::Invalid { message, .. }) | ChangeError::Field { message, .. }) => {
             let mut page = page(depot).await?;
             page.display_name = Field::wrong(display_name, message);
+            show_again(res, page)
+        }
+        Err(ChangeError::Accounts(error)) => Err(error.into()),
+        Err(error) => frame::refused(depot, res, PATH, error.to_string()),
+    }
+}
+
+#[handler]
+pub async fn set_contact(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
+    let contact = field(req, "contact").await;
+    let (user, now) = (viewer.user.id, utc_us());
+    let change = async { Ok(app.accounts.set_contact(user, &contact, &viewer.actor, now).await?) };
+    match app.controller.requests().paced(user, Write::Contact, now, change).await {
+        Ok(_) => frame::done(depot, res, PATH, "How you are reached is noted, for organisers only."),
+        Err(ChangeError::Accounts(Error::Invalid { message, .. }) | ChangeError::Field { message, .. }) => {
+            let mut page = page(depot).await?;
+            page.contact = Some(Field::wrong(contact, message));
             show_again(res, page)
         }
         Err(ChangeError::Accounts(error)) => Err(error.into()),

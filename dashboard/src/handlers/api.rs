@@ -5,9 +5,15 @@ use crate::error::RequestError;
 use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
 use crate::handlers::owner::{self, Owner};
+use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
-use crate::live::{Audience, Due, ValidityNow};
+use crate::live::reveal::Reveal;
+use crate::live::{Audience, Due, UserKey, ValidityNow};
+use crate::views::climb::ClimbCard;
+use crate::views::health::Health;
 use crate::views::index::HeaderCount;
+use crate::views::ledger::LedgerRound;
+use flowtest_contract::rules::UtcUs;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
 use serde::Serialize;
@@ -17,7 +23,8 @@ use std::collections::BTreeMap;
 pub async fn standings_now(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let audience = audience(req, depot);
-    res.render(Json(StandingsAnswer::of(&app, &audience)));
+    let category = req.query::<String>("category");
+    res.render(Json(StandingsAnswer::of(&app, &audience, category.as_deref())));
     Ok(())
 }
 
@@ -25,11 +32,42 @@ pub async fn standings_now(req: &mut Request, depot: &mut Depot, res: &mut Respo
 pub async fn history_since(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let audience = audience(req, depot);
-    let since = req.query::<u64>("since").unwrap_or(0).saturating_mul(1_000);
+    let round = req.query::<u32>("round");
+    res.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    if let Some(number) = round {
+        let body = past::history(&app, &audience, number).await?;
+        res.body(body);
+        return Ok(());
+    }
+    let since = UtcUs::from_ms(req.query::<u64>("since").unwrap_or(0));
     let step = req.query::<u64>("step").unwrap_or(1);
     let body = app.feed.history(&audience, since, step).await;
-    res.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     res.body(salvo::http::ResBody::Once(body));
+    Ok(())
+}
+
+/// The frame of an instant that is over: `?at=` in milliseconds.
+#[handler]
+pub async fn moment(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let audience = audience(req, depot);
+    let at = req.query::<u64>("at").ok_or_else(|| RequestError::Unprocessable("say which instant: ?at=MS".into()))?;
+    let body = past::frame(&app, &audience, UtcUs::from_ms(at)).await?;
+    res.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    res.body(body);
+    Ok(())
+}
+
+/// What the room knows after a step of the reveal. Only organisers go ahead of everybody else.
+#[handler]
+pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let step = req.query::<usize>("step").unwrap_or(0);
+    let is_frozen = app.feed.facts().freeze.holds(app.now()).is_some();
+    let frozen = app.feed.standings(&Audience::Public).lines;
+    let last = app.feed.standings(&Audience::Admin).lines;
+    let rank_by = app.feed.seen().control.as_ref().map(|control| control.contest.rank_by).unwrap_or_default();
+    res.render(Json(Reveal::of(&frozen, &last, is_frozen, rank_by).stage(step)));
     Ok(())
 }
 
@@ -55,6 +93,22 @@ struct MeAnswer {
     /// Of the round; null before a generator has said anything.
     validity: Option<ValidityNow>,
     frozen: bool,
+    /// What stands first on the page.
+    health: Health,
+    /// The round that is played or was the last, line by line; null when its results are among those of the past.
+    ledger: Option<LedgerRound>,
+    /// How it fares in a breakpoint phase, step by step; null where there is none.
+    climb: Option<ClimbCard>,
+}
+
+/// What came in each second of a round: `?round=` by its number, or the newest.
+#[handler]
+pub async fn my_seconds(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let user = asked::contestant(req, depot, &app).await?;
+    let seconds = past::seconds(&app, &UserKey::of_user(user.id.0), req.query::<u32>("round")).await?;
+    res.render(Json(seconds));
+    Ok(())
 }
 
 #[handler]
@@ -77,6 +131,9 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         due: Due::of(app.feed.seen().control.as_deref(), app.now()),
         validity: app.feed.validity(&Audience::Public),
         frozen: owner.frozen,
+        health: owner::health(&app, &user, &owner).await?,
+        ledger: owner::ledger_now(&app, &owner),
+        climb: owner.climb,
     }));
     Ok(())
 }

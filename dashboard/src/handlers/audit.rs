@@ -3,45 +3,102 @@
 use crate::app::App;
 use crate::clock::utc_ms;
 use crate::error::RequestError;
+use crate::handlers::download::{self, Table, instant, text};
 use crate::handlers::frame::{self, show};
 use crate::views::AuditPage;
-use crate::views::audit::AuditLine;
+use crate::views::audit::{self, Names, Told};
 use crate::views::layout::Page;
-use flowtest_accounts::AuditFilter;
+use flowtest_accounts::{AuditFilter, AuditLine, User};
 use salvo::prelude::*;
 
 const LINES: u32 = 100;
+/// Lines of an export at most, asked for page by page.
+const EXPORT_LINES: usize = 100_000;
+const EXPORT_PAGE: u32 = 1_000;
+/// Letters that are searched for at most.
+const QUERY_CHARS: usize = 100;
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
-    let query: String = req.query::<String>("q").unwrap_or_default().chars().take(100).collect();
+    let query = query(req);
     let before = req.query::<i64>("before");
-    let lines = app.accounts.audit_page(before, LINES, filter(&query)).await?;
+    let users = app.accounts.users().await?;
+    let lines = app.accounts.audit_page(before, LINES, filter(&query, &users)).await?;
     let before = lines.last().filter(|_| lines.len() == LINES as usize).map(|line| line.id);
-    let lines = lines
-        .into_iter()
-        .map(|line| AuditLine {
-            id: line.id,
-            at_ms: utc_ms(line.at),
-            who: line.by.name,
-            address: line.by.address,
-            action: line.action,
-            subject: line.subject,
-            before: line.before.unwrap_or_default(),
-            after: line.after.unwrap_or_default(),
-        })
-        .collect();
+    let names = names(&app, users).await?;
+    let lines = lines.into_iter().map(|line| shown(line, &names)).collect();
     show(res, AuditPage { layout: frame::layout(depot, Page::Audit, "Audit log"), lines, query, before })
 }
 
-/// What is typed is a noun or an action such as `user.disable`, or a subject such as `user:3`.
-fn filter(query: &str) -> AuditFilter {
-    let query = query.trim();
-    let some = Some(query.to_owned()).filter(|query| !query.is_empty());
-    if query.contains(':') {
-        AuditFilter { subject: some, ..AuditFilter::default() }
-    } else {
-        AuditFilter { action: some, ..AuditFilter::default() }
+/// All lines that are found, newest first: in words, and as the log keeps them.
+#[handler]
+pub async fn export(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let users = app.accounts.users().await?;
+    let filter = filter(&query(req), &users);
+    let names = names(&app, users).await?;
+    let mut table = Table::new(&["at", "who", "address", "action", "what", "whom", "subject", "before", "after"]);
+    let (mut before, mut written) = (None, 0);
+    while written < EXPORT_LINES {
+        let lines = app.accounts.audit_page(before, EXPORT_PAGE, filter.clone()).await?;
+        let Some(last) = lines.last() else { break };
+        before = Some(last.id);
+        written += lines.len();
+        for line in lines {
+            let told = told(&line, &names);
+            table.row(&[
+                instant(utc_ms(line.at)),
+                text(&line.by.name),
+                text(&line.by.address),
+                text(&line.action),
+                text(&told.what),
+                text(&told.whom),
+                text(&line.subject),
+                text(line.before.as_deref().unwrap_or_default()),
+                text(line.after.as_deref().unwrap_or_default()),
+            ]);
+        }
+    }
+    download::note(&app, depot, "audit").await?;
+    table.send(res, "audit.csv")
+}
+
+fn query(req: &mut Request) -> String {
+    req.query::<String>("q").unwrap_or_default().trim().chars().take(QUERY_CHARS).collect()
+}
+
+/// Words are found wherever they stand, and lines about whoever is called so.
+fn filter(query: &str, users: &[User]) -> AuditFilter {
+    if query.is_empty() {
+        return AuditFilter::default();
+    }
+    let wanted = query.to_lowercase();
+    let is_called =
+        |user: &&User| user.name.to_lowercase().contains(&wanted) || user.display_name.to_lowercase().contains(&wanted);
+    let subjects = users.iter().filter(is_called).map(|user| format!("user:{}", user.id)).collect();
+    AuditFilter { text: Some(query.to_owned()), or_subjects: subjects, ..AuditFilter::default() }
+}
+
+pub(super) async fn names(app: &App, users: Vec<User>) -> Result<Names, RequestError> {
+    let rounds = app.accounts.rounds().await?;
+    Ok(Names {
+        users: users.into_iter().map(|user| (user.id.0, user.display_name)).collect(),
+        rounds: rounds.into_iter().map(|round| (round.id.to_string(), round.number)).collect(),
+    })
+}
+
+pub(super) fn told(line: &AuditLine, names: &Names) -> Told {
+    Told::of(&line.action, &line.subject, line.before.as_deref(), line.after.as_deref(), names)
+}
+
+fn shown(line: AuditLine, names: &Names) -> audit::AuditLine {
+    audit::AuditLine {
+        id: line.id,
+        at_ms: utc_ms(line.at),
+        told: told(&line, names),
+        who: line.by.name,
+        address: line.by.address,
+        action: line.action,
     }
 }

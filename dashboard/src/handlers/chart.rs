@@ -2,11 +2,12 @@
 
 use crate::app::App;
 use crate::error::RequestError;
-use crate::handlers::asked::site;
 use crate::handlers::frame::{self, show};
 use crate::live::Audience;
 use crate::middleware::guard::Screen;
+use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
+use crate::site::Site;
 use crate::views::chart::ProjectorPage;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
@@ -15,6 +16,9 @@ use salvo::prelude::*;
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    if let Some(secret) = req.query::<String>("screen") {
+        return without_secret(req, depot, res, &secret);
+    }
     let view = match req.query::<String>("view").as_deref() {
         Some("projector") => ChartView::Projector,
         Some("ticker") => ChartView::Ticker,
@@ -34,32 +38,48 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
             true => (Audience::Admin, "/api/history"),
             false => (Audience::Public, "/api/history?as=public"),
         };
-        let standings = app.feed.standings(&audience).lines;
-        let layout = frame::layout(depot, Page::Chart, "Standings");
-        return show(res, ChartPage { layout, standings, live: "/live".to_owned(), history: history.to_owned() });
+        let standings = app.feed.standings(&audience);
+        let categories = standings.categories();
+        let category = req.query::<String>("category").filter(|category| categories.contains(category));
+        let page = ChartPage {
+            layout: frame::layout(depot, Page::Chart, "Standings"),
+            standings: standings.of_category(category.as_deref()).lines,
+            categories,
+            category,
+            live: "/live".to_owned(),
+            history: history.to_owned(),
+        };
+        return show(res, page);
     }
-    // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector. The reveal alone knows
-    // the end before everybody else does: veiled, and so without rows before its script can veil them.
+    // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector. The reveal asks for each
+    // step when it comes, and has no row before.
     let is_reveal = view == ChartView::Reveal;
     let standings = match is_reveal {
         true => Vec::new(),
         false => app.feed.standings(&Audience::Public).lines,
     };
-    let screen = req.query::<String>("screen").filter(|_| Screen::is_shown(depot));
-    let with_screen = |path: &str| match &screen {
-        _ if is_reveal => path.to_owned(),
-        Some(secret) => format!("{path}?screen={secret}"),
-        None => format!("{path}?as=public"),
-    };
-    let site = site(req, &app);
+    let for_all = |path: &str| format!("{path}?as=public");
+    let site = Site::of(&app);
     let page = ProjectorPage {
         layout: frame::layout(depot, Page::Chart, "Standings"),
         view,
         standings,
-        live: with_screen("/live"),
-        history: with_screen("/api/history"),
-        qr: Qr::of(&site, "the address of this site"),
-        site: site.split_once("://").map_or(site.clone(), |(_, rest)| rest.to_owned()),
+        live: for_all("/live"),
+        history: for_all("/api/history"),
+        qr: site.url("").and_then(|url| Qr::of(&url, "the address of this site")),
+        site: site.typed().unwrap_or_default().to_owned(),
     };
     show(res, page)
+}
+
+/// The same page with the link's secret in a cookie: an address bar on a wall is read by the whole room.
+fn without_secret(req: &Request, depot: &Depot, res: &mut Response, secret: &str) -> Result<(), RequestError> {
+    if Screen::is_shown(depot) {
+        screen_cookie::give(res, App::of(depot).config.is_https(), secret);
+    }
+    let rest = req.queries().iter().filter(|(name, _)| *name != "screen");
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(rest);
+    res.render(Redirect::other(format!("/chart?{}", query.finish())));
+    Ok(())
 }

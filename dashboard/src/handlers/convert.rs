@@ -39,6 +39,7 @@ pub fn plan(phases: &[Phase]) -> Vec<PlanPhase> {
         load: match phase.load {
             Load::Open { from, to } => PlanLoad::Open { from, to },
             Load::Closed { pipeline } => PlanLoad::Closed { pipeline },
+            Load::Breakpoint(climb) => PlanLoad::Climb(climb),
         },
         connections: phase.connections,
         scored: phase.scored,

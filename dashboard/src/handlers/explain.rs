@@ -2,11 +2,13 @@
 
 use crate::app::App;
 use crate::error::{Explanation, wants_page};
-use crate::handlers::frame;
+use crate::handlers::{frame, kept};
+use crate::middleware::form_tokens;
 use crate::middleware::viewer::Viewer;
-use crate::views::{ErrorPage, Page};
+use crate::views::login::Kept;
+use crate::views::{ErrorPage, Field, LoginPage, Page};
 use sailfish::TemplateSimple;
-use salvo::http::StatusCode;
+use salvo::http::{Method, StatusCode};
 use salvo::prelude::*;
 use salvo::request_id::RequestIdDepotExt;
 use std::sync::Arc;
@@ -31,6 +33,12 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
             (title, message.to_owned())
         }
     };
+    if status == StatusCode::UNAUTHORIZED && *req.method() == Method::POST && wants_page(req) {
+        // Nobody is to type it again: it goes along through signing in.
+        if let Some(kept) = kept::of(req).await {
+            return sign_in(req, depot, res, kept);
+        }
+    }
     if !wants_page(req) {
         // `sentence` is what 0.1 called the message; it goes with 0.3.
         return res.render(Json(serde_json::json!({ "error": title, "message": message, "sentence": message })));
@@ -42,6 +50,24 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
     match page.render_once() {
         Ok(html) => res.render(Text::Html(html)),
         Err(error) => tracing::error!(%error, "the error page cannot be rendered"),
+    }
+}
+
+/// The page for signing in, with a form that was sent when its session had ended.
+fn sign_in(req: &Request, depot: &Depot, res: &mut Response, kept: Kept) {
+    let mut layout = frame::bare_layout(depot, Page::Login, "Sign in");
+    layout.csrf = form_tokens::for_nobody(req, App::of(depot), res);
+    let page = LoginPage {
+        layout,
+        name: Field::default(),
+        next: String::new(),
+        error: None,
+        wait_seconds: None,
+        kept: Some(kept),
+    };
+    match page.render_once() {
+        Ok(html) => res.render(Text::Html(html)),
+        Err(error) => tracing::error!(%error, "the page for signing in cannot be rendered"),
     }
 }
 

@@ -5,9 +5,10 @@ use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::asked::{audience, contestant};
 use crate::handlers::download::{Table, attach, instant, note, number, text};
-use crate::handlers::standings::{COLUMNS, Line, StandingsAnswer};
+use crate::handlers::standings::{COLUMNS, Line, NOT_VALID, StandingsAnswer, not_valid};
 use crate::live::Audience;
 use flowtest_contract::RoundValidity;
+use flowtest_contract::rules::UtcUs;
 use salvo::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -15,10 +16,15 @@ use std::collections::BTreeSet;
 #[handler]
 pub async fn standings_csv(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
-    let standings = app.feed.standings(&audience(req, depot));
-    let mut table = Table::new(&COLUMNS);
+    let audience = audience(req, depot);
+    let standings = app.feed.standings(&audience).of_category(category(req).as_deref());
+    let not_valid = text(&not_valid(&app.feed.facts().not_valid, app.feed.validity(&audience).as_ref()));
+    let head: Vec<&str> = COLUMNS.into_iter().chain([NOT_VALID]).collect();
+    let mut table = Table::new(&head);
     for standing in standings.lines {
-        table.row(&Line::from(standing).cells());
+        let mut row = Line::from(standing).cells();
+        row.push(not_valid.clone());
+        table.row(&row);
     }
     note(&app, depot, "standings").await?;
     table.send(res, "standings.csv")
@@ -29,7 +35,7 @@ pub async fn standings_json(req: &mut Request, depot: &mut Depot, res: &mut Resp
     let app = App::of(depot).clone();
     let audience = audience(req, depot);
     attach(res, "standings.json");
-    res.render(Json(StandingsAnswer::of(&app, &audience)));
+    res.render(Json(StandingsAnswer::of(&app, &audience, category(req).as_deref())));
     note(&app, depot, "standings").await
 }
 
@@ -38,16 +44,20 @@ pub async fn history_csv(req: &mut Request, depot: &mut Depot, res: &mut Respons
     let app = App::of(depot).clone();
     let audience = audience(req, depot);
     let step = req.query::<u64>("step").unwrap_or(1);
-    let body = app.feed.history(&audience, 0, step).await;
+    let body = app.feed.history(&audience, UtcUs::EPOCH, step).await;
     let history: Value = serde_json::from_slice(&body)
         .map_err(|error| RequestError::Internal(format!("the history is no JSON: {error}")))?;
-    let names = names(&app, &audience);
+    let names = names(&app, &audience, category(req).as_deref());
     let mut table = Table::new(&["at", "id", "name", "points", "valid"]);
     let instants = history["t"].as_array().cloned().unwrap_or_default();
     let invalid: BTreeSet<i64> =
         history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
     for (key, points) in history["points"].as_object().into_iter().flatten() {
-        let name = names.iter().find(|(id, _)| id == key).map(|(_, name)| name.as_str()).unwrap_or_default();
+        let name = names.iter().find(|(id, _)| id == key).map(|(_, name)| name.as_str());
+        if name.is_none() && category(req).is_some() {
+            continue;
+        }
+        let name = name.unwrap_or_default();
         for (at, points) in instants.iter().zip(points.as_array().into_iter().flatten()) {
             if let (Some(at), Some(points)) = (at.as_i64(), points.as_i64()) {
                 let valid = !invalid.contains(&at);
@@ -117,7 +127,12 @@ pub async fn errors_csv(req: &mut Request, depot: &mut Depot, res: &mut Response
     table.send(res, "errors.csv")
 }
 
-fn names(app: &App, audience: &Audience) -> Vec<(String, String)> {
-    let standings = app.feed.standings(audience);
+/// The category of teams that is asked for.
+fn category(req: &mut Request) -> Option<String> {
+    req.query::<String>("category").filter(|category| !category.is_empty())
+}
+
+fn names(app: &App, audience: &Audience, category: Option<&str>) -> Vec<(String, String)> {
+    let standings = app.feed.standings(audience).of_category(category);
     standings.lines.iter().map(|line| (line.contestant.id.to_string(), line.contestant.name.clone())).collect()
 }

@@ -44,7 +44,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
         request_id: None,
         now_ms: utc_ms(now),
         stage: convert::stage(&app.feed.seen(), &facts, app.feed.validity(&audience), now),
-        notices: facts.notices.clone(),
+        notices: facts.notices.iter().filter(|notice| notice.is_shown(now)).cloned().collect(),
         flash: None,
     }
 }

@@ -19,7 +19,7 @@ pub async fn ready(depot: &mut Depot, res: &mut Response) {
     let app = App::of(depot);
     // Also whether it takes writes, as it was found some seconds ago.
     let database = app.controller.status().database.trouble.is_none() && app.accounts.is_alive().await;
-    let redis_age = app.redis_seen_at().map(|at| app.now().saturating_sub(at));
+    let redis_age = app.redis_seen_at().map(|at| app.now().saturating_since(at));
     let redis = redis_age.is_some_and(|age| age < LOOKED_US_MAX);
     if !(database && redis) {
         res.status_code(StatusCode::SERVICE_UNAVAILABLE);

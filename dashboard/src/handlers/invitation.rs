@@ -4,11 +4,11 @@ use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::instant;
 use crate::error::RequestError;
-use crate::handlers::asked::site;
 use crate::handlers::download::{self, Table, note, text};
 use crate::handlers::form::{field, list};
 use crate::handlers::frame::{self, show as send, show_again};
 use crate::middleware::viewer::Viewer;
+use crate::site::Site;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
 use crate::views::tokens::{InvitationForm, Slip, TokenLine};
@@ -40,7 +40,8 @@ pub async fn create(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     let (expires, zone) = (field(req, "expires").await, field(req, "zone").await);
     let role = match field(req, "role").await.as_str() {
         "admin" => Role::Admin,
-        _ => Role::Staff,
+        "staff" | "" => Role::Staff,
+        other => return Err(RequestError::Unprocessable(format!("{other:?} is no role: it is admin or staff"))),
     };
     let now = utc_us();
     let mut form =
@@ -122,14 +123,16 @@ pub async fn export_csv(depot: &mut Depot, res: &mut Response) -> Result<(), Req
 
 /// A card for each unused invitation, to cut out.
 #[handler]
-pub async fn print_slips(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+pub async fn print_slips(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
-    let address = format!("{}/register", site(req, &app));
+    let site = Site::of(&app);
+    let (address, doubt) = (site.link("/register"), site.doubt());
     let slip = |line: TokenLine| {
         let clear = line.clear?;
-        let qr = Qr::of(&format!("{address}#t={clear}"), format!("The address of invitation {}", line.index));
+        let code = |url: String| Qr::of(&url, format!("The address of invitation {}", line.index));
+        let qr = site.url(&format!("/register#t={clear}")).and_then(code);
         Some(Slip { index: line.index, label: line.label, clear, expires_at_ms: line.expires_at_ms, qr })
     };
     let slips = TokenLine::list(app.accounts.invites(utc_us()).await?).into_iter().filter_map(slip).collect();
-    send(res, SlipsPage { layout: frame::layout(depot, Page::Tokens, "Invitations to print"), slips, address })
+    send(res, SlipsPage { layout: frame::layout(depot, Page::Tokens, "Invitations to print"), slips, address, doubt })
 }

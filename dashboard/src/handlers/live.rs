@@ -8,6 +8,7 @@ use crate::live::UserKey;
 use crate::live::hub::Viewer as Watching;
 use crate::live::socket::{self, Channel, Recheck, Visit};
 use crate::middleware::guard::Screen;
+use crate::middleware::screen_cookie;
 use crate::middleware::viewer::{Viewer, session_cookie};
 use flowtest_accounts::{Error, Role};
 use salvo::prelude::*;
@@ -48,13 +49,14 @@ fn recheck(
 ) -> Recheck {
     let app = app.clone();
     let role = viewer.map(|viewer| viewer.user.role);
-    let secret = if Screen::is_shown(depot) { req.query::<String>("screen") } else { session_cookie(req, depot) };
+    let screen = Screen::shown(depot);
+    let secret = if screen.is_some() { screen_cookie::shown(req, depot) } else { session_cookie(req, depot) };
     let secret = secret.unwrap_or_default();
-    let screen = Screen::is_shown(depot);
     Box::new(move || {
         let (app, secret) = (app.clone(), secret.clone());
         Box::pin(async move {
-            if screen {
+            if let Some(screen) = screen {
+                app.screens.note_seen(screen, utc_us());
                 return goes_on(app.accounts.find_screen(&secret).await, |_| true);
             }
             goes_on(app.accounts.find_session(&secret, utc_us()).await, |(_, user)| {

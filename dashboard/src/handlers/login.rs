@@ -6,10 +6,12 @@ use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
-use crate::middleware::device;
+use crate::handlers::kept;
 use crate::middleware::viewer::{self, Viewer, start_page};
+use crate::middleware::{device, form_tokens};
 use crate::views::layout::Page;
-use crate::views::{Field, LoginLinkPage, LoginPage, LogoutPage};
+use crate::views::login::Kept;
+use crate::views::{Field, KeptPage, LoginLinkPage, LoginPage, LogoutPage};
 use flowtest_accounts::{Actor, Error, User};
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
@@ -26,7 +28,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     }
     let next = local(req.query::<String>("next").as_deref()).unwrap_or_default();
     let layout = frame::layout(depot, Page::Login, "Sign in");
-    show(res, LoginPage { layout, name: Field::default(), next, error: None, wait_seconds: None })
+    show(res, LoginPage { layout, name: Field::default(), next, error: None, wait_seconds: None, kept: None })
 }
 
 #[handler]
@@ -34,6 +36,7 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     let app = App::of(depot).clone();
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
     let password = req.form::<String>("password").await.unwrap_or_default();
+    let kept = kept::along(req).await;
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
     let device = device::known(req, &app, &name);
     let attempt = match app.failures.at_password(&name, from, device.as_deref(), now) {
@@ -41,7 +44,7 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
         Err(wait) => {
             counter!("flowtest_logins_total", "result" => "throttled").increment(1);
             res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
-            return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait));
+            return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait), kept);
         }
     };
     let address = from.to_string();
@@ -52,23 +55,34 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     }
     let Some(user) = found? else {
         counter!("flowtest_logins_total", "result" => "refused").increment(1);
-        return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None);
+        return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None, kept);
     };
     counter!("flowtest_logins_total", "result" => "ok").increment(1);
     let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
-    begin(req, depot, res, &user, &address).await?;
-    res.render(Redirect::other(to));
-    Ok(())
+    let secret = begin(req, depot, res, &user, &address).await?;
+    match kept {
+        Some(kept) => {
+            let mut layout = frame::bare_layout(depot, Page::Login, "Send it now?");
+            // The form belongs to the session that has just begun.
+            layout.csrf = form_tokens::for_session(&app, &secret);
+            let (fields, page) = (kept::fields(&kept), kept::page(&kept)?);
+            show(res, KeptPage { layout, kept, fields, page })
+        }
+        None => {
+            res.render(Redirect::other(to));
+            Ok(())
+        }
+    }
 }
 
-/// Somebody has shown who they are.
+/// Somebody has shown who they are. Returns the secret of the session.
 async fn begin(
     req: &Request,
     depot: &Depot,
     res: &mut Response,
     user: &User,
     address: &str,
-) -> Result<(), RequestError> {
+) -> Result<String, RequestError> {
     let app = App::of(depot);
     // Whatever session the browser came with ends here: nobody can have planted it.
     if let Some(old) = Viewer::maybe(depot) {
@@ -82,10 +96,16 @@ async fn begin(
 /// A link that signs in once. Looking at it spends nothing: programs look at links that people are sent.
 #[handler]
 pub async fn show_link(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    let path = req.uri().path().to_owned();
+    let path = link_path(req)?;
     let name = req.param::<String>("name").unwrap_or_default();
     let layout = frame::layout(depot, Page::Login, "Sign in");
     show(res, LoginLinkPage { layout, path, name, error: None })
+}
+
+/// Where its form goes. A path that begins with two slashes matches as well, and would be another host's there.
+fn link_path(req: &Request) -> Result<String, RequestError> {
+    let path = req.uri().path();
+    if path.starts_with("/login/link/") { Ok(path.to_owned()) } else { Err(RequestError::NotFound) }
 }
 
 #[handler]
@@ -94,15 +114,20 @@ pub async fn sign_in_by_link(req: &mut Request, depot: &mut Depot, res: &mut Res
     let (name, secret) = (req.param::<String>("name"), req.param::<String>("secret"));
     let (name, secret) = (name.unwrap_or_default(), secret.unwrap_or_default());
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = app.failures.at_link(from, now).map_err(RequestError::TooMany)?;
     let address = from.to_string();
-    let Some(user) = app.accounts.redeem_login_link(&name, &secret, &Actor::nobody(&address), now).await? else {
-        let path = req.uri().path().to_owned();
+    // A right one is let in whatever others have guessed: nobody guesses 128 bits.
+    let user = if app.accounts.is_login_link(&name, &secret, now).await? {
+        app.accounts.redeem_login_link(&name, &secret, &Actor::nobody(&address), now).await?
+    } else {
+        None
+    };
+    let Some(user) = user else {
+        app.failures.at_link(from, now).map_err(RequestError::TooMany)?;
+        let path = link_path(req)?;
         let layout = frame::layout(depot, Page::Login, "Sign in");
         let error = Some("This link is used up, replaced by a newer one, or too old.".to_owned());
         return show_again(res, LoginLinkPage { layout, path, name, error });
     };
-    attempt.take_back();
     begin(req, depot, res, &user, &address).await?;
     res.render(Redirect::other(start_page(user.role)));
     Ok(())
@@ -115,10 +140,12 @@ fn again(
     name: String,
     next: Option<String>,
     wait_seconds: Option<u64>,
+    kept: Option<Kept>,
 ) -> Result<(), RequestError> {
     let layout = frame::layout(depot, Page::Login, "Sign in");
     let error = Some(WRONG.to_owned()).filter(|_| wait_seconds.is_none());
-    show(res, LoginPage { layout, name: Field::new(name), next: next.unwrap_or_default(), error, wait_seconds })?;
+    let next = next.unwrap_or_default();
+    show(res, LoginPage { layout, name: Field::new(name), next, error, wait_seconds, kept })?;
     res.status_code(status);
     Ok(())
 }
@@ -143,7 +170,8 @@ pub async fn sign_out(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
 
 /// The pages that somebody may be sent to after signing in, with whatever they ask of them. Nobody is sent elsewhere, and
 /// nobody to what is downloaded.
-const PAGES: [&str; 7] = ["/index", "/chart", "/rules", "/account", "/setting", "/setting-token", "/audit"];
+const PAGES: [&str; 8] =
+    ["/index", "/chart", "/rules", "/account", "/setting", "/setting/contest", "/setting-token", "/audit"];
 
 /// A page of ours to go to after signing in.
 fn local(next: Option<&str>) -> Option<String> {

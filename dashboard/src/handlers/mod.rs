@@ -8,6 +8,7 @@
 //! | [`frame`] | what every page shares, and the way back after a form |
 //! | [`convert`] | from what the live feed knows to what pages show |
 //! | [`owner`] | one contestant's own figures |
+//! | [`past`] | what an instant or a round was, from the database |
 //! | [`standings`] | the standings as programs take them |
 //! | [`download`] | files to take away |
 
@@ -26,11 +27,14 @@ pub mod front;
 pub mod health;
 pub mod index;
 pub mod invitation;
+pub mod kept;
 pub mod live;
 pub mod login;
 pub mod owner;
+pub mod past;
 pub mod register;
 pub mod report;
 pub mod rules;
+pub mod screen;
 pub mod setting;
 pub mod standings;

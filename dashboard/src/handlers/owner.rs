@@ -1,11 +1,22 @@
 //! What one contestant may know of itself, now: points, counts, failures. Everybody else's figures are the live feed's.
 
 use crate::app::App;
-use crate::live::{Audience, UserKey};
+use crate::clock::utc_ms;
+use crate::control::readiness::is_heard;
+use crate::error::RequestError;
+use crate::handlers::past;
+use crate::live::frame::Link;
+use crate::live::{Audience, TeamState, UserKey};
+use crate::views::climb::ClimbCard;
+use crate::views::format;
+use crate::views::health::{Health, Known};
 use crate::views::index::{FailureCount, HeaderCount};
+use crate::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_accounts::User;
+use flowtest_contest::State;
+use flowtest_contest::climbed::Climbed;
 use flowtest_contract::{Row, Rules};
-use flowtest_scoreboard::ExplainedError;
+use flowtest_scoreboard::{ExplainedError, ProbeAnswer};
 
 /// One contestant's own figures.
 #[derive(Clone, Debug)]
@@ -18,9 +29,16 @@ pub struct Owner {
     /// How many have a rank.
     pub of: usize,
     pub frozen: bool,
+    /// How it fares, while a round is on, and since when.
+    pub state: Option<TeamState>,
+    pub state_since_ms: Option<i64>,
     /// Of the round that is played or was the last.
     pub row: Row,
     pub rules: Rules,
+    /// How it fares in a breakpoint phase, or fared in the last one; none where there is none.
+    pub climb: Option<ClimbCard>,
+    /// What it holds in the round that is played or was the last.
+    pub holds: Option<u64>,
     /// `None`: nobody knows right now.
     pub errors: Option<Vec<ExplainedError>>,
 }
@@ -31,17 +49,22 @@ impl Owner {
         let audience = Audience::Owner(id.clone());
         let standings = app.feed.standings(&audience);
         let seen = app.feed.seen();
-        let frozen = app.feed.facts().freeze;
-        let frozen = frozen.at.is_some_and(|at| at <= app.now()) && !frozen.revealed;
+        let frozen = app.feed.facts().freeze.holds(app.now()).is_some();
         let line = standings.of(&id);
         let row = seen.totals.as_ref().and_then(|totals| totals.contestants.get(&user.name));
+        let climbers = seen.totals.as_ref().map_or(&[][..], |totals| totals.climbers());
+        let climber = climbers.iter().find(|climber| climber.contestant == user.name);
         Owner {
+            climb: climb(app, user),
+            holds: climber.map(|climber| climber.holds),
             points: line.map_or(0, |line| line.figures.points),
             rank: line.and_then(|line| line.rank).filter(|_| !frozen),
             rank_change: line.map_or(0, |line| line.rank_change),
             gaps: if frozen { (None, None) } else { standings.gaps(&id) },
             of: standings.ranked(),
             frozen,
+            state: line.and_then(|line| line.state),
+            state_since_ms: line.and_then(|line| line.state_since),
             row: row.cloned().unwrap_or_default(),
             rules: seen.control.as_ref().map(|control| control.contest.rules).unwrap_or_default(),
             // Not known is not the same as none: nobody is to believe that all is well.
@@ -49,6 +72,112 @@ impl Owner {
             id,
         }
     }
+}
+
+/// By the decisions of the round that is shown; once it is sealed, by what its results keep.
+fn climb(app: &App, user: &User) -> Option<ClimbCard> {
+    let seen = app.feed.seen();
+    let terms = seen.control.as_ref()?.contest.breakpoints().last()?.1.ladder;
+    let totals = seen.totals.as_ref();
+    let climber = totals.and_then(|totals| totals.climbers().iter().find(|climber| climber.contestant == user.name));
+    if let (Some(climber), Some(totals)) = (climber, totals) {
+        let climbed = Climbed::of(&user.name, totals.decisions.iter().map(|decision| &**decision))?;
+        return Some(ClimbCard::of(&climbed, climber.sentence(&terms), &terms.pass));
+    }
+    let facts = app.feed.facts();
+    let climbed = facts.carried.of(&UserKey::of_user(user.id.0))?.climbed.as_ref()?;
+    Some(ClimbCard::of(climbed, climbed.sentence(), &terms.pass))
+}
+
+/// What stands first on the contestant's page.
+pub async fn health(app: &App, user: &User, owner: &Owner) -> Result<Health, RequestError> {
+    let seen = app.feed.seen();
+    let now = app.now();
+    let endpoint = app.accounts.endpoint_of(user.id).await?.map(|one| one.endpoint);
+    // What another server answered says nothing of this one.
+    let tested =
+        app.controller.requests().tested(Some(user.id)).filter(|tested| Some(&tested.endpoint) == endpoint.as_ref());
+    let tested = tested.and_then(|tested| tested.answer).map(ProbeAnswer::for_contestant);
+    let all_right = |answer: &ProbeAnswer| answer.verdicts.is_some_and(|all| all.token && all.version && all.from);
+    // Of a deadline that was missed only what says so is the reason.
+    let is_why = |error: &&ExplainedError| match owner.state {
+        Some(TeamState::WrongVersion | TeamState::WrongBoth) => error.kind == "version",
+        Some(TeamState::WrongFrom) => error.kind == "from",
+        _ => true,
+    };
+    let newest = owner.errors.as_ref().and_then(|errors| errors.iter().find(is_why));
+    Ok(Health::of(&Known {
+        has_endpoint: endpoint.is_some(),
+        round: seen.control.as_ref().map(|control| control.state),
+        team: owner.state,
+        since_ms: owner.state_since_ms,
+        newest: newest.map(|error| (error.kind.as_str(), error.message.as_str())),
+        tested: tested.as_ref().map(|answer| (all_right(answer), answer.message.as_str())),
+        tested_s: tested.as_ref().map_or(0, |answer| now.saturating_since(answer.at) / 1_000_000),
+        disqualified: user.disqualified.as_deref(),
+        is_late: app.feed.validity(&Audience::Public).is_some_and(|validity| validity.warn)
+            || !app.controller.status().generators.iter().any(|seen| is_heard(seen, now)),
+        stale_since_ms: match seen.link {
+            Link::Live => None,
+            Link::Stale { since } => Some(utc_ms(since)),
+        },
+    }))
+}
+
+/// The round that is played or was the last, as the ledger has it. `None` before the first, and when its results are among
+/// those of the past.
+pub fn ledger_now(app: &App, owner: &Owner) -> Option<LedgerRound> {
+    let (seen, facts) = (app.feed.seen(), app.feed.facts());
+    let control = seen.control.as_deref().filter(|control| control.state != State::Draft)?;
+    let round = control.round.filter(|round| !facts.carried.has(round) && control.state != State::Aborted)?;
+    let points = owner.row.tally.points(&owner.rules);
+    let held = ledger::held(owner.holds, control.contest.breakpoint_points);
+    let points = points + held.as_ref().map_or(0, |line| i128::from(line.points));
+    let lines = ledger::lines(&owner.row, &owner.rules).into_iter().chain(held);
+    Some(LedgerRound {
+        number: facts.numbers.get(&round).copied().unwrap_or(1),
+        note: if control.scored { "not sealed yet" } else { "practice for all: counts nothing" }.to_owned(),
+        counts: control.scored,
+        points: i64::try_from(points).unwrap_or(if points > 0 { i64::MAX } else { i64::MIN }),
+        lines: lines.collect(),
+        holds: owner.holds,
+        p99_us: owner.row.latency.quantile(0.99),
+        ..LedgerRound::default()
+    })
+}
+
+/// All rounds of the contestant, newest first, and what was adjusted.
+pub async fn ledger(app: &App, user: &User, owner: &Owner) -> Result<Ledger, RequestError> {
+    let mut rounds = Vec::new();
+    for round in app.accounts.rounds().await?.into_iter().filter(|round| round.finished_at.is_some()) {
+        let results = app.accounts.results_of(round.id).await?;
+        let Some(result) = results.into_iter().find(|result| result.user == user.id) else { continue };
+        // By the rules of then.
+        let then = past::control_then(app, round.finished_at.unwrap_or_default()).await?;
+        let (rules, worth) =
+            then.map(|control| (control.contest.rules, control.contest.breakpoint_points)).unwrap_or_default();
+        let lines = ledger::lines(&Row::decode(&result.row).unwrap_or_default(), &rules);
+        let note = match round.ruling {
+            Some(ruling) if !ruling.counts() => format::ruling(ruling).to_owned(),
+            _ if !round.scored => "practice for all: counts nothing".to_owned(),
+            _ => String::new(),
+        };
+        rounds.push(LedgerRound {
+            number: round.number,
+            note,
+            counts: round.counts(),
+            points: result.points,
+            lines: lines.into_iter().chain(ledger::held(result.holds, worth)).collect(),
+            holds: result.holds,
+            rank: Some(result.rank),
+            p99_us: result.p99_us,
+        });
+    }
+    rounds.extend(ledger_now(app, owner));
+    rounds.reverse();
+    let adjustments = app.accounts.adjustments().await?.into_iter();
+    let adjustments = adjustments.filter(|one| one.user == user.id && one.withdrawn_at.is_none());
+    Ok(Ledger::of(rounds, adjustments.map(|one| (one.reason, one.points)).collect()))
 }
 
 /// Right and wrong of each header.
@@ -77,6 +206,7 @@ pub fn failures(owner: &Owner) -> Vec<FailureCount> {
         ("reset", tally.reset),
         ("malformed", tally.malformed),
         ("status", tally.status),
+        ("tls", tally.tls),
         ("missed", tally.missed),
     ];
     let mut counts: Vec<FailureCount> = kinds

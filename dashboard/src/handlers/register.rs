@@ -35,22 +35,30 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         error: None,
     };
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
-    let attempt = app.failures.at_invitation(from, now).map_err(RequestError::TooMany)?;
-    // First, so that strangers cost no more than a look into the database.
-    if let Err(error) = app.accounts.check_invite(&token, now).await {
-        tell(&mut page, error)?;
-        return show_again(res, page);
-    }
+    // First, so that strangers cost no more than a look into the database, and keep nobody out who was invited.
+    let invite = match app.accounts.check_invite(&token, now).await {
+        Ok(invite) => invite,
+        Err(error) => {
+            // It has failed: it is not taken back.
+            app.failures.at_invitation(from, now).map_err(RequestError::TooMany)?;
+            tell(&mut page, error)?;
+            return show_again(res, page);
+        }
+    };
+    let attempt = app.failures.at_registration(&token, now).map_err(RequestError::TooMany)?;
     let about = [name.clone(), display_name.clone(), app.config.contest.clone()];
-    if let Some(weakness) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
-        page.password.error = Some(weakness);
-        return show_again(res, page);
+    let display_name = if display_name.is_empty() { name.clone() } else { display_name };
+    page.password.error = crate::password::weakness_of(&app.accounts, password.clone(), about).await?;
+    for (field, message) in app.accounts.check_names(&name, &display_name, invite.role).await? {
+        tell(&mut page, RedeemError::Invalid { field, message })?;
     }
     if name.eq_ignore_ascii_case(HOUSE) {
         page.name.error = Some("This is the name of the platform's own server. Choose another one.".to_owned());
+    }
+    // All that is wrong at once: nobody corrects a form three times.
+    if [&page.name, &page.display_name, &page.password].iter().any(|field| field.error.is_some()) {
         return show_again(res, page);
     }
-    let display_name = if display_name.is_empty() { name.clone() } else { display_name };
     let new = NewUser { name, display_name, password };
     let address = from.to_string();
     let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {

@@ -3,7 +3,8 @@
 use crate::app::App;
 use crate::clock::{Millis, utc_ms};
 use crate::handlers::download::text;
-use crate::live::{Audience, RoundNow, Standing, ValidityNow};
+use crate::live::{Audience, NotValid, RoundNow, Standing, ValidityNow};
+use crate::views::format;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,6 +23,8 @@ pub struct StandingsAnswer {
     /// Null before a generator has said anything.
     validity: Option<ValidityNow>,
     frozen: bool,
+    /// Sealed rounds that are not valid, with the organiser's word.
+    rounds_not_valid: Vec<NotValid>,
     standings: Vec<Line>,
 }
 
@@ -40,7 +43,7 @@ pub struct Line {
 }
 
 /// The columns of `standings.csv`: those of 0.1 in their places, what was new in 0.2 and the old names, and what came since.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 24] = [
     "rank",
     "name",
     "display_name",
@@ -57,12 +60,32 @@ pub const COLUMNS: [&str; 16] = [
     "shown",
     "success_permille",
     "void",
+    "holds",
+    "holds_p99_us",
+    "unbroken",
+    "category",
+    "holds_since",
+    "breaks_at",
+    "breaks_by",
+    "unbroken_by",
 ];
 
+/// The last column of `standings.csv`: the same in each row, so that no row is taken away without it.
+pub const NOT_VALID: &str = "not_valid";
+
+/// What stands in it: which rounds in the points are not valid, with the organiser's word. `now`: of the round that is on.
+pub fn not_valid(rounds: &[NotValid], now: Option<&ValidityNow>) -> String {
+    let sealed = rounds.iter().map(|NotValid { number, ruling }| {
+        format!("round {number}: {}", ruling.map_or("the organiser has said nothing yet", format::ruling))
+    });
+    let on = now.filter(|now| now.warn && !now.valid).map(|_| "the round that is on: not valid so far".to_owned());
+    sealed.chain(on).collect::<Vec<_>>().join("; ")
+}
+
 impl StandingsAnswer {
-    /// As an audience sees them now.
-    pub fn of(app: &App, audience: &Audience) -> StandingsAnswer {
-        let standings = app.feed.standings(audience);
+    /// As an audience sees them now; of one category, if that is asked for.
+    pub fn of(app: &App, audience: &Audience, category: Option<&str>) -> StandingsAnswer {
+        let standings = app.feed.standings(audience).of_category(category);
         let seen = app.feed.seen();
         let facts = app.feed.facts();
         let now = app.now();
@@ -76,6 +99,7 @@ impl StandingsAnswer {
             frozen: round.as_ref().is_some_and(|round| round.frozen_at.is_some() && !round.revealed),
             round,
             validity: app.feed.validity(audience),
+            rounds_not_valid: facts.not_valid.clone(),
             standings: standings.lines.into_iter().map(Line::from).collect(),
         }
     }
@@ -127,13 +151,17 @@ mod tests {
                 id: "u3".into(),
                 name: "alice".to_owned(),
                 display_name: "=Alice".to_owned(),
+                category: Some("=student".to_owned()),
                 hidden: false,
                 disqualified: false,
+                absent: false,
             },
             colour: 3,
             figures: Figures { points: -400, verified_permille: Some(998), void: 5, ..Figures::default() },
             rank_change: -1,
             decided: None,
+            state: None,
+            state_since: None,
         };
         standing.into()
     }
@@ -153,7 +181,7 @@ mod tests {
         let fields = line().fields();
         assert!(COLUMNS.iter().all(|column| fields.contains_key(*column)), "{fields:?}");
         let row = line().cells().join(",");
-        assert_eq!(row, "2,alice,'=Alice,-400,0,0,998,,,0,,u3,-1,'=Alice,998,5");
+        assert_eq!(row, "2,alice,'=Alice,-400,0,0,998,,,0,,u3,-1,'=Alice,998,5,,,false,'=student,,,,");
         assert_eq!(line().cells().len(), COLUMNS.len());
     }
 }

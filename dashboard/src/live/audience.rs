@@ -28,7 +28,7 @@ pub struct Visibility {
 
 /// The one decision. `now` is the instant of the output, not of the data.
 pub fn visibility(audience: &Audience, freeze: &Freeze, now: UtcUs) -> Visibility {
-    let until = freeze.at.filter(|at| *at <= now && !freeze.revealed);
+    let until = freeze.holds(now);
     match audience {
         Audience::Admin => Visibility { until: None, hidden: true, own: None },
         Audience::Public => Visibility { until, hidden: false, own: None },
@@ -69,12 +69,20 @@ mod tests {
     use super::*;
 
     fn contestant(key: &str, hidden: bool) -> Contestant {
-        Contestant { id: key.into(), name: key.into(), display_name: key.into(), hidden, disqualified: false }
+        Contestant {
+            id: key.into(),
+            name: key.into(),
+            display_name: key.into(),
+            category: None,
+            hidden,
+            disqualified: false,
+            absent: false,
+        }
     }
 
     #[test]
     fn each_audience_sees_its_part() {
-        let frozen = Freeze { at: Some(100), revealed: false };
+        let frozen = Freeze { at: Some(UtcUs(100)), ..Freeze::default() };
         let (alice, ghost) = (contestant("u1", false), contestant("u2", true));
         // (audience, now, sees alice at 99, at 101, sees the hidden one at 99, at 101)
         let cases = [
@@ -88,12 +96,12 @@ mod tests {
             (Audience::Public, 100, [true, false, false, false]),
         ];
         for (audience, now, expected) in cases {
-            let visibility = visibility(&audience, &frozen, now);
+            let visibility = visibility(&audience, &frozen, UtcUs(now));
             let found = [
-                visibility.sees_at(&alice, 99),
-                visibility.sees_at(&alice, 101),
-                visibility.sees_at(&ghost, 99),
-                visibility.sees_at(&ghost, 101),
+                visibility.sees_at(&alice, UtcUs(99)),
+                visibility.sees_at(&alice, UtcUs(101)),
+                visibility.sees_at(&ghost, UtcUs(99)),
+                visibility.sees_at(&ghost, UtcUs(101)),
             ];
             assert_eq!(found, expected, "{audience:?} at {now}");
         }
@@ -101,16 +109,28 @@ mod tests {
 
     #[test]
     fn what_was_revealed_is_for_everybody() {
-        let visibility = visibility(&Audience::Public, &Freeze { at: Some(100), revealed: true }, 200);
+        let visibility = visibility(
+            &Audience::Public,
+            &Freeze { at: Some(UtcUs(100)), revealed: true, reveal_at: None },
+            UtcUs(200),
+        );
         assert_eq!(visibility.until(), None);
-        assert!(visibility.sees_at(&contestant("u1", false), 150) && !visibility.sees(&contestant("u2", true)));
+        assert!(visibility.sees_at(&contestant("u1", false), UtcUs(150)) && !visibility.sees(&contestant("u2", true)));
+    }
+
+    #[test]
+    fn a_reveal_that_is_timed_is_for_everybody_from_its_instant_on() {
+        let freeze = Freeze { at: Some(UtcUs(100)), revealed: false, reveal_at: Some(UtcUs(200)) };
+        assert_eq!(visibility(&Audience::Public, &freeze, UtcUs(199)).until(), Some(UtcUs(100)));
+        assert_eq!(visibility(&Audience::Public, &freeze, UtcUs(200)).until(), None);
     }
 
     #[test]
     fn an_owner_shares_the_publics_bytes_unless_it_sees_more() {
-        let owner = |frozen| visibility(&Audience::Owner("u1".into()), &Freeze { at: frozen, revealed: false }, 200);
+        let owner =
+            |frozen| visibility(&Audience::Owner("u1".into()), &Freeze { at: frozen, ..Freeze::default() }, UtcUs(200));
         assert!(owner(None).is_public(Some(&contestant("u1", false))));
         assert!(!owner(None).is_public(Some(&contestant("u1", true))));
-        assert!(!owner(Some(100)).is_public(Some(&contestant("u1", false))));
+        assert!(!owner(Some(UtcUs(100))).is_public(Some(&contestant("u1", false))));
     }
 }

@@ -7,15 +7,17 @@ use super::archive::{self, Basis};
 use super::audience::{Audience, Visibility, visibility};
 use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
 use super::series::Series;
-use super::standings::{Figures, Score, Scores, Standing, Standings, rank};
+use super::standings::{Answers, Figures, Score, Scores, Standing, Standings, rank};
+use super::team_state::{StateSince, TeamState};
 use super::validity::{HeardValidity, ValidityNow};
 use super::window::{Count, Ring};
+use flowtest_contest::breakpoint::Climber;
 use flowtest_contest::names::HOUSE;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, Row, Rules};
 use flowtest_scoreboard::{RoundTotals, SeenGenerator};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const SECOND_US: u64 = 1_000_000;
@@ -25,6 +27,8 @@ const MINUTE_US: u64 = 60 * SECOND_US;
 const GAP_US: u64 = 4 * SECOND_US;
 /// How much was verified is told over so long.
 const VERIFIED_US: u64 = 10 * SECOND_US;
+/// A contestant is failing when nothing was right for so long.
+const STATE_US: u64 = 5 * SECOND_US;
 /// A rate is the mean over so long: three looks at Redis, so that one that came late does not show.
 const RATE_US: u64 = 3 * SECOND_US;
 
@@ -77,13 +81,21 @@ struct Track {
     seconds: Ring<Second>,
     series: Series,
     reached: BTreeMap<UserKey, (i64, UtcUs)>,
+    /// Latencies of the round that is played as the last look found them.
+    latencies: BTreeMap<UserKey, Histogram>,
     /// The scores at the freeze, from the first look after it on.
     frozen: Option<(UtcUs, Arc<Scores>)>,
 }
 
 impl Default for Track {
     fn default() -> Track {
-        Track { seconds: Ring::new(MINUTE_US), series: Series::default(), reached: BTreeMap::new(), frozen: None }
+        Track {
+            seconds: Ring::new(MINUTE_US),
+            series: Series::default(),
+            reached: BTreeMap::new(),
+            latencies: BTreeMap::new(),
+            frozen: None,
+        }
     }
 }
 
@@ -94,7 +106,7 @@ impl Board {
         let read = |(at, payload): (UtcUs, Vec<u8>)| {
             let read = archive::read(at, &payload);
             if read.is_none() {
-                tracing::warn!(at, "a row of the history is left out: this program did not write it");
+                tracing::warn!(at = at.0, "a row of the history is left out: this program did not write it");
             }
             read
         };
@@ -124,8 +136,7 @@ impl Board {
         self.contest.hold(freeze);
         self.practice.iter_mut().for_each(|(_, track)| track.hold(freeze));
         if tick.fresh {
-            let round = tick.control.filter(|control| control.state != State::Draft).and_then(|control| control.round);
-            self.validity.look(round, tick.generators, tick.now);
+            self.validity.look(tick.control.map(|control| &**control), tick.generators, tick.totals, tick.now);
             self.advance(tick);
         }
     }
@@ -144,6 +155,8 @@ impl Board {
         let visibility = self.visibility(audience, now);
         let Some(freeze) = visibility.until() else { return self.show(&self.newest(), &visibility) };
         let mut shown = self.show(&self.scores_at(freeze), &visibility);
+        // How somebody fares now is not for those who see an earlier instant, and how it did then helps nobody.
+        shown.lines.iter_mut().for_each(|line| (line.state, line.state_since) = (None, None));
         let live = self.show(&self.newest(), &visibility);
         let is_own = |line: &Standing| visibility.owns(&line.contestant.id);
         if let Some(own) = live.lines.into_iter().find(is_own) {
@@ -228,6 +241,7 @@ impl Board {
         if self.counted != round {
             // The counters of the next round start at 0 again.
             self.track_mut().seconds.items_mut().for_each(|second| second.counts.clear());
+            self.track_mut().latencies.clear();
             self.counted = round;
         }
         let mut scores = self.count(tick, played);
@@ -236,11 +250,18 @@ impl Board {
         let scores = Arc::new(scores);
         let count = |row: &Row| Count::of(&row.tally);
         let counts = self.contestants.values().filter_map(|contestant| {
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name))?;
-            Some((contestant.id.clone(), count(row)))
+            // Whoever has no row yet had no outcome.
+            let row = played.and_then(|(_, _, totals)| Some(totals?.contestants.get(&contestant.name)))?;
+            Some((contestant.id.clone(), row.map(count).unwrap_or_default()))
         });
         let counts = counts.collect();
+        let rows = self.contestants.values().filter_map(|contestant| {
+            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name))?;
+            Some((contestant.id.clone(), row.latency.clone()))
+        });
+        let latencies = rows.collect();
         let track = self.track_mut();
+        track.latencies = latencies;
         track.series.push(&scores);
         track.seconds.push(tick.now, Second { scores, counts });
     }
@@ -262,7 +283,7 @@ impl Board {
         };
         // Seconds in which nothing changes are not kept.
         let is_same = before.is_some_and(|before| counted(&before) == counted(scores));
-        (scores.at.saturating_sub(from) > GAP_US && !is_same).then_some(from)
+        (scores.at.saturating_since(from) > GAP_US && !is_same).then_some(from)
     }
 
     /// Shows the points of a practice round, or of none.
@@ -296,15 +317,34 @@ impl Board {
             before.lines.iter().map(|line| (&line.id, line.figures.points)).collect();
         let practice = self.practice.is_some();
         let facts = Arc::clone(&self.facts);
+        let newest = self.newest();
+        let roster = tick.control.into_iter().flat_map(|control| &control.contest.contestants);
+        let roster: BTreeSet<&str> = roster.map(|contestant| contestant.name.as_str()).collect();
+        let climbers = tick.totals.map_or(&[][..], RoundTotals::climbers);
+        let climbers: BTreeMap<&str, &Climber> = climbers.iter().map(|one| (one.contestant.as_str(), one)).collect();
+        let lines_before: BTreeMap<&UserKey, &Score> = newest.lines.iter().map(|line| (&line.id, line)).collect();
+        let (rank_by, worth) = tick
+            .control
+            .map_or_else(Default::default, |control| (control.contest.rank_by, control.contest.breakpoint_points));
         let mut lines = Vec::with_capacity(self.contestants.len());
         for contestant in self.contestants.values() {
             let id = &contestant.id;
-            let row = played.and_then(|(_, _, totals)| totals?.contestants.get(&contestant.name));
-            let row = row.or_else(|| left_out(tick, contestant));
+            let is_left_out = is_left_out(tick, contestant);
+            let totals = played.and_then(|(_, _, totals)| totals).or(tick.totals.filter(|_| is_left_out));
+            let row = totals.and_then(|totals| totals.contestants.get(&contestant.name));
+            let climber = totals.and_then(|_| climbers.get(contestant.name.as_str()));
             let carried = facts.carried.of(id).filter(|_| !practice);
             let adjusted = if practice { 0 } else { facts.adjustments.get(id).copied().unwrap_or(0) };
             let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
             let mut score = total(id.clone(), row, &rules, carried, adjusted);
+            let line_before = lines_before.get(id).copied();
+            if let Some(climber) = climber {
+                score.figures.climb(climber);
+                score.figures.points = score.figures.points.saturating_add(held_points(climber.holds, worth));
+            } else if let Some(climbed) = carried.and_then(|carried| carried.climbed.as_ref()) {
+                // Its points are in those of the results.
+                score.figures.held(climbed);
+            }
             if !first {
                 let points_before = points_before.get(id).copied().unwrap_or(0);
                 score.figures.points_last_minute = score.figures.points.saturating_sub(points_before);
@@ -314,7 +354,12 @@ impl Board {
             score.reached_at = reached.map(|(_, at)| *at);
             if let Some(row) = row {
                 self.pace(&mut score, Count::of(&row.tally), now);
+                score.answers = self.answers(id, row, line_before.map(|line| line.answers));
             }
+            let plays = roster.contains(contestant.name.as_str());
+            score.state = played
+                .and_then(|(control, ..)| self.state(control, contestant, plays, row, now))
+                .map(|state| StateSince::next(line_before.and_then(|line| line.state), state, now));
             lines.push(score);
         }
         let track = self.track_mut();
@@ -323,14 +368,51 @@ impl Board {
             track.reached.insert(score.id.clone(), (score.figures.points, reached_at));
         }
         let invalid_seconds = self.validity.sum().unwrap_or_default().invalid_seconds();
-        Scores { at: now, lines, invalid_seconds, gap_from: None }
+        Scores { at: now, lines, invalid_seconds, gap_from: None, rank_by }
+    }
+
+    fn state(
+        &self,
+        control: &Control,
+        contestant: &Contestant,
+        plays: bool,
+        row: Option<&Row>,
+        now: UtcUs,
+    ) -> Option<TeamState> {
+        let id = &contestant.id;
+        let (at, second) = self.track().seconds.at(now.saturating_sub(STATE_US))?;
+        // Counters of before a gap say nothing of these seconds.
+        let before = second.counts.get(id).copied().filter(|_| now.saturating_since(*at) < 3 * STATE_US);
+        let count = row.map(|row| Count::of(&row.tally));
+        TeamState::of(control, contestant, plays, count, before)
+    }
+
+    /// What its answers of the round were, and how fast those since the last look. `before`: what its line said then.
+    fn answers(&self, id: &UserKey, row: &Row, before: Option<Answers>) -> Answers {
+        let count = Count::of(&row.tally);
+        let nothing = Histogram::default();
+        let second = row.latency.since(self.track().latencies.get(id).unwrap_or(&nothing));
+        // Second by second, so that a header that was wrong once hides none that is wrong now. Whoever has no counters of the
+        // round before these begins with what they say.
+        let counted = self.track().seconds.newest().and_then(|second| second.counts.get(id));
+        let right = match (counted, before) {
+            (Some(counted), Some(before)) => before.right.saturating_add(count.since(*counted).verified()),
+            _ => count.verified(),
+        };
+        Answers {
+            right,
+            wrong: count.responses.saturating_sub(right),
+            failed: row.tally.failures(),
+            second_p50_us: second.quantile(0.5),
+            second_p99_us: second.quantile(0.99),
+        }
     }
 
     /// The rate and how much was verified, from the counters of some seconds ago.
     fn pace(&self, score: &mut Score, count: Count, now: UtcUs) {
         let earlier = |us: u64| {
             let (at, second) = self.track().seconds.since(now.saturating_sub(us))?;
-            Some((now.saturating_sub(*at), *second.counts.get(&score.id)?))
+            Some((now.saturating_since(*at), *second.counts.get(&score.id)?))
         };
         if let Some((us, before)) = earlier(RATE_US) {
             score.figures.rate = count.rate_since(before, us);
@@ -399,13 +481,17 @@ fn played<'a>(tick: &Tick<'a>) -> Option<Played<'a>> {
     Some((control, round, tick.totals))
 }
 
-/// The row of somebody who played a round whose results are carried, and has none of its own there: the house, which is
-/// no account. It is shown until the next round.
-fn left_out<'a>(tick: &Tick<'a>, contestant: &Contestant) -> Option<&'a Row> {
-    let round = tick.control.filter(|control| control.state == State::Sealed)?.round?;
+/// Whether somebody played a round whose results are carried, and has none of its own there: a contestant without an account,
+/// and a house of before its results were kept. What Redis holds of it is shown until the next round.
+fn is_left_out(tick: &Tick<'_>, contestant: &Contestant) -> bool {
+    let round = tick.control.filter(|control| control.state == State::Sealed).and_then(|control| control.round);
     let carried = &tick.facts.carried;
-    let is_left_out = carried.has(&round) && !carried.is_voided(&round) && carried.of(&contestant.id).is_none();
-    tick.totals.filter(|_| is_left_out)?.contestants.get(&contestant.name)
+    round.is_some_and(|round| carried.has(&round) && !carried.is_voided(&round) && carried.of(&contestant.id).is_none())
+}
+
+/// What a rate that is held is worth beside the answers.
+pub fn held_points(holds: u64, breakpoint_points: u32) -> i64 {
+    i64::try_from(holds).unwrap_or(i64::MAX).saturating_mul(breakpoint_points.into())
 }
 
 fn total(id: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&CarriedTotal>, adjusted: i64) -> Score {
@@ -432,25 +518,39 @@ fn total(id: UserKey, row: Option<&Row>, rules: &Rules, carried: Option<&Carried
         void: void.saturating_add(carried.map_or(0, |carried| carried.void)),
         ..Figures::default()
     };
-    Score { id, figures, reached_at: None, rank_before: None }
+    Score { figures, ..Score::of_points(id, figures.points) }
 }
 
 /// Everybody with a line: the roster, and who has points of earlier rounds. A contestant without an account (a contest
 /// from a file, the house target) goes by its name.
-fn contestants(control: Option<&Control>, facts: &Facts) -> BTreeMap<UserKey, Contestant> {
+pub(super) fn contestants(control: Option<&Control>, facts: &Facts) -> BTreeMap<UserKey, Contestant> {
     let by_name: BTreeMap<&str, &Contestant> = facts.contestants.iter().map(|one| (one.name.as_str(), one)).collect();
     let stranger = |control: &Control, name: &str| Contestant {
         id: control.ids.get(name).map_or(name, String::as_str).into(),
         name: name.to_owned(),
         display_name: name.to_owned(),
+        category: None,
         hidden: false,
         disqualified: false,
+        absent: false,
     };
     let roster = control.into_iter().flat_map(|control| {
         let names = control.contest.contestants.iter().map(|contestant| contestant.name.as_str());
         names.map(|name| by_name.get(name).map_or_else(|| stranger(control, name), |known| (*known).clone()))
     });
-    let has_points = |one: &&Contestant| facts.carried.of(&one.id).is_some() || facts.adjustments.contains_key(&one.id);
-    let others = facts.contestants.iter().filter(has_points).cloned();
-    roster.chain(others).map(|contestant| (contestant.id.clone(), contestant)).collect()
+    let mut all: BTreeMap<UserKey, Contestant> = roster.map(|contestant| (contestant.id.clone(), contestant)).collect();
+    // Before the first round nobody is late.
+    let is_on =
+        |control: &Control| matches!(control.state, State::Running | State::Paused | State::Draining | State::Sealed);
+    let has_played = control.is_some_and(is_on) || !facts.carried.is_empty();
+    for one in &facts.contestants {
+        let has_result = facts.carried.of(&one.id).is_some();
+        let has_points = has_result || facts.adjustments.contains_key(&one.id);
+        // The house is no account: it is there or not by the organiser's choice.
+        let may_be_absent = has_played && one.name != HOUSE;
+        if !all.contains_key(&one.id) && (may_be_absent || has_points) {
+            all.insert(one.id.clone(), Contestant { absent: may_be_absent && !has_result, ..one.clone() });
+        }
+    }
+    all
 }

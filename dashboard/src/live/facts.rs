@@ -2,8 +2,10 @@
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
 use crate::clock::{Millis, utc_ms};
-use flowtest_accounts::Level;
+use flowtest_accounts::{Level, Ruling};
 use flowtest_contest::Control;
+use flowtest_contest::climbed::Climbed;
+use flowtest_contest::names::HOUSE;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, Row};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,8 +40,8 @@ impl UserKey {
     }
 }
 
-/// Eight colours, each with four kinds of dashes.
-const COLOURS: u64 = 32;
+/// As many as `assets/app.css` has.
+const COLOURS: u64 = 12;
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
@@ -80,11 +82,16 @@ pub struct Contestant {
     /// The account's name, which is the contestant's in the control document and in Redis.
     pub name: String,
     pub display_name: String,
+    /// In which it competes, such as `student`.
+    pub category: Option<String>,
     /// Out of competition and absent for the public: the house target, or whoever the organiser hides.
     pub hidden: bool,
     /// Shown without a rank; why is told elsewhere.
     #[serde(skip)]
     pub disqualified: bool,
+    /// It plays no round that is on and played none that counts: it has no endpoint.
+    #[serde(skip)]
+    pub absent: bool,
 }
 
 impl Contestant {
@@ -101,6 +108,19 @@ pub struct Freeze {
     pub at: Option<UtcUs>,
     /// What was frozen is shown to everybody again.
     pub revealed: bool,
+    /// The same from this instant on.
+    pub reveal_at: Option<UtcUs>,
+}
+
+impl Freeze {
+    /// The instant that the public sees, when it sees no later one.
+    pub fn holds(&self, now: UtcUs) -> Option<UtcUs> {
+        self.at.filter(|at| *at <= now && !self.is_revealed(now))
+    }
+
+    pub fn is_revealed(&self, now: UtcUs) -> bool {
+        self.revealed || self.reveal_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// A line that everybody is to read.
@@ -112,16 +132,44 @@ pub struct Notice {
     /// In milliseconds where it leaves the server.
     #[serde(serialize_with = "millis")]
     pub at: UtcUs,
+    /// Shown until then.
+    #[serde(skip)]
+    pub until: Option<UtcUs>,
 }
 
 impl Notice {
     pub fn at_ms(&self) -> Millis {
         utc_ms(self.at)
     }
+
+    pub fn is_shown(&self, now: UtcUs) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 fn millis<S: Serializer>(at: &UtcUs, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_i64(utc_ms(*at))
+}
+
+/// A round that was or is played, with its span.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlayedRound {
+    pub id: RoundId,
+    pub number: u32,
+    pub scored: bool,
+    /// In milliseconds where they leave the server.
+    #[serde(serialize_with = "millis")]
+    pub start_at: UtcUs,
+    /// The planned end while it is played.
+    #[serde(serialize_with = "millis")]
+    pub end_at: UtcUs,
+}
+
+/// A sealed scored round that is not valid, and what the organiser said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NotValid {
+    pub number: u32,
+    pub ruling: Option<Ruling>,
 }
 
 /// What sealed scored rounds have brought.
@@ -133,6 +181,14 @@ pub struct Carried {
     totals: BTreeMap<UserKey, CarriedTotal>,
 }
 
+/// What the house had in one sealed round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HouseResult {
+    pub points: i64,
+    pub failures: u64,
+    pub void: u64,
+}
+
 /// Of one contestant, over all sealed scored rounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CarriedTotal {
@@ -141,6 +197,8 @@ pub struct CarriedTotal {
     pub void: u64,
     /// From the intended instant.
     pub latency: Histogram,
+    /// In the newest of these rounds with a breakpoint phase. What it is worth is in the points.
+    pub climbed: Option<Arc<Climbed>>,
 }
 
 impl Carried {
@@ -165,12 +223,32 @@ impl Carried {
         total.latency.merge(&row.latency);
     }
 
+    /// Adds what a contestant held in a sealed scored round; rounds come in their order.
+    pub fn add_climb(&mut self, user: UserKey, climbed: Climbed) {
+        self.totals.entry(user).or_default().climbed = Some(Arc::new(climbed));
+    }
+
+    /// No scored round is sealed yet.
+    pub fn is_empty(&self) -> bool {
+        self.rounds.is_empty()
+    }
+
     pub fn has(&self, round: &RoundId) -> bool {
         self.rounds.contains(round)
     }
 
     pub fn is_voided(&self, round: &RoundId) -> bool {
         self.voided.contains(round)
+    }
+
+    /// Adds what the house had in a sealed scored round: it is no account and has no result.
+    pub fn add_house(&mut self, round: &RoundId, house: HouseResult) {
+        if self.has(round) && !self.is_voided(round) {
+            let total = self.totals.entry(UserKey::from(HOUSE)).or_default();
+            total.points += i128::from(house.points);
+            total.failures = total.failures.saturating_add(house.failures);
+            total.void = total.void.saturating_add(house.void);
+        }
     }
 
     pub fn of(&self, user: &UserKey) -> Option<&CarriedTotal> {
@@ -189,6 +267,9 @@ pub struct Facts {
     pub carried: Carried,
     /// The number of each round, as people call it.
     pub numbers: BTreeMap<RoundId, u32>,
+    /// Those that have ended, oldest first.
+    pub rounds: Vec<PlayedRound>,
+    pub not_valid: Vec<NotValid>,
     pub notices: Vec<Notice>,
     pub freeze: Freeze,
     /// No round will follow.
@@ -204,7 +285,7 @@ mod tests {
     #[test]
     fn a_colour_depends_on_the_id_alone() {
         assert_eq!(UserKey::of_user(3).colour(), 3);
-        assert_eq!(UserKey::of_user(35).colour(), 3);
+        assert_eq!(UserKey::of_user(27).colour(), 3);
         assert_eq!(UserKey::from("house").colour(), UserKey::from("house").colour());
         assert!(UserKey::from("uhu").colour() < COLOURS as u32);
     }

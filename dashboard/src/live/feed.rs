@@ -7,7 +7,7 @@ use super::facts::{Facts, UserKey};
 use super::frame::{FrameBuilder, Link};
 use super::history::HistoryCache;
 use super::hub::{Hub, HubConfig};
-use super::reader::{self, Ask, LOOK_INTERVAL, Reading, Report};
+use super::reader::{self, Ask, LOOK_INTERVAL, LookResult, Reading};
 use super::standings::Standings;
 use super::validity::ValidityNow;
 use crate::clock::ContestClock;
@@ -218,8 +218,8 @@ impl Feed {
     }
 
     /// Sends all viewers away with 1012, hands over the last of the history and ends both threads. Waits no longer than
-    /// `patience` for either.
-    pub async fn stop(&self, patience: Duration) {
+    /// `timeout` for either.
+    pub async fn stop(&self, timeout: Duration) {
         self.shared.hub.stop();
         self.shared.asks.lock().take();
         let threads = std::mem::take(&mut *self.shared.threads.lock());
@@ -229,7 +229,7 @@ impl Feed {
         });
         // A Redis that hangs holds its thread for some seconds; nobody waits for it.
         let _ =
-            tokio::join!(tokio::time::timeout(patience, self.shared.hub.left()), tokio::time::timeout(patience, ended));
+            tokio::join!(tokio::time::timeout(timeout, self.shared.hub.left()), tokio::time::timeout(timeout, ended));
     }
 
     fn board(&self) -> RwLockReadGuard<'_, Board> {
@@ -257,7 +257,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn run(mut self, reports: &Receiver<Report>) {
+    fn run(mut self, reports: &Receiver<LookResult>) {
         let mut wait = LATE;
         loop {
             match reports.recv_timeout(wait) {

@@ -8,11 +8,12 @@
 
 use super::Audience;
 use super::board::Board;
-use super::facts::{Notice, UserKey};
+use super::facts::{Facts, Notice, UserKey};
 use super::round_now::{Due, RoundNow};
 use super::standings::{Standing, Standings};
 use super::validity::ValidityNow;
 use crate::clock::{Millis, utc_ms};
+use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -120,7 +121,7 @@ impl FrameBuilder {
             link,
             round: control.map(|control| RoundNow::of(control, board.facts(), now)),
             due: Due::of(control, now),
-            notices: &board.facts().notices,
+            notices: &board.facts().notices.iter().filter(|notice| notice.is_shown(now)).cloned().collect::<Vec<_>>(),
             ended: board.facts().ended,
         };
         let standings = |class: Class| board.standings(&class.audience(), now);
@@ -146,7 +147,7 @@ impl Last {
     fn next(&mut self, head: &Head<'_>, validity: Option<&ValidityNow>, standings: &Standings) -> Texts {
         let now: BTreeMap<UserKey, Fields> =
             standings.lines.iter().map(|line| (line.contestant.id.clone(), fields(line))).collect();
-        let snapshot = head.frame("snapshot", validity, &standings.lines);
+        let snapshot = head.frame("snapshot", validity, &whole(standings));
         let all_stayed = self.standings.keys().all(|id| now.contains_key(id));
         let delta = all_stayed.then(|| {
             let changes = now.iter().filter_map(|(id, fields)| change(self.standings.get(id), fields));
@@ -164,9 +165,35 @@ fn fields(standing: &Standing) -> Fields {
     }
 }
 
+/// What few contests have: a line that is whole and has none of it leaves it out.
+const RARE: [&str; 11] = [
+    "category",
+    "holds",
+    "holds_p99_us",
+    "holds_since",
+    "tries",
+    "unbroken",
+    "unbroken_by",
+    "breaks_at",
+    "breaks_by",
+    "tried",
+    "step_verdict",
+];
+
+/// All lines, as a snapshot has them.
+fn whole(standings: &Standings) -> Vec<Fields> {
+    standings.lines.iter().map(|standing| without_rare(fields(standing))).collect()
+}
+
+fn without_rare(mut line: Fields) -> Fields {
+    let is_none = |value: &Value| value.is_null() || *value == Value::Bool(false);
+    line.retain(|name, value| !(RARE.contains(&name.as_str()) && is_none(value)));
+    line
+}
+
 /// The id and the fields that changed; nothing when none has.
 fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
-    let Some(before) = before else { return Some(now.clone()) };
+    let Some(before) = before else { return Some(without_rare(now.clone())) };
     let changed = now.iter().filter(|(name, value)| before.get(*name) != Some(value));
     let mut changed: Fields = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
     if changed.is_empty() {
@@ -174,6 +201,20 @@ fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
     }
     changed.insert(ID.to_owned(), now[ID].clone());
     Some(changed)
+}
+
+/// The frame of an instant that is over, as [`past`](super::past) puts it together: a snapshot that belongs to no sequence.
+pub(super) fn past(control: Option<&Control>, facts: &Facts, standings: &Standings, at: UtcUs) -> String {
+    let head = Head {
+        seq: 0,
+        now: at,
+        link: Link::Live,
+        round: control.map(|control| RoundNow::of(control, facts, at)),
+        due: Due::of(control, at),
+        notices: &[],
+        ended: false,
+    };
+    head.frame("past", None, &whole(standings)).as_str().to_owned()
 }
 
 /// The field by which a delta says whose fields changed.

@@ -1,15 +1,16 @@
-//! The body of `/api/history`: `{"step":5,"t":[MS..],"invalid":[MS..],"points":{"u3":[..]},"marks":[..]}`, cut to what an
+//! The body of `/api/history`: `{"step":5,"t":[MS..],"invalid":[MS..],"points":{"u3":[..]},"marks":[..],"rounds":[..]}`, cut to what an
 //! audience may see, and the cache that keeps bodies for a crowd that comes back all at once. `invalid` are those of `t` before
 //! which there was a second that is not valid.
 
 use super::Audience;
 use super::audience::Visibility;
 use super::board::Board;
-use super::facts::Contestant;
+use super::facts::{Contestant, Facts, PlayedRound};
 use super::marks::{Mark, MarkKind, marks};
 use super::series;
 use crate::clock::utc_ms;
 use bytes::Bytes;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, RwLock};
 use std::io::Write;
@@ -23,7 +24,7 @@ const BODIES_MAX: usize = 32;
 /// Bytes of all bodies together: a day of 200 contestants is 4 MB.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Writes the body. `since` in µs; `wanted_s` is the finest step that is asked for.
+/// Writes the body. `wanted_s` is the finest step that is asked for.
 pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wanted_s: u64) -> Bytes {
     let visibility = board.visibility(audience, now);
     let series = board.series();
@@ -58,12 +59,34 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
     all.extend(board.gaps().iter().filter(|(_, to)| any(*to)).map(|(from, to)| Mark {
         at: utc_ms(*from),
         kind: MarkKind::Gap,
-        label: format!("no history for {} s", to.saturating_sub(*from) / 1_000_000),
+        label: format!("no history for {} s", to.saturating_since(*from) / 1_000_000),
     }));
     all.sort_by_key(|mark| (mark.at, mark.kind));
     serde_json::to_writer(&mut body, &all).expect(text);
+    body.extend_from_slice(b",\"rounds\":");
+    serde_json::to_writer(&mut body, &rounds(board, control)).expect(text);
     body.push(b'}');
     body.into()
+}
+
+/// The spans of all rounds that were or are played, oldest first.
+fn rounds(board: &Board, control: Option<&Control>) -> Vec<PlayedRound> {
+    let facts = board.facts();
+    let mut rounds = facts.rounds.clone();
+    rounds.extend(control.and_then(|control| now_played(control, facts)));
+    rounds
+}
+
+/// The one of the document, unless it is among those that have ended.
+fn now_played(control: &Control, facts: &Facts) -> Option<PlayedRound> {
+    let id =
+        control.round.filter(|id| control.state != State::Draft && facts.rounds.iter().all(|one| one.id != *id))?;
+    let start_at = control.timeline.start_at?;
+    let planned = control.contest.phases.iter().map(|phase| phase.duration_us).fold(0, u64::saturating_add);
+    // A pause has no end yet: it ends no earlier than planned.
+    let end_at = control.timeline.end_at(&control.contest).unwrap_or_else(|| start_at.saturating_add(planned));
+    let number = facts.numbers.get(&id).copied().unwrap_or(1);
+    Some(PlayedRound { id, number, scored: control.scored, start_at, end_at })
 }
 
 fn list(body: &mut Vec<u8>, values: impl Iterator<Item = Option<i64>>) {
@@ -91,7 +114,7 @@ struct Kept {
     visibility: Visibility,
     since: UtcUs,
     wanted_s: u64,
-    second: u64,
+    second: UtcUs,
     body: Bytes,
 }
 
@@ -109,7 +132,7 @@ impl HistoryCache {
         let public = board.visibility(audience, now).is_public(contestant);
         let audience = if public { &Audience::Public } else { audience };
         let visibility = board.visibility(audience, now);
-        let (since, second) = (since / SINCE_US * SINCE_US, now / SHARED_US);
+        let (since, second) = (since.floor(SINCE_US), now.floor(SHARED_US));
         let wanted_s = series::step_at_least(wanted_s);
         kept.retain(|one| one.second == second);
         let same = |one: &&Kept| one.visibility == visibility && one.since == since && one.wanted_s == wanted_s;

@@ -69,6 +69,7 @@ fn load(phase: &Phase) -> String {
     match phase.load {
         Load::Open { from, to } if from == to => format!("{from}/s"),
         Load::Open { from, to } => format!("{from} to {to}/s"),
+        Load::Breakpoint(climb) => format!("breakpoint, from {}/s", climb.ladder.start),
         Load::Closed { .. } => "as fast as answers come".to_owned(),
     }
 }

@@ -8,12 +8,15 @@
 //! | [`facts`] | what the collector must be told: contestants, adjustments, sealed results, notices, the freeze |
 //! | [`audience`] | who may see what of the scores, and of which instant. The only place that decides it |
 //! | [`standings`] | ranked lines, as one audience sees them, with the names of their fields everywhere |
+//! | [`team_state`] | how a contestant fares at this moment, in one word |
 //! | [`window`] | the last minute: rates, how much was verified, movement |
 //! | [`series`] | points over time at three resolutions |
 //! | [`board`] | all of the scores: told once a second, asked by everybody |
 //! | [`round_now`] | the round, phase and due values at an instant |
 //! | [`validity`] | how much of the round is valid, and whether pages say so |
 //! | [`frame`] | one snapshot and one delta per class of audience, shared by all its viewers |
+//! | [`past`] | the same of an instant that is over, from what was kept |
+//! | [`reveal`] | the way from the frozen standings to the final ones, step by step |
 //! | [`marks`] | deadlines, phases, pauses and the freeze, as lines in a chart |
 //! | [`history`] | the body of `/api/history`, prepared once for a crowd |
 //! | [`archive`] | one second of the scores as a row of SQLite |
@@ -31,18 +34,22 @@ pub mod frame;
 pub mod history;
 pub mod hub;
 pub mod marks;
+pub mod past;
 pub mod reader;
+pub mod reveal;
 pub mod round_now;
 pub mod series;
 pub mod socket;
 pub mod standings;
+pub mod team_state;
 pub mod validity;
 pub mod window;
 
 pub use audience::{Audience, Visibility};
-pub use facts::{Carried, Contestant, Facts, Freeze, Notice, UserKey};
+pub use facts::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey};
 pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
-pub use round_now::{Due, RoundNow};
+pub use round_now::{ClimbNow, Due, RoundNow};
 pub use standings::{Figures, Standing, Standings};
+pub use team_state::{StateSince, TeamState};
 pub use validity::{Causes, HeardValidity, ValidityNow};

@@ -2,6 +2,7 @@
 //! It may hang as long as Redis does; whoever listens to its reports goes on without it.
 
 use super::facts::Facts;
+use flowtest_contest::breakpoint::Decision;
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_scoreboard::{ExplainedError, RedisAddress, RoundTotals, Scoreboard, ScoreboardError, SeenGenerator};
@@ -28,7 +29,7 @@ pub struct Reading {
 }
 
 /// What the thread says after each look.
-pub type Report = Result<Reading, String>;
+pub type LookResult = Result<Reading, String>;
 
 /// The explained failures of a contestant, newest first, or why they cannot be read.
 type Answer = Result<Vec<ExplainedError>, String>;
@@ -46,10 +47,18 @@ pub fn run(
     contest: &str,
     facts: &watch::Receiver<Arc<Facts>>,
     asks: &Receiver<Ask>,
-    reports: &SyncSender<Report>,
+    reports: &SyncSender<LookResult>,
 ) {
-    let mut reader =
-        Reader { address, contest, scoreboard: None, control: None, totals: None, shrunk: 0, answers: BTreeMap::new() };
+    let mut reader = Reader {
+        address,
+        contest,
+        scoreboard: None,
+        control: None,
+        totals: None,
+        shrunk: 0,
+        decided: None,
+        answers: BTreeMap::new(),
+    };
     loop {
         let next = Instant::now() + LOOK_INTERVAL;
         let saved = facts.borrow().control.clone();
@@ -76,6 +85,8 @@ struct Reader<'a> {
     /// The last believed ones.
     totals: Option<(RoundId, Arc<RoundTotals>)>,
     shrunk: u32,
+    /// The decisions of a round that are known, in order.
+    decided: Option<(RoundId, Vec<Arc<Decision>>)>,
     /// What was answered since the last look: nobody makes Redis work twice a second.
     answers: BTreeMap<String, Answer>,
 }
@@ -98,11 +109,14 @@ impl Reader<'_> {
         let Some(round) = control.round.filter(|_| control.state != State::Draft) else { return Ok(None) };
         let roster: BTreeSet<&str> = control.contest.contestants.iter().map(|one| one.name.as_str()).collect();
         let contest = self.contest;
-        let found = match self.scoreboard()?.read_round_of(contest, &round, &roster) {
+        let mut found = match self.scoreboard()?.read_round_of(contest, &round, &roster) {
             Ok(totals) => Some(totals),
             Err(ScoreboardError::RoundUnknown(_)) => None,
             Err(error) => return Err(error.into()),
         };
+        if let Some(totals) = found.as_mut() {
+            totals.decisions = self.decisions(control, round)?;
+        }
         let before = self.totals.as_ref().filter(|(of, _)| *of == round).map(|(_, totals)| settled(totals));
         let now = found.as_ref().map(settled);
         if before > now && self.shrunk < SHRUNK_LOOKS_MAX {
@@ -116,6 +130,21 @@ impl Reader<'_> {
         let totals = found.map(Arc::new);
         self.totals = totals.clone().map(|totals| (round, totals));
         Ok(totals)
+    }
+
+    /// What was decided of the steps of a round. What was read once is known: nothing of it ever changes, also where Redis
+    /// forgets it.
+    fn decisions(&mut self, control: &Control, round: RoundId) -> Result<Vec<Arc<Decision>>, Unread> {
+        let (_, mut decided) = self.decided.take().filter(|(of, _)| *of == round).unwrap_or((round, Vec::new()));
+        let steps = control.contest.steps();
+        if steps > 0 {
+            let (contest, known) = (self.contest, decided.last().map_or(0, |decision: &Arc<Decision>| decision.step));
+            let read = self.scoreboard()?.read_steps(contest, &round, known, steps);
+            decided.extend(read.iter().flatten().cloned().map(Arc::new));
+            self.decided = Some((round, decided.clone()));
+            read?;
+        }
+        Ok(decided)
     }
 
     fn answer(&mut self, ask: Ask) {

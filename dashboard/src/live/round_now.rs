@@ -2,6 +2,9 @@
 
 use super::facts::Facts;
 use crate::clock::{Millis, utc_ms};
+use flowtest_contest::breakpoint::{SETTLE_US, StepClock};
+use flowtest_contest::contest::Load;
+use flowtest_contest::ladder::{LadderTerms, Pass};
 use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
@@ -18,17 +21,40 @@ pub struct RoundNow {
     pub start_at: Option<Millis>,
     /// `None` before it is armed, and while a pause lasts.
     pub end_at: Option<Millis>,
+    /// Since when it rests, while a pause lasts.
+    pub paused_at: Option<Millis>,
     /// From 1; nothing outside the plan.
     pub phase: Option<usize>,
     /// How many there are.
     pub phases: usize,
+    /// In a breakpoint phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub climb: Option<ClimbNow>,
     /// Once the freeze has begun.
     pub frozen_at: Option<Millis>,
     pub revealed: bool,
 }
 
+/// The step of a breakpoint phase that is played: all contestants begin it together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClimbNow {
+    /// From 1, of this phase; what is left of it behind the last step belongs to that one.
+    pub step: u32,
+    pub steps: u32,
+    /// From when to when its hold is judged, and when the next step begins. `None` while a pause lasts, and behind the last
+    /// step.
+    pub judged_from: Option<Millis>,
+    pub judged_to: Option<Millis>,
+    pub next_at: Option<Millis>,
+    /// Requests a second that all begin with, and that nobody is asked for more than.
+    pub start: u64,
+    pub max: u64,
+    /// What a step has to reach.
+    pub pass: Pass,
+}
+
 /// What a right answer holds now, and when that changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Due {
     pub version: &'static str,
     pub from: &'static str,
@@ -51,11 +77,42 @@ impl RoundNow {
             scored: control.scored,
             start_at: timeline.start_at.map(utc_ms),
             end_at: timeline.start_at.and(timeline.end_at(&control.contest)).map(utc_ms),
+            paused_at: paused_at(control, now).map(utc_ms),
             phase: phase_at(control, now),
             phases: control.contest.phases.len(),
+            climb: ClimbNow::of(control, now),
             frozen_at: frozen_at.map(utc_ms),
-            revealed: frozen_at.is_some() && facts.freeze.revealed,
+            revealed: frozen_at.is_some() && facts.freeze.is_revealed(now),
         }
+    }
+}
+
+impl ClimbNow {
+    /// `None` where no breakpoint phase is played.
+    pub fn of(control: &Control, now: UtcUs) -> Option<ClimbNow> {
+        let (timeline, phases) = (&control.timeline, &control.contest.phases);
+        let index = phase_at(control, now)? - 1;
+        let Load::Breakpoint(breakpoint) = phases[index].load else { return None };
+        let begins: u64 = phases[..index].iter().map(|phase| phase.duration_us).sum();
+        let StepClock { step_us, count } =
+            breakpoint.clock(phases[index].duration_us, control.contest.rules.timeout_us);
+        let nth = timeline.elapsed_us(now).saturating_sub(begins) / step_us;
+        let step = u32::try_from(nth).unwrap_or(u32::MAX).min(count.saturating_sub(1));
+        let instant = |within_us: u64| {
+            let at = timeline.instant_of(begins + u64::from(step) * step_us + within_us);
+            at.filter(|_| nth < u64::from(count)).map(utc_ms)
+        };
+        let LadderTerms { start, max, pass, .. } = breakpoint.ladder;
+        Some(ClimbNow {
+            step: step + 1,
+            steps: count,
+            judged_from: instant(SETTLE_US),
+            judged_to: instant(breakpoint.hold_us),
+            next_at: instant(step_us).filter(|_| step + 1 < count),
+            start,
+            max,
+            pass,
+        })
     }
 }
 
@@ -77,6 +134,13 @@ impl Due {
             from_at: ahead(from).map(|at| utc_ms(at.0)),
         }
     }
+}
+
+/// A pause that was decided and begins in a moment counts as begun: traffic stops.
+fn paused_at(control: &Control, now: UtcUs) -> Option<UtcUs> {
+    let paused = control.state == State::Paused;
+    let last = control.timeline.pauses.last().filter(|pause| paused && pause.to.is_none_or(|to| now < to));
+    last.map(|pause| pause.from)
 }
 
 fn value<T: Flip>(deadline: Deadline, now: UtcUs) -> &'static str {
@@ -110,7 +174,7 @@ mod tests {
     use flowtest_contract::RoundId;
 
     const SECOND: u64 = 1_000_000;
-    const NOW: u64 = 1_700_000_000 * SECOND;
+    const NOW: UtcUs = UtcUs(1_700_000_000 * SECOND);
 
     fn contest() -> Control {
         let text = "name = \"x\"\n[deadlines]\nversion = \"+20s\"\n[[phase]]\nfor = \"30s\"\nrate = 1\nconnections = 1\n\
@@ -119,7 +183,7 @@ mod tests {
         Control::new(Contest::from_toml(text).expect("a contest"))
     }
 
-    fn make(control: &Control, wanted: Change, now: u64) -> Control {
+    fn make(control: &Control, wanted: Change, now: UtcUs) -> Control {
         change(control, wanted, now).expect("it may be")
     }
 
@@ -144,7 +208,7 @@ mod tests {
     fn phases_and_deadlines_follow_the_clock_and_a_pause_moves_them() {
         let control = armed(7);
         let start = NOW + 10 * SECOND;
-        let round = |control: &Control, at: u64| RoundNow::of(control, &Facts::default(), at);
+        let round = |control: &Control, at: UtcUs| RoundNow::of(control, &Facts::default(), at);
         assert_eq!(round(&control, start - 1).phase, None);
         assert_eq!(round(&control, start).phase, Some(1));
         assert_eq!(round(&control, start + 30 * SECOND).phase, Some(2));
@@ -155,12 +219,42 @@ mod tests {
         let paused = make(&running, Change::Pause, start + 9 * SECOND);
         let seen = round(&paused, start + 25 * SECOND);
         assert_eq!((seen.state, seen.phase, seen.end_at), (State::Paused, Some(1), None));
+        let since = seen.paused_at.expect("it says since when");
+        assert!((utc_ms(start + 9 * SECOND)..utc_ms(start + 12 * SECOND)).contains(&since), "{since}");
+        assert_eq!(round(&running, start).paused_at, None);
         assert_eq!(Due::of(Some(&paused), start + 25 * SECOND).version, "v1");
     }
 
     #[test]
+    fn a_step_of_a_breakpoint_says_when_it_is_judged_and_when_the_next_begins() {
+        let mut draft = contest();
+        let text = "name = \"x\"\n[rules]\ntimeout = \"1s\"\n[[phase]]\nfor = \"10s\"\nrate = 1\n[[phase]]\n\
+                    kind = \"breakpoint\"\nfor = \"30s\"\nstart = 50\nstep = \"x2\"\nhold = \"4s\"\n\
+                    pass = { right = 0.99, p99 = \"50ms\" }\nmax = 900\n[[contestant]]\nname = \"a\"\n\
+                    endpoint = \"10.0.0.1\"\n[policy]\nallow = [\"10.0.0.0/8\"]\n";
+        draft.contest = Contest::from_toml(text).expect("a contest");
+        let (round, start_at) = (RoundId::from_bits(7), NOW + 10 * SECOND);
+        let arm = Change::Arm { round, start_at, scored: true, generators: vec!["g1".to_owned()] };
+        let running = make(&make(&draft, arm, NOW), Change::Begin, start_at);
+        let climb = |control: &Control, second: u64| ClimbNow::of(control, start_at + second * SECOND);
+        assert_eq!(climb(&running, 9), None, "the phase before it");
+        let at = |second: u64| Some(utc_ms(start_at + second * SECOND));
+        let second = climb(&running, 19).expect("its second step");
+        assert_eq!((second.step, second.steps, second.start, second.max), (2, 3, 50, 900));
+        assert_eq!((second.judged_from, second.judged_to, second.next_at), (at(19), at(22), at(26)));
+        let last = climb(&running, 30).expect("its last step");
+        assert_eq!((last.step, last.judged_to, last.next_at), (3, at(30), None));
+        // What is left of the phase.
+        let rest = climb(&running, 35).expect("still the phase");
+        assert_eq!((rest.step, rest.judged_from, rest.next_at), (3, None, None));
+        // A pause moves all of it, and while it lasts nobody knows.
+        let paused = make(&running, Change::Pause, start_at + 19 * SECOND);
+        assert_eq!(climb(&paused, 25).map(|climb| (climb.step, climb.next_at)), Some((2, None)));
+    }
+
+    #[test]
     fn a_freeze_is_told_once_it_has_begun() {
-        let facts = Facts { freeze: Freeze { at: Some(NOW + 1), revealed: false }, ..Facts::default() };
+        let facts = Facts { freeze: Freeze { at: Some(NOW + 1), ..Freeze::default() }, ..Facts::default() };
         assert_eq!(RoundNow::of(&armed(7), &facts, NOW).frozen_at, None);
         assert_eq!(RoundNow::of(&armed(7), &facts, NOW + 1).frozen_at, Some(utc_ms(NOW)));
     }

@@ -69,7 +69,7 @@ impl Series {
     /// The step to show what there is since an instant: the finest that still reaches so far back. `wanted` is the
     /// finest that somebody cares for.
     pub fn step_s(&self, since: UtcUs, wanted_s: u64) -> u64 {
-        let first = self.rings.iter().filter_map(Resolution::first).min().unwrap_or(0).max(since);
+        let first = self.rings.iter().filter_map(Resolution::first).min().unwrap_or(UtcUs::EPOCH).max(since);
         let reaches =
             |ring: &&Resolution| ring.rows.len() < ring.rows_max || ring.first().is_none_or(|oldest| oldest <= first);
         let mut fine = self.rings.iter().filter(|ring| ring.step_s >= wanted_s);
@@ -132,7 +132,7 @@ impl Resolution {
 
     /// Keeps the first row of each step of the clock.
     fn push(&mut self, instant: &Instant) {
-        let bucket = |at: UtcUs| at / (self.step_s * SECOND_US);
+        let bucket = |at: UtcUs| at.floor(self.step_s * SECOND_US);
         if self.step_s > 1 && self.rows.back().is_some_and(|last| bucket(last.at) == bucket(instant.at)) {
             return;
         }
@@ -150,7 +150,7 @@ mod tests {
 
     fn scores(second: u64, points: &[(&str, i64)]) -> Scores {
         let line = |&(id, points): &(&str, i64)| Score::of_points(id.into(), points);
-        Scores { at: second * SECOND_US, lines: points.iter().map(line).collect(), ..Scores::default() }
+        Scores { at: UtcUs(second * SECOND_US), lines: points.iter().map(line).collect(), ..Scores::default() }
     }
 
     #[test]
@@ -160,16 +160,19 @@ mod tests {
         for second in 0..seconds {
             series.push(&scores(second, &[("a", second as i64)]));
         }
-        let lengths: Vec<usize> = RESOLUTIONS.iter().map(|(step, _)| series.rows(*step, 0).count()).collect();
+        let lengths: Vec<usize> =
+            RESOLUTIONS.iter().map(|(step, _)| series.rows(*step, UtcUs::EPOCH).count()).collect();
         assert_eq!(lengths, [600, 1_440, 2_880]);
         for (step, _) in RESOLUTIONS {
-            let (at, row) = series.rows(step, 0).next().expect("rows");
-            assert_eq!(points(row, 0), Some((at / SECOND_US) as i64));
+            let (at, row) = series.rows(step, UtcUs::EPOCH).next().expect("rows");
+            assert_eq!(points(row, 0), Some((at.0 / SECOND_US) as i64));
         }
         // (since, wanted, the step that reaches so far)
-        let ago = |back: u64| (seconds - back) * SECOND_US;
-        for (since, wanted, step) in [(ago(60), 1, 1), (ago(60), 5, 5), (ago(3_600), 1, 5), (0, 1, 30), (0, 99, 30)] {
-            assert_eq!(series.step_s(since, wanted), step, "since {since}");
+        let ago = |back: u64| UtcUs((seconds - back) * SECOND_US);
+        for (since, wanted, step) in
+            [(ago(60), 1, 1), (ago(60), 5, 5), (ago(3_600), 1, 5), (UtcUs::EPOCH, 1, 30), (UtcUs::EPOCH, 99, 30)]
+        {
+            assert_eq!(series.step_s(since, wanted), step, "since {since:?}");
         }
     }
 
@@ -185,7 +188,7 @@ mod tests {
     fn a_short_contest_is_shown_from_its_start_in_seconds() {
         let mut series = Series::default();
         (0..100).for_each(|second| series.push(&scores(second, &[("a", 1)])));
-        assert_eq!(series.step_s(0, 1), 1);
+        assert_eq!(series.step_s(UtcUs::EPOCH, 1), 1);
     }
 
     #[test]
@@ -195,8 +198,9 @@ mod tests {
         for second in 0..40 {
             series.push(&Scores { invalid_seconds: invalid_seconds(second), ..scores(second, &[("a", 1)]) });
         }
-        let invalid =
-            |step, since: u64| series.invalid(step, since * SECOND_US).map(|at| at / SECOND_US).collect::<Vec<_>>();
+        let invalid = |step, since: u64| {
+            series.invalid(step, UtcUs(since * SECOND_US)).map(|at| at.0 / SECOND_US).collect::<Vec<_>>()
+        };
         assert_eq!(invalid(1, 0), [7, 14, 28], "at 21 another round began");
         assert_eq!(invalid(1, 14), [14, 28]);
         assert_eq!(invalid(5, 0), [10, 15, 30]);
@@ -210,10 +214,10 @@ mod tests {
         series.push(&scores(1, &[("a", 1)]));
         series.push(&scores(2, &[("a", 2), ("b", 20)]));
         series.push(&scores(3, &[("b", 30)]));
-        let of = |slot| series.rows(1, 0).map(|(_, row)| points(row, slot)).collect::<Vec<_>>();
+        let of = |slot| series.rows(1, UtcUs::EPOCH).map(|(_, row)| points(row, slot)).collect::<Vec<_>>();
         assert_eq!(of(0), [Some(1), Some(2), None]);
         assert_eq!(of(1), [None, Some(20), Some(30)]);
-        let at = |second: u64| series.at(second * SECOND_US).map(|(_, points)| points);
+        let at = |second: u64| series.at(UtcUs(second * SECOND_US)).map(|(_, points)| points);
         assert_eq!(at(0), None);
         assert_eq!(at(2), Some(vec![("a".into(), 2), ("b".into(), 20)]));
     }

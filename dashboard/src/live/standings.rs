@@ -4,10 +4,16 @@
 //! under these names, and the archive keeps its [`Figures`].
 
 use super::facts::{Contestant, UserKey};
-use flowtest_contest::standings::{DecidedBy, Merit, places};
+use super::team_state::{StateSince, TeamState};
+use crate::clock::{Millis, utc_ms};
+use flowtest_contest::breakpoint::Climber;
+use flowtest_contest::climbed::Climbed;
+use flowtest_contest::contest::RankBy;
+use flowtest_contest::ladder::{HoldVerdict, Unbroken};
+use flowtest_contest::standings::{DecidedBy, Held, Merit, places};
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a contestant does, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,53 @@ pub struct Figures {
     /// Exchanges that count for nobody. Rows of before 0.2.0 do not say.
     #[serde(default)]
     pub void: u64,
+    /// Requests a second that it holds in a breakpoint phase as far as is known; 0: none. `None`: nothing was tried.
+    #[serde(default)]
+    pub holds: Option<u64>,
+    /// At this p99, in µs, and since this step.
+    #[serde(default)]
+    pub holds_p99_us: Option<u64>,
+    #[serde(default)]
+    pub holds_since: Option<u32>,
+    /// The rate that it is asked to hold now, when its limit is not found yet.
+    #[serde(default)]
+    pub tries: Option<u64>,
+    /// Nothing broke it: the generators gave no more, or the contest.
+    #[serde(default)]
+    pub unbroken: bool,
+    /// Which of the two.
+    #[serde(default)]
+    pub unbroken_by: Option<Unbroken>,
+    /// The lowest rate at which it failed, and by what.
+    #[serde(default)]
+    pub breaks_at: Option<u64>,
+    #[serde(default)]
+    pub breaks_by: Option<HoldVerdict>,
+    /// The rate of the last step that was judged, while a breakpoint phase is played, and what came of it.
+    #[serde(default)]
+    pub tried: Option<u64>,
+    #[serde(default)]
+    pub step_verdict: Option<HoldVerdict>,
+}
+
+impl Figures {
+    /// What it holds, by the newest decision of the round that is played.
+    pub fn climb(&mut self, climber: &Climber) {
+        self.holds = Some(climber.holds);
+        (self.holds_p99_us, self.holds_since) = (climber.holds_p99_us, climber.holds_since);
+        self.tries = climber.trial.map(|_| climber.rate);
+        (self.breaks_at, self.breaks_by) = (climber.breaks_at, climber.breaks_by);
+        (self.unbroken, self.unbroken_by) = (climber.unbroken.is_some(), climber.unbroken);
+        (self.tried, self.step_verdict) = (Some(climber.tried), climber.verdict);
+    }
+
+    /// What it held in the newest round that is sealed and counts.
+    pub fn held(&mut self, climbed: &Climbed) {
+        self.holds = Some(climbed.holds);
+        (self.holds_p99_us, self.holds_since) = (climbed.holds_p99_us, climbed.holds_since);
+        (self.breaks_at, self.breaks_by) = (climbed.breaks_at, climbed.breaks_by);
+        (self.unbroken, self.unbroken_by) = (climbed.unbroken.is_some(), climbed.unbroken);
+    }
 }
 
 /// What one contestant has at one instant.
@@ -39,12 +92,36 @@ pub struct Score {
     pub reached_at: Option<UtcUs>,
     /// Its rank 60 s before, when it had one.
     pub rank_before: Option<u32>,
+    /// While a round is on.
+    pub state: Option<StateSince>,
+    /// What its answers of the round were, until now.
+    pub answers: Answers,
+}
+
+/// What a contestant's answers were, counted from the round's start; and how fast the last ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// With all three headers right, at most.
+    #[serde(default)]
+    pub right: u64,
+    /// With a header that was wrong or missing, at least.
+    #[serde(default)]
+    pub wrong: u64,
+    /// Exchanges without a valid answer.
+    #[serde(default)]
+    pub failed: u64,
+    /// Of the last second, in µs from the intended instant. `None` without any.
+    #[serde(default)]
+    pub second_p50_us: Option<u64>,
+    #[serde(default)]
+    pub second_p99_us: Option<u64>,
 }
 
 impl Score {
     /// Points alone.
     pub fn of_points(id: UserKey, points: i64) -> Score {
-        Score { id, figures: Figures { points, ..Figures::default() }, reached_at: None, rank_before: None }
+        let figures = Figures { points, ..Figures::default() };
+        Score { id, figures, reached_at: None, rank_before: None, state: None, answers: Answers::default() }
     }
 }
 
@@ -57,6 +134,8 @@ pub struct Scores {
     pub invalid_seconds: u64,
     /// The seconds from then on are not known: nobody wrote them down.
     pub gap_from: Option<UtcUs>,
+    /// What puts one before another.
+    pub rank_by: RankBy,
 }
 
 /// One line of the standings.
@@ -74,6 +153,10 @@ pub struct Standing {
     pub rank_change: i64,
     /// Why it stands behind the line above.
     pub decided: Option<DecidedBy>,
+    /// How it fares, while a round is on.
+    pub state: Option<TeamState>,
+    /// Since when.
+    pub state_since: Option<Millis>,
 }
 
 /// The standings of an instant.
@@ -102,6 +185,21 @@ impl Standings {
         (ahead.map(|ahead| ahead.saturating_sub(own)), behind.map(|behind| own.saturating_sub(behind)))
     }
 
+    /// The lines of one category; ranks stay those of all. None or an empty one: all lines.
+    #[must_use]
+    pub fn of_category(mut self, category: Option<&str>) -> Standings {
+        if let Some(category) = category.filter(|category| !category.is_empty()) {
+            self.lines.retain(|line| line.contestant.category.as_deref() == Some(category));
+        }
+        self
+    }
+
+    /// The categories of these lines, in the order of their names.
+    pub fn categories(&self) -> Vec<String> {
+        let named: BTreeSet<&String> = self.lines.iter().filter_map(|line| line.contestant.category.as_ref()).collect();
+        named.into_iter().cloned().collect()
+    }
+
     /// How many have a rank.
     pub fn ranked(&self) -> usize {
         self.lines.iter().filter(|line| line.rank.is_some()).count()
@@ -116,28 +214,44 @@ pub fn rank(scores: &Scores, contestants: &BTreeMap<UserKey, Contestant>) -> Sta
         .filter_map(|score| {
             let contestant = contestants.get(&score.id)?.clone();
             let (colour, figures) = (contestant.id.colour(), score.figures);
-            Some((score, Standing { rank: None, contestant, colour, figures, rank_change: 0, decided: None }))
+            let state = score.state.map(|state| state.state);
+            let state_since = score.state.map(|state| utc_ms(state.since));
+            let line =
+                Standing { rank: None, contestant, colour, figures, rank_change: 0, decided: None, state, state_since };
+            Some((score, line))
         })
         .collect();
     lines.sort_by(|(a, one), (b, other)| {
         let ranked = other.contestant.is_ranked().cmp(&one.contestant.is_ranked());
         let name = || one.contestant.name.cmp(&other.contestant.name);
-        ranked.then_with(|| merit(a).against(&merit(b)).0).then_with(name)
+        ranked.then_with(|| merit(scores, a, one).against(&merit(scores, b, other)).0).then_with(name)
     });
-    let merits: Vec<Merit> =
-        lines.iter().take_while(|(_, line)| line.contestant.is_ranked()).map(|(score, _)| merit(score)).collect();
+    let ranked = lines.iter().take_while(|(_, line)| line.contestant.is_ranked());
+    let merits: Vec<Merit> = ranked.map(|(score, line)| merit(scores, score, line)).collect();
     for ((score, line), (rank, decided)) in lines.iter_mut().zip(places(&merits)) {
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
         line.rank = Some(rank);
         line.rank_change = score.rank_before.map_or(0, |before| i64::from(before) - i64::from(rank));
-        line.decided = decided;
+        // Whoever did not play is told so, whomever it shares its place with.
+        line.decided = if line.contestant.absent { Some(DecidedBy::Absent) } else { decided };
     }
     Standings { at: scores.at, lines: lines.into_iter().map(|(_, line)| line).collect() }
 }
 
-fn merit(score: &Score) -> Merit {
+/// What decides before points do.
+pub(super) fn held(figures: &Figures, rank_by: RankBy) -> Held {
+    match rank_by {
+        RankBy::Points => Held::default(),
+        RankBy::Holds => {
+            Held { rate: figures.holds.unwrap_or(0), p99_us: figures.holds_p99_us, since: figures.holds_since }
+        }
+    }
+}
+
+fn merit(scores: &Scores, score: &Score, line: &Standing) -> Merit {
     let Figures { points, failures, p99_us, .. } = score.figures;
-    Merit { points: points.into(), failures, p99_us, reached: score.reached_at }
+    let held = held(&score.figures, scores.rank_by);
+    Merit { points: points.into(), failures, p99_us, reached: score.reached_at, absent: line.contestant.absent, held }
 }
 
 #[cfg(test)]
@@ -152,7 +266,10 @@ mod tests {
     fn contestants(flags: &[(&str, bool, bool)]) -> BTreeMap<UserKey, Contestant> {
         let contestant = |&(id, hidden, disqualified): &(&str, bool, bool)| {
             let (name, display_name) = (id.to_owned(), id.to_owned());
-            (id.into(), Contestant { id: id.into(), name, display_name, hidden, disqualified })
+            (
+                id.into(),
+                Contestant { id: id.into(), name, display_name, category: None, hidden, disqualified, absent: false },
+            )
         };
         flags.iter().map(contestant).collect()
     }
@@ -160,7 +277,7 @@ mod tests {
     #[test]
     fn hidden_and_disqualified_ones_take_nobodys_rank() {
         let scores = Scores {
-            at: 1,
+            at: UtcUs(1),
             lines: vec![score("a", 5), score("b", 9), score("c", 7), score("d", 5)],
             ..Scores::default()
         };
@@ -177,10 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn a_category_keeps_the_ranks_of_all() {
+        let scores =
+            Scores { at: UtcUs(1), lines: vec![score("a", 5), score("b", 9), score("c", 7)], ..Scores::default() };
+        let mut contestants = contestants(&[("a", false, false), ("b", false, false), ("c", false, false)]);
+        for id in ["a", "c"] {
+            contestants.get_mut(&id.into()).expect("it is there").category = Some("student".to_owned());
+        }
+        let standings = rank(&scores, &contestants);
+        assert_eq!(standings.categories(), ["student"]);
+        let names = |category: Option<&str>| -> Vec<(String, Option<u32>)> {
+            let of = standings.clone().of_category(category).lines;
+            of.into_iter().map(|line| (line.contestant.name, line.rank)).collect()
+        };
+        assert_eq!(names(Some("student")), [("c".to_owned(), Some(2)), ("a".to_owned(), Some(3))]);
+        assert_eq!((names(Some("")).len(), names(None).len(), names(Some("expert")).len()), (3, 3, 0));
+    }
+
+    #[test]
     fn movement_counts_ranks_gained() {
         let mut climber = score("a", 9);
         climber.rank_before = Some(4);
-        let scores = Scores { at: 1, lines: vec![climber, score("b", 3)], ..Scores::default() };
+        let scores = Scores { at: UtcUs(1), lines: vec![climber, score("b", 3)], ..Scores::default() };
         let standings = rank(&scores, &contestants(&[("a", false, false), ("b", false, false)]));
         assert_eq!(standings.lines.iter().map(|line| line.rank_change).collect::<Vec<_>>(), [3, 0]);
         assert_eq!(standings.gaps(&"b".into()), (Some(6), None));
@@ -190,12 +325,14 @@ mod tests {
     /// Scripts, spreadsheets and `/api/standings` read these names: one that changes keeps its old one there for a release.
     #[test]
     fn a_line_says_these_fields_under_these_names() {
-        let scores = Scores { at: 1, lines: vec![score("u3", 9), score("u4", 9)], ..Scores::default() };
+        let scores = Scores { at: UtcUs(1), lines: vec![score("u3", 9), score("u4", 9)], ..Scores::default() };
         let standings = rank(&scores, &contestants(&[("u3", false, false), ("u4", false, false)]));
         let expected = json!({
-            "rank": 1, "id": "u4", "name": "u4", "display_name": "u4", "hidden": false, "colour": 4, "points": 9,
+            "rank": 1, "id": "u4", "name": "u4", "display_name": "u4", "category": null, "hidden": false, "colour": 4, "points": 9,
             "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null, "p99_us": null,
-            "failures": 0, "void": 0, "rank_change": 0, "decided": "shared",
+            "failures": 0, "void": 0, "holds": null, "holds_p99_us": null, "holds_since": null, "tries": null,
+            "unbroken": false, "unbroken_by": null, "breaks_at": null, "breaks_by": null, "tried": null,
+            "step_verdict": null, "rank_change": 0, "decided": "shared", "state": null, "state_since": null,
         });
         assert_eq!(serde_json::to_value(&standings.lines[1]).expect("JSON"), expected);
     }

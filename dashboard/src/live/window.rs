@@ -27,7 +27,7 @@ impl<T> Ring<T> {
         }
         self.items.push_back((at, item));
         // The oldest that is kept is as old as the span or older, so that the whole span can be asked.
-        while self.items.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= self.span_us) {
+        while self.items.get(1).is_some_and(|(second, _)| at.saturating_since(*second) >= self.span_us) {
             self.items.pop_front();
         }
     }
@@ -57,8 +57,10 @@ impl<T> Ring<T> {
 pub struct Count {
     /// Well-framed 2xx answers.
     pub responses: u64,
-    /// Exchanges of which all three headers were right, at most: they are counted apart, so the least of the three.
-    pub verified: u64,
+    /// Those with the right token, version and platform. They are counted apart.
+    pub token: u64,
+    pub version: u64,
+    pub from: u64,
     /// Exchanges that have an outcome which is the contestant's.
     pub judged: u64,
 }
@@ -67,24 +69,43 @@ impl Count {
     pub fn of(tally: &Tally) -> Count {
         Count {
             responses: tally.responses(),
-            verified: tally.token_right.min(tally.version_right).min(tally.from_right),
+            token: tally.token_right,
+            version: tally.version_right,
+            from: tally.from_right,
             judged: tally.responses().saturating_add(tally.failures()),
         }
     }
 
+    /// What came since an earlier count.
+    pub fn since(&self, earlier: Count) -> Count {
+        Count {
+            responses: self.responses.saturating_sub(earlier.responses),
+            token: self.token.saturating_sub(earlier.token),
+            version: self.version.saturating_sub(earlier.version),
+            from: self.from.saturating_sub(earlier.from),
+            judged: self.judged.saturating_sub(earlier.judged),
+        }
+    }
+
+    /// Exchanges of which all three headers were right, at most: the least of the three. Of a span it is asked of what came in
+    /// it, for whoever was wrong in one header an hour ago may be wrong in another now.
+    pub fn verified(&self) -> u64 {
+        self.token.min(self.version).min(self.from)
+    }
+
     /// Responses per second since an earlier count, `us` microseconds before.
     pub fn rate_since(&self, earlier: Count, us: u64) -> u64 {
-        let grown = u128::from(self.responses.saturating_sub(earlier.responses));
+        let grown = u128::from(self.since(earlier).responses);
         let rate = (grown * 1_000_000 + u128::from(us / 2)).checked_div(u128::from(us)).unwrap_or(0);
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
 
     /// Of the exchanges since an earlier count, how many in a thousand were verified. `None` without any.
     pub fn verified_permille_since(&self, earlier: Count) -> Option<u16> {
-        let judged = self.judged.checked_sub(earlier.judged).filter(|judged| *judged > 0)?;
+        let Count { judged, .. } = self.since(earlier);
+        let verified = self.since(earlier).verified().min(judged);
         // Rounded down: a thousand means that nothing at all was wrong.
-        let verified = self.verified.saturating_sub(earlier.verified).min(judged);
-        Some((u128::from(verified) * 1_000 / u128::from(judged)) as u16)
+        (u128::from(verified) * 1_000).checked_div(u128::from(judged)).map(|permille| permille as u16)
     }
 }
 
@@ -96,19 +117,19 @@ mod tests {
     fn a_ring_can_be_asked_for_its_whole_span_and_holds_little_more() {
         let mut ring = Ring::new(60);
         for second in 0..1_000 {
-            ring.push(second, second);
+            ring.push(UtcUs(second), second);
         }
-        assert_eq!(ring.at(939), Some(&(939, 939)));
-        assert_eq!(ring.at(938), None);
-        assert_eq!(ring.since(0), Some(&(939, 939)));
+        assert_eq!(ring.at(UtcUs(939)), Some(&(UtcUs(939), 939)));
+        assert_eq!(ring.at(UtcUs(938)), None);
+        assert_eq!(ring.since(UtcUs::EPOCH), Some(&(UtcUs(939), 939)));
         assert_eq!(ring.items.len(), 61);
-        ring.push(500, 500);
+        ring.push(UtcUs(500), 500);
         assert_eq!(ring.newest(), Some(&999), "a clock that was set back adds nothing");
     }
 
     #[test]
     fn rates_are_means_over_the_time_that_really_passed() {
-        let count = |responses, verified, judged| Count { responses, verified, judged };
+        let count = |responses, right, judged| Count { responses, token: right, version: right, from: right, judged };
         let (before, now) = (count(100, 90, 110), count(400, 380, 420));
         assert_eq!(now.rate_since(before, 3_000_000), 100);
         assert_eq!(now.verified_permille_since(before), Some(935));
@@ -120,7 +141,15 @@ mod tests {
 
     #[test]
     fn one_wrong_among_many_is_not_a_thousand() {
-        let now = Count { responses: 100_000, verified: 99_999, judged: 100_000 };
+        let now = Count { responses: 100_000, token: 99_999, version: 100_000, from: 100_000, judged: 100_000 };
         assert_eq!(now.verified_permille_since(Count::default()), Some(999));
+    }
+
+    #[test]
+    fn what_was_wrong_before_a_span_hides_nothing_that_is_wrong_in_it() {
+        // A version that was missed for long and mended; then the platform is missed.
+        let before = Count { responses: 1_000, token: 1_000, version: 400, from: 1_000, judged: 1_000 };
+        let now = Count { responses: 1_100, token: 1_100, version: 500, from: 1_000, judged: 1_100 };
+        assert_eq!((now.since(before).verified(), now.verified_permille_since(before)), (0, Some(0)));
     }
 }

@@ -6,8 +6,8 @@
 
 use crate::app::App;
 use crate::error::RequestError;
+use crate::middleware::cookies::{Kind, cookie};
 use salvo::http::cookie::time::Duration;
-use salvo::http::cookie::{Cookie, SameSite};
 use salvo::prelude::*;
 
 /// How long a browser is known.
@@ -17,13 +17,9 @@ const NONCE_DIGITS: usize = 32;
 /// What a key for these cookies is derived by.
 const PURPOSE: &str = "Flow Test 2026-11-30 dashboard device cookie";
 
-fn cookie_name(https: bool) -> &'static str {
-    if https { "__Host-flowtest-device" } else { "flowtest-device" }
-}
-
 /// What the browser of a request is counted by for this account; none if nobody has signed in to it there.
 pub fn known(req: &Request, app: &App, account: &str) -> Option<String> {
-    let cookie = req.cookie(cookie_name(app.config.is_https()))?;
+    let cookie = req.cookie(Kind::Device.name(app.config.is_https()))?;
     let (nonce, mac) = cookie.value().split_once('.')?;
     let is_right =
         nonce.len() == NONCE_DIGITS && sign(&app.csrf_key, account, nonce) == blake3::Hash::from_hex(mac).ok()?;
@@ -39,14 +35,7 @@ pub fn remember(req: &Request, res: &mut Response, app: &App, account: &str) -> 
     getrandom::fill(&mut bytes).map_err(|error| RequestError::Internal(format!("no random bytes: {error}")))?;
     let nonce: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let value = format!("{nonce}.{}", sign(&app.csrf_key, account, &nonce));
-    let https = app.config.is_https();
-    let cookie = Cookie::build((cookie_name(https), value))
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .path("/")
-        .secure(https)
-        .max_age(Duration::days(COOKIE_DAYS));
-    res.add_cookie(cookie.build());
+    res.add_cookie(cookie(Kind::Device, app.config.is_https(), value, Duration::days(COOKIE_DAYS)));
     Ok(())
 }
 

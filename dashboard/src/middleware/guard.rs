@@ -1,7 +1,9 @@
 //! Who may use a route. Every route names its audience in [`routes`](crate::routes); there is no other way in.
 
 use crate::app::App;
+use crate::clock::utc_us;
 use crate::error::RequestError;
+use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::ScreenId;
 use salvo::prelude::*;
@@ -55,10 +57,11 @@ impl Guard {
             (Who::Admin, Some(viewer)) if viewer.is_admin() => Ok(()),
             (Who::Admin, Some(_)) => Err(RequestError::Forbidden("this page is for the organisers of the contest")),
             (Who::Screen, None) => {
-                let secret = req.query::<String>("screen").ok_or(RequestError::SignIn)?;
+                let secret = screen_cookie::shown(req, depot).ok_or(RequestError::SignIn)?;
                 let app = App::of(depot).clone();
                 let gone = RequestError::Forbidden("this screen link was revoked or never existed: ask an organiser");
                 let screen = app.accounts.find_screen(&secret).await?.ok_or(gone)?;
+                app.screens.note_seen(screen.id, utc_us());
                 depot.insert_typed(Screen(screen.id));
                 Ok(())
             }

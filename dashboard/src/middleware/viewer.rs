@@ -4,16 +4,16 @@ use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::error::RequestError;
+use crate::middleware::cookies::{Kind, cookie};
 use flowtest_accounts::{Actor, Role, SessionId, User};
-use salvo::http::cookie::time::{Duration, OffsetDateTime};
-use salvo::http::cookie::{Cookie, SameSite};
+use salvo::http::cookie::time::Duration;
 use salvo::http::header;
 use salvo::prelude::*;
 
 /// What an organiser may do while the database answers nobody.
 const STOPS_TRAFFIC: [&str; 2] = ["/setting/halt", "/setting/round/pause"];
 /// How long such a request waits for the database: it answers in milliseconds.
-const SESSION_PATIENCE: std::time::Duration = std::time::Duration::from_millis(300);
+const SESSION_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(300);
 /// How long a browser keeps the cookie: as long as the session may last.
 const COOKIE_HOURS: i64 = 12;
 
@@ -44,7 +44,7 @@ impl Viewer {
 /// Where somebody starts after signing in, and comes back to by the bare address.
 pub fn start_page(role: Role) -> &'static str {
     match role {
-        Role::Admin => "/chart",
+        Role::Admin => "/setting",
         Role::Staff => "/index",
     }
 }
@@ -54,14 +54,9 @@ pub fn address_of(req: &Request, depot: &Depot) -> String {
     client_address(req, &App::of(depot).config.proxies).to_string()
 }
 
-/// The name of the session's cookie. Browsers take `__Host-` only from TLS, for the whole host and no other.
-pub fn cookie_name(https: bool) -> &'static str {
-    if https { "__Host-flowtest" } else { "flowtest" }
-}
-
 /// What a browser shows as its session.
 pub fn session_cookie(req: &Request, depot: &Depot) -> Option<String> {
-    let name = cookie_name(App::of(depot).config.is_https());
+    let name = Kind::Session.name(App::of(depot).config.is_https());
     req.cookie(name).map(|cookie| cookie.value().to_owned())
 }
 
@@ -102,7 +97,7 @@ async fn find_viewer(
     let asked = app.accounts.find_session(secret, now);
     let found = match may_remember {
         false => asked.await,
-        true => tokio::time::timeout(SESSION_PATIENCE, asked).await.unwrap_or(Err(flowtest_accounts::Error::Busy)),
+        true => tokio::time::timeout(SESSION_TIMEOUT, asked).await.unwrap_or(Err(flowtest_accounts::Error::Busy)),
     };
     match found {
         Ok(found) => {
@@ -119,33 +114,22 @@ async fn find_viewer(
     }
 }
 
-/// Starts a session and hands it to the browser.
+/// Starts a session and hands it to the browser. Returns its secret.
 pub async fn begin_session(
     req: &Request,
     res: &mut Response,
     app: &App,
     user: &User,
     address: &str,
-) -> Result<(), RequestError> {
+) -> Result<String, RequestError> {
     let agent = req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let secret = app.accounts.start_session(user.id, address, agent, utc_us()).await?;
-    res.add_cookie(cookie(app.config.is_https(), secret.reveal().to_owned(), Duration::hours(COOKIE_HOURS)));
-    Ok(())
+    let (https, value) = (app.config.is_https(), secret.reveal().to_owned());
+    res.add_cookie(cookie(Kind::Session, https, value.clone(), Duration::hours(COOKIE_HOURS)));
+    Ok(value)
 }
 
 /// Takes the cookie away.
 pub fn take_cookie(res: &mut Response, https: bool) {
-    res.add_cookie(cookie(https, String::new(), Duration::ZERO));
-}
-
-fn cookie(https: bool, value: String, life: Duration) -> Cookie<'static> {
-    // Old browsers know no Max-Age, and some clients keep a cookie whose age is 0: an instant says it to all.
-    Cookie::build((cookie_name(https), value))
-        .expires(OffsetDateTime::now_utc() + life - Duration::SECOND)
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .path("/")
-        .secure(https)
-        .max_age(life)
-        .build()
+    res.add_cookie(cookie(Kind::Session, https, String::new(), Duration::ZERO));
 }

@@ -9,6 +9,8 @@ use sailfish::TemplateSimple;
 pub struct AccountPage {
     pub layout: Layout,
     pub display_name: Field,
+    /// How a team is reached; an organiser has none.
+    pub contact: Option<Field>,
     /// Only its error is shown.
     pub current: Field,
     /// Only its error is shown.

@@ -10,7 +10,7 @@ pub struct Advice {
 }
 
 /// Every kind that costs points, in the order of the tally.
-pub const ALL: [Advice; 9] = [
+pub const ALL: [Advice; 10] = [
     Advice {
         kind: "token",
         title: "Token wrong",
@@ -59,13 +59,29 @@ pub const ALL: [Advice; 9] = [
         text: "Only 200 to 299 count. Redirects are not followed: register the address that answers by itself.",
     },
     Advice {
+        kind: "tls",
+        title: "TLS failed",
+        text: "No connection over TLS could be made. The certificate must be in date, for the host of your endpoint, and \
+               signed by an authority that browsers trust, with the whole chain sent. The server must speak TLS 1.2 or \
+               1.3 and HTTP/1.1.",
+    },
+    Advice {
         kind: "missed",
         title: "No free connection",
-        text: "Requests fell due while all your connections were busy. Answer faster, or add instances.",
+        text: "Requests fell due while all your connections were busy. Answer faster or add instances; where the distance \
+               is said to be the cause, move the server nearer, or ask the organisers for more connections.",
     },
 ];
 
+/// Where a contest asks whose server it is. It costs no points by itself: nothing is sent to a server that does not say it.
+pub const TEAM: Advice = Advice {
+    kind: "team",
+    title: "Team wrong or missing",
+    text: "Send Team with your login name in every answer, on every instance, exactly once. Another name means that your address \
+           leads to somebody else's server: look where your name points.",
+};
+
 /// The advice for a kind.
 pub fn of(kind: &str) -> Option<Advice> {
-    ALL.into_iter().find(|advice| advice.kind == kind)
+    ALL.into_iter().chain([TEAM]).find(|advice| advice.kind == kind)
 }

@@ -1,7 +1,9 @@
-//! The audit log, newest first.
+//! The audit log, newest first, in words.
 
 use crate::views::{Layout, format};
 use sailfish::TemplateSimple;
+use serde_json::Value;
+use std::collections::HashMap;
 
 #[derive(Clone, Debug, TemplateSimple)]
 #[template(path = "audit.stpl")]
@@ -20,11 +22,246 @@ pub struct AuditLine {
     pub at_ms: i64,
     pub who: String,
     pub address: String,
+    /// `noun.verb`, as it is searched for.
     pub action: String,
-    pub subject: String,
-    /// JSON, without secrets; empty when there was nothing.
-    pub before: String,
-    pub after: String,
+    pub told: Told,
+}
+
+/// A line in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What was done: `disqualified`.
+    pub what: String,
+    /// To whom or what; may be empty.
+    pub whom: String,
+    pub changes: Vec<Change>,
+    /// Changes that are left out: the export has them.
+    pub further: usize,
+}
+
+/// One thing that is another one now. What was not there before has no `before`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// May be empty, where what was done says it.
+    pub what: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// Changes of one line at most.
+const CHANGES_MAX: usize = 12;
+
+/// Whom subjects mean.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Display names by the id of the account.
+    pub users: HashMap<i64, String>,
+    /// Numbers of rounds by their ids.
+    pub rounds: HashMap<String, u32>,
+}
+
+/// Actions and what people call them.
+const ACTIONS: [(&str, &str); 36] = [
+    ("adjustment.make", "adjusted the points of"),
+    ("adjustment.withdraw", "withdrew an adjustment of"),
+    ("announcement.end", "took down an announcement"),
+    ("announcement.make", "announced"),
+    ("backup.make", "made a backup of"),
+    ("control.save", "changed"),
+    ("endpoint.set", "set the endpoint of"),
+    ("export", "took away a file:"),
+    ("invite.create", "made invitations"),
+    ("invite.redeem", "registered with"),
+    ("invite.revoke", "revoked invitations"),
+    ("login.by_link", "signed in by a link as"),
+    ("login.fail", "failed to sign in as"),
+    ("login.link", "made a link that signs in"),
+    ("login.ok", "signed in as"),
+    ("round.create", "armed"),
+    ("round.finish", "sealed"),
+    ("round.ruling", "ruled on"),
+    ("round.state", "moved on"),
+    ("screen.create", "made a screen"),
+    ("screen.revoke", "revoked a screen"),
+    ("session.end", "ended a session of"),
+    ("session.end_all", "ended all sessions of"),
+    ("setting.put", "saved"),
+    ("user.category", "set the category of"),
+    ("user.contact", "set the contact line of"),
+    ("user.create", "made the account"),
+    ("user.disable", "disabled"),
+    ("user.disqualify", "disqualified"),
+    ("user.enable", "enabled"),
+    ("user.hide", "took off the board"),
+    ("user.password", "set the password of"),
+    ("user.requalify", "let compete again"),
+    ("user.role", "changed the role of"),
+    ("user.shown", "changed the team name of"),
+    ("user.unhide", "put back on the board"),
+];
+
+impl Told {
+    /// `before` and `after` are the JSON that the log keeps.
+    pub fn of(action: &str, subject: &str, before: Option<&str>, after: Option<&str>, names: &Names) -> Told {
+        let known = ACTIONS.iter().find(|(known, _)| *known == action);
+        let what = known.map_or_else(|| action.replace(['.', '_'], " "), |(_, words)| (*words).to_owned());
+        let read = |text: Option<&str>| text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let (before, after) = (read(before), read(after));
+        let mut changes = Vec::new();
+        match (action, &after) {
+            // The sentence says it all.
+            ("control.save", Some(after)) if after["what"].is_string() => {
+                changes.push(Change { what: String::new(), before: None, after: Some(words("what", &after["what"])) });
+            }
+            ("round.finish", Some(after)) if after["points"].is_array() => changes = finished(after, names),
+            ("setting.put", _) if subject == "setting:house" => {
+                let named = |value: Option<Value>| value.map(|value| with_numbers(value, names));
+                differ("", named(before).as_ref(), named(after).as_ref(), &mut changes);
+            }
+            _ => differ("", before.as_ref(), after.as_ref(), &mut changes),
+        }
+        // Of what is new, or ends, a plain no says nothing; numbers of sessions are for machines.
+        let says = |change: &Change| match (&change.before, &change.after) {
+            (None, Some(only)) | (Some(only), None) => only != "no" && change.what != "session",
+            _ => true,
+        };
+        changes.retain(says);
+        let further = changes.len().saturating_sub(CHANGES_MAX);
+        changes.truncate(CHANGES_MAX);
+        Told { what, whom: whom(subject, names), changes, further }
+    }
+}
+
+/// What a round came to: points by team, and how much of it is valid.
+fn finished(after: &Value, names: &Names) -> Vec<Change> {
+    let line = |what: String, after: String| Change { what, before: None, after: Some(after) };
+    let pairs = after["points"].as_array().into_iter().flatten();
+    let mut lines: Vec<Change> = pairs
+        .filter_map(|pair| {
+            let (id, points) = (pair[0].as_i64()?, pair[1].as_i64()?);
+            let name = names.users.get(&id).cloned().unwrap_or_else(|| format!("account {id}"));
+            Some(line(name, format::points(points)))
+        })
+        .collect();
+    let validity = &after["validity"];
+    for (what, part, whole) in [("valid seconds", "valid_seconds", "seconds"), ("void requests", "void", "due")] {
+        if let (Some(part), Some(whole)) = (validity[part].as_u64(), validity[whole].as_u64()) {
+            lines.insert(0, line(what.to_owned(), format!("{} of {}", format::count(part), format::count(whole))));
+        }
+    }
+    lines
+}
+
+/// The same with the rounds' numbers in place of their ids.
+fn with_numbers(value: Value, names: &Names) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let named = fields
+                .into_iter()
+                .map(|(id, value)| (names.rounds.get(&id).map_or(id, |number| format!("round {number}")), value));
+            Value::Object(named.collect())
+        }
+        other => other,
+    }
+}
+
+fn whom(subject: &str, names: &Names) -> String {
+    let Some((noun, id)) = subject.split_once(':') else {
+        return match subject {
+            "control" => "the contest".to_owned(),
+            "invites" => String::new(),
+            other => other.to_owned(),
+        };
+    };
+    match noun {
+        "user" => {
+            let known = id.parse().ok().and_then(|id: i64| names.users.get(&id));
+            known.cloned().unwrap_or_else(|| format!("account {id}"))
+        }
+        "round" => names.rounds.get(id).map_or_else(|| format!("round {id}"), |number| format!("round {number}")),
+        "setting" => match id {
+            "contest" => "the settings".to_owned(),
+            "house" => "what the house came to".to_owned(),
+            "database" => "which database this is".to_owned(),
+            "secret.csrf" => "the secret of forms".to_owned(),
+            other => format!("setting {other}"),
+        },
+        "invite" => format!("invitation {id}"),
+        "announcement" => String::new(),
+        _ => format!("{noun} {id}"),
+    }
+}
+
+/// What differs, leaf by leaf.
+fn differ(label: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<Change>) {
+    if before == after {
+        return;
+    }
+    let below = |key: &str| match (label, key) {
+        ("", "shown") => "team name".to_owned(),
+        ("", key) => key.replace('_', " "),
+        (label, key) => format!("{label} {}", key.replace('_', " ")),
+    };
+    let is_deep =
+        |value: Option<&Value>| value.is_none_or(|value| value.is_object() || value.is_array() || value.is_null());
+    let has_parts = |value: Option<&Value>| value.is_some_and(|value| value.is_object() || value.is_array());
+    if (has_parts(before) || has_parts(after)) && is_deep(before) && is_deep(after) {
+        for key in keys(before).into_iter().chain(keys(after)).collect::<std::collections::BTreeSet<Key>>() {
+            differ(&below(&key.shown()), key.of(before), key.of(after), changes);
+        }
+        return;
+    }
+    let told = |value: Option<&Value>| value.filter(|value| !value.is_null()).map(|value| words(label, value));
+    let (before, after) = (told(before), told(after));
+    if before.is_some() || after.is_some() {
+        changes.push(Change { what: label.to_owned(), before, after });
+    }
+}
+
+/// A part of an object or of a list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    At(usize),
+    Named(String),
+}
+
+impl Key {
+    fn shown(&self) -> String {
+        match self {
+            Key::At(index) => (index + 1).to_string(),
+            Key::Named(name) => name.clone(),
+        }
+    }
+
+    fn of<'a>(&self, value: Option<&'a Value>) -> Option<&'a Value> {
+        match self {
+            Key::At(index) => value?.get(index),
+            Key::Named(name) => value?.get(name),
+        }
+    }
+}
+
+fn keys(value: Option<&Value>) -> Vec<Key> {
+    match value {
+        Some(Value::Object(fields)) => fields.keys().cloned().map(Key::Named).collect(),
+        Some(Value::Array(items)) => (0..items.len()).map(Key::At).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn words(label: &str, value: &Value) -> String {
+    let is_instant = ["at", "until"].iter().any(|word| label == *word || label.ends_with(&format!(" {word}")));
+    match value {
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) if text.is_empty() => "empty".to_owned(),
+        Value::String(text) => text.clone(),
+        // The log has microseconds.
+        Value::Number(number) if is_instant => {
+            number.as_i64().map_or_else(|| number.to_string(), |us| format::utc(us / 1_000))
+        }
+        other => other.to_string(),
+    }
 }
 
 impl AuditPage {
@@ -36,5 +273,112 @@ impl AuditPage {
             pairs.append_pair("q", query);
         }
         format!("/audit?{}", pairs.finish())
+    }
+
+    /// The address of all lines that hold a word.
+    pub fn search(word: &str) -> String {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        pairs.append_pair("q", word);
+        format!("/audit?{}", pairs.finish())
+    }
+
+    /// The address of the file with all lines that are found.
+    pub fn export(query: &str) -> String {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        if !query.is_empty() {
+            pairs.append_pair("q", query);
+        }
+        format!("/export/audit.csv?{}", pairs.finish()).trim_end_matches('?').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(action: &str, subject: &str, before: &str, after: &str) -> String {
+        let names = Names { users: [(3, "Alice".to_owned())].into(), rounds: [("ab".to_owned(), 2)].into() };
+        let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        let Told { what, whom, changes, .. } = Told::of(action, subject, some(before), some(after), &names);
+        let changes = changes.into_iter().map(|change| {
+            let (before, after) = (change.before.unwrap_or_default(), change.after.unwrap_or_default());
+            format!(" | {}: {before} -> {after}", change.what)
+        });
+        format!("{what} {whom}{}", changes.collect::<String>())
+    }
+
+    #[test]
+    fn a_line_says_who_did_what_to_whom_and_what_it_was_before() {
+        // (action, subject, before, after, in words)
+        let cases = [
+            (
+                "user.disqualify",
+                "user:3",
+                "{\"hidden\":false,\"disqualified\":null}",
+                "{\"hidden\":false,\"disqualified\":\"it relays\"}",
+                "disqualified Alice | disqualified:  -> it relays",
+            ),
+            ("round.state", "round:ab", "\"armed\"", "\"running\"", "moved on round 2 | : armed -> running"),
+            (
+                "control.save",
+                "control",
+                "{\"revision\":1}",
+                "{\"revision\":2,\"what\":\"Frozen.\"}",
+                "changed the contest | :  -> Frozen.",
+            ),
+            (
+                "setting.put",
+                "setting:contest",
+                "{\"rules\":{\"timeout\":\"3s\",\"token\":100},\"phase\":[{\"rate\":5},{\"rate\":9}]}",
+                "{\"rules\":{\"timeout\":\"4s\",\"token\":100},\"phase\":[{\"rate\":5},{\"rate\":7}]}",
+                "saved the settings | phase 2 rate: 9 -> 7 | rules timeout: 3s -> 4s",
+            ),
+            (
+                "login.link",
+                "user:9",
+                "",
+                "{\"until\":1763892600000000}",
+                "made a link that signs in account 9 | until:  -> 2025-11-23 10:10:00 UTC",
+            ),
+            (
+                "user.create",
+                "user:3",
+                "",
+                "{\"name\":\"alice\",\"disabled\":false,\"hidden\":false,\"role\":\"staff\"}",
+                "made the account Alice | name:  -> alice | role:  -> staff",
+            ),
+            (
+                "round.finish",
+                "round:ab",
+                "\"draining\"",
+                "{\"state\":\"sealed\",\"points\":[[3,1055800],[4,-200]],\"validity\":{\"seconds\":60,\"valid_seconds\":6,\
+                 \"due\":12000,\"void\":1441}}",
+                "sealed round 2 | void requests:  -> 1,441 of 12,000 | valid seconds:  -> 6 of 60 | Alice:  -> 1,055,800 \
+                 | account 4:  -> \u{2212}200",
+            ),
+            (
+                "setting.put",
+                "setting:house",
+                "",
+                "{\"ab\":{\"points\":7}}",
+                "saved what the house came to | round 2 points:  -> 7",
+            ),
+            ("nova.thing_done", "thing", "", "", "nova thing done thing"),
+        ];
+        for (action, subject, before, after, words) in cases {
+            assert_eq!(told(action, subject, before, after), words);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_so() {
+        let after: String = (0..40).map(|index| format!("\"k{index:02}\":1")).collect::<Vec<_>>().join(",");
+        let told = Told::of("setting.put", "setting:contest", None, Some(&format!("{{{after}}}")), &Names::default());
+        assert_eq!((told.changes.len(), told.further), (12, 28));
+    }
+
+    #[test]
+    fn what_is_no_json_is_left_out() {
+        assert_eq!(told("user.hide", "user:x", "{", "nonsense"), "took off the board account x");
     }
 }

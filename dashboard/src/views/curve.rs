@@ -31,7 +31,23 @@ pub struct Curves {
     pub(crate) ticks: Vec<Tick>,
     /// Where a second was not valid.
     pub(crate) bands: Vec<Band>,
+    pub(crate) instants: Vec<Instant>,
 }
+
+/// A label of the axis of time.
+#[derive(Clone, Debug)]
+pub(crate) struct Instant {
+    pub x: String,
+    pub at_ms: i64,
+}
+
+/// Steps between labels of time, in milliseconds: from a second to a day.
+const STEPS_MS: [i64; 15] = [
+    1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000,
+    21_600_000, 43_200_000, 86_400_000,
+];
+/// Labels of time at most.
+const INSTANTS_MAX: i64 = 8;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Band {
@@ -49,6 +65,8 @@ pub(crate) struct Line {
 #[derive(Clone, Debug)]
 pub(crate) struct PlacedMark {
     pub x: String,
+    /// Of its label.
+    pub y: i32,
     pub label: String,
 }
 
@@ -56,6 +74,19 @@ pub(crate) struct PlacedMark {
 pub(crate) struct Tick {
     pub y: String,
     pub points: i64,
+}
+
+/// Rows of labels above the lines, and the width of a letter.
+const MARK_ROWS: usize = 2;
+const LETTER: f64 = 7.5;
+
+/// The next of 1, 2, 5, 10, 20, .. that is not less.
+fn nice(least: i128) -> i128 {
+    let mut power = 1;
+    while power * 10 <= least {
+        power *= 10;
+    }
+    [1, 2, 5, 10].into_iter().map(|one| one * power).find(|one| *one >= least).unwrap_or(power * 10)
 }
 
 impl Curves {
@@ -80,14 +111,36 @@ impl Curves {
             Line { display_name: one.display_name.clone(), class: format::colour_class(one.colour), path }
         });
         let marks = marks.iter().filter(|mark| (first..=last).contains(&mark.at_ms));
-        let marks = marks.map(|mark| PlacedMark { x: format!("{:.1}", x(mark.at_ms)), label: mark.label.clone() });
-        let ticks = (0..=4).map(|step| low + ((i128::from(high) - i128::from(low)) * step / 4) as i64);
+        let mut free_from = [0.0; MARK_ROWS];
+        let marks = marks.map(|mark| {
+            let middle = x(mark.at_ms);
+            let half = mark.label.chars().count() as f64 * LETTER / 2.0;
+            // In the first row that has room; where none has, the line stands alone.
+            let row = free_from.iter().position(|free| middle - half >= *free);
+            if let Some(row) = row {
+                free_from[row] = middle + half + LETTER;
+            }
+            let label = if row.is_some() { mark.label.clone() } else { String::new() };
+            PlacedMark { x: format!("{middle:.1}"), y: -6 - 16 * row.unwrap_or(0) as i32, label }
+        });
+        let step = nice((i128::from(high) - i128::from(low)) / 4);
+        let lowest = (i128::from(low)).div_euclid(step) * step;
+        let ticks = (0..=6)
+            .map(|index| lowest + step * index)
+            .filter(|points| (i128::from(low)..=i128::from(high)).contains(points))
+            .filter_map(|points| i64::try_from(points).ok());
+        let step_ms = STEPS_MS.into_iter().find(|step| (last - first) / step < INSTANTS_MAX).unwrap_or(i64::MAX / 4);
+        let instants = (0..INSTANTS_MAX + 1)
+            .map(|index| (first.div_euclid(step_ms) + 1).saturating_add(index).saturating_mul(step_ms))
+            .filter(|at| (first..=last).contains(at))
+            .map(|at| Instant { x: format!("{:.1}", x(at)), at_ms: at });
+        let instants = instants.collect();
         let ticks = ticks.map(|points| Tick { y: format!("{:.1}", y(points)), points });
         let bands = at_ms.windows(2).filter(|span| invalid_ms.contains(&span[1]));
         let bands = bands
             .map(|span| Band { x: format!("{:.1}", x(span[0])), width: format!("{:.1}", x(span[1]) - x(span[0])) });
         let bands = bands.collect();
-        Curves { lines: lines.collect(), marks: marks.collect(), ticks: ticks.collect(), bands }
+        Curves { lines: lines.collect(), marks: marks.collect(), ticks: ticks.collect(), bands, instants }
     }
 }
 
@@ -96,14 +149,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn labels_of_marks_never_cover_each_other_and_the_axis_says_round_instants() {
+        let at: Vec<i64> = (0..60).map(|step| 1_700_000_000_000 + step * 10_000).collect();
+        let series = Series { display_name: "A".into(), colour: 0, points: vec![Some(1); 60] };
+        let mark = |index: usize| Mark { at_ms: at[index], label: "a mark with a name".into() };
+        let curves = Curves::of(&at, &[series], &[mark(30), mark(31), mark(32)], &[]);
+        let rows: Vec<_> = curves.marks.iter().map(|mark| (mark.y, mark.label.is_empty())).collect();
+        assert_eq!(rows, [(-6, false), (-22, false), (-6, true)]);
+        assert!(curves.instants.len() >= 4 && curves.instants.iter().all(|one| one.at_ms % 120_000 == 0));
+    }
+
+    #[test]
     fn curves_fill_the_frame_and_gaps_stay_gaps() {
         let series = Series { display_name: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
         let curves = Curves::of(&[0, 10, 20, 30], &[series], &[Mark { at_ms: 15, label: "v2".into() }], &[20]);
         assert_eq!(curves.bands.iter().map(|band| (&*band.x, &*band.width)).collect::<Vec<_>>(), [("333.3", "333.3")]);
         assert_eq!(curves.lines[0].path, "M0.0 360.0M666.7 180.0L1000.0 0.0");
-        assert_eq!(curves.lines[0].class, "c1 d1");
+        assert_eq!(curves.lines[0].class, "c9 d1");
         assert_eq!(curves.marks[0].x, "500.0");
-        assert_eq!(curves.ticks.first().map(|tick| tick.points), Some(0));
+        let ticks: Vec<i64> = curves.ticks.iter().map(|tick| tick.points).collect();
+        assert_eq!(ticks, [0, 50, 100]);
+        assert_eq!([0, 7, 25, 1_000, 1_001].map(nice), [1, 10, 50, 1_000, 2_000]);
         assert!(Curves::of(&[], &[], &[], &[]).lines.is_empty());
     }
 }

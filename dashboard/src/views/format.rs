@@ -1,6 +1,8 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
+use crate::live::Figures;
 use flowtest_accounts::Ruling;
+use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::{DecidedBy, State};
 use flowtest_contract::RoundValidity;
 use flowtest_contract::text::grouped;
@@ -57,14 +59,33 @@ pub fn rank_change(ranks: i64) -> String {
     }
 }
 
+/// What a line holds in a breakpoint phase, and what it is asked for now. `None`: nothing was tried.
+pub fn held(figures: &Figures) -> Option<String> {
+    let holds = figures.holds?;
+    let now = match (figures.unbroken, figures.unbroken_by, figures.tries, figures.breaks_at) {
+        (true, Some(Unbroken::Generator), ..) => ", fleet limit".to_owned(),
+        (true, ..) => ", unbroken".to_owned(),
+        // Below what it holds a server rests before the next step.
+        (false, _, Some(tries), _) if tries < holds => ", rests".to_owned(),
+        (false, _, Some(tries), _) => format!(", tries {}", grouped(tries)),
+        (false, _, None, Some(at)) => format!(", breaks at {}", grouped(at)),
+        (false, _, None, None) => String::new(),
+    };
+    Some(format!("holds {}/s{now}", grouped(holds)))
+}
+
 /// What is said about a tie; points need no word.
 pub fn decided(by: DecidedBy) -> &'static str {
     match by {
         DecidedBy::Points => "",
+        DecidedBy::Holds => "holds less",
+        DecidedBy::HeldP99 => "holds as much, slower",
+        DecidedBy::HeldFirst => "holds as much, later",
         DecidedBy::Failures => "fewer failures above",
         DecidedBy::P99 => "lower p99 above",
         DecidedBy::ReachedFirst => "reached it later",
         DecidedBy::Shared => "shared rank",
+        DecidedBy::Absent => "did not play",
     }
 }
 
@@ -101,13 +122,13 @@ pub fn ruling(ruling: Ruling) -> &'static str {
     }
 }
 
-/// Colours there are before a dash tells two apart.
-const COLOURS: u32 = 8;
-const DASHES: u32 = 4;
+/// Colours that `assets/app.css` has; no picture has more lines.
+pub const COLOURS: usize = 12;
 
-/// The CSS classes of a contestant's colour, `c0` to `c7`, and of its dash, `d0` to `d3`.
+/// The CSS classes of a colour, `c0` to `c11`, and of the dash that the second half has, `d1`.
 pub fn colour_class(colour: u32) -> String {
-    format!("c{} d{}", colour % COLOURS, colour / COLOURS % DASHES)
+    let colour = colour as usize % COLOURS;
+    if colour < COLOURS / 2 { format!("c{colour}") } else { format!("c{colour} d1") }
 }
 
 /// The class that colours a movement or a difference.
@@ -125,6 +146,18 @@ pub fn permille(permille: Option<u16>) -> String {
         None => NOTHING.to_owned(),
         Some(1_000..) => "100 %".to_owned(),
         Some(part) => format!("{}.{} %", part / 10, part % 10),
+    }
+}
+
+/// `0.34 %` of a whole; a dash of nothing. What is not quite nothing does not read as 0.
+pub fn share(part: u64, whole: u64) -> String {
+    match (part, whole) {
+        (_, 0) => NOTHING.to_owned(),
+        (0, _) => "0 %".to_owned(),
+        (part, whole) => match part as f64 * 100.0 / whole as f64 {
+            ..0.01 => "<0.01 %".to_owned(),
+            share => format!("{share:.2} %"),
+        },
     }
 }
 
@@ -242,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_says_what_comes_next_or_what_ended_it() {
+        let of = |tries, breaks_at, unbroken_by: Option<Unbroken>| Figures {
+            holds: Some(1_250),
+            tries,
+            breaks_at,
+            unbroken: unbroken_by.is_some(),
+            unbroken_by,
+            ..Figures::default()
+        };
+        let cases = [
+            (of(Some(1_562), None, None), "holds 1,250/s, tries 1,562"),
+            (of(Some(625), Some(1_562), None), "holds 1,250/s, rests"),
+            (of(None, Some(1_562), None), "holds 1,250/s, breaks at 1,562"),
+            (of(None, None, Some(Unbroken::Generator)), "holds 1,250/s, fleet limit"),
+            (of(None, None, Some(Unbroken::Max)), "holds 1,250/s, unbroken"),
+        ];
+        for (figures, said) in cases {
+            assert_eq!(held(&figures).as_deref(), Some(said));
+        }
+        assert_eq!(held(&Figures::default()), None);
+    }
+
+    #[test]
     fn ordinals_know_the_teens() {
         let read: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 101, 111, 122].into_iter().map(ordinal).collect();
         assert_eq!(read.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 101st 111th 122nd");
@@ -251,6 +307,10 @@ mod tests {
     fn only_a_whole_thousand_reads_as_a_hundred() {
         assert_eq!([Some(1_000), Some(999), Some(5), None].map(permille), ["100 %", "99.9 %", "0.5 %", "–"]);
         assert_eq!(ratio(Some(0.999_99)), "0.9999");
+        assert_eq!(
+            [(0, 0), (0, 5), (1, 1_000_000), (34, 10_000)].map(|(part, whole)| share(part, whole)),
+            ["–", "0 %", "<0.01 %", "0.34 %"]
+        );
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A contestant's own page: endpoint, score, what is required now, what went wrong.
 
 use crate::views::advice::Advice;
+use crate::views::climb::ClimbCard;
 use crate::views::field::Input;
+use crate::views::health::Health;
+use crate::views::ledger::{HELD, Ledger};
 use crate::views::{Field, Layout, format};
 use sailfish::TemplateSimple;
 use serde::Serialize;
@@ -15,12 +18,16 @@ pub struct IndexPage {
     pub display_name: String,
     /// An admin looks: everything is read only, and others can be chosen. Else empty.
     pub view_as: Vec<ViewAs>,
+    pub health: Health,
     pub endpoint: EndpointCard,
     pub score: ScoreCard,
+    /// How it fares in a breakpoint phase, or fared in the last one.
+    pub climb: Option<ClimbCard>,
     /// Token, Version, From.
     pub headers: Vec<HeaderCount>,
-    /// By kind, all kinds, most first.
-    pub failures: Vec<FailureCount>,
+    pub ledger: Ledger,
+    /// Others to be compared with: `u7` and what the board calls it.
+    pub rivals: Vec<(String, String)>,
     /// Newest first; `None`: nobody knows right now.
     pub errors: Option<Vec<Failure>>,
     pub probe: Option<Probe>,
@@ -44,6 +51,8 @@ pub struct EndpointCard {
     /// Normalised; `None` when none is set.
     pub current: Option<String>,
     pub set_at_ms: Option<i64>,
+    /// When traffic comes, when that is not now: a sentence.
+    pub coming: Option<String>,
     /// A new one that has still to give three right answers.
     pub waiting: Option<String>,
     pub form: Field,
@@ -61,14 +70,6 @@ pub struct ScoreCard {
     pub gap_ahead: Option<i64>,
     pub gap_behind: Option<i64>,
     pub frozen: bool,
-    /// The organiser's adjustments and other rounds, as sentences with their points.
-    pub lines: Vec<ScoreLine>,
-}
-
-#[derive(Clone, Debug)]
-pub struct ScoreLine {
-    pub label: String,
-    pub points: i64,
 }
 
 /// One header's right and wrong answers.
@@ -135,6 +136,10 @@ pub struct PracticeCard {
     pub next_at_ms: Option<i64>,
     pub rate: Field,
     pub seconds: Field,
+    /// What is said to who waits in the queue.
+    pub waits: Option<String>,
+    /// The highest rate of a climb.
+    pub most: Field,
     /// One that runs now: the script asks how it goes.
     pub running: Option<String>,
     pub last: Option<PracticeResult>,
@@ -147,4 +152,6 @@ pub struct PracticeResult {
     pub points: i64,
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
+    /// Where it was a climb.
+    pub climb: Option<ClimbCard>,
 }

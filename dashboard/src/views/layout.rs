@@ -54,8 +54,10 @@ pub enum Page {
     Chart,
     Account,
     Setting,
+    Settings,
     Tokens,
     Audit,
+    Screen,
     #[default]
     Error,
 }
@@ -72,8 +74,10 @@ impl Page {
             Page::Chart => "chart",
             Page::Account => "account",
             Page::Setting => "setting",
+            Page::Settings => "settings",
             Page::Tokens => "tokens",
             Page::Audit => "audit",
+            Page::Screen => "screen",
             Page::Error => "error",
         }
     }

@@ -16,6 +16,38 @@ pub struct LoginPage {
     pub error: Option<String>,
     /// Too many tries: seconds until the next one is looked at.
     pub wait_seconds: Option<u64>,
+    /// A form that was sent when its session had ended.
+    pub kept: Option<Kept>,
+}
+
+/// A form that goes along through signing in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where it goes.
+    pub path: String,
+    /// As a browser sends them.
+    pub fields: String,
+}
+
+/// One of its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptField {
+    pub name: String,
+    pub label: String,
+    pub value: String,
+    /// Somebody typed it; the others go along.
+    pub is_shown: bool,
+}
+
+/// What was typed, once somebody is signed in again.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "kept.stpl")]
+pub struct KeptPage {
+    pub layout: Layout,
+    pub kept: Kept,
+    pub fields: Vec<KeptField>,
+    /// Where whoever leaves it goes.
+    pub page: String,
 }
 
 /// `GET /login/link/{name}/{secret}`: asks, for a look must not spend the link.

@@ -1,6 +1,7 @@
 //! The traffic plan as a picture: requests per second of each contestant over the minutes of a round.
 
 use crate::views::format;
+use flowtest_contest::breakpoint::Breakpoint;
 use sailfish::TemplateSimple;
 use std::fmt::Write as _;
 
@@ -23,6 +24,8 @@ pub enum PlanLoad {
     Open { from: u64, to: u64 },
     /// As fast as answers come: so many in flight on each connection.
     Closed { pipeline: u32 },
+    /// Each contestant climbs a ladder of its own until it breaks.
+    Climb(Breakpoint),
 }
 
 /// An SVG of numbers, its axis and a line of text per phase.
@@ -55,6 +58,12 @@ impl PlanGraph {
                 PlanLoad::Open { from, to } => {
                     (scale(from), scale(to), if phase.scored { "open" } else { "open free" })
                 }
+                // Nobody knows how far; it is drawn as far as it may come.
+                PlanLoad::Climb(climb) => (
+                    scale(climb.ladder.start),
+                    scale(climb.ladder.max),
+                    if phase.scored { "open" } else { "open free" },
+                ),
                 PlanLoad::Closed { .. } => (0.0, 0.0, if phase.scored { "closed" } else { "closed free" }),
             };
             let mut path = String::new();
@@ -66,10 +75,22 @@ impl PlanGraph {
     }
 }
 
+/// What one server of the templates in target/aws answers a second, as they are.
+pub(crate) const TEMPLATE_CAPACITY: u64 = 500;
+
+impl PlanGraph {
+    /// The highest rate of the last open phase, in requests per second, and how many servers of the templates that takes.
+    pub(crate) fn servers(&self) -> Option<(u64, u64)> {
+        let rate = self.phases.iter().rev().find(|phase| matches!(phase.load, PlanLoad::Open { .. }))?.top();
+        (rate > 0).then_some((rate, rate.div_ceil(TEMPLATE_CAPACITY)))
+    }
+}
+
 impl PlanPhase {
     fn top(&self) -> u64 {
         match self.load {
             PlanLoad::Open { from, to } => from.max(to),
+            PlanLoad::Climb(climb) => climb.ladder.max,
             PlanLoad::Closed { .. } => 0,
         }
     }
@@ -91,6 +112,27 @@ mod tests {
         ]);
         assert!(graph.shapes[0].path.starts_with("M0.0 200L0.0 190.6L500.0 12.0"), "{}", graph.shapes[0].path);
         assert!(graph.shapes[1].path.ends_with("L1000.0 200Z"), "{}", graph.shapes[1].path);
+    }
+
+    #[test]
+    fn the_last_open_phase_says_how_many_servers_there_must_be() {
+        let open = |from, to| phase(10.0, PlanLoad::Open { from, to });
+        let sprint = phase(10.0, PlanLoad::Closed { pipeline: 1 });
+        assert_eq!(PlanGraph::of(vec![open(9_000, 9_000), open(100, 1_001), sprint]).servers(), Some((1_001, 3)));
+        assert_eq!(PlanGraph::of(vec![open(500, 500)]).servers(), Some((500, 1)));
+        assert_eq!(PlanGraph::of(vec![phase(10.0, PlanLoad::Closed { pipeline: 1 })]).servers(), None);
+        assert_eq!(PlanGraph::of(vec![]).servers(), None);
+    }
+
+    #[test]
+    fn the_templates_have_the_capacity_of_which_the_page_speaks() {
+        for template in ["ec2.yml", "ecs.yml"] {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/aws/").to_owned() + template;
+            let text = std::fs::read_to_string(path).expect("the template is there");
+            let capacity = text.split("\n  Capacity:\n").nth(1).expect("it has the parameter");
+            let default = capacity.lines().find_map(|line| line.trim().strip_prefix("Default: "));
+            assert_eq!(default, Some(TEMPLATE_CAPACITY.to_string().as_str()), "{template}");
+        }
     }
 
     #[test]

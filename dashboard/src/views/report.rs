@@ -1,8 +1,10 @@
 //! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
 
-use crate::live::Standing;
+use crate::live::{Figures, Standing};
+use crate::views::climb::ClimbCard;
 use crate::views::curve::Curves;
 use crate::views::format;
+use crate::views::strip::{self, Strip};
 use flowtest_accounts::Ruling;
 use flowtest_contest::{DecidedBy, State};
 use flowtest_contract::{RoundValidity, Rules};
@@ -12,17 +14,31 @@ use sailfish::TemplateSimple;
 #[derive(Clone, Debug, TemplateSimple)]
 #[template(path = "report.stpl")]
 pub struct ReportPage {
+    pub title: String,
     pub contest: String,
     pub version: String,
     pub made_at_ms: i64,
     pub rules: Rules,
-    /// The whole contest.
-    pub standings: Vec<Standing>,
+    /// Numbers of the rounds that count, as columns of the standings.
+    pub counted: Vec<u32>,
+    /// The whole contest, by rank.
+    pub standings: Vec<ReportLine>,
+    /// Somebody holds something: a round had a breakpoint phase.
+    pub has_climbs: bool,
     pub curves: Curves,
     pub from_ms: i64,
     pub until_ms: i64,
     pub rounds: Vec<ReportRound>,
     pub adjustments: Vec<ReportAdjustment>,
+}
+
+/// One line of the standings, whose points add up.
+#[derive(Clone, Debug)]
+pub struct ReportLine {
+    pub standing: Standing,
+    /// Of each round that counts; `None`: it did not play there.
+    pub rounds: Vec<Option<i64>>,
+    pub adjusted: i64,
 }
 
 impl ReportPage {
@@ -39,11 +55,38 @@ pub struct ReportRound {
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
-    /// Display name and points, by points.
-    pub points: Vec<(String, i64)>,
+    /// What changed when, in words with its instant.
+    pub deadlines: Vec<(&'static str, i64)>,
+    pub phases: Vec<String>,
+    /// By points.
+    pub teams: Vec<ReportTeam>,
     /// None: nobody knows.
     pub validity: Option<RoundValidity>,
     pub ruling: Option<Ruling>,
+}
+
+/// A team in one round.
+#[derive(Clone, Debug)]
+pub struct ReportTeam {
+    pub display_name: String,
+    pub points: i64,
+    /// Right, and answered at all.
+    pub right: u64,
+    pub answered: u64,
+    /// Kinds of failure with their counts, those that came.
+    pub failures: Vec<(&'static str, u64)>,
+    pub void: u64,
+    pub p99_us: Option<u64>,
+    /// From the start of the round to its end; `None`: no history of it was kept.
+    pub seconds: Option<Strip>,
+    /// Where the round had a breakpoint phase.
+    pub climb: Option<ClimbCard>,
+}
+
+/// What somebody holds, as a cell says it.
+fn held(figures: &Figures) -> String {
+    let Some(holds) = figures.holds else { return "–".to_owned() };
+    format!("{}/s{}", format::count(holds), if figures.unbroken { ", unbroken" } else { "" })
 }
 
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 
 use crate::views::plan::PlanGraph;
 use crate::views::{Layout, format};
+use flowtest_contest::contest::{Absent, RankBy};
+use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::Rules;
 use sailfish::TemplateSimple;
 
@@ -10,11 +12,28 @@ use sailfish::TemplateSimple;
 pub struct RulesPage {
     pub layout: Layout,
     pub rules: Rules,
+    pub absent: Absent,
+    pub rank_by: RankBy,
+    /// For each request a second that is held in a breakpoint phase.
+    pub breakpoint_points: u32,
     pub version: Flip,
     pub from: Flip,
     pub plan: Option<PlanGraph>,
     /// Addresses from which the fleet comes.
     pub sources: Vec<String>,
+    /// Each answer has to say whose server it is.
+    pub ownership: bool,
+    /// Whose certificates are taken over https.
+    pub tls: TlsTrust,
+    /// What was announced and changed, newest first.
+    pub changes: Vec<ChangeLine>,
+}
+
+/// One line of the log of changes.
+#[derive(Clone, Debug)]
+pub struct ChangeLine {
+    pub at_ms: i64,
+    pub text: String,
 }
 
 /// When a header must have its second value.

@@ -1,7 +1,10 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
+use crate::live::ValidityNow;
+use crate::views::audit::Told;
 use crate::views::field::Input;
-use crate::views::plan::PlanGraph;
+use crate::views::screen::ScreenMade;
+use crate::views::strip::{self, Strip};
 use crate::views::tokens::InvitationForm;
 use crate::views::{Field, Layout, Level, Role, format};
 use flowtest_accounts::Ruling;
@@ -15,36 +18,114 @@ pub struct SettingPage {
     pub layout: Layout,
     /// Posted back with every change of the contest.
     pub revision: u64,
+    /// From nothing to the first round; empty once a round was played.
+    pub guide: Vec<GuideStep>,
     pub readiness: Readiness,
     pub round: RoundPanel,
-    pub contest: ContestForm,
-    /// Of what is typed now.
-    pub plan: Option<PlanGraph>,
-    /// What saving would change; empty: nothing was posted, or nothing differs.
-    pub difference: Vec<Change>,
+    /// What is played, a sentence each.
+    pub summary: Vec<String>,
     pub announce: AnnounceForm,
-    pub contestants: Vec<ContestantLine>,
+    pub teams: TeamsPanel,
     pub adjustments: Vec<AdjustmentLine>,
-    pub users: Vec<UserLine>,
+    pub people: PeoplePanel,
     pub screens: Vec<ScreenLine>,
     pub screen_label: Field,
-    /// A screen's address, shown once, right after it was made.
-    pub screen_made: Option<String>,
+    /// Shown once, right after it was made.
+    pub screen_made: Option<ScreenMade>,
+    /// What is to be known of that link.
+    pub screen_doubt: Option<&'static str>,
     pub invitations: InvitationForm,
     pub backup: Option<BackupLine>,
 }
 
-/// GO or NO-GO.
+/// What of the page changes by itself: it is fetched again while somebody looks.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "setting-live.stpl")]
+pub struct SettingLive {
+    pub csrf: String,
+    pub revision: u64,
+    pub guide: Vec<GuideStep>,
+    pub readiness: Readiness,
+    pub round: RoundPanel,
+    pub teams: TeamsPanel,
+}
+
+/// One thing that a first round needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuideStep {
+    pub done: bool,
+    pub title: &'static str,
+    /// What is there, or what to do next.
+    pub text: String,
+    /// To be typed on a machine of the platform.
+    pub command: Option<String>,
+    /// Where it is done: the path, and what the button says.
+    pub link: Option<(String, &'static str)>,
+}
+
+/// What the page is for at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Face {
+    /// Before a round: whether it may be armed.
+    #[default]
+    Prepare,
+    /// From the arming to the seal: what needs attention.
+    Live,
+    /// The last round is over.
+    After,
+}
+
+/// GO or NO-GO before a round, and what is wrong during one.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
+    pub face: Face,
     /// Redis holds a newer document that can be taken over.
     pub adopt: bool,
+    /// Of the round that is on or was the last. None before a generator has said anything.
+    pub validity: Option<ValidityNow>,
+    /// While a round is on: what somebody should look at, as sentences.
+    pub attention: Vec<String>,
     /// What stands in the way, as sentences; empty is GO.
     pub missing: Vec<String>,
     pub contestants: Vec<ContestantCheck>,
     pub generators: Vec<GeneratorCheck>,
     /// Redis, house target, feed, disk: whatever there is one of.
     pub checks: Vec<Check>,
+}
+
+/// How late one generator is itself, or the worst of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lag {
+    who: String,
+    lag_p99_us: Option<u64>,
+    /// Some of its seconds are not valid, or some of what it sent is void.
+    is_late: bool,
+}
+
+/// More generators than this are one figure: the worst.
+const LAGS_MAX: usize = 4;
+
+impl Readiness {
+    fn lags(&self) -> Vec<Lag> {
+        let late = self.validity.as_ref().and_then(|validity| validity.causes.as_ref()).map(|it| &it.late_generators);
+        let is_late = |id: &String| late.is_some_and(|late| late.contains(id));
+        if self.generators.len() <= LAGS_MAX {
+            let of = |one: &GeneratorCheck| Lag {
+                who: one.id.clone(),
+                lag_p99_us: one.lag_p99_us,
+                is_late: is_late(&one.id),
+            };
+            return self.generators.iter().map(of).collect();
+        }
+        let worst = self.generators.iter().filter_map(|one| one.lag_p99_us).max();
+        let who = format!("worst of {}", self.generators.len());
+        vec![Lag { who, lag_p99_us: worst, is_late: late.is_some_and(|late| !late.is_empty()) }]
+    }
+
+    /// Teams that are.
+    fn ready(&self) -> usize {
+        self.contestants.iter().filter(|one| one.light == Light::Good).count()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,10 +219,12 @@ pub struct RoundPanel {
     pub state: State,
     pub scored: bool,
     pub actions: Vec<RoundAction>,
+    /// Why it is asked once more whether to arm, as sentences.
+    pub doubts: Vec<String>,
     pub start: Field,
     pub generators: Vec<GeneratorChoice>,
-    /// Who plays the round that is on, and since when.
-    pub players: Vec<PlayerLine>,
+    /// Which generators have a share of the round that is on, and since when.
+    pub shares: Vec<ShareLine>,
     /// Streams that registered and have not ended: sealing must name them, with a reason.
     pub missing: Vec<MissingStream>,
     pub seal_reason: Field,
@@ -153,6 +236,10 @@ pub struct RoundPanel {
     pub over: bool,
     /// The freeze that lies ahead.
     pub freezes_at_ms: Option<i64>,
+    /// When what is frozen is shown by itself.
+    pub reveals_at_ms: Option<i64>,
+    /// Where that is planned to be.
+    pub reveal: Field,
     /// Where a freeze is planned to be.
     pub freeze: Field,
     /// Posted back with every freeze, unfreeze and reveal.
@@ -161,6 +248,13 @@ pub struct RoundPanel {
     pub invalid: Vec<InvalidRound>,
     /// Earlier rounds, newest first.
     pub past: Vec<PastRound>,
+}
+
+impl RoundPanel {
+    /// Whether a deadline may be moved in this state.
+    fn moves_deadlines(&self) -> bool {
+        matches!(self.state, State::Armed | State::Running | State::Paused)
+    }
 }
 
 /// A round on which the organiser may rule.
@@ -182,7 +276,7 @@ pub struct GeneratorChoice {
 
 /// One generator in the round that is on.
 #[derive(Clone, Debug)]
-pub struct PlayerLine {
+pub struct ShareLine {
     pub id: String,
     pub light: Light,
     /// The instant stands behind it.
@@ -222,11 +316,18 @@ pub struct ContestForm {
     pub version: Field,
     pub from: Field,
     pub token_required: bool,
+    pub absent_free: bool,
     /// The `[[phase]]` part of a contest file.
     pub plan: Field,
+    pub holds_first: bool,
+    pub breakpoint_points: Field,
     pub allow: Field,
     pub deny: Field,
     pub allow_shared: bool,
+    /// Each server has to say whose it is.
+    pub ownership: bool,
+    /// Servers over https may show any certificate.
+    pub tls_any: bool,
     /// The address of the platform's own server.
     pub house: Field,
     /// What is wrong with the whole rather than with one field.
@@ -238,7 +339,7 @@ pub struct ContestForm {
 impl ContestForm {
     /// What was typed, by the names of the fields: the form that confirms posts it again. A box that is not ticked is
     /// not posted.
-    fn typed(&self) -> Vec<(&'static str, &str)> {
+    pub(crate) fn typed(&self) -> Vec<(&'static str, &str)> {
         let mut typed = vec![
             ("title", self.title.value.as_str()),
             ("house", &self.house.value),
@@ -250,10 +351,18 @@ impl ContestForm {
             ("version", &self.version.value),
             ("from", &self.from.value),
             ("plan", &self.plan.value),
+            ("breakpoint_points", &self.breakpoint_points.value),
             ("allow", &self.allow.value),
             ("deny", &self.deny.value),
         ];
-        let boxes = [("token_required", self.token_required), ("allow_shared", self.allow_shared)];
+        let boxes = [
+            ("token_required", self.token_required),
+            ("absent_free", self.absent_free),
+            ("holds_first", self.holds_first),
+            ("allow_shared", self.allow_shared),
+            ("ownership", self.ownership),
+            ("tls_any", self.tls_any),
+        ];
         typed.extend(boxes.into_iter().filter(|(_, ticked)| *ticked).map(|(name, _)| (name, "yes")));
         typed
     }
@@ -274,18 +383,78 @@ pub struct AnnounceForm {
     pub text: Field,
 }
 
+/// All teams, the one that needs attention most first.
+#[derive(Clone, Debug, Default)]
+pub struct TeamsPanel {
+    pub lines: Vec<TeamLine>,
+    /// The one that is looked at.
+    pub open: Option<TeamDetail>,
+}
+
+/// One team on one line.
 #[derive(Clone, Debug)]
-pub struct ContestantLine {
+pub struct TeamLine {
     pub id: i64,
     pub name: String,
     pub display_name: String,
-    pub endpoint: Option<String>,
+    pub category: Option<String>,
+    pub light: Light,
+    /// `playing`, `failing`, `ready`, `not ready`, ...
+    pub state: String,
+    /// Since when it is so, where that is known.
+    pub since_ms: Option<i64>,
+    /// Why, where the word does not say it; may be empty.
+    pub note: String,
+    pub rate: u64,
+    pub verified_permille: Option<u16>,
+    pub p99_us: Option<u64>,
     pub points: i64,
+    pub hidden: bool,
+    /// When it joined the round that is on, when it came after the arming.
+    pub joined_at_ms: Option<i64>,
+}
+
+/// What an organiser knows of one team, and does to it.
+#[derive(Clone, Debug)]
+pub struct TeamDetail {
+    pub id: i64,
+    pub endpoint: Option<String>,
+    /// What its last test found, or why there is none.
+    pub tested: String,
     pub parked: bool,
     pub hidden: bool,
     /// The reason.
     pub disqualified: Option<String>,
+    /// Newest first, of a kind one.
+    pub failures: Vec<TeamFailure>,
+    /// Of the newest round; `None` without a second.
+    pub seconds: Option<Strip>,
+    /// What was done to it, newest first.
+    pub history: Vec<TeamHistory>,
     pub form: TeamForm,
+}
+
+#[derive(Clone, Debug)]
+pub struct TeamFailure {
+    pub at_ms: i64,
+    pub kind: String,
+    pub message: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct TeamHistory {
+    pub at_ms: i64,
+    pub who: String,
+    pub told: Told,
+}
+
+/// One team alone: what the script puts below its line.
+#[derive(Clone, Debug, TemplateSimple)]
+#[template(path = "setting-team.stpl")]
+pub struct SettingTeam {
+    pub csrf: String,
+    pub team: TeamDetail,
 }
 
 /// What was typed about a team and was wrong.
@@ -296,13 +465,8 @@ pub struct TeamForm {
     pub endpoint: Field,
     pub password: Field,
     pub disqualify: Field,
-}
-
-impl TeamForm {
-    pub fn is_wrong(&self) -> bool {
-        let fields = [&self.points, &self.reason, &self.endpoint, &self.password, &self.disqualify];
-        fields.iter().any(|field| field.error.is_some())
-    }
+    pub category: Field,
+    pub contact: Field,
 }
 
 #[derive(Clone, Debug)]
@@ -316,12 +480,25 @@ pub struct AdjustmentLine {
     pub withdrawn: bool,
 }
 
+/// Accounts: admins and those that were searched for.
+#[derive(Clone, Debug, Default)]
+pub struct PeoplePanel {
+    pub lines: Vec<UserLine>,
+    /// What was searched for.
+    pub query: String,
+    /// How many accounts there are, and how many were found.
+    pub all: usize,
+    pub found: usize,
+}
+
 #[derive(Clone, Debug)]
 pub struct UserLine {
     pub id: i64,
     pub name: String,
     pub display_name: String,
     pub role: Role,
+    /// How its people are reached.
+    pub contact: Option<String>,
     pub disabled: bool,
     pub sessions: u32,
     pub login_at_ms: Option<i64>,

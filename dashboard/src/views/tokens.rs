@@ -125,6 +125,8 @@ pub struct SlipsPage {
     pub slips: Vec<Slip>,
     /// Where to register, as a person types it.
     pub address: String,
+    /// What an organiser has to know of that before anything is printed.
+    pub doubt: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]

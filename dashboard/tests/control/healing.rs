@@ -4,18 +4,19 @@ use crate::stage::{SECOND, Stage};
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
 
 /// How often it looks.
 const LOOK: u64 = SECOND / 4;
 
 impl Stage {
     /// A generator that is in the round and takes splits.
-    fn plays(&self, id: &str, round: RoundId, takes_from: u64) {
+    fn plays(&self, id: &str, round: RoundId, takes_from: UtcUs) {
         self.beat(id, |health| (health.round, health.takes_from) = (Some(round), Some(takes_from)));
     }
 
     /// Looks until so much later, while these play.
-    async fn plays_on(&mut self, us: u64, round: RoundId, generators: &[(&str, u64)]) {
+    async fn plays_on(&mut self, us: u64, round: RoundId, generators: &[(&str, UtcUs)]) {
         let until = self.now + us;
         while self.now < until {
             self.now += LOOK;
@@ -31,23 +32,29 @@ impl Stage {
         let made = self.controller.arm(None, start, true, names, &self.by(&self.ada), self.now).await.expect("armed");
         made.control.round.expect("a round")
     }
+
+    /// A round that has been played for two seconds, and the two generators that play it.
+    async fn two_play(&mut self) -> (RoundId, [(&'static str, UtcUs); 2]) {
+        ["g1", "g2"].iter().for_each(|id| self.beat(id, |_| ()));
+        let armed_at = self.now;
+        let round = self.arm_with(&[]).await;
+        let both = [("g1", armed_at), ("g2", armed_at)];
+        self.plays_on(12 * SECOND, round, &both).await;
+        (round, both)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_share_of_one_that_dies_goes_to_the_others_and_back_when_it_is_back() {
     let mut stage = Stage::new().await;
-    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
-    let armed_at = stage.now;
-    let round = stage.arm_with(&[]).await;
-    let both = [("g1", armed_at), ("g2", armed_at)];
-    stage.plays_on(12 * SECOND, round, &both).await;
+    let (round, both) = stage.two_play().await;
     assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Running, 1));
     let (died, seen) = (stage.now, stage.control().revision);
     stage.plays_on(4 * SECOND, round, &both[..1]).await;
     let control = stage.control();
     assert_eq!(control.split, ["g1"]);
     let at = control.timeline.splits[1].from;
-    assert!(at > died + 2 * SECOND && at <= died + 5 * SECOND, "{at}");
+    assert!(at > died + 2 * SECOND && at <= died + 5 * SECOND, "{at:?}");
     assert_eq!(stage.published().as_ref(), Some(&*control), "generators hear of it");
     // Another process of its name.
     let back = stage.now;
@@ -62,6 +69,34 @@ async fn the_share_of_one_that_dies_goes_to_the_others_and_back_when_it_is_back(
     stage.plays_on(5 * SECOND, round, &both[..1]).await;
     assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Paused, 3));
     assert!(stage.redis.scoreboard().has_keeper("finals").expect("Redis answers"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_is_given_away_while_the_database_is_locked_and_the_split_saved_afterwards() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let armed_at = stage.now;
+    let round = stage.arm_with(&[]).await;
+    let both = [("g1", armed_at), ("g2", armed_at)];
+    stage.plays_on(12 * SECOND, round, &both).await;
+    let lock = stage.lock_database();
+    // Each turn waits for the database.
+    for _ in 0..2 {
+        stage.now += 2 * SECOND;
+        stage.plays("g1", round, armed_at);
+        stage.turn().await;
+    }
+    assert_eq!(stage.published().expect("a document").split, ["g1"], "generators hear of it");
+    let saved = stage.controller.accounts().control_history(1).await.expect("it is read");
+    assert!(!saved[0].what.contains("g2"), "the lock still holds: {saved:?}");
+    drop(lock);
+    stage.plays_on(SECOND, round, &both[..1]).await;
+    let saved = stage.controller.accounts().control().await.expect("it is read").expect("a document");
+    assert_eq!(saved.document, stage.control().to_json());
+    assert!(!stage.controller.status().is_unsaved && saved.what.contains("g2"), "{saved:?}");
+    // A pause is made upon it.
+    stage.change(Change::Pause).await;
+    assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Paused, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,11 +130,7 @@ async fn who_was_not_named_stays_out_until_a_pause_takes_in_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_left_out_because_redis_was_away() {
     let mut stage = Stage::new().await;
-    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
-    let armed_at = stage.now;
-    let round = stage.arm_with(&[]).await;
-    let both = [("g1", armed_at), ("g2", armed_at)];
-    stage.plays_on(12 * SECOND, round, &both).await;
+    let (round, both) = stage.two_play().await;
     // Everything that it holds is gone, and nobody has written anything for a while.
     stage.redis.kill();
     for _ in 0..4 {
@@ -121,11 +152,7 @@ async fn nobody_is_left_out_because_redis_was_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_generator_has_split_while_no_dashboard_was_there_is_taken_over() {
     let mut stage = Stage::new().await;
-    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
-    let armed_at = stage.now;
-    let round = stage.arm_with(&[]).await;
-    let both = [("g1", armed_at), ("g2", armed_at)];
-    stage.plays_on(12 * SECOND, round, &both).await;
+    stage.two_play().await;
     let ours = stage.control();
     let split = Change::Split { at: stage.now + 2 * SECOND, generators: vec!["g1".to_owned()] };
     let theirs = change(&ours, split, stage.now).expect("it is legal");

@@ -81,3 +81,24 @@ async fn a_clock_that_is_ten_minutes_off_moves_no_round() {
         assert!(again.clock().now().abs_diff(utc_us()) < 100_000_000);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_file_is_gone_is_no_go_and_so_is_another_one_in_its_place() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.turn().await;
+    assert_eq!(check(&stage, "Database").await.mark, Mark::Go);
+    let (path, aside) = (stage.folder.path().join("flowtest.db"), stage.folder.path().join("aside"));
+    std::fs::rename(&path, &aside).expect("moved");
+    let gone = async |what: &str| {
+        stage.turn().await;
+        let trouble = check(&stage, "Database").await;
+        assert!(trouble.mark == Mark::No && trouble.message.contains("gone from its place"), "{what}: {trouble:?}");
+    };
+    gone("moved").await;
+    std::fs::copy(&aside, &path).expect("copied");
+    gone("another one").await;
+    std::fs::rename(&aside, &path).expect("moved back");
+    stage.turn().await;
+    assert_eq!(check(&stage, "Database").await.mark, Mark::Go);
+}

@@ -1,21 +1,25 @@
 //! Tests of endpoints and practice: who may ask, how often, and who reads the answer.
 
 use crate::stage::{CONTEST, SECOND, Stage};
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Mark;
-use flowtest_dashboard::control::requests::NoRequest;
+use flowtest_dashboard::control::requests::{NoRequest, Practice};
 use flowtest_scoreboard::{ProbeAnswer, ProbeVerdicts};
 
-fn answer(id: &str, at: u64, right: bool) -> ProbeAnswer {
+fn answer(id: &str, at: UtcUs, right: bool) -> ProbeAnswer {
     ProbeAnswer {
         id: id.to_owned(),
         at,
         generator: "g1".to_owned(),
         endpoint: "http://127.0.0.1:8081/".to_owned(),
         address: Some("127.0.0.1:8081".to_owned()),
+        addresses: Vec::new(),
+        not_made: false,
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(300),
         message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
+        team: None,
     }
 }
 
@@ -65,16 +69,56 @@ async fn go_or_no_go_knows_the_last_test_though_nobody_read_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn servers_are_looked_at_while_an_organiser_watches() {
+    let stage = Stage::new().await;
+    let alice = stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 0).await;
+    let taken = |stage: &Stage| stage.redis.scoreboard().take_probe(CONTEST, stage.now).expect("Redis answers");
+    stage.beat("g1", |_| ());
+    stage.turn().await;
+    assert_eq!(taken(&stage), None, "nobody watches");
+    stage.controller.requests().watch(stage.now);
+    stage.turn().await;
+    let asked = taken(&stage).expect("a test");
+    assert!(asked.automatic && asked.contestant == "alice", "{asked:?}");
+    assert_eq!(taken(&stage), None, "bob has no endpoint");
+    stage.controller.requests().ask_probe(&alice, stage.now).await.expect("her own test is not kept waiting");
+    taken(&stage).expect("hers");
+    stage.redis.scoreboard().answer_probe(CONTEST, &answer(&asked.id, stage.now, true)).expect("Redis answers");
+    stage.turn().await;
+    assert_eq!(taken(&stage), None, "once in half a minute");
+    stage.controller.requests().test_all(stage.now);
+    stage.turn().await;
+    assert!(taken(&stage).is_some_and(|asked| asked.automatic), "an organiser wants it now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn practice_is_bounded_rare_and_never_beside_a_round() {
     let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
     for (rate, seconds) in [(0, 30), (501, 30), (500, 31), (500, 0)] {
-        stage.controller.requests().ask_practice(&alice, rate, seconds, stage.now).await.expect_err("out of bounds");
+        stage
+            .controller
+            .requests()
+            .ask_practice(&alice, Practice::Hold { rate, seconds }, 1, stage.now)
+            .await
+            .expect_err("out of bounds");
     }
-    let id = stage.controller.requests().ask_practice(&alice, 500, 30, stage.now).await.expect("asked");
-    let error =
-        stage.controller.requests().ask_practice(&alice, 10, 5, stage.now + 60 * SECOND).await.expect_err("too soon");
+    let (id, before) = stage
+        .controller
+        .requests()
+        .ask_practice(&alice, Practice::Hold { rate: 500, seconds: 30 }, 1, stage.now)
+        .await
+        .expect("asked");
+    let error = stage
+        .controller
+        .requests()
+        .ask_practice(&alice, Practice::Hold { rate: 10, seconds: 5 }, 1, stage.now + 60 * SECOND)
+        .await
+        .expect_err("too soon");
     assert!(error.to_string().contains("wait 4m"), "{error}");
+    assert_eq!(before, 0);
+    assert_eq!(stage.controller.requests().practices_before(&id, stage.now).await.expect("Redis"), Some(0));
     let taken = stage.redis.scoreboard().take_practice(CONTEST, stage.now).expect("Redis answers").expect("a request");
     assert_eq!((taken.id, taken.rate), (id.clone(), 500));
     assert_eq!(stage.controller.requests().practice(&id, &alice, false).await.expect("its own"), None);
@@ -82,10 +126,50 @@ async fn practice_is_bounded_rare_and_never_beside_a_round() {
     let error = stage
         .controller
         .requests()
-        .ask_practice(&alice, 10, 5, stage.now + 600 * SECOND)
+        .ask_practice(&alice, Practice::Hold { rate: 10, seconds: 5 }, 1, stage.now + 600 * SECOND)
         .await
         .expect_err("a round is on");
     assert!(error.to_string().contains("a round is on"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_at_once_with_the_place_and_what_nobody_took_gives_the_time_back() {
+    let mut stage = Stage::new().await;
+    let mut teams = Vec::new();
+    for (name, port) in [("alice", 8081), ("bob", 8082), ("carol", 8083), ("dave", 8084)] {
+        teams.push(stage.contestant(name, port).await);
+    }
+    for (place, team) in teams[..3].iter().enumerate() {
+        let (_, before) = stage
+            .controller
+            .requests()
+            .ask_practice(team, Practice::Hold { rate: 10, seconds: 5 }, 1, stage.now)
+            .await
+            .expect("there is room");
+        assert_eq!(before, place);
+    }
+    let full = stage
+        .controller
+        .requests()
+        .ask_practice(&teams[3], Practice::Hold { rate: 10, seconds: 5 }, 1, stage.now)
+        .await
+        .expect_err("it is full");
+    assert!(full.to_string().contains("3 others wait") && full.to_string().contains("number 4"), "{full}");
+    let two = stage
+        .controller
+        .requests()
+        .ask_practice(&teams[3], Practice::Hold { rate: 10, seconds: 5 }, 2, stage.now)
+        .await;
+    assert_eq!(two.expect("two generators take more").1, 3, "and no time was lost");
+    // No generator comes.
+    stage.now += 126 * SECOND;
+    stage.turn().await;
+    let again = stage
+        .controller
+        .requests()
+        .ask_practice(&teams[0], Practice::Hold { rate: 10, seconds: 5 }, 1, stage.now)
+        .await;
+    assert_eq!(again.expect("nobody took it").1, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,19 @@
 //! Rounds from arming to their seal, by the clock, by the organiser, and across deaths of the dashboard.
 
 use crate::stage::{CONTEST, SECOND, Stage, rows};
-use flowtest_accounts::{Actor, RoundResult};
+use flowtest_accounts::{Actor, RoundResult, User};
 use flowtest_contest::State;
+use flowtest_contest::breakpoint::{Climbs, HoldSums};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
-use flowtest_contract::{RoundId, RoundValidity};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, RoundValidity, StreamId};
 use flowtest_dashboard::clock::ContestClock;
+use flowtest_dashboard::control::form::SettingsForm;
+use flowtest_dashboard::control::readiness::Mark;
+use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{ChangeError, Sealing};
-use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig};
+use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig, UserKey};
 use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::{WAIT_MAX, wait_until};
 
@@ -41,6 +46,57 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     assert_eq!(stage.control().revision, revision);
     stage.change(Change::Draft).await;
     assert_eq!(stage.control().state, State::Draft);
+}
+
+const CLIMB: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\n\
+                     pass = { right = 0.99, p99 = \"250ms\" }\nmax = 9000\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_breakpoint_found_ranks_counts_and_stands_when_redis_has_forgotten_it() {
+    let mut stage = Stage::new().await;
+    let alice = stage.contestant("alice", 8081).await;
+    let bob = stage.contestant("bob", 8082).await;
+    let typed = SettingsForm {
+        allow: "127.0.0.0/8".into(),
+        plan: CLIMB.into(),
+        holds_first: true,
+        breakpoint_points: "3".into(),
+        ..SettingsForm::of(&Settings::default())
+    };
+    let settings = typed.read().expect("settings");
+    stage.controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await.expect("saved");
+    let (round, publisher) = stage.play().await;
+    // In the second step alice breaks.
+    let (_, breakpoint) = stage.control().contest.breakpoints()[0];
+    let mut climbs = Climbs::new(breakpoint, 0);
+    for step in [1, 2] {
+        let measured = ["alice", "bob"].into_iter().enumerate().map(|(place, name)| {
+            let due = climbs.expected(place);
+            let right = if step == 2 && name == "alice" { due / 2 } else { due };
+            (name.to_owned(), HoldSums { due, right, p99_us: Some(900), ..HoldSums::default() })
+        });
+        let measured: Vec<_> = measured.collect();
+        let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
+        assert!(stage.redis.scoreboard().put_step(CONTEST, &round, &decision).expect("Redis answers"));
+    }
+    publisher.end(2, rows(&[10, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    let results = stage.controller.accounts().results_of(round).await.expect("results");
+    let told: Vec<_> = results.iter().map(|one| (one.name.as_str(), one.rank, one.points, one.holds)).collect();
+    // 200 points for an answer, and 3 for each request a second.
+    assert_eq!(told, [("bob", 1, 1_400 + 600, Some(200)), ("alice", 2, 2_000 + 300, Some(100))]);
+
+    stage.flush();
+    stage.reopen().await;
+    let facts = stage.controller.watch_facts().borrow().clone();
+    let climbed = |user: &User| {
+        let carried = facts.carried.of(&UserKey::of_user(user.id.0)).expect("its result");
+        carried.climbed.clone().expect("its climb")
+    };
+    assert_eq!((climbed(&bob).holds, climbed(&bob).breaks_at), (200, None));
+    let (steps, pass) = (&climbed(&alice).steps, breakpoint.ladder.pass);
+    assert_eq!((steps.len(), climbed(&alice).breaks_at), (2, Some(200)));
+    assert!(steps[1].sentence(&pass).contains("50.00 % of the answers were wholly right"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +134,13 @@ async fn equal_results_are_ranked_by_who_got_there_first_as_on_the_board() {
     let results = stage.controller.accounts().results_of(round).await.expect("results");
     let told: Vec<(&str, u32)> = results.iter().map(|result| (result.name.as_str(), result.rank)).collect();
     assert_eq!(told, [("bob", 1), ("carol", 2), ("alice", 3)]);
+    // What Redis loses now nobody puts back, and Control says what does.
+    stage.flush();
+    stage.turn().await;
+    wait_until("the look", || feed.seen().error.clone());
+    let checks = stage.controller.readiness(stage.now).await.expect("checks");
+    let redis = checks.iter().find(|check| check.what == "Redis").expect("it is looked at");
+    assert!(redis.mark == Mark::No && redis.message.contains("flowtest-loadgen rebuild"), "{redis:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,9 +152,15 @@ async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
     let other = RoundId::from_bits(1);
     // Another one than plays this round says nothing about it; who is gone has said its last.
     let says = |seconds, valid_seconds| RoundValidity { seconds, valid_seconds, due: 1, void: 1 };
-    for (id, of, validity) in [("g1", round, says(60, 50)), ("g2", round, says(60, 60)), ("g3", other, says(9, 0))] {
-        stage.beat(id, |health| (health.round, health.validity) = (Some(of), validity));
+    let said = [("g1", round, says(60, 50)), ("g2", round, says(60, 60)), ("g3", other, says(9, 0))];
+    for (stream, (id, of, validity)) in (1..).zip(said) {
+        stage.beat(id, |health| {
+            health.stream = Some(StreamId::from_bits(stream));
+            (health.round, health.validity) = (Some(of), validity);
+        });
     }
+    // One that nobody has heard here has said it with its rows.
+    publisher.note_validity(says(30, 29));
     stage.turn().await;
     for id in ["g1", "g2", "g3"] {
         stage.beat(id, |_| ());
@@ -102,8 +171,25 @@ async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);
     let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
-    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 120, valid_seconds: 110, due: 20, void: 2 }));
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 150, valid_seconds: 139, due: 20, void: 2 }));
     assert!(kept.wants_ruling());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_in_which_nobody_held_a_share_are_not_valid_in_a_sealed_round() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    // The only generator was gone after 20 seconds, each of which was valid.
+    let said = RoundValidity { seconds: 20, valid_seconds: 20, due: 17, void: 0 };
+    publisher.note_validity(said);
+    publisher.end(2, rows(&[10, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 60, ..said }));
+    assert!(kept.wants_ruling(), "the organiser is asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,6 +244,8 @@ async fn a_death_between_results_and_seal_leaves_the_results_as_they_were() {
         failures: 0,
         p99_us: None,
         row: String::new(),
+        holds: None,
+        climb: None,
     };
     stage
         .controller

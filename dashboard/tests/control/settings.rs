@@ -1,8 +1,11 @@
 //! Settings, people and endpoints, and what they do to a draft and to a round that is on.
 
 use crate::stage::{SECOND, Stage};
-use flowtest_contest::State;
+use flowtest_accounts::Actor;
 use flowtest_contest::lifecycle::Change;
+use flowtest_contest::policy::Ownership;
+use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::show::Show;
@@ -35,6 +38,25 @@ async fn a_draft_follows_settings_and_people_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_named_a_server_first_keeps_nobody_from_it_who_can_prove_it_is_his() {
+    let stage = Stage::new().await;
+    let (bobby, alice) = (stage.contestant("bobby", 8081).await, stage.contestant("alice", 0).await);
+    let program = Actor::program();
+    let set = || stage.controller.set_endpoint(&alice, "127.0.0.1:8081", &program, stage.now);
+    let refused = set().await.expect_err("bobby has it").to_string();
+    assert!(refused.contains("somebody else plays") && !refused.contains(&bobby.name), "{refused}");
+    let mut settings = stage.controller.settings().as_ref().clone();
+    settings.policy.ownership = Ownership::Header;
+    stage.controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await.expect("saved");
+    set().await.expect("the server says whose it is");
+    let both: Vec<String> = stage.control().contest.contestants.iter().map(|one| one.endpoint.to_string()).collect();
+    assert_eq!(both, ["http://127.0.0.1:8081/"; 2]);
+    let control = stage.control();
+    assert_eq!(Control::from_json(&control.to_json()).expect("it is read again"), *control);
+    assert_eq!(stage.controller.status().roster.left_out, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_is_judged_with_a_sentence_at_its_field() {
     let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
@@ -42,8 +64,10 @@ async fn an_endpoint_is_judged_with_a_sentence_at_its_field() {
     // (what bob types, part of the sentence)
     let cases = [
         ("", "empty"),
-        ("https://10.0.0.1", "https"),
+        ("ftp://10.0.0.1", "https"),
         ("10.0.0.1", "allow"),
+        ("https://10.0.0.1", "allow"),
+        ("https://127.0.0.1:8081", "somebody else"),
         ("127.0.0.1:22", "port 22"),
         ("127.0.0.1:8081/other", "somebody else"),
     ];
@@ -162,7 +186,7 @@ async fn what_the_feed_is_told_last_is_what_was_decided_last() {
     let (by, now) = (stage.by(&stage.ada), stage.now);
     for round in 0..100 {
         let at = now + round;
-        let decide = stage.controller.set_show(None, |show| show.unfreeze().freeze(at, 0), &by, now);
+        let decide = stage.controller.set_show(None, |show| show.unfreeze().freeze(at, UtcUs::EPOCH), &by, now);
         let (decided, ..) = tokio::join!(decide, stage.turn(), stage.turn(), stage.turn());
         decided.expect("frozen");
         assert_eq!(stage.controller.watch_facts().borrow().freeze.at, Some(at));

@@ -22,7 +22,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Stage {
     pub(crate) redis: RedisServer,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) controller: Controller,
     pub(crate) ada: User,
     pub(crate) bea: User,
@@ -156,7 +156,7 @@ impl Stage {
             address: RedisAddress::new(&self.redis.url()).expect("an address"),
             contest: CONTEST.to_owned(),
             round,
-            stream: StreamId::from_bits(u128::from(self.now) << 32 | u128::from(std::process::id())),
+            stream: StreamId::from_bits(u128::from(self.now.0) << 32 | u128::from(std::process::id())),
             contestants: names.iter().map(|name| (*name).to_owned()).collect(),
         };
         Publisher::start(config).expect("a publisher")

@@ -55,7 +55,7 @@ async fn a_pause_and_a_stop_are_in_redis_while_the_database_is_locked_and_saved_
     assert_eq!(stage.saved().await.revision, before, "the lock still holds");
     stage.turn().await;
     let (mark, message) = stage.message_of("Database").await;
-    assert!(mark == Mark::No && message.contains("locked") && message.contains("A stop is in force"), "{message}");
+    assert!(mark == Mark::No && message.contains("locked") && message.contains("A change is in force"), "{message}");
     drop(lock);
     stage.turn().await;
     assert_eq!(stage.saved().await, *stage.control());

@@ -1,13 +1,18 @@
 //! Whoever follows deltas sees what whoever comes now sees; and the numbers are the right ones.
 
-use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, contestant, key, points};
+use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, contestant, key, name, points};
 use crate::viewer::{Page, picture};
 use flowtest_accounts::Level;
 use flowtest_contest::DecidedBy;
-use flowtest_contract::{RoundId, Row};
+use flowtest_contest::breakpoint::{Breakpoint, Climbs, HoldSums};
+use flowtest_contest::climbed::Climbed;
+use flowtest_contest::ladder::{self, HoldVerdict, LadderTerms, Pass};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
 use flowtest_dashboard::live::history;
-use flowtest_dashboard::live::{Audience, Freeze, Notice};
+use flowtest_dashboard::live::past::seconds_of;
+use flowtest_dashboard::live::{Audience, Freeze, Notice, TeamState};
 use flowtest_scoreboard::SeenGenerator;
 use flowtest_testkit::documents::generator_health;
 use proptest::collection::vec;
@@ -63,10 +68,10 @@ fn happen(world: &mut World, event: &Event) {
         Event::Disqualify(who, out) => facts.contestants[*who].disqualified = *out,
         Event::Rename(who, name) => facts.contestants[*who].display_name = name.clone(),
         Event::Adjust(who, points) => drop(facts.adjustments.insert(key(*who), *points)),
-        Event::Freeze(on) => facts.freeze = Freeze { at: on.then_some(world.now), revealed: false },
+        Event::Freeze(on) => facts.freeze = Freeze { at: on.then_some(world.now), ..Freeze::default() },
         Event::Reveal => facts.freeze.revealed = true,
         Event::Announce(text) => {
-            facts.notices.push(Notice { id: 1, level: Level::Warn, text: text.clone(), at: world.now });
+            facts.notices.push(Notice { id: 1, level: Level::Warn, text: text.clone(), at: world.now, until: None });
         }
     }
 }
@@ -165,6 +170,45 @@ fn equal_points_are_decided_by_who_came_there_first() {
 }
 
 #[test]
+fn who_misses_a_deadline_is_alive_and_told_which_and_its_strip_shows_when() {
+    let mut world = World::new(1);
+    let mut rows = Vec::new();
+    let mut second = |world: &mut World, version: bool, from: bool| {
+        let row = world.totals.contestants.entry(name(0)).or_default();
+        let count = |is: bool| if is { 5 } else { 0 };
+        row.tally.merge(&Tally {
+            due: 5,
+            sent: 5,
+            token_right: 5,
+            version_right: count(version),
+            version_wrong: count(!version),
+            from_right: count(from),
+            from_wrong: count(!from),
+            ..Tally::default()
+        });
+        world.second(&[]);
+        rows.push(world.board.archive().expect("a second"));
+        let line = world.board.standings(&Audience::Public, world.now).of(&key(0)).cloned().expect("a line");
+        (line.state, line.figures.verified_permille)
+    };
+    // Ten good seconds, the version's deadline is missed for twelve, mended, and then the platform's.
+    let said: Vec<_> = [(true, true), (false, true), (true, true), (true, false)]
+        .into_iter()
+        .map(|(version, from)| {
+            let all: Vec<_> = (0..12).map(|_| second(&mut world, version, from)).collect();
+            *all.last().expect("twelve")
+        })
+        .collect();
+    let (good, half) = ((Some(TeamState::Playing), Some(1_000)), |state| (Some(state), Some(0)));
+    assert_eq!(said, [good, half(TeamState::WrongVersion), good, half(TeamState::WrongFrom)]);
+    // Each second is as it was, whatever was wrong before it.
+    let strip: Vec<(u64, u64)> = seconds_of(&rows, &key(0)).iter().map(|one| (one.right, one.wrong)).collect();
+    let expected: Vec<(u64, u64)> =
+        [(5, 0), (0, 5), (5, 0), (0, 5)].into_iter().flat_map(|one| std::iter::repeat_n(one, 12)).collect();
+    assert_eq!(strip, expected);
+}
+
+#[test]
 fn sealed_rounds_are_carried_and_a_round_is_never_counted_twice() {
     let mut world = World::new(2);
     let did = Did { right: 5, wrong: 0, timeouts: 1, latency_us: 100 };
@@ -185,6 +229,58 @@ fn sealed_rounds_are_carried_and_a_round_is_never_counted_twice() {
     world.facts.carried.add(RoundId::from_bits(7), key(0), of_round, &world.totals.contestants["c0"]);
     world.second(&[]);
     assert_eq!(shown(&world).figures.points, of_round + 1_234);
+}
+
+#[test]
+fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
+    let mut world = World::new(2);
+    let mut control = (*world.control).clone();
+    control.contest.breakpoint_points = 3;
+    world.control = Arc::new(control);
+    let ladder = LadderTerms {
+        start: 100,
+        step: ladder::Step::Times(2.0),
+        max: 9_000,
+        pass: Pass { right: 0.99, p99_us: 250_000 },
+    };
+    let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+    for (step, broken) in [(1, false), (2, true)] {
+        let measured = |index: usize, broken: bool| {
+            let due = climbs.expected(index);
+            (
+                format!("c{index}"),
+                HoldSums { due, right: if broken { 0 } else { due }, p99_us: Some(900), ..HoldSums::default() },
+            )
+        };
+        let measured = [measured(0, false), measured(1, broken)];
+        let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
+        world.totals.decisions.push(Arc::new(decision));
+    }
+    world.second(&[DID, DID]);
+    let shown = |world: &World, index: usize| {
+        world.board.standings(&Audience::Public, world.now).of(&key(index)).expect("a line").figures
+    };
+    let [climbing, broken] = [shown(&world, 0), shown(&world, 1)];
+    assert_eq!((climbing.holds, climbing.tries, climbing.points), (Some(200), Some(400), 1_000 + 600));
+    assert_eq!((broken.holds, broken.breaks_at, broken.tries), (Some(100), Some(200), Some(50)));
+    assert_eq!((broken.tried, broken.step_verdict), (Some(200), Some(HoldVerdict::FailedByRight)));
+    // The round is sealed and copied, and Redis has forgotten it.
+    for (index, holds) in [(0, 200), (1, 100)] {
+        let points = 1_000 + 3 * holds as i64;
+        world.facts.carried.add(
+            RoundId::from_bits(7),
+            key(index),
+            points,
+            &world.totals.contestants[&format!("c{index}")],
+        );
+        let climbed = Climbed::of(&format!("c{index}"), world.totals.decisions.iter().map(|decision| &**decision));
+        world.facts.carried.add_climb(key(index), climbed.expect("it climbed"));
+    }
+    world.totals.decisions.clear();
+    world.second(&[]);
+    assert_eq!((shown(&world, 0).holds, shown(&world, 0).points), (Some(200), 1_600));
+    assert_eq!((shown(&world, 1).holds, shown(&world, 1).points), (Some(100), 1_300));
+    assert_eq!((shown(&world, 0).tries, shown(&world, 1).breaks_at), (None, Some(200)));
 }
 
 #[test]
@@ -211,7 +307,7 @@ fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
     world.second(&[IDLE, DID]);
     world.second(&[DID, IDLE]);
     let curve = |world: &World| {
-        let body = history::write(&world.board, &Audience::Public, world.now, 0, 1);
+        let body = history::write(&world.board, &Audience::Public, world.now, UtcUs::EPOCH, 1);
         serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")["points"]["u0"].clone()
     };
     assert_eq!(curve(&world), serde_json::json!([0, 1_000]));
@@ -231,7 +327,7 @@ fn a_practice_round_leaves_the_contests_curve_and_who_got_there_first() {
 }
 
 /// Bytes that a viewer may be sent for each of 200 contestants who are all busy: once, and each second after that.
-const SNAPSHOT_BYTES_EACH: usize = 300;
+const SNAPSHOT_BYTES_EACH: usize = 345;
 const DELTA_BYTES_EACH: usize = 130;
 
 #[test]
@@ -264,17 +360,18 @@ fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_it
     let mut world = World::new(1);
     let mut builder = FrameBuilder::default();
     let mut health = generator_health("g1", world.now);
+    health.stream = Some(StreamId::from_bits(1));
     health.round = world.control.round;
     let mut invalid_at = Vec::new();
     for (second, valid) in [true, true, false, true, true, false].into_iter().enumerate() {
         health.validity.seconds += 1;
         health.validity.valid_seconds += u64::from(valid);
-        let seen = SeenGenerator { id: "g1".to_owned(), beat: world.now, health: Some(health.clone()) };
+        let seen = SeenGenerator { id: "g1".to_owned(), beat: world.now, health: Some(health.clone()), waiting: None };
         // It is gone for one look: its figures stay, and it is late for nothing when it is back.
         world.generators = if second == 3 { Vec::new() } else { vec![seen] };
         world.second(&[DID]);
         if !valid {
-            invalid_at.push(json!(world.now / 1_000));
+            invalid_at.push(json!(world.now.ms()));
         }
     }
     let frames = builder.build(&world.board, Link::Live, world.now);
@@ -290,7 +387,7 @@ fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_it
         (&public["validity"]["late_generators"], &admin["validity"]["late_generators"][0]),
         (&Value::Null, &json!("g1"))
     );
-    let body = history::write(&world.board, &Audience::Public, world.now, 0, 1);
+    let body = history::write(&world.board, &Audience::Public, world.now, UtcUs::EPOCH, 1);
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(body["invalid"], Value::Array(invalid_at));
 }

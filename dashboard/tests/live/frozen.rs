@@ -54,7 +54,7 @@ fn outputs(world: &World, frames: &Frames, seen: Option<u64>) -> Vec<(String, St
     }
     for audience in [Audience::Public, Audience::Owner(key(OWN)), Audience::Owner("u99".into())] {
         add(format!("standings for {audience:?}"), format!("{:?}", world.board.standings(&audience, world.now)));
-        for (step, since) in [(1, 0), (5, 0), (30, 0), (1, world.now - 3_000_000)] {
+        for (step, since) in [(1, UtcUs::EPOCH), (5, UtcUs::EPOCH), (30, UtcUs::EPOCH), (1, world.now - 3_000_000)] {
             let body = history::write(&world.board, &audience, world.now, since, step);
             add(format!("history by {step} for {audience:?}"), String::from_utf8(body.to_vec()).expect("UTF-8"));
         }
@@ -63,7 +63,7 @@ fn outputs(world: &World, frames: &Frames, seen: Option<u64>) -> Vec<(String, St
 }
 
 fn freeze(at: UtcUs) -> Freeze {
-    Freeze { at: Some(at), revealed: false }
+    Freeze { at: Some(at), ..Freeze::default() }
 }
 
 proptest! {
@@ -129,7 +129,7 @@ fn an_owner_sees_its_own_points_go_on_without_a_rank() {
     let own = shown.of(&key(1)).expect("a line");
     assert_eq!((own.rank, own.rank_change, own.decided), (None, 0, None));
     assert_eq!(shown.gaps(&key(1)), (None, None));
-    let body = history::write(&world.board, &Audience::Owner(key(1)), world.now, 0, 1);
+    let body = history::write(&world.board, &Audience::Owner(key(1)), world.now, UtcUs::EPOCH, 1);
     let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(body["points"]["u1"], serde_json::json!([1_000, 2_000, 3_000]));
     assert_eq!(body["points"]["u0"], serde_json::json!([1_000, null, null]));

@@ -3,6 +3,7 @@
 
 use crate::round::{DID, IDLE, SECOND, World};
 use crate::stage::{House, Stage};
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::live::board::Board;
 use flowtest_dashboard::live::frame::Link;
 use flowtest_dashboard::live::history;
@@ -24,7 +25,7 @@ async fn the_feed_goes_on_after_a_restart() {
         stage.play(DID);
         guest.until("the points", |page| page.points("u0") == Some(round * POINTS)).await;
     }
-    let history = feed.history(&Audience::Public, 0, 1).await;
+    let history = feed.history(&Audience::Public, UtcUs::EPOCH, 1).await;
     feed.stop(WAIT_MAX).await;
     assert_eq!(guest.end().await, 1012);
     drop((feed, house));
@@ -38,7 +39,7 @@ async fn the_feed_goes_on_after_a_restart() {
     let page = guest.until("the points", |page| page.points("u0") == Some(4 * POINTS)).await;
     let minute = page.number("u0", "points_last_minute").expect("a number");
     assert!(minute >= POINTS, "the minute before the restart counts: {minute}");
-    let again = feed.history(&Audience::Public, 0, 1).await;
+    let again = feed.history(&Audience::Public, UtcUs::EPOCH, 1).await;
     let [before, after] = [history, again].map(|body| serde_json::from_slice::<Value>(&body).expect("JSON"));
     let list = |body: &Value, of: &str| body.pointer(of).and_then(Value::as_array).expect("a list").clone();
     for of in ["/points/u0", "/points/u1"] {
@@ -65,16 +66,16 @@ async fn a_crowd_that_comes_back_shares_one_body() {
     // Two asked within one second of the clock get the very same bytes; a second may turn in between, not always.
     let mut shared = false;
     for _ in 0..20 {
-        let one = feed.history(&Audience::Public, 0, 1).await;
-        let other = feed.history(&Audience::Owner("u1".into()), 30_000_000, 1).await;
+        let one = feed.history(&Audience::Public, UtcUs::EPOCH, 1).await;
+        let other = feed.history(&Audience::Owner("u1".into()), UtcUs(30_000_000), 1).await;
         shared |= one.as_ptr() == other.as_ptr();
     }
     assert!(shared);
     // Nor does a step that nobody keeps make a body of its own.
     let mut shared = false;
     for step in 6..26 {
-        let one = feed.history(&Audience::Public, 0, step).await;
-        let other = feed.history(&Audience::Public, 0, step + 100).await;
+        let one = feed.history(&Audience::Public, UtcUs::EPOCH, step).await;
+        let other = feed.history(&Audience::Public, UtcUs::EPOCH, step + 100).await;
         shared |= one.as_ptr() == other.as_ptr();
     }
     assert!(shared);
@@ -98,8 +99,8 @@ async fn seconds_in_which_nothing_is_played_are_not_kept() {
 
 #[test]
 fn seconds_that_nobody_wrote_down_are_a_gap_that_is_said_also_after_the_next_restart() {
-    let marks = |board: &Board, now: u64| {
-        let body = history::write(board, &Audience::Public, now, 0, 1);
+    let marks = |board: &Board, now: UtcUs| {
+        let body = history::write(board, &Audience::Public, now, UtcUs::EPOCH, 1);
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let marks = body["marks"].as_array().expect("a list").iter();
         marks.filter(|mark| mark["kind"] == "gap").map(|mark| mark["label"].to_string()).collect::<Vec<_>>()

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-pub(crate) const SECOND: UtcUs = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000_000;
 /// When virtual rounds are armed.
-pub(crate) const NOW: UtcUs = 1_763_892_000 * SECOND;
+pub(crate) const NOW: UtcUs = UtcUs(1_763_892_000 * SECOND);
 pub(crate) const CONTEST: &str = "finals";
 
 /// What one contestant did in one second.
@@ -39,7 +39,8 @@ pub(crate) fn key(index: usize) -> UserKey {
 
 pub(crate) fn contestant(index: usize) -> Contestant {
     let display_name = format!("Contestant \"{index}\" <&>");
-    Contestant { id: key(index), name: name(index), display_name, hidden: false, disqualified: false }
+    let (id, name) = (key(index), name(index));
+    Contestant { id, name, display_name, category: None, hidden: false, disqualified: false, absent: false }
 }
 
 /// The document of a contest of so many, as a draft.

@@ -3,7 +3,8 @@
 
 use crate::round::{CONTEST, Did, add, contestant, name, running};
 use crate::viewer::Page;
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, Row, StreamId, utc_us};
 use flowtest_dashboard::clock::ContestClock;
 use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
 use flowtest_dashboard::live::hub::Viewer;
@@ -23,13 +24,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// What a login would have found out, from the query.
-struct Door {
+struct LiveRoute {
     hub: Hub,
     valid: Arc<AtomicBool>,
 }
 
 #[async_trait]
-impl Handler for Door {
+impl Handler for LiveRoute {
     async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         let audience = match req.query::<String>("as").as_deref() {
             Some("admin") => Audience::Admin,
@@ -64,8 +65,8 @@ impl House {
         let acceptor = salvo::conn::TcpListener::new("127.0.0.1:0").bind().await;
         let address = acceptor.holdings()[0].local_addr.to_string();
         let address = address.rsplit("//").next().expect("an address").to_owned();
-        let door = Door { hub: hub.clone(), valid: Arc::new(AtomicBool::new(true)) };
-        let router = Router::with_path("live").get(door);
+        let route = LiveRoute { hub: hub.clone(), valid: Arc::new(AtomicBool::new(true)) };
+        let router = Router::with_path("live").get(route);
         let server = tokio::spawn(Server::new(acceptor).serve(router));
         House { address, hub, server }
     }
@@ -151,7 +152,7 @@ impl Stage {
         let redis = RedisServer::start();
         let round = RoundId::from_bits(random_bits());
         let mut scoreboard = Scoreboard::connect(&redis.url()).expect("Redis answers");
-        let start = jiff::Timestamp::now().as_microsecond() as u64 - 1_000_000;
+        let start = utc_us() - 1_000_000;
         scoreboard.write_control(&running(contestants, round, true, start)).expect("Redis answers");
         scoreboard.open_round(CONTEST, &round).expect("Redis answers");
         let publisher = Publisher::start(PublisherConfig {
@@ -189,7 +190,7 @@ impl Stage {
         self.redis.command(&["RENAME", "hidden", key]);
     }
 
-    pub(crate) fn feed(&self, past: Vec<(u64, Vec<u8>)>) -> Feed {
+    pub(crate) fn feed(&self, past: Vec<(UtcUs, Vec<u8>)>) -> Feed {
         let contestants = self.rows.lock().expect("no test panics with it").1.len();
         let facts = Facts { contestants: (0..contestants).map(contestant).collect(), ..Facts::default() };
         let address = RedisAddress::new(&self.redis.url()).expect("an address");

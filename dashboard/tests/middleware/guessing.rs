@@ -116,7 +116,7 @@ async fn a_link_from_the_command_line_signs_in_once_whatever_others_have_guessed
     let looked = boss.get(&link(second.reveal())).await;
     assert!(looked.status == 200 && looked.body.contains("Sign in as boss"), "{}", looked.body);
     let signed_in = boss.send(&link(second.reveal()), &[]).await;
-    assert_eq!((signed_in.status, signed_in.location.as_str()), (303, "/chart"), "{}", signed_in.body);
+    assert_eq!((signed_in.status, signed_in.location.as_str()), (303, "/setting"), "{}", signed_in.body);
     assert_eq!(boss.get("/setting").await.status, 200);
     let again = stage.browser().send(&link(second.reveal()), &[]).await;
     assert!(again.status == 422 && again.body.contains("used up"), "{}", again.body);
@@ -126,7 +126,36 @@ async fn a_link_from_the_command_line_signs_in_once_whatever_others_have_guessed
     for path in [link(third.reveal()), format!("/login/link/nobody/{}", third.reveal()), link("x")] {
         assert_eq!(stage.browser().send(&path, &[]).await.status, 422, "{path}");
     }
+    // However many wrong ones have come from the same network.
+    let fourth = stage.accounts().create_login_link("boss", &Actor::command_line(), utc_us()).await.expect("a link");
+    let mut neighbour = stage.browser();
+    let wrong = link(&"0".repeat(32));
+    let mut closed = 0;
+    for _ in 0..20 {
+        closed += u32::from(neighbour.send(&wrong, &[]).await.status == 429);
+    }
+    assert!(closed > 0, "guesses are counted");
+    assert_eq!(stage.browser().send(&link(fourth.reveal()), &[]).await.status, 303);
     assert!(stage.accounts().create_login_link("nobody", &Actor::command_line(), utc_us()).await.is_err());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_right_code_makes_a_screen_whatever_others_have_guessed_from_the_same_network() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let page = boss.send("/setting/screen", &[("label", "hall")]).await.body;
+    let code = page.split("screen-code\"><code>").nth(1).and_then(|rest| rest.split('<').next()).expect("a code");
+    let mut neighbour = stage.browser();
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(neighbour.send("/screen", &[("code", "22222-22222")]).await);
+    }
+    assert!(count(&answers, 422) == 5 && count(&answers, 429) == 15, "guesses are counted");
+    let typed = stage.browser().send("/screen", &[("code", code)]).await;
+    assert_eq!((typed.status, typed.location.as_str()), (303, "/chart?view=projector"), "{}", typed.body);
+    let photographed = stage.browser().get(&format!("/screen/{code}")).await;
+    assert_eq!(photographed.status, 303, "{}", photographed.body);
     stage.close().await;
 }
 
@@ -139,5 +168,25 @@ async fn scoring_a_password_is_an_attempt() {
         assert_eq!(alice.send("/account/password", &weak).await.status, 422);
     }
     assert_eq!(alice.send("/account/password", &weak).await.status, 429);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_right_invitation_registers_whatever_others_have_guessed_from_the_same_network() {
+    fn form(token: &str) -> [(&'static str, &str); 4] {
+        [("token", token), ("name", "alice"), ("display_name", "Alice"), ("password", PASSWORD)]
+    }
+    let stage = Stage::open(&[]).await;
+    let token = stage.invitation().await;
+    let mut neighbour = stage.browser();
+    let mut closed = 0;
+    for _ in 0..320 {
+        closed += u32::from(neighbour.send("/register", &form("nonsense")).await.status == 429);
+    }
+    assert!(closed > 0, "guesses are counted");
+    let registered = stage.browser().send("/register", &form(&token)).await;
+    assert_eq!(registered.status, 303, "{}", registered.body);
+    // Nor do they close the door to those who have an account.
+    assert_eq!(stage.signed_in("alice").await.get("/index").await.status, 200);
     stage.close().await;
 }

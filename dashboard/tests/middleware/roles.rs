@@ -1,6 +1,7 @@
 //! Every route and method, as nobody, as a contestant and as an organiser.
 
 use crate::stage::{Answer, Browser, Stage};
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::middleware::guard::Who;
 use flowtest_dashboard::routes::routes;
 use salvo::http::Method;
@@ -75,11 +76,31 @@ async fn what_is_not_in_the_list_does_not_exist() {
         let answer = boss.get(path).await;
         assert_eq!(answer.status, 404, "{path}");
     }
-    for (method, path) in [(Method::PUT, "/setting"), (Method::DELETE, "/account"), (Method::GET, "/setting/halt")] {
+    for (method, path) in [(Method::PUT, "/setting"), (Method::DELETE, "/account"), (Method::PUT, "/setting/halt")] {
         let token = boss.token().await;
         let answer = boss.ask(method.clone(), path, &[("x-csrf-token", token.as_str())], None).await;
         assert!(matches!(answer.status, 404 | 405), "{method} {path}: {}", answer.status);
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn the_address_of_a_form_leads_to_its_page() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let opened: Vec<&str> =
+        routes().iter().filter(|route| route.method == Method::GET).map(|route| route.path).collect();
+    for route in routes().iter().filter(|route| route.method == Method::POST && !opened.contains(&route.path)) {
+        let path = route.path.replace("{id}", "2").replace("{action}", "hide");
+        let answer = boss.get(&path).await;
+        assert_eq!(answer.status, 303, "{path}");
+        let page = answer.location.split(['?', '#']).next().unwrap_or_default().to_owned();
+        assert_eq!(boss.get(&page).await.status, 200, "{path} leads to {page}");
+    }
+    assert_eq!(alice.get("/index/endpoint").await.location, "/index");
+    assert_eq!(alice.get("/setting/halt").await.status, 403, "it is nobody else's for that");
+    assert_eq!(stage.browser().get("/setting/halt").await.location, "/login?next=%2Fsetting%2Fhalt");
     stage.close().await;
 }
 
@@ -135,6 +156,6 @@ async fn an_organiser_takes_away_the_errors_of_the_team_that_it_looks_at() {
     stage.close().await;
 }
 
-fn now() -> u64 {
+fn now() -> UtcUs {
     flowtest_dashboard::clock::utc_us()
 }

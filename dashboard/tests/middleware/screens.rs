@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// How long anything may take on a busy machine: less than the half minute after which sessions are looked at anyway.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Longer than a word to one viewer takes, that a word to another one was not seen.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -45,7 +45,7 @@ async fn a_revoked_link_ends_what_watches_by_it_at_once() {
         }
         None
     };
-    assert_eq!(tokio::time::timeout(PATIENCE, closed).await.expect("it ends at once"), Some(4401));
+    assert_eq!(tokio::time::timeout(TIMEOUT, closed).await.expect("it ends at once"), Some(4401));
     drop(watching.remove(0));
     let another_ends = async {
         while let Some(message) = watching[0].next().await {

@@ -143,6 +143,21 @@ async fn cookies_are_for_this_site_alone() {
         }
         assert_eq!(session.contains("Secure"), secure, "{session}");
         assert!(!session.contains("Domain="), "{session}");
+        // None of the others is laxer.
+        let mut all: Vec<String> = cookies.iter().map(|cookie| (*cookie).to_owned()).collect();
+        let opened = stage.browser().get("/login").await;
+        all.extend(opened.headers.into_iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value));
+        for name in ["flowtest", "flowtest-device", "flowtest-form"] {
+            assert!(all.iter().any(|cookie| cookie.starts_with(&format!("{prefix}{name}="))), "{name}: {all:?}");
+        }
+        for cookie in &all {
+            assert!(
+                cookie.contains("HttpOnly") && cookie.contains("SameSite=") && cookie.contains("Path=/"),
+                "{cookie}"
+            );
+            assert!(!cookie.contains("SameSite=None") && !cookie.contains("Domain="), "{cookie}");
+            assert_eq!(cookie.contains("Secure"), secure, "{cookie}");
+        }
         assert_eq!(answer.header("strict-transport-security").is_some(), secure);
         stage.close().await;
     }

@@ -3,29 +3,45 @@
 //! Names are as people with ill will would choose them: what is inert here is inert in a contest.
 
 use flowtest_accounts::{Level, Ruling};
+use flowtest_contest::breakpoint::HoldSums;
+use flowtest_contest::climbed::{Climbed, JudgedStep};
+use flowtest_contest::contest::{Absent, RankBy};
+use flowtest_contest::ladder::{HoldVerdict, Pass};
+use flowtest_contest::policy::TlsTrust;
 use flowtest_contest::{DecidedBy, State};
-use flowtest_contract::{RoundValidity, Rules};
-use flowtest_dashboard::live::{Causes, Contestant, Due, Figures, Notice, RoundNow, Standing, UserKey, ValidityNow};
-use flowtest_dashboard::views::account::SessionLine;
-use flowtest_dashboard::views::audit::AuditLine;
-use flowtest_dashboard::views::chart::ProjectorPage;
-use flowtest_dashboard::views::curve::{Curves, Mark, Series};
-use flowtest_dashboard::views::index::{
-    EndpointCard, Failure, FailureCount, HeaderCount, PracticeCard, PracticeResult, Probe, ScoreCard, ScoreLine, ViewAs,
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundValidity, Row, Rules, Tally};
+use flowtest_dashboard::live::{
+    Causes, Contestant, Due, Figures, Notice, RoundNow, Standing, TeamState, UserKey, ValidityNow,
 };
+use flowtest_dashboard::views::account::SessionLine;
+use flowtest_dashboard::views::audit::{AuditLine, Names, Told};
+use flowtest_dashboard::views::chart::ProjectorPage;
+use flowtest_dashboard::views::climb::ClimbCard;
+use flowtest_dashboard::views::curve::{Curves, Mark, Series};
+use flowtest_dashboard::views::health::{Health, Tone};
+use flowtest_dashboard::views::index::{
+    EndpointCard, Failure, HeaderCount, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard, ViewAs,
+};
+use flowtest_dashboard::views::ledger::{self, Ledger, LedgerRound};
+use flowtest_dashboard::views::login::{Kept, KeptField};
 use flowtest_dashboard::views::plan::{PlanGraph, PlanLoad, PlanPhase};
 use flowtest_dashboard::views::qr::Qr;
-use flowtest_dashboard::views::report::{ReportAdjustment, ReportRound};
-use flowtest_dashboard::views::rules::Flip;
+use flowtest_dashboard::views::report::{ReportAdjustment, ReportLine, ReportRound, ReportTeam};
+use flowtest_dashboard::views::rules::{ChangeLine, Flip};
+use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
-    AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, ContestantLine,
-    GeneratorCheck, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, PlayerLine, Readiness, RoundAction,
-    RoundPanel, ScreenLine, TeamForm, UserLine,
+    AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Face, GeneratorCheck,
+    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, PastRound, PeoplePanel, Readiness, RoundAction,
+    RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel, UserLine,
 };
+use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
+use flowtest_dashboard::views::strip::{Span, Strip};
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
-    AccountPage, AuditPage, ChartPage, ChartView, ErrorPage, Field, Flash, IndexPage, Layout, LoginPage, LogoutPage,
-    Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SlipsPage, Stage, TokensPage, Viewer, advice,
+    AccountPage, AuditPage, ChartPage, ChartView, ErrorPage, Field, Flash, KeptPage, Layout, LoginPage, LogoutPage,
+    Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SettingsPage, SlipsPage, Stage, TokensPage, Viewer,
+    advice,
 };
 use sailfish::{RenderError, TemplateSimple};
 
@@ -73,6 +89,7 @@ pub(crate) fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
             RegisterPage { layout: nobody(Page::Register, "Register"), ..RegisterPage::default() }.render_once()?,
         ),
         ("register-wrong", register_wrong(nobody(Page::Register, "Register")).render_once()?),
+        ("screen", screen(nobody(Page::Screen, "Screen")).render_once()?),
         ("error", error(staff(Page::Error, "Not found")).render_once()?),
         ("index", index(staff(Page::Index, "My team")).render_once()?),
         ("index-new", index_new(staff(Page::Index, "My team")).render_once()?),
@@ -84,10 +101,14 @@ pub(crate) fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
         ("reveal", projector(ChartView::Reveal).render_once()?),
         ("setting", setting(admin(Page::Setting, "Control")).render_once()?),
         ("setting-go", setting_go(admin(Page::Setting, "Control")).render_once()?),
-        ("setting-change", setting_change(admin(Page::Setting, "Control")).render_once()?),
+        ("settings", settings(admin(Page::Settings, "Settings")).render_once()?),
+        ("settings-change", settings_change(admin(Page::Settings, "Settings")).render_once()?),
+        ("login-kept", login_kept(nobody(Page::Login, "Sign in")).render_once()?),
+        ("kept", kept(staff(Page::Login, "Send it now?")).render_once()?),
         ("setting-token", tokens(admin(Page::Tokens, "Invitations")).render_once()?),
         ("slips", slips(admin(Page::Tokens, "Slips")).render_once()?),
         ("rules", rules(nobody(Page::Rules, "Rules")).render_once()?),
+        ("rules-any", RulesPage { tls: TlsTrust::Any, ..rules(nobody(Page::Rules, "Rules")) }.render_once()?),
         ("account", account(staff(Page::Account, "Account")).render_once()?),
         ("audit", audit(admin(Page::Audit, "Audit log")).render_once()?),
         ("report", report().render_once()?),
@@ -121,6 +142,8 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 end_at: Some(NOW_MS + 1_200_000),
                 phase: Some(2),
                 phases: 4,
+                climb: None,
+                paused_at: None,
                 frozen_at: None,
                 revealed: false,
             }),
@@ -134,6 +157,8 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 valid: false,
                 figures: NOT_VALID,
                 warn: true,
+                unplayed_seconds: 12,
+                cause: Some("a worker stood still".into()),
                 causes: (role == Some(Role::Admin)).then(|| Causes {
                     late_generators: vec!["generator-2".into(), HOSTILE[0].into()],
                     house_failures: Some(0),
@@ -146,7 +171,8 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
             id: 4,
             level: Level::Info,
             text: "Lunch is at 12:30 in the hall; traffic goes on.".into(),
-            at: (NOW_MS - 120_000) as u64 * 1_000,
+            at: UtcUs::from_ms((NOW_MS - 120_000) as u64),
+            until: None,
         }],
         flash: None,
     }
@@ -159,6 +185,7 @@ fn login(layout: Layout, error: Option<&str>) -> LoginPage {
         next: "/chart".into(),
         error: error.map(str::to_owned),
         wait_seconds: error.map(|_| 42),
+        kept: None,
     }
 }
 
@@ -171,6 +198,10 @@ fn register_wrong(layout: Layout) -> RegisterPage {
         password: Field::wrong("", "This password is among the first that are guessed: choose another."),
         error: Some("The team was not registered; the invitation is still good.".into()),
     }
+}
+
+fn screen(layout: Layout) -> ScreenPage {
+    ScreenPage { layout, code: Field::wrong(HOSTILE[1], "This code is mistyped.") }
 }
 
 fn error(layout: Layout) -> ErrorPage {
@@ -193,8 +224,10 @@ pub(crate) fn standings() -> Vec<Standing> {
                 id,
                 name: format!("team{index}"),
                 display_name: (*display_name).into(),
+                category: (index % 3 == 0).then(|| HOSTILE[0].into()),
                 hidden: false,
                 disqualified: false,
+                absent: false,
             },
             colour: index as u32,
             figures: Figures {
@@ -206,16 +239,27 @@ pub(crate) fn standings() -> Vec<Standing> {
                 p99_us: (index != 13).then_some(4_100 + index as u64 * 9_150),
                 failures: index as u64 * index as u64 * 41,
                 void: 3,
+                holds: (index % 3 == 0).then_some(1_200),
+                ..Figures::default()
             },
             rank_change: [0, 2, -1, 0, 1, -2, 0][index % 7],
             decided: [None, Some(DecidedBy::Points), Some(DecidedBy::Points), Some(DecidedBy::P99)][index % 4],
+            state: [Some(TeamState::Playing), Some(TeamState::Failing), Some(TeamState::Parked), None][index % 4],
+            state_since: Some(NOW_MS - 12_000),
         }
     };
     TEAMS.iter().enumerate().map(line).collect()
 }
 
 fn chart(layout: Layout) -> ChartPage {
-    ChartPage { layout, standings: standings(), live: "/live".into(), history: "/api/history".into() }
+    ChartPage {
+        layout,
+        standings: standings(),
+        categories: vec![HOSTILE[0].into(), "student".into()],
+        category: Some(HOSTILE[0].into()),
+        live: "/live".into(),
+        history: "/api/history".into(),
+    }
 }
 
 fn projector(view: ChartView) -> ProjectorPage {
@@ -223,8 +267,8 @@ fn projector(view: ChartView) -> ProjectorPage {
         layout: layout(Page::Chart, "Standings", None),
         view,
         standings: standings(),
-        live: "/live?screen=secret-of-a-screen".into(),
-        history: "/api/history?screen=secret-of-a-screen".into(),
+        live: "/live?as=public".into(),
+        history: "/api/history?as=public".into(),
         site: "flow.example".into(),
         qr: Qr::of("http://flow.example/", "Address of the contest"),
     }
@@ -250,7 +294,6 @@ fn failures() -> Vec<Failure> {
 
 fn index(layout: Layout) -> IndexPage {
     let header = |name, right, wrong, points| HeaderCount { name, right, wrong, points };
-    let kinds = [("timeout", 31), ("missed", 12), ("reset", 3), ("refused", 0), ("malformed", 0), ("status", 0)];
     IndexPage {
         layout,
         id: "u5".into(),
@@ -259,6 +302,7 @@ fn index(layout: Layout) -> IndexPage {
         endpoint: EndpointCard {
             current: Some("http://203.0.113.7/".into()),
             set_at_ms: Some(START_MS - 3_600_000),
+            coming: Some("You join the round at 10:00:07 UTC: from then on requests come, and count.".into()),
             waiting: Some("http://flow.bananas.example:8080/fast".into()),
             form: Field::wrong("http://10.0.0.1", "10.0.0.1 is a private address: register a public one."),
         },
@@ -270,16 +314,21 @@ fn index(layout: Layout) -> IndexPage {
             gap_ahead: Some(12_350),
             gap_behind: Some(80_117),
             frozen: false,
-            lines: vec![ScoreLine { label: "Late start, our fault".into(), points: 5_000 }],
         },
+        climb: Some(climb()),
         headers: vec![
             header("token", 588_203, 2, 58_820_100),
             header("version", 587_791, 414, 29_368_850),
             header("from", 588_205, 0, 29_410_250),
         ],
-        failures: kinds
-            .map(|(kind, count)| FailureCount { kind: kind.into(), count, points: -200 * count as i64 })
-            .into(),
+        health: Health {
+            tone: Tone::Bad,
+            title: "Failing".into(),
+            text: format!("Nobody listens there {}", HOSTILE[0]),
+            since_ms: Some(NOW_MS - 12_000),
+        },
+        ledger: ledger(),
+        rivals: vec![("u2".into(), HOSTILE[0].into()), ("u3".into(), TEAMS[1].into())],
         errors: Some(failures()),
         probe: Some(Probe {
             at_ms: NOW_MS - 8_000,
@@ -297,6 +346,7 @@ fn index(layout: Layout) -> IndexPage {
             next_at_ms: Some(NOW_MS + 1_200_000),
             rate: Field::new("200"),
             seconds: Field::new("30"),
+            waits: None,
             running: None,
             last: Some(PracticeResult {
                 at_ms: START_MS - 900_000,
@@ -304,11 +354,34 @@ fn index(layout: Layout) -> IndexPage {
                 points: 1_195_200,
                 p50_us: Some(1_200),
                 p99_us: Some(48_000),
+                climb: Some(climb()),
             }),
+            most: Field::new("2000"),
         },
         sources: vec!["198.51.100.4".into(), "198.51.100.5".into()],
         advice: advice::ALL.to_vec(),
     }
+}
+
+fn ledger() -> Ledger {
+    let round = |number, note: &str, counts| LedgerRound {
+        number,
+        note: note.into(),
+        counts,
+        points: 575_000,
+        lines: ledger::lines(
+            &Row {
+                tally: Tally { token_right: 5_882, version_wrong: 41, timeout: 31, ..Tally::default() },
+                ..Row::default()
+            },
+            &Rules::default(),
+        ),
+        rank: (number == 1).then_some(4),
+        p99_us: Some(41_000),
+        holds: (number == 1).then_some(1_200),
+    };
+    let rounds = vec![round(2, "not sealed yet", true), round(1, "", true)];
+    Ledger::of(rounds, vec![(format!("Late start {}", HOSTILE[0]), 5_000)])
 }
 
 fn index_new(layout: Layout) -> IndexPage {
@@ -322,12 +395,14 @@ fn index_new(layout: Layout) -> IndexPage {
         },
         endpoint: EndpointCard::default(),
         score: ScoreCard { of: 14, ..ScoreCard::default() },
+        climb: None,
         headers: full
             .headers
             .into_iter()
             .map(|header| HeaderCount { right: 0, wrong: 0, points: 0, ..header })
             .collect(),
-        failures: vec![],
+        ledger: Ledger::default(),
+        health: Health { tone: Tone::Bad, title: "No endpoint".into(), ..Health::default() },
         errors: Some(vec![]),
         probe: None,
         practice: PracticeCard { rate: Field::new("200"), seconds: Field::new("30"), ..PracticeCard::default() },
@@ -360,10 +435,16 @@ fn rules(layout: Layout) -> RulesPage {
     RulesPage {
         layout,
         rules: Rules::default(),
+        absent: Absent::Charged,
+        rank_by: RankBy::Points,
+        breakpoint_points: 0,
         version: Flip::At { ms: NOW_MS + 252_000 },
         from: Flip::AfterStart { seconds: 1_452 },
         plan: Some(plan()),
         sources: vec!["198.51.100.4".into(), "198.51.100.5".into()],
+        ownership: true,
+        tls: TlsTrust::Verify,
+        changes: vec![ChangeLine { at_ms: NOW_MS - 60_000, text: format!("Token points 100 → 90 {}", HOSTILE[0]) }],
     }
 }
 
@@ -379,6 +460,7 @@ fn account(layout: Layout) -> AccountPage {
     AccountPage {
         layout,
         display_name: Field::new(TEAMS[3]),
+        contact: Some(Field::new(HOSTILE[0])),
         current: Field::wrong("", "This is not the current password."),
         password: Field::default(),
         sessions: vec![session(9, true, "Firefox on Linux"), session(7, false, HOSTILE[0]), session(6, false, "curl")],
@@ -392,9 +474,7 @@ fn audit(layout: Layout) -> AuditPage {
         who: "olivia".into(),
         address: "192.0.2.4".into(),
         action: action.into(),
-        subject: subject.into(),
-        before: before.into(),
-        after: after.into(),
+        told: Told { whom: subject.into(), ..Told::of(action, subject, Some(before), Some(after), &Names::default()) },
     };
     AuditPage {
         layout,
@@ -448,7 +528,7 @@ fn slips(layout: Layout) -> SlipsPage {
         expires_at_ms: Some(NOW_MS + 86_400_000),
         qr: Qr::of("http://flow.example/register#t=7KQ4X-9M2PD-V1T8C-ZZ001-BBBBBB", "Link to register"),
     };
-    SlipsPage { layout, slips: (1..=6).map(slip).collect(), address: "flow.example/register".into() }
+    SlipsPage { layout, slips: (1..=6).map(slip).collect(), address: "flow.example/register".into(), doubt: None }
 }
 
 fn generator(id: &str, light: Light, message: &str) -> GeneratorCheck {
@@ -486,6 +566,16 @@ fn readiness() -> Readiness {
             .into(),
     };
     Readiness {
+        face: Face::Live,
+        validity: Some(ValidityNow {
+            valid: false,
+            figures: NOT_VALID,
+            warn: true,
+            unplayed_seconds: 12,
+            cause: Some(HOSTILE[0].into()),
+            causes: Some(Causes { late_generators: vec![HOSTILE[0].into()], house_failures: Some(7) }),
+        }),
+        attention: vec![HOSTILE[0].into()],
         adopt: true,
         missing: vec![
             "3 teams have set no endpoint: they start as waiting and join when ready.".into(),
@@ -506,22 +596,28 @@ fn readiness() -> Readiness {
 }
 
 fn setting(layout: Layout) -> SettingPage {
-    let team = |(index, display_name): (usize, &&str)| ContestantLine {
+    let team = |(index, display_name): (usize, &&str)| TeamLine {
         id: index as i64 + 2,
         name: format!("team{index}"),
         display_name: (*display_name).into(),
-        endpoint: Some(format!("http://203.0.113.{index}/")),
+        category: (index % 4 == 0).then(|| HOSTILE[0].into()),
+        light: [Light::Bad, Light::Warn, Light::Good, Light::Unknown][index.min(3)],
+        state: ["failing", "waiting", "playing", "absent"][index.min(3)].into(),
+        since_ms: (index < 3).then_some(NOW_MS - 60_000),
+        note: HOSTILE[1].into(),
+        rate: 2_000,
+        verified_permille: Some(998),
+        p99_us: Some(3_100),
         points: 1_284_400 - index as i64 * 81_000,
-        parked: index == 4,
         hidden: index == 5,
-        disqualified: (index == 7).then(|| "Relayed to a rival".into()),
-        form: TeamForm::default(),
+        joined_at_ms: (index == 2).then_some(NOW_MS - 60_000),
     };
     let user = |id: i64, role, me| UserLine {
         id,
         name: format!("user{id}"),
         display_name: HOSTILE[id as usize % 4].into(),
         role,
+        contact: (id == 5).then(|| HOSTILE[1].into()),
         disabled: id == 6,
         sessions: 2,
         login_at_ms: (id != 6).then_some(START_MS),
@@ -530,19 +626,21 @@ fn setting(layout: Layout) -> SettingPage {
     SettingPage {
         layout,
         revision: 17,
+        guide: guide(),
         readiness: readiness(),
         round: RoundPanel {
             number: 3,
             state: State::Running,
             scored: true,
             actions: vec![RoundAction::Pause, RoundAction::Stop, RoundAction::Abort, RoundAction::Seal],
+            doubts: vec![],
             start: Field::new("+30s"),
             generators: vec![],
-            players: [
+            shares: [
                 (0, Light::Good, "plays 1 of 2 since", Some(START_MS)),
                 (1, Light::Warn, "plays nothing: it leaves", None),
             ]
-            .map(|(index, light, message, at_ms)| PlayerLine {
+            .map(|(index, light, message, at_ms)| ShareLine {
                 id: HOSTILE[index].into(),
                 light,
                 message: message.into(),
@@ -557,6 +655,8 @@ fn setting(layout: Layout) -> SettingPage {
             over: false,
             freezes_at_ms: Some(NOW_MS + 1_800_000),
             freeze: Field::default(),
+            reveals_at_ms: Some(NOW_MS + 2_400_000),
+            reveal: Field::default(),
             show_version: 4,
             past: vec![PastRound {
                 number: 2,
@@ -577,11 +677,9 @@ fn setting(layout: Layout) -> SettingPage {
                 })
                 .into(),
         },
-        contest: contest_form(),
-        plan: Some(plan()),
-        difference: vec![],
+        summary: vec!["It takes 24m in 4 phases.".into()],
         announce: AnnounceForm { level: Level::Info, text: Field::default() },
-        contestants: TEAMS.iter().enumerate().map(team).collect(),
+        teams: TeamsPanel { lines: TEAMS.iter().enumerate().map(team).collect(), open: Some(team_detail()) },
         adjustments: [false, true]
             .map(|withdrawn| AdjustmentLine {
                 id: 1 + i64::from(withdrawn),
@@ -593,13 +691,24 @@ fn setting(layout: Layout) -> SettingPage {
                 withdrawn,
             })
             .into(),
-        users: vec![user(1, Role::Admin, true), user(5, Role::Staff, false), user(6, Role::Staff, false)],
+        people: PeoplePanel {
+            lines: vec![user(1, Role::Admin, true), user(5, Role::Staff, false), user(6, Role::Staff, false)],
+            query: HOSTILE[0].into(),
+            all: 14,
+            found: 3,
+        },
         screens: vec![
             ScreenLine { id: 1, label: "Main hall".into(), made_at_ms: START_MS, seen_at_ms: Some(NOW_MS - 1_000) },
             ScreenLine { id: 2, label: HOSTILE[3].into(), made_at_ms: START_MS, seen_at_ms: None },
         ],
         screen_label: Field::default(),
-        screen_made: Some("http://flow.example/chart?view=projector&screen=SECRET".into()),
+        screen_made: Some(ScreenMade {
+            code: "7KQ4-X9M2".into(),
+            address: "http://flow.example/screen".into(),
+            qr: Qr::of("http://flow.example/screen/7KQ4X-9M2BC", "the board"),
+            link: "http://flow.example/chart?view=projector&screen=SECRET".into(),
+        }),
+        screen_doubt: Some("This is where the dashboard listens."),
         invitations: invitation_form(),
         backup: Some(BackupLine { at_ms: NOW_MS - 3_600_000, file: "flowtest-20251123.db".into(), bytes: 18_400_000 }),
     }
@@ -617,12 +726,17 @@ fn contest_form() -> ContestForm {
         version: Field::new("50"),
         from: Field::new("50"),
         token_required: false,
+        absent_free: false,
         plan: Field::new(
             "[[phase]]\nfor = \"2m\"\nrate = 200\nconnections = 64\nscored = false\n\n[[phase]]\nfor = \"10m\"\nrate = \"200..4000\"\nconnections = 64\n\n[[phase]]\nfor = \"10m\"\nrate = 4000\nconnections = 64\n\n[[phase]]\nfor = \"2m\"\nconnections = 64\npipeline = 4\n",
         ),
         allow: Field::default(),
         deny: Field::new("203.0.113.200/32"),
         allow_shared: false,
+        ownership: true,
+        holds_first: true,
+        breakpoint_points: Field::new("10"),
+        tls_any: true,
         error: None,
         frozen: Some("Rules, timeout and roster are frozen while round 3 runs; deadlines can be moved.".into()),
     }
@@ -639,6 +753,7 @@ fn setting_go(layout: Layout) -> SettingPage {
         round: RoundPanel {
             state: State::Draft,
             actions: vec![RoundAction::Arm, RoundAction::Next],
+            doubts: vec!["House target: it answers nothing.".into()],
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,
@@ -647,6 +762,9 @@ fn setting_go(layout: Layout) -> SettingPage {
             ..page.round
         },
         readiness: Readiness {
+            face: Face::Prepare,
+            validity: None,
+            attention: vec![],
             adopt: false,
             missing: vec![],
             contestants,
@@ -654,13 +772,78 @@ fn setting_go(layout: Layout) -> SettingPage {
             checks: readiness.checks[..2].to_vec(),
         },
         screen_made: None,
+        screen_doubt: None,
         backup: None,
         ..page
     }
 }
 
-fn setting_change(layout: Layout) -> SettingPage {
-    let page = setting(layout);
+fn guide() -> Vec<GuideStep> {
+    let step = |done, command: Option<&str>, link: Option<(&str, &'static str)>| GuideStep {
+        done,
+        title: "Generator",
+        text: HOSTILE[0].into(),
+        command: command.map(str::to_owned),
+        link: link.map(|(path, label)| (path.to_owned(), label)),
+    };
+    vec![
+        step(true, None, None),
+        step(false, Some("flowtest-loadgen serve --contest finals"), None),
+        step(false, None, Some(("/setting/contest#f-house", "Name it"))),
+    ]
+}
+
+fn team_detail() -> TeamDetail {
+    let after = "{\"disqualified\":\"<b>\"}";
+    let told = Told::of("user.disqualify", "user:3", Some("{\"disqualified\":null}"), Some(after), &Names::default());
+    TeamDetail {
+        id: 4,
+        endpoint: Some("http://203.0.113.4/".into()),
+        tested: HOSTILE[1].into(),
+        parked: true,
+        hidden: false,
+        disqualified: None,
+        failures: vec![TeamFailure { at_ms: NOW_MS, kind: "status".into(), message: HOSTILE[0].into(), count: 26 }],
+        seconds: Some(Strip::of(&[Span { right: 9, wrong: 1, failed: 0 }])),
+        history: vec![TeamHistory { at_ms: START_MS, who: "olivia".into(), told }],
+        form: TeamForm { category: Field::new(HOSTILE[0]), ..TeamForm::default() },
+    }
+}
+
+fn plan_editor() -> PlanEditor {
+    let row = |length: &str, rate: &str| PlanRowLine {
+        length: length.into(),
+        rate: rate.into(),
+        scored: true,
+        ..PlanRowLine::default()
+    };
+    PlanEditor {
+        text: contest_form().plan.value,
+        rows: Some(vec![row("2m", "200"), row("10m", "200..4000"), row("", "")]),
+        preview: PlanPreview {
+            graph: Some(plan()),
+            wrong: vec![(2, HOSTILE[0].into())],
+            totals: vec!["It takes 24m in 4 phases.".into()],
+            too_much: Some("That is more than these generators carry.".into()),
+            deadlines: vec!["Version: v2 is expected from 20m after the start of each round on.".into()],
+        },
+    }
+}
+
+fn settings(layout: Layout) -> SettingsPage {
+    SettingsPage {
+        layout,
+        revision: 17,
+        base: "{\"title\":\"Finals\"}".into(),
+        contest: contest_form(),
+        plan: plan_editor(),
+        difference: vec![],
+        conflicts: vec![],
+    }
+}
+
+fn settings_change(layout: Layout) -> SettingsPage {
+    let page = settings(layout);
     let change = |what: &str, before: &str, after: &str, effect: Option<&str>| Change {
         what: what.into(),
         before: before.into(),
@@ -669,7 +852,7 @@ fn setting_change(layout: Layout) -> SettingPage {
     };
     let wrong =
         Field::wrong("[[phase]]\nrate = many", "line 2: `phase[1].rate` is no number: write 1000 or \"1000..2000\".");
-    SettingPage {
+    SettingsPage {
         difference: vec![
             change("Version deadline", "+20m", "+25m", Some("Announced to everybody.")),
             change("Token points", "100", "150", Some("Counts from the next round that is armed.")),
@@ -679,9 +862,70 @@ fn setting_change(layout: Layout) -> SettingPage {
             error: Some("The plan cannot be read; nothing was saved.".into()),
             ..page.contest
         },
-        plan: None,
+        plan: PlanEditor { rows: None, ..page.plan },
+        conflicts: vec![ConflictLine { label: "Timeout".into(), mine: HOSTILE[0].into(), theirs: HOSTILE[1].into() }],
         ..page
     }
+}
+
+fn login_kept(layout: Layout) -> LoginPage {
+    let fields = "text=%22onmouseover%3D".into();
+    LoginPage { kept: Some(Kept { path: "/setting/announce".into(), fields }), ..login(layout, None) }
+}
+
+fn kept(layout: Layout) -> KeptPage {
+    let field =
+        |name: &str, is_shown| KeptField { name: name.into(), label: name.into(), value: HOSTILE[0].into(), is_shown };
+    KeptPage {
+        layout,
+        kept: Kept { path: "/setting/announce".into(), fields: String::new() },
+        fields: vec![field("text", true), field("level", false)],
+        page: "/setting#announce".into(),
+    }
+}
+
+fn report_line(standing: Standing) -> ReportLine {
+    ReportLine { rounds: vec![Some(standing.figures.points + 2_500)], adjusted: -2_500, standing }
+}
+
+fn report_team(standing: Standing) -> ReportTeam {
+    let spans: Vec<Span> = (0..120).map(|index| Span { right: 100, wrong: index % 7, failed: index / 100 }).collect();
+    ReportTeam {
+        display_name: standing.contestant.display_name,
+        points: standing.figures.points,
+        right: 9_000,
+        answered: 9_100,
+        failures: vec![("timeout", 20), ("refused", 3)],
+        void: 4,
+        p99_us: standing.figures.p99_us,
+        seconds: (standing.rank != Some(2)).then(|| Strip::of(&spans)),
+        climb: standing.figures.holds.map(|_| climb()),
+    }
+}
+
+/// Somebody who passed, failed by latency, rested and failed by answers.
+fn climb() -> ClimbCard {
+    let step = |step, tried, verdict, right, p99_us| JudgedStep {
+        step,
+        tried,
+        verdict: Some(verdict),
+        sums: HoldSums { due: 4_000, right, own_fault: 0, late: 0, p99_us: Some(p99_us) },
+    };
+    let steps = vec![
+        step(0, 1_200, HoldVerdict::Passed, 4_000, 12_500),
+        step(1, 1_500, HoldVerdict::FailedByP99, 3_999, 311_000),
+        step(2, 600, HoldVerdict::Rested, 4_000, 1_200),
+        step(3, 1_350, HoldVerdict::FailedByRight, 3_700, 20_000),
+    ];
+    let climbed = Climbed {
+        holds: 1_200,
+        holds_p99_us: Some(12_500),
+        breaks_at: Some(1_350),
+        breaks_by: Some(HoldVerdict::FailedByRight),
+        steps,
+        ..Climbed::default()
+    };
+    ClimbCard::of(&climbed, climbed.sentence(), &Pass { right: 0.995, p99_us: 50_000 })
 }
 
 fn report() -> ReportPage {
@@ -694,11 +938,14 @@ fn report() -> ReportPage {
     let all: Vec<Series> = standings().iter().take(10).map(series).collect();
     let marks = [Mark { at_ms: START_MS + 252_000, label: "v2".into() }];
     ReportPage {
-        contest: format!("Finals {}", HOSTILE[0]),
+        title: format!("Finals {}", HOSTILE[0]),
+        contest: "finals".into(),
         version: "0.1.0".into(),
         made_at_ms: NOW_MS,
         rules: Rules::default(),
-        standings: standings(),
+        counted: vec![1],
+        standings: standings().into_iter().map(report_line).collect(),
+        has_climbs: true,
         curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]]),
         from_ms: START_MS,
         until_ms: NOW_MS,
@@ -708,7 +955,9 @@ fn report() -> ReportPage {
             scored: true,
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),
-            points: standings().into_iter().map(|line| (line.contestant.display_name, line.figures.points)).collect(),
+            deadlines: vec![("Version becomes v2", START_MS + 252_000)],
+            phases: vec!["10:00 at 200 to 4000 a second, 64 connections".into()],
+            teams: standings().into_iter().map(report_team).collect(),
             validity: Some(NOT_VALID),
             ruling: Some(Ruling::Void),
         }],

@@ -6,7 +6,7 @@ use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
-use flowtest_dashboard::middleware::viewer::cookie_name;
+use flowtest_dashboard::middleware::cookies::Kind;
 use flowtest_dashboard::routes;
 use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::RedisServer;
@@ -21,6 +21,7 @@ const PASSWORD: &str = "correct horse battery staple";
 /// In the folder of a site.
 pub(crate) const DATABASE: &str = "flowtest.db";
 const SITE: &str = "http://127.0.0.1:5800";
+const HOST: &str = "127.0.0.1:5800";
 
 /// A dashboard as it is served, without a socket.
 pub(crate) struct Site {
@@ -57,6 +58,7 @@ impl Site {
             clock_shift_us,
         };
         let app = App::start(config).await.expect("it starts");
+        app.listens_at("192.0.2.1:8000".parse().expect("an address"));
         Site { service: routes::service(&app), app, folder, redis }
     }
 
@@ -96,7 +98,7 @@ impl Site {
     pub(crate) async fn sign_in(&self, user: User) -> Browser<'_> {
         let accounts = &self.app.accounts;
         let secret = accounts.start_session(user.id, "127.0.0.1", "test", utc_us()).await.expect("a session");
-        let cookies = BTreeMap::from([(cookie_name(false).to_owned(), secret.reveal().to_owned())]);
+        let cookies = BTreeMap::from([(Kind::Session.name(false).to_owned(), secret.reveal().to_owned())]);
         Browser { site: self, cookies, user }
     }
 
@@ -129,16 +131,66 @@ impl Answer {
     }
 }
 
-impl Browser<'_> {
+impl Answer {
+    /// The fields of a form as they stand, as a browser sends them.
+    pub(crate) fn form(&self, action: &str) -> Vec<(&'static str, String)> {
+        let start = self
+            .body
+            .rfind(&format!("action=\"{action}\""))
+            .unwrap_or_else(|| panic!("no form {action}: {}", self.body));
+        let form = self.body[start..].split("</form>").next().unwrap_or_default();
+        let mut fields = Vec::new();
+        for (tag, rest) in form.split('<').filter_map(|piece| piece.split_once('>')) {
+            let attribute = |name: &str| {
+                let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
+                Some(unescaped(value))
+            };
+            let Some(name) = attribute("name") else { continue };
+            // Test names live as long as the tests.
+            let name: &'static str = name.leak();
+            let ticked = tag.contains(" checked");
+            match tag.split_whitespace().next() {
+                Some("input") if tag.contains("type=\"checkbox\"") && !ticked => {}
+                Some("input") => fields.push((name, attribute("value").unwrap_or_default())),
+                Some("textarea") => fields.push((name, unescaped(rest.trim_start_matches('\n')))),
+                Some("select") => {
+                    let options = form[form.find(&format!("<{tag}>")).unwrap_or(0)..]
+                        .split("</select>")
+                        .next()
+                        .unwrap_or_default();
+                    let chosen = options.split("<option value=\"").skip(1).find(|option| option.contains("selected"));
+                    fields.push((
+                        name,
+                        chosen.and_then(|option| option.split('"').next()).unwrap_or_default().to_owned(),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#039;", "'").replace("&amp;", "&")
+}
+
+impl<'a> Browser<'a> {
+    /// One in which nobody is signed in.
+    pub(crate) fn nobody(&self) -> Browser<'a> {
+        Browser { site: self.site, cookies: BTreeMap::new(), user: self.user.clone() }
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
-        let request = TestClient::get(format!("{SITE}{path}")).add_header("cookie", self.cookie(), true);
+        let request = TestClient::get(format!("{SITE}{path}")).add_header("host", HOST, true);
+        let request = request.add_header("cookie", self.cookie(), true);
         let answer = request.add_header("accept", "text/html", true).send(&self.site.service).await;
         self.take(answer).await
     }
 
     /// Loads the page of a form, fills the form in and sends it.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let pages = ["/setting-token", "/index"];
+        let pages = ["/setting-token", "/index", "/screen"];
         let page = pages.into_iter().find(|page| path.starts_with(page)).unwrap_or("/setting");
         let page = self.get(page).await;
         self.post_from(&page, path, fields).await
@@ -153,8 +205,17 @@ impl Browser<'_> {
             ["revision", "show"].into_iter().filter(is_shown).map(|name| (name, value_of(&page.body, name))).collect();
         form.extend(versions.iter().map(|(name, value)| (*name, value.as_str())));
         form.extend_from_slice(fields);
-        let request = TestClient::post(format!("{SITE}{path}")).add_header("cookie", self.cookie(), true);
+        let request = TestClient::post(format!("{SITE}{path}")).add_header("host", HOST, true);
+        let request = request.add_header("cookie", self.cookie(), true);
         let answer = request.add_header("accept", "text/html", true).form(&form).send(&self.site.service).await;
+        self.take(answer).await
+    }
+
+    /// Sends a form with exactly these fields.
+    pub(crate) async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = TestClient::post(format!("{SITE}{path}")).add_header("host", HOST, true);
+        let request = request.add_header("cookie", self.cookie(), true);
+        let answer = request.add_header("accept", "text/html", true).form(&fields).send(&self.site.service).await;
         self.take(answer).await
     }
 

@@ -1,6 +1,7 @@
 //! Settings: all errors at once, a difference before anything is saved, two admins at once.
 
-use crate::browser::Site;
+use crate::browser::{Answer, Browser, Site};
+use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use salvo::http::StatusCode;
 
@@ -60,8 +61,13 @@ async fn a_change_is_shown_confirmed_saved_audited_and_announced() {
     let settings = site.app.controller.settings();
     assert_eq!((settings.rules.token, settings.phases.len(), settings.title.as_str()), (90, 1, "The finals"));
     assert!(site.audited().await.contains(&("ada".into(), "setting.put".into())));
-    let told = site.app.accounts.active_announcements().await.expect("announcements");
+    // On no page but in the log of changes.
+    let shown = site.app.accounts.active_announcements(utc_us()).await.expect("announcements");
+    assert_eq!(shown, []);
+    let told = site.app.accounts.announcements().await.expect("announcements");
     assert!(told.len() == 1 && told[0].text.contains("100 → 90"), "{told:?}");
+    ada.get("/rules").await.says("100 → 90");
+    assert!(!ada.get("/chart").await.body.contains("100 → 90"));
     ada.follow("/setting/contest", &confirmed).await.says("Nothing differs");
 }
 
@@ -109,4 +115,110 @@ async fn what_is_saved_between_the_difference_and_its_confirmation_is_not_lost()
     bea.get("/setting").await.says("Ada was faster");
     let rules = site.app.controller.settings().rules;
     assert_eq!((rules.token, rules.grace_us), (100, 9_000_000));
+}
+
+/// The form of a page as a browser sends it that touched nothing but these fields.
+fn filled<'a>(page: &'a Answer, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
+    let mut fields: Vec<(&str, String)> = page.form("/setting/contest");
+    for (name, value) in changed {
+        match fields.iter_mut().find(|(field, _)| field == name) {
+            Some(field) => field.1 = (*value).to_owned(),
+            None => fields.push((name, (*value).to_owned())),
+        }
+    }
+    fields
+}
+
+async fn send(browser: &mut Browser<'_>, page: &Answer, path: &str, changed: &[(&str, &str)]) -> Answer {
+    let fields = filled(page, changed);
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    browser.send(path, &fields).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_tabs_change_apart_is_put_together() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let (one, other) = (ada.get("/setting/contest").await, ada.get("/setting/contest").await);
+    let saved = send(&mut ada, &one, "/setting/contest", &[("token", "90"), ("confirm", "yes")]).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{}", saved.body);
+    // The tab of before goes on, and asks about its own change alone.
+    let asked = send(&mut ada, &other, "/setting/contest", &[("grace", "9s")]).await;
+    assert_eq!(asked.status, StatusCode::OK, "{}", asked.body);
+    asked.says("<ins>9s</ins>");
+    assert!(!asked.body.contains("<ins>100</ins>"), "the first tab's points are not taken back");
+    let saved = send(&mut ada, &other, "/setting/contest", &[("grace", "9s"), ("confirm", "yes")]).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{}", saved.body);
+    let rules = site.app.controller.settings().rules;
+    assert_eq!((rules.token, rules.grace_us), (90, 9_000_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_change_alike_is_shown_with_both_texts() {
+    let site = Site::open().await;
+    let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
+    let page = bea.get("/setting/contest").await;
+    let hers = ada.get("/setting/contest").await;
+    send(&mut ada, &hers, "/setting/contest", &[("timeout", "5s"), ("token", "90"), ("confirm", "yes")]).await;
+    let asked =
+        send(&mut bea, &page, "/setting/contest", &[("timeout", "4s"), ("grace", "9s"), ("confirm", "yes")]).await;
+    assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY);
+    asked.says("Somebody else has changed the same").says(">4s<").says(">5s<");
+    assert_eq!(site.app.controller.settings().rules.timeout_us, 5_000_000, "nothing is saved");
+    // Whoever has seen both decides.
+    let decided = send(&mut bea, &asked, "/setting/contest", &[("confirm", "yes")]).await;
+    assert_eq!(decided.status, StatusCode::SEE_OTHER, "{}", decided.body);
+    let rules = site.app.controller.settings().rules;
+    assert_eq!((rules.timeout_us, rules.token, rules.grace_us), (4_000_000, 90, 9_000_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_edited_as_rows_without_a_script() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let page = ada.get("/setting/contest").await;
+    page.says("value=\"1m\"").says("It takes 1m in 1 phase").says("No generator is heard");
+    // The first spare row becomes a phase; the text that was shown is no change.
+    let second = [("phase_1_for", "30s"), ("phase_1_rate", "100..200"), ("phase_1_scored", "no")];
+    let preview = send(&mut ada, &page, "/setting/contest/preview", &second).await;
+    preview.says("It takes 1m 30s in 2 phases").says("100 to 200 requests/s").says("not scored");
+    assert_eq!(site.app.controller.settings().phases.len(), 1, "a preview saves nothing");
+    let mut confirmed = second.to_vec();
+    confirmed.push(("confirm", "yes"));
+    let saved = send(&mut ada, &page, "/setting/contest", &confirmed).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{}", saved.body);
+    let phases = site.app.controller.settings().phases.clone();
+    assert_eq!((phases.len(), phases[1].scored, phases[1].duration_us), (2, false, 30_000_000));
+    // A row that is emptied goes.
+    let page = ada.get("/setting/contest").await;
+    let empty = ["phase_0_for", "phase_0_rate", "phase_0_connections", "phase_0_pipeline"].map(|name| (name, ""));
+    let saved = send(&mut ada, &page, "/setting/contest", &[&empty[..], &[("confirm", "yes")]].concat()).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{}", saved.body);
+    assert_eq!(site.app.controller.settings().phases, phases[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_that_cannot_be_read_is_named_beside_those_that_can() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let page = ada.get("/setting/contest").await;
+    let text = format!("{PLAN}\n[[phase]]\nfor = \"30s\"\nrate = 5\nconnection = 8\n");
+    let answer = send(&mut ada, &page, "/setting/contest/preview?part", &[("plan", &text)]).await;
+    answer.says("Phase 2 cannot be read.").says("did you mean `connections`?").says("200 requests/s");
+    // Rows and text that both were changed: nobody knows which is meant.
+    let both = [("plan", PLAN), ("phase_0_for", "9m")];
+    let answer = send(&mut ada, &page, "/setting/contest", &both).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says("were both changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_deadline_says_what_it_means() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let page = ada.get("/setting/contest").await;
+    page.says("Left empty, v2 is expected from the first request on.");
+    page.says("From: ECS is expected from the first request on.");
+    let answer = send(&mut ada, &page, "/setting/contest/preview", &[("from_deadline", "+20s")]).await;
+    answer.says("From: ECS is expected from 20s after the start of each round on.");
 }

@@ -1,6 +1,7 @@
 //! Invitations: made, listed, printed, exported, revoked.
 
 use crate::browser::Site;
+use flowtest_contract::rules::UtcUs;
 use salvo::http::StatusCode;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,7 +14,8 @@ async fn a_batch_is_made_listed_printed_and_revoked() {
     let invites = site.app.accounts.invites(flowtest_dashboard::clock::utc_us()).await.expect("invitations");
     let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
     let slips = ada.get("/setting-token/slips").await;
-    slips.says("<svg").says(&token).says("127.0.0.1:5800/register");
+    slips.says("<svg").says(&token).says("http://192.0.2.1:8000/register").says("--public-url");
+    assert!(!slips.body.contains("127.0.0.1:5800"), "what a request says is followed by nobody");
     let ids: Vec<String> = invites.iter().map(|invite| invite.id.to_string()).collect();
     let answer = ada.post("/setting-token/revoke", &[("id", &ids[0]), ("id", &ids[1])]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
@@ -43,5 +45,9 @@ async fn wrong_fields_are_told_together_and_keep_what_was_typed() {
     let answer = ada.post("/setting/invitations", &fields).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     answer.says("whole number from 1 to").says("lies in the past").says("kept").says("9999");
-    assert!(site.app.accounts.invites(0).await.expect("invitations").is_empty());
+    let fields = [("count", "1"), ("label", ""), ("expires", ""), ("role", "root")];
+    let answer = ada.post("/setting/invitations", &fields).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says("&quot;root&quot; is no role");
+    assert!(site.app.accounts.invites(UtcUs::EPOCH).await.expect("invitations").is_empty());
 }

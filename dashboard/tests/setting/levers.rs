@@ -4,6 +4,7 @@ use crate::browser::Site;
 use diesel::connection::SimpleConnection;
 use flowtest_accounts::Actor;
 use flowtest_contest::State;
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
@@ -38,6 +39,8 @@ async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
     }
     beat(&site);
     ada.follow("/setting/round/resume", &[]).await.says("cannot be resumed: arm it first");
+    // Levers are those of the state: a draft has no deadline to move.
+    assert!(!ada.get("/setting").await.body.contains("action=\"/setting/deadline\""));
     let answer = ada.post("/setting/deadline", &[("deadline", "version"), ("to", "+10m")]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     answer.says("cannot have its deadlines moved: arm it first").says("+10m");
@@ -48,6 +51,39 @@ async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arming_under_no_go_asks_once_more_with_the_reasons() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    beat(&site);
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+    let asked = ada.post("/setting/round/arm", &fields).await;
+    assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", asked.body);
+    asked.says("Arm it all the same?").says("Teams: None of 1 is ready").says("name=\"confirm\"").says("+60s");
+    assert_eq!(site.app.controller.control().expect("a document").state, State::Draft);
+    beat(&site);
+    let sure: Vec<(&str, &str)> = fields.into_iter().chain([("confirm", "yes")]).collect();
+    ada.follow("/setting/round/arm", &sure).await.says("The round is armed");
+    // What is fetched again while somebody looks has the levers of now, and no verdict that a round is on.
+    let live = ada.get("/setting/live").await;
+    live.says("data-state=\"armed\"").says("/setting/round/abort");
+    assert!(!live.body.contains("NO-GO") && !live.body.contains("/setting/round/arm"), "{}", live.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_are_not_ready_are_reminded_by_name() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let mut seen = site.app.feed.watch();
+    ada.follow("/setting/remind", &[]).await.says("are reminded");
+    // The feed is told by a task of its own.
+    while site.app.feed.facts().notices.is_empty() {
+        seen.changed().await.expect("the feed runs");
+    }
+    ada.get("/chart").await.says("Not ready yet: ");
+    ada.follow("/setting/test-all", &[]).await.says("All endpoints are tested now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_makes_no_sense_is_told_in_its_field() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
@@ -55,12 +91,12 @@ async fn a_start_that_makes_no_sense_is_told_in_its_field() {
     // (start, part of the sentence)
     for (start, part) in [("noonish", "is no instant"), ("+1s", "too soon"), ("2001-01-01T00:00:00Z", "too soon")] {
         beat(&site);
-        let answer = ada.post("/setting/round/arm", &[("start", start), ("scored", "yes")]).await;
+        let answer = ada.post("/setting/round/arm", &[("start", start), ("scored", "yes"), ("confirm", "yes")]).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{start}: {}", answer.body);
         answer.says(part).says(start);
     }
     beat(&site);
-    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
     ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
     let control = site.app.controller.control().expect("a document");
     assert_eq!((control.state, control.scored, control.split.as_slice()), (State::Armed, true, &["g1".to_owned()][..]));
@@ -78,6 +114,8 @@ async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
     let answer = bea.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     bea.get("/setting").await.says("All traffic is stopped.");
+    // A page that was open already is told, and gets the other button.
+    ada.get("/setting/live").await.says("All traffic is stopped.").says("Allow traffic again");
     assert!(site.app.controller.control().expect("a document").halted);
     bea.follow("/setting/halt", &[("halted", "no")]).await.says("Traffic is allowed again.");
     assert!(!site.app.controller.control().expect("a document").halted);
@@ -107,6 +145,14 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     // Planned, seen, moved and given up.
     ada.follow("/setting/freeze", &[("at", "+20m")]).await.says("The board freezes at").says("freezes at <time");
     ada.follow("/setting/freeze", &[("at", "+10m")]).await.says("freezes at <time");
+    // A reveal at a set time comes after it.
+    let answer = ada.post("/setting/reveal-at", &[("at", "+5m")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.says("comes after the freeze");
+    ada.follow("/setting/reveal-at", &[("at", "+30m")]).await.says("is revealed at").says("sees everything from <time");
+    assert!(site.app.controller.show().reveal_at.is_some());
+    ada.follow("/setting/reveal-at", &[("at", "")]).await.says("not revealed by itself");
+    assert_eq!(site.app.controller.show().reveal_at, None);
     let show = site.app.controller.show();
     assert!(show.freeze_at.is_some_and(|at| at < utc_us() + 11 * 60_000_000) && show.frozen_at(utc_us()).is_none());
     ada.follow("/setting/unfreeze", &[]).await.says("as it is");
@@ -115,16 +161,52 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
     let answer = ada.post("/setting/announce", &[("level", "warn"), ("text", &long)]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     answer.says(&long);
+    ada.follow("/setting/announce", &[("level", "info"), ("text", "Doors close"), ("minutes", "5")]).await.says("told");
+    let (now, minute) = (utc_us(), 60_000_000);
+    let at = async |at| site.app.accounts.active_announcements(at).await.expect("announcements").len();
+    assert_eq!([at(now).await, at(now + 4 * minute).await, at(now + 6 * minute).await], [1, 1, 0]);
     ada.follow("/setting/announce", &[("level", "warn"), ("text", "Lunch at noon")]).await.says("Everybody is told");
-    let notices = site.app.accounts.active_announcements().await.expect("announcements");
+    // The feed is told by a task of its own.
+    let mut seen = site.app.feed.watch();
+    while site.app.feed.facts().notices.len() < 2 {
+        seen.changed().await.expect("the feed runs");
+    }
+    // One line, whatever there is to say.
+    let page = ada.get("/chart").await;
+    page.says("Lunch at noon").says("and 1 more");
+    assert_eq!(page.body.matches("data-notice=").count(), 1);
+    let notices = site.app.accounts.active_announcements(utc_us()).await.expect("announcements");
     assert_eq!(notices[0].text, "Lunch at noon");
     ada.follow(&format!("/setting/announce/{}/end", notices[0].id), &[]).await.says("taken down");
     let answer = ada.post("/setting/screen", &[("label", "")]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     let answer = ada.post("/setting/screen", &[("label", "Main hall")]).await;
     answer.says("view=projector&amp;screen=");
+    let code = answer.body.split("screen-code\"><code>").nth(1).and_then(|rest| rest.split('<').next());
+    let code = code.expect("a code to type").to_owned();
+    // A code that is typed, in whatever case, becomes a cookie: no secret stands in the address bar.
+    let mut wall = ada.nobody();
+    let wrong = wall.post("/screen", &[("code", "ABCDE-FGHJK")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    wrong.says("mistyped");
+    let opened = wall.post("/screen", &[("code", &code.to_lowercase())]).await;
+    assert_eq!(opened.to.as_deref(), Some("/chart?view=projector"));
+    let board = wall.get("/chart?view=projector").await;
+    assert!(board.status == StatusCode::OK && !board.body.contains("screen="), "{}", board.body);
+    assert_eq!(wall.get("/setting").await.status, StatusCode::SEE_OTHER, "the board and nothing else");
+    ada.get("/setting").await.says("<b class=\"name\">Main hall</b> <span class=\"muted small\">seen <time");
+    // The link of a script leaves its secret behind as well, and the photographed code needs no typing.
+    let (_, link) = answer.body.split_once("view=projector&amp;screen=").expect("a link");
+    let secret: String = link.chars().take_while(char::is_ascii_hexdigit).collect();
+    let mut script = ada.nobody();
+    let moved = script.get(&format!("/chart?view=ticker&screen={secret}")).await;
+    assert_eq!(moved.to.as_deref(), Some("/chart?view=ticker"));
+    assert_eq!(script.get("/api/standings").await.status, StatusCode::OK);
+    assert_eq!(ada.nobody().get(&format!("/screen/{code}")).await.to.as_deref(), Some("/chart?view=projector"));
     let screens = site.app.accounts.screens().await.expect("screens");
     ada.follow(&format!("/setting/screen/{}/revoke", screens[0].id), &[]).await.says("nothing any more");
+    assert_eq!(wall.get("/api/standings").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(ada.nobody().post("/screen", &[("code", &code)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     ada.follow("/setting/backup", &[]).await.says("holds everything");
     let copies = std::fs::read_dir(site.folder.path()).expect("the folder").flatten();
     let copies: Vec<_> = copies.filter(|file| file.file_name().to_string_lossy().starts_with("flowtest-2")).collect();
@@ -155,7 +237,7 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reveal_has_the_organisers_feed_and_no_row_before_it_is_veiled_and_a_team_has_the_publics_curve() {
+async fn the_reveal_has_no_row_before_its_step_and_a_team_has_the_publics_curve() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
     let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
@@ -163,11 +245,13 @@ async fn the_reveal_has_the_organisers_feed_and_no_row_before_it_is_veiled_and_a
     seen.wait_for(|seen| seen.control.is_some()).await.expect("the feed runs");
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let reveal = ada.get("/chart?view=reveal").await;
-    reveal.says("data-live=\"/live\"").says("data-history=\"/api/history\"");
-    assert!(!reveal.body.contains("data-id="), "a row that nobody has veiled: {}", reveal.body);
+    reveal.says("data-live=\"/live?as=public\"");
+    assert!(!reveal.body.contains("data-id="), "a row before its step: {}", reveal.body);
+    ada.get("/api/reveal?step=0").await.says("\"step\":0").says("alice");
     ada.get("/chart?view=projector").await.says("data-live=\"/live?as=public\"");
     let mut alice = site.sign_in(alice).await;
     assert_eq!(alice.get("/chart?view=reveal").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(alice.get("/api/reveal?step=9").await.status, StatusCode::FORBIDDEN);
     // Her own points go on at /index; here her line is as frozen as her frames are.
     alice.get("/chart").await.says("data-history=\"/api/history?as=public\"");
     alice.get("/index").await.says("data-history=\"/api/history");
@@ -189,7 +273,7 @@ async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_o
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     ada.follow("/setting/unfreeze", &[]).await.says("The contest goes on");
     beat(&site);
-    let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+    let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
     let answer = ada.post("/setting/round/arm", &arm).await;
     assert!(site.app.controller.control().expect("a document").state == State::Draft, "{}", answer.body);
     ada.follow("/setting/end", &[("over", "no")]).await.says("The contest goes on.").says("End the contest…");
@@ -264,7 +348,7 @@ async fn a_round_is_armed_by_redis_clock_on_a_machine_whose_clock_is_ten_minutes
         controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
         let mut ada = site.admin("ada").await;
         beat(&site);
-        let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
+        let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
         ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
         let start = site.app.controller.control().expect("a document").timeline.start_at.expect("a start");
         assert!(start.abs_diff(utc_us() + 60_000_000) < 50_000_000, "in a minute by Redis's clock, not in eleven");
@@ -309,14 +393,16 @@ async fn the_page_says_who_plays_and_why_somebody_does_not() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
-    ada.follow("/setting/round/arm", &[("start", "+60s"), ("scored", "yes")]).await.says("The round is armed");
+    ada.follow("/setting/round/arm", &[("start", "+60s"), ("scored", "yes"), ("confirm", "yes")])
+        .await
+        .says("The round is armed");
     let control = site.app.controller.control().expect("a document");
     let says = |id: &str, change: &dyn Fn(&mut flowtest_scoreboard::GeneratorHealth)| {
         let mut health = generator_health(id, utc_us());
         change(&mut health);
         site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
     };
-    says("g1", &|health| (health.round, health.takes_from) = (control.round, Some(1)));
+    says("g1", &|health| (health.round, health.takes_from) = (control.round, Some(UtcUs(1))));
     says("g2", &|health| health.trouble = Some("the round cannot be played here: no disk".to_owned()));
     site.app.controller.automation().turn(0, false, utc_us()).await;
     let page = ada.get("/setting").await;

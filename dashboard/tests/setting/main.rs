@@ -1,9 +1,11 @@
 //! The organiser's forms, as a browser posts them: through the whole service, over a real database and a real Redis.
 
+mod board;
 mod browser;
 mod contest;
 mod invitations;
 mod levers;
+mod platform;
 mod restarts;
 mod teams;
 mod validity;

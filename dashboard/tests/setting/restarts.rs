@@ -13,8 +13,8 @@ use flowtest_dashboard::live::{Audience, Seen};
 use flowtest_dashboard::tasks;
 use std::sync::Arc;
 
-const SECOND: UtcUs = 1_000_000;
-const MINUTE: UtcUs = 60 * SECOND;
+const SECOND: u64 = 1_000_000;
+const MINUTE: u64 = 60 * SECOND;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
@@ -27,13 +27,13 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     let round = RoundId::from_bits(7);
     let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
     accounts.create_round(new, &program, now).await.expect("a round");
-    let begin = (now - 60 * MINUTE) / MINUTE * MINUTE;
+    let begin = (now - 60 * MINUTE).floor(MINUTE);
     for second in 0..90 {
         let row = format!(r#"{{"v":1,"round":null,"rows":[["u{}",{second},0,0,null,null,null,0,null]]}}"#, alice.id);
         accounts.append_history(round, begin + second * SECOND, row.as_bytes()).await.expect("kept");
     }
     // In the middle of a half minute, of which the rest is coarse.
-    let frozen = Show::default().freeze(begin + 70 * SECOND, 0).expect("nothing is frozen");
+    let frozen = Show::default().freeze(begin + 70 * SECOND, UtcUs::EPOCH).expect("nothing is frozen");
     let text = serde_json::to_string(&frozen).expect("JSON");
     accounts.put_setting(show::SETTING, None, &text, &program, now).await.expect("frozen");
     site.app.stop().await;
@@ -81,7 +81,7 @@ async fn seconds_of_history_wait_for_a_database_that_is_locked_and_none_is_lost(
     accounts.create_round(new, &program, now).await.expect("a round");
     let tasks = tokio_util::task::TaskTracker::new();
     let mut keep = tasks::keep_history(accounts.clone(), &tasks);
-    let second = |at: u64| Archived { round, at, payload: at.to_string().into_bytes() };
+    let second = |at: u64| Archived { round, at: UtcUs(at), payload: at.to_string().into_bytes() };
     keep(vec![second(1), second(2)]);
     let lock = site.lock_database();
     // Longer than any write waits for the lock.
@@ -94,6 +94,6 @@ async fn seconds_of_history_wait_for_a_database_that_is_locked_and_none_is_lost(
     drop(keep);
     tasks.close();
     tokio::time::timeout(flowtest_testkit::WAIT_MAX, tasks.wait()).await.expect("it ends");
-    let kept = accounts.history(round, 0, UtcUs::MAX, 0).await.expect("history");
-    assert_eq!(kept.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    let kept = accounts.history(round, UtcUs::EPOCH, UtcUs::MAX, 0).await.expect("history");
+    assert_eq!(kept.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=20).map(UtcUs).collect::<Vec<_>>());
 }

@@ -4,6 +4,8 @@ use crate::browser::Site;
 use flowtest_accounts::{Actor, NewRound, RoundResult, User};
 use flowtest_contract::{RoundId, Row};
 use flowtest_dashboard::clock::utc_us;
+use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::wait_until;
 use salvo::http::StatusCode;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +49,7 @@ async fn what_was_typed_wrongly_about_a_team_is_told_in_its_field() {
         ("adjust", &[("points", "0"), ("reason", "luck")], ["at least one point", "luck"]),
         ("adjust", &[("points", "5"), ("reason", "")], ["A reason has", "value=\"5\""]),
         ("disqualify", &[("reason", "")], ["A reason has", "Disqualify"]),
-        ("endpoint", &[("endpoint", "https://x.example")], ["does not speak yet", "https://x.example"]),
+        ("endpoint", &[("endpoint", "ftp://x.example")], ["neither http nor https", "ftp://x.example"]),
         ("password", &[("password", "12345678")], ["guessed quickly", "New password"]),
     ];
     for (action, fields, parts) in cases {
@@ -99,7 +101,16 @@ async fn a_practice_that_no_generator_has_taken_yet_is_followed_by_the_page() {
     alice.follow("/index/endpoint", &[("endpoint", "http://alice.example:8080/")]).await;
     alice.get("/index").await.says("data-practice-id=\"\"");
     let page = alice.follow("/index/practice", &[("rate", "100"), ("seconds", "2")]).await;
-    page.says("begins when a generator is free").says("Practice runs…");
+    page.says("You are number 1 in the queue, and no generator is heard").says("you may ask again at once");
+    // Where one is heard, nobody is told to complain.
+    site.redis.scoreboard().write_health("finals", &generator_health("g1", utc_us())).expect("Redis answers");
+    wait_until("the generator", || site.app.controller.status().generators.first().map(drop));
+    let page = alice.get("/index").await;
+    assert!(
+        page.body.contains("number 1 in the queue.") && !page.body.contains("no generator is heard"),
+        "{}",
+        page.body
+    );
     assert!(!page.body.contains("data-practice-id=\"\""), "the script asks for this one's report");
 }
 
@@ -120,6 +131,8 @@ async fn the_first_of_an_earlier_round_is_somebody_who_competes() {
         failures: 0,
         p99_us: None,
         row: Row::default().encode(),
+        holds: None,
+        climb: None,
     };
     let results = vec![result(&alice, 1), result(&bob, 2)];
     site.app.accounts.finish_round(round, results, None, &program, now).await.expect("finished");

@@ -4,6 +4,7 @@ use crate::browser::{Answer, Site};
 use flowtest_accounts::{Actor, AuditFilter, NewRound, RoundResult, Ruling, User};
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::{Change, change};
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::live::{Audience, Seen};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 const ROUND: RoundId = RoundId::from_bits(7);
 const SECOND: u64 = 1_000_000;
 const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 60_000, void: 1_234 };
+/// What of its own a generator says it was.
+const CAUSE: &str = "a worker stood still";
 /// What the banner begins with where it is shown.
 const SHOWN: &str = "<div class=\"notices\" data-validity><";
 const HIDDEN: &str = "<div class=\"notices\" data-validity hidden><";
@@ -31,6 +34,7 @@ async fn with_alice() -> (Site, User) {
 fn beat(site: &Site, validity: RoundValidity) {
     let mut health = generator_health("g1", utc_us());
     (health.round, health.stream, health.validity) = (Some(ROUND), Some(StreamId::from_bits(1)), validity);
+    health.own_fault_cause = (!validity.is_flawless()).then(|| CAUSE.to_owned());
     site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
 }
 
@@ -66,6 +70,8 @@ async fn seal(site: &Site, alice: &User, validity: RoundValidity) {
         failures: 0,
         p99_us: None,
         row: Row::default().encode(),
+        holds: None,
+        climb: None,
     };
     site.app.accounts.finish_round(ROUND, vec![result], Some(validity), &program, now).await.expect("sealed");
     until_carried(site, 10).await;
@@ -101,12 +107,14 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
         page.says(SHOWN)
             .says("data-validity-names>g1<")
             .says("data-validity-void>1,234<")
+            .says(CAUSE)
             .says("A generator that is late");
     }
     for (page, who) in [(alice.get("/index").await, "alice"), (alice.get("/chart").await, "alice")] {
         page.says(SHOWN)
             .says("Our own machine was late")
             .says("data-validity-invalid>59<")
+            .says(CAUSE)
             .says("Nobody loses a point");
         assert!(!page.body.contains("data-validity-names"), "{who} is told whose fault it is");
     }
@@ -121,7 +129,9 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
         answer.says(figures);
         lacks(&answer, "late_generators");
     }
-    alice.get("/export/standings.csv").await.says(",success_permille,void\n");
+    alice.get("/export/standings.csv").await.says(
+        ",success_permille,void,holds,holds_p99_us,unbroken,category,holds_since,breaks_at,breaks_by,unbroken_by,not_valid\n",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,12 +149,17 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     let answer = ada.post("/setting/round/ruling", &word("perhaps")).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     bea.get("/setting").await.says(QUESTION);
+    // Whoever has watched the round to its seal is asked without loading the page again.
+    bea.get("/setting/live").await.says(QUESTION);
+    ada.get("/export/standings.csv").await.says("round 1: the organiser has said nothing yet");
     let voided = ada.follow("/setting/round/ruling", &word("void")).await;
     voided.says("Round 1 is void").says("voided by the organiser, counts nothing").says("not valid");
     lacks(&voided, QUESTION);
     until_carried(&site, 0).await;
     let results = site.app.accounts.results_of(ROUND).await.expect("results");
     assert_eq!(results[0].points, 10, "it stays in the record");
+    ada.get("/export/standings.csv").await.says(",\"round 1: voided by the organiser, counts nothing\"\n");
+    ada.get("/export/standings.json").await.says("\"rounds_not_valid\":[{\"number\":1,\"ruling\":\"void\"}]");
     ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void\n");
     ada.get("/report.html").await.says("<b>Not valid.</b>").says("Ruling: voided by the organiser");
     // Who was wrong says it again.
@@ -152,7 +167,8 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     until_carried(&site, 10).await;
     let filter = AuditFilter { action: Some("round.ruling".into()), ..AuditFilter::default() };
     let log = site.app.accounts.audit_page(None, 9, filter).await.expect("the log");
-    let said: Vec<_> = log.iter().map(|line| (line.by.name.as_str(), line.after.as_deref(), line.at > 0)).collect();
+    let said: Vec<_> =
+        log.iter().map(|line| (line.by.name.as_str(), line.after.as_deref(), line.at > UtcUs::EPOCH)).collect();
     assert_eq!(said, [("bea", Some("\"count\""), true), ("ada", Some("\"void\""), true)]);
 }
 

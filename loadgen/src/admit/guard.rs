@@ -3,7 +3,7 @@
 //!
 //! `stress` takes the operator's word for its URLs; a contest file may come from others.
 
-use crate::admit::resolve::{Names, ResolveError};
+use crate::admit::resolve::{Names, ResolveError, bounded};
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::{ContestError, Policy, PolicyError};
 use flowtest_contract::text::shown;
@@ -32,19 +32,24 @@ pub fn ceiling(path: &Path) -> Result<Policy, Denial> {
     Policy::ceiling(&text).map_err(|error| Denial::Ceiling { path: shown, error })
 }
 
+/// The addresses of an endpoint, all of which may be flooded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Sorted, at least one and at most [`ADDRESSES_MAX`](crate::admit::resolve::ADDRESSES_MAX).
+    pub addresses: Vec<SocketAddr>,
+    /// Further ones of the name, which get no request.
+    pub unused: usize,
+}
+
 /// The addresses of an endpoint, all of which may be flooded. A name is not even looked up when its port is closed.
 /// Waits at most for `timeout`.
-pub fn admit(
-    policy: &Policy,
-    names: &Names,
-    endpoint: &Endpoint,
-    timeout: Duration,
-) -> Result<Vec<SocketAddr>, Denial> {
+pub fn admit(policy: &Policy, names: &Names, endpoint: &Endpoint, timeout: Duration) -> Result<Found, Denial> {
     let denied = |error| Denial::Policy { endpoint: endpoint.to_string(), error };
     policy.judge_endpoint(endpoint).map_err(denied)?;
     let addresses = names.addresses(endpoint, timeout)?;
     policy.judge_resolved(endpoint, &addresses).map_err(denied)?;
-    Ok(addresses)
+    let (addresses, unused) = bounded(addresses);
+    Ok(Found { addresses, unused })
 }
 
 #[cfg(test)]
@@ -67,7 +72,17 @@ mod tests {
         let denial = admit(&Policy::default()).expect_err("closed").to_string();
         assert!(denial.contains("127.0.0.9 is the generator's own machine"), "{denial}");
         let open = Policy { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..Policy::default() };
-        assert!(!admit(&open).expect("open").is_empty());
+        assert_eq!(admit(&open).expect("open").addresses.len(), 2);
+    }
+
+    #[test]
+    fn of_a_name_with_many_addresses_the_same_are_used_everywhere_and_the_others_are_counted() {
+        let names = Names::new(None, |_| Ok((1..=70u8).rev().map(|last| [127, 0, 0, last].into()).collect()));
+        let endpoint: Endpoint = "alice.test".parse().expect("an endpoint");
+        let open = Policy { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..Policy::default() };
+        let found = admit(&open, &names, &endpoint, Duration::from_secs(60)).expect("open");
+        assert_eq!((found.addresses.len(), found.unused), (64, 6));
+        assert_eq!(found.addresses[63], SocketAddr::from(([127, 0, 0, 64], 80)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod names;
 pub use hosts::{Hosts, HostsError, HostsSource};
 pub use names::Names;
 
+use flowtest_contest::address::comparable;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -37,12 +38,31 @@ impl From<ResolveError> for crate::Failed {
     }
 }
 
-/// What was found as a list that is equal whenever its addresses are: sorted, each once, with the port.
+/// Addresses of one name that are used; more are named.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// What was found as a list that is equal whenever its addresses are: sorted, each once in whatever form, with the port.
 pub(crate) fn listed(host: &str, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     let mut addresses: Vec<SocketAddr> = found.into_iter().map(|address| (address, port).into()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
+    // Of two forms of one address the plain one is asked.
+    addresses.sort_unstable_by_key(|address| (comparable(*address), *address));
+    addresses.dedup_by_key(|address| comparable(*address));
     if addresses.is_empty() { Err(ResolveError::Empty { host: host.to_owned() }) } else { Ok(addresses) }
+}
+
+/// At most [`ADDRESSES_MAX`] of a list, the same on all generators, and how many of them get nothing.
+pub(crate) fn bounded(mut addresses: Vec<SocketAddr>) -> (Vec<SocketAddr>, usize) {
+    let unused = addresses.len().saturating_sub(ADDRESSES_MAX);
+    addresses.truncate(ADDRESSES_MAX);
+    (addresses, unused)
+}
+
+/// What is told of a name that has more.
+pub(crate) fn too_many(host: &dyn std::fmt::Display, unused: usize) -> String {
+    format!(
+        "{host} has {} addresses, of which {ADDRESSES_MAX} are used and {unused} get no request: put a balancer before them",
+        ADDRESSES_MAX + unused
+    )
 }
 
 /// Those that this machine knows a way to, or all when it knows none to any. A name with IPv6 addresses on a machine
@@ -83,6 +103,15 @@ pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketA
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn an_address_in_two_forms_is_listed_once() {
+        let found = ["64:ff9b::127.0.0.9", "::ffff:127.0.0.2", "127.0.0.9", "::1", "127.0.0.2", "2002:7f00:9::"];
+        let found = found.map(|address| address.parse().unwrap()).to_vec();
+        let listed = listed("a.test", found, 80).unwrap();
+        let texts: Vec<String> = listed.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(texts, ["127.0.0.2:80", "127.0.0.9:80", "[::1]:80"]);
+    }
 
     #[test]
     fn only_addresses_that_accept_are_kept() {

@@ -1,15 +1,16 @@
 //! The thread that asks for the names of a roster again while a round runs, outside the workers.
 //!
 //! It owns what is known of each endpoint's addresses and says what changed. It never gives out an address that the
-//! policy closes or that a rival has, never waits for one name while it asks for others, and when a name stops resolving
-//! the last good addresses stay. What decides is [`Book`], which knows no thread and no clock.
+//! policy closes, never waits for one name while it asks for others, and when a name stops resolving
+//! the last good addresses stay. What decides is [`AddressBook`], which knows no thread and no clock.
 
 mod book;
 
-pub use book::{Book, Followed, News, Resolved};
+pub use book::{AddressBook, Followed, News, Resolved};
 
 use crate::admit::resolve::names::{Answer, Names, STUCK_AFTER};
 use crate::admit::resolve::{ResolveError, reachable};
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::run::Clock;
 use flowtest_contest::Policy;
 use std::collections::{HashMap, VecDeque};
@@ -33,14 +34,14 @@ pub struct Resolver {
 #[derive(Debug)]
 enum Message {
     Answer(String, Answer),
-    Follow(usize, Followed),
-    Forget(usize),
+    Follow(ContestantIndex, Followed),
+    Forget(ContestantIndex),
     Policy(Policy),
     Stop,
 }
 
 impl Resolver {
-    /// Follows a roster whose contestants are numbered from 0, beginning with a round of lookups at once. What changed
+    /// Follows a roster in its order, beginning with a round of lookups at once. What changed
     /// comes out of the receiver; while nobody reads it, it holds a few words per contestant and round of lookups.
     ///
     /// # Errors
@@ -53,8 +54,8 @@ impl Resolver {
     ) -> io::Result<(Resolver, Receiver<News>)> {
         let (inbox, messages) = mpsc::channel();
         let (news, changes) = mpsc::channel();
-        let mut book = Book::new(policy);
-        for (contestant, followed) in roster.into_iter().enumerate() {
+        let mut book = AddressBook::new(policy);
+        for (contestant, followed) in ContestantIndex::all().zip(roster) {
             book.follow(contestant, followed);
         }
         let rounds = Rounds {
@@ -71,12 +72,12 @@ impl Resolver {
     }
 
     /// From now on a contestant has another endpoint, at addresses that were checked, or joins.
-    pub fn follow(&self, contestant: usize, followed: Followed) {
+    pub fn follow(&self, contestant: ContestantIndex, followed: Followed) {
         self.tell(Message::Follow(contestant, followed));
     }
 
     /// A contestant has left; its addresses are nobody's.
-    pub fn forget(&self, contestant: usize) {
+    pub fn forget(&self, contestant: ContestantIndex) {
         self.tell(Message::Forget(contestant));
     }
 
@@ -104,7 +105,7 @@ impl Drop for Resolver {
 /// What the thread holds.
 struct Rounds {
     names: Names,
-    book: Book,
+    book: AddressBook,
     every: Duration,
     answers: Sender<Message>,
     news: Sender<News>,

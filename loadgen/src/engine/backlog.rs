@@ -3,7 +3,7 @@
 
 use crate::engine::clock::RunInstant;
 use crate::engine::pacer::{Due, Planned, Takes};
-use crate::engine::plan::{Load, NS_PER_SECOND};
+use crate::engine::plan::NS_PER_SECOND;
 use crate::engine::schedule::Schedule;
 
 /// What waits, oldest first. All of it is this worker's, by the split of its own instant.
@@ -55,10 +55,8 @@ impl Backlog {
     pub fn oldest_demand(&self, takes: &Takes) -> (u32, u64) {
         let Some(oldest) = self.oldest else { return (0, 0) };
         let phase = &takes.phases()[oldest.phase];
-        let rate = match phase.load {
-            Load::Open(ramp) => ramp.rate(oldest.at - phase.start, phase.end - phase.start),
-            Load::Closed { .. } => 0,
-        };
+        let ramp = takes.ramp(oldest.phase, oldest.contestant);
+        let rate = ramp.map_or(0, |ramp| ramp.rate(oldest.at - phase.start, phase.end - phase.start));
         (phase.connections, rate)
     }
 }

@@ -4,12 +4,13 @@
 //! copied, allocated or locked in the loop; when no empty block is at hand the worker goes on with the one it has, and
 //! nothing is lost.
 
-use crate::engine::causes::Causes;
+use crate::engine::causes::{Causes, OwnTrouble};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
+use flowtest_contest::breakpoint::HoldCounts;
 use flowtest_contract::{Histogram, RoundValidity, Row};
 use flowtest_journal::record::LateCause;
 
@@ -18,7 +19,7 @@ use flowtest_journal::record::LateCause;
 pub struct Meter {
     /// All three headers right.
     pub verified: u64,
-    /// Sent more than 10 ms after the intended instant, by our own lag.
+    /// We came to it more than 10 ms after its intended instant, and it is not void: that is told apart.
     pub late: u64,
 }
 
@@ -93,6 +94,47 @@ impl Lateness {
     }
 }
 
+/// What was counted in the hold of one step of a breakpoint phase. Holds lie seconds apart: there is one at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Hold {
+    pub step: u32,
+    /// By contestant. Empty where no plan has such phases.
+    counts: Vec<HoldCounts>,
+}
+
+impl Hold {
+    pub fn counts(&self) -> &[HoldCounts] {
+        &self.counts
+    }
+
+    /// Where a contestant's outcome in the hold of a step is counted. `None`: that step is over for us.
+    #[inline]
+    pub fn of(&mut self, step: u32, contestant: ContestantIndex) -> Option<&mut HoldCounts> {
+        if step > self.step {
+            self.counts.iter_mut().for_each(HoldCounts::clear);
+            self.step = step;
+        }
+        if step < self.step { None } else { self.counts.get_mut(contestant.index()) }
+    }
+
+    /// Has places for so many contestants at least.
+    pub fn grow(&mut self, contestants: usize) {
+        self.counts.resize(contestants.max(self.counts.len()), HoldCounts::default());
+    }
+
+    fn merge(&mut self, other: &Hold) {
+        if other.counts.iter().all(HoldCounts::is_empty) {
+            return;
+        }
+        self.grow(other.counts.len());
+        for (index, theirs) in ContestantIndex::all().zip(&other.counts).filter(|(_, theirs)| !theirs.is_empty()) {
+            if let Some(ours) = self.of(other.step, index) {
+                ours.merge(theirs);
+            }
+        }
+    }
+}
+
 /// Everything that a worker counted in an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
@@ -100,6 +142,8 @@ pub struct Block {
     pub scored: Vec<Counts>,
     /// Phases that do not count: warm-up and practice.
     pub unscored: Vec<Counts>,
+    /// Of breakpoint phases.
+    pub hold: Hold,
     /// A trace of each outcome that this block counts.
     pub traces: Traces,
     pub samples: Samples,
@@ -109,6 +153,8 @@ pub struct Block {
     pub lag: Histogram,
     /// When the worker was late, and instants at which something else voided exchanges, rising.
     pub late: Lateness,
+    /// What was the matter with us last.
+    pub trouble: Option<OwnTrouble>,
     /// The last instant at which an exchange was settled.
     pub last: RunInstant,
     /// The worker's counters since its start (not since the last block).
@@ -136,26 +182,51 @@ impl Block {
         &mut counts[contestant.index()]
     }
 
+    /// A request is handed to the kernel, for the first time or once more.
+    #[inline]
+    pub fn count_sent(&mut self, contestant: ContestantIndex, scored: bool, first_time: bool) {
+        let tally = &mut self.counts(contestant, scored).row.tally;
+        tally.sent += u64::from(first_time);
+        tally.resent += u64::from(!first_time);
+    }
+
     /// All that was counted of a contestant: what is scored, and what is not.
     pub fn of(&self, contestant: ContestantIndex) -> [&Counts; 2] {
         [&self.scored[contestant.index()], &self.unscored[contestant.index()]]
     }
 
+    /// Has places for so many contestants at least.
+    pub fn grow(&mut self, contestants: usize) {
+        for counts in [&mut self.scored, &mut self.unscored] {
+            counts.resize(contestants.max(counts.len()), Counts::default());
+        }
+    }
+
     /// Adds what a worker counted. Counters, traces and samples are the worker's own and are not merged here.
     pub fn merge(&mut self, other: &Block) {
+        self.grow(other.scored.len());
         for (ours, theirs) in self.scored.iter_mut().zip(&other.scored) {
             ours.merge(theirs);
         }
         for (ours, theirs) in self.unscored.iter_mut().zip(&other.unscored) {
             ours.merge(theirs);
         }
+        self.hold.merge(&other.hold);
         self.causes.merge(&other.causes);
         self.lag.merge(&other.lag);
+        self.note_trouble(other.trouble);
         self.last = self.last.max(other.last);
     }
 
+    /// Something was the matter with us.
+    pub fn note_trouble(&mut self, trouble: Option<OwnTrouble>) {
+        self.trouble = OwnTrouble::newer(self.trouble, trouble);
+    }
+
     pub fn clear(&mut self) {
+        self.trouble = None;
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
+        self.hold.counts.iter_mut().for_each(HoldCounts::clear);
         self.causes.clear();
         self.lag.clear();
         self.late.windows.clear();

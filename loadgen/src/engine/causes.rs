@@ -2,8 +2,11 @@
 //!
 //! The room is there from the start and never grows. What finds none is counted together.
 
+use crate::engine::clock::RunInstant;
 use crate::engine::http::Malformed;
 use crate::engine::index::ContestantIndex;
+use crate::engine::tls::TlsReason;
+use flowtest_journal::record::LateCause;
 
 /// A cause behind one kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +15,60 @@ pub enum Cause {
     Status(u16),
     /// What was wrong with the answer; none: an answer before it on the same connection was malformed.
     Malformed(Option<Malformed>),
+    /// What was wrong with TLS; none: a connection before it on which the request stood.
+    Tls(Option<TlsReason>),
+}
+
+/// What of our own makes an exchange void, or late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnCause {
+    /// As the journal has it.
+    Late(LateCause),
+    /// No local port was left towards a server.
+    Ports,
+    Descriptors,
+    Memory,
+    /// A firewall of our own machine forbade it.
+    Forbidden,
+}
+
+impl OwnCause {
+    /// Of an errno that is [our own fault](crate::engine::contestant::meaning).
+    pub fn of_errno(errno: i32) -> OwnCause {
+        match errno {
+            libc::EADDRNOTAVAIL => OwnCause::Ports,
+            libc::EMFILE | libc::ENFILE => OwnCause::Descriptors,
+            libc::ENOMEM | libc::ENOBUFS => OwnCause::Memory,
+            libc::EPERM => OwnCause::Forbidden,
+            _ => OwnCause::Late(LateCause::Resources),
+        }
+    }
+
+    /// As the journal has it.
+    pub fn recorded(self) -> LateCause {
+        match self {
+            OwnCause::Late(cause) => cause,
+            OwnCause::Ports | OwnCause::Descriptors | OwnCause::Memory | OwnCause::Forbidden => LateCause::Resources,
+        }
+    }
+}
+
+/// What was the matter with us last. What voided an exchange is told before what only made turns late, and either before what an
+/// organiser changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnTrouble {
+    pub is_void: bool,
+    pub at: RunInstant,
+    pub cause: OwnCause,
+}
+
+impl OwnTrouble {
+    /// Of two the one to be told.
+    pub fn newer(one: Option<OwnTrouble>, other: Option<OwnTrouble>) -> Option<OwnTrouble> {
+        let is_ordered = |trouble: &OwnTrouble| trouble.cause == OwnCause::Late(LateCause::Control);
+        let key = |trouble: &OwnTrouble| (!is_ordered(trouble), trouble.is_void, trouble.at);
+        one.into_iter().chain(other).max_by_key(key)
+    }
 }
 
 /// One cause at one contestant.
@@ -80,5 +137,18 @@ mod tests {
         assert!(sum.as_slice().iter().all(|counted| counted.count == 2));
         causes.clear();
         assert!(causes.as_slice().is_empty() && causes.others == 0);
+    }
+
+    #[test]
+    fn what_an_organiser_changed_is_told_only_where_nothing_else_was_the_matter() {
+        let trouble = |second: u64, is_void, cause| {
+            Some(OwnTrouble { is_void, at: RunInstant::from_ns(second * 1_000_000_000), cause: OwnCause::Late(cause) })
+        };
+        let (parked, late) = (trouble(5, true, LateCause::Control), trouble(20, false, LateCause::Gap));
+        assert_eq!(OwnTrouble::newer(parked, late), late);
+        assert_eq!(OwnTrouble::newer(late, trouble(30, true, LateCause::Control)), late);
+        assert_eq!(OwnTrouble::newer(parked, None), parked);
+        let void = trouble(10, true, LateCause::Gap);
+        assert_eq!(OwnTrouble::newer(void, late), void);
     }
 }

@@ -6,9 +6,8 @@
 //! | plan clock | the same, but it stands still in pauses: phases are written on it | [`PlanInstant`] | [`Schedule`], both ways |
 //! | UTC | microseconds since the Unix epoch | [`UtcUs`] | [`Plan::utc_us`], from the run clock |
 //!
-//! UTC is the contract's plain integer here too: nearly every instant of it comes out of a format or goes into one (journal,
-//! control document, scoreboard, JSON), where a type of ours would only be put on and taken off. With types for the other
-//! two, a bare integer is either that or a length of time, which its name or comment says.
+//! With a type for each, a bare integer is a length of time: nanoseconds where no unit is named, microseconds where a name says
+//! `_us`.
 //!
 //! [`Schedule`]: crate::engine::schedule::Schedule
 //! [`Plan::utc_us`]: crate::engine::plan::Plan::utc_us

@@ -4,12 +4,14 @@
 //! TCP connections as that takes. It decides what a response, a close, an error or the passing of time means for each
 //! of them. It knows neither rings nor sockets nor points, so it runs under virtual time and in the fuzzer.
 //!
-//! One response consumes one request, in control. A request is settled exactly once.
+//! One response consumes one request, in order. A request is settled exactly once.
 
 use crate::engine::clock::RunInstant;
 use crate::engine::exchange::Exchange;
 use crate::engine::http::{End, Read, Reader, Shape};
+use crate::engine::step::Step;
 use crate::engine::timeouts::Timeouts;
+use crate::engine::tls::TlsReason;
 use crate::engine::trace::ResponseBytes;
 use flowtest_contract::Token;
 use flowtest_contract::verdict::{Failure, Outcome};
@@ -30,17 +32,6 @@ pub enum State {
     },
 }
 
-/// What the worker has to do after an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing but to send what is ready.
-    Go,
-    /// End the connection.
-    Close,
-    /// End it, and count that bytes came which nobody had asked for.
-    Unsolicited,
-}
-
 /// Receives every outcome, with the exchange it belongs to and what had come of its answer.
 pub trait OutcomeSink {
     fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>);
@@ -51,7 +42,7 @@ pub trait OutcomeSink {
 pub struct Connection {
     state: State,
     reader: Reader,
-    /// In control; the first `on_wire` of them have been handed to the kernel on this connection.
+    /// In order; the first `on_wire` of them have been handed to the kernel on this connection.
     exchanges: VecDeque<Exchange>,
     on_wire: u32,
     /// Responses on this connection.
@@ -183,6 +174,12 @@ impl Connection {
         self.exchanges.len() > self.on_wire as usize
     }
 
+    /// How many stand here that were not.
+    #[inline]
+    pub fn unsent(&self) -> usize {
+        self.exchanges.len() - self.on_wire as usize
+    }
+
     /// Nothing is on the wire and the next request must not use this connection, or its life is over.
     #[inline]
     pub fn wants_fresh(&self, now: RunInstant) -> bool {
@@ -230,7 +227,7 @@ impl Connection {
                 Read::Response(response) => {
                     let bytes = &at_hand[..at_hand.len() - rest.len()];
                     let skipped = std::mem::take(&mut self.before);
-                    let came = ResponseBytes { bytes, skipped, malformed: None, status: response.status };
+                    let came = ResponseBytes { bytes, skipped, status: response.status, ..ResponseBytes::NOTHING };
                     if !self.on_response(&front, &response, now, &came, timeouts, sink) {
                         self.resend(Failure::Reset, timeouts, sink);
                         return Step::Close;
@@ -238,7 +235,7 @@ impl Connection {
                 }
                 Read::Malformed(why) => {
                     let (bytes, skipped) = (at_hand, self.before);
-                    let came = ResponseBytes { bytes, skipped, malformed: Some(why), status: 0 };
+                    let came = ResponseBytes { bytes, skipped, malformed: Some(why), ..ResponseBytes::NOTHING };
                     self.fail_first(Failure::Malformed, &came, timeouts, sink);
                     self.fail_wire(Failure::Malformed, timeouts, sink);
                     return Step::Close;
@@ -270,6 +267,21 @@ impl Connection {
             self.fail_first(failure, &self.came_before(), timeouts, sink);
         }
         self.on_lost(failure, timeouts, sink)
+    }
+
+    /// TLS failed: before the handshake was done everything that waited for it does, later what is under way.
+    pub fn on_tls_failed(&mut self, reason: TlsReason, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
+        let came = ResponseBytes { skipped: self.before, tls: Some(reason), ..ResponseBytes::NOTHING };
+        if self.state == State::Connecting {
+            while !self.exchanges.is_empty() {
+                self.fail_first(Failure::Tls, &came, timeouts, sink);
+            }
+            return Step::Close;
+        }
+        if self.on_wire > 0 && !self.reader.is_between_responses() {
+            self.fail_first(Failure::Tls, &came, timeouts, sink);
+        }
+        self.on_lost(Failure::Tls, timeouts, sink)
     }
 
     fn on_lost(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {

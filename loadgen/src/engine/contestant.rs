@@ -5,20 +5,23 @@
 
 use crate::engine::backlog::Backlog;
 use crate::engine::block::{Block, Counts};
-use crate::engine::causes::Cause;
+use crate::engine::causes::{Cause, OwnCause, OwnTrouble};
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::{Connection, OutcomeSink};
 use crate::engine::exchange::Exchange;
 use crate::engine::http::Shape;
 use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot, Table};
 use crate::engine::pacer::{Due, Takes};
-use crate::engine::plan::{NS_PER_US, Plan, TrafficMode};
-use crate::engine::timeouts::LATE_NS;
+use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target, TlsServer, TrafficMode};
+use crate::engine::timeouts::Timeouts;
+use crate::engine::tls::{self, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
+use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a contestant may always send us in one turn before its receives pause until the next: four large responses.
 pub const BYTES_PER_TURN_MIN: usize = 4 * (64 + 16) * 1024;
@@ -65,22 +68,36 @@ pub struct Contestant {
     bytes: usize,
     /// Connections begun in a turn.
     opens: u32,
-    /// Slots that wait for their turn to open a connection, in control, each once.
+    /// Slots that wait for their turn to open a connection, in order, each once.
     later: VecDeque<LocalSlot>,
     deferred: Table<LocalSlot, bool>,
     next_address: usize,
-    /// Where each slot's connection goes.
-    peers: Table<LocalSlot, Option<SocketAddr>>,
+    /// Which address of the plan each slot's connection goes to; none when it has left the plan.
+    peers: Table<LocalSlot, Option<usize>>,
+    /// What was counted at each address of the plan since the last hand-over.
+    at_address: Vec<AddressCounts>,
+    /// Addresses that the flood is spread over.
+    pub spread: u32,
     /// Slots whose connection shall take no more requests: the endpoint has changed.
     stale: Table<LocalSlot, bool>,
     /// When the next probe of a closed phase may be sent to a contestant that gets only these.
     pub probe_at: RunInstant,
-    /// When a connection was last not to be had, for want of something of our own machine's.
-    pub short_at: Option<RunInstant>,
+    /// When a connection was last not to be had, and for want of what of our own machine.
+    pub short: Option<(RunInstant, OwnCause)>,
     /// When each slot's connection was begun.
     opened_at: Table<LocalSlot, RunInstant>,
     /// The shortest time that a connection took to be made: a round trip, and what a turn adds to it.
     round_trip: Option<u64>,
+    /// How long its answers take of late, in µs, a moving mean; 0 while none has come.
+    took_us: u64,
+    /// TLS was spoken on one of its slots.
+    pub has_tls: bool,
+    /// Of each slot whose connection speaks it.
+    pub tls: Table<LocalSlot, Option<Box<Tls>>>,
+    /// What connections begin with: the plan's configuration with sessions of this contestant and worker alone.
+    tls_config: Option<Arc<ClientConfig>>,
+    /// Steps of handshakes in a turn.
+    handshakes: u32,
 }
 
 impl Contestant {
@@ -105,11 +122,18 @@ impl Contestant {
             deferred: Table::filled(false, slots),
             next_address: index.index(),
             peers: Table::filled(None, slots),
+            at_address: vec![AddressCounts::default(); plan.contestants[index].addresses.len()],
+            spread: plan.contestants[index].spread() as u32,
             stale: Table::filled(false, slots),
             probe_at: RunInstant::START,
-            short_at: None,
+            short: None,
             opened_at: Table::filled(RunInstant::START, slots),
             round_trip: None,
+            took_us: 0,
+            has_tls: false,
+            tls: (0..slots).map(|_| None).collect(),
+            tls_config: None,
+            handshakes: 0,
         }
     }
 
@@ -135,7 +159,7 @@ impl Contestant {
     #[inline]
     fn enter_turn(&mut self, turn: u64) {
         if self.turn != turn {
-            (self.turn, self.bytes, self.opens) = (turn, 0, 0);
+            (self.turn, self.bytes, self.opens, self.handshakes) = (turn, 0, 0, 0);
         }
     }
 
@@ -160,11 +184,41 @@ impl Contestant {
         self.opened_at[local] = now;
     }
 
-    /// It is made.
-    pub fn on_connected(&mut self, local: LocalSlot, now: RunInstant) {
+    /// It is made. `true`: requests may be sent on it; else a handshake comes first.
+    pub fn on_connected(&mut self, local: LocalSlot, now: RunInstant) -> bool {
         let took = now - self.opened_at[local];
         self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
-        self.connections[local].on_connected();
+        let is_plain = !(self.has_tls && self.tls[local].is_some());
+        if is_plain {
+            self.connections[local].on_connected();
+        }
+        is_plain
+    }
+
+    /// The slot's next connection is to this server.
+    pub fn prepare_tls(&mut self, local: LocalSlot, server: Option<&TlsServer>) {
+        let Some(server) = server else {
+            if self.has_tls {
+                self.tls[local] = None;
+            }
+            return;
+        };
+        let config = self.tls_config.get_or_insert_with(|| tls::remembering(&server.config, server.verifier.as_ref()));
+        self.has_tls = true;
+        self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
+    }
+
+    /// Whether one more step of a handshake is within its part of the turn; it is counted then.
+    pub fn may_shake(&mut self, turn: u64, most: u32) -> bool {
+        self.enter_turn(turn);
+        let may = self.handshakes < most;
+        self.handshakes += u32::from(may);
+        may
+    }
+
+    /// The slot takes no more requests on this connection.
+    pub fn wear_out(&mut self, local: LocalSlot) {
+        self.stale[local] = true;
     }
 
     /// Why its oldest waiting request has found no connection.
@@ -172,26 +226,73 @@ impl Contestant {
         let (connections, rate) = self.backlog.oldest_demand(takes);
         let round_trip_us = self.round_trip.map_or(0, |took| (took / NS_PER_US).clamp(1, u64::from(u32::MAX)) as u32);
         match plan.contestants[self.index].traffic {
+            TrafficMode::Absent => Missed::NotAdmitted,
             TrafficMode::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
-            TrafficMode::Flood | TrafficMode::Halted => Missed::NoConnection { connections, rate, round_trip_us },
+            TrafficMode::Flood | TrafficMode::Halted => {
+                let answer_us = u32::try_from(self.took_us).unwrap_or(u32::MAX);
+                Missed::NoConnection { connections, rate, round_trip_us, answer_us }
+            }
         }
     }
 
-    /// The next address of the endpoint, in turn, for a connection of this slot.
-    pub fn address(&mut self, local: LocalSlot, addresses: &[SocketAddr]) -> SocketAddr {
-        self.next_address = (self.next_address + 1) % addresses.len();
-        let address = addresses[self.next_address];
-        self.peers[local] = Some(address);
+    /// The next address of the endpoint, in turn, for a connection of this slot: one that answers, while there is one.
+    pub fn address(&mut self, local: LocalSlot, targets: &[Target]) -> SocketAddr {
+        let all_are_silent = targets.iter().all(|target| target.is_silent);
+        loop {
+            self.next_address = (self.next_address + 1) % targets.len();
+            if all_are_silent || !targets[self.next_address].is_silent {
+                break;
+            }
+        }
+        self.peers[local] = Some(self.next_address);
         self.stale[local] = false;
-        address
+        // A connection that is never made is a question too.
+        self.at_address[self.next_address].asked += 1;
+        targets[self.next_address].address
     }
 
-    /// The endpoint is another: `moved` as a whole, or only some of its addresses. Connections to what it was end when
-    /// they are quiet.
-    pub fn redirect(&mut self, moved: bool, addresses: &[SocketAddr]) {
-        for (peer, stale) in self.peers.iter().zip(self.stale.iter_mut()) {
-            *stale |= moved || peer.is_some_and(|peer| !addresses.contains(&peer));
+    /// So much was settled by what came over the slot's connection. What is not settled so ends the connection, and the next
+    /// one is counted when it is begun.
+    #[inline]
+    pub fn on_settled(&mut self, local: LocalSlot, settled: AddressCounts, took_us: u64) {
+        if took_us > 0 {
+            self.took_us = if self.took_us == 0 { took_us } else { (self.took_us * 7 + took_us) / 8 };
         }
+        if settled.asked > 0
+            && let Some(counts) = self.peers[local].and_then(|peer| self.at_address.get_mut(peer))
+        {
+            counts.asked += settled.asked;
+            counts.alive += settled.alive;
+        }
+    }
+
+    /// Tells the addresses' meters what was counted there.
+    pub fn hand_over(&mut self, targets: &[Target]) {
+        for (counts, target) in self.at_address.iter_mut().zip(targets) {
+            if *counts != AddressCounts::default() {
+                target.meter.add(std::mem::take(counts));
+            }
+        }
+    }
+
+    /// The endpoint is another: `moved` as a whole, or only some of its addresses. Connections to what it was, and to what
+    /// gets nothing any more, end when they are quiet.
+    pub fn redirect(&mut self, moved: bool, was: &[Target], is: &ContestantPlan) {
+        self.hand_over(was);
+        if moved {
+            self.tls_config = None;
+        }
+        let all_are_silent = is.addresses.iter().all(|target| target.is_silent);
+        let place = |peer: usize| is.addresses.iter().position(|target| target.address == was[peer].address);
+        for (peer, stale) in self.peers.iter_mut().zip(self.stale.iter_mut()) {
+            let had_one = peer.is_some();
+            *peer = peer.and_then(place);
+            let is_left = peer.is_none_or(|peer| is.addresses[peer].is_silent && !all_are_silent);
+            *stale |= moved || (had_one && is_left);
+        }
+        self.at_address.clear();
+        self.at_address.resize(is.addresses.len(), AddressCounts::default());
+        self.spread = is.spread() as u32;
     }
 
     #[inline]
@@ -238,11 +339,26 @@ impl Contestant {
 pub struct OutcomeRecorder<'a> {
     pub plan: &'a Plan,
     pub block: &'a mut Block,
+    pub timeouts: &'a Timeouts,
     pub contestant: ContestantIndex,
     pub now: RunInstant,
+    /// Outcomes that it has written, and answers with the right token among them.
+    pub settled: AddressCounts,
+    /// How long the last whole answer took from its send, in µs; 0: none came.
+    pub took_us: u64,
 }
 
-impl OutcomeRecorder<'_> {
+impl<'a> OutcomeRecorder<'a> {
+    pub fn new(
+        plan: &'a Plan,
+        block: &'a mut Block,
+        timeouts: &'a Timeouts,
+        contestant: ContestantIndex,
+        now: RunInstant,
+    ) -> OutcomeRecorder<'a> {
+        OutcomeRecorder { plan, block, timeouts, contestant, now, settled: AddressCounts::default(), took_us: 0 }
+    }
+
     #[inline]
     pub fn counts(&mut self, scored: bool) -> &mut Counts {
         self.block.counts(self.contestant, scored)
@@ -261,20 +377,20 @@ impl OutcomeRecorder<'_> {
             counts.row.latency.record(timeout_us);
         }
         let exchange = Exchange::new(due, due.intended);
-        let noted = self.note(&exchange, Outcome::Failed(failure));
+        let noted = self.note(&exchange, Outcome::Failed(failure), false);
         self.sample(&exchange, noted, 1 << failure as u16, missed, &ResponseBytes::NOTHING);
     }
 
-    /// Leaves a trace of an outcome.
+    /// Leaves a trace of an outcome. `right`: wholly.
     #[inline]
-    fn note(&mut self, exchange: &Exchange, outcome: Outcome) -> Trace {
+    fn note(&mut self, exchange: &Exchange, outcome: Outcome, right: bool) -> Trace {
         let latency_us = (self.now - exchange.intended) / NS_PER_US;
         let (instant, lag_us) = match exchange.sent {
             Exchange::NOT_SENT => (exchange.intended, NEVER_SENT),
             // By this difference the service time can be had from the trace exactly as the histogram counted it.
             sent => (sent, (latency_us - (self.now - sent) / NS_PER_US).min(TRACED_US_MAX) as u32),
         };
-        let since_base = self.plan.utc_us(instant).wrapping_sub(self.block.traces.base) as i64;
+        let since_base = self.plan.utc_us(instant).signed_since(self.block.traces.base);
         let trace = Trace {
             sent_us: since_base.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
             latency_us: latency_us.min(TRACED_US_MAX) as u32,
@@ -288,7 +404,33 @@ impl OutcomeRecorder<'_> {
             // A block that lay open for more than half an hour, because nobody took it.
             self.block.traces.untraced += 1;
         }
+        let is_void = outcome == Outcome::Failed(Failure::OwnFault);
+        // What is void is told by that alone: `rate_ratio` takes away each request once.
+        let is_late = !is_void && self.timeouts.came_late(exchange.intended);
+        if is_void || is_late {
+            self.counts(exchange.scored).meter.late += u64::from(is_late);
+            let trouble = |cause| OwnTrouble { is_void, at: self.now, cause };
+            self.block.note_trouble(self.timeouts.own_cause().map(trouble));
+        }
+        if !self.plan.holds.is_empty() {
+            self.count_in_hold(&trace, outcome, right, is_late);
+        }
         trace
+    }
+
+    /// Counts an outcome in the hold of its step, by what its trace says, so that the audit comes to the same.
+    fn count_in_hold(&mut self, trace: &Trace, outcome: Outcome, right: bool, late: bool) {
+        let Some(step) = self.plan.hold_at(trace.intended(self.block.traces.base)) else { return };
+        let Some(counts) = self.block.hold.of(step, self.contestant) else { return };
+        counts.due += 1;
+        counts.right += u64::from(right);
+        counts.late += u64::from(late);
+        match outcome {
+            Outcome::Answered(_) | Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.into()),
+            Outcome::Failed(Failure::Timeout | Failure::Missed) => counts.latency.record(self.plan.rules.timeout_us),
+            Outcome::Failed(Failure::OwnFault) => counts.own_fault += 1,
+            Outcome::Failed(Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Tls) => {}
+        }
     }
 
     /// Counts what the tally does not tell apart.
@@ -297,6 +439,7 @@ impl OutcomeRecorder<'_> {
         let cause = match outcome {
             Outcome::Failed(Failure::Status) => Cause::Status(came.status),
             Outcome::Failed(Failure::Malformed) => Cause::Malformed(came.malformed),
+            Outcome::Failed(Failure::Tls) => Cause::Tls(came.tls),
             _ => return,
         };
         if exchange.scored {
@@ -321,7 +464,9 @@ impl OutcomeRecorder<'_> {
         }
         counts.sampled |= kinds;
         let (contestant, at) = (self.contestant, self.plan.utc_us(self.now));
-        let sent = self.block.traces.base.wrapping_add_signed(i64::from(trace.sent_us));
+        let is_void = kinds & 1 << Failure::OwnFault as u16 != 0;
+        let own = self.timeouts.own_cause().filter(|_| is_void);
+        let sent = trace.sent(self.block.traces.base);
         self.block.samples.push(came, |sample| {
             sample.at = at;
             sample.sent = sent;
@@ -330,6 +475,7 @@ impl OutcomeRecorder<'_> {
             sample.observed = trace.observed;
             sample.never_sent = trace.lag_us == NEVER_SENT;
             sample.missed = missed;
+            sample.own = own;
             sample.token = exchange.token;
             sample.request_mark = exchange.request_mark;
         });
@@ -338,13 +484,8 @@ impl OutcomeRecorder<'_> {
     /// A request has fallen due: how late we come to it is our own lag, whether or not a connection is free.
     #[inline]
     pub fn fell_due(&mut self, due: Due) {
-        let lag = self.now - due.intended;
-        self.block.lag.record(lag / NS_PER_US);
-        // Later than the timeout it becomes `own_fault`, which `rate_ratio` counts already.
-        let late = lag > LATE_NS && lag <= self.plan.timeout();
-        let counts = self.counts(due.scored);
-        counts.row.tally.due += 1;
-        counts.meter.late += u64::from(late);
+        self.block.lag.record((self.now - due.intended) / NS_PER_US);
+        self.counts(due.scored).row.tally.due += 1;
     }
 }
 
@@ -354,16 +495,22 @@ impl OutcomeSink for OutcomeRecorder<'_> {
         let plan = self.plan;
         let now = self.now;
         self.block.last = now;
+        self.settled.asked += 1;
         let counts = self.counts(exchange.scored);
         let row = &mut counts.row;
+        let mut right = false;
         let failing = match outcome {
             Outcome::Answered(observed) => {
                 let sent = plan.utc_us(exchange.sent);
                 let verdict = judge(observed, &plan.rules, plan.schedule.deadlines(sent), sent);
                 row.tally.answered(verdict);
-                counts.meter.verified += u64::from(verdict.verified());
+                right = verdict.verified();
+                counts.meter.verified += u64::from(right);
                 row.latency.record((now - exchange.intended) / NS_PER_US);
-                row.service.record((now - exchange.sent) / NS_PER_US);
+                let took_us = (now - exchange.sent) / NS_PER_US;
+                row.service.record(took_us);
+                self.took_us = took_us;
+                self.settled.alive += u64::from(verdict.token);
                 wrong_headers(verdict)
             }
             Outcome::Failed(failure) => {
@@ -379,12 +526,12 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                     }
                     // As for one that never found a connection: a trace cannot tell them apart.
                     Failure::Missed => row.latency.record(plan.rules.timeout_us),
-                    Failure::Refused | Failure::Reset | Failure::Malformed | Failure::OwnFault => {}
+                    Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Tls | Failure::OwnFault => {}
                 }
                 1 << failure as u16
             }
         };
-        let trace = self.note(exchange, outcome);
+        let trace = self.note(exchange, outcome, right);
         if failing != 0 {
             self.note_cause(exchange, outcome, came);
             self.sample(exchange, trace, failing, None, came);
@@ -424,3 +571,95 @@ pub fn meaning(errno: i32, connecting: bool) -> Failure {
 const _: () = assert!(
     BYTES_PER_TURN_MIN >= flowtest_contract::header::HEAD_BYTES_MAX + flowtest_contract::header::BODY_BYTES_MAX
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::http::RequestTemplate;
+
+    fn targets(silent: &[bool]) -> Vec<Target> {
+        let target = |(index, is_silent): (usize, &bool)| {
+            let address = SocketAddr::from(([127, 0, 0, index as u8 + 1], 80));
+            Target { is_silent: *is_silent, ..Target::new(address) }
+        };
+        silent.iter().enumerate().map(target).collect()
+    }
+
+    fn planned(addresses: Vec<Target>) -> ContestantPlan {
+        let (name, endpoint) = ("alice".to_owned(), "http://alice.test/".to_owned());
+        ContestantPlan {
+            name,
+            endpoint,
+            addresses,
+            request: RequestTemplate::new("/", "alice.test"),
+            tls: None,
+            traffic: TrafficMode::Flood,
+        }
+    }
+
+    fn contestant(addresses: &[Target]) -> Contestant {
+        let plan = Plan { contestants: vec![planned(addresses.to_vec())].into(), ..Plan::default() };
+        Contestant::new(&plan, ContestantIndex::FIRST, RingSlot::from_number(0), 6, None)
+    }
+
+    /// Where so many slots are opened to, by the last byte of the address.
+    fn opened(contestant: &mut Contestant, targets: &[Target], slots: usize) -> Vec<u8> {
+        let mut opened: Vec<u8> = (0..slots)
+            .map(|slot| match contestant.address(LocalSlot::from_index(slot), targets) {
+                SocketAddr::V4(address) => address.ip().octets()[3],
+                SocketAddr::V6(_) => 0,
+            })
+            .collect();
+        opened.sort_unstable();
+        opened
+    }
+
+    #[test]
+    fn connections_go_in_turn_to_the_addresses_that_answer_and_to_all_when_none_does() {
+        // (which are silent, how many share the flood, where six connections go)
+        let cases: [(&[bool], u32, &[u8]); 4] = [
+            (&[false, false, false], 3, &[1, 1, 2, 2, 3, 3]),
+            (&[false, true, false], 2, &[1, 1, 1, 3, 3, 3]),
+            (&[true, true, false], 1, &[3, 3, 3, 3, 3, 3]),
+            (&[true, true, true], 3, &[1, 1, 2, 2, 3, 3]),
+        ];
+        for (silent, spread, expected) in cases {
+            let targets = targets(silent);
+            let mut contestant = contestant(&targets);
+            assert_eq!((contestant.spread, opened(&mut contestant, &targets, 6)), (spread, expected.to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_is_counted_over_a_connection_is_counted_at_its_address_also_when_the_addresses_change() {
+        let was = targets(&[false, false]);
+        let mut contestant = contestant(&was);
+        opened(&mut contestant, &was, 2);
+        let at = |contestant: &Contestant, peer: usize| {
+            contestant.peers.keys().find(|local| contestant.peers[*local] == Some(peer)).expect("it is open")
+        };
+        let (first, second) = (at(&contestant, 0), at(&contestant, 1));
+        contestant.on_settled(first, AddressCounts { asked: 3, alive: 2 }, 0);
+        contestant.hand_over(&was);
+        assert_eq!(was[0].meter.counts(), AddressCounts { asked: 4, alive: 2 });
+        assert_eq!(was[1].meter.counts(), AddressCounts { asked: 1, alive: 0 });
+        // The first leaves, a third comes, the second stays where it is in another place of the list.
+        contestant.on_settled(first, AddressCounts { asked: 1, alive: 0 }, 0);
+        contestant.on_settled(second, AddressCounts { asked: 5, alive: 5 }, 0);
+        let third = Target::new(([127, 0, 0, 3], 80).into());
+        let is = planned(vec![third, was[1].clone()]);
+        contestant.redirect(false, &was, &is);
+        assert_eq!((was[0].meter.counts().asked, was[1].meter.counts().alive), (5, 5));
+        assert!(contestant.is_stale(first) && !contestant.is_stale(second));
+        contestant.on_settled(second, AddressCounts { asked: 1, alive: 1 }, 0);
+        // What still comes from where it was counts nowhere.
+        contestant.on_settled(first, AddressCounts { asked: 1, alive: 1 }, 0);
+        contestant.hand_over(&is.addresses);
+        assert_eq!(is.addresses.iter().map(|target| target.meter.counts().alive).collect::<Vec<_>>(), [0, 6]);
+        // One that falls silent is left when its connections are quiet.
+        let silent = Target { is_silent: true, ..was[1].clone() };
+        let now = planned(vec![is.addresses[0].clone(), silent]);
+        contestant.redirect(false, &is.addresses, &now);
+        assert!(contestant.is_stale(second));
+    }
+}

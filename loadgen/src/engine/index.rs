@@ -114,6 +114,19 @@ impl<K: Key, T> Table<K, T> {
         K::all().take(self.items.len())
     }
 
+    /// One more item, with the next key.
+    pub fn push(&mut self, item: T) {
+        self.items.push(item);
+    }
+
+    /// So many items at least; what is new is a copy of this one.
+    pub fn grow(&mut self, count: usize, item: T)
+    where
+        T: Clone,
+    {
+        self.items.resize(count.max(self.items.len()), item);
+    }
+
     #[inline]
     pub fn get(&self, key: K) -> Option<&T> {
         self.items.get(key.index())

@@ -9,14 +9,16 @@
 //! | [`backlog`] | what is due and waits for a connection |
 //! | [`http`] | requests out, responses in, as bytes |
 //! | [`exchange`], [`timeouts`] | one request until its outcome, how long it may take, and when our own lateness voids it |
-//! | [`connection`] | one slot without I/O: bytes and the time in, steps out |
+//! | [`connection`], [`step`] | one slot without I/O: bytes and the time in, steps out |
+//! | [`tls`] | TLS of one connection without I/O: handshake, keys, records |
 //! | [`contestant`] | one contestant in one worker |
 //! | [`occupied`] | whether a worker's thread rests |
 //! | [`quantum`] | equal shares of a worker's time in closed loop |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`index`] | numbers of contestants and slots, and tables by them |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
-//! | [`share`], [`control`] | which part of the plan a worker takes, and how it is told to stop |
+//! | [`share`], [`split`], [`sizes`] | which part of the plan a worker takes, and the memory for it |
+//! | [`control`] | what is asked of workers while they run |
 //! | [`worker`] | the loop that ties these together on one core |
 //! | [`trace`], [`causes`] | what a worker notes of single exchanges, and why they failed |
 //! | [`block`] | what a worker hands over ten times a second |
@@ -40,8 +42,12 @@ pub mod ring;
 pub mod run;
 pub mod schedule;
 pub mod share;
+pub mod sizes;
+pub mod split;
 pub mod spread;
+pub mod step;
 pub mod timeouts;
+pub mod tls;
 pub mod trace;
 pub mod wheel;
 pub mod worker;

@@ -19,15 +19,24 @@
 //! contestant's every W-th of these, so that together they send each exactly once. The split may change at an instant of the
 //! plan: a request is its who has it by the split of its own instant.
 //!
+//! **Who joins** while the round is played has had its place from the beginning: *n* counts the places of those who may still
+//! come, too, so that nobody else's request moves by a nanosecond. What is planned before it joined is nobody's; from then on it
+//! is offered the rest of the integral exactly.
+//!
 //! All contestants have the same rate, so requests in order of their instants are those of number 0 by place, those of number
-//! 1 by place, ..: the next one is reckoned from the last one, whatever n is.
+//! 1 by place, ..: the next one is reckoned from the last one, whatever n is. In the steps of a breakpoint phase each has a rate
+//! of its own; there the next request of each is kept in order (`climbing`).
+
+mod climbing;
 
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
-use crate::engine::schedule::Schedule;
-use crate::engine::share::{PhaseShare, Share, Split};
+use crate::engine::schedule::{Schedule, StepRates, step_rate};
+use crate::engine::share::Share;
+use crate::engine::split::{PhaseShare, Split};
 use crate::engine::spread::{Class, Spread};
+use climbing::Climbing;
 use std::sync::Arc;
 
 /// A request that has fallen due.
@@ -51,30 +60,32 @@ impl Ramp {
     /// because number 0 is due at the start.
     pub fn count(&self, length: u64) -> u64 {
         let doubled = (u128::from(self.from) + u128::from(self.to)) * u128::from(length);
-        u64::try_from(doubled.div_ceil(2_000_000_000)).unwrap_or(u64::MAX)
+        u64::try_from(doubled.div_ceil(2_000_000_000 * u128::from(self.seconds))).unwrap_or(u64::MAX)
     }
 
     /// Requests a second at an instant after the phase's start.
     pub fn rate(&self, instant: u64, length: u64) -> u64 {
         let (from, to) = (i128::from(self.from), i128::from(self.to));
-        (from + (to - from) * i128::from(instant) / i128::from(length.max(1))) as u64
+        let rate = from + (to - from) * i128::from(instant) / i128::from(length.max(1));
+        rate as u64 / self.seconds
     }
 
     /// When request `number` in this place falls due, in nanoseconds after the phase's start.
     pub fn instant(&self, number: u64, place: Place, length: u64) -> u64 {
         let last = length.saturating_sub(1);
         if self.from == self.to {
-            // (k + p/n) / r, of whole numbers: (k n + p) / (r n).
+            // (k + p/n) / r, of whole numbers, with r requests in s seconds: (k n + p) s / (r n).
             let (whole, rate) = (number * place.of + place.index, self.from.max(1) * place.of);
-            let instant = match whole.checked_mul(NS_PER_SECOND) {
+            let unit = NS_PER_SECOND * self.seconds;
+            let instant = match whole.checked_mul(unit) {
                 Some(scaled) => scaled / rate,
-                None => u64::try_from(u128::from(whole) * u128::from(NS_PER_SECOND) / u128::from(rate)).unwrap_or(last),
+                None => u64::try_from(u128::from(whole) * u128::from(unit) / u128::from(rate)).unwrap_or(last),
             };
             return instant.min(last);
         }
         // x = a t + (b - a) t^2 / 2T, solved for t in the form that does not cancel.
         let seconds = length as f64 / 1e9;
-        let (from, to) = (self.from as f64, self.to as f64);
+        let [from, to] = self.ends();
         let number = number as f64 + place.index as f64 / place.of as f64;
         let root = (from * from + 2.0 * (to - from) * number / seconds).max(0.0).sqrt();
         let instant = if from + root > 0.0 { 2.0 * number / (from + root) } else { 0.0 };
@@ -101,57 +112,131 @@ impl Planned {
 #[derive(Clone, Debug)]
 pub struct Takes {
     phases: Arc<[Phase]>,
-    contestants: u64,
+    /// Places in an interval: of the contestants that there are, and of those who may join.
+    places: u64,
     spread: Spread,
+    /// Who was there from the beginning.
+    founders: u64,
     /// Among the workers of this generator.
     worker: Share,
     /// In order, the first from the beginning on.
     splits: Vec<SplitSince>,
+    /// What was decided of steps.
+    steps: Vec<StepRates>,
 }
 
-/// How the phases are split from an instant of the plan on.
+/// How the phases are split from an instant of the plan on, and among how many contestants.
 #[derive(Clone, Debug)]
 struct SplitSince {
     from: PlanInstant,
     generator: Share,
+    /// How many of the roster have joined by then, or with it.
+    contestants: u64,
     /// By phase; none where nothing is ours.
     phases: Vec<Option<Split>>,
 }
 
 impl Takes {
-    /// `worker`: of the generator, before it is rotated by the contestants' places. `shares`: the generator's, as
-    /// [`Schedule::shares`] says them.
-    pub fn new(phases: Arc<[Phase]>, contestants: usize, worker: Share, shares: Vec<(PlanInstant, Share)>) -> Takes {
-        let contestants = contestants as u64;
-        let mut takes = Takes { phases, contestants, spread: Spread::new(contestants), worker, splits: Vec::new() };
-        takes.share(shares);
+    /// `places`: of the contestants and of those who may join. `contestants`: all that are known, those who join later among
+    /// them. `worker`: of the generator, before it is rotated by where the contestants are shuffled to.
+    pub fn new(phases: Arc<[Phase]>, places: usize, contestants: usize, worker: Share, schedule: &Schedule) -> Takes {
+        let (places, founders) = (places as u64, schedule.founders(contestants) as u64);
+        let spread = Spread::new(places);
+        let steps = schedule.steps().to_vec();
+        let mut takes = Takes { phases, places, spread, founders, worker, splits: Vec::new(), steps };
+        takes.splits = takes.splits_of(schedule);
         takes
     }
 
-    fn share(&mut self, shares: Vec<(PlanInstant, Share)>) {
+    /// One for each share of ours and each join, as the schedule says them.
+    fn splits_of(&self, schedule: &Schedule) -> Vec<SplitSince> {
+        let (shares, joins) = (schedule.shares(), schedule.joins());
         assert!(
             shares.first().is_some_and(|(from, _)| *from == PlanInstant::START),
             "some share counts from the start on"
         );
-        let split_since = |(from, generator): (PlanInstant, Share)| SplitSince {
-            from,
-            generator,
-            phases: self
-                .phases
-                .iter()
-                .map(|phase| Split::of(phase, generator, self.worker.of).filter(|_| self.contestants > 0))
-                .collect(),
+        let mut instants: Vec<PlanInstant> =
+            shares.iter().map(|(from, _)| *from).chain(joins.iter().copied()).collect();
+        instants.sort_unstable();
+        instants.dedup();
+        let split_since = |from: PlanInstant| {
+            let held = shares.partition_point(|(since, _)| *since <= from) - 1;
+            let generator = shares[held].1;
+            let contestants = self.founders + joins.partition_point(|at| *at <= from) as u64;
+            let split = |phase| Split::of(phase, generator, self.worker.of).filter(|_| contestants > 0);
+            SplitSince { from, generator, contestants, phases: self.phases.iter().map(split).collect() }
         };
-        self.splits = shares.into_iter().map(split_since).collect();
+        instants.into_iter().map(split_since).collect()
     }
 
-    /// From where on these shares say something else. `None`: nowhere.
-    fn differs_from(&self, shares: &[(PlanInstant, Share)]) -> Option<PlanInstant> {
-        let same =
-            self.splits.iter().zip(shares).take_while(|(held, told)| (held.from, held.generator) == **told).count();
-        let held = self.splits.get(same).map(|split| split.from);
-        let told = shares.get(same).map(|(from, _)| *from);
+    /// From where on these splits are others. `None`: nowhere.
+    fn differs_from(&self, splits: &[SplitSince]) -> Option<PlanInstant> {
+        let said = |split: &SplitSince| (split.from, split.generator, split.contestants);
+        let same = self.splits.iter().zip(splits).take_while(|(held, told)| said(held) == said(told)).count();
+        let [held, told] = [&self.splits[..], splits].map(|splits| splits.get(same).map(|split| split.from));
         held.into_iter().chain(told).min()
+    }
+
+    /// From where on the rates of steps are others. `None`: nowhere.
+    fn rates_differ_from(&self, steps: &[StepRates]) -> Option<PlanInstant> {
+        let fresh = steps.iter().filter(|told| !self.steps.contains(told)).map(|told| told.step).min()?;
+        let is_fresh = |phase: &&Phase| matches!(phase.load, Load::Step(step) if step.number >= fresh);
+        self.phases.iter().find(is_fresh).map(|phase| phase.start)
+    }
+
+    /// From where on a schedule says otherwise. `None`: nowhere.
+    fn changes_from(&self, splits: &[SplitSince], schedule: &Schedule) -> Option<PlanInstant> {
+        self.differs_from(splits).into_iter().chain(self.rates_differ_from(schedule.steps())).min()
+    }
+
+    /// The rate of one contestant over a phase; `None` where none falls due by the clock.
+    #[inline]
+    pub fn ramp(&self, phase: usize, contestant: ContestantIndex) -> Option<Ramp> {
+        match self.phases[phase].load {
+            Load::Open(ramp) => Some(ramp),
+            Load::Step(step) => {
+                let rate = step_rate(&self.steps, &step, contestant);
+                (rate > 0).then_some(Ramp::per_second(rate, rate))
+            }
+            Load::Closed { .. } => None,
+        }
+    }
+
+    /// Whether everybody has a rate of its own in a phase.
+    #[inline]
+    fn is_step(&self, phase: usize) -> bool {
+        matches!(self.phases[phase].load, Load::Step(_))
+    }
+
+    /// Whether there is any such phase.
+    pub fn has_steps(&self) -> bool {
+        (0..self.phases.len()).any(|phase| self.is_step(phase))
+    }
+
+    /// Contestants that play, as far as is known.
+    pub fn contestants(&self) -> u64 {
+        self.splits.last().map_or(0, |split| split.contestants)
+    }
+
+    /// The first request of a contestant that this worker sends in a step, at an instant of the plan or later.
+    pub fn climb_from(&self, contestant: ContestantIndex, mut planned: PlanInstant) -> Option<Planned> {
+        loop {
+            let is_ahead = |phase: &&Phase| planned < phase.end && matches!(phase.load, Load::Step(_));
+            planned = planned.max(self.phases.iter().find(is_ahead)?.start);
+            let split = self.split_index(planned);
+            let first = self.first_of_split(split, contestant, planned);
+            let request = self.up_to_next_split(split, contestant, first)?;
+            if self.is_step(request.phase) {
+                return Some(request);
+            }
+            planned = request.at;
+        }
+    }
+
+    /// The next request of the same contestant that this worker sends in a step.
+    pub fn climb_after(&self, request: Planned) -> Option<Planned> {
+        let next = self.next(request)?;
+        if self.is_step(next.phase) { Some(next) } else { self.climb_from(next.contestant, next.at) }
     }
 
     /// The split that counts at an instant of the plan.
@@ -176,8 +261,26 @@ impl Takes {
     }
 
     fn of_split(&self, split: usize, phase: usize, contestant: ContestantIndex) -> PhaseShare {
-        let index = (self.worker.index + contestant.index() as u64) % self.worker.of;
-        self.splits[split].phases[phase].map_or(PhaseShare::NOTHING, |split| split.worker(index))
+        let index = (self.worker.index + self.spread.shuffled(contestant)) % self.worker.of;
+        let held = self.splits[split].phases[phase].filter(|_| self.has(split, contestant));
+        let share = held.map_or(PhaseShare::NOTHING, |split| split.worker(index));
+        match (held, self.phases[phase].load) {
+            // In a step connections follow the rate.
+            (Some(split), Load::Step(step)) => {
+                let rate = step_rate(&self.steps, &step, contestant);
+                let wanted = step.terms.connections(rate, self.phases[phase].connections);
+                PhaseShare {
+                    connections: share.connections.min(u64::from(wanted).div_ceil(split.step()) as u32),
+                    ..share
+                }
+            }
+            _ => share,
+        }
+    }
+
+    /// Whether a contestant has joined by a split.
+    fn has(&self, split: usize, contestant: ContestantIndex) -> bool {
+        (contestant.index() as u64) < self.splits[split].contestants
     }
 
     /// The request of the same contestant that this generator sends before this one by the same split.
@@ -220,7 +323,8 @@ impl Takes {
         let first = self.phases.iter().position(|phase| planned < phase.end)?;
         (first..self.phases.len()).find_map(|phase| {
             let share = self.of_split(split, phase, contestant).requests;
-            let Phase { start, end, load: Load::Open(ramp), .. } = self.phases[phase] else { return None };
+            let Phase { start, end, .. } = self.phases[phase];
+            let ramp = self.ramp(phase, contestant)?;
             let number = |step: u64| share.index + share.of * step;
             let (mut low, mut high) = (0, share.take(ramp.count(end - start)));
             while low < high {
@@ -234,9 +338,9 @@ impl Takes {
 
     /// A request by its number; `None` behind the phase's last one, or when its load is not open.
     pub fn at(&self, phase: usize, contestant: ContestantIndex, number: u64) -> Option<Planned> {
-        let Phase { start, end, load, .. } = self.phases[phase];
-        let Load::Open(ramp) = load else { return None };
-        let place = Place { index: self.spread.place(contestant.index() as u64, number), of: self.contestants };
+        let Phase { start, end, .. } = self.phases[phase];
+        let ramp = self.ramp(phase, contestant)?;
+        let place = Place { index: self.spread.place(contestant, number), of: self.places };
         let length = end - start;
         let at = start + ramp.instant(number, place, length);
         (number < ramp.count(length)).then_some(Planned { contestant, phase, number, at })
@@ -266,7 +370,9 @@ impl Takes {
     /// The first request in `phase` or a later one, as if this split counted from the start on and never ended.
     fn first_by(&self, split: usize, mut phase: usize) -> Planned {
         while phase < self.phases.len() {
-            if let Some(planned) = self.first_of_round(split, phase, 0) {
+            if !self.is_step(phase)
+                && let Some(planned) = self.first_of_round(split, phase, 0)
+            {
                 return planned;
             }
             phase += 1;
@@ -287,7 +393,7 @@ impl Takes {
         let Load::Open(ramp) = load else { return self.first_by(split, phase) };
         let Some(held) = self.splits[split].phases[phase] else { return self.first_by(split, phase + 1) };
         // By halves: instants rise from request to request of the merged schedule.
-        let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.contestants));
+        let (mut low, mut high) = (0, u128::from(ramp.count(end - start)) * u128::from(self.places));
         while low < high {
             let middle = low + (high - low) / 2;
             let (number, place) = self.merged(middle);
@@ -307,27 +413,27 @@ impl Takes {
 
     /// The number of a request in the merged schedule, and the place that it has there.
     fn merged(&self, at: u128) -> (u64, u64) {
-        let of = u128::from(self.contestants);
+        let of = u128::from(self.places);
         ((at / of) as u64, (at % of) as u64)
     }
 
     /// The request of whoever has this place.
     fn in_place(&self, phase: usize, number: u64, place: u64) -> Option<Planned> {
         let contestant = self.spread.first_from(number, place, Class { residue: 0, of: 1 })?;
-        self.at(phase, nth(contestant), number)
+        self.at(phase, contestant, number)
     }
 
     /// Where in its interval a request stands.
     fn place(&self, request: Planned) -> u64 {
-        self.spread.place(request.contestant.index() as u64, request.number)
+        self.spread.place(request.contestant, request.number)
     }
 
     /// The first request of this part in a step of the generator, from a place on, or in a later step.
     fn first_from_place(&self, split: usize, phase: usize, round: u64, place: u64) -> Option<Planned> {
         let held = self.splits[split].phases[phase]?;
         let number = held.generator.index + held.generator.of * round;
-        match self.spread.first_from(number, place, self.class(&held, round)) {
-            Some(contestant) => self.at(phase, nth(contestant), number),
+        match self.first_of_class(split, number, place, self.class(&held, round)) {
+            Some(contestant) => self.at(phase, contestant, number),
             None => self.first_of_round(split, phase, round + 1),
         }
     }
@@ -335,16 +441,27 @@ impl Takes {
     /// The first request among the numbers that this generator sends in its `round`-th step, or in a later one: every
     /// contestant has one number in a step, and each worker takes every W-th contestant's.
     fn first_of_round(&self, split: usize, phase: usize, mut round: u64) -> Option<Planned> {
-        let split = self.splits[split].phases[phase]?;
+        let held = self.splits[split].phases[phase]?;
         // With fewer contestants than workers some steps have nobody for this one.
-        for _ in 0..split.workers {
-            let number = split.generator.index + split.generator.of * round;
-            if let Some(contestant) = self.spread.first_from(number, 0, self.class(&split, round)) {
-                return self.at(phase, nth(contestant), number);
+        for _ in 0..held.workers {
+            let number = held.generator.index + held.generator.of * round;
+            if let Some(contestant) = self.first_of_class(split, number, 0, self.class(&held, round)) {
+                return self.at(phase, contestant, number);
             }
             round += 1;
         }
         None
+    }
+
+    /// The first contestant of a class at this place or a later one that has joined by a split.
+    fn first_of_class(&self, split: usize, number: u64, mut place: u64, class: Class) -> Option<ContestantIndex> {
+        loop {
+            let contestant = self.spread.first_from(number, place, class)?;
+            if self.has(split, contestant) {
+                return Some(contestant);
+            }
+            place = self.spread.place(contestant, number) + 1;
+        }
     }
 
     /// Whose requests this worker takes in a step of the generator.
@@ -354,16 +471,15 @@ impl Takes {
     }
 }
 
-fn nth(contestant: u64) -> ContestantIndex {
-    ContestantIndex::from_index(contestant as usize)
-}
-
 /// Lets the requests of all contestants fall due, in order of their instants. A turn costs what falls due in it.
 #[derive(Debug)]
 pub struct Pacer {
     takes: Takes,
     schedule: Arc<Schedule>,
+    /// Where all have one rate.
     next: Planned,
+    /// Where each has its own.
+    climbing: Climbing,
     /// The newest that has fallen due.
     fallen: Option<Planned>,
     stopped: bool,
@@ -372,7 +488,8 @@ pub struct Pacer {
 impl Pacer {
     pub fn new(takes: Takes, schedule: Arc<Schedule>) -> Pacer {
         let next = takes.first_from(PlanInstant::START);
-        Pacer { takes, schedule, next, fallen: None, stopped: false }
+        let climbing = Climbing::new(&takes);
+        Pacer { takes, schedule, next, climbing, fallen: None, stopped: false }
     }
 
     pub fn takes(&self) -> &Takes {
@@ -382,12 +499,17 @@ impl Pacer {
     /// Goes on by another schedule. What has fallen due stays what it was: of a share that is told after it began only the rest
     /// is taken, and what waits must be settled before.
     pub fn follow(&mut self, schedule: Arc<Schedule>) {
-        let shares = schedule.shares();
-        let changed = self.takes.differs_from(&shares);
+        let splits = self.takes.splits_of(&schedule);
+        let changed = self.takes.changes_from(&splits, &schedule);
         self.schedule = schedule;
         let Some(from) = changed else { return };
-        self.takes.share(shares);
-        if self.stopped || self.next.at < from {
+        self.takes.splits = splits;
+        self.takes.steps = self.schedule.steps().to_vec();
+        if self.stopped {
+            return;
+        }
+        self.climbing.follow(&self.takes, from, self.fallen);
+        if self.next.at < from {
             return;
         }
         self.next = match self.fallen.filter(|fallen| fallen.at >= from) {
@@ -405,14 +527,15 @@ impl Pacer {
 
     /// Whether a schedule says that something of what has fallen due was somebody else's: it is heard too late.
     pub fn is_late_for(&self, schedule: &Schedule) -> bool {
-        let changed = self.takes.differs_from(&schedule.shares());
+        let changed = self.takes.changes_from(&self.takes.splits_of(schedule), schedule);
         changed.is_some_and(|from| self.fallen.is_some_and(|fallen| fallen.at >= from))
     }
 
     /// The instant at which the next request falls due; [`RunInstant::NEVER`] when none will.
     #[inline]
     pub fn next_due(&self) -> RunInstant {
-        if self.next.at == PlanInstant::NEVER { RunInstant::NEVER } else { self.schedule.run_clock(self.next.at) }
+        let at = self.next.at.min(self.climbing.next_at());
+        if at == PlanInstant::NEVER { RunInstant::NEVER } else { self.schedule.run_clock(at) }
     }
 
     /// Lets the next request fall due if its instant has come.
@@ -422,8 +545,12 @@ impl Pacer {
         if intended > now || intended == RunInstant::NEVER {
             return None;
         }
-        let fallen = self.next;
-        self.next = self.takes.after(fallen);
+        let fallen = if self.climbing.next_at() < self.next.at {
+            self.climbing.fall_due(&self.takes)
+        } else {
+            let following = self.takes.after(self.next);
+            std::mem::replace(&mut self.next, following)
+        };
         self.fallen = Some(fallen);
         Some((fallen, Due { intended, scored: self.takes.phases[fallen.phase].scored }))
     }
@@ -431,6 +558,7 @@ impl Pacer {
     /// Nothing more falls due.
     pub fn stop(&mut self) {
         self.next = Planned::NOTHING;
+        self.climbing.clear();
         self.stopped = true;
     }
 }
@@ -440,13 +568,13 @@ mod tests {
     use super::*;
     use crate::engine::backlog::Backlog;
     use crate::engine::schedule::Gap;
-    use flowtest_contract::rules::Deadlines;
+    use flowtest_contract::rules::{Deadlines, UtcUs};
     use proptest::prelude::*;
 
     const SECOND: u64 = NS_PER_SECOND;
 
     fn open(start: PlanInstant, length: u64, from: u64, to: u64) -> Phase {
-        Phase { start, end: start + length, load: Load::Open(Ramp { from, to }), connections: 8, scored: true }
+        Phase { start, end: start + length, load: Load::Open(Ramp::per_second(from, to)), connections: 8, scored: true }
     }
 
     /// One phase behind the other, from (length, rate from, rate to, connections).
@@ -461,11 +589,11 @@ mod tests {
     }
 
     fn schedule(shares: Vec<(RunInstant, Share)>, pauses: Vec<Gap>) -> Arc<Schedule> {
-        Arc::new(Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares))
+        Arc::new(Schedule::new(vec![(UtcUs::EPOCH, Deadlines::default())], pauses, RunInstant::NEVER, shares))
     }
 
     fn pacer(phases: &Arc<[Phase]>, contestants: usize, worker: Share, schedule: Arc<Schedule>) -> Pacer {
-        let takes = Takes::new(phases.clone(), contestants, worker, schedule.shares());
+        let takes = Takes::new(phases.clone(), contestants, contestants, worker, &schedule);
         Pacer::new(takes, schedule)
     }
 
@@ -516,13 +644,28 @@ mod tests {
     #[test]
     fn the_spread_follows_the_integral_of_a_ramp() {
         // From 0 to 100/s in 2 s: x = 25 t^2.
-        let ramp = Ramp { from: 0, to: 100 };
+        let ramp = Ramp::per_second(0, 100);
         for (number, index) in [(0, 0), (0, 1), (1, 0), (24, 2), (99, 3)] {
             let x = number as f64 + f64::from(index) / 4.0;
             let at = ramp.instant(number, Place { index: u64::from(index as u32), of: 4 }, 2 * SECOND);
             let expected = ((x / 25.0).sqrt() * 1e9) as u64;
             assert!(at.abs_diff(expected) <= 1_000, "{number} + {index}/4: {at} instead of {expected}");
         }
+    }
+
+    #[test]
+    fn rates_below_one_a_second_come_at_their_nanosecond() {
+        let fifth = Ramp { from: 1, to: 1, seconds: 5 };
+        let alone = Place { index: 0, of: 1 };
+        assert_eq!((fifth.count(20 * SECOND), fifth.count(20 * SECOND + 1), fifth.rate(0, SECOND)), (4, 5, 0));
+        assert_eq!([0, 1, 3].map(|number| fifth.instant(number, alone, 20 * SECOND)), [0, 5 * SECOND, 15 * SECOND]);
+        // Half a request a second, of three who share each interval of two seconds.
+        let half = Ramp { from: 500, to: 500, seconds: 1_000 };
+        let second = Place { index: 1, of: 3 };
+        assert_eq!(half.instant(7, second, 60 * SECOND), 14 * SECOND + 2 * SECOND / 3);
+        // From none to 1/s in 8 s: x = t^2 / 16.
+        let ramp = Ramp { from: 0, to: 1_000, seconds: 1_000 };
+        assert_eq!((ramp.count(8 * SECOND), ramp.instant(1, alone, 8 * SECOND)), (4, 4 * SECOND));
     }
 
     #[test]
@@ -643,6 +786,82 @@ mod tests {
             let mut whole = alone(&phases, contestants, schedule(vec![(start, Share::WHOLE)], vec![Gap { from, to }]));
             whole.sort_unstable();
             prop_assert_eq!(all, whole);
+        }
+
+        /// Contestants join, shares change and pauses come; each generator hears of it some time before.
+        #[test]
+        fn whoever_joins_gets_the_rest_of_the_integral_and_nobody_elses_requests_change(
+            steps in steps(1..4), founders in 1usize..5, spare in 0usize..4, workers in 1u64..4, first in 1u64..4,
+            // Joins come so much after one another, each with another split, and each is heard of so much before.
+            joins in proptest::collection::vec((0u64..2 * SECOND, 1u64..4, 1u64..SECOND), 1..5),
+            pause in (0u64..4 * SECOND, 1u64..SECOND),
+        ) {
+            let phases = phases(&steps);
+            let start = RunInstant::START;
+            let share = |index: u64, of: u64| if index < of { Share { index, of } } else { Share::NONE };
+            let gap = Gap { from: RunInstant::from_ns(7 + pause.0), to: RunInstant::from_ns(7 + pause.0 + pause.1) };
+            let told = |generator: Option<u64>, count: usize| {
+                let own = |of: u64| generator.map_or(Share::WHOLE, |generator| share(generator, of));
+                let (mut at, mut shares, mut joined) = (start, vec![(start, own(first))], Vec::new());
+                for (after, of, _) in &joins[..count] {
+                    at = at + *after + 1;
+                    shares.push((at, own(*of)));
+                    joined.push(at);
+                }
+                let schedule = Schedule::new(vec![(UtcUs::EPOCH, Deadlines::default())], vec![gap], RunInstant::NEVER, shares);
+                Arc::new(schedule.with_joins(joined))
+            };
+            let (all, places) = (founders + joins.len(), founders + joins.len() + spare);
+            let pacer = |index: u64, of: u64, contestants: usize, schedule: Arc<Schedule>| {
+                let takes = Takes::new(phases.clone(), places, contestants, Share { index, of }, &schedule);
+                Pacer::new(takes, schedule)
+            };
+            let end = RunInstant::from_ns(u64::MAX - 1);
+            let mut fallen = Vec::new();
+            for (generator, index) in (0..4).flat_map(|generator| (0..workers).map(move |index| (generator, index))) {
+                let mut pacer = pacer(index, workers, founders, told(Some(generator), 0));
+                let mut backlogs = vec![Backlog::EMPTY; all];
+                let mut at = start;
+                let mut mine = Vec::new();
+                let mut fall = |pacer: &mut Pacer, until: RunInstant| {
+                    while let Some((planned, _)) = pacer.fall_due(until) {
+                        mine.push(planned);
+                        backlogs[planned.contestant.index()].push(planned);
+                    }
+                };
+                for (count, (after, _, notice)) in joins.iter().enumerate() {
+                    at = at + *after + 1;
+                    fall(&mut pacer, RunInstant::from_ns(at.ns().saturating_sub(notice + generator)));
+                    pacer.follow(told(Some(generator), count + 1));
+                }
+                fall(&mut pacer, end);
+                prop_assert!(mine.is_sorted_by_key(|planned| planned.at));
+                // What waited from the start on is all that fell due here.
+                for (contestant, backlog) in backlogs.iter_mut().enumerate() {
+                    let own = mine.iter().filter(|planned| planned.contestant.index() == contestant);
+                    let own: Vec<u64> = own.map(|planned| pacer.schedule.run_clock(planned.at).ns()).collect();
+                    let taken: Vec<u64> = std::iter::from_fn(|| backlog.take(pacer.takes(), &pacer.schedule))
+                        .map(|due| due.intended.ns())
+                        .collect();
+                    prop_assert_eq!(own, taken);
+                }
+                fallen.append(&mut mine);
+            }
+            // As if all places had been taken from the beginning, less what was planned before somebody joined.
+            let schedule = told(None, joins.len());
+            let (joined, mut full) = (schedule.joins(), Vec::new());
+            let mut whole = pacer(0, 1, places, Arc::new(Schedule::clone(&schedule).with_joins(Vec::new())));
+            while let Some((planned, _)) = whole.fall_due(end) {
+                let contestant = planned.contestant.index();
+                let is_in = contestant < founders || joined.get(contestant - founders).is_some_and(|at| *at <= planned.at);
+                if is_in {
+                    full.push(planned);
+                }
+            }
+            let order = |planned: &Planned| (planned.contestant, planned.phase, planned.number, planned.at);
+            fallen.sort_unstable_by_key(order);
+            full.sort_unstable_by_key(order);
+            prop_assert_eq!(fallen, full);
         }
     }
 }

@@ -18,6 +18,8 @@ const REQUEST_NS: u64 = 5_000;
 const RECEIVE_NS: u64 = 1_000;
 const KILOBYTE_NS: u64 = 650;
 const CONNECTION_NS: u64 = 35_000;
+/// A step of a handshake of TLS: making keys, or looking at a certificate. Reckoned, not measured.
+const HANDSHAKE_NS: u64 = 150_000;
 
 /// What the contestants of a turn may use together, at least.
 const TURN_NS: u64 = 100_000;
@@ -82,6 +84,11 @@ impl Quantum {
             turn: 1,
             period_at: RunInstant::START,
         }
+    }
+
+    /// There are so many contestants now.
+    pub fn grow(&mut self, contestants: usize) {
+        self.uses.grow(contestants, Use::default());
     }
 
     /// A turn begins.
@@ -150,6 +157,10 @@ impl Quantum {
     #[inline]
     pub fn on_received(&mut self, index: ContestantIndex, bytes: usize) {
         self.uses[index].spent += RECEIVE_NS + bytes as u64 * KILOBYTE_NS / 1_000;
+    }
+
+    pub fn on_handshake(&mut self, index: ContestantIndex) {
+        self.uses[index].spent += HANDSHAKE_NS;
     }
 
     pub fn on_opening(&mut self, index: ContestantIndex) {

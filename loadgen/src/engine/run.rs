@@ -6,8 +6,8 @@ use crate::engine::connection::Connection;
 use crate::engine::control::WorkerControl;
 use crate::engine::exchange::Exchange;
 use crate::engine::plan::{Load, NS_PER_US, Phase, Plan};
-use crate::engine::ring::{Counters, RingError, Sizes, Tier, Uring};
-use crate::engine::share::sizes;
+use crate::engine::ring::{Counters, Features, RingError, Sizes, Uring};
+use crate::engine::sizes::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use core_affinity::CoreId;
@@ -82,7 +82,7 @@ impl Clock {
     /// A clock that began before an instant of UTC, so that the instant lies on it.
     pub fn before(utc: UtcUs) -> Result<Clock, RunError> {
         let now = Clock::now();
-        let back_us = now.utc_base.saturating_sub(utc).saturating_add(1_000_000);
+        let back_us = now.utc_base.saturating_since(utc).saturating_add(1_000_000);
         let base = now.base.checked_sub(Duration::from_micros(back_us)).ok_or(RunError::Clock)?;
         Ok(Clock { base, utc_base: now.utc_base - back_us })
     }
@@ -99,7 +99,7 @@ impl Clock {
     /// How far the system's clock has been set since this one began, in microseconds: forward is more than 0. Instants of this
     /// one do not follow.
     pub fn step_us(&self) -> i64 {
-        utc_us().cast_signed() - self.utc_us(self.elapsed()).cast_signed()
+        utc_us().signed_since(self.utc_us(self.elapsed()))
     }
 
     /// So long after now.
@@ -133,10 +133,10 @@ pub fn choose_cores(asked: Option<&[usize]>) -> Result<Vec<usize>, RunError> {
 ///
 /// # Errors
 /// Why there can be none, before anybody relies on it.
-pub fn probe_ring(core: usize) -> Result<Tier, RunError> {
+pub fn probe_ring(core: usize) -> Result<Features, RunError> {
     const SMALL: Sizes = Sizes { slots: 1, area_bytes: 64, buffers: 2, buffer_bytes: 64 };
     // On a thread of its own: the exit work of a ring that is let go interrupts the next blocking call of its thread.
-    let probe = || Uring::new(SMALL, Instant::now()).map(|uring| uring.tier());
+    let probe = || Uring::new(SMALL, Instant::now()).map(|uring| uring.features());
     let probed = thread::scope(|scope| scope.spawn(probe).join());
     probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| RunError::Ring { core, error })
 }
@@ -160,13 +160,15 @@ pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
 /// Whether what the plan keeps in flight fits the memory that is free. Without this the kernel would end the process.
 fn check_memory(plan: &Plan) -> Result<(), RunError> {
     const MIB: u64 = 1 << 20;
+    /// Of a connection over TLS: its keys, and a record of a large answer.
+    const TLS_BYTES: u64 = 8 << 10;
     let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
     let needed: u64 = (0..plan.workers)
         .map(|worker| {
             let sizes = sizes(plan, worker);
             let slot =
                 sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
-            u64::from(sizes.slots) * slot
+            u64::from(sizes.slots) * (slot + if plan.may_speak_tls() { TLS_BYTES } else { 0 })
         })
         .sum();
     // Where the system does not say what is free, it is asked for and seen.
@@ -178,6 +180,18 @@ fn check_memory(plan: &Plan) -> Result<(), RunError> {
     }
 }
 
+/// The plan with room for those who may join; without it where this machine has not so many connections.
+fn with_room(plan: &Arc<Plan>) -> Arc<Plan> {
+    if plan.room <= plan.contestants.len() || check_memory(plan).and_then(|()| reserve_descriptors(plan)).is_ok() {
+        return plan.clone();
+    }
+    eprintln!(
+        "flowtest-loadgen: there are not enough descriptors or memory here for contestants that join the round: what falls due \
+         to them is our own fault; raise the hard limit of descriptors (ulimit -Hn)"
+    );
+    Arc::new(Plan { room: 0, ..Plan::clone(plan) })
+}
+
 /// Requests a second that may fall due on one core. It can send a fifth of that; what it cannot send costs it 0.2 µs to give
 /// up, and where that alone takes longer than a second for each second, it does not come to its end any more.
 pub const REQUESTS_PER_CORE_MAX: u64 = 2_000_000;
@@ -187,7 +201,9 @@ fn check_rate(plan: &Plan) -> Result<(), RunError> {
     let shares = plan.schedule.shares();
     let contestants = plan.contestants.len();
     let peak = |phase: &Phase| match phase.load {
-        Load::Open(ramp) => ramp.from.max(ramp.to),
+        Load::Open(ramp) => ramp.highest(),
+        // It climbs no further than the generators can.
+        Load::Step(step) => step.terms.ladder.start,
         Load::Closed { .. } => 0,
     };
     let rate = plan.phases.iter().map(peak).max().unwrap_or(0);
@@ -260,7 +276,7 @@ pub struct Progress {
     /// The sums over all workers.
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
-    pub tier: Tier,
+    pub features: Features,
 }
 
 impl Progress {
@@ -297,6 +313,7 @@ impl Run {
     pub fn start(plan: &Arc<Plan>, clock: Clock, cores: &[usize], tracing: Tracing) -> Result<Run, RunError> {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_rate(plan)?;
+        let plan = &with_room(plan);
         check_memory(plan)?;
         reserve_descriptors(plan)?;
         // Where the system does not say how many ports there are, they are asked for and seen.
@@ -304,7 +321,7 @@ impl Run {
         let control = Arc::new(WorkerControl::new(plan.clone()));
         let mut threads = Vec::new();
         let mut receivers = Vec::new();
-        let mut tier = None;
+        let mut features = None;
         let mut workers = Vec::new();
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(RunError::Random)?;
@@ -327,7 +344,7 @@ impl Run {
             receivers.push(receiver);
             workers.push(WorkerReport { core, counters: Counters::default(), user_us: 0, system_us: 0 });
             match ready_out.recv() {
-                Ok(Ok(found)) => tier = Some(found),
+                Ok(Ok(found)) => features = Some(found),
                 Ok(Err(error)) => {
                     control.abort();
                     return Err(RunError::Ring { core, error });
@@ -339,8 +356,8 @@ impl Run {
             }
         }
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
-        let tier = tier.ok_or(RunError::NoCores)?;
-        let progress = Progress { now: RunInstant::START, sums, workers, tier };
+        let features = features.ok_or(RunError::NoCores)?;
+        let progress = Progress { now: RunInstant::START, sums, workers, features };
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, progress } })
     }
 }
@@ -431,7 +448,7 @@ fn work(
     plan: &Arc<Plan>,
     control: &WorkerControl,
     mut sender: Sender,
-    ready: &mpsc::SyncSender<Result<Tier, RingError>>,
+    ready: &mpsc::SyncSender<Result<Features, RingError>>,
 ) -> io::Result<()> {
     let _alarm = DrainOnPanic(control);
     if !core_affinity::set_for_current(CoreId { id: post.core }) {
@@ -447,7 +464,7 @@ fn work(
             return Ok(());
         }
     };
-    let _ = ready.send(Ok(uring.tier()));
+    let _ = ready.send(Ok(uring.features()));
     let mut worker = Worker::new(uring, plan.clone(), post.number, post.key, post.tracing);
     let result = worker.run(control, &mut sender);
     sender.finish(worker.into_block());
@@ -459,7 +476,7 @@ mod tests {
     use super::*;
     use crate::engine::clock::PlanInstant;
     use crate::engine::http::RequestTemplate;
-    use crate::engine::plan::{ContestantPlan, TrafficMode};
+    use crate::engine::plan::{ContestantPlan, Target, TrafficMode};
     use crate::engine::schedule::Schedule;
     use crate::engine::share::Share;
     use flowtest_contract::rules::Deadlines;
@@ -479,17 +496,18 @@ mod tests {
             let load = Load::Closed { pipeline: 1 };
             let share = Share { index: 0, of: generators };
             let shares = vec![(RunInstant::START, share)];
-            let addresses = (0..addresses).map(|index| ([127, 0, 0, index as u8], 80).into()).collect();
+            let addresses = (0..addresses).map(|index| Target::new(([127, 0, 0, index as u8], 80).into())).collect();
             let alice = ContestantPlan {
                 name: "alice".into(),
                 endpoint: "alice:80".into(),
                 addresses,
                 request: RequestTemplate::new("/", "alice"),
+                tls: None,
                 traffic: TrafficMode::Flood,
             };
             Plan {
                 schedule: Arc::new(Schedule::new(
-                    vec![(0, Deadlines::default())],
+                    vec![(UtcUs::EPOCH, Deadlines::default())],
                     Vec::new(),
                     RunInstant::NEVER,
                     shares,
@@ -515,7 +533,7 @@ mod tests {
         // As if the system's clock had been an hour behind when this one began, and five seconds ahead.
         for set_us in [3_600_000_000, -5_000_000i64] {
             let now = Clock::now();
-            let clock = Clock { utc_base: now.utc_base.wrapping_add_signed(-set_us), ..now };
+            let clock = Clock { utc_base: now.utc_base.saturating_add_signed(-set_us), ..now };
             assert!((clock.step_us() - set_us).abs() < 1_000_000, "{} and not {set_us}", clock.step_us());
         }
         let before = Clock::before(utc_us() + 60_000_000).expect("a clock");

@@ -4,8 +4,11 @@
 //! clock. Both count nanoseconds from the same instant, and agree until the first pause.
 
 use crate::engine::clock::{PlanInstant, RunInstant};
+use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::share::Share;
+use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use std::sync::Arc;
 
 /// Nothing falls due from `from` on until `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +18,74 @@ pub struct Gap {
     pub to: RunInstant,
 }
 
+/// One step of a breakpoint phase: a phase of its own here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Over all breakpoint phases of the plan, from 0.
+    pub number: u32,
+    /// The number of the first step of the same phase.
+    pub first: u32,
+    /// Its hold is judged. What is left behind the last whole step is not.
+    pub is_judged: bool,
+    pub terms: Breakpoint,
+}
+
+/// What contestants get from a step of a breakpoint phase on, by their place in the roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRates {
+    pub step: u32,
+    pub rates: Arc<[StepRate]>,
+}
+
+/// Requests a second of one contestant: in the step itself, and in those behind it of which nobody decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRate {
+    pub rate: u64,
+    pub rest: u64,
+}
+
+/// Decisions that are kept: what falls due and waits is of the last two steps.
+const STEPS_KEPT: usize = 4;
+
+/// The rate of a contestant in a step. Without a decision of its phase it is the start's.
+#[inline]
+pub fn step_rate(steps: &[StepRates], step: &Step, contestant: ContestantIndex) -> u64 {
+    let decided = steps.iter().rev().find(|decided| decided.step <= step.number && decided.step > step.first);
+    let told = decided.and_then(|decided| Some((decided.step, decided.rates.get(contestant.index())?)));
+    match told {
+        Some((number, told)) if number == step.number => told.rate,
+        Some((_, told)) => told.rest,
+        None => step.terms.ladder.start,
+    }
+}
+
 /// The schedule of a round as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// The deadlines by which requests that are sent from an instant on are judged. In control, the first from 0 on.
+    /// The deadlines by which requests that are sent from an instant on are judged. In order, the first from 0 on.
     deadlines: Vec<(UtcUs, Deadlines)>,
-    /// In control, none within another.
+    /// In order, none within another.
     pauses: Vec<Gap>,
     /// Nothing falls due from here on.
     stop_at: RunInstant,
     /// Since when which share is ours. In order, the first from the clock's beginning on.
     shares: Vec<(RunInstant, Share)>,
+    /// When each of those joined that were not there from the beginning, in order: they are the last of the roster.
+    joins: Vec<RunInstant>,
+    /// What was decided of the steps of breakpoint phases, in order; the newest.
+    steps: Vec<StepRates>,
 }
 
 impl Schedule {
     /// A run that nobody changes.
     pub fn steady(deadlines: Deadlines) -> Schedule {
         Schedule {
-            deadlines: vec![(0, deadlines)],
+            deadlines: vec![(UtcUs::EPOCH, deadlines)],
             pauses: Vec::new(),
             stop_at: RunInstant::NEVER,
             shares: vec![(RunInstant::START, Share::WHOLE)],
+            joins: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -46,10 +96,50 @@ impl Schedule {
         stop_at: RunInstant,
         shares: Vec<(RunInstant, Share)>,
     ) -> Schedule {
-        assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in control");
-        assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in control");
+        assert!(deadlines.is_sorted_by(|a, b| a.0 < b.0) && !deadlines.is_empty(), "deadlines in order");
+        assert!(shares.is_sorted_by(|a, b| a.0 < b.0) && !shares.is_empty(), "shares in order");
         assert!(pauses.is_sorted_by(|a, b| a.to <= b.from) && pauses.iter().all(|gap| gap.from < gap.to));
-        Schedule { deadlines, pauses, stop_at, shares }
+        Schedule { deadlines, pauses, stop_at, shares, joins: Vec::new(), steps: Vec::new() }
+    }
+
+    /// The same with contestants that join, one at each of these instants, in order.
+    #[must_use]
+    pub fn with_joins(self, joins: Vec<RunInstant>) -> Schedule {
+        assert!(joins.is_sorted(), "joins in order");
+        Schedule { joins, ..self }
+    }
+
+    /// The same with what was decided of steps.
+    #[must_use]
+    pub fn with_steps(self, steps: Vec<StepRates>) -> Schedule {
+        assert!(steps.is_sorted_by(|a, b| a.step < b.step), "steps in order");
+        Schedule { steps, ..self }
+    }
+
+    /// The same with one more decision, of a step behind all that were decided.
+    #[must_use]
+    pub fn with_step(mut self, decided: StepRates) -> Schedule {
+        if self.steps.len() == STEPS_KEPT {
+            self.steps.remove(0);
+        }
+        self.steps.push(decided);
+        let steps = std::mem::take(&mut self.steps);
+        self.with_steps(steps)
+    }
+
+    /// What was decided of steps, the newest.
+    pub fn steps(&self) -> &[StepRates] {
+        &self.steps
+    }
+
+    /// When those joined who were not there from the beginning, on the plan clock.
+    pub fn joins(&self) -> Vec<PlanInstant> {
+        self.joins.iter().map(|at| self.plan_clock(*at)).collect()
+    }
+
+    /// How many of a roster were there from the beginning.
+    pub fn founders(&self, contestants: usize) -> usize {
+        contestants.saturating_sub(self.joins.len())
     }
 
     /// The deadlines for a request that was sent at this instant.
@@ -110,7 +200,12 @@ impl Schedule {
     pub fn next_change(&self, now: RunInstant) -> RunInstant {
         let gaps = self.pauses.iter().flat_map(|gap| [gap.from, gap.to]);
         let shares = self.shares.iter().map(|(from, _)| *from);
-        gaps.chain(shares).chain([self.stop_at]).filter(|at| *at > now).min().unwrap_or(RunInstant::NEVER)
+        gaps.chain(shares)
+            .chain(self.joins.iter().copied())
+            .chain([self.stop_at])
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(RunInstant::NEVER)
     }
 
     /// Whether this says that something of the past was otherwise than `before` did: a pause or a stop of which we hear
@@ -225,10 +320,10 @@ mod tests {
 
     #[test]
     fn a_request_is_judged_by_what_counts_when_it_is_sent() {
-        let at = |version| Deadlines { version: Deadline(version), from: Deadline::PASSED };
-        let deadlines = vec![(0, at(1)), (10, at(2)), (20, at(3))];
+        let at = |version| Deadlines { version: Deadline(UtcUs(version)), from: Deadline::PASSED };
+        let deadlines = vec![(UtcUs::EPOCH, at(1)), (UtcUs(10), at(2)), (UtcUs(20), at(3))];
         let schedule = Schedule::new(deadlines, Vec::new(), run(99), vec![(RunInstant::START, Share::WHOLE)]);
-        assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| schedule.deadlines(sent).version.0), [1, 1, 2, 2, 3, 3]);
+        assert_eq!([0, 9, 10, 19, 20, 99].map(|sent| schedule.deadlines(UtcUs(sent)).version.0.0), [1, 1, 2, 2, 3, 3]);
     }
 
     proptest! {

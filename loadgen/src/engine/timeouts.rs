@@ -14,6 +14,7 @@
 //!
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
+use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use flowtest_contract::Failure;
 use flowtest_journal::record::LateCause;
@@ -45,6 +46,15 @@ impl LateWindow {
     }
 }
 
+/// What one turn came to late, of all contestants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CameLate {
+    /// The first and the last instant at which it fell due.
+    from: RunInstant,
+    to: RunInstant,
+    turn: RunInstant,
+}
+
 /// How long an exchange may take, and when we were late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -55,12 +65,23 @@ pub struct Timeouts {
     total: u64,
     /// When the turn that runs began.
     now: RunInstant,
+    /// What we came to late of what fell due, rising.
+    came_late: VecDeque<CameLate>,
+    /// What voids something beside lateness, and in which turn.
+    noted: Option<(RunInstant, OwnCause)>,
 }
 
 impl Timeouts {
     pub fn new(timeout: u64) -> Timeouts {
         let most = (LIFE_TIMEOUTS * timeout / LATE_NS + 2).clamp(WINDOWS_MIN, WINDOWS_MAX) as usize;
-        Timeouts { timeout, windows: VecDeque::with_capacity(most), total: 0, now: RunInstant::START }
+        Timeouts {
+            timeout,
+            windows: VecDeque::with_capacity(most),
+            total: 0,
+            now: RunInstant::START,
+            came_late: VecDeque::with_capacity(most),
+            noted: None,
+        }
     }
 
     /// Our worker was late from `from` until `to`, which is now.
@@ -86,6 +107,53 @@ impl Timeouts {
         }
         self.windows.push_back((LateWindow { from, to, cause }, self.total));
         self.total += to - from;
+    }
+
+    /// In this turn we come to what fell due at this instant, in the order of instants. What we come to later than its timeout
+    /// is void by that.
+    #[inline]
+    pub fn on_due(&mut self, intended: RunInstant) {
+        let lag = self.now.saturating_since(intended);
+        if lag > LATE_NS && lag <= self.timeout {
+            self.on_due_late(intended);
+        }
+    }
+
+    #[cold]
+    fn on_due_late(&mut self, intended: RunInstant) {
+        if let Some(last) = self.came_late.back_mut().filter(|last| last.turn == self.now) {
+            last.to = intended;
+            return;
+        }
+        let is_over = |old: &CameLate| old.turn + LIFE_TIMEOUTS * self.timeout < self.now;
+        while self.came_late.front().is_some_and(is_over) || self.came_late.len() == self.came_late.capacity() {
+            self.came_late.pop_front();
+        }
+        self.came_late.push_back(CameLate { from: intended, to: intended, turn: self.now });
+    }
+
+    /// Whether we came late to what fell due at this instant.
+    #[inline]
+    pub fn came_late(&self, intended: RunInstant) -> bool {
+        self.came_late.back().is_some_and(|last| intended <= last.to) && self.is_among_late(intended)
+    }
+
+    #[cold]
+    fn is_among_late(&self, intended: RunInstant) -> bool {
+        let first = self.came_late.partition_point(|late| late.to < intended);
+        self.came_late.get(first).is_some_and(|late| late.from <= intended)
+    }
+
+    /// Something beside lateness voids what is settled in this turn.
+    pub fn note(&mut self, cause: OwnCause) {
+        self.noted = Some((self.now, cause));
+    }
+
+    /// What of our own it is that voids something in this turn.
+    pub fn own_cause(&self) -> Option<OwnCause> {
+        let noted = self.noted.filter(|(at, _)| *at == self.now || self.windows.is_empty());
+        let late = || self.windows.back().map(|(window, _)| OwnCause::Late(window.cause));
+        noted.map(|(_, cause)| cause).or_else(late)
     }
 
     /// A turn begins.
@@ -148,7 +216,7 @@ impl Timeouts {
         let is_ours = match failure {
             Failure::Timeout | Failure::Missed => self.is_blind(self.late(intended, since)),
             // The turn that finds it broken came late, or the request came late and with others.
-            Failure::Reset => self.window_of(intended).is_some() || self.is_late_now(),
+            Failure::Reset | Failure::Tls => self.window_of(intended).is_some() || self.is_late_now(),
             // Answers, of the server or of its machine.
             Failure::Refused | Failure::Malformed | Failure::Status => self.window_of(intended).is_some(),
             Failure::OwnFault => true,
@@ -232,6 +300,42 @@ mod tests {
         assert_eq!([0, 500, 890, 1_000].map(|at| timeouts.late_since(RunInstant::from_ns(at))), [1_000, 500, 110, 0]);
         let timeouts = late(&[(100, 200), (150, 300)]);
         assert_eq!(timeouts.late_since(RunInstant::from_ns(0)), 200);
+    }
+
+    #[test]
+    fn what_fell_due_late_is_remembered_by_its_instants() {
+        let mut timeouts = Timeouts::new(1_000 * LATE_NS);
+        let late_turn = |timeouts: &mut Timeouts, turn: u64, due: &[u64]| {
+            timeouts.on_turn(at(turn * LATE_NS));
+            due.iter().for_each(|due| timeouts.on_due(at(due * LATE_NS)));
+        };
+        late_turn(&mut timeouts, 10, &[5, 6, 8, 9, 10]);
+        late_turn(&mut timeouts, 20, &[20]);
+        late_turn(&mut timeouts, 30, &[25]);
+        let late: Vec<u64> = (0..40).filter(|due| timeouts.came_late(at(due * LATE_NS))).collect();
+        // What the first turn came to between its first and its last late one was late, too; the one at its own 9 was not.
+        assert_eq!(late, [5, 6, 7, 8, 25]);
+        // Later than the timeout it is void, and not late as well.
+        late_turn(&mut timeouts, 2_000, &[900]);
+        assert!(!timeouts.came_late(at(900 * LATE_NS)));
+        for turn in 3_000..1_000_000 {
+            late_turn(&mut timeouts, turn, &[turn - 2]);
+        }
+        assert!(timeouts.came_late.len() <= WINDOWS_MAX as usize, "nothing is allocated in a loop");
+    }
+
+    #[test]
+    fn what_voids_is_told_with_its_cause() {
+        let mut timeouts = late(&[(100, 200)]);
+        timeouts.on_turn(at(200));
+        assert_eq!(timeouts.own_cause(), Some(OwnCause::Late(LateCause::Gap)));
+        timeouts.on_turn(at(300));
+        timeouts.note(OwnCause::Ports);
+        assert_eq!(timeouts.own_cause(), Some(OwnCause::Ports));
+        // A turn later it is the lateness again.
+        timeouts.on_turn(at(301));
+        assert_eq!(timeouts.own_cause(), Some(OwnCause::Late(LateCause::Gap)));
+        assert_eq!(Timeouts::new(T).own_cause(), None);
     }
 
     #[test]

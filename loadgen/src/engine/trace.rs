@@ -3,8 +3,10 @@
 //!
 //! Both have their room from the start and never grow. What finds no room is counted, not written.
 
+use crate::engine::causes::OwnCause;
 use crate::engine::http::Malformed;
 use crate::engine::index::ContestantIndex;
+use crate::engine::tls::TlsReason;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::token::{TOKEN_LEN, Token};
 use flowtest_journal::record::Trace;
@@ -51,7 +53,7 @@ pub struct Traces {
 impl Traces {
     pub fn new(tracing: Tracing) -> Traces {
         let items = vec![Trace::default(); tracing.room()].into_boxed_slice();
-        Traces { base: 0, len: 0, limit: items.len(), items, untraced: 0 }
+        Traces { base: UtcUs::EPOCH, len: 0, limit: items.len(), items, untraced: 0 }
     }
 
     /// Begins anew, at this instant.
@@ -95,11 +97,14 @@ pub struct ResponseBytes<'a> {
     pub malformed: Option<Malformed>,
     /// The status of a whole answer; 0 of anything else.
     pub status: u16,
+    /// What was wrong with TLS, if something was.
+    pub tls: Option<TlsReason>,
 }
 
 impl ResponseBytes<'_> {
     /// No byte.
-    pub const NOTHING: ResponseBytes<'static> = ResponseBytes { bytes: &[], skipped: 0, malformed: None, status: 0 };
+    pub const NOTHING: ResponseBytes<'static> =
+        ResponseBytes { bytes: &[], skipped: 0, malformed: None, status: 0, tls: None };
 }
 
 /// Why a request that fell due was never sent.
@@ -121,7 +126,11 @@ pub enum Missed {
         rate: u64,
         /// The shortest time that a connection took to be made; zero while none was.
         round_trip_us: u32,
+        /// How long its answers take of late; zero while none has come.
+        answer_us: u32,
     },
+    /// Its contestant has not given the right answers yet that let it in.
+    NotAdmitted,
     /// Its contestant gets one request a second since this instant.
     Probed { since: UtcUs },
 }
@@ -140,12 +149,15 @@ pub struct Sample {
     pub never_sent: bool,
     /// If it was missed: why.
     pub missed: Option<Missed>,
+    /// If it is void: what of our own it was.
+    pub own: Option<OwnCause>,
     /// The token of its request, from which the request can be written again.
     pub token: Token,
     /// Which request of its contestant it was; the endpoint may have moved since.
     pub request_mark: u32,
     pub skipped: u32,
     pub malformed: Option<Malformed>,
+    pub tls: Option<TlsReason>,
     answer_len: u16,
     answer: [u8; ANSWER_BYTES_MAX],
 }
@@ -153,17 +165,19 @@ pub struct Sample {
 impl Default for Sample {
     fn default() -> Sample {
         Sample {
-            at: 0,
-            sent: 0,
+            at: UtcUs::EPOCH,
+            sent: UtcUs::EPOCH,
             latency_us: 0,
             contestant: ContestantIndex::FIRST,
             observed: 0,
             never_sent: false,
             missed: None,
+            own: None,
             token: Token([0; TOKEN_LEN]),
             request_mark: 0,
             skipped: 0,
             malformed: None,
+            tls: None,
             answer_len: 0,
             answer: [0; ANSWER_BYTES_MAX],
         }
@@ -181,6 +195,7 @@ impl Sample {
         self.answer_len = len as u16;
         self.skipped = came.skipped;
         self.malformed = came.malformed;
+        self.tls = came.tls;
     }
 }
 
@@ -222,18 +237,18 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted() {
         let mut traces = Traces::new(Tracing::On);
-        traces.open(7, true);
+        traces.open(UtcUs(7), true);
         for _ in 0..TRACES + 3 {
             traces.push(Trace::default());
         }
         assert!(traces.is_nearly_full());
         assert_eq!((traces.as_slice().len(), traces.untraced), (TRACES, 3));
-        traces.open(8, false);
+        traces.open(UtcUs(8), false);
         traces.push(Trace::default());
-        assert_eq!((traces.as_slice().len(), traces.untraced, traces.base), (0, 1, 8));
+        assert_eq!((traces.as_slice().len(), traces.untraced, traces.base), (0, 1, UtcUs(8)));
         assert!(!traces.is_nearly_full());
         let mut off = Traces::new(Tracing::Off);
-        off.open(0, true);
+        off.open(UtcUs::EPOCH, true);
         off.push(Trace::default());
         assert_eq!((off.as_slice().len(), off.untraced), (0, 1));
     }
@@ -243,12 +258,17 @@ mod tests {
         let mut samples = Samples::new(Tracing::On);
         let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
         for _ in 0..SAMPLES + 2 {
-            let came = ResponseBytes { bytes: &long, skipped: 3, malformed: Some(Malformed::BareLf), status: 0 };
-            samples.push(&came, |sample| sample.at = 9);
+            let came = ResponseBytes {
+                bytes: &long,
+                skipped: 3,
+                malformed: Some(Malformed::BareLf),
+                ..ResponseBytes::NOTHING
+            };
+            samples.push(&came, |sample| sample.at = UtcUs(9));
         }
         assert_eq!(samples.as_slice().len(), SAMPLES);
         let first = &samples.as_slice()[0];
-        assert_eq!((first.answer(), first.skipped, first.at), (&long[..ANSWER_BYTES_MAX], 3, 9));
+        assert_eq!((first.answer(), first.skipped, first.at), (&long[..ANSWER_BYTES_MAX], 3, UtcUs(9)));
         assert_eq!(first.malformed, Some(Malformed::BareLf));
         samples.clear();
         assert!(samples.as_slice().is_empty());

@@ -1,18 +1,31 @@
 //! A coarse wheel of wake-up instants, looked at once per turn (CONTRIBUTING.md, rule 7 of the ring).
 //!
-//! Each slot is in the wheel at most once and is not moved when its deadline does: when its bucket comes up, the owner
-//! looks at the real deadline and puts it back. A request therefore costs nothing here, and a slot one look per timeout.
+//! Each slot, and each contestant that something waits for, is in the wheel at most once and is not moved when its deadline
+//! does: when its bucket comes up, the owner looks at the real deadline and puts it back. A request therefore costs nothing
+//! here, and a slot one look per timeout.
 
 use crate::engine::clock::RunInstant;
+use crate::engine::index::{ContestantIndex, Key, RingSlot};
 
 /// Buckets. With a tick of timeout / 256 the wheel reaches two timeouts ahead.
 const BUCKETS: usize = 512;
 const NONE: u32 = u32::MAX;
 
+/// Who wants to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleeper {
+    /// What is in flight there may be too late, or its rest be over.
+    Slot(RingSlot),
+    /// The oldest request that waits for a connection of it may be too late.
+    Contestant(ContestantIndex),
+}
+
 /// The wheel.
 #[derive(Debug)]
 pub struct Wheel {
     tick: u64,
+    /// Places of slots; behind them each contestant has one.
+    slots: u32,
     /// The first tick that has not been looked at.
     cursor: u64,
     heads: Box<[u32]>,
@@ -21,44 +34,67 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    pub fn new(slots: u32, timeout: u64, now: RunInstant) -> Wheel {
+    pub fn new(slots: u32, contestants: usize, timeout: u64, now: RunInstant) -> Wheel {
         let tick = (timeout / 256).clamp(500_000, 1_000_000_000);
+        let places = slots as usize + contestants;
         Wheel {
             tick,
+            slots,
             cursor: now.ns() / tick,
             heads: vec![NONE; BUCKETS].into_boxed_slice(),
-            next: vec![NONE; slots as usize].into_boxed_slice(),
-            member: vec![false; slots as usize].into_boxed_slice(),
+            next: vec![NONE; places].into_boxed_slice(),
+            member: vec![false; places].into_boxed_slice(),
         }
     }
 
-    /// Wakes the slot at `at` or up to a tick later. Does nothing for a slot that is in the wheel.
+    /// There are so many contestants at least.
+    pub fn grow(&mut self, contestants: usize) {
+        let places = self.slots as usize + contestants;
+        let longer = |list: &mut Box<[u32]>| {
+            let mut items = std::mem::take(list).into_vec();
+            items.resize(places.max(items.len()), NONE);
+            *list = items.into_boxed_slice();
+        };
+        longer(&mut self.next);
+        let mut member = std::mem::take(&mut self.member).into_vec();
+        member.resize(self.next.len(), false);
+        self.member = member.into_boxed_slice();
+    }
+
+    /// Wakes it at `at` or up to a tick later. Does nothing for one that is in the wheel.
     #[inline]
-    pub fn insert(&mut self, slot: u32, at: RunInstant) {
-        if self.member[slot as usize] {
+    pub fn insert(&mut self, sleeper: Sleeper, at: RunInstant) {
+        let place = match sleeper {
+            Sleeper::Slot(slot) => slot.number(),
+            Sleeper::Contestant(contestant) => self.slots + contestant.index() as u32,
+        };
+        if self.member[place as usize] {
             return;
         }
-        self.member[slot as usize] = true;
+        self.member[place as usize] = true;
         // A deadline beyond the wheel's reach is looked at early and put back.
         let tick = (at.ns() / self.tick + 1).clamp(self.cursor, self.cursor + BUCKETS as u64 - 1);
         let bucket = (tick % BUCKETS as u64) as usize;
-        self.next[slot as usize] = self.heads[bucket];
-        self.heads[bucket] = slot;
+        self.next[place as usize] = self.heads[bucket];
+        self.heads[bucket] = place;
     }
 
-    /// The next slot whose bucket has come up; it has left the wheel. At most one whole turn of the wheel is made.
-    pub fn pop(&mut self, now: RunInstant) -> Option<u32> {
+    /// The next one whose bucket has come up; it has left the wheel. At most one whole turn of the wheel is made.
+    pub fn pop(&mut self, now: RunInstant) -> Option<Sleeper> {
         let last = now.ns() / self.tick;
         if last >= self.cursor + BUCKETS as u64 {
             self.cursor = last - BUCKETS as u64 + 1;
         }
         while self.cursor <= last {
             let bucket = (self.cursor % BUCKETS as u64) as usize;
-            let slot = self.heads[bucket];
-            if slot != NONE {
-                self.heads[bucket] = self.next[slot as usize];
-                self.member[slot as usize] = false;
-                return Some(slot);
+            let place = self.heads[bucket];
+            if place != NONE {
+                self.heads[bucket] = self.next[place as usize];
+                self.member[place as usize] = false;
+                return Some(match place.checked_sub(self.slots) {
+                    None => Sleeper::Slot(RingSlot::from_number(place)),
+                    Some(index) => Sleeper::Contestant(ContestantIndex::from_index(index as usize)),
+                });
             }
             self.cursor += 1;
         }
@@ -75,13 +111,14 @@ mod tests {
         #[test]
         fn a_slot_wakes_after_its_instant_within_a_tick(at in 0u64..4_000_000_000, step in 100_000u64..50_000_000) {
             let timeout = 3_000_000_000;
-            let mut wheel = Wheel::new(4, timeout, RunInstant::START);
+            let mut wheel = Wheel::new(4, 0, timeout, RunInstant::START);
             let at = RunInstant::from_ns(at);
-            wheel.insert(3, at);
+            let sleeper = Sleeper::Slot(RingSlot::from_number(3));
+            wheel.insert(sleeper, at);
             let mut now = RunInstant::START;
             let woke = loop {
                 match wheel.pop(now) {
-                    Some(slot) => { prop_assert_eq!(slot, 3); break now; }
+                    Some(woken) => { prop_assert_eq!(woken, sleeper); break now; }
                     None => now = now + step,
                 }
             };
@@ -92,12 +129,19 @@ mod tests {
 
     #[test]
     fn a_long_gap_loses_nobody() {
-        let mut wheel = Wheel::new(3, 1_000_000_000, RunInstant::START);
-        for slot in 0..3 {
-            wheel.insert(slot, RunInstant::from_ns(u64::from(slot) * 400_000_000));
+        let mut wheel = Wheel::new(2, 1, 1_000_000_000, RunInstant::START);
+        wheel.grow(2);
+        let sleepers = [
+            Sleeper::Slot(RingSlot::from_number(0)),
+            Sleeper::Slot(RingSlot::from_number(1)),
+            Sleeper::Contestant(ContestantIndex::from_index(0)),
+            Sleeper::Contestant(ContestantIndex::from_index(1)),
+        ];
+        for (number, sleeper) in (0..).zip(sleepers) {
+            wheel.insert(sleeper, RunInstant::from_ns(number * 400_000_000));
         }
-        let mut woken: Vec<u32> = std::iter::from_fn(|| wheel.pop(RunInstant::from_ns(100_000_000_000))).collect();
-        woken.sort_unstable();
-        assert_eq!(woken, [0, 1, 2]);
+        let woken: Vec<Sleeper> = std::iter::from_fn(|| wheel.pop(RunInstant::from_ns(100_000_000_000))).collect();
+        assert_eq!(woken.len(), sleepers.len());
+        assert!(sleepers.iter().all(|sleeper| woken.contains(sleeper)), "{woken:?}");
     }
 }

@@ -3,25 +3,34 @@
 //! The loop is *start what is due; submit and wait once; handle completions; expire; hand off*. On its path there is
 //! no allocation, lock, log, format or per-request clock read: the clock is read once per turn, right after the enter,
 //! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
-//! What is due is started in `sending`; what others control is carried out in `steering`.
+//! What is due is started in `sending`, what speaks TLS in `sealed`; what others control is carried out in `steering`. What
+//! it is doing meanwhile is one word, its `activity`.
 
+mod activity;
+mod sealed;
 mod sending;
 mod steering;
 
 use crate::engine::block::{Block, Sender};
+use crate::engine::causes::{OwnCause, OwnTrouble};
 use crate::engine::clock::{PlanInstant, RunInstant};
-use crate::engine::connection::{Connection, State, Step};
+use crate::engine::connection::{Connection, State};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
 use crate::engine::pacer::{Pacer, Takes};
-use crate::engine::plan::{Load, NS_PER_SECOND, NS_PER_US, Plan};
+use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::quantum::Quantum;
 use crate::engine::ring::{Event, Kernel, Ring, thread_cpu_us};
-use crate::engine::share::{Share, index_of, sizes, slots_of};
+use crate::engine::share::Share;
+use crate::engine::sizes::sizes;
+use crate::engine::split::{index_of, slots_of};
+use crate::engine::spread::Spread;
+use crate::engine::step::Step;
 use crate::engine::timeouts::{LATE_NS, LateWindow, Timeouts};
 use crate::engine::trace::Tracing;
-use crate::engine::wheel::Wheel;
+use crate::engine::wheel::{Sleeper, Wheel};
+use activity::Activity;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
 use flowtest_journal::record::LateCause;
@@ -45,9 +54,9 @@ const OPENS_PER_TURN: u32 = 64;
 /// How long sockets may take to close at the end of a run.
 const CLOSE_NS: u64 = NS_PER_SECOND;
 
-/// In closed phases with at least so many connections a turn waits for a batch of answers: an eighth of them, but not
-/// more than [`BATCH_MAX`]. With fewer connections waiting only delays the next request.
-const BATCH_FROM: u32 = 128;
+/// In closed phases a turn waits, for as long as the kernel takes to wait for a batch, for answers on this part of the
+/// connections: whoever wakes us for each of them pays for that, and a server that is waited for answers more in one go.
+const BATCH_PART: u32 = 8;
 const BATCH_MAX: u32 = 32;
 
 /// A worker that ran, or waited for its core, for more of an interval than this, in thousandths, never rested.
@@ -55,17 +64,16 @@ const BUSY_MAX: u64 = 980;
 /// How long a slot is held for which our own machine had no descriptor, memory or port.
 const SHORT_NS: u64 = 100_000_000;
 
-/// The phase that runs now.
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    load: Load,
-    scored: bool,
-}
-
 /// One worker.
 #[derive(Debug)]
 pub struct Worker<K> {
     ring: Ring<K>,
+    /// Among the workers of this generator.
+    number: u32,
+    /// All that the ring has, those for contestants that may join among them.
+    slots: u32,
+    /// Of the schedule: those of contestants that may join among them.
+    places: usize,
     plan: Arc<Plan>,
     mint: TokenMint,
     contestants: Table<ContestantIndex, Contestant>,
@@ -95,9 +103,12 @@ pub struct Worker<K> {
     /// Connections that may still be begun in this turn, and how many of them by one contestant.
     opens: u32,
     opens_each: u32,
+    /// Steps of handshakes that may still be done in this turn, and how many of one contestant.
+    handshakes: u32,
+    handshakes_each: u32,
+    activity: Activity,
+    /// The phase that runs or comes next.
     phase: usize,
-    /// `None` between and after phases.
-    running: Option<Running>,
     /// Since when the split counts by which the limits of connections are set.
     split_since: PlanInstant,
     /// Since when the phase that ran last, and those of its kind before it, are open.
@@ -108,8 +119,8 @@ pub struct Worker<K> {
     want: u32,
     now: RunInstant,
     block_at: RunInstant,
-    draining: bool,
-    paused: bool,
+    /// When addresses' meters are told what was counted there.
+    meter_at: RunInstant,
     /// The version of the plan.
     version: u64,
     /// When we last found that we had stood still for long.
@@ -128,9 +139,10 @@ impl<K: Kernel> Worker<K> {
         let now = ring.now();
         let mut contestants = Vec::with_capacity(plan.contestants.len());
         let mut owner = Vec::with_capacity(sizes.slots as usize);
+        let spread = Spread::new(plan.places() as u64);
         for index in plan.contestants.keys() {
-            let place = index_of(&plan, number, index);
-            let slots = slots_of(&plan, number, index) as usize;
+            let place = index_of(&plan, &spread, number, index);
+            let slots = slots_of(&plan, &spread, number, index) as usize;
             let parts = u64::from(plan.workers.min(plan.connections_max()).max(1));
             let quota = plan.requests.map(|total| Share { index: place, of: parts }.take(total));
             contestants.push(Contestant::new(&plan, index, RingSlot::from_index(owner.len()), slots, quota));
@@ -138,16 +150,18 @@ impl<K: Kernel> Worker<K> {
         }
         let (slots, count) = (owner.len(), plan.contestants.len());
         let worker = Share { index: u64::from(number), of: u64::from(plan.workers) };
-        let takes = Takes::new(plan.phases.clone(), count, worker, plan.schedule.shares());
+        let takes = Takes::new(plan.phases.clone(), plan.places(), count, worker, &plan.schedule);
         let mut block = Box::new(Block::new(plan.contestants.len(), tracing));
         block.traces.open(plan.utc_us(now), true);
-        Worker {
+        let mut worker = Worker {
             ring,
+            number,
+            slots: sizes.slots,
+            places: plan.places(),
             mint: TokenMint::new(key, number as u16),
             contestants: contestants.into(),
             owner: owner.into(),
-            // Behind the slots each contestant has a place for what waits.
-            wheel: Wheel::new(sizes.slots + count as u32, plan.timeout(), now),
+            wheel: Wheel::new(sizes.slots, plan.places(), plan.timeout(), now),
             timeouts: Timeouts::new(plan.timeout()),
             bytes_per_turn: bytes_per_turn(&plan, sizes.buffers as usize * sizes.buffer_bytes),
             block,
@@ -163,23 +177,26 @@ impl<K: Kernel> Worker<K> {
             turn: 0,
             opens: OPENS_PER_TURN,
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
+            handshakes: sealed::HANDSHAKES_PER_TURN,
+            handshakes_each: (sealed::HANDSHAKES_PER_TURN / count.max(1) as u32).max(1),
+            activity: Activity::Between,
             phase: 0,
-            running: None,
             split_since: PlanInstant::START,
             open_since: None,
             scored: false,
             want: 1,
             now,
             block_at: now + BLOCK_NS,
-            draining: false,
-            paused: false,
+            meter_at: now + BLOCK_NS,
             version: 0,
             stalled_at: RunInstant::START,
             stalls: 0,
             late_ns: 0,
             occupied: (now, 0),
             plan,
-        }
+        };
+        worker.make_room_for_holds();
+        worker
     }
 
     /// Runs the plan to its end. An error is the ring's: it ends the worker, and with it the run.
@@ -214,7 +231,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.pause(control.is_paused());
         // Whoever stood still may have missed that its share is somebody else's now.
-        let may_start = self.draining || control.looked_at() >= self.stalled_at;
+        let may_start = self.activity.is_draining() || control.looked_at() >= self.stalled_at;
         if may_start {
             self.start_due();
         }
@@ -249,13 +266,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn close(&mut self, slot: RingSlot) {
+        self.part(slot);
         self.connection(slot).on_closing();
         self.ring.close(slot);
-    }
-
-    #[inline]
-    fn is_closed_loop(&self) -> bool {
-        matches!(self.running, Some(Running { load: Load::Closed { .. }, .. }))
     }
 
     fn connection(&mut self, slot: RingSlot) -> &mut Connection {
@@ -288,7 +301,7 @@ impl<K: Kernel> Worker<K> {
                 self.stalled_at = now;
             }
         }
-        if self.paused {
+        if self.activity.is_paused() {
             // What waits may not be sent, and keeps its place.
             self.was_late(before, LateCause::Journal);
         }
@@ -303,22 +316,23 @@ impl<K: Kernel> Worker<K> {
         let window = LateWindow { from, to: self.now, cause };
         self.timeouts.on_late(window);
         self.block.late.note(window);
+        self.block.note_trouble(Some(OwnTrouble { is_void: false, at: self.now, cause: OwnCause::Late(cause) }));
     }
 
     /// What is void now is so for another reason than our lateness.
-    fn note(&mut self, cause: LateCause) {
-        self.block.late.note(LateWindow { from: self.now, to: self.now, cause });
+    fn note(&mut self, cause: OwnCause) {
+        self.timeouts.note(cause);
+        self.block.late.note(LateWindow { from: self.now, to: self.now, cause: cause.recorded() });
     }
 
     /// Until the next request falls due or the phase changes, but not longer than a stall may stay unseen.
     fn wait(&self) -> u64 {
         let schedule = &self.plan.schedule;
         let due = self.pacer.next_due();
-        let rests = self.draining || self.paused || schedule.is_paused(self.now);
-        let phase = self.plan.phases.get(self.phase).map_or(RunInstant::NEVER, |phase| match self.running {
-            Some(_) => schedule.run_clock(phase.end),
-            None if rests => RunInstant::NEVER,
-            None => schedule.run_clock(phase.start),
+        let phase = self.plan.phases.get(self.phase).map_or(RunInstant::NEVER, |phase| match self.activity {
+            Activity::Playing(_) => schedule.run_clock(phase.end),
+            Activity::Between if !schedule.is_paused(self.now) => schedule.run_clock(phase.start),
+            Activity::Between | Activity::Paused | Activity::Draining { .. } | Activity::Over => RunInstant::NEVER,
         });
         due.min(phase).min(schedule.next_change(self.now)).saturating_since(self.now).min(WAIT_MAX_NS)
     }
@@ -330,14 +344,16 @@ impl<K: Kernel> Worker<K> {
                 let index = self.owner[slot];
                 self.block.counts(index, self.scored).row.tally.bytes += buffer.len() as u64;
                 // What an open phase receives belongs to no request that the quantum counts.
-                if self.is_closed_loop() {
+                if self.activity.is_closed_loop() {
                     self.quantum.on_received(index, buffer.len());
                 }
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
-                let mut outcomes =
-                    OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
                 let local = contestant.local(slot);
+                if contestant.has_tls && contestant.tls[local].is_some() {
+                    return self.on_sealed(slot, buffer, greedy);
+                }
+                let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
                 let step = contestant.connections[local].on_bytes(
                     self.ring.bytes(buffer),
                     self.now,
@@ -345,6 +361,8 @@ impl<K: Kernel> Worker<K> {
                     &self.timeouts,
                     &mut outcomes,
                 );
+                let (settled, took_us) = (outcomes.settled, outcomes.took_us);
+                contestant.on_settled(local, settled, took_us);
                 self.ring.recycle(buffer);
                 if greedy {
                     self.ring.pause(slot);
@@ -352,8 +370,7 @@ impl<K: Kernel> Worker<K> {
                 self.apply(slot, index, step);
             }
             Event::Sent { slot } => {
-                let connection = self.connection(slot);
-                if connection.has_unsent() {
+                if self.connection(slot).has_unsent() || self.has_outgoing(slot) {
                     self.look_at(slot);
                 }
             }
@@ -366,6 +383,9 @@ impl<K: Kernel> Worker<K> {
                 let contestant = &mut self.contestants[self.owner[slot]];
                 contestant.open -= 1;
                 let local = contestant.local(slot);
+                if contestant.has_tls {
+                    contestant.tls[local] = None;
+                }
                 contestant.connections[local].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }
@@ -375,11 +395,15 @@ impl<K: Kernel> Worker<K> {
                     connection.on_unconnected(failure, timeouts, outcomes)
                 });
             }
+            Event::Ended { slot } if self.speaks_tls(slot) => self.on_cut(slot, Failure::Reset),
             Event::Ended { slot } => {
                 self.settle(slot, |connection, timeouts, outcomes| connection.on_end(outcomes.now, timeouts, outcomes));
             }
             Event::Broken { slot, errno } => {
                 let failure = self.meaning(slot, errno, false);
+                if self.speaks_tls(slot) {
+                    return self.on_cut(slot, failure);
+                }
                 self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
             }
         }
@@ -389,18 +413,18 @@ impl<K: Kernel> Worker<K> {
     fn meaning(&mut self, slot: RingSlot, errno: i32, connecting: bool) -> Failure {
         let failure = meaning(errno, connecting);
         if failure == Failure::OwnFault {
-            self.is_short(slot);
+            self.is_short(slot, OwnCause::of_errno(errno));
         }
         failure
     }
 
     /// Our own machine has no descriptor, memory or port for this slot.
-    fn is_short(&mut self, slot: RingSlot) {
-        self.note(LateCause::Resources);
+    fn is_short(&mut self, slot: RingSlot, cause: OwnCause) {
+        self.note(cause);
         let until = self.now + SHORT_NS;
         self.connection(slot).hold(until);
         let contestant = &mut self.contestants[self.owner[slot]];
-        contestant.short_at = Some(self.now);
+        contestant.short = Some((self.now, cause));
     }
 
     fn settle(
@@ -412,9 +436,10 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
         let connection = &mut contestant.connections[local];
-        let mut outcomes =
-            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
         let step = on(connection, &self.timeouts, &mut outcomes);
+        let (settled, took_us) = (outcomes.settled, outcomes.took_us);
+        contestant.on_settled(local, settled, took_us);
         self.apply(slot, index, step);
     }
 
@@ -433,20 +458,22 @@ impl<K: Kernel> Worker<K> {
     // --- expire, hand off -----------------------------------------------------------------------------------
 
     fn expire(&mut self) {
-        while let Some(place) = self.wheel.pop(self.now) {
-            let slot = RingSlot::from_number(place);
-            let Some(index) = self.owner.get(slot).copied() else {
-                self.look_at_waiting(ContestantIndex::from_index(place as usize - self.owner.len()));
-                continue;
+        while let Some(sleeper) = self.wheel.pop(self.now) {
+            let slot = match sleeper {
+                Sleeper::Slot(slot) => slot,
+                Sleeper::Contestant(index) => {
+                    self.look_at_waiting(index);
+                    continue;
+                }
             };
+            let index = self.owner[slot];
             let contestant = &mut self.contestants[index];
             let local = contestant.local(slot);
             let connection = &mut contestant.connections[local];
-            let mut outcomes =
-                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
             let step = connection.on_wake(self.now, &self.timeouts, &mut outcomes);
             if let Some(at) = connection.wake_at(&self.timeouts) {
-                self.wheel.insert(slot.number(), at.max(self.now));
+                self.wheel.insert(Sleeper::Slot(slot), at.max(self.now));
             }
             match step {
                 None => {}
@@ -467,10 +494,27 @@ impl<K: Kernel> Worker<K> {
     fn hand_off(&mut self, control: &WorkerControl, sender: &mut Sender) {
         self.look_whether_it_rested();
         self.stamp_block();
+        // Not with every hurried block: it walks over all contestants.
+        if self.now >= self.meter_at {
+            self.meter_at = self.now + BLOCK_NS;
+            for (contestant, planned) in self.contestants.iter_mut().zip(self.plan.contestants.iter()) {
+                contestant.hand_over(&planned.addresses);
+            }
+        }
         if sender.hand_off(&mut self.block) {
+            // An empty one may be from before somebody joined.
+            self.block.grow(self.contestants.len());
+            self.make_room_for_holds();
             self.block.traces.open(self.plan.utc_us(self.now), control.wants_traces());
         }
         self.block_at = self.now + BLOCK_NS;
+    }
+
+    /// Counts of holds take room only where the plan has some.
+    pub(super) fn make_room_for_holds(&mut self) {
+        if !self.plan.holds.is_empty() {
+            self.block.hold.grow(self.contestants.len());
+        }
     }
 
     /// A worker that never rests looks at answers late, and connections seem busy that are free. In a closed phase that is

@@ -8,6 +8,7 @@
 use crate::redis_flags::RedisFlags;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use flowtest_contract::StreamId;
 use std::path::PathBuf;
 
 /// Which journals: a folder of a whole generator, of a round, or of one stream.
@@ -53,6 +54,10 @@ pub struct Rebuild {
     /// Afterwards seal each round all of whose streams have ended.
     #[arg(long, env = "FLOWTEST_LOADGEN_SEAL", value_parser = BoolishValueParser::new())]
     pub seal: bool,
+    /// A stream whose folder holds nothing at all, and that is known never to have begun: its round is sealed without it. May
+    /// be repeated.
+    #[arg(long, value_name = "STREAM", value_delimiter = ',', env = "FLOWTEST_LOADGEN_WITHOUT")]
+    pub without: Vec<StreamId>,
     /// Only say what would be done.
     #[arg(long, env = "FLOWTEST_LOADGEN_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,

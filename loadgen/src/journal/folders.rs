@@ -4,8 +4,9 @@
 
 use crate::Failed;
 use flowtest_contract::Deadline;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::text::shown;
-use flowtest_journal::record::{ArchivedStart, LateCause};
+use flowtest_journal::record::{ArchivedJoin, ArchivedStart, LateCause};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -81,6 +82,11 @@ pub fn names(start: &ArchivedStart) -> (String, Vec<String>) {
     (text(start.contest.as_slice()), names)
 }
 
+/// Who has joined.
+pub fn joined(join: &ArchivedJoin) -> String {
+    text(join.name.as_slice())
+}
+
 /// Bytes of a journal as text that no terminal obeys.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace(char::is_control, "\u{fffd}")
@@ -114,14 +120,14 @@ pub fn cause(code: u16) -> &'static str {
 }
 
 /// The last instant that RFC 3339 can write, in microseconds.
-const INSTANT_MAX: u64 = 253_402_300_799_999_999;
+const INSTANT_MAX: UtcUs = UtcUs(253_402_300_799_999_999);
 
 /// An instant as RFC 3339, UTC.
-pub fn instant(us: u64) -> String {
-    if us > INSTANT_MAX {
-        return format!("{us} µs");
+pub fn instant(at: UtcUs) -> String {
+    if at > INSTANT_MAX {
+        return format!("{} µs", at.0);
     }
-    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(us)).to_string()
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(at.0)).to_string()
 }
 
 /// A deadline for people.

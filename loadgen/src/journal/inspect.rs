@@ -5,7 +5,7 @@
 //! ```text
 //! streams[]   round, stream, folder, state (live, ended, killed, torn, damaged, never_began, unreadable), tail (a clause), segments,
 //!             bytes (that count), file_bytes (of all files), groups, last_seq, chain, contest, program, contestants[],
-//!             terms, started, until, ending, records{start,batch,traces,evidence,control,notice,late,end}, traces, untraced, late_us,
+//!             terms, started, until, ending, records{start,batch,traces,evidence,control,notice,late,further,decision,end}, traces, untraced, late_us,
 //!             notices[]{at,code,text}
 //! ```
 
@@ -14,7 +14,7 @@ use crate::observe::results;
 use crate::observe::summary::micros;
 use crate::{Failed, journal::folders};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use flowtest_contract::rules::Deadline;
+use flowtest_contract::rules::{Deadline, UtcUs};
 use flowtest_contract::text::grouped;
 use flowtest_journal::JournalError;
 use flowtest_journal::record::ArchivedTerms;
@@ -46,9 +46,9 @@ pub struct Stream {
     pub contestants: Vec<String>,
     /// The last that were in force.
     pub terms: Option<Terms>,
-    pub started: Option<u64>,
+    pub started: Option<UtcUs>,
     /// The end of the last batch.
-    pub until: Option<u64>,
+    pub until: Option<UtcUs>,
     pub ending: Option<&'static str>,
     pub records: Records,
     pub traces: u64,
@@ -62,8 +62,8 @@ pub struct Stream {
 pub struct Terms {
     pub timeout_us: u64,
     pub grace_us: u64,
-    pub version_deadline: u64,
-    pub from_deadline: u64,
+    pub version_deadline: UtcUs,
+    pub from_deadline: UtcUs,
     pub token: u32,
     pub version: u32,
     pub from: u32,
@@ -80,12 +80,15 @@ pub struct Records {
     pub control: u64,
     pub notice: u64,
     pub late: u64,
+    pub join: u64,
+    pub further: u64,
+    pub decision: u64,
     pub end: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Notice {
-    pub at: u64,
+    pub at: UtcUs,
     pub code: u16,
     pub text: String,
 }
@@ -95,6 +98,7 @@ const NOTICES_MAX: usize = 1_000;
 
 /// The state of a stream of which nothing can be read.
 const UNREADABLE: &str = "unreadable";
+const DAMAGED: &str = "damaged";
 
 /// Runs the command.
 pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
@@ -111,7 +115,8 @@ pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
     if !flags.json.as_deref().is_some_and(results::is_stdout) {
         results::print(&inspected)?;
     }
-    let is_whole = inspected.streams.iter().all(|stream| stream.state != UNREADABLE);
+    let has_nothing = |stream: &Stream| stream.state == UNREADABLE || (stream.state == DAMAGED && stream.last_seq == 0);
+    let is_whole = !inspected.streams.iter().any(has_nothing);
     Ok(if is_whole { 0 } else { 1 })
 }
 
@@ -136,7 +141,7 @@ impl Stream {
         let mut seen = Stream::of(folder);
         let found = stream::read(folder, |group| seen.group(group, progress))?;
         seen.state = match found.tail {
-            Tail::Damaged { .. } => "damaged",
+            Tail::Damaged { .. } => DAMAGED,
             _ if live => "live",
             Tail::Ended => "ended",
             _ if found.last_seq == 0 => "never_began",
@@ -159,13 +164,15 @@ impl Stream {
                     (self.contest, self.contestants) = (Some(contest), names);
                     self.program = Some(folders::text(start.program.as_slice()));
                     self.terms = Some(Terms::new(&start.terms));
-                    self.started = Some(start.at.to_native());
+                    self.started = Some(UtcUs(start.at.to_native()));
                 }
                 Record::Batch(batch) => {
                     self.records.batch += 1;
                     self.untraced = self.untraced.saturating_add(batch.untraced.to_native());
-                    self.until = Some(batch.to.to_native());
+                    self.until = Some(UtcUs(batch.to.to_native()));
                 }
+                Record::Further(_) => self.records.further += 1,
+                Record::Decision(_) => self.records.decision += 1,
                 Record::Traces(block) => {
                     self.records.traces += 1;
                     self.traces += block.traces.len() as u64;
@@ -180,7 +187,7 @@ impl Stream {
                     self.records.notice += 1;
                     if self.notices.len() < NOTICES_MAX {
                         self.notices.push(Notice {
-                            at: notice.at.to_native(),
+                            at: UtcUs(notice.at.to_native()),
                             code: notice.code.to_native(),
                             text: folders::text(notice.text.as_slice()),
                         });
@@ -192,6 +199,10 @@ impl Stream {
                         self.late_us =
                             self.late_us.saturating_add(window.to.to_native().saturating_sub(window.from.to_native()));
                     }
+                }
+                Record::Join(join) => {
+                    self.records.join += 1;
+                    self.contestants.push(folders::joined(join));
                 }
                 Record::End(end) => {
                     self.records.end += 1;
@@ -207,8 +218,8 @@ impl Terms {
         Terms {
             timeout_us: terms.timeout_us.to_native(),
             grace_us: terms.grace_us.to_native(),
-            version_deadline: terms.version_deadline.to_native(),
-            from_deadline: terms.from_deadline.to_native(),
+            version_deadline: UtcUs(terms.version_deadline.to_native()),
+            from_deadline: UtcUs(terms.from_deadline.to_native()),
             token: terms.token.to_native(),
             version: terms.version.to_native(),
             from: terms.from.to_native(),
@@ -258,7 +269,7 @@ fn table(streams: &[Stream]) -> Table {
 
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), folders::instant);
+        let instant = |at: Option<UtcUs>| at.map_or_else(|| "-".to_owned(), folders::instant);
         write!(f, "  stream {} {}", self.stream, self.tail)?;
         if let Some(ending) = self.ending {
             write!(f, " ({ending})")?;

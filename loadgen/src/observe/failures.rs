@@ -6,6 +6,7 @@ use crate::engine::causes::Cause;
 use crate::engine::plan::Plan;
 use crate::observe::wording;
 use flowtest_contract::Tally;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;
 use serde::Serialize;
 
@@ -31,8 +32,7 @@ pub struct FailureSample {
     pub received: String,
     pub request: String,
     pub response: String,
-    /// Microseconds since the Unix epoch.
-    pub at: u64,
+    pub at: UtcUs,
 }
 
 /// All causes of what is scored, the most frequent first.
@@ -56,11 +56,13 @@ pub fn causes(plan: &Plan, sums: &Block) -> Vec<CauseCount> {
         let (failure, cause) = match counted.cause {
             Cause::Status(status) => (Failure::Status, format!("status {status}")),
             Cause::Malformed(why) => (Failure::Malformed, wording::failed(Failure::Malformed, why, 0).0),
+            Cause::Tls(Some(why)) => (Failure::Tls, wording::tls(why).0),
+            Cause::Tls(None) => (Failure::Tls, wording::failed(Failure::Tls, None, 0).0),
         };
         let contestant = plan.contestants[counted.contestant].name.clone();
         causes.push(CauseCount { contestant, kind: failure.name(), cause, count: counted.count });
     }
-    let cause = "status or malformed, of more kinds than are told apart".to_owned();
+    let cause = "status, malformed or tls, of more kinds than are told apart".to_owned();
     causes.push(CauseCount { contestant: String::new(), kind: "other", cause, count: sums.causes.others });
     causes.retain(|cause| cause.count > 0);
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));

@@ -11,13 +11,15 @@
 //! | `flowtest_wrong_headers_total{contestant,header,scored}` | counter | `token`, `version`, `from`; one answer may have several |
 //! | `flowtest_points{contestant}` | gauge | points so far, of what is scored |
 //! | `flowtest_latency_seconds{contestant,quantile}` | gauge | of the newest second, from the intended instant |
-//! | `flowtest_contestant_saturated_seconds_total{contestant}`, `flowtest_saturated_seconds_total` | counter | scored seconds in which the generator was too slow for its plan |
-//! | `flowtest_rate_ratio`, `flowtest_own_lag_seconds{quantile}` | gauge | of the newest second in open loop |
+//! | `flowtest_contestant_invalid_seconds_total{contestant}`, `flowtest_invalid_seconds_total` | counter | scored seconds that are not valid: the generator was too slow for its plan |
+//! | `flowtest_rate_ratio`, `flowtest_lag_seconds{quantile}` | gauge | of the newest second in open loop |
 //! | `flowtest_worker_busy_ratio` | gauge | the workers' part of their cores, of the newest second |
 //! | `flowtest_journal_backlog_batches` | gauge | batches that are on disk and not in Redis, where both are |
 //! | `flowtest_scoreboard_stands_still` | gauge | 1 while Redis has not taken what is counted for two seconds |
 //! | `flowtest_up`, `flowtest_state{state}` | gauge | 1; of `serve`, 1 for the state that it is in |
 //! | `flowtest_run_seconds`, `flowtest_info{version}` | gauge | since the start of the first phase; 1 |
+//!
+//! Until 0.3 it answers by the names of 0.1 as well: `saturated` for `invalid`, `own_lag` for `lag`.
 
 use crate::engine::block::{Counts, Meter};
 use flowtest_contract::verdict::Failure;
@@ -142,6 +144,11 @@ impl Metrics {
         (scene.names, scene.rules, scene.snapshot) = (names, rules, Snapshot::default());
     }
 
+    /// These are its contestants now.
+    pub fn name(&self, names: Vec<String>) {
+        self.scene.lock().names = names;
+    }
+
     pub fn show(&self, snapshot: Snapshot) {
         self.scene.lock().snapshot = snapshot;
     }
@@ -240,20 +247,20 @@ fn exposition(scene: &Scene) -> String {
             }
         }
     }
-    text.metric(
-        "flowtest_contestant_saturated_seconds_total",
-        "counter",
-        "Scored seconds in which the generator was too slow for this contestant's plan.",
-    );
-    for (name, exposed) in named() {
-        text.line(&format!("{{contestant=\"{name}\"}}"), exposed.saturated_s);
+    for metric in ["flowtest_contestant_invalid_seconds_total", "flowtest_contestant_saturated_seconds_total"] {
+        text.metric(
+            metric,
+            "counter",
+            "Scored seconds in which the generator was too slow for this contestant's plan.",
+        );
+        for (name, exposed) in named() {
+            text.line(&format!("{{contestant=\"{name}\"}}"), exposed.saturated_s);
+        }
     }
-    text.metric(
-        "flowtest_saturated_seconds_total",
-        "counter",
-        "Scored seconds in which the generator was too slow for its plan.",
-    );
-    text.line("", snapshot.saturated_s);
+    for metric in ["flowtest_invalid_seconds_total", "flowtest_saturated_seconds_total"] {
+        text.metric(metric, "counter", "Scored seconds in which the generator was too slow for its plan.");
+        text.line("", snapshot.saturated_s);
+    }
     text.optional(
         "flowtest_rate_ratio",
         "The part of what was due in the newest second that was sent in time.",
@@ -261,12 +268,10 @@ fn exposition(scene: &Scene) -> String {
         snapshot.rate_ratio,
     );
     let lag = snapshot.lag_us.map(|us| us as f64 / 1e6);
-    text.optional(
-        "flowtest_own_lag_seconds",
-        "The generator's own send lag in the newest second.",
-        "{quantile=\"0.99\"}",
-        lag,
-    );
+    for metric in ["flowtest_lag_seconds", "flowtest_own_lag_seconds"] {
+        let help = "The generator's own send lag in the newest second.";
+        text.optional(metric, help, "{quantile=\"0.99\"}", lag);
+    }
     text.optional(
         "flowtest_worker_busy_ratio",
         "The workers' part of their cores in the newest second.",
@@ -388,6 +393,14 @@ mod tests {
         assert!(text.contains("quantile=\"0.99\"} 0.0015\n") && text.contains("flowtest_rate_ratio 0.5\n"), "{text}");
         assert!(text.contains("flowtest_state{state=\"paused\"} 1\n") && text.contains("flowtest_up 1\n"), "{text}");
         assert!(!text.contains("flowtest_journal_backlog_batches"), "not known");
+        // By the names of 0.1 it says the same until 0.3.
+        let lagging = exposition(&scene(Snapshot { lag_us: Some(1_000), saturated_s: 7, ..snapshot() }));
+        for name in ["lag_seconds{quantile=\"0.99\"}", "own_lag_seconds{quantile=\"0.99\"}"] {
+            assert!(lagging.contains(&format!("\nflowtest_{name} 0.001\n")), "{lagging}");
+        }
+        for name in ["invalid_seconds_total", "saturated_seconds_total"] {
+            assert!(lagging.contains(&format!("\nflowtest_{name} 7\n")), "{lagging}");
+        }
         let text = exposition(&scene(Snapshot { backlog: Some(7), stands_still: Some(true), ..snapshot() }));
         assert!(text.contains("flowtest_scoreboard_stands_still 1\n"), "{text}");
         assert!(text.contains("flowtest_journal_backlog_batches 7\n"), "{text}");

@@ -6,16 +6,16 @@ pub mod ndjson;
 use crate::Failed;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
+use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::failures::FailureSample;
-use crate::observe::live_table::{Newest, View};
+use crate::observe::live_table::{Newest, Shown, View};
 use crate::observe::metrics::{Exposed, Metrics, Snapshot};
-use crate::observe::report::{self, Machine, Report};
+use crate::observe::report::{self, Machine, ReportPage};
 use crate::observe::results;
-use crate::observe::series::{Look, Second, Series, State};
+use crate::observe::series::{Look, Second, Series, State, Validity};
 use crate::observe::summary::Summary;
-use crate::observe::validity::Validity;
+use crate::observe::title::{Title, rfc3339};
 use clap::builder::BoolishValueParser;
 use flowtest_contract::text::shown;
 use ndjson::Lines;
@@ -99,24 +99,6 @@ impl Outputs {
     }
 }
 
-/// What is run.
-#[derive(Clone, Debug)]
-pub enum Title {
-    /// `stress`, of the plan's URLs.
-    Stress,
-    /// A contest of this name.
-    Contest(String),
-}
-
-impl Title {
-    pub fn name(&self) -> &str {
-        match self {
-            Title::Stress => "stress",
-            Title::Contest(name) => name,
-        }
-    }
-}
-
 /// The outputs of a run that goes on.
 #[derive(Debug)]
 pub struct Output {
@@ -128,6 +110,8 @@ pub struct Output {
     view: View,
     lines: Option<Lines>,
     metrics: Option<Metrics>,
+    /// Contestants that the metrics know by name.
+    named: usize,
     backlog: Option<u64>,
     /// Whether the scoreboard stands still, and why. None: there is none.
     standstill: Option<Option<String>>,
@@ -158,6 +142,7 @@ impl Prepared {
             start,
             lines,
             metrics,
+            named: plan.contestants.len(),
             backlog: None,
             standstill: None,
             samples: Vec::new(),
@@ -171,7 +156,13 @@ impl Output {
         let Output { series, newest, lines, start, .. } = self;
         series.observe(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
         let trouble = self.standstill.as_ref().and_then(Option::as_deref);
-        self.view.show(plan, look.now, look.sums, self.newest.as_ref(), &self.series, trouble);
+        let newest = self.newest.as_ref();
+        self.view.show(Shown { plan, now: look.now, sums: look.sums, newest, series: &self.series, trouble });
+        let contestants = plan.contestants.len();
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| contestants != self.named) {
+            metrics.name(plan.contestants.iter().map(|contestant| contestant.name.clone()).collect());
+            self.named = contestants;
+        }
         self.expose(look);
     }
 
@@ -202,7 +193,7 @@ impl Output {
         let newest = self.newest.as_ref();
         let contestants = ContestantIndex::all().take(look.sums.scored.len()).map(|contestant| {
             let [scored, unscored] = look.sums.of(contestant);
-            let latency = newest.map(|newest| newest.each[contestant.index()].latency);
+            let latency = newest.and_then(|newest| newest.each.get(contestant.index())).map(|entry| entry.latency);
             Exposed {
                 scored: Exposed::counts(scored),
                 unscored: Exposed::counts(unscored),
@@ -235,11 +226,12 @@ impl Output {
         self.expose(look);
         self.view.finish();
         let mut summary = Summary::of(plan, progress, stopped);
-        summary.set_validity(&self.series);
+        summary.set_validity(&self.series, progress.sums.trouble);
         // The first of its kind may have been in a warm-up, and all that counts right.
         let is_counted = |sample: &FailureSample| summary.causes.iter().any(|cause| cause.kind == sample.kind);
         summary.samples = std::mem::take(&mut self.samples).into_iter().filter(is_counted).collect();
-        Closed { output: self, plan: plan.clone(), summary }
+        let validity = self.validity();
+        Closed { output: self, plan: plan.clone(), summary, validity }
     }
 }
 
@@ -249,18 +241,19 @@ pub struct Closed {
     output: Output,
     plan: Arc<Plan>,
     pub summary: Summary,
+    pub validity: Validity,
 }
 
 impl Closed {
     /// Writes everything that is written at the end, and the summary where standard output is free for it.
     pub fn write(self) -> Result<(), Failed> {
-        let Closed { output, plan, summary } = self;
+        let Closed { output, plan, summary, .. } = self;
         let flags = &output.flags;
         if let Some(path) = &flags.json {
             results::write_json(path, &summary)?;
         }
         if let Some(path) = &flags.report {
-            let report = Report {
+            let report = ReportPage {
                 title: &output.title,
                 plan: &plan,
                 series: &output.series,
@@ -295,14 +288,6 @@ pub fn late_us(workers: &[WorkerReport]) -> u64 {
 /// User and system time of all workers since their start, in µs.
 pub fn cpu_us(workers: &[WorkerReport]) -> u64 {
     workers.iter().map(|worker| worker.user_us + worker.system_us).sum()
-}
-
-/// An instant as people and programs read it, to the millisecond.
-pub fn rfc3339(utc_us: u64) -> String {
-    i64::try_from(utc_us)
-        .ok()
-        .and_then(|us| jiff::Timestamp::from_millisecond(us / NS_PER_US as i64).ok())
-        .map_or_else(|| "-".to_owned(), |instant| instant.to_string())
 }
 
 #[cfg(test)]
@@ -345,11 +330,5 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let outputs = Outputs { metrics: taken.local_addr().ok(), ..Outputs::default() };
         assert!(outputs.prepare().unwrap_err().to_string().contains("cannot be taken"));
-    }
-
-    #[test]
-    fn instants_are_rfc_3339() {
-        assert_eq!(rfc3339(1_700_000_000_123_456), "2023-11-14T22:13:20.123Z");
-        assert_eq!(rfc3339(u64::MAX), "-");
     }
 }

@@ -10,16 +10,18 @@
 //! that a contestant costs no more than 148 KiB however long it is, and 17 KiB for what its open second needs.
 
 mod entry;
+mod validity;
 
 pub use entry::{Entry, Latency, Moment, Stage, State, thinned};
+pub use validity::{Validity, ValidityFigures};
 
 use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US};
-use crate::observe::validity::{Validity, is_valid};
 use entry::{COUNTERS, counters, merged};
 use flowtest_contract::Histogram;
+use validity::is_valid;
 
 /// Most entries per contestant. Half an hour by seconds, an hour by pairs.
 pub const ENTRIES_MAX: usize = 1_800;
@@ -119,6 +121,7 @@ impl Series {
 
     /// Takes a snapshot, and shows each second that is over by it. `state` says what an instant is.
     pub fn observe(&mut self, look: Look<'_>, state: impl Fn(RunInstant) -> State, mut done: impl FnMut(&Second<'_>)) {
+        self.grow(look.sums.scored.len());
         // The newest counts are as old as the newest settled exchange, not as our look at them.
         let newest = look.sums.last;
         let at = if newest > self.last { newest } else { look.now }.max(self.at);
@@ -131,6 +134,17 @@ impl Series {
         }
         self.take(look.sums, 1, 1);
         self.at = at;
+    }
+
+    /// Whoever has joined has counted nothing before.
+    fn grow(&mut self, contestants: usize) {
+        if contestants <= self.open.len() {
+            return;
+        }
+        let open = Open { counts: [0; COUNTERS], taken: [0; COUNTERS], latency: Histogram::default() };
+        self.open.resize(contestants, open);
+        self.each.resize(contestants, vec![Entry::default(); self.moments.len()]);
+        self.saturated_each.resize(contestants, 0);
     }
 
     /// The run is over: what has come since the last whole second.
@@ -146,7 +160,7 @@ impl Series {
         let late_us = self.late_us(look);
         let (moment, all, each) = self.end_second(look, length, state);
         match state.stage {
-            Stage::Draining => self.validity.add_rest(&all),
+            Stage::Draining | Stage::NoShare => self.validity.add_rest(&all),
             _ if state.scored => self.validity.add(state, &all, length / NS_PER_US, late_us, false),
             _ => {}
         }
@@ -199,7 +213,7 @@ impl Series {
                 *sum += u64::from(entry.saturated);
             }
         }
-        if state.stage == Stage::Draining {
+        if matches!(state.stage, Stage::Draining | Stage::NoShare) {
             self.validity.add_rest(&all);
         }
         done(&Second { number: self.seconds, moment, all: &all, each: &each });
@@ -222,7 +236,7 @@ impl Series {
             let [scored, unscored] = look.sums.of(contestant);
             let mut latency = scored.row.latency.clone();
             latency.merge(&unscored.row.latency);
-            let fresh = difference(&latency, &open.latency);
+            let fresh = latency.since(&open.latency);
             open.latency = latency;
             all.merge(&fresh);
             for (sum, count) in counts.iter_mut().zip(open.counts) {
@@ -234,7 +248,7 @@ impl Series {
             start_ms: u32::try_from(self.seconds * 1_000).unwrap_or(u32::MAX),
             length_ms: (length / NS_PER_MS) as u32,
             state,
-            lag_us: difference(&look.sums.lag, &self.lag).quantile(0.99).map(|us| us as u32),
+            lag_us: look.sums.lag.since(&self.lag).quantile(0.99).map(|us| us as u32),
             busy: self.busy(look.cpu_us, length),
         };
         self.lag = look.sums.lag.clone();
@@ -326,18 +340,6 @@ fn cumulative(sums: &Block) -> impl Iterator<Item = [u64; COUNTERS]> + '_ {
         }
         sum
     })
-}
-
-/// What `now` has that `then` had not.
-pub(crate) fn difference(now: &Histogram, then: &Histogram) -> Histogram {
-    let mut fresh = Histogram::default();
-    let mut before = then.sparse().peekable();
-    for (index, count) in now.sparse() {
-        while before.next_if(|(at, _)| *at < index).is_some() {}
-        let had = before.next_if(|(at, _)| *at == index).map_or(0, |(_, had)| had);
-        fresh.add_bucket(index, count.saturating_sub(had));
-    }
-    fresh
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! What a run amounts to: the JSON of `--json` and the summary for people, made from the same figures.
 
 use crate::engine::block::{Block, Counts, rate_ratio};
+use crate::engine::causes::OwnTrouble;
 use crate::engine::clock::PlanInstant;
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
+use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
 use crate::observe::failures::{self, CauseCount, FailureSample};
 use crate::observe::house::House;
-use crate::observe::series::Series;
-use crate::observe::validity::{Validity, ValidityFigures};
+use crate::observe::series::{Series, Validity, ValidityFigures};
+use crate::observe::wording;
+use flowtest_contest::breakpoint::{Climber, Decision};
+use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
 use flowtest_contract::text::grouped;
 use flowtest_contract::{Histogram, Tally};
@@ -50,6 +53,7 @@ pub struct Failed {
     pub status: u64,
     pub missed: u64,
     pub own_fault: u64,
+    pub tls: u64,
 }
 
 impl Failed {
@@ -65,6 +69,7 @@ impl Failed {
             status: tally.status,
             missed: tally.missed,
             own_fault: tally.own_fault,
+            tls: tally.tls,
         }
     }
 }
@@ -126,6 +131,47 @@ pub struct ContestantFigures {
     pub endpoint: String,
     #[serde(flatten)]
     pub figures: Figures,
+    /// Only where the plan has a breakpoint phase.
+    #[serde(flatten)]
+    pub climb: Option<Climb>,
+}
+
+/// What a breakpoint phase has found of a contestant.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Climb {
+    /// Requests a second; 0: none.
+    pub holds: u64,
+    pub holds_p99_us: Option<u64>,
+    /// The lowest rate that failed, and by what; null: none.
+    pub breaks_at: Option<u64>,
+    pub breaks_by: Option<HoldVerdict>,
+    /// Why nothing broke; null where something did, or while it climbs.
+    pub unbroken: Option<Unbroken>,
+}
+
+impl Climb {
+    fn of(climber: &Climber) -> Climb {
+        let Climber { holds, holds_p99_us, breaks_at, breaks_by, unbroken, .. } = *climber;
+        Climb { holds, holds_p99_us, breaks_at, breaks_by, unbroken }
+    }
+
+    /// For a terminal.
+    fn line(&self) -> String {
+        let mut line = format!("holds {}/s", grouped(self.holds));
+        if let Some(p99_us) = self.holds_p99_us {
+            let _ = write!(line, " at a p99 of {}", micros(p99_us));
+        }
+        match (self.unbroken, self.breaks_at, self.breaks_by) {
+            (Some(Unbroken::Max), ..) => line.push_str("; unbroken: no step is higher"),
+            (Some(Unbroken::Generator), ..) => line.push_str("; unbroken: the generators gave no more"),
+            (None, Some(at), by) => {
+                let by = if by == Some(HoldVerdict::FailedByP99) { "latency" } else { "wrong or missing answers" };
+                let _ = write!(line, "; breaks at {}/s by {by}", grouped(at));
+            }
+            (None, None, _) => line.push_str("; has not broken yet"),
+        }
+        line
+    }
 }
 
 /// CPU time of all workers per request, unscored ones included, in microseconds.
@@ -158,6 +204,8 @@ pub struct Summary {
     pub samples: Vec<FailureSample>,
     /// It was ended before its plan: the figures are of what was played until then.
     pub interrupted: bool,
+    /// What of our own it was last that made seconds not valid or requests void; null where nothing did.
+    pub own_fault_cause: Option<&'static str>,
     /// Whether all this is what the plan asked for.
     #[serde(flatten)]
     pub validity: ValidityFigures,
@@ -176,7 +224,7 @@ impl Summary {
         let ended = if is_cut { plan.schedule.plan_clock(sums.last) } else { PlanInstant::NEVER };
         let length: u64 = scored.iter().map(|phase| phase.end.min(ended).saturating_since(phase.start)).sum();
         let duration_s = length as f64 / NS_PER_SECOND as f64;
-        let open = !scored.is_empty() && scored.iter().all(|phase| matches!(phase.load, Load::Open(_)));
+        let open = !scored.is_empty() && scored.iter().all(|phase| phase.load.is_open());
         let mut total = Counts::default();
         sums.scored.iter().for_each(|counts| total.merge(counts));
         let contestants = plan
@@ -187,6 +235,7 @@ impl Summary {
                 name: contestant.name.clone(),
                 endpoint: contestant.endpoint.clone(),
                 figures: Figures::of(counts, plan, duration_s, open),
+                climb: None,
             })
             .collect();
         let requests = settled(sums).max(1) as f64;
@@ -200,27 +249,37 @@ impl Summary {
             connections: plan.connections_max(),
             pipeline: plan.pipeline_max(),
             cores: progress.workers.iter().map(|worker| worker.core).collect(),
-            features: progress.tier.features(),
-            tier: progress.tier.name(),
+            features: progress.features.names(),
+            tier: progress.features.tier(),
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,
             causes: failures::causes(plan, sums),
             samples: Vec::new(),
             interrupted: stopped,
+            own_fault_cause: None,
             validity: ValidityFigures::new(&Validity::default(), None),
             house: House::of(plan, sums),
         }
     }
 
     /// Notes what only the seconds can say: how many were valid, and of open phases beside closed ones how they went.
-    pub fn set_validity(&mut self, series: &Series) {
+    pub fn set_validity(&mut self, series: &Series, trouble: Option<OwnTrouble>) {
         let validity = series.validity();
+        let trouble = trouble.filter(|_| !validity.counts().is_flawless());
+        self.own_fault_cause = trouble.map(|trouble| wording::own_cause(trouble.cause));
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
         self.validity = ValidityFigures::new(&validity, self.total.rate_ratio);
         self.total.saturated_s = Some(series.saturated_s());
         for (index, contestant) in ContestantIndex::all().zip(&mut self.contestants) {
             contestant.figures.saturated_s = Some(series.saturated_of(index));
+        }
+    }
+
+    /// Notes what the last decision of a breakpoint phase says.
+    pub fn set_climbs(&mut self, newest: &Decision) {
+        for (contestant, climber) in self.contestants.iter_mut().zip(&newest.climbers) {
+            contestant.climb = Some(Climb::of(climber));
         }
     }
 
@@ -251,6 +310,11 @@ impl fmt::Display for Summary {
             }
             writeln!(f)?;
         }
+        for contestant in &self.contestants {
+            if let Some(climb) = &contestant.climb {
+                writeln!(f, "  {:<28} {}", contestant.name, climb.line())?;
+            }
+        }
         let share = |part: u64| percent(part, total.requests);
         if self.interrupted {
             let until = if total.requests == 0 { "before anything counted" } else { "before its plan ended" };
@@ -273,11 +337,15 @@ impl fmt::Display for Summary {
             ("reset", failed.reset),
             ("malformed", failed.malformed),
             ("status", failed.status),
+            ("tls", failed.tls),
             ("missed", failed.missed),
             ("own fault", failed.own_fault),
         ];
         write_counts(f, "wrong", &wrong)?;
         write_counts(f, "failed", &lost)?;
+        if let Some(cause) = self.own_fault_cause {
+            writeln!(f, "  our own    {:>14}   the last time {cause}", "")?;
+        }
         for (cause, count) in failures::together(&self.causes).into_iter().take(CAUSES_SHOWN) {
             writeln!(f, "             {:>11}   {}", grouped(count), bounded(cause, LINE_BYTES_MAX))?;
         }
@@ -361,25 +429,25 @@ pub fn percent(part: u64, whole: u64) -> String {
 mod tests {
     use super::*;
     use crate::engine::clock::RunInstant;
-    use crate::engine::plan::Phase;
-    use crate::engine::ring::Tier;
+    use crate::engine::plan::{Load, Phase};
+    use crate::engine::ring::Features;
     use crate::engine::schedule::{Gap, Schedule};
     use crate::engine::share::Share;
-    use flowtest_contract::rules::Deadlines;
+    use flowtest_contract::rules::{Deadlines, UtcUs};
     use std::sync::Arc;
 
     #[test]
     fn a_round_that_is_stopped_after_a_pause_lasted_as_long_as_it_was_played() {
         let at = |second: u64| RunInstant::from_ns(second * NS_PER_SECOND);
         let (pause, share) = (Gap { from: at(3), to: at(8) }, (RunInstant::START, Share::WHOLE));
-        let schedule = Schedule::new(vec![(0, Deadlines::default())], vec![pause], at(10), vec![share]);
+        let schedule = Schedule::new(vec![(UtcUs::EPOCH, Deadlines::default())], vec![pause], at(10), vec![share]);
         let start = PlanInstant::START + NS_PER_SECOND;
         let load = Load::Closed { pipeline: 1 };
         let phase = Phase { start, end: start + 20 * NS_PER_SECOND, load, connections: 1, scored: true };
         let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
         let sums = Block { last: at(10), ..Block::default() };
-        let tier = Tier { no_sqarray: true, min_wait: true };
-        let progress = Progress { now: at(11), sums, workers: Vec::new(), tier };
+        let features = Features { no_sqarray: true, min_wait: true };
+        let progress = Progress { now: at(11), sums, workers: Vec::new(), features };
         assert_eq!(Summary::of(&plan, &progress, true).total.duration_s, 4.0);
     }
 

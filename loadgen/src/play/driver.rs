@@ -2,8 +2,11 @@
 //! health gate looks at it, and the outputs and the scoreboard get it. Whoever has a driver calls [`Driver::look`] some ten
 //! times a second until [`Driver::is_over`], and then [`Driver::finish`].
 
+use super::address_probes::AddressProbes;
 use super::health_gate::HealthGate;
+use super::steps::{self, Steps};
 use crate::Failed;
+use crate::admit::probe::Terms;
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key};
@@ -12,13 +15,14 @@ use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
 use crate::observe::failures::FailureSample;
 use crate::observe::output::{Closed, Output, cpu_us, late_us};
-use crate::observe::series::Look;
-use crate::observe::validity::Validity;
+use crate::observe::series::{Look, Validity};
+use crate::observe::wording;
 use crate::record::publish::Board;
 use crate::record::recorder::explain::{Explained, explain};
 use crate::record::recorder::requests::Requests;
 use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
-use flowtest_contract::Row;
+use flowtest_contest::breakpoint::Decision;
+use flowtest_contract::{RoundValidity, Row};
 use flowtest_journal::record;
 use flowtest_scoreboard::{ExplainedError, Prepared};
 use std::sync::Arc;
@@ -32,6 +36,8 @@ pub const LOOK: Duration = Duration::from_millis(100);
 const DRAIN_MAX: Duration = Duration::from_millis(700);
 /// How long the workers may take. Together with closing the outputs it is less than two seconds.
 const LEAVE_AFTER: Duration = Duration::from_millis(1_500);
+/// That seconds are not valid is told once in so long, however many there are.
+const TELL_OWN_FAULT_EVERY: Duration = Duration::from_secs(10);
 
 /// A round under way.
 #[derive(Debug)]
@@ -40,10 +46,16 @@ pub struct Driver {
     source: Source,
     /// None: everybody is flooded, whatever comes back.
     gate: Option<HealthGate>,
+    /// Addresses that are asked beside the flood.
+    probes: AddressProbes,
+    /// Of breakpoint phases.
+    steps: Option<Steps>,
     output: Output,
     board: Option<Board>,
     /// The number of the newest rows that may be published.
     seq: u64,
+    /// What was told last of our own faults, and when.
+    told_own_fault: (RoundValidity, Option<Instant>),
 }
 
 /// Where what counts comes from.
@@ -53,6 +65,13 @@ enum Source {
     Memory { workers: Workers, collector: Collector, ended: bool },
     /// What counts is what is on disk.
     Journal { recording: Recording, shown: Option<Progress> },
+}
+
+/// What one look took from the workers or the recorder.
+struct Taken {
+    fresh: Fresh,
+    /// Something was counted.
+    is_new: bool,
 }
 
 /// What came of a round.
@@ -107,7 +126,18 @@ impl Driver {
     }
 
     fn new(plan: Arc<Plan>, source: Source, output: Output) -> Driver {
-        Driver { plan, source, gate: None, output, board: None, seq: 0 }
+        let steps = Steps::new(&plan);
+        Driver {
+            plan,
+            source,
+            gate: None,
+            probes: AddressProbes::default(),
+            steps,
+            output,
+            board: None,
+            seq: 0,
+            told_own_fault: (RoundValidity::default(), None),
+        }
     }
 
     /// Whoever gives no answer for long is only probed from now on.
@@ -156,13 +186,24 @@ impl Driver {
 
     /// What a contestant gets by the gate.
     pub fn traffic(&self, contestant: ContestantIndex) -> TrafficMode {
-        self.gate.as_ref().map_or(TrafficMode::Flood, |gate| gate.traffic(contestant))
+        let targets = &self.plan.contestants[contestant].addresses;
+        self.gate.as_ref().map_or(TrafficMode::Flood, |gate| gate.traffic(contestant, targets))
     }
 
     /// What a contestant gets begins anew, with the flood; the next [`Driver::change`] tells the workers.
     pub fn restart(&mut self, contestant: ContestantIndex) {
         if let Some(gate) = &mut self.gate {
             gate.restart(contestant);
+        }
+    }
+
+    /// Contestants join the round, the last of its roster: recorded and known to the scoreboard before the workers hear of it.
+    pub fn join(&mut self, joins: Vec<record::Join>, names: &[String]) {
+        if let Source::Journal { recording, .. } = &self.source {
+            recording.join(joins);
+        }
+        if let Some(board) = &self.board {
+            board.set_contestants(names.to_vec());
         }
     }
 
@@ -173,25 +214,74 @@ impl Driver {
         }
     }
 
-    /// Goes on by another plan of the same round. Who is halted in it stays so; what the others get is the gate's to say.
-    pub fn change(&mut self, mut plan: Plan) {
-        for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
-            if contestant.traffic != TrafficMode::Halted {
-                contestant.traffic = self.traffic(index);
+    /// Goes on by another plan of the same round. Who is halted or absent in it stays so; what the others get is the gate's to
+    /// say.
+    pub fn change(&mut self, plan: Plan) {
+        let mut plan = plan.with_holds();
+        if let Some(gate) = &mut self.gate {
+            gate.grow(plan.contestants.len());
+            for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
+                if contestant.traffic.sends() {
+                    contestant.traffic = gate.traffic(index, &contestant.addresses);
+                }
+                for target in &mut contestant.addresses {
+                    target.is_silent = gate.silent_since(index, target.address).is_some();
+                }
             }
         }
         self.plan = Arc::new(plan);
         self.worker_control().change(self.plan.clone());
     }
 
+    /// What is known of breakpoint phases, and of the plan.
+    pub fn steps(&mut self) -> Option<(&mut Steps, &Plan)> {
+        Some((self.steps.as_mut()?, &self.plan))
+    }
+
+    /// Goes by a decision of a step, which is recorded before the workers hear of it.
+    pub fn take_step(&mut self, decision: &Decision, now: RunInstant) {
+        let Some(steps) = &mut self.steps else { return };
+        if let Some(complaint) = steps.hear(decision) {
+            eprintln!("flowtest-loadgen: {complaint}");
+        }
+        if let Source::Journal { recording, .. } = &self.source {
+            recording.decision(steps::recorded(decision, self.plan.utc_us(now)));
+        }
+        if Steps::is_in_time(&self.plan, decision, now) {
+            let schedule = self.plan.schedule.as_ref().clone().with_step(steps::rates(decision));
+            self.change(Plan { schedule: Arc::new(schedule), ..Plan::clone(&self.plan) });
+        }
+    }
+
+    /// Decides of the next step, where nobody else counts anything.
+    fn decide_alone(&mut self) {
+        let Some(steps) = &mut self.steps else { return };
+        let Some(Progress { now, sums, .. }) = self.source.counted() else { return };
+        let Some(to_judge) = steps.to_judge(&self.plan, *now) else { return };
+        let counts = if sums.hold.step == to_judge.window.step { sums.hold.counts() } else { &[] };
+        if !to_judge.is_last_chance && !steps.is_whole(counts, &self.plan) {
+            return;
+        }
+        let (decision, now) = (steps.decide(to_judge, counts, &self.plan), *now);
+        self.take_step(&decision, now);
+        if let Some(board) = &self.board {
+            board.note_step(decision);
+        }
+    }
+
     /// Takes what has come, and hands it on. Explained failures that no scoreboard takes come back.
     pub fn look(&mut self) -> Vec<Explained> {
-        let (mut fresh, is_new) = self.take();
+        let Taken { mut fresh, is_new } = self.take();
         if is_new {
             self.show();
         }
+        self.ask_silent();
+        if self.gate.is_some() {
+            self.tell_own_fault();
+        }
         match &mut self.board {
             Some(board) => {
+                board.note_validity(self.output.validity().counts());
                 board.pass_on(fresh);
                 Vec::new()
             }
@@ -199,8 +289,9 @@ impl Driver {
         }
     }
 
-    /// What has come since the last time, and whether anything was counted.
-    fn take(&mut self) -> (Fresh, bool) {
+    /// What has come since the last time.
+    fn take(&mut self) -> Taken {
+        let contestants = self.plan.contestants.len();
         match &mut self.source {
             Source::Memory { collector, ended, .. } => {
                 let mut fresh = Fresh::default();
@@ -213,7 +304,7 @@ impl Driver {
                 self.seq += 1;
                 // Megabytes where many play, so only for somebody who takes them.
                 fresh.durable = self.board.as_ref().map(|_| (self.seq, collector.progress().rows()));
-                (fresh, true)
+                Taken { fresh, is_new: true }
             }
             Source::Journal { recording, shown } => {
                 let mut fresh = recording.look();
@@ -221,7 +312,11 @@ impl Driver {
                 let newer = fresh.shown.take();
                 let is_new = newer.is_some();
                 *shown = newer.or(shown.take());
-                (fresh, is_new)
+                // Nobody has counted anything yet of who has just joined.
+                if let Some(progress) = shown {
+                    progress.sums.grow(contestants);
+                }
+                Taken { fresh, is_new }
             }
         }
     }
@@ -230,7 +325,7 @@ impl Driver {
     fn show(&mut self) {
         let resting = self.worker_control().is_paused();
         let Some(Progress { now, sums, workers, .. }) = self.source.counted() else { return };
-        let changed = self.gate.as_mut().is_some_and(|gate| gate.look_at_all(*now, &self.plan, resting, sums));
+        let changed = self.gate.as_mut().is_some_and(|gate| gate.look_at_all(*now, &self.plan, resting));
         if let (Source::Journal { .. }, Some(board)) = (&self.source, &self.board) {
             self.output.note_backlog(Some(self.seq.saturating_sub(board.put_seq())));
         }
@@ -238,7 +333,41 @@ impl Driver {
         self.output
             .show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)), late_us: late_us(workers) });
         if changed {
+            let before = self.plan.clone();
             self.change(Plan::clone(&self.plan));
+            self.tell_silent(&before);
+        }
+    }
+
+    /// Asks the addresses that fell silent while others of their contestant answer; who has answered right gets the flood again.
+    fn ask_silent(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        let now = self.source.counted().map_or(RunInstant::START, |progress| progress.now);
+        let schedule = &self.plan.schedule;
+        let terms = Terms::new(self.plan.rules, *schedule.deadlines(self.plan.utc_us(now)));
+        let back = self.probes.look(&self.plan, &terms, schedule.share_at(now).of);
+        if back.is_empty() {
+            return;
+        }
+        back.iter().for_each(|(contestant, address)| gate.revive(*contestant, *address));
+        let before = self.plan.clone();
+        self.change(Plan::clone(&self.plan));
+        self.tell_silent(&before);
+    }
+
+    /// Says which addresses get nothing but probes now, and which get the flood again.
+    fn tell_silent(&self, before: &Plan) {
+        for (was, is) in before.contestants.iter().zip(self.plan.contestants.iter()) {
+            for target in &is.addresses {
+                let was_silent = was.addresses.iter().any(|one| one.address == target.address && one.is_silent);
+                if target.is_silent != was_silent {
+                    let what = match target.is_silent {
+                        true => "gave no right answer for ten seconds and gets one probe a second until it gives three",
+                        false => "gave three right answers and gets its part of the requests again",
+                    };
+                    eprintln!("flowtest-loadgen: {}: {} {what}", is.name, target.address);
+                }
+            }
         }
     }
 
@@ -260,7 +389,9 @@ impl Driver {
                     break;
                 }
             }
-            for Explained { contestant, error } in self.look() {
+            let explained = self.look();
+            self.decide_alone();
+            for Explained { contestant, error } in explained {
                 let contestant = self.plan.contestants[contestant].name.clone();
                 self.output.note_failure(FailureSample {
                     contestant,
@@ -311,6 +442,31 @@ impl Driver {
         self.output.validity()
     }
 
+    /// What of our own it was last that made seconds not valid, or requests void; `None` where nothing did.
+    pub fn own_fault_cause(&self) -> Option<&'static str> {
+        let is_flawless = self.validity().counts().is_flawless();
+        let trouble = self.counted().and_then(|progress| progress.sums.trouble).filter(|_| !is_flawless)?;
+        Some(wording::own_cause(trouble.cause))
+    }
+
+    /// Tells of seconds that are not valid and of requests that are void, with the cause.
+    fn tell_own_fault(&mut self) {
+        let counts = self.validity().counts();
+        let (told, at) = self.told_own_fault;
+        let is_worse = counts.void > told.void || counts.invalid_seconds() > told.invalid_seconds();
+        if !is_worse || at.is_some_and(|at| at.elapsed() < TELL_OWN_FAULT_EVERY) {
+            return;
+        }
+        let Some(cause) = self.own_fault_cause() else { return };
+        self.told_own_fault = (counts, Some(Instant::now()));
+        eprintln!(
+            "flowtest-loadgen: {} of {} scored seconds are not valid and {} requests count for nobody; the last time {cause}",
+            counts.invalid_seconds(),
+            counts.seconds,
+            counts.void
+        );
+    }
+
     /// How many batches are on disk and not in Redis.
     pub fn backlog(&self) -> u64 {
         self.board.as_ref().map_or(0, |board| self.seq.saturating_sub(board.put_seq()))
@@ -331,7 +487,7 @@ impl Driver {
 
     /// Waits for the end of all threads and closes the outputs. `stopped`: it ended before its plan did.
     pub fn finish(self, stopped: bool) -> Ended {
-        let Driver { plan, source, output, mut board, seq, .. } = self;
+        let Driver { plan, source, output, mut board, seq, steps, .. } = self;
         let (recorded, broken) = match source {
             Source::Memory { workers, collector, .. } => {
                 let broken = workers.join();
@@ -347,8 +503,15 @@ impl Driver {
                 (finished.recorded, finished.broken)
             }
         };
-        let result = recorded.map(|Recorded { progress, seq, rows }| {
-            let closed = output.close(&plan, &progress, stopped);
+        let result = recorded.map(|Recorded { mut progress, seq, rows }| {
+            progress.sums.grow(plan.contestants.len());
+            let mut closed = output.close(&plan, &progress, stopped);
+            if let Some(newest) = steps.as_ref().and_then(Steps::newest) {
+                closed.summary.set_climbs(newest);
+            }
+            if let Some(board) = &board {
+                board.note_validity(closed.validity.counts());
+            }
             Totals { seq, rows, progress, closed }
         });
         Ended { result, board, broken }

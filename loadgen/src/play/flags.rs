@@ -7,13 +7,19 @@
 
 use crate::Failed;
 use crate::admit::resolve::{Hosts, HostsSource, Names};
+use crate::admit::trust::{ContestTrust, Trust};
+use crate::engine::plan::Ramp;
 use crate::engine::run::{RunError, choose_cores};
+use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use flowtest_contest::endpoint::{Endpoint, Scheme};
+use flowtest_contest::ladder::Step;
 use flowtest_contract::header::Flip;
+use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_contract::{Platform, Version};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,7 +32,7 @@ pub const RATE_MAX: u64 = 100_000_000;
 
 #[derive(Debug, Args)]
 pub struct Stress {
-    /// Endpoints: host[:port][/path], http:// when no scheme is given.
+    /// Endpoints: [https://]host[:port][/path], http:// when no scheme is given.
     #[arg(required = true, value_name = "URL")]
     pub urls: Vec<String>,
     /// Connections per URL (in open loop the most that are used).
@@ -39,7 +45,7 @@ pub struct Stress {
     pub pipeline: u32,
     /// Open loop: requests per second per URL, constant or as a ramp A..B. Without it: closed loop.
     #[arg(long, value_name = "N|A..B", env = "FLOWTEST_LOADGEN_RATE", value_parser = rate, conflicts_with = "pipeline")]
-    pub rate: Option<(u64, u64)>,
+    pub rate: Option<Ramp>,
     /// How long, after the warm-up.
     #[arg(long, short = 'd', default_value = "10s", value_name = "TIME", env = "FLOWTEST_LOADGEN_DURATION",
           value_parser = duration)]
@@ -51,6 +57,18 @@ pub struct Stress {
     /// Unscored load before it starts to count; 0s for none.
     #[arg(long, default_value = "1s", value_name = "TIME", env = "FLOWTEST_LOADGEN_WARMUP", value_parser = duration_or_none)]
     pub warmup: Duration,
+    #[command(flatten)]
+    pub server: ServerFlags,
+    /// So many of all requests shall be right, in percent: fewer are exit code 1.
+    #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
+    pub min_verified: Option<f64>,
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+/// How servers of one's own are flooded without a contest, and what is right of them.
+#[derive(Debug, Args)]
+pub struct ServerFlags {
     /// How long an exchange may take.
     #[arg(long, default_value = "3s", value_name = "TIME", env = "FLOWTEST_LOADGEN_TIMEOUT", value_parser = duration)]
     pub timeout: Duration,
@@ -58,17 +76,111 @@ pub struct Stress {
     pub cores: CoreFlags,
     /// The Version that is right.
     #[arg(long, default_value = "v2", value_name = "v1|v2", env = "FLOWTEST_LOADGEN_EXPECT_VERSION", value_parser = flip::<Version>)]
-    pub expect_version: Version,
+    expect_version: Version,
     /// The From that is right.
     #[arg(long, default_value = "ECS", value_name = "EC2|ECS", env = "FLOWTEST_LOADGEN_EXPECT_FROM", value_parser = flip::<Platform>)]
-    pub expect_from: Platform,
+    expect_from: Platform,
     #[command(flatten)]
     pub hosts: HostsFlags,
-    /// So many of all requests shall be right, in percent: fewer are exit code 1.
-    #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
-    pub min_verified: Option<f64>,
     #[command(flatten)]
-    pub outputs: Outputs,
+    tls: TlsFlags,
+}
+
+impl ServerFlags {
+    pub fn rules(&self) -> Rules {
+        Rules { timeout_us: self.timeout.as_micros() as u64, ..Rules::default() }
+    }
+
+    /// By which the values that were asked for are right at all times.
+    pub fn schedule(&self) -> Schedule {
+        Schedule::steady(Deadlines { version: always(self.expect_version), from: always(self.expect_from) })
+    }
+
+    /// Whom https servers are trusted by; none where none of these speaks https.
+    ///
+    /// # Errors
+    /// Why nobody can be trusted.
+    pub fn trust(&self, endpoints: &[Endpoint]) -> Result<Option<Trust>, Failed> {
+        let speaks_tls = endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Https);
+        speaks_tls.then(|| self.tls.trust()).transpose()
+    }
+}
+
+/// The deadline by which this value is right at all times.
+fn always<T: Flip>(value: T) -> Deadline {
+    if value == T::AFTER { Deadline::PASSED } else { Deadline::NEVER }
+}
+
+/// Whom https servers are trusted by beside the system's authorities.
+#[derive(Debug, Args)]
+pub struct AuthorityFlags {
+    /// A file of certificates (PEM) whose holders are trusted beside the system's authorities. May be repeated.
+    #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_CA", value_delimiter = ',')]
+    ca: Vec<PathBuf>,
+}
+
+impl AuthorityFlags {
+    /// Whom the servers of a contest are trusted by: which of both counts, its policy says.
+    ///
+    /// # Errors
+    /// Files that hold no certificates.
+    pub fn contest_trust(&self) -> Result<ContestTrust, Failed> {
+        Ok(ContestTrust::new(&self.ca)?)
+    }
+}
+
+/// Whom https servers are trusted by.
+#[derive(Debug, Args)]
+struct TlsFlags {
+    #[command(flatten)]
+    authorities: AuthorityFlags,
+    /// Take any certificate of an https server: of anybody, for any name, of any date.
+    #[arg(long, env = "FLOWTEST_LOADGEN_INSECURE", value_parser = BoolishValueParser::new(), conflicts_with = "ca")]
+    insecure: bool,
+}
+
+impl TlsFlags {
+    fn trust(&self) -> Result<Trust, Failed> {
+        if self.insecure { Ok(Trust::anybody()?) } else { Ok(Trust::system_and(&self.authorities.ca)?) }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Limit {
+    /// The endpoint: [https://]host[:port][/path], http:// when no scheme is given.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// So many of all requests shall be right for a rate to be held, in percent.
+    #[arg(long, default_value = "99.5%", value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT", value_parser = percent)]
+    pub right: f64,
+    /// So long may the slowest but one in a hundred take, from the instant at which it was due.
+    #[arg(long, default_value = "250ms", value_name = "TIME", env = "FLOWTEST_LOADGEN_P99", value_parser = duration)]
+    pub p99: Duration,
+    /// Requests per second of the first step.
+    #[arg(long, default_value_t = 500, value_name = "N", env = "FLOWTEST_LOADGEN_START",
+          value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
+    pub start: u64,
+    /// From one step to the next: times as much as in x1.25, or more as in +500.
+    #[arg(long, default_value = "x1.25", value_name = "xN|+N", env = "FLOWTEST_LOADGEN_STEP")]
+    pub step: Step,
+    /// No step is higher.
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", env = "FLOWTEST_LOADGEN_MAX",
+          value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
+    pub max: u64,
+    /// How long a step is held, after a second in which it settles.
+    #[arg(long, default_value = "5s", value_name = "TIME", env = "FLOWTEST_LOADGEN_HOLD", value_parser = duration)]
+    pub hold: Duration,
+    #[command(flatten)]
+    pub server: ServerFlags,
+    /// Write the result as JSON to a file, or with - to standard output instead of the lines.
+    #[arg(long, value_name = "FILE|-", env = "FLOWTEST_LOADGEN_JSON")]
+    pub json: Option<PathBuf>,
+    /// Write a page with the curve of latency over rate: one file, to be read without a network.
+    #[arg(long, value_name = "FILE.html", env = "FLOWTEST_LOADGEN_REPORT")]
+    pub report: Option<PathBuf>,
+    /// No lines and no notes; files are written all the same.
+    #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +202,8 @@ pub struct RunContest {
     pub cores: CoreFlags,
     #[command(flatten)]
     pub hosts: HostsFlags,
+    #[command(flatten)]
+    pub authorities: AuthorityFlags,
     #[command(flatten)]
     pub outputs: Outputs,
 }
@@ -130,6 +244,8 @@ pub struct Serve {
     pub stop_without_control: Option<Duration>,
     #[command(flatten)]
     pub hosts: HostsFlags,
+    #[command(flatten)]
+    pub authorities: AuthorityFlags,
     /// Where contestants see our requests come from, when NAT hides this machine's own addresses. May be repeated.
     #[arg(long, value_name = "ADDR", env = "FLOWTEST_LOADGEN_SOURCE_ADDRESS", value_delimiter = ',')]
     pub source_address: Vec<IpAddr>,
@@ -226,17 +342,29 @@ fn cores(text: &str) -> Result<Cores, String> {
     Ok(Cores::These(cores))
 }
 
-fn rate(text: &str) -> Result<(u64, u64), String> {
+/// Digits behind the point of a rate.
+const RATE_DIGITS: usize = 3;
+
+/// Requests in 1,000 seconds, or fewer where that is a whole number.
+fn rate(text: &str) -> Result<Ramp, String> {
     let number = |text: &str| {
-        let number: u64 = text.trim().parse().map_err(|_| {
+        let wrong = || {
             format!(
-                "'{text}' is not a rate: write whole requests per second, as in 1 or 1000, or a ramp, as in 1000..20000"
+                "'{text}' is not a rate: write requests per second with at most {RATE_DIGITS} digits behind the point, as in 1000 \
+                 or 0.2, or a ramp, as in 1000..20000"
             )
-        })?;
-        if number > RATE_MAX {
-            return Err(format!("{number} requests per second are more than this generator plans ({RATE_MAX})"));
+        };
+        let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+        if !is_number(whole) || !is_number(part) || part.len() > RATE_DIGITS {
+            return Err(wrong());
         }
-        Ok(number)
+        let thousandths: u64 = format!("{part:0<RATE_DIGITS$}").parse().map_err(|_| wrong())?;
+        let whole: u64 = whole.parse().map_err(|_| wrong())?;
+        if whole > RATE_MAX {
+            return Err(format!("{whole} requests per second are more than this generator plans ({RATE_MAX})"));
+        }
+        Ok(whole * 1_000 + thousandths)
     };
     let (from, to) = match text.split_once("..") {
         Some((from, to)) => (number(from)?, number(to)?),
@@ -245,7 +373,10 @@ fn rate(text: &str) -> Result<(u64, u64), String> {
     if from == 0 && to == 0 {
         return Err("a rate of 0 asks for nothing: write requests per second, as in 1000".to_owned());
     }
-    Ok((from, to))
+    let fits = |seconds: &u64| [from, to].iter().all(|end| (end * seconds).is_multiple_of(1_000));
+    let seconds = (1..=1_000).find(fits).unwrap_or(1_000);
+    let [from, to] = [from, to].map(|end| end * seconds / 1_000);
+    Ok(Ramp { from, to, seconds })
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -287,9 +418,13 @@ mod tests {
 
     #[test]
     fn rates_and_cores_are_read_or_explained() {
-        assert_eq!(rate("1000"), Ok((1000, 1000)));
-        assert_eq!(rate("10..20"), Ok((10, 20)));
-        for bad in ["", "0", "0..0", "-1", "1e3", "1..2..3", "18446744073709551616", "..", "5.."] {
+        assert_eq!(rate("1000"), Ok(Ramp::per_second(1000, 1000)));
+        assert_eq!(rate("10..20"), Ok(Ramp::per_second(10, 20)));
+        assert_eq!(rate("0.2"), Ok(Ramp { from: 1, to: 1, seconds: 5 }));
+        assert_eq!(rate("0.125..2.5"), Ok(Ramp { from: 1, to: 20, seconds: 8 }));
+        let bad =
+            ["", "0", "0.0", "0..0", "-1", "1e3", "1..2..3", "18446744073709551616", "..", "5..", "0.0001", ".5", "1."];
+        for bad in bad {
             assert!(rate(bad).is_err(), "{bad}");
         }
         assert_eq!((percent("99%"), percent("99.5%"), percent("100%")), (Ok(99.0), Ok(99.5), Ok(100.0)));

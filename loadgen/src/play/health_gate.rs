@@ -1,47 +1,30 @@
-//! Who is worth a flood: a contestant that was asked for ten seconds and gave no answer with the right token gets one probe
-//! a second until it answers again, so that nobody floods a stranger or a dead host. Pure.
+//! Which addresses are worth a flood: one that was asked for ten seconds and gave no answer with the right token gets one probe
+//! a second until it has answered three of them, so that nobody floods a stranger or a dead host. Pure.
+//!
+//! Each address of a contestant has its own health and loses it alone. While others answer, these get all that falls due, and
+//! the silent one is asked beside the flood; when none answers, the flood itself falls to one request a second.
 //!
 //! What an answer is worth is another matter: who misses a flip is alive. And silence is only what follows a request: while
 //! nothing is sent to a contestant (a pause, a park, a halt, somebody else's share) its clock rests, and what comes after
 //! begins with the flood.
 
-use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key, Table};
-use crate::engine::plan::{NS_PER_SECOND, Plan, TrafficMode};
+use crate::engine::plan::{AddressCounts, NS_PER_SECOND, Plan, Target, TrafficMode};
+use std::net::SocketAddr;
 
-/// Asked for so long without an answer, in nanoseconds, a contestant falls to probes.
+/// Asked for so long without an answer, in nanoseconds, an address falls to probes.
 const SILENCE_NS: u64 = 10 * NS_PER_SECOND;
 /// A look counts for so long at the most: we may have stood still ourselves since the one before.
 const LOOK_NS_MAX: u64 = NS_PER_SECOND;
 /// Answers that bring the flood back.
-const ANSWERS_AGAIN: u64 = 3;
+pub const ANSWERS_AGAIN: u64 = 3;
 
-/// What has been counted of a contestant until a look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Requests that the kernel took, and connections that were not made for one.
-    pub asked: u64,
-    /// Well-framed 2xx answers with the right token.
-    pub alive: u64,
-}
-
-impl Counted {
-    /// Of all workers, in scored phases and others.
-    pub fn of(sums: &Block, contestant: ContestantIndex) -> Counted {
-        let tallies = sums.of(contestant).map(|counts| &counts.row.tally);
-        Counted {
-            asked: tallies.iter().map(|tally| tally.sent + tally.resent + tally.refused + tally.timeout).sum(),
-            alive: tallies.iter().map(|tally| tally.token_right).sum(),
-        }
-    }
-}
-
-/// What is known of one contestant.
+/// What is known of one address.
 #[derive(Clone, Copy, Debug, Default)]
-struct ContestantHealth {
+struct AddressHealth {
     /// At the last look while it was flooded; none before the first of a flood.
-    last: Option<(RunInstant, Counted)>,
+    last: Option<(RunInstant, AddressCounts)>,
     /// The last look that found a new request.
     asked_at: RunInstant,
     /// How long it has been asked since it last answered.
@@ -50,74 +33,118 @@ struct ContestantHealth {
     probed: Option<(RunInstant, u64)>,
 }
 
+impl AddressHealth {
+    /// Looks at what has been counted by now. A request may be answered for `timeout`.
+    fn look(&mut self, now: RunInstant, counted: AddressCounts, timeout: u64) {
+        if let Some((looked_at, last)) = self.last.replace((now, counted)) {
+            if counted.asked > last.asked {
+                self.asked_at = now;
+            }
+            if counted.alive > last.alive {
+                self.silent_ns = 0;
+            } else if now <= self.asked_at + timeout && counted.asked > 0 {
+                self.silent_ns += (now - looked_at).min(LOOK_NS_MAX);
+            }
+        } else {
+            self.asked_at = now;
+        }
+        match self.probed {
+            Some((_, alive)) if counted.alive >= alive + ANSWERS_AGAIN => self.revive(),
+            None if self.silent_ns >= SILENCE_NS => self.probed = Some((now, counted.alive)),
+            Some(_) | None => {}
+        }
+    }
+
+    fn revive(&mut self) {
+        (self.probed, self.silent_ns) = (None, 0);
+    }
+}
+
 /// All contestants of a round.
 #[derive(Clone, Debug)]
 pub struct HealthGate {
-    contestants: Table<ContestantIndex, ContestantHealth>,
+    /// Each with the addresses that it had at the last look.
+    contestants: Table<ContestantIndex, Vec<(SocketAddr, AddressHealth)>>,
     /// A request may be answered for so long.
     timeout: u64,
 }
 
 impl HealthGate {
     pub fn new(contestants: usize, timeout: u64) -> HealthGate {
-        HealthGate { contestants: Table::filled(ContestantHealth::default(), contestants), timeout }
+        HealthGate { contestants: Table::filled(Vec::new(), contestants), timeout }
+    }
+
+    /// There are so many contestants now.
+    pub fn grow(&mut self, contestants: usize) {
+        self.contestants.grow(contestants, Vec::new());
     }
 
     /// What a contestant gets begins anew, with the flood: it was admitted, or may be flooded again.
     pub fn restart(&mut self, contestant: ContestantIndex) {
-        self.contestants[contestant] = ContestantHealth::default();
+        self.contestants[contestant].clear();
     }
 
-    /// What a contestant gets.
-    pub fn traffic(&self, contestant: ContestantIndex) -> TrafficMode {
-        self.contestants[contestant].probed.map_or(TrafficMode::Flood, |(since, _)| TrafficMode::Probe { since })
+    /// Since when an address gets nothing but probes.
+    pub fn silent_since(&self, contestant: ContestantIndex, address: SocketAddr) -> Option<RunInstant> {
+        let (_, health) = self.contestants[contestant].iter().find(|(known, _)| *known == address)?;
+        health.probed.map(|(since, _)| since)
     }
 
-    /// Looks at everybody; says whether anybody gets something else now. `resting`: nothing is sent to anybody.
-    pub fn look_at_all(&mut self, now: RunInstant, plan: &Plan, resting: bool, sums: &Block) -> bool {
+    /// An address has answered what it was asked beside the flood.
+    pub fn revive(&mut self, contestant: ContestantIndex, address: SocketAddr) {
+        let known = self.contestants[contestant].iter_mut().find(|(known, _)| *known == address);
+        if let Some((_, health)) = known {
+            health.revive();
+        }
+    }
+
+    /// What a contestant gets that has these addresses: probes when all of them are silent.
+    pub fn traffic(&self, contestant: ContestantIndex, targets: &[Target]) -> TrafficMode {
+        let silent = targets.iter().map(|target| self.silent_since(contestant, target.address));
+        let since = silent.reduce(|one, other| Some(one?.max(other?))).flatten();
+        since.map_or(TrafficMode::Flood, |since| TrafficMode::Probe { since })
+    }
+
+    /// Looks at everybody; says whether an address gets something else now. `resting`: nothing is sent to anybody.
+    pub fn look_at_all(&mut self, now: RunInstant, plan: &Plan, resting: bool) -> bool {
         let resting = resting || plan.schedule.is_paused(now);
         let mut changed = false;
         for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter()) {
-            let before = self.traffic(index);
-            let flooded = !resting && contestant.traffic != TrafficMode::Halted;
-            changed |= self.look(index, now, flooded, Counted::of(sums, index)) != before;
+            let flooded = !resting && contestant.traffic.sends();
+            let counted = contestant.addresses.iter().map(|target| (target.address, target.meter.counts()));
+            changed |= self.look(index, now, flooded, counted);
         }
         changed
     }
 
-    /// Looks at a contestant; says what it gets. `flooded`: requests may be sent to it now, were it alive.
-    pub fn look(
+    /// Looks at a contestant; says whether one of its addresses gets something else now. `flooded`: requests may be sent to it
+    /// now, were it alive.
+    fn look(
         &mut self,
         contestant: ContestantIndex,
         now: RunInstant,
         flooded: bool,
-        counted: Counted,
-    ) -> TrafficMode {
+        counted: impl Iterator<Item = (SocketAddr, AddressCounts)>,
+    ) -> bool {
+        let known = &mut self.contestants[contestant];
         if !flooded {
-            self.restart(contestant);
-            return TrafficMode::Flood;
+            let had_silent = known.iter().any(|(_, health)| health.probed.is_some());
+            known.clear();
+            return had_silent;
         }
-        let health = &mut self.contestants[contestant];
-        if let Some((looked_at, last)) = health.last.replace((now, counted)) {
-            if counted.asked > last.asked {
-                health.asked_at = now;
-            }
-            if counted.alive > last.alive {
-                health.silent_ns = 0;
-            } else if now <= health.asked_at + self.timeout && counted.asked > 0 {
-                health.silent_ns += (now - looked_at).min(LOOK_NS_MAX);
-            }
-        } else {
-            health.asked_at = now;
+        let mut changed = false;
+        let before = std::mem::take(known);
+        for (place, (address, counted)) in counted.enumerate() {
+            // As a rule they are the same as before, in the same order.
+            let same = before.get(place).filter(|(known, _)| *known == address);
+            let same = same.or_else(|| before.iter().find(|(known, _)| *known == address));
+            let mut health = same.map_or_else(AddressHealth::default, |(_, health)| *health);
+            let was_silent = health.probed.is_some();
+            health.look(now, counted, self.timeout);
+            changed |= health.probed.is_some() != was_silent;
+            known.push((address, health));
         }
-        match health.probed {
-            Some((_, alive)) if counted.alive >= alive + ANSWERS_AGAIN => {
-                (health.probed, health.silent_ns) = (None, 0);
-            }
-            None if health.silent_ns >= SILENCE_NS => health.probed = Some((now, counted.alive)),
-            Some(_) | None => {}
-        }
-        self.traffic(contestant)
+        changed
     }
 }
 
@@ -133,8 +160,20 @@ mod tests {
         RunInstant::from_ns(tenth * SECOND / 10)
     }
 
-    fn counted(asked: u64, alive: u64) -> Counted {
-        Counted { asked, alive }
+    fn counted(asked: u64, alive: u64) -> AddressCounts {
+        AddressCounts { asked, alive }
+    }
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 80))
+    }
+
+    impl HealthGate {
+        /// Looks at a contestant of one address; says what it gets.
+        fn one(&mut self, now: RunInstant, flooded: bool, counted: AddressCounts) -> TrafficMode {
+            self.look(ContestantIndex::FIRST, now, flooded, [(address(1), counted)].into_iter());
+            self.traffic(ContestantIndex::FIRST, &[Target::new(address(1))])
+        }
     }
 
     struct Contestant {
@@ -155,7 +194,7 @@ mod tests {
                 self.asked += asked;
                 self.alive += alive;
                 let counted = counted(self.asked, self.alive);
-                traffic = self.gate.look(ContestantIndex::FIRST, at(tenth), flooded, counted);
+                traffic = self.gate.one(at(tenth), flooded, counted);
             }
             traffic
         }
@@ -202,9 +241,37 @@ mod tests {
     #[test]
     fn a_look_that_comes_late_is_no_silence() {
         let mut gate = HealthGate::new(1, 3 * SECOND);
-        gate.look(ContestantIndex::FIRST, at(0), true, counted(1, 1));
+        gate.one(at(0), true, counted(1, 1));
         // Sixteen seconds later the round has rested and gone on, and nobody looked.
-        assert_eq!(gate.look(ContestantIndex::FIRST, at(160), true, counted(9, 1)), TrafficMode::Flood);
+        assert_eq!(gate.one(at(160), true, counted(9, 1)), TrafficMode::Flood);
+    }
+
+    #[test]
+    fn an_address_loses_its_health_alone_and_gets_it_back_by_answers_of_its_own() {
+        let (mut gate, both) = (HealthGate::new(1, 3 * SECOND), [address(1), address(2)].map(Target::new));
+        let look = |gate: &mut HealthGate, tenth: u64, alive: [u64; 2]| {
+            let counted = [0, 1].map(|place| (both[place].address, counted(10 * (tenth + 1), alive[place])));
+            gate.look(ContestantIndex::FIRST, at(tenth), true, counted.into_iter())
+        };
+        let silent = |gate: &HealthGate| {
+            [address(1), address(2)].map(|address| gate.silent_since(ContestantIndex::FIRST, address).is_some())
+        };
+        let traffic = |gate: &HealthGate| gate.traffic(ContestantIndex::FIRST, &both);
+        let changes: Vec<u64> = (0..150).filter(|tenth| look(&mut gate, *tenth, [*tenth, 0])).collect();
+        assert_eq!((changes, silent(&gate)), (vec![100], [false, true]));
+        assert_eq!(traffic(&gate), TrafficMode::Flood, "the other one gets all");
+        // The first falls silent as well: nothing is left to flood.
+        let changes = (150..260).filter(|tenth| look(&mut gate, *tenth, [149, 0])).count();
+        assert_eq!(changes, 1);
+        assert_eq!((silent(&gate), traffic(&gate)), ([true, true], TrafficMode::Probe { since: at(249) }));
+        // Three answers of the second are no answers of the first.
+        assert!(look(&mut gate, 260, [150, 3]));
+        assert_eq!((silent(&gate), traffic(&gate)), ([true, false], TrafficMode::Flood));
+        gate.revive(ContestantIndex::FIRST, address(1));
+        assert_eq!(silent(&gate), [false, false]);
+        // An address that nobody has looked at yet is flooded, and so is its contestant.
+        let third = [address(3)].map(Target::new);
+        assert_eq!(gate.traffic(ContestantIndex::FIRST, &third), TrafficMode::Flood);
     }
 
     proptest! {
@@ -224,7 +291,7 @@ mod tests {
                     sent += new;
                     under_way.push(new);
                     alive += under_way.remove(0);
-                    let traffic = gate.look(ContestantIndex::FIRST, at(tenth), flooded, counted(sent, alive));
+                    let traffic = gate.one(at(tenth), flooded, counted(sent, alive));
                     prop_assert_eq!(traffic, TrafficMode::Flood);
                 }
             }

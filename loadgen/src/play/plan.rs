@@ -3,21 +3,23 @@
 
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Plan, Ramp, TrafficMode};
+use crate::engine::plan::{
+    ContestantPlan, Load, NS_PER_SECOND, NS_PER_US, Phase, Plan, Ramp, Target, TlsServer, TrafficMode,
+};
 use crate::engine::run::Clock;
-use crate::engine::schedule::{Gap, Schedule};
+use crate::engine::schedule::{Gap, Schedule, Step};
 use crate::engine::share::Share;
+use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::timeline::Split;
 use flowtest_contest::{Contest, Control, contest};
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// An instant on the run clock. What lies before it began is its beginning.
 pub fn run_clock(clock: &Clock, utc: UtcUs) -> RunInstant {
-    RunInstant::from_ns(utc.saturating_sub(clock.utc_base).saturating_mul(NS_PER_US))
+    RunInstant::from_ns(utc.saturating_since(clock.utc_base).saturating_mul(NS_PER_US))
 }
 
 /// From making a plan to its start: workers make rings and arenas in it.
@@ -46,32 +48,65 @@ pub fn contest_plan(
         workers: workers as u32,
         ..Plan::default()
     }
+    .with_holds()
 }
 
-/// The phases of a contest that starts then.
+/// The phases of a contest that starts then. A breakpoint phase is one for each of its steps.
 pub fn phases(contest: &Contest, start: PlanInstant) -> Arc<[Phase]> {
-    let mut at = start;
-    let phases = contest.phases.iter().map(|phase| {
+    let (mut at, mut steps) = (start, 0);
+    let mut phases = Vec::with_capacity(contest.phases.len());
+    for phase in &contest.phases {
         let start = at;
         at = start + phase.duration_us * NS_PER_US;
         let load = match phase.load {
-            contest::Load::Open { from, to } => Load::Open(Ramp { from, to }),
+            contest::Load::Open { from, to } => Load::Open(Ramp::per_second(from, to)),
             contest::Load::Closed { pipeline } => Load::Closed { pipeline },
+            contest::Load::Breakpoint(terms) => {
+                let whole = Phase {
+                    start,
+                    end: at,
+                    load: Load::Closed { pipeline: 1 },
+                    connections: phase.connections,
+                    scored: phase.scored,
+                };
+                phases.extend(self::steps(whole, terms, contest.rules.timeout_us, &mut steps));
+                continue;
+            }
         };
         // A practice round counts for itself; whether that is worth anything is the round's matter.
-        Phase { start, end: at, load, connections: phase.connections, scored: phase.scored }
-    });
-    phases.collect()
+        phases.push(Phase { start, end: at, load, connections: phase.connections, scored: phase.scored });
+    }
+    phases.into()
 }
 
-/// A contestant at its endpoint.
+/// The steps of a breakpoint phase, and what is left of it behind them. `next`: the number of the next step of the plan.
+fn steps(whole: Phase, terms: Breakpoint, timeout_us: u64, next: &mut u32) -> Vec<Phase> {
+    let clock = terms.clock((whole.end - whole.start) / NS_PER_US, timeout_us);
+    let first = *next;
+    let mut step = |start, end, is_judged| {
+        let number = std::mem::replace(next, *next + 1);
+        Phase { start, end, load: Load::Step(Step { number, first, is_judged, terms }), ..whole }
+    };
+    let length = clock.step_us * NS_PER_US;
+    let mut steps: Vec<Phase> = (0..u64::from(clock.count))
+        .map(|index| step(whole.start + index * length, whole.start + (index + 1) * length, true))
+        .collect();
+    let end = whole.start + u64::from(clock.count) * length;
+    if end < whole.end {
+        steps.push(step(end, whole.end, false));
+    }
+    steps
+}
+
+/// A contestant at its endpoint, with which TLS is spoken like this.
 pub fn contestant(
     name: String,
     endpoint: &Endpoint,
-    addresses: Vec<SocketAddr>,
+    tls: Option<TlsServer>,
+    addresses: Vec<Target>,
     traffic: TrafficMode,
 ) -> ContestantPlan {
-    ContestantPlan { name, endpoint: endpoint.to_string(), addresses, request: request(endpoint), traffic }
+    ContestantPlan { name, endpoint: endpoint.to_string(), addresses, request: request(endpoint), tls, traffic }
 }
 
 /// What an endpoint is sent.
@@ -99,7 +134,7 @@ pub struct Taker {
 /// begin at one instant the last.
 fn shares(splits: &[Split], taker: &Taker, clock: &Clock) -> Vec<(RunInstant, Share)> {
     let mut shares = vec![(RunInstant::START, Share::NONE)];
-    let start = splits.first().map_or(0, |first| first.from);
+    let start = splits.first().map_or(UtcUs::EPOCH, |first| first.from);
     for split in splits {
         let from = if split.from == start { RunInstant::START } else { run_clock(clock, split.from) };
         let is_ours = split.from >= taker.takes_from;
@@ -124,14 +159,16 @@ pub fn schedule(control: &Control, taker: &Taker, clock: &Clock, before: Option<
     };
     let shares = shares(&timeline.splits, taker, clock);
     let stop_at = timeline.stopped_at.map_or(RunInstant::NEVER, |at| run_clock(clock, at));
-    Schedule::new(deadlines, pauses.collect(), stop_at, shares)
+    let joins = timeline.joins.iter().map(|join| run_clock(clock, join.at)).collect();
+    let steps = before.map_or_else(Vec::new, |before| before.steps().to_vec());
+    Schedule::new(deadlines, pauses.collect(), stop_at, shares).with_joins(joins).with_steps(steps)
 }
 
 /// All deadlines that the document tells, with the instants from which on they count.
 fn deadlines(control: &Control) -> Vec<(UtcUs, Deadlines)> {
     let timeline = &control.timeline;
     let changes = timeline.moved.iter().map(|moved| moved.at).chain(timeline.pauses.iter().map(|pause| pause.from));
-    let mut instants: Vec<UtcUs> = std::iter::once(0).chain(changes).collect();
+    let mut instants: Vec<UtcUs> = std::iter::once(UtcUs::EPOCH).chain(changes).collect();
     instants.sort_unstable();
     instants.dedup();
     instants.into_iter().map(|at| (at, timeline.deadlines_at(&control.contest, at))).collect()
@@ -160,10 +197,10 @@ mod tests {
     use std::time::Instant;
 
     const SECOND: u64 = 1_000_000;
-    const NOW: UtcUs = 1_796_119_200 * SECOND;
+    const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
 
     fn taker(id: &str) -> Taker {
-        Taker { id: id.to_owned(), takes_from: 0 }
+        Taker { id: id.to_owned(), takes_from: UtcUs::EPOCH }
     }
 
     fn clock() -> Clock {
@@ -187,12 +224,12 @@ mod tests {
         let start = run_clock(&clock, control.timeline.start_at.unwrap());
         let phases = phases(&control.contest, Schedule::before_pauses(start));
         assert_eq!((phases[0].start.ns(), phases[0].end.ns()), (10_000_000_000, 70_000_000_000));
-        let schedule = schedule(&control, &taker("g2"), &clock, None, 0);
+        let schedule = schedule(&control, &taker("g2"), &clock, None, UtcUs::EPOCH);
         assert_eq!(schedule.shares(), [(PlanInstant::START, Share { index: 1, of: 2 })]);
         let deadlines = schedule.deadlines(NOW);
         assert_eq!((deadlines.version, deadlines.from), (Deadline(NOW + 30 * SECOND), Deadline(NOW + 50 * SECOND)));
         assert_eq!(
-            super::schedule(&control, &taker("g9"), &clock, None, 0).shares(),
+            super::schedule(&control, &taker("g9"), &clock, None, UtcUs::EPOCH).shares(),
             [(PlanInstant::START, Share::NONE)]
         );
     }
@@ -200,7 +237,7 @@ mod tests {
     #[test]
     fn a_moved_deadline_counts_for_what_is_sent_from_its_instant_on_or_from_when_it_was_heard() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = schedule(&control, &taker("g1"), &clock, None, 0);
+        let first = schedule(&control, &taker("g1"), &clock, None, UtcUs::EPOCH);
         let to = NOW + 45 * SECOND;
         let moved = Change::MoveDeadline { deadline: DeadlineName::Version, to };
         let control = change(&control, moved, NOW + 12 * SECOND).unwrap();
@@ -221,7 +258,7 @@ mod tests {
     #[test]
     fn a_pause_holds_everything_back_until_its_end_is_known() {
         let (control, clock) = (change(&armed(), Change::Begin, NOW + 10 * SECOND).unwrap(), clock());
-        let first = schedule(&control, &taker("g1"), &clock, None, 0);
+        let first = schedule(&control, &taker("g1"), &clock, None, UtcUs::EPOCH);
         let control = change(&control, Change::Pause, NOW + 19 * SECOND).unwrap();
         let paused = schedule(&control, &taker("g1"), &clock, Some(&first), NOW + 19 * SECOND + 250_000);
         let second = |s: u64| PlanInstant::from_ns(s * 1_000_000_000);
@@ -246,13 +283,13 @@ mod tests {
         let control = split(&split(&control, 20, &["g1"]), 30, &["g1", "g2"]);
         let second = |s: u64| PlanInstant::from_ns(s * 1_000_000_000);
         let (whole, half) = (Share::WHOLE, |index| Share { index, of: 2 });
-        let shares = |id: &str, takes_from: u64| {
+        let shares = |id: &str, takes_from: UtcUs| {
             let taker = Taker { id: id.to_owned(), takes_from };
-            schedule(&control, &taker, &clock, None, 0).shares()
+            schedule(&control, &taker, &clock, None, UtcUs::EPOCH).shares()
         };
         let start = PlanInstant::START;
-        assert_eq!(shares("g1", 0), [(start, half(0)), (second(20), whole), (second(30), half(0))]);
-        assert_eq!(shares("g2", 0), [(start, half(1)), (second(20), Share::NONE), (second(30), half(1))]);
+        assert_eq!(shares("g1", UtcUs::EPOCH), [(start, half(0)), (second(20), whole), (second(30), half(0))]);
+        assert_eq!(shares("g2", UtcUs::EPOCH), [(start, half(1)), (second(20), Share::NONE), (second(30), half(1))]);
         // A new process of that name, ready after its share had gone to the other: what was due before is not its.
         assert_eq!(shares("g2", NOW + 25 * SECOND), [(start, Share::NONE), (second(30), half(1))]);
         assert_eq!(shares("g2", NOW + 30 * SECOND + 1), [(start, Share::NONE)]);
@@ -263,7 +300,7 @@ mod tests {
         let (control, clock) = (armed(), clock());
         let split = Change::Split { at: NOW + 10 * SECOND, generators: vec!["g2".to_owned()] };
         let control = change(&control, split, NOW + 2 * SECOND).unwrap();
-        let shares = |id: &str| schedule(&control, &taker(id), &clock, None, 0).shares();
+        let shares = |id: &str| schedule(&control, &taker(id), &clock, None, UtcUs::EPOCH).shares();
         assert_eq!(shares("g2"), [(PlanInstant::START, Share::WHOLE)]);
         assert_eq!(shares("g1"), [(PlanInstant::START, Share::NONE)]);
     }

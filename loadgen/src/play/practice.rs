@@ -1,21 +1,27 @@
-//! Practice: half a minute of open load on one contestant's own endpoint, beside all rounds, and a report of it in Redis.
+//! Practice: half a minute of load on one contestant's own endpoint, beside all rounds, and a report of it in Redis. It is open
+//! load at one rate, or a climb (`climb`).
 //!
 //! One thread with one worker. It passes the same policy and the same three right answers as in a round, and is judged by
 //! the same worker, rules and deadlines. Nothing of it is journalled, nothing counts, and it ends at once when it is told.
 
+mod climb;
+
 use crate::Failed;
-use crate::admit::probe::{Candidate, Terms, check};
+use crate::admit::probe::{Candidate, CheckedBy, Terms, check};
 use crate::admit::resolve::Names;
+use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::ContestantIndex;
-use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, TrafficMode};
+use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::observe::output::{Outputs, Title};
+use crate::observe::output::Outputs;
+use crate::observe::title::Title;
 use crate::play::driver::{Driver, Ended, LOOK};
 use crate::play::plan::{HEAD_START, contest_plan, contestant};
+use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::Row;
 use flowtest_contract::rules::{Deadlines, Rules};
@@ -49,9 +55,12 @@ pub struct PracticeConfig {
     pub names: Names,
     /// Within this machine's ceiling.
     pub policy: Policy,
+    pub trust: ContestTrust,
     pub rules: Rules,
     pub deadlines: Deadlines,
-    /// Everybody of the contest: nobody practises on somebody else's server.
+    /// What a step of a climb has to reach.
+    pub pass: Pass,
+    /// Everybody of the contest in the order in which they named their servers: nobody practises on somebody else's.
     pub roster: Vec<(String, Endpoint)>,
 }
 
@@ -141,6 +150,7 @@ pub fn refusal(request: &PracticeRequest, generator: &str, message: String) -> P
         p50_us: None,
         p99_us: None,
         errors: Vec::new(),
+        climb: None,
     }
 }
 
@@ -168,7 +178,7 @@ impl Session {
         self.say(PracticeState::Waiting, "the endpoint is asked for three right answers".to_owned());
         let end = match self.prepare() {
             Err(message) => (PracticeState::Refused, message),
-            Ok((endpoint, addresses)) => match self.flood(&endpoint, addresses) {
+            Ok((endpoint, addresses)) => match self.flood(&endpoint, &addresses) {
                 Err(error) => (PracticeState::Refused, format!("the generator cannot practise now: {error}")),
                 Ok(message) => (PracticeState::Done, message),
             },
@@ -188,15 +198,22 @@ impl Session {
     /// The addresses to flood: all of an endpoint's, which the policy admits, which are nobody else's, and which answer.
     fn prepare(&self) -> Result<(Endpoint, Vec<SocketAddr>), String> {
         self.request.check()?;
-        let PracticeConfig { names, policy, roster, .. } = &self.config;
+        let PracticeConfig { names, policy, trust, roster, .. } = &self.config;
         let endpoint: Endpoint =
             self.request.endpoint.parse().map_err(|error: flowtest_contest::EndpointError| error.to_string())?;
         // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
         let _ = names.refresh();
         let until = Instant::now() + RIVALS_TIMEOUT;
-        let rivals: Vec<(&str, Vec<SocketAddr>)> = roster
+        // Who named a server first practises on it, whoever names it after.
+        let is_own = |(name, named): &(String, Endpoint)| {
+            *name == self.request.contestant && named.server() == endpoint.server()
+        };
+        let before = roster.iter().position(is_own).unwrap_or(roster.len());
+        // Where a server says whose it is, who named it first has no right to it.
+        let is_rival = |name: &str| name != self.request.contestant && !policy.ownership.is_asked_for();
+        let rivals: Vec<(&str, Vec<SocketAddr>)> = roster[..before]
             .iter()
-            .filter(|(name, _)| *name != self.request.contestant)
+            .filter(|(name, _)| is_rival(name))
             .filter_map(|(name, endpoint)| {
                 let timeout = until.saturating_duration_since(Instant::now());
                 Some((name.as_str(), names.addresses(endpoint, timeout).ok()?))
@@ -204,26 +221,38 @@ impl Session {
             .collect();
         let rivals: Vec<(&str, &[SocketAddr])> =
             rivals.iter().map(|(name, addresses)| (*name, addresses.as_slice())).collect();
-        let candidate = Candidate { name: &self.request.contestant, endpoint: &endpoint };
+        let contestant = &self.request.contestant;
+        let candidate =
+            Candidate { team: Candidate::team(policy, contestant), ..Candidate::new(contestant, &endpoint) };
         let terms = Terms::new(self.config.rules, self.config.deadlines);
-        let checked = check(&[candidate], &rivals, names, policy, &terms, CHECK_TIMEOUT).swap_remove(0);
+        let by = CheckedBy { names, policy, trust, terms: &terms };
+        let checked = check(&[candidate], &rivals, by, CHECK_TIMEOUT).swap_remove(0);
         match self.stop_handle.reason() {
             Some(reason) => Err(reason),
-            None if checked.ready() => Ok((endpoint, checked.addresses)),
-            None => Err(format!("practice begins with three right answers: {}", checked.sentence())),
+            None if checked.ready() => Ok((endpoint, checked.admitted())),
+            None => Err(format!("practice begins with three right answers: {}", checked.message())),
         }
     }
 
     /// The load, to its end or before; says how it ended.
-    fn flood(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<String, Failed> {
-        let clock = Clock::now();
-        let plan = Arc::new(self.plan(endpoint, addresses, clock));
+    fn flood(&mut self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<String, Failed> {
+        if self.request.climbs { self.climb(endpoint, addresses) } else { self.hold(endpoint, addresses) }
+    }
+
+    /// One rate, for as long as was asked.
+    fn hold(&mut self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<String, Failed> {
+        let (clock, rate) = (Clock::now(), self.request.rate);
+        let start = Schedule::before_pauses(clock.after(HEAD_START));
+        let phase = Phase {
+            start,
+            end: start + self.request.seconds * NS_PER_SECOND,
+            load: Load::Open(Ramp::per_second(rate, rate)),
+            connections: rate.min(CONNECTIONS_MAX) as u32,
+            scored: true,
+        };
+        let plan = Arc::new(self.plan(endpoint, addresses, clock, [phase].into())?);
         let start = plan.schedule.run_clock(plan.start());
-        let output = Outputs { quiet: true, ..Outputs::default() }.prepare_with(None)?;
-        let output = output.open(&plan, Title::Contest(self.config.contest.clone()))?;
-        // Its samples are what errors are explained from.
-        let mut driver = Driver::in_memory(plan, clock, &[self.config.core], Tracing::On, output)?.gated();
-        self.stop_handle.take(driver.worker_control().clone());
+        let mut driver = self.driver(plan, clock)?.gated();
         let (mut errors, mut is_silent) = (Newest::default(), false);
         let mut report_at = Instant::now() + REPORT;
         while !driver.is_over() {
@@ -255,18 +284,27 @@ impl Session {
         })
     }
 
-    fn plan(&self, endpoint: &Endpoint, addresses: Vec<SocketAddr>, clock: Clock) -> Plan {
-        let (rate, start) = (self.request.rate, Schedule::before_pauses(clock.after(HEAD_START)));
-        let phase = Phase {
-            start,
-            end: start + self.request.seconds * NS_PER_SECOND,
-            load: Load::Open(Ramp { from: rate, to: rate }),
-            connections: rate.min(CONNECTIONS_MAX) as u32,
-            scored: true,
-        };
-        let contestant = contestant(self.request.contestant.clone(), endpoint, addresses, TrafficMode::Flood);
+    /// Workers that a stop reaches. Their samples are what errors are explained from.
+    fn driver(&self, plan: Arc<Plan>, clock: Clock) -> Result<Driver, Failed> {
+        let output = Outputs { quiet: true, ..Outputs::default() }.prepare_with(None)?;
+        let output = output.open(&plan, Title::Contest(self.config.contest.clone()))?;
+        let driver = Driver::in_memory(plan, clock, &[self.config.core], Tracing::On, output)?;
+        self.stop_handle.take(driver.worker_control().clone());
+        Ok(driver)
+    }
+
+    fn plan(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        clock: Clock,
+        phases: Arc<[Phase]>,
+    ) -> Result<Plan, Failed> {
+        let tls = self.config.trust.of(self.config.policy.tls).server(endpoint)?;
+        let targets = addresses.iter().copied().map(Target::new).collect();
+        let contestant = contestant(self.request.contestant.clone(), endpoint, tls, targets, TrafficMode::Flood);
         let schedule = Schedule::steady(self.config.deadlines);
-        contest_plan(self.config.rules, schedule, &clock, [phase].into(), vec![contestant], 1)
+        Ok(contest_plan(self.config.rules, schedule, &clock, phases, vec![contestant], 1))
     }
 
     /// Takes over what was counted.
@@ -311,15 +349,16 @@ impl Newest {
 mod tests {
     use super::*;
     use crate::engine::control::Stage;
+    use flowtest_contract::rules::UtcUs;
 
     #[test]
     fn a_frequent_failure_does_not_hide_a_rare_one() {
         let error = |kind: &str, at| ExplainedError { at, kind: kind.to_owned(), ..ExplainedError::default() };
         let mut newest = Newest::default();
-        newest.note(error("reset", 0));
-        (1..100).for_each(|at| newest.note(error("token", at)));
+        newest.note(error("reset", UtcUs::EPOCH));
+        (1..100).for_each(|at| newest.note(error("token", UtcUs(at))));
         assert_eq!(newest.0.len(), ERRORS_MAX);
-        assert_eq!((newest.0[0].at, newest.0[8].at, newest.0[9].kind.as_str()), (99, 91, "reset"));
+        assert_eq!((newest.0[0].at, newest.0[8].at, newest.0[9].kind.as_str()), (UtcUs(99), UtcUs(91), "reset"));
     }
 
     #[test]

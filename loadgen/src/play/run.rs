@@ -1,16 +1,19 @@
 //! `run CONTEST.toml`: a whole round by a file, published as it goes when a Redis is named.
 
 use crate::Failed;
-use crate::admit::guard::{Denial, admit};
-use crate::admit::resolve::Names;
+use crate::admit::guard::{Denial, Found, admit};
+use crate::admit::probe::{Candidate, CheckedBy, Terms, check};
 use crate::admit::resolve::names::STUCK_AFTER;
+use crate::admit::resolve::{Names, too_many};
+use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
-use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, TrafficMode};
+use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, Target, TrafficMode};
 use crate::engine::run::{Clock, RunError, usable_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::journal::rebuild::{Action, finish_orphans};
-use crate::observe::output::{Prepared, Title};
+use crate::observe::output::Prepared;
+use crate::observe::title::Title;
 use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::RunContest;
 use crate::play::plan::{HEAD_START, JOURNAL_HEAD_START, Taker, contest_plan, contestant as contestant_plan, phases};
@@ -18,15 +21,19 @@ use crate::record::publish::Board;
 use crate::record::recorder::{Recorder, room};
 use crate::signals::Stop;
 use flowtest_contest::Contest;
-use flowtest_contest::contest::Start;
+use flowtest_contest::contest::{Contestant, Start};
+use flowtest_contract::rules::{Deadlines, UtcUs};
 use flowtest_contract::text::shown;
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contract::{RoundId, StreamId, utc_us};
 use flowtest_journal::free_bytes;
-use flowtest_journal::record::{self, Terms};
+use flowtest_journal::record;
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long all servers may take to say whose they are.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
@@ -35,7 +42,7 @@ pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
         .map_err(|error| Failed::Usage(format!("{path}: the contest file cannot be read ({error})")))?;
     let contest = Contest::from_toml(&text).map_err(|error| Failed::Usage(format!("{path}: {error}")))?;
     let cores = flags.cores.choose()?;
-    let contestants = admitted(&contest, &flags.hosts.names()?)?;
+    let contestants = admitted(&contest, &flags.hosts.names()?, &flags.authorities.contest_trust()?)?;
     let prepared = flags.outputs.prepare()?;
     // Whatever is wrong with the plan shall show before Redis or the disk hear of a round.
     let plan = make_plan(&contest, contestants.clone(), cores.len(), Clock::now(), flags.head_start())?;
@@ -68,7 +75,7 @@ pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
 
 /// Where the points are that Redis did not take.
 fn unpublished(error: ScoreboardError, flags: &RunContest, redis: &RedisAddress) -> Failed {
-    if !matches!(error, ScoreboardError::Patience { .. }) {
+    if !matches!(error, ScoreboardError::Timeout { .. }) {
         return error.into();
     }
     Failed::Message(match &flags.journal {
@@ -188,13 +195,13 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize], take
     // By these the audit finds in the document which share the stream had.
     if let Some(Taker { id, takes_from }) = taker {
         program["generator"] = id.as_str().into();
-        program["takes_from"] = (*takes_from).into();
+        program["takes_from"] = takes_from.0.into();
     }
     let mut start = record::Start {
-        at: Clock::now().utc_base,
+        at: utc_us().0,
         clock_offset_us: 0,
         clock_error_us: 0,
-        terms: Terms::new(&plan.rules, plan.schedule.deadlines(0)),
+        terms: record::Terms::new(&plan.rules, plan.schedule.deadlines(UtcUs::EPOCH)),
         contest: contest.name.clone().into_bytes(),
         names: Vec::new(),
         name_lens: Vec::new(),
@@ -219,30 +226,63 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
 }
 
 /// The roster at its addresses, by the same policy as in a round that is served.
-fn admitted(contest: &Contest, names: &Names) -> Result<Vec<ContestantPlan>, Failed> {
+fn admitted(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<Vec<ContestantPlan>, Failed> {
     let admitted = contest.contestants.iter().map(|contestant| {
         let endpoint = &contestant.endpoint;
-        let addresses = admit(&contest.policy, names, endpoint, STUCK_AFTER)
+        let Found { addresses, unused } = admit(&contest.policy, names, endpoint, STUCK_AFTER)
             .map_err(|denial| refused(&contestant.name, &denial))?;
-        Ok(contestant_plan(contestant.name.clone(), endpoint, addresses, TrafficMode::Flood))
+        if unused > 0 {
+            eprintln!("flowtest-loadgen: {}: {}", contestant.name, too_many(&endpoint.host, unused));
+        }
+        let tls = trust.of(contest.policy.tls).server(endpoint)?;
+        let targets = addresses.into_iter().map(Target::new).collect();
+        Ok(contestant_plan(contestant.name.clone(), endpoint, tls, targets, TrafficMode::Flood))
     });
     let admitted = admitted.collect::<Result<Vec<_>, Failed>>()?;
-    let theirs = admitted.iter().map(|one| (one.name.as_str(), one.addresses.as_slice()));
+    let addresses = |one: &ContestantPlan| one.addresses.iter().map(|target| target.address).collect::<Vec<_>>();
+    let theirs: Vec<_> = admitted.iter().map(|one| (one.name.as_str(), addresses(one))).collect();
+    let theirs = theirs.iter().map(|(name, addresses)| (*name, addresses.as_slice()));
     contest.policy.judge_shared(theirs).map_err(|error| Failed::Usage(error.to_string()))?;
+    proved(contest, names, trust)?;
     Ok(admitted)
+}
+
+/// Refuses a contest that asks for proof when a server says that it is another's, or nobody's.
+fn proved(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<(), Failed> {
+    if !contest.policy.ownership.is_asked_for() {
+        return Ok(());
+    }
+    let candidates: Vec<Candidate<'_>> = contest
+        .contestants
+        .iter()
+        .map(|Contestant { name, endpoint }| Candidate {
+            team: Candidate::team(&contest.policy, name),
+            ..Candidate::new(name, endpoint)
+        })
+        .collect();
+    // Whose it is is asked, and nothing else: what its answers are worth is the round's matter.
+    let terms = Terms { tokens: 1, ..Terms::new(contest.rules, Deadlines::default()) };
+    let by = CheckedBy { names, policy: &contest.policy, trust, terms: &terms };
+    let checked = check(&candidates, &[], by, PROOF_TIMEOUT);
+    for (candidate, checked) in candidates.iter().zip(checked) {
+        if let Some(message) = checked.outcome.ok().and_then(|report| report.disowned()) {
+            return Err(Failed::Message(format!("{}: {message}", candidate.name)));
+        }
+    }
+    Ok(())
 }
 
 /// A name that does not resolve now is no fault of the file.
 fn refused(name: &str, denial: &Denial) -> Failed {
-    let sentence = format!("{name}: {denial}");
-    if matches!(denial, Denial::Resolve(_)) { Failed::Message(sentence) } else { Failed::Usage(sentence) }
+    let message = format!("{name}: {denial}");
+    if matches!(denial, Denial::Resolve(_)) { Failed::Message(message) } else { Failed::Usage(message) }
 }
 
 /// When the first phase starts.
 fn start(contest: &Contest, clock: Clock, head_start: Duration) -> Result<RunInstant, Failed> {
     let earliest = clock.after(head_start);
     let Start::At(utc) = contest.start else { return Ok(earliest) };
-    let ns = utc.checked_sub(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US));
+    let ns = utc.checked_since(clock.utc_base).and_then(|us| us.checked_mul(NS_PER_US));
     ns.map(RunInstant::from_ns).filter(|at| *at >= earliest).ok_or_else(|| {
         Failed::Usage("the contest's start has passed: write a later one, or start = \"now\"".to_owned())
     })

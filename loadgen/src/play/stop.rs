@@ -12,7 +12,7 @@ use crate::Failed;
 use crate::engine::run::Clock;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
-use flowtest_scoreboard::{Scoreboard, Stopped};
+use flowtest_scoreboard::{Scoreboard, ScoreboardError, Stopped};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,14 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
     let address = flags.redis_flags.address(&flags.redis)?;
     let contest = &flags.contest;
     let mut scoreboard = Scoreboard::open(address.clone())?;
-    let revision = match scoreboard.stop_traffic(contest, Clock::now().utc_base)? {
+    let stopped = scoreboard.stop_traffic(contest, Clock::now().utc_base).map_err(|error| match error {
+        ScoreboardError::Permission { url, .. } => Failed::Message(format!(
+            "this user of Redis may not change the document of a contest: give the dashboard's user and password to --redis \
+             ({url}) and --redis-password-file, or stop each generator on its machine, by SIGTERM or SIGUSR1"
+        )),
+        error => error.into(),
+    })?;
+    let revision = match stopped {
         Stopped::NoContest => {
             return Err(Failed::Message(format!(
                 "Redis at {address} holds no contest {contest:?}, so nobody floods by it: look at --contest and --redis. A \

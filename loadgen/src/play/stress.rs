@@ -3,18 +3,17 @@
 use crate::Failed;
 use crate::admit::resolve::names::STUCK_AFTER;
 use crate::admit::resolve::{Names, listening};
-use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
+use crate::admit::trust::Trust;
+use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::run::Clock;
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::observe::output::Title;
+use crate::observe::title::Title;
 use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::Stress;
 use crate::play::plan::{self, HEAD_START};
 use crate::signals::Stop;
-use flowtest_contest::endpoint::{Endpoint, Host};
-use flowtest_contract::header::Flip;
-use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_contest::endpoint::{Endpoint, EndpointError, Host};
 use flowtest_contract::text::grouped;
 use flowtest_scoreboard::redacted;
 use std::net::SocketAddr;
@@ -22,10 +21,14 @@ use std::sync::Arc;
 
 /// Runs the command; the exit code says whether the result is valid.
 pub fn stress(flags: &Stress, stop: &Stop) -> Result<u8, Failed> {
-    let cores = flags.cores.choose()?;
-    let names = flags.hosts.names()?;
-    let contestants =
-        flags.urls.iter().map(|url| contestant(url, &names, flags.outputs.quiet)).collect::<Result<Vec<_>, _>>()?;
+    let cores = flags.server.cores.choose()?;
+    let names = flags.server.hosts.names()?;
+    let endpoints = flags.urls.iter().map(|url| endpoint(url)).collect::<Result<Vec<_>, _>>()?;
+    let trust = flags.server.trust(&endpoints)?;
+    let contestants = endpoints
+        .iter()
+        .map(|endpoint| contestant(endpoint, &names, trust.as_ref(), flags.outputs.quiet))
+        .collect::<Result<Vec<_>, _>>()?;
     let prepared = flags.outputs.prepare()?;
     let clock = Clock::now();
     let plan = Arc::new(make_plan(flags, contestants, cores.len() as u32, clock));
@@ -65,10 +68,20 @@ pub fn stress(flags: &Stress, stop: &Stop) -> Result<u8, Failed> {
     Ok(if summary.is_valid() { 0 } else { 3 })
 }
 
-fn contestant(url: &str, names: &Names, quiet: bool) -> Result<ContestantPlan, Failed> {
-    let endpoint: Endpoint = url.parse().map_err(|error| Failed::Usage(format!("{}: {error}", redacted(url))))?;
-    let addresses = flooded(&endpoint, names.addresses(&endpoint, STUCK_AFTER)?, quiet)?;
-    Ok(plan::contestant(endpoint.to_string(), &endpoint, addresses, TrafficMode::Flood))
+pub(super) fn endpoint(url: &str) -> Result<Endpoint, Failed> {
+    url.parse().map_err(|error: EndpointError| Failed::Usage(format!("{}: {error}", redacted(url))))
+}
+
+pub(super) fn contestant(
+    endpoint: &Endpoint,
+    names: &Names,
+    trust: Option<&Trust>,
+    quiet: bool,
+) -> Result<ContestantPlan, Failed> {
+    let addresses = flooded(endpoint, names.addresses(endpoint, STUCK_AFTER)?, quiet)?;
+    let tls = trust.map(|trust| trust.server(endpoint)).transpose()?.flatten();
+    let targets = addresses.into_iter().map(Target::new).collect();
+    Ok(plan::contestant(endpoint.to_string(), endpoint, tls, targets, TrafficMode::Flood))
 }
 
 /// All addresses of a name are flooded, as in a contest: one where nobody listens costs its part, and is told. Only
@@ -92,15 +105,15 @@ fn flooded(endpoint: &Endpoint, addresses: Vec<SocketAddr>, quiet: bool) -> Resu
 
 fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {
     let load = match flags.rate {
-        Some((from, to)) => Load::Open(Ramp { from, to }),
+        Some(ramp) => Load::Open(ramp),
         None => Load::Closed { pipeline: flags.pipeline },
     };
     let length = match (flags.requests, flags.rate) {
         (None, _) => flags.duration.as_nanos() as u64,
         // As long as it takes: a week is the longest that a flag can ask for.
         (Some(_), None) => 7 * 24 * 3600 * 1_000_000_000,
-        (Some(requests), Some((from, to))) => {
-            u64::try_from(u128::from(requests) * 2_000_000_000 / u128::from(from + to))
+        (Some(requests), Some(Ramp { from, to, seconds })) => {
+            u64::try_from(u128::from(requests) * 2_000_000_000 * u128::from(seconds) / u128::from(from + to))
                 .unwrap_or(u64::MAX)
                 .min(u64::MAX / 4)
         }
@@ -112,18 +125,15 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
     if start > warm {
         // A ramp warms up at the rate that it begins with.
         let load = match load {
-            Load::Open(ramp) => Load::Open(Ramp { from: ramp.from.max(1), to: ramp.from.max(1) }),
-            closed @ Load::Closed { .. } => closed,
+            Load::Open(ramp) => Load::Open(Ramp { from: ramp.from.max(1), to: ramp.from.max(1), ..ramp }),
+            other @ (Load::Closed { .. } | Load::Step(_)) => other,
         };
         phases.push(Phase { load, ..phase(warm, start, false) });
     }
     phases.push(phase(start, start + length.max(1), true));
     Plan {
-        rules: Rules { timeout_us: flags.timeout.as_micros() as u64, ..Rules::default() },
-        schedule: Arc::new(Schedule::steady(Deadlines {
-            version: always(flags.expect_version),
-            from: always(flags.expect_from),
-        })),
+        rules: flags.server.rules(),
+        schedule: Arc::new(flags.server.schedule()),
         utc_base: clock.utc_base,
         phases: phases.into(),
         contestants: contestants.into(),
@@ -131,9 +141,4 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
         workers,
         ..Plan::default()
     }
-}
-
-/// The deadline by which this value is right at all times.
-fn always<T: Flip>(value: T) -> Deadline {
-    if value == T::AFTER { Deadline::PASSED } else { Deadline::NEVER }
 }

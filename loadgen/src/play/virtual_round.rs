@@ -6,16 +6,16 @@ use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, TrafficMode};
+use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::ring::pretend::{Character, Mischief, Pretend};
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
-use crate::engine::share::sizes;
+use crate::engine::sizes::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use crate::play::health_gate::HealthGate;
 use flowtest_contract::Tally;
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -54,6 +54,10 @@ struct Script {
     share: Share,
     /// When it hears of another share, and from when on that is its.
     split: Option<(RunInstant, RunInstant, Share)>,
+    /// When it hears that the last of the servers' contestants joins, and from when on that plays.
+    join: Option<(RunInstant, RunInstant)>,
+    /// The first contestant is not admitted.
+    absent: bool,
 }
 
 /// What came of it.
@@ -96,6 +100,8 @@ impl Script {
             rest: None,
             share: Share::WHOLE,
             split: None,
+            join: None,
+            absent: false,
         }
     }
 
@@ -111,40 +117,62 @@ impl Script {
         };
         let told = self.split.filter(|(heard, ..)| *heard <= now).map(|(_, from, share)| (from, share));
         let shares = [(RunInstant::START, self.share)].into_iter().chain(told).collect();
-        Schedule::new(vec![(0, Deadlines::default())], pauses, RunInstant::NEVER, shares)
+        let joins = self.join.filter(|(heard, _)| *heard <= now).map(|(_, from)| from);
+        Schedule::new(vec![(UtcUs::EPOCH, Deadlines::default())], pauses, RunInstant::NEVER, shares)
+            .with_joins(joins.into_iter().collect())
+    }
+
+    /// How many contestants are known.
+    fn known(&self, now: RunInstant) -> usize {
+        self.servers.len() - usize::from(self.join.is_some_and(|(heard, _)| now < heard))
+    }
+
+    fn contestant(index: usize) -> ContestantPlan {
+        ContestantPlan {
+            name: format!("c{index}"),
+            endpoint: Script::address(index).to_string(),
+            addresses: vec![Target::new(Script::address(index))],
+            request: RequestTemplate::new("/", "host"),
+            tls: None,
+            traffic: TrafficMode::Flood,
+        }
     }
 
     fn plan(&self) -> Plan {
         let (load, connections) = (self.load, self.connections);
-        let contestant = |index: usize| ContestantPlan {
-            name: format!("c{index}"),
-            endpoint: Script::address(index).to_string(),
-            addresses: vec![Script::address(index)],
-            request: RequestTemplate::new("/", "host"),
-            traffic: TrafficMode::Flood,
-        };
+        let places = self.servers.len() + usize::from(self.join.is_some());
         Plan {
             rules: Rules { timeout_us: 300_000, ..Rules::default() },
             schedule: Arc::new(self.schedule(RunInstant::START)),
-            utc_base: 1_000_000_000,
+            utc_base: UtcUs(1_000_000_000),
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
-            contestants: (0..self.servers.len()).map(contestant).collect(),
+            contestants: (0..self.known(RunInstant::START)).map(Script::contestant).collect(),
             workers: self.workers,
+            places,
+            room: places,
             ..Plan::default()
         }
     }
 
     /// What everybody gets at an instant, by the gate and the rest that is on.
     fn plan_at(&self, now: RunInstant, plan: &Plan, gate: &HealthGate) -> Plan {
-        let mut plan = Plan { schedule: Arc::new(self.schedule(now)), ..plan.clone() };
+        // Who was known keeps what was counted at its address.
+        let known = plan.contestants.iter().cloned();
+        let joined = (plan.contestants.len()..self.known(now)).map(Script::contestant);
+        let contestants = known.chain(joined).collect();
+        let mut plan = Plan { schedule: Arc::new(self.schedule(now)), contestants, ..plan.clone() };
         for (index, contestant) in ContestantIndex::all().zip(plan.contestants.iter_mut()) {
             let halted = match self.rest {
                 Some((Rest::Park, from, to)) => index == ContestantIndex::FIRST && (from..to).contains(&now),
                 Some((Rest::Halt, from, to)) => (from..to).contains(&now),
                 _ => false,
             };
-            contestant.traffic = if halted { TrafficMode::Halted } else { gate.traffic(index) };
+            contestant.traffic = match halted {
+                true => TrafficMode::Halted,
+                false if self.absent && index == ContestantIndex::FIRST => TrafficMode::Absent,
+                false => gate.traffic(index, &contestant.addresses),
+            };
         }
         plan
     }
@@ -153,7 +181,7 @@ impl Script {
         let workers = (0..self.workers).map(|number| {
             let servers = self.servers.iter().enumerate().map(|(index, server)| (Script::address(index), *server));
             let kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
-            let (sender, receiver) = block::channel(self.servers.len(), Tracing::On);
+            let (sender, receiver) = block::channel(plan.contestants.len(), Tracing::On);
             (Worker::new(kernel, plan.clone(), number, [7; 16], Tracing::On), Some(sender), receiver)
         });
         Generator {
@@ -166,8 +194,8 @@ impl Script {
     }
 
     fn play(&self) -> Played {
-        let mut plan = Arc::new(self.plan());
-        let mut gate = HealthGate::new(self.servers.len(), plan.timeout());
+        let mut gate = HealthGate::new(self.servers.len(), self.plan().timeout());
+        let mut plan = Arc::new(self.plan_at(RunInstant::START, &self.plan(), &gate));
         let mut generator = self.generator(&plan);
         let begun = RunInstant::START;
         let (mut look_at, mut second_at, mut seen) =
@@ -191,7 +219,8 @@ impl Script {
                 generator.collect();
                 let resting = matches!(self.rest, Some((Rest::Disk, from, to)) if (from..to).contains(&now));
                 generator.control.pause(resting);
-                gate.look_at_all(now, &plan, resting, &generator.sums);
+                generator.sums.grow(plan.contestants.len());
+                gate.look_at_all(now, &plan, resting);
                 let newer = self.plan_at(now, &plan, &gate);
                 let traffic = |plan: &Plan| plan.contestants.iter().map(|one| one.traffic).collect::<Vec<_>>();
                 if traffic(&newer) != traffic(&plan) || newer.schedule != plan.schedule {
@@ -220,7 +249,7 @@ fn requests(worker: &mut Worker<Pretend>, server: usize) -> u64 {
 }
 
 fn open(rate: u64) -> Load {
-    Load::Open(Ramp { from: rate, to: rate })
+    Load::Open(Ramp::per_second(rate, rate))
 }
 
 impl Played {
@@ -240,6 +269,51 @@ impl Played {
 
 /// Fewer and more connections than workers.
 const CREWS: [(u32, u32); 6] = [(1, 1), (1, 8), (3, 2), (4, 2), (8, 4), (8, 12)];
+
+#[test]
+fn whoever_joins_is_sent_exactly_the_rest_and_nobody_else_anything_other() {
+    for (workers, connections) in CREWS {
+        for heard in [2, 4] {
+            let mut script = Script::new(&[HONEST; 4], open(20));
+            (script.workers, script.connections, script.seconds) = (workers, connections, 12);
+            let joins_at = at(10 * MS + 5 * SECOND);
+            script.join = Some((at(heard * SECOND), joins_at));
+            let played = script.play();
+            let due: Vec<u64> = played.tallies.iter().map(|tally| tally.due).collect();
+            assert_eq!(due, [240, 240, 240, 140], "{workers} workers, {connections} connections");
+            played.assert_whole(200);
+            assert_eq!(played.seen_between(3, 1, 5), 0, "nothing before its instant");
+        }
+        let mut script = Script::new(&[HONEST; 3], Load::Closed { pipeline: 1 });
+        (script.workers, script.connections, script.seconds) = (workers, connections, 12);
+        script.join = Some((at(2 * SECOND), at(5 * SECOND)));
+        let played = script.play();
+        played.assert_whole(200);
+        let (before, after) = (played.seen_between(2, 1, 5), played.seen_between(2, 6, 8));
+        let others = played.seen_between(0, 6, 8);
+        assert!(before == 0 && after * 10 >= others * 9, "{before} before, {after} after, others {others}");
+    }
+}
+
+#[test]
+fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
+    for (workers, connections) in CREWS {
+        let mut script = Script::new(&[HONEST; 3], open(20));
+        (script.workers, script.connections, script.seconds, script.absent) = (workers, connections, 6, true);
+        let played = script.play();
+        let absent = played.tallies[0];
+        assert_eq!((absent.due, absent.missed, absent.sent), (120, 120, 0), "{absent:?}");
+        assert_eq!(played.seen_between(0, 1, 5), 0);
+        assert!(
+            played.missed.iter().all(|why| *why == crate::engine::trace::Missed::NotAdmitted),
+            "{:?}",
+            played.missed
+        );
+        for tally in &played.tallies[1..] {
+            assert_eq!((tally.due, tally.points(&Rules::default())), (120, 24_000), "{tally:?}");
+        }
+    }
+}
 
 #[test]
 fn no_rest_of_any_length_costs_anybody_a_point() {
@@ -393,11 +467,17 @@ fn missed_says_why() {
     let slow = Script::new(&[Character::Honest { delay: 200 * MS }], open(50)).play();
     assert!(slow.missed.iter().all(|why| matches!(why, NoConnection { connections: 4, rate: 50, .. })), "{slow:?}");
     assert!(!slow.missed.is_empty());
+    let answer_us = |why: &crate::engine::trace::Missed| match why {
+        NoConnection { answer_us, .. } => *answer_us,
+        _ => 0,
+    };
+    // The first are missed before an answer has come.
+    assert_eq!(slow.missed.last().map(answer_us), Some(200_000));
     let dead = Script::new(&[Character::Silent], open(50)).play();
     let since = |why: &crate::engine::trace::Missed| if let Probed { since } = why { Some(*since) } else { None };
-    let probed: Vec<u64> = dead.missed.iter().filter_map(since).collect();
+    let probed: Vec<UtcUs> = dead.missed.iter().filter_map(since).collect();
     assert!(!probed.is_empty() && probed.iter().all(|since| *since == probed[0]), "{probed:?}");
-    let second = (probed[0] - 1_000_000_000) / 1_000_000;
+    let second = (probed[0].0 - 1_000_000_000) / 1_000_000;
     assert!((9..=11).contains(&second), "it fell to probes at {second} s");
 }
 

@@ -8,8 +8,9 @@ use crate::engine::index::{ContestantIndex, Key};
 use crate::record::recorder::Fresh;
 use crate::record::recorder::explain::Explained;
 use crate::record::standstill::{Change, Standstill, TELL_AFTER};
+use flowtest_contest::breakpoint::Decision;
 use flowtest_contest::{Contest, Control, State};
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_scoreboard::{
     ExplainedError, Health, Prepared, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError,
 };
@@ -98,6 +99,16 @@ impl Board {
         self.keys = keys;
     }
 
+    /// How much of what is scored so far is valid.
+    pub fn note_validity(&self, validity: RoundValidity) {
+        self.publisher.note_validity(validity);
+    }
+
+    /// All contestants, in the order of the rows: those from before, and who has joined behind them.
+    pub fn set_contestants(&self, names: Vec<String>) {
+        self.publisher.set_contestants(names);
+    }
+
     /// Tells Redis what counts, and contestants why they lost points; says so when Redis does not follow.
     pub fn pass_on(&mut self, fresh: Fresh) {
         if let Some((seq, rows)) = fresh.durable {
@@ -151,6 +162,11 @@ impl Board {
         self.keeper.explain(self.keys[contestant.index()].clone(), error);
     }
 
+    /// What was decided of a step of a breakpoint phase, for whoever shows it. Forgotten when too much waits.
+    pub fn note_step(&self, decision: Decision) {
+        let _ = self.keeper.messages.try_send(Message::Step(Box::new(decision)));
+    }
+
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
     pub fn prepared(&self, contestant: ContestantIndex, found: Prepared) {
         self.keeper.prepared.lock().insert(self.keys[contestant.index()].clone(), found);
@@ -190,7 +206,7 @@ impl Board {
                 );
             }
             if !was_stopped && stop.load(Ordering::Relaxed) {
-                return Err(ScoreboardError::Patience { cause: "the wait was ended by hand".to_owned() });
+                return Err(ScoreboardError::Timeout { cause: "the wait was ended by hand".to_owned() });
             }
         }
         ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -212,6 +228,7 @@ fn cause(redis: &RedisAddress, now: &Health, moved: &Health) -> String {
 
 enum Message {
     Explain(String, ExplainedError),
+    Step(Box<Decision>),
     End(State),
 }
 
@@ -257,6 +274,11 @@ impl ControlKeeper {
                         away = scoreboard.push_errors(&contest, &contestant, &[error]).is_err();
                     }
                     Ok(Message::Explain(..)) => {}
+                    Ok(Message::Step(decision)) => {
+                        let round = control.as_ref().and_then(|control: &Control| control.round);
+                        // The journal has it, too.
+                        let _ = round.map(|round| scoreboard.put_step(&contest, &round, &decision));
+                    }
                     Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                 }

@@ -4,7 +4,7 @@ use crate::played::{
     BASE, CONTEST, Exchange, Interval, NAMES, OTHER, Played, ROUND, STREAM, after, answered, interval, right,
 };
 use crate::program::{on, run};
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::{Deadline, Failure, Observed, Outcome, Platform, Seen, Version};
 use flowtest_journal::record::{EndCode, Trace};
 use flowtest_loadgen::journal::audit::stream::{Questions, audit};
@@ -85,6 +85,62 @@ fn what_counts_for_nobody_while_its_worker_was_not_late_is_found() {
     played.write(dir.path());
     let said = on("audit", dir.path(), &[]).exits(4);
     said.says("1 exchanges count for nobody, and their worker was not late while they lived");
+}
+
+/// Carol joins 100 ms after the round began.
+fn joined(exchanges: &[Exchange]) -> Played {
+    let mut second = interval(exchanges);
+    second.joins = vec![("carol", 100_000)];
+    Played::of([interval(&[right(0, 10_000), right(1, 10_100)]), second, interval(&[right(2, 210_000)])])
+}
+
+#[test]
+fn who_joins_is_counted_from_then_on_by_every_command() {
+    let dir = folder();
+    joined(&[right(0, 110_000), right(2, 110_100)]).write(dir.path());
+    let said = on("audit", dir.path(), &[]).exits(0);
+    said.says("│ carol          ┆    400 ┆       400 ┆  100 % ┆ none       │").says("EQUAL: 5 traces judged again");
+    let what_if = dir.path().join("other.toml");
+    let phase = "name = \"finals\"\n[rules]\ntoken = 1\nversion = 0\nfrom = 0\n[[phase]]\nfor = \"1s\"\nrate = 1\n";
+    std::fs::write(&what_if, format!("{phase}[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"))
+        .expect("written");
+    let report = on("audit", dir.path(), &["--json", "-", "--with", what_if.to_str().expect("a path")]).exits(0).json();
+    let carol = &report["rounds"][0]["contestants"][1];
+    assert_eq!((&carol["name"], &carol["points_what_if"]), (&"carol".into(), &2.into()));
+    let notices = on("export", dir.path(), &["--what", "notices"]).exits(0);
+    notices.says("carol joins the round");
+    on("export", dir.path(), &["--what", "traces"]).exits(0).says("carol");
+    let inspected = on("inspect", dir.path(), &["--json", "-"]).exits(0).json();
+    assert_eq!(inspected["streams"][0]["contestants"], serde_json::json!([NAMES[0], NAMES[1], "carol"]));
+    assert_eq!(inspected["streams"][0]["records"]["join"], 1);
+}
+
+#[test]
+fn what_fell_due_before_its_contestant_had_joined_is_found() {
+    let dir = folder();
+    // Sent after her instant, and due before it.
+    let mut early = right(2, 100_020);
+    (early.lag_us, early.latency_us) = (50, 1_050);
+    joined(&[early]).write(dir.path());
+    on("audit", dir.path(), &[])
+        .exits(4)
+        .says("1 exchanges are of requests that fell due before their contestant had joined");
+}
+
+#[test]
+fn streams_that_heard_of_different_joins_agree_and_those_of_another_instant_do_not() {
+    let dir = folder();
+    joined(&[right(2, 110_000)]).write(dir.path());
+    // One that was killed before she came.
+    let killed = Played { stream: OTHER, end: None, ..Played::of([interval(&[right(1, 10_000)])]) };
+    killed.write(dir.path());
+    on("audit", dir.path(), &[]).exits(0);
+    let dir = folder();
+    joined(&[right(2, 110_000)]).write(dir.path());
+    let mut other = Played { stream: OTHER, ..joined(&[right(2, 120_000)]) };
+    other.intervals[1].joins = vec![("carol", 100_001)];
+    other.write(dir.path());
+    on("audit", dir.path(), &[]).exits(4).says("disagree about the roster");
 }
 
 /// An answer came later than the batch says.
@@ -231,7 +287,7 @@ fn a_deadline_that_passed_long_ago_may_not_move() {
     let dir = folder();
     let back = Deadlines { version: Deadline::NEVER, from: Deadline::PASSED };
     let mut played = Played::of([interval(&[right(0, 0)]), heard(2, &[(6_000_000, back)])]);
-    played.deadlines = Deadlines { version: Deadline(BASE), from: Deadline::PASSED };
+    played.deadlines = Deadlines { version: Deadline(UtcUs(BASE)), from: Deadline::PASSED };
     played.clone().write(dir.path());
     on("audit", dir.path(), &[])
         .exits(4)

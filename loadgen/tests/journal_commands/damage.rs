@@ -70,7 +70,7 @@ fn no_changed_byte_gives_a_total_that_is_called_equal_and_is_not() {
         });
         let audited = flowtest_loadgen::journal::audit::stream::audit(&found[0], Default::default(), &|_| ());
         let Ok(stream) = audited else { continue };
-        let report = flowtest_loadgen::journal::audit::report::Report::new(&[stream], None);
+        let report = flowtest_loadgen::journal::audit::report::AuditReport::new(&[stream], None);
         let stream = &report.rounds[0].streams[0];
         let points: Vec<i128> = report.rounds[0].contestants.iter().map(|contestant| contestant.points).collect();
         assert!(!report.equal || stream.tail != "ended" || points == [600, -1100], "byte {at}: {report:?}");

@@ -20,12 +20,13 @@ fn batches_are_a_table_of_counters() {
     assert_eq!(
         lines[0],
         "round,stream,seq,from,to,contestant,scored,due,sent,resent,token_right,token_wrong,version_right,version_wrong,\
-         from_right,from_wrong,timeout,refused,reset,malformed,status,missed,own_fault,unsolicited,bytes,latency,service"
+         from_right,from_wrong,timeout,refused,reset,malformed,status,missed,own_fault,unsolicited,bytes,latency,service,\
+         tls"
     );
     assert_eq!(
         lines[1],
         format!(
-            "{IDS},2,1795428000000000,1795428000100000,alice,true,1,1,0,1,0,1,0,1,0,0,0,0,0,0,0,0,0,200,192:1,190:1"
+            "{IDS},2,1795428000000000,1795428000100000,alice,true,1,1,0,1,0,1,0,1,0,0,0,0,0,0,0,0,0,200,192:1,190:1,0"
         )
     );
     // head, alice twice and the other once in the first interval, both in the two others, and what is after the last line
@@ -100,7 +101,7 @@ fn inspect_says_what_a_journal_holds() {
     let stream = &json["streams"][0];
     assert_eq!(
         stream["records"],
-        serde_json::json!({"start": 1, "batch": 3, "traces": 3, "evidence": 1, "control": 0, "notice": 1, "late": 1, "end": 1})
+        serde_json::json!({"start": 1, "batch": 3, "traces": 3, "evidence": 1, "control": 0, "notice": 1, "late": 1, "join": 0, "further": 0, "decision": 0, "end": 1})
     );
     assert_eq!((&stream["traces"], &stream["groups"], &stream["state"]), (&13.into(), &5.into(), &"ended".into()));
 }

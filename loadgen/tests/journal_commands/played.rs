@@ -3,13 +3,13 @@
 //!
 //! Counts are made here with the contract's own judge, so that the audit is compared with something it does not share.
 
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::{
     Deadline, Failure, Histogram, Observed, Outcome, Platform, RoundId, Seen, StreamId, Tally, Version, judge,
 };
 use flowtest_journal::record::{
-    Batch, Control, End, EndCode, Evidence, Late, LateCause, LateWindow, NEVER_SENT, Notice, Observation, Start, Terms,
-    Trace,
+    Batch, Control, End, EndCode, Evidence, Further, Join, Late, LateCause, LateWindow, NEVER_SENT, Notice,
+    Observation, Start, Terms, Trace,
 };
 use flowtest_journal::writer::{self, Writer};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,8 @@ pub(crate) struct Interval {
     pub(crate) control: Option<(u64, Vec<(u64, Deadlines)>)>,
     /// What it said, as JSON.
     pub(crate) document: String,
+    /// Who joins before anything of this is counted, and so long after [`BASE`].
+    pub(crate) joins: Vec<(&'static str, u64)>,
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
     /// The worker says nothing of what voided exchanges.
@@ -203,6 +205,9 @@ impl Played {
                 })
                 .expect("a revision");
         }
+        for (name, at) in &interval.joins {
+            writer.append_join(&Join { at: BASE + at, name: name.as_bytes().to_vec() }).expect("a join");
+        }
         let mut traces: Vec<Trace> = interval.exchanges.iter().map(trace).collect();
         if let Some(forge) = interval.forge {
             forge(&mut traces);
@@ -216,14 +221,20 @@ impl Played {
         if traced > 0 {
             writer.append_traces(0, BASE, &traces).expect("traces");
         }
+        let mut further = Further::default();
         let mut batch = Batch { from, to, traced, untraced, ..Batch::default() };
-        for contestant in 0..self.names.len() as u16 {
+        let joined: usize = self.intervals[..=index as usize].iter().map(|interval| interval.joins.len()).sum();
+        for contestant in 0..(self.names.len() + joined) as u16 {
             for scored in [true, false] {
                 let (tally, latency, service) = self.count(index as usize, contestant, scored);
                 batch.push(contestant, scored, &tally, &latency, &service);
+                further.push(contestant, scored, &tally);
             }
         }
         writer.append_batch(&batch).expect("a batch");
+        if !further.entries.is_empty() {
+            writer.append_further(&further).expect("its further counters");
+        }
         for evidence in &interval.evidence {
             writer.append_evidence(evidence).expect("evidence");
         }
@@ -256,7 +267,7 @@ impl Played {
             match exchange.outcome {
                 Outcome::Answered(observed) => {
                     let sent = BASE.saturating_add_signed(i64::from(exchange.sent_us));
-                    tally.answered(judge(observed, &self.rules, &self.deadlines_at(sent), sent));
+                    tally.answered(judge(observed, &self.rules, &self.deadlines_at(sent), UtcUs(sent)));
                     tally.bytes += 200;
                     latency.record(whole);
                     service.record(own);
@@ -321,5 +332,5 @@ fn evidence() -> Evidence {
 
 /// A deadline so long after [`BASE`].
 pub(crate) fn after(us: u64) -> Deadline {
-    Deadline(BASE + us)
+    Deadline(UtcUs(BASE + us))
 }

@@ -295,6 +295,30 @@ fn a_journal_of_which_nothing_can_be_read_is_a_difference_while_redis_counts_it(
 }
 
 #[test]
+fn nothing_is_left_of_a_stream_and_nothing_is_sealed_without_it() {
+    for alone in [true, false] {
+        let stage = if alone { Stage::new([Played::usual()]) } else { Stage::new(two()) };
+        let segment = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string()).join("000000.ftj");
+        stage.run("rebuild", &[]).exits(0);
+        std::fs::write(&segment, b"").expect("written");
+        for words in [&[][..], &["--dry-run"], &["--seal"]] {
+            println!("alone: {alone}, {words:?}");
+            stage.run("rebuild", words).exits(4).says("it has lost what Redis counts");
+        }
+        assert_ne!(stage.state(), State::Sealed);
+    }
+    // Redis has forgotten it as well: nobody can say whether it ever began.
+    let stage = Stage::new(two());
+    let segment = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string()).join("000000.ftj");
+    std::fs::write(&segment, b"").expect("written");
+    let without = format!("--without {STREAM}");
+    stage.run("rebuild", &["--seal"]).exits(4).says("nothing is left of stream").says(&without);
+    assert_ne!(stage.state(), State::Sealed);
+    stage.run("rebuild", &["--seal", "--without", &STREAM.to_string()]).exits(0).says(": sealed");
+    assert_eq!(stage.state(), State::Sealed);
+}
+
+#[test]
 fn an_end_in_redis_at_another_group_is_found() {
     let stage = Stage::new([Played::usual()]);
     stage.run("rebuild", &[]).exits(0);

@@ -4,4 +4,5 @@ mod peer;
 mod preparing;
 mod probing;
 mod resolving;
+mod sealed;
 mod service;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_loadgen::admit::probe::Terms;
+use flowtest_loadgen::admit::trust::ContestTrust;
 
 /// Between two bytes of a drip.
 const DRIP: Duration = Duration::from_millis(5);
@@ -142,6 +143,11 @@ pub(crate) fn answer(headers: &[(&str, &str)]) -> Vec<u8> {
 pub(crate) fn terms(timeout: Duration) -> Terms {
     let rules = Rules { timeout_us: timeout.as_micros() as u64, ..Rules::default() };
     Terms::new(rules, Deadlines::default())
+}
+
+/// The system's authorities.
+pub(crate) fn trust() -> ContestTrust {
+    ContestTrust::new(&[]).expect("no file is named")
 }
 
 /// The loopback is open, as in the demo.

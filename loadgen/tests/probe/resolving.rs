@@ -3,6 +3,7 @@
 use crate::peer::policy;
 use flowtest_loadgen::admit::resolve::{Hosts, Names};
 use flowtest_loadgen::admit::resolver::{Followed, News, Resolved, Resolver};
+use flowtest_loadgen::engine::index::{ContestantIndex, Key};
 use flowtest_testkit::WAIT_MAX;
 use std::collections::HashMap;
 use std::io;
@@ -46,14 +47,18 @@ fn followed(name: &str, endpoint: &str) -> Followed {
     Followed { name: name.to_owned(), endpoint: endpoint.parse().expect("an endpoint"), addresses: Vec::new() }
 }
 
+fn nth(index: usize) -> ContestantIndex {
+    ContestantIndex::from_index(index)
+}
+
 fn next(news: &Receiver<News>) -> News {
     news.recv_timeout(WAIT_MAX).expect("news")
 }
 
 #[track_caller]
-fn assert_resolved(news: &News, contestant: usize, addresses: &[&str]) {
+fn assert_resolved(news: &News, index: usize, addresses: &[&str]) {
     let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().expect("an address")).collect();
-    assert_eq!(news, &News::Resolved(Resolved { contestant, addresses }));
+    assert_eq!(news, &News::Resolved(Resolved { contestant: nth(index), addresses }));
 }
 
 #[test]
@@ -76,11 +81,13 @@ fn a_name_that_turns_private_is_reported_once_and_never_given_out() {
     assert_resolved(&next(&news), 0, &["127.0.0.1:8080"]);
     // The generator's own network; 0.0.0.0 would be the machine itself.
     zone.set("a.test", &["0.0.0.0"]);
-    assert!(matches!(next(&news), News::Refused { contestant: 0, .. }));
-    let News::Stale { contestant: 0, since: Some(_), sentence } = next(&news) else { panic!("stale") };
-    assert!(sentence.ends_with("its last good address stays"), "{sentence}");
+    assert!(matches!(next(&news), News::Refused { contestant: ContestantIndex::FIRST, .. }));
+    let News::Stale { contestant: ContestantIndex::FIRST, since: Some(_), message } = next(&news) else {
+        panic!("stale")
+    };
+    assert!(message.ends_with("its last good address stays"), "{message}");
     zone.set("a.test", &["127.0.0.1", "127.0.0.5"]);
-    assert_eq!(next(&news), News::Fresh { contestant: 0 });
+    assert_eq!(next(&news), News::Fresh { contestant: ContestantIndex::FIRST });
     assert_resolved(&next(&news), 0, &["127.0.0.1:8080", "127.0.0.5:8080"]);
 }
 
@@ -92,9 +99,9 @@ fn a_name_that_fails_for_a_while_keeps_its_addresses() {
     let (_resolver, news) = Resolver::start(zone.names(), policy(), roster, EVERY).expect("a thread");
     assert_resolved(&next(&news), 0, &["127.0.0.1:8080"]);
     zone.remove("a.test");
-    assert!(matches!(next(&news), News::Stale { contestant: 0, since: Some(_), .. }));
+    assert!(matches!(next(&news), News::Stale { contestant: ContestantIndex::FIRST, since: Some(_), .. }));
     zone.set("a.test", &["127.0.0.1"]);
-    assert_eq!(next(&news), News::Fresh { contestant: 0 });
+    assert_eq!(next(&news), News::Fresh { contestant: ContestantIndex::FIRST });
 }
 
 #[test]
@@ -110,8 +117,8 @@ fn more_stuck_names_than_lookups_at_once_stop_nobody() {
     let mut is_resolved = false;
     while stale < 20 || !is_resolved {
         match next(&news) {
-            News::Resolved(Resolved { contestant: 20, .. }) => is_resolved = true,
-            News::Stale { contestant, since: None, .. } if contestant < 20 => stale += 1,
+            News::Resolved(Resolved { contestant, .. }) if contestant == nth(20) => is_resolved = true,
+            News::Stale { contestant, since: None, .. } if contestant < nth(20) => stale += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -125,16 +132,16 @@ fn a_changed_endpoint_is_followed_and_a_forgotten_one_is_not() {
     let roster = vec![followed("alice", "a.test:8080")];
     let (resolver, news) = Resolver::start(zone.names(), policy(), roster, EVERY).expect("a thread");
     assert_resolved(&next(&news), 0, &["127.0.0.1:8080"]);
-    resolver.follow(0, followed("alice", "b.test:8081"));
+    resolver.follow(nth(0), followed("alice", "b.test:8081"));
     assert_resolved(&next(&news), 0, &["127.0.0.2:8081"]);
-    resolver.follow(7, followed("bob", "a.test:8080"));
+    resolver.follow(nth(7), followed("bob", "a.test:8080"));
     assert_resolved(&next(&news), 7, &["127.0.0.1:8080"]);
-    resolver.forget(0);
+    resolver.forget(nth(0));
     // Its address is nobody's now, so that it may become another's.
     zone.set("a.test", &["127.0.0.2"]);
-    resolver.follow(8, followed("carol", "b.test:8081"));
+    resolver.follow(nth(8), followed("carol", "b.test:8081"));
     let mut changed = [next(&news), next(&news)];
-    changed.sort_by_key(|news| matches!(news, News::Resolved(Resolved { contestant: 8, .. })));
+    changed.sort_by_key(|news| matches!(news, News::Resolved(Resolved { contestant, .. }) if *contestant == nth(8)));
     assert_resolved(&changed[0], 7, &["127.0.0.2:8080"]);
     assert_resolved(&changed[1], 8, &["127.0.0.2:8081"]);
 }
@@ -154,6 +161,6 @@ fn a_hosts_file_is_read_again_at_each_round() {
     std::fs::rename(&beside, &path).expect("moved");
     assert_resolved(&next(&news), 0, &["127.0.0.2:8080", "127.0.0.3:8080"]);
     std::fs::remove_file(&path).expect("removed");
-    let News::Hosts { sentence } = next(&news) else { panic!("the file is gone") };
-    assert!(sentence.contains("cannot be read"), "{sentence}");
+    let News::Hosts { message } = next(&news) else { panic!("the file is gone") };
+    assert!(message.contains("cannot be read"), "{message}");
 }

@@ -1,13 +1,15 @@
 //! "Test my endpoint" through a real redis-server.
 
-use crate::peer::{Peer, Reply, answer, policy, right, terms};
+use crate::peer::{Peer, Reply, answer, policy, right, terms, trust};
 use flowtest_contest::Policy;
+use flowtest_contest::policy::Ownership;
+use flowtest_contract::utc_us;
 use flowtest_loadgen::admit::probe::{ProbeService, Settings};
 use flowtest_loadgen::admit::resolve::Names;
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, Scoreboard};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const CONTEST: &str = "finals";
 
@@ -28,9 +30,9 @@ impl Stage {
     }
 
     fn ask(&mut self, id: &str, contestant: &str, endpoint: &str) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
+        let at = utc_us();
         let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
-        self.board.ask_probe(CONTEST, &ProbeRequest { id, at, contestant, endpoint }).expect("put");
+        self.board.ask_probe(CONTEST, &ProbeRequest { id, at, contestant, endpoint, automatic: false }).expect("put");
     }
 
     fn answer(&mut self, id: &str) -> ProbeAnswer {
@@ -51,7 +53,7 @@ impl Stage {
 
 fn settings(policy: Policy) -> Settings {
     let terms = terms(WAIT_MAX);
-    Settings { policy, rules: terms.rules, deadlines: terms.deadlines, is_stopped: false }
+    Settings { policy, trust: trust(), rules: terms.rules, deadlines: terms.deadlines, is_stopped: false }
 }
 
 #[test]
@@ -70,12 +72,26 @@ fn an_endpoint_is_tested_and_the_answer_says_what_to_do() {
 }
 
 #[test]
+fn three_right_headers_of_anothers_server_are_none() {
+    let lines = |token: &str| answer(&[("Token", token), ("Version", "v2"), ("From", "ECS"), ("Team", "alice")]);
+    let peer = Peer::start(move |request| Reply::Keep(lines(&request.token)));
+    let mut stage = Stage::new(Policy { ownership: Ownership::Header, ..policy() });
+    // (who names the server, whether it is theirs)
+    for (name, own) in [("alice", true), ("bobby", false)] {
+        stage.ask(name, name, &peer.address.to_string());
+        let found = stage.answer(name);
+        assert_eq!((found.verdicts.is_some(), found.team.as_deref()), (own, Some("alice")), "{found:?}");
+        assert_eq!(found.message.contains("expected: Team: bobby; received: Team: alice"), !own, "{}", found.message);
+    }
+}
+
+#[test]
 fn what_may_not_be_asked_is_refused_with_a_sentence() {
     let mut stage = Stage::new(policy());
     let cases = [
         ("p1", "127.0.0.1:22", "port 22"),
         ("p2", "192.168.0.7", "192.168.0.7 is private"),
-        ("p3", "https://example.com", "https"),
+        ("p3", "ftp://example.com", "https"),
         ("p4", "nobody.test", "does not resolve"),
     ];
     for (id, endpoint, part) in cases {

@@ -47,6 +47,11 @@ pub enum Error {
          is mounted read-only."
     )]
     ReadOnly,
+    #[error(
+        "The file of the database is gone from its place, or is another one: what is written now is lost with the next start. \
+         Put it back and restart the dashboard, or restore a backup."
+    )]
+    Gone,
     /// Too many wait to have a password hashed; this one was not looked at.
     #[error("Too many people sign in at this moment. Try again in some seconds.")]
     Overloaded,

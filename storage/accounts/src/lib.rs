@@ -43,7 +43,7 @@ pub use people::secret::{ScreenSecret, Secret, SessionSecret};
 pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
 pub use people::user::{NewUser, Role, User};
 pub use store::ids::{AdjustmentId, AnnouncementId, InviteId, ScreenId, SessionId, UserId};
-pub use text::{ANNOUNCEMENT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX};
+pub use text::{ANNOUNCEMENT_MAX, CATEGORY_MAX, CONTACT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX};
 
 use flowtest_contract::rules::UtcUs;
 use serde_json::json;
@@ -94,6 +94,9 @@ impl Accounts {
     /// # Errors
     /// As every query: see [`Error`].
     pub async fn check_write(&self, now: UtcUs) -> Result<(), Error> {
+        if !self.store.is_in_place() {
+            return Err(Error::Gone);
+        }
         self.mark_checked(now).await
     }
 

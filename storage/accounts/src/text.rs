@@ -14,6 +14,10 @@ pub const DISPLAY_NAME_LENGTH: std::ops::RangeInclusive<usize> = 1..=40;
 pub const LABEL_MAX: usize = 80;
 /// Longest reason, in characters.
 pub const REASON_MAX: usize = 200;
+/// Longest category of teams, in characters: it is a mark beside a name.
+pub const CATEGORY_MAX: usize = 30;
+/// Longest line that says how a team is reached, in characters.
+pub const CONTACT_MAX: usize = 200;
 /// Longest announcement, in characters.
 pub const ANNOUNCEMENT_MAX: usize = 500;
 
@@ -40,20 +44,27 @@ pub(crate) fn display_name(text: &str) -> Result<String, Error> {
     Ok(name)
 }
 
-/// Whether a display name would speak for the platform.
+/// Whether a display name would speak for the platform: with whatever signs in it, with a number, or an article.
 pub(crate) fn is_reserved(display_name: &str) -> bool {
-    RESERVED.iter().any(|reserved| skeleton(reserved) == skeleton(display_name))
+    let name = display_name.trim_end_matches(|symbol: char| symbol.is_numeric() || !symbol.is_alphanumeric());
+    let letters = |text: &str| -> String { skeleton(text).chars().filter(|symbol| symbol.is_alphanumeric()).collect() };
+    // A digit may stand for a letter as well.
+    [name, display_name].into_iter().map(letters).any(|name| {
+        let bare = name.strip_prefix("the").unwrap_or(&name);
+        RESERVED.iter().map(|reserved| letters(reserved)).any(|reserved| reserved == name || reserved == bare)
+    })
 }
 
 /// What display names are told apart by: those of one skeleton look alike (UTS 39, section 4). Case, white space, forms of
-/// one character (NFKC) and what joins characters make no difference either.
+/// one character (NFKC) and what joins characters make no difference either. A capital I looks as a small L does, and case makes
+/// no difference, so that i and l are one.
 pub(crate) fn skeleton(display_name: &str) -> String {
     let plain = |text: &str| -> String {
         let letters = text.nfkc().flat_map(char::to_lowercase);
         letters.filter(|symbol| !symbol.is_whitespace() && !is_hidden(*symbol) && *symbol != '\u{fe0f}').collect()
     };
     // Once more, for some skeletons are capital letters: that of 0 is O.
-    plain(&unicode_security::skeleton(&plain(display_name)).collect::<String>())
+    plain(&unicode_security::skeleton(&plain(display_name)).collect::<String>()).replace('i', "l")
 }
 
 /// The first character that nobody sees, unless it joins what stands beside it: emoji of several, letters of Persian.
@@ -84,6 +95,16 @@ pub(crate) fn label(text: &str) -> Result<String, Error> {
 
 pub(crate) fn reason(text: &str) -> Result<String, Error> {
     line("reason", "A reason", text, 1, REASON_MAX)
+}
+
+/// None: it is in no category.
+pub(crate) fn category(text: &str) -> Result<Option<String>, Error> {
+    line("category", "A category", text, 0, CATEGORY_MAX).map(|text| Some(text).filter(|text| !text.is_empty()))
+}
+
+/// None: nobody said how.
+pub(crate) fn contact(text: &str) -> Result<Option<String>, Error> {
+    line("contact", "A contact line", text, 0, CONTACT_MAX).map(|text| Some(text).filter(|text| !text.is_empty()))
 }
 
 pub(crate) fn announcement(text: &str) -> Result<String, Error> {
@@ -169,6 +190,8 @@ mod tests {
             ("Team Red", "ＴＥＡＭ ＲＥＤ"),
             ("office", "oﬃce"),
             ("Oslo", "0s1o"),
+            ("Alice", "AIice"),
+            ("ALICE", "Alice"),
             ("Modern", "modem"),
             ("a b", "A  B"),
             ("می\u{200c}خواهم", "میخواهم"),
@@ -180,10 +203,23 @@ mod tests {
         {
             assert_ne!(skeleton(one), skeleton(other), "{one:?} {other:?}");
         }
-        for reserved in ["House", "HОUSE", "Flow Test", "flow-test", "0rganiser", "Admin"] {
-            assert_eq!(is_reserved(reserved), reserved != "flow-test", "{reserved:?}");
+        for reserved in [
+            "House",
+            "HОUSE",
+            "Flow Test",
+            "flow-test",
+            "FIow Test",
+            "0rganiser",
+            "Admin",
+            "Admin 1",
+            "The organisers",
+            "H0use!",
+        ] {
+            assert!(is_reserved(reserved), "{reserved:?}");
         }
-        assert!(!is_reserved("House of Cards") && !is_reserved("Adam"));
+        for free in ["House of Cards", "Adam", "Admins anonymous", "Theodora", "The A Team", "42"] {
+            assert!(!is_reserved(free), "{free:?}");
+        }
     }
 
     #[test]

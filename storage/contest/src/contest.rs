@@ -10,7 +10,9 @@ pub use crate::policy::{Network, NetworkError, Policy};
 pub use document::DOCUMENT_BYTES_MAX;
 pub(crate) use writing::instant;
 
+use crate::breakpoint::Breakpoint;
 use crate::endpoint::Endpoint;
+use crate::ladder::Pass;
 use document::UnknownKeys;
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
@@ -25,8 +27,15 @@ pub const CONNECTIONS_MAX: u32 = 60_000;
 pub const CONNECTIONS_BY_RATE_MAX: u32 = 28_000;
 /// And of all contestants together.
 pub const CONNECTIONS_ALL_MAX: u64 = 100_000;
+/// Points of one header, or of a request a second: far above every sensible rule, far below what could overflow a sum.
+pub const POINTS_MAX: u32 = 1_000_000;
 /// Requests in flight on one connection at most.
 pub const PIPELINE_MAX: u32 = 1_024;
+/// Contestants that may join a round after its arming, at least, where there are connections for them.
+const ROOM_MIN: usize = 32;
+/// What a step has to reach where no breakpoint phase says it; as in the guide to contest files.
+const USUAL_RIGHT: f64 = 0.995;
+const USUAL_P99_US: u64 = 250_000;
 /// Requests per second of one contestant at most: more than any one machine answers.
 pub const RATE_MAX: Rate = 10_000_000;
 
@@ -40,11 +49,74 @@ pub struct Contest {
     pub start: Start,
     pub deadlines: DeadlineSpec,
     pub rules: Rules,
+    /// What is due to a contestant that is not admitted.
+    pub absent: Absent,
+    /// What puts one contestant before another.
+    pub rank_by: RankBy,
+    /// Points for each request a second that a contestant holds in a breakpoint phase.
+    pub breakpoint_points: u32,
     /// In order, without gaps between them. At least one.
     pub phases: Vec<Phase>,
     /// At least one; no two of one name, and no two of one endpoint unless the policy allows it.
     pub contestants: Vec<Contestant>,
     pub policy: Policy,
+}
+
+/// What becomes of what is due in scored phases to a contestant whose endpoint was never ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Absent {
+    /// It is missed: whoever is never ready stands no better than whoever was ready and fell silent.
+    #[default]
+    Charged,
+    /// Nothing falls due to it until it is admitted.
+    Free,
+}
+
+impl Absent {
+    pub const ALL: [Absent; 2] = [Absent::Charged, Absent::Free];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Absent::Charged => "charged",
+            Absent::Free => "free",
+        }
+    }
+}
+
+impl std::str::FromStr for Absent {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Absent, ()> {
+        Absent::ALL.into_iter().find(|absent| absent.as_str() == text).ok_or(())
+    }
+}
+
+/// What puts one contestant before another; what decides between equal ones is the standings' to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RankBy {
+    #[default]
+    Points,
+    /// The rate that it holds in a breakpoint phase, and then points.
+    Holds,
+}
+
+impl RankBy {
+    pub const ALL: [RankBy; 2] = [RankBy::Points, RankBy::Holds];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RankBy::Points => "points",
+            RankBy::Holds => "holds",
+        }
+    }
+}
+
+impl std::str::FromStr for RankBy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<RankBy, ()> {
+        RankBy::ALL.into_iter().find(|by| by.as_str() == text).ok_or(())
+    }
 }
 
 /// When the first phase starts.
@@ -85,6 +157,8 @@ pub enum Load {
     Open { from: Rate, to: Rate },
     /// Each connection keeps so many requests in flight, as fast as answers come.
     Closed { pipeline: u32 },
+    /// Requests fall due by the clock, at a rate of each contestant's own that climbs until it breaks.
+    Breakpoint(Breakpoint),
 }
 
 impl Load {
@@ -93,6 +167,7 @@ impl Load {
         match self {
             Load::Open { from, to } => from.max(to),
             Load::Closed { .. } => 0,
+            Load::Breakpoint(breakpoint) => breakpoint.ladder.max,
         }
     }
 }
@@ -115,10 +190,11 @@ pub fn carried_rate(connections: u32, latency_us: u64) -> Rate {
 
 impl Contest {
     /// The open phase in which a server whose answers take so long gets the smallest part of what is due, if any: with
-    /// every connection in use, connections / latency requests a second can be sent.
+    /// every connection in use, connections / latency requests a second can be sent. A breakpoint phase promises no rate.
     pub fn too_few_connections(&self, latency_us: u64) -> Option<TooFew> {
         let phases = self.phases.iter().enumerate().filter_map(|(index, phase)| {
-            let (connections, rate) = (phase.connections, phase.load.rate_max());
+            let promised = !matches!(phase.load, Load::Breakpoint(_));
+            let (connections, rate) = (phase.connections, if promised { phase.load.rate_max() } else { 0 });
             let carries = carried_rate(connections, latency_us);
             (carries < rate).then_some(TooFew { phase: index + 1, connections, carries, rate })
         });
@@ -212,9 +288,65 @@ impl Contest {
         Deadlines { version: resolve(self.deadlines.version), from: resolve(self.deadlines.from) }
     }
 
+    /// The breakpoint phases, each with the number of its first step: steps are numbered from 0, over all of them.
+    pub fn breakpoints(&self) -> Vec<(u32, Breakpoint)> {
+        let mut next = 0;
+        let numbered = self.climbs().map(|(duration_us, breakpoint)| {
+            let first = next;
+            next += breakpoint.steps(duration_us, self.rules.timeout_us);
+            (first, breakpoint)
+        });
+        numbered.collect()
+    }
+
+    /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.
+    pub fn practice_pass(&self) -> Pass {
+        let usual = Pass { right: USUAL_RIGHT, p99_us: USUAL_P99_US.min(self.rules.timeout_us) };
+        self.climbs().last().map_or(usual, |(_, breakpoint)| breakpoint.ladder.pass)
+    }
+
+    /// How many steps all breakpoint phases have together.
+    pub fn steps(&self) -> u32 {
+        let steps = self.climbs().map(|(duration_us, breakpoint)| breakpoint.steps(duration_us, self.rules.timeout_us));
+        steps.fold(0, u32::saturating_add)
+    }
+
+    /// The breakpoint phases, each with its length in microseconds.
+    fn climbs(&self) -> impl Iterator<Item = (u64, Breakpoint)> {
+        self.phases.iter().filter_map(|phase| match phase.load {
+            Load::Breakpoint(breakpoint) => Some((phase.duration_us, breakpoint)),
+            Load::Open { .. } | Load::Closed { .. } => None,
+        })
+    }
+
+    /// Most connections of one contestant.
+    pub fn connections_max(&self) -> u32 {
+        self.phases.iter().map(|phase| phase.connections).max().unwrap_or(0)
+    }
+
+    /// How many contestants a round holds that is armed with so many: as many again, and 32 in any case, where there are
+    /// connections for them.
+    pub fn places(&self, armed: usize) -> usize {
+        let wanted = armed.saturating_add(armed.max(ROOM_MIN));
+        let each = u64::from(self.connections_max().max(1));
+        let connected = usize::try_from(2 * CONNECTIONS_ALL_MAX / each).unwrap_or(usize::MAX);
+        wanted.min(connected).min(CONTESTANTS_MAX).max(armed)
+    }
+
     /// How long all phases take together.
     pub fn duration_us(&self) -> u64 {
         self.phases.iter().map(|phase| phase.duration_us).sum()
+    }
+
+    /// How much of the first so many microseconds of the plan is scored.
+    pub fn scored_us(&self, elapsed_us: u64) -> u64 {
+        let mut left = elapsed_us;
+        let scored = self.phases.iter().map(|phase| {
+            let played = phase.duration_us.min(left);
+            left -= played;
+            if phase.scored { played } else { 0 }
+        });
+        scored.sum()
     }
 }
 

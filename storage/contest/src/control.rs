@@ -4,73 +4,26 @@
 //! on being readable (a golden file guards that), and keys of newer ones are ignored unless `dialect` says that
 //! they change what the old ones mean.
 
+mod check;
 mod reading;
 mod writing;
 
-use crate::contest::{Contest, ContestError};
-use crate::lifecycle::Refusal;
+pub(crate) use check::check_generators;
+
+use crate::contest::{Contest, ContestError, Load};
+use crate::names::HOUSE;
+use crate::refusal::Refusal;
+use crate::state::State;
 use crate::timeline::Timeline;
 use flowtest_contract::id::RoundId;
-use serde::Serialize;
+use flowtest_contract::rules::UtcUs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
-/// Raised when a document can no longer be understood by an older program.
-pub const DIALECT: u64 = 1;
-
-/// Generators of one round at most: far more than anybody has.
-pub const GENERATORS_MAX: usize = 1_000;
-
-/// Where a round stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Being prepared; nothing is frozen.
-    #[default]
-    Draft,
-    /// Rules, timeout and roster are frozen; the start is set.
-    Armed,
-    Running,
-    Paused,
-    /// No new request; what is in flight is settled and published.
-    Draining,
-    /// Nothing changes any more.
-    Sealed,
-    /// Ended without a result.
-    Aborted,
-}
-
-impl State {
-    pub const ALL: [State; 7] =
-        [State::Draft, State::Armed, State::Running, State::Paused, State::Draining, State::Sealed, State::Aborted];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Draft => "draft",
-            State::Armed => "armed",
-            State::Running => "running",
-            State::Paused => "paused",
-            State::Draining => "draining",
-            State::Sealed => "sealed",
-            State::Aborted => "aborted",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for State {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<State, ()> {
-        State::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
-    }
-}
+/// Raised when a document can no longer be understood by an older program. 2 has breakpoint phases, and is said by documents
+/// that have some.
+pub const DIALECT: u64 = 2;
+/// Said by all others.
+const DIALECT_FIRST: u64 = 1;
 
 /// The whole document. Always valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +36,9 @@ pub struct Control {
     pub state: State,
     /// A lasting id of each contestant, by name. Contestants of a contest without a dashboard have none.
     pub ids: BTreeMap<String, String>,
+    /// Since when each contestant has named its server, by name: of two who name one address the first has it. Who is
+    /// missing named it before that was noted.
+    pub since: BTreeMap<String, UtcUs>,
     /// The generators of the round, in order: request k of a contestant belongs to generator k mod n. Since when,
     /// the timeline says.
     pub split: Vec<String>,
@@ -119,6 +75,7 @@ impl Control {
             round: None,
             state: State::Draft,
             ids: BTreeMap::new(),
+            since: BTreeMap::new(),
             split: Vec::new(),
             scored: true,
             timeline: Timeline::default(),
@@ -126,6 +83,33 @@ impl Control {
             halted: false,
             left_out: BTreeSet::new(),
         }
+    }
+
+    /// The places of the contestants in the roster in the order in which they come to an address that several name: the house
+    /// before all, then who named its server first, then as the roster has them. It is the same on all generators.
+    pub fn precedence(&self) -> Vec<usize> {
+        let contestants = &self.contest.contestants;
+        let mut places: Vec<usize> = (0..contestants.len()).collect();
+        places.sort_by_key(|place| {
+            let name = contestants[*place].name.as_str();
+            (name != HOUSE, self.since.get(name).copied().unwrap_or(UtcUs::EPOCH))
+        });
+        places
+    }
+
+    /// What a program must understand to read it.
+    fn dialect(&self) -> u64 {
+        let is_newer = self.contest.phases.iter().any(|phase| matches!(phase.load, Load::Breakpoint(_)));
+        if is_newer { DIALECT } else { DIALECT_FIRST }
+    }
+
+    /// Whether it makes sense by itself. One that names a running round without a start is from before rounds had a clock, and
+    /// passes.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that names what contradicts what.
+    pub fn check(&self) -> Result<(), Refusal> {
+        check::control(self)
     }
 
     /// The text in Redis. Instants of the timeline are numbers: microseconds since the Unix epoch, UTC.

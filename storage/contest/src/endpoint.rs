@@ -1,20 +1,47 @@
-//! A contestant's address: `host[:port][/path]`, with or without `http://` before it, shown back normalised.
+//! A contestant's address: `host[:port][/path]`, with or without a scheme before it, shown back normalised.
 //!
 //! One parser, the URL standard's, decides what an address means, so that no two parts of the system disagree
 //! about it. Which addresses may be flooded is a question of policy and is not answered here.
 
+use crate::address::comparable_ip;
 use flowtest_contract::text::is_hidden;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use url::Url;
 
 /// Longest endpoint, in bytes, before and after normalising. Its request head must fit the limits of common servers.
 pub const ENDPOINT_BYTES_MAX: usize = 2048;
 
+/// What is spoken with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    /// The same over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The port that need not be said.
+    pub fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
 /// Where requests go. Always valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    pub scheme: Scheme,
     pub host: Host,
     pub port: u16,
     /// Starts with a slash, percent-encoded where needed.
@@ -40,9 +67,9 @@ pub enum EndpointError {
         "endpoint {0:?} holds a space, a backslash, or a control or hidden character: percent-encode it or leave it out"
     )]
     Character(String),
-    #[error("endpoint {0:?} uses https, which Flow Test does not speak yet: give an http address")]
-    Https(String),
-    #[error("endpoint {0:?} is not http: write host[:port][/path] or http://host[:port][/path]")]
+    #[error(
+        "endpoint {0:?} is neither http nor https: write host[:port][/path], which means http://, or https://host[:port][/path]"
+    )]
     Scheme(String),
     #[error("endpoint {0:?} has no host: write host[:port][/path], with an IPv6 address in brackets")]
     Host(String),
@@ -50,7 +77,7 @@ pub enum EndpointError {
     Userinfo,
     #[error("endpoint {0:?} has a fragment, which never reaches a server: leave out what stands after the #")]
     Fragment(String),
-    #[error("endpoint {0:?} has port 0: give the port that the server listens on, or none for 80")]
+    #[error("endpoint {0:?} has port 0: give the port that the server listens on, or none for 80, of https 443")]
     Port(String),
     #[error("endpoint {0:?} has a percent sign in its host: write the host as it is, without a zone or an encoding")]
     Percent(String),
@@ -69,12 +96,23 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// The value of the `Host` header: without the port when it is 80.
+    /// The server that is meant, whatever the scheme and the path: two endpoints with one server are one contestant's. An
+    /// address in the form in which addresses are compared; of a name nobody knows more before it is resolved.
+    pub fn server(&self) -> (Host, u16) {
+        let host = match &self.host {
+            Host::Name(name) => Host::Name(name.clone()),
+            Host::V4(address) => Host::V4(*address),
+            Host::V6(address) => match comparable_ip((*address).into()) {
+                IpAddr::V4(inside) => Host::V4(inside),
+                IpAddr::V6(address) => Host::V6(address),
+            },
+        };
+        (host, self.port)
+    }
+
+    /// The value of the `Host` header: without the port when it is the scheme's.
     pub fn host_header(&self) -> String {
-        match self.port {
-            80 => self.host.to_string(),
-            port => format!("{}:{port}", self.host),
-        }
+        if self.port == self.scheme.port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
 }
 
@@ -82,77 +120,89 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
-        if text.is_empty() {
-            return Err(EndpointError::Empty);
-        }
-        if text.len() > ENDPOINT_BYTES_MAX {
-            return Err(EndpointError::Long);
-        }
-        // What stands before the last @ is never shown: with a slash in a password it may lie behind the host.
-        let shown = || text.rsplit('@').next().unwrap_or(text).chars().take(80).collect::<String>();
-        let (scheme, rest) = match text.split_once("://") {
-            // A query may hold "://"; what stands before it is then no scheme.
-            Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => (Some(scheme), rest),
-            _ => (None, text),
-        };
-        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
-        if authority.contains('@') {
-            return Err(EndpointError::Userinfo);
-        }
-        // The URL parser drops or turns these in silence; who typed one meant something else.
-        if text.chars().any(|c| c.is_whitespace() || is_hidden(c) || c == '\\') {
-            return Err(EndpointError::Character(shown()));
-        }
-        match scheme {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => return Err(EndpointError::Https(shown())),
-            Some(scheme) if !scheme.eq_ignore_ascii_case("http") => return Err(EndpointError::Scheme(shown())),
-            None if text.len() >= 6 && text.as_bytes()[..6].eq_ignore_ascii_case(b"http:/") => {
-                return Err(EndpointError::Scheme(shown()));
-            }
-            _ => {}
-        }
-        // The parser skips slashes before a host, so that a bare path would become one.
-        if authority.is_empty() || authority.starts_with(':') {
-            return Err(EndpointError::Host(shown()));
-        }
-        if authority.contains('%') {
-            return Err(EndpointError::Percent(shown()));
-        }
-        let url = Url::parse(&format!("http://{rest}")).map_err(|error| EndpointError::Syntax(shown(), error))?;
-        if url.fragment().is_some() {
-            return Err(EndpointError::Fragment(shown()));
-        }
-        let host = match url.host() {
-            Some(url::Host::Domain(name)) => name_of_dns(name, shown)?,
-            Some(url::Host::Ipv4(address)) => {
-                // 010.0.0.1 is 8.0.0.1 to some and 10.0.0.1 to others; 127.1 and 2130706433 are no addresses to many.
-                let typed = authority.split(':').next().unwrap_or(authority);
-                if typed != address.to_string() {
-                    return Err(EndpointError::Ambiguous(shown(), address.to_string()));
-                }
-                Host::V4(address)
-            }
-            Some(url::Host::Ipv6(address)) => match address.to_ipv4_mapped() {
-                // Two texts of one address would be two contestants.
-                Some(inside) => return Err(EndpointError::Ambiguous(shown(), inside.to_string())),
-                None => Host::V6(address),
-            },
-            None => return Err(EndpointError::Host(shown())),
-        };
-        let port = url.port_or_known_default().unwrap_or(80);
-        if port == 0 {
-            return Err(EndpointError::Port(shown()));
-        }
-        let path_and_query = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
-        // Percent-encoding makes a text up to nine times as long.
-        if url.as_str().len() > ENDPOINT_BYTES_MAX {
-            return Err(EndpointError::Long);
-        }
-        Ok(Endpoint { host, port, path_and_query })
+        read(text)
     }
+}
+
+fn read(text: &str) -> Result<Endpoint, EndpointError> {
+    if text.is_empty() {
+        return Err(EndpointError::Empty);
+    }
+    if text.len() > ENDPOINT_BYTES_MAX {
+        return Err(EndpointError::Long);
+    }
+    // What stands before the last @ is never shown: with a slash in a password it may lie behind the host.
+    let shown = || text.rsplit('@').next().unwrap_or(text).chars().take(80).collect::<String>();
+    let (scheme, rest) = match text.split_once("://") {
+        // A query may hold "://"; what stands before it is then no scheme.
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => (Some(scheme), rest),
+        _ => (None, text),
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+    if authority.contains('@') {
+        return Err(EndpointError::Userinfo);
+    }
+    // The URL parser drops or turns these in silence; who typed one meant something else.
+    if text.chars().any(|c| c.is_whitespace() || is_hidden(c) || c == '\\') {
+        return Err(EndpointError::Character(shown()));
+    }
+    let scheme = match scheme {
+        Some(_) | None if has_one_slash(text) => return Err(EndpointError::Scheme(shown())),
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
+        Some(scheme) if !scheme.eq_ignore_ascii_case("http") => return Err(EndpointError::Scheme(shown())),
+        _ => Scheme::Http,
+    };
+    // The parser skips slashes before a host, so that a bare path would become one.
+    if authority.is_empty() || authority.starts_with(':') {
+        return Err(EndpointError::Host(shown()));
+    }
+    if authority.contains('%') {
+        return Err(EndpointError::Percent(shown()));
+    }
+    let url =
+        Url::parse(&format!("{}://{rest}", scheme.as_str())).map_err(|error| EndpointError::Syntax(shown(), error))?;
+    if url.fragment().is_some() {
+        return Err(EndpointError::Fragment(shown()));
+    }
+    let host = match url.host() {
+        Some(url::Host::Domain(name)) => name_of_dns(name, shown)?,
+        Some(url::Host::Ipv4(address)) => {
+            // 010.0.0.1 is 8.0.0.1 to some and 10.0.0.1 to others; 127.1 and 2130706433 are no addresses to many.
+            let typed = authority.split(':').next().unwrap_or(authority);
+            if typed != address.to_string() {
+                return Err(EndpointError::Ambiguous(shown(), address.to_string()));
+            }
+            Host::V4(address)
+        }
+        Some(url::Host::Ipv6(address)) => match address.to_ipv4_mapped() {
+            // Two texts of one address would be two contestants.
+            Some(inside) => return Err(EndpointError::Ambiguous(shown(), inside.to_string())),
+            None => Host::V6(address),
+        },
+        None => return Err(EndpointError::Host(shown())),
+    };
+    let port = url.port().unwrap_or(scheme.port());
+    if port == 0 {
+        return Err(EndpointError::Port(shown()));
+    }
+    let path_and_query = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    // Percent-encoding makes a text up to nine times as long.
+    if url.as_str().len() > ENDPOINT_BYTES_MAX {
+        return Err(EndpointError::Long);
+    }
+    Ok(Endpoint { scheme, host, port, path_and_query })
+}
+
+/// `http:/host` is a slip, and would be a host of the name `http`.
+fn has_one_slash(text: &str) -> bool {
+    let begins = |scheme: &str| {
+        text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+            && !text[scheme.len()..].starts_with('/')
+    };
+    begins("http:/") || begins("https:/")
 }
 
 /// A name that a resolver can be asked for.
@@ -171,7 +221,7 @@ fn name_of_dns(name: &str, shown: impl Fn() -> String) -> Result<Host, EndpointE
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.host_header(), self.path_and_query)
+        write!(f, "{}://{}{}", self.scheme.as_str(), self.host_header(), self.path_and_query)
     }
 }
 
@@ -192,6 +242,31 @@ mod tests {
 
     fn parse(text: &str) -> Result<Endpoint, EndpointError> {
         text.parse()
+    }
+
+    #[test]
+    fn https_has_a_port_of_its_own() {
+        let cases = [
+            ("https://example.com", "https://example.com/", "example.com", 443),
+            ("HTTPS://example.com:443/a", "https://example.com/a", "example.com", 443),
+            ("https://example.com:80", "https://example.com:80/", "example.com:80", 80),
+            ("http://example.com:443", "http://example.com:443/", "example.com:443", 443),
+            ("https://bücher.example", "https://xn--bcher-kva.example/", "xn--bcher-kva.example", 443),
+            ("https://[::1]:8443/x", "https://[::1]:8443/x", "[::1]:8443", 8443),
+        ];
+        for (typed, shown, host, port) in cases {
+            let endpoint = parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            assert_eq!(
+                (endpoint.to_string(), endpoint.host_header(), endpoint.port),
+                (shown.into(), host.into(), port)
+            );
+            assert_eq!(parse(&endpoint.to_string()), Ok(endpoint));
+        }
+        assert!(matches!(parse("https:/example.com"), Err(EndpointError::Scheme(_))));
+        // One server, whatever is spoken with it.
+        let server = |text: &str| parse(text).expect("an endpoint").server();
+        assert_eq!(server("https://example.com:8443/a"), server("http://example.com:8443/b"));
+        assert_ne!(server("https://example.com"), server("http://example.com"));
     }
 
     #[test]
@@ -225,7 +300,6 @@ mod tests {
         type Check = fn(&EndpointError) -> bool;
         let cases: &[(&str, Check)] = &[
             ("", |e| matches!(e, EndpointError::Empty)),
-            ("https://example.com", |e| matches!(e, EndpointError::Https(_))),
             ("ftp://example.com", |e| matches!(e, EndpointError::Scheme(_))),
             ("http:/example.com", |e| matches!(e, EndpointError::Scheme(_))),
             ("/path", |e| matches!(e, EndpointError::Host(_))),

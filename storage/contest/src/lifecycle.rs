@@ -7,35 +7,27 @@
 //! A change of a running round counts from [`NOTICE_US`] after it was made, so that all generators, which look four
 //! times a second, do it at one instant.
 
-mod check;
-mod refusal;
+mod follows;
 #[cfg(test)]
 mod tests;
 
-pub use check::{check, follows};
-pub use refusal::Refusal;
+pub use follows::follows;
 
-use crate::contest::Contest;
-use crate::control::{Control, GENERATORS_MAX, State};
-use crate::endpoint::Endpoint;
+use crate::contest::{Contest, Contestant};
+use crate::control::{Control, check_generators};
+use crate::endpoint::{Endpoint, Host};
+use crate::names::is_name;
 use crate::policy::Policy;
-use crate::timeline::{DeadlineName, EVENTS_MAX, Moved, Pause, Split, Timeline};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::timeline::{
+    DeadlineName, EVENTS_MAX, GENERATORS_MAX, INSTANT_MAX, Join, LEAD_US, Moved, NOTICE_US, Pause, SPLIT_LEAD_US,
+    Split, Timeline,
+};
 use flowtest_contract::RoundId;
 use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::{Deadline, UtcUs};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A start, the end of a pause and a moved deadline lie at least so far ahead, in microseconds: time to connect, and
-/// for contestants to see it coming.
-pub const LEAD_US: u64 = 5_000_000;
-/// From when on a change counts, in microseconds after it was made: four looks at the document.
-pub const NOTICE_US: u64 = 1_000_000;
-/// A split in mid-round lies at least so far ahead, in microseconds: eight looks at the document.
-pub const SPLIT_LEAD_US: u64 = 2_000_000;
-/// The last instant that a document may name, in the year 2255: every reader holds it exactly.
-pub const INSTANT_MAX: UtcUs = COUNT_MAX;
-
-const _: () = assert!(NOTICE_US < SPLIT_LEAD_US && SPLIT_LEAD_US < LEAD_US);
 
 /// What somebody wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +78,14 @@ pub enum Change {
     Abort,
     /// A sealed or aborted round is left behind, and the next one is prepared.
     Draft,
+    /// A contestant that is not in the roster plays from an instant on, in the round that is armed or being played. `id`: its
+    /// lasting one, where there are such.
+    Join {
+        contestant: String,
+        id: Option<String>,
+        endpoint: Endpoint,
+        at: UtcUs,
+    },
     /// A contestant has moved.
     Endpoint {
         contestant: String,
@@ -121,6 +121,7 @@ impl Change {
             Change::Seal => "be sealed",
             Change::Abort => "be aborted",
             Change::Draft => "be left for the next",
+            Change::Join { .. } => "be joined",
             Change::Endpoint { .. } => "have an endpoint changed",
             Change::Park { .. } => "have a contestant parked",
             Change::Halt { .. } => "be halted",
@@ -138,7 +139,7 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
     let mut next = control.clone();
     next.revision = Some(control.revision + 1).filter(|revision| *revision <= COUNT_MAX).ok_or(Refusal::Revisions)?;
     match (change, control.state) {
-        (Change::Edit { contest, ids }, Draft) => edit(&mut next, *contest, ids)?,
+        (Change::Edit { contest, ids }, Draft) => edit(&mut next, *contest, ids, now)?,
         (Change::Arm { round, start_at, scored, generators }, Draft) => {
             let split = Split { from: start_at, generators };
             arm(&mut next, round, scored, split, now)?;
@@ -160,7 +161,10 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
             next.scored = true;
             next.left_out = BTreeSet::new();
         }
-        (Change::Endpoint { contestant, endpoint }, _) => move_contestant(&mut next, &contestant, endpoint)?,
+        (Change::Join { contestant, id, endpoint, at }, Armed | Running | Paused) => {
+            join(&mut next, Contestant { name: contestant, endpoint }, id, at, now)?;
+        }
+        (Change::Endpoint { contestant, endpoint }, _) => move_contestant(&mut next, &contestant, endpoint, now)?,
         (Change::Park { contestant, parked }, _) => park(&mut next, contestant, parked)?,
         (Change::Halt { halted }, _) => next.halted = halted,
         (Change::Policy(policy), _) => next.contest.policy = policy,
@@ -169,7 +173,7 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
     Ok(next)
 }
 
-fn edit(next: &mut Control, contest: Contest, ids: BTreeMap<String, String>) -> Result<(), Refusal> {
+fn edit(next: &mut Control, contest: Contest, ids: BTreeMap<String, String>, now: UtcUs) -> Result<(), Refusal> {
     if contest.name != next.contest.name {
         return Err(Refusal::Name { ours: next.contest.name.clone(), theirs: contest.name });
     }
@@ -182,9 +186,22 @@ fn edit(next: &mut Control, contest: Contest, ids: BTreeMap<String, String>) -> 
         return Err(Refusal::Ids);
     }
     next.parked.retain(|name| names.contains(name.as_str()));
+    next.since = since(next, &contest, now);
     next.contest = contest;
     next.ids = ids;
     Ok(())
+}
+
+/// Since when the contestants of the next document have named their servers: now, but for those who had the same before.
+fn since(before: &Control, contest: &Contest, now: UtcUs) -> BTreeMap<String, UtcUs> {
+    let servers: BTreeMap<&str, (Host, u16)> =
+        before.contest.contestants.iter().map(|one| (one.name.as_str(), one.endpoint.server())).collect();
+    let since = contest.contestants.iter().filter_map(|one| {
+        let stays = servers.get(one.name.as_str()) == Some(&one.endpoint.server());
+        let at = if stays { before.since.get(&one.name).copied() } else { Some(now.min(INSTANT_MAX)) };
+        Some((one.name.clone(), at?))
+    });
+    since.collect()
 }
 
 fn arm(next: &mut Control, round: RoundId, scored: bool, split: Split, now: UtcUs) -> Result<(), Refusal> {
@@ -292,7 +309,7 @@ fn move_deadline(next: &mut Control, deadline: DeadlineName, to: UtcUs, now: Utc
         return Err(Refusal::Events);
     }
     ahead("moved deadline", to, now, LEAD_US)?;
-    let Deadline(before) = deadline_of(&next.timeline, &next.contest, deadline, at);
+    let Deadline(before) = next.timeline.deadline_at(&next.contest, deadline, at);
     if before <= at {
         return Err(Refusal::DeadlinePassed { deadline, at: before });
     }
@@ -328,18 +345,62 @@ fn over(next: &Control, now: UtcUs) -> Result<(), Refusal> {
     }
 }
 
-fn move_contestant(next: &mut Control, name: &str, endpoint: Endpoint) -> Result<(), Refusal> {
+/// It is the last of the roster from now on, and has no requests before its instant.
+fn join(next: &mut Control, contestant: Contestant, id: Option<String>, at: UtcUs, now: UtcUs) -> Result<(), Refusal> {
+    ahead("instant of joining", at, now, LEAD_US)?;
+    let start = next.timeline.start_at.ok_or(Refusal::NoStart)?;
+    let earliest = next.timeline.joins.last().map_or(start, |last| last.at);
+    if at < earliest {
+        return Err(Refusal::Soon { what: "instant of joining", at, earliest });
+    }
+    match next.timeline.end_at(&next.contest) {
+        Some(end) if at >= end => return Err(Refusal::Over { at: end }),
+        _ => {}
+    }
+    let name = &contestant.name;
+    if !is_name(name) || next.contest.contestants.iter().any(|other| other.name == *name) {
+        return Err(Refusal::Known(name.clone()));
+    }
+    let armed = next.contest.contestants.len() - next.timeline.joins.len();
+    let places = next.contest.places(armed);
+    if next.contest.contestants.len() >= places {
+        return Err(Refusal::NoRoom { contestant: name.clone(), places });
+    }
+    check_place(&next.contest, name, &contestant.endpoint)?;
+    if let Some(id) = id {
+        if id.is_empty() || next.ids.values().any(|other| *other == id) {
+            return Err(Refusal::Ids);
+        }
+        next.ids.insert(name.clone(), id);
+    }
+    next.since.insert(name.clone(), now.min(INSTANT_MAX));
+    next.timeline.joins.push(Join { contestant: name.clone(), at });
+    next.contest.contestants.push(contestant);
+    Ok(())
+}
+
+fn move_contestant(next: &mut Control, name: &str, endpoint: Endpoint, now: UtcUs) -> Result<(), Refusal> {
     let contest = &mut next.contest;
     let stranger = || Refusal::Stranger(name.to_owned());
     let index = contest.contestants.iter().position(|contestant| contestant.name == name).ok_or_else(stranger)?;
-    contest.policy.judge_endpoint(&endpoint).map_err(|error| Refusal::Policy { contestant: name.to_owned(), error })?;
-    let same = |other: &Endpoint| other.port == endpoint.port && other.host == endpoint.host;
-    let other = contest.contestants.iter().find(|other| other.name != name && same(&other.endpoint));
-    if let Some(other) = other.filter(|_| !contest.policy.allow_shared) {
-        return Err(Refusal::Shared { contestant: name.to_owned(), other: other.name.clone() });
+    check_place(contest, name, &endpoint)?;
+    // Another path is the same server.
+    if contest.contestants[index].endpoint.server() != endpoint.server() {
+        next.since.insert(name.to_owned(), now.min(INSTANT_MAX));
     }
     contest.contestants[index].endpoint = endpoint;
     Ok(())
+}
+
+/// Whether a contestant may be there, as far as an endpoint says.
+fn check_place(contest: &Contest, name: &str, endpoint: &Endpoint) -> Result<(), Refusal> {
+    contest.policy.judge_endpoint(endpoint).map_err(|error| Refusal::Policy { contestant: name.to_owned(), error })?;
+    let same = |other: &Endpoint| other.server() == endpoint.server();
+    let other = contest.contestants.iter().find(|other| other.name != name && same(&other.endpoint));
+    match other.filter(|_| !contest.policy.may_name_one_server()) {
+        Some(other) => Err(Refusal::Shared { contestant: name.to_owned(), other: other.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn park(next: &mut Control, contestant: String, parked: bool) -> Result<(), Refusal> {
@@ -376,26 +437,4 @@ fn ahead(what: &'static str, at: UtcUs, now: UtcUs, lead_us: u64) -> Result<(), 
     }
     let earliest = now.saturating_add(lead_us);
     if at < earliest { Err(Refusal::Soon { what, at, earliest }) } else { Ok(()) }
-}
-
-fn check_generators(generators: &[String]) -> Result<(), Refusal> {
-    if generators.is_empty() {
-        return Err(Refusal::NoGenerators);
-    }
-    if generators.len() > GENERATORS_MAX {
-        return Err(Refusal::Generators(generators.len()));
-    }
-    let mut different = BTreeSet::new();
-    match generators.iter().find(|name| name.is_empty() || !different.insert(*name)) {
-        Some(twice) => Err(Refusal::GeneratorTwice(twice.clone())),
-        None => Ok(()),
-    }
-}
-
-fn deadline_of(timeline: &Timeline, contest: &Contest, deadline: DeadlineName, at: UtcUs) -> Deadline {
-    let deadlines = timeline.deadlines_at(contest, at);
-    match deadline {
-        DeadlineName::Version => deadlines.version,
-        DeadlineName::From => deadlines.from,
-    }
 }

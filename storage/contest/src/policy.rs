@@ -12,6 +12,7 @@ mod tests;
 
 pub use network::{Network, NetworkError};
 
+use crate::address::{comparable, unmapped};
 use crate::endpoint::{Endpoint, Host};
 use special::Opens;
 use std::collections::HashMap;
@@ -31,6 +32,74 @@ pub struct Policy {
     pub deny: Vec<Denied>,
     /// Whether two contestants may have the same address and port.
     pub allow_shared: bool,
+    /// Whether a server has to say whose it is.
+    pub ownership: Ownership,
+    /// Whose certificates are taken over https. A contest's alone to say: no ceiling speaks of it.
+    pub tls: TlsTrust,
+}
+
+/// What proves that a server is the contestant's who names it. An echo cannot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ownership {
+    /// Nothing is asked for: the three headers of the contract suffice.
+    #[default]
+    Off,
+    /// Each answer carries `Team: <the contestant's login name>`.
+    Header,
+}
+
+impl Ownership {
+    pub const ALL: [Ownership; 2] = [Ownership::Off, Ownership::Header];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ownership::Off => "off",
+            Ownership::Header => "header",
+        }
+    }
+
+    pub fn is_asked_for(self) -> bool {
+        self != Ownership::Off
+    }
+}
+
+impl FromStr for Ownership {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Ownership, &'static str> {
+        let known = Ownership::ALL.into_iter().find(|ownership| ownership.as_str() == text);
+        known.ok_or("write \"off\", or \"header\" where each answer has to carry Team with the contestant's name")
+    }
+}
+
+/// Which certificates of servers over https are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsTrust {
+    /// In date, for the host of the endpoint, and signed by an authority that the generator's machine trusts.
+    #[default]
+    Verify,
+    /// Any: also those that a server has signed itself, for any name and of any date.
+    Any,
+}
+
+impl TlsTrust {
+    pub const ALL: [TlsTrust; 2] = [TlsTrust::Verify, TlsTrust::Any];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TlsTrust::Verify => "verify",
+            TlsTrust::Any => "any",
+        }
+    }
+}
+
+impl FromStr for TlsTrust {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<TlsTrust, &'static str> {
+        let known = TlsTrust::ALL.into_iter().find(|trust| trust.as_str() == text);
+        known.ok_or("write \"verify\", or \"any\" where servers over https may sign their certificates themselves")
+    }
 }
 
 /// An entry of `deny`: `10.0.3.0/24`, `10.0.3.7`, `10.0.3.7:8080`, `[fd00::1]:8080`.
@@ -77,9 +146,28 @@ pub enum PolicyError {
     WiderShared,
 }
 
+impl PolicyError {
+    /// The same for somebody who can change no policy: whom to ask.
+    pub fn for_contestant(&self) -> String {
+        match self {
+            PolicyError::Closed { address, is, .. } => format!(
+                "{address} is {is}, which this contest does not flood: give your server's public address, or ask the \
+                 organisers to allow its network"
+            ),
+            PolicyError::Denied { address, .. } => {
+                format!("{address} is closed to contestants: give another address, or ask the organisers")
+            }
+            PolicyError::Carries { address, inner } => {
+                format!("{address} carries another address inside: {}", inner.for_contestant())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Policy {
-    /// Whether an endpoint may be registered: its port, and its address when it is no name. That it speaks http is
-    /// sure: [`Endpoint`] refuses the rest.
+    /// Whether an endpoint may be registered: its port, and its address when it is no name. That it speaks http
+    /// or https is sure: [`Endpoint`] refuses the rest.
     ///
     /// # Errors
     /// The [`PolicyError`] of the port or of the address.
@@ -120,6 +208,11 @@ impl Policy {
         self.judge(address, None)
     }
 
+    /// Whether two contestants may name one server: it is both's, or the server says whose it is.
+    pub fn may_name_one_server(&self) -> bool {
+        self.allow_shared || self.ownership.is_asked_for()
+    }
+
     /// No two contestants, each with all its addresses, have one address and port in common.
     ///
     /// # Errors
@@ -134,7 +227,7 @@ impl Policy {
         let mut owners: HashMap<SocketAddr, &str> = HashMap::new();
         for (name, addresses) in contestants {
             for address in addresses {
-                let address = SocketAddr::new(special::unmapped(address.ip()), address.port());
+                let address = comparable(*address);
                 match owners.insert(address, name) {
                     Some(first) if first != name => {
                         let (first, second) = (first.to_owned(), name.to_owned());
@@ -166,12 +259,13 @@ impl Policy {
             return Err(PolicyError::WiderShared);
         }
         let mut policy = self.clone();
+        policy.ownership = self.ownership.max(ceiling.ownership);
         policy.deny.extend(ceiling.deny.iter().filter(|entry| !self.deny.contains(entry)));
         Ok(policy)
     }
 
     fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
-        let meant = special::unmapped(address);
+        let meant = unmapped(address);
         if meant != address {
             // The IPv6 address itself may be denied, such as a whole translator.
             self.judge_denied(address, port)?;
@@ -199,9 +293,7 @@ impl Policy {
     }
 
     fn judge_denied(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {
-        let closes =
-            |entry: &&Denied| entry.network.contains(address) && entry.port.is_none_or(|denied| port == Some(denied));
-        match self.deny.iter().find(closes) {
+        match self.deny.iter().find(|entry| entry.closes(address, port)) {
             Some(entry) => Err(PolicyError::Denied { address, entry: *entry }),
             None => Ok(()),
         }
@@ -224,6 +316,12 @@ impl Denied {
     /// One address and port, such as those of the platform's own servers.
     pub fn at(address: SocketAddr) -> Denied {
         Denied { network: Network::of(address.ip()), port: Some(address.port()) }
+    }
+
+    /// A port of this machine is closed at all its names: what listens at every address is reached at 127.0.0.2 as well.
+    fn closes(&self, address: IpAddr, port: Option<u16>) -> bool {
+        let is_here = || self.port.is_some() && self.network.address().is_loopback() && address.is_loopback();
+        self.port.is_none_or(|denied| port == Some(denied)) && (self.network.contains(address) || is_here())
     }
 }
 

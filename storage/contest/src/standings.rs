@@ -1,4 +1,5 @@
-//! Ranks: points, then fewer failures, then the lower p99 from the intended instant, then who got there first.
+//! Ranks: points, then fewer failures, then the lower p99 from the intended instant, then who got there first. Where a contest
+//! ranks by what contestants hold in a breakpoint phase, that comes before all of these.
 
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, Rules};
@@ -10,6 +11,14 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DecidedBy {
+    /// It holds less.
+    Holds,
+    /// It holds as much, at a higher p99.
+    #[serde(rename = "held_p99")]
+    HeldP99,
+    /// It holds as much, at the same p99, and since a later step.
+    #[serde(rename = "held_first")]
+    HeldFirst,
     Points,
     /// Equal points, more failures.
     Failures,
@@ -20,6 +29,8 @@ pub enum DecidedBy {
     ReachedFirst,
     /// Equal in everything: both share the rank and stand in the order of their names.
     Shared,
+    /// It did not play, and stands behind all who did.
+    Absent,
 }
 
 /// One line of the standings.
@@ -38,23 +49,30 @@ pub struct Standing {
     pub row: Row,
 }
 
-/// The standings when nobody recorded who got there first.
-pub fn standings(contestants: &BTreeMap<String, Row>, rules: &Rules) -> Vec<Standing> {
-    standings_with(contestants, rules, &BTreeMap::new())
+/// What decides beside the rows, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// When a contestant came to its present points; whoever is not in it came last.
+    pub reached: BTreeMap<String, UtcUs>,
+    /// What each holds in a breakpoint phase, where contestants rank by it.
+    pub held: BTreeMap<String, Held>,
+    /// Points that are no counters of the row times rules: those of a held rate.
+    pub points: BTreeMap<String, i64>,
 }
 
-/// The standings. `reached` says when a contestant came to its present points; whoever is not in it came last.
-pub fn standings_with(
-    contestants: &BTreeMap<String, Row>,
-    rules: &Rules,
-    reached: &BTreeMap<String, UtcUs>,
-) -> Vec<Standing> {
+/// The standings by the rows alone.
+pub fn standings(contestants: &BTreeMap<String, Row>, rules: &Rules) -> Vec<Standing> {
+    standings_with(contestants, rules, &Beside::default())
+}
+
+/// The standings.
+pub fn standings_with(contestants: &BTreeMap<String, Row>, rules: &Rules, beside: &Beside) -> Vec<Standing> {
     let mut lines: Vec<Standing> = contestants
         .iter()
         .map(|(name, row)| Standing {
             rank: 1,
             name: name.clone(),
-            points: row.tally.points(rules),
+            points: row.tally.points(rules) + i128::from(beside.points.get(name).copied().unwrap_or(0)),
             failures: row.tally.failures(),
             p99_us: row.latency.quantile(0.99),
             decided_by: None,
@@ -65,7 +83,9 @@ pub fn standings_with(
         points: line.points,
         failures: line.failures,
         p99_us: line.p99_us,
-        reached: reached.get(&line.name).copied(),
+        reached: beside.reached.get(&line.name).copied(),
+        absent: false,
+        held: beside.held.get(&line.name).copied().unwrap_or_default(),
     };
     // Stable: equal ones keep the order of their names, which is the map's.
     lines.sort_by(|a, b| merit(a).against(&merit(b)).0);
@@ -86,17 +106,38 @@ pub struct Merit {
     pub p99_us: Option<u64>,
     /// When it came to its present points; who never did stands last.
     pub reached: Option<UtcUs>,
+    /// It had no endpoint and did not play: it stands behind all who did, whatever they have lost.
+    pub absent: bool,
+    /// The same for all where contestants do not rank by it.
+    pub held: Held,
+}
+
+/// What a contestant holds in a breakpoint phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Requests a second.
+    pub rate: u64,
+    /// At this p99, in µs, and since this step.
+    pub p99_us: Option<u64>,
+    pub since: Option<u32>,
 }
 
 impl Merit {
     /// `Less` when this one stands before the other, and the rule that says so.
     pub fn against(&self, other: &Merit) -> (Ordering, DecidedBy) {
-        let last = |value: Option<u64>| value.unwrap_or(u64::MAX);
+        let held_p99 = |merit: &Merit| merit.held.p99_us.unwrap_or(u64::MAX);
+        let held_since = |merit: &Merit| merit.held.since.unwrap_or(u32::MAX);
+        let latency = |merit: &Merit| merit.p99_us.unwrap_or(u64::MAX);
+        let reached = |merit: &Merit| merit.reached.unwrap_or(UtcUs::MAX);
         let rules = [
+            (self.absent.cmp(&other.absent), DecidedBy::Absent),
+            (other.held.rate.cmp(&self.held.rate), DecidedBy::Holds),
+            (held_p99(self).cmp(&held_p99(other)), DecidedBy::HeldP99),
+            (held_since(self).cmp(&held_since(other)), DecidedBy::HeldFirst),
             (other.points.cmp(&self.points), DecidedBy::Points),
             (self.failures.cmp(&other.failures), DecidedBy::Failures),
-            (last(self.p99_us).cmp(&last(other.p99_us)), DecidedBy::P99),
-            (last(self.reached).cmp(&last(other.reached)), DecidedBy::ReachedFirst),
+            (latency(self).cmp(&latency(other)), DecidedBy::P99),
+            (reached(self).cmp(&reached(other)), DecidedBy::ReachedFirst),
         ];
         rules.into_iter().find(|(order, _)| order.is_ne()).unwrap_or((Ordering::Equal, DecidedBy::Shared))
     }
@@ -142,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn who_did_not_play_stands_behind_all_who_did() {
+        let merit = |points: i128, absent: bool| Merit {
+            points,
+            failures: 0,
+            p99_us: None,
+            reached: None,
+            absent,
+            held: Held::default(),
+        };
+        let (lost, absent) = (merit(-76_800, false), merit(0, true));
+        assert_eq!(lost.against(&absent), (Ordering::Less, DecidedBy::Absent));
+        let places = places(&[merit(5, false), lost, absent, absent]);
+        let expected =
+            [(1, None), (2, Some(DecidedBy::Points)), (3, Some(DecidedBy::Absent)), (3, Some(DecidedBy::Shared))];
+        assert_eq!(places, expected);
+    }
+
+    #[test]
     fn each_rule_decides_where_those_before_it_are_equal() {
         let contestants = board(&[
             ("ann", row(10, 0, 0, 10)), // 1000 points
@@ -150,9 +209,9 @@ mod tests {
             ("dan", row(10, 0, 1, 20)), // 800, a failure, slower
             ("eve", row(10, 0, 1, 20)), // the same, reached first
         ]);
-        let reached = BTreeMap::from([("eve".to_owned(), 5), ("dan".to_owned(), 6)]);
+        let reached = BTreeMap::from([("eve".to_owned(), UtcUs(5)), ("dan".to_owned(), UtcUs(6))]);
         assert_eq!(
-            summary(&standings_with(&contestants, &Rules::default(), &reached)),
+            summary(&standings_with(&contestants, &Rules::default(), &Beside { reached, ..Beside::default() })),
             [
                 (1, "ann", None),
                 (2, "bob", Some(DecidedBy::Points)),
@@ -161,6 +220,19 @@ mod tests {
                 (5, "dan", Some(DecidedBy::ReachedFirst)),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_held_beside_the_rows_gives_points_and_comes_first_where_it_ranks() {
+        let contestants = board(&[("ann", row(10, 0, 0, 10)), ("bob", row(8, 0, 0, 10))]);
+        let points = BTreeMap::from([("bob".to_owned(), 300)]);
+        let by_points = Beside { points, ..Beside::default() };
+        let lines = standings_with(&contestants, &Rules::default(), &by_points);
+        assert_eq!(summary(&lines), [(1, "bob", None), (2, "ann", Some(DecidedBy::Points))]);
+        assert_eq!(lines.iter().map(|line| line.points).collect::<Vec<_>>(), [1_100, 1_000]);
+        let held = BTreeMap::from([("bob".to_owned(), Held { rate: 7, ..Held::default() })]);
+        let lines = standings_with(&contestants, &Rules::default(), &Beside { held, ..Beside::default() });
+        assert_eq!(summary(&lines), [(1, "bob", None), (2, "ann", Some(DecidedBy::Holds))]);
     }
 
     #[test]
@@ -181,6 +253,30 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_held_comes_first_where_contestants_rank_by_it() {
+        let merit = |rate, p99_us, since, points| Merit {
+            points,
+            failures: 0,
+            p99_us: None,
+            reached: None,
+            absent: false,
+            held: Held { rate, p99_us, since },
+        };
+        let best = merit(900, Some(20), Some(4), 1);
+        // (the other, why it stands behind)
+        let cases = [
+            (merit(899, Some(1), Some(1), 99), DecidedBy::Holds),
+            (merit(900, Some(21), Some(1), 99), DecidedBy::HeldP99),
+            (merit(900, None, Some(1), 99), DecidedBy::HeldP99),
+            (merit(900, Some(20), Some(5), 99), DecidedBy::HeldFirst),
+            (merit(900, Some(20), Some(4), 0), DecidedBy::Points),
+        ];
+        for (other, why) in cases {
+            assert_eq!(best.against(&other), (Ordering::Less, why), "{other:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn ranks_follow_points_and_name_every_contestant_once(
@@ -196,7 +292,7 @@ mod tests {
             for (index, line) in lines.iter().enumerate() {
                 prop_assert_eq!(&contestants[&line.name], &line.row);
                 // As many stand strictly better as the rank says.
-                let merit = |line: &Standing| Merit { points: line.points, failures: line.failures, p99_us: line.p99_us, reached: None };
+                let merit = |line: &Standing| Merit { points: line.points, failures: line.failures, p99_us: line.p99_us, reached: None, absent: false, held: Held::default() };
                 let better = lines.iter().filter(|other| merit(other).against(&merit(line)).0.is_lt()).count();
                 prop_assert_eq!(line.rank, better + 1);
                 if index > 0 {

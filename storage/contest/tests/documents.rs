@@ -1,16 +1,27 @@
 //! The contest file and the control document: what was readable stays readable, and what is wrong is named.
 
-use flowtest_contest::contest::{DOCUMENT_BYTES_MAX, DeadlineSpec, Load, Phase, Start, When};
-use flowtest_contest::timeline::{DeadlineName, Moved, Pause};
-use flowtest_contest::{Contest, Control, State};
+use flowtest_contest::breakpoint::Breakpoint;
+use flowtest_contest::contest::{Absent, DOCUMENT_BYTES_MAX, DeadlineSpec, Load, Phase, RankBy, Start, When};
+use flowtest_contest::ladder::{LadderTerms, Pass, Step};
+use flowtest_contest::policy::{Ownership, TlsTrust};
+use flowtest_contest::timeline::{DeadlineName, Join, Moved, Pause};
+use flowtest_contest::{Contest, Control, Policy, State};
 use flowtest_contract::Rules;
-use flowtest_contract::rules::{Deadline, Deadlines};
+use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use proptest::prelude::*;
 
 const CONTEST: &str = include_str!("golden/contest.toml");
 const CONTROL: &str = include_str!("golden/control.json");
 
 const RUNNING: &str = include_str!("golden/control-running.json");
+/// With what says who named a server first.
+const SINCE: &str = include_str!("golden/control-since.json");
+
+/// With breakpoint phases.
+const BREAKPOINT: &str = include_str!("golden/contest-breakpoint.toml");
+const BREAKPOINT_CONTROL: &str = include_str!("golden/control-breakpoint.json");
+
+const JOINED: &str = include_str!("golden/control-joined.json");
 
 const MINIMAL: &str = r#"
 name = "cup"
@@ -23,7 +34,7 @@ endpoint = "127.0.0.1:8081"
 "#;
 
 /// 2026-12-01T10:00:00Z
-const TEN_O_CLOCK: u64 = 1_796_119_200_000_000;
+const TEN_O_CLOCK: UtcUs = UtcUs(1_796_119_200_000_000);
 const MINUTE: u64 = 60_000_000;
 
 fn contest(text: &str) -> Contest {
@@ -84,6 +95,65 @@ fn the_control_document_is_written_as_the_golden_file_says() {
 }
 
 #[test]
+fn the_golden_breakpoint_means_what_it_meant() {
+    let contest = contest(BREAKPOINT);
+    assert_eq!((contest.rank_by, contest.breakpoint_points), (RankBy::Holds, 3));
+    let pass = |right, p99_us| Pass { right, p99_us };
+    let ladder = LadderTerms { start: 500, step: Step::Times(1.25), max: 200_000, pass: pass(0.995, 250_000) };
+    let load = Load::Breakpoint(Breakpoint { ladder, hold_us: 10_000_000 });
+    assert_eq!(contest.phases[1], Phase { duration_us: 10 * MINUTE, load, connections: 4_000, scored: true });
+    let ladder = LadderTerms { start: 100, step: Step::Plus(500), max: 5_000, pass: pass(1.0, 50_000) };
+    let second = Breakpoint { ladder, hold_us: 2_000_000 };
+    // As many connections as the highest rate needs at the p99 that is allowed.
+    let load = Load::Breakpoint(second);
+    assert_eq!(contest.phases[2], Phase { duration_us: MINUTE, load, connections: 250, scored: false });
+    // Ten minutes hold 40 steps of 15 s each.
+    assert_eq!(contest.breakpoints().iter().map(|(first, _)| *first).collect::<Vec<_>>(), [0, 40]);
+    assert_eq!((second.steps(MINUTE, 2_000_000), second.clock(MINUTE, 2_000_000).count), (9, 8));
+    let control = Control::new(contest);
+    let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
+    let golden: serde_json::Value = serde_json::from_str(BREAKPOINT_CONTROL).expect("JSON");
+    assert_eq!(written, golden);
+    assert_eq!(Control::from_json(BREAKPOINT_CONTROL), Ok(control));
+}
+
+#[test]
+fn contradictory_ladders_are_sentences() {
+    // (what is replaced in the golden file, by what, words of the sentence)
+    let cases = [
+        ("kind = \"breakpoint\"", "kind = \"climb\"", "`phase[2].kind` is \"climb\""),
+        (
+            "start = 500",
+            "start = 500000",
+            "contradicts itself: the ladder starts at 500000/s and may not go above 200000/s",
+        ),
+        ("start = 500\n", "", "`phase[2].start` is missing"),
+        ("step = \"x1.25\"", "step = \"x1\"", "`phase[2].step` is wrong: 'x1' is no step"),
+        ("step = \"x1.25\"", "step = 2", "`phase[2].step` is a number"),
+        ("hold = \"10s\"", "hold = \"1s\"", "`phase[2].hold` is \"1s\""),
+        ("timeout = \"2s\"", "timeout = \"11s\"", "`phase[2].hold` is shorter than the timeout of 11s"),
+        ("right = 0.995", "right = 0", "`phase[2].pass.right` is no part"),
+        ("right = 0.995", "right = 99.5", "`phase[2].pass.right` is no part"),
+        ("right = 0.995, ", "", "`phase[2].pass.right` is missing"),
+        ("p99 = \"250ms\"", "p99 = \"3s\"", "`phase[2].pass.p99` is \"3s\""),
+        ("p99 = \"250ms\"", "p95 = \"250ms\"", "`phase[2].pass.p99` is missing"),
+        ("max = 200000", "max = 9000000", "climbs to 9000000/s, and the 4000 connections"),
+        ("for = \"10m\"", "for = \"40s\"", "`phase[2].for` is too short for the first steps: each takes 15s"),
+        ("step = \"x1.25\"", "step = \"x1.25\"\nrate = 7", "`phase[2].rate` is no key"),
+        ("rank_by = \"holds\"", "rank_by = \"speed\"", "`rules.rank_by` says neither"),
+        ("breakpoint_points = 3", "breakpoint_points = -3", "`rules.breakpoint_points` is -3"),
+    ];
+    for (old, new, words) in cases {
+        assert!(BREAKPOINT.contains(old), "{old}");
+        let error = Contest::from_toml(&BREAKPOINT.replacen(old, new, 1)).expect_err(new).to_string();
+        assert!(error.contains(words), "{new}: {words:?} is not in: {error}");
+    }
+    let error =
+        Contest::from_toml(&CONTEST.replace("[rules]", "[rules]\nrank_by = \"holds\"")).expect_err("nothing climbs");
+    assert!(error.to_string().contains("no phase finds it out"), "{error}");
+}
+
+#[test]
 fn the_golden_document_of_a_running_round_means_what_it_meant() {
     let control = Control::from_json(RUNNING).expect("readable");
     let timeline = &control.timeline;
@@ -97,11 +167,46 @@ fn the_golden_document_of_a_running_round_means_what_it_meant() {
     assert_eq!(timeline.split_at(TEN_O_CLOCK + 2 * MINUTE).expect("a split").generators, ["g1"]);
     assert_eq!(control.parked.iter().collect::<Vec<_>>(), ["carol"]);
     assert_eq!(timeline.end_at(&control.contest), Some(TEN_O_CLOCK + MINUTE + 165_000_000));
-    let deadlines = timeline.deadlines_at(&control.contest, u64::MAX);
+    let deadlines = timeline.deadlines_at(&control.contest, UtcUs(u64::MAX));
     assert_eq!(deadlines.version, Deadline(TEN_O_CLOCK + 31 * MINUTE), "moved, and then shifted by the pause");
     let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
     let golden: serde_json::Value = serde_json::from_str(RUNNING).expect("JSON");
     assert_eq!(written, golden);
+}
+
+#[test]
+fn the_golden_document_of_a_round_that_somebody_joined_means_what_it_meant() {
+    let control = Control::from_json(JOINED).expect("readable");
+    let join = Join { contestant: "carol".to_owned(), at: TEN_O_CLOCK + MINUTE / 2 };
+    assert_eq!((control.contest.absent, &control.timeline.joins[..]), (Absent::Free, &[join][..]));
+    let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
+    let golden: serde_json::Value = serde_json::from_str(JOINED).expect("JSON");
+    assert_eq!(written, golden);
+    // Of before it was a key.
+    assert_eq!(Control::from_json(RUNNING).expect("readable").contest.absent, Absent::Charged);
+    let wrong = JOINED.replacen("\"free\"", "\"perhaps\"", 1);
+    let error = Control::from_json(&wrong).expect_err("neither").to_string();
+    assert!(error.contains("`rules.absent`") && error.contains("charged"), "{error}");
+    let stranger = JOINED.replacen("\"contestant\": \"carol\"", "\"contestant\": \"alice\"", 1);
+    let error = Control::from_json(&stranger).expect_err("she is not the last").to_string();
+    assert!(error.contains("not the last of the roster"), "{error}");
+}
+
+#[test]
+fn the_golden_document_that_says_who_was_first_means_what_it_meant() {
+    let control = Control::from_json(SINCE).expect("readable");
+    assert_eq!(control.since, [("bobby".to_owned(), TEN_O_CLOCK), ("alice".to_owned(), TEN_O_CLOCK - 1)].into());
+    let places = control.precedence();
+    let names: Vec<&str> = places.iter().map(|place| control.contest.contestants[*place].name.as_str()).collect();
+    // The house, who is known from before, and then in order of time.
+    assert_eq!(names, ["house", "zoe", "alice", "bobby"]);
+    let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
+    let golden: serde_json::Value = serde_json::from_str(SINCE).expect("JSON");
+    assert_eq!(written, golden);
+    assert_eq!(control.contest.policy.ownership, Ownership::Header);
+    // A document from before is read as well: then the roster says the order.
+    let before = Control::from_json(CONTROL).expect("readable");
+    assert_eq!((before.precedence(), before.contest.policy.ownership), (vec![0, 1, 2], Ownership::Off));
 }
 
 #[test]
@@ -141,7 +246,7 @@ fn defaults_fill_what_a_file_leaves_out() {
     let contest = contest(MINIMAL);
     assert_eq!(contest.start, Start::Now);
     assert_eq!(contest.rules, Rules::default());
-    assert_eq!(contest.deadlines(5), Deadlines { version: Deadline::PASSED, from: Deadline::PASSED });
+    assert_eq!(contest.deadlines(UtcUs(5)), Deadlines { version: Deadline::PASSED, from: Deadline::PASSED });
     assert_eq!(contest.phases[0].load, Load::Closed { pipeline: 1 });
     assert!(contest.phases[0].scored);
     let control = Control::new(contest);
@@ -209,13 +314,31 @@ fn what_is_wrong_with_a_contest_is_named_with_its_line() {
         ("name = \"carol\"", "name = \"alice\"", 42, &["`contestant[3].name`", "another contestant"]),
         ("name = \"carol\"", "", 41, &["`contestant[3].name` is missing"]),
         ("[::1]:8083", "127.0.0.1:8081/other", 43, &["`contestant[3].endpoint`", "\"alice\"", "allow_shared = true"]),
-        ("[::1]:8083", "https://example.com", 43, &["https", "http address"]),
+        (
+            "[::1]:8083",
+            "[64:ff9b::127.0.0.1]:8081",
+            43,
+            &["`contestant[3].endpoint`", "\"alice\"", "allow_shared = true"],
+        ),
+        ("[::1]:8083", "ftp://example.com", 43, &["neither http nor https", "https://host[:port]"]),
+        (
+            "[::1]:8083",
+            "https://127.0.0.1:8081/x",
+            43,
+            &["`contestant[3].endpoint`", "\"alice\"", "allow_shared = true"],
+        ),
+        ("allow_shared = false", "tls = \"none\"", 47, &["`policy.tls`", "\"verify\"", "\"any\""]),
         ("[::1]:8083", "example.com:99999", 43, &["`contestant[3].endpoint` is wrong", "is no address"]),
         ("\"::1/128\"", "\"::1\"", 46, &["`policy.allow[2]`", "10.0.0.0/8"]),
         ("[\"127.0.0.0/8\", \"::1/128\"]", "\"all\"", 46, &["`policy.allow` is a text", "list of texts"]),
-        ("allow_shared = false", "refuse = []", 47, &["`policy.refuse` is no key", "allow, deny, allow_shared"]),
+        (
+            "allow_shared = false",
+            "refuse = []",
+            47,
+            &["`policy.refuse` is no key", "allow, deny, allow_shared, ownership, tls"],
+        ),
         ("allow_shared = false", "deny = [\"10.0.0.0/8\", \"10.0.0.300\"]", 47, &["`policy.deny[2]`", "10.0.0.0/8"]),
-        ("[policy]", "[polite]", 45, &["`polite` is no key that the top knows"]),
+        ("[policy]", "[polite]", 45, &["`polite` is no key that the top knows", "did you mean `policy`?"]),
         ("[rules]", "[[rules]]", 9, &["`rules` is a list", "a table of keys"]),
     ];
     for (old, new, line, words) in cases {
@@ -246,6 +369,20 @@ fn shared_endpoints_are_taken_when_the_policy_says_so() {
 }
 
 #[test]
+fn https_is_played_and_whose_certificates_are_taken_is_read_and_written_where_it_is_said() {
+    let sealed = MINIMAL.replacen("127.0.0.1:8081", "https://shop.example", 1);
+    let verified = contest(&sealed);
+    assert_eq!(verified.contestants[0].endpoint.to_string(), "https://shop.example/");
+    assert_eq!((verified.policy.tls, verified.to_json()["policy"].get("tls")), (TlsTrust::Verify, None));
+    let any = contest(&format!("{sealed}[policy]\ntls = \"any\"\n"));
+    assert_eq!((any.policy.tls, &any.to_json()["policy"]["tls"]), (TlsTrust::Any, &"any".into()));
+    assert_eq!(Contest::from_json(any.to_json()).expect("readable"), any);
+    // It says nothing of where traffic may go, so no machine's own file speaks of it, and none stands against it.
+    assert!(Policy::ceiling("[policy]\ntls = \"any\"").expect_err("not its").to_string().contains("`policy.tls`"));
+    assert_eq!(any.policy.within(&Policy::default()).expect("within").tls, TlsTrust::Any);
+}
+
+#[test]
 fn a_contest_of_too_many_is_refused_and_of_many_is_read() {
     let many = |count: usize| {
         let mut text = MINIMAL.to_owned();
@@ -265,9 +402,9 @@ fn newer_documents_are_read_unless_they_say_otherwise() {
     let with = |key: &str, value: &str| CONTROL.replacen('{', &format!("{{\"{key}\": {value},"), 1);
     let control = Control::from_json(&with("colour", "\"green\"")).expect("a key of a newer program");
     assert_eq!(control, Control::from_json(CONTROL).expect("readable"));
-    let newer = CONTROL.replace("\"dialect\": 1", "\"dialect\": 2");
+    let newer = CONTROL.replace("\"dialect\": 1", "\"dialect\": 3");
     let error = Control::from_json(&newer).expect_err("another language").to_string();
-    assert!(error.contains("dialect 2") && error.contains("update this program"), "{error}");
+    assert!(error.contains("dialect 3") && error.contains("update this program"), "{error}");
 }
 
 #[test]

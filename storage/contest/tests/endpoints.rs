@@ -22,7 +22,6 @@ fn of_text(error: &EndpointError) -> &'static str {
         EndpointError::Empty => "empty",
         EndpointError::Long => "long",
         EndpointError::Character(_) => "character",
-        EndpointError::Https(_) => "https",
         EndpointError::Scheme(_) => "scheme",
         EndpointError::Host(_) => "host",
         EndpointError::Userinfo => "userinfo",

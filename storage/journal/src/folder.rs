@@ -1,7 +1,6 @@
 //! The names in a journal's folder, its lock, and making it so that it is still there after a crash.
 
 use crate::JournalError;
-use crate::stream::StreamFolder;
 use flowtest_contract::{RoundId, StreamId};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -13,6 +12,15 @@ use std::str::FromStr;
 
 const LOCK: &str = "lock";
 const SEGMENT_SUFFIX: &str = ".ftj";
+
+/// Where a stream lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamFolder {
+    pub round: RoundId,
+    pub stream: StreamId,
+    /// The stream's own folder, `DIR/<round>/<stream>`.
+    pub path: PathBuf,
+}
 
 pub(crate) fn stream_path(dir: &Path, round: RoundId, stream: StreamId) -> PathBuf {
     dir.join(round.to_string()).join(stream.to_string())

@@ -5,6 +5,7 @@
 
 use crate::JournalError;
 use crate::frame::{ALIGN, BLOCK, COMMIT, Chain, HEAD, Head, Seed, round_up};
+use crate::header::SEGMENT_BYTES;
 use crate::record::Kind;
 use crate::sense::{Sense, access};
 use rkyv::Serialize;
@@ -15,7 +16,7 @@ use rkyv::util::AlignedVec;
 use std::fmt;
 
 /// Bytes that a group can have: a segment less its header.
-pub(crate) const GROUP_BYTES: usize = crate::log::SEGMENT_BYTES - BLOCK;
+pub(crate) const GROUP_BYTES: usize = SEGMENT_BYTES - BLOCK;
 
 /// Something that rkyv writes to a group.
 pub(crate) trait Archivable:

@@ -19,11 +19,15 @@
 
 use crate::frame::{BLOCK, Chain, array_at, u32_at, u64_at};
 use crate::record::{
-    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEntry, ArchivedEvidence, ArchivedLate, ArchivedLateWindow,
+    ArchivedBatch, ArchivedControl, ArchivedDecision, ArchivedDecisionEntry, ArchivedEnd, ArchivedEntry,
+    ArchivedEvidence, ArchivedFurther, ArchivedFurtherEntry, ArchivedJoin, ArchivedLate, ArchivedLateWindow,
     ArchivedNotice, ArchivedStart, ArchivedTerms, ArchivedTrace, ArchivedTraces, FORMAT,
 };
 use flowtest_contract::{RoundId, StreamId};
 use std::mem::{align_of, offset_of, size_of};
+
+/// What a segment can hold, and what is set aside for it: 40 seconds of 100,000 traced requests a second.
+pub const SEGMENT_BYTES: usize = 64 << 20;
 
 const MAGIC: [u8; 8] = *b"FT-JOURN";
 /// Version of segments, groups and frames.
@@ -56,14 +60,25 @@ const LAYOUTS: &[&[usize]] = layouts! {
     ArchivedEnd { at, code }
     ArchivedLate { worker, windows }
     ArchivedLateWindow { from, to, cause }
+    ArchivedJoin { at, name }
+    ArchivedFurther { entries }
+    ArchivedFurtherEntry { count, contestant, scored, counter }
+    ArchivedDecision { at, step, judged, from, to, entries }
+    ArchivedDecisionEntry { tried, due, right, own_fault, late, p99_us, rate, rest, holds, contestant }
 };
 
-/// How many of them FORMAT 1 had.
+/// How many of them FORMAT 1 had, FORMAT 2, FORMAT 3, and FORMAT 4.
 const LAYOUTS_1: usize = 10;
+const LAYOUTS_2: usize = 12;
+const LAYOUTS_3: usize = 13;
+const LAYOUTS_4: usize = 15;
 
-/// The schema of this version, and that of version 1.
+/// The schema of this version, and those before it.
+const SCHEMA_4: u64 = schema(LAYOUTS_4);
+const SCHEMA_3: u64 = schema(LAYOUTS_3);
 pub(crate) const SCHEMA: u64 = schema(LAYOUTS.len());
 const SCHEMA_1: u64 = schema(LAYOUTS_1);
+const SCHEMA_2: u64 = schema(LAYOUTS_2);
 
 /// FNV-1a over so many of [`LAYOUTS`].
 const fn schema(count: usize) -> u64 {
@@ -81,7 +96,9 @@ const fn schema(count: usize) -> u64 {
 }
 
 /// A changed layout needs a new [`FORMAT`], and the old types beside the new ones.
-const _: () = assert!(FORMAT == 2 && SCHEMA == 0x5d75_27e4_6ebb_45b5 && SCHEMA_1 == 0x5a6c_8607_a912_5b83);
+const _: () = assert!(FORMAT == 5 && SCHEMA_4 == 0x7203_a35c_16b4_b5d8);
+const _: () = assert!(SCHEMA_3 == 0x79a0_5906_f120_9b85);
+const _: () = assert!(SCHEMA_2 == 0x5d75_27e4_6ebb_45b5 && SCHEMA_1 == 0x5a6c_8607_a912_5b83);
 
 /// The segment before, and how much of it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +165,13 @@ impl Header {
             }
         }
         let format = u32_at(block, 12);
-        let schema = if format == 1 { SCHEMA_1 } else { SCHEMA };
+        let schema = match format {
+            1 => SCHEMA_1,
+            2 => SCHEMA_2,
+            3 => SCHEMA_3,
+            4 => SCHEMA_4,
+            _ => SCHEMA,
+        };
         if block[16..20] != RKYV || u64_at(block, 24) != schema {
             return Err(NoHeader::OtherSchema);
         }
@@ -219,7 +242,7 @@ mod tests {
         for at in [8, 12] {
             let mut block = header().encode();
             block[at] += 1;
-            assert!(matches!(Header::parse(&signed(block)), Err(NoHeader::Newer { found: 2 | 3, .. })));
+            assert!(matches!(Header::parse(&signed(block)), Err(NoHeader::Newer { found: 2 | 6, .. })));
         }
         // another byte order, another layout
         for at in [16, 24] {

@@ -11,6 +11,7 @@
 //! | [`record`] | what is recorded, as rkyv archives it |
 //! | `frame` | a record in a segment: checksums and the chain of digests |
 //! | `header` | a segment's first block, which says where the one before it ends |
+//! | `synced` | records and groups, as they are read |
 //! | `sense` | what must hold in a record beyond its checksum |
 //! | `group` | the group that is open, in memory |
 //! | [`log`] | records in, operations on files out, without any I/O |
@@ -34,6 +35,7 @@ pub mod record;
 mod segment;
 mod sense;
 pub mod stream;
+mod synced;
 pub mod writer;
 
 pub use error::{JournalError, free_bytes};

@@ -8,20 +8,22 @@
 //! - a new segment has its header, and the folder the segment's name, on disk before the first group;
 //! - a segment that failed before its first group was synced is given up; the next one does not go on from it.
 
+pub use crate::header::SEGMENT_BYTES;
+
 use crate::JournalError;
 use crate::frame::{BLOCK, Chain, Seed, origin};
 use crate::group::Group;
 use crate::header::{Header, Previous};
-use crate::record::{Batch, Control, End, Entry, Evidence, FORMAT, Kind, Late, LateWindow, Notice, Start, Trace};
+use crate::record::{
+    Batch, Control, Decision, DecisionEntry, End, Entry, Evidence, FORMAT, Further, FurtherEntry, Join, Kind, Late,
+    LateWindow, Notice, Start, Trace,
+};
 use crate::sense::Sense;
 use crate::stream::{Found, StreamFolder, Tail};
 use flowtest_contract::{RoundId, StreamId};
 use rkyv::with::AsOwned;
 use rkyv::{Archive, Serialize};
 use std::borrow::Cow;
-
-/// What a segment can hold, and what is set aside for it: 40 seconds of 100,000 traced requests a second.
-pub const SEGMENT_BYTES: usize = 64 << 20;
 
 /// More than what a record takes beside its lists.
 const RECORD_BYTES: usize = 256;
@@ -187,6 +189,24 @@ impl Log {
     /// As [`Log::append_start`].
     pub fn append_late(&mut self, late: &Late) -> Result<(), JournalError> {
         self.group.append(Kind::Late, late, sized([late.windows.len() * size_of::<LateWindow>()]))
+    }
+
+    /// # Errors
+    /// As [`Log::append_start`].
+    pub fn append_join(&mut self, join: &Join) -> Result<(), JournalError> {
+        self.group.append(Kind::Join, join, sized([join.name.len()]))
+    }
+
+    /// # Errors
+    /// As [`Log::append_start`].
+    pub fn append_further(&mut self, further: &Further) -> Result<(), JournalError> {
+        self.group.append(Kind::Further, further, sized([further.entries.len() * size_of::<FurtherEntry>()]))
+    }
+
+    /// # Errors
+    /// As [`Log::append_start`].
+    pub fn append_decision(&mut self, decision: &Decision) -> Result<(), JournalError> {
+        self.group.append(Kind::Decision, decision, sized([decision.entries.len() * size_of::<DecisionEntry>()]))
     }
 
     /// # Errors

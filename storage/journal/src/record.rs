@@ -6,13 +6,14 @@
 //!
 //! Instants are microseconds since the Unix epoch, UTC, unless a name says otherwise.
 
-use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_contract::{Histogram, Observed, Platform, Seen, Tally, Version};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Version of the types in here. Version 1 had no [`Late`], and everything else as it is.
-pub const FORMAT: u32 = 2;
+/// Version of the types in here. Version 4 had no [`Decision`], version 3 [`Further`] and no failure `tls` either, version 2 no
+/// [`Join`] either, version 1 no [`Late`] either, and everything else as it is.
+pub const FORMAT: u32 = 5;
 
 /// What a record is. The number stands in its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,11 +35,28 @@ pub enum Kind {
     End = 7,
     /// [`Late`]
     Late = 8,
+    /// [`Join`]
+    Join = 9,
+    /// [`Further`]
+    Further = 10,
+    /// [`Decision`]
+    Decision = 11,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] =
-        [Kind::Start, Kind::Batch, Kind::Traces, Kind::Evidence, Kind::Control, Kind::Notice, Kind::End, Kind::Late];
+    pub const ALL: [Kind; 11] = [
+        Kind::Start,
+        Kind::Batch,
+        Kind::Traces,
+        Kind::Evidence,
+        Kind::Control,
+        Kind::Notice,
+        Kind::End,
+        Kind::Late,
+        Kind::Join,
+        Kind::Further,
+        Kind::Decision,
+    ];
 
     pub fn from_code(code: u8) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as u8 == code)
@@ -65,6 +83,39 @@ pub struct Trace {
 
 /// [`Trace::lag_us`] of a request that was never sent.
 pub const NEVER_SENT: u32 = u32::MAX;
+
+impl Trace {
+    /// When it was sent, by the base of its block; when it fell due, if it was never sent.
+    #[inline]
+    pub fn sent(&self, base: UtcUs) -> UtcUs {
+        base.saturating_add_signed(i64::from(self.sent_us))
+    }
+
+    /// When it fell due.
+    #[inline]
+    pub fn intended(&self, base: UtcUs) -> UtcUs {
+        fell_due(self.sent(base), self.lag_us)
+    }
+}
+
+impl ArchivedTrace {
+    /// See [`Trace::sent`].
+    #[inline]
+    pub fn sent(&self, base: UtcUs) -> UtcUs {
+        base.saturating_add_signed(i64::from(self.sent_us.to_native()))
+    }
+
+    /// See [`Trace::intended`].
+    #[inline]
+    pub fn intended(&self, base: UtcUs) -> UtcUs {
+        fell_due(self.sent(base), self.lag_us.to_native())
+    }
+}
+
+#[inline]
+fn fell_due(sent: UtcUs, lag_us: u32) -> UtcUs {
+    if lag_us == NEVER_SENT { sent } else { sent.saturating_sub(u64::from(lag_us)) }
+}
 
 const _: () = assert!(size_of::<ArchivedTrace>() == 16 && align_of::<ArchivedTrace>() == 4);
 
@@ -113,6 +164,7 @@ impl Observation {
                 Failure::Status => 5,
                 Failure::Missed => 6,
                 Failure::OwnFault => 7,
+                Failure::Tls => 8,
             },
         };
         outcome | if self.scored { SCORED_BIT } else { 0 }
@@ -178,8 +230,8 @@ pub struct Batch {
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Entry {
-    /// In the order of [`Tally::FIELDS`].
-    pub counters: [u64; Tally::LEN],
+    /// In the order of [`Tally::FIELDS`]; those that came later stand in a [`Further`].
+    pub counters: [u64; Tally::LEN_FIRST],
     pub contestant: u16,
     /// 1 in phases that count.
     pub scored: u8,
@@ -187,6 +239,56 @@ pub struct Entry {
     pub latency: u16,
     /// How many are its service times.
     pub service: u16,
+}
+
+/// Counters of the batch in the same group that it has no room for: those that came later than the first. Only what is not
+/// zero is written.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Further {
+    pub entries: Vec<FurtherEntry>,
+}
+
+/// One such counter of one contestant.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct FurtherEntry {
+    pub count: u64,
+    pub contestant: u16,
+    /// 1 in phases that count.
+    pub scored: u8,
+    /// Its place in [`Tally::FIELDS`].
+    pub counter: u8,
+}
+
+impl Further {
+    /// Adds what a contestant counted.
+    pub fn push(&mut self, contestant: u16, scored: bool, tally: &Tally) {
+        for (counter, count) in tally.to_array().into_iter().enumerate().skip(Tally::LEN_FIRST) {
+            if count > 0 {
+                self.entries.push(FurtherEntry { count, contestant, scored: u8::from(scored), counter: counter as u8 });
+            }
+        }
+    }
+}
+
+impl ArchivedFurtherEntry {
+    /// Adds it to a tally. `false`: a counter that this version does not know.
+    #[must_use]
+    pub fn add_to(&self, tally: &mut Tally) -> bool {
+        let mut counters = tally.to_array();
+        let Some(counter) = counters.get_mut(usize::from(self.counter)) else { return false };
+        *counter = counter.saturating_add(self.count.to_native());
+        *tally = Tally::from_array(counters);
+        true
+    }
+}
+
+/// The tally of the first counters.
+pub fn tally_of(counters: [u64; Tally::LEN_FIRST]) -> Tally {
+    let mut all = [0; Tally::LEN];
+    all[..Tally::LEN_FIRST].copy_from_slice(&counters);
+    Tally::from_array(all)
 }
 
 /// A bucket of a histogram with its count, in 16 and 48 bits.
@@ -213,7 +315,7 @@ impl Batch {
         let between = self.buckets.len();
         self.buckets.extend(service.sparse().map(|(index, count)| bucket(index, count)));
         self.entries.push(Entry {
-            counters: tally.to_array(),
+            counters: *tally.to_array().first_chunk().expect("there are more counters than those"),
             contestant,
             scored: u8::from(scored),
             latency: (between - before) as u16,
@@ -264,8 +366,8 @@ impl Terms {
         Terms {
             timeout_us: rules.timeout_us,
             grace_us: rules.grace_us,
-            version_deadline: deadlines.version.0,
-            from_deadline: deadlines.from.0,
+            version_deadline: deadlines.version.0.0,
+            from_deadline: deadlines.from.0.0,
             token: rules.token,
             version: rules.version,
             from: rules.from,
@@ -285,7 +387,7 @@ impl Terms {
     }
 
     pub fn deadlines(&self) -> Deadlines {
-        Deadlines { version: Deadline(self.version_deadline), from: Deadline(self.from_deadline) }
+        Deadlines { version: Deadline(UtcUs(self.version_deadline)), from: Deadline(UtcUs(self.from_deadline)) }
     }
 }
 
@@ -348,6 +450,55 @@ pub struct Control {
     /// The control document as JSON.
     pub document: Vec<u8>,
 }
+
+/// A contestant joined the round: behind this record the roster is longer by one. Nothing of it stands before.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Join {
+    /// What falls due from here on is its, too.
+    pub at: u64,
+    /// Its name, UTF-8.
+    pub name: Vec<u8>,
+}
+
+/// What was decided of a step of a breakpoint phase, as this stream heard it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Decision {
+    /// When it was heard.
+    pub at: u64,
+    /// It counts from this step of the plan on.
+    pub step: u32,
+    /// The step whose hold was judged, and when: requests with intended instants from `from` on, and before `to`.
+    pub judged: u32,
+    pub from: u64,
+    pub to: u64,
+    /// In the order of the roster.
+    pub entries: Vec<DecisionEntry>,
+}
+
+/// What was decided of one contestant: what was counted of it in the hold, by all generators, and what follows.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct DecisionEntry {
+    /// Requests a second that were due in the hold.
+    pub tried: u64,
+    /// Requests that have their outcome; those wholly right; those that count for nobody; those that we came to late.
+    pub due: u64,
+    pub right: u64,
+    pub own_fault: u64,
+    pub late: u64,
+    /// [`NOTHING_ANSWERED`], or the latency at the 99th percentile.
+    pub p99_us: u64,
+    /// Requests a second in the step; in later ones of which nobody decides; and what it holds as far as is known.
+    pub rate: u64,
+    pub rest: u64,
+    pub holds: u64,
+    pub contestant: u16,
+}
+
+/// [`DecisionEntry::p99_us`] where nothing was answered.
+pub const NOTHING_ANSWERED: u64 = u64::MAX;
 
 /// Something that the reader of a journal should know.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -466,8 +617,8 @@ mod tests {
                 known += 1;
             }
         }
-        // scored or not: 2 tokens x 4 versions x 4 platforms, and 7 failures
-        assert_eq!(known, 2 * (2 * 4 * 4 + 7));
+        // scored or not: 2 tokens x 4 versions x 4 platforms, and 8 failures
+        assert_eq!(known, 2 * (2 * 4 * 4 + 8));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::frame::{ALIGN, BLOCK, Chain, HEAD, Head, Seed, round_up};
 use crate::record::Kind;
 use crate::sense::{Sense, access};
-use crate::stream::{Group, Record};
+use crate::synced::{Group, Record};
 
 /// How far a stream was read.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,11 @@
 //! Pure. Whether points are right is not asked here; that is the audit's part.
 
 use crate::record::{
-    ArchivedBatch, ArchivedEvidence, ArchivedLate, ArchivedStart, ArchivedTerms, ArchivedTraces, Kind, Observation,
-    unbucket,
+    ArchivedBatch, ArchivedDecision, ArchivedEvidence, ArchivedFurther, ArchivedJoin, ArchivedLate, ArchivedStart,
+    ArchivedTerms, ArchivedTraces, Kind, Observation, unbucket,
 };
-use crate::stream::Record;
+use crate::synced::Record;
+use flowtest_contract::Tally;
 use flowtest_contract::histogram::BUCKETS;
 use rkyv::rancor::Failure;
 
@@ -28,13 +29,16 @@ pub(crate) fn access(kind: Kind, payload: &[u8]) -> Option<Record<'_>> {
         Kind::Notice => Record::Notice(rkyv::access::<_, Failure>(payload).ok()?),
         Kind::End => Record::End(rkyv::access::<_, Failure>(payload).ok()?),
         Kind::Late => Record::Late(rkyv::access::<_, Failure>(payload).ok()?),
+        Kind::Join => Record::Join(rkyv::access::<_, Failure>(payload).ok()?),
+        Kind::Further => Record::Further(rkyv::access::<_, Failure>(payload).ok()?),
+        Kind::Decision => Record::Decision(rkyv::access::<_, Failure>(payload).ok()?),
     })
 }
 
 /// What is known of a stream up to some record. Copied before a group, so that a refused group leaves no trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sense {
-    /// Contestants, once the start was seen.
+    /// Contestants, once the start was seen: its own, and those who joined.
     roster: Option<usize>,
     ended: bool,
     /// Of the open group.
@@ -69,6 +73,9 @@ impl Sense {
             (Some(_), Record::Control(control)) => terms(&control.terms)?,
             (Some(_), Record::Notice(_)) => {}
             (Some(_), Record::Late(late)) => self::late(late)?,
+            (Some(roster), Record::Join(join)) => self.roster = Some(self::join(join, roster)?),
+            (Some(roster), Record::Further(counters)) => further(counters, roster)?,
+            (Some(roster), Record::Decision(decided)) => step(decided, roster)?,
             (Some(_), Record::End(_)) => self.ended = true,
         }
         self.records += 1;
@@ -106,11 +113,51 @@ fn start(start: &ArchivedStart) -> Result<usize, String> {
     Ok(start.name_lens.len())
 }
 
+/// How many contestants there are with it.
+fn join(join: &ArchivedJoin, roster: usize) -> Result<usize, String> {
+    std::str::from_utf8(join.name.as_slice()).map_err(|_| "a name is not UTF-8")?;
+    if roster >= ROSTER_MAX {
+        return Err(format!("a roster of {} contestants is too long", roster + 1));
+    }
+    Ok(roster + 1)
+}
+
 fn late(late: &ArchivedLate) -> Result<(), String> {
     match late.windows.iter().find(|window| window.from > window.to) {
         Some(_) => Err("a worker's lateness ends before it begins".into()),
         None => Ok(()),
     }
+}
+
+fn further(further: &ArchivedFurther, roster: usize) -> Result<(), String> {
+    let mut last = None;
+    for entry in further.entries.iter() {
+        let contestant = contestant(entry.contestant.to_native(), roster)?;
+        if entry.scored > 1 {
+            return Err("whether a further counter counts is neither yes nor no".into());
+        }
+        if !(Tally::LEN_FIRST..Tally::LEN).contains(&usize::from(entry.counter)) || entry.count == 0 {
+            return Err("a further counter is none, or zero".into());
+        }
+        let place = (contestant, 1 - entry.scored, entry.counter);
+        if last.is_some_and(|last| last >= place) {
+            return Err("further counters are not in order".into());
+        }
+        last = Some(place);
+    }
+    Ok(())
+}
+
+fn step(step: &ArchivedDecision, roster: usize) -> Result<(), String> {
+    if step.from > step.to || step.judged >= step.step {
+        return Err("a step ends before it begins, or is judged before it was held".into());
+    }
+    for (place, entry) in step.entries.iter().enumerate() {
+        if usize::from(contestant(entry.contestant.to_native(), roster)?) != place {
+            return Err("the contestants of a step are not in order".into());
+        }
+    }
+    Ok(())
 }
 
 fn terms(terms: &ArchivedTerms) -> Result<(), String> {

@@ -2,52 +2,20 @@
 //!
 //! Never writes. What is wrong in a file is [`Tail::Damaged`], never a panic and never a wrong total.
 
+pub use crate::folder::StreamFolder;
+pub use crate::synced::{Group, Record};
+
 use crate::JournalError;
 use crate::folder::{self, Lock};
 use crate::frame::{self, BLOCK, Head, Seed};
-use crate::header::{Header, NoHeader, Previous};
-use crate::log::SEGMENT_BYTES;
-use crate::record::{
-    ArchivedBatch, ArchivedControl, ArchivedEnd, ArchivedEvidence, ArchivedLate, ArchivedNotice, ArchivedStart,
-    ArchivedTraces, Kind,
-};
+use crate::header::{Header, NoHeader, Previous, SEGMENT_BYTES};
+use crate::record::Kind;
 use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
-use flowtest_contract::{RoundId, StreamId};
 use rkyv::util::AlignedVec;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
-/// Where a stream lies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StreamFolder {
-    pub round: RoundId,
-    pub stream: StreamId,
-    /// The stream's own folder, `DIR/<round>/<stream>`.
-    pub path: PathBuf,
-}
-
-/// One record in place, validated.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
-    Start(&'a ArchivedStart),
-    Batch(&'a ArchivedBatch),
-    Traces(&'a ArchivedTraces),
-    Evidence(&'a ArchivedEvidence),
-    Control(&'a ArchivedControl),
-    Notice(&'a ArchivedNotice),
-    Late(&'a ArchivedLate),
-    End(&'a ArchivedEnd),
-}
-
-/// The records that were synced together.
-#[derive(Debug)]
-pub struct Group<'a> {
-    /// 1 for the first, which holds the start alone.
-    pub seq: u64,
-    pub records: Vec<Record<'a>>,
-}
+use std::path::Path;
 
 /// How far a stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::JournalError;
 use crate::disk::Disk;
 use crate::folder::{self, Lock};
 use crate::log::{Log, SEGMENT_BYTES};
-use crate::record::{Batch, Control, End, Evidence, Late, Notice, Start, Trace};
+use crate::record::{Batch, Control, Decision, End, Evidence, Further, Join, Late, Notice, Start, Trace};
 use crate::stream::{self, StreamFolder};
 use flowtest_contract::{RoundId, StreamId};
 use std::path::{Path, PathBuf};
@@ -141,6 +141,24 @@ impl Writer {
     /// As [`Writer::append_batch`].
     pub fn append_late(&mut self, late: &Late) -> Result<(), JournalError> {
         self.log.append_late(late)
+    }
+
+    /// # Errors
+    /// As [`Writer::append_batch`].
+    pub fn append_join(&mut self, join: &Join) -> Result<(), JournalError> {
+        self.log.append_join(join)
+    }
+
+    /// # Errors
+    /// As [`Writer::append_batch`].
+    pub fn append_further(&mut self, further: &Further) -> Result<(), JournalError> {
+        self.log.append_further(further)
+    }
+
+    /// # Errors
+    /// As [`Writer::append_batch`].
+    pub fn append_decision(&mut self, decision: &Decision) -> Result<(), JournalError> {
+        self.log.append_decision(decision)
     }
 
     /// Nothing can be appended behind it.

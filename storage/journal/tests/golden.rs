@@ -4,7 +4,10 @@ mod common;
 
 use common::{Owned, Rng};
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_journal::record::{Control, End, EndCode, Evidence, Late, LateCause, LateWindow, Notice, NoticeCode};
+use flowtest_journal::record::{
+    Control, Decision, DecisionEntry, End, EndCode, Evidence, Further, FurtherEntry, Join, Late, LateCause, LateWindow,
+    NOTHING_ANSWERED, Notice, NoticeCode,
+};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +18,7 @@ const SEGMENT: u64 = 5 * 4096;
 const BEGAN: u64 = 1_700_000_000_000_000;
 
 /// The version that is written now.
-const NOW: u32 = 2;
+const NOW: u32 = 5;
 
 fn golden(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}"))
@@ -59,6 +62,35 @@ fn groups(version: u32) -> Vec<Vec<Owned>> {
         let window = |from, to, cause| LateWindow { from: BEGAN + from, to: BEGAN + to, cause: cause as u16 };
         let windows = vec![window(5, 80_005, LateCause::Gap), window(90_000, 90_000, LateCause::Control)];
         groups[5].insert(0, Owned::Late(Late { worker: 1, windows }));
+    }
+    if version >= 3 {
+        groups[5].push(Owned::Join(Join { at: BEGAN + 600_000, name: "Ünal".as_bytes().to_vec() }));
+        groups[6].push(Owned::Evidence(Evidence { at: BEGAN + 650_000, contestant: 3, ..Evidence::default() }));
+    }
+    if version >= 4 {
+        let entry = |contestant, scored, count| FurtherEntry { count, contestant, scored, counter: 18 };
+        groups[6].push(Owned::Further(Further { entries: vec![entry(0, 1, 5), entry(0, 0, 1), entry(2, 1, 1 << 40)] }));
+    }
+    if version >= 5 {
+        let entry = |contestant, right, p99_us| DecisionEntry {
+            tried: 500,
+            due: 4_500,
+            right,
+            own_fault: 3,
+            late: 2,
+            p99_us,
+            rate: 625,
+            rest: 500,
+            holds: 500,
+            contestant,
+        };
+        let entries = vec![
+            entry(0, 4_490, 1_311),
+            entry(1, 0, NOTHING_ANSWERED),
+            DecisionEntry { contestant: 2, ..DecisionEntry::default() },
+        ];
+        let (from, to) = (BEGAN + 100_000, BEGAN + 500_000);
+        groups[6].push(Owned::Decision(Decision { at: BEGAN + 660_000, step: 8, judged: 7, from, to, entries }));
     }
     groups.push(vec![Owned::End(End { at: BEGAN + 700_000, code: EndCode::Finished as u16 })]);
     groups

@@ -6,7 +6,7 @@ use common::Owned;
 use flowtest_contract::{RoundId, StreamId, Tally};
 use flowtest_journal::JournalError;
 use flowtest_journal::log::Log;
-use flowtest_journal::record::{Batch, End, Entry, Evidence, Start, Terms, Trace, Traces, bucket};
+use flowtest_journal::record::{Batch, End, Entry, Evidence, Join, Start, Terms, Trace, Traces, bucket};
 
 fn new_log() -> Log {
     Log::begin(RoundId::from_bits(1), StreamId::from_bits(2))
@@ -22,7 +22,7 @@ fn log_of_two() -> Log {
 }
 
 fn entry(contestant: u16, scored: u8, latency: u16) -> Entry {
-    Entry { counters: [1; Tally::LEN], contestant, scored, latency, service: 0 }
+    Entry { counters: [1; Tally::LEN_FIRST], contestant, scored, latency, service: 0 }
 }
 
 fn batch(entries: Vec<Entry>, buckets: Vec<u64>) -> Owned {
@@ -84,6 +84,18 @@ fn what_makes_no_sense_is_refused() {
         assert!(matches!(error, JournalError::Refused { .. }), "{record:?}: {error}");
         assert_eq!(log.open_bytes(), 0, "{record:?}");
     }
+}
+
+#[test]
+fn who_has_joined_is_in_the_roster_from_then_on() {
+    let mut log = log_of_two();
+    let of_the_third = batch(vec![entry(2, 1, 0)], vec![]);
+    assert!(matches!(common::append(&mut log, &of_the_third), Err(JournalError::Refused { .. })));
+    let nameless = Owned::Join(Join { at: 1, name: vec![0xff] });
+    assert!(matches!(common::append(&mut log, &nameless), Err(JournalError::Refused { .. })), "no UTF-8");
+    common::append(&mut log, &Owned::Join(Join { at: 1, name: b"carol".to_vec() })).expect("she joins");
+    common::append(&mut log, &of_the_third).expect("she counts");
+    common::append(&mut log, &trace(3, common::answered())).expect_err("nobody else does");
 }
 
 #[test]

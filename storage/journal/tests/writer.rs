@@ -52,6 +52,9 @@ fn append(writer: &mut Writer, records: &[Owned]) {
             Owned::Control(control) => writer.append_control(control),
             Owned::Notice(notice) => writer.append_notice(notice),
             Owned::Late(late) => writer.append_late(late),
+            Owned::Join(join) => writer.append_join(join),
+            Owned::Further(further) => writer.append_further(further),
+            Owned::Decision(decision) => writer.append_decision(decision),
             Owned::End(end) => writer.append_end(end),
             Owned::Start(_) => panic!("the start is written by create"),
         };

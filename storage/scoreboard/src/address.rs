@@ -5,7 +5,7 @@
 
 use crate::error::ScoreboardError;
 use flowtest_contest::text::bounded;
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
 use std::path::Path;
 
@@ -75,6 +75,14 @@ impl RedisAddress {
     #[must_use]
     pub fn for_reading(self) -> RedisAddress {
         RedisAddress { reads_only: true, ..self }
+    }
+
+    /// Its host and port; none for a socket in the file system.
+    pub fn host_and_port(&self) -> Option<(String, u16)> {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host.clone(), *port)),
+            _ => None,
+        }
     }
 
     /// Where to connect to, password included.

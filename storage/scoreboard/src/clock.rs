@@ -52,7 +52,7 @@ pub fn measure_clock(connection: &mut Connection) -> Result<ClockOffset, Scorebo
         let begun = Instant::now();
         let (seconds, us): (u64, u64) = connection.command("ask Redis for its time", &redis::cmd("TIME"))?;
         let round_trip = begun.elapsed();
-        let told = seconds.saturating_mul(1_000_000).saturating_add(us);
+        let told = UtcUs(seconds.saturating_mul(1_000_000).saturating_add(us));
         samples.push(Sample { asked, told, round_trip });
     }
     Ok(best(&samples))
@@ -71,8 +71,8 @@ impl Scoreboard {
 fn best(samples: &[Sample]) -> ClockOffset {
     let best = samples.iter().min_by_key(|sample| sample.round_trip).expect("at least one sample was taken");
     let half_us = u64::try_from(best.round_trip.as_micros() / 2).unwrap_or(u64::MAX);
-    let ours = i128::from(best.asked) + i128::from(half_us);
-    let offset = i128::from(best.told) - ours;
+    let ours = i128::from(best.asked.0) + i128::from(half_us);
+    let offset = i128::from(best.told.0) - ours;
     // Halves of a microsecond are rounded away on both sides.
     let bounded = offset.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
     ClockOffset { offset_us: bounded as i64, error_us: half_us.saturating_add(1) }
@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn the_shortest_round_trip_is_believed() {
-        let sample = |asked, told, us| Sample { asked, told, round_trip: Duration::from_micros(us) };
+        let sample =
+            |asked, told, us| Sample { asked: UtcUs(asked), told: UtcUs(told), round_trip: Duration::from_micros(us) };
         let offset = best(&[sample(1_000, 9_000, 900), sample(2_000, 7_050, 100), sample(3_000, 8_500, 500)]);
         assert_eq!(offset, ClockOffset { offset_us: 5_000, error_us: 51 });
         assert_eq!(best(&[sample(2_000, 1_000, 0)]).offset_us, -1_000);

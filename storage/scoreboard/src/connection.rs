@@ -2,9 +2,9 @@
 
 use crate::address::RedisAddress;
 use crate::error::ScoreboardError;
-use crate::library;
+use crate::library::{self, Loaded};
 use crate::wire::Wire;
-use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerError, ServerErrorKind};
 
 /// Oldest Redis that has function libraries.
 const REDIS_MIN: (u32, u32) = (7, 0);
@@ -12,6 +12,11 @@ const REDIS_MIN: (u32, u32) = (7, 0);
 const VALKEY_MIN: (u32, u32) = (7, 2);
 /// Servers that speak the protocol and even claim a version of Redis, but keep other promises.
 const STRANGERS: [&str; 4] = ["dragonfly_version", "kvrocks_version", "redict_version", "garnet_version"];
+
+/// The code of a transaction of which commands were refused: they say why.
+const EXECABORT: &str = "EXECABORT";
+/// How much of what a server says is repeated.
+const EXCERPT_CHARS_MAX: usize = 200;
 
 /// A checked connection with our functions loaded.
 pub struct Connection {
@@ -29,7 +34,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// # Errors
     /// What answers there and why it will not do: [`ScoreboardError::Unreachable`], [`ScoreboardError::Password`],
-    /// [`ScoreboardError::Permission`], [`ScoreboardError::Version`], [`ScoreboardError::UnknownServer`],
+    /// [`ScoreboardError::Permission`], [`ScoreboardError::Functions`], [`ScoreboardError::Version`], [`ScoreboardError::UnknownServer`],
     /// [`ScoreboardError::Volatile`], [`ScoreboardError::Replica`], [`ScoreboardError::Loading`].
     pub fn open(address: &RedisAddress) -> Result<Connection, ScoreboardError> {
         let redacted = address.to_string();
@@ -40,7 +45,10 @@ impl Connection {
         check_server(&info, address)?;
         // A replica takes no functions, and who reads calls none.
         if !address.reads_only() {
-            library::load(&mut wire).map_err(failed)?;
+            match library::load(&mut wire).map_err(failed)? {
+                Loaded::Ready => {}
+                Loaded::Forbidden => return Err(ScoreboardError::Functions { url: redacted }),
+            }
         }
         Ok(Connection { wire, redacted })
     }
@@ -77,9 +85,11 @@ impl Connection {
     pub fn call<T: FromRedisValue>(&mut self, doing: &'static str, call: &redis::Cmd) -> Result<T, ScoreboardError> {
         let answer = call.query(&mut self.wire);
         let answer = match answer {
-            Err(error) if library::is_absent(&error) => {
-                library::load(&mut self.wire).and_then(|()| call.query(&mut self.wire))
-            }
+            Err(error) if library::is_absent(&error) => match library::load(&mut self.wire) {
+                Ok(Loaded::Ready) => call.query(&mut self.wire),
+                Ok(Loaded::Forbidden) => return Err(ScoreboardError::Functions { url: self.redacted.clone() }),
+                Err(error) => Err(error),
+            },
             other => other,
         };
         answer.map_err(|error| explain_call(&self.redacted, doing, &error))
@@ -156,7 +166,7 @@ fn explain(redacted: &str, error: &RedisError) -> ScoreboardError {
         ErrorKind::InvalidClientConfig => ScoreboardError::Url { url, cause },
         ErrorKind::Server(ServerErrorKind::BusyLoading) => ScoreboardError::Loading { url },
         ErrorKind::Io => ScoreboardError::Unreachable { url, cause },
-        _ => match error.code() {
+        _ => match code(error).as_deref() {
             Some("NOAUTH" | "WRONGPASS") => ScoreboardError::Password { url, cause },
             Some("NOPERM") => ScoreboardError::Permission { url, cause },
             code => match code.and_then(no_writes) {
@@ -189,13 +199,40 @@ fn explain_call(redacted: &str, doing: &'static str, error: &RedisError) -> Scor
     }
 }
 
-fn describe(error: &RedisError) -> String {
-    if error.is_timeout() { "it took too long".to_owned() } else { excerpt(&error.to_string()) }
+/// The code of a refusal; of several that came at once, of the first.
+fn code(error: &RedisError) -> Option<String> {
+    let first = || refusals(error).first().map(|refusal| refusal.code().to_owned());
+    error.code().filter(|code| *code != EXECABORT).map(str::to_owned).or_else(first)
 }
 
-/// Servers may answer anything; a message repeats one short line of it.
+/// What the server refused of commands that were sent together.
+fn refusals(error: &RedisError) -> Vec<ServerError> {
+    let refusals = error.clone().into_server_errors();
+    refusals.into_iter().flat_map(|refusals| refusals.iter().map(|(_, one)| one.clone()).collect::<Vec<_>>()).collect()
+}
+
+fn describe(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
+    // Those that were sent together fail together, by one cause.
+    match refusals(error).first() {
+        Some(first) => excerpt(&format!("{} {}", first.code(), first.details().unwrap_or_default())),
+        None => excerpt(&error.to_string()),
+    }
+}
+
+/// Servers may answer anything; a message repeats one short line of it, cut behind a word.
 fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT_CHARS_MAX + 1).collect();
+    if line.chars().count() <= EXCERPT_CHARS_MAX {
+        return line.trim_end().to_owned();
+    }
+    let words = line.rsplit_once(' ').map_or(line.as_str(), |(words, _)| words);
+    // Nor within a bracket, unless it holds nearly all.
+    let opened = words.rfind(['(', '[']).filter(|at| *at > words.len() / 2 && !words[*at..].contains([')', ']']));
+    let words = opened.map_or(words, |at| &words[..at]);
+    format!("{}...", words.trim_end_matches([' ', ',', ':']))
 }
 
 #[cfg(test)]
@@ -236,6 +273,15 @@ mod tests {
                 (outcome, _) => panic!("{says:?}: {outcome:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_long_answer_of_a_server_is_cut_behind_a_word() {
+        assert_eq!(excerpt("OOM no\nmore"), "OOM no more");
+        let told = excerpt(&format!("{} (error: maxmemory is reached)", "word ".repeat(38)));
+        assert!(told.ends_with("word..."), "{told}");
+        let one = excerpt(&"x".repeat(1_000));
+        assert!(one.chars().count() <= EXCERPT_CHARS_MAX + 4 && one.ends_with("x..."), "{one}");
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum ScoreboardError {
     Password { url: String, cause: String },
     #[error("Redis at {url} forbids us a command: {cause}; widen the access list of this user")]
     Permission { url: String, cause: String },
+    #[error(
+        "Redis at {url} does not have our functions, and this user may not load them: start the dashboard, which does"
+    )]
+    Functions { url: String },
     #[error("the server at {url} is {found}; Flow Test needs Redis 7.0 or Valkey 7.2, or newer")]
     Version { url: String, found: String },
     #[error("what answers at {url} is no Redis that we know: {found}; give the address of a Redis or Valkey server")]
@@ -56,13 +60,20 @@ pub enum ScoreboardError {
     )]
     Ahead { stream: StreamId, held: String, ours: u64 },
     #[error("the final points did not reach Redis in time: {cause}")]
-    Patience { cause: String },
+    Timeout { cause: String },
     #[error("Redis holds a control document that we cannot read: {0}")]
     Control(#[from] ControlError),
     #[error("{0}")]
     Config(String),
     #[error("the publisher's thread could not start: {0}; free some memory or processes")]
     Thread(String),
+}
+
+impl ScoreboardError {
+    /// Nothing answers, so that each further question would wait as long for nothing.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, ScoreboardError::Unreachable { .. } | ScoreboardError::Lost { .. })
+    }
 }
 
 fn names(streams: &[StreamId]) -> String {

@@ -108,7 +108,7 @@ impl ExplainedError {
     pub(crate) fn of_texts(text: &str) -> ExplainedError {
         let text = || text.to_owned();
         let (kind, message, expected, received) = (text(), text(), text(), text());
-        ExplainedError { at: 7, kind, message, expected, received, request: text(), response: text() }
+        ExplainedError { at: UtcUs(7), kind, message, expected, received, request: text(), response: text() }
     }
 }
 

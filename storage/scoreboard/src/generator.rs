@@ -9,9 +9,9 @@ use crate::clock::ClockOffset;
 use crate::error::ScoreboardError;
 use crate::keys;
 use crate::reader::Scoreboard;
-use flowtest_contest::control::GENERATORS_MAX;
 use flowtest_contest::names;
 use flowtest_contest::text::bounded;
+use flowtest_contest::timeline::GENERATORS_MAX;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, StreamId};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,9 @@ pub struct GeneratorHealth {
     /// Of what this round has scored so far.
     #[serde(default)]
     pub validity: RoundValidity,
+    /// What of its own it was last that made seconds not valid or requests void, in words; nothing where nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_fault_cause: Option<String>,
     /// Against Redis, in microseconds; nothing before it was measured.
     pub clock_offset_us: Option<i64>,
     pub clock_error_us: Option<u64>,
@@ -100,7 +103,7 @@ pub struct GeneratorHealth {
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
 fn knows_no_splits() -> Option<UtcUs> {
-    Some(0)
+    Some(UtcUs::EPOCH)
 }
 
 /// A generator that Redis knows of.
@@ -112,6 +115,8 @@ pub struct SeenGenerator {
     /// Nothing when it has been silent for longer than
     /// [`GENERATOR_LIFE_SECONDS`](keys::GENERATOR_LIFE_SECONDS).
     pub health: Option<GeneratorHealth>,
+    /// Which other process wants its name, and gets none: it takes no part.
+    pub waiting: Option<String>,
 }
 
 impl GeneratorHealth {
@@ -137,7 +142,8 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
-        for text in [&mut self.publish_error, &mut self.stopped, &mut self.trouble].into_iter().flatten() {
+        let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped, &mut self.trouble];
+        for text in sentences.into_iter().flatten() {
             *text = bounded(text, SENTENCE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
@@ -176,6 +182,27 @@ impl Scoreboard {
         self.hold(&keys::lease(contest, generator), holder, 1, HOLD_NAME).map(drop)
     }
 
+    /// Says who wants the name that another process holds; believed for [`keys::WAITING_LIFE_SECONDS`].
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn say_waiting(&mut self, contest: &str, generator: &str, who: &str) -> Result<(), ScoreboardError> {
+        let mut command = redis::cmd("SETEX");
+        let key = keys::waiting(contest, generator);
+        command.arg(key).arg(keys::WAITING_LIFE_SECONDS).arg(bounded(who, TEXT_BYTES_MAX));
+        self.run(|connection| connection.command("say who waits for a generator's name", &command))
+    }
+
+    /// Nobody waits for the name any more.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn end_waiting(&mut self, contest: &str, generator: &str) -> Result<(), ScoreboardError> {
+        let mut command = redis::cmd("SET");
+        command.arg(keys::waiting(contest, generator)).arg("").arg("PX").arg(1);
+        self.run(|connection| connection.command("wait no more for a generator's name", &command))
+    }
+
     pub(crate) fn hold(
         &mut self,
         key: &str,
@@ -206,7 +233,7 @@ impl Scoreboard {
         let mut pipeline = redis::pipe();
         pipeline
             .set_ex(key, health.to_json(), keys::GENERATOR_LIFE_SECONDS)
-            .zadd(&all, &health.id, health.beat)
+            .zadd(&all, &health.id, health.beat.0)
             // By number and not by age: whose clock is wrong must not remove the others.
             .zremrangebyrank(&all, 0, -(GENERATORS_MAX as isize) - 1);
         self.run(|connection| connection.pipeline("write a generator's health", &pipeline))
@@ -223,7 +250,9 @@ impl Scoreboard {
         let known: Vec<(Vec<u8>, f64)> = self.run(|connection| connection.command(DOING, &command))?;
         let known: Vec<(String, UtcUs)> = known
             .into_iter()
-            .filter_map(|(id, beat)| Some((String::from_utf8(id).ok().filter(|id| names::is_name(id))?, beat as u64)))
+            .filter_map(|(id, beat)| {
+                Some((String::from_utf8(id).ok().filter(|id| names::is_name(id))?, UtcUs(beat as u64)))
+            })
             .collect();
         if known.is_empty() {
             return Ok(Vec::new());
@@ -232,11 +261,13 @@ impl Scoreboard {
         for (id, _) in &known {
             // No more of somebody else's text than one of ours would have.
             pipeline.getrange(keys::generator(contest, id), 0, HEALTH_BYTES_MAX as isize);
+            pipeline.getrange(keys::waiting(contest, id), 0, TEXT_BYTES_MAX as isize);
         }
         let texts: Vec<Vec<u8>> = self.run(|connection| connection.pipeline(DOING, &pipeline))?;
-        let seen = known.into_iter().zip(texts).map(|((id, beat), text)| {
-            let health = GeneratorHealth::from_json(&text, &id);
-            SeenGenerator { id, beat, health }
+        let seen = known.into_iter().zip(texts.chunks(2)).map(|((id, beat), texts)| {
+            let health = GeneratorHealth::from_json(&texts[0], &id);
+            let waiting = bounded(&String::from_utf8_lossy(&texts[1]), TEXT_BYTES_MAX);
+            SeenGenerator { id, beat, health, waiting: Some(waiting).filter(|text| !text.is_empty()) }
         });
         Ok(seen.collect())
     }
@@ -262,6 +293,7 @@ mod tests {
             lag_p99_us: None,
             saturated_seconds: 0,
             validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
+            own_fault_cause: None,
             clock_offset_us: Some(-120),
             clock_error_us: Some(40),
             clock_step_us: Some(-7),
@@ -272,44 +304,45 @@ mod tests {
             disk_free_bytes: 1 << 40,
             busy_percent: vec![40, 41],
             source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
-            takes_from: Some(9),
+            takes_from: Some(UtcUs(9)),
             trouble: None,
         }
     }
 
     #[test]
     fn the_keys_are_as_documented() {
-        let mut troubled = health("g1", 5);
+        let mut troubled = health("g1", UtcUs(5));
         (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
         (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
+        troubled.own_fault_cause = Some("it stood still".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
-                          saturated_seconds validity clock_offset_us clock_error_us clock_step_us backlog publish_error \
+                          saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
                           journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
     #[test]
     fn the_largest_health_is_read_and_nonsense_is_not() {
-        let mut large = health(&"\u{1b}".repeat(999), u64::MAX);
+        let mut large = health(&"\u{1b}".repeat(999), UtcUs(u64::MAX));
         large.features = vec!["\u{1b}".repeat(999); 999];
         large.busy_percent = vec![100; 9_999];
         large.source_addresses = vec!["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address"); 999];
         large.rate_ratio = Some(f64::NAN);
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
-        large.trouble = Some("\u{1b}".repeat(999));
+        (large.trouble, large.own_fault_cause) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
-        let text = health("g1", 5).to_json();
-        assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g1"), Some(health("g1", 5)));
+        let text = health("g1", UtcUs(5)).to_json();
+        assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g1"), Some(health("g1", UtcUs(5))));
         assert_eq!(GeneratorHealth::from_json(text.as_bytes(), "g2"), None);
         assert_eq!(GeneratorHealth::from_json(b"{\"id\": \"g1\"}", "g1"), None);
     }
 
     #[test]
     fn a_generator_of_0_1_is_heard_and_so_is_one_of_0_3() {
-        let written = health("g1", 5).to_json();
+        let written = health("g1", UtcUs(5)).to_json();
         let without = |keys: &[&str]| {
             let mut json: serde_json::Value = serde_json::from_str(&written).expect("JSON");
             keys.iter().for_each(|key| drop(json.as_object_mut().expect("an object").remove(*key)));
@@ -317,6 +350,6 @@ mod tests {
         };
         assert_eq!(without(&["features"]).features, Vec::<String>::new());
         assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
-        assert_eq!(without(&["takes_from"]).takes_from, Some(0));
+        assert_eq!(without(&["takes_from"]).takes_from, Some(UtcUs::EPOCH));
     }
 }

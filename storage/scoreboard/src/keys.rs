@@ -31,6 +31,14 @@ pub fn lease(contest: &str, generator: &str) -> String {
     format!("flowtest:{{{contest}}}:lease:{generator}")
 }
 
+/// String, lives [`WAITING_LIFE_SECONDS`]: which other process wants a generator's name. Names have no colon.
+pub fn waiting(contest: &str, generator: &str) -> String {
+    format!("flowtest:{{{contest}}}:lease:{generator}:waits")
+}
+
+/// How long a process that wants another's name is believed to: a service that is refused is started again sooner.
+pub const WAITING_LIFE_SECONDS: u64 = 10;
+
 /// String, an id, lives [`STEERING_LIFE_SECONDS`]: whose database steers the contest.
 pub fn steering(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:steering")
@@ -76,6 +84,14 @@ pub fn probe(contest: &str, probe: &str) -> String {
 /// How long an answer to a probe is kept.
 pub const PROBE_LIFE_SECONDS: u64 = 60;
 
+/// Hash, lives [`NAMED_LIFE_SECONDS`] after it grew last: since when names of servers have had their addresses.
+pub fn named(contest: &str) -> String {
+    format!("flowtest:{{{contest}}}:named")
+}
+
+/// How long it is kept that a name had an address.
+pub const NAMED_LIFE_SECONDS: i64 = 30 * 24 * 3_600;
+
 /// List: requests for practice.
 pub fn practices(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:practice")
@@ -92,6 +108,21 @@ pub const PRACTICE_LIFE_SECONDS: u64 = 600;
 /// Hash: what the newest prepare check of each contestant found, as JSON.
 pub fn prepared(contest: &str) -> String {
     format!("flowtest:{{{contest}}}:prepared")
+}
+
+/// Hash, lives a week: what each stream of a round has counted in the hold of a breakpoint phase that is judged, JSON by stream.
+pub fn holds(contest: &str, round: &RoundId) -> String {
+    format!("flowtest:{{{contest}}}:breakpoint:{round}:holds")
+}
+
+/// String, JSON, lives a week: what was decided of a step of a breakpoint phase. Put once.
+pub fn step(contest: &str, round: &RoundId, step: u32) -> String {
+    format!("flowtest:{{{contest}}}:breakpoint:{round}:step:{step}")
+}
+
+/// String, JSON, lives a week: what was decided last in a round.
+pub fn newest_step(contest: &str, round: &RoundId) -> String {
+    format!("flowtest:{{{contest}}}:breakpoint:{round}:newest")
 }
 
 /// What a field of a round's hash is about.
@@ -115,6 +146,8 @@ pub enum RoundField<'a> {
     HistogramSeq(StreamId),
     /// As `Part`, of histograms.
     HistogramPart(StreamId),
+    /// How much of what a stream scored is valid.
+    Validity(StreamId),
     /// A span of a contestant's histograms, by its number.
     Span(StreamId, usize, &'a str),
 }
@@ -145,6 +178,7 @@ impl RoundField<'_> {
             "p" => Some(RoundField::Part(stream)),
             "e" => Some(RoundField::End(stream)),
             "a" => Some(RoundField::Abandoned(stream)),
+            "v" => Some(RoundField::Validity(stream)),
             "hq" => Some(RoundField::HistogramSeq(stream)),
             "hp" => Some(RoundField::HistogramPart(stream)),
             _ => None,
@@ -171,6 +205,10 @@ mod tests {
         assert_eq!(practices("finals"), "flowtest:{finals}:practice");
         assert_eq!(practice("finals", "p1"), "flowtest:{finals}:practice:p1");
         assert_eq!(prepared("finals"), "flowtest:{finals}:prepared");
+        let of_round = "flowtest:{finals}:breakpoint:0123456789abcdef0123456789abcdef";
+        assert_eq!(holds("finals", &id), format!("{of_round}:holds"));
+        assert_eq!(step("finals", &id, 12), format!("{of_round}:step:12"));
+        assert_eq!(newest_step("finals", &id), format!("{of_round}:newest"));
     }
 
     #[test]
@@ -182,6 +220,7 @@ mod tests {
         assert_eq!(RoundField::parse(&format!("q:{text}")), Some(RoundField::Seq(stream)));
         assert_eq!(RoundField::parse(&format!("e:{text}")), Some(RoundField::End(stream)));
         assert_eq!(RoundField::parse(&format!("t:{text}:al ice")), Some(RoundField::Row(stream, "al ice")));
+        assert_eq!(RoundField::parse(&format!("v:{text}")), Some(RoundField::Validity(stream)));
         assert_eq!(RoundField::parse(&format!("hq:{text}")), Some(RoundField::HistogramSeq(stream)));
         assert_eq!(RoundField::parse(&format!("hp:{text}")), Some(RoundField::HistogramPart(stream)));
         assert_eq!(RoundField::parse(&format!("h:{text}:10:al ice")), Some(RoundField::Span(stream, 10, "al ice")));

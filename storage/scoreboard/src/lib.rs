@@ -16,8 +16,10 @@
 //! | [`generator`] | what a generator says about itself |
 //! | [`split_keeper`] | who is to send what when generators die and come back; pure |
 //! | `keeper` | who decides that |
+//! | [`breakpoint`] | breakpoint phases: what was counted in a hold, and what was decided |
 //! | [`clock`] | how far our clock is from Redis's |
 //! | [`probe`] | tests of an endpoint, and their answers |
+//! | [`named`] | since when names have had their addresses |
 //! | [`prepared`] | what the prepare check of each contestant found |
 //! | [`practice`] | load that counts nowhere, on request |
 //! | [`explained`] | failures that a contestant can learn from |
@@ -26,6 +28,7 @@
 #![warn(clippy::missing_errors_doc)]
 
 pub mod address;
+pub mod breakpoint;
 pub mod clock;
 pub mod connection;
 pub mod error;
@@ -35,6 +38,7 @@ mod keeper;
 pub mod keys;
 pub mod library;
 mod message;
+pub mod named;
 pub mod practice;
 pub mod prepared;
 pub mod probe;
@@ -45,15 +49,17 @@ pub mod steering;
 mod wire;
 
 pub use address::{RedisAddress, redacted};
+pub use breakpoint::HoldReport;
 pub use clock::{ClockOffset, measure_clock};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
 pub use flowtest_contract::RoundValidity;
 pub use generator::{GeneratorHealth, Lease, SeenGenerator};
+pub use named::Named;
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
 pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundTotals, Scoreboard, StreamState};
 pub use split_keeper::{Resplit, SplitKeeper};
-pub use steering::{Stopped, Verdict};
+pub use steering::{ControlEdit, Stopped};

@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 6
+-- library version 7
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -9,6 +9,7 @@
 -- KEYS[1] is the hash of the round. Fields: `state`, `streams` their ids, and per stream `q:` sequence number, `e:` end marker,
 -- `a:` abandoned, `t:<stream>:<contestant>` rows, and `p:` the part that was taken last of a roster too long for one HSET.
 -- Histograms stand beside the rows and are put less often: `h:<stream>:<span>:<contestant>`, with `hq:` and `hp:` of their own.
+-- `v:` says how much of what a stream scored is valid.
 
 local COUNT_MAX = 9007199254740991
 -- A call takes at most 8,000 arguments in Lua's stack; a row takes two.
@@ -218,6 +219,22 @@ local function put_histograms(keys, args)
   return put_all(keys, args, HISTOGRAMS)
 end
 
+-- put_validity(stream, seconds, valid seconds, due, void): how much of what a stream has scored is valid, in place of what it
+-- said before. OK, UNKNOWN, CLOSED.
+local function put_validity(keys, args)
+  if not one_key(keys) or #args ~= 5 then return wrong('put_validity takes one key, a stream and four counts') end
+  if not is_id(args[1]) then return wrong('put_validity: the stream is no id') end
+  for index = 2, 5 do
+    if not count(args[index]) then return wrong('put_validity: a count is no number') end
+  end
+  local held = redis.call('HMGET', keys[1], 'state', 'q:' .. args[1])
+  local state, seq = held[1], held[2]
+  if not state or not seq then return redis.status_reply('UNKNOWN') end
+  if not OPEN[state] and state ~= 'draining' then return redis.status_reply('CLOSED') end
+  redis.call('HSET', keys[1], 'v:' .. args[1], table.concat(args, ' ', 2))
+  return redis.status_reply('OK')
+end
+
 -- drain(): no stream may join any more. OK, DUP, UNKNOWN, CLOSED.
 local function drain(keys, args)
   if not one_key(keys) or #args ~= 0 then return wrong('drain takes one key') end
@@ -299,5 +316,6 @@ redis.register_function('flowtest_register', register)
 redis.register_function('flowtest_streams', streams)
 redis.register_function('flowtest_put', put)
 redis.register_function('flowtest_put_histograms', put_histograms)
+redis.register_function('flowtest_put_validity', put_validity)
 redis.register_function('flowtest_drain', drain)
 redis.register_function('flowtest_seal', seal)

@@ -6,7 +6,7 @@ use redis::{ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
 pub const CODE: &str = include_str!("library.lua");
 
 /// Raised with every change of the text. Functions only gain abilities: an older client works with a newer library.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Rows, or spans of histograms, of one call at most. The Lua text says why.
 pub const ROWS_MAX: usize = 2_000;
@@ -14,18 +14,33 @@ pub const ROWS_MAX: usize = 2_000;
 /// The name under which Redis keeps it.
 const NAME: &str = "flowtest";
 
+/// What became of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    /// Redis has this library, a newer one, or one that we may not replace: then whoever may does it.
+    Ready,
+    /// Redis has none, and this user may not load ours: functions run with the rights of whoever calls them, so a
+    /// generator's user is not let near them.
+    Forbidden,
+}
+
 /// Loads the library unless Redis has this one or a newer one: every load is a write that Redis keeps.
 ///
 /// # Errors
 /// What the client says: no connection, or a server that takes no functions.
-pub(crate) fn load(connection: &mut dyn ConnectionLike) -> RedisResult<()> {
+pub(crate) fn load(connection: &mut dyn ConnectionLike) -> RedisResult<Loaded> {
     let listed: Value =
         redis::cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").query(connection)?;
     let installed = find_code(&listed);
     if installed.is_some_and(|code| code == CODE || version(code) > Some(VERSION)) {
-        return Ok(());
+        return Ok(Loaded::Ready);
     }
-    redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(CODE).exec(connection)
+    match redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(CODE).exec(connection) {
+        Err(error) if error.code() == Some("NOPERM") => {
+            Ok(if installed.is_some() { Loaded::Ready } else { Loaded::Forbidden })
+        }
+        loaded => loaded.map(|()| Loaded::Ready),
+    }
 }
 
 /// Whether a call failed because Redis does not have the library (any more).

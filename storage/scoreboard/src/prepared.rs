@@ -7,16 +7,18 @@ use crate::error::ScoreboardError;
 use crate::keys;
 use crate::probe::ProbeVerdicts;
 use crate::reader::Scoreboard;
+use flowtest_contest::address::comparable;
 use flowtest_contest::contest::CONTESTANTS_MAX;
 use flowtest_contest::names;
 use flowtest_contest::text::bounded;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 const TEXT_BYTES_MAX: usize = 400;
-/// Addresses that are told; a name rarely has more.
-const ADDRESSES_MAX: usize = 32;
+/// Addresses that are told: as many of a name are used.
+const ADDRESSES_MAX: usize = 64;
 /// Whatever we wrote is shorter; a longer text is somebody else's and is not parsed.
 const JSON_BYTES_MAX: usize = 32 * 1024;
 
@@ -38,9 +40,17 @@ pub struct Prepared {
     pub endpoint: String,
     /// All that it resolved to, as `address:port`; none when it was refused.
     pub addresses: Vec<String>,
+    /// Those of them where it plays. None: nowhere, or an older generator says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admitted: Vec<String>,
 }
 
 impl Prepared {
+    /// Where it plays, each in the form in which addresses are compared.
+    pub fn plays_at(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.admitted.iter().filter_map(|address| Some(comparable(address.parse().ok()?)))
+    }
+
     /// Whether another check found the same, whenever that was.
     pub fn says_the_same(&self, other: &Prepared) -> bool {
         let at = self.at;
@@ -54,8 +64,9 @@ impl Prepared {
 
     fn within_bounds(mut self) -> Prepared {
         self.addresses.truncate(ADDRESSES_MAX);
-        for text in [&mut self.generator, &mut self.message, &mut self.endpoint].into_iter().chain(&mut self.addresses)
-        {
+        self.admitted.truncate(ADDRESSES_MAX);
+        let texts = [&mut self.generator, &mut self.message, &mut self.endpoint];
+        for text in texts.into_iter().chain(&mut self.addresses).chain(&mut self.admitted) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
         self

@@ -9,8 +9,8 @@ use crate::address::RedisAddress;
 use crate::error::ScoreboardError;
 use flowtest_contest::contest::CONTESTANTS_MAX;
 use flowtest_contest::names::NAME_CHARS_MAX;
-use flowtest_contract::Row;
 use flowtest_contract::id::{RoundId, StreamId};
+use flowtest_contract::{RoundValidity, Row};
 use parking_lot::{Condvar, Mutex};
 use session::{Entry, Session};
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Nobody waits longer for an end, and no clock overflows.
-const PATIENCE_MAX: Duration = Duration::from_hours(24);
+const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// What a publisher needs to know.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct PublisherConfig {
     /// Must exist: see [`crate::Scoreboard::open_round`].
     pub round: RoundId,
     pub stream: StreamId,
-    /// In the order of the rows.
+    /// In the order of the rows. More may come behind them: [`Publisher::set_contestants`].
     pub contestants: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ struct Batch {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Order {
+enum Command {
     Publish,
     Finish { goal: Goal, deadline: Instant },
     Stop,
@@ -87,7 +87,10 @@ enum Goal {
 #[derive(Debug)]
 struct Inbox {
     newest: Option<Batch>,
-    order: Order,
+    validity: Option<RoundValidity>,
+    command: Command,
+    /// All contestants, since some have joined.
+    contestants: Option<Arc<[String]>>,
 }
 
 #[derive(Debug)]
@@ -102,7 +105,6 @@ struct Shared {
 pub struct Publisher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), ScoreboardError>>>,
-    contestants: usize,
 }
 
 impl Publisher {
@@ -127,10 +129,9 @@ impl Publisher {
 
     fn launch(config: PublisherConfig, entry: Entry<'_>) -> Result<Publisher, ScoreboardError> {
         check_names(&config.contestants)?;
-        let contestants = config.contestants.len();
         let session = Session::start(config, entry)?;
         let shared = Arc::new(Shared {
-            inbox: Mutex::new(Inbox { newest: None, order: Order::Publish }),
+            inbox: Mutex::new(Inbox { newest: None, validity: None, command: Command::Publish, contestants: None }),
             wake: Condvar::new(),
             health: Mutex::new(Health { connected: true, ..Health::default() }),
         });
@@ -141,33 +142,44 @@ impl Publisher {
                 move || run(session, &shared)
             })
             .map_err(|error| ScoreboardError::Thread(error.to_string()))?;
-        Ok(Publisher { shared, thread: Some(thread), contestants })
+        Ok(Publisher { shared, thread: Some(thread) })
     }
 
-    /// Hands over the newest cumulative rows, one per contestant in the order given at the start. Sequence numbers
-    /// start at 1 and rise; rows that are not newer are dropped. Never waits for Redis.
+    /// All contestants, in the order of the rows: those of the start, and behind them who has joined since. Told before their
+    /// first rows are handed over.
+    pub fn set_contestants(&self, contestants: Vec<String>) {
+        self.shared.inbox.lock().contestants = Some(contestants.into());
+    }
+
+    /// Hands over the newest cumulative rows, in the order of the contestants; whoever has joined since has none yet. Sequence
+    /// numbers start at 1 and rise; rows that are not newer are dropped. Never waits for Redis.
     pub fn publish(&self, seq: u64, rows: Arc<[Row]>) {
         self.hand_over(Batch { seq, rows }, None);
     }
 
-    /// Publishes the final rows with the end marker, then drains and seals the round. Tries until `patience` is
+    /// Notes how much of what is scored so far is valid; it goes with the rows once a second, and with the last ones.
+    pub fn note_validity(&self, validity: RoundValidity) {
+        self.shared.inbox.lock().validity = Some(validity);
+    }
+
+    /// Publishes the final rows with the end marker, then drains and seals the round. Tries until `timeout` is
     /// over, and at least once; the error names what is missing. `seq` may be that of the last `publish`.
     ///
     /// Whoever runs a round alone, or by a plan that ends for all generators together, ends with this.
     ///
     /// # Errors
     /// [`ScoreboardError::Missing`] while others have not ended, [`ScoreboardError::RoundClosed`] for a round that was
-    /// sealed or aborted without us, and [`ScoreboardError::Patience`] when Redis was away to the end.
-    pub fn finish(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
-        self.complete(Batch { seq, rows }, Goal::Sealed, patience)
+    /// sealed or aborted without us, and [`ScoreboardError::Timeout`] when Redis was away to the end.
+    pub fn finish(self, seq: u64, rows: Arc<[Row]>, timeout: Duration) -> Result<(), ScoreboardError> {
+        self.complete(Batch { seq, rows }, Goal::Sealed, timeout)
     }
 
     /// The same without draining and sealing: for a generator that leaves a round which others go on playing.
     ///
     /// # Errors
     /// As [`Publisher::finish`], but that nobody else is waited for.
-    pub fn end(self, seq: u64, rows: Arc<[Row]>, patience: Duration) -> Result<(), ScoreboardError> {
-        self.complete(Batch { seq, rows }, Goal::Ended, patience)
+    pub fn end(self, seq: u64, rows: Arc<[Row]>, timeout: Duration) -> Result<(), ScoreboardError> {
+        self.complete(Batch { seq, rows }, Goal::Ended, timeout)
     }
 
     /// How it fares right now.
@@ -180,21 +192,20 @@ impl Publisher {
         Watch { shared: Arc::clone(&self.shared) }
     }
 
-    fn complete(mut self, last: Batch, goal: Goal, patience: Duration) -> Result<(), ScoreboardError> {
-        let patience = patience.min(PATIENCE_MAX);
-        self.hand_over(last, Some(Order::Finish { goal, deadline: Instant::now() + patience }));
+    fn complete(mut self, last: Batch, goal: Goal, timeout: Duration) -> Result<(), ScoreboardError> {
+        let timeout = timeout.min(TIMEOUT_MAX);
+        self.hand_over(last, Some(Command::Finish { goal, deadline: Instant::now() + timeout }));
         let thread = self.thread.take().expect("the thread is taken once, here");
         thread.join().unwrap_or_else(|_| Err(ScoreboardError::Thread("it panicked".to_owned())))
     }
 
-    fn hand_over(&self, batch: Batch, order: Option<Order>) {
-        assert_eq!(batch.rows.len(), self.contestants, "one row for each contestant of the round");
+    fn hand_over(&self, batch: Batch, command: Option<Command>) {
         let mut inbox = self.shared.inbox.lock();
         let newest = inbox.newest.as_ref().map_or(0, |newest| newest.seq);
         // The end comes with all rows, so it may repeat the newest number.
-        let replaced = (batch.seq > newest || order.is_some()).then(|| inbox.newest.replace(batch));
-        if let Some(order) = order {
-            inbox.order = order;
+        let replaced = (batch.seq > newest || command.is_some()).then(|| inbox.newest.replace(batch));
+        if let Some(command) = command {
+            inbox.command = command;
             self.shared.wake.notify_one();
         }
         drop(inbox);
@@ -218,7 +229,7 @@ impl Watch {
 impl Drop for Publisher {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            self.shared.inbox.lock().order = Order::Stop;
+            self.shared.inbox.lock().command = Command::Stop;
             self.shared.wake.notify_one();
         }
     }
@@ -242,14 +253,18 @@ fn run(mut session: Session, shared: &Shared) -> Result<(), ScoreboardError> {
     let mut retry = Retry::default();
     let mut next = Instant::now();
     loop {
-        let (newest, order) = wait(shared, next);
-        match order {
-            Order::Stop => return Ok(()),
-            Order::Finish { goal, deadline } => {
-                let last = newest.expect("an order to finish comes with the final rows");
+        let (newest, validity, command) = wait(shared, next);
+        session.note_validity(validity);
+        if let Some(contestants) = shared.inbox.lock().contestants.take() {
+            session.set_contestants(&contestants);
+        }
+        match command {
+            Command::Stop => return Ok(()),
+            Command::Finish { goal, deadline } => {
+                let last = newest.expect("a command to finish comes with the final rows");
                 return finish(&mut session, shared, &last, goal, deadline);
             }
-            Order::Publish => {}
+            Command::Publish => {}
         }
         let outcome = session.publish(newest.as_ref());
         note(shared, &session, outcome.as_ref().err());
@@ -265,13 +280,13 @@ fn run(mut session: Session, shared: &Shared) -> Result<(), ScoreboardError> {
     }
 }
 
-/// Sleeps until `next`, or until there is an order.
-fn wait(shared: &Shared, next: Instant) -> (Option<Batch>, Order) {
+/// Sleeps until `next`, or until there is a command.
+fn wait(shared: &Shared, next: Instant) -> (Option<Batch>, Option<RoundValidity>, Command) {
     let mut inbox = shared.inbox.lock();
     loop {
         let pause = next.saturating_duration_since(Instant::now());
-        if pause.is_zero() || !matches!(inbox.order, Order::Publish) {
-            return (inbox.newest.clone(), inbox.order);
+        if pause.is_zero() || !matches!(inbox.command, Command::Publish) {
+            return (inbox.newest.clone(), inbox.validity, inbox.command);
         }
         shared.wake.wait_for(&mut inbox, pause);
     }
@@ -294,7 +309,7 @@ fn finish(
             // Nothing that we could wait for.
             ScoreboardError::RoundClosed(_) => return Err(error),
             ScoreboardError::Missing { .. } if left.is_zero() => return Err(error),
-            _ if left.is_zero() => return Err(ScoreboardError::Patience { cause: error.to_string() }),
+            _ if left.is_zero() => return Err(ScoreboardError::Timeout { cause: error.to_string() }),
             // Others end in their own time; asking is cheap.
             ScoreboardError::Missing { .. } => std::thread::sleep(left.min(CHANGES_INTERVAL)),
             _ => std::thread::sleep(left.min(retry.next_pause())),

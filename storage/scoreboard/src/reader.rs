@@ -7,12 +7,15 @@ use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::keys::{self, RoundField};
 use crate::library::Answer;
+use flowtest_contest::State;
+use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
-use flowtest_contest::control::{Control, ControlError, State};
+use flowtest_contest::control::{Control, ControlError};
 use flowtest_contract::id::{RoundId, StreamId};
-use flowtest_contract::{Row, row};
+use flowtest_contract::{RoundValidity, Row, row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
 const JUNK_NAMED_MAX: usize = 100;
@@ -27,6 +30,8 @@ pub struct RoundTotals {
     pub contestants: BTreeMap<String, Row>,
     /// Fields that make no sense, each as a sentence. What they say is not in the sums.
     pub junk: Vec<String>,
+    /// What was decided of steps of breakpoint phases, in order; whoever wants it reads it beside the hash.
+    pub decisions: Vec<Arc<Decision>>,
 }
 
 /// One writer of a round.
@@ -41,9 +46,21 @@ pub struct StreamState {
     pub ended: bool,
     /// Whether the organiser gave it up.
     pub abandoned: bool,
+    /// How much of what it scored is valid; none where it has not said so, as older generators never do.
+    pub validity: Option<RoundValidity>,
 }
 
 impl RoundTotals {
+    /// What was decided last of each contestant.
+    pub fn climbers(&self) -> &[Climber] {
+        self.decisions.last().map_or(&[], |decision| &decision.climbers)
+    }
+
+    /// How much of the round is valid, by each stream that has said so.
+    pub fn validity(&self) -> impl Iterator<Item = (StreamId, RoundValidity)> {
+        self.streams.iter().filter_map(|stream| Some((stream.id, stream.validity?)))
+    }
+
     /// Sums the fields of a round's hash, of a roster when there is one. `None` when there is no such round.
     pub fn from_fields<'a>(
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
@@ -60,7 +77,13 @@ impl RoundTotals {
         }
         let Reading { state, streams, contestants, mut junk, .. } = reading;
         junk.sort();
-        Some(RoundTotals { state: state?, streams: streams.into_values().collect(), contestants, junk })
+        Some(RoundTotals {
+            state: state?,
+            streams: streams.into_values().collect(),
+            contestants,
+            junk,
+            decisions: Vec::new(),
+        })
     }
 }
 
@@ -109,6 +132,10 @@ impl<'a> Reading<'a, '_> {
                 self.stream(id).ended = true;
             }
             Some(RoundField::Abandoned(id)) => self.stream(id).abandoned = true,
+            Some(RoundField::Validity(id)) => {
+                let validity = validity(text).ok_or_else(|| wrong(&"it is no four counts"))?;
+                self.stream(id).validity = Some(validity);
+            }
             Some(RoundField::Streams | RoundField::Part(_) | RoundField::HistogramPart(_) | RoundField::Span(..)) => {}
             Some(RoundField::Row(stream, contestant)) => {
                 self.admits(contestant).map_err(|cause| wrong(&cause))?;
@@ -150,9 +177,16 @@ impl<'a> Reading<'a, '_> {
     }
 
     fn stream(&mut self, id: StreamId) -> &mut StreamState {
-        let unheard = StreamState { id, seq: 0, histograms_seq: 0, ended: false, abandoned: false };
+        let unheard = StreamState { id, seq: 0, histograms_seq: 0, ended: false, abandoned: false, validity: None };
         self.streams.entry(id).or_insert(unheard)
     }
+}
+
+/// Seconds, valid ones, due, void.
+fn validity(text: &str) -> Option<RoundValidity> {
+    let counts: Option<Vec<u64>> = text.split(' ').map(row::parse_count).collect();
+    let [seconds, valid_seconds, due, void] = counts?[..] else { return None };
+    Some(RoundValidity { seconds, valid_seconds, due, void })
 }
 
 fn not_counted(field: &str, cause: &dyn Display) -> String {

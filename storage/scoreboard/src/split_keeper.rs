@@ -3,8 +3,8 @@
 //! [`SplitKeeper::lost`] when Redis could not be read.
 
 use crate::generator::{GeneratorHealth, SeenGenerator};
-use flowtest_contest::lifecycle::{Change, SPLIT_LEAD_US};
-use flowtest_contest::timeline::Split;
+use flowtest_contest::lifecycle::Change;
+use flowtest_contest::timeline::{SPLIT_LEAD_US, Split};
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
@@ -66,7 +66,7 @@ impl Resplit {
     }
 
     /// What happens, for the log.
-    pub fn sentence(&self) -> String {
+    pub fn message(&self) -> String {
         let list = |names: &[String]| names.join(", ");
         let mut parts = Vec::new();
         if !self.gone.is_empty() {
@@ -113,18 +113,21 @@ impl SplitKeeper {
         let newest = control.timeline.splits.last().filter(|_| control.state != State::Paused)?;
         let health = |id: &str| generators.iter().find(|seen| seen.id == id).and_then(|seen| seen.health.as_ref());
         // An older program follows no such split.
-        if newest.generators.iter().any(|id| health(id).is_some_and(|health| health.takes_from == Some(0))) {
+        if newest.generators.iter().any(|id| health(id).is_some_and(|health| health.takes_from == Some(UtcUs::EPOCH))) {
             return None;
         }
         let is_playing = |id: &String| {
             let is_known = self.generators.contains_key(id);
             !self.is_silent(id, now) && plays(health(id), is_known, round, newest, now)
         };
-        let (mut playing, gone): (Vec<String>, Vec<String>) = newest.generators.iter().cloned().partition(is_playing);
-        let is_back = |id: &str| !newest.generators.iter().any(|held| held == id) && !control.left_out.contains(id);
+        let (mut playing, fell_out): (Vec<String>, Vec<String>) =
+            newest.generators.iter().cloned().partition(is_playing);
+        // Whoever is named and has begun anew comes back like any other.
+        let is_back = |id: &str| !playing.iter().any(|held| held == id) && !control.left_out.contains(id);
         let ready = generators.iter().filter(|seen| is_back(&seen.id) && self.is_steady(&seen.id, now));
         let mut back: Vec<String> = ready.map(|seen| seen.id.clone()).collect();
         back.sort();
+        let gone: Vec<String> = fell_out.iter().filter(|id| !back.contains(id)).cloned().collect();
         playing.extend(back.iter().cloned());
         if (gone.is_empty() && back.is_empty()) || playing.is_empty() {
             return None;
@@ -133,7 +136,7 @@ impl SplitKeeper {
         if control.timeline.end_at(&control.contest).is_none_or(|end| at >= end) {
             return None;
         }
-        for id in &gone {
+        for id in &fell_out {
             self.generators.entry(id.clone()).or_default().fell_out += 1;
         }
         Some(Resplit { at, generators: playing, gone, back })
@@ -142,25 +145,25 @@ impl SplitKeeper {
     fn hear_one(&mut self, seen: &SeenGenerator, now: UtcUs) {
         let round = self.round;
         let heard = self.generators.entry(seen.id.clone()).or_default();
-        if heard.beat != seen.beat || heard.heard_at == 0 {
+        if heard.beat != seen.beat || heard.heard_at == UtcUs::EPOCH {
             (heard.beat, heard.heard_at) = (seen.beat, now);
         }
         let of_round = seen.health.as_ref().filter(|health| health.round == round);
-        let takes_from = of_round.and_then(|health| health.takes_from).filter(|from| *from > 0);
+        let takes_from = of_round.and_then(|health| health.takes_from).filter(|from| *from > UtcUs::EPOCH);
         let is_same = std::mem::replace(&mut heard.takes_from, takes_from) == takes_from;
-        let is_ready = takes_from.is_some() && now.saturating_sub(heard.heard_at) <= SILENT_US;
+        let is_ready = takes_from.is_some() && now.saturating_since(heard.heard_at) <= SILENT_US;
         heard.ready_since = heard.ready_since.filter(|_| is_same).or(Some(now)).filter(|_| is_ready);
     }
 
     fn is_silent(&self, id: &str, now: UtcUs) -> bool {
-        let heard_at = self.generators.get(id).map_or(0, |heard| heard.heard_at);
-        now >= self.grace_until && now.saturating_sub(heard_at) > SILENT_US
+        let heard_at = self.generators.get(id).map_or(UtcUs::EPOCH, |heard| heard.heard_at);
+        now >= self.grace_until && now.saturating_since(heard_at) > SILENT_US
     }
 
     fn is_steady(&self, id: &str, now: UtcUs) -> bool {
         self.generators.get(id).is_some_and(|heard| {
             let wanted = STEADY_US[heard.fell_out.min(STEADY_US.len() - 1)];
-            heard.ready_since.is_some_and(|since| now.saturating_sub(since) >= wanted)
+            heard.ready_since.is_some_and(|since| now.saturating_since(since) >= wanted)
         })
     }
 }

@@ -17,7 +17,7 @@ const TRIES_MAX: usize = 32;
 
 /// What is done with a control document that was looked at.
 #[derive(Debug)]
-pub enum Verdict<T> {
+pub enum ControlEdit<T> {
     /// It stays as it is.
     Leave(T),
     /// This one takes its place.
@@ -36,7 +36,7 @@ pub enum Stopped {
 }
 
 impl Scoreboard {
-    /// Looks at the control document and puts another one in its place, if that is the verdict and nobody was faster; else it
+    /// Looks at the control document and puts another one in its place, if that is decided and nobody was faster; else it
     /// looks again.
     ///
     /// # Errors
@@ -44,9 +44,9 @@ impl Scoreboard {
     pub fn edit_control<T>(
         &mut self,
         contest: &str,
-        judge: impl Fn(Result<Option<Control>, ControlError>) -> Result<Verdict<T>, ScoreboardError>,
+        decide: impl Fn(Result<Option<Control>, ControlError>) -> Result<ControlEdit<T>, ScoreboardError>,
     ) -> Result<T, ScoreboardError> {
-        self.run(|connection| edit(connection, contest, &judge))
+        self.run(|connection| edit(connection, contest, &decide))
     }
 
     /// Stops all traffic of a contest, whoever steers it. Generators obey within a second.
@@ -55,13 +55,13 @@ impl Scoreboard {
     /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
     pub fn stop_traffic(&mut self, contest: &str, now: UtcUs) -> Result<Stopped, ScoreboardError> {
         self.edit_control(contest, |found| match found? {
-            None => Ok(Verdict::Leave(Stopped::NoContest)),
-            Some(control) if control.halted => Ok(Verdict::Leave(Stopped::Before(control.revision))),
+            None => Ok(ControlEdit::Leave(Stopped::NoContest)),
+            Some(control) if control.halted => Ok(ControlEdit::Leave(Stopped::Before(control.revision))),
             Some(control) => {
                 let stopped = change(&control, Change::Halt { halted: true }, now)
                     .map_err(|refusal| ScoreboardError::Control(ControlError::Refusal(refusal)))?;
                 let revision = stopped.revision;
-                Ok(Verdict::Put(Box::new(stopped), Stopped::Now(revision)))
+                Ok(ControlEdit::Put(Box::new(stopped), Stopped::Now(revision)))
             }
         })
     }
@@ -87,23 +87,23 @@ impl Scoreboard {
 fn edit<T>(
     connection: &mut Connection,
     contest: &str,
-    judge: &impl Fn(Result<Option<Control>, ControlError>) -> Result<Verdict<T>, ScoreboardError>,
+    decide: &impl Fn(Result<Option<Control>, ControlError>) -> Result<ControlEdit<T>, ScoreboardError>,
 ) -> Result<T, ScoreboardError> {
     const DOING: &str = "change the control document";
     let key = keys::control(contest);
     for _ in 0..TRIES_MAX {
         let mut watch = redis::cmd("WATCH");
         connection.command::<()>(DOING, watch.arg(&key))?;
-        let judged = document(connection, contest).map_or_else(
+        let decided = document(connection, contest).map_or_else(
             |error| match error {
-                ScoreboardError::Control(error) => judge(Err(error)),
+                ScoreboardError::Control(error) => decide(Err(error)),
                 other => Err(other),
             },
-            |found| judge(Ok(found)),
+            |found| decide(Ok(found)),
         );
-        let (control, outcome) = match judged.and_then(|verdict| match verdict {
-            Verdict::Leave(outcome) => Ok((None, outcome)),
-            Verdict::Put(control, outcome) => Ok((Some(encoded(&control)?), outcome)),
+        let (control, outcome) = match decided.and_then(|edit| match edit {
+            ControlEdit::Leave(outcome) => Ok((None, outcome)),
+            ControlEdit::Put(control, outcome) => Ok((Some(encoded(&control)?), outcome)),
         }) {
             Ok((Some(text), outcome)) => (text, outcome),
             // Whoever has watched and does not write says so, or the next transaction would not be done.

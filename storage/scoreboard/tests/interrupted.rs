@@ -1,5 +1,6 @@
 //! The process is stopped and goes on in the middle of what it says to Redis. A program of its own, for it stops itself.
 
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{ExplainedError, RedisAddress, Scoreboard};
 use flowtest_testkit::{Child, RedisServer, scratch};
 use std::io::{Read, Write};
@@ -76,10 +77,10 @@ fn a_stop_of_the_process_cuts_neither_the_handshake_nor_an_answer_short() {
     let stops = Stops::begin(folder.path().join("flag"));
     for round in 0..5 {
         let mut scoreboard = Scoreboard::open(address.clone()).expect("it answers");
-        let error = ExplainedError { at: round, ..ExplainedError::default() };
+        let error = ExplainedError { at: UtcUs(round), ..ExplainedError::default() };
         scoreboard.push_errors("finals", "alice", &[error]).expect("a transaction");
         let told = scoreboard.read_errors("finals", "alice").expect("an answer");
-        assert_eq!(told.iter().map(|error| error.at).collect::<Vec<_>>(), (0..=round).rev().collect::<Vec<_>>());
+        assert_eq!(told.iter().map(|error| error.at.0).collect::<Vec<_>>(), (0..=round).rev().collect::<Vec<_>>());
     }
     drop(stops);
 }

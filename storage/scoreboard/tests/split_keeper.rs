@@ -9,8 +9,8 @@ use flowtest_testkit::documents::generator_health;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
-const NOW: UtcUs = 1_796_119_200 * SECOND;
-const START: UtcUs = NOW + 10 * SECOND;
+const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
+const START: UtcUs = NOW.saturating_add(10 * SECOND);
 const ROUND: RoundId = RoundId::from_bits(7);
 /// How often it looks.
 const LOOK: u64 = SECOND / 4;
@@ -55,7 +55,7 @@ impl Script {
         (health.round, health.takes_from) = (Some(ROUND), Some(takes_from));
         self.down.retain(|down| down != id);
         self.generators.retain(|seen| seen.id != id);
-        self.generators.push(SeenGenerator { id: id.to_owned(), beat: self.now, health: Some(health) });
+        self.generators.push(SeenGenerator { id: id.to_owned(), beat: self.now, health: Some(health), waiting: None });
     }
 
     fn down(&mut self, id: &str) {
@@ -105,7 +105,7 @@ fn a_death_gives_its_share_to_the_others_within_five_seconds_and_a_return_gives_
     script.until(30);
     assert_eq!(script.splits(), [(24.25, "g2 g3".to_owned())]);
     assert_eq!((script.made[0].gone.as_slice(), script.made[0].back.len()), (&["g1".to_owned()][..], 0));
-    let text = script.made[0].sentence();
+    let text = script.made[0].message();
     assert!(text.contains("without g1") && text.contains("g2, g3"), "{text}");
     let (now, takes_from) = (script.now, script.now + SECOND);
     script.up("g1", takes_from);
@@ -133,6 +133,24 @@ fn another_process_of_the_name_plays_nothing_of_a_split_that_began_before_it() {
     let generators: Vec<String> = script.splits().into_iter().map(|(_, names)| names).collect();
     assert_eq!(generators, ["g2", "g2 g1"]);
     assert!(script.made[0].at <= NOW + 23 * SECOND, "{:?}", script.made);
+}
+
+#[test]
+fn the_only_one_comes_back_to_its_own_share_also_before_anybody_has_missed_it() {
+    for returns in [21, 29] {
+        let mut script = Script::new(&["g1"]);
+        script.until(20).down("g1");
+        script.until(returns);
+        assert!(script.made.is_empty(), "there is nobody to give it to");
+        let back = script.now;
+        script.up("g1", back);
+        script.until(returns + 5);
+        let [split] = script.made.as_slice() else { panic!("{:?}", script.made) };
+        assert!(split.at > back && split.at <= back + 5 * SECOND, "{split:?}");
+        assert_eq!((&split.generators, &split.gone), (&vec!["g1".to_owned()], &Vec::new()));
+        // And is left alone then.
+        assert_eq!(script.until(returns + 25).made.len(), 1);
+    }
 }
 
 #[test]
@@ -209,7 +227,7 @@ fn nobody_is_gone_while_nothing_can_be_read_and_for_a_while_after() {
 #[test]
 fn with_an_older_generator_in_it_the_split_stays() {
     let mut script = Script::new(&["g1", "g2"]);
-    script.says("g2", |health| health.takes_from = Some(0));
+    script.says("g2", |health| health.takes_from = Some(UtcUs::EPOCH));
     script.until(20).down("g1");
     script.until(40);
     assert_eq!(script.splits(), []);

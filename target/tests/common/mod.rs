@@ -2,16 +2,19 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
 use flowtest_testkit::{Child, program, wait_until};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Both ways to speak to the kernel; auto is io_uring wherever that is allowed.
 pub const DRIVERS: [&str; 2] = ["auto", "epoll"];
 /// Nothing here takes that long; it only keeps a broken server from hanging the tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A flowtest-target on a free port of loopback, killed when dropped.
 pub struct Target {
@@ -48,6 +51,20 @@ impl Target {
 
     pub fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// Where it speaks TLS.
+    pub fn address_tls(&self) -> SocketAddr {
+        self.listening["tls"]["address"].as_str().expect("a TLS port").parse().expect("a socket address")
+    }
+
+    /// A client on the TLS port, its handshake done.
+    pub fn client_tls(&self, config: &Arc<ClientConfig>) -> std::io::Result<Client> {
+        Client::connect_tls(self.address_tls(), config, "localhost")
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.child.signal(signal);
     }
 
     pub fn health(&self) -> Value {
@@ -129,29 +146,83 @@ pub enum Failure {
 }
 
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => &stream.sock,
+        }
+    }
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("connects");
         stream.set_nodelay(true).expect("nodelay");
-        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        Client { stream, buffer: Vec::new() }
+        stream.set_read_timeout(Some(TIMEOUT)).expect("timeout");
+        Client { stream: Stream::Plain(stream), buffer: Vec::new() }
     }
 
-    pub fn patience(&self, patience: Duration) {
-        self.stream.set_read_timeout(Some(patience)).expect("timeout");
+    /// The same over TLS, to a server of this name, or why not.
+    pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>, name: &'static str) -> std::io::Result<Client> {
+        let mut client = Client::connect(address);
+        let Stream::Plain(mut socket) = client.stream else { unreachable!("just connected") };
+        let name = ServerName::try_from(name).expect("a name");
+        let mut connection = ClientConnection::new(Arc::clone(config), name).expect("a configuration");
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        client.stream = Stream::Tls(Box::new(StreamOwned::new(connection, socket)));
+        Ok(client)
+    }
+
+    /// What TLS knows of the connection.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        match &mut self.stream {
+            Stream::Plain(_) => panic!("this client speaks no TLS"),
+            Stream::Tls(stream) => &mut stream.conn,
+        }
+    }
+
+    /// Says that it says no more.
+    pub fn close_notify(&mut self) {
+        self.tls().send_close_notify();
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.flush().expect("sent");
+        }
+    }
+
+    /// Whether the other side says close_notify before it ends the connection.
+    pub fn is_closed_in_order(&mut self) -> bool {
+        match &mut self.stream {
+            Stream::Plain(_) => panic!("this client speaks no TLS"),
+            Stream::Tls(stream) => self.buffer.is_empty() && matches!(stream.read(&mut [0]), Ok(0)),
+        }
+    }
+
+    pub fn read_timeout(&self, timeout: Duration) {
+        self.stream.socket().set_read_timeout(Some(timeout)).expect("timeout");
     }
 
     /// Sends as much as the other side takes: it may have closed in the middle.
     pub fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        };
     }
 
     pub fn finish_sending(&self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Write);
     }
 
     pub fn get(&mut self, token: &str) -> Result<Response, Failure> {
@@ -207,7 +278,11 @@ impl Client {
 
     fn read(&mut self) -> Result<(), Failure> {
         let mut bytes = [0; 65536];
-        match self.stream.read(&mut bytes) {
+        let read = match &mut self.stream {
+            Stream::Plain(socket) => socket.read(&mut bytes),
+            Stream::Tls(stream) => stream.read(&mut bytes),
+        };
+        match read {
             Ok(0) if self.buffer.is_empty() => Err(Failure::Closed),
             Ok(0) => Err(Failure::Cut),
             Ok(count) => {
@@ -215,6 +290,8 @@ impl Client {
                 Ok(())
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(Failure::Timeout),
+            // TLS: FIN without close_notify.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(Failure::Cut),
             Err(_) => Err(Failure::Reset),
         }
     }

@@ -3,11 +3,13 @@
 //!
 //! Each turn stands for itself; what one could not do, a later one does.
 
+pub mod joining;
 mod sealing;
 
 use super::document::Document;
 use super::error::ChangeError;
 use super::link::Link;
+use super::readiness::DatabaseHealth;
 use super::requests::Requests;
 use crate::clock::{ContestClock, utc_us};
 use crate::live::{Feed, HeardValidity};
@@ -17,6 +19,7 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{Resplit, Scoreboard, SeenGenerator, SplitKeeper};
+use joining::Joining;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -37,13 +40,11 @@ const CLOCK_ERROR_US_MAX: u64 = 250_000;
 const CLOCK_TOLD_US: u64 = 1_000_000;
 /// How often the database is tried, and how long it may take: it takes milliseconds.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a look waits for Redis.
-const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Every how many turns accounts are looked at without being told to.
 const PEOPLE_TURNS: u64 = 4;
-/// A split that was decided longer ago is not made: its instant would be too near for generators to hear of it.
-const SPLIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Rounds by the clock.
 #[derive(Debug)]
@@ -59,24 +60,14 @@ pub struct Automation {
     process: StreamId,
     /// Never held while Redis or the database is asked.
     split_keeper: Mutex<SplitKeeper>,
-    /// What it decided at the last look; made by whoever acts, who may wait for the database.
-    decided: Mutex<Option<Decided>>,
+    /// Never held while Redis or the database is asked.
+    joining: Mutex<Joining>,
     /// Somebody changed people or their endpoints.
     nudge: Notify,
     /// Never held while Redis or the database is asked.
     seen: Mutex<Seen>,
     /// Where it is known who got to its points first.
     feed: OnceLock<Feed>,
-}
-
-/// Another split, and what it was decided on.
-#[derive(Debug)]
-struct Decided {
-    seen: Arc<Control>,
-    resplit: Resplit,
-    /// When, by the clock of the contest, from which its instant is reckoned, and by ours.
-    now: UtcUs,
-    at: Instant,
 }
 
 /// What the last turns saw. Nothing in it is needed after a restart.
@@ -92,15 +83,6 @@ pub struct Seen {
     pub trouble: Option<String>,
     /// How the database was at the last look.
     pub database: DatabaseHealth,
-}
-
-/// How the database is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DatabaseHealth {
-    /// Why it takes no writes.
-    pub trouble: Option<String>,
-    /// Room on its disk. None: nobody knows.
-    pub free_bytes: Option<u64>,
 }
 
 /// Why a draining round is not sealed yet.
@@ -134,7 +116,7 @@ impl Automation {
             requests,
             process,
             split_keeper: Mutex::default(),
-            decided: Mutex::default(),
+            joining: Mutex::default(),
             nudge: Notify::new(),
             seen: Mutex::default(),
             feed: OnceLock::new(),
@@ -145,6 +127,11 @@ impl Automation {
     pub fn rank_as_on(&self, feed: Feed) {
         let is_first = self.feed.set(feed).is_ok();
         assert!(is_first, "there is one live feed");
+    }
+
+    /// Why the live feed's last look failed, when it did.
+    pub fn unread(&self) -> Option<String> {
+        self.feed.get().and_then(|feed| feed.seen().error.clone())
     }
 
     /// People or endpoints changed elsewhere: they are looked at at once.
@@ -207,13 +194,7 @@ impl Automation {
     }
 
     async fn do_what_is_due(&self, people: bool, now: UtcUs) {
-        let decided = self.decided.lock().take();
-        let split = match &decided {
-            Some(decided) => self.split(decided).await,
-            None => Ok(()),
-        };
-        let acted = self.act(people, now).await;
-        let trouble = match split.and(acted) {
+        let trouble = match self.act(people, now).await {
             Ok(()) => None,
             // Another process was faster: the next turn goes on from there.
             Err(ChangeError::Stale { .. }) => None,
@@ -231,11 +212,11 @@ impl Automation {
     }
 
     /// What Redis holds, and whether it is what the database says. Where those who play are not those whom the document names,
-    /// another split is to be made.
+    /// another split is made.
     async fn look(&self, now: UtcUs) {
         self.look_at_redis().await;
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
-        self.document.publish(LOOK_PATIENCE).await;
+        self.document.publish(LOOK_TIMEOUT).await;
         if self.document.published().conflict.is_some()
             && let Err(error) = self.follow_keeper(now).await
         {
@@ -258,17 +239,17 @@ impl Automation {
             return;
         };
         let control = self.document.control();
-        let round = control.as_ref().filter(|control| control.state != State::Draft);
-        let mut seen = self.seen();
-        seen.validity.look(round.and_then(|control| control.round), &generators, now);
-        seen.generators = generators.into();
-        let decided = control.filter(|_| keeper.is_some()).and_then(|control| {
-            let resplit = self.split_keeper.lock().look(&control, &seen.generators, now)?;
-            Some(Decided { seen: control, resplit, now, at: Instant::now() })
-        });
-        if decided.is_some() {
-            *self.decided.lock() = decided;
-            self.nudge.notify_one();
+        let generators: Arc<[SeenGenerator]> = generators.into();
+        {
+            let mut seen = self.seen();
+            seen.validity.look(control.as_deref(), &generators, None, now);
+            seen.generators = Arc::clone(&generators);
+        }
+        if let Some(control) = control.filter(|_| keeper.is_some()) {
+            let resplit = self.split_keeper.lock().look(&control, &generators, now);
+            if let Some(resplit) = resplit {
+                self.split(&control, &resplit, now).await;
+            }
         }
     }
 
@@ -282,26 +263,23 @@ impl Automation {
             tracing::warn!(revision = found.revision, "a generator has split the requests anew meanwhile");
             self.document.edit().await.adopt(&Actor::program(), now).await?;
             // It is as it should be, and the next look need not say so first.
-            self.document.publish(LOOK_PATIENCE).await;
+            self.document.publish(LOOK_TIMEOUT).await;
         }
         Ok(())
     }
 
-    /// Splits anew as was decided on a document, unless somebody has changed who sends what meanwhile.
-    async fn split(&self, Decided { seen, resplit, now, at }: &Decided) -> Result<(), ChangeError> {
-        let edit = self.document.edit().await;
-        let is_as_seen = self.document.is_at(seen)
-            && self.document.control().is_some_and(|control| control.timeline.splits == seen.timeline.splits);
-        if !is_as_seen || at.elapsed() > SPLIT_PATIENCE {
-            return Ok(());
-        }
-        match edit.change(None, resplit.change(), &resplit.sentence(), &Actor::program(), *now).await {
-            Ok(_) => tracing::warn!("{}", resplit.sentence()),
+    /// Splits anew as was decided on a document. Whose share it was loses requests until then, so the database is not waited for.
+    async fn split(&self, seen: &Control, resplit: &Resplit, now: UtcUs) {
+        let what = resplit.message();
+        match self.document.split_at_once(seen, resplit.change(), &what, &Actor::program(), now).await {
+            Ok(()) => {
+                tracing::warn!("{what}");
+                // To be saved.
+                self.nudge.notify_one();
+            }
             // Such as of a round that ends just now.
-            Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "the requests are not split anew"),
-            Err(error) => return Err(error),
+            Err(refusal) => tracing::warn!(%refusal, "the requests are not split anew"),
         }
-        Ok(())
     }
 
     /// Whose contest it is, whether Redis takes writes, and what time it is there.
@@ -329,7 +307,7 @@ impl Automation {
 
     /// Whether the database takes a write, and what room it has, before somebody needs it.
     async fn check_database(&self, now: UtcUs) {
-        let checked = tokio::time::timeout(CHECK_PATIENCE, self.accounts.check_write(now)).await;
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.accounts.check_write(now)).await;
         let trouble = checked.unwrap_or(Err(flowtest_accounts::Error::Busy)).err().map(|error| error.to_string());
         let database = DatabaseHealth { trouble, free_bytes: self.accounts.free_bytes() };
         let mut seen = self.seen();
@@ -362,11 +340,15 @@ impl Automation {
                 // Dropped before the feed is told.
                 self.document.edit().await.follow_people(&Actor::program(), now).await?;
             }
+            self.let_join(now).await?;
             self.document.tell_feed().await?;
             self.document.note_round(&Actor::program(), now).await?;
             // Redis may be away; the check says so.
             let has_generators = !self.seen().generators.is_empty();
             let _ = self.requests.probe_house(has_generators, now).await;
+            if has_generators {
+                let _ = self.requests.probe_contestants(now).await;
+            }
         }
         self.requests.collect_answers(now).await;
         Ok(())

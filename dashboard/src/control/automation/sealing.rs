@@ -4,17 +4,22 @@
 
 use super::{Automation, Sealing};
 use crate::control::error::ChangeError;
+use crate::control::feed_facts::{HOUSE_RESULTS, house_results};
 use crate::control::link::LinkError;
-use crate::control::roster::user_in;
-use crate::live::UserKey;
+use crate::control::roster::{HOUSE, user_in};
+use crate::live::board::held_points;
+use crate::live::{Feed, HouseResult, UserKey};
 use flowtest_accounts::{Actor, RoundResult};
-use flowtest_contest::standings::standings_with;
+use flowtest_contest::climbed::Climbed;
+use flowtest_contest::contest::RankBy;
+use flowtest_contest::standings::{Beside, Held, standings_with};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_scoreboard::{RoundTotals, ScoreboardError, SeenGenerator};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Who was given up, in the database: written before Redis is asked, so that it is done whatever dies in between.
 const ABANDONED: &str = "abandoned";
@@ -84,12 +89,19 @@ impl Automation {
                 None => return Ok(()),
             },
         };
-        let heard = self.seen().validity.of(round);
+        let house = totals.as_ref().and_then(|totals| house_result(control, totals));
         let results = totals.map(|totals| {
-            let validity = validity(heard, &totals);
+            let mut heard = self.seen().validity.clone();
+            heard.look(Some(control), &[], Some(&totals), now);
+            // Everybody has said the last word.
+            heard.expect(control, now);
+            let validity = validity(heard.sum(), &totals);
             let reached = self.reached(control, round, &totals, now);
-            (round, results(control, totals, &reached), validity)
+            (round, results(control, totals, reached), validity)
         });
+        if let Some(house) = house {
+            self.keep_house(round, house, now).await?;
+        }
         // Dropped before the feed is told.
         let is_sealed = self.document.edit().await.seal(control, results, now).await?;
         if is_sealed {
@@ -97,6 +109,20 @@ impl Automation {
             self.document.tell_feed().await?;
         }
         Ok(())
+    }
+
+    /// Keeps what the house had, before the round is called sealed: it is no account, and its line goes on all the same.
+    async fn keep_house(&self, round: RoundId, result: HouseResult, now: UtcUs) -> Result<(), ChangeError> {
+        let (version, mut results) = house_results(&self.accounts).await?;
+        if results.insert(round, result) == Some(result) {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&results).map_err(|error| ChangeError::Unfit(error.to_string()))?;
+        match self.accounts.put_setting(HOUSE_RESULTS, version, &text, &Actor::program(), now).await {
+            // Somebody else seals the same round.
+            Ok(_) | Err(flowtest_accounts::Error::Stale { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// When contestants came to the points of their results, as the board knows it; nothing where it has not seen the round.
@@ -120,10 +146,21 @@ impl Automation {
         reached.collect()
     }
 
+    /// Redis may have forgotten decisions that we have read: none of them ever changes.
+    fn recall_decisions(&self, totals: &mut RoundTotals, round: RoundId) {
+        let Some(seen) = self.feed.get().map(Feed::seen) else { return };
+        let is_this = seen.control.as_ref().is_some_and(|control| control.round == Some(round));
+        if let Some(known) = seen.totals.as_ref().filter(|_| is_this)
+            && known.decisions.len() > totals.decisions.len()
+        {
+            totals.decisions.clone_from(&known.decisions);
+        }
+    }
+
     /// Seals in Redis and reads what stands. Nothing, and the reason in the status, while that cannot be done.
     async fn seal_in_redis(&self, control: &Control, round: RoundId) -> Result<Option<RoundTotals>, ChangeError> {
         let abandoned = self.abandoned(round).await?.1.streams;
-        let (contest, roster) = (self.document.contest().to_owned(), names(control));
+        let (contest, roster, steps) = (self.document.contest().to_owned(), names(control), control.contest.steps());
         let sealed = self.link.call(move |scoreboard| {
             match scoreboard.drain_round(&contest, &round) {
                 // It is sealed already: generators do it when all of them have ended.
@@ -132,34 +169,51 @@ impl Automation {
             }
             scoreboard.seal_round(&contest, &round, &abandoned)?;
             let roster: BTreeSet<&str> = roster.iter().map(String::as_str).collect();
-            scoreboard.read_round_of(&contest, &round, &roster)
+            let mut totals = scoreboard.read_round_of(&contest, &round, &roster)?;
+            if steps > 0 {
+                let decisions = scoreboard.read_steps(&contest, &round, 0, steps)?;
+                totals.decisions = decisions.into_iter().map(Arc::new).collect();
+            }
+            Ok(totals)
         });
         match sealed.await {
-            Ok(totals) => Ok(Some(totals)),
+            Ok(mut totals) => {
+                self.recall_decisions(&mut totals, round);
+                Ok(Some(totals))
+            }
             Err(error) => {
                 let mut seen = self.seen();
                 let plays =
                     |one: &&SeenGenerator| one.health.as_ref().is_some_and(|health| health.round == Some(round));
-                let player = seen.generators.iter().find(plays).map(|one| one.id.clone());
-                seen.sealing = unsealed(error, player.as_deref());
+                let playing = seen.generators.iter().find(plays).map(|one| one.id.clone());
+                seen.sealing = unsealed(error, playing.as_deref());
                 Ok(None)
             }
         }
     }
 }
 
+fn house_result(control: &Control, totals: &RoundTotals) -> Option<HouseResult> {
+    let row = totals.contestants.get(HOUSE)?;
+    let points = row.tally.points(&control.contest.rules).clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+    let climber = totals.climbers().iter().find(|climber| climber.contestant == HOUSE);
+    let held = climber.map_or(0, |climber| held_points(climber.holds, control.contest.breakpoint_points));
+    let points = points.saturating_add(held);
+    Some(HouseResult { points, failures: row.tally.failures(), void: row.tally.own_fault })
+}
+
 fn names(control: &Control) -> Vec<String> {
     control.contest.contestants.iter().map(|contestant| contestant.name.clone()).collect()
 }
 
-/// `player`: a generator that still plays the round.
-fn unsealed(error: LinkError, player: Option<&str>) -> Sealing {
+/// `playing`: a generator that still plays the round.
+fn unsealed(error: LinkError, playing: Option<&str>) -> Sealing {
     match error {
         LinkError::Redis(ScoreboardError::Missing { missing, .. }) => Sealing::Missing(missing),
         LinkError::Redis(error @ (ScoreboardError::RoundUnknown(_) | ScoreboardError::RoundEmpty(_))) => {
-            Sealing::Trouble(match player {
-                Some(player) => {
-                    format!("{error}. Generator {player} still plays it, and puts its points back by itself.")
+            Sealing::Trouble(match playing {
+                Some(playing) => {
+                    format!("{error}. Generator {playing} still plays it, and puts its points back by itself.")
                 }
                 None => format!(
                     "{error}. Generators that have ended put nothing back: if one has played, run `flowtest-loadgen rebuild \
@@ -171,22 +225,35 @@ fn unsealed(error: LinkError, player: Option<&str>) -> Sealing {
     }
 }
 
-/// What is void is what Redis holds of the whole round; which seconds are valid only generators say, and of those that nobody
-/// heard nothing is known.
+/// What is void is what Redis holds of the whole round; which seconds are valid its generators have said, there or to us.
 fn validity(heard: Option<RoundValidity>, totals: &RoundTotals) -> RoundValidity {
     let sum = |count: fn(&Row) -> u64| totals.contestants.values().map(count).fold(0, u64::saturating_add);
     RoundValidity { due: sum(|row| row.tally.due), void: sum(|row| row.tally.own_fault), ..heard.unwrap_or_default() }
 }
 
 /// The results of people: whoever never had an outcome has an empty row, and the house is nobody's.
-fn results(control: &Control, totals: RoundTotals, reached: &BTreeMap<String, UtcUs>) -> Vec<RoundResult> {
+fn results(control: &Control, totals: RoundTotals, reached: BTreeMap<String, UtcUs>) -> Vec<RoundResult> {
+    let contest = &control.contest;
     let mut rows: BTreeMap<String, Row> = totals.contestants;
     for name in names(control) {
         rows.entry(name).or_default();
     }
     rows.retain(|name, _| user_in(control, name).is_some());
-    let lines = standings_with(&rows, &control.contest.rules, reached);
+    let climbed = |name: &String| {
+        let decisions = totals.decisions.iter().map(|decision| &**decision);
+        Some((name.clone(), Climbed::of(name, decisions)?))
+    };
+    let climbed: BTreeMap<String, Climbed> = rows.keys().filter_map(climbed).collect();
+    let held = climbed.iter().filter(|_| contest.rank_by == RankBy::Holds).map(|(name, climbed)| {
+        let Climbed { holds, holds_p99_us, holds_since, .. } = *climbed;
+        (name.clone(), Held { rate: holds, p99_us: holds_p99_us, since: holds_since })
+    });
+    let points =
+        climbed.iter().map(|(name, climbed)| (name.clone(), held_points(climbed.holds, contest.breakpoint_points)));
+    let beside = Beside { reached, held: held.collect(), points: points.collect() };
+    let lines = standings_with(&rows, &contest.rules, &beside);
     let results = lines.into_iter().filter_map(|line| {
+        let climbed = climbed.get(&line.name);
         Some(RoundResult {
             user: user_in(control, &line.name)?,
             rank: u32::try_from(line.rank).unwrap_or(u32::MAX),
@@ -194,6 +261,8 @@ fn results(control: &Control, totals: RoundTotals, reached: &BTreeMap<String, Ut
             failures: line.failures,
             p99_us: line.p99_us,
             row: line.row.encode(),
+            holds: climbed.map(|climbed| climbed.holds),
+            climb: climbed.map(|climbed| serde_json::to_string(climbed).expect("numbers are always JSON")),
             name: line.name,
         })
     });

@@ -1,6 +1,5 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
-use super::publish::PUBLISH_PATIENCE;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::settings::Settings;
@@ -11,7 +10,11 @@ use flowtest_contest::lifecycle::{self, Change};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::MutexGuard;
+
+/// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
+const PUBLISH_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Whoever has it is the only one who changes the document. Others wait until it is dropped.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl Edit<'_> {
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
-        let unpublished = document.publish(PUBLISH_PATIENCE).await;
+        let unpublished = document.publish(PUBLISH_TIMEOUT).await;
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
@@ -134,7 +137,6 @@ impl Edit<'_> {
     ) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
         document.check_fresh(expected).await?;
-        let policy = settings.policy.clone();
         document.settings.put(&document.accounts, settings, by, now).await?;
         if let Some(made) = self.follow_people(by, now).await? {
             return Ok(Some(made));
@@ -142,6 +144,7 @@ impl Edit<'_> {
         if document.control().is_none() {
             return Ok(None);
         }
+        let policy = document.enforced_settings().policy;
         self.change(None, Change::Policy(policy), "The settings were saved.", by, now).await.map(Some)
     }
 

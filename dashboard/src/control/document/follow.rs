@@ -17,14 +17,14 @@ impl Edit<'_> {
     /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history.
     pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
-        let settings = document.settings();
+        let settings = document.enforced_settings();
         let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
         document.known().roster = Arc::clone(&roster);
         let wanted = roster.contest(document.contest(), &settings);
         match (document.control(), wanted) {
             (None, None) => Ok(None),
             (None, Some(contest)) => {
-                let control = Control { ids: roster.ids.clone(), ..Control::new(contest) };
+                let control = Control { ids: roster.ids.clone(), since: roster.since.clone(), ..Control::new(contest) };
                 self.save(None, control, "The contest was opened.", by, now).await
             }
             // Nobody is left: the draft stays, and arming is refused.
@@ -75,15 +75,16 @@ impl Edit<'_> {
 impl Document {
     /// Enabled contestants that are not disqualified.
     async fn candidates(&self) -> Result<Vec<Candidate>, flowtest_accounts::Error> {
-        let endpoints: BTreeMap<UserId, String> = {
+        let endpoints: BTreeMap<UserId, (String, UtcUs)> = {
             let endpoints = self.accounts.endpoints().await?;
-            endpoints.into_iter().map(|endpoint| (endpoint.user, endpoint.endpoint)).collect()
+            endpoints.into_iter().map(|endpoint| (endpoint.user, (endpoint.endpoint, endpoint.at))).collect()
         };
         let users = self.accounts.users().await?;
         let may = |user: &User| user.role == Role::Staff && !user.disabled && user.disqualified.is_none();
         let candidates = users.into_iter().filter(may).map(|user| Candidate {
             user: user.id.0,
-            endpoint: endpoints.get(&user.id).cloned(),
+            endpoint: endpoints.get(&user.id).map(|(endpoint, _)| endpoint.clone()),
+            since: endpoints.get(&user.id).map_or(UtcUs::EPOCH, |(_, at)| *at),
             name: user.name,
         });
         Ok(candidates.collect())
@@ -91,7 +92,7 @@ impl Document {
 
     /// Whether somebody else plays with the same server.
     pub(in crate::control) async fn is_taken(&self, user: UserId, endpoint: &Endpoint) -> Result<bool, ChangeError> {
-        let same = |other: &Endpoint| other.host == endpoint.host && other.port == endpoint.port;
+        let same = |other: &Endpoint| other.server() == endpoint.server();
         if self.settings().house.as_ref().is_some_and(same) {
             return Ok(true);
         }

@@ -10,7 +10,7 @@
 //! | [`edit`] | whoever changes it now; one at a time |
 //! | `follow` | how it follows accounts, endpoints and settings |
 //! | `publish` | how Redis comes to hold it |
-//! | `urgent` | what stops traffic: to Redis first |
+//! | `urgent` | what stops traffic, and another split: to Redis first |
 //! | `steering` | whose database steers the contest |
 
 pub mod edit;
@@ -28,7 +28,9 @@ use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
+use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
+use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
 use parking_lot::{Mutex, MutexGuard};
@@ -52,6 +54,8 @@ pub struct Document {
     /// In force. Replaced only by who holds `known`, and never by an older one.
     control: watch::Sender<Option<Arc<Control>>>,
     settings: Stored<Settings>,
+    /// The platform's own addresses, which are denied whatever the settings say.
+    own_addresses: Mutex<Vec<Denied>>,
     show: Stored<Show>,
     facts: FeedFacts,
     known: Mutex<Known>,
@@ -135,6 +139,7 @@ impl Document {
             editing: tokio::sync::Mutex::default(),
             control: watch::Sender::new(control.map(Arc::new)),
             settings,
+            own_addresses: Mutex::default(),
             show,
             known: Mutex::new(known),
         })
@@ -153,6 +158,20 @@ impl Document {
     /// What was decided about the contest.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.value()
+    }
+
+    /// The settings as they count: the platform's own addresses are denied too.
+    pub(super) fn enforced_settings(&self) -> Settings {
+        let mut settings = self.settings().as_ref().clone();
+        let own = self.own_addresses.lock();
+        let missing: Vec<Denied> = own.iter().filter(|entry| !settings.policy.deny.contains(entry)).copied().collect();
+        settings.policy.deny.extend(missing);
+        settings
+    }
+
+    /// The platform's own addresses, as far as they are known now. The document follows at the next look.
+    pub(super) fn set_own_addresses(&self, own: Vec<Denied>) {
+        *self.own_addresses.lock() = own;
     }
 
     /// What the public may see.
@@ -190,6 +209,16 @@ impl Document {
     pub fn is_playing(&self) -> bool {
         use State::{Armed, Draining, Paused, Running};
         self.control().is_some_and(|control| matches!(control.state, Armed | Running | Paused | Draining))
+    }
+
+    /// Whether a round is being prepared. From the arming on generators look at servers by themselves, to let them in.
+    pub(in crate::control) fn is_ahead(&self) -> bool {
+        self.control().is_some_and(|control| control.state == State::Draft && !control.halted)
+    }
+
+    /// By which a test that is made at this instant is judged.
+    pub(in crate::control) fn deadlines(&self, at: UtcUs) -> Deadlines {
+        self.control().map_or_else(Deadlines::default, |control| control.timeline.deadlines_at(&control.contest, at))
     }
 
     /// Whether the round is where it was when a document was looked at.

@@ -4,12 +4,9 @@ use super::urgent::is_stop_of;
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
 use flowtest_contest::{Control, ControlError};
-use flowtest_scoreboard::{Scoreboard, ScoreboardError, Verdict};
+use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
-pub(super) const PUBLISH_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// What Redis holds now.
 #[derive(Debug)]
@@ -24,12 +21,12 @@ enum Held {
 
 impl Document {
     /// Puts the document into Redis where it holds an older one, another one or none. Says what is in the way.
-    pub(in crate::control) async fn publish(&self, patience: Duration) -> Option<String> {
+    pub(in crate::control) async fn publish(&self, timeout: Duration) -> Option<String> {
         let control = self.control()?;
-        if let Some(sentence) = self.steered_elsewhere() {
-            return Some(sentence);
+        if let Some(message) = self.steered_elsewhere() {
+            return Some(message);
         }
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         let found = match self.put(&control, until).await {
             Ok(Held::Stopped(revision)) => {
                 self.heed_stop(revision);
@@ -70,11 +67,11 @@ impl Document {
 /// Publishes unless Redis holds something newer. `before` is what it held when we last knew.
 fn put(scoreboard: &mut Scoreboard, ours: &Control, before: Option<&Control>) -> Result<Held, ScoreboardError> {
     scoreboard.edit_control(&ours.contest.name, |found| match found {
-        Ok(Some(found)) if found == *ours => Ok(Verdict::Leave(Held::Ours)),
+        Ok(Some(found)) if found == *ours => Ok(ControlEdit::Leave(Held::Ours)),
         Ok(Some(found))
             if !ours.halted && [Some(ours), before].into_iter().flatten().any(|it| is_stop_of(it, &found)) =>
         {
-            Ok(Verdict::Leave(Held::Stopped(found.revision)))
+            Ok(ControlEdit::Leave(Held::Stopped(found.revision)))
         }
         Ok(Some(found)) if found.revision > ours.revision => {
             let message = format!(
@@ -83,13 +80,13 @@ fn put(scoreboard: &mut Scoreboard, ours: &Control, before: Option<&Control>) ->
                  from the database.",
                 found.revision, ours.revision
             );
-            Ok(Verdict::Leave(Held::Newer(Conflict { revision: Some(found.revision), message })))
+            Ok(ControlEdit::Leave(Held::Newer(Conflict { revision: Some(found.revision), message })))
         }
         Err(error @ ControlError::Dialect(_)) => {
             let message = format!("Redis holds a control document of a newer program: {error}.");
-            Ok(Verdict::Leave(Held::Newer(Conflict { revision: None, message })))
+            Ok(ControlEdit::Leave(Held::Newer(Conflict { revision: None, message })))
         }
         // What is no document of ours is replaced.
-        Ok(_) | Err(_) => Ok(Verdict::Put(Box::new(ours.clone()), Held::Ours)),
+        Ok(_) | Err(_) => Ok(ControlEdit::Put(Box::new(ours.clone()), Held::Ours)),
     })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The name of the database's id among its settings.
 const SETTING: &str = "database";
 /// How long giving the steering back may take at the end.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The id of a database, drawn when it was first opened. A copy has it too: its revisions tell the two apart.
 pub(super) async fn database_id(accounts: &Accounts, now: UtcUs) -> Result<StreamId, OpenError> {
@@ -60,7 +60,7 @@ impl Document {
 
     /// Refuses while another dashboard steers.
     pub(in crate::control) fn check_steering(&self) -> Result<(), ChangeError> {
-        self.steered_elsewhere().map_or(Ok(()), |sentence| Err(ChangeError::Elsewhere(sentence)))
+        self.steered_elsewhere().map_or(Ok(()), |message| Err(ChangeError::Elsewhere(message)))
     }
 
     /// Gives the steering back: the process ends.
@@ -71,7 +71,7 @@ impl Document {
         let (contest, database) = (self.contest.clone(), self.database);
         let released = self.link.call(move |scoreboard| scoreboard.release_steering(&contest, database));
         // What is not given back ends by itself.
-        let _ = tokio::time::timeout(RELEASE_PATIENCE, released).await;
+        let _ = tokio::time::timeout(RELEASE_TIMEOUT, released).await;
     }
 
     fn others(&self) -> String {

@@ -1,4 +1,5 @@
-//! A change that goes to Redis before it is saved: whoever wants traffic to stop waits for no disk.
+//! A change that goes to Redis before it is saved: whoever wants traffic to stop waits for no disk, nor do the requests of a
+//! generator that has died.
 //!
 //! It is in force at once, whatever the database does. Whoever is changing something else meanwhile finds it in force when
 //! that is saved, and makes the change again upon it. It is saved when the database takes it.
@@ -7,17 +8,17 @@ use super::edit::Edit;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use flowtest_accounts::{Actor, Error};
-use flowtest_contest::lifecycle::{self, Change, Refusal};
-use flowtest_contest::{Control, State};
+use flowtest_contest::lifecycle::{self, Change};
+use flowtest_contest::{Control, Refusal, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long Redis is waited for. What is not published by then is published by the next look.
-const PUBLISH_PATIENCE: Duration = Duration::from_millis(800);
+const PUBLISH_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long the database is waited for then, so that whoever asked is told in the same answer.
-const SAVE_PATIENCE: Duration = Duration::from_millis(500);
+const SAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A change that is in force and not saved.
 #[derive(Clone, Debug)]
@@ -56,12 +57,12 @@ impl Document {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        let control = self.put_in_force(change, what, 0, by, now)?;
-        let unpublished = self.publish(PUBLISH_PATIENCE).await;
+        let control = self.put_in_force(None, change, what, 0, by, now)?;
+        let unpublished = self.publish(PUBLISH_TIMEOUT).await;
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
-        let unsaved = match tokio::time::timeout(SAVE_PATIENCE, saving).await {
+        let unsaved = match tokio::time::timeout(SAVE_TIMEOUT, saving).await {
             Ok(Ok(saved)) => saved.err().map(|error| error.to_string()),
             Ok(Err(failed)) => Some(failed.to_string()),
             Err(_) => Some(Error::Busy.to_string()),
@@ -69,9 +70,27 @@ impl Document {
         Ok(Made { control, unpublished, unsaved })
     }
 
-    /// `above`: a revision that Redis has seen.
+    /// Splits the requests anew, as was decided on a document. It is saved with what is due next.
+    ///
+    /// # Errors
+    /// What the lifecycle refuses, and [`ChangeError::Unfit`] when somebody has changed meanwhile who sends what.
+    pub async fn split_at_once(
+        &self,
+        seen: &Control,
+        split: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<(), ChangeError> {
+        self.put_in_force(Some(seen), split, what, 0, by, now)?;
+        self.publish(PUBLISH_TIMEOUT).await;
+        Ok(())
+    }
+
+    /// `upon`: a document whose round and splits are to be those in force. `above`: a revision that Redis has seen.
     fn put_in_force(
         &self,
+        upon: Option<&Control>,
         change: Change,
         what: &str,
         above: u64,
@@ -80,6 +99,12 @@ impl Document {
     ) -> Result<Arc<Control>, ChangeError> {
         let mut known = self.known();
         let current = self.control().ok_or(ChangeError::NoContest)?;
+        let is_same = |seen: &Control| {
+            (seen.round, seen.state, &seen.timeline.splits) == (current.round, current.state, &current.timeline.splits)
+        };
+        if !upon.is_none_or(is_same) {
+            return Err(ChangeError::Unfit("the round was changed meanwhile".to_owned()));
+        }
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
@@ -99,7 +124,7 @@ impl Document {
         tracing::warn!(revision, "all traffic was stopped from elsewhere");
         let what = "All traffic was stopped from elsewhere, as by flowtest-loadgen stop.";
         let halt = Change::Halt { halted: true };
-        if let Err(error) = self.put_in_force(halt, what, revision, &Actor::program(), utc_us()) {
+        if let Err(error) = self.put_in_force(None, halt, what, revision, &Actor::program(), utc_us()) {
             tracing::error!(%error, "the stop from elsewhere does not hold here");
         }
     }

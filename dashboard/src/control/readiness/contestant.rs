@@ -4,21 +4,37 @@ use super::check::{Group, List, Mark};
 use super::situation::{Contestant, Situation, Tested};
 use crate::control::instant;
 use flowtest_contest::Contest;
-use flowtest_contract::rules::UtcUs;
+use flowtest_contest::contest::Absent;
 use flowtest_scoreboard::ProbeAnswer;
 
-/// A probe older than this says little, in microseconds.
-const PROBE_OLD_US: u64 = 15 * 60 * 1_000_000;
+/// A test older than this says little: servers are looked at every half minute while it matters. In microseconds.
+const PROBE_OLD_US: u64 = 2 * 60 * 1_000_000;
 
 pub(super) fn contestants(list: &mut List, situation: &Situation) {
+    if let Some(contest) = &situation.contest {
+        list.add(Group::Contestant, "Not ready at the start", Mark::Go, absence(contest.absent));
+    }
     for contestant in &situation.contestants {
-        let (mark, message) = judge_contestant(contestant, situation.contest.as_ref(), situation.now);
+        let (mark, message) = judge_contestant(contestant, situation);
         list.add(Group::Contestant, &contestant.name, mark, message);
     }
 }
 
+/// What becomes of whoever is not ready.
+fn absence(absent: Absent) -> &'static str {
+    match absent {
+        Absent::Charged => {
+            "Whoever has an endpoint that has not given three right answers misses what falls due in scored phases, and that costs \
+             points. Whoever joins later is charged from then on."
+        }
+        Absent::Free => {
+            "Nothing falls due to anybody before its endpoint has given three right answers, so that costs nothing."
+        }
+    }
+}
+
 /// A contestant's troubles are its own: they warn and keep nobody else from playing.
-pub fn judge_contestant(contestant: &Contestant, contest: Option<&Contest>, now: UtcUs) -> (Mark, String) {
+pub fn judge_contestant(contestant: &Contestant, situation: &Situation) -> (Mark, String) {
     let warn = |message: &str| (Mark::Warn, message.to_owned());
     if contestant.disabled {
         return warn("Its account is disabled, so it does not play.");
@@ -39,10 +55,12 @@ pub fn judge_contestant(contestant: &Contestant, contest: Option<&Contest>, now:
         Some(tested) if Some(&tested.endpoint) != contestant.endpoint.as_ref() => {
             warn("Its endpoint was not tested since it changed: test it.")
         }
-        tested => match (judge_test(tested.as_ref(), now), too_far(tested.as_ref(), contest)) {
-            ((Mark::Go, message), Some(far)) => (Mark::Warn, format!("{message} {far}")),
-            (judged, _) => judged,
-        },
+        tested => {
+            match (judge_test(tested.as_ref(), situation), too_far(tested.as_ref(), situation.contest.as_ref())) {
+                ((Mark::Go, message), Some(far)) => (Mark::Warn, format!("{message} {far}")),
+                (judged, _) => judged,
+            }
+        }
     }
 }
 
@@ -57,13 +75,19 @@ fn too_far(tested: Option<&Tested>, contest: Option<&Contest>) -> Option<String>
 }
 
 /// The last test of a server, a contestant's or the house's.
-pub(super) fn judge_test(tested: Option<&Tested>, now: UtcUs) -> (Mark, String) {
+pub(super) fn judge_test(tested: Option<&Tested>, situation: &Situation) -> (Mark, String) {
     let Some(tested) = tested else { return (Mark::Warn, "It was not tested yet: test it.".to_owned()) };
     let Some(answer) = &tested.answer else {
         return (Mark::Warn, "Its test has no answer yet: a generator must run.".to_owned());
     };
-    let age_us = now.saturating_sub(answer.at);
+    let age_us = situation.now.saturating_since(answer.at);
     let age = instant::duration(age_us / 1_000_000 * 1_000_000);
+    if answer.not_made {
+        return (Mark::Warn, format!("It is not known: {} (asked {age} ago)", answer.message));
+    }
+    if !tested.expects_as(situation.deadlines, situation.now) {
+        return (Mark::Warn, format!("It was tested {age} ago, by other deadlines: test it again."));
+    }
     if !all_right(answer) {
         return (Mark::Warn, format!("{} (tested {age} ago)", answer.message));
     }
@@ -73,6 +97,6 @@ pub(super) fn judge_test(tested: Option<&Tested>, now: UtcUs) -> (Mark, String) 
     (Mark::Go, format!("All three right, tested {age} ago."))
 }
 
-pub(super) fn all_right(answer: &ProbeAnswer) -> bool {
+pub(in crate::control) fn all_right(answer: &ProbeAnswer) -> bool {
     answer.verdicts.is_some_and(|verdicts| verdicts.token && verdicts.version && verdicts.from)
 }

@@ -20,7 +20,7 @@ const DISK_NO_BYTES: u64 = 256 << 20;
 
 /// Whether a generator was heard a moment ago.
 pub fn is_heard(seen: &SeenGenerator, now: UtcUs) -> bool {
-    seen.health.is_some() && now.saturating_sub(seen.beat) <= SILENT_US
+    seen.health.is_some() && now.saturating_since(seen.beat) <= SILENT_US
 }
 
 pub(super) fn heard(situation: &Situation) -> impl Iterator<Item = &GeneratorHealth> {
@@ -37,10 +37,10 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         list.add(Group::Platform, "Generators", Mark::No, message);
     }
     for seen in &situation.generators {
-        let silent_us = situation.now.saturating_sub(seen.beat);
+        let silent_us = situation.now.saturating_since(seen.beat);
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
-                let (mark, message) = judge_generator(health);
+                let (mark, message) = with_who_waits(judge_generator(health), seen);
                 list.add(Group::Generator, &seen.id, mark, message);
             }
             _ if situation.is_unwritten => {
@@ -59,6 +59,13 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
             ),
         }
     }
+}
+
+/// Adds that another process wants its name: whoever set up both believes that two play.
+pub fn with_who_waits((mark, message): (Mark, String), seen: &SeenGenerator) -> (Mark, String) {
+    let Some(waiting) = &seen.waiting else { return (mark, message) };
+    let who = format!("A second process asks for the name {} and takes no part ({waiting})", seen.id);
+    (mark.max(Mark::Warn), format!("{who}: give it a name of its own by --id, or end it. {message}"))
 }
 
 /// The worst thing about a generator.

@@ -5,15 +5,18 @@
 mod check;
 mod contestant;
 mod generator;
+mod ownership;
 mod platform;
 mod situation;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Check, Group, Mark, verdict};
+pub(in crate::control) use contestant::all_right;
 pub use contestant::judge_contestant;
-pub use generator::{is_heard, judge_generator};
-pub use situation::{Contestant, House, Situation, Tested};
+pub use generator::{is_heard, judge_generator, with_who_waits};
+pub use platform::{CORE_RATE, peak};
+pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};
 
 use check::List;
 
@@ -26,7 +29,10 @@ pub fn checks(situation: &Situation) -> Vec<Check> {
     platform::clock(&mut list, situation);
     platform::round(&mut list, situation);
     platform::plan(&mut list, situation);
+    platform::teams(&mut list, situation);
     platform::house(&mut list, situation);
+    ownership::ownership(&mut list, situation);
+    platform::certificates(&mut list, situation);
     generator::generators(&mut list, situation);
     contestant::contestants(&mut list, situation);
     list.0

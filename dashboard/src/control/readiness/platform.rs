@@ -1,15 +1,16 @@
 //! What there is one of: Redis, the round, the plan, the house target.
 
 use super::check::{Group, List, Mark};
-use super::contestant::{all_right, judge_test};
+use super::contestant::{all_right, judge_contestant, judge_test};
 use super::generator::heard;
-use super::situation::{House, Situation, Tested};
+use super::situation::{Contestant, House, Situation, Tested};
 use crate::control::instant;
-use flowtest_contest::State;
 use flowtest_contest::contest::{Load, Phase};
+use flowtest_contest::policy::TlsTrust;
+use flowtest_contest::{Contest, State};
 
 /// Requests a second of one generator core that it surely keeps up with.
-const CORE_RATE: u64 = 100_000;
+pub const CORE_RATE: u64 = 100_000;
 
 /// Room on the disk below which somebody should look, and below which a write may fail any minute.
 const DISK_WARN_BYTES: u64 = 1 << 30;
@@ -23,12 +24,20 @@ pub(super) fn steering(list: &mut List, situation: &Situation) {
     }
 }
 
+/// That certificates are not looked at is the organiser's to know; that they are is what everybody expects.
+pub(super) fn certificates(list: &mut List, situation: &Situation) {
+    if situation.contest.as_ref().is_some_and(|contest| contest.policy.tls == TlsTrust::Any) {
+        let message = "Over https any certificate will do, also one that a contestant has signed itself.";
+        list.add(Group::Platform, "Certificates", Mark::Go, message);
+    }
+}
+
 pub(super) fn database(list: &mut List, situation: &Situation) {
     let free_mib = situation.database.free_bytes.map(|bytes| bytes >> 20);
     let room = free_mib.map_or_else(String::new, |mib| format!(" {mib} MiB are free on its disk."));
     let (mark, message) = match (&situation.database.trouble, situation.database.free_bytes) {
         (Some(trouble), _) if situation.is_unsaved => {
-            (Mark::No, format!("{trouble} A stop is in force that it does not hold yet."))
+            (Mark::No, format!("{trouble} A change is in force that it does not hold yet."))
         }
         (Some(trouble), _) => (Mark::No, trouble.clone()),
         (None, Some(bytes)) if bytes < DISK_NO_BYTES => (Mark::No, format!("It is about to be full:{room} Make room.")),
@@ -54,12 +63,10 @@ pub(super) fn clock(list: &mut List, situation: &Situation) {
 }
 
 pub(super) fn redis(list: &mut List, situation: &Situation) {
-    match (&situation.redis, &situation.conflict) {
-        (Some(error), _) => list.add(Group::Platform, "Redis", Mark::No, error),
-        (None, Some(conflict)) => list.add(Group::Platform, "Redis", Mark::No, conflict),
-        (None, None) => {
-            list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document.");
-        }
+    let trouble = [&situation.redis, &situation.conflict, &situation.unread].into_iter().flatten().next();
+    match trouble {
+        Some(trouble) => list.add(Group::Platform, "Redis", Mark::No, trouble),
+        None => list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document."),
     }
 }
 
@@ -105,12 +112,52 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
             format!("{all}: that is much for {cores} generator cores; add generators, or lower the rate."),
         );
     }
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}."));
+    let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}"));
 }
 
-fn peak(phases: &[Phase]) -> u64 {
+/// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.
+fn fleet_limit(contest: &Contest, cores: u64) -> String {
+    let each = cores.saturating_mul(CORE_RATE) / (contest.contestants.len() as u64).max(1);
+    let climbs = contest.phases.iter().filter_map(|phase| match phase.load {
+        Load::Breakpoint(climb) => Some((climb, climb.clock(phase.duration_us, contest.rules.timeout_us).count)),
+        Load::Open { .. } | Load::Closed { .. } => None,
+    });
+    let most = climbs.map(|(climb, steps)| climb.rate_at_most(steps)).max().unwrap_or(0);
+    if most <= each {
+        return String::new();
+    }
+    format!(
+        " The climb goes up to {most} a second for each, and these cores carry about {each} for each when all climb alike: whoever \
+         holds that ends as \"fleet limit\", unbroken."
+    )
+}
+
+/// Who plays and whose server answers right. A round with some of them goes; one with none would measure nothing.
+pub(super) fn teams(list: &mut List, situation: &Situation) {
+    let plays = |contestant: &&Contestant| {
+        let Contestant { disabled, disqualified, parked, endpoint, left_out, .. } = contestant;
+        !disabled && !disqualified && !parked && endpoint.is_some() && left_out.is_none()
+    };
+    let playing: Vec<&Contestant> = situation.contestants.iter().filter(plays).collect();
+    let ready = playing.iter().filter(|one| judge_contestant(one, situation).0 == Mark::Go).count();
+    let of = playing.len();
+    let (mark, message) = match ready {
+        // The plan says so already.
+        _ if of == 0 => return,
+        0 => (Mark::No, format!("None of {of} is ready: test all, and see below what each lacks.")),
+        ready if ready < of => (Mark::Warn, format!("{ready} of {of} are ready: see below what the others lack.")),
+        ready => (Mark::Go, format!("{ready} of {of} are ready.")),
+    };
+    list.add(Group::Platform, "Teams", mark, message);
+}
+
+/// The most requests a second of one contestant.
+pub fn peak(phases: &[Phase]) -> u64 {
     let rates = phases.iter().map(|phase| match phase.load {
         Load::Open { from, to } => from.max(to),
+        // It climbs as far as the generators can.
+        Load::Breakpoint(climb) => climb.ladder.start,
         Load::Closed { .. } => 0,
     });
     rates.max().unwrap_or(0)
@@ -124,9 +171,14 @@ pub(super) fn house(list: &mut List, situation: &Situation) {
                 .to_owned(),
         ),
         House::LeftOut(reason) => (Mark::No, format!("The house target cannot play: {reason}.")),
-        House::Set(tested) => judge_test(tested.as_ref(), situation.now),
+        House::Set(tested) => judge_test(tested.as_ref(), situation),
     };
     // What the house loses, the platform lost: a wrong answer of it is never a contestant's own trouble.
-    let wrong = matches!(&situation.house, House::Set(Some(Tested { answer: Some(answer), .. })) if !all_right(answer));
+    let wrong = match &situation.house {
+        House::Set(Some(tested @ Tested { answer: Some(answer), .. })) => {
+            !all_right(answer) && !answer.not_made && tested.expects_as(situation.deadlines, situation.now)
+        }
+        _ => false,
+    };
     list.add(Group::Platform, "House target", if wrong { Mark::No } else { mark }, message);
 }

@@ -1,7 +1,7 @@
 //! Everything that GO or NO-GO looks at, as plain data.
 
-use crate::control::automation::DatabaseHealth;
 use flowtest_contest::{Contest, State};
+use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{ProbeAnswer, SeenGenerator};
 
@@ -16,7 +16,9 @@ pub struct Situation {
     /// Another dashboard steers the contest.
     pub steered_elsewhere: Option<String>,
     pub database: DatabaseHealth,
-    /// A stop is in force that the database does not hold yet.
+    /// Why what is shown of a round cannot be read, though Redis answers.
+    pub unread: Option<String>,
+    /// A stop or a split is in force that the database does not hold yet.
     pub is_unsaved: bool,
     /// How far this machine's clock is ahead of Redis's, in microseconds.
     pub clock_ahead_us: i64,
@@ -24,6 +26,8 @@ pub struct Situation {
     pub conflict: Option<String>,
     pub state: State,
     pub halted: bool,
+    /// By which a test that is made now is judged.
+    pub deadlines: Deadlines,
     /// The next round's contest. Nothing while nobody can play.
     pub contest: Option<Contest>,
     pub house: House,
@@ -31,7 +35,17 @@ pub struct Situation {
     pub generators: Vec<SeenGenerator>,
 }
 
+/// How the database is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseHealth {
+    /// Why it takes no writes.
+    pub trouble: Option<String>,
+    /// Room on its disk. None: nobody knows.
+    pub free_bytes: Option<u64>,
+}
+
 /// The platform's own server.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum House {
     #[default]
@@ -61,6 +75,16 @@ pub struct Tested {
     pub at: UtcUs,
     /// The endpoint as it was then.
     pub endpoint: String,
+    /// The deadlines by which it is judged.
+    pub deadlines: Deadlines,
     /// Nothing while no generator has answered.
     pub answer: Option<ProbeAnswer>,
+}
+
+impl Tested {
+    /// Whether the values that were expected of it are those that are expected at an instant by these deadlines: since then none
+    /// was reached or moved, and no other round is prepared.
+    pub fn expects_as(&self, deadlines: Deadlines, at: UtcUs) -> bool {
+        self.deadlines.expected(self.at) == deadlines.expected(at)
+    }
 }

@@ -2,12 +2,12 @@ use super::*;
 use flowtest_contest::contest::Load;
 use flowtest_contest::{Contest, State};
 use flowtest_contract::RoundId;
-use flowtest_contract::rules::UtcUs;
+use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use flowtest_scoreboard::ProbeVerdicts;
 use flowtest_scoreboard::{GeneratorHealth, ProbeAnswer, SeenGenerator};
 use flowtest_testkit::documents::generator_health;
 
-const NOW: UtcUs = 1_796_119_200_000_000;
+const NOW: UtcUs = UtcUs(1_796_119_200_000_000);
 const SECOND: u64 = 1_000_000;
 
 fn health() -> GeneratorHealth {
@@ -21,15 +21,19 @@ fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
         generator: "g1".to_owned(),
         endpoint: "http://10.0.0.1/".to_owned(),
         address: None,
+        addresses: Vec::new(),
+        not_made: false,
         verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
         latency_us: Some(500),
         message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
+        team: None,
     }
 }
 
 fn tested(right: bool, at: UtcUs) -> Tested {
-    Tested { at, endpoint: "http://10.0.0.1/".to_owned(), answer: Some(answer(right, at)) }
+    let (endpoint, deadlines) = ("http://10.0.0.1/".to_owned(), Deadlines::default());
+    Tested { at, endpoint, deadlines, answer: Some(answer(right, at)) }
 }
 
 fn alice() -> Contestant {
@@ -44,6 +48,7 @@ fn alice() -> Contestant {
 fn situation() -> Situation {
     let contest = Contest::from_toml(
         "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 500\nconnections = 8\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
+         ownership = \"header\"\n\
          [[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n",
     );
     Situation {
@@ -51,23 +56,123 @@ fn situation() -> Situation {
         contest: Some(contest.expect("a contest")),
         house: House::Set(Some(tested(true, NOW - SECOND))),
         contestants: vec![alice()],
-        generators: vec![SeenGenerator { id: "g1".to_owned(), beat: NOW - SECOND / 4, health: Some(health()) }],
+        generators: vec![SeenGenerator {
+            id: "g1".to_owned(),
+            beat: NOW - SECOND / 4,
+            health: Some(health()),
+            waiting: None,
+        }],
         ..Situation::default()
     }
+}
+
+#[test]
+fn who_seems_to_play_with_anothers_server_is_named() {
+    let ownership = |situation: &Situation| -> Vec<(Mark, String)> {
+        let checks = checks(situation).into_iter().filter(|check| check.what == "Ownership");
+        checks.map(|check| (check.mark, check.message)).collect()
+    };
+    let contestant = |name: &str, address: &str, team: Option<&str>| {
+        let mut tested = tested(true, NOW - SECOND);
+        let answer = tested.answer.as_mut().expect("it is answered");
+        (answer.address, answer.team) = (Some(address.to_owned()), team.map(str::to_owned));
+        Contestant { name: name.to_owned(), tested: Some(tested), ..alice() }
+    };
+    let mut one = situation();
+    assert_eq!(ownership(&one), [(Mark::Go, "Each server has to say whose it is.".to_owned())]);
+    one.contest.as_mut().expect("a contest").policy.ownership = flowtest_contest::policy::Ownership::Off;
+    let told = ownership(&one);
+    assert!(told.len() == 1 && told[0].0 == Mark::Warn && told[0].1.contains("second address"), "{told:?}");
+    one.contestants = vec![
+        contestant("alice", "10.0.0.1:80", Some("Alice")),
+        contestant("bobby", "[64:ff9b::10.0.0.1]:80", Some("alice")),
+        contestant("carol", "[::ffff:10.0.0.1]:81", None),
+        contestant("dave", "10.0.0.4:80", None),
+    ];
+    let told: Vec<String> = ownership(&one).into_iter().skip(1).map(|(_, message)| message).collect();
+    let expected = [
+        "alice and bobby have one server, 10.0.0.1:80",
+        "alice, bobby and carol answer from one machine, 10.0.0.1, at ports 80, 81",
+        "The server of bobby says that it is alice's",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    assert!(told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)), "{told:?}");
+    // Of a name with several addresses each is looked at, not the one alone that the test shows.
+    one.contestants = vec![contestant("alice", "10.0.0.1:80", None), contestant("bobby", "10.0.0.9:80", None)];
+    assert_eq!(ownership(&one).len(), 1);
+    let answer = one.contestants[1].tested.as_mut().and_then(|tested| tested.answer.as_mut()).expect("an answer");
+    answer.addresses = ["10.0.0.9:80", "[::ffff:10.0.0.1]:80"].map(str::to_owned).to_vec();
+    let told: Vec<String> = ownership(&one).into_iter().skip(1).map(|(_, message)| message).collect();
+    assert!(told.len() == 1 && told[0].starts_with("alice and bobby have one server, 10.0.0.1:80"), "{told:?}");
+    // A crowd behind one address is one sentence, not one for each two.
+    one.contestants = (0..200)
+        .map(|index| contestant(&format!("t{index:03}"), &format!("10.0.0.1:{}", 8000 + index), None))
+        .collect();
+    let told = ownership(&one);
+    assert!(told.len() == 2 && told[1].1.contains("t007 and 192 more answer from one machine"), "{told:?}");
+}
+
+#[test]
+fn a_second_process_of_one_name_is_named() {
+    let generator = |situation: &Situation| {
+        let check = checks(situation).into_iter().find(|check| check.what == "g1").expect("it is listed");
+        (check.mark, check.message)
+    };
+    let mut two = situation();
+    assert_eq!(generator(&two).0, Mark::Go);
+    two.generators[0].waiting = Some("clone-2, process 4711".to_owned());
+    let (mark, message) = generator(&two);
+    assert!(mark == Mark::Warn && message.contains("takes no part (clone-2, process 4711)"), "{message}");
+    assert!(message.contains("--id") && message.contains("2 cores"), "{message}");
+}
+
+#[test]
+fn that_any_certificate_will_do_is_said() {
+    let certificates = |situation: &Situation| {
+        checks(situation)
+            .into_iter()
+            .find(|check| check.what == "Certificates")
+            .map(|check| (check.mark, check.message))
+    };
+    let mut any = situation();
+    assert_eq!(certificates(&any), None);
+    any.contest.as_mut().expect("a contest").policy.tls = flowtest_contest::policy::TlsTrust::Any;
+    let (mark, message) = certificates(&any).expect("it is said");
+    assert!(mark == Mark::Go && message.contains("any certificate will do"), "{message}");
+}
+
+#[test]
+fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
+    let plan = |most: u64| {
+        let mut situation = situation();
+        let text = format!(
+            "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"10m\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
+             pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n[policy]\n\
+             allow = [\"10.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
+        );
+        situation.contest = Some(Contest::from_toml(&text).expect("a contest"));
+        let plan = checks(&situation).into_iter().find(|check| check.what == "Plan").expect("it is looked at");
+        (plan.mark, plan.message)
+    };
+    let cores = u64::from(health().cores);
+    let (mark, message) = plan(cores * 100_000 * 2);
+    assert!(mark == Mark::Go && message.contains("ends as \"fleet limit\""), "{message}");
+    assert!(message.contains(&format!("about {} for each", cores * 100_000)), "{message}");
+    assert!(!plan(5_000).1.contains("fleet limit"));
 }
 
 #[test]
 fn when_all_is_well_it_is_a_go() {
     let checks = checks(&situation());
     assert_eq!(verdict(&checks), Mark::Go, "{checks:#?}");
-    assert_eq!(checks.len(), 7);
+    assert_eq!(checks.len(), 10);
 }
 
 #[test]
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 37] = [
+    let cases: [Case; 43] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -86,6 +191,13 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| s.house = House::Set(None), "House target", Mark::Warn, "not tested"),
         // the platform's own server answers wrongly: the flip or the network is ours to mend
         (|s| s.house = House::Set(Some(tested(false, NOW))), "House target", Mark::No, "Version is v1"),
+        // What our own throttle refused says nothing of the server, nor does a test by the deadlines of before.
+        (|s| of_house(s).not_made = true, "House target", Mark::Warn, "not known"),
+        (|s| by_other_deadlines(s), "House target", Mark::Warn, "other deadlines"),
+        (|s| by_other_deadlines(s), "alice", Mark::Warn, "other deadlines"),
+        (|s| s.contestants[0].tested = None, "Teams", Mark::No, "None of 1 is ready"),
+        (|s| s.contestants.push(untested()), "Teams", Mark::Warn, "1 of 2 are ready"),
+        (|s| s.contestants[0].tested = Some(tested(true, NOW - 130 * SECOND)), "Teams", Mark::No, "None of 1"),
         (|s| s.generators.clear(), "Generators", Mark::No, "No generator"),
         (|s| s.generators[0].beat = NOW - 3 * SECOND, "Generators", Mark::No, "No generator"),
         (|s| s.generators[0].health = None, "g1", Mark::Warn, "Silent"),
@@ -122,6 +234,26 @@ fn each_trouble_has_its_mark_and_its_sentence() {
     }
 }
 
+fn of_house(situation: &mut Situation) -> &mut ProbeAnswer {
+    situation.house = House::Set(Some(tested(false, NOW - SECOND)));
+    let House::Set(Some(Tested { answer: Some(answer), .. })) = &mut situation.house else { unreachable!() };
+    answer
+}
+
+/// A test that failed while the first values were expected, which they are no longer.
+fn by_other_deadlines(situation: &mut Situation) {
+    let by_first = Tested {
+        deadlines: Deadlines { version: Deadline::NEVER, from: Deadline::NEVER },
+        ..tested(false, NOW - SECOND)
+    };
+    situation.contestants[0].tested = Some(by_first.clone());
+    situation.house = House::Set(Some(by_first));
+}
+
+fn untested() -> Contestant {
+    Contestant { name: "bobby".to_owned(), tested: None, ..alice() }
+}
+
 fn edit(situation: &mut Situation) -> &mut GeneratorHealth {
     situation.generators[0].health.as_mut().expect("it is heard")
 }
@@ -137,7 +269,7 @@ fn parked_disabled_and_disqualified_contestants_are_told_and_do_not_stop_the_oth
     for (spoil, part) in cases {
         let mut contestant = alice();
         spoil(&mut contestant);
-        let (mark, message) = judge_contestant(&contestant, None, NOW);
+        let (mark, message) = judge_contestant(&contestant, &situation());
         assert!(mark == Mark::Warn && message.contains(part), "{message}");
     }
 }
@@ -149,7 +281,7 @@ fn who_is_far_away_is_told_how_much_the_connections_carry() {
         let mut situation = situation();
         let answer = situation.contestants[0].tested.as_mut().and_then(|tested| tested.answer.as_mut());
         answer.expect("she is tested").latency_us = Some(latency_us);
-        judge_contestant(&situation.contestants[0], situation.contest.as_ref(), NOW)
+        judge_contestant(&situation.contestants[0], &situation)
     };
     assert_eq!(judged(16_000).0, Mark::Go);
     let (mark, message) = judged(100_000);

@@ -5,11 +5,14 @@
 use crate::control::readiness::Tested;
 use flowtest_accounts::UserId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::practice::TIMEOUT_SECONDS;
 use flowtest_scoreboard::{ProbeAnswer, keys};
 use std::collections::HashMap;
 
 /// Between two tests of one contestant, in microseconds.
 pub const PROBE_EVERY_US: u64 = 10_000_000;
+/// Between two tests that the dashboard makes of one contestant while it matters, in microseconds.
+pub(super) const AUTOMATIC_EVERY_US: u64 = 30_000_000;
 /// Between two changes of a contestant's endpoint, or of its display name, in microseconds: each is a row for ever, a new
 /// document for all generators, and a frame for all viewers.
 pub const WRITE_EVERY_US: u64 = 5_000_000;
@@ -19,6 +22,8 @@ pub const PRACTICE_EVERY_US: u64 = 5 * 60 * 1_000_000;
 const REMEMBERED_US: u64 = 20 * 60 * 1_000_000;
 /// How long a test is looked for in Redis, in microseconds.
 const PROBE_LIFE_US: u64 = keys::PROBE_LIFE_SECONDS * 1_000_000;
+/// How long a practice may wait until a generator takes it and says so, in microseconds.
+const PRACTICE_TIMEOUT_US: u64 = (TIMEOUT_SECONDS + 5) * 1_000_000;
 /// How often the house is tested while nothing is on, in microseconds.
 pub(super) const HOUSE_EVERY_US: u64 = 60 * 1_000_000;
 /// Tests that are looked for at once at most.
@@ -39,6 +44,8 @@ pub(super) struct RequestLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Probe,
+    /// A test that the dashboard makes by itself.
+    AutomaticProbe,
     Practice,
     Write(Write),
 }
@@ -48,6 +55,7 @@ pub(super) enum Kind {
 pub enum Write {
     Endpoint,
     DisplayName,
+    Contact,
 }
 
 #[derive(Clone, Debug)]
@@ -56,14 +64,16 @@ struct Asked {
     kind: Kind,
     at: UtcUs,
     answered: bool,
+    /// Of a test that nobody asked for: what is known of the server until then stays until it is answered.
+    automatic: Option<Tested>,
 }
 
 impl RequestLog {
     /// Notes an ask, or says in how many microseconds it may be put.
     pub(super) fn note(&mut self, id: &str, owner: Owner, kind: Kind, now: UtcUs) -> Result<(), u64> {
         self.pace(owner, kind, now)?;
-        self.asked.retain(|_, asked| now.saturating_sub(asked.at) < REMEMBERED_US);
-        self.asked.insert(id.to_owned(), Asked { owner, kind, at: now, answered: false });
+        self.asked.retain(|_, asked| now.saturating_since(asked.at) < REMEMBERED_US);
+        self.asked.insert(id.to_owned(), Asked { owner, kind, at: now, answered: false, automatic: None });
         Ok(())
     }
 
@@ -71,16 +81,17 @@ impl RequestLog {
     pub(super) fn pace(&mut self, owner: Owner, kind: Kind, now: UtcUs) -> Result<(), u64> {
         let every = match kind {
             Kind::Probe => PROBE_EVERY_US,
+            Kind::AutomaticProbe => AUTOMATIC_EVERY_US,
             Kind::Practice => PRACTICE_EVERY_US,
             Kind::Write(_) => WRITE_EVERY_US,
         };
         if let Some(last) = self.newest.get(&(owner, kind)) {
-            let since = now.saturating_sub(*last);
+            let since = now.saturating_since(*last);
             if since < every {
                 return Err(every - since);
             }
         }
-        self.newest.retain(|_, at| now.saturating_sub(*at) < REMEMBERED_US);
+        self.newest.retain(|_, at| now.saturating_since(*at) < REMEMBERED_US);
         self.newest.insert((owner, kind), now);
         Ok(())
     }
@@ -105,10 +116,10 @@ impl RequestLog {
             let of_owner = self.asked.iter().filter(|(_, asked)| asked.kind == kind && asked.owner == owner);
             of_owner.max_by_key(|(_, asked)| asked.at).map(|(id, asked)| (id.clone(), asked.clone()))
         };
-        let next = self.newest.get(&(owner, Kind::Practice)).map(|at| at + PRACTICE_EVERY_US);
+        let next = self.newest.get(&(owner, Kind::Practice)).map(|at| at.saturating_add(PRACTICE_EVERY_US));
         Pending {
             probe: newest(Kind::Probe)
-                .filter(|(_, asked)| !asked.answered && now.saturating_sub(asked.at) < PROBE_LIFE_US)
+                .filter(|(_, asked)| !asked.answered && now.saturating_since(asked.at) < PROBE_LIFE_US)
                 .map(|(id, _)| id),
             practice: newest(Kind::Practice).map(|(id, _)| id),
             practice_next_at: next.filter(|at| *at > now),
@@ -118,20 +129,68 @@ impl RequestLog {
     /// Tests without an answer that may still come.
     pub(super) fn open_probes(&self, now: UtcUs) -> Vec<String> {
         let is_open = |asked: &Asked| {
-            asked.kind == Kind::Probe && !asked.answered && now.saturating_sub(asked.at) < PROBE_LIFE_US
+            matches!(asked.kind, Kind::Probe | Kind::AutomaticProbe)
+                && !asked.answered
+                && now.saturating_since(asked.at) < PROBE_LIFE_US
         };
         self.asked.iter().filter(|(_, asked)| is_open(asked)).map(|(id, _)| id.clone()).take(LOOKED_MAX).collect()
+    }
+
+    /// Practices that a generator would have taken by now, and of which that is not known.
+    pub(super) fn late_practices(&self, now: UtcUs) -> Vec<String> {
+        let is_late = |asked: &Asked| {
+            asked.kind == Kind::Practice && !asked.answered && now.saturating_since(asked.at) > PRACTICE_TIMEOUT_US
+        };
+        self.asked.iter().filter(|(_, asked)| is_late(asked)).map(|(id, _)| id.clone()).take(LOOKED_MAX).collect()
+    }
+
+    /// A generator has taken it.
+    pub(super) fn taken(&mut self, id: &str) {
+        if let Some(asked) = self.asked.get_mut(id) {
+            asked.answered = true;
+        }
     }
 
     pub(super) fn answer(&mut self, id: &str, answer: ProbeAnswer) {
         let Some(asked) = self.asked.get_mut(id) else { return };
         asked.answered = true;
+        if let Some(tested) = asked.automatic.take() {
+            let is_newest = self.tested.get(&asked.owner).is_none_or(|newest| newest.at <= tested.at);
+            if is_newest {
+                self.tested.insert(asked.owner, Tested { answer: Some(answer), ..tested });
+            }
+            return;
+        }
         // An older test may be answered after a newer one was asked.
         if let Some(tested) = self.tested.get_mut(&asked.owner)
             && tested.at == asked.at
         {
             tested.answer = Some(answer);
         }
+    }
+
+    /// Notes a test that nobody asked for; false where the last one was a moment ago.
+    pub(super) fn note_automatic(&mut self, id: &str, owner: Owner, tested: Tested) -> bool {
+        // What is known is of another endpoint, or by deadlines of before: it waits no half minute.
+        let is_outdated = self
+            .tested
+            .get(&owner)
+            .is_some_and(|known| known.endpoint != tested.endpoint || !known.expects_as(tested.deadlines, tested.at));
+        let of_owner = (owner, Kind::AutomaticProbe);
+        let is_old = |at: &UtcUs| tested.at.saturating_since(*at) >= PROBE_EVERY_US / 2;
+        if is_outdated && self.newest.get(&of_owner).is_some_and(is_old) {
+            self.newest.remove(&of_owner);
+        }
+        let is_noted = self.note(id, owner, Kind::AutomaticProbe, tested.at).is_ok();
+        if let Some(asked) = self.asked.get_mut(id).filter(|_| is_noted) {
+            asked.automatic = Some(tested);
+        }
+        is_noted
+    }
+
+    /// The next automatic tests may be made at once.
+    pub(super) fn hurry(&mut self) {
+        self.newest.retain(|(_, kind), _| *kind != Kind::AutomaticProbe);
     }
 
     /// Puts a test that Redis has taken.
@@ -164,6 +223,7 @@ pub struct Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contract::rules::Deadlines;
 
     const SECOND: u64 = 1_000_000;
     const ALICE: Owner = Some(UserId(1));
@@ -172,43 +232,80 @@ mod tests {
     #[test]
     fn one_test_in_ten_seconds_and_one_practice_in_five_minutes() {
         let mut log = RequestLog::default();
-        assert_eq!(log.note("a", ALICE, Kind::Probe, SECOND), Ok(()));
-        assert_eq!(log.note("b", ALICE, Kind::Probe, 4 * SECOND), Err(7 * SECOND));
-        assert_eq!(log.note("c", BOB, Kind::Probe, 4 * SECOND), Ok(()), "each has its own");
-        assert_eq!(log.note("d", ALICE, Kind::Practice, 4 * SECOND), Ok(()), "each kind has its own");
-        assert_eq!(log.note("e", ALICE, Kind::Probe, 11 * SECOND), Ok(()));
-        assert_eq!(log.note("f", ALICE, Kind::Practice, 303 * SECOND), Err(SECOND));
-        assert_eq!(log.note("f", ALICE, Kind::Practice, 304 * SECOND), Ok(()));
+        assert_eq!(log.note("a", ALICE, Kind::Probe, UtcUs(SECOND)), Ok(()));
+        assert_eq!(log.note("b", ALICE, Kind::Probe, UtcUs(4 * SECOND)), Err(7 * SECOND));
+        assert_eq!(log.note("c", BOB, Kind::Probe, UtcUs(4 * SECOND)), Ok(()), "each has its own");
+        assert_eq!(log.note("d", ALICE, Kind::Practice, UtcUs(4 * SECOND)), Ok(()), "each kind has its own");
+        assert_eq!(log.note("e", ALICE, Kind::Probe, UtcUs(11 * SECOND)), Ok(()));
+        assert_eq!(log.note("f", ALICE, Kind::Practice, UtcUs(303 * SECOND)), Err(SECOND));
+        assert_eq!(log.note("f", ALICE, Kind::Practice, UtcUs(304 * SECOND)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_known_of_a_server_stays_until_an_automatic_test_is_answered() {
+        let mut log = RequestLog::default();
+        let tested = |at| Tested { at, endpoint: "a".to_owned(), deadlines: Deadlines::default(), answer: None };
+        let answer = |id: &str| ProbeAnswer {
+            id: id.to_owned(),
+            at: UtcUs(SECOND),
+            endpoint: "a".to_owned(),
+            ..ProbeAnswer::default()
+        };
+        log.note("a", ALICE, Kind::Probe, UtcUs(SECOND)).expect("the first");
+        log.put_test(ALICE, tested(UtcUs(SECOND)));
+        log.answer("a", answer("a"));
+        assert!(log.note_automatic("b", ALICE, tested(UtcUs(2 * SECOND))), "her own test does not count");
+        assert!(!log.note_automatic("c", ALICE, tested(UtcUs(31 * SECOND))));
+        assert_eq!(log.tested(ALICE).and_then(|tested| tested.answer).map(|answer| answer.id).as_deref(), Some("a"));
+        assert_eq!(log.open_probes(UtcUs(2 * SECOND)), ["b"]);
+        log.answer("b", answer("b"));
+        assert_eq!(log.tested(ALICE).and_then(|tested| tested.answer).map(|answer| answer.id).as_deref(), Some("b"));
+        log.hurry();
+        assert!(log.note_automatic("c", ALICE, tested(UtcUs(31 * SECOND))));
+        assert_eq!(log.note("d", ALICE, Kind::Probe, UtcUs(31 * SECOND)), Ok(()), "nor does ours for her");
     }
 
     #[test]
     fn one_change_in_five_seconds_of_each_kind() {
         let mut log = RequestLog::default();
         let (endpoint, name) = (Kind::Write(Write::Endpoint), Kind::Write(Write::DisplayName));
-        assert_eq!(log.pace(ALICE, endpoint, SECOND), Ok(()));
-        assert_eq!(log.pace(ALICE, endpoint, 2 * SECOND), Err(4 * SECOND));
-        assert_eq!(log.pace(ALICE, name, 2 * SECOND), Ok(()));
-        assert_eq!(log.pace(BOB, endpoint, 2 * SECOND), Ok(()));
-        assert_eq!(log.pace(ALICE, endpoint, 6 * SECOND), Ok(()));
+        assert_eq!(log.pace(ALICE, endpoint, UtcUs(SECOND)), Ok(()));
+        assert_eq!(log.pace(ALICE, endpoint, UtcUs(2 * SECOND)), Err(4 * SECOND));
+        assert_eq!(log.pace(ALICE, name, UtcUs(2 * SECOND)), Ok(()));
+        assert_eq!(log.pace(BOB, endpoint, UtcUs(2 * SECOND)), Ok(()));
+        assert_eq!(log.pace(ALICE, endpoint, UtcUs(6 * SECOND)), Ok(()));
     }
 
     #[test]
     fn what_redis_did_not_take_may_be_asked_again_at_once() {
         let mut log = RequestLog::default();
-        log.note("a", ALICE, Kind::Probe, 0).expect("the first");
+        log.note("a", ALICE, Kind::Probe, UtcUs::EPOCH).expect("the first");
         log.forget("a");
-        assert_eq!(log.note("b", ALICE, Kind::Probe, 1), Ok(()));
+        assert_eq!(log.note("b", ALICE, Kind::Probe, UtcUs(1)), Ok(()));
+    }
+
+    #[test]
+    fn a_practice_that_nobody_took_gives_its_five_minutes_back() {
+        let mut log = RequestLog::default();
+        log.note("a", ALICE, Kind::Practice, UtcUs::EPOCH).expect("the first");
+        log.note("b", BOB, Kind::Practice, UtcUs::EPOCH).expect("the first");
+        assert!(log.late_practices(UtcUs(PRACTICE_TIMEOUT_US)).is_empty());
+        log.taken("b");
+        assert_eq!(log.late_practices(UtcUs(PRACTICE_TIMEOUT_US + 1)), ["a"]);
+        log.forget("a");
+        assert_eq!(log.note("c", ALICE, Kind::Practice, UtcUs(PRACTICE_TIMEOUT_US + 1)), Ok(()));
+        assert!(log.note("d", BOB, Kind::Practice, UtcUs(PRACTICE_TIMEOUT_US + 1)).is_err(), "his was taken");
     }
 
     #[test]
     fn an_ask_belongs_to_its_owner_and_is_forgotten_after_a_while() {
         let mut log = RequestLog::default();
-        log.note("a", ALICE, Kind::Probe, 0).expect("the first");
+        log.note("a", ALICE, Kind::Probe, UtcUs::EPOCH).expect("the first");
         assert!(log.is_of("a", Kind::Probe, ALICE));
         assert!(!log.is_of("a", Kind::Probe, BOB) && !log.is_of("a", Kind::Practice, ALICE));
-        assert_eq!(log.open_probes(SECOND), ["a"]);
-        assert!(log.open_probes(61 * SECOND).is_empty());
-        log.note("b", BOB, Kind::Probe, REMEMBERED_US).expect("another");
+        assert_eq!(log.open_probes(UtcUs(SECOND)), ["a"]);
+        assert!(log.open_probes(UtcUs(61 * SECOND)).is_empty());
+        log.note("b", BOB, Kind::Probe, UtcUs(REMEMBERED_US)).expect("another");
         assert!(!log.has("a", Kind::Probe));
     }
 }

@@ -11,13 +11,28 @@ use super::instant;
 use super::link::{Link, LinkError};
 use super::readiness::Tested;
 use super::roster::HOUSE;
-use flowtest_accounts::{Accounts, Error, User, UserId};
+use flowtest_accounts::{Accounts, Error, Role, User, UserId};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::practice::{PracticeReport, PracticeRequest};
+use flowtest_scoreboard::practice::{Asked, PracticeReport, PracticeRequest, SECONDS_MAX, WAITING_EACH};
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use log::{HOUSE_EVERY_US, Kind, RequestLog};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// After an organiser looked at Control, servers are looked at for so long, in microseconds.
+const WATCHED_US: u64 = 5 * 60 * 1_000_000;
+/// Automatic tests that are put in one look, once a second.
+const AUTOMATIC_AT_ONCE: usize = 20;
+
+/// What somebody practises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Practice {
+    /// One rate, for so long.
+    Hold { rate: u64, seconds: u64 },
+    /// A rate that climbs, to so many requests a second at the most.
+    Climb { most: u64 },
+}
 
 /// Requests to generators.
 #[derive(Debug)]
@@ -27,11 +42,13 @@ pub struct Requests {
     document: Arc<Document>,
     /// Never held while Redis or the database is asked.
     log: Mutex<RequestLog>,
+    /// When an organiser looked at Control last: then servers are looked at as well.
+    watched_at: AtomicU64,
 }
 
 impl Requests {
     pub(super) fn new(accounts: Accounts, link: Link, document: Arc<Document>) -> Requests {
-        Requests { accounts, link, document, log: Mutex::default() }
+        Requests { accounts, link, document, log: Mutex::default(), watched_at: AtomicU64::new(0) }
     }
 
     /// What somebody waits for.
@@ -51,6 +68,7 @@ impl Requests {
         let (field, what) = match write {
             Write::Endpoint => ("endpoint", "your endpoint"),
             Write::DisplayName => ("display_name", "your name on the board"),
+            Write::Contact => ("contact", "how you are reached"),
         };
         self.log().pace(Some(user), kind, now).map_err(|us| {
             let wait_s = us.div_ceil(1_000_000);
@@ -74,8 +92,11 @@ impl Requests {
     pub(super) async fn probe_house(&self, has_generators: bool, now: UtcUs) -> Result<(), ChangeError> {
         let Some(house) = self.document.settings().house.clone() else { return Ok(()) };
         let recent = self.log().tested(None);
-        let is_recent =
-            |tested: &Tested| tested.endpoint == house.to_string() && now.saturating_sub(tested.at) < HOUSE_EVERY_US;
+        let deadlines = self.document.deadlines(now);
+        let is_recent = |tested: &Tested| {
+            let is_same = tested.endpoint == house.to_string() && tested.expects_as(deadlines, now);
+            is_same && now.saturating_since(tested.at) < HOUSE_EVERY_US
+        };
         if self.document.is_playing() || recent.as_ref().is_some_and(is_recent) || !has_generators {
             return Ok(());
         }
@@ -90,14 +111,80 @@ impl Requests {
                 us.div_ceil(1_000_000)
             ))
         })?;
-        let request = ProbeRequest { id: id.clone(), at: now, contestant: name.to_owned(), endpoint: endpoint.clone() };
-        let contest = self.document.contest().to_owned();
-        if let Err(error) = self.link.call(move |scoreboard| scoreboard.ask_probe(&contest, &request)).await {
+        let (contestant, automatic) = (name.to_owned(), false);
+        let request = ProbeRequest { id: id.clone(), at: now, contestant, endpoint: endpoint.clone(), automatic };
+        if let Err(error) = self.put_probes(vec![request]).await {
             self.log().forget(&id);
             return Err(error.into());
         }
-        self.log().put_test(owner, Tested { at: now, endpoint, answer: None });
+        let deadlines = self.document.deadlines(now);
+        self.log().put_test(owner, Tested { at: now, endpoint, deadlines, answer: None });
         Ok(id)
+    }
+
+    /// An organiser looks at who is ready.
+    pub fn watch(&self, now: UtcUs) {
+        self.watched_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Tests every contestant's endpoint at the next looks, whenever it was tested last.
+    pub fn test_all(&self, now: UtcUs) {
+        self.watch(now);
+        self.log().hurry();
+    }
+
+    /// Tests the endpoints of those who could play, each once in half a minute, while a round is prepared and an organiser looks.
+    pub(super) async fn probe_contestants(&self, now: UtcUs) -> Result<(), ChangeError> {
+        let is_watched = now.saturating_since(UtcUs(self.watched_at.load(Ordering::Relaxed))) < WATCHED_US;
+        if !is_watched || !self.document.is_ahead() {
+            return Ok(());
+        }
+        let endpoints = self.accounts.endpoints().await?;
+        let users = self.accounts.users().await?;
+        let plays = |user: &&User| user.role == Role::Staff && !user.disabled && user.disqualified.is_none();
+        let deadlines = self.document.deadlines(now);
+        let mut asked = Vec::new();
+        for user in users.iter().filter(plays) {
+            let Some(set) = endpoints.iter().find(|endpoint| endpoint.user == user.id) else { continue };
+            let (id, endpoint) = (draw_id()?, set.endpoint.clone());
+            let tested = Tested { at: now, endpoint: endpoint.clone(), deadlines, answer: None };
+            if self.log().note_automatic(&id, Some(user.id), tested) {
+                asked.push(ProbeRequest { id, at: now, contestant: user.name.clone(), endpoint, automatic: true });
+            }
+            if asked.len() == AUTOMATIC_AT_ONCE {
+                break;
+            }
+        }
+        let ids: Vec<String> = asked.iter().map(|request| request.id.clone()).collect();
+        let put = self.put_probes(asked).await;
+        if put.is_err() {
+            let mut log = self.log();
+            ids.iter().for_each(|id| log.forget(id));
+        }
+        Ok(put?)
+    }
+
+    /// Puts tests that some generator takes.
+    pub(super) async fn put_probes(&self, requests: Vec<ProbeRequest>) -> Result<(), LinkError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let contest = self.document.contest().to_owned();
+        self.link
+            .call(move |scoreboard| requests.iter().try_for_each(|request| scoreboard.ask_probe(&contest, request)))
+            .await
+    }
+
+    /// Of these tests the answers that are there.
+    pub(super) async fn read_probes(&self, ids: Vec<String>) -> Result<Vec<(String, ProbeAnswer)>, LinkError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let contest = self.document.contest().to_owned();
+        let read = self.link.call(move |scoreboard| {
+            ids.into_iter().map(|id| Ok((scoreboard.read_probe(&contest, &id)?, id))).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(read.await?.into_iter().filter_map(|(answer, id)| Some((id, answer?))).collect())
     }
 
     /// The answer to a test, once it is there. Only who asked may read it, and admins; to others it does not exist.
@@ -111,26 +198,74 @@ impl Requests {
         Ok(answer)
     }
 
-    /// Asks for practice on somebody's own endpoint, once in five minutes and never while a round is on.
-    pub async fn ask_practice(&self, user: &User, rate: u64, seconds: u64, now: UtcUs) -> Result<String, ChangeError> {
+    /// Asks for practice on somebody's own endpoint, once in five minutes and never while a round is on. Says how many wait
+    /// before it; where they are too many for so many generators, nothing is asked and no time is lost.
+    pub async fn ask_practice(
+        &self,
+        user: &User,
+        wanted: Practice,
+        generators: usize,
+        now: UtcUs,
+    ) -> Result<(String, usize), ChangeError> {
         if self.document.is_playing() {
             return Err(ChangeError::Unfit("a round is on: practise when it is over".to_owned()));
         }
         let endpoint = self.endpoint_to_ask(user).await?;
         let id = draw_id()?;
-        let request =
-            PracticeRequest { id: id.clone(), at: now, contestant: user.name.clone(), endpoint, rate, seconds };
+        let (rate, seconds, climbs) = match wanted {
+            Practice::Hold { rate, seconds } => (rate, seconds, false),
+            Practice::Climb { most } => (most, SECONDS_MAX, true),
+        };
+        let contestant = user.name.clone();
+        let request = PracticeRequest { id: id.clone(), at: now, contestant, endpoint, rate, seconds, climbs };
         request.check().map_err(|message| ChangeError::Field { field: "rate", message })?;
         self.log().note(&id, Some(user.id), Kind::Practice, now).map_err(|us| {
             let wait = instant::duration(us.div_ceil(1_000_000) * 1_000_000);
             ChangeError::Unfit(format!("you practised a moment ago: wait {wait} and practise again"))
         })?;
         let contest = self.document.contest().to_owned();
-        if let Err(error) = self.link.call(move |scoreboard| scoreboard.ask_practice(&contest, &request)).await {
-            self.log().forget(&id);
-            return Err(error.into());
+        // One that plays no rounds is not heard, and practises all the same.
+        let most = WAITING_EACH * generators.max(1);
+        match self.link.call(move |scoreboard| scoreboard.ask_practice(&contest, &request, most)).await {
+            Ok(Asked::Waits { before }) => Ok((id, before)),
+            Ok(Asked::Full { waiting }) => {
+                self.log().forget(&id);
+                Err(ChangeError::Unfit(format!(
+                    "{waiting} others wait for practice, and you would be number {}: ask again in a minute",
+                    waiting + 1
+                )))
+            }
+            Err(error) => {
+                self.log().forget(&id);
+                Err(error.into())
+            }
         }
-        Ok(id)
+    }
+
+    /// How many wait before a practice that was asked for. None: it does not wait any more.
+    pub async fn practices_before(&self, id: &str, now: UtcUs) -> Result<Option<usize>, NoRequest> {
+        let contest = self.document.contest().to_owned();
+        let waiting = self.link.call(move |scoreboard| scoreboard.waiting_practices(&contest, now)).await?;
+        Ok(waiting.iter().position(|other| other == id))
+    }
+
+    /// Whose practice nobody took in time may ask again at once.
+    async fn give_back(&self, now: UtcUs) {
+        let late = self.log().late_practices(now);
+        if late.is_empty() {
+            return;
+        }
+        let contest = self.document.contest().to_owned();
+        let found = self.link.call(move |scoreboard| {
+            late.into_iter()
+                .map(|id| Ok((scoreboard.read_practice(&contest, &id)?.is_some(), id)))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let Ok(found) = found.await else { return };
+        let mut log = self.log();
+        for (is_taken, id) in found {
+            if is_taken { log.taken(&id) } else { log.forget(&id) }
+        }
     }
 
     /// How a practice goes. Only who asked may read it, and admins.
@@ -147,21 +282,11 @@ impl Requests {
 
     /// Fetches answers that nobody's page waits for any more.
     pub(super) async fn collect_answers(&self, now: UtcUs) {
+        self.give_back(now).await;
         let open = self.log().open_probes(now);
-        if open.is_empty() {
-            return;
-        }
-        let contest = self.document.contest().to_owned();
-        let answers = self.link.call(move |scoreboard| {
-            open.into_iter()
-                .map(|id| Ok((id.clone(), scoreboard.read_probe(&contest, &id)?)))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let Ok(answers) = answers.await else { return };
+        let Ok(answers) = self.read_probes(open).await else { return };
         let mut log = self.log();
-        for (id, answer) in answers.into_iter().filter_map(|(id, answer)| Some((id, answer?))) {
-            log.answer(&id, answer);
-        }
+        answers.into_iter().for_each(|(id, answer)| log.answer(&id, answer));
     }
 
     fn check_reader(&self, id: &str, kind: Kind, reader: &User, is_admin: bool) -> Result<(), NoRequest> {
@@ -192,7 +317,7 @@ pub enum NoRequest {
     Redis(#[from] LinkError),
 }
 
-fn draw_id() -> Result<String, ChangeError> {
+pub(in crate::control) fn draw_id() -> Result<String, ChangeError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| ChangeError::Unfit(format!("no random bytes ({error}): try again")))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -1,6 +1,6 @@
 //! What the page asks for while a test or a practice runs.
 
-use super::page::{is_over, probe_view};
+use super::page::{is_over, practice_climb, probe_view, queue_words};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::control::requests::NoRequest;
@@ -11,7 +11,7 @@ use salvo::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-const NOBODY_YET: &str = "No generator has taken it yet.";
+const NOBODY_YET: &str = "No generator has taken it yet. If it stays so, tell the organisers.";
 
 /// What a test found.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ pub async fn probe_answer(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let viewer = Viewer::of(depot)?.clone();
     let id = req.param::<String>("id").unwrap_or_default();
     let answer = app.controller.requests().probe(&id, &viewer.user, viewer.is_admin()).await.map_err(no_request)?;
-    let found = answer.map(probe_view).map(|found| ProbeFound {
+    let found = answer.map(|answer| probe_view(answer, &viewer)).map(|found| ProbeFound {
         at_ms: found.at_ms,
         at: found.at_ms,
         generator: found.generator,
@@ -61,7 +61,11 @@ pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Res
     let id = req.param::<String>("id").unwrap_or_default();
     let report = app.controller.requests().practice(&id, &viewer.user, viewer.is_admin()).await.map_err(no_request)?;
     let Some(report) = report else {
-        let answer = json!({ "done": false, "state": "asked", "message": NOBODY_YET, "sentence": NOBODY_YET });
+        let before = app.controller.requests().practices_before(&id, app.now()).await.map_err(no_request)?;
+        let place = before.map(|before| before + 1);
+        let message = before.map_or_else(|| NOBODY_YET.to_owned(), |before| queue_words(&app, before));
+        let answer =
+            json!({ "done": false, "state": "asked", "place": place, "message": message, "sentence": message });
         res.render(Json(answer));
         return Ok(());
     };
@@ -71,6 +75,7 @@ pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Res
         "done": is_over(&report), "state": report.state, "message": report.message, "sentence": report.message,
         "second": report.second, "generator": report.generator, "points": report.points, "p50_us": report.p50_us,
         "p99_us": report.p99_us, "answered": counted.tally.responses(), "due": counted.tally.due, "errors": errors,
+        "climb": practice_climb(&app, &report),
     })));
     Ok(())
 }

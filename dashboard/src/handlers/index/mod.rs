@@ -13,16 +13,19 @@ mod page;
 pub use answers::{practice_report, probe_answer};
 pub use page::show_page;
 
+use crate::address::client_address;
 use crate::app::App;
+use crate::clock::utc_us;
 use crate::control::ChangeError;
-use crate::control::requests::Write;
+use crate::control::readiness::is_heard;
+use crate::control::requests::{Practice, Write};
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{done, refused, show_again};
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
-use flowtest_scoreboard::practice::{RATE_MAX, SECONDS_MAX};
-use page::page;
+use flowtest_scoreboard::practice::{CLIMB_RATE_MAX, RATE_MAX, SECONDS_MAX};
+use page::{page, queue_words};
 use salvo::prelude::*;
 
 const PATH: &str = "/index";
@@ -62,7 +65,11 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let set = app.controller.set_endpoint(&viewer.user, &text, &viewer.actor, now);
     match app.controller.requests().paced(viewer.user.id, Write::Endpoint, now, set).await {
         Ok(endpoint) => {
-            let told = format!("Your endpoint is {endpoint}. Test it now: it gets traffic after three right answers.");
+            // A nudge: whoever comes while a round is on is asked at once.
+            app.controller.automation().people_changed();
+            let coming = app.controller.arrival(viewer.user.id, true, now);
+            let coming = coming.unwrap_or_else(|| "Traffic moves there after three right answers.".to_owned());
+            let told = format!("Your endpoint is {endpoint}. Test it now. {coming}");
             done(depot, res, PATH, told)
         }
         Err(ChangeError::Field { message, .. }) => {
@@ -87,12 +94,22 @@ pub async fn reset_endpoint(depot: &mut Depot, res: &mut Response) -> Result<(),
 }
 
 #[handler]
-pub async fn probe(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+pub async fn probe(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
+    let attempt = match app.failures.at_test(client_address(req, &app.config.proxies), utc_us()) {
+        Ok(attempt) => attempt,
+        Err(wait_s) => {
+            let told = format!("Many tests were asked for from your network: wait {wait_s} s and test it again.");
+            return refused(depot, res, PATH, told);
+        }
+    };
     match app.controller.requests().ask_probe(&viewer.user, app.now()).await {
         Ok(_) => done(depot, res, PATH, "A generator is asking your endpoint."),
-        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
+        Err(error) => {
+            attempt.take_back();
+            refused(depot, res, PATH, for_contestant(&error))
+        }
     }
 }
 
@@ -101,10 +118,6 @@ pub async fn practice(req: &mut Request, depot: &mut Depot, res: &mut Response) 
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
     let (rate, seconds) = (field(req, "rate").await, field(req, "seconds").await);
-    let number = |text: &str, max: u64, what: &str| match text.parse::<u64>() {
-        Ok(value) if (1..=max).contains(&value) => Ok(value),
-        _ => Err(format!("Write a whole number of {what} from 1 to {max}.")),
-    };
     let (asked_rate, asked_seconds) =
         (number(&rate, RATE_MAX, "requests per second"), number(&seconds, SECONDS_MAX, "seconds"));
     let (Ok(asked_rate), Ok(asked_seconds)) = (&asked_rate, &asked_seconds) else {
@@ -113,8 +126,44 @@ pub async fn practice(req: &mut Request, depot: &mut Depot, res: &mut Response) 
         page.practice.seconds = Field { value: seconds, error: asked_seconds.err() };
         return show_again(res, page);
     };
-    match app.controller.requests().ask_practice(&viewer.user, *asked_rate, *asked_seconds, app.now()).await {
-        Ok(_) => done(depot, res, PATH, "Practice is asked for; it begins when a generator is free."),
+    let wanted = Practice::Hold { rate: *asked_rate, seconds: *asked_seconds };
+    ask_practice(&app, &viewer, wanted, depot, res).await
+}
+
+/// Practice that climbs until the server breaks.
+#[handler]
+pub async fn climb(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let viewer = contestant(depot)?;
+    let most = field(req, "most").await;
+    match number(&most, CLIMB_RATE_MAX, "requests per second") {
+        Ok(most) => ask_practice(&app, &viewer, Practice::Climb { most }, depot, res).await,
+        Err(message) => {
+            let mut page = page(depot, &app, &viewer.user).await?;
+            page.practice.most = Field::wrong(most, message);
+            show_again(res, page)
+        }
+    }
+}
+
+fn number(text: &str, max: u64, what: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(value) if (1..=max).contains(&value) => Ok(value),
+        _ => Err(format!("Write a whole number of {what} from 1 to {max}.")),
+    }
+}
+
+async fn ask_practice(
+    app: &App,
+    viewer: &Viewer,
+    wanted: Practice,
+    depot: &mut Depot,
+    res: &mut Response,
+) -> Result<(), RequestError> {
+    let now = app.now();
+    let generators = app.controller.status().generators.iter().filter(|seen| is_heard(seen, now)).count();
+    match app.controller.requests().ask_practice(&viewer.user, wanted, generators, now).await {
+        Ok((_, before)) => done(depot, res, PATH, format!("Practice is asked for. {}", queue_words(app, before))),
         Err(error) => refused(depot, res, PATH, for_contestant(&error)),
     }
 }

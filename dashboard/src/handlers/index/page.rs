@@ -2,19 +2,22 @@
 
 use crate::app::App;
 use crate::clock::utc_ms;
+use crate::control::readiness::is_heard;
 use crate::control::requests::Pending;
 use crate::error::RequestError;
 use crate::handlers::asked;
 use crate::handlers::convert::with_line_breaks;
 use crate::handlers::frame::{self, show};
 use crate::handlers::owner::{self, Owner};
+use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
+use crate::views::climb::ClimbCard;
+use crate::views::index::ViewAs;
 use crate::views::index::{EndpointCard, Failure, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard};
-use crate::views::index::{ScoreLine, ViewAs};
 use crate::views::layout::Page;
 use crate::views::{Field, advice};
 use flowtest_accounts::{Role, User};
-use flowtest_scoreboard::practice::{PracticeReport, PracticeState, SECONDS_MAX};
+use flowtest_scoreboard::practice::{CLIMB_RATE_MAX, PracticeReport, PracticeState, SECONDS_MAX, TIMEOUT_SECONDS};
 use flowtest_scoreboard::{ExplainedError, ProbeAnswer};
 use salvo::prelude::*;
 
@@ -44,6 +47,7 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
 }
 
 pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<IndexPage, RequestError> {
+    let viewer = Viewer::of(depot)?.clone();
     let owner = Owner::of(app, user).await;
     let now = app.now();
     let endpoint = app.accounts.endpoint_of(user.id).await?;
@@ -53,11 +57,14 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         Some(id) => app.controller.requests().practice(id, user, true).await.ok().flatten(),
         None => None,
     };
-    let adjustments = app.accounts.adjustments().await?;
-    let lines = adjustments
-        .into_iter()
-        .filter(|one| one.user == user.id && one.withdrawn_at.is_none())
-        .map(|one| ScoreLine { label: one.reason, points: one.points });
+    let running = running(&pending, practised.as_ref());
+    let before = match running.as_ref().filter(|_| practised.is_none()) {
+        Some(id) => app.controller.requests().practices_before(id, now).await.ok().flatten(),
+        None => None,
+    };
+    let ledger = owner::ledger(app, user, &owner).await?;
+    let others = app.feed.standings(&Audience::Public).lines.into_iter().map(|line| line.contestant);
+    let rivals = others.filter(|one| one.id != owner.id).map(|one| (one.id.to_string(), one.display_name));
     let score = ScoreCard {
         points: owner.points,
         rank: owner.rank,
@@ -66,33 +73,38 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         gap_ahead: owner.gaps.0,
         gap_behind: owner.gaps.1,
         frozen: owner.frozen,
-        lines: lines.collect(),
     };
     let form = Field::new(endpoint.as_ref().map(|one| one.endpoint.clone()).unwrap_or_default());
     Ok(IndexPage {
-        layout: frame::layout(depot, Page::Index, "My server"),
+        layout: frame::layout(depot, Page::Index, "My team"),
         id: owner.id.to_string(),
         display_name: user.display_name.clone(),
         view_as: Vec::new(),
+        health: owner::health(app, user, &owner).await?,
+        ledger,
+        rivals: rivals.collect(),
         endpoint: EndpointCard {
+            coming: app.controller.arrival(user.id, endpoint.is_some(), now),
             set_at_ms: endpoint.as_ref().map(|one| utc_ms(one.at)),
             current: endpoint.map(|one| one.endpoint),
             waiting: None,
             form,
         },
         score,
+        climb: owner.climb.clone(),
         headers: owner::headers(&owner),
-        failures: owner::failures(&owner),
         errors: owner.errors.as_deref().map(together),
-        probe: tested.and_then(|tested| tested.answer).map(probe_view),
+        probe: tested.and_then(|tested| tested.answer).map(|answer| probe_view(answer, &viewer)),
         probe_id: pending.probe.clone(),
         practice: PracticeCard {
             refused: practice_refused(app, pending.practice_next_at.is_some()),
             next_at_ms: pending.practice_next_at.map(utc_ms),
             rate: Field::new("100"),
             seconds: Field::new(SECONDS_MAX.to_string()),
-            running: running(&pending, practised.as_ref()),
-            last: practised.as_ref().filter(|report| is_over(report)).map(practice_result),
+            waits: before.map(|before| queue_words(app, before)),
+            most: Field::new(CLIMB_RATE_MAX.to_string()),
+            running,
+            last: practised.as_ref().filter(|report| is_over(report)).map(|report| practice_result(app, report)),
         },
         sources: app.sources(),
         advice: advice::ALL.to_vec(),
@@ -104,6 +116,20 @@ fn practice_refused(app: &App, too_soon: bool) -> Option<String> {
         return Some("A round is on: practise when it is over.".to_owned());
     }
     too_soon.then(|| "You practised a moment ago.".to_owned())
+}
+
+/// What is said to who waits for practice behind so many. A generator that plays no rounds is not heard, and may take it all the
+/// same.
+pub(super) fn queue_words(app: &App, before: usize) -> String {
+    let (place, now) = (before + 1, app.now());
+    if app.controller.status().generators.iter().any(|seen| is_heard(seen, now)) {
+        return format!("You are number {place} in the queue.");
+    }
+    let minutes = TIMEOUT_SECONDS / 60;
+    format!(
+        "You are number {place} in the queue, and no generator is heard that could take it: tell the organisers that practice needs \
+         one. After {minutes} minutes it is dropped, and you may ask again at once."
+    )
 }
 
 /// The practice that is followed. One that no generator has taken is waited for as long as no other may be asked for.
@@ -119,17 +145,26 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
     matches!(report.state, PracticeState::Done | PracticeState::Refused)
 }
 
-fn practice_result(report: &PracticeReport) -> PracticeResult {
+/// The steps of a practice that climbed, by what a step has to reach.
+pub(super) fn practice_climb(app: &App, report: &PracticeReport) -> Option<ClimbCard> {
+    let climbed = report.climb.as_ref()?;
+    let pass = app.feed.seen().control.as_ref()?.contest.practice_pass();
+    Some(ClimbCard::of(climbed, climbed.sentence(), &pass))
+}
+
+fn practice_result(app: &App, report: &PracticeReport) -> PracticeResult {
     PracticeResult {
         at_ms: utc_ms(report.at),
         message: report.message.clone(),
         points: report.points,
         p50_us: report.p50_us,
         p99_us: report.p99_us,
+        climb: practice_climb(app, report),
     }
 }
 
-pub(super) fn probe_view(answer: ProbeAnswer) -> Probe {
+pub(super) fn probe_view(answer: ProbeAnswer, reader: &Viewer) -> Probe {
+    let answer = if reader.is_admin() { answer } else { answer.for_contestant() };
     Probe {
         at_ms: utc_ms(answer.at),
         generator: answer.generator,

@@ -1,13 +1,21 @@
-//! The settings on the page, and what saving them would change.
+//! The settings on their page, and what saving them would change.
 
 use super::as_sentence;
 use crate::control::difference::Changed;
 use crate::control::form::{FieldError, SettingsForm};
+use crate::control::merge::Conflict;
 use crate::views::Field;
 use crate::views::setting::{Change, ContestForm};
+use crate::views::settings::ConflictLine;
 use flowtest_contest::{Control, State};
 
-pub(super) fn contest_form(form: SettingsForm, errors: &[FieldError], control: Option<&Control>) -> ContestForm {
+/// `from_round`: while a round is on, the number of the next one.
+pub(super) fn contest_form(
+    form: SettingsForm,
+    errors: &[FieldError],
+    control: Option<&Control>,
+    from_round: Option<u32>,
+) -> ContestForm {
     let field = |name: &str, value: String| Field {
         value,
         error: errors.iter().find(|error| error.field == name).map(|error| as_sentence(&error.message)),
@@ -23,30 +31,44 @@ pub(super) fn contest_form(form: SettingsForm, errors: &[FieldError], control: O
         version: field("version", form.version),
         from: field("from", form.from),
         token_required: form.token_required,
+        absent_free: form.absent_free,
+        holds_first: form.holds_first,
+        breakpoint_points: field("breakpoint_points", form.breakpoint_points),
         plan: field("plan", form.plan),
         allow: field("allow", form.allow),
         deny: field("deny", form.deny),
         allow_shared: form.allow_shared,
+        ownership: form.ownership,
+        tls_any: form.tls_any,
         house: field("house", form.house),
         error: match errors.len() {
             0 | 1 => None,
             count => Some(format!("{count} fields need another look. Nothing was saved.")),
         },
         frozen: playing.map(|control| {
+            let next = from_round.map_or("the next one".to_owned(), |round| format!("round {round}"));
             format!(
-                "A round is {}. Rules, deadlines and plan that are saved now count from the next one on; networks count \
-                 at once. A deadline of this round is moved above.",
+                "A round is {}. Rules, deadlines and plan that are saved now count from {next} on; networks count at once. A \
+                 deadline of this round is moved on Control.",
                 control.state
             )
         }),
     }
 }
 
-pub(super) fn change(changed: Changed) -> Change {
+/// `from_round` as above.
+pub(super) fn change(changed: Changed, from_round: Option<u32>) -> Change {
+    let from = from_round.filter(|_| !changed.counts_at_once());
+    let from = from.map_or_else(String::new, |round| format!(" Counts from round {round} on."));
     Change {
         what: changed.label.to_owned(),
         before: changed.old,
         after: changed.new,
-        effect: Some(changed.consequence),
+        effect: Some(changed.consequence + &from),
     }
+}
+
+pub(super) fn conflict(conflict: Conflict) -> ConflictLine {
+    let Conflict { field, mine, theirs } = conflict;
+    ConflictLine { label: as_sentence(&field.replace('_', " ")).trim_end_matches('.').to_owned(), mine, theirs }
 }

@@ -1,7 +1,7 @@
 //! What is done to one contestant.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, declined, told};
+use super::{PATH, as_sentence, told_at};
 use crate::app::App;
 use crate::control::ChangeError;
 use crate::error::RequestError;
@@ -20,13 +20,13 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
     let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     let action = req.param::<String>("action").ok_or(RequestError::NotFound)?;
     let user = app.accounts.user(id).await?.filter(|user| user.role == Role::Staff).ok_or(RequestError::NotFound)?;
-    let (now, name) = (app.now(), user.name.clone());
+    let (now, name, back) = (app.now(), user.name.clone(), team_path(id));
     let outcome = match action.as_str() {
         "park" | "unpark" => {
             let parked = action == "park";
             let made = app.controller.park(&user, parked, &actor, now).await;
             let done = if parked { "gets no traffic any more" } else { "gets traffic again" };
-            return told(depot, res, made, &format!("{name} {done}."));
+            return told_at(depot, res, &back, made, &format!("{name} {done}."));
         }
         "hide" | "show" => {
             let hidden = action == "hide";
@@ -42,6 +42,19 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
         "requalify" => {
             let changed = app.controller.requalify(&user, &actor, now).await;
             changed.map(|()| format!("{name} plays again."))
+        }
+        "category" => {
+            let category = field(req, "category").await;
+            let changed = app.accounts.set_category(id, &category, &actor, now).await.map_err(ChangeError::from);
+            changed.map(|user| match user.category {
+                Some(category) => format!("{name} competes in {category}."),
+                None => format!("{name} competes in no category."),
+            })
+        }
+        "contact" => {
+            let contact = field(req, "contact").await;
+            let changed = app.accounts.set_contact(id, &contact, &actor, now).await.map_err(ChangeError::from);
+            changed.map(|_| format!("How {name} is reached is noted."))
         }
         "adjust" => adjust(req, depot, &user).await?,
         "password" => password(req, depot, &user).await?,
@@ -59,15 +72,20 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
     match outcome {
         Ok(done) => {
             app.people_changed();
-            frame::done(depot, res, PATH, done)
+            frame::done(depot, res, &back, done)
         }
         Err(ChangeError::Accounts(Error::Invalid { field, message }) | ChangeError::Field { field, message }) => {
             let form = wrong(req, &action, field, as_sentence(&message)).await;
             let typed = Typed { team: Some((id, form)), ..Typed::default() };
             show_again(res, page::page(depot, typed).await?)
         }
-        Err(error) => declined(depot, res, &error),
+        Err(error) => frame::refused(depot, res, &back, as_sentence(&error.to_string())),
     }
+}
+
+/// The page with this team opened, where whoever acted on it was.
+fn team_path(id: UserId) -> String {
+    format!("/setting?team={id}#team-{id}")
 }
 
 /// What was typed, with what is wrong where it was typed. Passwords are not written back.
@@ -82,6 +100,8 @@ async fn wrong(req: &mut Request, action: &str, wrong: &str, message: String) ->
             field.error = Some(message);
         }
         "disqualify" => form.disqualify = Field::wrong(reason, message),
+        "category" => form.category = Field::wrong(field(req, "category").await, message),
+        "contact" => form.contact = Field::wrong(field(req, "contact").await, message),
         "password" => form.password = Field::wrong("", message),
         _ => form.endpoint = Field::wrong(field(req, "endpoint").await, message),
     }

@@ -4,8 +4,9 @@
 //! | module | noun |
 //! |---|---|
 //! | `page` | everything the page shows |
-//! | `ready_panel`, `round_panel`, `contest_panel`, `people_panel` | its parts, filled |
-//! | `contest` | deadlines, rules, plan, policy, house |
+//! | `ready_panel`, `round_panel`, `team_panel`, `people_panel`, `guide` | its parts, filled |
+//! | `contest` | the page of the settings: deadlines, rules, plan, policy, house |
+//! | `contest_panel`, `plan_panel` | its parts, filled |
 //! | `round` | the levers of a round, the red switch among them |
 //! | `show` | freeze, reveal, announcements, screens |
 //! | `contestant` | what is done to one contestant |
@@ -14,25 +15,28 @@
 mod contest;
 mod contest_panel;
 mod contestant;
+mod guide;
 mod page;
 mod people;
 mod people_panel;
+mod plan_panel;
 mod ready_panel;
 mod round;
 mod round_panel;
 mod show;
+mod team_panel;
 
-pub use contest::{adopt, save_contest};
+pub use contest::{adopt, preview_contest, save_contest, show_contest};
 pub use contestant::{change_contestant, withdraw_adjustment};
-pub use page::show_page;
+pub use page::{show_live, show_page, show_team};
 pub use people::{change_user, make_backup};
 pub use round::{
-    abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, resume_round, rule_round, seal_round,
-    stop_round,
+    abort_round, arm_round, halt_traffic, move_deadline, next_round, pause_round, remind, resume_round, rule_round,
+    seal_round, stop_round, test_all,
 };
 pub use show::{
     end_announcement, end_contest, freeze_board, make_announcement, make_screen, reveal_board, revoke_screen,
-    unfreeze_board,
+    time_reveal, unfreeze_board,
 };
 
 use crate::control::{ChangeError, Made};
@@ -50,10 +54,21 @@ fn told(
     outcome: Result<Made, ChangeError>,
     done: &str,
 ) -> Result<(), RequestError> {
+    told_at(depot, res, PATH, outcome, done)
+}
+
+/// The same at another place.
+fn told_at(
+    depot: &mut Depot,
+    res: &mut Response,
+    path: &str,
+    outcome: Result<Made, ChangeError>,
+    done: &str,
+) -> Result<(), RequestError> {
     match outcome {
-        Ok(Made { unpublished: None, unsaved: None, .. }) => frame::done(depot, res, PATH, done),
-        Ok(made) => frame::refused(depot, res, PATH, format!("{done} {}", how_it_went(&made))),
-        Err(error) => declined(depot, res, &error),
+        Ok(Made { unpublished: None, unsaved: None, .. }) => frame::done(depot, res, path, done),
+        Ok(made) => frame::refused(depot, res, path, format!("{done} {}", how_it_went(&made))),
+        Err(error) => frame::refused(depot, res, path, as_sentence(&error.to_string())),
     }
 }
 

@@ -1,48 +1,147 @@
 //! Everything the organiser's page shows: read once, decided here, and filled into the view.
 
-use super::contest_panel::{change, contest_form};
-use super::people_panel::{adjustments, backup, contestants, screens, user_lines};
-use super::ready_panel::readiness;
+use super::contest::fleet;
+use super::guide::{self, Known};
+use super::people_panel::{adjustments, backup, people, screens};
+use super::plan_panel::totals;
+use super::ready_panel::{attention, readiness};
 use super::round_panel::{past, round};
+use super::team_panel::{self, teams};
 use crate::app::App;
-use crate::control::difference::Changed;
-use crate::control::form::{FieldError, SettingsForm};
-use crate::control::settings::plan;
+use crate::control::difference::deadline_consequence;
+use crate::control::readiness::Situation;
+use crate::control::settings::Settings;
 use crate::error::RequestError;
-use crate::handlers::convert;
 use crate::handlers::frame::{self, show as send};
+use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
+use crate::site::Site;
 use crate::views::Field;
 use crate::views::layout::{Level, Page};
-use crate::views::plan::PlanGraph;
-use crate::views::setting::{AnnounceForm, RoundPanel, SettingPage, TeamForm};
+use crate::views::screen::ScreenMade;
+use crate::views::setting::{
+    AnnounceForm, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm, TeamsPanel,
+};
 use crate::views::tokens::InvitationForm;
-use flowtest_accounts::UserId;
+use flowtest_accounts::{InviteStatus, User, UserId};
+use flowtest_contract::rules::UtcUs;
 use salvo::prelude::*;
 
-/// What was typed into a form that goes back to whoever typed it.
+/// What was typed into a form that goes back to whoever typed it, and what was asked for.
 #[derive(Default)]
 pub(super) struct Typed {
-    pub(super) contest: Option<(SettingsForm, Vec<FieldError>)>,
-    /// What the page had shown on which it was typed: the next form is still about that.
-    pub(super) revision: Option<u64>,
-    /// What saving that would change.
-    pub(super) changes: Vec<Changed>,
     /// Start, whether it is scored, which generators.
     pub(super) arm: Option<(Field, bool, Vec<String>)>,
+    /// Why arming is asked for once more.
+    pub(super) doubts: Vec<String>,
     pub(super) deadline: Option<Field>,
     pub(super) freeze: Option<Field>,
+    pub(super) reveal: Option<Field>,
     pub(super) seal_reason: Option<Field>,
     pub(super) announce: Option<(Level, Field)>,
     pub(super) screen_label: Option<Field>,
-    pub(super) screen_made: Option<String>,
+    pub(super) screen_made: Option<ScreenMade>,
+    /// The team that is looked at.
     pub(super) team: Option<(UserId, TeamForm)>,
+    /// Who is searched for.
+    pub(super) who: String,
+}
+
+/// Letters that are searched for at most.
+const QUERY_CHARS: usize = 60;
+
+/// The team of `?team=`.
+fn team_asked(req: &mut Request) -> Option<(UserId, TeamForm)> {
+    req.query::<i64>("team").map(|id| (UserId(id), TeamForm::default()))
 }
 
 #[handler]
-pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    let page = page(depot, Typed::default()).await?;
+pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let who: String = req.query::<String>("who").unwrap_or_default().trim().chars().take(QUERY_CHARS).collect();
+    let page = page(depot, Typed { team: team_asked(req), who, ..Typed::default() }).await?;
     send(res, page)
+}
+
+#[handler]
+pub async fn show_live(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let now = app.now();
+    app.controller.requests().watch(now);
+    let users = app.accounts.users().await?;
+    let situation = app.controller.situation(now).await?;
+    let Levers { revision, guide, readiness, round, teams } =
+        levers(&app, &situation, &users, None, team_asked(req), now).await?;
+    let csrf = frame::layout(depot, Page::Setting, "Control").csrf;
+    send(res, SettingLive { csrf, revision, guide, readiness, round, teams })
+}
+
+/// One team alone, for the script that opens it in its place.
+#[handler]
+pub async fn show_team(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
+    let users = app.accounts.users().await?;
+    let situation = app.controller.situation(app.now()).await?;
+    let team = team_panel::detail(&app, &users, &situation, id, TeamForm::default()).await?;
+    let csrf = frame::layout(depot, Page::Setting, "Control").csrf;
+    send(res, SettingTeam { csrf, team: team.ok_or(RequestError::NotFound)? })
+}
+
+/// What of the page changes by itself.
+struct Levers {
+    revision: u64,
+    guide: Vec<GuideStep>,
+    readiness: Readiness,
+    round: RoundPanel,
+    teams: TeamsPanel,
+}
+
+/// `typed`: how a round was to be armed. `open`: the team that is looked at.
+async fn levers(
+    app: &App,
+    situation: &Situation,
+    users: &[User],
+    typed: Option<(Field, bool, Vec<String>)>,
+    open: Option<(UserId, TeamForm)>,
+    now: UtcUs,
+) -> Result<Levers, RequestError> {
+    let (status, control) = (app.controller.status(), app.controller.control());
+    let (control, rounds) = (control.as_deref(), app.accounts.rounds().await?);
+    let redis = app.config.redis.to_string();
+    let invites = app.accounts.invites(now).await?;
+    let known = Known {
+        contest: &app.config.contest,
+        redis: &redis,
+        unused: invites.iter().filter(|invite| invite.status == InviteStatus::Unused).count(),
+        allows_private: !app.controller.settings().policy.allow.is_empty(),
+        is_set_up: *app.controller.settings() != Settings::default(),
+        has_played: !rounds.is_empty(),
+    };
+    let teams = teams(app, users, situation, open).await?;
+    let mut readiness = readiness(situation, &status, control, users);
+    readiness.validity = app.feed.validity(&Audience::Admin);
+    readiness.attention = attention(&readiness, situation.state, &teams.lines);
+    Ok(Levers {
+        revision: control.map_or(0, |control| control.revision),
+        guide: guide::steps(situation, known),
+        readiness,
+        round: RoundPanel {
+            past: past(app, &rounds, users, control).await?,
+            ..round(app, control, &status, &rounds, typed, now)
+        },
+        teams,
+    })
+}
+
+/// What is played, a sentence each.
+async fn summary(app: &App) -> Result<Vec<String>, RequestError> {
+    let settings = app.controller.settings();
+    let mut said = totals(&settings.phases, fleet(app).await?);
+    for (name, value, when) in [("Version", "v2", settings.deadlines.version), ("From", "ECS", settings.deadlines.from)]
+    {
+        said.push(format!("{name}: {}", deadline_consequence(value, when)));
+    }
+    Ok(said)
 }
 
 /// The page, with what was typed.
@@ -51,33 +150,32 @@ pub(super) async fn page(depot: &mut Depot, typed: Typed) -> Result<SettingPage,
     let me = Viewer::of(depot)?.user.id;
     let now = app.now();
     let situation = app.controller.situation(now).await?;
-    let (status, control) = (app.controller.status(), app.controller.control());
-    let rounds = app.accounts.rounds().await?;
     let users = app.accounts.users().await?;
-    let (form, errors) = typed.contest.unwrap_or_else(|| (SettingsForm::of(&app.controller.settings()), Vec::new()));
-    let phases = plan(&form.plan).ok();
+    let Levers { revision, guide, readiness, round, teams } =
+        levers(&app, &situation, &users, typed.arm, typed.team, now).await?;
     let (level, text) = typed.announce.unwrap_or((Level::Info, Field::default()));
     Ok(SettingPage {
         layout: frame::layout(depot, Page::Setting, "Control"),
-        revision: typed.revision.unwrap_or_else(|| control.as_ref().map_or(0, |control| control.revision)),
-        readiness: readiness(&situation, &status, control.as_deref(), &users),
+        revision,
+        guide,
+        readiness,
         round: RoundPanel {
             deadline: typed.deadline.unwrap_or_default(),
             freeze: typed.freeze.unwrap_or_default(),
+            reveal: typed.reveal.unwrap_or_default(),
             seal_reason: typed.seal_reason.unwrap_or_default(),
-            past: past(&app, &rounds, &users, control.as_deref()).await?,
-            ..round(&app, control.as_deref(), &status, &rounds, typed.arm, now)
+            doubts: typed.doubts,
+            ..round
         },
-        contest: contest_form(form, &errors, control.as_deref()),
-        plan: phases.map(|phases| PlanGraph::of(convert::plan(&phases))),
-        difference: typed.changes.into_iter().map(change).collect(),
+        summary: summary(&app).await?,
         announce: AnnounceForm { level, text },
-        contestants: contestants(&app, &users, &situation, typed.team),
+        teams,
         adjustments: adjustments(&app, &users).await?,
-        users: user_lines(&app, &users, me, now).await?,
+        people: people(&app, &users, me, &typed.who, now).await?,
         screens: screens(&app).await?,
         screen_label: typed.screen_label.unwrap_or_default(),
         screen_made: typed.screen_made,
+        screen_doubt: Site::of(&app).doubt(),
         invitations: InvitationForm::default(),
         backup: backup(&app).await?,
     })

@@ -8,6 +8,7 @@ use crate::handlers::form::field;
 use crate::handlers::frame::{self};
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::{Error, Role, UserId};
+use flowtest_contract::rules::UtcUs;
 use salvo::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -71,8 +72,8 @@ pub async fn make_backup(depot: &mut Depot, res: &mut Response) -> Result<(), Re
 }
 
 /// Beside the database, named by the instant: nothing that comes from a request.
-fn backup_file(database: &Path, now: u64) -> PathBuf {
-    let instant = crate::control::instant::utc(now / 1_000_000 * 1_000_000).replace(':', "-");
+fn backup_file(database: &Path, now: UtcUs) -> PathBuf {
+    let instant = crate::control::instant::utc(now.floor(1_000_000)).replace(':', "-");
     let stem = database.file_stem().map_or("flowtest".into(), |stem| stem.to_string_lossy().into_owned());
     database.with_file_name(format!("{stem}-{instant}.db"))
 }
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_backup_stands_beside_the_database_and_tells_when_it_was_made() {
-        let file = backup_file(Path::new("/data/flowtest.db"), 1_796_119_200_500_000);
+        let file = backup_file(Path::new("/data/flowtest.db"), UtcUs(1_796_119_200_500_000));
         assert_eq!(file, Path::new("/data/flowtest-2026-12-01T10-00-00Z.db"));
     }
 }

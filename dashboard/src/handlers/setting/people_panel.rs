@@ -1,63 +1,51 @@
-//! Who is who on the page: contestants with their levers, accounts, screens; and the newest backup.
+//! Who is who on the page: accounts, screens, adjustments; and the newest backup.
 
 use crate::app::App;
 use crate::clock::utc_ms;
-use crate::control::readiness::Situation;
 use crate::error::RequestError;
-use crate::live::{Audience, UserKey};
 use crate::views::Role;
-use crate::views::setting::{AdjustmentLine, BackupLine, ContestantLine, ScreenLine, TeamForm, UserLine};
+use crate::views::setting::{AdjustmentLine, BackupLine, PeoplePanel, ScreenLine, UserLine};
 use flowtest_accounts::{AuditFilter, User, UserId};
 use flowtest_contract::rules::UtcUs;
 use std::collections::HashMap;
 
-pub(super) fn contestants(
-    app: &App,
-    users: &[User],
-    situation: &Situation,
-    mut typed: Option<(UserId, TeamForm)>,
-) -> Vec<ContestantLine> {
-    let standings = app.feed.standings(&Audience::Admin);
-    let staff = users.iter().filter(|user| user.role == Role::Staff);
-    let lines = staff.map(|user| {
-        let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
-        let line = standings.of(&UserKey::of_user(user.id.0));
-        ContestantLine {
-            id: user.id.0,
-            name: user.name.clone(),
-            display_name: user.display_name.clone(),
-            endpoint: contestant.and_then(|contestant| contestant.endpoint.clone()),
-            points: line.map_or(0, |line| line.figures.points),
-            parked: contestant.is_some_and(|contestant| contestant.parked),
-            hidden: user.hidden,
-            disqualified: user.disqualified.clone(),
-            form: typed.take_if(|(id, _)| *id == user.id).map(|(_, form)| form).unwrap_or_default(),
-        }
-    });
-    lines.collect()
-}
+/// Accounts on the page that nobody has searched for.
+const PEOPLE_MAX: usize = 20;
+/// Accounts that were found and stand on the page.
+const FOUND_MAX: usize = 100;
 
-pub(super) async fn user_lines(
+/// Those whose names or contact line hold what was typed; without that all, admins first.
+pub(super) async fn people(
     app: &App,
     users: &[User],
     me: UserId,
+    query: &str,
     now: UtcUs,
-) -> Result<Vec<UserLine>, RequestError> {
-    let mut lines = Vec::with_capacity(users.len());
-    for user in users {
+) -> Result<PeoplePanel, RequestError> {
+    let mut found: Vec<&User> = users.iter().filter(|user| fits(user, query)).collect();
+    found.sort_by_key(|user| user.role != Role::Admin);
+    let mut lines = Vec::new();
+    for user in found.iter().take(if query.is_empty() { PEOPLE_MAX } else { FOUND_MAX }) {
         let sessions = app.accounts.sessions_of(user.id, now).await?.len();
         lines.push(UserLine {
             id: user.id.0,
             name: user.name.clone(),
             display_name: user.display_name.clone(),
             role: user.role,
+            contact: user.contact.clone(),
             disabled: user.disabled,
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
             login_at_ms: user.last_login_at.map(utc_ms),
             me: user.id == me,
         });
     }
-    Ok(lines)
+    Ok(PeoplePanel { lines, query: query.to_owned(), all: users.len(), found: found.len() })
+}
+
+fn fits(user: &User, query: &str) -> bool {
+    let wanted = query.to_lowercase();
+    let texts = [Some(&user.name), Some(&user.display_name), user.contact.as_ref(), user.category.as_ref()];
+    query.is_empty() || texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&wanted))
 }
 
 pub(super) async fn screens(app: &App) -> Result<Vec<ScreenLine>, RequestError> {
@@ -68,7 +56,7 @@ pub(super) async fn screens(app: &App) -> Result<Vec<ScreenLine>, RequestError> 
             id: screen.id.0,
             label: screen.label,
             made_at_ms: utc_ms(screen.at),
-            seen_at_ms: None,
+            seen_at_ms: app.screens.seen_at(screen.id).map(utc_ms),
         })
         .collect())
 }

@@ -3,13 +3,13 @@
 use super::as_sentence;
 use crate::clock::utc_ms;
 use crate::control::Status;
-use crate::control::players::{Part, Player, players};
 use crate::control::readiness::{self, Group, Mark, Situation};
+use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::live::UserKey;
 use crate::views::format;
-use crate::views::setting::{Check, ContestantCheck, GeneratorCheck, Light, Readiness};
+use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine};
 use flowtest_accounts::User;
-use flowtest_contest::Control;
+use flowtest_contest::{Control, State};
 use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
 
 pub(super) fn readiness(
@@ -19,7 +19,16 @@ pub(super) fn readiness(
     users: &[User],
 ) -> Readiness {
     let checks = readiness::checks(situation);
-    let players = control.map_or_else(Vec::new, |control| players(control, &situation.generators, situation.now));
+    let shares = control.map_or_else(Vec::new, |control| shares(control, &situation.generators, situation.now));
+    let face = face(situation.state);
+    // That a round is on is what the page is about then, and tests of before say nothing of it.
+    let is_of_before = |check: &readiness::Check| match check.what.as_str() {
+        "Round" => !situation.halted,
+        "House target" | "Teams" => true,
+        _ => false,
+    };
+    let checks: Vec<readiness::Check> =
+        checks.into_iter().filter(|check| face == Face::Prepare || !is_of_before(check)).collect();
     let missing = checks.iter().filter(|check| check.mark == Mark::No);
     let missing = missing.map(|check| format!("{}: {}", check.what, check.message)).collect();
     let one = |check: &readiness::Check| Check {
@@ -32,7 +41,7 @@ pub(super) fn readiness(
         platform.push(Check { name: "Control".to_owned(), light: Light::Bad, message: trouble.clone() });
     }
     let contestants = situation.contestants.iter().map(|contestant| {
-        let (mark, reason) = readiness::judge_contestant(contestant, situation.contest.as_ref(), situation.now);
+        let (mark, reason) = readiness::judge_contestant(contestant, situation);
         let user = users.iter().find(|user| user.name == contestant.name);
         ContestantCheck {
             id: user.map(|user| UserKey::of_user(user.id.0).to_string()).unwrap_or_default(),
@@ -44,31 +53,75 @@ pub(super) fn readiness(
         }
     });
     Readiness {
+        face,
+        validity: None,
+        attention: Vec::new(),
         missing,
         adopt: status.conflict.as_ref().is_some_and(|conflict| conflict.revision.is_some()),
         contestants: contestants.collect(),
-        generators: situation.generators.iter().filter_map(|seen| generator(seen, situation, &players)).collect(),
+        generators: situation.generators.iter().filter_map(|seen| generator(seen, situation, &shares)).collect(),
         checks: platform,
     }
 }
 
+/// What somebody should look at while a round is on: seconds that are not valid, generators, servers that died.
+pub(super) fn attention(readiness: &Readiness, state: State, teams: &[TeamLine]) -> Vec<String> {
+    if readiness.face != Face::Live {
+        return Vec::new();
+    }
+    let mut told = Vec::new();
+    if state == State::Paused {
+        told.push("The round rests, and its deadlines with it: Resume lets it go on.".to_owned());
+    }
+    if let Some(figures) = readiness.validity.as_ref().filter(|validity| !validity.valid).map(|now| now.figures) {
+        let invalid = format::count(figures.invalid_seconds());
+        told.push(format!("Not valid so far: {invalid} of {} measured seconds.", format::count(figures.seconds)));
+    }
+    let late = readiness.generators.iter().filter(|one| one.light != Light::Good);
+    told.extend(late.map(|one| format!("Generator {}: {}", one.id, one.message)));
+    told.extend(told_of(teams, |team| team.light == Light::Bad, ["is failing", "are failing"]));
+    // Its own word, so that nobody looks for a dead server.
+    let is_wrong = |team: &TeamLine| team.state.starts_with("wrong ");
+    told.extend(told_of(teams, is_wrong, ["has missed a deadline", "have missed a deadline"]));
+    told
+}
+
+/// One sentence of all teams of which something is true.
+fn told_of(teams: &[TeamLine], is_so: impl Fn(&TeamLine) -> bool, [one_does, all_do]: [&str; 2]) -> Option<String> {
+    let names: Vec<&str> = teams.iter().filter(|team| is_so(team)).map(|team| team.display_name.as_str()).collect();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} {one_does}.")),
+        [one, ..] => Some(format!("{} teams {all_do}, such as {one}.", names.len())),
+    }
+}
+
+fn face(state: State) -> Face {
+    match state {
+        State::Draft => Face::Prepare,
+        State::Armed | State::Running | State::Paused | State::Draining => Face::Live,
+        State::Sealed | State::Aborted => Face::After,
+    }
+}
+
 /// A generator that is heard. Those that are silent stand nowhere: they may be of yesterday.
-fn generator(seen: &SeenGenerator, situation: &Situation, players: &[Player]) -> Option<GeneratorCheck> {
+fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorShare]) -> Option<GeneratorCheck> {
     let health = seen.health.as_ref()?;
-    let player = players.iter().find(|player| player.id == seen.id);
+    let share = shares.iter().find(|share| share.id == seen.id);
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
-        true => player.map_or_else(|| readiness::judge_generator(health), |player| in_round(player, health)),
+        true => share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health)),
         false if situation.is_unwritten => {
             (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())
         }
         false => (Mark::No, "It is silent: see whether it still runs.".to_owned()),
     };
+    let (mark, message) = readiness::with_who_waits((mark, message), seen);
     Some(GeneratorCheck {
         id: seen.id.clone(),
         light: light(mark),
         message,
         beat_ms: utc_ms(seen.beat),
-        age_s: situation.now.saturating_sub(seen.beat) / 1_000_000,
+        age_s: situation.now.saturating_since(seen.beat) / 1_000_000,
         version: health.version.clone(),
         cores: health.cores,
         features: health.features.join(", "),
@@ -85,11 +138,11 @@ fn generator(seen: &SeenGenerator, situation: &Situation, players: &[Player]) ->
 }
 
 /// What it does in the round that is on, and what else is wrong with it.
-fn in_round(player: &Player, health: &GeneratorHealth) -> (Mark, String) {
+fn in_round(share: &GeneratorShare, health: &GeneratorHealth) -> (Mark, String) {
     let (mark, found) = readiness::judge_generator(&GeneratorHealth { round: None, ..health.clone() });
-    let plays = matches!(player.part, Part::Plays { .. } | Part::Begins { .. });
-    let at = player.part.at().map_or_else(String::new, |at| format!(" {}", format::utc_clock(utc_ms(at))));
-    let does = as_sentence(&format!("{}{at}", player.part.sentence()));
+    let plays = matches!(share.state, ShareState::Plays { .. } | ShareState::Begins { .. });
+    let at = share.state.at().map_or_else(String::new, |at| format!(" {}", format::utc_clock(utc_ms(at))));
+    let does = as_sentence(&format!("{}{at}", share.state.message()));
     let mark = if plays { mark } else { mark.max(Mark::Warn) };
     (mark, format!("{does} {found}"))
 }

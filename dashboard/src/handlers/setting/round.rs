@@ -3,6 +3,7 @@
 use super::page::{self, Typed};
 use super::{PATH, as_sentence, declined, how_it_went, told};
 use crate::app::App;
+use crate::control::readiness::{self, Contestant, Mark};
 use crate::control::{ChangeError, Sealing, instant};
 use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
@@ -12,6 +13,7 @@ use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
+use flowtest_contract::rules::UtcUs;
 use salvo::prelude::*;
 
 #[handler]
@@ -24,6 +26,11 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         Ok(start_at) => start_at,
         Err(message) => return again(depot, res, typed, scored, generators, message).await,
     };
+    let doubts = if is_ticked(req, "confirm").await { Vec::new() } else { doubts(&app, now).await? };
+    if !doubts.is_empty() {
+        let arm = Some((Field::new(typed), scored, generators));
+        return show_again(res, page::page(depot, Typed { arm, doubts, ..Typed::default() }).await?);
+    }
     match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
         Err(ChangeError::Refused(refusal)) => again(depot, res, typed, scored, generators, refusal.to_string()).await,
         made => {
@@ -31,6 +38,49 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
             told(depot, res, made, &done)
         }
     }
+}
+
+/// What says NO-GO.
+async fn doubts(app: &App, now: UtcUs) -> Result<Vec<String>, RequestError> {
+    let checks = app.controller.readiness(now).await?.into_iter().filter(|check| check.mark == Mark::No);
+    Ok(checks.map(|check| format!("{}: {}", check.what, check.message)).collect())
+}
+
+/// Every contestant's server is looked at, at once.
+#[handler]
+pub async fn test_all(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    app.controller.requests().test_all(app.now());
+    frame::done(depot, res, PATH, "All endpoints are tested now: the results come in within seconds.")
+}
+
+/// Tells those who are not ready, by name: the others see why they wait.
+#[handler]
+pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let app = App::of(depot).clone();
+    let actor = Viewer::of(depot)?.actor.clone();
+    let situation = app.controller.situation(app.now()).await?;
+    let users = app.accounts.users().await?;
+    let lacks = |contestant: &&Contestant| {
+        let plays = !contestant.disabled && !contestant.disqualified && !contestant.parked;
+        plays && readiness::judge_contestant(contestant, &situation).0 != Mark::Go
+    };
+    let name = |contestant: &Contestant| {
+        let user = users.iter().find(|user| user.name == contestant.name);
+        user.map_or_else(|| contestant.name.clone(), |user| user.display_name.clone())
+    };
+    let names: Vec<String> = situation.contestants.iter().filter(lacks).map(name).collect();
+    if names.is_empty() {
+        return frame::done(depot, res, PATH, "Everybody is ready: nobody is reminded.");
+    }
+    let all = match names.len() {
+        len @ 11.. => format!("{} and {} more", names[..10].join(", "), len - 10),
+        _ => names.join(", "),
+    };
+    let text = format!("Not ready yet: {all}. Test your endpoint on My team; it says what is missing.");
+    app.accounts.announce(flowtest_accounts::Level::Warn, &text, &actor, app.now()).await?;
+    app.people_changed();
+    frame::done(depot, res, PATH, "Those who are not ready are reminded, by an announcement.")
 }
 
 async fn again(
@@ -122,6 +172,9 @@ pub async fn halt_traffic(req: &mut Request, depot: &mut Depot, res: &mut Respon
     told(depot, res, made, done)
 }
 
+/// How long everybody is told of a deadline that was moved; the countdown goes on saying it.
+const MOVED_SHOWN_US: u64 = 10 * 60 * 1_000_000;
+
 #[handler]
 pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let name = field(req, "deadline").await;
@@ -139,7 +192,9 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
                 Err(ChangeError::Refused(refusal)) => moved_wrongly(depot, res, typed, refusal.to_string()).await,
                 made => {
                     if made.is_ok() {
-                        app.accounts.announce(flowtest_accounts::Level::Warn, &done, &actor, app.now()).await?;
+                        let until = Some(app.now().saturating_add(MOVED_SHOWN_US));
+                        let level = flowtest_accounts::Level::Warn;
+                        app.accounts.announce_until(level, &done, until, &actor, app.now()).await?;
                         app.people_changed();
                     }
                     told(depot, res, made, &done)

@@ -3,14 +3,14 @@
 use super::ready_panel::light;
 use crate::app::App;
 use crate::clock::utc_ms;
-use crate::control::players::{self, Part, Player};
 use crate::control::readiness::{self, Mark};
+use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
 use crate::views::Field;
 use crate::views::setting::{
-    GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, PlayerLine, RoundAction, RoundPanel,
+    GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
@@ -69,11 +69,11 @@ pub(super) fn round(
         state,
         scored,
         actions: actions(control),
+        doubts: Vec::new(),
         start,
         generators: generators.collect(),
-        players: control.map_or_else(Vec::new, |control| {
-            players::players(control, &status.generators, now).into_iter().map(player).collect()
-        }),
+        shares: control
+            .map_or_else(Vec::new, |control| shares(control, &status.generators, now).into_iter().map(share).collect()),
         missing,
         seal_reason: Field::default(),
         deadline: Field::default(),
@@ -82,19 +82,21 @@ pub(super) fn round(
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
         freeze: Field::default(),
+        reveals_at_ms: show.reveal_at.filter(|at| *at > now && !show.revealed).map(utc_ms),
+        reveal: Field::default(),
         show_version: app.controller.show_version(),
         invalid: rounds.iter().rev().filter_map(invalid).collect(),
         past: Vec::new(),
     }
 }
 
-fn player(player: Player) -> PlayerLine {
-    let light = match player.part {
-        Part::Plays { .. } | Part::Begins { .. } => Light::Good,
-        Part::Idle(_) | Part::Gone { .. } => Light::Warn,
-        Part::Missing(_) => Light::Bad,
+fn share(share: GeneratorShare) -> ShareLine {
+    let light = match share.state {
+        ShareState::Plays { .. } | ShareState::Begins { .. } => Light::Good,
+        ShareState::Idle(_) | ShareState::Gone { .. } => Light::Warn,
+        ShareState::Missing(_) => Light::Bad,
     };
-    PlayerLine { light, message: player.part.sentence(), at_ms: player.part.at().map(utc_ms), id: player.id }
+    ShareLine { light, message: share.state.message(), at_ms: share.state.at().map(utc_ms), id: share.id }
 }
 
 /// A round on which the organiser may rule.

@@ -3,16 +3,23 @@
 use super::page::{self, Typed};
 use super::{PATH, as_sentence, declined};
 use crate::app::App;
+use crate::clock::utc_us;
 use crate::control::instant;
 use crate::control::show::Show;
 use crate::error::RequestError;
-use crate::handlers::asked::site;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::viewer::Viewer;
+use crate::site::Site;
+use crate::views::qr::Qr;
+use crate::views::screen::ScreenMade;
 use crate::views::{Field, Level};
 use flowtest_accounts::{AnnouncementId, Error, ScreenId};
 use salvo::prelude::*;
+
+/// Longest that an announcement may be set to stand: a day.
+const MINUTES_MAX: u64 = 24 * 60;
+const MINUTE_US: u64 = 60_000_000;
 
 async fn set(
     req: &mut Request,
@@ -64,6 +71,27 @@ pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
 }
 
+/// Shows by itself what is frozen, at the instant of the field `at`; left empty, not by itself.
+#[handler]
+pub async fn time_reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
+    let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, App::of(depot).now());
+    if typed.is_empty() {
+        let done = "The board is not revealed by itself.";
+        return set(req, depot, res, |show| show.reveal_later(None, now), done).await;
+    }
+    let show_now = App::of(depot).controller.show();
+    match instant::at(&typed, &zone, now).and_then(|at| show_now.reveal_later(Some(at), now).map(|_| at)) {
+        Ok(at) => {
+            let done = format!("The board is revealed at {}.", instant::utc(at));
+            set(req, depot, res, |show| show.reveal_later(Some(at), now), &done).await
+        }
+        Err(message) => {
+            let reveal = Some(Field::wrong(typed, as_sentence(&message)));
+            show_again(res, page::page(depot, Typed { reveal, ..Typed::default() }).await?)
+        }
+    }
+}
+
 /// Says that no round will follow, or takes that back.
 #[handler]
 pub async fn end_contest(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -81,9 +109,12 @@ pub async fn make_announcement(req: &mut Request, depot: &mut Depot, res: &mut R
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (level, text) = (field(req, "level").await, field(req, "text").await);
+    // A form without the field says nothing of an end.
+    let minutes = field(req, "minutes").await.parse::<u64>().ok().filter(|minutes| *minutes <= MINUTES_MAX);
+    let until = minutes.map(|minutes| app.now().saturating_add(minutes * MINUTE_US));
     // What is no warning is said quietly.
     let level = level.parse().unwrap_or(Level::Info);
-    match app.accounts.announce(level, &text, &actor, app.now()).await {
+    match app.accounts.announce_until(level, &text, until, &actor, app.now()).await {
         Ok(_) => {
             app.people_changed();
             frame::done(depot, res, PATH, "Everybody is told.")
@@ -106,7 +137,7 @@ pub async fn end_announcement(req: &mut Request, depot: &mut Depot, res: &mut Re
     frame::done(depot, res, PATH, "The announcement is taken down.")
 }
 
-/// Makes a link for a screen. Its secret is shown on the page that answers, and never again.
+/// Makes a link for a screen. Its code and its secret are shown on the page that answers, and never again.
 #[handler]
 pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
@@ -117,8 +148,15 @@ pub async fn make_screen(req: &mut Request, depot: &mut Depot, res: &mut Respons
         return show_again(res, page::page(depot, Typed { screen_label, ..Typed::default() }).await?);
     }
     match app.accounts.create_screen(&label, &actor, app.now()).await {
-        Ok((_, secret)) => {
-            let made = format!("{}/chart?view=projector&screen={}", site(req, &app), secret.reveal());
+        Ok((screen, secret)) => {
+            let site = Site::of(&app);
+            let code = app.screens.offer(screen.id, secret.reveal(), utc_us()).map_err(RequestError::Internal)?;
+            let made = ScreenMade {
+                address: site.link("/screen"),
+                qr: site.url(&format!("/screen/{code}")).and_then(|url| Qr::of(&url, "the address of the board")),
+                link: site.link(&format!("/chart?view=projector&screen={}", secret.reveal())),
+                code,
+            };
             let typed = Typed { screen_made: Some(made), ..Typed::default() };
             show(res, page::page(depot, typed).await?)
         }

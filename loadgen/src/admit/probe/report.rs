@@ -36,6 +36,10 @@ pub struct ProbedExchange {
     /// The head of the answer, escaped, at most 1 KiB.
     pub head: String,
     pub finding: Finding,
+    /// Whether the answer says whose server it is, where that is asked for.
+    pub team: Option<HeaderWords>,
+    /// Whose server the answer says it is, asked for or not.
+    pub team_seen: Option<String>,
 }
 
 /// What an exchange is worth.
@@ -45,10 +49,32 @@ pub enum Finding {
     Answered(Box<[HeaderWords; 3]>),
     Failed {
         failure: Failure,
-        sentence: String,
+        message: String,
         expected: String,
         received: String,
     },
+}
+
+impl ProbedExchange {
+    /// All that was asked for is right.
+    pub fn is_right(&self) -> bool {
+        self.finding.is_right() && self.team.as_ref().is_none_or(|team| team.right)
+    }
+
+    /// What is wrong, what was expected and what came.
+    pub fn message(&self) -> String {
+        let team = self.team.as_ref().filter(|team| !team.right).map(header_sentence);
+        let found = Some(self.finding.message()).filter(|message| !message.is_empty());
+        found.into_iter().chain(team).collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn words(kind: &str, message: &str, expected: &str, received: &str) -> String {
+    format!("{kind}: {message} (expected: {expected}; received: {received})")
+}
+
+fn header_sentence(header: &HeaderWords) -> String {
+    words(header.kind, &header.message, &header.expected, &header.received)
 }
 
 impl Finding {
@@ -64,20 +90,14 @@ impl Finding {
     }
 
     /// What is wrong, what was expected and what came.
-    fn sentence(&self) -> String {
-        let words = |kind: &str, sentence: &str, expected: &str, received: &str| {
-            format!("{kind}: {sentence} (expected: {expected}; received: {received})")
-        };
+    fn message(&self) -> String {
         match self {
-            Finding::Failed { failure, sentence, expected, received } => {
-                words(failure.name(), sentence, expected, received)
+            Finding::Failed { failure, message, expected, received } => {
+                words(failure.name(), message, expected, received)
             }
-            Finding::Answered(headers) => headers
-                .iter()
-                .filter(|header| !header.right)
-                .map(|header| words(header.kind, &header.sentence, &header.expected, &header.received))
-                .collect::<Vec<_>>()
-                .join("; "),
+            Finding::Answered(headers) => {
+                headers.iter().filter(|header| !header.right).map(header_sentence).collect::<Vec<_>>().join("; ")
+            }
         }
     }
 }
@@ -85,14 +105,32 @@ impl Finding {
 impl ProbeReport {
     /// Everything was asked and every answer was right.
     pub fn ready(&self) -> bool {
-        self.unasked == 0
-            && !self.exchanges.is_empty()
-            && self.exchanges.iter().all(|exchange| exchange.finding.is_right())
+        self.unasked == 0 && !self.exchanges.is_empty() && self.exchanges.iter().all(|exchange| exchange.is_right())
+    }
+
+    /// Whether an address gave as many right answers as it was asked for.
+    pub fn is_right_at(&self, address: SocketAddr) -> bool {
+        let mut own = self.exchanges.iter().filter(|exchange| exchange.address == address).peekable();
+        own.peek().is_some() && own.all(|exchange| exchange.is_right())
     }
 
     /// The exchange to show: the first that is not right, or the last.
     pub fn telling(&self) -> Option<&ProbedExchange> {
-        self.exchanges.iter().find(|exchange| !exchange.finding.is_right()).or(self.exchanges.last())
+        self.exchanges.iter().find(|exchange| !exchange.is_right()).or(self.exchanges.last())
+    }
+
+    /// Whose server it says it is; of several that are said the first that is not this contestant.
+    pub fn team_seen(&self, contestant: &str) -> Option<&str> {
+        let seen = || self.exchanges.iter().filter_map(|exchange| exchange.team_seen.as_deref());
+        seen().find(|team| !team.eq_ignore_ascii_case(contestant)).or_else(|| seen().next())
+    }
+
+    /// The first answer that does not say rightly whose server it is, as a sentence; none where that is not asked for.
+    pub fn disowned(&self) -> Option<String> {
+        self.exchanges.iter().find_map(|exchange| {
+            let team = exchange.team.as_ref().filter(|team| !team.right)?;
+            Some(format!("{}: {}", exchange.address, header_sentence(team)))
+        })
     }
 
     /// The fastest answer, in microseconds.
@@ -100,8 +138,12 @@ impl ProbeReport {
         self.exchanges.iter().filter_map(|exchange| exchange.latency_us).min()
     }
 
-    /// Which of the three headers were right in every answer; nothing without a well-framed 2xx answer.
+    /// Which of the three headers were right in every answer; nothing without a well-framed 2xx answer. Where each address failed
+    /// to answer once, none was: right answers in a row are asked for.
     pub fn verdicts(&self) -> Option<ProbeVerdicts> {
+        let has_failed = |exchange: &ProbedExchange| matches!(exchange.finding, Finding::Failed { .. });
+        let is_right = |exchange: &ProbedExchange| self.is_right_at(exchange.address);
+        let is_unsteady = self.exchanges.iter().any(has_failed) && !self.exchanges.iter().any(is_right);
         self.exchanges
             .iter()
             .filter_map(|exchange| match &exchange.finding {
@@ -116,15 +158,16 @@ impl ProbeReport {
                 version: all.version && one.version,
                 from: all.from && one.from,
             })
+            .map(|all| if is_unsteady { ProbeVerdicts::default() } else { all })
     }
 
     /// What is wrong, or that all is well.
-    pub fn sentence(&self) -> String {
-        let wrong = self.exchanges.iter().find(|exchange| !exchange.finding.is_right());
+    pub fn message(&self) -> String {
+        let wrong = self.exchanges.iter().find(|exchange| !exchange.is_right());
         match wrong {
             Some(exchange) => match self.addresses() {
-                0 | 1 => exchange.finding.sentence(),
-                _ => format!("{}: {}", exchange.address, exchange.finding.sentence()),
+                0 | 1 => exchange.message(),
+                _ => format!("{}: {}", exchange.address, exchange.message()),
             },
             None if self.unasked > 0 => {
                 format!("{} of its addresses were not asked, for the time was over: test it again", self.unasked)

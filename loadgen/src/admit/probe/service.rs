@@ -3,16 +3,18 @@
 //! One thread talks to Redis; each test has a thread of its own, so that a slow endpoint delays nobody. What finds no
 //! free one stays in Redis, whose list is bounded and which other generators read too. It writes nothing but answers.
 
-use super::{ProbeReport, Terms, probe};
+use super::{Candidate, ProbeReport, Terms, probe};
 use crate::admit::guard::admit;
 use crate::admit::resolve::Names;
+use crate::admit::trust::ContestTrust;
 use crate::engine::run::Clock;
+use flowtest_contest::endpoint::Host;
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
-use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{Named, ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ const WAITING_MAX: usize = 200;
 pub struct Settings {
     /// Within this machine's ceiling.
     pub policy: Policy,
+    pub trust: ContestTrust,
     pub rules: Rules,
     pub deadlines: Deadlines,
     /// All traffic is stopped, that of tests too.
@@ -121,28 +124,39 @@ struct ProbeLoop {
     generator: String,
     names: Names,
     shared: Arc<Shared>,
-    answers: Sender<ProbeAnswer>,
+    answers: Sender<Tested>,
     under_way: usize,
     /// When a contestant's last test began.
     asked: HashMap<String, Instant>,
     outbox: VecDeque<ProbeAnswer>,
 }
 
+/// What a test found, and where the contestant's name points.
+struct Tested {
+    answer: ProbeAnswer,
+    named: Vec<Named>,
+}
+
 impl ProbeLoop {
-    fn run(mut self, answered: &Receiver<ProbeAnswer>) {
+    fn run(mut self, answered: &Receiver<Tested>) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let trouble = self.take().and_then(|()| self.put()).err();
             *self.shared.trouble.lock() = trouble.map(|error| error.to_string());
             // An answer that is ready is put at once; otherwise this is the pause between two looks.
-            if let Ok(answer) = answered.recv_timeout(LOOK) {
-                self.under_way -= 1;
-                self.send(answer);
-                while let Ok(answer) = answered.try_recv() {
-                    self.under_way -= 1;
-                    self.send(answer);
+            if let Ok(tested) = answered.recv_timeout(LOOK) {
+                self.on_tested(tested);
+                while let Ok(tested) = answered.try_recv() {
+                    self.on_tested(tested);
                 }
             }
         }
+    }
+
+    fn on_tested(&mut self, tested: Tested) {
+        self.under_way -= 1;
+        // Redis may be away: the next test notes it.
+        let _ = self.scoreboard.note_named(&self.contest, &tested.named, now());
+        self.send(tested.answer);
     }
 
     /// Takes requests as long as there is a thread for them.
@@ -159,25 +173,34 @@ impl ProbeLoop {
     }
 
     fn accept(&mut self, request: &ProbeRequest) {
-        if let Some(at) = self.asked.get(&request.contestant) {
+        if let Some(at) = self.asked.get(&request.contestant).filter(|_| !request.automatic) {
             let wait = REST.saturating_sub(at.elapsed()).as_secs() + 1;
-            let sentence = format!("this endpoint was tested a moment ago: test it again in {wait} s");
-            return self.refuse(request, &sentence);
+            let message = format!("this endpoint was tested a moment ago: test it again in {wait} s");
+            return self.refuse(request, &message);
         }
         let endpoint: Endpoint = match request.endpoint.parse() {
             Ok(endpoint) => endpoint,
-            Err(error) => return self.refuse(request, &error),
+            // Nobody has to be asked to know that this is none.
+            Err(error) => return self.send(self.answer(request, Err(error.to_string()))),
         };
         if self.shared.settings.lock().is_stopped {
             return self.refuse(request, &"the organisers have stopped all traffic: test it when they allow it again");
         }
-        self.asked.insert(request.contestant.clone(), Instant::now());
+        if !request.automatic {
+            self.asked.insert(request.contestant.clone(), Instant::now());
+        }
         let (names, settings) = (self.names.clone(), self.shared.settings.lock().clone());
         let (answers, generator, id) = (self.answers.clone(), self.generator.clone(), request.id.clone());
+        let contestant = request.contestant.clone();
         let test = move || {
-            let found = look(&endpoint, &names, &settings);
+            let found = look(&contestant, &endpoint, &names, &settings);
+            let is_name = matches!(endpoint.host, Host::Name(_));
+            let exchanges = found.as_ref().map_or(&[][..], |report| &report.exchanges).iter();
+            let addresses: BTreeSet<SocketAddr> = exchanges.filter(|_| is_name).map(|each| each.address).collect();
+            let named = addresses.into_iter().map(|address| Named::new(&contestant, &endpoint, address)).collect();
             // Nobody listens any more after the end.
-            let _ = answers.send(answer(id, generator, endpoint.to_string(), found));
+            let _ =
+                answers.send(Tested { answer: answer(&contestant, id, generator, endpoint.to_string(), found), named });
         };
         match thread::Builder::new().name("probe".to_owned()).spawn(test) {
             Ok(_) => self.under_way += 1,
@@ -187,9 +210,14 @@ impl ProbeLoop {
         }
     }
 
-    fn refuse(&mut self, request: &ProbeRequest, sentence: &dyn Display) {
-        let (id, generator) = (request.id.clone(), self.generator.clone());
-        self.send(answer(id, generator, request.endpoint.clone(), Err(sentence.to_string())));
+    /// Says why the server is not asked now.
+    fn refuse(&mut self, request: &ProbeRequest, message: &dyn Display) {
+        let refused = self.answer(request, Err(message.to_string()));
+        self.send(ProbeAnswer { not_made: true, ..refused });
+    }
+
+    fn answer(&self, request: &ProbeRequest, found: Result<ProbeReport, String>) -> ProbeAnswer {
+        answer(&request.contestant, request.id.clone(), self.generator.clone(), request.endpoint.clone(), found)
     }
 
     fn send(&mut self, answer: ProbeAnswer) {
@@ -210,38 +238,42 @@ impl ProbeLoop {
 }
 
 /// One test: the policy first.
-fn look(endpoint: &Endpoint, names: &Names, settings: &Settings) -> Result<ProbeReport, String> {
+fn look(contestant: &str, endpoint: &Endpoint, names: &Names, settings: &Settings) -> Result<ProbeReport, String> {
     let until = Instant::now() + TIMEOUT;
     // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
     let _ = names.refresh();
-    let addresses = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.to_string())?;
+    let found = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.to_string())?;
+    let tls = settings.trust.of(settings.policy.tls).server(endpoint).map_err(|error| error.for_contestants())?;
     let terms = Terms::new(settings.rules, settings.deadlines);
-    probe(endpoint, &addresses, &terms, until.saturating_duration_since(Instant::now()))
-        .map_err(|error| error.to_string())
+    let team = Candidate::team(&settings.policy, contestant);
+    let left = until.saturating_duration_since(Instant::now());
+    probe(endpoint, tls.as_ref(), &found.addresses, &terms, team, left).map_err(|error| error.to_string())
 }
 
-fn answer(id: String, generator: String, endpoint: String, found: Result<ProbeReport, String>) -> ProbeAnswer {
-    let blank = ProbeAnswer {
-        id,
-        at: now(),
-        generator,
-        endpoint,
-        address: None,
-        verdicts: None,
-        latency_us: None,
-        message: String::new(),
-        head: String::new(),
-    };
+fn answer(
+    contestant: &str,
+    id: String,
+    generator: String,
+    endpoint: String,
+    found: Result<ProbeReport, String>,
+) -> ProbeAnswer {
+    let blank = ProbeAnswer { id, at: now(), generator, endpoint, ..ProbeAnswer::default() };
     match found {
         Err(message) => ProbeAnswer { message, ..blank },
         Ok(report) => {
             let telling = report.telling();
             let address = telling.map(|exchange| exchange.address).as_ref().map(SocketAddr::to_string);
+            // Where anything else answers, somebody else may be about to play.
+            let right = report.exchanges.iter().filter(|exchange| report.is_right_at(exchange.address));
+            let addresses: BTreeSet<SocketAddr> = right.map(|exchange| exchange.address).collect();
             ProbeAnswer {
                 address,
-                verdicts: report.verdicts(),
+                addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+                // Three right headers of somebody else's server are nobody's: whoever reads this counts them as none.
+                verdicts: report.verdicts().filter(|_| report.disowned().is_none()),
                 latency_us: telling.and_then(|exchange| exchange.latency_us),
-                message: report.sentence(),
+                message: report.message(),
+                team: report.team_seen(contestant).map(str::to_owned),
                 head: telling.map_or_else(String::new, |exchange| exchange.head.clone()),
                 ..blank
             }

@@ -3,12 +3,10 @@
 use super::bytes::is_control;
 use super::careful::Head;
 use super::framing::BodyKind;
-use super::malformed::Malformed;
+use super::malformed::{EXTENSION_BYTES_MAX, Malformed};
 use flowtest_contract::Token;
 use flowtest_contract::header::BODY_BYTES_MAX;
 
-/// Bytes of chunk extensions in one body. Nobody needs them; an endless one must end.
-pub const EXTENSION_BYTES_MAX: usize = 256;
 /// Hex digits of a chunk's size, leading zeros included: as many as 64 bits have.
 const SIZE_DIGITS_MAX: u8 = 16;
 

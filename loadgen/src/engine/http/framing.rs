@@ -79,6 +79,28 @@ impl Facts {
     }
 }
 
+/// One complete, well-framed response of any final status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub observed: Observed,
+    /// The connection may carry another exchange.
+    pub keep_alive: bool,
+}
+
+impl Response {
+    /// What a shape holds before it has learned one.
+    pub(super) const NONE: Response = Response {
+        status: 0,
+        observed: Observed { token_right: false, version: Seen::Missing, from: Seen::Missing },
+        keep_alive: false,
+    };
+
+    pub(super) fn new(facts: &Facts, keep_alive: bool) -> Response {
+        Response { status: facts.status, observed: facts.observed(), keep_alive }
+    }
+}
+
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

@@ -3,10 +3,16 @@
 use flowtest_contract::header::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, INTERIM_MAX};
 use thiserror::Error;
 
+/// Bytes of chunk extensions in one body. Nobody needs them; an endless one must end.
+pub(super) const EXTENSION_BYTES_MAX: usize = 256;
+
 /// The first thing that was wrong, the same however the bytes were cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum Malformed {
-    #[error("the response does not begin with `HTTP/1.`; answer with HTTP/1.1 or HTTP/1.0, without TLS")]
+    #[error(
+        "the response does not begin with `HTTP/1.`; answer with HTTP/1.1 or HTTP/1.0, and where the server speaks TLS give an \
+         https:// address"
+    )]
     NotHttp,
     #[error(
         "the status line is not `HTTP/1.1 <three digits, 100 to 599> <reason>`; the reason may be left out, with its space"
@@ -50,7 +56,7 @@ pub enum Malformed {
     ChunkSize,
     #[error("a chunk's extension has a control byte or a quote that does not close; send none")]
     ChunkExtension,
-    #[error("the chunks of a body have more than {} bytes of extensions; send none", super::body::EXTENSION_BYTES_MAX)]
+    #[error("the chunks of a body have more than {EXTENSION_BYTES_MAX} bytes of extensions; send none")]
     ChunkExtensionTooLarge,
     #[error("a chunk's data is not followed by CR LF; its size may be wrong")]
     ChunkEnd,

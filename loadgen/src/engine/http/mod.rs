@@ -23,7 +23,8 @@ pub mod reader;
 pub mod request;
 pub mod shape;
 
+pub use framing::Response;
 pub use malformed::Malformed;
-pub use reader::{End, Read, Reader, Response};
+pub use reader::{End, Read, Reader};
 pub use request::RequestTemplate;
 pub use shape::Shape;

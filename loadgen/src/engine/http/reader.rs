@@ -1,14 +1,14 @@
-//! The responses of one connection, in the control of its requests, however the bytes are cut.
+//! The responses of one connection, in the order of its requests, however the bytes are cut.
 //!
 //! Sans-I/O: bytes in, responses out. It keeps the beginning of a line that was cut, never a body.
 
 use super::body::Body;
 use super::careful::Head;
-use super::framing::{Facts, Framing, frame};
+use super::framing::{Framing, Response, frame};
 use super::malformed::Malformed;
 use super::shape::Shape;
+use flowtest_contract::Token;
 use flowtest_contract::header::INTERIM_MAX;
-use flowtest_contract::{Observed, Seen, Token};
 
 /// What came of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +29,6 @@ pub enum End {
     Incomplete,
     /// No byte of a response came.
     Nothing,
-}
-
-/// One complete, well-framed response of any final status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Response {
-    pub status: u16,
-    pub observed: Observed,
-    /// The connection may carry another exchange.
-    pub keep_alive: bool,
-}
-
-impl Response {
-    /// What a shape holds before it has learned one.
-    pub(super) const NONE: Response = Response {
-        status: 0,
-        observed: Observed { token_right: false, version: Seen::Missing, from: Seen::Missing },
-        keep_alive: false,
-    };
-
-    fn new(facts: &Facts, keep_alive: bool) -> Response {
-        Response { status: facts.status, observed: facts.observed(), keep_alive }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

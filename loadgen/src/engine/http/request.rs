@@ -62,6 +62,13 @@ impl RequestTemplate {
         bytes
     }
 
+    /// Writes one request with this token at the beginning of `place`.
+    #[inline]
+    pub fn write(&self, place: &mut [u8], token: &Token) {
+        place[..self.bytes.len()].copy_from_slice(&self.bytes);
+        place[self.token_at..self.token_at + TOKEN_LEN].copy_from_slice(&token.0);
+    }
+
     /// Sets the token of the `index`-th copy in an area that was filled.
     #[inline]
     pub fn patch(&self, area: &mut [u8], index: usize, token: &Token) {

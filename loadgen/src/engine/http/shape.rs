@@ -8,8 +8,7 @@
 
 use super::bytes::has_control;
 use super::careful::{Heeded, heeded};
-use super::framing::BodyKind;
-use super::reader::Response;
+use super::framing::{BodyKind, Response};
 use flowtest_contract::Token;
 use flowtest_contract::token::TOKEN_LEN;
 

@@ -36,25 +36,25 @@ const SUBMISSIONS_MAX: u32 = 4096;
 /// Descriptors that the process's table has room for from the start, where its limit allows so many: half a MiB.
 const DESCRIPTORS: u64 = 65_536;
 
-/// What the kernel of this machine offers, by probing.
+/// What the kernel of this machine offers beyond what every ring of ours needs, by probing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tier {
+pub struct Features {
     /// Linux 6.6: no indirection array in the submission queue.
     pub no_sqarray: bool,
     /// Linux 6.12: an enter may wait for a batch for a bounded time.
     pub min_wait: bool,
 }
 
-impl Tier {
+impl Features {
     /// The features in use, by name: what every ring of ours needs, then what this kernel has beyond it.
-    pub fn features(&self) -> Vec<&'static str> {
+    pub fn names(&self) -> Vec<&'static str> {
         let beyond = [(self.no_sqarray, "no_sqarray"), (self.min_wait, "min_wait")];
         let beyond = beyond.into_iter().filter(|(has, _)| *has).map(|(_, name)| name);
         ["recv_multishot", "buf_ring", "defer_taskrun"].into_iter().chain(beyond).collect()
     }
 
     /// What 0.1 said instead, in JSON only and until 0.3: `A` (all that is used), `C` (Linux 6.6), `D` (Linux 6.1).
-    pub fn name(&self) -> &'static str {
+    pub fn tier(&self) -> &'static str {
         match (self.min_wait, self.no_sqarray) {
             (true, _) => "A",
             (false, true) => "C",
@@ -114,7 +114,7 @@ pub struct Uring {
     backlog: VecDeque<squeue::Entry>,
     base: Instant,
     occupied: Occupied,
-    tier: Tier,
+    features: Features,
     counters: Counters,
 }
 
@@ -122,7 +122,7 @@ impl Uring {
     /// Makes the ring on the thread that will use it. `base` is the instant that the run clock counts from.
     pub fn new(sizes: Sizes, base: Instant) -> Result<Uring, RingError> {
         assert!(sizes.buffers.is_power_of_two() && sizes.buffers <= 32_768, "buffer ring of {}", sizes.buffers);
-        let (ring, tier) = build(sizes.slots)?;
+        let (ring, features) = build(sizes.slots)?;
         grow_descriptor_table(&ring, sizes.slots);
         let areas = Memory::new(sizes.slots as usize * sizes.area_bytes);
         let buffers = Memory::new(sizes.buffers as usize * sizes.buffer_bytes);
@@ -142,7 +142,7 @@ impl Uring {
             backlog: VecDeque::with_capacity(sizes.slots as usize * 3),
             base,
             occupied: Occupied::of_this_thread(),
-            tier,
+            features,
             counters: Counters::default(),
         };
         // SAFETY: `entries` is page-aligned, holds `sizes.buffers` entries and outlives the ring (field control).
@@ -160,8 +160,8 @@ impl Uring {
         Ok(kernel)
     }
 
-    pub fn tier(&self) -> Tier {
-        self.tier
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     fn fd(&self, slot: RingSlot) -> types::Fd {
@@ -208,7 +208,7 @@ impl Uring {
     }
 }
 
-fn build(slots: u32) -> Result<(IoUring, Tier), RingError> {
+fn build(slots: u32) -> Result<(IoUring, Features), RingError> {
     let submissions = (slots.saturating_mul(2)).next_power_of_two().clamp(256, SUBMISSIONS_MAX);
     let completions = (slots.saturating_mul(4)).next_power_of_two().clamp(4096, 65_536);
     let builder = |no_sqarray: bool| {
@@ -230,8 +230,8 @@ fn build(slots: u32) -> Result<(IoUring, Tier), RingError> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (builder(false).map_err(RingError::of)?, false),
         Err(error) => return Err(RingError::of(error)),
     };
-    let tier = Tier { no_sqarray, min_wait: ring.params().is_feature_min_timeout() };
-    Ok((ring, tier))
+    let features = Features { no_sqarray, min_wait: ring.params().is_feature_min_timeout() };
+    Ok((ring, features))
 }
 
 /// The kernel doubles a full table of descriptors, and in a process of several threads each time waits until no processor
@@ -303,6 +303,12 @@ impl Kernel for Uring {
     }
 
     #[inline]
+    fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
+        assert!(len <= self.buffer_bytes);
+        self.buffers.slice_mut(buffer as usize * self.buffer_bytes, len)
+    }
+
+    #[inline]
     fn recycle(&mut self, buffer: u16) {
         assert!(buffer <= self.entries_mask);
         let index = self.tail & self.entries_mask;
@@ -324,7 +330,7 @@ impl Kernel for Uring {
         let timespec = types::Timespec::new().sec(wait_ns / 1_000_000_000).nsec((wait_ns % 1_000_000_000) as u32);
         let mut args = types::SubmitArgs::new().timespec(&timespec);
         // A batch is waited for only where the kernel ends that wait by itself.
-        let want = if self.tier.min_wait { want } else { 1 };
+        let want = if self.features.min_wait { want } else { 1 };
         if want > 1 {
             args = args.min_wait_usec(BATCH_WAIT_US);
         }
@@ -361,13 +367,17 @@ impl Kernel for Uring {
     }
 
     fn occupied_ns(&mut self) -> u64 {
-        self.occupied.ns()
+        // A kernel without the account says only how long the thread ran.
+        self.occupied.ns().unwrap_or_else(|| {
+            let (user, system) = thread_cpu_us();
+            (user + system) * 1_000
+        })
     }
 }
 
 impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Uring").field("tier", &self.tier).finish_non_exhaustive()
+        f.debug_struct("Uring").field("features", &self.features).finish_non_exhaustive()
     }
 }
 
@@ -417,8 +427,8 @@ impl Memory {
     #[inline]
     fn slice_mut(&mut self, from: usize, len: usize) -> &mut [u8] {
         assert!(from.checked_add(len).is_some_and(|end| end <= self.layout.size()));
-        // SAFETY: as above; `&mut self` makes us the only writer, and the kernel only reads a send area, and not while
-        // `super::Ring` lets it be written.
+        // SAFETY: as above; `&mut self` makes us the only writer. The kernel only reads a send area, and not while
+        // `super::Ring` lets it be written; a receive buffer is ours alone between its completion and its recycling.
         unsafe { std::slice::from_raw_parts_mut(self.pointer().add(from), len) }
     }
 }

@@ -22,7 +22,7 @@ mod tag;
 mod tests;
 
 pub use counters::Counters;
-pub use kernel::{RingError, Tier, Uring, thread_cpu_us};
+pub use kernel::{Features, RingError, Uring, thread_cpu_us};
 
 pub use tag::Tag;
 
@@ -73,6 +73,8 @@ pub trait Kernel {
     /// Where the slot's requests are written.
     fn area(&mut self, slot: RingSlot) -> &mut [u8];
     fn buffer(&self, buffer: u16, len: usize) -> &[u8];
+    /// The same, to be changed where it lies.
+    fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8];
     /// Gives a buffer back; the kernel sees it at the next enter.
     fn recycle(&mut self, buffer: u16);
     /// Submits, and waits for `want` completions or until `wait_ns` have passed.
@@ -193,6 +195,13 @@ impl<K: Kernel> Ring<K> {
         book.life == Life::Open && !book.connecting && !book.sending && book.send_errno.is_none()
     }
 
+    /// Whether the slot's connection is made, and not being closed.
+    #[inline]
+    pub fn is_connected(&self, slot: RingSlot) -> bool {
+        let book = &self.slots[slot];
+        book.life == Life::Open && !book.connecting
+    }
+
     /// Sends the first `len` bytes of the slot's area.
     #[inline]
     pub fn send(&mut self, slot: RingSlot, len: usize) {
@@ -268,6 +277,13 @@ impl<K: Kernel> Ring<K> {
     pub fn bytes(&self, buffer: Buffer) -> &[u8] {
         debug_assert!(self.ours[buffer.id as usize]);
         self.kernel.buffer(buffer.id, buffer.len as usize)
+    }
+
+    /// The same, to be changed where they lie.
+    #[inline]
+    pub fn bytes_mut(&mut self, buffer: Buffer) -> &mut [u8] {
+        debug_assert!(self.ours[buffer.id as usize]);
+        self.kernel.buffer_mut(buffer.id, buffer.len as usize)
     }
 
     #[inline]

@@ -6,9 +6,12 @@
 use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{RingSlot, Table};
+use parking_lot::Mutex;
+use rustls::{ServerConfig, ServerConnection};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How a pretended server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,54 @@ pub(crate) enum Character {
     Flipping { at: u64 },
     /// Right answers; from so many on a connection it reads no more, answers once more all the same, and falls silent.
     StopsReading { after: u32 },
+    /// Right answers one after the other, so many a second; what comes faster waits.
+    Bounded { capacity: u64, manner: Manner },
 }
+
+/// What a bounded server does with its capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Steady,
+    /// Whoever would wait longer than this is told to go.
+    Cliff {
+        wait: u64,
+    },
+    /// Each answer takes up to so many hundredths more, or less.
+    Noisy {
+        percent: u64,
+    },
+    /// Until then each answer takes half as long again.
+    WarmingUp {
+        until: u64,
+    },
+    /// From `start` on, in each `period`: nothing takes any time but between these two.
+    Cheating {
+        start: u64,
+        period: u64,
+        from: u64,
+        to: u64,
+    },
+}
+
+impl Manner {
+    /// How long an answer takes that is worked on from an instant.
+    fn service(self, capacity: u64, now: u64, random: u64) -> u64 {
+        let usual = 1_000_000_000 / capacity.max(1);
+        match self {
+            Manner::Noisy { percent } => usual * (100 - percent + random % (2 * percent + 1)) / 100,
+            Manner::WarmingUp { until } if now < until => usual * 3 / 2,
+            Manner::Cheating { start, period, from, to }
+                if !(from..to).contains(&(now.saturating_sub(start) % period)) =>
+            {
+                0
+            }
+            Manner::Steady | Manner::Cliff { .. } | Manner::WarmingUp { .. } | Manner::Cheating { .. } => usual,
+        }
+    }
+}
+
+/// Until when bounded servers have work: one server is the same for all kernels that reach it.
+pub(crate) type Queues = Arc<Mutex<HashMap<SocketAddr, u64>>>;
 
 /// What the kernel may do to us beyond being quick and orderly.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +103,21 @@ pub(crate) struct Mischief {
     pub(crate) duplicates: bool,
     /// Sends and receives are cut short at random.
     pub(crate) cuts: bool,
+}
+
+/// How a pretended server shakes hands, where it speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshaking {
+    /// A byte now and then, so that it is never done in time.
+    Slow,
+    /// Records of a message that never ends.
+    Endless,
+    /// It answers the hello by a reset.
+    Reset,
+    /// As TLS has it, and then each byte of an answer is a record.
+    Bytewise,
+    /// As TLS has it.
+    Whole,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +141,8 @@ struct Socket {
     end: Option<i32>,
     /// The server has ended the connection and reads no more of it.
     deaf: bool,
+    /// Where the server speaks TLS.
+    tls: Option<Box<ServerConnection>>,
     /// Counts connections of the slot, so that a late answer of an old one goes nowhere.
     life: u32,
 }
@@ -135,7 +202,22 @@ pub(crate) struct Pretend {
     used: u64,
     /// From when to when our process has no descriptor for a socket.
     pub(crate) short: Vec<(u64, u64)>,
+    pub(crate) queues: Queues,
+    /// Servers that speak TLS.
+    pub(crate) tls: HashMap<SocketAddr, Arc<ServerConfig>>,
+    /// How they shake hands who do it in a manner of their own.
+    pub(crate) handshaking: HashMap<SocketAddr, Handshaking>,
+    /// Handshakes that were resumed.
+    pub(crate) resumed: u64,
+    /// Connections over TLS of which we said that we say no more.
+    pub(crate) goodbyes: u64,
+    /// What we refused a server by.
+    pub(crate) alerts: Vec<rustls::AlertDescription>,
 }
+
+/// Between two bytes of a slow handshake, and how much of one without end comes at once.
+const DRIP: u64 = 1_000_000;
+const ENDLESS_BYTES: usize = 64 << 10;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -164,6 +246,12 @@ impl Pretend {
             costs: (0, 0),
             used: 0,
             short: Vec::new(),
+            queues: Queues::default(),
+            tls: HashMap::new(),
+            handshaking: HashMap::new(),
+            resumed: 0,
+            goodbyes: 0,
+            alerts: Vec::new(),
         }
     }
 
@@ -179,7 +267,7 @@ impl Pretend {
         let late = if self.mischief.delay > 0 { self.random(self.mischief.delay) } else { 0 };
         let mut instant = self.now + after + late;
         if let Happening::Arrive { slot, .. } = happening {
-            // A stream stays in control, however late it comes.
+            // A stream stays in order, however late it comes.
             let arrived = &mut self.sockets[slot].arrived;
             instant = instant.max(*arrived);
             *arrived = instant;
@@ -272,6 +360,79 @@ impl Pretend {
         }
     }
 
+    /// Bytes of the client, out of their records where TLS is spoken. What the handshake says to them is on its way then.
+    fn take_in(&mut self, slot: RingSlot, bytes: &[u8]) {
+        let manner = self.manner(slot);
+        let socket = &mut self.sockets[slot];
+        let Some(tls) = &mut socket.tls else { return socket.request.extend(bytes) };
+        let was_handshaking = tls.is_handshaking();
+        let (mut rest, mut plain) = (bytes, [0; 16 << 10]);
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest).expect("the last ones were taken out");
+            match tls.process_new_packets() {
+                Ok(state) => self.goodbyes += u64::from(state.peer_has_closed()),
+                Err(rustls::Error::AlertReceived(alert)) => self.alerts.push(alert),
+                Err(error) => panic!("what we send is TLS: {error}"),
+            }
+            while let Ok(count @ 1..) = tls.reader().read(&mut plain) {
+                socket.request.extend(&plain[..count]);
+            }
+        }
+        let is_resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.resumed += u64::from(was_handshaking && !tls.is_handshaking() && is_resumed);
+        let said = sealed(tls, &[], false);
+        if said.is_empty() {
+            return;
+        }
+        let life = socket.life;
+        let arrive = |bytes| Happening::Arrive { slot, life, bytes, end: None };
+        match manner {
+            Handshaking::Whole | Handshaking::Bytewise => self.at(TRIP, arrive(said)),
+            Handshaking::Slow => {
+                said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
+            }
+            Handshaking::Endless => {
+                let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
+                (0..8).for_each(|_| self.at(TRIP, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
+            }
+            Handshaking::Reset => {
+                self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(libc::ECONNRESET) });
+            }
+        }
+    }
+
+    fn manner(&self, slot: RingSlot) -> Handshaking {
+        let address = self.sockets[slot].address;
+        address.and_then(|address| self.handshaking.get(&address)).copied().unwrap_or(Handshaking::Whole)
+    }
+
+    /// Bytes of the server, in records where TLS is spoken.
+    fn give_out(&mut self, slot: RingSlot, bytes: Vec<u8>, end: Option<i32>) -> Vec<u8> {
+        let is_bytewise = self.manner(slot) == Handshaking::Bytewise;
+        match &mut self.sockets[slot].tls {
+            Some(tls) if is_bytewise => {
+                let mut records: Vec<u8> = bytes.iter().flat_map(|byte| sealed(tls, &[*byte], false)).collect();
+                records.extend(sealed(tls, &[], end == Some(0)));
+                records
+            }
+            Some(tls) => sealed(tls, &bytes, end == Some(0)),
+            None => bytes,
+        }
+    }
+
+    /// Puts a request behind those that a bounded server has; how long that takes, or `None`: it is told to go.
+    fn take_turn(&mut self, address: SocketAddr, capacity: u64, manner: Manner) -> Option<u64> {
+        let random = if let Manner::Noisy { .. } = manner { self.random(u64::MAX) } else { 0 };
+        let mut queues = self.queues.lock();
+        let free_at = queues.entry(address).or_default();
+        let begins = self.now.max(*free_at);
+        if matches!(manner, Manner::Cliff { wait } if begins - self.now > wait) {
+            return None;
+        }
+        *free_at = begins + manner.service(capacity, begins, random);
+        Some(*free_at - self.now)
+    }
+
     /// The server of the slot's connection looks at what it has received.
     fn serve(&mut self, slot: RingSlot) {
         let socket = &mut self.sockets[slot];
@@ -337,8 +498,13 @@ impl Pretend {
                     (TRIP, keep, None)
                 }
                 Character::Http10 => (TRIP, answer("1.0", ""), Some(0)),
+                Character::Bounded { capacity, manner } => match self.take_turn(address, capacity, manner) {
+                    Some(after) => (TRIP + after, keep, None),
+                    None => (TRIP, replaced("200 OK", "503 Full"), None),
+                },
             };
             let stop = end.is_some();
+            let bytes = self.give_out(slot, bytes, end);
             self.at(after, Happening::Arrive { slot, life, bytes, end });
             if stop {
                 self.sockets[slot].deaf = true;
@@ -356,7 +522,12 @@ impl Kernel for Pretend {
         let socket = &mut self.sockets[slot];
         assert!(socket.address.is_none(), "slot {slot} is reused while it has a socket");
         let life = socket.life + 1;
-        *socket = Socket { address: Some(address), life, ..Socket::default() };
+        let tls = self.tls.get(&address).map(|config| {
+            let mut tls = ServerConnection::new(Arc::clone(config)).expect("a configuration");
+            tls.set_buffer_limit(None);
+            Box::new(tls)
+        });
+        *socket = Socket { address: Some(address), life, tls, ..Socket::default() };
         Ok(())
     }
 
@@ -384,8 +555,8 @@ impl Kernel for Pretend {
         let taken = if self.mischief.cuts { 1 + self.random(bytes.len() as u64) as usize } else { bytes.len() };
         let socket = &mut self.sockets[slot];
         assert!(socket.connected, "slot {slot} sends without a connection");
-        socket.request.extend(&bytes[..taken]);
-        assert!(socket.send.replace((tag, from, to, bytes)).is_none(), "slot {slot} has two sends in flight");
+        assert!(socket.send.replace((tag, from, to, bytes.clone())).is_none(), "slot {slot} has two sends in flight");
+        self.take_in(slot, &bytes[..taken]);
         let deaf = self.sockets[slot].deaf;
         self.serve(slot);
         // A peer that has just stopped reading, or did before, leaves the send in flight.
@@ -444,6 +615,11 @@ impl Kernel for Pretend {
     fn buffer(&self, buffer: u16, len: usize) -> &[u8] {
         assert!(self.in_hand[buffer as usize], "buffer {buffer} is read while it is the kernel's");
         &self.buffers[buffer as usize][..len]
+    }
+
+    fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
+        assert!(self.in_hand[buffer as usize], "buffer {buffer} is changed while it is the kernel's");
+        &mut self.buffers[buffer as usize][..len]
     }
 
     fn recycle(&mut self, buffer: u16) {
@@ -521,4 +697,17 @@ impl Kernel for Pretend {
 
 fn is_cancel(tag: Tag) -> bool {
     matches!(tag.kind(), Some(Kind::CancelConnect | Kind::CancelSend | Kind::CancelReceive))
+}
+
+/// What a server's TLS sends: what it has to say itself, these bytes, and perhaps that it says no more.
+fn sealed(tls: &mut ServerConnection, bytes: &[u8], is_last: bool) -> Vec<u8> {
+    let mut records = Vec::new();
+    tls.writer().write_all(bytes).expect("without a limit");
+    if is_last {
+        tls.send_close_notify();
+    }
+    while tls.wants_write() {
+        tls.write_tls(&mut records).expect("memory");
+    }
+    records
 }

@@ -2,7 +2,9 @@
 //!
 //! It never looks at an answer.
 
-use super::{BATCH_FROM, BATCH_MAX, OPENS_PER_TURN, PROBE_NS, Running, WAIT_MAX_NS, Worker};
+use super::activity::{Activity, Running};
+use super::{BATCH_MAX, BATCH_PART, OPENS_PER_TURN, PROBE_NS, WAIT_MAX_NS, Worker};
+use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::OutcomeRecorder;
@@ -12,6 +14,7 @@ use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::trace::Unsent;
+use crate::engine::wheel::Sleeper;
 use flowtest_contract::verdict::Failure;
 use flowtest_journal::record::LateCause;
 
@@ -20,6 +23,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn start_due(&mut self) {
         self.turn += 1;
         self.opens = OPENS_PER_TURN;
+        self.handshakes = super::sealed::HANDSHAKES_PER_TURN;
         self.quantum.on_turn(self.now);
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
@@ -68,22 +72,22 @@ impl<K: Kernel> Worker<K> {
     fn enter_phase(&mut self) {
         let (phases, schedule) = (&self.plan.phases, &self.plan.schedule);
         let planned = schedule.plan_clock(self.now);
-        let rests = self.paused || self.draining || schedule.is_paused(self.now);
+        let rests = schedule.is_paused(self.now);
         let split_since = self.pacer.takes().split_since(planned);
         let is_other_split = std::mem::replace(&mut self.split_since, split_since) != split_since;
-        let mut changed = (rests && self.running.take().is_some()) || is_other_split;
+        let mut changed = (rests && self.activity.leave_phase()) || is_other_split;
         while phases.get(self.phase).is_some_and(|phase| planned >= phase.end) {
             self.phase += 1;
-            self.running = None;
+            self.activity.leave_phase();
             changed = true;
         }
-        if self.running.is_none()
+        if self.activity == Activity::Between
             && !rests
             && let Some(phase) = phases.get(self.phase).filter(|phase| planned >= phase.start)
         {
-            self.running = Some(Running { load: phase.load, scored: phase.scored });
+            self.activity = Activity::Playing(Running::of(phase));
             self.open_since = match phase.load {
-                Load::Open(_) => self.open_since.or(Some(self.now)),
+                Load::Open(_) | Load::Step(_) => self.open_since.or(Some(self.now)),
                 Load::Closed { .. } => None,
             };
             self.scored = phase.scored;
@@ -103,7 +107,10 @@ impl<K: Kernel> Worker<K> {
             self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
             contestant.limit = self.pacer.takes().of(self.phase, index, planned).connections;
-            connections += contestant.limit;
+            // Whoever gets no flood fills no batch.
+            if self.plan.contestants[index].traffic == TrafficMode::Flood {
+                connections += contestant.limit;
+            }
             for local in contestant.connections.keys() {
                 let contestant = &self.contestants[index];
                 let (slot, connection) = (contestant.slot(local), &contestant.connections[local]);
@@ -114,8 +121,8 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
-        if self.is_closed_loop() && connections >= BATCH_FROM {
-            self.want = (connections / 8).min(BATCH_MAX);
+        if self.activity.is_closed_loop() {
+            self.want = (connections / BATCH_PART).clamp(1, BATCH_MAX);
         }
     }
 
@@ -131,13 +138,20 @@ impl<K: Kernel> Worker<K> {
     fn fall_due(&mut self) {
         while let Some((fallen, due)) = self.pacer.fall_due(self.now) {
             let index = fallen.contestant;
-            if self.plan.contestants[index].traffic == TrafficMode::Halted {
-                continue;
+            match self.plan.contestants[index].traffic {
+                TrafficMode::Halted => continue,
+                // Other phases are for getting ready.
+                TrafficMode::Absent if !due.scored => continue,
+                TrafficMode::Absent | TrafficMode::Flood | TrafficMode::Probe { .. } => {}
             }
-            let mut outcomes =
-                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            self.timeouts.on_due(due.intended);
+            let is_over = self.now > due.intended + self.timeouts.timeout;
+            if is_over {
+                self.note(OwnCause::Late(LateCause::Control));
+            }
+            let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
             outcomes.fell_due(due);
-            if self.now > due.intended + self.timeouts.timeout {
+            if is_over {
                 // We come to it later than its timeout: after a gap that is noted, and a look at the plan that took long. What
                 // waits is older still.
                 let contestant = &mut self.contestants[index];
@@ -145,7 +159,6 @@ impl<K: Kernel> Worker<K> {
                     outcomes.never_sent(waiting, Unsent::OwnFault);
                 }
                 outcomes.never_sent(due, Unsent::OwnFault);
-                self.note(LateCause::Control);
             } else {
                 self.contestants[index].backlog.push(fallen);
                 self.look_at_waiting(index);
@@ -156,16 +169,19 @@ impl<K: Kernel> Worker<K> {
     /// Gives what waits to free connections, or gives it up.
     #[inline]
     fn pace(&mut self, index: ContestantIndex) {
-        let is_probed = matches!(self.plan.contestants[index].traffic, TrafficMode::Probe { .. });
-        if is_probed && self.is_closed_loop() {
+        let traffic = self.plan.contestants[index].traffic;
+        let (is_probed, is_absent) = (matches!(traffic, TrafficMode::Probe { .. }), traffic == TrafficMode::Absent);
+        if is_probed && self.activity.is_closed_loop() {
             self.wake_for_probe(index);
         }
         while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
             if self.timeouts.is_up(oldest, oldest, self.now) {
                 self.give_up_oldest(index, oldest);
-            } else if self.paused {
+            } else if self.activity.is_paused() {
                 break;
-            } else if is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()) {
+            } else if is_absent
+                || (is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()))
+            {
                 self.miss_oldest(index);
             } else if let Some(local) = self.free_slot(index) {
                 let contestant = &mut self.contestants[index];
@@ -176,33 +192,30 @@ impl<K: Kernel> Worker<K> {
             } else {
                 // Looked at again when a slot is free, or when its time is up.
                 let at = oldest + self.timeouts.timeout;
-                self.wheel.insert(self.place_of_waiting(index), at.max(self.now));
+                self.wheel.insert(Sleeper::Contestant(index), at.max(self.now));
                 break;
             }
         }
-    }
-
-    /// In the wheel, behind the slots.
-    fn place_of_waiting(&self, index: ContestantIndex) -> u32 {
-        (self.owner.len() + index.index()) as u32
     }
 
     /// The oldest that waits has waited too long for a connection.
     #[cold]
     fn give_up_oldest(&mut self, index: ContestantIndex, oldest: RunInstant) {
         // A slot that was short may rest for a timeout.
-        let until = |short_at: RunInstant| short_at + self.timeouts.timeout;
-        let is_short = self.contestants[index].short_at.is_some_and(|short_at| until(short_at) >= oldest);
-        let is_ours = is_short || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
+        let contestant = &self.contestants[index];
+        let short = contestant.short.filter(|(at, _)| *at + self.timeouts.timeout >= oldest).map(|(_, cause)| cause);
+        // Without a slot here there was no room left for one that joined.
+        let no_room = contestant.connections.is_empty().then_some(OwnCause::Late(LateCause::Resources));
+        let short = short.or(no_room);
+        let is_ours = short.is_some() || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
         if !is_ours {
             return self.miss_oldest(index);
         }
-        if is_short {
-            self.note(LateCause::Resources);
+        if let Some(cause) = short {
+            self.note(cause);
         }
         let taken = self.contestants[index].backlog.take(self.pacer.takes(), &self.plan.schedule);
-        let mut outcomes =
-            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
         if let Some(due) = taken {
             outcomes.never_sent(due, Unsent::OwnFault);
         }
@@ -214,8 +227,7 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[index];
         let why = contestant.why_missed(&self.plan, self.pacer.takes());
         let taken = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule);
-        let mut outcomes =
-            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
         if let Some(due) = taken {
             outcomes.never_sent(due, Unsent::Missed(why));
         }
@@ -247,17 +259,17 @@ impl<K: Kernel> Worker<K> {
         }
         // Also while the one before is under way: the next one comes when that has ended.
         let at = self.contestants[index].probe_at.max(self.now + WAIT_MAX_NS);
-        self.wheel.insert(self.place_of_waiting(index), at);
+        self.wheel.insert(Sleeper::Contestant(index), at);
     }
 
     /// A slot that can take a request now: connected, or free to connect.
     fn free_slot(&mut self, index: ContestantIndex) -> Option<LocalSlot> {
         // One connection to each address at least, or a name with several would be a name with one.
-        let enough = self.plan.contestants[index].addresses.len() as u32;
+        let enough = self.contestants[index].spread;
         loop {
             let contestant = &mut self.contestants[index];
             let local = contestant.unlist(enough)?;
-            if contestant.is_surplus(local) && self.running.is_some() {
+            if contestant.is_surplus(local) && self.activity.running().is_some() {
                 continue;
             }
             let connection = &contestant.connections[local];
@@ -274,7 +286,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The slot may take a request of the open loop. `open`: it has a connection.
     #[inline]
-    fn list(&mut self, index: ContestantIndex, local: LocalSlot, open: bool) {
+    pub(super) fn list(&mut self, index: ContestantIndex, local: LocalSlot, open: bool) {
         self.contestants[index].list(local, open);
         if !self.contestants[index].backlog.is_empty() {
             self.look_at_waiting(index);
@@ -315,9 +327,9 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             State::Open => {
-                let closed_loop = self.is_closed_loop();
+                let closed_loop = self.activity.is_closed_loop();
                 let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
-                let surplus = self.running.is_some() && contestant.is_surplus(local);
+                let surplus = self.activity.running().is_some() && contestant.is_surplus(local);
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
                     return self.close(slot);
                 }
@@ -347,7 +359,8 @@ impl<K: Kernel> Worker<K> {
                     self.list(index, local, false);
                 }
             }
-            State::Resting { until } => self.wheel.insert(slot.number(), until),
+            State::Resting { until } => self.wheel.insert(Sleeper::Slot(slot), until),
+            State::Connecting if contestant.has_tls => self.shake(slot),
             State::Connecting | State::Closing => {}
         }
     }
@@ -357,19 +370,23 @@ impl<K: Kernel> Worker<K> {
     fn may_start(&self, index: ContestantIndex, local: LocalSlot) -> bool {
         let contestant = &self.contestants[index];
         let traffic = self.plan.contestants[index].traffic;
-        matches!(self.running, Some(Running { load: Load::Closed { .. }, scored }) if !scored || contestant.quota != Some(0))
+        let begins = |running| match running {
+            Running { load: Load::Closed { .. }, scored } => !scored || contestant.quota != Some(0),
+            Running { load: Load::Open(_) | Load::Step(_), .. } => false,
+        };
+        self.activity.running().is_some_and(begins)
             && !contestant.is_surplus(local)
             && match traffic {
                 TrafficMode::Flood => true,
                 TrafficMode::Probe { .. } => self.may_probe(index),
-                TrafficMode::Halted => false,
+                TrafficMode::Absent | TrafficMode::Halted => false,
             }
     }
 
     /// Closed loop: as many requests as the pipeline holds.
     #[inline]
     fn fill(&mut self, index: ContestantIndex, local: LocalSlot) {
-        let Some(Running { load: Load::Closed { pipeline }, scored }) = self.running else { return };
+        let Some(Running { load: Load::Closed { pipeline }, scored }) = self.activity.running() else { return };
         if self.contestants[index].is_surplus(local) {
             return;
         }
@@ -381,7 +398,7 @@ impl<K: Kernel> Worker<K> {
                 self.contestants[index].probe_at = self.now + PROBE_NS;
                 1
             }
-            TrafficMode::Probe { .. } | TrafficMode::Halted => return,
+            TrafficMode::Probe { .. } | TrafficMode::Absent | TrafficMode::Halted => return,
         };
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[local];
@@ -408,19 +425,26 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     fn send(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
         let contestant = &mut self.contestants[index];
+        let is_sealed = contestant.has_tls && contestant.tls[local].is_some();
         let connection = &mut contestant.connections[local];
         if !connection.has_unsent() {
             if connection.load() == 0 {
                 self.list(index, local, true);
             }
+            if is_sealed {
+                self.send_outgoing(slot);
+            }
             return;
         }
         // Also when it cannot be sent now: a peer that reads nothing keeps the send before it in flight.
         if let Some(at) = connection.wake_at(&self.timeouts) {
-            self.wheel.insert(slot.number(), at);
+            self.wheel.insert(Sleeper::Slot(slot), at);
         }
         if !self.ring.can_send(slot) {
             return;
+        }
+        if is_sealed {
+            return self.send_sealed(index, slot, local);
         }
         let request = &self.plan.contestants[index].request;
         let (mint, block) = (&self.mint, &mut self.block);
@@ -428,9 +452,7 @@ impl<K: Kernel> Worker<K> {
         let written = connection.send(self.now, |copy, counter, scored, first_time| {
             let token = mint.token(slot.number(), counter);
             request.patch(area, copy, &token);
-            let tally = &mut block.counts(index, scored).row.tally;
-            tally.sent += u64::from(first_time);
-            tally.resent += u64::from(!first_time);
+            block.count_sent(index, scored, first_time);
             token
         });
         if written > 0 {
@@ -439,12 +461,13 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn open(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
-        let is_closed_loop = self.is_closed_loop();
+        let is_closed_loop = self.activity.is_closed_loop();
         let plan = &self.plan;
         let target = &plan.contestants[index];
         let contestant = &mut self.contestants[index];
         let address = contestant.address(local, &target.addresses);
         contestant.on_opening(local, self.turn, self.now);
+        contestant.prepare_tls(local, target.tls.as_ref());
         if is_closed_loop {
             self.quantum.on_opening(index);
         }
@@ -461,14 +484,14 @@ impl<K: Kernel> Worker<K> {
                 contestant.open += 1;
                 target.request.fill(self.ring.area(slot));
                 if let Some(at) = connection.wake_at(&self.timeouts) {
-                    self.wheel.insert(slot.number(), at);
+                    self.wheel.insert(Sleeper::Slot(slot), at);
                 }
             }
-            Err(_) => {
-                self.is_short(slot);
+            Err(error) => {
+                self.is_short(slot, OwnCause::of_errno(error.raw_os_error().unwrap_or(0)));
                 let plan = &self.plan;
                 let connection = &mut self.contestants[index].connections[local];
-                let mut outcomes = OutcomeRecorder { plan, block: &mut self.block, contestant: index, now: self.now };
+                let mut outcomes = OutcomeRecorder::new(plan, &mut self.block, &self.timeouts, index, self.now);
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
                 connection.on_closing();
                 connection.on_closed(self.now, &self.timeouts);

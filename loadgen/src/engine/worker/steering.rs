@@ -1,12 +1,16 @@
 //! What others want of a running worker: another plan, a pause, an end. Whatever it cuts off is our own fault.
 
-use super::{CLOSE_NS, Worker};
+use super::activity::Activity;
+use super::{CLOSE_NS, OPENS_PER_TURN, Worker};
+use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
-use crate::engine::contestant::OutcomeRecorder;
-use crate::engine::index::{ContestantIndex, Key, LocalSlot};
-use crate::engine::plan::{Plan, TrafficMode};
+use crate::engine::contestant::{Contestant, OutcomeRecorder};
+use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot};
+use crate::engine::plan::Plan;
 use crate::engine::ring::Kernel;
+use crate::engine::split::slots_of;
+use crate::engine::spread::Spread;
 use crate::engine::trace::Unsent;
 use flowtest_contract::verdict::Failure;
 use flowtest_journal::record::LateCause;
@@ -19,21 +23,23 @@ impl<K: Kernel> Worker<K> {
         let before = std::mem::replace(&mut self.plan, plan);
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
         let anew = rewritten || self.pacer.is_late_for(&self.plan.schedule);
-        self.note(LateCause::Control);
+        self.note(OwnCause::Late(LateCause::Control));
+        self.grow();
         for index in self.contestants.keys() {
-            let (was, is) = (&before.contestants[index], &self.plan.contestants[index]);
-            let (moved, halted) = (was.request != is.request, is.traffic == TrafficMode::Halted);
+            let is = &self.plan.contestants[index];
+            // Who has just joined was nowhere before.
+            let was = before.contestants.get(index).unwrap_or(is);
+            let (moved, halted) = (was.request != is.request || was.tls != is.tls, !is.traffic.sends());
             let contestant = &mut self.contestants[index];
             // What waits may have fallen due by a clock or a share that was not so any more.
             if halted || anew {
-                let mut outcomes =
-                    OutcomeRecorder { plan: &before, block: &mut self.block, contestant: index, now: self.now };
+                let mut outcomes = OutcomeRecorder::new(&before, &mut self.block, &self.timeouts, index, self.now);
                 while let Some(due) = contestant.backlog.take(self.pacer.takes(), &before.schedule) {
                     outcomes.never_sent(due, Unsent::OwnFault);
                 }
             }
             if moved || was.addresses != is.addresses {
-                contestant.redirect(moved, &is.addresses);
+                contestant.redirect(moved, &was.addresses, is);
             }
             for local in contestant.connections.keys() {
                 let slot = self.contestants[index].slot(local);
@@ -46,7 +52,32 @@ impl<K: Kernel> Worker<K> {
         }
         self.pacer.follow(self.plan.schedule.clone());
         // The phase is entered anew, with its limits as they are now.
-        self.running = None;
+        self.activity.leave_phase();
+    }
+
+    /// Makes places for contestants that have joined, with slots that were kept for them. Where there are none left, what falls
+    /// due to them here is our own fault.
+    fn grow(&mut self) {
+        let (had, has) = (self.contestants.len(), self.plan.contestants.len());
+        let spread = Spread::new(self.places as u64);
+        for index in ContestantIndex::all().take(has).skip(had) {
+            let free = self.slots as usize - self.owner.len();
+            let slots = Some(slots_of(&self.plan, &spread, self.number, index) as usize).filter(|slots| *slots <= free);
+            let (base, slots) = (RingSlot::from_index(self.owner.len()), slots.unwrap_or(0));
+            self.contestants.push(Contestant::new(&self.plan, index, base, slots, None));
+            self.owner.grow(self.owner.len() + slots, index);
+        }
+        if had == has {
+            return;
+        }
+        self.queued.grow(self.owner.len(), false);
+        self.wheel.grow(has);
+        self.is_pacing.grow(has, false);
+        self.is_deferring.grow(has, false);
+        self.quantum.grow(has);
+        self.block.grow(has);
+        self.make_room_for_holds();
+        self.opens_each = (OPENS_PER_TURN / has as u32).max(1);
     }
 
     /// Whatever the slot holds is our own fault, and its connection ends.
@@ -54,8 +85,7 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[index];
         let slot = contestant.slot(local);
         let connection = &mut contestant.connections[local];
-        let mut outcomes =
-            OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
         connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
         if matches!(connection.state(), State::Open | State::Connecting) {
             self.close(slot);
@@ -64,8 +94,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Sends nothing until told otherwise; then the phase is entered anew, wherever it stands.
     pub(super) fn pause(&mut self, paused: bool) {
-        if std::mem::replace(&mut self.paused, paused) != paused {
-            self.running = None;
+        if self.activity.pause(paused) {
             // What waited meanwhile, for everybody alike.
             self.contestants.keys().for_each(|index| self.look_at_waiting(index));
         }
@@ -73,14 +102,13 @@ impl<K: Kernel> Worker<K> {
 
     /// Starts nothing more; what is in flight or waits is finished.
     pub(super) fn drain(&mut self) {
-        if !std::mem::replace(&mut self.draining, true) {
-            self.running = None;
+        if self.activity.drain() {
             self.pacer.stop();
         }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        (self.draining || self.phase >= self.plan.phases.len() || self.is_spent())
+        (self.activity.is_draining() || self.phase >= self.plan.phases.len() || self.is_spent())
             && self.pacer.next_due() == RunInstant::NEVER
             && self.contestants.iter().all(|contestant| {
                 contestant.backlog.is_empty() && contestant.connections.iter().all(|connection| connection.load() == 0)
@@ -89,10 +117,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Nothing in flight can have another outcome any more than our own fault.
     pub(super) fn give_up(&mut self) {
-        self.note(LateCause::Control);
+        self.note(OwnCause::Late(LateCause::Control));
         for (index, contestant) in ContestantIndex::all().zip(self.contestants.iter_mut()) {
-            let mut outcomes =
-                OutcomeRecorder { plan: &self.plan, block: &mut self.block, contestant: index, now: self.now };
+            let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
             for connection in contestant.connections.iter_mut() {
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
             }
@@ -105,7 +132,7 @@ impl<K: Kernel> Worker<K> {
     /// The last phase runs on a number of requests, and they are spent.
     fn is_spent(&self) -> bool {
         self.phase + 1 == self.plan.phases.len()
-            && self.running.is_some()
+            && self.activity.running().is_some()
             && self.contestants.iter().all(|contestant| contestant.quota == Some(0))
     }
 
@@ -115,8 +142,7 @@ impl<K: Kernel> Worker<K> {
                 self.close(slot);
             }
         }
-        self.running = None;
-        self.draining = true;
+        self.activity = Activity::Over;
         let until = self.now + CLOSE_NS;
         while self.now < until && self.owner.keys().any(|slot| self.connection(slot).state() == State::Closing) {
             self.turn(true)?;

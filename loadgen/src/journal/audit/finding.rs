@@ -49,6 +49,8 @@ pub enum Kind {
     Terms,
     /// Two streams held one share of the requests at one time, and both sent.
     ShareTwice,
+    /// Steps of a breakpoint phase were decided again: a wrong one is a difference.
+    Steps,
     RedisBehind,
     RedisAhead,
     RedisDifferent,

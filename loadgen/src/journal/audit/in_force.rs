@@ -23,7 +23,7 @@ pub struct InForce {
 
 impl InForce {
     pub fn new(deadlines: Deadlines) -> InForce {
-        InForce { told: vec![(0, Since { at: 0, deadlines })] }
+        InForce { told: vec![(0, Since { at: UtcUs::EPOCH, deadlines })] }
     }
 
     /// Hears the next record. `false`, and nothing changes, when there are too many.
@@ -31,7 +31,7 @@ impl InForce {
         let stays = |(by, held): &(u64, Since)| held.at < since.at || (held.at > since.at && *by >= revision);
         self.told.retain(stays);
         let fits = self.told.len() < INSTANTS_MAX;
-        if fits || since.at == 0 {
+        if fits || since.at == UtcUs::EPOCH {
             let place = self.told.partition_point(|(_, held)| held.at < since.at);
             self.told.insert(place, (revision, since));
         }
@@ -57,14 +57,14 @@ mod tests {
     use super::*;
     use flowtest_contract::Deadline;
 
-    fn version(at: UtcUs, version: u64) -> Since {
-        Since { at, deadlines: Deadlines { version: Deadline(version), from: Deadline::PASSED } }
+    fn version(at: u64, version: u64) -> Since {
+        Since { at: UtcUs(at), deadlines: Deadlines { version: Deadline(UtcUs(version)), from: Deadline::PASSED } }
     }
 
-    fn after(records: &[(u64, Since)]) -> Vec<(UtcUs, u64)> {
+    fn after(records: &[(u64, Since)]) -> Vec<(u64, u64)> {
         let mut in_force = InForce::new(version(0, 1).deadlines);
         assert!(records.iter().all(|(revision, since)| in_force.hear(*revision, *since)));
-        in_force.changes().iter().map(|since| (since.at, since.deadlines.version.0)).collect()
+        in_force.changes().iter().map(|since| (since.at.0, since.deadlines.version.0.0)).collect()
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
     fn a_request_is_judged_by_what_was_in_force_when_it_was_sent() {
         let mut in_force = InForce::new(version(0, 1).deadlines);
         in_force.hear(2, version(10, 5));
-        assert_eq!([0, 9, 10, u64::MAX].map(|sent| in_force.at(sent).version.0), [1, 1, 5, 5]);
+        assert_eq!([0, 9, 10, u64::MAX].map(|sent| in_force.at(UtcUs(sent)).version.0.0), [1, 1, 5, 5]);
     }
 
     #[test]

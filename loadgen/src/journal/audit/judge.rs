@@ -9,7 +9,7 @@ use flowtest_contract::{Platform, Seen, Tally, Version};
 use flowtest_journal::record::Observation;
 
 /// Every observation has a number below this: [`Observations`] lists them.
-pub const OBSERVATIONS: usize = 2 * (2 * 4 * 4 + 7);
+pub const OBSERVATIONS: usize = 2 * (2 * 4 * 4 + 8);
 /// Instants at which a verdict may change: the grace around each of two deadlines begins and ends.
 pub const BORDERS_MAX: usize = 4;
 /// Stretches of time between them.
@@ -72,7 +72,7 @@ impl Judge {
     pub fn new(rules: Rules, deadlines: Deadlines) -> Judge {
         let mut borders: Vec<UtcUs> =
             [deadlines.version.0, deadlines.from.0].into_iter().flat_map(|at| grace(at, rules.grace_us)).collect();
-        borders.retain(|border| *border > 0);
+        borders.retain(|border| *border > UtcUs::EPOCH);
         borders.sort_unstable();
         borders.dedup();
         Judge { rules, deadlines, borders }
@@ -107,7 +107,7 @@ impl Judge {
                 *tally = Tally::from_array(counters);
             }
             Outcome::Answered(observed) => {
-                let (token, version, from) = self.answer(observed, stretch);
+                let Answer { token, version, from } = self.answer(observed, stretch);
                 let pick = |right: bool| if right { [count, 0] } else { [0, count] };
                 let ([token_right, token_wrong], [version_right, version_wrong], [from_right, from_wrong]) =
                     (pick(token), pick(version), pick(from));
@@ -121,12 +121,17 @@ impl Judge {
         }
     }
 
-    /// Whether token, version and platform of an answer are right.
-    fn answer(&self, observed: Observed, stretch: usize) -> (bool, bool, bool) {
-        let at = if stretch == 0 { 0 } else { self.borders[stretch - 1] };
+    /// Whether all three of an answer are right that was sent at an instant.
+    pub fn is_wholly_right(&self, observed: Observed, sent: UtcUs) -> bool {
+        let Answer { token, version, from } = self.answer(observed, self.stretch(sent));
+        token && version && from
+    }
+
+    fn answer(&self, observed: Observed, stretch: usize) -> Answer {
+        let at = if stretch == 0 { UtcUs::EPOCH } else { self.borders[stretch - 1] };
         let right = |deadline: UtcUs, is_before: bool, is_after: bool| {
-            let (before, after) = accepted(deadline, self.rules.grace_us, at);
-            (is_before && before) || (is_after && after)
+            let Accepted { first, second } = accepted(deadline, self.rules.grace_us, at);
+            (is_before && first) || (is_after && second)
         };
         let version = right(
             self.deadlines.version.0,
@@ -139,28 +144,43 @@ impl Judge {
             observed.from == Seen::Value(Platform::Ecs),
         );
         let void = self.rules.token_required && !observed.token_right;
-        (observed.token_right, version && !void, from && !void)
+        Answer { token: observed.token_right, version: version && !void, from: from && !void }
     }
 }
 
+/// Which of the three headers of an answer are right.
+struct Answer {
+    token: bool,
+    version: bool,
+    from: bool,
+}
+
+/// Which of a deadline's two values are right.
+struct Accepted {
+    first: bool,
+    second: bool,
+}
+
 /// A deadline that has passed from the start, and one that never comes: neither has a grace.
-const PASSED: UtcUs = 0;
-const NEVER: UtcUs = u64::MAX;
+const PASSED: UtcUs = UtcUs::EPOCH;
+const NEVER: UtcUs = UtcUs::MAX;
 
 /// The instant from which the second value is right, and the one from which the first is not any more.
 fn grace(deadline: UtcUs, grace_us: u64) -> impl Iterator<Item = UtcUs> {
     let comes = deadline != PASSED && deadline != NEVER;
     let begins = comes.then(|| deadline.saturating_sub(grace_us));
-    let over = comes.then(|| deadline.checked_add(grace_us)?.checked_add(1)).flatten();
+    let over = comes.then(|| deadline.0.checked_add(grace_us)?.checked_add(1).map(UtcUs)).flatten();
     begins.into_iter().chain(over)
 }
 
-/// Whether the first and the second value are right in the answer to a request that was sent at `at`.
-fn accepted(deadline: UtcUs, grace_us: u64, at: UtcUs) -> (bool, bool) {
+/// What is right in the answer to a request that was sent at `at`.
+fn accepted(deadline: UtcUs, grace_us: u64, at: UtcUs) -> Accepted {
     match deadline {
-        PASSED => (false, true),
-        NEVER => (true, false),
-        _ => (at <= deadline.saturating_add(grace_us), at >= deadline.saturating_sub(grace_us)),
+        PASSED => Accepted { first: false, second: true },
+        NEVER => Accepted { first: true, second: false },
+        _ => {
+            Accepted { first: at <= deadline.saturating_add(grace_us), second: at >= deadline.saturating_sub(grace_us) }
+        }
     }
 }
 
@@ -175,17 +195,17 @@ mod tests {
         prop_oneof![
             Just(Deadline::PASSED),
             Just(Deadline::NEVER),
-            (0u64..40).prop_map(Deadline),
-            (0u64..40).prop_map(|back| Deadline(u64::MAX - back)),
-            (1_000u64..1_040).prop_map(Deadline),
+            (0u64..40).prop_map(|at| Deadline(UtcUs(at))),
+            (0u64..40).prop_map(|back| Deadline(UtcUs::MAX - back)),
+            (1_000u64..1_040).prop_map(|at| Deadline(UtcUs(at))),
         ]
     }
 
-    fn instants() -> impl Strategy<Value = u64> {
-        prop_oneof![0u64..80, (0u64..80).prop_map(|back| u64::MAX - back), 960u64..1_080]
+    fn instants() -> impl Strategy<Value = UtcUs> {
+        prop_oneof![0u64..80, (0u64..80).prop_map(|back| u64::MAX - back), 960u64..1_080].prop_map(UtcUs)
     }
 
-    fn verdict(judge: &Judge, observed: Observed, sent: u64) -> flowtest_contract::Verdict {
+    fn verdict(judge: &Judge, observed: Observed, sent: UtcUs) -> flowtest_contract::Verdict {
         let mut tally = Tally::default();
         let observation = Observation { outcome: Outcome::Answered(observed), scored: true };
         judge.count(&mut tally, observation, judge.stretch(sent), 1);

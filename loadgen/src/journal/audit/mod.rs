@@ -10,6 +10,9 @@
 //! | [`traces`] | exchanges, counted |
 //! | [`in_force`] | which deadlines were in force when |
 //! | [`shares`] | which share of the requests each stream held when |
+//! | [`beginning`] | what a stream says of itself at its beginning |
+//! | [`decided`] | a decision about a step, as a stream has it |
+//! | [`steps`] | the steps of breakpoint phases, decided again |
 //! | [`stream`] | one stream from its first record to its last |
 //! | [`redis`] | what Redis holds of a round |
 //! | [`compare`] | two rows, field by field |
@@ -17,7 +20,9 @@
 //! | [`finding`], [`report`] | what there is to say |
 //! | [`what_if`] | the same exchanges by other rules |
 
+pub mod beginning;
 pub mod compare;
+pub mod decided;
 pub mod finding;
 pub mod in_force;
 pub mod judge;
@@ -25,6 +30,7 @@ pub mod redis;
 pub mod report;
 pub mod round;
 pub mod shares;
+pub mod steps;
 pub mod stream;
 pub mod traces;
 mod void;
@@ -37,7 +43,7 @@ use flowtest_journal::JournalError;
 use flowtest_journal::stream::StreamFolder;
 use parking_lot::Mutex;
 use redis::Board;
-use report::Report;
+use report::AuditReport;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stream::{Questions, Stream};
 use what_if::WhatIf;
@@ -73,9 +79,12 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
                 .filter_map(|stream| stream.beginning.as_ref().map(|first| (&stream.folder, first.contest.as_str()))),
         )?;
     }
-    let mut report = Report::new(&streams, held.as_ref());
+    let mut report = AuditReport::new(&streams, held.as_ref());
     report.add_unreadable(&unreadable);
-    report.findings.extend(what_if.iter().flat_map(|what_if| what_if.limits(&streams)));
+    if let Some(what_if) = &what_if {
+        let beginnings = streams.iter().filter_map(|stream| stream.beginning.as_ref());
+        report.findings.extend(what_if.limits(beginnings, streams.iter().map(|stream| stream.untraced).sum()));
+    }
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }

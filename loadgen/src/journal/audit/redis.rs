@@ -140,6 +140,12 @@ impl Board {
         Ok(())
     }
 
+    /// What Redis holds of a round under whatever contest, when nothing else says of which it is.
+    pub fn found(&self, round: RoundId) -> Result<Option<HeldRound>, ScoreboardError> {
+        self.look_for(None, round)?;
+        Ok(self.inner.lock().rounds.remove(&round))
+    }
+
     /// What Redis holds of a round now.
     pub fn round(&self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {
         self.inner.lock().read(contest, round)
@@ -228,7 +234,8 @@ impl HeldRound {
                 let row = Row::decode(text).map_err(|error| error.to_string())?;
                 self.stream(id).rows.insert(contestant.to_owned(), row);
             }
-            RoundField::Streams | RoundField::Span(..) => {}
+            // Which seconds were valid is the generator's word; what is void is in the rows.
+            RoundField::Streams | RoundField::Validity(_) | RoundField::Span(..) => {}
         }
         Ok(())
     }

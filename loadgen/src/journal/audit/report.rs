@@ -17,9 +17,10 @@
 use super::finding::{Finding, Kind};
 use super::redis::HeldRound;
 use super::round::{self, percent};
-use super::stream::{Standing, Stream, Sums};
+use super::stream::{Stream, StreamStanding, Sums};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::text::grouped;
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::{StreamFolder, Tail};
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct AuditReport {
     pub equal: bool,
     pub proved: Option<f64>,
     pub traces: u64,
@@ -81,7 +82,7 @@ pub struct StreamLine {
     pub chain: String,
     pub segments: u32,
     pub bytes: u64,
-    pub proved_until: Option<u64>,
+    pub proved_until: Option<UtcUs>,
     pub traced: u64,
     pub untraced: u64,
     pub in_flight: u64,
@@ -90,10 +91,10 @@ pub struct StreamLine {
     pub redis_ended: Option<bool>,
 }
 
-impl Report {
+impl AuditReport {
     /// `streams` lie in the order of their rounds.
-    pub fn new(streams: &[Stream], held: Option<&BTreeMap<RoundId, HeldRound>>) -> Report {
-        let mut report = Report { equal: true, proved: None, traces: 0, rounds: Vec::new(), findings: Vec::new() };
+    pub fn new(streams: &[Stream], held: Option<&BTreeMap<RoundId, HeldRound>>) -> AuditReport {
+        let mut report = AuditReport { equal: true, proved: None, traces: 0, rounds: Vec::new(), findings: Vec::new() };
         for streams in streams.chunk_by(|a, b| a.folder.round == b.folder.round) {
             let id = streams[0].folder.round;
             let held = held.and_then(|held| held.get(&id));
@@ -202,10 +203,10 @@ impl StreamLine {
             stream: stream.folder.stream.to_string(),
             folder: stream.folder.path.display().to_string(),
             standing: match stream.standing {
-                Standing::Ended => "ended",
-                Standing::Killed { .. } => "killed",
-                Standing::Live => "live",
-                Standing::NeverBegan => "never_began",
+                StreamStanding::Ended => "ended",
+                StreamStanding::Killed { .. } => "killed",
+                StreamStanding::Live => "live",
+                StreamStanding::NeverBegan => "never_began",
             },
             tail: match stream.found.tail {
                 Tail::Ended => "ended",
@@ -231,7 +232,7 @@ fn part(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for round in &self.rounds {
             let contest = round.contest.as_deref().unwrap_or("(unknown)");

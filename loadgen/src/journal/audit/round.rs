@@ -1,10 +1,12 @@
 //! One round: its streams beside each other, against their traces, and against Redis. Decides what is a difference.
 
+use super::beginning::Beginning;
 use super::compare::{self, Difference};
 use super::finding::{Finding, Kind};
 use super::redis::{HeldRound, HeldStream};
 use super::shares;
-use super::stream::{Halves, Snapshot, Standing, Stream, Sums};
+use super::steps::{self, Steps};
+use super::stream::{Halves, Snapshot, Stream, StreamStanding, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
 use flowtest_contract::rules::UtcUs;
@@ -27,6 +29,7 @@ pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) ->
     }
     notes.agreement(streams);
     notes.shares(streams);
+    notes.steps(streams);
     if let Some(held) = held {
         notes.redis(streams, held);
     }
@@ -65,23 +68,23 @@ impl Notes {
                 self.note(Kind::Damaged, true, Some(id), text);
             }
             // What a live writer is writing just now looks torn.
-            Tail::Torn { .. } if stream.standing != Standing::Live => {
+            Tail::Torn { .. } if stream.standing != StreamStanding::Live => {
                 self.note(Kind::Torn, false, Some(id), format!("{subject} {tail}"));
             }
             _ => {}
         }
         let until = stream.proved_until.map_or_else(|| "its start".to_owned(), folders::instant);
         match stream.standing {
-            Standing::Ended => {}
-            Standing::Live => {
+            StreamStanding::Ended => {}
+            StreamStanding::Live => {
                 let text = format!("{subject} is being written; it is audited until {until}");
                 self.note(Kind::Live, false, Some(id), text);
             }
-            Standing::NeverBegan => {
+            StreamStanding::NeverBegan => {
                 let text = format!("{subject} was never begun: its process died before it sent anything");
                 self.note(Kind::NeverBegan, false, Some(id), text);
             }
-            Standing::Killed { closed } => {
+            StreamStanding::Killed { closed } => {
                 let in_flight = in_flight(stream);
                 let text = format!(
                     "{subject} was cut off{}: it is proved until {until}, its last open interval is lost (as a rule at \
@@ -105,7 +108,7 @@ impl Notes {
             let finding = self.note(Kind::Traces, true, Some(id), text);
             (finding.journal, finding.other) = (Some(said), Some(traced));
         }
-        let ended = stream.standing == Standing::Ended;
+        let ended = stream.standing == StreamStanding::Ended;
         for (name, halves) in named(stream, &stream.batches) {
             for row in halves.iter().flat_map(|halves| halves.iter()) {
                 let tally = &row.tally;
@@ -128,7 +131,7 @@ impl Notes {
     fn traces(&mut self, stream: &Stream) {
         let id = stream.folder.stream;
         let untraced = stream.untraced > 0;
-        let open = stream.standing != Standing::Ended;
+        let open = stream.standing != StreamStanding::Ended;
         let settled = |sums: &Sums| rows(sums).map(|row| row.tally.settled()).fold(0, u64::saturating_add);
         let (outcomes, judged) = (settled(&stream.batches), settled(&stream.traces));
         if untraced {
@@ -185,7 +188,7 @@ impl Notes {
                 "the contest"
             } else if beginning.rules != first.rules {
                 "the rules"
-            } else if beginning.names != first.names {
+            } else if !is_one_roster(beginning, first) {
                 "the roster"
             } else if beginning.deadlines != first.deadlines || end_apart(one, stream) {
                 "the deadlines"
@@ -219,13 +222,26 @@ impl Notes {
         }
     }
 
+    /// Whether the steps of breakpoint phases were decided as their figures say.
+    fn steps(&mut self, streams: &[Stream]) {
+        let Steps { decisions, wrong, is_unproved } = steps::audit(streams);
+        for sentence in wrong.iter().take(TOLD_MAX) {
+            self.note(Kind::Steps, true, None, sentence.clone());
+        }
+        if decisions > 0 && wrong.is_empty() {
+            let by = if is_unproved { "what they say was counted, which no trace proves" } else { "the traces" };
+            let text = format!("{decisions} steps of the breakpoint were decided again by {by}: all are the same");
+            self.note(Kind::Steps, false, None, text);
+        }
+    }
+
     fn redis(&mut self, streams: &[Stream], held: &HeldRound) {
         let round = self.round;
         for junk in &held.junk {
             self.note(Kind::RedisOdd, true, None, format!("Redis says of round {round} what makes no sense: {junk}"));
         }
         let Some(state) = held.state else {
-            if streams.iter().any(|stream| stream.last_counted > 0 && stream.standing != Standing::Live) {
+            if streams.iter().any(|stream| stream.last_counted > 0 && stream.standing != StreamStanding::Live) {
                 let text = format!("Redis does not know round {round}: `rebuild` publishes it");
                 self.note(Kind::NotInRedis, true, None, text);
             }
@@ -281,19 +297,19 @@ impl Notes {
         // Groups that count nothing need not be published.
         let behind = seq < stream.last_counted;
         let open = matches!(stream.found.tail, Tail::Ended) && held.end.is_none();
-        if (behind || open) && stream.standing != Standing::Live {
+        if (behind || open) && stream.standing != StreamStanding::Live {
             let what = if behind { format!("only up to group {seq} of {last}") } else { "without its end".to_owned() };
             let given_up = if held.abandoned { " It was given up." } else { "" };
             let text = format!("Redis holds stream {id} {what}: {}.{given_up}", remedy(sealed));
             let finding = self.note(Kind::RedisBehind, true, Some(id), text);
             (finding.journal, finding.other) = (Some(last), Some(seq));
         }
-        if let Some(end) = held.end.filter(|end| *end != last && stream.standing != Standing::Live) {
+        if let Some(end) = held.end.filter(|end| *end != last && stream.standing != StreamStanding::Live) {
             let text = format!("Redis has the end of stream {id} at group {end}, and its journal ends at {last}");
             let finding = self.note(Kind::RedisDifferent, true, Some(id), text);
             (finding.journal, finding.other) = (Some(last), Some(end));
         }
-        if held.in_parts && stream.standing == Standing::Live {
+        if held.in_parts && stream.standing == StreamStanding::Live {
             let text =
                 format!("stream {id} is being put into Redis in parts just now; its rows there are not compared");
             self.note(Kind::Live, false, Some(id), text);
@@ -350,6 +366,13 @@ fn end_apart(one: &Stream, other: &Stream) -> bool {
     let settled = ours.at.max(theirs.at).saturating_add(HEARING_US);
     let reaches = |stream: &Stream| stream.proved_until.is_some_and(|until| until >= settled);
     ours.deadlines != theirs.deadlines && reaches(one) && reaches(other)
+}
+
+/// Whether two streams have one roster: one that ended sooner may have heard of fewer who joined.
+fn is_one_roster(one: &Beginning, other: &Beginning) -> bool {
+    let same_names = one.names.iter().zip(&other.names).all(|(ours, theirs)| ours == theirs);
+    let agree = one.joined.iter().all(|(number, at)| other.joined.get(number).is_none_or(|other| other == at));
+    same_names && agree && one.armed == other.armed
 }
 
 /// Contestants with what belongs to them.

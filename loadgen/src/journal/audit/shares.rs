@@ -54,14 +54,14 @@ pub(super) struct Shares {
 impl Shares {
     pub(super) fn start(&mut self, start: &ArchivedStart) {
         self.program = serde_json::from_slice(start.program.as_slice()).ok();
-        self.hear(0, start.document.as_slice());
+        self.hear(UtcUs::EPOCH, start.document.as_slice());
     }
 
     pub(super) fn control(&mut self, control: &ArchivedControl) {
         // One revision may have several records: the first is that of its hearing.
         let revision = control.revision.to_native();
         if std::mem::replace(&mut self.revision, revision) != revision {
-            self.hear(control.at.to_native().saturating_sub(TELLING_US), control.document.as_slice());
+            self.hear(UtcUs(control.at.to_native()).saturating_sub(TELLING_US), control.document.as_slice());
         }
     }
 
@@ -124,8 +124,7 @@ pub(super) fn sends_within(folder: &StreamFolder, from: UtcUs, to: UtcUs) -> boo
 
 fn is_within(block: &ArchivedTraces, from: UtcUs, to: UtcUs) -> bool {
     block.traces.iter().filter(|trace| trace.lag_us.to_native() != NEVER_SENT).any(|trace| {
-        let sent = block.base.to_native().saturating_add_signed(i64::from(trace.sent_us.to_native()));
-        let due = sent.saturating_sub(u64::from(trace.lag_us.to_native()));
+        let due = trace.intended(UtcUs(block.base.to_native()));
         from.saturating_add(CUT_US) < due && due.saturating_add(CUT_US) < to
     })
 }
@@ -135,22 +134,22 @@ mod tests {
     use super::*;
 
     /// From when on, between whom.
-    type Told = (UtcUs, &'static [&'static str]);
+    type Told = (u64, &'static [&'static str]);
     /// When a document was heard, and its splits.
-    type Hearing = (UtcUs, &'static [Told]);
+    type Hearing = (u64, &'static [Told]);
 
-    fn shares(generator: &str, takes_from: UtcUs, heard: &[Hearing]) -> Vec<Held> {
+    fn shares(generator: &str, takes_from: u64, heard: &[Hearing]) -> Vec<Held> {
         let split = |(from, names): &Told| Split {
-            from: *from,
+            from: UtcUs(*from),
             generators: names.iter().map(|&name| name.to_owned()).collect(),
         };
-        let heard = heard.iter().map(|(at, splits)| (*at, splits.iter().map(split).collect())).collect();
-        let program = Some(Program { generator: generator.to_owned(), takes_from });
-        Shares { program, revision: 0, heard }.held(100)
+        let heard = heard.iter().map(|(at, splits)| (UtcUs(*at), splits.iter().map(split).collect())).collect();
+        let program = Some(Program { generator: generator.to_owned(), takes_from: UtcUs(takes_from) });
+        Shares { program, revision: 0, heard }.held(UtcUs(100))
     }
 
-    fn held(from: UtcUs, to: UtcUs, index: u64, of: u64) -> Held {
-        Held { from, to, index, of }
+    fn held(from: u64, to: u64, index: u64, of: u64) -> Held {
+        Held { from: UtcUs(from), to: UtcUs(to), index, of }
     }
 
     const FIRST: Told = (10, &["g1", "g2", "g3"]);
@@ -187,6 +186,7 @@ mod tests {
             (held(0, 9, 0, 1), held(9, 12, 0, 1), None),
         ];
         for (ours, theirs, expected) in cases {
+            let expected = expected.map(|(from, to)| (UtcUs(from), UtcUs(to)));
             assert_eq!(in_common(&[ours], &[theirs]).first().copied(), expected, "{ours:?} {theirs:?}");
         }
     }

@@ -3,6 +3,8 @@
 //! A deadline that was moved may be told before or behind the traces that it concerns, so such a stream is read twice: once
 //! to learn which deadlines were in force when, and once to judge by them.
 
+use super::beginning::Beginning;
+use super::decided::Decided;
 use super::in_force::{InForce, Since};
 use super::redis::{Board, HeldUpTo};
 use super::shares::{Held, Shares};
@@ -10,16 +12,21 @@ use super::traces::{Counted, Timed};
 use super::void::Void;
 use super::what_if::{Answer, WhatIf};
 use crate::journal::folders;
+use flowtest_contest::Control;
 use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::{Deadline, Row, Tally};
 use flowtest_journal::JournalError;
-use flowtest_journal::record::{ArchivedBatch, ArchivedControl, ArchivedStart, ArchivedTerms, EndCode, unbucket};
+use flowtest_journal::record::{
+    ArchivedBatch, ArchivedControl, ArchivedFurther, ArchivedJoin, ArchivedStart, ArchivedTerms, ArchivedTrace,
+    EndCode, unbucket,
+};
 use flowtest_journal::stream::{self, Found, Group, Record, StreamFolder, Tail};
+use std::collections::BTreeMap;
 
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StreamStanding {
     /// Its writer ended it when nothing was in flight any more.
     Ended,
     /// Its writer is gone. With an end marker (`closed`), somebody has found it since and ended it.
@@ -28,18 +35,6 @@ pub enum Standing {
     Live,
     /// Its writer died before the first group of records was synced.
     NeverBegan,
-}
-
-/// What stands at the beginning.
-#[derive(Clone, Debug)]
-pub struct Beginning {
-    pub contest: String,
-    pub names: Vec<String>,
-    pub at: UtcUs,
-    pub rules: Rules,
-    pub deadlines: Deadlines,
-    /// The contest as JSON.
-    pub document: Vec<u8>,
 }
 
 /// Sums of one contestant, of phases that do not count and of those that do.
@@ -55,7 +50,7 @@ pub type Snapshot = Vec<Option<Box<Row>>>;
 #[derive(Debug)]
 pub struct Stream {
     pub folder: StreamFolder,
-    pub standing: Standing,
+    pub standing: StreamStanding,
     pub found: Found,
     /// `None` when it never began, or is damaged at its first record.
     pub beginning: Option<Beginning>,
@@ -63,6 +58,8 @@ pub struct Stream {
     pub in_force: Vec<Since>,
     /// Which share of the requests it held when. Empty where it does not say.
     pub shares: Vec<Held>,
+    /// What it heard of the steps of breakpoint phases.
+    pub decisions: Vec<Decided>,
     pub batches: Sums,
     pub traces: Sums,
     /// The answer to `--with`.
@@ -113,11 +110,11 @@ pub fn audit(folder: &StreamFolder, questions: Questions<'_>, progress: &dyn Fn(
     }
     let abandoned = reading.end == Some(EndCode::Abandoned as u16);
     let standing = match &found.tail {
-        Tail::Ended if abandoned => Standing::Killed { closed: true },
-        Tail::Ended => Standing::Ended,
-        _ if live => Standing::Live,
-        _ if found.last_seq == 0 && !matches!(found.tail, Tail::Damaged { .. }) => Standing::NeverBegan,
-        _ => Standing::Killed { closed: false },
+        Tail::Ended if abandoned => StreamStanding::Killed { closed: true },
+        Tail::Ended => StreamStanding::Ended,
+        _ if live => StreamStanding::Live,
+        _ if found.last_seq == 0 && !matches!(found.tail, Tail::Damaged { .. }) => StreamStanding::NeverBegan,
+        _ => StreamStanding::Killed { closed: false },
     };
     Ok(reading.finish(standing, found))
 }
@@ -144,9 +141,15 @@ struct Reading<'a> {
     until: Option<UtcUs>,
     end: Option<u16>,
     void: Void,
+    /// Traces from before their contestant joined.
+    early: u64,
     shares: Shares,
+    decisions: Vec<Decided>,
     oddities: Vec<String>,
 }
+
+/// Instants are cut to microseconds, each by itself.
+const CUT_US: u64 = 2;
 
 /// Contestants times stretches of time with deadlines of their own: each takes 26 KB once it has a trace.
 const PLACES_MAX: usize = 1 << 18;
@@ -174,7 +177,9 @@ impl<'a> Reading<'a> {
             until: None,
             end: None,
             void: Void::default(),
+            early: 0,
             shares: Shares::default(),
+            decisions: Vec::new(),
             oddities: Vec::new(),
         }
     }
@@ -200,9 +205,11 @@ impl<'a> Reading<'a> {
                     self.start(start);
                 }
                 Record::Batch(batch) => self.batch(group.seq, batch),
+                Record::Further(further) => self.further(group.seq, further),
                 Record::Traces(block) => {
                     bytes += size_of_val(block.traces.as_slice()) as u64;
-                    let (base, traces) = (block.base.to_native(), block.traces.as_slice());
+                    let (base, traces) = (UtcUs(block.base.to_native()), block.traces.as_slice());
+                    self.early += self.before_joining(base, traces);
                     if let Some(counted) = &mut self.counted {
                         counted.add(base, traces);
                     }
@@ -214,6 +221,8 @@ impl<'a> Reading<'a> {
                     self.shares.control(control);
                     self.control(control);
                 }
+                Record::Join(join) => self.join(join),
+                Record::Decision(decision) => self.decisions.push(Decided::new(decision)),
                 Record::Evidence(_) | Record::Notice(_) | Record::Late(_) => {}
                 Record::End(end) => self.end = Some(end.code.to_native()),
             }
@@ -225,10 +234,16 @@ impl<'a> Reading<'a> {
     fn start(&mut self, start: &ArchivedStart) {
         let (contest, names) = folders::names(start);
         let (rules, deadlines) = terms(&start.terms);
+        // Who began later, or again, found those in the roster that had joined by then.
+        let document = std::str::from_utf8(start.document.as_slice()).ok();
+        let control = document.and_then(|document| Control::from_json(document).ok());
+        let joined = control.map_or(0, |control| control.timeline.joins.len());
         let beginning = Beginning {
+            armed: names.len().saturating_sub(joined),
             contest,
             names,
-            at: start.at.to_native(),
+            joined: BTreeMap::new(),
+            at: UtcUs(start.at.to_native()),
             rules,
             deadlines,
             document: start.document.as_slice().to_vec(),
@@ -256,10 +271,38 @@ impl<'a> Reading<'a> {
         self.beginning = Some(beginning);
     }
 
+    /// Its contestant is the last of the roster from here on.
+    fn join(&mut self, join: &ArchivedJoin) {
+        let Some(beginning) = &mut self.beginning else { return };
+        beginning.joined.insert(beginning.names.len(), UtcUs(join.at.to_native()));
+        beginning.names.push(folders::joined(join));
+        self.batches.push(None);
+        if let Some(counted) = &mut self.counted {
+            counted.join();
+        }
+        if let Some(counted) = &mut self.what_if {
+            counted.join();
+        }
+    }
+
+    /// Traces of requests that fell due before their contestant had joined.
+    fn before_joining(&self, base: UtcUs, traces: &[ArchivedTrace]) -> u64 {
+        let Some(joined) =
+            self.beginning.as_ref().map(|beginning| &beginning.joined).filter(|joined| !joined.is_empty())
+        else {
+            return 0;
+        };
+        let is_early = |trace: &&ArchivedTrace| {
+            let Some(at) = joined.get(&usize::from(trace.contestant.to_native())) else { return false };
+            trace.intended(base) + CUT_US < *at
+        };
+        traces.iter().filter(is_early).count() as u64
+    }
+
     fn batch(&mut self, seq: u64, batch: &ArchivedBatch) {
         self.traced_said = self.traced_said.saturating_add(batch.traced.to_native());
         self.untraced = self.untraced.saturating_add(batch.untraced.to_native());
-        self.until = Some(batch.to.to_native());
+        self.until = Some(UtcUs(batch.to.to_native()));
         if !batch.entries.is_empty() {
             self.last_counted = seq;
         }
@@ -295,10 +338,29 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Counters that the batch of this group has no room for.
+    fn further(&mut self, seq: u64, further: &ArchivedFurther) {
+        for entry in further.entries.iter() {
+            let contestant = usize::from(entry.contestant.to_native());
+            let Some(halves) = self.batches.get_mut(contestant) else {
+                odd(&mut self.oddities, || {
+                    format!("group {seq} counts for a contestant {contestant} who does not play")
+                });
+                continue;
+            };
+            let tally = &mut halves.get_or_insert_default()[usize::from(entry.scored != 0)].tally;
+            if !entry.add_to(tally) || tally.to_array().iter().any(|count| *count > COUNT_MAX) {
+                odd(&mut self.oddities, || {
+                    format!("group {seq} counts more than can be added for contestant {contestant}")
+                });
+            }
+        }
+    }
+
     fn control(&mut self, control: &ArchivedControl) {
         let Some(beginning) = &self.beginning else { return };
         let (rules, deadlines) = terms(&control.terms);
-        let (at, revision) = (control.at.to_native(), control.revision.to_native());
+        let (at, revision) = (UtcUs(control.at.to_native()), control.revision.to_native());
         if rules != beginning.rules {
             odd(&mut self.oddities, || {
                 format!(
@@ -327,7 +389,7 @@ impl<'a> Reading<'a> {
         self.told.as_ref().map(InForce::changes).unwrap_or_default()
     }
 
-    fn finish(mut self, standing: Standing, found: Found) -> Stream {
+    fn finish(mut self, standing: StreamStanding, found: Found) -> Stream {
         let contestants = self.batches.len();
         let mut traces = Vec::with_capacity(contestants);
         if let Some(counted) = &self.counted {
@@ -336,6 +398,12 @@ impl<'a> Reading<'a> {
             if senseless > 0 {
                 odd(&mut self.oddities, || format!("{senseless} traces say what nobody can observe"));
             }
+        }
+        let early = self.early;
+        if early > 0 {
+            odd(&mut self.oddities, || {
+                format!("{early} exchanges are of requests that fell due before their contestant had joined")
+            });
         }
         // FORMAT 1 says nothing of lateness.
         let Void { outside, contradicted, .. } = self.void;
@@ -358,7 +426,8 @@ impl<'a> Reading<'a> {
             standing,
             found,
             in_force: self.in_force(),
-            shares: self.shares.held(self.until.unwrap_or(0)),
+            shares: self.shares.held(self.until.unwrap_or(UtcUs::EPOCH)),
+            decisions: self.decisions,
             batches: self.batches,
             traces,
             what_if,
@@ -402,8 +471,8 @@ fn terms(terms: &ArchivedTerms) -> (Rules, Deadlines) {
         token_required: terms.token_required != 0,
     };
     let deadlines = Deadlines {
-        version: Deadline(terms.version_deadline.to_native()),
-        from: Deadline(terms.from_deadline.to_native()),
+        version: Deadline(UtcUs(terms.version_deadline.to_native())),
+        from: Deadline(UtcUs(terms.from_deadline.to_native())),
     };
     (rules, deadlines)
 }

@@ -47,16 +47,21 @@ impl Counted {
         }
     }
 
+    /// One more contestant plays.
+    pub fn join(&mut self) {
+        self.numbers.resize(self.numbers.len() + PLACES, 0);
+    }
+
     /// Traces that were counted.
     pub fn total(&self) -> u64 {
         self.total
     }
 
     /// Counts a block. `base` is what the instants of its traces count from.
-    pub fn add(&mut self, base: u64, traces: &[ArchivedTrace]) {
+    pub fn add(&mut self, base: UtcUs, traces: &[ArchivedTrace]) {
         let mut borders = [i64::MAX; STRETCHES - 1];
         for (relative, border) in borders.iter_mut().zip(self.judge.borders()) {
-            let from_base = i128::from(*border) - i128::from(base);
+            let from_base = i128::from(border.0) - i128::from(base.0);
             *relative = from_base.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
         }
         let (contestants, _) = self.numbers.as_chunks_mut::<PLACES>();
@@ -152,13 +157,18 @@ impl Timed {
         }
     }
 
+    /// One more contestant plays.
+    pub fn join(&mut self) {
+        self.windows.iter_mut().for_each(Counted::join);
+    }
+
     /// Counts a block, as [`Counted::add`] does.
-    pub fn add(&mut self, base: u64, traces: &[ArchivedTrace]) {
+    pub fn add(&mut self, base: UtcUs, traces: &[ArchivedTrace]) {
         if let [only] = self.windows.as_mut_slice() {
             return only.add(base, traces);
         }
         let place = |trace: &ArchivedTrace| {
-            let sent = base.saturating_add_signed(i64::from(trace.sent_us.to_native()));
+            let sent = trace.sent(base);
             self.starts.partition_point(|start| *start <= sent).saturating_sub(1)
         };
         for alike in traces.chunk_by(|a, b| place(a) == place(b)) {
@@ -199,4 +209,4 @@ fn add_all(histogram: &mut Histogram, counts: &[u64]) {
 /// The counters that traces cannot say.
 pub const BATCH_ONLY: [&str; 3] = ["resent", "unsolicited", "bytes"];
 
-const _: () = assert!(Tally::LEN == 18, "a new counter is either traced or named in BATCH_ONLY");
+const _: () = assert!(Tally::LEN == 19, "a new counter is either traced or named in BATCH_ONLY");

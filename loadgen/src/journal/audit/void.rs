@@ -4,9 +4,8 @@
 //! one in which the worker did nothing: no request sent, no outcome. Both by the instants in the traces.
 
 use super::traces::OUTCOME_BITS;
-use flowtest_contract::Tally;
 use flowtest_contract::rules::UtcUs;
-use flowtest_journal::record::{ArchivedEntry, ArchivedTrace, ArchivedTraces, LateCause, NEVER_SENT};
+use flowtest_journal::record::{ArchivedEntry, ArchivedTrace, ArchivedTraces, LateCause, NEVER_SENT, tally_of};
 use flowtest_journal::stream::{Group, Record};
 use std::collections::BTreeMap;
 
@@ -45,9 +44,9 @@ impl Void {
                 Record::Late(late) => {
                     for window in late.windows.iter() {
                         let (worker, from, to) =
-                            (late.worker.to_native(), window.from.to_native(), window.to.to_native());
+                            (late.worker.to_native(), UtcUs(window.from.to_native()), UtcUs(window.to.to_native()));
                         if window.cause == LateCause::Gap as u16 {
-                            self.contradicted += u64::from(to.saturating_sub(from) + CUT_US <= GAP_US);
+                            self.contradicted += u64::from(to.saturating_since(from) + CUT_US <= GAP_US);
                             gaps.push((worker, from, to));
                         }
                         self.remember(worker, from, to);
@@ -55,7 +54,7 @@ impl Void {
                 }
                 Record::Batch(batch) => {
                     let counters = |entry: &ArchivedEntry| entry.counters.map(|count| count.to_native());
-                    has_void |= batch.entries.iter().any(|entry| Tally::from_array(counters(entry)).own_fault > 0);
+                    has_void |= batch.entries.iter().any(|entry| tally_of(counters(entry)).own_fault > 0);
                 }
                 _ => {}
             }
@@ -86,7 +85,7 @@ impl Void {
     fn look_for_void(&mut self, block: &ArchivedTraces) {
         let windows = self.windows.get(&block.worker.to_native()).map_or(&[][..], Vec::as_slice);
         for trace in block.traces.iter().filter(|trace| trace.observed.to_native() & OUTCOME_BITS == OWN_FAULT) {
-            let Life { intended, outcome, .. } = Life::of(block.base.to_native(), trace);
+            let Life { intended, outcome, .. } = Life::of(UtcUs(block.base.to_native()), trace);
             let ended = windows.partition_point(|(_, to)| to.saturating_add(CUT_US) < intended);
             // A window that ends later may begin before one that ends earlier, where two causes overlap.
             let after = windows[ended..].iter().take(OVERLAPPING_MAX);
@@ -106,23 +105,24 @@ struct Life {
 
 impl Life {
     fn of(base: UtcUs, trace: &ArchivedTrace) -> Life {
-        let at = base.saturating_add_signed(i64::from(trace.sent_us.to_native()));
-        let (latency, lag) = (u64::from(trace.latency_us.to_native()), trace.lag_us.to_native());
-        let intended = if lag == NEVER_SENT { at } else { at.saturating_sub(u64::from(lag)) };
-        Life { intended, sent: (lag != NEVER_SENT).then_some(at), outcome: intended.saturating_add(latency) }
+        let intended = trace.intended(base);
+        let was_sent = trace.lag_us.to_native() != NEVER_SENT;
+        let outcome = intended.saturating_add(u64::from(trace.latency_us.to_native()));
+        Life { intended, sent: was_sent.then(|| trace.sent(base)), outcome }
     }
 }
 
 /// Traces with an instant inside a stretch of time in which the worker did nothing, as it says.
 fn at_work(block: &ArchivedTraces, from: UtcUs, to: UtcUs) -> u64 {
     let inside = |at: UtcUs| from.saturating_add(CUT_US) < at && at.saturating_add(CUT_US) < to;
-    let lives = block.traces.iter().map(|trace| Life::of(block.base.to_native(), trace));
+    let lives = block.traces.iter().map(|trace| Life::of(UtcUs(block.base.to_native()), trace));
     lives.filter(|life| inside(life.outcome) || life.sent.is_some_and(inside)).count() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contract::Tally;
     use flowtest_contract::verdict::{Failure, Outcome};
     use flowtest_journal::record::{Batch, Entry, Late, LateWindow, Observation, Trace, Traces};
 
@@ -142,7 +142,8 @@ mod tests {
             .pack(),
         };
         let traces = Traces { base: 0, worker: 3, traces: lives.iter().map(trace).collect() };
-        let counters = Tally { own_fault: 1, ..Tally::default() }.to_array();
+        let tally = Tally { own_fault: 1, ..Tally::default() };
+        let counters = *tally.to_array().first_chunk().expect("the first counters");
         let entry = Entry { counters, contestant: 0, scored: 1, latency: 0, service: 0 };
         let batch = Batch { entries: vec![entry], ..Batch::default() };
         let bytes = [

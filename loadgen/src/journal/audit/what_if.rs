@@ -1,8 +1,8 @@
 //! "What if": another contest file's rules and deadlines over the same exchanges.
 
+use super::beginning::Beginning;
 use super::finding::{Finding, Kind};
 use super::judge::Judge;
-use super::stream::{Beginning, Stream};
 use crate::Failed;
 use flowtest_contest::Contest;
 use flowtest_contest::contest::{Start, When};
@@ -46,17 +46,17 @@ impl WhatIf {
         Answer { points: tallies.iter().map(|tally| tally.points(&self.contest.rules)).collect() }
     }
 
-    /// What the answer does not say.
-    pub fn limits(&self, streams: &[Stream]) -> Vec<Finding> {
+    /// What the answer does not say of streams that begin so. `untraced`: outcomes without a trace, of all of them.
+    pub fn limits<'a>(&self, beginnings: impl IntoIterator<Item = &'a Beginning>, untraced: u64) -> Vec<Finding> {
         let mut limits = Vec::new();
         let other = |beginning: &Beginning| beginning.rules.timeout_us != self.contest.rules.timeout_us;
-        if streams.iter().filter_map(|stream| stream.beginning.as_ref()).any(other) {
+        if beginnings.into_iter().any(other) {
             limits.push(remark(
                 "what if: the timeout differs from the one that was played; exchanges that timed out stay timed out, \
                  and answers that were in time stay answers",
             ));
         }
-        if streams.iter().any(|stream| stream.untraced > 0) {
+        if untraced > 0 {
             limits.push(remark("what if: its points are of traced exchanges only, and not all are traced"));
         }
         limits
@@ -85,7 +85,7 @@ fn start(beginning: &Beginning) -> UtcUs {
         return at;
     }
     let shown = |when: Option<When>, deadline: Deadline| match when {
-        Some(When::AfterStart { us }) => deadline.0.checked_sub(us),
+        Some(When::AfterStart { us }) => deadline.0.0.checked_sub(us).map(UtcUs),
         _ => None,
     };
     shown(contest.deadlines.version, beginning.deadlines.version)

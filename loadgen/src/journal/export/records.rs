@@ -7,7 +7,10 @@ use flowtest_contest::text::printable;
 use flowtest_contract::header::Flip;
 use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Seen, Tally};
-use flowtest_journal::record::{ArchivedBatch, ArchivedEvidence, ArchivedTraces, NEVER_SENT, Observation, unbucket};
+use flowtest_journal::record::{
+    ArchivedBatch, ArchivedEntry, ArchivedEvidence, ArchivedFurtherEntry, ArchivedTraces, NEVER_SENT, Observation,
+    unbucket,
+};
 use flowtest_journal::stream::{Group, Record, StreamFolder};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -21,8 +24,10 @@ pub(super) fn columns(what: What) -> Vec<&'static str> {
     match what {
         What::Batches => {
             columns.extend(["from", "to", "contestant", "scored"]);
-            columns.extend(Tally::FIELDS);
+            let (first, further) = Tally::FIELDS.split_at(Tally::LEN_FIRST);
+            columns.extend(first);
             columns.extend(["latency", "service"]);
+            columns.extend(further);
         }
         What::Traces => {
             columns.extend(["worker", "contestant", "sent", "latency_us", "lag_us"]);
@@ -78,7 +83,14 @@ impl Records {
                         self.notice(line, out, seq, start.at.to_native(), ("start", 0), &text)?;
                     }
                 }
-                (Record::Batch(batch), What::Batches) => self.batch(line, out, seq, batch)?,
+                (Record::Join(join), what) => {
+                    self.names.push(folders::joined(join));
+                    if what == What::Notices {
+                        let (at, name) = (join.at.to_native(), folders::joined(join));
+                        self.notice(line, out, seq, at, ("join", 0), &format!("{name} joins the round"))?;
+                    }
+                }
+                (Record::Batch(batch), What::Batches) => self.batch(line, out, group, batch)?,
                 (Record::Traces(block), what) => {
                     progress(size_of_val(block.traces.as_slice()) as u64);
                     if what == What::Traces {
@@ -104,6 +116,11 @@ impl Records {
                             format!("worker {worker}, {} µs: {}", to.saturating_sub(from), folders::cause(cause));
                         self.notice(line, out, seq, from, ("late", cause), &text)?;
                     }
+                }
+                (Record::Decision(decision), What::Notices) => {
+                    let (step, judged) = (decision.step.to_native(), decision.judged.to_native());
+                    let text = format!("step {step} is decided, by the hold of step {judged}");
+                    self.notice(line, out, seq, decision.at.to_native(), ("decision", 0), &text)?;
                 }
                 (Record::End(end), What::Notices) => {
                     let code = end.code.to_native();
@@ -142,7 +159,14 @@ impl Records {
         line.end(out)
     }
 
-    fn batch(&mut self, line: &mut Line, out: &mut impl Write, seq: u64, batch: &ArchivedBatch) -> io::Result<()> {
+    fn batch(
+        &mut self,
+        line: &mut Line,
+        out: &mut impl Write,
+        group: &Group<'_>,
+        batch: &ArchivedBatch,
+    ) -> io::Result<()> {
+        let seq = group.seq;
         let mut buckets = batch.buckets.iter().map(|packed| unbucket(packed.to_native()));
         for entry in batch.entries.iter() {
             self.begin(line, seq);
@@ -160,6 +184,9 @@ impl Records {
                     write!(self.text, "{space}{index}:{count}").expect("writing to a String does not fail");
                 }
                 line.text(&self.text);
+            }
+            for count in further(group, entry) {
+                line.number(count);
             }
             line.end(out)?;
         }
@@ -228,4 +255,18 @@ fn seen<T: Flip>(seen: Seen<T>) -> &'static str {
         Seen::Other => "other",
         Seen::Value(value) => value.as_str(),
     }
+}
+
+/// The counters of an entry that its batch has no room for.
+fn further(group: &Group<'_>, entry: &ArchivedEntry) -> [u64; Tally::LEN - Tally::LEN_FIRST] {
+    let mut tally = Tally::default();
+    for record in &group.records {
+        let Record::Further(further) = record else { continue };
+        let of_entry = |one: &&ArchivedFurtherEntry| one.contestant == entry.contestant && one.scored == entry.scored;
+        for one in further.entries.iter().filter(of_entry) {
+            // What this version does not know has no column either.
+            let _ = one.add_to(&mut tally);
+        }
+    }
+    *tally.to_array().last_chunk().expect("the counters behind the first")
 }

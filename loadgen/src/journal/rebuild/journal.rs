@@ -2,9 +2,9 @@
 
 use crate::journal::folders;
 use flowtest_contract::row::COUNT_MAX;
-use flowtest_contract::{Histogram, Row, Tally, utc_us};
+use flowtest_contract::{Histogram, Row, StreamId, Tally, utc_us};
 use flowtest_journal::JournalError;
-use flowtest_journal::record::{ArchivedBatch, End, EndCode, unbucket};
+use flowtest_journal::record::{ArchivedBatch, ArchivedFurther, End, EndCode, unbucket};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder, Tail};
 use flowtest_journal::writer::{self, Writer};
 use std::sync::Arc;
@@ -38,15 +38,24 @@ impl Journal {
                         rows = vec![None; roster.len()];
                         names = Some((contest, roster));
                     }
+                    Record::Join(join) => {
+                        rows.push(None);
+                        names.iter_mut().for_each(|(_, roster)| roster.push(folders::joined(join)));
+                    }
                     Record::Batch(batch) => {
                         fits &= add(&mut rows, batch);
                         if !batch.entries.is_empty() {
                             last_counted = group.seq;
                         }
                     }
+                    Record::Further(further) => fits &= add_further(&mut rows, further),
                     Record::Traces(block) => progress(size_of_val(block.traces.as_slice()) as u64),
-                    Record::Evidence(_) | Record::Control(_) | Record::Notice(_) | Record::Late(_) | Record::End(_) => {
-                    }
+                    Record::Evidence(_)
+                    | Record::Control(_)
+                    | Record::Notice(_)
+                    | Record::Late(_)
+                    | Record::Decision(_)
+                    | Record::End(_) => {}
                 }
             }
         })?;
@@ -67,6 +76,11 @@ impl Journal {
     /// Its process died before it registered anywhere.
     pub(super) fn never_began(&self) -> bool {
         !self.live && self.found.last_seq == 0 && !self.is_damaged()
+    }
+
+    /// Its process cannot be said to have died early, for a writer leaves at least a header: not a byte is left of it.
+    pub(super) fn is_lost(&self, but: &[StreamId]) -> bool {
+        self.never_began() && folders::bytes(&self.folder) == 0 && !but.contains(&self.folder.stream)
     }
 
     pub(super) fn is_damaged(&self) -> bool {
@@ -106,13 +120,22 @@ fn add(rows: &mut [Option<Box<Row>>], batch: &ArchivedBatch) -> bool {
     fits
 }
 
+/// The same of counters that a batch has no room for.
+fn add_further(rows: &mut [Option<Box<Row>>], further: &ArchivedFurther) -> bool {
+    further.entries.iter().filter(|entry| entry.scored != 0).all(|entry| {
+        let Some(row) = rows.get_mut(usize::from(entry.contestant.to_native())) else { return false };
+        let tally = &mut row.get_or_insert_default().tally;
+        entry.add_to(tally) && tally.to_array().iter().all(|count| *count <= COUNT_MAX)
+    })
+}
+
 /// Ends a stream whose writer is gone. It may have fewer groups afterwards than were seen before: what was never on the
 /// disk, though it could be read, is dropped.
 pub(super) fn close(folder: &StreamFolder) -> Result<(), JournalError> {
     let folder = folder.clone();
     let adopt = async move || {
         let mut writer = Writer::adopt(&folder).await?;
-        writer.append_end(&End { at: utc_us(), code: EndCode::Abandoned as u16 })?;
+        writer.append_end(&End { at: utc_us().0, code: EndCode::Abandoned as u16 })?;
         writer.commit().await?;
         writer.close().await
     };

@@ -9,7 +9,7 @@ mod journal;
 mod orphans;
 mod report;
 
-pub use report::{Action, Report, RoundReport, StreamReport};
+pub use report::{Action, RebuildReport, RoundReport, StreamReport};
 
 use crate::journal::audit::DIFFERENT;
 use crate::journal::audit::redis::{Board, HeldRound, HeldStream};
@@ -30,10 +30,12 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How far it goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Extent {
     seal: bool,
     dry_run: bool,
+    /// Streams of which nothing is left, and that somebody knows never to have begun.
+    without: Vec<StreamId>,
     /// Only what a generator finishes that finds journals beside its own.
     orphans: bool,
 }
@@ -43,8 +45,8 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let redis = flags.redis_flags.address(&flags.redis)?;
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
-    let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, orphans: false };
-    let report = publish(&found, &redis, extent)?;
+    let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };
+    let report = publish(&found, &redis, &extent)?;
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }
@@ -57,21 +59,21 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
 /// Ends and publishes the streams under `dir` whose processes are gone: what a generator does before it begins its own.
 /// Streams that are being written are left alone, and sealed rounds as well; what Redis has to its end is not even read, and
 /// a round that was over and that Redis does not know is left to `rebuild`. A folder without journals is no error.
-pub fn finish_orphans(dir: &Path, redis: &RedisAddress) -> Result<Report, Failed> {
+pub fn finish_orphans(dir: &Path, redis: &RedisAddress) -> Result<RebuildReport, Failed> {
     let found = match flowtest_journal::stream::find(dir) {
         Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => Vec::new(),
         found => found?,
     };
     if found.is_empty() {
-        return Ok(Report { complete: true, ..Report::default() });
+        return Ok(RebuildReport { complete: true, ..RebuildReport::default() });
     }
-    publish(&found, redis, Extent { orphans: true, ..Extent::default() })
+    publish(&found, redis, &Extent { orphans: true, ..Extent::default() })
 }
 
-fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: Extent) -> Result<Report, Failed> {
+fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: &Extent) -> Result<RebuildReport, Failed> {
     let board = Board::open(redis)?;
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), extent.orphans);
-    let mut report = Report::default();
+    let mut report = RebuildReport::default();
     for streams in found.chunk_by(|a, b| a.round == b.round) {
         let mut journals = Vec::with_capacity(streams.len());
         let left = if extent.orphans { orphans::left(streams, &board) } else { BTreeMap::new() };
@@ -83,7 +85,12 @@ fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: Extent) -> Resu
         }
         report.streams.extend(left.into_values());
         let Some(contest) = contest(&journals) else {
-            report.streams.extend(journals.iter().map(|journal| Fate::of(journal, None).report(journal, None)));
+            // None of them says of what contest it is; Redis may count some of them all the same.
+            let held = board.found(streams[0].round).map_err(|error| Failed::Message(error.to_string()))?;
+            report.streams.extend(journals.iter().map(|journal| {
+                let seq = held.as_ref().and_then(|held| held.streams.get(&journal.folder.stream)?.seq);
+                Fate::of(journal, held.as_ref()).report(journal, seq)
+            }));
             continue;
         };
         let round = streams[0].round;
@@ -103,7 +110,9 @@ fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: Extent) -> Resu
             journals.iter().filter(|journal| journal.never_began()).map(|journal| journal.folder.stream).collect();
         let peers = streams.iter().map(|folder| folder.stream).filter(|stream| !idle.contains(stream)).collect();
         let was_lost = held.state.is_none();
-        let mut rebuilding = Rebuilding { redis, contest, round, held, was_lost, peers, extent };
+        let lost = journals.iter().find(|journal| journal.is_lost(&extent.without));
+        let lost = lost.map(|journal| journal.folder.stream);
+        let mut rebuilding = Rebuilding { redis, contest, round, held, was_lost, peers, lost, extent };
         let done = rebuilding.streams(&journals, &board);
         let whole = journals.len() == streams.len()
             && journals.iter().zip(&done).all(|(journal, done)| match done.action {
@@ -162,16 +171,22 @@ impl Fate {
         if journal.live {
             return Fate::Skip("left alone: its generator lives and publishes it");
         }
+        let sealed = held.is_some_and(|held| matches!(held.state, Some(State::Sealed | State::Aborted)));
+        let stream = held.and_then(|held| held.streams.get(&journal.folder.stream));
+        let seq = stream.map_or(0, |stream| stream.up_to().newest());
+        let last = journal.found.last_seq;
         let Some((contest, names)) = &journal.names else {
+            if seq > 0 {
+                return Fate::Refuse(format!(
+                    "refused: Redis holds it up to group {seq}, and this journal holds nothing of it: it has lost what Redis \
+                     counts; look for another copy"
+                ));
+            }
             return Fate::Skip("nothing to publish: it was never begun");
         };
         if journal.overflows {
             return Fate::Refuse("refused: its sums are larger than Redis can hold".to_owned());
         }
-        let sealed = held.is_some_and(|held| matches!(held.state, Some(State::Sealed | State::Aborted)));
-        let stream = held.and_then(|held| held.streams.get(&journal.folder.stream));
-        let seq = stream.map_or(0, |stream| stream.up_to().newest());
-        let last = journal.found.last_seq;
         if seq > last {
             return Fate::Refuse(format!(
                 "refused: Redis holds it up to group {seq}, and this journal of {contest} ends at {last}: it has lost what \
@@ -248,7 +263,9 @@ struct Rebuilding<'a> {
     was_lost: bool,
     /// All streams of the round that lie here: none is sealed without them.
     peers: Vec<StreamId>,
-    extent: Extent,
+    /// A stream of which nothing is left, so that nobody can say whether it began.
+    lost: Option<StreamId>,
+    extent: &'a Extent,
 }
 
 /// Why a stream was not published.
@@ -406,6 +423,12 @@ impl Rebuilding<'_> {
         let seal = || Scoreboard::open(self.redis.clone())?.seal_round(&self.contest, &self.round, &[]);
         let (sealed, text) = if self.held.state == Some(State::Sealed) {
             (true, "was sealed before".to_owned())
+        } else if let Some(stream) = self.lost {
+            let text = format!(
+                "not sealed: nothing is left of stream {stream}, and nobody can say whether it ever began; look for another copy, \
+                 or seal without it by --without {stream}"
+            );
+            (false, text)
         } else if !whole {
             (false, "not sealed: not all of its streams could be published".to_owned())
         } else {

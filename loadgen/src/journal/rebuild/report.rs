@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::fmt;
 
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct RebuildReport {
     pub complete: bool,
     pub streams: Vec<StreamReport>,
     pub rounds: Vec<RoundReport>,
@@ -53,13 +53,13 @@ pub struct RoundReport {
     pub text: String,
 }
 
-impl Report {
+impl RebuildReport {
     pub fn count(&self, action: Action) -> usize {
         self.streams.iter().filter(|stream| stream.action == action).count()
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RebuildReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for stream in &self.streams {
             writeln!(f, "  stream {}: {}", stream.stream, stream.text)?;

@@ -58,6 +58,11 @@ impl Figures {
     }
 }
 
+/// Requests a second, with a fraction only where there is one.
+fn rate(rate: f64) -> String {
+    if rate.fract() == 0.0 { grouped(rate as u64) } else { rate.to_string() }
+}
+
 impl Frame<'_> {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.heading()];
@@ -94,30 +99,34 @@ impl Frame<'_> {
     fn figures(&self, at: ContestantIndex) -> Figures {
         let sum = |read: fn(&Counts) -> u64| self.sums.of(at).map(read).iter().sum::<u64>();
         let right = sum(|counts| counts.meter.verified);
+        // Who has just joined is in no second yet.
+        let newest = self.newest.and_then(|newest| Some((newest, newest.each.get(at.index())?)));
         Figures {
-            rate: self.newest.map(|newest| newest.moment.per_second(newest.each[at.index()].answered) as u64),
+            rate: newest.map(|(newest, entry)| newest.moment.per_second(entry.answered) as u64),
             right,
             wrong: sum(|counts| counts.row.tally.responses()) - right,
             failed: sum(|counts| counts.row.tally.failures()),
-            p99: self.newest.and_then(|newest| newest.each[at.index()].latency.p99()),
+            p99: newest.and_then(|(_, entry)| entry.latency.p99()),
         }
     }
 
     fn heading(&self) -> String {
-        let phases = &self.plan.phases;
         let start = self.plan.schedule.run_clock(self.plan.start());
         let stage = match self.state.stage {
             Stage::Phase(number) => {
-                let phase = &phases[usize::from(number)];
+                let phase = &self.plan.phases[usize::from(number)];
+                let written = self.plan.written(usize::from(number));
                 let load = match phase.load {
-                    Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s each", grouped(ramp.from)),
-                    Load::Open(ramp) => format!("{} to {}/s each", grouped(ramp.from), grouped(ramp.to)),
+                    Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s each", rate(ramp.ends()[0])),
+                    Load::Open(ramp) => format!("{} to {}/s each", rate(ramp.ends()[0]), rate(ramp.ends()[1])),
+                    Load::Step(_) => format!("step {} of a breakpoint", written.step.unwrap_or(1)),
                     Load::Closed { pipeline } => format!("{} × {pipeline} in flight each", phase.connections),
                 };
                 let scored = if phase.scored { "" } else { ", not scored" };
-                format!("phase {} of {}{scored}, {load}", number + 1, phases.len())
+                format!("phase {} of {}{scored}, {load}", written.number, written.of)
             }
             Stage::Paused => "paused".to_owned(),
+            Stage::NoShare => "no share of the requests".to_owned(),
             Stage::Draining if self.now < start => "about to start".to_owned(),
             Stage::Draining => "draining".to_owned(),
         };

@@ -21,6 +21,18 @@ pub struct Newest {
     pub each: Vec<Entry>,
 }
 
+/// What there is to show at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    pub plan: &'a Plan,
+    pub now: RunInstant,
+    pub sums: &'a Block,
+    pub newest: Option<&'a Newest>,
+    pub series: &'a Series,
+    /// Why Redis does not take what is counted.
+    pub trouble: Option<&'a str>,
+}
+
 /// What is drawn.
 #[derive(Debug)]
 pub enum View {
@@ -43,20 +55,11 @@ impl View {
         }
     }
 
-    /// Shows the sums as they were at `now`. `trouble`: why Redis does not take them.
-    pub fn show(
-        &mut self,
-        plan: &Plan,
-        now: RunInstant,
-        sums: &Block,
-        newest: Option<&Newest>,
-        series: &Series,
-        trouble: Option<&str>,
-    ) {
+    pub fn show(&mut self, shown: Shown<'_>) {
         match self {
             View::Nothing => {}
-            View::Bar(bar) => bar.show(plan, now, sums),
-            View::Table(table) => table.show(plan, now, sums, newest, series, trouble),
+            View::Bar(bar) => bar.show(shown.plan, shown.now, shown.sums),
+            View::Table(table) => table.show(shown),
         }
     }
 
@@ -87,15 +90,7 @@ impl Table {
         Table { bar, title: title.to_owned(), next: RunInstant::START }
     }
 
-    fn show(
-        &mut self,
-        plan: &Plan,
-        now: RunInstant,
-        sums: &Block,
-        newest: Option<&Newest>,
-        series: &Series,
-        trouble: Option<&str>,
-    ) {
+    fn show(&mut self, Shown { plan, now, sums, newest, series, trouble }: Shown<'_>) {
         if now < self.next {
             return;
         }

@@ -2,9 +2,10 @@
 //!
 //! Keys, in this order: `second` (from 0), `utc` (its start), `start_s` (since the first phase), `length_s`, `stage`
 //! (`phase`, `paused` or `draining`), `phase` (from 1, or null), `scored`, `lag_p99_us`, `busy` (0 to 1), `all` and
-//! `contestants`. Both of these have `due`, `sent`, `answered`, `right`, `wrong {token, version, from}`, `failed
-//! {timeout, refused, reset, malformed, status}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
-//! max}`, `rate_ratio`, `saturated`; contestants have their `name` before them. What is not known is null; in closed
+//! `contestants`. Both of these have `due`, `sent`, `answered`, `verified`, `wrong {token, version, from}`, `failed
+//! {timeout, refused, reset, malformed, status, tls}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
+//! max}`, `rate_ratio`, `valid`; contestants have their `name` before them. `right` is what 0.1 called `verified`, and
+//! `saturated` what it said where `valid` is false: both go with 0.3. What is not known is null; in closed
 //! loop that is `lag_p99_us` and `rate_ratio`. Counts are of this second alone; the last line is of what came after the last
 //! whole second, if anything did, so that all lines add up to the summary.
 
@@ -13,6 +14,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::results;
 use crate::observe::series::{Entry, Latency, Second, Stage, State};
+use crate::observe::title::rfc3339;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,7 +26,11 @@ struct Line<'a> {
     start_s: f64,
     length_s: f64,
     stage: &'static str,
-    phase: Option<u16>,
+    /// From 1, as the contest file has it.
+    phase: Option<usize>,
+    /// Of a breakpoint phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u32>,
     scored: bool,
     lag_p99_us: Option<u32>,
     busy: Option<f64>,
@@ -44,6 +50,7 @@ struct Figures {
     due: u32,
     sent: u32,
     answered: u32,
+    verified: u32,
     right: u32,
     wrong: Wrong,
     failed: Failures,
@@ -52,6 +59,7 @@ struct Figures {
     late: u32,
     latency_us: Quantiles,
     rate_ratio: Option<f64>,
+    valid: bool,
     saturated: bool,
 }
 
@@ -69,6 +77,7 @@ struct Failures {
     reset: u32,
     malformed: u32,
     status: u32,
+    tls: u32,
 }
 
 #[derive(Serialize)]
@@ -98,6 +107,7 @@ impl Figures {
             due: entry.due,
             sent: entry.sent,
             answered: entry.answered,
+            verified: entry.right,
             right: entry.right,
             wrong: Wrong { token: entry.token_wrong, version: entry.version_wrong, from: entry.from_wrong },
             failed: Failures {
@@ -106,12 +116,14 @@ impl Figures {
                 reset: entry.reset,
                 malformed: entry.malformed,
                 status: entry.status,
+                tls: entry.tls,
             },
             missed: entry.missed,
             own_fault: entry.own_fault,
             late: entry.late,
             latency_us: Quantiles::of(entry.latency),
             rate_ratio: entry.rate_ratio().filter(|_| state.open),
+            valid: entry.saturated == 0,
             saturated: entry.saturated > 0,
         }
     }
@@ -141,17 +153,19 @@ impl Lines {
         }
         let state = second.moment.state;
         let (stage, phase) = match state.stage {
-            Stage::Phase(number) => ("phase", Some(number + 1)),
+            Stage::Phase(number) => ("phase", Some(plan.written(usize::from(number)))),
             Stage::Paused => ("paused", None),
+            Stage::NoShare => ("no_share", None),
             Stage::Draining => ("draining", None),
         };
         let line = Line {
             second: second.number,
-            utc: super::rfc3339(plan.utc_us(start) + u64::from(second.moment.start_ms) * 1_000),
+            utc: rfc3339(plan.utc_us(start) + u64::from(second.moment.start_ms) * 1_000),
             start_s: second.moment.start_s(),
             length_s: f64::from(second.moment.length_ms) / 1e3,
             stage,
-            phase,
+            phase: phase.map(|phase| phase.number),
+            step: phase.and_then(|phase| phase.step),
             scored: state.scored,
             lag_p99_us: second.moment.lag_us,
             busy: second.moment.busy.map(|busy| f64::from(busy) / 1e3),

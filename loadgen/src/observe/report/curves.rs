@@ -63,15 +63,17 @@ impl Timeline {
     pub(super) fn new(plan: &Plan, start: RunInstant, moments: &[Moment]) -> Timeline {
         let length_s = moments.last().map_or(1.0, Moment::end_s).max(0.001);
         let at = |instant: RunInstant| (instant.saturating_since(start) as f64 / 1e9 / length_s).min(1.0);
-        let mut phases = Vec::new();
+        let mut phases: Vec<Band> = Vec::new();
         for (index, phase) in plan.phases.iter().enumerate() {
             let (from, to) = (at(plan.schedule.run_clock(phase.start)), at(plan.schedule.run_clock(phase.end)));
-            if to > from {
-                phases.push(Band {
-                    from: from * 100.0,
-                    width: (to - from) * 100.0,
-                    text: super::words::phase(index, phase),
-                });
+            if to <= from {
+                continue;
+            }
+            let written = plan.written(index);
+            match phases.last_mut().filter(|_| written.step.is_some_and(|step| step > 1)) {
+                // One band for all steps of a breakpoint.
+                Some(breakpoint) => breakpoint.width = to * 100.0 - breakpoint.from,
+                None => phases.push(band((from, to), super::words::phase(written.number, phase))),
             }
         }
         let unscored = joined(
@@ -84,7 +86,7 @@ impl Timeline {
         let mut deadlines = Vec::new();
         if let Some((_, last)) = plan.schedule.all_deadlines().last() {
             for (deadline, text) in [(last.version, "v2"), (last.from, "ECS")] {
-                let at = deadline.0.checked_sub(started).map(|us| us as f64 / 1e6 / length_s);
+                let at = deadline.0.checked_since(started).map(|us| us as f64 / 1e6 / length_s);
                 if let Some(at) = at.filter(|at| *at <= 1.0) {
                     deadlines.push(Mark { at: at * 100.0, text: text.to_owned() });
                 }

@@ -10,15 +10,16 @@ mod machine;
 mod table;
 mod words;
 
+use flowtest_contract::rules::UtcUs;
 pub use machine::{Machine, command_line};
 
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
-use crate::observe::output::Title;
 use crate::observe::series::{Series, thinned};
 use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent};
+use crate::observe::title::Title;
 use curves::Timeline;
 use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
@@ -38,7 +39,7 @@ const CAUSES_MAX: usize = 200;
 
 /// All that a page is made from.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct ReportPage<'a> {
     pub title: &'a Title,
     pub plan: &'a Plan,
     pub series: &'a Series,
@@ -56,7 +57,7 @@ struct Figure {
     more: String,
 }
 
-struct Standing<'a> {
+struct StandingsLine<'a> {
     place: usize,
     index: usize,
     name: &'a str,
@@ -72,7 +73,7 @@ struct Card<'a> {
     index: usize,
     name: &'a str,
     endpoint: &'a str,
-    sentence: String,
+    message: String,
     charts: Vec<String>,
     seconds: String,
 }
@@ -89,7 +90,7 @@ struct Page<'a> {
     open: bool,
     merged: bool,
     figures: Vec<Figure>,
-    standings: Vec<Standing<'a>>,
+    standings: Vec<StandingsLine<'a>>,
     house: Option<House>,
     charts: Vec<String>,
     seconds: String,
@@ -103,7 +104,7 @@ struct Page<'a> {
     contestants: Vec<Card<'a>>,
 }
 
-impl Report<'_> {
+impl ReportPage<'_> {
     /// The page as XHTML-shaped HTML5.
     pub fn render(&self) -> Result<String, RenderError> {
         let (plan, series, summary) = (self.plan, self.series, self.summary);
@@ -113,7 +114,7 @@ impl Report<'_> {
         let mut charts = curves::render("all", &timeline, &moments, &entries)?;
         charts.extend(curves::busy(&timeline, &moments)?);
         let total = &summary.total;
-        let deadlines = plan.schedule.deadlines(u64::MAX);
+        let deadlines = plan.schedule.deadlines(UtcUs::MAX);
         Page {
             style: include_str!("../../../templates/report.css"),
             title: self.heading(),
@@ -130,7 +131,7 @@ impl Report<'_> {
             standings: self.standings(),
             house: summary.house,
             charts,
-            seconds: table::render(series.moments(), series.all(), ROWS_ALL)?,
+            seconds: table::render(plan, series.moments(), series.all(), ROWS_ALL)?,
             reasons: reasons(total),
             causes: self.causes(),
             samples: &summary.samples,
@@ -197,10 +198,10 @@ impl Report<'_> {
             .collect()
     }
 
-    fn standings(&self) -> Vec<Standing<'_>> {
+    fn standings(&self) -> Vec<StandingsLine<'_>> {
         let mut order: Vec<(usize, &ContestantFigures)> = self.summary.contestants.iter().enumerate().collect();
         order.sort_by_key(|(index, contestant)| (std::cmp::Reverse(contestant.figures.points), *index));
-        let rows = order.into_iter().enumerate().map(|(place, (index, contestant))| Standing {
+        let rows = order.into_iter().enumerate().map(|(place, (index, contestant))| StandingsLine {
             place: place + 1,
             index,
             name: &contestant.name,
@@ -250,9 +251,9 @@ impl Report<'_> {
             let (moments, entries) = thinned(self.series.moments(), self.series.of(index), columns);
             let charts = curves::render(&contestant.name, timeline, &moments, &entries)?;
             let rows = ROWS_EACH.min(columns);
-            let seconds = table::render(self.series.moments(), self.series.of(index), rows)?;
+            let seconds = table::render(self.plan, self.series.moments(), self.series.of(index), rows)?;
             let figures = &contestant.figures;
-            let sentence = format!(
+            let message = format!(
                 "{} points; {} requests, {} right; latency p50 {}, p99 {}",
                 grouped(figures.points),
                 grouped(figures.requests),
@@ -264,7 +265,7 @@ impl Report<'_> {
                 index: index.index(),
                 name: &contestant.name,
                 endpoint: &contestant.endpoint,
-                sentence,
+                message,
                 charts,
                 seconds,
             });
@@ -279,7 +280,7 @@ fn us(value: Option<u64>) -> String {
 
 fn cells(figures: &Figures) -> Vec<String> {
     let failed = &figures.failed;
-    let failures = failed.timeout + failed.refused + failed.reset + failed.malformed + failed.status;
+    let failures = failed.timeout + failed.refused + failed.reset + failed.malformed + failed.status + failed.tls;
     let answered = figures.requests.saturating_sub(failures + failed.missed + failed.own_fault);
     let counts = [
         figures.requests,
@@ -310,6 +311,7 @@ fn reasons(total: &Figures) -> Vec<(&'static str, String)> {
         ("reset", failed.reset),
         ("malformed", failed.malformed),
         ("status not 2xx", failed.status),
+        ("TLS", failed.tls),
         ("missed", failed.missed),
         ("our own fault", failed.own_fault),
     ];

@@ -1,6 +1,7 @@
 //! The table that says what the curves say.
 
 use super::words;
+use crate::engine::plan::{Plan, WrittenPhase};
 use crate::observe::series::{Entry, Moment, Stage, thinned};
 use crate::observe::summary::micros;
 use flowtest_contract::text::grouped;
@@ -21,31 +22,38 @@ struct Seconds {
 }
 
 /// At most so many rows; more seconds share one.
-pub(super) fn render(moments: &[Moment], entries: &[Entry], most: usize) -> Result<String, RenderError> {
+pub(super) fn render(plan: &Plan, moments: &[Moment], entries: &[Entry], most: usize) -> Result<String, RenderError> {
     let (moments, entries) = thinned(moments, entries, most);
     let open = moments.iter().any(|moment| moment.state.open);
     let busy = moments.iter().any(|moment| moment.busy.is_some());
     let each = moments.first().map_or(1, |moment| moment.length_ms.div_ceil(1_000));
     let summary =
         if each > 1 { format!("The same as a table, {each} s to a row") } else { "The same as a table".to_owned() };
-    let rows = moments
-        .iter()
-        .zip(&entries)
-        .map(|(moment, entry)| SecondsRow { saturated: entry.saturated > 0, cells: cells(moment, entry, open, busy) });
+    let rows = moments.iter().zip(&entries).map(|(moment, entry)| {
+        let cells = cells(stage(plan, moment), moment, entry, open, busy);
+        SecondsRow { saturated: entry.saturated > 0, cells }
+    });
     Seconds { summary, open, busy, rows: rows.collect() }.render_once()
 }
 
-fn cells(moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
+/// What was played, as the contest file has it.
+fn stage(plan: &Plan, moment: &Moment) -> String {
+    let number = match moment.state.stage {
+        Stage::Phase(number) => usize::from(number),
+        Stage::Paused => return "paused".to_owned(),
+        Stage::NoShare => return "no share".to_owned(),
+        Stage::Draining => return "draining".to_owned(),
+    };
+    let WrittenPhase { number, step, .. } = plan.written(number);
+    let step = step.map_or_else(String::new, |step| format!(", step {step}"));
+    format!("phase {number}{step}{}", if moment.state.scored { "" } else { ", not scored" })
+}
+
+fn cells(stage: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
     let nothing = || "–".to_owned();
     let us = |value: Option<u64>| value.map_or_else(nothing, micros);
     let rate = |count: u32| grouped(moment.per_second(count).round() as u64);
     let count = |count: u32| grouped(u64::from(count));
-    let stage = match moment.state.stage {
-        Stage::Phase(number) if moment.state.scored => format!("phase {}", number + 1),
-        Stage::Phase(number) => format!("phase {}, not scored", number + 1),
-        Stage::Paused => "paused".to_owned(),
-        Stage::Draining => "draining".to_owned(),
-    };
     let latency = entry.latency;
     let mut cells = vec![words::clock(u64::from(moment.start_ms / 1_000)), stage];
     cells.extend([entry.due, entry.answered, entry.right].map(rate));

@@ -4,12 +4,14 @@ use super::*;
 use crate::engine::block::{Block, Counts};
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
-use crate::engine::plan::{ContestantPlan, Load, Phase, Ramp, TrafficMode};
-use crate::engine::ring::Tier;
+use crate::engine::plan::{ContestantPlan, Load, Phase, Ramp, Target, TrafficMode};
+use crate::engine::ring::Features;
 use crate::engine::run::{Progress, WorkerReport};
-use crate::engine::schedule::Schedule;
-use crate::observe::series::{Look, State};
-use flowtest_contract::rules::{Deadline, Deadlines, Rules};
+use crate::engine::schedule::{Schedule, Step};
+use crate::observe::series::{Look, Moment, Stage, State};
+use flowtest_contest::breakpoint::Breakpoint;
+use flowtest_contest::ladder::{self, LadderTerms, Pass};
+use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use std::sync::Arc;
 
 const UTC: u64 = 1_700_000_000_000_000;
@@ -19,22 +21,23 @@ fn plan(names: &[&str]) -> Plan {
     let phase = |start, end, scored| Phase {
         start: PlanInstant::from_ns(start),
         end: PlanInstant::from_ns(end),
-        load: Load::Open(Ramp { from: 100, to: 100 }),
+        load: Load::Open(Ramp::per_second(100, 100)),
         connections: 8,
         scored,
     };
     let contestant = |name: &&str| ContestantPlan {
         name: (*name).to_owned(),
         endpoint: format!("http://{name}/"),
-        addresses: vec![([127, 0, 0, 1], 80).into()],
+        addresses: vec![Target::new(([127, 0, 0, 1], 80).into())],
         request: RequestTemplate::new("/", "localhost"),
+        tls: None,
         traffic: TrafficMode::Flood,
     };
-    let deadlines = Deadlines { version: Deadline(UTC + 5_000_000), from: Deadline(UTC + 8_000_000) };
+    let deadlines = Deadlines { version: Deadline(UtcUs(UTC + 5_000_000)), from: Deadline(UtcUs(UTC + 8_000_000)) };
     Plan {
         rules: Rules::default(),
         schedule: Arc::new(Schedule::steady(deadlines)),
-        utc_base: UTC,
+        utc_base: UtcUs(UTC),
         phases: Arc::new([phase(S, 3 * S, false), phase(3 * S, 11 * S, true)]),
         contestants: names.iter().map(contestant).collect(),
         ..Plan::default()
@@ -69,10 +72,10 @@ fn page(names: &[&str]) -> String {
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }
     let workers = vec![WorkerReport { core: 0, counters: Default::default(), user_us: 1, system_us: 2 }];
-    let progress = Progress { now: sums.last, sums, workers, tier: Tier { no_sqarray: true, min_wait: true } };
+    let progress = Progress { now: sums.last, sums, workers, features: Features { no_sqarray: true, min_wait: true } };
     let mut summary = Summary::of(&plan, &progress, false);
-    summary.set_validity(&series);
-    let report = Report {
+    summary.set_validity(&series, None);
+    let report = ReportPage {
         title: &Title::Contest(names[0].to_owned()),
         plan: &plan,
         series: &series,
@@ -165,6 +168,39 @@ fn every_contestant_has_all_its_curves_and_its_table() {
     assert_eq!(page.matches("<tr class=\"saturated\">").count(), 4, "the seventh second, of all and of each");
     assert_eq!(page.matches("class=\"mark").count(), charts * 2, "both deadlines in every chart");
     assert!(page.contains("phase 1, not scored") && page.contains("0.9500"));
+}
+
+#[test]
+fn the_steps_of_a_breakpoint_are_one_phase_of_the_contest() {
+    let ladder =
+        LadderTerms { start: 10, step: ladder::Step::Plus(10), max: 100, pass: Pass { right: 0.995, p99_us: 50_000 } };
+    let terms = Breakpoint { ladder, hold_us: 2_000_000 };
+    let before = plan(&["alice"]);
+    let [warm_up, scored] = before.phases[..] else { panic!("two phases") };
+    let step = |number: u32| Phase {
+        start: scored.start + u64::from(number - 5) * 2 * S,
+        end: scored.start + u64::from(number - 4) * 2 * S,
+        load: Load::Step(Step { number, first: 5, is_judged: true, terms }),
+        ..scored
+    };
+    let after = Phase { start: scored.end, end: scored.end + S, ..scored };
+    let plan = Plan { phases: [warm_up, step(5), step(6), step(7), step(8), after].into(), ..before };
+    let written: Vec<_> = (0..6).map(|index| plan.written(index)).map(|one| (one.number, one.of, one.step)).collect();
+    let expected = [(1, 3, None), (2, 3, Some(1)), (2, 3, Some(2)), (2, 3, Some(3)), (2, 3, Some(4)), (3, 3, None)];
+    assert_eq!(written, expected);
+    let moments: Vec<Moment> = (0..11)
+        .map(|second| Moment {
+            start_ms: second * 1_000,
+            length_ms: 1_000,
+            state: State { stage: Stage::Phase(0), scored: true, open: true },
+            busy: None,
+            lag_us: None,
+        })
+        .collect();
+    let timeline = Timeline::new(&plan, RunInstant::from_ns(S), &moments);
+    let bands: Vec<&str> = timeline.phases.iter().map(|band| band.text.as_str()).collect();
+    assert_eq!(bands, ["1 · 100/s, not scored", "2 · breakpoint", "3 · 100/s"]);
+    assert!((timeline.phases[1].width - 8.0 / 11.0 * 100.0).abs() < 0.1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Figures and settings as a reader wants them.
 
 use crate::engine::plan::{Load, Phase};
-use crate::observe::output::rfc3339;
+use crate::observe::title::rfc3339;
 use flowtest_contract::rules::{Deadline, Rules};
 use flowtest_contract::text::grouped;
 
@@ -33,15 +33,16 @@ pub(super) fn clock(seconds: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// A phase in the words of the contest file.
-pub(super) fn phase(index: usize, phase: &Phase) -> String {
+/// A phase in the words of the contest file, by its number there.
+pub(super) fn phase(number: usize, phase: &Phase) -> String {
     let load = match phase.load {
-        Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s", short(ramp.from as f64)),
-        Load::Open(ramp) => format!("{} to {}/s", short(ramp.from as f64), short(ramp.to as f64)),
+        Load::Open(ramp) if ramp.from == ramp.to => format!("{}/s", short(ramp.ends()[0])),
+        Load::Open(ramp) => format!("{} to {}/s", short(ramp.ends()[0]), short(ramp.ends()[1])),
+        Load::Step(_) => "breakpoint".to_owned(),
         Load::Closed { pipeline: 1 } => format!("{} connections", phase.connections),
         Load::Closed { pipeline } => format!("{} × {pipeline} in flight", phase.connections),
     };
-    format!("{} · {load}{}", index + 1, if phase.scored { "" } else { ", not scored" })
+    format!("{number} · {load}{}", if phase.scored { "" } else { ", not scored" })
 }
 
 /// Label and value of each rule.

@@ -3,10 +3,10 @@
 use crate::engine::block::Counts;
 use crate::engine::block::rate_ratio;
 use crate::engine::clock::RunInstant;
-use crate::engine::plan::{Load, Plan};
+use crate::engine::plan::Plan;
 use flowtest_contract::Histogram;
 
-const _: () = assert!(size_of::<Entry>() == 84);
+const _: () = assert!(size_of::<Entry>() == 88);
 
 /// In which part of a round a second lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Stage {
     /// The phase of this number, from 0.
     Phase(u16),
     Paused,
+    /// This generator has no share of the requests, or plays none: whoever plays says whether the second is valid, and where
+    /// nobody does it is not.
+    NoShare,
     /// Nothing more falls due; what is in flight comes to its end.
     Draining,
 }
@@ -38,8 +41,11 @@ impl State {
         let planned = plan.schedule.plan_clock(instant);
         let found = plan.phases.iter().position(|phase| phase.start <= planned && planned < phase.end);
         let Some(index) = found.filter(|_| !plan.schedule.is_stopped(instant)) else { return State::DRAINING };
+        if plan.rests_here || plan.schedule.share_at(instant).is_none() {
+            return State { stage: Stage::NoShare, scored: false, open: false };
+        }
         let phase = &plan.phases[index];
-        State { stage: Stage::Phase(index as u16), scored: phase.scored, open: matches!(phase.load, Load::Open(_)) }
+        State { stage: Stage::Phase(index as u16), scored: phase.scored, open: phase.load.is_open() }
     }
 }
 
@@ -95,6 +101,7 @@ entry! {
     status = |tally, _| tally.status,
     missed = |tally, _| tally.missed,
     own_fault = |tally, _| tally.own_fault,
+    tls = |tally, _| tally.tls,
     /// Sent more than 10 ms late by our own lag.
     late = |_, meter| meter.late,
 }
@@ -160,7 +167,7 @@ impl Entry {
 
     /// Exchanges that failed by the contestant's doing, without the missed ones.
     pub fn failed(&self) -> u32 {
-        [self.refused, self.reset, self.malformed, self.status]
+        [self.refused, self.reset, self.malformed, self.status, self.tls]
             .iter()
             .fold(self.timeout, |sum, n| sum.saturating_add(*n))
     }

@@ -2,8 +2,14 @@
 
 use super::*;
 use crate::engine::block::Counts;
+use crate::engine::clock::PlanInstant;
+use crate::engine::plan::{Load, Phase, Plan, Ramp};
+use crate::engine::schedule::Schedule;
+use crate::engine::share::Share;
 use flowtest_contract::Failure;
+use flowtest_contract::rules::{Deadlines, UtcUs};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 const S: u64 = NS_PER_SECOND;
 const OPEN: State = State { stage: Stage::Phase(0), scored: true, open: true };
@@ -132,6 +138,31 @@ fn a_closed_second_is_judged_by_its_turns() {
     let validity = series.validity();
     assert_eq!((validity.seconds, validity.valid_seconds, validity.rate_ratio()), (3, 2, None));
     assert_eq!(validity.closed_ratio(), Some(1.0 - 17_500.0 / 3_000_000.0));
+}
+
+#[test]
+fn seconds_without_a_share_are_not_this_generators() {
+    let load = Load::Open(Ramp::per_second(1, 1));
+    let phase =
+        Phase { start: PlanInstant::START, end: PlanInstant::from_ns(10 * S), load, connections: 1, scored: true };
+    let at = RunInstant::from_ns;
+    let shares = vec![(RunInstant::START, Share::NONE), (at(3 * S), Share::WHOLE), (at(6 * S), Share::NONE)];
+    let deadlines = vec![(UtcUs::EPOCH, Deadlines::default())];
+    let schedule = Schedule::new(deadlines, Vec::new(), RunInstant::NEVER, shares);
+    let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
+    let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
+    let state = |instant| State::at(&plan, instant);
+    sums.right(0, 3, 10, 5 * S);
+    series.observe(sums.look(6 * S, 0), state, |_| {});
+    // What it had begun ends without it.
+    sums.0.scored[0].row.tally.failed(Failure::OwnFault);
+    sums.0.last = at(7 * S);
+    series.observe(sums.look(9 * S, 0), state, |_| {});
+    let counts = series.validity().counts();
+    assert_eq!((counts.seconds, counts.valid_seconds, counts.void), (3, 3, 1));
+    assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.stage == Stage::NoShare), [true, false, true]);
+    // One that sends nothing by its own decision plays no share either.
+    assert_eq!(State::at(&Plan { rests_here: true, ..plan.clone() }, at(4 * S)).stage, Stage::NoShare);
 }
 
 #[test]

@@ -1,16 +1,24 @@
 //! Who is let in: each endpoint of the roster is held against the policy and asked for right answers, before its first
 //! request of the flood and again when it moves. Names are resolved again while the round runs.
 //!
+//! Each address is let in by three right answers of its own, and is the contestant's who plays there, or else who proves it, or
+//! has had it longest: document and Redis say since when, so that it is the same on all generators.
+//!
 //! A thread of its own, so that no slow endpoint delays the clock of the round.
 
 use super::Home;
+use super::claims::Claims;
 use crate::Failed;
-use crate::admit::probe::{Candidate, Checked, ProbeReport, Terms, check};
+use crate::admit::probe::{
+    Candidate, Checked, CheckedBy, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
+};
 use crate::admit::resolve::names::Names;
-use crate::admit::resolver::{self, Followed, News, Resolver};
+use crate::admit::resolver::{self, Followed, News, Resolved, Resolver};
+use crate::admit::trust::ContestTrust;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::run::Clock;
 use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::names::HOUSE;
 use flowtest_contest::{Control, Policy};
 use flowtest_scoreboard::Prepared;
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How often a contestant that is not ready is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often those who play are asked whose servers they are, where proof of that is asked for.
+const SAMPLE: Duration = Duration::from_secs(10);
 /// How long a check of all who wait may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -29,7 +39,53 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) struct Admitted {
     pub(super) contestant: ContestantIndex,
     pub(super) endpoint: Endpoint,
+    /// Those that have answered right.
     pub(super) addresses: Vec<SocketAddr>,
+}
+
+/// Where a contestant plays, and where its name points now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inside {
+    endpoint: Endpoint,
+    /// Let in, each by right answers of its own.
+    addresses: Vec<SocketAddr>,
+    /// All that the name has now.
+    found: Vec<SocketAddr>,
+}
+
+impl Inside {
+    /// What the name has got since, and has not answered right yet.
+    fn waiting(&self) -> Vec<SocketAddr> {
+        self.found.iter().copied().filter(|address| !self.addresses.contains(address)).collect()
+    }
+
+    /// The name has these addresses now; says whether it plays at others. One that has moved as a whole stays where it is until
+    /// one of the new addresses is let in.
+    fn on_found(&mut self, found: Vec<SocketAddr>) -> bool {
+        self.found = found;
+        let stays: Vec<SocketAddr> =
+            self.addresses.iter().copied().filter(|address| self.found.contains(address)).collect();
+        if stays.is_empty() || stays == self.addresses {
+            return false;
+        }
+        self.addresses = stays;
+        true
+    }
+
+    /// These of its waiting addresses are let in.
+    fn on_admitted(&mut self, admitted: Vec<SocketAddr>) {
+        self.addresses.retain(|address| self.found.contains(address));
+        self.addresses.extend(admitted);
+        self.addresses.sort_unstable();
+    }
+
+    /// Lets go of what a policy closes; says whether it can still play.
+    fn close(&mut self, policy: &Policy) -> bool {
+        for addresses in [&mut self.addresses, &mut self.found] {
+            addresses.retain(|address| policy.judge_address(*address).is_ok());
+        }
+        !self.addresses.is_empty()
+    }
 }
 
 /// Something that the round gets to know.
@@ -48,7 +104,7 @@ pub(super) enum Event {
     /// Not ready, and why.
     Waiting {
         contestant: ContestantIndex,
-        sentence: String,
+        message: String,
     },
     /// The check found something else than the one before it.
     Checked {
@@ -81,6 +137,7 @@ impl Admission {
             .map_err(|error| Failed::Message(format!("no thread for the names ({error})")))?;
         let mut admission = AdmissionLoop {
             names: home.names.clone(),
+            trust: home.trust.clone(),
             ceiling: home.ceiling.clone(),
             policy,
             control: control.clone(),
@@ -89,7 +146,9 @@ impl Admission {
             outside: ContestantIndex::all()
                 .zip(control.contest.contestants.iter().map(|one| one.endpoint.clone()))
                 .collect(),
+            known: HashMap::new(),
             told: HashMap::new(),
+            claims: Claims::new(home.redis.clone(), home.contest.clone()),
             id: home.id.clone(),
             tell,
         };
@@ -119,16 +178,20 @@ impl Admission {
 /// The thread's state.
 struct AdmissionLoop {
     names: Names,
+    trust: ContestTrust,
     ceiling: Option<Policy>,
     policy: Policy,
     control: Control,
     resolver: Resolver,
     /// Who plays where.
-    inside: BTreeMap<ContestantIndex, Admitted>,
+    inside: BTreeMap<ContestantIndex, Inside>,
     /// Who waits for which place.
     outside: HashMap<ContestantIndex, Endpoint>,
+    /// Where those who wait were when they were asked last.
+    known: HashMap<ContestantIndex, Vec<SocketAddr>>,
     /// What was told of each check last.
     told: HashMap<ContestantIndex, Prepared>,
+    claims: Claims,
     /// Our name among the generators.
     id: String,
     tell: Sender<Event>,
@@ -139,16 +202,29 @@ impl AdmissionLoop {
     fn keep(&mut self, inbox: &Receiver<Command>, news: &Receiver<News>) {
         /// How often the resolver's news is passed on.
         const LOOK: Duration = Duration::from_millis(250);
-        let mut check_at = Instant::now();
+        let (mut check_at, mut sample_at) = (Instant::now(), Instant::now() + SAMPLE);
         loop {
+            if Instant::now() >= sample_at {
+                self.sample();
+                sample_at = Instant::now() + SAMPLE;
+            }
             // All traffic is that of checks too.
-            if !self.control.halted && !self.outside.is_empty() && Instant::now() >= check_at {
+            let somebody_waits =
+                || !self.outside.is_empty() || self.inside.values().any(|inside| !inside.waiting().is_empty());
+            if !self.control.halted && Instant::now() >= check_at && somebody_waits() {
                 self.check();
                 check_at = Instant::now() + AGAIN;
             }
-            news.try_iter().for_each(|news| self.pass_on(news));
+            for news in news.try_iter() {
+                // An address that is new is asked at once.
+                if matches!(news, News::Resolved(_)) {
+                    check_at = Instant::now();
+                }
+                self.pass_on(news);
+            }
             match inbox.recv_timeout(LOOK) {
                 Ok(Command::Come(contestant, endpoint)) => {
+                    self.known.remove(&contestant);
                     self.outside.insert(contestant, endpoint);
                     check_at = Instant::now();
                 }
@@ -160,7 +236,7 @@ impl AdmissionLoop {
                             check_at = Instant::now();
                         }
                         self.resolver.set_policy(policy.clone());
-                        self.policy = policy;
+                        self.set_policy(policy);
                     }
                     self.control = *control;
                 }
@@ -170,53 +246,234 @@ impl AdmissionLoop {
         }
     }
 
-    /// Asks everybody who waits.
-    fn check(&mut self) {
-        let waiting: Vec<(ContestantIndex, Endpoint)> =
-            self.outside.iter().map(|(contestant, endpoint)| (*contestant, endpoint.clone())).collect();
-        let name = |contestant: ContestantIndex| self.control.contest.contestants[contestant.index()].name.as_str();
-        let candidates: Vec<Candidate<'_>> =
-            waiting.iter().map(|(contestant, endpoint)| Candidate { name: name(*contestant), endpoint }).collect();
-        let playing: Vec<(&str, &[SocketAddr])> = self
+    /// From now on by another policy. Who can play no more waits to be let in anew.
+    fn set_policy(&mut self, policy: Policy) {
+        let closed: Vec<ContestantIndex> = self
             .inside
-            .values()
-            .filter(|inside| !self.outside.contains_key(&inside.contestant))
-            .map(|inside| (name(inside.contestant), inside.addresses.as_slice()))
+            .iter_mut()
+            .filter_map(|(contestant, inside)| (!inside.close(&policy)).then_some(*contestant))
             .collect();
+        closed.into_iter().for_each(|contestant| self.shut(contestant));
+        self.policy = policy;
+    }
+
+    /// A contestant has no address left.
+    fn shut(&mut self, contestant: ContestantIndex) {
+        self.resolver.forget(contestant);
+        if let Some(inside) = self.inside.remove(&contestant) {
+            // Where it waits for another endpoint already, that one stays the one to check.
+            self.outside.entry(contestant).or_insert(inside.endpoint);
+        }
+        let _ = self.tell.send(Event::Shut { contestant });
+    }
+
+    /// Asks everybody who waits, and those who play at the addresses that their names have got since.
+    fn check(&mut self) {
+        let waiting = self.waiting();
+        let contestants = &self.control.contest.contestants;
+        let name = |contestant: ContestantIndex| contestants[contestant.index()].name.as_str();
+        let candidates: Vec<Candidate<'_>> = waiting
+            .iter()
+            .map(|(contestant, endpoint, only)| Candidate {
+                only: only.as_deref(),
+                known: self.known.get(contestant).map_or(&[], Vec::as_slice),
+                team: Candidate::team(&self.policy, name(*contestant)),
+                ..Candidate::new(name(*contestant), endpoint)
+            })
+            .collect();
+        // Also of those who move: where they are is theirs until they are gone.
+        let playing: Vec<(&str, &[SocketAddr])> =
+            self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.addresses.as_slice())).collect();
         let now = Clock::now().utc_base;
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
-        let checked = check(&candidates, &playing, &self.names, &self.policy, &terms, CHECK_TIMEOUT);
-        for ((contestant, endpoint), checked) in waiting.into_iter().zip(checked) {
-            self.on_checked(contestant, endpoint, checked);
+        let (claims, control) = (&mut self.claims, &self.control);
+        let mut since = |named: &[(usize, SocketAddr)]| {
+            let of = |(place, address): &(usize, SocketAddr)| {
+                let candidate = &candidates[*place];
+                (candidate.name, candidate.endpoint, *address)
+            };
+            let named: Vec<(&str, &Endpoint, SocketAddr)> = named.iter().map(of).collect();
+            claims.since(control, &named, now)
+        };
+        let by = CheckedBy { names: &self.names, policy: &self.policy, trust: &self.trust, terms: &terms };
+        let checked = check_since(&candidates, &playing, by, CHECK_TIMEOUT, &mut since);
+        for ((contestant, endpoint, only), checked) in waiting.into_iter().zip(checked) {
+            match only {
+                None => self.on_checked(contestant, endpoint, checked),
+                Some(_) => self.on_checked_inside(contestant, &checked),
+            }
         }
+    }
+
+    /// Asks those who play, beside the flood and as it asks, whose servers they are: a server may be exchanged for another's
+    /// after it was let in. An address that says another name, or none, waits to be let in anew.
+    fn sample(&mut self) {
+        let control = &self.control;
+        let now = Clock::now().utc_base;
+        let is_played =
+            control.timeline.start_at.is_some_and(|start| start <= now) && control.timeline.pause_at(now).is_none();
+        if control.halted || !is_played || !self.policy.ownership.is_asked_for() {
+            return;
+        }
+        let contestants = &control.contest.contestants;
+        let name = |contestant: ContestantIndex| contestants[contestant.index()].name.as_str();
+        let sampled: Vec<(ContestantIndex, &Inside)> = self
+            .inside
+            .iter()
+            .filter(|(contestant, _)| !control.parked.contains(name(**contestant)))
+            .map(|(contestant, inside)| (*contestant, inside))
+            .collect();
+        let candidates: Vec<Candidate<'_>> = sampled
+            .iter()
+            .map(|(contestant, inside)| Candidate {
+                only: Some(&inside.addresses),
+                team: Candidate::team(&self.policy, name(*contestant)),
+                ..Candidate::new(name(*contestant), &inside.endpoint)
+            })
+            .filter(|candidate| candidate.team.is_some())
+            .collect();
+        let deadlines = control.timeline.deadlines_at(&control.contest, now);
+        let terms = Terms { tokens: 1, ..Terms::new(control.contest.rules, deadlines) };
+        let by = CheckedBy { names: &self.names, policy: &self.policy, trust: &self.trust, terms: &terms };
+        let checked = check(&candidates, &[], by, CHECK_TIMEOUT);
+        let asked = sampled.iter().map(|(contestant, _)| *contestant).filter(|contestant| name(*contestant) != HOUSE);
+        let disowned: Vec<(ContestantIndex, ProbedExchange)> = asked
+            .zip(checked)
+            .flat_map(|(contestant, checked)| {
+                let exchanges = checked.outcome.map(|report| report.exchanges).unwrap_or_default();
+                let says_another = |exchange: &ProbedExchange| exchange.team.as_ref().is_some_and(|team| !team.right);
+                exchanges.into_iter().filter(says_another).map(move |exchange| (contestant, exchange))
+            })
+            .collect();
+        disowned.into_iter().for_each(|(contestant, exchange)| self.on_disowned(contestant, &exchange));
+    }
+
+    /// An address where a contestant plays does not say that it is its.
+    fn on_disowned(&mut self, contestant: ContestantIndex, exchange: &ProbedExchange) {
+        let Some(inside) = self.inside.get_mut(&contestant) else { return };
+        inside.addresses.retain(|address| *address != exchange.address);
+        let addresses = inside.addresses.clone();
+        let message = format!("{}: {}", exchange.address, exchange.message());
+        if addresses.is_empty() {
+            self.shut(contestant);
+        } else {
+            let _ = self.tell.send(Event::Resolved { contestant, addresses });
+            self.tell_moved(contestant);
+        }
+        let _ = self.tell.send(Event::Waiting { contestant, message });
+    }
+
+    /// Who is to be asked, in the order in which they named their servers: whoever waits for an endpoint, and whose name has
+    /// addresses that wait.
+    fn waiting(&self) -> Vec<(ContestantIndex, Endpoint, Option<Vec<SocketAddr>>)> {
+        let places = self.control.precedence();
+        let waiting = places.into_iter().filter_map(|place| {
+            let contestant = ContestantIndex::from_index(place);
+            if let Some(endpoint) = self.outside.get(&contestant) {
+                return Some((contestant, endpoint.clone(), None));
+            }
+            let inside = self.inside.get(&contestant)?;
+            let waiting = Some(inside.waiting()).filter(|waiting| !waiting.is_empty())?;
+            Some((contestant, inside.endpoint.clone(), Some(waiting)))
+        });
+        waiting.collect()
     }
 
     fn on_checked(&mut self, contestant: ContestantIndex, endpoint: Endpoint, checked: Checked) {
-        self.tell_checked(contestant, &endpoint, &checked);
-        if !checked.ready() {
-            let _ = self.tell.send(Event::Waiting { contestant, sentence: checked.sentence() });
+        let addresses = checked.admitted();
+        if addresses.is_empty() {
+            self.tell_checked(contestant, &endpoint, &checked);
+            let _ = self.tell.send(Event::Waiting { contestant, message: checked.message() });
+            if !checked.addresses.is_empty() {
+                self.known.insert(contestant, checked.addresses);
+            }
             return;
         }
         let name = self.control.contest.contestants[contestant.index()].name.clone();
-        let admitted = Admitted { contestant, endpoint: endpoint.clone(), addresses: checked.addresses.clone() };
-        self.resolver.follow(contestant.index(), Followed { name, endpoint, addresses: checked.addresses });
+        let followed = Followed { name, endpoint: endpoint.clone(), addresses: checked.addresses.clone() };
+        self.resolver.follow(contestant, followed);
         self.outside.remove(&contestant);
-        self.inside.insert(contestant, admitted.clone());
-        let _ = self.tell.send(Event::Admitted(admitted));
+        self.known.remove(&contestant);
+        let found = checked.addresses.clone();
+        let inside = Inside { endpoint: endpoint.clone(), addresses: addresses.clone(), found };
+        self.inside.insert(contestant, inside);
+        self.tell_checked(contestant, &endpoint, &checked);
+        let _ = self.tell.send(Event::Admitted(Admitted { contestant, endpoint, addresses }));
+    }
+
+    /// The addresses that a name has got since its contestant plays.
+    fn on_checked_inside(&mut self, contestant: ContestantIndex, checked: &Checked) {
+        let Some(inside) = self.inside.get_mut(&contestant) else { return };
+        let admitted = checked.admitted();
+        if !admitted.is_empty() {
+            inside.on_admitted(admitted);
+            let _ = self.tell.send(Event::Resolved { contestant, addresses: inside.addresses.clone() });
+        }
+        let (ready, all) = (inside.addresses.len(), inside.found.len());
+        let (endpoint, found) = (inside.endpoint.clone(), inside.found.clone());
+        let message = checked.message_with(ready, all);
+        self.tell_prepared(contestant, &endpoint, &found, checked, true, message);
     }
 
     fn tell_checked(&mut self, contestant: ContestantIndex, endpoint: &Endpoint, checked: &Checked) {
+        let message = self.prepared_message(checked);
+        self.tell_prepared(contestant, endpoint, &checked.addresses, checked, checked.ready(), message);
+    }
+
+    /// Tells what is not told yet.
+    fn tell_prepared(
+        &mut self,
+        contestant: ContestantIndex,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        checked: &Checked,
+        ready: bool,
+        message: String,
+    ) {
         let prepared = Prepared {
             at: Clock::now().utc_base,
             generator: self.id.clone(),
-            ready: checked.ready(),
+            ready,
             verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
-            message: self.prepared_message(checked),
+            message,
             endpoint: endpoint.to_string(),
-            addresses: checked.addresses.iter().map(SocketAddr::to_string).collect(),
+            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+            admitted: self.plays_at(contestant, endpoint),
         };
-        if self.told.get(&contestant).is_none_or(|told| !told.says_the_same(&prepared)) {
+        if self.told.get(&contestant).is_some_and(|told| told.says_the_same(&prepared)) {
+            return;
+        }
+        // Whose an address is organisers may know.
+        for Taken { address, owner } in &checked.taken {
+            let name = &self.control.contest.contestants[contestant.index()].name;
+            eprintln!("flowtest-loadgen: {name} gets nothing at {address}, which is {owner}'s, who named it first");
+        }
+        self.told.insert(contestant, prepared.clone());
+        let _ = self.tell.send(Event::Checked { contestant, prepared });
+    }
+
+    /// Where somebody plays at this endpoint.
+    fn plays_at(&self, contestant: ContestantIndex, endpoint: &Endpoint) -> Vec<String> {
+        let inside = self.inside.get(&contestant).filter(|inside| inside.endpoint == *endpoint);
+        inside.iter().flat_map(|inside| &inside.addresses).map(SocketAddr::to_string).collect()
+    }
+
+    /// A contestant's addresses have changed, and where it plays with them.
+    fn tell_moved(&mut self, contestant: ContestantIndex) {
+        let Some(told) = self.told.get(&contestant) else { return };
+        let Some(inside) = self.inside.get(&contestant) else { return };
+        // Who moves is told of the place that it moves to.
+        if told.endpoint != inside.endpoint.to_string() {
+            return;
+        }
+        let prepared = Prepared {
+            at: Clock::now().utc_base,
+            addresses: inside.found.iter().map(SocketAddr::to_string).collect(),
+            admitted: self.plays_at(contestant, &inside.endpoint),
+            ..told.clone()
+        };
+        if !told.says_the_same(&prepared) {
             self.told.insert(contestant, prepared.clone());
             let _ = self.tell.send(Event::Checked { contestant, prepared });
         }
@@ -229,33 +486,34 @@ impl AdmissionLoop {
         match (few, latency_us) {
             (Some(few), Some(latency_us)) if checked.ready() => format!(
                 "{}; but it answers in {} ms, so that {few}, and the rest is missed: a server that is nearer gets all",
-                checked.sentence(),
+                checked.message(),
                 latency_us.div_ceil(1_000)
             ),
-            _ => checked.sentence(),
+            _ => checked.message(),
         }
     }
 
     fn pass_on(&mut self, news: News) {
         match news {
-            News::Resolved(resolved) => {
-                let contestant = ContestantIndex::from_index(resolved.contestant);
-                if let Some(inside) = self.inside.get_mut(&contestant) {
-                    inside.addresses.clone_from(&resolved.addresses);
+            News::Resolved(Resolved { contestant, addresses }) => {
+                if let Some(inside) = self.inside.get_mut(&contestant)
+                    && inside.on_found(addresses)
+                {
+                    let _ = self.tell.send(Event::Resolved { contestant, addresses: inside.addresses.clone() });
+                    self.tell_moved(contestant);
                 }
-                let _ = self.tell.send(Event::Resolved { contestant, addresses: resolved.addresses });
             }
             News::Closed { contestant } => {
-                self.resolver.forget(contestant);
-                let contestant = ContestantIndex::from_index(contestant);
-                if let Some(inside) = self.inside.remove(&contestant) {
-                    // Where it waits for another endpoint already, that one stays the one to check.
-                    self.outside.entry(contestant).or_insert(inside.endpoint);
+                // Where the policy left it something it plays on there.
+                if self.inside.get(&contestant).is_some_and(|inside| inside.addresses.is_empty()) {
+                    self.shut(contestant);
                 }
-                let _ = self.tell.send(Event::Shut { contestant });
             }
-            News::Refused { sentence, .. } | News::Stale { sentence, .. } | News::Hosts { sentence } => {
-                eprintln!("flowtest-loadgen: {sentence}");
+            News::Refused { message, .. }
+            | News::Unused { message, .. }
+            | News::Stale { message, .. }
+            | News::Hosts { message } => {
+                eprintln!("flowtest-loadgen: {message}");
             }
             News::Fresh { .. } => {}
         }
@@ -268,4 +526,51 @@ pub(super) fn within(
     ceiling: Option<&Policy>,
 ) -> Result<Policy, flowtest_contest::policy::PolicyError> {
     ceiling.map_or_else(|| Ok(policy.clone()), |ceiling| policy.within(ceiling))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: &[u8]) -> Vec<SocketAddr> {
+        last.iter().map(|last| SocketAddr::from(([127, 0, 0, *last], 8080))).collect()
+    }
+
+    fn inside(addresses: &[u8], found: &[u8]) -> Inside {
+        let endpoint = "a.test:8080".parse().expect("an endpoint");
+        Inside { endpoint, addresses: at(addresses), found: at(found) }
+    }
+
+    #[test]
+    fn an_address_that_a_name_gets_waits_until_it_is_let_in() {
+        let mut it = inside(&[1, 2], &[1, 2]);
+        assert!(it.on_found(at(&[1, 3])), "one has left");
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[1]), at(&[3])));
+        assert!(!it.on_found(at(&[1, 3, 4])), "what comes changes nothing yet");
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[1]), at(&[3, 4])));
+        it.on_admitted(at(&[4]));
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[1, 4]), at(&[3])));
+    }
+
+    #[test]
+    fn a_name_that_moves_keeps_what_it_has_until_one_of_the_new_is_let_in() {
+        let mut it = inside(&[1, 2], &[1, 2]);
+        assert!(!it.on_found(at(&[5, 6])));
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[1, 2]), at(&[5, 6])));
+        it.on_admitted(at(&[6]));
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[6]), at(&[5])));
+    }
+
+    #[test]
+    fn what_a_policy_closes_is_neither_played_nor_asked() {
+        let mut it = inside(&[1, 2], &[1, 2, 3]);
+        let policy = |deny: &[&str]| Policy {
+            allow: vec!["127.0.0.0/8".parse().expect("a network")],
+            deny: deny.iter().map(|entry| entry.parse().expect("an entry")).collect(),
+            ..Policy::default()
+        };
+        assert!(it.close(&policy(&["127.0.0.2", "127.0.0.3"])));
+        assert_eq!((&it.addresses, it.waiting()), (&at(&[1]), at(&[])));
+        assert!(!it.close(&policy(&["127.0.0.0/8"])));
+    }
 }

@@ -15,6 +15,15 @@ pub(super) struct Keeping {
     is_ours: bool,
 }
 
+/// What a look at the split came to.
+#[derive(Debug)]
+struct Kept {
+    /// By whomever.
+    is_kept: bool,
+    /// What we have decided, as a message.
+    decided: Option<String>,
+}
+
 impl Keeping {
     /// Redis could not be read.
     pub(super) fn lost(&mut self) {
@@ -29,7 +38,7 @@ impl Keeping {
         }
     }
 
-    /// Does what is to be done; says whether anybody keeps the split, and what was decided. `may_keep`: it may be us.
+    /// Does what is to be done. `may_keep`: it may be by us.
     fn look(
         &mut self,
         home: &Home,
@@ -37,25 +46,26 @@ impl Keeping {
         may_keep: bool,
         control: &Control,
         now: UtcUs,
-    ) -> Result<(bool, Option<String>), ScoreboardError> {
+    ) -> Result<Kept, ScoreboardError> {
+        let nothing = |is_kept| Kept { is_kept, decided: None };
         if !may_keep {
             self.release(home, scoreboard);
-            return Ok((scoreboard.has_keeper(&home.contest)?, None));
+            return Ok(nothing(scoreboard.has_keeper(&home.contest)?));
         }
         self.is_ours = scoreboard.hold_keeper(&home.contest, home.process)? == Lease::Ours;
         let generators = scoreboard.read_generators(&home.contest)?;
         if !self.is_ours {
             self.split_keeper.hear(control, &generators, now);
-            return Ok((true, None));
+            return Ok(nothing(true));
         }
-        let Some(resplit) = self.split_keeper.look(control, &generators, now) else { return Ok((true, None)) };
+        let Some(resplit) = self.split_keeper.look(control, &generators, now) else { return Ok(nothing(true)) };
         let decided = match change(control, resplit.change(), now) {
-            Ok(next) if scoreboard.replace_control(control, &next)? => resplit.sentence(),
+            Ok(next) if scoreboard.replace_control(control, &next)? => resplit.message(),
             // Somebody else has changed it: the next look sees what is left to do.
-            Ok(_) => return Ok((true, None)),
+            Ok(_) => return Ok(nothing(true)),
             Err(refusal) => format!("the requests cannot be split anew: {refusal}"),
         };
-        Ok((true, Some(decided)))
+        Ok(Kept { is_kept: true, decided: Some(decided) })
     }
 }
 
@@ -68,7 +78,7 @@ impl Controller {
         // By a clock that is off a split would come too soon, or late.
         let may_keep = self.home.keep && self.clock.is_some_and(|clock| clock.is_fit());
         match self.keeping.look(&self.home, &mut self.scoreboard, may_keep, control, now) {
-            Ok((is_kept, decided)) => {
+            Ok(Kept { is_kept, decided }) => {
                 self.is_kept = is_kept;
                 if let Some(decided) = decided {
                     eprintln!("flowtest-loadgen: {decided}");

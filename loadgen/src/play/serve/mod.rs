@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`round_runner`] | one round as it is played here |
 //! | `admission` | who is let in, and where names point now |
+//! | `climbing` | breakpoint phases among several generators |
 //! | `practice_scheduler` | practice between rounds |
 //! | `own_stop` | why it sends nothing by itself, whatever the document says |
 //! | `round_end` | the end of a round: last rows, end marker, seal |
@@ -15,6 +16,8 @@
 
 mod admission;
 mod attempt;
+mod claims;
+mod climbing;
 mod keeping;
 mod own_stop;
 mod practice_scheduler;
@@ -24,8 +27,9 @@ pub mod round_runner;
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
 use crate::admit::resolve::Names;
+use crate::admit::trust::ContestTrust;
 use crate::engine::plan::Plan;
-use crate::engine::ring::Tier;
+use crate::engine::ring::Features;
 use crate::engine::run::{Clock, probe_ring, usable_cores};
 use crate::engine::trace::Tracing;
 use crate::observe::metrics::{Doing, Metrics};
@@ -74,6 +78,11 @@ const READY_US: u64 = 1_000_000;
 /// again.
 const HAND_OVER: Duration = Duration::from_secs(6);
 
+/// As this machine calls itself.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// What a generator is and where it belongs; the same for all its rounds.
 #[derive(Debug)]
 pub struct Home {
@@ -92,11 +101,12 @@ pub struct Home {
     /// What this machine's own file allows at the most.
     pub ceiling: Option<Policy>,
     pub names: Names,
+    pub trust: ContestTrust,
     /// What each round leaves for people and machines to read.
     pub outputs: Outputs,
     pub metrics: Option<Metrics>,
     /// What rings on this machine can do.
-    pub tier: Tier,
+    pub features: Features,
     /// What the operator says where our requests come from; empty: the interfaces' addresses.
     pub told_addresses: Vec<IpAddr>,
     /// Added to the offset of our clock as it is believed, in microseconds: not 0 only in rehearsals.
@@ -117,8 +127,7 @@ impl Home {
         let ceiling =
             flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
         let names = flags.hosts.names()?;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let id = flags.id.clone().unwrap_or(host);
+        let id = flags.id.clone().unwrap_or_else(host_name);
         if !flowtest_contest::names::is_name(&id) {
             return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
         }
@@ -131,7 +140,7 @@ impl Home {
         Ok(Home {
             id,
             process: StreamId::from_bits(run::random_bits()?),
-            tier: probe_ring(cores[0])?,
+            features: probe_ring(cores[0])?,
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
@@ -143,6 +152,7 @@ impl Home {
             tracing: flags.trace.tracing(),
             ceiling,
             names,
+            trust: flags.authorities.contest_trust()?,
             // What cannot be written shall show now and not when a round is armed.
             metrics: flags.outputs.start_metrics()?,
             outputs: flags.outputs.clone(),
@@ -152,13 +162,25 @@ impl Home {
     /// Waits until our name is ours: a process that died holds it for some seconds more.
     fn take_name(&self, scoreboard: &mut Scoreboard, stop: &AtomicBool) -> Result<(), Failed> {
         let until = Instant::now() + NAME_WAIT;
+        let mut has_waited = false;
         while !self.practice_only && scoreboard.hold_lease(&self.contest, &self.id, self.process)? == Lease::Others {
+            self.say_waiting(scoreboard);
+            has_waited = true;
             if Instant::now() >= until || stop.load(Ordering::Relaxed) {
                 return Err(Failed::Message(self.name_is_taken()));
             }
             thread::sleep(LOOK);
         }
+        if has_waited {
+            let _ = scoreboard.end_waiting(&self.contest, &self.id);
+        }
         Ok(())
+    }
+
+    /// Tells organisers that we want a name that is another's: who is not heard is missed by nobody. Nothing hangs on it.
+    fn say_waiting(&self, scoreboard: &mut Scoreboard) {
+        let who = format!("{}, process {}", host_name(), std::process::id());
+        let _ = scoreboard.say_waiting(&self.contest, &self.id, &who);
     }
 
     fn name_is_taken(&self) -> String {
@@ -210,7 +232,7 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
     const DOCUMENT_BYTES_MAX: usize = 1 << 20;
     let document = Some(control.to_json().into_bytes()).filter(|document| document.len() <= DOCUMENT_BYTES_MAX);
     let terms = Terms::new(&control.contest.rules, deadlines);
-    record::Control { at, revision: control.revision, terms, document: document.unwrap_or_default() }
+    record::Control { at: at.0, revision: control.revision, terms, document: document.unwrap_or_default() }
 }
 
 /// Runs the command until it is told to stop.
@@ -219,14 +241,14 @@ pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     home.outputs.prepare_with(None)?;
     let signals = Arc::new(Signals::register()?);
     let readings = Readings::new(flags.stop_without_control);
-    let mut controller = Controller::open(home, flags.outputs.quiet, signals.clone(), readings, stop)?;
+    let mut controller = Controller::open(home, flags.outputs.quiet, signals.clone(), readings.clone(), stop)?;
     // To systemd, when it asked for it; it starts a generator anew that says nothing any more.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| signals.watch(stop, &over));
+        scope.spawn(|| signals.watch(&readings, stop, &over));
         // Also when this thread panics.
-        let _over = Over(&over);
+        let _over = OverOnDrop(&over);
         while !stop.load(Ordering::Relaxed) {
             controller.turn();
             thread::sleep(POLL);
@@ -236,9 +258,9 @@ pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
 }
 
 /// Says at the end that it is over.
-struct Over<'a>(&'a AtomicBool);
+struct OverOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for OverOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -295,6 +317,9 @@ impl Controller {
         if !quiet {
             eprintln!("flowtest-loadgen: generator {} serves {}, cores {:?}", home.id, home.contest, home.cores);
         }
+        if let Some(trouble) = home.trust.trouble() {
+            eprintln!("flowtest-loadgen: servers over https cannot be verified here: {trouble}");
+        }
         if let Some(metrics) = &home.metrics {
             metrics.say(Doing::Idle);
         }
@@ -345,14 +370,15 @@ impl Controller {
 
     /// Our name stays ours as long as we say so. Who lost it while Redis was away, to a process that took it meanwhile, leaves
     /// the round: the other has its share.
-    fn renew_lease(&mut self) {
+    fn renew_lease(&mut self) -> Result<(), ScoreboardError> {
         if self.home.practice_only {
-            return;
+            return Ok(());
         }
-        // An outage is told by the look at the document; nobody else can take the name in it.
-        let Ok(lease) = self.scoreboard.hold_lease(&self.home.contest, &self.home.id, self.home.process) else {
-            return;
-        };
+        // Nobody else can take the name in an outage.
+        let lease = self.scoreboard.hold_lease(&self.home.contest, &self.home.id, self.home.process)?;
+        if lease == Lease::Others {
+            self.home.say_waiting(&mut self.scoreboard);
+        }
         if lease == Lease::Others && self.lease == Lease::Ours {
             self.complain(&self.home.name_is_taken());
             if let Some(runner) = &self.runner {
@@ -360,13 +386,41 @@ impl Controller {
             }
         }
         self.lease = lease;
+        Ok(())
     }
 
-    /// Looks at the document and does what it says.
+    /// Looks at the document and does what it says. Of a Redis that does not answer one thing is asked and no more: it is told, and
+    /// all else here goes on, after one wait.
     fn look(&mut self) {
-        self.renew_lease();
         // Whoever stands still behind the answer has not seen what became of the document meanwhile.
         let asked = self.runner.as_ref().map(RoundRunner::now);
+        let trouble = match self.renew_lease() {
+            Err(error) if error.is_outage() => {
+                self.keeping.lost();
+                Some(error)
+            }
+            // What else is wrong shows in what follows.
+            Ok(()) | Err(_) => self.look_at_document(),
+        };
+        let now = Clock::now().utc_base;
+        self.look_at_own_stop(now);
+        if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
+            runner.looked(asked);
+        }
+        let trouble = match trouble {
+            Some(error) if error.is_outage() => Some(error),
+            trouble => {
+                self.look_beside(now);
+                // Last of all, so that it says what has been looked at. Reading alone proves nothing: a Redis that is full
+                // answers.
+                let unheard = self.beat().err();
+                trouble.or(unheard)
+            }
+        };
+        self.tell_redis_trouble(trouble.map(|error| error.to_string()));
+    }
+
+    fn look_at_document(&mut self) -> Option<ScoreboardError> {
         let read = self.scoreboard.read_control(&self.home.contest);
         let now = Clock::now().utc_base;
         let trouble = match read {
@@ -380,16 +434,17 @@ impl Controller {
             Ok(None) => self.bring_back(None).err(),
             Err(error) => {
                 self.keeping.lost();
-                Some(error)
+                return Some(error);
             }
         };
-        self.look_at_own_stop(now);
-        if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
-            runner.looked(asked);
-        }
+        trouble.or(self.climb().err())
+    }
+
+    /// Requests for practice, and now and then the clock.
+    fn look_beside(&mut self, now: UtcUs) {
         if let Some(control) = self.control.as_ref().filter(|_| self.own_stop.is_none()) {
             let playing = self.runner.is_some();
-            // An outage was told by the look at the document.
+            // An outage is told by the next look at the document.
             let _ = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
         }
         if Instant::now() >= self.clock_at {
@@ -397,17 +452,21 @@ impl Controller {
             self.clock = self.home.measure_clock(&mut self.scoreboard).ok().or(self.clock);
             self.source_addresses = self.home.source_addresses();
         }
-        // Last of all, so that it says what has been looked at. Reading alone proves nothing: a Redis that is full answers.
-        let unheard = self.beat().err();
-        let trouble = trouble.or(unheard).map(|error| error.to_string());
-        self.tell_redis_trouble(trouble);
+    }
+
+    /// Goes on with a breakpoint phase, where one is played.
+    fn climb(&mut self) -> Result<(), ScoreboardError> {
+        match &mut self.runner {
+            Some(runner) => runner.climb(&self.home, &mut self.scoreboard),
+            None => Ok(()),
+        }
     }
 
     /// Says once what is wrong with Redis, and once that it is over.
     fn tell_redis_trouble(&mut self, trouble: Option<String>) {
         match &trouble {
-            Some(sentence) if self.redis_trouble.as_ref() != Some(sentence) => {
-                eprintln!("flowtest-loadgen: {sentence}");
+            Some(message) if self.redis_trouble.as_ref() != Some(message) => {
+                eprintln!("flowtest-loadgen: {message}");
             }
             None if self.redis_trouble.is_some() => eprintln!("flowtest-loadgen: Redis is as it should be again"),
             _ => {}
@@ -444,7 +503,11 @@ impl Controller {
     fn bring_back(&mut self, held: Option<&Control>) -> Result<(), ScoreboardError> {
         let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return Ok(()) };
         if held.is_none_or(|held| held.round == ours.round && held.revision < ours.revision) {
-            self.scoreboard.keep_control(ours)?;
+            match self.scoreboard.keep_control(ours) {
+                // Where users are told apart the document is the dashboard's alone, and it brings it back.
+                Ok(_) | Err(ScoreboardError::Permission { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -474,7 +537,8 @@ impl Controller {
         let Ok(policy) = self.home.policy(control) else { return };
         let deadlines = control.timeline.deadlines_at(&control.contest, now);
         let is_stopped = control.halted || self.own_stop.is_some();
-        let settings = Settings { policy, rules: control.contest.rules, deadlines, is_stopped };
+        let settings =
+            Settings { policy, trust: self.home.trust.clone(), rules: control.contest.rules, deadlines, is_stopped };
         if let Some(probes) = &self.probes {
             return probes.set(settings);
         }
@@ -519,9 +583,9 @@ impl Controller {
                 self.runner = Some(runner);
             }
             Err(error) => {
-                let sentence = format!("the round cannot be played here: {error}");
-                if self.attempt.failed(round, sentence.clone()) {
-                    eprintln!("flowtest-loadgen: {sentence}; it is tried again while there is time");
+                let message = format!("the round cannot be played here: {error}");
+                if self.attempt.failed(round, message.clone()) {
+                    eprintln!("flowtest-loadgen: {message}; it is tried again while there is time");
                 }
             }
         }
@@ -568,8 +632,8 @@ impl Controller {
             beat: Clock::now().utc_base,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: self.home.cores.len() as u32,
-            features: self.home.tier.features().into_iter().map(str::to_owned).collect(),
-            tier: self.home.tier.name().to_owned(),
+            features: self.home.features.names().into_iter().map(str::to_owned).collect(),
+            tier: self.home.features.tier().to_owned(),
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),
             revision: runner.map_or(0, |runner| runner.control.revision),
@@ -578,6 +642,7 @@ impl Controller {
             lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
             saturated_seconds: runner.map_or(0, RoundRunner::saturated_seconds),
             validity: runner.map(RoundRunner::validity).unwrap_or_default(),
+            own_fault_cause: runner.and_then(RoundRunner::own_fault_cause).map(str::to_owned),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
             clock_step_us: runner.map(RoundRunner::clock_step_us),

@@ -2,7 +2,7 @@
 //! the document for longer than a setting allows.
 //!
 //! SIGUSR1 stops all traffic of the process and SIGUSR2 lets it go on; SIGTERM and SIGINT end it. A thread of its own passes
-//! them on to the workers, so that none waits for a Redis that hangs.
+//! them on to the workers, and looks how old the document is, so that no stop waits for a Redis that hangs.
 
 use super::HAND_OVER;
 use crate::Failed;
@@ -41,8 +41,8 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Passes signals on, until `over`. `end`: the process is asked to end.
-    pub(super) fn watch(&self, end: &AtomicBool, over: &AtomicBool) {
+    /// Passes signals on, and what the document's age asks for, until `over`. `end`: the process is asked to end.
+    pub(super) fn watch(&self, readings: &Readings, end: &AtomicBool, over: &AtomicBool) {
         let mut end_at = None;
         while !over.load(Ordering::Relaxed) {
             thread::sleep(LOOK);
@@ -63,7 +63,8 @@ impl Signals {
                 }
             }
             // Whoever steers the round changes the plan as well, as soon as Redis lets it look; a stop waits for nobody.
-            if self.is_stopped() && workers.plan().contestants.iter().any(|one| one.traffic != TrafficMode::Halted) {
+            let is_to_rest = self.is_stopped() || readings.too_old().is_some();
+            if is_to_rest && workers.plan().contestants.iter().any(|one| one.traffic != TrafficMode::Halted) {
                 let mut plan = Plan::clone(&workers.plan());
                 plan.contestants.iter_mut().for_each(|one| one.traffic = TrafficMode::Halted);
                 workers.change(Arc::new(plan));
@@ -92,26 +93,26 @@ impl Signals {
     }
 }
 
-/// How long ago a control document was read.
-#[derive(Debug)]
+/// How long ago a control document was read. Whoever reads it notes it; its copies are told.
+#[derive(Clone, Debug)]
 pub(super) struct Readings {
     /// None: the round goes on however long there is none.
     limit: Option<Duration>,
-    newest: Instant,
+    newest: Arc<Mutex<Instant>>,
 }
 
 impl Readings {
     pub(super) fn new(limit: Option<Duration>) -> Readings {
-        Readings { limit, newest: Instant::now() }
+        Readings { limit, newest: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    pub(super) fn note(&mut self) {
-        self.newest = Instant::now();
+    pub(super) fn note(&self) {
+        *self.newest.lock() = Instant::now();
     }
 
     /// Why nothing is sent, where it was too long ago.
     pub(super) fn too_old(&self) -> Option<String> {
-        let limit = self.limit.filter(|limit| self.newest.elapsed() >= *limit)?;
+        let limit = self.limit.filter(|limit| self.newest.lock().elapsed() >= *limit)?;
         Some(format!("no control document could be read for {}", humantime::format_duration(limit)))
     }
 }

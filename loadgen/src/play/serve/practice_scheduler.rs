@@ -32,8 +32,8 @@ impl PracticeScheduler {
     /// Ends the practice that may not go on by this document.
     pub(super) fn heed(&mut self, control: &Control, playing: bool, now: UtcUs) {
         let Some(UnderWay { practice, contestant, policy }) = &self.under_way else { return };
-        if let Some(sentence) = forbidden(control, playing, contestant, now) {
-            practice.stop(&format!("it ended before its time, for {sentence}"));
+        if let Some(message) = forbidden(control, playing, contestant, now) {
+            practice.stop(&format!("it ended before its time, for {message}"));
         } else if control.contest.policy != *policy {
             practice.stop("it ended before its time, for the organiser changed which addresses may be flooded");
         }
@@ -56,12 +56,12 @@ impl PracticeScheduler {
             }
             let Some(request) = scoreboard.take_practice(&home.contest, now)? else { break };
             let begun = match forbidden(control, playing, &request.contestant, now) {
-                Some(sentence) => Err(sentence),
+                Some(message) => Err(message),
                 None => begin(home, control, &request, now),
             };
             match begun {
                 Ok(under_way) => self.under_way = Some(under_way),
-                Err(sentence) => scoreboard.answer_practice(&home.contest, &refusal(&request, &home.id, sentence))?,
+                Err(message) => scoreboard.answer_practice(&home.contest, &refusal(&request, &home.id, message))?,
             }
         }
         Ok(())
@@ -77,9 +77,16 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
         core: *home.cores.last().ok_or("the generator has no core to practise on")?,
         names: home.names.clone(),
         policy: home.policy(control).map_err(|error| error.to_string())?,
+        trust: home.trust.clone(),
         rules: contest.rules,
+        pass: contest.practice_pass(),
         deadlines: control.timeline.deadlines_at(contest, now),
-        roster: contest.contestants.iter().map(|one| (one.name.clone(), one.endpoint.clone())).collect(),
+        roster: control
+            .precedence()
+            .into_iter()
+            .map(|place| &contest.contestants[place])
+            .map(|one| (one.name.clone(), one.endpoint.clone()))
+            .collect(),
     };
     let scoreboard = home.scoreboard().map_err(|error| error.to_string())?;
     let practice = Practice::start(scoreboard, config, request.clone())
@@ -116,7 +123,7 @@ mod tests {
     use flowtest_contract::RoundId;
 
     const SECOND: u64 = 1_000_000;
-    const NOW: UtcUs = 1_796_119_200 * SECOND;
+    const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
 
     #[test]
     fn nobody_practises_from_the_arming_of_a_round_to_its_end() {

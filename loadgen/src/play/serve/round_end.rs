@@ -79,7 +79,7 @@ fn finish(over: FinishedRound, redis: &RedisAddress, leaving: &AtomicBool) {
     }
     let timeout = if leaving.load(Ordering::Relaxed) { LEAVE_TIMEOUT } else { ROWS_TIMEOUT };
     match board.map_or(Ok(()), |board| board.end(seq, rows, timeout)) {
-        Err(error @ ScoreboardError::Patience { .. }) => {
+        Err(error @ ScoreboardError::Timeout { .. }) => {
             return tell(&format_args!("{error}; they are in this generator's journal: publish them by rebuild"));
         }
         Err(error) => return tell(&error),

@@ -3,28 +3,30 @@
 use super::admission::{Admission, Event};
 use super::{Home, journal_control};
 use crate::Failed;
+use crate::admit::trust::{ContestTrust, Trust};
 use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
-use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, TrafficMode};
+use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, Target, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::Share;
 use crate::journal::folders;
 use crate::observe::metrics::Doing;
-use crate::observe::output::Title;
-use crate::observe::series::difference;
+use crate::observe::title::Title;
 use crate::play::driver::{Driver, Ended};
 use crate::play::plan::{Taker, contest_plan, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
 use crate::record::recorder::Recorder;
+use flowtest_contest::contest::Absent;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::lifecycle::follows;
 use flowtest_contest::timeline::Split;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
+use flowtest_journal::record;
 use flowtest_scoreboard::clock::ClockOffset;
 use flowtest_scoreboard::{ExplainedError, RoundValidity};
 use std::collections::BTreeSet;
@@ -45,16 +47,35 @@ struct RosterEntry {
     /// As the document has it.
     wanted: Endpoint,
     /// The one that gets traffic, with its addresses; none before it has answered right.
-    taken: Option<(Endpoint, Vec<SocketAddr>)>,
+    taken: Option<(Endpoint, Vec<Target>)>,
+    /// It was asked, and did not answer right, or may not be there. Before that it is no fault of its that it gets nothing.
+    is_absent: bool,
+    /// The organiser has closed all its addresses since it was let in: that is no fault of its either.
+    is_shut: bool,
 }
 
 impl RosterEntry {
+    fn new(wanted: Endpoint) -> RosterEntry {
+        RosterEntry { wanted, taken: None, is_absent: false, is_shut: false }
+    }
+
     /// Lets go of the addresses that the policy closes. Who has none left gets nothing until it is admitted anew.
     fn close(&mut self, policy: &Policy) {
         if let Some((_, addresses)) = &mut self.taken {
-            addresses.retain(|address| policy.judge_address(*address).is_ok());
+            addresses.retain(|target| policy.judge_address(target.address).is_ok());
         }
-        self.taken.take_if(|(_, addresses)| addresses.is_empty());
+        self.is_shut |= self.taken.take_if(|(_, addresses)| addresses.is_empty()).is_some();
+    }
+
+    /// It is at these addresses now; says whether that is another place. What it had keeps what was counted there.
+    fn resolve(&mut self, addresses: &[SocketAddr]) -> bool {
+        let Some((_, held)) = &mut self.taken else { return false };
+        let changed = !held.iter().map(|target| target.address).eq(addresses.iter().copied());
+        let target = |address: &SocketAddr| {
+            held.iter().find(|target| target.address == *address).cloned().unwrap_or_else(|| Target::new(*address))
+        };
+        *held = addresses.iter().map(target).collect();
+        changed
     }
 }
 
@@ -87,6 +108,7 @@ pub struct RoundRunner {
     pub control: Control,
     /// Its policy, within our ceiling.
     policy: Policy,
+    trust: ContestTrust,
     /// Nothing is sent from here, whatever the document says.
     is_stopped_here: bool,
     /// The newest that was refused, so that it is told once.
@@ -99,7 +121,9 @@ pub struct RoundRunner {
     /// The process is to end, and takes no share any more.
     is_leaving: bool,
     roster: Table<ContestantIndex, RosterEntry>,
-    driver: Driver,
+    pub(super) driver: Driver,
+    /// What Redis has heard from us of the hold that is judged: its step, and how much was counted.
+    pub(super) said: (u32, u64),
     admission: Admission,
     figures: HealthFigures,
     /// Bytes that a request may have: what the slots have room for.
@@ -124,23 +148,21 @@ impl RoundRunner {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
-        let start = control.timeline.start_at.unwrap_or(0);
+        let start = control.timeline.start_at.unwrap_or(UtcUs::EPOCH);
         let clock = Clock::before(start)?;
         let taker = Taker { id: home.id.clone(), takes_from };
         let is_named = |split: &Split| split.from >= takes_from && split.generators.contains(&home.id);
         let is_joining = !control.timeline.splits.last().is_some_and(is_named);
         let phases = phases(&control.contest, Schedule::before_pauses(run_clock(&clock, start)));
-        let schedule = schedule(&control, &taker, &clock, None, 0);
+        let schedule = schedule(&control, &taker, &clock, None, UtcUs::EPOCH);
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
-        let roster: Table<ContestantIndex, RosterEntry> = control
-            .contest
-            .contestants
-            .iter()
-            .map(|one| RosterEntry { wanted: one.endpoint.clone(), taken: None })
-            .collect();
-        let contestants = contestants(&control, &roster, false);
+        let roster: Table<ContestantIndex, RosterEntry> =
+            control.contest.contestants.iter().map(|one| RosterEntry::new(one.endpoint.clone())).collect();
+        let contestants = contestants(&control, &roster, home.trust.of(policy.tls), false);
         let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
-        let plan = Arc::new(Plan { request_spare: REQUEST_SPARE, ..plan });
+        let armed = control.contest.contestants.len() - control.timeline.joins.len();
+        let places = control.contest.places(armed);
+        let plan = Arc::new(Plan { places, room: places, request_spare: REQUEST_SPARE, ..plan });
         let start = home.start_record(&control, &plan, offset, &taker);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
         let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
@@ -168,6 +190,7 @@ impl RoundRunner {
             unasked,
             is_leaving: false,
             policy,
+            trust: home.trust.clone(),
             id,
             stream,
             is_stopped_here: false,
@@ -175,6 +198,7 @@ impl RoundRunner {
             clock,
             roster,
             driver: driver.publish_on(Some(board)),
+            said: (0, 0),
             admission,
             figures: HealthFigures::default(),
             control,
@@ -194,9 +218,17 @@ impl RoundRunner {
             return;
         }
         self.control = newer.clone();
+        // Before anybody of whom it speaks comes.
+        let halted = self.is_stopped_here || self.control.halted;
+        self.admission.document(&Control { halted, ..self.control.clone() });
         for (index, one) in ContestantIndex::all().zip(&self.control.contest.contestants) {
-            if self.roster[index].wanted != one.endpoint {
+            let is_new = self.roster.get(index).is_none();
+            if is_new {
+                self.roster.push(RosterEntry::new(one.endpoint.clone()));
+            }
+            if is_new || self.roster[index].wanted != one.endpoint {
                 self.roster[index].wanted = one.endpoint.clone();
+                self.roster[index].is_shut = false;
                 self.admission.come(index, one.endpoint.clone());
             }
         }
@@ -204,12 +236,30 @@ impl RoundRunner {
         self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
         self.driver.rename(keys(&self.control));
-        let halted = self.is_stopped_here || self.control.halted;
-        self.admission.document(&Control { halted, ..self.control.clone() });
+        self.let_join();
         if self.control.state == State::Aborted {
             self.driver.worker_control().abort();
         }
         self.change_schedule();
+    }
+
+    /// Tells journal and scoreboard of those who have joined since the plan was made.
+    fn let_join(&mut self) {
+        let joins = &self.control.timeline.joins;
+        let armed = self.control.contest.contestants.len() - joins.len();
+        let known = self.driver.plan().contestants.len().saturating_sub(armed);
+        let joins: Vec<record::Join> = joins[known.min(joins.len())..]
+            .iter()
+            .map(|join| {
+                let at = folders::instant(join.at);
+                eprintln!("flowtest-loadgen: {} joins the round, from {at} on", join.contestant);
+                record::Join { at: join.at.0, name: join.contestant.clone().into_bytes() }
+            })
+            .collect();
+        if !joins.is_empty() {
+            let names: Vec<String> = self.control.contest.contestants.iter().map(|one| one.name.clone()).collect();
+            self.driver.join(joins, &names);
+        }
     }
 
     /// Journal and workers are told what counts from an instant that lies a moment ahead. Nothing that may wait stands between
@@ -228,7 +278,7 @@ impl RoundRunner {
         }
         let moved = schedule.deadlines(from) != before.deadlines(from);
         self.change_plan(Arc::new(schedule));
-        let late_us = self.utc_us().saturating_sub(from);
+        let late_us = self.utc_us().saturating_since(from);
         if moved && late_us > 0 {
             eprintln!(
                 "flowtest-loadgen: this process stood still while it told of revision {}: for {} ms requests may have been judged \
@@ -351,18 +401,17 @@ impl RoundRunner {
         Some(&self.figures).filter(|figures| self.now() <= figures.at + FIGURES_NS_MAX)
     }
 
-    /// Scored seconds and others in which we were too slow.
     /// How much of what is scored so far is valid.
     pub fn validity(&self) -> RoundValidity {
-        let validity = self.driver.validity();
-        RoundValidity {
-            seconds: validity.seconds,
-            valid_seconds: validity.valid_seconds,
-            due: validity.due,
-            void: validity.void,
-        }
+        self.driver.validity().counts()
     }
 
+    /// What of our own it was last that made seconds not valid, or requests void.
+    pub fn own_fault_cause(&self) -> Option<&'static str> {
+        self.driver.own_fault_cause()
+    }
+
+    /// Scored seconds and others in which we were too slow.
     pub fn saturated_seconds(&self) -> u64 {
         self.figures.saturated_seconds
     }
@@ -386,7 +435,7 @@ impl RoundRunner {
         self.clock.elapsed()
     }
 
-    fn utc_us(&self) -> UtcUs {
+    pub(super) fn utc_us(&self) -> UtcUs {
         self.clock.utc_us(self.now())
     }
 
@@ -405,16 +454,16 @@ impl RoundRunner {
                     eprintln!("flowtest-loadgen: {}: its path is too long to move to in mid-round", admitted.endpoint);
                     return false;
                 }
-                entry.taken = Some((admitted.endpoint, admitted.addresses));
+                let targets = admitted.addresses.into_iter().map(Target::new).collect();
+                entry.taken = Some((admitted.endpoint, targets));
+                (entry.is_absent, entry.is_shut) = (false, false);
                 entry.close(&self.policy);
                 self.driver.restart(admitted.contestant);
                 true
             }
             Event::Resolved { contestant, addresses } => {
                 let entry = &mut self.roster[contestant];
-                let Some((_, held)) = &mut entry.taken else { return false };
-                let changed = *held != addresses;
-                *held = addresses;
+                let changed = entry.resolve(&addresses);
                 entry.close(&self.policy);
                 changed
             }
@@ -423,32 +472,44 @@ impl RoundRunner {
                 self.driver.prepared(contestant, prepared);
                 false
             }
-            Event::Waiting { contestant, sentence } => {
+            Event::Waiting { contestant, message } => {
                 self.unasked.remove(&contestant);
                 let name = &self.control.contest.contestants[contestant.index()].name;
-                eprintln!("flowtest-loadgen: {name} is not ready: {sentence}");
-                self.driver.explain(contestant, not_ready(self.utc_us(), sentence));
-                false
+                eprintln!("flowtest-loadgen: {name} is not ready: {message}");
+                self.driver.explain(contestant, not_ready(self.utc_us(), message));
+                let entry = &mut self.roster[contestant];
+                // Who moves stays where it was until then.
+                !std::mem::replace(&mut entry.is_absent, entry.taken.is_none()) && entry.is_absent
             }
         }
     }
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
-        let contestants = contestants(&self.control, &self.roster, self.is_stopped_here).into();
-        self.driver.change(Plan { schedule, contestants, ..Plan::clone(self.driver.plan()) });
+        let trust = self.trust.of(self.policy.tls);
+        let contestants = contestants(&self.control, &self.roster, trust, self.is_stopped_here).into();
+        let rests_here = self.is_stopped_here;
+        self.driver.change(Plan { schedule, contestants, rests_here, ..Plan::clone(self.driver.plan()) });
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry], is_stopped_here: bool) -> Vec<ContestantPlan> {
+fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_stopped_here: bool) -> Vec<ContestantPlan> {
     let of = |(one, entry): (&flowtest_contest::contest::Contestant, &RosterEntry)| {
         let quiet = is_stopped_here || control.halted || control.parked.contains(&one.name);
-        let (endpoint, addresses, traffic) = match &entry.taken {
-            Some((endpoint, addresses)) if !quiet => (endpoint, addresses.clone(), TrafficMode::Flood),
-            Some((endpoint, addresses)) => (endpoint, addresses.clone(), TrafficMode::Halted),
-            None => (&entry.wanted, Vec::new(), TrafficMode::Halted),
+        // Where nobody is trusted any more, for the contest says otherwise since it was let in, nothing is sent: never plainly.
+        let taken = entry.taken.as_ref().and_then(|(endpoint, addresses)| {
+            let tls = trust.server(endpoint).ok()?;
+            Some((endpoint, tls, addresses.clone()))
+        });
+        let (endpoint, tls, addresses, traffic) = match taken {
+            Some((endpoint, tls, addresses)) if !quiet => (endpoint, tls, addresses, TrafficMode::Flood),
+            Some((endpoint, tls, addresses)) => (endpoint, tls, addresses, TrafficMode::Halted),
+            None if !quiet && entry.is_absent && !entry.is_shut && control.contest.absent == Absent::Charged => {
+                (&entry.wanted, None, Vec::new(), TrafficMode::Absent)
+            }
+            None => (&entry.wanted, None, Vec::new(), TrafficMode::Halted),
         };
-        contestant(one.name.clone(), endpoint, addresses, traffic)
+        contestant(one.name.clone(), endpoint, tls, addresses, traffic)
     };
     control.contest.contestants.iter().zip(roster).map(of).collect()
 }
@@ -488,7 +549,7 @@ impl HealthFigures {
         if self.at > RunInstant::START {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
             self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, late - self.late);
-            self.lag_p99_us = difference(&sums.lag, &self.lag).quantile(0.99);
+            self.lag_p99_us = sums.lag.since(&self.lag).quantile(0.99);
             self.saturated_seconds += u64::from(self.rate_ratio.is_some_and(|ratio| ratio < RATE_RATIO_MIN));
         }
         let used_us: Vec<u64> = workers.iter().map(|worker| worker.user_us + worker.system_us).collect();

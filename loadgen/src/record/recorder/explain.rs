@@ -7,7 +7,7 @@ use crate::observe::wording;
 use crate::record::recorder::requests::Requests;
 use flowtest_contest::text::printable;
 use flowtest_contract::Observed;
-use flowtest_contract::verdict::Outcome;
+use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::Observation;
 use flowtest_scoreboard::ExplainedError;
 
@@ -42,9 +42,11 @@ pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
     let reasons = match observation.outcome {
         Outcome::Failed(failure) => {
             let timeout_us = plan.rules.timeout_us;
-            let (message, expected) = match sample.missed {
-                Some(why) => wording::missed(why, timeout_us),
-                None => wording::failed(failure, sample.malformed, timeout_us),
+            let (message, expected) = match (sample.missed, sample.tls, sample.own) {
+                (Some(why), ..) => wording::missed(why, timeout_us),
+                (None, Some(why), _) if failure == Failure::Tls => wording::tls(why),
+                (None, _, Some(cause)) => wording::own_fault(cause),
+                (None, ..) => wording::failed(failure, sample.malformed, timeout_us),
             };
             vec![(failure.name(), message, expected, came(sample))]
         }
@@ -59,7 +61,7 @@ fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'sta
     wording::headers(observed, &plan.rules, plan.schedule.deadlines(sample.sent), sample.sent, &sample.token, shown)
         .into_iter()
         .filter(|header| !header.right)
-        .map(|header| (header.kind, header.sentence, header.expected, header.received))
+        .map(|header| (header.kind, header.message, header.expected, header.received))
         .collect()
 }
 
@@ -87,24 +89,27 @@ fn lines(sample: &Sample, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::causes::OwnCause;
     use crate::engine::http::Malformed;
     use crate::engine::schedule::Schedule;
     use crate::engine::trace::{ResponseBytes, Samples, Tracing};
     use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
-    use flowtest_contract::verdict::Failure;
     use flowtest_contract::{Platform, Seen, Token, Version};
     use std::sync::Arc;
 
     fn requests() -> Requests {
         Requests::new(Arc::new(Plan {
-            schedule: Arc::new(Schedule::steady(Deadlines { version: Deadline(100_000_000), from: Deadline::NEVER })),
+            schedule: Arc::new(Schedule::steady(Deadlines {
+                version: Deadline(UtcUs(100_000_000)),
+                from: Deadline::NEVER,
+            })),
             ..Plan::default()
         }))
     }
 
     fn sample(outcome: Outcome, sent: UtcUs, answer: &[u8], malformed: Option<Malformed>) -> Sample {
         let mut samples = Samples::new(Tracing::On);
-        samples.push(&ResponseBytes { bytes: answer, skipped: 0, malformed, status: 0 }, |sample| {
+        samples.push(&ResponseBytes { bytes: answer, malformed, ..ResponseBytes::NOTHING }, |sample| {
             sample.sent = sent;
             sample.token = Token(*b"0123456789abcdef0123456789abcdef");
             sample.observed = Observation { outcome, scored: true }.pack();
@@ -125,7 +130,7 @@ mod tests {
     fn each_wrong_header_has_its_sentence() {
         let observed = Observed { token_right: false, version: Seen::Value(Version::V1), from: Seen::Missing };
         let answer = b"HTTP/1.1 200 OK\r\ntoken: \x1b[31mred\r\nVersion: v1\r\n\r\n";
-        let explained = explain(&requests(), &sample(Outcome::Answered(observed), 200_000_000, answer, None));
+        let explained = explain(&requests(), &sample(Outcome::Answered(observed), UtcUs(200_000_000), answer, None));
         assert_eq!(
             words(&explained),
             [
@@ -141,25 +146,37 @@ mod tests {
         let observed =
             Observed { token_right: true, version: Seen::Value(Version::V2), from: Seen::Value(Platform::Ec2) };
         let answer = b"HTTP/1.1 200 OK\r\nVersion: v2\r\n\r\n";
-        let early = explain(&requests(), &sample(Outcome::Answered(observed), 1, answer, None));
+        let early = explain(&requests(), &sample(Outcome::Answered(observed), UtcUs(1), answer, None));
         assert_eq!(words(&early), ["version: v2 is right only from the deadline on | Version: v1 | Version: v2"]);
         // Within the grace of the deadline nothing is wrong, and there is nothing to explain.
-        assert_eq!(explain(&requests(), &sample(Outcome::Answered(observed), 99_000_000, answer, None)), []);
+        assert_eq!(explain(&requests(), &sample(Outcome::Answered(observed), UtcUs(99_000_000), answer, None)), []);
+    }
+
+    #[test]
+    fn our_own_fault_says_what_it_was() {
+        let mut sample = sample(Outcome::Failed(Failure::OwnFault), UtcUs(1), b"", None);
+        sample.own = Some(OwnCause::Ports);
+        let explained = explain(&requests(), &sample);
+        let message =
+            "the generator's own fault, which costs nothing: no local port was left for connections to a server";
+        assert_eq!((explained.len(), explained[0].error.message.as_str()), (1, message));
     }
 
     #[test]
     fn every_failure_has_its_sentence() {
         for failure in Failure::ALL {
-            let explained = explain(&requests(), &sample(Outcome::Failed(failure), 1, b"", None));
+            let explained = explain(&requests(), &sample(Outcome::Failed(failure), UtcUs(1), b"", None));
             assert_eq!(explained.len(), 1);
             let error = &explained[0].error;
             assert_eq!(error.kind, failure.name());
             assert!(error.message.len() > 20 && error.received == "not a byte", "{error:?}");
         }
-        let status =
-            explain(&requests(), &sample(Outcome::Failed(Failure::Status), 1, b"HTTP/1.1 503 Busy\r\n\r\n", None));
+        let status = explain(
+            &requests(),
+            &sample(Outcome::Failed(Failure::Status), UtcUs(1), b"HTTP/1.1 503 Busy\r\n\r\n", None),
+        );
         assert_eq!(status[0].error.received, "HTTP/1.1 503 Busy");
-        let malformed = sample(Outcome::Failed(Failure::Malformed), 1, b"junk\n", Some(Malformed::NotHttp));
+        let malformed = sample(Outcome::Failed(Failure::Malformed), UtcUs(1), b"junk\n", Some(Malformed::NotHttp));
         let malformed = explain(&requests(), &malformed);
         assert!(malformed[0].error.message.starts_with("the response does not begin with"), "{malformed:?}");
     }

@@ -11,7 +11,7 @@ use crate::observe::wording;
 use flowtest_contract::judge;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{Batch, Evidence, Late, LateWindow, Observation};
+use flowtest_journal::record::{Batch, Evidence, Further, Late, LateWindow, Observation};
 
 /// Between two samples of one contestant and kind that are kept.
 const SAMPLE_US: u64 = NS_PER_SECOND / NS_PER_US / 2;
@@ -42,11 +42,15 @@ impl Interval {
             traced: 0,
             untraced: 0,
             explained: Vec::new(),
-            next_sample: vec![[0; KINDS]; contestants],
+            next_sample: vec![[UtcUs::EPOCH; KINDS]; contestants],
         }
     }
 
     pub(super) fn add(&mut self, block: &Block) {
+        let contestants = block.scored.len().max(self.scored.len());
+        self.scored.resize(contestants, Counts::default());
+        self.unscored.resize(contestants, Counts::default());
+        self.next_sample.resize(contestants, [UtcUs::EPOCH; KINDS]);
         for (ours, theirs) in self.scored.iter_mut().zip(&block.scored) {
             ours.merge(theirs);
         }
@@ -69,15 +73,19 @@ impl Interval {
         admitted
     }
 
-    /// The batch of the interval that ends now, and an empty interval. `None` when there is nothing to say.
-    pub(super) fn close(&mut self, now: UtcUs, last: bool) -> Option<Batch> {
+    /// The batch of the interval that ends now, with what it has no room for, and an empty interval. `None` when there is
+    /// nothing to say.
+    pub(super) fn close(&mut self, now: UtcUs, last: bool) -> Option<(Batch, Option<Further>)> {
         let to = now.max(self.from);
-        let mut batch = Batch { from: self.from, to, traced: self.traced, untraced: self.untraced, ..Batch::default() };
-        // By contestant, scored before unscored: the worker_control that the journal demands.
+        let mut batch =
+            Batch { from: self.from.0, to: to.0, traced: self.traced, untraced: self.untraced, ..Batch::default() };
+        let mut further = Further::default();
+        // By contestant, scored before unscored: the order that the journal demands.
         for (contestant, both) in ContestantIndex::all().zip(self.scored.iter_mut().zip(&mut self.unscored)) {
             for (scored, counts) in [(true, both.0), (false, both.1)] {
                 let row = &counts.row;
                 batch.push(contestant.in_records(), scored, &row.tally, &row.latency, &row.service);
+                further.push(contestant.in_records(), scored, &row.tally);
                 counts.clear();
             }
         }
@@ -86,7 +94,7 @@ impl Interval {
             return None;
         }
         (self.from, self.traced, self.untraced) = (to, 0, 0);
-        Some(batch)
+        Some((batch, (!further.entries.is_empty()).then_some(further)))
     }
 }
 
@@ -107,18 +115,19 @@ fn kinds(sample: &Sample, plan: &Plan) -> impl Iterator<Item = usize> {
 
 /// What the bytes of a sample do not say.
 fn reason(plan: &Plan, sample: &Sample) -> String {
-    match (sample.malformed, sample.missed) {
-        (Some(why), _) => why.to_string(),
-        (None, Some(why)) => wording::missed(why, plan.rules.timeout_us).0,
-        (None, None) => String::new(),
+    match (sample.malformed, sample.tls, sample.missed) {
+        (Some(why), ..) => why.to_string(),
+        (None, Some(why), _) => why.to_string(),
+        (None, None, Some(why)) => wording::missed(why, plan.rules.timeout_us).0,
+        (None, None, None) => String::new(),
     }
 }
 
 /// When a worker was late, as it is recorded; `None` when it was not.
 pub(super) fn late(plan: &Plan, worker: u16, block: &Block) -> Option<Late> {
     let window = |window: &timeouts::LateWindow| LateWindow {
-        from: plan.utc_us(window.from),
-        to: plan.utc_us(window.to),
+        from: plan.utc_us(window.from).0,
+        to: plan.utc_us(window.to).0,
         cause: window.cause as u16,
     };
     let windows: Vec<LateWindow> = block.late.as_slice().iter().map(window).collect();
@@ -128,8 +137,8 @@ pub(super) fn late(plan: &Plan, worker: u16, block: &Block) -> Option<Late> {
 /// A sample as it is recorded.
 pub(super) fn evidence(requests: &Requests, worker: u16, sample: &Sample) -> Evidence {
     Evidence {
-        at: sample.at,
-        sent: sample.sent,
+        at: sample.at.0,
+        sent: sample.sent.0,
         latency_us: sample.latency_us,
         contestant: sample.contestant.in_records(),
         worker,
@@ -157,30 +166,31 @@ mod tests {
 
     #[test]
     fn a_batch_is_in_order_when_a_warm_up_meets_a_scored_phase() {
-        let mut interval = Interval::new(2, 0);
+        let mut interval = Interval::new(2, UtcUs::EPOCH);
         let mut both = block(1);
         both.scored[0].row.tally.due = 1;
         both.unscored[0].row.tally.due = 1;
         both.unscored[1].row.tally.due = 1;
         interval.add(&both);
-        let batch = interval.close(1, false).expect("there is something to say");
+        let (batch, further) = interval.close(UtcUs(1), false).expect("there is something to say");
+        assert_eq!(further, None);
         let worker_control: Vec<_> = batch.entries.iter().map(|entry| (entry.contestant, entry.scored)).collect();
         assert_eq!(worker_control, [(0, 1), (0, 0), (1, 1), (1, 0)]);
     }
 
     #[test]
     fn a_batch_has_what_was_added_since_the_last_one() {
-        let mut interval = Interval::new(2, 100);
+        let mut interval = Interval::new(2, UtcUs(100));
         interval.add(&block(3));
         interval.add(&block(4));
-        let batch = interval.close(150, false).expect("there is something to say");
+        let (batch, _) = interval.close(UtcUs(150), false).expect("there is something to say");
         assert_eq!((batch.from, batch.to, batch.untraced), (100, 150, 7));
         assert_eq!(batch.entries.len(), 1);
         assert_eq!((batch.entries[0].contestant, batch.entries[0].counters[0]), (1, 7));
         assert_eq!(batch.buckets.len(), 1);
-        assert_eq!(interval.close(160, false), None);
-        let quiet = interval.close(150 + QUIET_US, false).expect("it lives");
+        assert_eq!(interval.close(UtcUs(160), false), None);
+        let (quiet, _) = interval.close(UtcUs(150 + QUIET_US), false).expect("it lives");
         assert_eq!((quiet.from, quiet.to, quiet.entries.len()), (150, 150 + QUIET_US, 0));
-        assert!(interval.close(160 + QUIET_US, true).is_some());
+        assert!(interval.close(UtcUs(160 + QUIET_US), true).is_some());
     }
 }

@@ -10,17 +10,18 @@ mod recording;
 pub mod requests;
 pub mod room;
 
+use flowtest_contract::rules::UtcUs;
 pub use recording::{Finished, Recording};
 
 use crate::Failed;
 use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::plan::Plan;
-use crate::engine::run::{Clock, Collector, Progress};
+use crate::engine::run::{Collector, Progress};
 use crate::engine::trace::Tracing;
 use explain::Explained;
 use flowtest_contract::text::shown;
-use flowtest_contract::{RoundId, Row, StreamId};
-use flowtest_journal::record::{Control, End, EndCode, Notice, NoticeCode, Start};
+use flowtest_contract::{RoundId, Row, StreamId, utc_us};
+use flowtest_journal::record::{Control, Decision, End, EndCode, Join, Notice, NoticeCode, Start};
 use flowtest_journal::writer::{self, Writer};
 use flowtest_journal::{JournalError, free_bytes};
 use glommio::timer::sleep;
@@ -58,6 +59,10 @@ struct News {
     explained: Vec<Explained>,
     /// Revisions that are to be recorded before anything that is judged by them.
     controls: Vec<Control>,
+    /// Who joins, in order, to be recorded before anything of theirs.
+    joins: Vec<Join>,
+    /// What was decided of steps, to be recorded before anything falls due in them.
+    decisions: Vec<Decision>,
 }
 
 /// What happened since the last look.
@@ -82,9 +87,9 @@ struct Shared {
 }
 
 /// Says so when the thread ends, also by a panic.
-struct Over(Arc<Shared>);
+struct OverOnDrop(Arc<Shared>);
 
-impl Drop for Over {
+impl Drop for OverOnDrop {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Relaxed);
     }
@@ -133,7 +138,7 @@ impl Recorder {
         let thread = writer::spawn(core, {
             let (dir, shared) = (dir.to_owned(), shared.clone());
             move || async move {
-                let _over = Over(shared.clone());
+                let _over = OverOnDrop(shared.clone());
                 // Without a core of its own the recorder must not poll for its writes.
                 let created = match core {
                     Some(_) => Writer::create(&dir, round, stream, &start).await,
@@ -192,6 +197,16 @@ impl Recorder {
         self.shared.news.lock().controls.push(control);
     }
 
+    /// Records who joins. Called before the workers hear of it.
+    pub fn join_round(&self, joins: Vec<Join>) {
+        self.shared.news.lock().joins.extend(joins);
+    }
+
+    /// Records what was decided of a step. Called before the workers hear of it.
+    pub fn decision(&self, decision: Decision) {
+        self.shared.news.lock().decisions.push(decision);
+    }
+
     pub fn is_over(&self) -> bool {
         self.shared.over.load(Ordering::Relaxed)
     }
@@ -223,7 +238,7 @@ impl Recorder {
 
 /// Nothing was played: the stream says so, or it would be taken for one that was killed.
 async fn end_at_once(mut writer: Writer) -> Result<(), JournalError> {
-    writer.append_end(&End { at: Clock::now().utc_base, code: EndCode::Stopped as u16 })?;
+    writer.append_end(&End { at: utc_us().0, code: EndCode::Stopped as u16 })?;
     writer.commit().await?;
     writer.close().await
 }
@@ -304,10 +319,35 @@ impl Record {
         let requests = &self.requests;
         let (keeps_traces, keeps_evidence) = (self.level.keeps_traces(), self.level.keeps_evidence());
         self.task.collector.collect(|worker, block| {
-            // Looked at for each block: what a worker judged by a revision comes after it.
-            for control in std::mem::take(&mut shared.news.lock().controls) {
+            // Looked at for each block: what a worker judged by a revision comes after it, and what is counted of who joined.
+            let (controls, joins, decisions) = {
+                let mut news = shared.news.lock();
+                let news = &mut *news;
+                (
+                    std::mem::take(&mut news.controls),
+                    std::mem::take(&mut news.joins),
+                    std::mem::take(&mut news.decisions),
+                )
+            };
+            for (place, join) in joins.iter().enumerate() {
+                if let Err(error) = writer.append_join(join) {
+                    // A group that is full is written soon, and nothing is due to it for seconds.
+                    shared.news.lock().joins.splice(0..0, joins[place..].iter().cloned());
+                    eprintln!("flowtest-loadgen: that a contestant joins is not in the journal yet: {error}");
+                    break;
+                }
+            }
+            for control in controls {
                 if let Err(error) = writer.append_control(&control) {
                     eprintln!("flowtest-loadgen: revision {} is not in the journal: {error}", control.revision);
+                }
+            }
+            for decision in decisions {
+                if let Err(error) = writer.append_decision(&decision) {
+                    eprintln!(
+                        "flowtest-loadgen: step {} of the breakpoint is not in the journal: {error}",
+                        decision.step
+                    );
                 }
             }
             interval.add(block);
@@ -322,7 +362,7 @@ impl Record {
             if !keeps_traces || !room {
                 interval.untraced += traces.len() as u64;
             } else if !traces.is_empty() {
-                match writer.append_traces(worker, block.traces.base, traces) {
+                match writer.append_traces(worker, block.traces.base.0, traces) {
                     Ok(()) => interval.traced += traces.len() as u64,
                     Err(_) => interval.untraced += traces.len() as u64,
                 }
@@ -369,20 +409,23 @@ impl Record {
     /// Something that the reader should know; it counts for nothing, so that a full group is no reason to stop.
     fn notice(&mut self, code: NoticeCode, text: String) {
         let at = self.now();
-        let _ = self.writer.append_notice(&Notice { at, code: code as u16, text: text.into_bytes() });
+        let _ = self.writer.append_notice(&Notice { at: at.0, code: code as u16, text: text.into_bytes() });
     }
 
     /// Puts the interval's batch into the open group, if there is anything to say.
     fn close_batch(&mut self, ended: bool) -> Result<(), JournalError> {
         self.batch_at = Instant::now();
         let at = self.now();
-        if let Some(batch) = self.interval.close(at, ended) {
+        if let Some((batch, further)) = self.interval.close(at, ended) {
             self.writer.append_batch(&batch)?;
+            if let Some(further) = further {
+                self.writer.append_further(&further)?;
+            }
         }
         if ended {
             let code =
                 if self.task.worker_control.stage() == Stage::Run { EndCode::Finished } else { EndCode::Stopped };
-            self.writer.append_end(&End { at, code: code as u16 })?;
+            self.writer.append_end(&End { at: at.0, code: code as u16 })?;
         }
         Ok(())
     }
@@ -434,7 +477,7 @@ impl Record {
         self.interval.explained.clear();
     }
 
-    fn now(&self) -> u64 {
+    fn now(&self) -> UtcUs {
         self.task.plan.utc_us(self.task.collector.now())
     }
 }

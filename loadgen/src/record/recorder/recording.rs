@@ -8,7 +8,7 @@ use crate::engine::plan::Plan;
 use crate::engine::run::{Run, RunError, Workers};
 use crate::record::standstill::{Change, Standstill};
 use flowtest_contract::text::shown;
-use flowtest_journal::record::Control;
+use flowtest_journal::record::{Control, Decision, Join};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,16 @@ impl Recording {
     /// Records a revision of the contest. Called before the workers hear of it.
     pub fn control(&self, control: Control) {
         self.recorder.control(control);
+    }
+
+    /// Records who joins. Called before the workers hear of it.
+    pub fn join(&self, joins: Vec<Join>) {
+        self.recorder.join_round(joins);
+    }
+
+    /// Records what was decided of a step. Called before the workers hear of it.
+    pub fn decision(&self, decision: Decision) {
+        self.recorder.decision(decision);
     }
 
     /// Looks after both, some twenty times a second, and takes what happened since the last call.

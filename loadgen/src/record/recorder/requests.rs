@@ -26,7 +26,7 @@ impl Requests {
     /// Another plan of the same round is followed.
     pub fn follow(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
-        for index in self.plan.contestants.keys() {
+        for index in before.contestants.keys() {
             let was = &before.contestants[index].request;
             if *was != self.plan.contestants[index].request {
                 let former = self.former.entry(index).or_default();
@@ -64,6 +64,7 @@ mod tests {
             endpoint: String::new(),
             addresses: Vec::new(),
             request: RequestTemplate::new(path, "alice.test"),
+            tls: None,
             traffic: TrafficMode::Flood,
         };
         Arc::new(Plan { contestants: vec![contestant].into(), ..Plan::default() })

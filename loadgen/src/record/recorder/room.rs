@@ -74,7 +74,12 @@ pub fn needed(plan: &Plan, traces: bool) -> u64 {
         let length = u128::from(phase.end - phase.start);
         let second = u128::from(NS_PER_SECOND);
         let requests = match phase.load {
-            Load::Open(ramp) => u128::from(ramp.from + ramp.to) * length / 2 / second * contestants,
+            Load::Open(ramp) => u128::from(ramp.count(phase.end - phase.start)) * contestants,
+            // No faster than a core gets answers.
+            Load::Step(step) => {
+                let highest = u128::from(step.terms.rate_at_most(step.number - step.first));
+                (highest * contestants).min(CLOSED * u128::from(plan.workers)) * length / second
+            }
             Load::Closed { pipeline } => {
                 (if pipeline > 1 { PIPELINED } else { CLOSED }) * u128::from(plan.workers) * length / second
             }
@@ -129,7 +134,7 @@ mod tests {
         let phase = Phase {
             start: PlanInstant::START,
             end: PlanInstant::START + 60 * NS_PER_SECOND,
-            load: Load::Open(Ramp { from: 0, to: 2000 }),
+            load: Load::Open(Ramp::per_second(0, 2000)),
             connections: 8,
             scored: true,
         };

@@ -6,7 +6,7 @@ use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::people::user;
-use crate::store::columns::{OptionU64, U64, last_id, stored};
+use crate::store::columns::{OptionUtc, Utc, last_id, stored};
 use crate::store::ids::{AdjustmentId, UserId};
 use crate::store::schema::adjustments;
 use crate::text;
@@ -29,10 +29,10 @@ pub struct Adjustment {
     pub reason: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
     pub withdrawn_by: Option<String>,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub withdrawn_at: Option<UtcUs>,
 }
 

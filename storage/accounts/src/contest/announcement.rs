@@ -3,7 +3,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::columns::{OptionUtc, Utc, last_id, stored, word_enum};
 use crate::store::ids::AnnouncementId;
 use crate::store::schema::announcements;
 use crate::text;
@@ -20,7 +20,7 @@ word_enum! {
     }
 }
 
-/// One announcement. It is shown while it was not ended.
+/// One announcement. It is shown until `ended_at`, which may lie ahead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = announcements)]
 pub struct Announcement {
@@ -29,18 +29,33 @@ pub struct Announcement {
     pub text: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub ended_at: Option<UtcUs>,
 }
 
 impl Accounts {
-    /// Says something to everybody: one line of 1 to 500 characters.
+    /// Says something to everybody until it is ended: one line of 1 to 500 characters.
+    ///
+    /// # Errors
+    /// See [`Accounts::announce_until`].
+    pub async fn announce(&self, level: Level, text: &str, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
+        self.announce_until(level, text, None, by, now).await
+    }
+
+    /// The same, but no longer than until an instant. One that is over at once is only among those of the past.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a text that is empty, too long or not one line, and as every query.
-    pub async fn announce(&self, level: Level, text: &str, by: &Actor, now: UtcUs) -> Result<Announcement, Error> {
+    pub async fn announce_until(
+        &self,
+        level: Level,
+        text: &str,
+        until: Option<UtcUs>,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Announcement, Error> {
         let text = text::announcement(text)?;
         let by = by.clone();
         self.store
@@ -51,6 +66,7 @@ impl Accounts {
                         announcements::text.eq(&text),
                         announcements::by_name.eq(&by.name),
                         announcements::at.eq(stored(now)),
+                        announcements::ended_at.eq(until.map(stored)),
                     ))
                     .execute(conn)?;
                 let id = AnnouncementId(last_id(conn)?);
@@ -71,7 +87,7 @@ impl Accounts {
         self.store
             .write(move |conn| {
                 let found = get(conn, id)?;
-                if found.ended_at.is_some() {
+                if found.ended_at.is_some_and(|at| at <= now) {
                     return Ok(found);
                 }
                 let row = announcements::table.find(id.0);
@@ -84,14 +100,15 @@ impl Accounts {
             .await
     }
 
-    /// Those that are shown, newest first.
+    /// Those that are shown now, newest first.
     ///
     /// # Errors
     /// As every query: see [`Error`].
-    pub async fn active_announcements(&self) -> Result<Vec<Announcement>, Error> {
+    pub async fn active_announcements(&self, now: UtcUs) -> Result<Vec<Announcement>, Error> {
         self.store
-            .read(|conn| {
-                let active = announcements::table.filter(announcements::ended_at.is_null());
+            .read(move |conn| {
+                let goes_on = announcements::ended_at.is_null().or(announcements::ended_at.gt(stored(now)));
+                let active = announcements::table.filter(goes_on);
                 Ok(active.order(announcements::id.desc()).select(Announcement::as_select()).load(conn)?)
             })
             .await

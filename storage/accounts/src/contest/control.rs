@@ -5,7 +5,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{U64, stored};
+use crate::store::columns::{U64, Utc, stored, stored_count};
 use crate::store::schema::control;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -23,7 +23,7 @@ pub struct ControlRevision {
     pub what: String,
     /// The login name of whoever saved it.
     pub by_name: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
 }
 
@@ -42,7 +42,23 @@ impl Accounts {
     /// As every query: see [`Error`].
     pub async fn control_at(&self, revision: u64) -> Result<Option<ControlRevision>, Error> {
         let row = move |conn: &mut SqliteConnection| {
-            Ok(control::table.find(stored(revision)).select(ControlRevision::as_select()).first(conn).optional()?)
+            Ok(control::table
+                .find(stored_count(revision))
+                .select(ControlRevision::as_select())
+                .first(conn)
+                .optional()?)
+        };
+        self.store.read(row).await
+    }
+
+    /// What was in force at an instant; none before the first was saved.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn control_then(&self, at: UtcUs) -> Result<Option<ControlRevision>, Error> {
+        let row = move |conn: &mut SqliteConnection| {
+            let then = control::table.filter(control::at.le(stored(at))).order(control::revision.desc());
+            Ok(then.select(ControlRevision::as_select()).first(conn).optional()?)
         };
         self.store.read(row).await
     }
@@ -72,7 +88,7 @@ impl Accounts {
         let name = not_by.name.clone();
         self.store
             .read(move |conn| {
-                let others = control::revision.gt(stored(revision)).and(control::by_name.ne(name));
+                let others = control::revision.gt(stored_count(revision)).and(control::by_name.ne(name));
                 let newest_first = control::table.filter(others).order(control::revision.desc());
                 Ok(newest_first.select(ControlRevision::as_select()).first(conn).optional()?)
             })

@@ -6,7 +6,7 @@ use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::people::user;
-use crate::store::columns::{U64, stored};
+use crate::store::columns::{Utc, stored};
 use crate::store::ids::UserId;
 use crate::store::schema::endpoints;
 use diesel::prelude::*;
@@ -34,7 +34,7 @@ pub struct EndpointChange {
     pub endpoint: Option<String>,
     /// The login name of whoever changed it.
     pub by_name: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
 }
 
@@ -127,7 +127,7 @@ fn current(conn: &mut SqliteConnection, id: UserId) -> Result<Option<Endpoint>, 
 }
 
 /// User, endpoint, since when.
-type StoredEndpoint = (UserId, Option<String>, U64);
+type StoredEndpoint = (UserId, Option<String>, Utc);
 
 fn present((user, endpoint, at): StoredEndpoint) -> Option<Endpoint> {
     Some(Endpoint { user, endpoint: endpoint?, at: at.into() })

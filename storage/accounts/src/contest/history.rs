@@ -4,7 +4,7 @@
 
 use crate::Accounts;
 use crate::error::Error;
-use crate::store::columns::stored;
+use crate::store::columns::{stored, stored_count};
 use crate::store::schema::history;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
@@ -72,9 +72,30 @@ impl Accounts {
                 .bind::<Text, _>(round.to_string())
                 .bind::<BigInt, _>(stored(since))
                 .bind::<BigInt, _>(stored(until))
-                .bind::<BigInt, _>(stored(step_us.max(1)))
+                .bind::<BigInt, _>(stored_count(step_us.max(1)))
                 .load(conn)?;
-                Ok(rows.into_iter().map(|row| (UtcUs::try_from(row.at).unwrap_or_default(), row.payload)).collect())
+                Ok(rows
+                    .into_iter()
+                    .map(|row| (UtcUs(u64::try_from(row.at).unwrap_or_default()), row.payload))
+                    .collect())
+            })
+            .await
+    }
+}
+
+impl Accounts {
+    /// The newest row of a round that is not later than an instant.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn history_at(&self, round: RoundId, at: UtcUs) -> Result<Option<(UtcUs, Vec<u8>)>, Error> {
+        self.store
+            .read(move |conn| {
+                let rows =
+                    history::table.filter(history::round_id.eq(round.to_string()).and(history::at.le(stored(at))));
+                let newest = rows.order(history::at.desc()).select((history::at, history::payload));
+                let found: Option<(i64, Vec<u8>)> = newest.first(conn).optional()?;
+                Ok(found.map(|(at, payload)| (UtcUs(u64::try_from(at).unwrap_or_default()), payload)))
             })
             .await
     }

@@ -6,7 +6,7 @@ use crate::Accounts;
 use crate::contest::round::{self, Ruling, SEALED};
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{OptionU64, U32, U64, stored};
+use crate::store::columns::{OptionU64, U32, U64, stored, stored_count};
 use crate::store::ids::UserId;
 use crate::store::schema::{results, rounds};
 use diesel::prelude::*;
@@ -36,6 +36,11 @@ pub struct RoundResult {
     pub p99_us: Option<u64>,
     /// The tally's row as text, for whoever wants to look closer.
     pub row: String,
+    /// Requests a second that it held in a breakpoint phase; none where there was no such phase.
+    #[diesel(deserialize_as = OptionU64)]
+    pub holds: Option<u64>,
+    /// What its climb came to, step by step, as JSON.
+    pub climb: Option<String>,
 }
 
 impl Accounts {
@@ -75,10 +80,10 @@ impl Accounts {
                         rounds::state.eq(SEALED),
                         rounds::state_at.eq(stored(now)),
                         rounds::finished_at.eq(stored(now)),
-                        rounds::seconds.eq(validity.map(|validity| stored(validity.seconds))),
-                        rounds::valid_seconds.eq(validity.map(|validity| stored(validity.valid_seconds))),
-                        rounds::due.eq(validity.map(|validity| stored(validity.due))),
-                        rounds::void.eq(validity.map(|validity| stored(validity.void))),
+                        rounds::seconds.eq(validity.map(|validity| stored_count(validity.seconds))),
+                        rounds::valid_seconds.eq(validity.map(|validity| stored_count(validity.valid_seconds))),
+                        rounds::due.eq(validity.map(|validity| stored_count(validity.due))),
+                        rounds::void.eq(validity.map(|validity| stored_count(validity.void))),
                     ))
                     .execute(conn)?;
                 let points: Vec<_> = given.iter().map(|result| json!([result.user, result.points])).collect();
@@ -144,9 +149,11 @@ fn insert(conn: &mut SqliteConnection, id: RoundId, result: &RoundResult) -> Res
             results::name.eq(&result.name),
             results::rank.eq(i64::from(result.rank)),
             results::points.eq(result.points),
-            results::failures.eq(stored(result.failures)),
-            results::p99_us.eq(result.p99_us.map(stored)),
+            results::failures.eq(stored_count(result.failures)),
+            results::p99_us.eq(result.p99_us.map(stored_count)),
             results::row.eq(&result.row),
+            results::holds.eq(result.holds.map(stored_count)),
+            results::climb.eq(&result.climb),
         ))
         .execute(conn)?;
     Ok(())

@@ -6,7 +6,7 @@
 use crate::Accounts;
 use crate::error::{Error, is_duplicate};
 use crate::log::{Actor, Change};
-use crate::store::columns::{self, OptionU64, U32, U64, stored, word_enum};
+use crate::store::columns::{self, OptionU64, OptionUtc, U32, Utc, stored, word_enum};
 use crate::store::schema::rounds;
 use crate::text;
 use diesel::dsl::max;
@@ -66,17 +66,17 @@ pub struct Round {
     pub number: u32,
     pub scored: bool,
     pub label: String,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub start_at: Option<UtcUs>,
     /// `draft` at first.
     pub state: String,
     /// Since when.
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub state_at: UtcUs,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub created_at: UtcUs,
     /// When its results were written.
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub finished_at: Option<UtcUs>,
     #[diesel(deserialize_as = OptionU64)]
     seconds: Option<u64>,

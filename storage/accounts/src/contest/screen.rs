@@ -6,7 +6,7 @@ use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::people::secret::{self, ScreenSecret};
-use crate::store::columns::{OptionU64, U64, last_id, stored};
+use crate::store::columns::{OptionUtc, Utc, last_id, stored};
 use crate::store::ids::ScreenId;
 use crate::store::schema::screens;
 use crate::text;
@@ -23,9 +23,9 @@ pub struct Screen {
     pub label: String,
     /// The login name of whoever made it.
     pub by_name: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub revoked_at: Option<UtcUs>,
 }
 

@@ -5,7 +5,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::{Actor, Change};
-use crate::store::columns::{U64, stored};
+use crate::store::columns::{U64, Utc, stored, stored_count};
 use crate::store::schema::settings;
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -27,7 +27,7 @@ pub struct Setting {
     /// JSON text.
     pub text: String,
     /// When it was set.
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub at: UtcUs,
 }
 
@@ -66,7 +66,7 @@ impl Accounts {
                 let next = version.unwrap_or_default() + 1;
                 let row = (
                     settings::name.eq(&name),
-                    settings::version.eq(stored(next)),
+                    settings::version.eq(stored_count(next)),
                     settings::text.eq(&text),
                     settings::at.eq(stored(now)),
                 );

@@ -8,7 +8,7 @@ use crate::invitations::token::Token;
 use crate::log::{Actor, Change};
 use crate::people::secret::Secret;
 use crate::people::user::Role;
-use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::columns::{OptionUtc, Utc, last_id, stored, word_enum};
 use crate::store::ids::{InviteId, UserId};
 use crate::store::schema::{invites, users};
 use crate::text;
@@ -194,13 +194,13 @@ pub(crate) struct StoredInvite {
     pub(crate) label: String,
     pub(crate) role: Role,
     created_by: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     created_at: UtcUs,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub(crate) expires_at: UtcUs,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     revoked_at: Option<UtcUs>,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     used_at: Option<UtcUs>,
     used_by: Option<UserId>,
 }

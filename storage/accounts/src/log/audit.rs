@@ -6,7 +6,7 @@
 use crate::Accounts;
 use crate::error::Error;
 use crate::log::Actor;
-use crate::store::columns::{U64, stored};
+use crate::store::columns::{Utc, stored};
 use crate::store::ids::UserId;
 use crate::store::schema::audit;
 use diesel::prelude::*;
@@ -42,6 +42,10 @@ pub struct AuditFilter {
     /// The whole action, or a noun: `user` finds `user.disable` and its like.
     pub action: Option<String>,
     pub subject: Option<String>,
+    /// Words that stand somewhere in the line, in any case of A to Z.
+    pub text: Option<String>,
+    /// With `text`: lines about these are found as well, whatever they say.
+    pub or_subjects: Vec<String>,
 }
 
 impl Accounts {
@@ -70,6 +74,20 @@ impl Accounts {
                 }
                 if let Some(subject) = filter.subject {
                     query = query.filter(audit::subject.eq(subject));
+                }
+                if let Some(text) = filter.text {
+                    let like = || pattern(&text);
+                    query = query.filter(
+                        audit::actor_name
+                            .like(like())
+                            .escape('\\')
+                            .or(audit::address.like(like()).escape('\\'))
+                            .or(audit::action.like(like()).escape('\\'))
+                            .or(audit::subject.like(like()).escape('\\'))
+                            .or(audit::before.like(like()).escape('\\'))
+                            .or(audit::after.like(like()).escape('\\'))
+                            .or(audit::subject.eq_any(filter.or_subjects)),
+                    );
                 }
                 let rows: Vec<StoredLine> = query
                     .order(audit::id.desc())
@@ -141,6 +159,19 @@ impl Change {
     }
 }
 
+/// What finds a text anywhere. What means something to LIKE is meant as it stands.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for symbol in text.chars() {
+        if matches!(symbol, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(symbol);
+    }
+    pattern.push('%');
+    pattern
+}
+
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(ORIGIN_MAX).collect()
 }
@@ -149,7 +180,7 @@ pub(crate) fn shortened(text: &str) -> String {
 #[diesel(table_name = audit)]
 struct StoredLine {
     id: i64,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     at: UtcUs,
     actor_id: Option<UserId>,
     actor_name: String,

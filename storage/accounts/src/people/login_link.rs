@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::log::{Actor, Change};
 use crate::people::secret::{self, Secret};
 use crate::people::user::{self, User};
-use crate::store::columns::stored;
+use crate::store::columns::{stored, stored_count};
 use crate::store::schema::{settings, users};
 use diesel::prelude::*;
 use flowtest_contract::rules::UtcUs;
@@ -33,6 +33,15 @@ fn named(conn: &mut SqliteConnection, name: &str) -> Result<Option<User>, Error>
     Ok(enabled.select(User::as_select()).first(conn).optional()?)
 }
 
+/// Whom a link signs in now.
+fn kept_for(conn: &mut SqliteConnection, name: &str, digest: &[u8], now: UtcUs) -> Result<Option<User>, Error> {
+    let Some(user) = named(conn, name)? else { return Ok(None) };
+    let text: Option<String> =
+        settings::table.find(setting_name(&user)).select(settings::text).first(conn).optional()?;
+    let kept = text.and_then(|text| serde_json::from_str::<Kept>(&text).ok());
+    Ok(kept.is_some_and(|kept| kept.digest == digest && now < kept.until).then_some(user))
+}
+
 impl Accounts {
     /// A secret that signs this user in once, within [`LOGIN_LINK_LIFE_US`].
     ///
@@ -48,7 +57,7 @@ impl Accounts {
                 let text = serde_json::to_string(&kept).map_err(|error| Error::Failed(error.to_string()))?;
                 let row = (
                     settings::name.eq(setting_name(&user)),
-                    settings::version.eq(stored(1)),
+                    settings::version.eq(stored_count(1)),
                     settings::text.eq(text),
                     settings::at.eq(stored(now)),
                 );
@@ -59,6 +68,16 @@ impl Accounts {
             })
             .await?;
         Ok(secret)
+    }
+
+    /// Whether a link would sign in now. It changes nothing and waits for no writer.
+    ///
+    /// # Errors
+    /// What is wrong with the database.
+    pub async fn is_login_link(&self, name: &str, secret: &str, now: UtcUs) -> Result<bool, Error> {
+        let Some(digest) = secret::digest_of_hex(secret) else { return Ok(false) };
+        let name = name.to_owned();
+        self.store.read(move |conn| Ok(kept_for(conn, &name, &digest, now)?.is_some())).await
     }
 
     /// The user whom a link signs in; it is spent by that. None: it is wrong, spent, replaced or too old.
@@ -76,15 +95,8 @@ impl Accounts {
         let (name, by) = (name.to_owned(), by.clone());
         self.store
             .write(move |conn| {
-                let Some(user) = named(conn, &name)? else { return Ok(None) };
-                let setting = setting_name(&user);
-                let text: Option<String> =
-                    settings::table.find(&setting).select(settings::text).first(conn).optional()?;
-                let kept = text.and_then(|text| serde_json::from_str::<Kept>(&text).ok());
-                if kept.is_none_or(|kept| kept.digest != digest || now >= kept.until) {
-                    return Ok(None);
-                }
-                diesel::delete(settings::table.find(&setting)).execute(conn)?;
+                let Some(user) = kept_for(conn, &name, &digest, now)? else { return Ok(None) };
+                diesel::delete(settings::table.find(setting_name(&user))).execute(conn)?;
                 Change::of("login.by_link", user::subject(user.id)).write(conn, &by, now)?;
                 Ok(Some(user))
             })

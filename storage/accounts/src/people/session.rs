@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::log::{Actor, Change, shortened};
 use crate::people::secret::{self, SessionSecret};
 use crate::people::user::{self, User};
-use crate::store::columns::{U64, last_id, stored};
+use crate::store::columns::{Utc, last_id, stored};
 use crate::store::ids::{SessionId, UserId};
 use crate::store::schema::{sessions, users};
 use diesel::prelude::*;
@@ -24,7 +24,7 @@ pub const SESSION_IDLE_US: u64 = 2 * 60 * MINUTE_US;
 /// `last_seen_at` is written no more often than this: a page that polls must not keep the disk busy.
 const SEEN_EVERY_US: u64 = MINUTE_US;
 /// How long a request waits until that is written.
-const SEEN_PATIENCE: Duration = Duration::from_millis(50);
+const SEEN_TIMEOUT: Duration = Duration::from_millis(50);
 const _: () = assert!(SEEN_EVERY_US * 10 < SESSION_IDLE_US && SESSION_IDLE_US < SESSION_LIFE_US);
 
 /// A session as its owner and the organiser see it.
@@ -36,10 +36,10 @@ pub struct Session {
     pub address: String,
     /// What the browser called itself; at most 100 characters are kept.
     pub agent: String,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub created_at: UtcUs,
     /// Exact to a minute.
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub last_seen_at: UtcUs,
 }
 
@@ -108,7 +108,7 @@ impl Accounts {
         if now >= session.last_seen_at.saturating_add(SEEN_EVERY_US) {
             // A disk that takes no more writes must not log everybody out, and one that is slow must keep nobody waiting; the
             // session then ends early at worst. A write that has begun goes on by itself.
-            let _ = tokio::time::timeout(SEEN_PATIENCE, self.mark_seen(session.id, now)).await;
+            let _ = tokio::time::timeout(SEEN_TIMEOUT, self.mark_seen(session.id, now)).await;
         }
         Ok(Some((session.id, user)))
     }

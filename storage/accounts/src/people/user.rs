@@ -5,7 +5,7 @@
 use crate::Accounts;
 use crate::error::{Error, is_duplicate};
 use crate::log::{Actor, Change};
-use crate::store::columns::{OptionU64, U64, last_id, stored, word_enum};
+use crate::store::columns::{OptionUtc, Utc, last_id, stored, word_enum};
 use crate::store::ids::UserId;
 use crate::store::schema::{sessions, users};
 use crate::text;
@@ -41,10 +41,14 @@ pub struct User {
     pub hidden: bool,
     /// Why, if so.
     pub disqualified: Option<String>,
-    #[diesel(deserialize_as = U64)]
+    #[diesel(deserialize_as = Utc)]
     pub created_at: UtcUs,
-    #[diesel(deserialize_as = OptionU64)]
+    #[diesel(deserialize_as = OptionUtc)]
     pub last_login_at: Option<UtcUs>,
+    /// In which it competes, such as `student`; shown beside its name.
+    pub category: Option<String>,
+    /// How its people are reached. Only for organisers.
+    pub contact: Option<String>,
 }
 
 impl Actor {
@@ -185,6 +189,67 @@ impl Accounts {
         .await
     }
 
+    /// Puts a team into a category, or with an empty text into none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text that is too long, [`Error::Missing`] without such a user, and as every query.
+    pub async fn set_category(&self, id: UserId, category: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let category = text::category(category)?;
+        self.change_user("user.category", id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::category.eq(category)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes how a team is reached; an empty text takes that away.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text that is too long, [`Error::Missing`] without such a user, and as every query.
+    pub async fn set_contact(&self, id: UserId, contact: &str, by: &Actor, now: UtcUs) -> Result<User, Error> {
+        let contact = text::contact(contact)?;
+        self.change_user("user.contact", id, by, now, move |conn, _| {
+            diesel::update(users::table.find(id.0)).set(users::contact.eq(contact)).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everything that is wrong with the names of somebody who is about to get an account, by field. Only for who may get one:
+    /// it tells which names are taken.
+    ///
+    /// # Errors
+    /// As every query: see [`Error`].
+    pub async fn check_names(
+        &self,
+        name: &str,
+        display_name: &str,
+        role: Role,
+    ) -> Result<Vec<(&'static str, String)>, Error> {
+        let (name, display_name) = (name.to_owned(), display_name.to_owned());
+        let found = self.store.read(move |conn| {
+            let taken = |conn: &mut SqliteConnection| -> Result<(), Error> {
+                text::name(&name)?;
+                let taken = users::table.filter(users::name.eq(&name)).select(users::id).first::<i64>(conn);
+                if taken.optional()?.is_some() { Err(Error::NameTaken) } else { Ok(()) }
+            };
+            let shown = |conn: &mut SqliteConnection| -> Result<(), Error> {
+                check_display_name(conn, &text::display_name(&display_name)?, role, None)
+            };
+            Ok::<_, Error>([taken(conn), shown(conn)])
+        });
+        let mut wrong = Vec::new();
+        for judged in found.await? {
+            match judged {
+                Ok(()) => {}
+                Err(error @ Error::NameTaken) => wrong.push(("name", error.to_string())),
+                Err(Error::Invalid { field, message }) => wrong.push((field, message)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wrong)
+    }
+
     /// Marks a user as disqualified; the results stay as they are.
     ///
     /// # Errors
@@ -308,6 +373,8 @@ pub(crate) fn described(user: &User) -> serde_json::Value {
         "disabled": user.disabled,
         "hidden": user.hidden,
         "disqualified": user.disqualified,
+        "category": user.category,
+        "contact": user.contact,
     })
 }
 

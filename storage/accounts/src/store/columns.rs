@@ -99,11 +99,18 @@ macro_rules! stored_as {
 
 stored_as!(U64: BigInt as i64 => u64, |row| Ok(u64::try_from(row)?));
 stored_as!(OptionU64: Nullable<BigInt> as Option<i64> => Option<u64>, |row| Ok(row.map(u64::try_from).transpose()?));
+stored_as!(Utc: BigInt as i64 => UtcUs, |row| Ok(UtcUs(u64::try_from(row)?)));
+stored_as!(OptionUtc: Nullable<BigInt> as Option<i64> => Option<UtcUs>, |row| Ok(row.map(u64::try_from).transpose()?.map(UtcUs)));
 stored_as!(U32: BigInt as i64 => u32, |row| Ok(u32::try_from(row)?));
 stored_as!(RoundText: Text as String => RoundId, |row| Ok(row.parse::<RoundId>()?));
 
-/// An instant, or another count, as SQLite stores it. What lies beyond the year 294,000 is as good as that.
-pub(crate) fn stored(count: UtcUs) -> i64 {
+/// An instant as SQLite stores it. What lies beyond the year 294,000 is as good as that.
+pub(crate) fn stored(at: UtcUs) -> i64 {
+    stored_count(at.0)
+}
+
+/// The same of a count, or of a length of time in microseconds.
+pub(crate) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

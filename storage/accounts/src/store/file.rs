@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const READER: [&str; 1] = ["PRAGMA query_only = ON"];
 
 pub(crate) struct Store {
     path: PathBuf,
+    /// Device and number of the file that was opened.
+    file: (u64, u64),
     writer: Pool,
     readers: Pool,
     runtime: tokio::runtime::Handle,
@@ -45,7 +47,9 @@ impl Store {
         let wanted = path.to_path_buf();
         let path = blocking(move || prepare(&wanted)).await?;
         let url = url_of(&path)?;
+        let file = file_at(&path).ok_or(Error::Gone)?;
         Ok(Store {
+            file,
             writer: pool(&url, 1, &WRITER)?,
             readers: pool(&url, READERS, &READER)?,
             runtime: tokio::runtime::Handle::current(),
@@ -79,9 +83,19 @@ impl Store {
         conn.interact(|conn| conn.immediate_transaction(work)).await.map_err(|error| interact_error(&error))?
     }
 
+    /// Whether the file that was opened still lies at its path: what is written to another one is read by nobody again.
+    pub(crate) fn is_in_place(&self) -> bool {
+        file_at(&self.path) == Some(self.file)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Device and number of a file.
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl Drop for Store {

@@ -14,6 +14,8 @@ diesel::table! {
         disqualified -> Nullable<Text>,
         created_at -> BigInt,
         last_login_at -> Nullable<BigInt>,
+        category -> Nullable<Text>,
+        contact -> Nullable<Text>,
     }
 }
 
@@ -117,6 +119,8 @@ diesel::table! {
         failures -> BigInt,
         p99_us -> Nullable<BigInt>,
         row -> Text,
+        holds -> Nullable<BigInt>,
+        climb -> Nullable<Text>,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use flowtest_accounts::*;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity};
 
 #[tokio::test]
@@ -86,7 +87,17 @@ async fn an_endpoint_is_the_newest_of_its_history() {
 
 fn result(user: &User, rank: u32, points: i64) -> RoundResult {
     let name = user.name.clone();
-    RoundResult { user: user.id, name, rank, points, failures: 3, p99_us: Some(4_096), row: "1 2 3".into() }
+    RoundResult {
+        user: user.id,
+        name,
+        rank,
+        points,
+        failures: 3,
+        p99_us: Some(4_096),
+        row: "1 2 3".into(),
+        holds: None,
+        climb: None,
+    }
 }
 
 #[tokio::test]
@@ -207,9 +218,9 @@ async fn history_gives_the_last_row_of_each_step() {
             })
             .collect::<Vec<u8>>()
     };
-    assert_eq!(seconds(0, u64::MAX, 0).await, (0..60).collect::<Vec<_>>());
+    assert_eq!(seconds(UtcUs::EPOCH, UtcUs::MAX, 0).await, (0..60).collect::<Vec<_>>());
     assert_eq!(seconds(NOON + 10 * SECOND, NOON + 13 * SECOND, SECOND).await, [10, 11, 12]);
-    assert_eq!(seconds(0, u64::MAX, 20 * SECOND).await, [19, 39, 59]);
+    assert_eq!(seconds(UtcUs::EPOCH, UtcUs::MAX, 20 * SECOND).await, [19, 39, 59]);
     let lost = accounts.append_history(RoundId::from_bits(9), NOON, b"x").await;
     assert!(matches!(lost, Err(Error::Missing(_))), "{lost:?}");
 }
@@ -239,11 +250,49 @@ async fn an_announcement_is_shown_until_it_is_ended() {
     let (accounts, by) = (&harness.accounts, harness.by());
     let first = accounts.announce(Level::Info, "Lunch at noon", &by, NOON).await.expect("said");
     let second = accounts.announce(Level::Warn, "Deadline moved", &by, NOON + 1).await.expect("said");
-    assert_eq!(accounts.active_announcements().await.expect("a list"), [second.clone(), first.clone()]);
+    assert_eq!(accounts.active_announcements(NOON).await.expect("a list"), [second.clone(), first.clone()]);
     let ended = accounts.end_announcement(first.id, &by, NOON + 2).await.expect("ended");
     assert_eq!(accounts.end_announcement(first.id, &by, NOON + 3).await.expect("again"), ended);
-    assert_eq!(accounts.active_announcements().await.expect("a list"), std::slice::from_ref(&second));
+    assert_eq!(accounts.active_announcements(NOON + 9).await.expect("a list"), std::slice::from_ref(&second));
     assert_eq!(accounts.announcements().await.expect("a list"), [second, ended]);
+}
+
+#[tokio::test]
+async fn an_announcement_expires_by_itself_and_one_that_is_over_at_once_is_only_in_the_log() {
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let until = Some(NOON + 60);
+    let lunch = accounts.announce_until(Level::Info, "Lunch", until, &by, NOON).await.expect("said");
+    let note = accounts.announce_until(Level::Info, "100 becomes 90", Some(NOON), &by, NOON).await.expect("noted");
+    let shown = async |now| accounts.active_announcements(now).await.expect("a list");
+    assert_eq!(shown(NOON).await, std::slice::from_ref(&lunch));
+    assert_eq!(shown(NOON + 59).await, std::slice::from_ref(&lunch));
+    assert_eq!(shown(NOON + 60).await, []);
+    // One that has an end is taken down before it.
+    let ended = accounts.end_announcement(lunch.id, &by, NOON + 30).await.expect("ended");
+    assert_eq!((ended.ended_at, shown(NOON + 31).await), (Some(NOON + 30), vec![]));
+    assert_eq!(accounts.announcements().await.expect("a list"), [note, ended]);
+}
+
+#[tokio::test]
+async fn history_and_documents_are_found_by_an_instant() {
+    let harness = Harness::new().await;
+    let (accounts, by) = (&harness.accounts, harness.by());
+    let round = RoundId::from_bits(7);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: Some(NOON) };
+    accounts.create_round(new, &by, NOON).await.expect("a round");
+    for at in [NOON + 1, NOON + 2, NOON + 9] {
+        accounts.append_history(round, at, &[at.0 as u8]).await.expect("a row");
+    }
+    let at = async |at| accounts.history_at(round, at).await.expect("an answer").map(|(at, _)| at);
+    assert_eq!(
+        [at(NOON).await, at(NOON + 8).await, at(UtcUs(u64::MAX >> 1)).await],
+        [None, Some(NOON + 2), Some(NOON + 9)]
+    );
+    accounts.save_control(None, 1, "{}", "made", &by, NOON + 5).await.expect("saved");
+    accounts.save_control(Some(1), 2, "{}", "changed", &by, NOON + 7).await.expect("saved");
+    let then = async |at| accounts.control_then(at).await.expect("an answer").map(|one| one.revision);
+    assert_eq!([then(NOON).await, then(NOON + 6).await, then(NOON + 7).await], [None, Some(1), Some(2)]);
 }
 
 #[tokio::test]

@@ -8,11 +8,11 @@ use flowtest_contract::rules::UtcUs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-pub(crate) const SECOND: UtcUs = 1_000_000;
-pub(crate) const MINUTE: UtcUs = 60 * SECOND;
-pub(crate) const HOUR: UtcUs = 60 * MINUTE;
+pub(crate) const SECOND: u64 = 1_000_000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
 /// Some day of the contest.
-pub(crate) const NOON: UtcUs = 1_800_000_000 * SECOND;
+pub(crate) const NOON: UtcUs = UtcUs(1_800_000_000 * SECOND);
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Harness {

@@ -24,6 +24,8 @@ async fn do_everything(harness: &Harness) -> Vec<String> {
         accounts.set_hidden(alice.id, on, &by, NOON).await.expect("set");
     }
     accounts.set_display_name(alice.id, "Alice", &by, NOON).await.expect("set");
+    accounts.set_category(alice.id, "student", &by, NOON).await.expect("set");
+    accounts.set_contact(alice.id, "table 7", &by, NOON).await.expect("set");
     accounts.disqualify(alice.id, "relayed", &by, NOON).await.expect("set");
     accounts.requalify(alice.id, &by, NOON).await.expect("set");
     accounts.save_control(None, 1, "{}", "start", &by, NOON).await.expect("saved");
@@ -85,6 +87,8 @@ async fn every_change_leaves_its_line_and_no_secret() {
         "session.end",
         "session.end_all",
         "setting.put",
+        "user.category",
+        "user.contact",
         "user.create",
         "user.disable",
         "user.disqualify",
@@ -174,6 +178,17 @@ async fn pages_go_back_in_time_and_are_filtered() {
     assert_eq!((shown(&line.before), shown(&line.after)), ("Team alice".to_owned(), "Alice".to_owned()));
     let of_round = of(AuditFilter { subject: Some(format!("round:{:032x}", 1)), ..AuditFilter::default() }).await;
     assert_eq!(of_round.len(), 3);
+    // Words are found wherever they stand; what means something to the database is only text.
+    let text = |text: &str| of(AuditFilter { text: Some(text.into()), ..AuditFilter::default() });
+    let (relayed, lunch) = (text("RELAYED").await, text("lunch").await);
+    assert!(relayed.iter().all(|line| line.action.contains("qualify")) && relayed.len() == 2, "{relayed:?}");
+    assert!(lunch.iter().all(|line| line.action.starts_with("announcement.")) && lunch.len() == 2, "{lunch:?}");
+    for wild in ["%", "_%_", "\\"] {
+        assert_eq!(text(wild).await, [], "{wild}");
+    }
+    let subject = format!("user:{}", harness.boss.id);
+    let also = AuditFilter { text: Some("lunch".into()), or_subjects: vec![subject.clone()], ..AuditFilter::default() };
+    assert!(of(also).await.iter().any(|line| line.subject == subject));
 }
 
 #[tokio::test]

@@ -37,6 +37,27 @@ async fn the_last_enabled_admin_stays_one() {
 }
 
 #[tokio::test]
+async fn everything_that_is_wrong_with_two_names_is_told_at_once() {
+    let harness = Harness::new().await;
+    let wrong = async |name: &str, shown: &str| {
+        let found = harness.accounts.check_names(name, shown, Role::Staff).await.expect("an answer");
+        found.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
+    };
+    harness.contestant("alice").await;
+    // (name, display name, the fields that are wrong)
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("bobby", "Bobby", &[]),
+        ("a b", "House", &["name", "display_name"]),
+        ("ALICE", "", &["name", "display_name"]),
+        ("bobby", "team ALICE", &["display_name"]),
+        ("alice", "Bobby", &["name"]),
+    ];
+    for (name, shown, fields) in cases {
+        assert_eq!(wrong(name, shown).await, fields, "{name:?} {shown:?}");
+    }
+}
+
+#[tokio::test]
 async fn marks_are_set_and_taken_away() {
     let harness = Harness::new().await;
     let (accounts, by) = (&harness.accounts, harness.by());
@@ -53,6 +74,16 @@ async fn marks_are_set_and_taken_away() {
     assert_eq!((plain.hidden, plain.disqualified), (false, None));
     let unseen = accounts.set_display_name(alice.id, "a\u{202e}b", &by, NOON).await;
     assert!(matches!(unseen, Err(Error::Invalid { field: "display_name", .. })), "{unseen:?}");
+    let student = accounts.set_category(alice.id, " student ", &by, NOON).await.expect("set");
+    let reached = accounts.set_contact(alice.id, "table 7, +41 79 000 00 00", &by, NOON).await.expect("set");
+    assert_eq!(
+        (student.category.as_deref(), reached.contact.as_deref()),
+        (Some("student"), Some("table 7, +41 79 000 00 00"))
+    );
+    let none = accounts.set_category(alice.id, "  ", &by, NOON).await.expect("taken away");
+    assert_eq!((none.category, none.contact), (None, reached.contact));
+    let long = accounts.set_category(alice.id, &"x".repeat(31), &by, NOON).await;
+    assert!(matches!(long, Err(Error::Invalid { field: "category", .. })), "{long:?}");
     let nobody = accounts.set_hidden(UserId(99), true, &by, NOON).await;
     assert!(matches!(nobody, Err(Error::Missing(_))), "{nobody:?}");
 }

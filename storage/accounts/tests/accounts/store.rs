@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use flowtest_accounts::*;
 use flowtest_contract::RoundValidity;
+use flowtest_contract::rules::UtcUs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ async fn a_new_file_is_for_its_owner_alone() {
         assert_eq!(mode(&harness.beside(name)), 0o600, "{name}");
     }
     assert!(harness.accounts.is_alive().await);
-    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000003");
+    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000005");
     let nowhere = Accounts::open(harness.beside("no/such/folder.db")).await;
     assert!(matches!(&nowhere, Err(Error::Failed(why)) if why.contains("folder.db")), "{nowhere:?}");
 }
@@ -64,7 +65,17 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     accounts.set_endpoint(alice.id, Some("http://a.example/"), &by, NOON).await.expect("set");
     let round = harness.round(1, true).await;
     let (user, name) = (alice.id, alice.name.clone());
-    let result = RoundResult { user, name, rank: 1, points: 7, failures: 0, p99_us: None, row: String::new() };
+    let result = RoundResult {
+        user,
+        name,
+        rank: 1,
+        points: 7,
+        failures: 0,
+        p99_us: None,
+        row: String::new(),
+        holds: None,
+        climb: None,
+    };
     accounts.finish_round(round.id, vec![result], None, &by, NOON).await.expect("sealed");
     accounts.append_history(round.id, NOON, b"x").await.expect("appended");
     accounts.adjust(alice.id, 5, "fair play", &by, NOON).await.expect("made");
@@ -76,7 +87,7 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     let file = harness.beside("copy.db");
     let mut conn = raw(&file);
     diesel::sql_query("PRAGMA foreign_keys = ON").execute(&mut conn).expect("on");
-    for _ in 0..2 {
+    for _ in 0..4 {
         conn.revert_last_migration(MIGRATIONS).expect("down by one");
     }
     let again = Accounts::open(&file).await.expect("up again");
@@ -111,7 +122,9 @@ async fn a_round_of_before_its_validity_was_kept_is_there_and_says_that_it_is_no
     accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
 
     let file = harness.beside("copy.db");
-    raw(&file).revert_last_migration(MIGRATIONS).expect("down by one");
+    for _ in 0..3 {
+        raw(&file).revert_last_migration(MIGRATIONS).expect("down by one");
+    }
     let again = Accounts::open(&file).await.expect("up again");
     let after = again.round(round.id).await.expect("an answer").expect("the round");
     assert_eq!((after.validity(), after.ruling), (None, None));
@@ -145,13 +158,14 @@ async fn a_dropped_future_leaves_no_open_transaction() {
     let harness = Harness::new().await;
     let round = harness.round(1, true).await.id;
     for attempt in 0..20_u64 {
-        let rows = (0..2000).map(|n| HistoryRow { round, at: attempt * 10_000 + n, payload: vec![7; 100] }).collect();
-        let patience = Duration::from_micros(attempt * 500);
-        let _ = tokio::time::timeout(patience, harness.accounts.append_history_rows(rows)).await;
+        let rows =
+            (0..2000).map(|n| HistoryRow { round, at: UtcUs(attempt * 10_000 + n), payload: vec![7; 100] }).collect();
+        let timeout = Duration::from_micros(attempt * 500);
+        let _ = tokio::time::timeout(timeout, harness.accounts.append_history_rows(rows)).await;
         // The writer is at hand for the next one, which sees whole batches only.
         harness.accounts.announce(Level::Info, "next", &harness.by(), NOON).await.expect("the writer is free");
     }
-    let stored = harness.accounts.history(round, 0, u64::MAX, 0).await.expect("rows");
+    let stored = harness.accounts.history(round, UtcUs::EPOCH, UtcUs::MAX, 0).await.expect("rows");
     assert_eq!(stored.len() % 2000, 0, "a batch is whole or not there");
     assert!(!stored.is_empty(), "some batch was stored, or this shows nothing");
     // Somebody else's write would be refused if a transaction were still open.

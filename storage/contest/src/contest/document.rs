@@ -3,6 +3,7 @@
 //! It hands out values by key, remembers which keys were asked for, and words what is wrong with the rest.
 
 use super::ContestError;
+use flowtest_contract::rules::UtcUs;
 use std::fmt::Display;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
@@ -212,10 +213,17 @@ impl Section {
 
     /// What was not taken, as the key and its text, for tables whose keys are names.
     pub(crate) fn into_texts(self) -> impl Iterator<Item = Result<(String, Entry), ContestError>> {
-        self.entries.into_iter().map(move |(key, Node { line, value })| {
-            let entry = Entry { path: join(&self.path, &key), line, value };
+        self.into_entries().map(|(key, entry)| {
             entry.text()?;
             Ok((key, entry))
+        })
+    }
+
+    /// What was not taken, for tables whose keys are names.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (String, Entry)> {
+        self.entries.into_iter().map(move |(key, Node { line, value })| {
+            let entry = Entry { path: join(&self.path, &key), line, value };
+            (key, entry)
         })
     }
 
@@ -231,7 +239,11 @@ impl Section {
         Err(ContestError {
             line: node.line,
             key: Some(join(&self.path, key)),
-            message: format!("is no key that {place} knows: it takes {}", self.known.join(", ")),
+            message: format!(
+                "is no key that {place} knows: it takes {}{}",
+                self.known.join(", "),
+                meant(key, &self.known)
+            ),
         })
     }
 
@@ -240,6 +252,32 @@ impl Section {
         let key = (!self.path.is_empty()).then(|| self.path.clone());
         ContestError { line: self.line, key, message: message.into() }
     }
+}
+
+/// Which of the keys somebody may have meant: one that differs in two letters, or goes on as the other does.
+fn meant(typed: &str, known: &[&'static str]) -> String {
+    let near = |key: &&&'static str| {
+        let shorter = typed.len().min(key.len());
+        distance(typed, key) <= 2 && shorter > 2 || shorter > 3 && (key.starts_with(typed) || typed.starts_with(**key))
+    };
+    let nearest = known.iter().filter(near).min_by_key(|key| distance(typed, key));
+    nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
+}
+
+/// How many letters are to be put in, taken out or changed (Levenshtein). Keys are short; what is long is far.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().take(40).collect(), other.chars().collect());
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (place, wanted) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != wanted);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(row[place] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
 }
 
 impl Sections {
@@ -318,13 +356,22 @@ impl Entry {
         }
     }
 
+    /// A number with or without a fraction.
+    pub(crate) fn fraction(&self) -> Option<f64> {
+        match &self.value {
+            Value::Integer(number) => Some(*number as f64),
+            Value::Fraction(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// A duration such as `"3s"` or `"1m 30s"`, in microseconds.
     pub(crate) fn duration_us(&self, min: Duration, max: Duration) -> Result<u64, ContestError> {
         duration_us(self.text()?, min, max).map_err(|message| self.wrong(message))
     }
 
     /// An instant by RFC 3339, quoted or not, in microseconds since the Unix epoch.
-    pub(crate) fn instant_us(&self) -> Result<u64, ContestError> {
+    pub(crate) fn instant_us(&self) -> Result<UtcUs, ContestError> {
         let (Value::Text(text) | Value::Instant(text)) = &self.value else {
             return Err(self.wrong(format!("is {}: {WRITE_INSTANT}", self.value.kind())));
         };
@@ -334,6 +381,7 @@ impl Entry {
         u64::try_from(instant.as_microsecond())
             .ok()
             .filter(|instant| *instant > 0)
+            .map(UtcUs)
             .ok_or_else(|| wrong(&"before the year 1970"))
     }
 }

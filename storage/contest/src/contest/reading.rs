@@ -2,12 +2,15 @@
 
 use super::document::{Entry, Section, duration_us, shorten};
 use super::{
-    CONNECTIONS_ALL_MAX, CONNECTIONS_BY_RATE_MAX, CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError, Contestant,
-    DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX, Phase, Policy, RATE_MAX, Rate, Start, When,
+    Absent, CONNECTIONS_ALL_MAX, CONNECTIONS_BY_RATE_MAX, CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError,
+    Contestant, DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX, POINTS_MAX, Phase, Policy, RATE_MAX, RankBy, Rate, Start,
+    When, carried_rate,
 };
+use crate::breakpoint::{Breakpoint, HOLD_MIN, STEPS_MIN};
 use crate::endpoint::{Endpoint, Host};
+use crate::ladder::{Ladder, LadderTerms, Pass, Step};
 use crate::names;
-use crate::policy::ENTRIES_MAX;
+use crate::policy::{ENTRIES_MAX, Ownership, TlsTrust};
 use flowtest_contract::Rules;
 use flowtest_contract::text::is_hidden;
 use std::collections::HashMap;
@@ -21,8 +24,6 @@ const HOUR: Duration = Duration::from_hours(1);
 const WEEK: Duration = Duration::from_hours(7 * 24);
 /// A timeout longer than a minute leaves the range of the histogram (2^26 µs).
 const TIMEOUT_MAX: Duration = Duration::from_mins(1);
-/// Points of one header: far above every sensible rule, far below what could overflow a sum.
-const POINTS_MAX: u64 = 1_000_000;
 
 const _: () = assert!(TIMEOUT_MAX.as_micros() < 1 << 26);
 
@@ -37,12 +38,29 @@ pub(super) fn contest(document: &mut Section) -> Result<Contest, ContestError> {
         })?),
     };
     let deadlines = deadlines(document.section("deadlines")?)?;
-    let rules = rules(document.section("rules")?)?;
-    let phases = phases(document)?;
+    let mut section = document.section("rules")?;
+    let absent = absent(&mut section)?;
+    let rank_by = rank_by(&mut section)?;
+    let breakpoint_points = match section.take("breakpoint_points") {
+        Some(entry) => narrow(entry.integer(0, POINTS_MAX.into(), "points for each request a second")?),
+        None => 0,
+    };
+    let rules = rules(section)?;
+    let phases = phases(document, rules.timeout_us)?;
+    let has_breakpoint = phases.iter().any(|phase| matches!(phase.load, Load::Breakpoint(_)));
+    if !has_breakpoint && (rank_by == RankBy::Holds || breakpoint_points > 0) {
+        return Err(document.wrong(
+            "the rules count what contestants hold, and no phase finds it out: add a [[phase]] with kind = \"breakpoint\", or \
+             leave `rank_by` and `breakpoint_points` out",
+        ));
+    }
     let policy = policy(document.section("policy")?)?;
-    let contestants = contestants(document, policy.allow_shared)?;
-    let phases = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
-    Ok(Contest { name, start, deadlines, rules, phases, contestants, policy })
+    let contestants = contestants(document, policy.may_name_one_server())?;
+    let phases: Vec<Phase> = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
+    if let Some(sentence) = phases.iter().enumerate().find_map(|(index, phase)| beyond_connections(index, phase)) {
+        return Err(document.wrong(sentence));
+    }
+    Ok(Contest { name, start, deadlines, rules, absent, rank_by, breakpoint_points, phases, contestants, policy })
 }
 
 /// A name becomes part of Redis keys, of tables in a terminal and of pages.
@@ -88,6 +106,23 @@ fn instant_or_offset(entry: &Entry) -> Result<When, ContestError> {
     }
 }
 
+fn absent(section: &mut Section) -> Result<Absent, ContestError> {
+    let Some(entry) = section.take("absent") else { return Ok(Absent::default()) };
+    entry.text()?.parse().map_err(|()| {
+        entry.wrong(
+            "says neither \"charged\" (who is not ready in a scored phase misses what is due) nor \"free\" (nothing falls due \
+             to it)",
+        )
+    })
+}
+
+fn rank_by(section: &mut Section) -> Result<RankBy, ContestError> {
+    let Some(entry) = section.take("rank_by") else { return Ok(RankBy::default()) };
+    entry.text()?.parse().map_err(|()| {
+        entry.wrong("says neither \"points\" nor \"holds\" (the rate that a contestant holds in a breakpoint phase)")
+    })
+}
+
 fn rules(mut section: Section) -> Result<Rules, ContestError> {
     let mut rules = Rules::default();
     if let Some(entry) = section.take("timeout") {
@@ -98,7 +133,7 @@ fn rules(mut section: Section) -> Result<Rules, ContestError> {
     }
     for (key, points) in [("token", &mut rules.token), ("version", &mut rules.version), ("from", &mut rules.from)] {
         if let Some(entry) = section.take(key) {
-            *points = narrow(entry.integer(0, POINTS_MAX, "points")?);
+            *points = narrow(entry.integer(0, POINTS_MAX.into(), "points")?);
         }
     }
     if let Some(entry) = section.take("token_required") {
@@ -111,7 +146,7 @@ fn rules(mut section: Section) -> Result<Rules, ContestError> {
     Ok(rules)
 }
 
-fn phases(document: &mut Section) -> Result<Vec<Phase>, ContestError> {
+fn phases(document: &mut Section, timeout_us: u64) -> Result<Vec<Phase>, ContestError> {
     let sections = document.sections("phase")?;
     if sections.len() == 0 {
         return Err(document.wrong("the contest has no phase: add a [[phase]] with `for` and `rate`"));
@@ -119,8 +154,10 @@ fn phases(document: &mut Section) -> Result<Vec<Phase>, ContestError> {
     if sections.len() > PHASES_MAX {
         return Err(document.wrong(format!("the contest has {} phases: at most {PHASES_MAX}", sections.len())));
     }
-    let phases =
-        sections.into_sections().map(|section| phase(section?)).collect::<Result<Vec<Phase>, ContestError>>()?;
+    let phases = sections
+        .into_sections()
+        .map(|section| phase(section?, timeout_us))
+        .collect::<Result<Vec<Phase>, ContestError>>()?;
     let total_us: u64 = phases.iter().map(|phase| phase.duration_us).sum();
     if u128::from(total_us) > WEEK.as_micros() {
         return Err(document.wrong("the phases take longer than a week together: shorten or remove some"));
@@ -137,10 +174,92 @@ fn with_connections(phase: Phase, contestants: usize) -> Phase {
         return phase;
     }
     let each = u64::from(CONNECTIONS_BY_RATE_MAX).min(CONNECTIONS_ALL_MAX / contestants.max(1) as u64).max(1);
-    Phase { connections: phase.load.rate_max().clamp(1, each) as u32, ..phase }
+    let needed = match phase.load {
+        Load::Breakpoint(breakpoint) => breakpoint.connections(breakpoint.ladder.max, CONNECTIONS_BY_RATE_MAX).into(),
+        load => load.rate_max(),
+    };
+    Phase { connections: needed.clamp(1, each) as u32, ..phase }
 }
 
-fn phase(mut section: Section) -> Result<Phase, ContestError> {
+/// How fast a server answers at the best that is worth climbing to.
+const FASTEST_US: u64 = 1_000;
+
+/// A ladder with steps that its connections do not carry, whoever answers.
+fn beyond_connections(index: usize, phase: &Phase) -> Option<String> {
+    let Load::Breakpoint(Breakpoint { ladder: LadderTerms { max, .. }, .. }) = phase.load else { return None };
+    let carries = carried_rate(phase.connections, FASTEST_US);
+    (carries < max).then(|| {
+        format!(
+            "phase {} climbs to {max}/s, and the {} connections that descriptors and ports allow for each contestant carry \
+             {carries}/s where an answer takes 1 ms: lower `max`, raise `connections`, or play with fewer contestants",
+            index + 1,
+            phase.connections
+        )
+    })
+}
+
+/// A phase in which each contestant climbs its own ladder.
+fn breakpoint(mut section: Section, timeout_us: u64) -> Result<Phase, ContestError> {
+    const WHAT: &str = "requests per second per contestant";
+    let length = section.need("for", "\"10m\"")?;
+    let duration_us = length.duration_us(100 * MS, WEEK)?;
+    let start = section.need("start", "500")?.integer(1, RATE_MAX, WHAT)?;
+    let step_entry = section.need("step", "\"x1.25\"")?;
+    let step: Step =
+        step_entry.text()?.parse().map_err(|error: String| step_entry.wrong(format!("is wrong: {error}")))?;
+    let hold = section.need("hold", "\"10s\"")?;
+    let hold_us = hold.duration_us(HOLD_MIN, HOUR)?;
+    if hold_us < timeout_us {
+        return Err(hold.wrong(format!(
+            "is shorter than the timeout of {}: a step would be over before a request of it can fail; write a longer hold, or a \
+             shorter `timeout` in [rules]",
+            humantime::format_duration(Duration::from_micros(timeout_us))
+        )));
+    }
+    let max = section.need("max", "200000")?.integer(1, RATE_MAX, WHAT)?;
+    let pass = pass(section.section("pass")?, timeout_us)?;
+    let connections = match section.take("connections") {
+        Some(entry) => narrow(entry.integer(1, u64::from(CONNECTIONS_MAX), "connections per contestant")?),
+        None => BY_RATE,
+    };
+    let scored = section.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
+    let breakpoint = Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us };
+    Ladder::new(breakpoint.ladder).map_err(|error| section.wrong(format!("contradicts itself: {error}")))?;
+    let steps = breakpoint.clock(duration_us, timeout_us).count;
+    if steps < STEPS_MIN {
+        let step = Duration::from_micros(breakpoint.clock(duration_us, timeout_us).step_us);
+        return Err(length.wrong(format!(
+            "is too short for the first steps: each takes {}, the hold and what judging it takes; write {} or longer",
+            humantime::format_duration(step),
+            humantime::format_duration(step * STEPS_MIN)
+        )));
+    }
+    section.finish()?;
+    Ok(Phase { duration_us, load: Load::Breakpoint(breakpoint), connections, scored })
+}
+
+/// What a step has to reach.
+fn pass(mut section: Section, timeout_us: u64) -> Result<Pass, ContestError> {
+    let right = section.need("right", "0.995")?;
+    let part = right.fraction().filter(|part| *part > 0.0 && *part <= 1.0).ok_or_else(|| {
+        right
+            .wrong("is no part of all answers: write how many of them must be wholly right, as in 0.995, and 1 at most")
+    })?;
+    let p99_us = section.need("p99", "\"250ms\"")?.duration_us(MS, Duration::from_micros(timeout_us))?;
+    section.finish()?;
+    Ok(Pass { right: part, p99_us })
+}
+
+fn phase(mut section: Section, timeout_us: u64) -> Result<Phase, ContestError> {
+    if let Some(kind) = section.take("kind") {
+        return match kind.text()? {
+            "breakpoint" => breakpoint(section, timeout_us),
+            other => Err(kind.wrong(format!(
+                "is {:?}: the only kind that is named is \"breakpoint\"; a phase with `rate` is open, one with `pipeline` closed",
+                shorten(other)
+            ))),
+        };
+    }
     let duration_us = section.need("for", "\"30s\"")?.duration_us(100 * MS, WEEK)?;
     let rate = section.take("rate");
     let pipeline = section.take("pipeline");
@@ -158,7 +277,7 @@ fn phase(mut section: Section) -> Result<Phase, ContestError> {
         (None, None) => Load::Closed { pipeline: 1 },
     };
     let connections = match load {
-        Load::Open { .. } => section.take("connections"),
+        Load::Open { .. } | Load::Breakpoint(_) => section.take("connections"),
         Load::Closed { .. } => Some(section.need("connections", "64")?),
     };
     let connections = match connections {
@@ -192,17 +311,34 @@ fn open(entry: &Entry) -> Result<Load, ContestError> {
 
 /// The whole of a policy file: the [policy] of a contest file and nothing else.
 pub(super) fn ceiling(document: &mut Section) -> Result<Policy, ContestError> {
-    policy(document.section("policy")?)
+    let mut section = document.section("policy")?;
+    let policy = reach(&mut section)?;
+    section.finish()?;
+    Ok(policy)
 }
 
 fn policy(mut section: Section) -> Result<Policy, ContestError> {
-    let policy = Policy {
-        allow: parsed_list(&mut section, "allow")?,
-        deny: parsed_list(&mut section, "deny")?,
-        allow_shared: section.take("allow_shared").map_or(Ok(false), |entry| entry.boolean())?,
-    };
+    let reach = reach(&mut section)?;
+    let tls = section.take("tls").map_or(Ok(TlsTrust::Verify), |entry| word(&entry))?;
     section.finish()?;
-    Ok(policy)
+    Ok(Policy { tls, ..reach })
+}
+
+/// Where traffic may go.
+fn reach(section: &mut Section) -> Result<Policy, ContestError> {
+    Ok(Policy {
+        allow: parsed_list(section, "allow")?,
+        deny: parsed_list(section, "deny")?,
+        allow_shared: section.take("allow_shared").map_or(Ok(false), |entry| entry.boolean())?,
+        ownership: section.take("ownership").map_or(Ok(Ownership::Off), |entry| word(&entry))?,
+        tls: TlsTrust::default(),
+    })
+}
+
+/// One of the words that a key may have.
+fn word<T: FromStr<Err = &'static str>>(entry: &Entry) -> Result<T, ContestError> {
+    let text = entry.text()?;
+    text.parse().map_err(|error| entry.wrong(format!("is {:?}: {error}", shorten(text))))
 }
 
 fn parsed_list<T: FromStr<Err: Display>>(section: &mut Section, key: &'static str) -> Result<Vec<T>, ContestError> {
@@ -214,7 +350,7 @@ fn parsed_list<T: FromStr<Err: Display>>(section: &mut Section, key: &'static st
     entry.into_texts(ENTRIES_MAX)?.map(parse).collect()
 }
 
-fn contestants(document: &mut Section, allow_shared: bool) -> Result<Vec<Contestant>, ContestError> {
+fn contestants(document: &mut Section, may_name_one_server: bool) -> Result<Vec<Contestant>, ContestError> {
     let sections = document.sections("contestant")?;
     if sections.len() == 0 {
         return Err(document.wrong("the contest has no contestant: add a [[contestant]] with `name` and `endpoint`"));
@@ -236,8 +372,8 @@ fn contestants(document: &mut Section, allow_shared: bool) -> Result<Vec<Contest
         let endpoint_entry = section.need("endpoint", "\"10.0.0.7:8080\"")?;
         let endpoint: Endpoint =
             endpoint_entry.text()?.parse().map_err(|error| endpoint_entry.wrong(format!("is wrong: {error}")))?;
-        if let Some(other) = by_address.insert((endpoint.host.clone(), endpoint.port), index)
-            && !allow_shared
+        if let Some(other) = by_address.insert(endpoint.server(), index)
+            && !may_name_one_server
         {
             return Err(endpoint_entry.wrong(format!(
                 "has the host and port of contestant {:?}: give each its own server, or set `allow_shared = true` \
@@ -256,5 +392,4 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).expect("its limit fits 32 bits")
 }
 
-const _: () = assert!(POINTS_MAX <= u32::MAX as u64);
 const _: () = assert!(SECOND.as_micros() == 1_000_000);

@@ -1,10 +1,10 @@
 //! From JSON to a control document that makes sense.
 
-use super::{Control, ControlError, DIALECT, GENERATORS_MAX, State};
+use super::{Control, ControlError, DIALECT};
 use crate::contest::document::{self, Entry, Section, UnknownKeys};
 use crate::contest::{CONTESTANTS_MAX, Contest, ContestError};
-use crate::lifecycle::{self, INSTANT_MAX};
-use crate::timeline::{EVENTS_MAX, Moved, Pause, Split, Timeline};
+use crate::state::State;
+use crate::timeline::{EVENTS_MAX, GENERATORS_MAX, INSTANT_MAX, Join, Moved, Pause, Split, Timeline};
 use flowtest_contract::RoundId;
 use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::UtcUs;
@@ -26,14 +26,16 @@ pub(super) fn control(text: &str) -> Result<Control, ControlError> {
     let contest = Contest::from_document(&mut document)?;
     let names: BTreeSet<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
     let ids = ids(document.section("ids")?, &names)?;
+    let since = since(document.section("since")?, &names)?;
     let split = texts(&mut document, "split", GENERATORS_MAX)?;
     let parked = parked(&mut document, &names)?;
     let scored = document.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
     let halted = document.take("halted").map_or(Ok(false), |entry| entry.boolean())?;
     let left_out = texts(&mut document, "left_out", GENERATORS_MAX)?.into_iter().collect();
     let timeline = timeline(&mut document)?;
-    let control = Control { contest, revision, round, state, ids, split, scored, timeline, parked, halted, left_out };
-    lifecycle::check(&control)?;
+    let control =
+        Control { contest, revision, round, state, ids, since, split, scored, timeline, parked, halted, left_out };
+    control.check()?;
     Ok(control)
 }
 
@@ -64,6 +66,16 @@ fn ids(section: Section, names: &BTreeSet<&str>) -> Result<BTreeMap<String, Stri
     Ok(ids)
 }
 
+fn since(section: Section, names: &BTreeSet<&str>) -> Result<BTreeMap<String, UtcUs>, ContestError> {
+    let since = section.into_entries().map(|(name, entry)| {
+        if !names.contains(name.as_str()) {
+            return Err(entry.wrong("is nobody's instant: no contestant has this name"));
+        }
+        Ok((name, UtcUs(entry.integer(0, INSTANT_MAX.0, "microseconds since 1970")?)))
+    });
+    since.collect()
+}
+
 fn parked(document: &mut Section, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, ContestError> {
     let Some(entry) = document.take("parked") else { return Ok(BTreeSet::new()) };
     let parked = entry.into_texts(CONTESTANTS_MAX)?.map(|item| {
@@ -82,20 +94,27 @@ fn texts(document: &mut Section, key: &'static str, max: usize) -> Result<Vec<St
     entry.into_texts(max)?.map(|item| Ok(item?.text()?.to_owned())).collect()
 }
 
+/// Entries of a list of what happened, at most.
+const EVENTS: usize = 2 * EVENTS_MAX + 1;
+
 fn timeline(document: &mut Section) -> Result<Timeline, ContestError> {
     Ok(Timeline {
         start_at: maybe_instant(document, "start_at")?,
-        pauses: list(document, "pauses", |pause| {
+        pauses: list(document, "pauses", EVENTS, |pause| {
             Ok(Pause { from: instant(pause, "from")?, to: maybe_instant(pause, "to")? })
         })?,
-        moved: list(document, "moved", |moved| {
+        moved: list(document, "moved", EVENTS, |moved| {
             let name = moved.need("deadline", "\"version\"")?;
             let deadline =
                 name.text()?.parse().map_err(|()| name.wrong("is no deadline: it is one of version, from"))?;
             Ok(Moved { deadline, at: instant(moved, "at")?, to: instant(moved, "to")? })
         })?,
-        splits: list(document, "splits", |split| {
+        splits: list(document, "splits", EVENTS, |split| {
             Ok(Split { from: instant(split, "from")?, generators: texts(split, "generators", GENERATORS_MAX)? })
+        })?,
+        joins: list(document, "joins", CONTESTANTS_MAX, |join| {
+            let contestant = join.need("contestant", "\"alice\"")?.text()?.to_owned();
+            Ok(Join { contestant, at: instant(join, "at")? })
         })?,
         stopped_at: maybe_instant(document, "stopped_at")?,
     })
@@ -105,20 +124,24 @@ fn timeline(document: &mut Section) -> Result<Timeline, ContestError> {
 fn list<T>(
     document: &mut Section,
     key: &'static str,
+    most: usize,
     read: impl Fn(&mut Section) -> Result<T, ContestError>,
 ) -> Result<Vec<T>, ContestError> {
     let sections = document.sections(key)?;
-    const LIST_MAX: usize = 2 * EVENTS_MAX + 1;
-    if sections.len() > LIST_MAX {
-        return Err(document.wrong(format!("`{key}` has {} entries: at most {LIST_MAX}", sections.len())));
+    if sections.len() > most {
+        return Err(document.wrong(format!("`{key}` has {} entries: at most {most}", sections.len())));
     }
     sections.into_sections().map(|section| read(&mut section?)).collect()
 }
 
 fn instant(section: &mut Section, key: &'static str) -> Result<UtcUs, ContestError> {
-    section.need(key, "1796119200000000")?.integer(1, INSTANT_MAX, "microseconds since 1970")
+    read_instant(&section.need(key, "1796119200000000")?)
 }
 
 fn maybe_instant(section: &mut Section, key: &'static str) -> Result<Option<UtcUs>, ContestError> {
-    section.take(key).map(|entry| entry.integer(1, INSTANT_MAX, "microseconds since 1970")).transpose()
+    section.take(key).map(|entry| read_instant(&entry)).transpose()
+}
+
+fn read_instant(entry: &Entry) -> Result<UtcUs, ContestError> {
+    entry.integer(1, INSTANT_MAX.0, "microseconds since 1970").map(UtcUs)
 }

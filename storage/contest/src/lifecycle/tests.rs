@@ -1,12 +1,13 @@
 //! Every rule of the lifecycle once by a script, and all of them together by random changes.
 
 use super::*;
+use crate::contest::Contestant;
 use crate::timeline::Timeline;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
 /// 2026-12-01T10:00:00Z
-const NOW: UtcUs = 1_796_119_200 * SECOND;
+const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
 
 fn contest() -> Contest {
     Contest::from_toml(
@@ -64,6 +65,29 @@ fn a_round_goes_from_draft_to_sealed_and_to_the_next() {
     let again = refused(&control, arm_at(end + 9 * SECOND), end);
     assert!(again.contains("has been played: draw a new id"), "{again}");
     assert_eq!(control.revision, 8);
+}
+
+#[test]
+fn who_named_its_server_first_stays_first_until_it_names_another() {
+    let at = |second: u64| NOW + second * SECOND;
+    let endpoint =
+        |name: &str, text: &str| Change::Endpoint { contestant: name.into(), endpoint: text.parse().expect("one") };
+    let before = Control::new(contest());
+    assert_eq!(before.precedence(), [0, 1], "the roster's order where nothing is known");
+    let moved = change(&before, endpoint("alice", "10.0.0.3"), at(1)).expect("it moves");
+    assert_eq!((&moved.since, moved.precedence()), (&[("alice".to_owned(), at(1))].into(), vec![1, 0]));
+    // Another path, or another form of the address, is the same server.
+    let same = change(&moved, endpoint("alice", "10.0.0.3/shop"), at(2)).expect("it is elsewhere on it");
+    assert_eq!(same.since, moved.since);
+    // An edit keeps who stays and takes in who comes.
+    let mut wanted = same.contest.clone();
+    wanted.contestants[1].endpoint = "10.0.0.4".parse().expect("an endpoint");
+    wanted.contestants.push(Contestant { name: "house".into(), endpoint: "10.0.0.9".parse().expect("an endpoint") });
+    let edit = Change::Edit { contest: Box::new(wanted), ids: BTreeMap::new() };
+    let edited = change(&same, edit, at(3)).expect("it is edited");
+    let since = [("alice", 1), ("bob", 3), ("house", 3)].map(|(name, second)| (name.to_owned(), at(second)));
+    assert_eq!((&edited.since, edited.precedence()), (&since.into(), vec![2, 0, 1]));
+    assert_eq!(Control::from_json(&edited.to_json()), Ok(edited));
 }
 
 #[test]
@@ -178,7 +202,7 @@ fn a_round_is_split_anew_without_a_pause() {
     // A pause that begins before it, and its end with a split of its own.
     let paused = change(&made, Change::Pause, start + SECOND + 1).expect("paused");
     let resumed = change(&paused, resume_at(start + 20 * SECOND), start + 9 * SECOND).expect("running");
-    assert_eq!(check(&resumed), Ok(()));
+    assert_eq!(resumed.check(), Ok(()));
     // Before the start it takes the place of the first one.
     let early = change(&armed, split_at(start, &["g2", "g3"]), NOW + SECOND).expect("split");
     assert_eq!(early.timeline.split_at(start).map(|split| &split.generators), Some(&names(&["g2", "g3"])));
@@ -223,10 +247,10 @@ fn a_document_that_breaks_what_was_fixed_is_not_obeyed() {
         (|new| new.timeline = Timeline::default(), "the round has no start"),
         (|new| new.timeline.pauses.clear(), "a pause of the past"),
         (|new| new.timeline.pauses[0].from += 1, "a pause of the past"),
-        (|new| new.timeline.pauses[0].from = 0, "out of order"),
+        (|new| new.timeline.pauses[0].from = UtcUs::EPOCH, "out of order"),
         (|new| new.timeline.pauses[0].to = None, "in a pause that lasts"),
         (|new| new.timeline.moved.clear(), "a deadline that was moved before"),
-        (|new| new.timeline.moved[0].to = 1, "out of order or too soon"),
+        (|new| new.timeline.moved[0].to = UtcUs(1), "out of order or too soon"),
         (|new| new.timeline.splits[0].generators.reverse(), "a split of the past"),
         (|new| drop(new.timeline.splits.pop()), "no split for"),
         (|new| new.timeline.splits.swap(0, 1), "splits are out of order"),
@@ -268,7 +292,7 @@ fn wanted(kind: u8, at: UtcUs, round: u128) -> Change {
         14 => Change::Abort,
         15 => Change::Draft,
         18..22 => Change::Begin,
-        17 => Change::Park { contestant: "alice".into(), parked: at.is_multiple_of(2) },
+        17 => Change::Park { contestant: "alice".into(), parked: at.0.is_multiple_of(2) },
         24..27 => Change::Split { at, generators: names(&["g3", "g1"]) },
         27 => Change::LeaveOut { generators: names(&["g4"]).into_iter().collect() },
         16 => Change::Endpoint { contestant: "bob".into(), endpoint: "10.0.0.9:8080".parse().expect("an endpoint") },
@@ -279,9 +303,9 @@ fn wanted(kind: u8, at: UtcUs, round: u128) -> Change {
 /// The same by adding up as things happen, without looking back.
 #[derive(Debug, Default)]
 struct Model {
-    version: u64,
-    from: u64,
-    end: u64,
+    version: UtcUs,
+    from: UtcUs,
+    end: UtcUs,
 }
 
 impl Model {
@@ -290,14 +314,14 @@ impl Model {
         match made {
             Change::Arm { start_at, .. } => {
                 (self.version, self.from, self.end) =
-                    (start_at + 20 * SECOND, start_at + 40 * SECOND, start_at + 60 * SECOND);
+                    (*start_at + 20 * SECOND, *start_at + 40 * SECOND, *start_at + 60 * SECOND);
             }
             Change::MoveDeadline { deadline: DeadlineName::Version, to } => self.version = *to,
             Change::MoveDeadline { deadline: DeadlineName::From, to } => self.from = *to,
             Change::Resume { at, .. } => {
                 let from = timeline.pauses.last().expect("it was paused").from;
                 for instant in [&mut self.version, &mut self.from, &mut self.end] {
-                    *instant += if *instant > from { at - from } else { 0 };
+                    *instant += if *instant > from { *at - from } else { 0 };
                 }
             }
             _ => {}
@@ -323,7 +347,7 @@ proptest! {
             let made = wanted(kind, now.saturating_add_signed(ahead), round as u128);
             let Ok(next) = change(&control, made.clone(), now) else { continue };
             prop_assert_eq!(next.revision, control.revision + 1);
-            prop_assert_eq!(check(&next), Ok(()));
+            prop_assert_eq!(next.check(), Ok(()));
             prop_assert_eq!(&Control::from_json(&next.to_json()).expect("readable"), &next);
             for older in &past {
                 prop_assert_eq!(follows(older, &next), Ok(()), "{:?}", made);
@@ -331,7 +355,7 @@ proptest! {
             }
             model.on(&made, &next);
             if matches!(next.state, State::Armed | State::Running) {
-                let deadlines = next.timeline.deadlines_at(&next.contest, u64::MAX);
+                let deadlines = next.timeline.deadlines_at(&next.contest, UtcUs::MAX);
                 prop_assert_eq!((deadlines.version.0, deadlines.from.0), (model.version, model.from));
                 prop_assert_eq!(next.timeline.end_at(&next.contest), Some(model.end));
             }
@@ -356,4 +380,75 @@ proptest! {
         prop_assert!(timeline.pause_at(instant).is_none());
         prop_assert!(timeline.instant_of(elapsed + 1).expect("no pause lasts") > instant);
     }
+}
+
+fn join_at(name: &str, endpoint: &str, at: UtcUs) -> Change {
+    let endpoint = endpoint.parse().expect("an endpoint");
+    Change::Join { contestant: name.into(), id: Some(format!("u-{name}")), endpoint, at }
+}
+
+#[test]
+fn who_joins_is_the_last_of_the_roster_and_an_older_document_is_followed() {
+    let (run, start) = (running(), NOW + 10 * SECOND);
+    let at = start + 6 * SECOND;
+    let joined = change(&run, join_at("zoe", "10.0.0.9", at), start + SECOND).expect("she joins");
+    let names: Vec<&str> = joined.contest.contestants.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["alice", "bob", "zoe"]);
+    assert_eq!((joined.timeline.joined_at("zoe"), joined.timeline.joined_at("bob")), (Some(at), None));
+    assert_eq!(follows(&run, &joined), Ok(()));
+    assert_eq!(Control::from_json(&joined.to_json()), Ok(joined.clone()), "it survives its text");
+    let later = change(&joined, join_at("yan", "10.0.0.8", at), start + SECOND).expect("at the same instant");
+    assert_eq!(follows(&run, &later), Ok(()), "whoever missed one hears of both");
+    // (what is changed in the newer document)
+    let wrong: [fn(&mut Control); 4] = [
+        |control| control.contest.contestants.swap(1, 2),
+        |control| control.timeline.joins[0].at += 1,
+        |control| drop(control.timeline.joins.remove(0)),
+        |control| drop(control.contest.contestants.pop()),
+    ];
+    for (index, make) in wrong.into_iter().enumerate() {
+        let mut newer = Control { revision: later.revision + 1, ..later.clone() };
+        make(&mut newer);
+        assert!(follows(&joined, &newer).is_err(), "case {index}");
+    }
+    let over =
+        change(&change(&later, Change::Stop, start + 9 * SECOND).expect("it stops"), Change::Abort, NOW).expect("over");
+    assert_eq!(change(&over, Change::Draft, NOW).expect("the next").timeline, Timeline::default());
+}
+
+#[test]
+fn a_join_is_refused_that_comes_too_soon_twice_or_where_somebody_is() {
+    let (run, start) = (running(), NOW + 10 * SECOND);
+    let full = {
+        let mut full = run.clone();
+        let places = full.contest.places(2);
+        for number in 2..places {
+            let join = join_at(&format!("c{number}"), &format!("10.0.1.{number}"), start + 6 * SECOND);
+            full = change(&full, join, start).expect("there is room");
+        }
+        full
+    };
+    let cases = [
+        (&run, join_at("zoe", "10.0.0.9", start + LEAD_US - 1), "the instant of joining"),
+        (&run, join_at("bob", "10.0.0.9", start + 6 * SECOND), "plays already"),
+        (&run, join_at("zoe", "10.0.0.2", start + 6 * SECOND), "the host and port of \"bob\""),
+        (&run, join_at("zoe", "192.168.0.1", start + 6 * SECOND), "cannot be there"),
+        (&run, join_at("zoe", "10.0.0.9", start + 60 * SECOND), "let it drain"),
+        (&full, join_at("zoe", "10.0.0.9", start + 6 * SECOND), "finds no room"),
+    ];
+    for (control, join, words) in cases {
+        let sentence = refused(control, join, start);
+        assert!(sentence.contains(words), "{words:?} is not in: {sentence}");
+    }
+    assert!(
+        refused(&Control::new(contest()), join_at("zoe", "10.0.0.9", start), NOW).contains("draft cannot be joined")
+    );
+}
+
+#[test]
+fn what_becomes_of_the_absent_is_frozen() {
+    let run = running();
+    let mut newer = Control { revision: run.revision + 1, ..run.clone() };
+    newer.contest.absent = crate::contest::Absent::Free;
+    assert_eq!(follows(&run, &newer), Err(Refusal::Frozen("what becomes of the absent")));
 }

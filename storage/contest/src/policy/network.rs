@@ -3,6 +3,7 @@
 //! It knows nothing of policies. An IPv4 block written as IPv6 (`::ffff:10.0.0.0/104`) is read as the IPv4 one, so that
 //! one block has one text.
 
+use crate::address::comparable_ip;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -34,9 +35,9 @@ impl Network {
         Network { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
     }
 
-    /// The block of one address.
+    /// The block of one address, in the form in which addresses are compared.
     pub fn of(address: IpAddr) -> Network {
-        match address.to_canonical() {
+        match comparable_ip(address) {
             IpAddr::V4(address) => Network { address: address.into(), prefix: 32 },
             IpAddr::V6(address) => Network { address: address.into(), prefix: 128 },
         }

@@ -4,6 +4,7 @@
 //! It says what an address is. Whether it may be flooded is the policy's word.
 
 use super::Network;
+use crate::address::{low_v4, v4_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What it takes to open a special range.
@@ -102,17 +103,6 @@ pub(super) fn opened_by_itself(network: &Network) -> Option<&'static Range> {
     RANGES.iter().find(|range| range.opens == Opens::ByItself && range.network.covers(network))
 }
 
-/// An IPv4 address that is written as IPv6 and goes to the same place: mapped (the kernel sends IPv4), or behind
-/// the well-known prefix of NAT64 (RFC 6052), by which machines without IPv4 reach public servers.
-pub(super) fn unmapped(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if v6.to_bits() >> 32 == NAT64 => low_v4(v6).into(),
-        other => other,
-    }
-}
-
-const NAT64: u128 = 0x0064_ff9b_0000_0000_0000_0000;
-
 /// The IPv4 addresses inside an IPv6 one: a packet to it may end up at them.
 pub(super) fn embedded(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
     let inside = match address {
@@ -123,14 +113,10 @@ pub(super) fn embedded(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
 }
 
 fn embedded_in(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
-    let at = |index: usize| {
-        let [a, b, ..] = address.segments()[index..] else { return None };
-        Some(Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b)))
-    };
     match address.segments() {
-        [0x2002, ..] => [at(1), None],
+        [0x2002, a, b, ..] => [Some(v4_of(a, b)), None],
         // The server, and the client with its bits turned over.
-        [0x2001, 0, ..] => [at(2), Some(Ipv4Addr::from_bits(!low_v4(address).to_bits()))],
+        [0x2001, 0, a, b, ..] => [Some(v4_of(a, b)), Some(Ipv4Addr::from_bits(!low_v4(address).to_bits()))],
         // Compatible; the unspecified address and loopback embed nothing.
         [0, 0, 0, 0, 0, 0, ..] if address.to_bits() > 1 => [Some(low_v4(address)), None],
         [0, 0, 0, 0, 0xffff, 0, ..] => [Some(low_v4(address)), None],
@@ -138,9 +124,4 @@ fn embedded_in(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [.., 0 | 0x200, 0x5efe, _, _] => [Some(low_v4(address)), None],
         _ => [None, None],
     }
-}
-
-fn low_v4(address: Ipv6Addr) -> Ipv4Addr {
-    let [.., a, b, c, d] = address.octets();
-    Ipv4Addr::new(a, b, c, d)
 }

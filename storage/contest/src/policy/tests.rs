@@ -46,7 +46,7 @@ fn every_range_begins_and_ends_where_it_should() {
     let itself = policy("allow = [\"127.0.0.0/8\", \"::1/128\"]");
     let mut judged = 0;
     for address in RANGES.iter().flat_map(|range| edges(&range.network)) {
-        if special::unmapped(address) != address || special::embedded(address).next().is_some() {
+        if unmapped(address) != address || special::embedded(address).next().is_some() {
             // What is inside decides as well; the next test is about that.
             continue;
         }
@@ -154,6 +154,35 @@ fn two_contestants_have_no_address_in_common() {
     let error = shared(&policy("")).expect_err("carol is alice, written otherwise").to_string();
     assert!(error.starts_with("\"carol\" is at 8.8.8.8:80, as \"alice\" is: "), "{error}");
     assert_eq!(shared(&policy("allow_shared = true")), Ok(()));
+    for form in ["[64:ff9b::8.8.8.8]:80", "[2002:808:808::1]:80"] {
+        let carol = [at(form)];
+        let judged = policy("").judge_shared([("alice", &alice[..]), ("carol", &carol[..])]);
+        assert!(matches!(judged, Err(PolicyError::Shared { .. })), "{form}");
+    }
+}
+
+#[test]
+fn an_entry_of_deny_closes_its_address_in_all_forms() {
+    let policy =
+        policy("allow = [\"0.0.0.0/0\", \"::/0\"]\ndeny = [\"64:ff9b::10.0.0.7\", \"[::ffff:10.0.0.8]:8080\"]");
+    let judge = |address: &str| policy.judge_address(address.parse().expect("an address")).is_ok();
+    for closed in
+        ["10.0.0.7:80", "[::ffff:10.0.0.7]:80", "[2002:a00:7::]:80", "10.0.0.8:8080", "[64:ff9b::10.0.0.8]:8080"]
+    {
+        assert!(!judge(closed), "{closed}");
+    }
+    assert!(judge("10.0.0.9:80") && judge("10.0.0.8:8081"));
+}
+
+#[test]
+fn proof_that_either_asks_for_is_asked_for() {
+    let [off, header] = ["", "ownership = \"header\""].map(policy);
+    assert_eq!((off.ownership, header.ownership), (Ownership::Off, Ownership::Header));
+    for (below, ceiling, asked) in [(&off, &off, false), (&header, &off, true), (&off, &header, true)] {
+        assert_eq!(below.within(ceiling).expect("no wider").ownership.is_asked_for(), asked);
+    }
+    let error = Policy::ceiling("[policy]\nownership = \"file\"\n").expect_err("no such proof").to_string();
+    assert!(error.contains("`policy.ownership`") && error.contains("\"header\""), "{error}");
 }
 
 #[test]
@@ -190,7 +219,7 @@ prop_compose! {
         deny in proptest::collection::vec(networks(), 0..3),
         allow_shared: bool,
     ) -> Policy {
-        Policy { allow, deny: deny.into_iter().map(|network| Denied { network, port: None }).collect(), allow_shared }
+        Policy { allow, deny: deny.into_iter().map(|network| Denied { network, port: None }).collect(), allow_shared, ..Policy::default() }
     }
 }
 
@@ -228,6 +257,23 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
         any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into()),
         any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits).into()),
     ]
+}
+
+#[test]
+fn a_port_of_this_machine_is_closed_at_all_its_names() {
+    let policy = Policy {
+        allow: vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")],
+        deny: vec!["127.0.0.1:8321".parse().expect("an entry")],
+        ..Policy::default()
+    };
+    let judge = |text: &str| policy.judge_address(text.parse().expect("an address")).is_ok();
+    for closed in ["127.0.0.1:8321", "127.0.0.2:8321", "127.9.9.9:8321", "[::1]:8321", "[::ffff:127.0.0.1]:8321"] {
+        assert!(!judge(closed), "{closed}");
+    }
+    assert!(judge("127.0.0.1:8081") && judge("127.0.0.2:8081"));
+    // Elsewhere one address is one address.
+    let elsewhere = Policy { deny: vec!["10.0.0.7:8081".parse().expect("an entry")], ..policy };
+    assert!(elsewhere.judge_address("127.0.0.1:8081".parse().expect("an address")).is_ok());
 }
 
 proptest! {

@@ -6,7 +6,9 @@ use flowtest_contract::verdict::Outcome;
 use flowtest_contract::{Failure, Histogram, Observed, Platform, RoundId, Seen, StreamId, Tally, Version};
 use flowtest_journal::JournalError;
 use flowtest_journal::log::{Log, Step};
-use flowtest_journal::record::{Batch, Control, End, Evidence, Late, Notice, Observation, Start, Terms, Trace, Traces};
+use flowtest_journal::record::{
+    Batch, Control, Decision, End, Evidence, Further, Join, Late, Notice, Observation, Start, Terms, Trace, Traces,
+};
 use flowtest_journal::stream::{self, Found, Record, StreamFolder};
 use rkyv::rancor::Error;
 use std::fs::{File, OpenOptions};
@@ -46,6 +48,9 @@ pub(crate) enum Owned {
     Control(Control),
     Notice(Notice),
     Late(Late),
+    Join(Join),
+    Further(Further),
+    Decision(Decision),
     End(End),
 }
 
@@ -61,6 +66,9 @@ pub(crate) fn own(record: &Record<'_>) -> Owned {
         Record::Control(control) => Owned::Control(taken(rkyv::deserialize(*control))),
         Record::Notice(notice) => Owned::Notice(taken(rkyv::deserialize(*notice))),
         Record::Late(late) => Owned::Late(taken(rkyv::deserialize(*late))),
+        Record::Join(join) => Owned::Join(taken(rkyv::deserialize(*join))),
+        Record::Further(further) => Owned::Further(taken(rkyv::deserialize(*further))),
+        Record::Decision(decision) => Owned::Decision(taken(rkyv::deserialize(*decision))),
         Record::End(end) => Owned::End(taken(rkyv::deserialize(*end))),
     }
 }
@@ -74,6 +82,9 @@ pub(crate) fn append(log: &mut Log, record: &Owned) -> Result<(), JournalError> 
         Owned::Control(control) => log.append_control(control),
         Owned::Notice(notice) => log.append_notice(notice),
         Owned::Late(late) => log.append_late(late),
+        Owned::Join(join) => log.append_join(join),
+        Owned::Further(further) => log.append_further(further),
+        Owned::Decision(decision) => log.append_decision(decision),
         Owned::End(end) => log.append_end(end),
     }
 }
@@ -158,12 +169,12 @@ fn evidence(rng: &mut Rng, contestants: u16, at: u64) -> Evidence {
 }
 
 /// What the batches of these groups count, by contestant.
-pub(crate) fn totals(groups: &[Vec<Owned>]) -> Vec<(u16, [u64; Tally::LEN])> {
+pub(crate) fn totals(groups: &[Vec<Owned>]) -> Vec<(u16, [u64; Tally::LEN_FIRST])> {
     let mut totals = std::collections::BTreeMap::new();
     for record in groups.iter().flatten() {
         let Owned::Batch(batch) = record else { continue };
         for entry in &batch.entries {
-            let sum = totals.entry(entry.contestant).or_insert([0; Tally::LEN]);
+            let sum = totals.entry(entry.contestant).or_insert([0; Tally::LEN_FIRST]);
             for (sum, count) in sum.iter_mut().zip(entry.counters) {
                 *sum += count;
             }

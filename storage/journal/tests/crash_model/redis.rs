@@ -4,7 +4,7 @@ use flowtest_contract::{StreamId, Tally};
 use std::collections::BTreeMap;
 
 /// Cumulative counters by contestant.
-pub(crate) type Rows = Vec<(u16, [u64; Tally::LEN])>;
+pub(crate) type Rows = Vec<(u16, [u64; Tally::LEN_FIRST])>;
 
 /// One delivery. It may arrive late, or again.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Redis {
 pub(crate) struct Held {
     seq: u64,
     ended: Option<u64>,
-    rows: BTreeMap<u16, [u64; Tally::LEN]>,
+    rows: BTreeMap<u16, [u64; Tally::LEN_FIRST]>,
 }
 
 impl Redis {
@@ -73,7 +73,7 @@ impl Redis {
     pub(crate) fn totals(&self) -> Rows {
         let mut totals = BTreeMap::new();
         for (contestant, row) in self.streams.values().flat_map(|held| &held.rows) {
-            let sum = totals.entry(*contestant).or_insert([0; Tally::LEN]);
+            let sum = totals.entry(*contestant).or_insert([0; Tally::LEN_FIRST]);
             sum.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
         }
         totals.into_iter().collect()

@@ -12,6 +12,7 @@ use crate::error::ScoreboardError;
 use crate::keys;
 use crate::library::{Answer, ROWS_MAX};
 use crate::reader;
+use flowtest_contract::RoundValidity;
 use flowtest_contract::id::StreamId;
 use flowtest_contract::span::SPANS;
 use redis::FromRedisValue;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 /// One call carries at most so many bytes of rows: Redis serves nobody else meanwhile.
 const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a Redis that is reading its files is waited for at the start.
-const LOADING_PATIENCE: Duration = Duration::from_secs(30);
+const LOADING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Turns of registering and putting again before it counts as an outage. Each answer leads to the next step; more
 /// turns mean that somebody deletes what we put.
 const TURNS_MAX: usize = 4;
@@ -94,6 +95,8 @@ pub(super) struct Session {
     peers: BTreeSet<StreamId>,
     tallies: Told,
     histograms: Told,
+    /// How much of what is scored so far is valid; none before the first word.
+    validity: Option<RoundValidity>,
     /// Whether the stream is in the round, so that a Redis which we reach again is to be told who plays.
     has_joined: bool,
     put_seq: u64,
@@ -112,12 +115,13 @@ impl Session {
             peers: BTreeSet::new(),
             tallies: Told::default(),
             histograms: Told::default(),
+            validity: None,
             has_joined: false,
             put_seq: 0,
             histograms_seq: 0,
             connects: 0,
         };
-        let give_up = Instant::now() + LOADING_PATIENCE;
+        let give_up = Instant::now() + LOADING_TIMEOUT;
         while let Err(error) = session.connect() {
             if !matches!(error, ScoreboardError::Loading { .. }) || Instant::now() >= give_up {
                 return Err(error);
@@ -184,10 +188,27 @@ impl Session {
             for kind in [Kind::Histograms, Kind::Tallies] {
                 if let Some(whole) = session.told(kind).due(kind, newest) {
                     session.put(kind, newest, whole, Mark::More)?;
+                    if whole && kind == Kind::Tallies {
+                        session.put_validity()?;
+                    }
                 }
             }
             Ok(())
         })
+    }
+
+    pub(super) fn note_validity(&mut self, validity: Option<RoundValidity>) {
+        self.validity = validity;
+    }
+
+    /// Behind rows that Redis has just taken, so that it knows us. Where it has forgotten us since, or takes nothing any more,
+    /// the next rows are told so.
+    fn put_validity(&mut self) -> Result<(), ScoreboardError> {
+        let Some(RoundValidity { seconds, valid_seconds, due, void }) = self.validity else { return Ok(()) };
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_put_validity").arg(1).arg(&self.key).arg(self.config.stream.to_string());
+        call.arg(seconds).arg(valid_seconds).arg(due).arg(void);
+        self.call::<Answer>("say how much is valid", &call).map(drop)
     }
 
     /// Puts the final rows with the end marker, and seals the round if that is the goal. May be called again after
@@ -196,6 +217,7 @@ impl Session {
         self.guarded(|session| {
             for _ in 0..TURNS_MAX {
                 session.put(Kind::Histograms, last, true, Mark::More)?;
+                session.put_validity()?;
                 session.put(Kind::Tallies, last, true, Mark::Close)?;
                 // A Redis that was thrown back may have lost others and still have us: it must not seal without them.
                 session.register(Join::Again)?;
@@ -380,18 +402,25 @@ impl Session {
         }
     }
 
+    /// Who has joined stands behind the others.
+    pub(super) fn set_contestants(&mut self, contestants: &[String]) {
+        self.config.contestants = contestants.to_vec();
+    }
+
     fn tallies_since(&self, batch: &Batch, base: Option<&Batch>) -> Vec<Field> {
         let rows = self.config.contestants.iter().zip(batch.rows.iter()).enumerate();
-        rows.filter(|(index, (_, row))| base.is_none_or(|base| base.rows[*index].tally != row.tally))
-            .map(|(_, (name, row))| (name.clone(), row.encode_tally().into_bytes()))
-            .collect()
+        rows.filter(|(index, (_, row))| {
+            base.and_then(|base| base.rows.get(*index)).is_none_or(|base| base.tally != row.tally)
+        })
+        .map(|(_, (name, row))| (name.clone(), row.encode_tally().into_bytes()))
+        .collect()
     }
 
     /// They only grow, so that no span becomes an empty one, which has no bytes.
     fn histograms_since(&self, batch: &Batch, base: Option<&Batch>) -> Vec<Field> {
         let rows = self.config.contestants.iter().zip(batch.rows.iter()).enumerate();
         rows.flat_map(|(index, (name, row))| {
-            let base = base.map(|base| &base.rows[index]);
+            let base = base.and_then(|base| base.rows.get(index));
             (0..SPANS)
                 .filter(move |span| base.is_none_or(|base| !row.has_same_span(base, *span)))
                 .filter_map(move |span| Some((format!("{span}:{name}"), row.encode_span(span)?)))

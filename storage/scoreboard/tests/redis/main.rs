@@ -1,5 +1,6 @@
 //! The scoreboard against real Redis servers, which are killed, wiped, paused and torn.
 
+mod named;
 mod outages;
 mod protocol;
 mod refusals;
@@ -7,3 +8,4 @@ mod rounds;
 mod side_talk;
 mod stage;
 mod torn;
+mod users;

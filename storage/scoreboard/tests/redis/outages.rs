@@ -2,9 +2,12 @@
 
 use crate::stage::{CONTEST, Stage, control, rows, wait_for_put};
 use flowtest_contest::State;
+use flowtest_contract::RoundValidity;
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{Publisher, ScoreboardError};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
+use flowtest_testkit::documents::generator_health;
 use flowtest_testkit::wait_until;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +48,27 @@ fn flushed_while_nothing_new_is_counted() {
 }
 
 #[test]
+fn how_much_is_valid_stays_when_its_generator_is_gone_and_comes_back_after_a_flush() {
+    let stage = Stage::new();
+    let publisher = stage.publisher();
+    let said = RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 };
+    publisher.publish(1, rows(40));
+    wait_for_put(&publisher, 1);
+    assert_eq!(stage.totals().validity().next(), None, "nothing was said");
+    publisher.note_validity(said);
+    let mut scoreboard = stage.scoreboard();
+    let mut held =
+        || scoreboard.read_round(CONTEST, &stage.round).ok()?.validity().next().map(|(_, validity)| validity);
+    wait_until("the word", || held().filter(|held| *held == said));
+    stage.server.command(&["FLUSHALL"]);
+    wait_until("the word again", || held().filter(|held| *held == said));
+    let last = RoundValidity { seconds: 11, ..said };
+    publisher.note_validity(last);
+    publisher.end(2, rows(41), WAIT_MAX).expect("ended");
+    assert_eq!(held(), Some(last), "the last word comes with the end");
+}
+
+#[test]
 fn killed_and_restarted() {
     survives(Stage::new(), |stage| stage.server.restart());
 }
@@ -72,7 +96,7 @@ fn gone_for_a_while() {
 }
 
 #[test]
-fn paused_for_longer_than_the_patience_with_an_answer() {
+fn paused_for_longer_than_the_timeout_with_an_answer() {
     survives(Stage::new(), |stage| {
         stage.server.pause();
         std::thread::sleep(Duration::from_secs(3));
@@ -161,12 +185,12 @@ fn finishing_outlasts_an_outage() {
 }
 
 #[test]
-fn finishing_ends_when_patience_does() {
+fn finishing_ends_when_its_time_does() {
     let mut stage = Stage::new();
     let publisher = stage.publisher();
     stage.server.kill();
     let error = publisher.finish(1, rows(1), Duration::from_millis(100)).expect_err("nobody is there");
-    assert!(matches!(error, ScoreboardError::Patience { .. }), "{error}");
+    assert!(matches!(error, ScoreboardError::Timeout { .. }), "{error}");
     assert!(error.to_string().contains("no Redis answers"), "{error}");
 }
 
@@ -279,6 +303,8 @@ fn a_redis_that_takes_no_writes_says_why_and_gets_everything_when_it_does_again(
         let errors = [
             reader.write_control(&control).expect_err("refused"),
             reader.hold_steering(CONTEST, stage.round_as_id()).expect_err("refused"),
+            // Several commands at once.
+            reader.write_health(CONTEST, &generator_health("g1", UtcUs(1))).expect_err("refused"),
         ];
         for error in errors {
             assert!(matches!(error, ScoreboardError::NoWrites { .. }) && says(&error.to_string()), "{error}");
@@ -313,12 +339,12 @@ fn a_number_that_somebody_else_wrote_is_no_success_and_is_told() {
 
 #[test]
 fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
-    use flowtest_scoreboard::{Stopped, Verdict};
+    use flowtest_scoreboard::{ControlEdit, Stopped};
     let stage = Stage::new();
     let mut control = control();
     let name = control.contest.name.clone();
     let mut scoreboard = stage.scoreboard();
-    assert_eq!(scoreboard.stop_traffic(&name, 1).expect("it answers"), Stopped::NoContest);
+    assert_eq!(scoreboard.stop_traffic(&name, UtcUs(1)).expect("it answers"), Stopped::NoContest);
     scoreboard.write_control(&control).expect("written");
     let mut tries = 0;
     let tries = std::cell::RefCell::new(&mut tries);
@@ -328,15 +354,15 @@ fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
             **tries.borrow_mut() += 1;
             if found.revision == 1 {
                 // Somebody is faster.
-                let stopped = stage.scoreboard().stop_traffic(&name, 1).expect("it answers");
+                let stopped = stage.scoreboard().stop_traffic(&name, UtcUs(1)).expect("it answers");
                 assert_eq!(stopped, Stopped::Now(2));
             }
             found.revision += 10;
-            Ok(Verdict::Put(Box::new(found), ()))
+            Ok(ControlEdit::Put(Box::new(found), ()))
         })
         .expect("the second time");
     assert_eq!(**tries.borrow(), 2);
     (control.revision, control.halted) = (12, true);
     assert_eq!(scoreboard.read_control(&name).expect("it answers"), Some(control));
-    assert_eq!(scoreboard.stop_traffic(&name, 1).expect("it answers"), Stopped::Before(12));
+    assert_eq!(scoreboard.stop_traffic(&name, UtcUs(1)).expect("it answers"), Stopped::Before(12));
 }

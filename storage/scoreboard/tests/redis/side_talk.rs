@@ -2,7 +2,9 @@
 
 use crate::stage::CONTEST;
 use flowtest_contest::{Contest, Control};
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, StreamId};
+use flowtest_scoreboard::practice::Asked;
 use flowtest_scoreboard::{
     ExplainedError, GeneratorHealth, Lease, PracticeReport, PracticeRequest, PracticeState, Prepared, ProbeAnswer,
     ProbeRequest, ProbeVerdicts, Scoreboard, ScoreboardError, keys,
@@ -16,7 +18,7 @@ fn board(server: &RedisServer) -> Scoreboard {
 
 fn failure(at: u64) -> ExplainedError {
     ExplainedError {
-        at,
+        at: UtcUs(at),
         kind: "token".to_owned(),
         message: "the Token is not the one of the request: send it back as it came".to_owned(),
         expected: "0123".to_owned(),
@@ -57,7 +59,7 @@ fn failures_that_somebody_else_wrote_are_left_out() {
     assert!(error.contains("push explained failures"), "{error}");
 }
 
-fn health(id: &str, beat: u64) -> GeneratorHealth {
+fn health(id: &str, beat: UtcUs) -> GeneratorHealth {
     GeneratorHealth {
         rate: 1_000,
         rate_ratio: Some(0.999),
@@ -72,12 +74,12 @@ fn generators_are_seen_while_they_beat_and_named_when_they_are_silent() {
     let mut board = board(&server);
     assert_eq!(board.read_generators(CONTEST).expect("nobody yet"), []);
     for (id, beat) in [("g1", 1_796_119_200_000_001), ("g2", 1_796_119_200_000_003), ("g1", 1_796_119_200_000_007)] {
-        board.write_health(CONTEST, &health(id, beat)).expect("written");
+        board.write_health(CONTEST, &health(id, UtcUs(beat))).expect("written");
     }
     let seen = board.read_generators(CONTEST).expect("read");
-    let ids: Vec<(&str, u64)> = seen.iter().map(|one| (one.id.as_str(), one.beat)).collect();
+    let ids: Vec<(&str, u64)> = seen.iter().map(|one| (one.id.as_str(), one.beat.0)).collect();
     assert_eq!(ids, [("g1", 1_796_119_200_000_007), ("g2", 1_796_119_200_000_003)]);
-    assert_eq!(seen[0].health, Some(health("g1", 1_796_119_200_000_007)));
+    assert_eq!(seen[0].health, Some(health("g1", UtcUs(1_796_119_200_000_007))));
     let life = server.command(&["TTL", &keys::generator(CONTEST, "g1")]);
     assert!(matches!(life, redis::Value::Int(1..=5)), "{life:?}");
 }
@@ -87,7 +89,7 @@ fn what_somebody_else_says_about_generators_is_not_believed() {
     let server = RedisServer::start();
     let mut board = board(&server);
     for id in ["g1", "g2"] {
-        board.write_health(CONTEST, &health(id, 5)).expect("written");
+        board.write_health(CONTEST, &health(id, UtcUs(5))).expect("written");
     }
     server.command(&["DEL", &keys::generator(CONTEST, "g1")]);
     server.command(&["SET", &keys::generator(CONTEST, "g2"), &"[".repeat(1 << 20)]);
@@ -95,24 +97,30 @@ fn what_somebody_else_says_about_generators_is_not_believed() {
     server.command(&["ZADD", &all, "1", "\u{1b}[2J", "2", "x:y", "inf", "g9", "-inf", "g8"]);
     let seen = board.read_generators(CONTEST).expect("read");
     let ids: Vec<(&str, u64, bool)> =
-        seen.iter().map(|one| (one.id.as_str(), one.beat, one.health.is_some())).collect();
+        seen.iter().map(|one| (one.id.as_str(), one.beat.0, one.health.is_some())).collect();
     assert_eq!(ids, [("g9", u64::MAX, false), ("g2", 5, false), ("g1", 5, false), ("g8", 0, false)]);
     for bad in ["", "a:b", "{g}", "g\n"] {
-        let error = board.write_health(CONTEST, &health(bad, 1)).expect_err("no name").to_string();
+        let error = board.write_health(CONTEST, &health(bad, UtcUs(1))).expect_err("no name").to_string();
         assert!(error.contains("cannot be a generator's name"), "{error}");
     }
     // A thousand are known at most; the longest silent is forgotten first.
     let many: Vec<String> = (0..1_100).flat_map(|beat| [(beat + 10).to_string(), format!("n{beat}")]).collect();
     let words: Vec<&str> = ["ZADD", &all].into_iter().chain(many.iter().map(String::as_str)).collect();
     server.command(&words);
-    board.write_health(CONTEST, &health("g1", 5_000)).expect("written");
+    board.write_health(CONTEST, &health("g1", UtcUs(5_000))).expect("written");
     let seen = board.read_generators(CONTEST).expect("read");
     assert_eq!(seen.len(), 1_000);
     assert_eq!((seen[1].id.as_str(), seen[1].health.is_some()), ("g1", true));
 }
 
-fn request(id: &str, at: u64) -> ProbeRequest {
-    ProbeRequest { id: id.to_owned(), at, contestant: "alice".to_owned(), endpoint: "10.0.0.1:8080/shop".to_owned() }
+fn request(id: &str, at: UtcUs) -> ProbeRequest {
+    ProbeRequest {
+        id: id.to_owned(),
+        at,
+        contestant: "alice".to_owned(),
+        endpoint: "10.0.0.1:8080/shop".to_owned(),
+        automatic: false,
+    }
 }
 
 const MINUTE: u64 = 60_000_000;
@@ -121,9 +129,9 @@ const MINUTE: u64 = 60_000_000;
 fn a_test_of_an_endpoint_is_taken_once_and_answered() {
     let server = RedisServer::start();
     let (mut dashboard, mut generator) = (board(&server), board(&server));
-    let now = 10 * MINUTE;
+    let now = UtcUs(10 * MINUTE);
     assert_eq!(generator.take_probe(CONTEST, now).expect("nothing waits"), None);
-    dashboard.ask_probe(CONTEST, &request("p0", now - MINUTE - 1)).expect("put, but long ago");
+    dashboard.ask_probe(CONTEST, &request("p0", now - 2 * MINUTE - 1)).expect("put, but long ago");
     server.command(&["RPUSH", &keys::probes(CONTEST), "junk", "{}", &"x".repeat(1 << 20)]);
     dashboard.ask_probe(CONTEST, &request("p1", now)).expect("put");
     dashboard.ask_probe(CONTEST, &request("p2", now)).expect("put");
@@ -137,10 +145,13 @@ fn a_test_of_an_endpoint_is_taken_once_and_answered() {
         generator: "g1".to_owned(),
         endpoint: "http://10.0.0.1:8080/shop".to_owned(),
         address: Some("10.0.0.1:8080".to_owned()),
+        addresses: Vec::new(),
+        not_made: false,
         verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
         latency_us: Some(900),
         message: "Version is v1 and should be v2: send Version: v2".to_owned(),
         head: "HTTP/1.1 200 OK\\r\\n".to_owned(),
+        team: None,
     };
     generator.answer_probe(CONTEST, &answer).expect("answered");
     assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("read"), Some(answer));
@@ -155,10 +166,10 @@ fn requests_that_nobody_takes_do_not_pile_up() {
     let server = RedisServer::start();
     let mut board = board(&server);
     for index in 0..250 {
-        board.ask_probe(CONTEST, &request(&format!("p{index}"), MINUTE)).expect("put");
+        board.ask_probe(CONTEST, &request(&format!("p{index}"), UtcUs(MINUTE))).expect("put");
     }
     assert_eq!(server.command(&["LLEN", &keys::probes(CONTEST)]), redis::Value::Int(200));
-    assert_eq!(board.take_probe(CONTEST, MINUTE).expect("taken"), Some(request("p50", MINUTE)));
+    assert_eq!(board.take_probe(CONTEST, UtcUs(MINUTE)).expect("taken"), Some(request("p50", UtcUs(MINUTE))));
 }
 
 #[test]
@@ -192,22 +203,23 @@ fn a_control_document_larger_than_any_of_ours_is_not_even_fetched() {
 fn practice_is_taken_once_and_its_report_is_rewritten() {
     let server = RedisServer::start();
     let (mut dashboard, mut generator) = (board(&server), board(&server));
-    let now = 10 * MINUTE;
-    let request = |id: &str, at: u64| PracticeRequest {
+    let now = UtcUs(10 * MINUTE);
+    let request = |id: &str, at: UtcUs| PracticeRequest {
         id: id.to_owned(),
         at,
         contestant: "alice".to_owned(),
         endpoint: "10.0.0.1:8080/shop".to_owned(),
         rate: 500,
         seconds: 30,
+        climbs: false,
     };
-    dashboard.ask_practice(CONTEST, &request("p0", now - MINUTE - 1)).expect("put, but long ago");
+    dashboard.ask_practice(CONTEST, &request("p0", now - 2 * MINUTE - 1), 10).expect("put, but long ago");
     server.command(&["RPUSH", &keys::practices(CONTEST), "junk", "{}", &"x".repeat(1 << 20)]);
-    dashboard.ask_practice(CONTEST, &request("p1", now)).expect("put");
+    dashboard.ask_practice(CONTEST, &request("p1", now), 10).expect("put");
     assert_eq!(generator.take_practice(CONTEST, now).expect("taken"), Some(request("p1", now)));
     assert_eq!(generator.take_practice(CONTEST, now).expect("once"), None);
     let too_much = PracticeRequest { rate: 501, ..request("p2", now) };
-    let error = dashboard.ask_practice(CONTEST, &too_much).expect_err("too much").to_string();
+    let error = dashboard.ask_practice(CONTEST, &too_much, 10).expect_err("too much").to_string();
     assert!(error.contains("1 to 500 requests per second"), "{error}");
 
     assert_eq!(dashboard.read_practice(CONTEST, "p1").expect("read"), None);
@@ -222,7 +234,8 @@ fn practice_is_taken_once_and_its_report_is_rewritten() {
         points: -200,
         p50_us: Some(300),
         p99_us: Some(400),
-        errors: vec![failure(now)],
+        errors: vec![failure(now.0)],
+        climb: None,
     };
     generator.answer_practice(CONTEST, &report).expect("said");
     report.second = 2;
@@ -231,6 +244,53 @@ fn practice_is_taken_once_and_its_report_is_rewritten() {
     let life = server.command(&["TTL", &keys::practice(CONTEST, "p1")]);
     assert!(matches!(life, redis::Value::Int(590..=600)), "{life:?}");
     assert!(dashboard.read_practice(CONTEST, "{x}").is_err());
+}
+
+#[test]
+fn practice_is_taken_in_turn_or_refused_with_its_place() {
+    let server = RedisServer::start();
+    let (mut dashboard, mut one, mut other) = (board(&server), board(&server), board(&server));
+    let now = UtcUs(10 * MINUTE);
+    let request = |id: &str, at: UtcUs| PracticeRequest {
+        id: id.to_owned(),
+        at,
+        contestant: "alice".to_owned(),
+        endpoint: "10.0.0.1".to_owned(),
+        rate: 5,
+        seconds: 5,
+        climbs: false,
+    };
+    let old = dashboard.ask_practice(CONTEST, &request("p0", now - 2 * MINUTE - 1), 3).expect("put");
+    assert_eq!(old, Asked::Waits { before: 0 });
+    for (index, id) in ["p1", "p2", "p3"].into_iter().enumerate() {
+        let asked = dashboard.ask_practice(CONTEST, &request(id, now), 3).expect("put");
+        assert_eq!(asked, Asked::Waits { before: index }, "nobody takes the old one");
+    }
+    let full = dashboard.ask_practice(CONTEST, &request("p4", now), 3).expect("it is told");
+    assert_eq!(full, Asked::Full { waiting: 3 });
+    assert_eq!(dashboard.waiting_practices(CONTEST, now).expect("a list"), ["p1", "p2", "p3"]);
+    // Two that are idle take two at once, and the third is the next.
+    let taken = [&mut one, &mut other].map(|generator| generator.take_practice(CONTEST, now).expect("taken"));
+    assert_eq!(taken.map(|request| request.expect("one").id), ["p1", "p2"]);
+    assert_eq!(dashboard.waiting_practices(CONTEST, now).expect("a list"), ["p3"]);
+    assert_eq!(dashboard.waiting_practices(CONTEST, now + 2 * MINUTE + 1).expect("a list"), Vec::<String>::new());
+}
+
+#[test]
+fn who_wants_a_name_that_is_anothers_is_seen_with_it() {
+    let server = RedisServer::start();
+    let mut board = board(&server);
+    board.write_health(CONTEST, &health("g1", UtcUs(5))).expect("written");
+    let mut waiting = || board.read_generators(CONTEST).expect("read").remove(0).waiting;
+    assert_eq!(waiting(), None);
+    let mut other = self::board(&server);
+    other.say_waiting(CONTEST, "g1", "clone-2, process 7\u{1b}[2J").expect("said");
+    assert_eq!(waiting().as_deref(), Some("clone-2, process 7\\u{1b}[2J"));
+    let life = server.command(&["TTL", &keys::waiting(CONTEST, "g1")]);
+    assert!(matches!(life, redis::Value::Int(1..=10)), "{life:?}");
+    other.end_waiting(CONTEST, "g1").expect("said");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(waiting(), None);
 }
 
 #[test]
@@ -262,13 +322,14 @@ fn what_the_prepare_check_found_is_read_of_everybody_and_nonsense_is_left_out() 
     let (mut dashboard, mut generator) = (board(&server), board(&server));
     assert!(dashboard.read_prepared(CONTEST).expect("nothing yet").is_empty());
     let prepared = |ready: bool| Prepared {
-        at: 7,
+        at: UtcUs(7),
         generator: "g1".to_owned(),
         ready,
         verdicts: Some(ProbeVerdicts { token: true, version: ready, from: true }),
         message: "all three headers are right".to_owned(),
         endpoint: "http://10.0.0.1/".to_owned(),
         addresses: vec!["10.0.0.1:80".to_owned()],
+        admitted: if ready { vec!["10.0.0.1:80".to_owned()] } else { Vec::new() },
     };
     let found = [("alice".to_owned(), prepared(true)), ("bob".to_owned(), prepared(false))].into();
     generator.write_prepared(CONTEST, &found).expect("written");
@@ -277,6 +338,6 @@ fn what_the_prepare_check_found_is_read_of_everybody_and_nonsense_is_left_out() 
     server.command(&["HSET", &key, "junk", "{}", "long", &"[".repeat(1 << 20), "a:b", "{}"]);
     let read = dashboard.read_prepared(CONTEST).expect("read");
     assert_eq!(read, [("alice".to_owned(), prepared(true)), ("bob".to_owned(), prepared(true))].into());
-    assert!(prepared(true).says_the_same(&Prepared { at: 9, ..prepared(true) }));
+    assert!(prepared(true).says_the_same(&Prepared { at: UtcUs(9), ..prepared(true) }));
     assert!(!prepared(true).says_the_same(&prepared(false)));
 }

@@ -1,0 +1,96 @@
+//! An organiser prepares: the plan as rows and as text, two tabs, a team that opens in its place, a session that ends.
+
+use crate::arena::{ADMIN, Arena, PASSWORD, phase};
+use crate::browser::{play, turn};
+use serde_json::json;
+
+#[test]
+fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
+    let Some(_turn) = turn() else { return };
+    play(async {
+        let mut arena = Arena::open(phase(60));
+        arena.team("alice", "Alice", &["--version", "v1,v2@+3600s"]);
+        let (admin, other) = (arena.admin_browser().await, arena.admin_browser().await);
+        // An organiser lands where the contest is steered, and reads what is missing for the first round.
+        assert_eq!(admin.place().await, "/setting");
+        admin.until_words("To the first round").await;
+        other.go("/setting/contest").await;
+
+        // Rows: the preview and the text follow what is typed.
+        admin.go("/setting/contest").await;
+        let preview = |words: &str| {
+            format!("document.querySelector('[data-plan-preview]').textContent.includes({})", json!(words))
+        };
+        let text = "document.querySelector('[name=plan]').value";
+        admin.fill("phase_1_for", "20s").await;
+        admin.fill("phase_1_rate", "50..100").await;
+        admin.until(&preview("in 2 phases")).await;
+        admin.until(&format!("{text}.includes('50..100')")).await;
+        admin.picture("settings-rows", 1280).await;
+        // Text: the rows follow it, and a phase that cannot be read says which key was meant.
+        admin.click("#contest details.fold > summary").await;
+        let wrong = "[[phase]]\nfor = \"40s\"\nrate = 300\n\n[[phase]]\nfor = \"20s\"\nrate = 50\nconnection = 8\n";
+        admin.fill("plan", wrong).await;
+        admin.until(&preview("did you mean `connections`?")).await;
+        admin.until(&preview("300 requests/s")).await;
+        admin.until("document.querySelector('[name=phase_0_rate]').value === '300'").await;
+        admin.fill("plan", &wrong.replace("connection =", "connections =")).await;
+        admin.until(&preview("in 2 phases")).await;
+        // The second row goes up, and the text with it.
+        admin.click("[data-plan-row]:nth-child(2) [aria-label='Move up phase 2']").await;
+        admin.until(&format!("{text}.indexOf('rate = 50') < {text}.indexOf('rate = 300')")).await;
+        admin.click("#contest button.primary").await;
+        admin.find("#difference").await;
+        admin.click("#difference button.primary").await;
+        admin.until("document.querySelector('.notice.good')").await;
+        admin.until("document.querySelector('[name=phase_0_for]').value === '20s'").await;
+
+        // The other tab changes something else, and both are saved.
+        other.fill("grace", "2s").await;
+        other.click("#contest button.primary").await;
+        let asked = other.words_of("#difference").await;
+        assert!(asked.contains("2s") && !asked.contains("300"), "{asked}");
+        other.click("#difference button.primary").await;
+        other.until("document.querySelector('.notice.good')").await;
+        other.until("document.querySelector('[name=phase_0_for]').value === '20s'").await;
+        // The same field in both: both texts are shown.
+        admin.fill("grace", "3s").await;
+        admin.click("#contest button.primary").await;
+        admin.until_words("Somebody else has changed the same").await;
+        admin.picture("settings-conflict", 1280).await;
+
+        // A team opens in its line without another page, and whoever acts on it comes back to it.
+        admin.go("/setting").await;
+        admin.run("window.stays = true", vec![]).await;
+        admin.click("[data-team-open]").await;
+        admin.find(".team-opened form[action$='/adjust']").await;
+        assert!(
+            admin.run("return window.stays === true && location.search.startsWith('?team=')", vec![]).await == true
+        );
+        admin.fill("points", "-500").await;
+        admin.fill_in("", "reason", "a late start").await;
+        admin.picture("control-team", 1280).await;
+        admin.click(".team-opened form[action$='/adjust'] button").await;
+        admin.until_words("-500 points").await;
+        admin.find(".team-opened form[action$='/adjust']").await;
+
+        // The session ends while something is typed: it is asked about after signing in, and done then.
+        admin.fill_in("/setting/announce", "text", "Lunch is late").await;
+        admin.cdp("Network.clearBrowserCookies", json!({})).await;
+        admin.submit("/setting/announce").await;
+        admin.until_words("What you typed is kept").await;
+        admin.picture("session-ended", 360).await;
+        admin.fill("name", ADMIN).await;
+        admin.fill("password", PASSWORD).await;
+        admin.submit("/login").await;
+        admin.until_words("Lunch is late").await;
+        admin.submit("/setting/announce").await;
+        admin.until("document.querySelector('.notice.good')").await;
+        // The browser says so of the pages that ask once more.
+        let said = ["the server responded with a status of 422", "the server responded with a status of 401"];
+        admin.assert_clean_but(&said).await;
+        other.assert_clean().await;
+        admin.close().await;
+        other.close().await;
+    });
+}

@@ -1,0 +1,199 @@
+//! The stage: the chart of many teams, the axis that is the round, the time machine, the comparison.
+
+use crate::arena::{ADMIN, Arena, PASSWORD, must};
+use crate::browser::{Browser, play, say, stage_is, turn};
+use flowtest_bench::contest_box::{Dashboard, Redis};
+use flowtest_bench::viewers::show::{CONTEST, Show};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Of a contest of this size.
+const TEAMS: u32 = 199;
+/// How long the page is watched: one frame a second.
+const WATCHED: Duration = Duration::from_secs(8);
+/// Layouts that one frame may cost: one for the rows that were written, and those of what moves.
+const LAYOUTS_OF_A_FRAME_MAX: f64 = 8.0;
+
+/// What the browser has counted of this page since it was opened.
+struct Work {
+    script_s: f64,
+    layouts: f64,
+    at_s: f64,
+}
+
+impl Work {
+    async fn of(browser: &Browser) -> Work {
+        let metrics = browser.cdp("Performance.getMetrics", json!({})).await;
+        let value = |name: &str| {
+            let all = metrics["metrics"].as_array().into_iter().flatten();
+            let found = all.clone().find(|one| one["name"] == name).and_then(|one| one["value"].as_f64());
+            found.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+        };
+        Work { script_s: value("ScriptDuration"), layouts: value("LayoutCount"), at_s: value("Timestamp") }
+    }
+}
+
+#[test]
+fn the_chart_of_199_teams_writes_what_is_seen_and_asks_for_no_layout() {
+    let Some(_turn) = turn() else { return };
+    play(async {
+        let folder = tempfile::tempdir().expect("a folder of its own");
+        let redis = must(Redis::start(&folder.path().join("redis")));
+        let show = must(Show::open(&redis.url(), TEAMS));
+        let dashboard = must(Dashboard::start(folder.path(), &redis.url(), CONTEST));
+        must(dashboard.create_admin(ADMIN, PASSWORD));
+        let browser = Browser::open(dashboard.url()).await;
+        browser.sign_in(ADMIN, PASSWORD).await;
+        browser.resize(1280).await;
+        browser.prefer("light").await;
+        browser.cdp("Performance.enable", json!({})).await;
+        browser.go("/chart").await;
+        browser.until(&format!("document.querySelectorAll('[data-rows] tr').length === {TEAMS}")).await;
+        browser.until("document.querySelector('[data-chart]').lines.plot").await;
+        // Points move, and the rows that are seen say so.
+        browser.run("window.first = document.querySelector('[data-rows] .col-points').textContent", vec![]).await;
+        browser.until("document.querySelector('[data-rows] .col-points').textContent !== window.first").await;
+        let before = Work::of(&browser).await;
+        tokio::time::sleep(WATCHED).await;
+        let after = Work::of(&browser).await;
+        let frames = after.at_s - before.at_s;
+        let (script, layouts) =
+            ((after.script_s - before.script_s) / frames, (after.layouts - before.layouts) / frames);
+        say(&format!("{TEAMS} teams: {:.1} ms of script and {layouts:.1} layouts a frame", script * 1e3));
+        assert!(layouts <= LAYOUTS_OF_A_FRAME_MAX, "{layouts} layouts a frame");
+        // What is far below was not written; it is as soon as it is looked at.
+        let last = "document.querySelector('[data-rows]').lastElementChild";
+        browser.run(&format!("window.old = {last}.querySelector('.col-points').textContent"), vec![]).await;
+        browser.run(&format!("{last}.scrollIntoView()"), vec![]).await;
+        browser.until(&format!("{last}.querySelector('.col-points').textContent !== window.old")).await;
+        browser.assert_clean().await;
+        browser.close().await;
+        show.close();
+    });
+}
+
+/// Points on the board, by name.
+const POINTS: &str = "Object.fromEntries([...document.querySelectorAll('[data-rows] tr')].map(row => \
+    [row.querySelector('.name').textContent, Number(row.querySelector('.col-points').textContent.replace('−', '-').replace(/[^0-9-]/g, ''))]))";
+
+#[test]
+fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
+    let Some(_turn) = turn() else { return };
+    play(async {
+        let mut arena = Arena::short();
+        arena.team("alice", "Alice", &[]);
+        arena.team("bob", "Bob", &["--faults", "status:1=503"]);
+        let browser = arena.admin_browser().await;
+        browser.go("/chart").await;
+        arena.arm("+6s");
+        browser.until(&stage_is("running")).await;
+        // Bob's server gives no right answer: the board says so at once, whatever his points are.
+        browser.until("document.querySelector('tr.failing .team-state')?.textContent.includes('failing for')").await;
+        browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
+        // From the first second on the axis is as long as the round; deadlines have their names, which never collide.
+        let lines = "document.querySelector('[data-chart]').lines";
+        browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 3")).await;
+        let tints = browser.run(&format!("return [...{lines}.tints.of.values()]"), vec![]).await;
+        let tints = tints.as_array().expect("a list").clone();
+        assert!(
+            tints.len() >= 2 && tints.iter().enumerate().all(|(at, tint)| !tints[..at].contains(tint)),
+            "{tints:?}"
+        );
+        assert_eq!(browser.count("[data-rows] tr.house").await, 1, "the house has a line of its own");
+        browser.until("document.querySelector('[data-rows] tr:last-child .name').textContent === 'House'").await;
+        let phone = arena.browser().await;
+        phone.sign_in("bob", PASSWORD).await;
+        failing_on_a_phone(&phone).await;
+        arena.until_state("sealed");
+        browser.until(&stage_is("sealed")).await;
+        adds_up(&phone).await;
+        let all = browser.run(&format!("return {POINTS}"), vec![]).await;
+
+        // By a link, to the middle of the round.
+        let rounds = browser.run(&format!("return {lines}.store.rounds"), vec![]).await;
+        let start = rounds[0]["start_at"].as_i64().expect("an instant");
+        browser.go(&format!("/chart?at={}", start + 10_000)).await;
+        browser.until("document.body.classList.contains('is-past')").await;
+        browser.until(&stage_is("running")).await;
+        browser.until(&format!("({POINTS}).Alice > 0")).await;
+        let then = browser.run(&format!("return {POINTS}"), vec![]).await;
+        assert!(then["Alice"].as_i64() < all["Alice"].as_i64(), "{then} is not before {all}");
+        assert!(then["Bob"].as_i64() > all["Bob"].as_i64(), "{then} is not before {all}");
+        // The countdown stands where it stood, and the lines end there.
+        let left = browser.words_of("[data-stage-clock] [data-until]").await;
+        assert!(left == "0:10" || left == "0:11", "{left}");
+        browser.until(&format!("{lines}.until === {}", (start + 10_000) as f64 / 1e3)).await;
+        browser.until(&format!("({lines}.plot.data[0].at(-1)) <= 10.01")).await;
+        browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
+
+        // It plays to the end, and comes back.
+        browser.run("document.querySelector('[data-machine-speed]').value = '10'", vec![]).await;
+        browser.click("[data-machine-play]").await;
+        browser.until(&format!("({POINTS}).Alice > {}", then["Alice"])).await;
+        browser.click("[data-machine-live]").await;
+        browser.until(&stage_is("sealed")).await;
+        browser.until(&format!("JSON.stringify({POINTS}) === '{}'", serde_json::to_string(&all).expect("JSON"))).await;
+        browser.until("!location.search.includes('at=')").await;
+
+        // Two teams beside each other: their lines alone, and their numbers.
+        browser.click("[data-compare-button]").await;
+        browser.until_words("Pin two to five teams").await;
+        let pins: Value = browser
+            .run(
+                "for (const row of document.querySelectorAll('[data-rows] tr:not(.house) .pin')) row.click(); \
+                                       return location.search",
+                vec![],
+            )
+            .await;
+        assert!(pins.as_str().is_some_and(|query| query.contains("compare") && query.contains("pin=")), "{pins}");
+        browser.until("document.querySelectorAll('.compare thead th').length === 2").await;
+        browser.until(&format!("{lines}.ids.length === 2")).await;
+        for browser in [browser, phone] {
+            browser.assert_clean().await;
+            browser.close().await;
+        }
+    });
+}
+
+/// A team whose server fails: its page begins with that, in the tab too, and stays within the phone.
+async fn failing_on_a_phone(phone: &Browser) {
+    phone.resize(360).await;
+    phone.go("/index").await;
+    phone.until("document.querySelector('[data-health]').dataset.tone === 'bad'").await;
+    phone.until("document.title.startsWith('✕ Failing') && document.querySelector('link[rel=icon]').href.includes('icon-bad')").await;
+    // Its newest failure, or what the newest check found.
+    phone.until("/not admitted|not 2xx/.test(document.querySelector('[data-health-text]').innerText)").await;
+    // A machine of ours that is late here is told above it.
+    let bottom = "const height = element => element.getBoundingClientRect().height; \
+                  const notices = [...document.querySelectorAll('.notices')].reduce((sum, one) => sum + height(one), 0); \
+                  return document.querySelector('[data-health]').getBoundingClientRect().bottom - notices";
+    let bottom = phone.run(bottom, vec![]).await;
+    let words = phone.words_of("[data-health]").await;
+    let is_within = bottom.as_f64().is_some_and(|bottom| bottom < 780.0);
+    assert!(is_within, "the banner ends at {bottom} of a phone's 780 px: {words}");
+    // A second that is chosen shows what failed in it.
+    phone.until("document.querySelector('[data-seconds] path.failed')?.getAttribute('d')").await;
+    phone.until("document.querySelectorAll('[data-errors] details').length > 0").await;
+    phone.click("[data-errors] details summary").await;
+    let wide =
+        phone.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth", vec![]).await;
+    assert_eq!(wide, 0, "an error that is open makes the page wider than the phone");
+    phone.click("[data-seconds]").await;
+    phone.until("document.querySelector('[data-seconds-said]').textContent.includes('failed')").await;
+    phone.click("[data-ledger] a[data-kind=missed]").await;
+    phone.until("[...document.querySelectorAll('[data-errors] details')].some(one => !one.hidden)").await;
+}
+
+/// The lines of the ledger add up to the score.
+async fn adds_up(phone: &Browser) {
+    phone.go("/index").await;
+    let number = |css: &str| {
+        format!("Number(document.querySelector('{css}').textContent.replace('−', '-').replace(/[^0-9-]/g, ''))")
+    };
+    let lines = "[...document.querySelectorAll('[data-ledger] .kinds li')].reduce((sum, line) => \
+                 sum + Number(line.lastElementChild.textContent.replace('−', '-').replace(/[^0-9-]/g, '')), 0)";
+    let (score, total) = (number("[data-me-points]"), number("[data-ledger-total]"));
+    phone.until(&format!("{score} < 0 && {total} === {score} && {lines} === {score}")).await;
+    phone.until_words("My rounds").await;
+    phone.until("document.querySelector('[data-health]').dataset.tone !== 'good'").await;
+}

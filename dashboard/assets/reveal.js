@@ -1,0 +1,126 @@
+// The reveal, as an organiser goes through it before the room. Each step is asked for when it comes: no name and no points of
+// a later one are in the page before. Back takes away again what was told.
+
+import * as f from "./format.js";
+import { HOUSE } from "./tints.js";
+
+const PIECES = 80;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+function make(tag, kind, text) {
+  const one = document.createElement(tag);
+  if (kind) one.className = kind;
+  if (text !== undefined) one.textContent = text;
+  return one;
+}
+
+// What a place holds; one that nothing broke is marked.
+const holdsWord = ({ holds, unbroken }) => `${f.count(holds ?? 0)}/s${unbroken ? "+" : ""}`;
+
+export class Reveal {
+  constructor(page) {
+    const find = (name) => page.querySelector(`[data-${name}]`);
+    Object.assign(this, { said: find("reveal-said"), board: find("reveal-board"), podium: find("podium"), next: find("reveal-next"), back: find("reveal-back"), count: find("reveal-count") });
+    this.rows = new Map();
+    this.step = Math.max(0, Number(location.hash.slice(1)) || 0);
+    this.next.addEventListener("click", () => this.go(this.step + 1));
+    this.back.addEventListener("click", () => this.go(this.step - 1));
+    addEventListener("keydown", (event) => {
+      if (["ArrowRight", "PageDown"].includes(event.key) || (event.key === " " && event.target === document.body)) { event.preventDefault(); this.go(this.step + 1); }
+      if (["ArrowLeft", "PageUp"].includes(event.key)) { event.preventDefault(); this.go(this.step - 1); }
+    });
+    this.go(this.step);
+  }
+
+  async go(step) {
+    if (this.isAsking || step < 0 || (this.stage && step > this.stage.steps)) return;
+    this.isAsking = true;
+    try {
+      const answer = await fetch(`/api/reveal?step=${step}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
+      if (answer.status === 401) { location.assign("/login?next=/chart?view=reveal"); return; }
+      if (!answer.ok) throw new Error(String(answer.status));
+      this.show(await answer.json());
+    } catch { this.said.textContent = "The dashboard does not answer: press again"; } finally { this.isAsking = false; }
+  }
+
+  show(stage) {
+    this.stage = stage;
+    this.step = stage.step;
+    history.replaceState(null, "", `#${stage.step}`);
+    this.said.textContent = stage.said || (stage.steps ? "As the board was frozen" : "Nobody is on the board yet");
+    if (!stage.said && stage.unknown) this.said.textContent = "Who has won?";
+    this.next.textContent = stage.next ?? "The end";
+    this.next.disabled = !stage.next;
+    this.back.disabled = stage.step === 0;
+    this.count.textContent = `${stage.step} of ${stage.steps}`;
+    document.body.classList.toggle("ceremony", stage.ceremony);
+    this.list(stage);
+    this.ceremony(stage);
+  }
+
+  list(stage) {
+    const before = new Map([...this.board.children].map((row, index) => [row.dataset.id, index]));
+    const rows = stage.board.filter((place) => place.id !== HOUSE).map((place) => this.row(place, stage));
+    const unknown = Array.from({ length: stage.unknown }, (_, index) => {
+      const row = make("li", "unknown");
+      row.append(make("span", "place", String(index + 1)), make("span", "name", "?"), make("span", "points"), make("span", "gained"));
+      return row;
+    });
+    this.board.replaceChildren(...unknown, ...rows);
+    const known = new Set(stage.board.map((place) => place.id));
+    for (const id of this.rows.keys()) if (!known.has(id)) this.rows.delete(id);
+    const chosen = this.board.querySelector(".waits, .moved");
+    // One look at the layout for all that moves.
+    const height = rows[0]?.offsetHeight ?? 0;
+    chosen?.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+    if (!stage.step) this.board.scrollTop = this.board.scrollHeight;
+    if (calm.matches || !before.size) return;
+    [...this.board.children].forEach((row, index) => {
+      const from = before.get(row.dataset.id);
+      if (from === undefined || from === index || !row.dataset.id) return;
+      const isMoved = row.classList.contains("moved");
+      row.animate([{ transform: `translateY(${(from - index) * height}px)` }, { transform: "none" }], { duration: isMoved ? 1_400 : 500, easing: "cubic-bezier(.2,.8,.2,1)" });
+    });
+  }
+
+  row(place, stage) {
+    let row = this.rows.get(place.id);
+    if (!row) {
+      row = make("li");
+      row.dataset.id = place.id;
+      row.append(make("span", "place"), make("span", "name"), make("span", "points"), make("span", "gained"));
+      this.rows.set(place.id, row);
+    }
+    row.className = [place.resolved ? "resolved" : "", place.moved ? "moved" : "", stage.suspense === place.id ? "waits" : ""].filter(Boolean).join(" ");
+    const [rank, name, points, gained] = row.children;
+    rank.textContent = String(place.rank);
+    name.textContent = place.display_name;
+    points.textContent = stage.by_holds ? holdsWord(place) : f.points(place.points);
+    const rise = place.rise > 0 ? `▲ ${place.rise}` : "";
+    const beside = stage.by_holds ? `${f.points(place.points)} points` : place.moved ? f.signed(place.gained) : "";
+    const held = !stage.by_holds && place.holds != null ? `holds ${holdsWord(place)}` : "";
+    gained.textContent = [beside, place.moved ? rise : "", held].filter(Boolean).join("  ");
+    gained.className = `gained ${stage.by_holds ? "even" : f.tone(place.gained)}`;
+    return row;
+  }
+
+  ceremony(stage) {
+    this.podium.hidden = !stage.ceremony;
+    document.querySelector(".confetti")?.remove();
+    if (!stage.ceremony) { this.podium.replaceChildren(); return; }
+    this.podium.replaceChildren(...stage.board.slice(0, 3).map((place, index) => {
+      const box = make("div", `p${index + 1}`);
+      box.append(make("p", "name", place.display_name), make("p", "score", stage.by_holds ? `${holdsWord(place)}, ${f.points(place.points)} points` : f.points(place.points)), make("p", "step", f.rank(place.rank)));
+      return box;
+    }));
+    const confetti = make("div", "confetti");
+    confetti.setAttribute("aria-hidden", "true");
+    for (let piece = 0; piece < PIECES; piece++) {
+      const one = make("i", `c${piece % 12}`);
+      one.style.left = `${Math.random() * 100}%`;
+      one.style.animationDelay = `${-Math.random() * 4}s`;
+      confetti.append(one);
+    }
+    document.body.append(confetti);
+  }
+}

@@ -1,0 +1,526 @@
+//! Who may hold how many connections. The listener's room is parted: those of whom nothing has been heard yet, those of
+//! strangers, of contestants and of organisers each have a part of their own, so that no crowd outside takes the room of
+//! those who steer the contest.
+//!
+//! Nobody is kept out who finds a part full: the one who waits longest of the largest crowd in it goes instead, a crowd being
+//! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself.
+
+use crate::address::network;
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use salvo::async_trait;
+use salvo::conn::ConnCtrl;
+use salvo::fuse::{ArcConnObserver, ConnObserver, FuseAction, FuseConfig, FuseInfo, FusePolicy};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a request's head may take, and how long where many wait.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT_IN_A_CROWD: Duration = Duration::from_secs(2);
+/// Connections that are told to end and are still there; those of proxies.
+pub const SLACK: usize = 1_024;
+/// Networks from which a new connection came lately, remembered at most.
+const NETWORKS_MAX: usize = 20_000;
+/// How long a network is remembered from which somebody was signed in: as long as a session lives.
+const SIGNED_IN_LIFE: Duration = Duration::from_secs(12 * 3_600);
+
+/// How long a connection may do nothing. How long a request's head may take, [`Connections`] says.
+pub fn fuse() -> FuseConfig {
+    FuseConfig::default()
+        .with_request_body_timeout(Duration::from_secs(10))
+        .with_write_stall_timeout(Duration::from_secs(30))
+        .with_connection_idle_timeout(Duration::from_secs(90))
+}
+
+/// What is known of a connection. The later ones are never taken for the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// It has asked nothing yet.
+    Silent,
+    Stranger,
+    Contestant,
+    Organiser,
+}
+
+const KINDS: [Kind; 4] = [Kind::Silent, Kind::Stranger, Kind::Contestant, Kind::Organiser];
+
+/// Who stands behind a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Crowd {
+    Network(IpAddr),
+    Account(i64),
+}
+
+/// How many connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Of each kind, and of one crowd of it.
+    rooms: [(usize, usize); 4],
+    /// New ones of one network at once, and a second, where nobody was signed in lately.
+    burst: f64,
+    a_second: f64,
+}
+
+impl Default for Limits {
+    /// A venue is one network: two hundred browsers with six connections each come at once, ask at once, and are signed in a
+    /// minute later. A team is one account.
+    fn default() -> Limits {
+        Limits { rooms: [(1_024, 512), (1_024, 768), (2_048, 256), (256, 64)], burst: 1_200.0, a_second: 100.0 }
+    }
+}
+
+impl Limits {
+    /// As many as this process has descriptors for, beside so many WebSockets.
+    pub fn of_process(viewers_max: usize) -> Limits {
+        let limit = getrlimit(Resource::Nofile);
+        // The soft limit is for programs that have tables of a fixed size.
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let most = if raised.is_ok() { limit.maximum } else { limit.current };
+        let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        // The slack of the listener, the database, Redis, and what else is open.
+        let free = most.saturating_sub(viewers_max + SLACK + 256).max(most / 4);
+        Limits::default().within(free)
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> usize {
+        self.rooms.iter().map(|(most, _)| most).sum()
+    }
+
+    /// The same in proportion, where there are no more descriptors.
+    #[must_use]
+    pub fn within(mut self, descriptors: usize) -> Limits {
+        let total = self.total();
+        if descriptors < total {
+            let part = |count: usize| (count * descriptors / total).max(4);
+            self.rooms = self.rooms.map(|(most, of_crowd)| (part(most), part(of_crowd)));
+        }
+        self
+    }
+}
+
+/// Whether a new connection is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Refuse,
+    /// It has this number. Somebody else may have to go.
+    Take {
+        number: u64,
+        head_timeout: Duration,
+        pushed_out: Option<SocketAddr>,
+    },
+}
+
+/// One kind's part of the room.
+#[derive(Debug, Default)]
+struct Room {
+    count: usize,
+    /// The connections of each crowd by when they last did something.
+    crowds: HashMap<Crowd, BTreeMap<u64, SocketAddr>>,
+    /// The crowds by their size; of those of one size the one that waits longest comes last.
+    sizes: BTreeSet<(usize, Reverse<u64>, Crowd)>,
+}
+
+impl Room {
+    fn size(&self, crowd: Crowd) -> Option<(usize, Reverse<u64>, Crowd)> {
+        let held = self.crowds.get(&crowd)?;
+        held.first_key_value().map(|(oldest, _)| (held.len(), Reverse(*oldest), crowd))
+    }
+
+    /// Changes one crowd, and keeps the order of sizes.
+    fn change(&mut self, crowd: Crowd, change: impl FnOnce(&mut BTreeMap<u64, SocketAddr>)) {
+        if let Some(size) = self.size(crowd) {
+            self.sizes.remove(&size);
+            self.count -= size.0;
+        }
+        let held = self.crowds.entry(crowd).or_default();
+        change(held);
+        if held.is_empty() {
+            self.crowds.remove(&crowd);
+        }
+        if let Some(size) = self.size(crowd) {
+            self.count += size.0;
+            self.sizes.insert(size);
+        }
+    }
+
+    /// Who has to go, if there are too many now.
+    fn surplus(&self, newest: Crowd, limits: (usize, usize)) -> Option<SocketAddr> {
+        let (most, of_crowd) = limits;
+        let crowd = match self.crowds.get(&newest) {
+            Some(held) if held.len() > of_crowd => newest,
+            _ if self.count > most => self.sizes.last()?.2,
+            _ => return None,
+        };
+        self.crowds.get(&crowd)?.first_key_value().map(|(_, peer)| *peer)
+    }
+}
+
+/// A connection that is held.
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    kind: Kind,
+    crowd: Crowd,
+    /// When it last did something, as the order of all that happened.
+    order: u64,
+}
+
+/// A network's new connections: what is left of them at an instant.
+#[derive(Clone, Copy, Debug)]
+struct Arrivals {
+    left: f64,
+    at: Instant,
+    signed_in_at: Option<Instant>,
+}
+
+/// All connections, as plain data: it is told the time and touches none.
+#[derive(Debug)]
+struct Table {
+    limits: Limits,
+    rooms: [Room; 4],
+    held: HashMap<SocketAddr, Held>,
+    arrivals: HashMap<IpAddr, Arrivals>,
+    order: u64,
+}
+
+impl Table {
+    fn new(limits: Limits) -> Table {
+        let rooms = KINDS.map(|_| Room::default());
+        Table { limits, rooms, held: HashMap::new(), arrivals: HashMap::new(), order: 0 }
+    }
+
+    fn on_open(&mut self, peer: SocketAddr, now: Instant) -> Step {
+        let from = network(peer.ip().to_canonical());
+        if !self.may_come(from, now) {
+            return Step::Refuse;
+        }
+        let number = self.next();
+        self.on_close(peer, None);
+        let crowd = Crowd::Network(from);
+        self.held.insert(peer, Held { number, kind: Kind::Silent, crowd, order: number });
+        self.room(Kind::Silent).change(crowd, |held| _ = held.insert(number, peer));
+        let pushed_out = self.push_out(Kind::Silent, crowd);
+        let room = &self.rooms[Kind::Silent as usize];
+        let is_crowded = 2 * room.count > self.limits.rooms[Kind::Silent as usize].0;
+        let head_timeout = if is_crowded { HEAD_TIMEOUT_IN_A_CROWD } else { HEAD_TIMEOUT };
+        Step::Take { number, head_timeout, pushed_out }
+    }
+
+    /// A request came by it. Returns who has to go for that.
+    fn on_request(&mut self, peer: SocketAddr, kind: Kind, crowd: Crowd, now: Instant) -> Option<SocketAddr> {
+        if kind >= Kind::Contestant {
+            self.note_signed_in(network(peer.ip().to_canonical()), now);
+        }
+        let order = self.next();
+        let held = self.held.get_mut(&peer)?;
+        let (old_kind, old_crowd, old_order) = (held.kind, held.crowd, held.order);
+        let (kind, crowd) = if kind < old_kind { (old_kind, old_crowd) } else { (kind, crowd) };
+        (held.kind, held.crowd, held.order) = (kind, crowd, order);
+        self.room(old_kind).change(old_crowd, |held| _ = held.remove(&old_order));
+        self.room(kind).change(crowd, |held| _ = held.insert(order, peer));
+        self.push_out(kind, crowd)
+    }
+
+    /// It is gone, if it is still the one of this number.
+    fn on_close(&mut self, peer: SocketAddr, number: Option<u64>) {
+        let Some(held) = self.held.get(&peer).filter(|held| number.is_none_or(|number| held.number == number)) else {
+            return;
+        };
+        let (kind, crowd, order) = (held.kind, held.crowd, held.order);
+        self.held.remove(&peer);
+        self.room(kind).change(crowd, |held| _ = held.remove(&order));
+    }
+
+    fn push_out(&mut self, kind: Kind, newest: Crowd) -> Option<SocketAddr> {
+        let peer = self.rooms[kind as usize].surplus(newest, self.limits.rooms[kind as usize])?;
+        self.on_close(peer, None);
+        Some(peer)
+    }
+
+    fn room(&mut self, kind: Kind) -> &mut Room {
+        &mut self.rooms[kind as usize]
+    }
+
+    fn next(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    /// Whether a network may open one more now.
+    fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
+        let Limits { burst, a_second, .. } = self.limits;
+        let arrivals = self.arrivals_of(from, now);
+        if arrivals.signed_in_at.is_some_and(|at| now.duration_since(at) < SIGNED_IN_LIFE) {
+            return true;
+        }
+        let since = now.duration_since(arrivals.at).as_secs_f64();
+        let left = (arrivals.left + since * a_second).min(burst);
+        let may = left >= 1.0;
+        *arrivals = Arrivals { left: if may { left - 1.0 } else { left }, at: now, ..*arrivals };
+        may
+    }
+
+    fn note_signed_in(&mut self, from: IpAddr, now: Instant) {
+        self.arrivals_of(from, now).signed_in_at = Some(now);
+    }
+
+    fn arrivals_of(&mut self, from: IpAddr, now: Instant) -> &mut Arrivals {
+        let burst = self.limits.burst;
+        if self.arrivals.len() >= NETWORKS_MAX && !self.arrivals.contains_key(&from) {
+            // Of whoever is forgotten nothing is held against it.
+            self.arrivals.retain(|_, arrivals| arrivals.signed_in_at.is_some());
+            if self.arrivals.len() >= NETWORKS_MAX {
+                self.arrivals.clear();
+            }
+        }
+        self.arrivals.entry(from).or_insert(Arrivals { left: burst, at: now, signed_in_at: None })
+    }
+}
+
+/// The connections of the listener. Cheap to clone.
+#[derive(Clone)]
+pub struct Connections {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    /// What ends a connection.
+    ends: Mutex<HashMap<SocketAddr, (u64, ConnCtrl)>>,
+    proxies: Vec<IpAddr>,
+    fuse: FuseConfig,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connections({})", self.shared.table.lock().held.len())
+    }
+}
+
+impl Connections {
+    /// Those of the named proxies carry everybody's requests, and are not counted here.
+    pub fn new(limits: Limits, proxies: Vec<IpAddr>, fuse: FuseConfig) -> Connections {
+        let table = Mutex::new(Table::new(limits));
+        Connections { shared: Arc::new(Shared { table, ends: Mutex::default(), proxies, fuse }) }
+    }
+
+    /// How many there may be.
+    pub fn total(&self) -> usize {
+        self.shared.table.lock().limits.total()
+    }
+
+    /// A request came by a connection, from whom.
+    pub fn on_request(&self, peer: SocketAddr, kind: Kind, crowd: Crowd) {
+        if self.is_proxy(peer) {
+            return;
+        }
+        let pushed_out = self.shared.table.lock().on_request(peer, kind, crowd, Instant::now());
+        self.end(pushed_out);
+    }
+
+    /// It is a WebSocket now, and those are counted by the live feed.
+    pub fn leave(&self, peer: SocketAddr) {
+        self.shared.table.lock().on_close(peer, None);
+        self.shared.ends.lock().remove(&peer);
+    }
+
+    fn is_proxy(&self, peer: SocketAddr) -> bool {
+        self.shared.proxies.contains(&peer.ip().to_canonical())
+    }
+
+    fn end(&self, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        if let Some((_, end)) = self.shared.ends.lock().remove(&peer) {
+            metrics::counter!("flowtest_connections_pushed_out_total").increment(1);
+            end.abort();
+        }
+    }
+}
+
+#[async_trait]
+impl FusePolicy for Connections {
+    async fn decide(&self, info: &FuseInfo) -> FuseAction {
+        let Some(peer) = info.remote_addr.clone().into_std().filter(|peer| !self.is_proxy(*peer)) else {
+            return FuseAction::Accept(self.shared.fuse.with_http1_header_timeout(HEAD_TIMEOUT));
+        };
+        let step = self.shared.table.lock().on_open(peer, Instant::now());
+        match step {
+            Step::Refuse => {
+                metrics::counter!("flowtest_connections_refused_total").increment(1);
+                FuseAction::Reject
+            }
+            Step::Take { head_timeout, pushed_out, .. } => {
+                self.end(pushed_out);
+                let fuse = self.shared.fuse.with_http1_header_timeout(head_timeout);
+                FuseAction::Accept(fuse.with_tls_handshake_timeout(head_timeout))
+            }
+        }
+    }
+
+    fn observe(&self, info: &FuseInfo, end: &ConnCtrl) -> Option<ArcConnObserver> {
+        let peer = info.remote_addr.clone().into_std()?;
+        let number = self.shared.table.lock().held.get(&peer)?.number;
+        self.shared.ends.lock().insert(peer, (number, end.clone()));
+        Some(Arc::new(Leaving { connections: self.clone(), peer, number }))
+    }
+}
+
+/// Lives as long as its connection.
+struct Leaving {
+    connections: Connections,
+    peer: SocketAddr,
+    number: u64,
+}
+
+impl ConnObserver for Leaving {}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let shared = &self.connections.shared;
+        shared.table.lock().on_close(self.peer, Some(self.number));
+        let mut ends = shared.ends.lock();
+        // Another one of the same address may have come meanwhile.
+        if ends.get(&self.peer).is_some_and(|(number, _)| *number == self.number) {
+            ends.remove(&self.peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Limits = Limits { rooms: [(8, 4), (8, 6), (8, 4), (4, 2)], burst: 100.0, a_second: 10.0 };
+
+    fn peer(network: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, network], port))
+    }
+
+    fn pushed_out(step: Step) -> Option<SocketAddr> {
+        match step {
+            Step::Take { pushed_out, .. } => pushed_out,
+            Step::Refuse => panic!("it is taken"),
+        }
+    }
+
+    /// What the counts say is what is held.
+    fn check(table: &Table) {
+        for kind in KINDS {
+            let room = &table.rooms[kind as usize];
+            let held: Vec<_> = table.held.iter().filter(|(_, held)| held.kind == kind).collect();
+            assert_eq!(room.count, held.len(), "{kind:?}");
+            assert_eq!(room.sizes.len(), room.crowds.len(), "{kind:?}");
+            for (peer, held) in held {
+                assert_eq!(room.crowds[&held.crowd].get(&held.order), Some(peer), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_opens_many_pushes_out_its_own_oldest_and_nobody_elses() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        assert_eq!(pushed_out(table.on_open(peer(1, 1), now)), None);
+        for port in 1..=4 {
+            assert_eq!(pushed_out(table.on_open(peer(2, port), now)), None);
+        }
+        for port in 5..=50 {
+            assert_eq!(pushed_out(table.on_open(peer(2, port), now)), Some(peer(2, port - 4)));
+            check(&table);
+        }
+        assert!(table.held.contains_key(&peer(1, 1)));
+    }
+
+    #[test]
+    fn of_many_networks_the_largest_crowd_makes_room_and_then_who_waits_longest() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        for port in 1..=3 {
+            table.on_open(peer(2, port), now);
+        }
+        for network in 10..15 {
+            assert_eq!(pushed_out(table.on_open(peer(network, 1), now)), None);
+        }
+        assert_eq!(pushed_out(table.on_open(peer(1, 1), now)), Some(peer(2, 1)));
+        assert_eq!(pushed_out(table.on_open(peer(3, 1), now)), Some(peer(2, 2)));
+        // All have one now: the newest is never the one who goes.
+        assert_eq!(pushed_out(table.on_open(peer(4, 1), now)), Some(peer(2, 3)));
+        assert_eq!(pushed_out(table.on_open(peer(5, 1), now)), Some(peer(10, 1)));
+        check(&table);
+    }
+
+    #[test]
+    fn organisers_and_contestants_have_room_of_their_own() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        table.on_open(peer(1, 1), now);
+        assert_eq!(table.on_request(peer(1, 1), Kind::Organiser, Crowd::Account(1), now), None);
+        table.on_open(peer(1, 2), now);
+        assert_eq!(table.on_request(peer(1, 2), Kind::Contestant, Crowd::Account(7), now), None);
+        for network in 10..60 {
+            for port in 1..=4 {
+                table.on_open(peer(network, port), now);
+                table.on_request(peer(network, port), Kind::Stranger, Crowd::Network(peer(network, 0).ip()), now);
+            }
+        }
+        assert!(table.held.contains_key(&peer(1, 1)) && table.held.contains_key(&peer(1, 2)));
+        assert_eq!(table.rooms[Kind::Stranger as usize].count, 8);
+        // One team that opens many pushes out its own, and not those of another.
+        for port in 100..120 {
+            table.on_open(peer(9, port), now);
+            let gone = table.on_request(peer(9, port), Kind::Contestant, Crowd::Account(8), now);
+            assert!(gone.is_none_or(|gone| gone.ip() == peer(9, 0).ip()), "{gone:?}");
+        }
+        // Who has asked as an organiser is one, whatever it asks next by the same connection.
+        table.on_request(peer(1, 1), Kind::Stranger, Crowd::Network(peer(1, 0).ip()), now);
+        assert_eq!(table.held[&peer(1, 1)].kind, Kind::Organiser);
+        check(&table);
+        for (peer, number) in table.held.iter().map(|(peer, held)| (*peer, held.number)).collect::<Vec<_>>() {
+            table.on_close(peer, Some(number + 1));
+            assert!(table.held.contains_key(&peer), "another one of the same address");
+            table.on_close(peer, Some(number));
+        }
+        assert!(table.held.is_empty());
+        check(&table);
+    }
+
+    #[test]
+    fn a_network_opens_so_many_a_second_unless_somebody_is_signed_in_there() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        let taken = |table: &mut Table, network: u8, now: Instant| {
+            (1..=200).filter(|port| table.on_open(peer(network, *port), now) != Step::Refuse).count()
+        };
+        assert_eq!(taken(&mut table, 2, now), 100);
+        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 10);
+        assert_eq!(taken(&mut table, 3, now), 100, "elsewhere");
+        table.on_request(peer(2, 110), Kind::Contestant, Crowd::Account(7), now);
+        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 200);
+        assert!(table.held.len() <= SMALL.total());
+    }
+
+    #[test]
+    fn where_many_are_silent_nobody_may_be_for_long() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        let timeout = |step: Step| match step {
+            Step::Take { head_timeout, .. } => head_timeout,
+            Step::Refuse => panic!("it is taken"),
+        };
+        for network in 1..=4 {
+            assert_eq!(timeout(table.on_open(peer(network, 1), now)), HEAD_TIMEOUT);
+        }
+        assert_eq!(timeout(table.on_open(peer(5, 1), now)), HEAD_TIMEOUT_IN_A_CROWD);
+        for network in 1..=5 {
+            table.on_request(peer(network, 1), Kind::Stranger, Crowd::Network(peer(network, 0).ip()), now);
+        }
+        assert_eq!(timeout(table.on_open(peer(6, 1), now)), HEAD_TIMEOUT);
+    }
+
+    #[test]
+    fn few_descriptors_make_every_part_smaller_and_none_vanish() {
+        let few = Limits::default().within(435);
+        assert!(few.total() <= 440, "{few:?}");
+        assert!(few.rooms.iter().all(|(most, of_crowd)| *most >= 4 && of_crowd <= most), "{few:?}");
+        assert_eq!(Limits::default().within(100_000), Limits::default());
+    }
+}

@@ -1,0 +1,191 @@
+//! The traffic plan as it is edited, and what it comes to.
+
+use crate::control::difference::deadline_consequence;
+use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
+use crate::control::readiness::{CORE_RATE, peak};
+use crate::control::{form, instant};
+use crate::handlers::convert;
+use crate::views::format;
+use crate::views::plan::PlanGraph;
+use crate::views::settings::{PlanEditor, PlanPreview, PlanRowLine};
+use flowtest_contest::contest::{Load, Phase};
+
+/// Rows for phases to come.
+const SPARE_ROWS: usize = 3;
+
+/// Who would play it, and with what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fleet {
+    /// Teams, and the house.
+    pub(super) contestants: u64,
+    pub(super) generators: u64,
+    pub(super) cores: u64,
+    /// What one exchange took in both directions, as the last round measured it.
+    pub(super) exchange_bytes: Option<u64>,
+}
+
+/// About what one exchange takes in both directions: a request with its headers, an answer of the reference server.
+const EXCHANGE_BYTES: u64 = 500;
+
+/// `deadlines`: as typed, with the value that comes.
+pub(super) fn editor(
+    text: &str,
+    timeout_us: u64,
+    deadlines: [(&str, &str, &str); 2],
+    zone: &str,
+    fleet: Fleet,
+) -> PlanEditor {
+    let rows = rows_of(text).map(|rows| {
+        let spare = SPARE_ROWS.min(ROWS_MAX.saturating_sub(rows.len()));
+        let empty = PlanRow { scored: true, ..PlanRow::default() };
+        rows.into_iter().chain(std::iter::repeat_n(empty, spare)).map(line).collect()
+    });
+    let mut preview = preview(&read_each(text, timeout_us), fleet);
+    if preview.graph.is_some() {
+        let said = deadlines.into_iter().filter_map(|(name, value, typed)| {
+            let when = form::deadline(typed, zone).ok()?;
+            Some(format!("{name}: {}", deadline_consequence(value, when)))
+        });
+        preview.deadlines = said.collect();
+    }
+    PlanEditor { text: text.to_owned(), rows, preview }
+}
+
+fn line(row: PlanRow) -> PlanRowLine {
+    let PlanRow { length, rate, connections, pipeline, scored, more } = row;
+    PlanRowLine { length, rate, connections, pipeline, scored, more }
+}
+
+fn preview(read: &[Result<Phase, String>], fleet: Fleet) -> PlanPreview {
+    let wrong = |(index, one): (usize, &Result<Phase, String>)| one.as_ref().err().map(|why| (index + 1, why.clone()));
+    let phases: Vec<Phase> = read.iter().filter_map(|one| one.as_ref().ok()).copied().collect();
+    PlanPreview {
+        graph: (!phases.is_empty()).then(|| PlanGraph::of(convert::plan(&phases))),
+        wrong: read.iter().enumerate().filter_map(wrong).collect(),
+        totals: totals(&phases, fleet),
+        too_much: too_much(&phases, fleet),
+        deadlines: Vec::new(),
+    }
+}
+
+/// What a plan asks of teams and of the fleet, a sentence each.
+pub(super) fn totals(phases: &[Phase], fleet: Fleet) -> Vec<String> {
+    if phases.is_empty() {
+        return Vec::new();
+    }
+    let length_us: u64 = phases.iter().map(|phase| phase.duration_us).sum();
+    let each: u128 = phases.iter().map(requests).sum();
+    let has_sprint = phases.iter().any(|phase| matches!(phase.load, Load::Closed { .. }));
+    let has_climb = phases.iter().any(|phase| matches!(phase.load, Load::Breakpoint(_)));
+    let contestants = fleet.contestants.max(1);
+    let sprints = match (has_sprint, has_climb) {
+        (false, false) => "",
+        (true, false) => ", and what its sprints take",
+        (false, true) => ", and what its climbs take",
+        (true, true) => ", and what its sprints and climbs take",
+    };
+    let count = |count: u128| format::count(u64::try_from(count).unwrap_or(u64::MAX));
+    let all = each.saturating_mul(contestants.into());
+    let bytes = all.saturating_mul(fleet.exchange_bytes.unwrap_or(EXCHANGE_BYTES).into());
+    let measured = if fleet.exchange_bytes.is_some() { "as the last round measured" } else { "by a small answer" };
+    let mut totals = vec![
+        format!("It takes {} in {}.", instant::duration(length_us), format::plural(phases.len(), "phase", "phases")),
+        format!("{} requests for each{sprints}; {} for {}.", count(each), count(all), contestants_text(contestants)),
+    ];
+    if all > 0 {
+        let bytes = format::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+        totals.push(format!("About {bytes} over the network in both directions, {measured}."));
+    }
+    totals.push(fleet_text(phases, fleet));
+    totals
+}
+
+fn contestants_text(contestants: u64) -> String {
+    format::plural(usize::try_from(contestants).unwrap_or(usize::MAX), "contestant", "contestants")
+}
+
+/// Requests of one contestant, as far as a plan says how many.
+fn requests(phase: &Phase) -> u128 {
+    match phase.load {
+        Load::Open { from, to } => (u128::from(from) + u128::from(to)) * u128::from(phase.duration_us) / 2_000_000,
+        // Nobody knows before how many these come to.
+        Load::Closed { .. } | Load::Breakpoint(_) => 0,
+    }
+}
+
+fn asked(phases: &[Phase], fleet: Fleet) -> u64 {
+    peak(phases).saturating_mul(fleet.contestants.max(1))
+}
+
+fn fleet_text(phases: &[Phase], fleet: Fleet) -> String {
+    let asked = format::count(asked(phases, fleet));
+    if fleet.cores == 0 {
+        return format!(
+            "At most {asked} requests a second in all. No generator is heard; each of their cores carries about {} a second.",
+            format::count(CORE_RATE)
+        );
+    }
+    let generators = usize::try_from(fleet.generators).unwrap_or(usize::MAX);
+    let cores = usize::try_from(fleet.cores).unwrap_or(usize::MAX);
+    format!(
+        "At most {asked} requests a second in all; {} with {} carry about {}.",
+        format::plural(generators, "generator", "generators"),
+        format::plural(cores, "core", "cores"),
+        format::count(fleet.cores.saturating_mul(CORE_RATE))
+    )
+}
+
+fn too_much(phases: &[Phase], fleet: Fleet) -> Option<String> {
+    let asked = asked(phases, fleet);
+    let carried = fleet.cores.saturating_mul(CORE_RATE);
+    (fleet.cores > 0 && asked > carried)
+        .then(|| "That is more than these generators carry: add generators, or lower the rate.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEET: Fleet = Fleet { contestants: 10, generators: 1, cores: 2, exchange_bytes: None };
+
+    fn plan(text: &str, fleet: Fleet) -> PlanPreview {
+        editor(text, 3_000_000, [("Version", "v2", "+20s"), ("From", "ECS", "")], "", fleet).preview
+    }
+
+    #[test]
+    fn a_preview_adds_up_what_a_plan_asks() {
+        let text = "[[phase]]\nfor = \"10s\"\nrate = \"100..300\"\n\n[[phase]]\nfor = \"5s\"\nconnections = 8\n";
+        let preview = plan(text, FLEET);
+        let said = [preview.totals.join(" "), preview.deadlines.join(" ")].concat();
+        for part in [
+            "15s in 2 phases",
+            "2,000 requests for each, and what its sprints take; 20,000 for 10 contestants",
+            "10.0 MB",
+            "At most 3,000 requests a second in all; 1 generator with 2 cores carry about 200,000",
+            "v2 is expected from 20s after the start",
+            "ECS is expected from the first request on",
+        ] {
+            assert!(said.contains(part), "{part:?}: {said}");
+        }
+        assert_eq!(preview.too_much, None);
+    }
+
+    #[test]
+    fn a_phase_that_cannot_be_read_is_named_and_the_others_are_drawn() {
+        let text = "[[phase]]\nfor = \"10s\"\nrate = 5\n\n[[phase]]\nfor = \"10s\"\nrate = 5\nconnection = 8\n";
+        let preview = plan(text, FLEET);
+        let [(2, why)] = preview.wrong.as_slice() else { panic!("{:?}", preview.wrong) };
+        assert!(why.contains("did you mean `connections`?"), "{why}");
+        assert_eq!(preview.graph.expect("the first one").phases.len(), 1);
+    }
+
+    #[test]
+    fn what_the_fleet_cannot_carry_is_said() {
+        let text = "[[phase]]\nfor = \"10s\"\nrate = 40000\nconnections = 8\n";
+        assert!(plan(text, FLEET).too_much.expect("400,000 on two cores").contains("add generators"));
+        let nobody = Fleet { cores: 0, generators: 0, ..FLEET };
+        let preview = plan(text, nobody);
+        assert!(preview.too_much.is_none() && preview.totals.join(" ").contains("No generator is heard"));
+        assert_eq!(plan("", FLEET).totals, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,231 @@
+//! Teams on the page: one line each, the one that needs attention most first; and what is known of the one that is opened.
+
+use super::as_sentence;
+use super::ready_panel::light;
+use crate::app::App;
+use crate::clock::utc_ms;
+use crate::control::readiness::{self, Contestant, Mark, Situation};
+use crate::error::RequestError;
+use crate::handlers::{audit, past, report};
+use crate::live::{Audience, Standing, TeamState, UserKey};
+use crate::views::setting::{Light, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
+use crate::views::strip::Strip;
+use crate::views::{Field, Role};
+use flowtest_accounts::{AuditFilter, User, UserId};
+use flowtest_contest::State;
+use flowtest_scoreboard::ExplainedError;
+
+/// A team of whose answers fewer than so many in a thousand are right is in trouble.
+const RIGHT_PERMILLE: u16 = 990;
+/// Lines of failures and of history of an open team.
+const FAILURES: usize = 5;
+const HISTORY: usize = 8;
+/// Lines of the log that are looked at for those: many only say who signed in.
+const HISTORY_LOOKED_AT: u32 = 60;
+
+pub(super) fn lines(app: &App, users: &[User], situation: &Situation) -> Vec<TeamLine> {
+    let standings = app.feed.standings(&Audience::Admin);
+    let staff = users.iter().filter(|user| user.role == Role::Staff);
+    let mut lines: Vec<(u8, u16, TeamLine)> = staff
+        .map(|user| {
+            let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
+            line(app, user, contestant, standings.of(&UserKey::of_user(user.id.0)), situation)
+        })
+        .collect();
+    lines.sort_by(|(a, some, one), (b, more, other)| {
+        (a, some, std::cmp::Reverse(one.points), &one.name).cmp(&(
+            b,
+            more,
+            std::cmp::Reverse(other.points),
+            &other.name,
+        ))
+    });
+    lines.into_iter().map(|(_, _, line)| line).collect()
+}
+
+fn line(
+    app: &App,
+    user: &User,
+    contestant: Option<&Contestant>,
+    standing: Option<&Standing>,
+    situation: &Situation,
+) -> (u8, u16, TeamLine) {
+    let figures = standing.map(|standing| standing.figures).unwrap_or_default();
+    let right = figures.verified_permille;
+    let (trouble, light, state, note) = match standing.and_then(|standing| standing.state) {
+        Some(state) => in_round(state, right),
+        None => between(contestant, situation),
+    };
+    let line = TeamLine {
+        id: user.id.0,
+        name: user.name.clone(),
+        display_name: user.display_name.clone(),
+        category: user.category.clone(),
+        light,
+        state,
+        since_ms: standing.and_then(|standing| standing.state_since),
+        note,
+        rate: figures.rate,
+        verified_permille: right,
+        p99_us: figures.p99_us,
+        points: figures.points,
+        hidden: user.hidden,
+        joined_at_ms: app.controller.joined_at(user.id).map(utc_ms),
+    };
+    (trouble, right.unwrap_or(1_000), line)
+}
+
+/// How much it needs attention (0 is most), and how that is said.
+fn in_round(state: TeamState, right: Option<u16>) -> (u8, Light, String, String) {
+    let is_wrong = right.is_some_and(|right| right < RIGHT_PERMILLE);
+    let (trouble, light, note) = match state {
+        TeamState::Failing => (0, Light::Bad, "asked, and no right token for five seconds"),
+        TeamState::Waiting => (1, Light::Warn, "asked nothing: not admitted, or nothing is due"),
+        TeamState::WrongBoth => (2, Light::Warn, "it answers, and has missed both deadlines"),
+        TeamState::WrongVersion | TeamState::WrongFrom => (2, Light::Warn, "it answers, and has missed the deadline"),
+        TeamState::Parked => (3, Light::Warn, "no traffic, by an organiser"),
+        TeamState::Playing if is_wrong => (4, Light::Warn, ""),
+        TeamState::Playing => (5, Light::Good, ""),
+        TeamState::Absent => (6, Light::Unknown, "no endpoint in this round"),
+        TeamState::Disqualified => (7, Light::Unknown, ""),
+    };
+    (trouble, light, state.words().to_owned(), note.to_owned())
+}
+
+/// The same while no round runs: whether it could play.
+fn between(contestant: Option<&Contestant>, situation: &Situation) -> (u8, Light, String, String) {
+    let Some(contestant) = contestant else {
+        return (6, Light::Unknown, "unknown".to_owned(), String::new());
+    };
+    let (mark, reason) = readiness::judge_contestant(contestant, situation);
+    let is_over = matches!(situation.state, State::Sealed | State::Aborted);
+    match contestant {
+        Contestant { disqualified: true, .. } => (6, Light::Unknown, "disqualified".to_owned(), String::new()),
+        Contestant { disabled: true, .. } => (6, Light::Unknown, "disabled".to_owned(), String::new()),
+        Contestant { parked: true, .. } => {
+            (2, Light::Warn, "parked".to_owned(), "no traffic, by an organiser".to_owned())
+        }
+        Contestant { endpoint: None, .. } => (3, Light::Unknown, "absent".to_owned(), "no endpoint yet".to_owned()),
+        // What was tested before the round says nothing of now.
+        _ if is_over => (4, Light::Good, "–".to_owned(), String::new()),
+        _ if mark == Mark::Go => (4, Light::Good, "ready".to_owned(), reason),
+        _ => (1, light(mark), "not ready".to_owned(), reason),
+    }
+}
+
+/// The teams, and of one of them all that is known.
+pub(super) async fn teams(
+    app: &App,
+    users: &[User],
+    situation: &Situation,
+    open: Option<(UserId, TeamForm)>,
+) -> Result<TeamsPanel, RequestError> {
+    let open = match open {
+        Some((id, form)) => detail(app, users, situation, id, form).await?,
+        None => None,
+    };
+    Ok(TeamsPanel { lines: lines(app, users, situation), open })
+}
+
+pub(super) async fn detail(
+    app: &App,
+    users: &[User],
+    situation: &Situation,
+    id: UserId,
+    form: TeamForm,
+) -> Result<Option<TeamDetail>, RequestError> {
+    let Some(user) = users.iter().find(|user| user.id == id && user.role == Role::Staff) else { return Ok(None) };
+    let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
+    let key = UserKey::of_user(id.0);
+    let seconds = past::seconds(app, &key, None).await?;
+    let span = seconds.first().zip(seconds.last()).map(|(first, last)| (first.at_ms - 1_000, last.at_ms));
+    let typed = |field: Field, stored: &Option<String>| match field {
+        field if field.error.is_some() => field,
+        _ => Field::new(stored.clone().unwrap_or_default()),
+    };
+    Ok(Some(TeamDetail {
+        id: id.0,
+        endpoint: contestant.and_then(|contestant| contestant.endpoint.clone()),
+        tested: contestant.map_or_else(String::new, |contestant| readiness::judge_contestant(contestant, situation).1),
+        parked: contestant.is_some_and(|contestant| contestant.parked),
+        hidden: user.hidden,
+        disqualified: user.disqualified.clone(),
+        failures: together(&app.feed.errors(key.as_str()).await.unwrap_or_default()),
+        seconds: span.map(|span| Strip::of(&report::spans(&seconds, span))),
+        history: history(app, users, id).await?,
+        form: TeamForm {
+            category: typed(form.category, &user.category),
+            contact: typed(form.contact, &user.contact),
+            ..form
+        },
+    }))
+}
+
+/// The newest of each kind of failure.
+fn together(errors: &[ExplainedError]) -> Vec<TeamFailure> {
+    let mut lines: Vec<TeamFailure> = Vec::new();
+    for error in errors {
+        match lines.iter_mut().find(|line| line.kind == error.kind && line.message == error.message) {
+            Some(line) => line.count += 1,
+            None => lines.push(TeamFailure {
+                at_ms: utc_ms(error.at),
+                kind: error.kind.clone(),
+                message: as_sentence(&error.message),
+                count: 1,
+            }),
+        }
+    }
+    lines.truncate(FAILURES);
+    lines
+}
+
+/// What was done to a team, without its own comings and goings.
+async fn history(app: &App, users: &[User], id: UserId) -> Result<Vec<TeamHistory>, RequestError> {
+    let filter = AuditFilter { subject: Some(format!("user:{id}")), ..AuditFilter::default() };
+    let lines = app.accounts.audit_page(None, HISTORY_LOOKED_AT, filter).await?;
+    let names = audit::names(app, users.to_vec()).await?;
+    let is_told = |action: &str| !action.starts_with("login.") && !action.starts_with("session.");
+    let lines = lines.into_iter().filter(|line| is_told(&line.action)).take(HISTORY);
+    let told =
+        lines.map(|line| TeamHistory { at_ms: utc_ms(line.at), told: audit::told(&line, &names), who: line.by.name });
+    Ok(told.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_needs_attention_most_has_the_smallest_number() {
+        let trouble = |state, right| in_round(state, right).0;
+        let order = [
+            trouble(TeamState::Failing, Some(0)),
+            trouble(TeamState::Waiting, None),
+            trouble(TeamState::WrongVersion, Some(0)),
+            trouble(TeamState::Parked, None),
+            trouble(TeamState::Playing, Some(980)),
+            trouble(TeamState::Playing, Some(1_000)),
+            trouble(TeamState::Absent, None),
+            trouble(TeamState::Disqualified, None),
+        ];
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+    }
+
+    #[test]
+    fn between_rounds_whoever_lacks_something_stands_before_whoever_is_ready() {
+        let situation = Situation::default();
+        let nobody = Contestant { name: "a".into(), ..Contestant::default() };
+        let untested = Contestant { endpoint: Some("http://a.example/".into()), ..nobody.clone() };
+        let disqualified = Contestant { disqualified: true, ..untested.clone() };
+        let word = |contestant: &Contestant| {
+            let (trouble, _, word, _) = between(Some(contestant), &situation);
+            (trouble, word)
+        };
+        let of = |trouble, word: &str| (trouble, word.to_owned());
+        assert_eq!(word(&untested), of(1, "not ready"));
+        assert_eq!(word(&Contestant { parked: true, ..untested }), of(2, "parked"));
+        assert_eq!(word(&nobody), of(3, "absent"));
+        assert_eq!(word(&disqualified), of(6, "disqualified"));
+        assert_eq!(between(None, &situation).0, 6);
+    }
+}

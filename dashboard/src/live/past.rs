@@ -1,0 +1,223 @@
+//! The contest at an instant that is over, from what SQLite kept: the frame as it was, and the lines of a whole round. Pure;
+//! whoever asks has read the rows and the document of then.
+
+use super::archive;
+use super::audience::Visibility;
+use super::board::contestants;
+use super::facts::{Contestant, Facts, PlayedRound, UserKey};
+use super::frame;
+use super::marks::marks;
+use super::standings::{Answers, Scores, Standings, rank};
+use crate::clock::{Millis, utc_ms};
+use flowtest_contest::Control;
+use flowtest_contract::rules::UtcUs;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What was kept of one instant.
+pub type KeptRow = (UtcUs, Vec<u8>);
+
+/// The frame of an instant, as JSON. `row` is the newest row that is not later, `before` the same a minute before.
+pub fn frame(
+    at: UtcUs,
+    control: Option<&Control>,
+    facts: &Facts,
+    visibility: &Visibility,
+    row: Option<KeptRow>,
+    before: Option<KeptRow>,
+) -> String {
+    let contestants = contestants(control, facts);
+    let mut scores = read(row).unwrap_or_default();
+    let before = before.and_then(|row| read(Some(row))).unwrap_or_default();
+    let ranks: BTreeMap<UserKey, u32> = rank(&before, &contestants)
+        .lines
+        .into_iter()
+        .filter_map(|line| Some((line.contestant.id, line.rank?)))
+        .collect();
+    for score in &mut scores.lines {
+        score.rank_before = ranks.get(&score.id).copied();
+    }
+    let mut standings: Standings = rank(&scores, &contestants);
+    standings.lines.retain(|line| visibility.sees(&line.contestant));
+    frame::past(control, facts, &standings, at)
+}
+
+fn read(row: Option<KeptRow>) -> Option<Scores> {
+    let (at, payload) = row?;
+    Some(archive::read(at, &payload)?.1)
+}
+
+/// The body of `/api/history` for one round, from its rows, oldest first. `control` is the document at the round's end.
+pub fn history(
+    rows: Vec<KeptRow>,
+    step_s: u64,
+    control: Option<&Control>,
+    facts: &Facts,
+    visibility: &Visibility,
+    round: &PlayedRound,
+) -> String {
+    let contestants: BTreeMap<UserKey, Contestant> =
+        contestants(control, facts).into_iter().filter(|(_, contestant)| visibility.sees(contestant)).collect();
+    let shown = |at: UtcUs| visibility.until().is_none_or(|until| at <= until);
+    let rows: Vec<Scores> = rows.into_iter().filter(|(at, _)| shown(*at)).filter_map(|row| read(Some(row))).collect();
+    let mut points: BTreeMap<&UserKey, Vec<Option<i64>>> =
+        contestants.keys().map(|id| (id, vec![None; rows.len()])).collect();
+    for (index, row) in rows.iter().enumerate() {
+        for score in &row.lines {
+            if let Some(line) = points.get_mut(&score.id) {
+                line[index] = Some(score.figures.points);
+            }
+        }
+    }
+    let invalid: Vec<i64> = rows
+        .windows(2)
+        .filter(|pair| pair[1].invalid_seconds > pair[0].invalid_seconds)
+        .map(|pair| utc_ms(pair[1].at))
+        .collect();
+    let points: Map<String, Value> = points.into_iter().map(|(id, line)| (id.to_string(), json!(line))).collect();
+    let body = json!({
+        "step": step_s,
+        "t": rows.iter().map(|row| utc_ms(row.at)).collect::<Vec<_>>(),
+        "invalid": invalid,
+        "points": points,
+        "marks": marks(control, facts, round.end_at),
+        "rounds": [round],
+    });
+    body.to_string()
+}
+
+/// What came to a contestant between one row of the history and the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Second {
+    /// The end of it.
+    pub at_ms: Millis,
+    pub right: u64,
+    pub wrong: u64,
+    pub failed: u64,
+    /// Of the last second of it, in µs; null without an answer.
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+}
+
+/// The seconds of one contestant in one round, from its rows, oldest first: nobody else's line is read.
+pub fn seconds_of(rows: &[KeptRow], id: &UserKey) -> Vec<Second> {
+    let mut then = Answers::default();
+    let answers = rows.iter().filter_map(|(at, payload)| Some((*at, archive::read_one(payload, id)?)));
+    answers.map(|(at, now)| second(at, std::mem::replace(&mut then, now), now)).collect()
+}
+
+fn second(at: UtcUs, then: Answers, now: Answers) -> Second {
+    Second {
+        at_ms: utc_ms(at),
+        right: now.right.saturating_sub(then.right),
+        wrong: now.wrong.saturating_sub(then.wrong),
+        failed: now.failed.saturating_sub(then.failed),
+        p50_us: now.second_p50_us,
+        p99_us: now.second_p99_us,
+    }
+}
+
+/// The seconds of everybody in one round, from its rows, oldest first.
+pub fn seconds(rows: Vec<KeptRow>) -> BTreeMap<UserKey, Vec<Second>> {
+    let mut before: BTreeMap<UserKey, Answers> = BTreeMap::new();
+    let mut seconds: BTreeMap<UserKey, Vec<Second>> = BTreeMap::new();
+    for scores in rows.into_iter().filter_map(|row| read(Some(row))) {
+        for score in scores.lines {
+            let now = score.answers;
+            let then = before.insert(score.id.clone(), now).unwrap_or_default();
+            seconds.entry(score.id).or_default().push(second(scores.at, then, now));
+        }
+    }
+    seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::archive::Basis;
+    use crate::live::standings::Score;
+    use crate::live::{Audience, Freeze, audience};
+
+    fn contestant(id: &str, hidden: bool) -> Contestant {
+        let (name, display_name) = (id.to_owned(), id.to_owned());
+        Contestant { id: id.into(), name, display_name, category: None, hidden, disqualified: false, absent: false }
+    }
+
+    /// Points of earlier rounds give everybody a line.
+    fn facts() -> Facts {
+        let contestants = vec![contestant("a", false), contestant("b", false), contestant("ghost", true)];
+        let adjustments = ["a", "b", "ghost"].map(|id| (id.into(), 1)).into();
+        Facts { contestants, adjustments, ..Facts::default() }
+    }
+
+    fn row(at: u64, points: [i64; 3]) -> KeptRow {
+        let lines = ["a", "b", "ghost"].iter().zip(points).map(|(id, points)| Score::of_points((*id).into(), points));
+        (
+            UtcUs(at),
+            archive::write(Basis::Contest, &Scores { at: UtcUs(at), lines: lines.collect(), ..Scores::default() }),
+        )
+    }
+
+    fn see(audience: &Audience, freeze: Freeze) -> Visibility {
+        audience::visibility(audience, &freeze, UtcUs(1_000_000_000))
+    }
+
+    #[test]
+    fn the_frame_of_an_instant_has_its_points_and_its_movement_and_nobody_hidden() {
+        let public = see(&Audience::Public, Freeze::default());
+        let text = frame(
+            UtcUs(90_000_000),
+            None,
+            &facts(),
+            &public,
+            Some(row(90_000_000, [9, 5, 7])),
+            Some(row(30, [1, 5, 0])),
+        );
+        let frame: Value = serde_json::from_str(&text).expect("JSON");
+        let lines: Vec<_> = frame["standings"].as_array().expect("a list").iter().collect();
+        let of = |index: usize, field: &str| lines[index][field].clone();
+        assert_eq!(
+            (lines.len(), of(0, "id"), of(0, "points"), of(0, "rank_change")),
+            (2, json!("a"), json!(9), json!(1))
+        );
+        assert_eq!((frame["kind"].clone(), frame["at"].clone()), (json!("past"), json!(90_000)));
+        let admin = see(&Audience::Admin, Freeze::default());
+        assert!(super::frame(UtcUs(1), None, &facts(), &admin, Some(row(1, [1, 2, 3])), None).contains("ghost"));
+    }
+
+    #[test]
+    fn seconds_are_what_came_since_the_row_before() {
+        let row = |at: u64, right, failed| {
+            let answers = Answers { right, failed, second_p99_us: Some(7), ..Answers::default() };
+            let lines = vec![Score { answers, ..Score::of_points("a".into(), 1) }];
+            (UtcUs(at), archive::write(Basis::Contest, &Scores { at: UtcUs(at), lines, ..Scores::default() }))
+        };
+        let rows = vec![row(1_000_000, 10, 0), row(2_000_000, 25, 3)];
+        let own = seconds_of(&rows, &"a".into());
+        let seconds =
+            seconds(vec![row(1_000_000, 10, 0), row(2_000_000, 25, 3), (UtcUs(3_000_000), b"no row".to_vec())]);
+        let said: Vec<_> = seconds[&UserKey::from("a")].iter().map(|one| (one.at_ms, one.right, one.failed)).collect();
+        assert_eq!(said, [(1_000, 10, 0), (2_000, 15, 3)]);
+        assert_eq!(own, seconds[&UserKey::from("a")]);
+    }
+
+    #[test]
+    fn lines_of_a_round_end_at_the_freeze_for_the_public() {
+        let round = PlayedRound {
+            id: flowtest_contract::RoundId::from_bits(1),
+            number: 1,
+            scored: true,
+            start_at: UtcUs::EPOCH,
+            end_at: UtcUs(9_000_000),
+        };
+        let rows = || vec![row(1_000_000, [1, 2, 3]), row(2_000_000, [4, 5, 6])];
+        let freeze = Freeze { at: Some(UtcUs(1_500_000)), ..Freeze::default() };
+        let ask = |audience| {
+            let text = history(rows(), 1, None, &facts(), &see(audience, freeze), &round);
+            serde_json::from_str::<Value>(&text).expect("JSON")
+        };
+        assert_eq!(ask(&Audience::Public)["points"], json!({ "a": [1], "b": [2] }));
+        assert_eq!(ask(&Audience::Admin)["points"], json!({ "a": [1, 4], "b": [2, 5], "ghost": [3, 6] }));
+    }
+}

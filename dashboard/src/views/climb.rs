@@ -1,0 +1,133 @@
+//! A contestant's climb in a breakpoint phase, as its own page tells it: how it fares, and of each step whether it passed or why
+//! it failed, with the figures. Pure.
+
+use flowtest_contest::climbed::{Climbed, JudgedStep};
+use flowtest_contest::ladder::{HoldVerdict, Pass};
+use serde::Serialize;
+
+/// Steps that are told at most: a page is read by people.
+const STEPS_MAX: usize = 60;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClimbCard {
+    /// What it holds, what became of the last step, and what comes next.
+    pub said: String,
+    /// Requests a second; 0: none.
+    pub holds: u64,
+    /// What a step has to reach.
+    pub terms: String,
+    /// Newest first.
+    pub steps: Vec<StepLine>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepLine {
+    /// From 1, over all breakpoint phases of the round.
+    pub step: u32,
+    /// Requests a second.
+    pub tried: u64,
+    pub tone: StepTone,
+    /// In a word or two.
+    pub word: &'static str,
+    /// Wholly right answers of those that count, such as `99.20 %`.
+    pub right: String,
+    /// From the intended instant.
+    pub p99_us: Option<u64>,
+    /// The same as a sentence, with what was asked.
+    pub why: String,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepTone {
+    Good,
+    Bad,
+    /// It judges nobody.
+    None,
+}
+
+impl StepTone {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepTone::Good => "good",
+            StepTone::Bad => "bad",
+            StepTone::None => "none",
+        }
+    }
+}
+
+impl ClimbCard {
+    pub fn of(climbed: &Climbed, said: String, pass: &Pass) -> ClimbCard {
+        let terms = format!(
+            "A step passes with {:.2} % of the answers wholly right, at a p99 of {} at the most.",
+            100.0 * pass.right,
+            super::format::micros(Some(pass.p99_us))
+        );
+        let steps = climbed.steps.iter().rev().take(STEPS_MAX).filter_map(|step| line(step, pass));
+        ClimbCard { said, holds: climbed.holds, terms, steps: steps.collect() }
+    }
+
+    /// Whether the newest failure is one of answers: what was wrong with them stands among the errors.
+    pub fn has_wrong_answers(&self) -> bool {
+        self.steps.iter().find(|step| step.tone == StepTone::Bad).is_some_and(|step| step.word == TOO_FEW)
+    }
+}
+
+const TOO_FEW: &str = "too few right";
+
+fn line(judged: &JudgedStep, pass: &Pass) -> Option<StepLine> {
+    let (tone, word) = match judged.verdict? {
+        HoldVerdict::Passed => (StepTone::Good, "passed"),
+        HoldVerdict::FailedByRight => (StepTone::Bad, TOO_FEW),
+        HoldVerdict::FailedByP99 => (StepTone::Bad, "too slow"),
+        HoldVerdict::NotValid => (StepTone::None, "our side, again"),
+        HoldVerdict::Rested => (StepTone::None, "a rest"),
+    };
+    Some(StepLine {
+        step: judged.step + 1,
+        tried: judged.tried,
+        tone,
+        word,
+        right: format!("{:.2} %", 100.0 * judged.right_part()),
+        p99_us: judged.sums.p99_us,
+        why: judged.sentence(pass),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contest::breakpoint::HoldSums;
+
+    #[test]
+    fn each_step_says_whether_it_passed_or_why_not() {
+        let step = |step, tried, verdict, right, p99_us| JudgedStep {
+            step,
+            tried,
+            verdict,
+            sums: HoldSums { due: 1_000, right, p99_us: Some(p99_us), ..HoldSums::default() },
+        };
+        let steps = vec![
+            step(0, 500, Some(HoldVerdict::Passed), 1_000, 900),
+            step(1, 625, Some(HoldVerdict::FailedByP99), 1_000, 311_000),
+            step(2, 250, None, 0, 0),
+            step(3, 562, Some(HoldVerdict::FailedByRight), 640, 900),
+        ];
+        let climbed = Climbed { holds: 500, steps, ..Climbed::default() };
+        let card = ClimbCard::of(&climbed, "said".to_owned(), &Pass { right: 0.995, p99_us: 250_000 });
+        let lines: Vec<_> = card.steps.iter().map(|line| (line.step, line.tried, line.tone, line.word)).collect();
+        assert_eq!(
+            lines,
+            [
+                (4, 562, StepTone::Bad, "too few right"),
+                (2, 625, StepTone::Bad, "too slow"),
+                (1, 500, StepTone::Good, "passed")
+            ]
+        );
+        assert_eq!(card.steps[0].right, "64.00 %");
+        assert!(card.steps[0].why.contains("64.00 %") && card.steps[0].why.contains("99.50 % must be"));
+        assert!(card.has_wrong_answers());
+    }
+}

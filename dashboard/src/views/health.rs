@@ -1,0 +1,260 @@
+//! The one thing a team wants to know first: does its server score at this moment, and if not, why and what to do. Pure.
+
+use crate::live::TeamState;
+use crate::views::advice;
+use flowtest_contest::State;
+use serde::Serialize;
+
+/// A test older than this says little, in seconds.
+const TEST_OLD_S: u64 = 120;
+
+/// How loud the banner is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tone {
+    Good,
+    #[default]
+    Calm,
+    Warn,
+    Bad,
+}
+
+impl Tone {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tone::Good => "good",
+            Tone::Calm => "calm",
+            Tone::Warn => "warn",
+            Tone::Bad => "bad",
+        }
+    }
+}
+
+/// What stands at the top of a team's page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    pub tone: Tone,
+    /// Two or three words, for the browser's tab too.
+    pub title: String,
+    /// The reason and the next step.
+    pub text: String,
+    /// Since when, where that matters.
+    pub since_ms: Option<i64>,
+}
+
+/// What is known of a team and of the round.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a> {
+    pub has_endpoint: bool,
+    /// Of the round that is armed, played or was the last.
+    pub round: Option<State>,
+    pub team: Option<TeamState>,
+    pub since_ms: Option<i64>,
+    /// The newest failure: its kind and its sentence.
+    pub newest: Option<(&'a str, &'a str)>,
+    /// Of the last test: whether all three were right, and its sentence.
+    pub tested: Option<(bool, &'a str)>,
+    /// How long ago that was.
+    pub tested_s: u64,
+    pub disqualified: Option<&'a str>,
+    /// Our own machines are late, or none of them is heard.
+    pub is_late: bool,
+    /// Our scores stand still since.
+    pub stale_since_ms: Option<i64>,
+}
+
+impl Health {
+    pub fn of(known: &Known<'_>) -> Health {
+        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        if let Some(reason) = known.disqualified {
+            return say(Tone::Bad, "Disqualified", format!("By the organisers: {reason}"));
+        }
+        let is_on = known.round == Some(State::Running);
+        if let Some(since) = known.stale_since_ms.filter(|_| is_on) {
+            let text = "Something of ours is away, and the scores stand still here. Nothing is lost: go on answering.";
+            return Health { since_ms: Some(since), ..say(Tone::Warn, "Our fault", text.into()) };
+        }
+        // Whoever is asked nothing then is not at fault.
+        if is_on && known.is_late && known.team == Some(TeamState::Waiting) {
+            let text =
+                "Our own machine is late, or away, and asks you nothing. What is lost by it counts for nobody: go on.";
+            return say(Tone::Warn, "Our fault", text.into());
+        }
+        if !known.has_endpoint && known.team.is_none_or(|team| team == TeamState::Absent) {
+            let text =
+                "Write your server's address below. What falls due to you in a round without one counts as failed.";
+            return say(Tone::Bad, "No endpoint", text.into());
+        }
+        match known.team.filter(|_| is_on) {
+            Some(team) => Health { since_ms: known.since_ms, ..known.during(team) },
+            None => known.before(),
+        }
+    }
+}
+
+impl Known<'_> {
+    fn during(&self, team: TeamState) -> Health {
+        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        match team {
+            TeamState::Playing => say(Tone::Good, "Playing", "Right answers come.".into()),
+            TeamState::WrongVersion | TeamState::WrongFrom | TeamState::WrongBoth => {
+                let title = capital(team.words());
+                let (what, how) = match self.newest {
+                    Some((kind, message)) => (message.to_owned(), advice::of(kind).map_or("", |advice| advice.text)),
+                    None => (format!("every answer has a {}", team.words()), "Rules say what is right from when on."),
+                };
+                say(Tone::Bad, &title, format!("Your server answers with the right token, but {what}. {how}"))
+            }
+            TeamState::Failing => {
+                let (what, how) = match self.newest {
+                    Some((kind, message)) => (message.to_owned(), advice::of(kind).map(|advice| advice.text)),
+                    None => ("No answer is right.".to_owned(), None),
+                };
+                let how = how.unwrap_or("Press Test now: it says what a generator gets from your server.");
+                say(Tone::Bad, "Failing", format!("{} {how}", sentence(&what)))
+            }
+            TeamState::Waiting => {
+                let why = match self.tested {
+                    Some((false, message)) => sentence(message),
+                    _ => "A generator asks your server, and three right answers let you in.".to_owned(),
+                };
+                let again = "It is asked again by itself; Test now shows what it gets.";
+                say(Tone::Warn, "Not admitted", format!("{why} {again}"))
+            }
+            TeamState::Parked => say(
+                Tone::Warn,
+                "Parked",
+                "The organisers send you no traffic: ask them why, and when it goes on.".into(),
+            ),
+            TeamState::Disqualified => say(Tone::Bad, "Disqualified", "By the organisers: ask them why.".into()),
+            TeamState::Absent => {
+                say(Tone::Bad, "Not in this round", "You had no endpoint when it was armed: ask the organisers.".into())
+            }
+        }
+    }
+
+    fn before(&self) -> Health {
+        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        match (self.round, self.tested) {
+            (Some(State::Running), _) => say(Tone::Calm, "Running", "The first seconds are being counted.".into()),
+            (Some(State::Paused), _) => {
+                say(Tone::Warn, "Paused", "The organisers paused the round; the deadlines wait as well.".into())
+            }
+            (Some(State::Draining), _) => say(Tone::Calm, "Ending", "The last answers are being counted.".into()),
+            (_, None) => say(Tone::Warn, "Not tested", "Press Test now before the round does it.".into()),
+            (_, Some((false, message))) => {
+                let text = format!("{} Mend it and press Test now.", sentence(message));
+                say(Tone::Bad, "Test failed", text)
+            }
+            (_, Some((true, _))) if self.tested_s >= TEST_OLD_S => {
+                let text = format!(
+                    "All three headers were right {} min ago, which says little of now: press Test now before the round.",
+                    self.tested_s / 60
+                );
+                say(Tone::Calm, "Ready, as far as known", text)
+            }
+            (_, Some((true, _))) => say(Tone::Good, "Ready", "All three headers were right at the last test.".into()),
+        }
+    }
+}
+
+/// With a full stop and a capital.
+fn sentence(text: &str) -> String {
+    let mut text = capital(text);
+    if !text.ends_with(['.', '!', '?']) {
+        text.push('.');
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut text = text.trim().to_owned();
+    if let Some(first) = text.chars().next() {
+        text.replace_range(..first.len_utf8(), &first.to_uppercase().to_string());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_server_is_told_first_with_the_reason_and_the_next_step() {
+        let known = Known {
+            has_endpoint: true,
+            round: Some(State::Running),
+            team: Some(TeamState::Failing),
+            since_ms: Some(7),
+            newest: Some(("refused", "nobody listens at 10.0.0.1:80")),
+            // An old test says nothing of now.
+            tested: Some((true, "All three right.")),
+            ..Known::default()
+        };
+        let health = Health::of(&known);
+        assert_eq!((health.tone, health.title.as_str(), health.since_ms), (Tone::Bad, "Failing", Some(7)));
+        assert!(health.text.starts_with("Nobody listens at 10.0.0.1:80.") && health.text.contains("security group"));
+    }
+
+    #[test]
+    fn whoever_missed_a_deadline_is_told_which_and_not_that_its_server_is_dead() {
+        let known = Known {
+            has_endpoint: true,
+            round: Some(State::Running),
+            team: Some(TeamState::WrongVersion),
+            since_ms: Some(7),
+            newest: Some(("version", "v1 was right before the deadline, which has passed")),
+            ..Known::default()
+        };
+        let health = Health::of(&known);
+        assert_eq!((health.tone, health.title.as_str(), health.since_ms), (Tone::Bad, "Wrong Version", Some(7)));
+        assert!(health.text.contains("the right token, but v1 was right before the deadline, which has passed. Send"));
+        let unexplained = Health::of(&Known { team: Some(TeamState::WrongBoth), newest: None, ..known });
+        assert_eq!(unexplained.title, "Wrong Version and From");
+        assert!(unexplained.text.contains("every answer has a wrong Version and From"), "{}", unexplained.text);
+    }
+
+    #[test]
+    fn each_state_has_its_words() {
+        use TeamState::{Absent, Parked, Playing, Waiting};
+        let refused = Some((false, "refused"));
+        // (has an endpoint, round, team, last test, tone, title)
+        let cases = [
+            (false, None, None, None, Tone::Bad, "No endpoint"),
+            (true, None, None, None, Tone::Warn, "Not tested"),
+            (true, Some(State::Armed), None, refused, Tone::Bad, "Test failed"),
+            (true, Some(State::Sealed), None, Some((true, "right")), Tone::Good, "Ready"),
+            (true, Some(State::Running), None, refused, Tone::Calm, "Running"),
+            (true, Some(State::Running), Some(Playing), refused, Tone::Good, "Playing"),
+            (true, Some(State::Running), Some(Waiting), refused, Tone::Warn, "Not admitted"),
+            (true, Some(State::Running), Some(Parked), None, Tone::Warn, "Parked"),
+            (true, Some(State::Running), Some(Absent), None, Tone::Bad, "Not in this round"),
+            (true, Some(State::Paused), Some(Playing), None, Tone::Warn, "Paused"),
+        ];
+        for (has_endpoint, round, team, tested, tone, title) in cases {
+            let health = Health::of(&Known { has_endpoint, round, team, tested, ..Known::default() });
+            assert_eq!((health.tone, health.title.as_str()), (tone, title), "{round:?} {team:?}");
+        }
+    }
+
+    #[test]
+    fn a_test_of_a_while_ago_is_no_promise() {
+        let tested = Some((true, "right"));
+        let known = Known { has_endpoint: true, round: Some(State::Draft), tested, tested_s: 119, ..Known::default() };
+        assert_eq!(Health::of(&known).tone, Tone::Good);
+        let old = Health::of(&Known { tested_s: 720, ..known });
+        assert!(old.tone == Tone::Calm && old.text.contains("12 min ago"), "{old:?}");
+    }
+
+    #[test]
+    fn what_is_our_fault_is_said_to_be_ours() {
+        let known =
+            Known { has_endpoint: true, round: Some(State::Running), stale_since_ms: Some(9), ..Known::default() };
+        let health = Health::of(&known);
+        assert_eq!((health.tone, health.title.as_str(), health.since_ms), (Tone::Warn, "Our fault", Some(9)));
+        // A generator that is late asks nobody anything: no server is refused by that.
+        let late = Known { stale_since_ms: None, is_late: true, team: Some(TeamState::Waiting), ..known };
+        assert_eq!(Health::of(&late).title, "Our fault");
+        assert_eq!(Health::of(&Known { team: Some(TeamState::Failing), ..late }).title, "Failing");
+    }
+}

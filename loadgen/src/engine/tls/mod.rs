@@ -1,0 +1,552 @@
+//! TLS of one connection, without I/O: bytes of the ring in, plaintext to whoever reads it, records out.
+//!
+//! The handshake is rustls's. When it is done its keys come here, and each record is sealed in the slot's area and opened
+//! in the ring's buffer, without copy or allocation; only a record that comes in several buffers is put together in a
+//! buffer of the connection, which keeps its room. What a peer may make us keep is bounded, and so is what it may make us
+//! do: tickets beyond a few are not looked at, and updates of keys are counted.
+//!
+//! Order of calls: while [`Tls::wants_handshake`] says so, [`Tls::handshake`], when there is time for it, until it is
+//! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext; [`Tls::seal`]; and [`Tls::part`] once,
+//! before the connection is closed. Whatever stands in [`Tls::outgoing`] is to be sent first.
+
+mod certificate;
+mod reason;
+mod records;
+mod sessions;
+#[cfg(test)]
+pub(super) mod tests;
+
+pub use certificate::Fields;
+pub use reason::TlsReason;
+pub use sessions::remembering;
+
+use crate::engine::step::Step;
+use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
+use rustls::pki_types::ServerName;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{AlertDescription, ClientConfig, ProtocolVersion};
+use std::sync::Arc;
+
+/// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
+const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
+/// The longest handshake message after the handshake. A ticket of a common server has some hundred bytes.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Tickets of one connection that are looked at: servers send one to four.
+const TICKETS_MAX: u32 = 8;
+/// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
+const UPDATES_MAX: u32 = 32;
+
+const KEY_UPDATE: u8 = 24;
+const NEW_SESSION_TICKET: u8 = 4;
+const HELLO_REQUEST: u8 = 0;
+
+/// The level of an alert that is no error.
+const WARNING: u8 = 1;
+
+/// What bytes of the peer have brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Plaintext, and this is what its reader wants.
+    Plain(Step),
+    /// The handshake can go on: call [`Tls::handshake`].
+    Handshake,
+    /// The peer said that it says no more.
+    Ended,
+    Failed(TlsReason),
+}
+
+/// How far a handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// More must come from the peer.
+    Waits,
+    Done,
+    Failed(TlsReason),
+}
+
+/// TLS of one connection.
+#[derive(Debug)]
+pub struct Tls {
+    /// Records to be sent before any other.
+    outgoing: Vec<u8>,
+    /// How much of them was.
+    sent: usize,
+    /// Opened since somebody asked.
+    records: usize,
+    phase: Phase,
+}
+
+enum Phase {
+    New {
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        /// What came unasked.
+        incoming: Vec<u8>,
+    },
+    Handshake {
+        connection: Box<UnbufferedClientConnection>,
+        incoming: Vec<u8>,
+        /// Something came that was not looked at.
+        is_fresh: bool,
+    },
+    Traffic(Box<Traffic>),
+    /// It failed.
+    Over,
+}
+
+impl Tls {
+    /// A connection to a server of this name.
+    pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, phase: Phase::New { config, name, incoming: Vec::new() } }
+    }
+
+    /// Whether [`Tls::handshake`] has something to do.
+    pub fn wants_handshake(&self) -> bool {
+        match &self.phase {
+            Phase::New { .. } => true,
+            Phase::Handshake { is_fresh, .. } => *is_fresh,
+            Phase::Traffic(_) | Phase::Over => false,
+        }
+    }
+
+    /// Records opened since the last call.
+    pub fn take_records(&mut self) -> usize {
+        std::mem::take(&mut self.records)
+    }
+
+    #[inline]
+    pub fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Traffic(_))
+    }
+
+    /// What is to be sent before any request.
+    #[inline]
+    pub fn outgoing(&self) -> &[u8] {
+        &self.outgoing[self.sent..]
+    }
+
+    /// So many bytes of it are on their way.
+    pub fn on_taken(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent == self.outgoing.len() {
+            (self.sent, self.outgoing) = (0, Vec::new());
+        }
+    }
+
+    /// The keys are used up, and this version has no way to change them: the connection is to be ended.
+    #[inline]
+    pub fn is_worn_out(&self) -> bool {
+        match &self.phase {
+            Phase::Traffic(traffic) => traffic.sealer.sealed() >= RECORDS_MAX && !traffic.is_13(),
+            Phase::New { .. } | Phase::Handshake { .. } | Phase::Over => false,
+        }
+    }
+
+    /// Bytes of the peer, which are changed where they lie. `plain` gets what was in them.
+    #[inline]
+    pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
+        match &mut self.phase {
+            Phase::Traffic(traffic) => {
+                let sides = &mut Sides { outgoing: &mut self.outgoing, records: &mut self.records };
+                let came = traffic.on_bytes(bytes, sides, plain);
+                if matches!(came, Opened::Ended | Opened::Failed(_)) {
+                    self.end();
+                }
+                came
+            }
+            Phase::Handshake { incoming, is_fresh, .. } => {
+                *is_fresh = true;
+                keep(incoming, bytes)
+            }
+            // It is looked at when there is time for a handshake.
+            Phase::New { incoming, .. } => keep(incoming, bytes),
+            Phase::Over => Opened::Plain(Step::Go),
+        }
+    }
+
+    /// The peer has said its last: nothing more is said to it.
+    pub fn end(&mut self) {
+        (self.phase, self.sent, self.outgoing) = (Phase::Over, 0, Vec::new());
+    }
+
+    /// We say no more: what that is said by, or an alert before it, stands in [`Tls::outgoing`] then.
+    pub fn part(&mut self) {
+        const CLOSE_NOTIFY: [u8; 2] = [WARNING, 0];
+        if let Phase::Traffic(traffic) = &mut self.phase
+            && !traffic.add(Content::Alert, &CLOSE_NOTIFY, &mut self.outgoing)
+        {
+            self.end();
+        }
+    }
+
+    /// Goes on with the handshake: what this costs is what a handshake costs.
+    pub fn handshake(&mut self) -> Handshake {
+        if let Phase::New { config, name, incoming } = &mut self.phase {
+            let connection = match UnbufferedClientConnection::new(Arc::clone(config), name.clone()) {
+                Ok(connection) => Box::new(connection),
+                Err(error) => return self.fail(TlsReason::of(&error)),
+            };
+            let incoming = std::mem::take(incoming);
+            self.phase = Phase::Handshake { connection, incoming, is_fresh: false };
+        }
+        let Phase::Handshake { connection, incoming, is_fresh } = &mut self.phase else {
+            return if self.is_established() { Handshake::Done } else { Handshake::Waits };
+        };
+        *is_fresh = false;
+        let mut early = Vec::new();
+        let mut at = 0;
+        let is_done = loop {
+            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming[at..]);
+            let mut ends = None;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.outgoing),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                // Before anything was asked for: the reader of plaintext says what that is.
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        discard += record.discard;
+                        early.extend_from_slice(record.payload);
+                    }
+                }
+                Ok(ConnectionState::WriteTraffic(_)) => ends = Some(true),
+                Ok(ConnectionState::BlockedHandshake) => ends = Some(false),
+                Ok(_) => return self.fail(TlsReason::Closed),
+                Err(error) => {
+                    let reason = TlsReason::of(&error);
+                    // An alert tells the server why, which logs it. rustls is asked for nothing else any more.
+                    while connection.wants_write() {
+                        let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                            connection.process_tls_records(&mut []).state
+                        else {
+                            break;
+                        };
+                        encode(&mut data, &mut self.outgoing);
+                    }
+                    return self.fail(reason);
+                }
+            }
+            at += discard;
+            if let Some(is_done) = ends {
+                break is_done;
+            }
+        };
+        incoming.drain(..at);
+        if !is_done {
+            return Handshake::Waits;
+        }
+        let Phase::Handshake { connection, incoming, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
+            unreachable!("it was one");
+        };
+        match Traffic::new(*connection, incoming, early) {
+            Some(traffic) => {
+                self.phase = Phase::Traffic(Box::new(traffic));
+                Handshake::Done
+            }
+            None => Handshake::Failed(TlsReason::Protocol),
+        }
+    }
+
+    fn fail(&mut self, reason: TlsReason) -> Handshake {
+        self.phase = Phase::Over;
+        Handshake::Failed(reason)
+    }
+
+    /// Makes room in `area` for requests of `request` bytes each, as many as `count`, behind `before` bytes that stand
+    /// there. `None`: not established.
+    #[inline]
+    pub fn layout(&self, before: usize, request: usize) -> Option<Layout> {
+        match &self.phase {
+            Phase::Traffic(traffic) => {
+                let each = (PLAINTEXT_MAX / request).max(1);
+                let first = before + traffic.sealer.plaintext_at();
+                Some(Layout { before, first, request, each, stride: traffic.sealer.record_len(each * request) })
+            }
+            Phase::New { .. } | Phase::Handshake { .. } | Phase::Over => None,
+        }
+    }
+
+    /// Seals the first `count` requests of a layout. Returns how long all is, what stands before them included.
+    pub fn seal(&mut self, area: &mut [u8], layout: &Layout, count: usize) -> Option<usize> {
+        let Phase::Traffic(traffic) = &mut self.phase else { return None };
+        let mut from = layout.before;
+        let mut rest = count;
+        while rest > 0 {
+            let requests = rest.min(layout.each);
+            let len = traffic.sealer.record_len(requests * layout.request);
+            if !traffic.sealer.seal(Content::ApplicationData, area.get_mut(from..from + len)?) {
+                return None;
+            }
+            from += len;
+            rest -= requests;
+        }
+        if traffic.sealer.sealed() >= RECORDS_MAX && traffic.is_13() && self.outgoing.is_empty() {
+            traffic.update_own_key(&mut self.outgoing)?;
+        }
+        Some(from)
+    }
+}
+
+/// Keeps bytes of the peer until the handshake goes on.
+fn keep(incoming: &mut Vec<u8>, bytes: &[u8]) -> Opened {
+    if incoming.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
+        return Opened::Failed(TlsReason::Protocol);
+    }
+    incoming.extend_from_slice(bytes);
+    Opened::Handshake
+}
+
+/// Adds a record of the handshake.
+fn encode(data: &mut EncodeTlsData<'_, ClientConnectionData>, outgoing: &mut Vec<u8>) {
+    let start = outgoing.len();
+    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
+        outgoing.resize(start + size.required_size, 0);
+        let written = data.encode(&mut outgoing[start..]).unwrap_or(0);
+        outgoing.truncate(start + written);
+    }
+}
+
+/// Where requests stand in an area so that they become records without being moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    before: usize,
+    first: usize,
+    request: usize,
+    /// Requests of one record.
+    each: usize,
+    /// From the begin of a full record to that of the next.
+    stride: usize,
+}
+
+impl Layout {
+    /// Where the request of this number begins.
+    #[inline]
+    pub fn at(&self, index: usize) -> usize {
+        // Nearly always they are one record, and a division takes as long as the rest.
+        let (record, place) = if index < self.each { (0, index) } else { (index / self.each, index % self.each) };
+        self.first + record * self.stride + place * self.request
+    }
+
+    /// Room that so many requests take at the most, as records.
+    pub const fn room(request: usize, count: usize) -> usize {
+        let each = if request < PLAINTEXT_MAX { PLAINTEXT_MAX / request } else { 1 };
+        count * request + count.div_ceil(each) * OVERHEAD
+    }
+
+    /// How many requests fit into an area of this size.
+    pub fn fits(&self, area: usize) -> usize {
+        let full = area.saturating_sub(self.before) / self.stride;
+        let rest = area.saturating_sub(self.before + full * self.stride + OVERHEAD) / self.request;
+        full * self.each + rest.min(self.each)
+    }
+}
+
+/// What records leave beside their plaintext.
+struct Sides<'a> {
+    outgoing: &'a mut Vec<u8>,
+    records: &'a mut usize,
+}
+
+/// A connection whose handshake is done.
+struct Traffic {
+    sealer: Sealer,
+    opener: Opener,
+    kernel: KernelConnection<ClientConnectionData>,
+    /// The begin of a record of which the rest has not come.
+    partial: Vec<u8>,
+    /// The begin of a handshake message of which the rest has not come.
+    message: Vec<u8>,
+    /// Plaintext that came with the handshake.
+    early: Vec<u8>,
+    /// Bytes that came with the handshake.
+    late: Vec<u8>,
+    tickets: u32,
+    updates: u32,
+}
+
+impl Traffic {
+    fn new(connection: UnbufferedClientConnection, late: Vec<u8>, early: Vec<u8>) -> Option<Traffic> {
+        let (secrets, kernel) = connection.dangerous_into_kernel_connection().ok()?;
+        let version = kernel.protocol_version();
+        let sealer = Sealer::new(secrets.tx.0, &secrets.tx.1, version)?;
+        let opener = Opener::new(secrets.rx.0, &secrets.rx.1, version)?;
+        let (partial, message) = (Vec::new(), Vec::new());
+        Some(Traffic { sealer, opener, kernel, partial, message, early, late, tickets: 0, updates: 0 })
+    }
+
+    fn is_13(&self) -> bool {
+        self.kernel.protocol_version() == ProtocolVersion::TLSv1_3
+    }
+
+    #[inline]
+    fn on_bytes(&mut self, bytes: &mut [u8], sides: &mut Sides<'_>, mut plain: impl FnMut(&[u8]) -> Step) -> Opened {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            let step = plain(&early);
+            if step != Step::Go {
+                return Opened::Plain(step);
+            }
+        }
+        if !self.late.is_empty() {
+            let mut late = std::mem::take(&mut self.late);
+            let came = self.on_records(&mut late, sides, &mut plain);
+            if came != Opened::Plain(Step::Go) {
+                return came;
+            }
+        }
+        self.on_records(bytes, sides, &mut plain)
+    }
+
+    #[inline]
+    fn on_records(
+        &mut self,
+        mut rest: &mut [u8],
+        sides: &mut Sides<'_>,
+        plain: &mut impl FnMut(&[u8]) -> Step,
+    ) -> Opened {
+        while !self.partial.is_empty() && !rest.is_empty() {
+            let wanted = match self.opener.record_len(&self.partial) {
+                Ok(len) => len.unwrap_or(HEADER),
+                Err(_) => return Opened::Failed(TlsReason::Protocol),
+            };
+            let (now, later) = rest.split_at_mut((wanted - self.partial.len()).min(rest.len()));
+            self.partial.extend_from_slice(now);
+            rest = later;
+            if self.opener.record_len(&self.partial) == Ok(Some(self.partial.len())) {
+                let mut record = std::mem::take(&mut self.partial);
+                let came = self.on_record(&mut record, sides, plain);
+                record.clear();
+                self.partial = record;
+                if came != Opened::Plain(Step::Go) {
+                    return came;
+                }
+            }
+        }
+        while !rest.is_empty() {
+            let len = match self.opener.record_len(rest) {
+                Ok(Some(len)) if len <= rest.len() => len,
+                Ok(_) => {
+                    debug_assert!(rest.len() < RECORD_MAX);
+                    self.partial.extend_from_slice(rest);
+                    break;
+                }
+                Err(_) => return Opened::Failed(TlsReason::Protocol),
+            };
+            let (record, later) = rest.split_at_mut(len);
+            rest = later;
+            let came = self.on_record(record, sides, plain);
+            if came != Opened::Plain(Step::Go) {
+                return came;
+            }
+        }
+        Opened::Plain(Step::Go)
+    }
+
+    #[inline]
+    fn on_record(&mut self, record: &mut [u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
+        *sides.records += 1;
+        let Ok((content, range)) = self.opener.open(record) else { return Opened::Failed(TlsReason::Protocol) };
+        let bytes = &record[range];
+        match content {
+            // Between the parts of a handshake message stands nothing else.
+            Content::ApplicationData if self.message.is_empty() => Opened::Plain(plain(bytes)),
+            Content::Alert if self.message.is_empty() => self.on_alert(bytes),
+            Content::Handshake => match self.on_handshake(bytes, sides.outgoing) {
+                Some(()) => Opened::Plain(Step::Go),
+                None => Opened::Failed(TlsReason::Protocol),
+            },
+            Content::ApplicationData | Content::Alert => Opened::Failed(TlsReason::Protocol),
+        }
+    }
+
+    #[cold]
+    fn on_alert(&mut self, bytes: &[u8]) -> Opened {
+        let &[level, code] = bytes else { return Opened::Failed(TlsReason::Protocol) };
+        match AlertDescription::from(code) {
+            AlertDescription::CloseNotify => Opened::Ended,
+            // Of no meaning, and counted, so that nobody sends it without end.
+            AlertDescription::UserCanceled | AlertDescription::NoRenegotiation
+                if level == WARNING && self.updates < UPDATES_MAX =>
+            {
+                self.updates += 1;
+                Opened::Plain(Step::Go)
+            }
+            _ => Opened::Failed(TlsReason::Alert(code)),
+        }
+    }
+
+    /// Handshake messages after the handshake: tickets, updates of keys, and in TLS 1.2 the wish for another handshake, which
+    /// a client may ignore.
+    #[cold]
+    fn on_handshake(&mut self, bytes: &[u8], outgoing: &mut Vec<u8>) -> Option<()> {
+        if self.message.len() + bytes.len() > MESSAGE_BYTES_MAX + PLAINTEXT_MAX || bytes.is_empty() {
+            return None;
+        }
+        self.message.extend_from_slice(bytes);
+        let messages = std::mem::take(&mut self.message);
+        let mut rest = messages.as_slice();
+        while let Some((&[kind, a, b, c], after)) = rest.split_first_chunk::<4>() {
+            let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            if len > MESSAGE_BYTES_MAX {
+                return None;
+            }
+            let Some((body, later)) = after.split_at_checked(len) else { break };
+            rest = later;
+            match kind {
+                NEW_SESSION_TICKET if self.is_13() => {
+                    self.tickets = self.tickets.saturating_add(1);
+                    if self.tickets <= TICKETS_MAX {
+                        self.kernel.handle_new_session_ticket(body).ok()?;
+                    }
+                }
+                KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
+                    self.updates += 1;
+                    self.on_key_update(body, outgoing)?;
+                }
+                HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,
+                _ => return None,
+            }
+        }
+        self.message = rest.to_vec();
+        Some(())
+    }
+
+    fn on_key_update(&mut self, body: &[u8], outgoing: &mut Vec<u8>) -> Option<()> {
+        let &[wants_ours @ (0 | 1)] = body else { return None };
+        let (sequence, secrets) = self.kernel.update_rx_secret().ok()?;
+        self.opener = Opener::new(sequence, &secrets, ProtocolVersion::TLSv1_3)?;
+        if wants_ours == 1 { self.update_own_key(outgoing) } else { Some(()) }
+    }
+
+    /// Adds a record of ours that is no request. `false`: the cryptography refused.
+    fn add(&mut self, content: Content, plaintext: &[u8], outgoing: &mut Vec<u8>) -> bool {
+        let start = outgoing.len();
+        let at = start + self.sealer.plaintext_at();
+        outgoing.resize(start + self.sealer.record_len(plaintext.len()), 0);
+        outgoing[at..at + plaintext.len()].copy_from_slice(plaintext);
+        self.sealer.seal(content, &mut outgoing[start..])
+    }
+
+    /// Says that from the next record on we use another key, and does so.
+    fn update_own_key(&mut self, outgoing: &mut Vec<u8>) -> Option<()> {
+        const NOT_REQUESTED: [u8; 5] = [KEY_UPDATE, 0, 0, 1, 0];
+        if !self.add(Content::Handshake, &NOT_REQUESTED, outgoing) {
+            return None;
+        }
+        let (sequence, secrets) = self.kernel.update_tx_secret().ok()?;
+        self.sealer = Sealer::new(sequence, &secrets, ProtocolVersion::TLSv1_3)?;
+        Some(())
+    }
+}
+
+impl std::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Phase::New { .. } => "New",
+            Phase::Handshake { .. } => "Handshake",
+            Phase::Traffic(_) => "Traffic",
+            Phase::Over => "Over",
+        })
+    }
+}

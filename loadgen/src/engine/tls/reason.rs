@@ -1,0 +1,127 @@
+//! Why a connection over TLS failed, as a contestant can mend it.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use std::fmt;
+
+/// What was wrong with a handshake, a certificate or a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsReason {
+    /// Since then, in seconds since the Unix epoch, where that is known.
+    Expired(Option<u64>),
+    NotYetValid,
+    WrongName,
+    UnknownAuthority,
+    /// The server shows an authority's own certificate, which is not one that is trusted itself.
+    Authority,
+    /// The certificate is for other purposes than a server's.
+    Purpose,
+    /// An authority of the chain may not have signed it.
+    Chain,
+    /// More certificates than a chain has.
+    TooMany,
+    /// It was signed in a way that nobody takes any more.
+    Signature,
+    /// Anything else about the certificate.
+    Certificate,
+    /// No version, cipher or protocol in common, or bytes that TLS does not allow.
+    Protocol,
+    /// What came does not begin like TLS.
+    NotTls,
+    /// The server said so, by this alert.
+    Alert(u8),
+    /// The server ended the connection in the middle of the handshake.
+    Closed,
+}
+
+impl TlsReason {
+    pub fn of(error: &Error) -> TlsReason {
+        match error {
+            Error::InvalidCertificate(why) => TlsReason::of_certificate(why),
+            Error::NoCertificatesPresented | Error::UnsupportedNameType => TlsReason::Certificate,
+            Error::AlertReceived(alert) => TlsReason::Alert(u8::from(*alert)),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+                TlsReason::NotTls
+            }
+            _ => TlsReason::Protocol,
+        }
+    }
+
+    fn of_certificate(why: &CertificateError) -> TlsReason {
+        match why {
+            CertificateError::ExpiredContext { not_after, .. } => TlsReason::Expired(Some(not_after.as_secs())),
+            CertificateError::Expired => TlsReason::Expired(None),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsReason::NotYetValid,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
+            // An authority of that name is trusted, and it is another one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UnknownAuthority,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => TlsReason::Purpose,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => TlsReason::Signature,
+            CertificateError::Other(other) => match other.0.downcast_ref() {
+                Some(webpki::Error::CaUsedAsEndEntity) => TlsReason::Authority,
+                Some(
+                    webpki::Error::EndEntityUsedAsCa
+                    | webpki::Error::NameConstraintViolation
+                    | webpki::Error::PathLenConstraintViolated,
+                ) => TlsReason::Chain,
+                Some(
+                    webpki::Error::MaximumPathDepthExceeded
+                    | webpki::Error::MaximumPathBuildCallsExceeded
+                    | webpki::Error::MaximumSignatureChecksExceeded
+                    | webpki::Error::MaximumNameConstraintComparisonsExceeded,
+                ) => TlsReason::TooMany,
+                _ => TlsReason::Certificate,
+            },
+            _ => TlsReason::Certificate,
+        }
+    }
+}
+
+impl fmt::Display for TlsReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsReason::Expired(since) => {
+                let since = since.and_then(|since| jiff::Timestamp::from_second(since.try_into().ok()?).ok());
+                let since = since.map(|since| since.strftime(" on %Y-%m-%d at %H:%M:%S UTC").to_string());
+                write!(f, "the certificate has expired{}: renew it", since.unwrap_or_default())
+            }
+            TlsReason::NotYetValid => f.write_str("the certificate is not valid yet: look at the server's dates"),
+            TlsReason::WrongName => f.write_str(
+                "the certificate is for another name: it must hold the host of the endpoint among its alternative names",
+            ),
+            TlsReason::UnknownAuthority => f.write_str(
+                "nobody trusted has signed the certificate: send the whole chain, from an authority that browsers trust",
+            ),
+            TlsReason::Authority => f.write_str(
+                "the certificate is an authority's own (CA:TRUE, as `openssl req -x509` makes it) and not one that is trusted \
+                 itself: show one that is the server's (CA:FALSE), signed by an authority that browsers trust",
+            ),
+            TlsReason::Purpose => f.write_str(
+                "the certificate is not one for servers: its extended key usage must hold server authentication (serverAuth)",
+            ),
+            TlsReason::Chain => f.write_str(
+                "a certificate of the chain may not sign the one below it (no authority, or one for other names or fewer \
+                 levels): send the chain that came with the certificate",
+            ),
+            TlsReason::TooMany => f.write_str(
+                "the server sends more certificates than a chain has: send the chain that came with the certificate",
+            ),
+            TlsReason::Signature => f.write_str(
+                "the certificate, or one of its chain, is signed in a way that is not taken any more, such as SHA-1: have it \
+                 signed anew, with SHA-256",
+            ),
+            TlsReason::Certificate => f.write_str(
+                "the certificate is not one that a browser accepts: look at it by `openssl x509 -text`, and have another made",
+            ),
+            TlsReason::Protocol => {
+                f.write_str("the server breaks TLS, or has no version, cipher or protocol in common: it needs TLS 1.2 or 1.3")
+            }
+            TlsReason::NotTls => f.write_str("the server does not answer in TLS: the port is one for http"),
+            TlsReason::Alert(code) => {
+                let alert = AlertDescription::from(*code);
+                write!(f, "the server refused with the TLS alert {alert:?}")
+            }
+            TlsReason::Closed => f.write_str("the server ended the connection in the middle of the handshake"),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The sessions of one contestant in one worker: resumed for as long as the certificates that they began with are in date.
+//!
+//! rustls resumes a session without looking at a certificate. A browser looks at it again; here a session that has
+//! outlived a certificate of its chain is not offered, so that the server must show what it has by then: a new one is as
+//! good as any, and an old one fails as it does at everybody else. It costs a resumed handshake nothing.
+
+use super::certificate::Fields;
+use parking_lot::Mutex;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme};
+use std::iter;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Sessions that are kept: those of one server, for a contestant whose endpoint moves begins anew.
+const SESSIONS: usize = 8;
+
+/// The same configuration with sessions of its own. `verifier` is who looks at certificates; none: their dates are nothing to
+/// anybody.
+pub fn remembering(config: &ClientConfig, verifier: Option<&Arc<dyn ServerCertVerifier>>) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    match verifier {
+        None => config.resumption = Resumption::in_memory_sessions(SESSIONS),
+        Some(verifier) => {
+            let sessions = Arc::new(Sessions {
+                cache: ClientSessionMemoryCache::new(SESSIONS),
+                clock: Arc::clone(&config.time_provider),
+                until: AtomicU64::new(0),
+            });
+            let (verifier, known) = (Arc::clone(verifier), Mutex::default());
+            let verifier = Dated { verifier, sessions: Arc::clone(&sessions), known };
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
+            config.resumption = Resumption::store(sessions);
+        }
+    }
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct Sessions {
+    cache: ClientSessionMemoryCache,
+    clock: Arc<dyn TimeProvider>,
+    /// The last second in which everything is in date that was shown since it last was not: seconds since the Unix epoch.
+    until: AtomicU64,
+}
+
+impl Sessions {
+    /// A chain was verified that is in date until then.
+    fn on_verified(&self, ends: u64, now: u64) {
+        // Sessions of another chain may be here as well.
+        let known = self.until.load(Ordering::Relaxed);
+        self.until.store(if known < now { ends } else { known.min(ends) }, Ordering::Relaxed);
+    }
+
+    /// Whether sessions may be kept and offered: not before something was verified, and not after it is over.
+    fn are_in_date(&self) -> bool {
+        self.clock.current_time().is_some_and(|now| now.as_secs() <= self.until.load(Ordering::Relaxed))
+    }
+}
+
+impl ClientSessionStore for Sessions {
+    fn set_kx_hint(&self, server: ServerName<'static>, group: NamedGroup) {
+        self.cache.set_kx_hint(server, group);
+    }
+
+    fn kx_hint(&self, server: &ServerName<'_>) -> Option<NamedGroup> {
+        self.cache.kx_hint(server)
+    }
+
+    fn set_tls12_session(&self, server: ServerName<'static>, session: Tls12ClientSessionValue) {
+        if self.are_in_date() {
+            self.cache.set_tls12_session(server, session);
+        }
+    }
+
+    fn tls12_session(&self, server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        if !self.are_in_date() {
+            self.cache.remove_tls12_session(&server.to_owned());
+        }
+        self.cache.tls12_session(server)
+    }
+
+    fn remove_tls12_session(&self, server: &ServerName<'static>) {
+        self.cache.remove_tls12_session(server);
+    }
+
+    fn insert_tls13_ticket(&self, server: ServerName<'static>, session: Tls13ClientSessionValue) {
+        if self.are_in_date() {
+            self.cache.insert_tls13_ticket(server, session);
+        }
+    }
+
+    fn take_tls13_ticket(&self, server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        if !self.are_in_date() {
+            while self.cache.take_tls13_ticket(server).is_some() {}
+        }
+        self.cache.take_tls13_ticket(server)
+    }
+}
+
+/// Who looks at certificates, and tells the sessions until when they are good.
+///
+/// A chain that was looked at is known while it is in date, as browsers know it, and one that was refused for the second in
+/// which it was: what a chain costs, of signatures above all, it costs once and not for each connection.
+#[derive(Debug)]
+struct Dated {
+    verifier: Arc<dyn ServerCertVerifier>,
+    sessions: Arc<Sessions>,
+    known: Mutex<Option<Known>>,
+}
+
+/// What was said of a chain, and for which seconds since the Unix epoch that holds.
+#[derive(Debug)]
+struct Known {
+    chain: Vec<CertificateDer<'static>>,
+    name: ServerName<'static>,
+    said: Result<(), Error>,
+    seconds: RangeInclusive<u64>,
+}
+
+impl Known {
+    fn new(
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        said: Result<(), Error>,
+        now: UnixTime,
+    ) -> Known {
+        let now = now.as_secs();
+        let chain: Vec<_> = iter::once(certificate).chain(chain).map(|shown| shown.clone().into_owned()).collect();
+        // What is over already was in no chain that was verified, but beside it.
+        let not_after = |shown: &CertificateDer<'_>| Fields::read(shown)?.not_after();
+        let ends = chain.iter().map(|shown| not_after(shown).unwrap_or(now)).filter(|end| *end >= now).min();
+        let ends = if said.is_ok() { ends.unwrap_or(now) } else { now };
+        Known { chain, name: name.to_owned(), said, seconds: now..=ends }
+    }
+
+    fn is_of(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        self.seconds.contains(&now.as_secs())
+            && self.name == *name
+            && self.chain.len() == 1 + chain.len()
+            && self.chain.iter().eq(iter::once(certificate).chain(chain))
+    }
+}
+
+impl ServerCertVerifier for Dated {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut slot = self.known.lock();
+        let is_of = |known: &Known| known.is_of(certificate, chain, name, now);
+        let known = match slot.take().filter(is_of) {
+            Some(known) => known,
+            None => {
+                let said = self.verifier.verify_server_cert(certificate, chain, name, ocsp, now).map(drop);
+                Known::new(certificate, chain, name, said, now)
+            }
+        };
+        let known = slot.insert(known);
+        known.said.clone()?;
+        self.sessions.on_verified(*known.seconds.end(), now.as_secs());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

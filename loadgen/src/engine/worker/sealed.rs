@@ -1,0 +1,197 @@
+//! What is different where a connection speaks TLS: handshakes, a few in a turn, and records in both directions.
+//!
+//! Plain http never comes here.
+
+use super::Worker;
+use crate::engine::contestant::OutcomeRecorder;
+use crate::engine::index::{ContestantIndex, LocalSlot, RingSlot};
+use crate::engine::ring::{Buffer, Kernel};
+use crate::engine::tls::{Handshake, Opened, TlsReason};
+use flowtest_contract::verdict::Failure;
+
+/// Steps of handshakes in one turn, over all contestants, each of which has an equal part: one takes a tenth of a
+/// millisecond or two, and a turn that is 10 ms late is one in which we were.
+pub(super) const HANDSHAKES_PER_TURN: u32 = 8;
+
+/// What opening a record costs beside its bytes, as bytes of an answer.
+const RECORD_AS_BYTES: usize = 512;
+
+impl<K: Kernel> Worker<K> {
+    pub(super) fn speaks_tls(&self, slot: RingSlot) -> bool {
+        let contestant = &self.contestants[self.owner[slot]];
+        contestant.has_tls && contestant.tls[contestant.local(slot)].is_some()
+    }
+
+    /// Whether records wait to be sent that are no requests.
+    #[inline]
+    pub(super) fn has_outgoing(&self, slot: RingSlot) -> bool {
+        let contestant = &self.contestants[self.owner[slot]];
+        contestant.has_tls
+            && contestant.tls[contestant.local(slot)].as_ref().is_some_and(|tls| !tls.outgoing().is_empty())
+    }
+
+    /// Bytes of a connection that speaks TLS. `greedy`: its contestant has had its share of this turn.
+    pub(super) fn on_sealed(&mut self, slot: RingSlot, buffer: Buffer, mut greedy: bool) {
+        let index = self.owner[slot];
+        let contestant = &mut self.contestants[index];
+        let local = contestant.local(slot);
+        let came = self.open_records(index, local, Some(buffer));
+        self.ring.recycle(buffer);
+        let contestant = &mut self.contestants[index];
+        if let Some(tls) = &mut contestant.tls[local] {
+            let records = tls.take_records() * RECORD_AS_BYTES;
+            greedy |= contestant.on_received(self.turn, records) > self.bytes_per_turn;
+        }
+        if greedy {
+            self.ring.pause(slot);
+        }
+        self.on_opened(slot, came);
+    }
+
+    /// Opens the records in a buffer, and gives what is in them to who reads it.
+    fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
+        let contestant = &mut self.contestants[index];
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
+        let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
+        let (timeouts, now) = (&self.timeouts, self.now);
+        let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
+        let came = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
+        let (settled, took_us) = (outcomes.settled, outcomes.took_us);
+        contestant.on_settled(local, settled, took_us);
+        came
+    }
+
+    fn on_opened(&mut self, slot: RingSlot, came: Opened) {
+        match came {
+            Opened::Plain(step) => self.apply(slot, self.owner[slot], step),
+            Opened::Handshake => self.look_at(slot),
+            Opened::Ended => {
+                self.settle(slot, |connection, timeouts, outcomes| connection.on_end(outcomes.now, timeouts, outcomes));
+            }
+            Opened::Failed(reason) => self.on_tls_failed(slot, reason),
+        }
+    }
+
+    fn on_tls_failed(&mut self, slot: RingSlot, reason: TlsReason) {
+        self.settle(slot, |connection, timeouts, outcomes| connection.on_tls_failed(reason, timeouts, outcomes));
+    }
+
+    /// The connection ended without a word of TLS: in the handshake that fails it, and later it is the end of no answer.
+    pub(super) fn on_cut(&mut self, slot: RingSlot, failure: Failure) {
+        let contestant = &mut self.contestants[self.owner[slot]];
+        let local = contestant.local(slot);
+        if let Some(tls) = &mut contestant.tls[local]
+            && !tls.is_established()
+            && failure == Failure::Reset
+        {
+            // What came before the end may say why.
+            let reason = match tls.handshake() {
+                Handshake::Failed(reason) => reason,
+                Handshake::Waits | Handshake::Done => TlsReason::Closed,
+            };
+            tls.end();
+            return self.on_tls_failed(slot, reason);
+        }
+        if let Some(tls) = &mut contestant.tls[local] {
+            tls.end();
+        }
+        self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
+    }
+
+    /// Before the connection is closed the peer is told, where it can be: that we say no more, or what was wrong.
+    pub(super) fn part(&mut self, slot: RingSlot) {
+        let contestant = &mut self.contestants[self.owner[slot]];
+        let local = contestant.local(slot);
+        if !contestant.has_tls || !self.ring.can_send(slot) {
+            return;
+        }
+        if let Some(tls) = &mut contestant.tls[local] {
+            tls.part();
+            self.send_outgoing(slot);
+        }
+    }
+
+    /// Goes on with the handshake of a slot whose connection is made, as far as this turn has time for it.
+    pub(super) fn shake(&mut self, slot: RingSlot) {
+        if !self.ring.is_connected(slot) {
+            return;
+        }
+        let index = self.owner[slot];
+        let contestant = &mut self.contestants[index];
+        let local = contestant.local(slot);
+        if !contestant.tls[local].as_ref().is_some_and(|tls| tls.wants_handshake()) {
+            return self.send_outgoing(slot);
+        }
+        if self.handshakes == 0 || !contestant.may_shake(self.turn, self.handshakes_each) {
+            if !std::mem::replace(&mut self.queued[slot], true) {
+                self.held.push(slot);
+            }
+            return;
+        }
+        self.handshakes -= 1;
+        if self.activity.is_closed_loop() {
+            self.quantum.on_handshake(index);
+        }
+        let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        match tls.handshake() {
+            Handshake::Waits => self.send_outgoing(slot),
+            Handshake::Failed(reason) => self.on_tls_failed(slot, reason),
+            Handshake::Done => {
+                contestant.connections[local].on_connected();
+                // What came behind the handshake.
+                let came = self.open_records(index, local, None);
+                self.on_opened(slot, came);
+            }
+        }
+    }
+
+    /// Sends what stands before any request, as much as the area holds; the rest follows.
+    pub(super) fn send_outgoing(&mut self, slot: RingSlot) {
+        if !self.ring.can_send(slot) {
+            return;
+        }
+        let contestant = &mut self.contestants[self.owner[slot]];
+        let local = contestant.local(slot);
+        let Some(tls) = &mut contestant.tls[local] else { return };
+        let area = self.ring.area(slot);
+        let len = tls.outgoing().len().min(area.len());
+        if len > 0 {
+            area[..len].copy_from_slice(&tls.outgoing()[..len]);
+            tls.on_taken(len);
+            self.ring.send(slot, len);
+        }
+    }
+
+    /// The end of `send` over TLS: what is ready goes in as few records as hold it, behind what stands before any request.
+    pub(super) fn send_sealed(&mut self, index: ContestantIndex, slot: RingSlot, local: LocalSlot) {
+        let contestant = &mut self.contestants[index];
+        let connection = &mut contestant.connections[local];
+        let request = &self.plan.contestants[index].request;
+        let (mint, block) = (&self.mint, &mut self.block);
+        let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        let area = self.ring.area(slot);
+        let before = tls.outgoing().len();
+        let Some(layout) = tls.layout(before, request.len()) else { return };
+        if before > 0 && layout.fits(area.len()) < connection.unsent() {
+            return self.send_outgoing(slot);
+        }
+        let written = connection.send(self.now, |copy, counter, scored, first_time| {
+            let token = mint.token(slot.number(), counter);
+            request.write(&mut area[layout.at(copy)..], &token);
+            block.count_sent(index, scored, first_time);
+            token
+        });
+        area[..before].copy_from_slice(tls.outgoing());
+        tls.on_taken(before);
+        let Some(len) = tls.seal(area, &layout, written) else {
+            return self.on_tls_failed(slot, TlsReason::Protocol);
+        };
+        if tls.is_worn_out() {
+            contestant.wear_out(local);
+        }
+        if len > 0 {
+            self.ring.send(slot, len);
+        }
+    }
+}

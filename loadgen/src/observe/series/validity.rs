@@ -1,0 +1,152 @@
+//! Whether what was counted is what the plan asked for, or what our own machine could do. Pure.
+//!
+//! In open phases it is the share of requests that fell due and that we sent in time; in closed phases the share of time in
+//! which no turn of a worker came late. A second, and a run, is valid from [`RATE_RATIO_MIN`] on, in both.
+
+use super::{Entry, State};
+use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
+use flowtest_contract::RoundValidity;
+use serde::Serialize;
+
+/// What is scored of a run, or of some seconds of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// Seconds that are over, and those of them that are valid.
+    pub seconds: u64,
+    pub valid_seconds: u64,
+    /// What fell due, in open phases and in closed ones.
+    pub due: u64,
+    /// Of this, what counts for nobody.
+    pub void: u64,
+    open_due: u64,
+    open_void: u64,
+    open_late: u64,
+    /// Time of closed phases, and how long turns came late in it, in microseconds.
+    closed_us: u64,
+    closed_late_us: u64,
+}
+
+impl Validity {
+    /// Adds a second, or what came after the last one. `late_us`: how long its turns came late, for each worker.
+    pub(super) fn add(&mut self, state: State, entry: &Entry, length_us: u64, late_us: u64, is_second: bool) {
+        let is_valid = is_valid(state, entry, length_us, late_us);
+        self.seconds += u64::from(is_second);
+        self.valid_seconds += u64::from(is_second && is_valid);
+        let (due, void) = (u64::from(entry.due), u64::from(entry.own_fault));
+        self.due += due;
+        self.void += void;
+        if state.open {
+            self.open_due += due;
+            self.open_void += void;
+            self.open_late += u64::from(entry.late);
+        } else {
+            self.closed_us += length_us;
+            self.closed_late_us += late_us.min(length_us);
+        }
+    }
+
+    /// Adds what had its outcome when nothing fell due any more.
+    pub(super) fn add_rest(&mut self, entry: &Entry) {
+        let void = u64::from(entry.own_fault);
+        self.void += void;
+        if self.open_due > 0 {
+            self.open_void += void;
+        }
+    }
+
+    /// As pages and Redis are told it.
+    pub fn counts(&self) -> RoundValidity {
+        let Validity { seconds, valid_seconds, due, void, .. } = *self;
+        RoundValidity { seconds, valid_seconds, due, void }
+    }
+
+    /// Of open phases; `None` where nothing fell due in any.
+    pub fn rate_ratio(&self) -> Option<f64> {
+        rate_ratio(self.open_due, self.open_void, self.open_late)
+    }
+
+    /// Of closed phases; `None` without any.
+    pub fn closed_ratio(&self) -> Option<f64> {
+        closed_ratio(self.closed_us, self.closed_late_us)
+    }
+}
+
+/// Whether a second is valid.
+pub(super) fn is_valid(state: State, entry: &Entry, length_us: u64, late_us: u64) -> bool {
+    let ratio = if state.open { entry.rate_ratio() } else { closed_ratio(length_us, late_us.min(length_us)) };
+    suffices(ratio)
+}
+
+/// Nothing that was asked for can be invalid.
+fn suffices(ratio: Option<f64>) -> bool {
+    ratio.is_none_or(|ratio| ratio >= RATE_RATIO_MIN)
+}
+
+fn closed_ratio(length_us: u64, late_us: u64) -> Option<f64> {
+    (length_us > 0).then(|| (length_us - late_us) as f64 / length_us as f64)
+}
+
+/// As the results tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ValidityFigures {
+    /// Whether the run is valid.
+    pub valid: bool,
+    /// The share of time of closed phases in which no turn came late; null without any.
+    pub closed_ratio: Option<f64>,
+    /// Scored seconds, and those of them that are valid.
+    pub seconds: u64,
+    pub valid_seconds: u64,
+}
+
+impl ValidityFigures {
+    /// `rate_ratio`: of the run's open phases.
+    pub fn new(validity: &Validity, rate_ratio: Option<f64>) -> ValidityFigures {
+        let closed_ratio = validity.closed_ratio();
+        ValidityFigures {
+            valid: suffices(rate_ratio) && suffices(closed_ratio),
+            closed_ratio,
+            seconds: validity.seconds,
+            valid_seconds: validity.valid_seconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::series::Stage;
+
+    const SECOND_US: u64 = 1_000_000;
+
+    fn state(open: bool) -> State {
+        State { stage: Stage::Phase(0), scored: true, open }
+    }
+
+    fn entry(due: u32, own_fault: u32, late: u32) -> Entry {
+        Entry { due, own_fault, late, ..Entry::default() }
+    }
+
+    #[test]
+    fn an_open_second_is_judged_by_what_was_sent_in_time_and_a_closed_one_by_its_turns() {
+        let mut validity = Validity::default();
+        validity.add(state(true), &entry(1_000, 0, 9), SECOND_US, 900_000, true);
+        validity.add(state(true), &entry(1_000, 6, 6), SECOND_US, 0, true);
+        validity.add(state(false), &entry(1_000, 500, 0), SECOND_US, 9_000, true);
+        validity.add(state(false), &entry(1_000, 0, 0), SECOND_US, 500_000, true);
+        assert_eq!((validity.seconds, validity.valid_seconds), (4, 2));
+        assert_eq!(validity.rate_ratio(), Some(1.0 - 21.0 / 2_000.0));
+        assert_eq!(validity.closed_ratio(), Some(1.0 - 509.0 / 2_000.0));
+        assert_eq!((validity.due, validity.void), (4_000, 506));
+    }
+
+    #[test]
+    fn a_run_is_valid_when_both_of_its_kinds_are() {
+        let mut validity = Validity::default();
+        assert!(ValidityFigures::new(&validity, None).valid, "nothing was asked for");
+        validity.add(state(false), &entry(10, 0, 0), SECOND_US, 0, true);
+        assert!(ValidityFigures::new(&validity, Some(0.99)).valid);
+        assert!(!ValidityFigures::new(&validity, Some(0.98)).valid, "the closed phase does not hide the open one");
+        validity.add(state(false), &entry(10, 0, 0), SECOND_US, 100_000, true);
+        assert!(!ValidityFigures::new(&validity, Some(1.0)).valid);
+    }
+}

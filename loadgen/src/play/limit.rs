@@ -1,0 +1,166 @@
+//! `limit`: one URL, a rate that climbs until it breaks, and the highest that was held.
+//!
+//! Each step is a run of its own in open loop: a second in which it settles, then the hold that is judged. Which rate comes next
+//! is the [`Ladder`]'s to say.
+
+use super::stress::{contestant, endpoint};
+use crate::Failed;
+use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, Phase, Plan, Ramp};
+use crate::engine::run::Clock;
+use crate::engine::schedule::Schedule;
+use crate::engine::trace::Tracing;
+use crate::observe::limit::{LimitPage, LimitResult, LimitStep};
+use crate::observe::output::Outputs;
+use crate::observe::results;
+use crate::observe::title::Title;
+use crate::play::driver::{Driver, Ended, Totals};
+use crate::play::flags::{CONNECTIONS_MAX, Limit};
+use crate::play::plan::HEAD_START;
+use crate::signals::Stop;
+use flowtest_contest::ladder::{Hold, HoldVerdict, Ladder, LadderTerms, Measured, Pass};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A step settles for so long before it is judged.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Connections of a step at the least, and at the most: what the descriptors and ports of one machine surely allow.
+const CONNECTIONS_MIN: u64 = 16;
+const CONNECTIONS_MOST: u64 = 8_192;
+const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX as u64);
+
+/// Runs the command. The exit code is 0 where a limit was found, 3 where our own side was the limit or it was ended before.
+///
+/// # Errors
+/// What is wrong with the flags, and why there is nothing to measure.
+pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
+    if flags.hold < flags.server.timeout {
+        return Err(Failed::Usage(format!(
+            "a step of {} is over before an exchange of {} can fail: write --hold {} or longer, or a shorter --timeout",
+            humantime::format_duration(flags.hold),
+            humantime::format_duration(flags.server.timeout),
+            humantime::format_duration(flags.server.timeout)
+        )));
+    }
+    let pass = Pass { right: flags.right / 100.0, p99_us: flags.p99.as_micros() as u64 };
+    let terms = LadderTerms { start: flags.start, step: flags.step, max: flags.max, pass };
+    let mut ladder = Ladder::new(terms).map_err(Failed::Usage)?;
+    if flags.report.as_deref().is_some_and(results::is_stdout) {
+        return Err(Failed::Usage("--report wants a file: name one, as in --report limit.html".to_owned()));
+    }
+    [&flags.json, &flags.report].into_iter().try_for_each(|path| results::prepare(path.as_deref()))?;
+    let cores = flags.server.cores.choose()?;
+    let names = flags.server.hosts.names()?;
+    let endpoint = endpoint(&flags.url)?;
+    let trust = flags.server.trust(std::slice::from_ref(&endpoint))?;
+    let target = contestant(&endpoint, &names, trust.as_ref(), flags.quiet)?;
+    let is_told = !flags.quiet && flags.json.as_deref() != Some(Path::new("-"));
+    let mut result = LimitResult::new(target.endpoint.clone(), pass, flags.hold);
+    stop.catch_signals();
+    if is_told {
+        results::print(result.heading())?;
+    }
+    while let Some(hold) = ladder.now() {
+        let Some(measured) = step(flags, &target, &cores, hold, stop)? else {
+            result.interrupted = true;
+            break;
+        };
+        let verdict = ladder.take(measured.judged());
+        let step = LimitStep { verdict, ..measured };
+        if is_told {
+            results::print(step.line())?;
+        }
+        result.steps.push(step);
+    }
+    result.found(ladder.found());
+    if is_told {
+        results::print(result.message())?;
+    }
+    if let Some(path) = &flags.json {
+        results::write_json(path, &result)?;
+    }
+    if let Some(path) = &flags.report {
+        results::write(path, LimitPage::new(&result).render()?.as_bytes())?;
+    }
+    Ok(if result.is_found() { 0 } else { 3 })
+}
+
+/// Holds a rate, and says what was measured. `None`: it was ended by hand.
+fn step(
+    flags: &Limit,
+    target: &ContestantPlan,
+    cores: &[usize],
+    hold: Hold,
+    stop: &Stop,
+) -> Result<Option<LimitStep>, Failed> {
+    let clock = Clock::now();
+    let plan = Arc::new(plan(flags, target.clone(), cores.len() as u32, clock, hold.rate));
+    let outputs = Outputs { quiet: true, ..Outputs::default() };
+    let output = outputs.prepare()?.open(&plan, Title::Stress)?;
+    let mut driver = Driver::in_memory(plan, clock, cores, Tracing::Off, output)?;
+    let is_cut = driver.play_out(stop.flag());
+    let Ended { result, broken, .. } = driver.finish(is_cut);
+    let Totals { closed, .. } = result?;
+    if let Some(broken) = broken {
+        return Err(broken.into());
+    }
+    if is_cut || stop.flag().load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let summary = closed.summary;
+    let (valid, total) = (summary.is_valid(), summary.total);
+    Ok(Some(LimitStep {
+        rate: hold.rate,
+        trial: hold.trial,
+        due: total.requests,
+        right: total.verified,
+        own_fault: total.failed.own_fault,
+        p50_us: total.latency_us.p50,
+        p99_us: total.latency_us.p99,
+        valid,
+        verdict: HoldVerdict::NotValid,
+    }))
+}
+
+/// Connections follow the rate: as many as it needs when answers take as long as they may.
+fn connections(rate: u64, p99: Duration) -> u32 {
+    let needed = u128::from(rate) * p99.as_micros() / 1_000_000;
+    u64::try_from(needed).unwrap_or(u64::MAX).clamp(CONNECTIONS_MIN, CONNECTIONS_MOST) as u32
+}
+
+fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, rate: u64) -> Plan {
+    let settling = Schedule::before_pauses(clock.after(HEAD_START));
+    let start = settling + SETTLE.as_nanos() as u64;
+    let end = start + (flags.hold.as_nanos() as u64).max(NS_PER_SECOND / 10);
+    let (load, connections) = (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), connections(rate, flags.p99));
+    let phase = |start, end, scored| Phase { start, end, load, connections, scored };
+    Plan {
+        rules: flags.server.rules(),
+        schedule: Arc::new(flags.server.schedule()),
+        utc_base: clock.utc_base,
+        phases: [phase(settling, start, false), phase(start, end, true)].into(),
+        contestants: vec![target].into(),
+        workers,
+        ..Plan::default()
+    }
+}
+
+impl LimitStep {
+    /// What the ladder is told. What our own side could not judge says nothing about the server.
+    fn judged(&self) -> Measured {
+        let due = self.due.saturating_sub(self.own_fault);
+        Measured { due, right: self.right, p99_us: self.p99_us, valid: self.valid }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_carry_the_rate_at_the_latency_that_is_allowed() {
+        let at = |rate, ms| connections(rate, Duration::from_millis(ms));
+        assert_eq!((at(500, 250), at(10, 250), at(60_000, 50), at(1_000_000, 250)), (125, 16, 3_000, 8_192));
+    }
+}

@@ -1,0 +1,129 @@
+//! Practice that climbs: short steps from a low rate up, until one breaks or the time is over. What it finds is as close as half a
+//! minute allows; `limit` on a machine of one's own finds it closer.
+
+use super::{Newest, Session};
+use crate::Failed;
+use crate::engine::clock::RunInstant;
+use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
+use crate::engine::run::{Clock, Progress};
+use crate::engine::schedule::Schedule;
+use crate::play::driver::{Ended, LOOK, Totals};
+use crate::play::plan::HEAD_START;
+use flowtest_contest::breakpoint::HoldSums;
+use flowtest_contest::climbed::{Climbed, JudgedStep};
+use flowtest_contest::endpoint::Endpoint;
+use flowtest_contest::ladder::{Found, HoldVerdict, Ladder, LadderTerms, Measured, Step};
+use flowtest_scoreboard::practice::PracticeState;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The first step is this part of the highest: six steps lead there.
+const START_PART: u64 = 16;
+const STEP: Step = Step::Times(1.6);
+/// A step settles for so long, and is judged for so long.
+const SETTLE_MS: u64 = 500;
+const JUDGED_MS: u64 = 1_500;
+/// Connections at most: as many as the highest rate needs at a quarter of a second.
+const CONNECTIONS_MAX: u64 = 512;
+const CONNECTIONS_MIN: u64 = 16;
+
+impl Session {
+    /// Climbs until the ladder ends, the time is over, or somebody stops it; says what was found.
+    pub(super) fn climb(&mut self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<String, Failed> {
+        let (max, pass) = (self.request.rate, self.config.pass);
+        let terms = LadderTerms { start: (max / START_PART).max(1), step: STEP, max, pass };
+        let mut ladder = Ladder::new(terms).map_err(Failed::Message)?;
+        let begun = Instant::now();
+        let length = Duration::from_secs(self.request.seconds);
+        let mut errors = Newest::default();
+        self.report.climb = Some(Climbed::default());
+        while let Some(hold) = ladder.now() {
+            if begun.elapsed() + Duration::from_millis(SETTLE_MS + JUDGED_MS) > length {
+                break;
+            }
+            let (sums, valid) = self.step(endpoint, addresses, hold.rate, &mut errors)?;
+            if let Some(reason) = self.stop_handle.reason() {
+                return Ok(reason);
+            }
+            let due = sums.due.saturating_sub(sums.own_fault);
+            let verdict = ladder.take(Measured { due, right: sums.right, p99_us: sums.p99_us, valid });
+            self.report.second = begun.elapsed().as_secs().min(self.request.seconds);
+            self.note(JudgedStep { step: 0, tried: hold.rate, verdict: Some(verdict), sums }, ladder.found());
+            let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.rate, verdict) };
+            self.say(PracticeState::Running, told);
+        }
+        let climbed = self.report.climb.clone().unwrap_or_default();
+        let is_cut = if ladder.now().is_some() { " The time was over before it was found more closely." } else { "" };
+        Ok(format!("practice is over. {}{is_cut}", climbed.sentence()))
+    }
+
+    fn note(&mut self, step: JudgedStep, found: Found) {
+        let Some(climbed) = &mut self.report.climb else { return };
+        let number = climbed.steps.len() as u32;
+        climbed.steps.push(JudgedStep { step: number, ..step });
+        let holding = climbed
+            .steps
+            .iter()
+            .rev()
+            .find(|step| step.tried == found.holds && step.verdict == Some(HoldVerdict::Passed));
+        climbed.holds_p99_us = holding.and_then(|step| step.sums.p99_us);
+        climbed.holds_since = holding.map(|step| step.step);
+        climbed.holds = found.holds;
+        (climbed.breaks_at, climbed.breaks_by) = found.broke.unzip();
+        climbed.unbroken = found.unbroken;
+    }
+
+    /// One rate; what was counted while it was judged, and whether our own side kept to its plan.
+    fn step(
+        &mut self,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        rate: u64,
+        errors: &mut Newest,
+    ) -> Result<(HoldSums, bool), Failed> {
+        let clock = Clock::now();
+        let start = Schedule::before_pauses(clock.after(HEAD_START));
+        let judged = start + SETTLE_MS * NS_PER_SECOND / 1_000;
+        let needed = rate.saturating_mul(self.config.pass.p99_us) / 1_000_000;
+        let connections = needed.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX) as u32;
+        let load = Load::Open(Ramp::per_second(rate, rate));
+        let phase = |start, end, scored| Phase { start, end, load, connections, scored };
+        let phases =
+            [phase(start, judged, false), phase(judged, judged + JUDGED_MS * NS_PER_SECOND / 1_000, true)].into();
+        let plan = Arc::new(self.plan(endpoint, addresses, clock, phases)?);
+        let mut driver = self.driver(plan, clock)?;
+        while !driver.is_over() {
+            thread::sleep(LOOK);
+            driver.look().into_iter().for_each(|explained| errors.note(explained.error));
+        }
+        let Ended { result, broken, .. } = driver.finish(false);
+        if let Some(broken) = broken {
+            return Err(broken.into());
+        }
+        let Totals { closed, progress, .. } = result?;
+        let Progress { sums, .. } = progress;
+        let total = &closed.summary.total;
+        self.count(RunInstant::START, &sums.scored[0].row, RunInstant::START, errors);
+        let sums = HoldSums {
+            due: total.requests,
+            right: total.verified,
+            own_fault: total.failed.own_fault,
+            late: 0,
+            p99_us: total.latency_us.p99,
+        };
+        Ok((sums, closed.summary.is_valid()))
+    }
+}
+
+fn told(rate: u64, verdict: HoldVerdict) -> String {
+    let became = match verdict {
+        HoldVerdict::Passed => "passed",
+        HoldVerdict::FailedByRight => "failed: too few answers were right",
+        HoldVerdict::FailedByP99 => "failed: too slow",
+        HoldVerdict::NotValid => "is tried again: our own side was not valid",
+        HoldVerdict::Rested => "rested",
+    };
+    format!("{rate}/s {became}")
+}

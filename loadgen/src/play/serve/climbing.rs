@@ -1,0 +1,100 @@
+//! Breakpoint phases among several generators: what each has counted in a hold goes to Redis once it is on its disk; one of
+//! them, the first of the split that is alive, decides from the sums of all what comes next; and all of them, itself included,
+//! go by what then stands in Redis.
+//!
+//! When it is late, because it has just died, any of the others decides: of two decisions Redis keeps the first. While Redis is
+//! away nobody decides, and nobody climbs.
+
+use super::Home;
+use super::round_runner::RoundRunner;
+use crate::play::steps::ToJudge;
+use flowtest_contest::breakpoint::{Decision, HoldCounts};
+use flowtest_contest::timeline::Split;
+use flowtest_contract::RoundId;
+use flowtest_scoreboard::{HoldReport, Scoreboard, ScoreboardError, SeenGenerator};
+
+impl RoundRunner {
+    /// Hears of decisions, says what is counted here, and decides where that is our part.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn climb(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
+        self.hear_steps(home, scoreboard)?;
+        self.say_hold(home, scoreboard)?;
+        self.decide_step(home, scoreboard)
+    }
+
+    fn hear_steps(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
+        let now = self.now();
+        let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+        for step in steps.to_hear(plan, now) {
+            let heard = scoreboard.read_step(&home.contest, &self.id, step)?;
+            let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+            let roster = plan.contestants.iter().map(|one| one.name.as_str());
+            match heard.filter(|decision| is_ours(decision, step, roster)) {
+                Some(decision) => self.driver.take_step(&decision, now),
+                None => steps.skip(plan, now, step),
+            }
+        }
+        Ok(())
+    }
+
+    /// Only once nothing falls due in the hold any more: before that it is nobody's business.
+    fn say_hold(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
+        let now = self.now();
+        let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+        let Some(window) = steps.window(plan).filter(|window| window.to <= plan.utc_us(now)) else { return Ok(()) };
+        let Some(hold) = self.driver.counted().map(|progress| &progress.sums.hold) else { return Ok(()) };
+        let said = (hold.step, hold.counts().iter().map(|counts| counts.due + counts.late).sum());
+        if hold.step != window.step || said == self.said {
+            return Ok(());
+        }
+        let report = HoldReport { step: hold.step, counts: hold.counts().to_vec() };
+        scoreboard.write_hold(&home.contest, &self.id, self.stream, &report)?;
+        self.said = said;
+        Ok(())
+    }
+
+    fn decide_step(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
+        let now = self.now();
+        let at = self.utc_us();
+        let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+        let Some(to_judge) = steps.to_judge(plan, now) else { return Ok(()) };
+        let ToJudge { window, is_last_chance, .. } = to_judge;
+        let Some(split) = self.control.timeline.split_at(at) else { return Ok(()) };
+        let is_ours = is_last_chance && split.generators.contains(&home.id)
+            || lowest(split, self.id, &scoreboard.read_generators(&home.contest)?) == Some(&home.id);
+        if !is_ours {
+            return Ok(());
+        }
+        let mut counts: Vec<HoldCounts> = Vec::new();
+        for report in scoreboard.read_holds(&home.contest, &self.id, window.step)? {
+            counts.resize(counts.len().max(report.counts.len()), HoldCounts::default());
+            counts.iter_mut().zip(&report.counts).for_each(|(sum, part)| sum.merge(part));
+        }
+        if !is_last_chance && !steps.is_whole(&counts, plan) {
+            return Ok(());
+        }
+        let decision = steps.decide(to_judge, &counts, plan);
+        if scoreboard.put_step(&home.contest, &self.id, &decision)? {
+            self.driver.take_step(&decision, now);
+        }
+        Ok(())
+    }
+}
+
+/// A decision of this round's roster, and of the step that was asked for.
+fn is_ours<'a>(decision: &Decision, step: u32, roster: impl Iterator<Item = &'a str>) -> bool {
+    let names = decision.climbers.iter().map(|climber| climber.contestant.as_str());
+    // Who has joined since is not in it, or not yet known here.
+    decision.step == step && names.zip(roster).all(|(ours, theirs)| ours == theirs)
+}
+
+/// The first generator of a split that is alive and plays the round.
+fn lowest<'a>(split: &'a Split, round: RoundId, generators: &[SeenGenerator]) -> Option<&'a String> {
+    let plays = |name: &str| {
+        let health = generators.iter().find(|one| one.id == name).and_then(|one| one.health.as_ref());
+        health.is_some_and(|health| health.round == Some(round))
+    };
+    split.generators.iter().find(|name| plays(name))
+}

@@ -1,0 +1,183 @@
+//! The steps of breakpoint phases as one generator knows them: which hold is to be judged when, what was decided, and what
+//! follows from it for the plan. Pure: it neither counts nor asks Redis.
+//!
+//! Whoever decides calls [`Steps::to_judge`], and [`Steps::decide`] with what all generators have counted; whoever follows calls
+//! [`Steps::hear`]. Both end in the same [`Climbs`], so that anybody can go on where another one died.
+
+use crate::engine::clock::{PlanInstant, RunInstant};
+use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::plan::{HoldWindow, Load, NS_PER_US, Phase, Plan};
+use crate::engine::schedule::{Step, StepRate, StepRates};
+use flowtest_contest::breakpoint::{Climbs, Decision, HoldCounts, HoldSums};
+use flowtest_contest::timeline::NOTICE_US;
+use flowtest_journal::record;
+
+/// A decision that is made so late is still heard by everybody in time.
+const NOTICE_NS: u64 = NOTICE_US * NS_PER_US;
+/// So long before that nobody waits any more for figures that are not whole.
+const LAST_CHANCE_NS: u64 = 500_000_000;
+/// Between hearing of a decision and its step: time to tell the workers.
+const TELLING_NS: u64 = 150_000_000;
+
+/// What is known of the breakpoint phase that is played, or was played last.
+#[derive(Debug)]
+pub struct Steps {
+    climbs: Climbs,
+    /// The number of its first step.
+    first: u32,
+    /// Up to this step all decisions are known, or nobody made one.
+    heard: u32,
+    newest: Option<Decision>,
+}
+
+/// A hold whose figures may be judged now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToJudge {
+    pub window: HoldWindow,
+    /// What is decided counts from this step on.
+    pub step: u32,
+    /// Figures that are not whole now will not be in time.
+    pub is_last_chance: bool,
+}
+
+impl Steps {
+    /// `None`: the plan has no breakpoint phase.
+    pub fn new(plan: &Plan) -> Option<Steps> {
+        let first = plan.phases.iter().find_map(step_of)?;
+        Some(Steps {
+            climbs: Climbs::new(first.terms, first.first),
+            first: first.first,
+            heard: first.first,
+            newest: None,
+        })
+    }
+
+    /// The newest decision that is known.
+    pub fn newest(&self) -> Option<&Decision> {
+        self.newest.as_ref()
+    }
+
+    /// The steps of which nobody knows yet here whether they were decided, up to the one that comes next. One that has begun
+    /// and was not decided will never be: see [`Steps::skip`].
+    pub fn to_hear(&mut self, plan: &Plan, now: RunInstant) -> std::ops::Range<u32> {
+        match self.running(plan, now) {
+            Some((_, step)) => self.heard + 1..step.number + 2,
+            None => 0..0,
+        }
+    }
+
+    /// Nobody has decided of this step, and it has begun.
+    pub fn skip(&mut self, plan: &Plan, now: RunInstant, step: u32) {
+        if self.running(plan, now).is_some_and(|(_, running)| step <= running.number) {
+            self.heard = self.heard.max(step);
+        }
+    }
+
+    /// When the hold is or was that is judged next.
+    pub fn window(&self, plan: &Plan) -> Option<HoldWindow> {
+        plan.holds.iter().find(|window| window.step == self.climbs.tried()).copied()
+    }
+
+    /// The hold that may be judged now, where all that fell due in it can have its outcome and there is time to tell of it.
+    pub fn to_judge(&mut self, plan: &Plan, now: RunInstant) -> Option<ToJudge> {
+        let (phase, running) = self.running(plan, now)?;
+        let step = running.number + 1;
+        if !running.is_judged || self.climbs.tried() >= step || self.heard >= step {
+            return None;
+        }
+        let planned = plan.schedule.plan_clock(now);
+        let settled = phase.start + running.terms.hold_us * NS_PER_US + plan.timeout();
+        if planned < settled || planned + NOTICE_NS > phase.end {
+            return None;
+        }
+        let window = self.window(plan)?;
+        Some(ToJudge { window, step, is_last_chance: planned + NOTICE_NS + LAST_CHANCE_NS > phase.end })
+    }
+
+    /// Whether these are all requests that fell due in the hold which is judged next.
+    pub fn is_whole(&self, counts: &[HoldCounts], plan: &Plan) -> bool {
+        let counted = |index: usize| counts.get(index).map(HoldCounts::sums).unwrap_or_default();
+        (0..plan.contestants.len()).all(|index| counted(index).is_whole(self.climbs.expected(index)))
+    }
+
+    /// What follows from the figures of all generators.
+    pub fn decide(&mut self, to_judge: ToJudge, counts: &[HoldCounts], plan: &Plan) -> Decision {
+        let mut climbs = self.climbs.clone();
+        let sums = |index: usize| counts.get(index).map_or_else(HoldSums::default, HoldCounts::sums);
+        let measured = ContestantIndex::all()
+            .zip(plan.contestants.iter())
+            .map(|(index, one)| (one.name.clone(), sums(index.index())));
+        climbs.decide(to_judge.step, (to_judge.window.from, to_judge.window.to), measured)
+    }
+
+    /// Goes on by a decision. The sentence says that we would have decided otherwise.
+    pub fn hear(&mut self, decision: &Decision) -> Option<String> {
+        if decision.step <= self.climbs.tried() {
+            return None;
+        }
+        let ours = self.climbs.follow(decision);
+        self.heard = self.heard.max(decision.step);
+        self.newest = Some(decision.clone());
+        (ours != *decision).then(|| {
+            format!(
+                "step {} of the breakpoint was decided otherwise than its figures say: `audit` tells who is concerned",
+                decision.step
+            )
+        })
+    }
+
+    /// Whether the workers can still go by a decision: its step lies ahead, or it began before anything was ours.
+    pub fn is_in_time(plan: &Plan, decision: &Decision, now: RunInstant) -> bool {
+        let begins = plan.phases.iter().find(|phase| step_of(phase).is_some_and(|step| step.number == decision.step));
+        let Some(begins) = begins.map(|phase| plan.schedule.run_clock(phase.start)) else { return false };
+        now + TELLING_NS < begins || plan.schedule.share_at(begins).is_none()
+    }
+
+    /// The step that is played, and its phase. A phase behind the one that is known begins anew.
+    fn running<'a>(&mut self, plan: &'a Plan, now: RunInstant) -> Option<(&'a Phase, Step)> {
+        let planned: PlanInstant = plan.schedule.plan_clock(now);
+        let phase = plan.phases.iter().find(|phase| phase.start <= planned && planned < phase.end)?;
+        let step = step_of(phase)?;
+        if step.first != self.first {
+            (self.climbs, self.first, self.heard) = (Climbs::new(step.terms, step.first), step.first, step.first);
+        }
+        Some((phase, step))
+    }
+}
+
+/// What the workers are told.
+pub fn rates(decision: &Decision) -> StepRates {
+    let rates = decision.climbers.iter().map(|climber| StepRate { rate: climber.rate, rest: climber.rest });
+    StepRates { step: decision.step, rates: rates.collect() }
+}
+
+/// A decision as the journal keeps it.
+pub fn recorded(decision: &Decision, at: flowtest_contract::rules::UtcUs) -> record::Decision {
+    let entries = ContestantIndex::all().zip(&decision.climbers).map(|(index, climber)| record::DecisionEntry {
+        tried: climber.tried,
+        due: climber.sums.due,
+        right: climber.sums.right,
+        own_fault: climber.sums.own_fault,
+        late: climber.sums.late,
+        p99_us: climber.sums.p99_us.unwrap_or(record::NOTHING_ANSWERED),
+        rate: climber.rate,
+        rest: climber.rest,
+        holds: climber.holds,
+        contestant: index.in_records(),
+    });
+    record::Decision {
+        at: at.0,
+        step: decision.step,
+        judged: decision.judged,
+        from: decision.from.0,
+        to: decision.to.0,
+        entries: entries.collect(),
+    }
+}
+
+fn step_of(phase: &Phase) -> Option<Step> {
+    match phase.load {
+        Load::Step(step) => Some(step),
+        Load::Open(_) | Load::Closed { .. } => None,
+    }
+}

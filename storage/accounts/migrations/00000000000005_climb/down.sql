@@ -1,0 +1,2 @@
+ALTER TABLE results DROP COLUMN climb;
+ALTER TABLE results DROP COLUMN holds;

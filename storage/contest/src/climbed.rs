@@ -1,0 +1,198 @@
+//! What a contestant's climb came to: the rate that it holds, and every step that was judged. Results keep it, so that it can be
+//! read when Redis has forgotten the decisions. Pure.
+
+use crate::breakpoint::{Climber, Decision, HoldSums};
+use crate::ladder::{HoldVerdict, LadderTerms, Pass, Unbroken};
+use serde::{Deserialize, Serialize};
+
+/// Of one contestant in one round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Climbed {
+    /// Requests a second; 0: none. With the latency at which it does, in µs, and since which step.
+    pub holds: u64,
+    pub holds_p99_us: Option<u64>,
+    pub holds_since: Option<u32>,
+    /// The lowest rate that failed, and by what.
+    pub breaks_at: Option<u64>,
+    pub breaks_by: Option<HoldVerdict>,
+    pub unbroken: Option<Unbroken>,
+    /// In the order of time. One of which nobody decided is not among them.
+    pub steps: Vec<JudgedStep>,
+}
+
+/// One step that was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedStep {
+    pub step: u32,
+    /// Requests a second.
+    pub tried: u64,
+    /// None: nothing of it is known.
+    pub verdict: Option<HoldVerdict>,
+    #[serde(flatten)]
+    pub sums: HoldSums,
+}
+
+impl Climbed {
+    /// By the decisions of a round, in their order. `None`: it is in none of them.
+    pub fn of<'a>(contestant: &str, decisions: impl IntoIterator<Item = &'a Decision>) -> Option<Climbed> {
+        let mut climbed: Option<Climbed> = None;
+        for decision in decisions {
+            let Some(climber) = decision.climbers.iter().find(|climber| climber.contestant == contestant) else {
+                continue;
+            };
+            let mut steps = climbed.map(|climbed| climbed.steps).unwrap_or_default();
+            let (tried, verdict, sums) = (climber.tried, climber.verdict, climber.sums);
+            steps.push(JudgedStep { step: decision.judged, tried, verdict, sums });
+            climbed = Some(Climbed {
+                holds: climber.holds,
+                holds_p99_us: climber.holds_p99_us,
+                holds_since: climber.holds_since,
+                breaks_at: climber.breaks_at,
+                breaks_by: climber.breaks_by,
+                unbroken: climber.unbroken,
+                steps,
+            });
+        }
+        climbed
+    }
+
+    /// What came of it, when nothing of it goes on.
+    pub fn sentence(&self) -> String {
+        let holds = match self.holds {
+            0 => "It held no step".to_owned(),
+            holds => format!("It held {holds} requests a second at a p99 of {}", milliseconds(self.holds_p99_us)),
+        };
+        let end = match (self.unbroken, self.breaks_at, self.breaks_by) {
+            (Some(Unbroken::Max), ..) => ", and nothing broke it: no step was higher.".to_owned(),
+            (Some(Unbroken::Generator), ..) => ", and nothing broke it: the generators gave no more.".to_owned(),
+            (None, Some(at), Some(HoldVerdict::FailedByP99)) => format!(", and broke at {at}/s by its p99."),
+            (None, Some(at), _) => format!(", and broke at {at}/s by its answers."),
+            (None, None, _) => ".".to_owned(),
+        };
+        holds + &end
+    }
+}
+
+impl JudgedStep {
+    /// What became of it, with the figures that say why.
+    pub fn sentence(&self, pass: &Pass) -> String {
+        let tried = self.tried;
+        let right = format!("{:.2} % of the answers were wholly right", 100.0 * self.right_part());
+        let p99 = milliseconds(self.sums.p99_us);
+        match self.verdict {
+            Some(HoldVerdict::Passed) => format!("{tried}/s passed, at a p99 of {p99}."),
+            Some(HoldVerdict::FailedByRight) => {
+                format!("{tried}/s failed: {right}, and {:.2} % must be.", 100.0 * pass.right)
+            }
+            Some(HoldVerdict::FailedByP99) => {
+                format!("{tried}/s failed: its p99 was {p99}, and it may be {}.", milliseconds(Some(pass.p99_us)))
+            }
+            Some(HoldVerdict::NotValid) => format!("{tried}/s is held again: our own side was not valid."),
+            Some(HoldVerdict::Rested) => "It rested for a step.".to_owned(),
+            None => "Nothing fell due to it in the last step.".to_owned(),
+        }
+    }
+
+    /// The part of what counts whose answers were wholly right, from 0 to 1.
+    pub fn right_part(&self) -> f64 {
+        let counted = self.sums.due.saturating_sub(self.sums.own_fault).max(1);
+        self.sums.right as f64 / counted as f64
+    }
+}
+
+impl Climber {
+    /// How it fares, for whoever owns the server: what it holds, and what became of the last step, with the figures.
+    pub fn sentence(&self, terms: &LadderTerms) -> String {
+        let mut text = match self.holds {
+            0 => "It holds no step yet.".to_owned(),
+            holds => {
+                format!("It holds {holds} requests a second at a p99 of {}.", milliseconds(self.holds_p99_us))
+            }
+        };
+        // The step's number is not in its sentence.
+        let judged = JudgedStep { step: 0, tried: self.tried, verdict: self.verdict, sums: self.sums };
+        text.push_str(match self.verdict {
+            Some(HoldVerdict::Rested) | None => " ",
+            Some(_) => " The step of ",
+        });
+        text.push_str(&judged.sentence(&terms.pass));
+        match (self.trial, self.unbroken) {
+            (_, Some(Unbroken::Max)) => text.push_str(" Nothing broke it: no step is higher."),
+            (_, Some(Unbroken::Generator)) => text.push_str(" Nothing broke it: the generators gave no more."),
+            (Some(_), None) => text.push_str(&format!(" Now it is asked for {}/s.", self.rate)),
+            (None, None) => text.push_str(" That is its limit, and it must hold it to the end."),
+        }
+        text
+    }
+}
+
+fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "no answer".to_owned(), |us| format!("{:.1} ms", us as f64 / 1e3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breakpoint::{Breakpoint, Climbs};
+    use crate::ladder::Step;
+    use flowtest_contract::rules::UtcUs;
+
+    fn breakpoint(start: u64, times: f64) -> Breakpoint {
+        let pass = Pass { right: 0.995, p99_us: 50_000 };
+        let ladder = LadderTerms { start, step: Step::Times(times), max: 10_000, pass };
+        Breakpoint { ladder, hold_us: 5_000_000 }
+    }
+
+    #[test]
+    fn who_failed_reads_why_with_the_figures() {
+        let breakpoint = breakpoint(500, 2.0);
+        let mut climbs = Climbs::new(breakpoint, 0);
+        let mut decide = |step, sums| {
+            let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]);
+            decision.climbers[0].sentence(&breakpoint.ladder)
+        };
+        let sums = |due, right, p99_us| HoldSums { due, right, p99_us: Some(p99_us), ..HoldSums::default() };
+        assert_eq!(
+            decide(1, sums(2_000, 2_000, 1_300)),
+            "It holds 500 requests a second at a p99 of 1.3 ms. The step of 500/s passed, at a p99 of 1.3 ms. Now it is asked for \
+             1000/s."
+        );
+        let failed = decide(2, sums(4_000, 4_000, 311_000));
+        assert!(
+            failed.contains("1000/s failed: its p99 was 311.0 ms, and it may be 50.0 ms. Now it is asked for 250/s"),
+            "{failed}"
+        );
+        assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
+        let failed = decide(4, sums(3_000, 1_500, 1_000));
+        assert!(
+            failed.contains("750/s failed: 50.00 % of the answers were wholly right, and 99.50 % must be"),
+            "{failed}"
+        );
+    }
+
+    #[test]
+    fn what_was_decided_of_somebody_is_put_together() {
+        let breakpoint = breakpoint(500, 2.0);
+        let mut climbs = Climbs::new(breakpoint, 0);
+        let mut decide = |step, due, p99_us| {
+            let sums = HoldSums { due, right: due, p99_us: Some(p99_us), ..HoldSums::default() };
+            climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)])
+        };
+        let decisions = [decide(1, 2_000, 1_300), decide(2, 4_000, 311_000)];
+        let climbed = Climbed::of("a", &decisions).expect("it is in them");
+        assert_eq!((climbed.holds, climbed.breaks_at, climbed.steps.len()), (500, Some(1_000), 2));
+        let broke = climbed.steps[1];
+        assert_eq!((broke.step, broke.tried, broke.sums.p99_us), (1, 1_000, Some(311_000)));
+        assert_eq!(
+            broke.sentence(&breakpoint.ladder.pass),
+            "1000/s failed: its p99 was 311.0 ms, and it may be 50.0 ms."
+        );
+        assert_eq!(
+            climbed.sentence(),
+            "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99."
+        );
+        assert_eq!(Climbed::of("b", &decisions), None);
+        let text = serde_json::to_string(&climbed).expect("JSON");
+        assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
+    }
+}

@@ -1,0 +1,488 @@
+//! The ladder of a breakpoint test: which rate is tried next, by what came of the last one. Pure.
+//!
+//! It climbs step by step as long as a step passes. After one that fails it rests at the last that passed, so that the server
+//! gets rid of what waits, and halves the gap between the two, three times at most. Where the first step failed already, it
+//! descends by halves until one passes, and the gap, which is wider then than a step, is halved up to five times. What is found
+//! is held once more: what does not hold slips to the step below.
+//!
+//! ```text
+//!   rate |         x 2440
+//!        |             x 2196                x fails
+//!        |                   x 2135          o passes, or is held for a rest
+//!        |                 o 2074  o 2074
+//!        |       o   o   o       o           the last one: 2074, once more
+//!        |     o
+//!        |   o
+//!        | o 1000
+//!        +------------------------------> holds, one after another
+//! ```
+//!
+//! A hold in which our own side was not valid says nothing about the server: the same rate is held again, and after three of
+//! them in a row the ladder ends as unbroken.
+
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+/// How often the gap between the highest rate that passed and the lowest that failed is halved at most.
+const HALVINGS_MAX: u32 = 3;
+/// The same for the gap of a descent, in which the upper end is twice the lower one.
+const HALVINGS_MAX_DESCENDED: u32 = 5;
+/// A gap that is smaller than this part of the rate is not halved any more.
+const GAP_PERMILLE: u64 = 20;
+/// Holds in a row in which our own side was not valid, until it is taken for the limit.
+const NOT_VALID_MAX: u32 = 3;
+/// The factor by which a step may be higher than the one before.
+const TIMES_MAX: f64 = 10.0;
+
+/// From one step to the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// So many times as much: `x1.25`.
+    Times(f64),
+    /// So many requests a second more: `+500`.
+    Plus(u64),
+}
+
+impl Step {
+    pub(crate) fn after(self, rate: u64) -> u64 {
+        match self {
+            Step::Times(times) => ((rate as f64 * times) as u64).max(rate + 1),
+            Step::Plus(more) => rate.saturating_add(more),
+        }
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Step, String> {
+        let step = match (text.strip_prefix('x'), text.strip_prefix('+')) {
+            (Some(times), _) => times.parse().ok().filter(|times| *times > 1.0 && *times <= TIMES_MAX).map(Step::Times),
+            (_, Some(more)) => more.parse().ok().filter(|more| *more > 0).map(Step::Plus),
+            _ => None,
+        };
+        step.ok_or_else(|| {
+            format!("'{text}' is no step: write how many times as much, as in x1.25 (x{TIMES_MAX} at most), or how many more, as in +500")
+        })
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Times(times) => write!(f, "x{times}"),
+            Step::Plus(more) => write!(f, "+{more}"),
+        }
+    }
+}
+
+// Neither of its numbers is ever NaN: reading refuses it.
+impl Eq for Step {}
+
+/// What a ladder is climbed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderTerms {
+    /// Requests a second of the first step.
+    pub start: u64,
+    pub step: Step,
+    /// No step is higher.
+    pub max: u64,
+    pub pass: Pass,
+}
+
+/// What a step has to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Pass {
+    /// The least part of all requests that fell due whose answers were wholly right.
+    pub right: f64,
+    /// The longest latency at the 99th percentile, from the intended instant, in microseconds.
+    pub p99_us: u64,
+}
+
+// As of a step: its part lies between 0 and 1.
+impl Eq for Pass {}
+
+/// What was measured in one hold, without its settling second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Requests that fell due, and those of them whose answers were wholly right.
+    pub due: u64,
+    pub right: u64,
+    /// `None` where nothing was answered.
+    pub p99_us: Option<u64>,
+    /// Our own side kept to its plan.
+    pub valid: bool,
+}
+
+/// Why a rate is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trial {
+    /// One step higher.
+    Climb,
+    /// Lower, as nothing has passed yet.
+    Descend,
+    /// Between what passed and what failed.
+    Halve,
+    /// After a failure: it is not judged.
+    Rest,
+    /// What was found, once more.
+    Confirm,
+}
+
+/// A rate to be held now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Requests a second.
+    pub rate: u64,
+    pub trial: Trial,
+}
+
+/// What came of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldVerdict {
+    Passed,
+    /// Too few wholly right answers.
+    FailedByRight,
+    /// Too slow at the 99th percentile.
+    FailedByP99,
+    /// Our own side was not valid: the same again.
+    NotValid,
+    Rested,
+}
+
+/// Why a ladder ended without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unbroken {
+    /// The highest step passed.
+    Max,
+    /// Our own side could not keep to its plan.
+    Generator,
+}
+
+/// What a ladder has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The highest rate that was held, and held again; 0: none.
+    pub holds: u64,
+    /// The lowest rate that failed, and by what.
+    pub broke: Option<(u64, HoldVerdict)>,
+    pub unbroken: Option<Unbroken>,
+}
+
+/// One climb.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    terms: LadderTerms,
+    /// Rates that passed, rising.
+    passed: Vec<u64>,
+    /// The lowest that failed.
+    broke: Option<(u64, HoldVerdict)>,
+    /// How often the gap may still be halved.
+    halvings_left: u32,
+    not_valid: u32,
+    /// What is held now; `None` once it is over.
+    now: Option<Hold>,
+    unbroken: Option<Unbroken>,
+}
+
+impl Ladder {
+    /// # Errors
+    /// A sentence for terms that contradict each other.
+    pub fn new(terms: LadderTerms) -> Result<Ladder, String> {
+        let LadderTerms { start, max, pass, .. } = terms;
+        if start == 0 {
+            return Err("a ladder starts at 1 request a second at the least: write a higher start".to_owned());
+        }
+        if start > max {
+            return Err(format!(
+                "the ladder starts at {start}/s and may not go above {max}/s: lower the start or raise the most"
+            ));
+        }
+        if !(pass.right > 0.0 && pass.right <= 1.0) {
+            return Err("the part of right answers that a step needs lies between 0 and 1".to_owned());
+        }
+        if pass.p99_us == 0 {
+            return Err("no server answers within 0 s: write a longer p99".to_owned());
+        }
+        let now = Some(Hold { rate: start, trial: Trial::Climb });
+        Ok(Ladder {
+            terms,
+            passed: Vec::new(),
+            broke: None,
+            halvings_left: HALVINGS_MAX,
+            not_valid: 0,
+            now,
+            unbroken: None,
+        })
+    }
+
+    /// What is to be held now; `None`: it is over.
+    pub fn now(&self) -> Option<Hold> {
+        self.now
+    }
+
+    /// What it has found so far; final once it is over.
+    pub fn found(&self) -> Found {
+        Found { holds: self.held(), broke: self.broke, unbroken: self.unbroken }
+    }
+
+    /// Takes what was measured while the rate was held, and goes on.
+    pub fn take(&mut self, measured: Measured) -> HoldVerdict {
+        let Some(Hold { rate, trial }) = self.now else { return HoldVerdict::Rested };
+        if trial == Trial::Rest {
+            self.now = self.between();
+            return HoldVerdict::Rested;
+        }
+        let verdict = self.terms.pass.judge(measured);
+        self.not_valid = if verdict == HoldVerdict::NotValid { self.not_valid + 1 } else { 0 };
+        self.now = match verdict {
+            HoldVerdict::NotValid if self.not_valid == NOT_VALID_MAX => {
+                self.unbroken = Some(Unbroken::Generator);
+                None
+            }
+            HoldVerdict::NotValid => self.now,
+            HoldVerdict::Passed => self.after_pass(rate, trial),
+            _ => self.after_failure(rate, trial, verdict),
+        };
+        verdict
+    }
+
+    /// Our own side is the limit: it ends here, with what it has found. Whom something broke before stays broken.
+    pub fn end_unbroken(&mut self) {
+        self.unbroken = self.broke.is_none().then_some(Unbroken::Generator);
+        self.now = None;
+    }
+
+    /// What was found does not hold any more: it is so many hundredths less now, or the step below. It was over.
+    pub fn slip(&mut self, verdict: HoldVerdict, percent: u64) {
+        if let Some(rate) = self.passed.pop() {
+            (self.broke, self.unbroken) = (Some((rate, verdict)), None);
+            let less = rate.saturating_sub((rate * percent.min(100) / 100).max(1));
+            if less > self.held() {
+                self.passed.push(less);
+            }
+        }
+    }
+
+    fn held(&self) -> u64 {
+        self.passed.last().copied().unwrap_or(0)
+    }
+
+    fn after_pass(&mut self, rate: u64, trial: Trial) -> Option<Hold> {
+        if trial == Trial::Confirm {
+            return None;
+        }
+        self.passed.push(rate);
+        if self.broke.is_some() {
+            match trial {
+                Trial::Halve => self.halvings_left -= 1,
+                Trial::Descend => self.halvings_left = HALVINGS_MAX_DESCENDED,
+                Trial::Climb | Trial::Rest | Trial::Confirm => {}
+            }
+            return self.between();
+        }
+        if rate == self.terms.max {
+            self.unbroken = Some(Unbroken::Max);
+            return None;
+        }
+        Some(Hold { rate: self.terms.step.after(rate).min(self.terms.max), trial: Trial::Climb })
+    }
+
+    fn after_failure(&mut self, rate: u64, trial: Trial, verdict: HoldVerdict) -> Option<Hold> {
+        self.broke = Some((rate, verdict));
+        match trial {
+            // It slips: only what is held again is held.
+            Trial::Confirm => {
+                self.passed.pop();
+                self.halvings_left = 0;
+            }
+            Trial::Halve => self.halvings_left -= 1,
+            Trial::Climb | Trial::Descend | Trial::Rest => {}
+        }
+        match self.held() {
+            0 if rate == 1 || trial == Trial::Confirm => None,
+            0 => Some(Hold { rate: rate / 2, trial: Trial::Descend }),
+            held => Some(Hold { rate: held, trial: Trial::Rest }),
+        }
+    }
+
+    /// In the middle of the gap, or what was found once more where the gap is small enough.
+    fn between(&self) -> Option<Hold> {
+        let (held, broke) = (self.held(), self.broke.map_or(0, |(rate, _)| rate));
+        let gap = broke.saturating_sub(held);
+        if self.halvings_left > 0 && gap > 1 && gap.saturating_mul(1_000) > held.saturating_mul(GAP_PERMILLE) {
+            return Some(Hold { rate: held + gap / 2, trial: Trial::Halve });
+        }
+        Some(Hold { rate: held, trial: Trial::Confirm })
+    }
+}
+
+impl Pass {
+    /// A hold by its figures.
+    pub fn judge(&self, measured: Measured) -> HoldVerdict {
+        let Measured { due, right, p99_us, valid } = measured;
+        if !valid || due == 0 {
+            return HoldVerdict::NotValid;
+        }
+        if (right as f64) < self.right * due as f64 {
+            return HoldVerdict::FailedByRight;
+        }
+        if p99_us.is_none_or(|p99_us| p99_us > self.p99_us) {
+            return HoldVerdict::FailedByP99;
+        }
+        HoldVerdict::Passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PASS: Pass = Pass { right: 0.995, p99_us: 50_000 };
+
+    fn terms(start: u64, step: &str, max: u64) -> LadderTerms {
+        LadderTerms { start, step: step.parse().expect("a step"), max, pass: PASS }
+    }
+
+    /// Climbs against a server; what it found, and every hold.
+    fn climb(terms: LadderTerms, mut server: impl FnMut(Hold, usize) -> Measured) -> (Found, Vec<(Hold, HoldVerdict)>) {
+        let mut ladder = Ladder::new(terms).expect("terms that fit");
+        let mut holds = Vec::new();
+        while let Some(hold) = ladder.now() {
+            assert!(holds.len() < 200, "it ends: {holds:?}");
+            let measured = server(hold, holds.len());
+            holds.push((hold, ladder.take(measured)));
+        }
+        (ladder.found(), holds)
+    }
+
+    /// A queue in front of a server that takes so many a second.
+    fn queue(capacity: u64, rate: u64) -> Measured {
+        let load = rate as f64 / capacity as f64;
+        let p99_us = if load < 1.0 { 1_000.0 + 400.0 * load / (1.0 - load) } else { 3_000_000.0 };
+        let right = if load <= 1.0 { rate } else { capacity };
+        Measured { due: rate, right, p99_us: Some(p99_us as u64), valid: true }
+    }
+
+    #[test]
+    fn the_drawing_is_what_happens() {
+        let (found, holds) = climb(terms(1_000, "x1.25", 100_000), |hold, _| queue(2_100, hold.rate));
+        let told: Vec<(u64, Trial)> = holds.iter().map(|(hold, _)| (hold.rate, hold.trial)).collect();
+        assert_eq!(
+            told,
+            [
+                (1_000, Trial::Climb),
+                (1_250, Trial::Climb),
+                (1_562, Trial::Climb),
+                (1_952, Trial::Climb),
+                (2_440, Trial::Climb),
+                (1_952, Trial::Rest),
+                (2_196, Trial::Halve),
+                (1_952, Trial::Rest),
+                (2_074, Trial::Halve),
+                (2_135, Trial::Halve),
+                (2_074, Trial::Rest),
+                (2_074, Trial::Confirm),
+            ]
+        );
+        assert_eq!(found, Found { holds: 2_074, broke: Some((2_135, HoldVerdict::FailedByRight)), unbroken: None });
+    }
+
+    #[test]
+    fn an_unlimited_server_ends_at_the_most_and_a_weak_generator_is_never_its_fault() {
+        let (found, _) = climb(terms(1_000, "+5000", 20_000), |hold, _| queue(u64::MAX, hold.rate));
+        assert_eq!(found, Found { holds: 20_000, broke: None, unbroken: Some(Unbroken::Max) });
+        let (found, holds) = climb(terms(1_000, "x2", 1_000_000), |hold, _| Measured {
+            valid: hold.rate <= 8_000,
+            ..queue(u64::MAX, hold.rate)
+        });
+        assert_eq!(found, Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Generator) });
+        assert_eq!(holds.iter().filter(|(_, verdict)| *verdict == HoldVerdict::NotValid).count(), 3);
+    }
+
+    #[test]
+    fn a_hold_that_was_not_valid_is_held_again_and_costs_nothing() {
+        let (clean, _) = climb(terms(1_000, "x1.25", 100_000), |hold, _| queue(7_000, hold.rate));
+        let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, nth| Measured {
+            valid: nth % 3 != 1,
+            ..queue(7_000, hold.rate)
+        });
+        assert_eq!(found, clean);
+    }
+
+    #[test]
+    fn what_is_good_only_once_slips() {
+        // At 2,440 it shines for one hold and never again.
+        let mut shone = false;
+        let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, _| match hold.rate {
+            2_300.. if !shone => {
+                shone = true;
+                queue(u64::MAX, hold.rate)
+            }
+            rate => queue(2_000, rate),
+        });
+        assert!(found.holds <= 2_000, "{found:?}");
+    }
+
+    #[test]
+    fn a_server_that_holds_less_than_the_start_is_found_below_it() {
+        let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, _| queue(90, hold.rate));
+        assert!((80..=90).contains(&found.holds), "{found:?}");
+        let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, _| queue(0, hold.rate));
+        assert_eq!((found.holds, found.unbroken), (0, None));
+    }
+
+    #[test]
+    fn who_fails_the_first_step_is_found_as_closely_as_others() {
+        let (found, _) = climb(terms(718, "x1.05", 100_000), |hold, _| queue(451, hold.rate));
+        assert!((430..=451).contains(&found.holds), "{found:?}");
+    }
+
+    #[test]
+    fn contradictions_are_told() {
+        for (text, part) in [
+            ("x1", "x1.25"),
+            ("x0.5", "x1.25"),
+            ("x11", "at most"),
+            ("+0", "+500"),
+            ("500", "no step"),
+            ("xNaN", "no step"),
+        ] {
+            let error = text.parse::<Step>().expect_err(text);
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!("x1.25".parse::<Step>().expect("a step").to_string(), "x1.25");
+        assert!(Ladder::new(terms(0, "x2", 10)).is_err() && Ladder::new(terms(11, "x2", 10)).is_err());
+        assert!(Ladder::new(LadderTerms { pass: Pass { right: 0.0, ..PASS }, ..terms(1, "x2", 10) }).is_err());
+        assert!(Ladder::new(LadderTerms { pass: Pass { p99_us: 0, ..PASS }, ..terms(1, "x2", 10) }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_capacity_is_found_within_five_percent(capacity in 200u64..200_000, start in 1u64..5_000, times in 105u64..160) {
+            let terms = LadderTerms { step: Step::Times(times as f64 / 100.0), ..terms(start, "x2", 10_000_000) };
+            let (found, _) = climb(terms, |hold, _| queue(capacity, hold.rate));
+            // What it can hold at this latency is a little less than what it takes; and a wide step is halved three times.
+            let (least, width) = (capacity as f64 * 0.97, 1.0 - (times as f64 / 100.0 - 1.0) / 8.0);
+            let least = if start > capacity { least * 0.97 } else { least * width };
+            prop_assert!(found.holds as f64 >= least.floor() - 1.0 && found.holds <= capacity, "{capacity}: {found:?}");
+        }
+
+        #[test]
+        fn it_ends_and_never_holds_what_failed_last(answers in proptest::collection::vec((any::<bool>(), any::<bool>()), 200)) {
+            let (found, holds) = climb(terms(100, "x1.5", 1_000_000), |hold, nth| {
+                let (good, valid) = answers[nth];
+                Measured { valid, ..queue(if good { u64::MAX } else { 1 }, hold.rate) }
+            });
+            if found.unbroken.is_none() && found.holds > 0 {
+                let last = holds.iter().rev().find(|(hold, verdict)| hold.rate == found.holds && *verdict != HoldVerdict::Rested);
+                prop_assert_eq!(last.map(|(_, verdict)| *verdict), Some(HoldVerdict::Passed));
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+import os
+
+from flask import Flask, request
+
+app = Flask(__name__)
+VERSION = os.environ.get("VERSION", "v1")
+FROM = os.environ.get("FROM", "EC2")
+
+
+@app.get("/healthz")
+def health():
+    return ""
+
+
+@app.get("/")
+@app.get("/<path:_path>")
+def answer(_path=""):
+    # The token of this request: a global variable would answer with somebody else's.
+    return "", {"Token": request.headers.get("Token", ""), "Version": VERSION, "From": FROM}
