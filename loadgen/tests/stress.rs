@@ -312,3 +312,17 @@ fn a_summary_that_cannot_be_written_is_exit_code_1() {
         assert!(said.contains("No space left"), "{result:?}: {said}");
     }
 }
+
+#[test]
+fn what_the_kernel_has_beyond_the_floor_can_be_left_unused() {
+    let url = format!("127.0.0.1:{}", honest("127.0.0.1"));
+    for pipeline in ["1", "8"] {
+        let without = ["--without", "no_sqarray,min_wait", "--pipeline", pipeline, "--requests", "400"];
+        let figures = json(&command(&[&[url.as_str()], &without[..]].concat()).output().unwrap());
+        assert_eq!(figures["features"], serde_json::json!(["recv_multishot", "buf_ring", "defer_taskrun"]));
+        assert_eq!(figures["verified"], 400, "{figures}");
+    }
+    let refused = command(&[&url, "--without", "recv_multishot"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("write no_sqarray or min_wait"));
+}

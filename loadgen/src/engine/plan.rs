@@ -3,6 +3,7 @@
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Table};
+use crate::engine::ring::Features;
 use crate::engine::schedule::{Schedule, Step};
 use flowtest_contest::breakpoint::SETTLE_US;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
@@ -217,6 +218,8 @@ pub struct Plan {
     pub request_spare: usize,
     /// Nothing is sent from here, by this process's own decision: what is its share is nobody's meanwhile.
     pub rests_here: bool,
+    /// Features of the kernel that the rings leave unused, for comparison.
+    pub unused: Features,
 }
 
 /// Nothing to play, by one worker: a plan names what it has, and takes the rest from here.
@@ -236,6 +239,7 @@ impl Default for Plan {
             room: 0,
             request_spare: 0,
             rests_here: false,
+            unused: Features::default(),
         }
     }
 }

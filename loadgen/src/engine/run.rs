@@ -457,7 +457,7 @@ fn work(
     }
     // Without this the kernel may wake us 50 µs late, to save power.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-    let uring = match Uring::new(sizes(plan, post.number), post.clock.base) {
+    let uring = match Uring::without(plan.unused, sizes(plan, post.number), post.clock.base) {
         Ok(uring) => uring,
         Err(error) => {
             let _ = ready.send(Err(error));

@@ -9,6 +9,7 @@ use crate::Failed;
 use crate::admit::resolve::{Hosts, HostsSource, Names};
 use crate::admit::trust::{ContestTrust, Trust};
 use crate::engine::plan::Ramp;
+use crate::engine::ring::Features;
 use crate::engine::run::{RunError, choose_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
@@ -62,6 +63,9 @@ pub struct Stress {
     /// So many of all requests shall be right, in percent: fewer are exit code 1.
     #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
     pub min_verified: Option<f64>,
+    /// For comparison only: features of the kernel that are left unused (no_sqarray, min_wait).
+    #[arg(long, hide = true, value_name = "FEATURE", value_delimiter = ',', value_parser = Features::named)]
+    pub without: Vec<Features>,
     #[command(flatten)]
     pub outputs: Outputs,
 }

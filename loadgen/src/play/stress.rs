@@ -5,6 +5,7 @@ use crate::admit::resolve::names::STUCK_AFTER;
 use crate::admit::resolve::{Names, listening};
 use crate::admit::trust::Trust;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
+use crate::engine::ring::Features;
 use crate::engine::run::Clock;
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
@@ -139,6 +140,7 @@ fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clo
         contestants: contestants.into(),
         requests: flags.requests.filter(|_| flags.rate.is_none()),
         workers,
+        unused: flags.without.iter().copied().fold(Features::default(), Features::and),
         ..Plan::default()
     }
 }

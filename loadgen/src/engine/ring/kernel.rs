@@ -37,7 +37,7 @@ const SUBMISSIONS_MAX: u32 = 4096;
 const DESCRIPTORS: u64 = 65_536;
 
 /// What the kernel of this machine offers beyond what every ring of ours needs, by probing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// Linux 6.6: no indirection array in the submission queue.
     pub no_sqarray: bool,
@@ -46,6 +46,23 @@ pub struct Features {
 }
 
 impl Features {
+    /// What a ring may leave unused, by name.
+    ///
+    /// # Errors
+    /// The names there are.
+    pub fn named(name: &str) -> Result<Features, String> {
+        match name {
+            "no_sqarray" => Ok(Features { no_sqarray: true, ..Features::default() }),
+            "min_wait" => Ok(Features { min_wait: true, ..Features::default() }),
+            _ => Err("write no_sqarray or min_wait: every ring needs the others".to_owned()),
+        }
+    }
+
+    /// These and those.
+    pub fn and(self, other: Features) -> Features {
+        Features { no_sqarray: self.no_sqarray || other.no_sqarray, min_wait: self.min_wait || other.min_wait }
+    }
+
     /// The features in use, by name: what every ring of ours needs, then what this kernel has beyond it.
     pub fn names(&self) -> Vec<&'static str> {
         let beyond = [(self.no_sqarray, "no_sqarray"), (self.min_wait, "min_wait")];
@@ -121,8 +138,13 @@ pub struct Uring {
 impl Uring {
     /// Makes the ring on the thread that will use it. `base` is the instant that the run clock counts from.
     pub fn new(sizes: Sizes, base: Instant) -> Result<Uring, RingError> {
+        Uring::without(Features::default(), sizes, base)
+    }
+
+    /// The same, with these features unused even where the kernel has them: for comparison.
+    pub fn without(unused: Features, sizes: Sizes, base: Instant) -> Result<Uring, RingError> {
         assert!(sizes.buffers.is_power_of_two() && sizes.buffers <= 32_768, "buffer ring of {}", sizes.buffers);
-        let (ring, features) = build(sizes.slots)?;
+        let (ring, features) = build(sizes.slots, unused)?;
         grow_descriptor_table(&ring, sizes.slots);
         let areas = Memory::new(sizes.slots as usize * sizes.area_bytes);
         let buffers = Memory::new(sizes.buffers as usize * sizes.buffer_bytes);
@@ -208,7 +230,7 @@ impl Uring {
     }
 }
 
-fn build(slots: u32) -> Result<(IoUring, Features), RingError> {
+fn build(slots: u32, unused: Features) -> Result<(IoUring, Features), RingError> {
     let submissions = (slots.saturating_mul(2)).next_power_of_two().clamp(256, SUBMISSIONS_MAX);
     let completions = (slots.saturating_mul(4)).next_power_of_two().clamp(4096, 65_536);
     let builder = |no_sqarray: bool| {
@@ -225,12 +247,13 @@ fn build(slots: u32) -> Result<(IoUring, Features), RingError> {
         }
         builder.build(submissions)
     };
-    let (ring, no_sqarray) = match builder(true) {
-        Ok(ring) => (ring, true),
+    let (ring, no_sqarray) = match builder(!unused.no_sqarray) {
+        Ok(ring) => (ring, !unused.no_sqarray),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (builder(false).map_err(RingError::of)?, false),
         Err(error) => return Err(RingError::of(error)),
     };
-    let features = Features { no_sqarray, min_wait: ring.params().is_feature_min_timeout() };
+    let min_wait = ring.params().is_feature_min_timeout() && !unused.min_wait;
+    let features = Features { no_sqarray, min_wait };
     Ok((ring, features))
 }
 
