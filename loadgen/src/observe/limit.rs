@@ -9,6 +9,9 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::time::Duration;
 
+/// Connections of a step at the most: what the descriptors and ports of one machine surely allow.
+pub const CONNECTIONS_MOST: u32 = 8_192;
+
 /// One rate that was held.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitStep {
@@ -115,6 +118,15 @@ impl LimitResult {
         if let (Some(at), Some(by)) = (self.breaks_at, self.breaks_by) {
             let by = if by == HoldVerdict::FailedByP99 { "latency" } else { "wrong or missing answers" };
             let _ = write!(text, "; breaks at {}/s by {by}", grouped(at));
+            let carried = self.pass.carried(CONNECTIONS_MOST);
+            if at > carried {
+                let (most, carried) = (grouped(CONNECTIONS_MOST), grouped(carried));
+                let _ = write!(
+                    text,
+                    " over {most} connections, which are enough for every server up to {carried}/s: one whose answers take \
+                     long for the way may hold more"
+                );
+            }
         }
         match self.unbroken {
             Some(Unbroken::Max) => text.push_str("; did not break: raise --max to climb on"),
@@ -271,6 +283,8 @@ mod tests {
         assert!(result.is_found());
         result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Generator) });
         assert!(result.message().contains("this machine is the limit") && !result.is_found());
+        result.found(Found { holds: 180_000, broke: Some((190_000, HoldVerdict::FailedByP99)), unbroken: None });
+        assert!(result.message().contains("over 8,192 connections, which are enough for every server up to 163,840/s"));
     }
 
     #[test]

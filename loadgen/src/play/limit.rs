@@ -9,7 +9,7 @@ use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, Phase, Plan, Ramp
 use crate::engine::run::Clock;
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
-use crate::observe::limit::{LimitPage, LimitResult, LimitStep};
+use crate::observe::limit::{CONNECTIONS_MOST, LimitPage, LimitResult, LimitStep};
 use crate::observe::output::Outputs;
 use crate::observe::results;
 use crate::observe::title::Title;
@@ -25,10 +25,7 @@ use std::time::Duration;
 
 /// A step settles for so long before it is judged.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Connections of a step at the least, and at the most: what the descriptors and ports of one machine surely allow.
-const CONNECTIONS_MIN: u64 = 16;
-const CONNECTIONS_MOST: u64 = 8_192;
-const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX as u64);
+const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 
 /// Runs the command. The exit code is 0 where a limit was found, 3 where our own side was the limit or it was ended before.
 ///
@@ -43,7 +40,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
             humantime::format_duration(flags.server.timeout)
         )));
     }
-    let pass = Pass { right: flags.right / 100.0, p99_us: flags.p99.as_micros() as u64 };
+    let pass = pass(flags);
     let terms = LadderTerms { start: flags.start, step: flags.step, max: flags.max, pass };
     let mut ladder = Ladder::new(terms).map_err(Failed::Usage)?;
     if flags.report.as_deref().is_some_and(results::is_stdout) {
@@ -123,17 +120,16 @@ fn step(
     }))
 }
 
-/// Connections follow the rate: as many as it needs when answers take as long as they may.
-fn connections(rate: u64, p99: Duration) -> u32 {
-    let needed = u128::from(rate) * p99.as_micros() / 1_000_000;
-    u64::try_from(needed).unwrap_or(u64::MAX).clamp(CONNECTIONS_MIN, CONNECTIONS_MOST) as u32
+fn pass(flags: &Limit) -> Pass {
+    Pass { right: flags.right / 100.0, p99_us: flags.p99.as_micros() as u64 }
 }
 
 fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, rate: u64) -> Plan {
     let settling = Schedule::before_pauses(clock.after(HEAD_START));
     let start = settling + SETTLE.as_nanos() as u64;
     let end = start + (flags.hold.as_nanos() as u64).max(NS_PER_SECOND / 10);
-    let (load, connections) = (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), connections(rate, flags.p99));
+    let (load, connections) =
+        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), pass(flags).connections(rate, CONNECTIONS_MOST));
     let phase = |start, end, scored| Phase { start, end, load, connections, scored };
     Plan {
         rules: flags.server.rules(),
@@ -151,16 +147,5 @@ impl LimitStep {
     fn judged(&self) -> Measured {
         let due = self.due.saturating_sub(self.own_fault);
         Measured { due, right: self.right, p99_us: self.p99_us, valid: self.valid }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_carry_the_rate_at_the_latency_that_is_allowed() {
-        let at = |rate, ms| connections(rate, Duration::from_millis(ms));
-        assert_eq!((at(500, 250), at(10, 250), at(60_000, 50), at(1_000_000, 250)), (125, 16, 3_000, 8_192));
     }
 }

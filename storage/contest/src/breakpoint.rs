@@ -33,8 +33,6 @@ pub const DECIDE_US: u64 = 3_000_000;
 pub const HOLD_MIN: Duration = Duration::from_secs(2);
 /// A phase holds so many steps at the least.
 pub const STEPS_MIN: u32 = 3;
-/// Connections of a step at the least.
-const CONNECTIONS_MIN: u64 = 16;
 /// Times in a row that a step is held for nothing, until it is taken for the limit of the generators.
 const NOT_VALID_MAX: u32 = 3;
 /// Whoever does not hold any more what it held slips by so many hundredths, and by twice as many each time in a row.
@@ -70,10 +68,9 @@ impl Breakpoint {
         count + u32::from(duration_us > u64::from(count) * step_us)
     }
 
-    /// Connections follow the rate: as many as it needs when answers take as long as they may, and `most` at the most.
+    /// See [`Pass::connections`].
     pub fn connections(&self, rate: u64, most: u32) -> u32 {
-        let needed = u128::from(rate) * u128::from(self.ladder.pass.p99_us) / 1_000_000;
-        u64::try_from(needed).unwrap_or(u64::MAX).max(CONNECTIONS_MIN).min(u64::from(most)) as u32
+        self.ladder.pass.connections(rate, most)
     }
 
     /// The highest rate that so many steps lead to.
@@ -269,7 +266,8 @@ impl Climbs {
         let climbers = climbers.into_iter().zip(&self.climbs);
         let climbers = climbers.map(|((contestant, tried, sums, verdict), climb)| {
             let found = climb.ladder.found();
-            let held = climb.passes.iter().rev().find(|pass| pass.rate == found.holds);
+            // Who has slipped stays a little below what it held, and holds that when it has shown it.
+            let held = climb.passes.iter().filter(|pass| pass.rate <= found.holds).max_by_key(|pass| pass.rate);
             let (breaks_at, breaks_by) = found.broke.unzip();
             let rate = climb.rate();
             Climber {
@@ -280,7 +278,7 @@ impl Climbs {
                 rate,
                 trial: climb.trial(),
                 rest: if found.holds > 0 { found.holds } else { rate },
-                holds: found.holds,
+                holds: held.map_or(0, |held| held.rate),
                 holds_p99_us: held.and_then(|held| held.p99_us),
                 holds_since: held.map(|held| held.since),
                 breaks_at,
@@ -300,12 +298,12 @@ impl Climbs {
     /// Whoever stands highest asks for more than the generators can give, once that was tried often enough; then all others
     /// have another try.
     fn end_highest(&mut self) {
-        if self.climbs.iter().all(|climb| climb.not_valid < NOT_VALID_MAX) {
+        // Whoever has not passed anything has not climbed: it is held again until something is known of it. Once is chance.
+        let is_climbing =
+            |climb: &Climb| climb.ladder.now().is_some() && climb.not_valid > 1 && climb.ladder.found().holds > 0;
+        if !self.climbs.iter().any(|climb| is_climbing(climb) && climb.not_valid >= NOT_VALID_MAX) {
             return;
         }
-        // Whoever has not passed anything has not climbed: it is held again until something is known of it.
-        let is_climbing =
-            |climb: &Climb| climb.ladder.now().is_some() && climb.not_valid > 0 && climb.ladder.found().holds > 0;
         let rate = |climb: &Climb| if is_climbing(climb) { climb.rate() } else { 0 };
         let highest = self.climbs.iter().map(rate).max().unwrap_or(0);
         for climb in &mut self.climbs {
@@ -483,6 +481,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_slips_holds_what_it_has_shown_and_no_more() {
+        let broken_since = 50;
+        let decisions = play(breakpoint(500, 1.25), 1, 60, |step, _, rate, due| {
+            queue(if step < broken_since { 2_100.0 } else { 2_000.0 }, rate, due)
+        });
+        let mut shown = vec![];
+        for decision in &decisions {
+            let climber = &decision.climbers[0];
+            if climber.verdict == Some(HoldVerdict::Passed) {
+                shown.push(climber.tried);
+            }
+            assert!(climber.holds == 0 || shown.contains(&climber.holds), "{climber:?}");
+            assert_eq!(climber.holds > 0, climber.holds_p99_us.is_some(), "{climber:?}");
+        }
+        let slipped = decisions.iter().find(|decision| decision.step == broken_since).expect("it slips");
+        let (before, now) = (slipped.climbers[0].tried, &slipped.climbers[0]);
+        assert!(now.holds < before && now.holds < now.rest, "not at once the rate that it is asked for now: {now:?}");
+        assert_eq!(last(&decisions)[0].holds, now.rest, "but as soon as it holds that");
+    }
+
+    #[test]
     fn a_weak_fleet_ends_whoever_asks_most_of_it_as_unbroken_and_nobody_else() {
         // Two without a limit, one with its own; the generators carry 20,000/s in all, and void everybody's beyond it.
         let mut rates = [0; 3];
@@ -498,6 +517,18 @@ mod tests {
             assert!(climber.holds >= 6_000 && climber.breaks_at.is_none(), "{climber:?}");
         }
         assert!((2_850..=3_000).contains(&climbers[2].holds) && climbers[2].unbroken.is_none(), "{climbers:?}");
+    }
+
+    #[test]
+    fn who_holds_nothing_and_is_late_ends_nobody_as_the_limit_of_the_fleet() {
+        // One never holds anything, and all it fails in comes late; the other is late once.
+        let decisions = play(breakpoint(500, 1.25), 2, 60, |step, place, rate, due| match (place, step) {
+            (0, _) => HoldSums { right: 0, late: due / 20, ..queue(1e9, rate, due) },
+            (_, 11) => HoldSums { p99_us: Some(90_000), late: due / 20, ..queue(1e9, rate, due) },
+            _ => queue(2_100.0, rate, due),
+        });
+        let other = &last(&decisions)[1];
+        assert!((1_995..=2_100).contains(&other.holds) && other.unbroken.is_none(), "{other:?}");
     }
 
     #[test]
@@ -549,6 +580,7 @@ mod tests {
         assert_eq!((clock.step_us, clock.count), (9_000_000, 7));
         let at = |rate| breakpoint.connections(rate, 8_192);
         assert_eq!((at(10), at(500), at(20_000), at(1_000_000)), (16, 25, 1_000, 8_192));
+        assert_eq!((PASS.carried(1_000), PASS.carried(8_192)), (20_000, 163_840));
         assert_eq!(breakpoint.judged_due(500), 2_000);
     }
 

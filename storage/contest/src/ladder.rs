@@ -3,7 +3,7 @@
 //! It climbs step by step as long as a step passes. After one that fails it rests at the last that passed, so that the server
 //! gets rid of what waits, and halves the gap between the two, three times at most. Where the first step failed already, it
 //! descends by halves until one passes, and the gap, which is wider then than a step, is halved up to five times. What is found
-//! is held once more: what does not hold slips to the step below.
+//! is held once more: what does not hold slips to the step below, and where there is none it descends.
 //!
 //! ```text
 //!   rate |         x 2440
@@ -32,6 +32,8 @@ const HALVINGS_MAX_DESCENDED: u32 = 5;
 const GAP_PERMILLE: u64 = 20;
 /// Holds in a row in which our own side was not valid, until it is taken for the limit.
 const NOT_VALID_MAX: u32 = 3;
+/// Connections of a step at the least.
+const CONNECTIONS_MIN: u64 = 16;
 /// The factor by which a step may be higher than the one before.
 const TIMES_MAX: f64 = 10.0;
 
@@ -304,7 +306,7 @@ impl Ladder {
             Trial::Climb | Trial::Descend | Trial::Rest => {}
         }
         match self.held() {
-            0 if rate == 1 || trial == Trial::Confirm => None,
+            0 if rate == 1 => None,
             0 => Some(Hold { rate: rate / 2, trial: Trial::Descend }),
             held => Some(Hold { rate: held, trial: Trial::Rest }),
         }
@@ -322,6 +324,18 @@ impl Ladder {
 }
 
 impl Pass {
+    /// Connections follow the rate: as many as it needs when answers take as long as they may, and `most` at the most.
+    pub fn connections(&self, rate: u64, most: u32) -> u32 {
+        let needed = u128::from(rate) * u128::from(self.p99_us) / 1_000_000;
+        u64::try_from(needed).unwrap_or(u64::MAX).max(CONNECTIONS_MIN).min(u64::from(most)) as u32
+    }
+
+    /// Up to this rate so many connections are enough for every server that passes. Above it a slow one that is not at its
+    /// limit yet may find all of them busy.
+    pub fn carried(&self, connections: u32) -> u64 {
+        u64::from(connections).saturating_mul(1_000_000) / self.p99_us.max(1)
+    }
+
     /// A hold by its figures.
     pub fn judge(&self, measured: Measured) -> HoldVerdict {
         let Measured { due, right, p99_us, valid } = measured;
@@ -435,6 +449,17 @@ mod tests {
         assert!((80..=90).contains(&found.holds), "{found:?}");
         let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, _| queue(0, hold.rate));
         assert_eq!((found.holds, found.unbroken), (0, None));
+    }
+
+    #[test]
+    fn whose_only_step_does_not_hold_is_found_below_it() {
+        // It holds 500 once by luck, and 490 always.
+        let mut passed = false;
+        let (found, _) = climb(terms(500, "x1.25", 100_000), |hold, _| {
+            let is_lucky = hold.rate == 500 && !std::mem::replace(&mut passed, true);
+            queue(if is_lucky { u64::MAX } else { 490 }, hold.rate)
+        });
+        assert!((460..=490).contains(&found.holds), "{found:?}");
     }
 
     #[test]

@@ -113,7 +113,29 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
         );
     }
     let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}"));
+    let connections = connection_limit(contest);
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{connections}"));
+}
+
+/// Up to which rate of a climb no server is held back by the number of connections; nothing where it ends below it, or there
+/// is none.
+fn connection_limit(contest: &Contest) -> String {
+    let climbs = contest.phases.iter().filter_map(|phase| match phase.load {
+        Load::Breakpoint(climb) => Some((climb, climb.clock(phase.duration_us, contest.rules.timeout_us).count, phase)),
+        Load::Open { .. } | Load::Closed { .. } => None,
+    });
+    let few = climbs
+        .filter(|(climb, steps, phase)| climb.rate_at_most(*steps) > climb.ladder.pass.carried(phase.connections));
+    let few = few
+        .map(|(climb, _, phase)| (climb.ladder.pass, phase.connections))
+        .min_by_key(|(pass, most)| pass.carried(*most));
+    few.map_or_else(String::new, |(pass, most)| {
+        format!(
+            " Its {most} connections are enough for every server up to {}/s: above that, one whose answers take long for the way \
+             can break by them.",
+            pass.carried(most)
+        )
+    })
 }
 
 /// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.

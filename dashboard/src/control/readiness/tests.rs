@@ -159,6 +159,9 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
     assert!(mark == Mark::Go && message.contains("ends as \"fleet limit\""), "{message}");
     assert!(message.contains(&format!("about {} for each", cores * 100_000)), "{message}");
     assert!(!plan(5_000).1.contains("fleet limit"));
+    // Within a quarter of a second an answer may take, 60,000 connections carry 240,000 a second.
+    assert!(plan(1_000_000).1.contains("60000 connections are enough for every server up to 240000/s"));
+    assert!(!plan(240_000).1.contains("connections"));
 }
 
 #[test]

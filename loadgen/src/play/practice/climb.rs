@@ -26,8 +26,7 @@ const STEP: Step = Step::Times(1.6);
 const SETTLE_MS: u64 = 500;
 const JUDGED_MS: u64 = 1_500;
 /// Connections at most: as many as the highest rate needs at a quarter of a second.
-const CONNECTIONS_MAX: u64 = 512;
-const CONNECTIONS_MIN: u64 = 16;
+const CONNECTIONS_MAX: u32 = 512;
 
 impl Session {
     /// Climbs until the ladder ends, the time is over, or somebody stops it; says what was found.
@@ -86,8 +85,7 @@ impl Session {
         let clock = Clock::now();
         let start = Schedule::before_pauses(clock.after(HEAD_START));
         let judged = start + SETTLE_MS * NS_PER_SECOND / 1_000;
-        let needed = rate.saturating_mul(self.config.pass.p99_us) / 1_000_000;
-        let connections = needed.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX) as u32;
+        let connections = self.config.pass.connections(rate, CONNECTIONS_MAX);
         let load = Load::Open(Ramp::per_second(rate, rate));
         let phase = |start, end, scored| Phase { start, end, load, connections, scored };
         let phases =
