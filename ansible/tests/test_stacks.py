@@ -32,7 +32,8 @@ def template(name):
 
 @pytest.fixture
 def contestant(account, tmp_path):
-    return Organiser(tmp_path, account)
+    """Somebody with an account of their own, which the organiser's policy is not for."""
+    return Organiser(tmp_path, {**account, "AWS_ACCESS_KEY_ID": "contestant"})
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,18 @@ def test_the_policy_is_one_of_iam():
     assert len(re.sub(r"\s", "", json.dumps(policy))) < 6144
 
 
+def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
+    """The budget and the cards are stacks, and a stack that stands is looked at in check mode by a change set."""
+    module = PROJECT / "build/ansible/collections/ansible_collections/amazon/aws/plugins/modules/cloudformation.py"
+    asked = {call for call in re.findall(r"\bcfn\.([a-z_]+)\(", module.read_text()) if call != "get_paginator"}
+    asked |= set(re.findall(r"get_paginator\(\"([a-z_]+)\"\)", module.read_text()))
+    # Only for change sets that stay, which we make none of.
+    asked -= {"list_change_sets"}
+    allowed = {action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in one["Action"]}
+    missing = {name for name in asked if "cloudformation:" + name.title().replace("_", "") not in allowed}
+    assert len(asked) > 8 and not missing, missing
+
+
 def test_port_80_leads_to_the_dashboard_and_nowhere_else(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
