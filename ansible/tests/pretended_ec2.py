@@ -77,9 +77,11 @@ def defaults_of(template):
 
 
 def resolve_update_parameters(self, instance, incoming_params):
-    before = {**defaults_of(instance.template_dict), **instance.parameters}
+    """What had its default before has it again by being left out, for moto would take a number in words for another one."""
+    before = instance.parameters
     return {
-        one["ParameterKey"]: before[one["ParameterKey"]] if one.get("UsePreviousValue") else one["ParameterValue"] for one in incoming_params
+        one["ParameterKey"]: before[one["ParameterKey"]] if one.get("UsePreviousValue") else one["ParameterValue"]
+        for one in incoming_params if not one.get("UsePreviousValue") or one["ParameterKey"] in before
     }
 
 

@@ -80,6 +80,15 @@ def test_tracking_begins_at_four_fifths_of_the_capacity():
         assert parameters["RequestsPerMinute"]["Default"] == parameters["Capacity"]["Default"] * 60 * 8 // 10
 
 
+def test_an_update_puts_no_number_of_servers_back():
+    """CloudFormation sets DesiredCapacity and DesiredCount at each update of their resource, whatever was scaled since."""
+    for name, resource, begins in (("ec2", "Servers", "DesiredCapacity"), ("ecs", "Service", "DesiredCount")):
+        whole = template(name)
+        assert begins not in whole["Resources"][resource]["Properties"] and "Desired" not in whole["Parameters"]
+    assert template("ec2")["Resources"]["Servers"]["Properties"]["MinSize"] == {"Ref": "Min"}
+    assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
+
+
 def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
@@ -96,6 +105,11 @@ def outputs(cloudformation, name):
     return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
 
+def parameters(cloudformation, name):
+    [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
+
 def kinds(cloudformation, name):
     """Without those whose condition does not hold, which have no kind."""
     return sorted(one["ResourceType"] for one in cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"] if one["ResourceType"])
@@ -108,8 +122,8 @@ UNKNOWN = {"AWS::EC2::SecurityGroupIngress", "AWS::AutoScaling::ScalingPolicy", 
 @pytest.mark.parametrize(
     ("name", "given", "changed"),
     [
-        pytest.param("ec2", ["stack_server=nginx", "stack_desired=2", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_desired=3", marks=pytest.mark.long),
-        ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_team=alice"], "stack_version=v2"),
+        pytest.param("ec2", ["stack_server=nginx", "stack_min=2", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_min=3", marks=pytest.mark.long),
+        ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_min=4", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_version=v2"),
     ],
 )
 def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, name, given, changed):
@@ -122,9 +136,16 @@ def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, na
     groups = {one["GroupId"]: one for one in ec2.describe_security_groups()["SecurityGroups"]}
     [group] = [one for one in groups.values() if "requests of the generators" in one["Description"]]
     from_where = {place["CidrIp"] for rule in group["IpPermissions"] for place in rule["IpRanges"]}
-    assert from_where == ({"203.0.113.7/32", "203.0.113.8/32"} if name == "ec2" else {"0.0.0.0/0"})
-    contestant.play(f"{name}.yml", inventory="localhost,", variables=[*given, changed]).changed_something()
+    assert from_where == {"203.0.113.7/32", "203.0.113.8/32"}
+    # In the console somebody has raised Max; a later play names one thing, and puts nothing else back.
+    before = parameters(cloudformation, f"flowtest-{name}")
+    kept = [{"ParameterKey": key, "UsePreviousValue": True} for key in before if key != "Max"]
+    cloudformation.update_stack(StackName=f"flowtest-{name}", UsePreviousTemplate=True, Parameters=[*kept, {"ParameterKey": "Max", "ParameterValue": "20"}])
+    contestant.play(f"{name}.yml", inventory="localhost,", variables=[changed]).changed_something()
+    key, value = {"ec2": ("Min", "3"), "ecs": ("VersionHeader", "v2")}[name]
+    assert parameters(cloudformation, f"flowtest-{name}") == {**before, "Max": "20", key: value}
     assert outputs(cloudformation, f"flowtest-{name}")["Endpoint"] == endpoint, "a change keeps the endpoint"
+    contestant.play(f"{name}.yml", inventory="localhost,").changed_nothing()
     contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_something()
     assert cloudformation.list_stacks(StackStatusFilter=["CREATE_COMPLETE", "UPDATE_COMPLETE"])["StackSummaries"] == []
     contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_nothing()
