@@ -89,6 +89,19 @@ def test_an_update_puts_no_number_of_servers_back():
     assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
 
 
+def test_a_task_has_the_headers_by_the_names_of_server_and_starters():
+    [container] = template("ecs")["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    given = {one["Name"]: one["Value"] for one in container["Environment"] if "Name" in one}
+    for ours, starters in (("FLOWTEST_TARGET_VERSION", "VERSION"), ("FLOWTEST_TARGET_FROM", "FROM")):
+        assert given[ours] == given[starters] == {"Ref": f"{starters.title()}Header"}
+    assert given["PORT"] == {"Ref": "Port"}
+    for starter, file in (("flask", "app.py"), ("express", "server.js"), ("go", "main.go")):
+        text = (PROJECT / "target/starters" / starter / file).read_text()
+        assert "VERSION" in text and "FROM" in text, starter
+    # nginx reads no environment: its image is built again.
+    assert "--build-arg VERSION=v2" in (AWS / "README.md").read_text()
+
+
 def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
