@@ -89,6 +89,19 @@ def test_an_update_puts_no_number_of_servers_back():
     assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
 
 
+def test_a_rolling_update_has_room_and_a_new_server_time():
+    whole = template("ec2")
+    servers = whole["Resources"]["Servers"]
+    assert servers["UpdatePolicy"]["AutoScalingRollingUpdate"]["MinInstancesInService"] == servers["Properties"]["MinSize"] == {"Ref": "Min"}
+    # CloudFormation refuses where MinInstancesInService is not below the group's largest size, in the middle of the update.
+    [room] = whole["Rules"]["RoomForOneMore"]["Assertions"]
+    assert room["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Min"}, {"Ref": "Max"}]}]}
+    waits = [int(seconds) for seconds in re.findall(r"DPkg::Lock::Timeout=(\d+)", USER_DATA.read_text())]
+    assert servers["Properties"]["HealthCheckGracePeriod"] >= max(waits) + 60
+    # Nothing signals, so what a machine has said is where its fault stands.
+    assert "*Get system log*" in (AWS / "README.md").read_text()
+
+
 def test_a_task_has_the_headers_by_the_names_of_server_and_starters():
     [container] = template("ecs")["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
     given = {one["Name"]: one["Value"] for one in container["Environment"] if "Name" in one}
