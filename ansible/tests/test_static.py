@@ -109,6 +109,15 @@ def test_on_ec2_the_security_group_alone_decides_about_ssh():
     assert yaml.safe_load((ANSIBLE / "group_vars/aws_ec2.yml").read_text())["common_organiser_cidrs"] == []
 
 
+def test_every_type_that_the_documents_advise_has_a_price():
+    prices = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_prices"]
+    texts = "".join((PROJECT / name).read_text() for name in ("docs/EVENT.md", "ansible/README.md", "ansible/roles/cloud/defaults/main.yml"))
+    named = set(re.findall(r"\b[a-z][0-9][a-z]*\.[0-9]*(?:medium|large|xlarge)\b", texts))
+    # A family alone is advised as well: the sizes of generators.
+    named |= {f"{family}.{size}" for family in re.findall(r"\b(c[0-9]gn)\b", texts) for size in ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "16xlarge")}
+    assert "c8gn.4xlarge" in named and named <= set(prices), named - set(prices)
+
+
 def test_the_policy_is_one_of_iam():
     policy = json.loads((ANSIBLE / "policy.json").read_text())
     actions = [action for one in policy["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
