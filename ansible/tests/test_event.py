@@ -342,6 +342,8 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     heard = lab.shell("lab-redis-1", "flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
     assert heard.startswith("{"), f"Redis has not heard the generator: {heard}"
     assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-practice").split() == ["active"] * 2
+    # It reaches Redis and is let in, and there is no round yet.
+    assert 'holds no contest "finals"' in lab.shell("lab-dashboard-1", "flowtest-stop 2>&1 || true")
     policy = lab.shell("lab-generator-1", "cat /etc/flowtest/flowtest-generator.toml").split("deny")[1]
     for name in ("lab-generator-1", "lab-redis-1", "lab-dashboard-1"):
         for kind in ("PrivateIpAddress", "PublicIpAddress"):
