@@ -238,6 +238,21 @@ def test_commands_of_a_document_can_be_typed(document):
     assert seen >= 4, f"{document} has {seen} commands"
 
 
+def test_the_day_tells_of_every_role_that_may_die():
+    text = (PROJECT / "docs/EVENT.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.split("## When something dies")[1].split("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert {"a generator's machine", "Redis' machine", "the dashboard's machine", "the house target"} <= set(rows), rows
+    # What no play replaces has a command.
+    [row] = [line for line in text.splitlines() if line.startswith("| Redis' machine")]
+    assert all(word in row for word in ("aws ec2 terminate-instances", "provision.yml", "site.yml -e during_round=true", "restore.yml", "rebuild"))
+
+
+def test_the_day_gives_contestants_a_program_for_their_processor():
+    """A release of the builder is arm64 by default, and many contestants' machines are not."""
+    lines = [line for line in commands_of(PROJECT / "docs/EVENT.md") if " target.yml" in line]
+    assert lines and all("target_program=" in line and "target_program_sha256=" in line for line in lines), lines
+
+
 def known_variable(name, where):
     known = set()
     for file in [*ANSIBLE.glob("group_vars/**/*.yml"), *ANSIBLE.glob("roles/*/defaults/main.yml")]:
