@@ -342,8 +342,9 @@ def test_site_configures_and_starts_everything(organiser, ec2, lab):
     heard = lab.shell("lab-redis-1", "flowtest-redis-cli --raw GET 'flowtest:{finals}:generator:lab-generator-1'")
     assert heard.startswith("{"), f"Redis has not heard the generator: {heard}"
     assert lab.shell("lab-dashboard-1", "systemctl is-active flowtest-dashboard flowtest-practice").split() == ["active"] * 2
-    # It reaches Redis and is let in, and there is no round yet.
-    assert 'holds no contest "finals"' in lab.shell("lab-dashboard-1", "flowtest-stop 2>&1 || true")
+    # What stops traffic reaches Redis and is let in; of a contest that is not there, so that nothing is stopped.
+    elsewhere = "sed s/--contest.finals/--contest\\ verify/ /usr/local/sbin/flowtest-stop | sh 2>&1 || true"
+    assert 'holds no contest "verify"' in lab.shell("lab-dashboard-1", elsewhere)
     policy = lab.shell("lab-generator-1", "cat /etc/flowtest/flowtest-generator.toml").split("deny")[1]
     for name in ("lab-generator-1", "lab-redis-1", "lab-dashboard-1"):
         for kind in ("PrivateIpAddress", "PublicIpAddress"):
