@@ -150,13 +150,18 @@ def image(program, architecture, name):
     return packed([(path, content, 0o644) for path, content in files.items()] + [(f"blobs/sha256/{sum}", content, 0o644) for sum, content in blobs.items()])
 
 
+# What a contestant or an organiser needs beside the programs, and what those documents lead to.
+KIT = [
+    "ansible", "target/aws", "target/starters", "docs", "examples", "README.md", "ARCHITECTURE.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md",
+    "SECURITY.md", "LICENSE-APACHE", "LICENSE-MIT",
+]
+
+
 def kit(folder, id):
-    """What a contestant or an organiser needs beside the programs: playbooks, templates, starters, documents. As committed."""
+    """Playbooks, templates, starters, documents. As committed."""
     archive = folder / f"flowtest-kit-{id}.tar.gz"
     tar = subprocess.run(
-        ["git", "-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix=flowtest-{id}/", "HEAD", "ansible", "target/aws", "target/starters", "docs", "README.md",
-         "LICENSE-APACHE", "LICENSE-MIT"],
-        cwd=ROOT, check=True, capture_output=True,
+        ["git", "-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix=flowtest-{id}/", "HEAD", *KIT], cwd=ROOT, check=True, capture_output=True,
     ).stdout
     archive.write_bytes(gzip.compress(tar, mtime=0))
 

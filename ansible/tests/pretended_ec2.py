@@ -4,10 +4,12 @@
 
 moto has no placement groups, an ended instance keeps its fixed address and its volumes, and a volume does not say
 what it is not; it takes dry runs for real ones; it overlooks a launch template's network cards, and how many queues a card has;
-it takes a stack with a number among its parameters for another one each time; here all of it is as on AWS. And it can be made to fail: while the file named by
-FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; an action of
-EC2 that stands in the file named by FLOWTEST_DENIED is answered as a policy's refusal. What Ansible asked for is written to
-the file named by FLOWTEST_ACTIONS, a line each, as policies name it.
+it has no simulator of policies; it takes a stack with a number among its parameters for another one each time, and knows no previous
+value of a parameter that had its default; here all of it is as on AWS. And it can be made to fail: while the file named by
+FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; an action
+that stands in the file named by FLOWTEST_DENIED is answered by EC2 as a policy's refusal, and denied by the simulator. What Ansible
+asked for is written to the file named by FLOWTEST_ACTIONS, a line each, as policies name it; what contestants ask of accounts of
+their own, by the access key "contestant", is not.
 """
 
 import copy
@@ -18,6 +20,7 @@ import uuid
 
 import moto.server
 from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 from moto.core.utils import camelcase_to_underscores
@@ -26,6 +29,7 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_network_interfaces import Attachment
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.responses import EC2Response
+from moto.iam.responses import IamResponse
 
 answer = BaseResponse.call_action
 launch = EC2Response.run_instances
@@ -37,13 +41,13 @@ attach = Attachment.__init__
 
 def call_action(self):
     action = self._get_action()
-    if "Ansible" in str(self.headers.get("User-Agent", "")):
+    theirs = "Credential=contestant/" in str(self.headers.get("Authorization", ""))
+    if "Ansible" in str(self.headers.get("User-Agent", "")) and not theirs:
         with open(os.environ["FLOWTEST_ACTIONS"], "a") as file:
             file.write(f"{self.service_name}:{action}\n")
     if self.service_name == "ec2":
-        denied = pathlib.Path(os.environ["FLOWTEST_DENIED"])
         error = None
-        if denied.exists() and action in denied.read_text().split():
+        if action in denied_actions():
             error = EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
         elif str(self._get_param("DryRun")).lower() == "true":
             error = EC2ClientError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
@@ -55,9 +59,35 @@ def call_action(self):
     return answer(self)
 
 
+def denied_actions():
+    denied = pathlib.Path(os.environ["FLOWTEST_DENIED"])
+    return denied.read_text().split() if denied.exists() else []
+
+
+def simulate_principal_policy(self):
+    results = [
+        {"EvalActionName": name, "EvalDecision": "implicitDeny" if name.split(":")[1] in denied_actions() else "allowed"}
+        for name in self._get_param("ActionNames", [])
+    ]
+    return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+
+def defaults_of(template):
+    return {name: str(one["Default"]) for name, one in template.get("Parameters", {}).items() if "Default" in one}
+
+
+def resolve_update_parameters(self, instance, incoming_params):
+    """What had its default before has it again by being left out, for moto would take a number in words for another one."""
+    before = instance.parameters
+    return {
+        one["ParameterKey"]: before[one["ParameterKey"]] if one.get("UsePreviousValue") else one["ParameterValue"]
+        for one in incoming_params if not one.get("UsePreviousValue") or one["ParameterKey"] in before
+    }
+
+
 def validate_different_update(self, given, body, stack):
-    words = lambda values: {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()}
-    if body == stack.template and words(self._get_param_values(given or [], stack.stack_parameters)) == words(stack.stack_parameters):
+    after = {**defaults_of(stack.parse_template(body)), **resolve_update_parameters(self, stack, given or [])}
+    if body == stack.template and after == {**defaults_of(stack.template_dict), **stack.parameters}:
         raise ValidationError(stack.name, message="No updates are to be performed.")
 
 
@@ -159,7 +189,9 @@ for function in (create_placement_group, describe_placement_groups, delete_place
     setattr(EC2Response, function.__name__, function)
 
 BaseResponse.call_action = call_action
+IamResponse.simulate_principal_policy = simulate_principal_policy
 CloudFormationResponse._validate_different_update = validate_different_update
+CloudFormationBackend._resolve_update_parameters = resolve_update_parameters
 EC2Backend.run_instances = run_instances_there
 Attachment.__init__ = attached
 moto.server.main(sys.argv[1:])

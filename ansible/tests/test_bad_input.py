@@ -98,9 +98,12 @@ def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(no
 
     before = len(ec2.describe_vpcs()["Vpcs"])
     denied = pathlib.Path(account["FLOWTEST_DENIED"])
-    denied.write_text("RunInstances AllocateAddress")
+    denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget")
+    budget = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org"]
     try:
-        novice.provision().refused("does not let", "ec2:AllocateAddress, ec2:RunInstances", "Nothing was made", "ansible/policy.json")
+        novice.provision().refused("does not let", "ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made", "ansible/policy.json")
+        # What has no dry run is asked for where it is wanted.
+        novice.provision(variables=budget).refused("budgets:ModifyBudget, ec2:AllocateAddress")
     finally:
         denied.unlink()
     assert len(ec2.describe_vpcs()["Vpcs"]) == before

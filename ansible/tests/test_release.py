@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+import pathlib
+import posixpath
 import re
 import subprocess
 import sys
@@ -21,7 +23,7 @@ MACHINE = os.uname().machine
 
 def files_of(archive):
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        return {entry.name: tar.extractfile(entry).read() for entry in tar}
+        return {entry.name: tar.extractfile(entry).read() for entry in tar if entry.isfile()}
 
 
 def test_an_image_is_laid_out_as_registries_read_it(tmp_path):
@@ -60,6 +62,21 @@ def test_what_cannot_be_made_is_named_with_its_reason():
     assert "Not in here:" in text and "- flowtest-loadgen for aarch64: there is no compiler." in text and "| `one` | what | `sum` |" in text
     built, why = release.build("flowtest-target", "no-such-processor", "quick")
     assert built is None and "no-such-processor-unknown-linux-musl" in why
+
+
+def test_no_document_of_the_kit_leads_out_of_it(tmp_path):
+    release.kit(tmp_path, "abc")
+    files = files_of(gzip.decompress((tmp_path / "flowtest-kit-abc.tar.gz").read_bytes()))
+    inside = {name.split("/", 1)[1] for name in files}
+    inside |= {str(folder) for name in inside for folder in pathlib.PurePath(name).parents}
+    lost = []
+    for name, text in files.items():
+        document = name.split("/", 1)[1]
+        if document.endswith(".md"):
+            links = [link for link in re.findall(r"\]\(([^)#\s]+)", text.decode()) if ":" not in link]
+            there = {link: posixpath.normpath(posixpath.join(posixpath.dirname(document), link)) for link in links}
+            lost += [f"{document}: {link}" for link, place in there.items() if place not in inside]
+    assert len(inside) > 100 and not lost, lost
 
 
 @pytest.mark.long

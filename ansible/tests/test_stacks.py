@@ -32,7 +32,8 @@ def template(name):
 
 @pytest.fixture
 def contestant(account, tmp_path):
-    return Organiser(tmp_path, account)
+    """Somebody with an account of their own, which the organiser's policy is not for."""
+    return Organiser(tmp_path, {**account, "AWS_ACCESS_KEY_ID": "contestant"})
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,41 @@ def test_tracking_begins_at_four_fifths_of_the_capacity():
         assert parameters["RequestsPerMinute"]["Default"] == parameters["Capacity"]["Default"] * 60 * 8 // 10
 
 
+def test_an_update_puts_no_number_of_servers_back():
+    """CloudFormation sets DesiredCapacity and DesiredCount at each update of their resource, whatever was scaled since."""
+    for name, resource, begins in (("ec2", "Servers", "DesiredCapacity"), ("ecs", "Service", "DesiredCount")):
+        whole = template(name)
+        assert begins not in whole["Resources"][resource]["Properties"] and "Desired" not in whole["Parameters"]
+    assert template("ec2")["Resources"]["Servers"]["Properties"]["MinSize"] == {"Ref": "Min"}
+    assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
+
+
+def test_a_rolling_update_has_room_and_a_new_server_time():
+    whole = template("ec2")
+    servers = whole["Resources"]["Servers"]
+    assert servers["UpdatePolicy"]["AutoScalingRollingUpdate"]["MinInstancesInService"] == servers["Properties"]["MinSize"] == {"Ref": "Min"}
+    # CloudFormation refuses where MinInstancesInService is not below the group's largest size, in the middle of the update.
+    [room] = whole["Rules"]["RoomForOneMore"]["Assertions"]
+    assert room["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Min"}, {"Ref": "Max"}]}]}
+    waits = [int(seconds) for seconds in re.findall(r"DPkg::Lock::Timeout=(\d+)", USER_DATA.read_text())]
+    assert servers["Properties"]["HealthCheckGracePeriod"] >= max(waits) + 60
+    # Nothing signals, so what a machine has said is where its fault stands.
+    assert "*Get system log*" in (AWS / "README.md").read_text()
+
+
+def test_a_task_has_the_headers_by_the_names_of_server_and_starters():
+    [container] = template("ecs")["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    given = {one["Name"]: one["Value"] for one in container["Environment"] if "Name" in one}
+    for ours, starters in (("FLOWTEST_TARGET_VERSION", "VERSION"), ("FLOWTEST_TARGET_FROM", "FROM")):
+        assert given[ours] == given[starters] == {"Ref": f"{starters.title()}Header"}
+    assert given["PORT"] == {"Ref": "Port"}
+    for starter, file in (("flask", "app.py"), ("express", "server.js"), ("go", "main.go")):
+        text = (PROJECT / "target/starters" / starter / file).read_text()
+        assert "VERSION" in text and "FROM" in text, starter
+    # nginx reads no environment: its image is built again.
+    assert "--build-arg VERSION=v2" in (AWS / "README.md").read_text()
+
+
 def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
@@ -95,6 +131,11 @@ def outputs(cloudformation, name):
     return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
 
+def parameters(cloudformation, name):
+    [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
+
 def kinds(cloudformation, name):
     """Without those whose condition does not hold, which have no kind."""
     return sorted(one["ResourceType"] for one in cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"] if one["ResourceType"])
@@ -107,8 +148,8 @@ UNKNOWN = {"AWS::EC2::SecurityGroupIngress", "AWS::AutoScaling::ScalingPolicy", 
 @pytest.mark.parametrize(
     ("name", "given", "changed"),
     [
-        pytest.param("ec2", ["stack_server=nginx", "stack_desired=2", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_desired=3", marks=pytest.mark.long),
-        ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_team=alice"], "stack_version=v2"),
+        pytest.param("ec2", ["stack_server=nginx", "stack_min=2", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_min=3", marks=pytest.mark.long),
+        ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_min=4", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_version=v2"),
     ],
 )
 def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, name, given, changed):
@@ -121,9 +162,16 @@ def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, na
     groups = {one["GroupId"]: one for one in ec2.describe_security_groups()["SecurityGroups"]}
     [group] = [one for one in groups.values() if "requests of the generators" in one["Description"]]
     from_where = {place["CidrIp"] for rule in group["IpPermissions"] for place in rule["IpRanges"]}
-    assert from_where == ({"203.0.113.7/32", "203.0.113.8/32"} if name == "ec2" else {"0.0.0.0/0"})
-    contestant.play(f"{name}.yml", inventory="localhost,", variables=[*given, changed]).changed_something()
+    assert from_where == {"203.0.113.7/32", "203.0.113.8/32"}
+    # In the console somebody has raised Max; a later play names one thing, and puts nothing else back.
+    before = parameters(cloudformation, f"flowtest-{name}")
+    kept = [{"ParameterKey": key, "UsePreviousValue": True} for key in before if key != "Max"]
+    cloudformation.update_stack(StackName=f"flowtest-{name}", UsePreviousTemplate=True, Parameters=[*kept, {"ParameterKey": "Max", "ParameterValue": "20"}])
+    contestant.play(f"{name}.yml", inventory="localhost,", variables=[changed]).changed_something()
+    key, value = {"ec2": ("Min", "3"), "ecs": ("VersionHeader", "v2")}[name]
+    assert parameters(cloudformation, f"flowtest-{name}") == {**before, "Max": "20", key: value}
     assert outputs(cloudformation, f"flowtest-{name}")["Endpoint"] == endpoint, "a change keeps the endpoint"
+    contestant.play(f"{name}.yml", inventory="localhost,").changed_nothing()
     contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_something()
     assert cloudformation.list_stacks(StackStatusFilter=["CREATE_COMPLETE", "UPDATE_COMPLETE"])["StackSummaries"] == []
     contestant.play(f"{name}.yml", inventory="localhost,", variables=["state=absent"]).changed_nothing()

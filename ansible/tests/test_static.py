@@ -109,6 +109,15 @@ def test_on_ec2_the_security_group_alone_decides_about_ssh():
     assert yaml.safe_load((ANSIBLE / "group_vars/aws_ec2.yml").read_text())["common_organiser_cidrs"] == []
 
 
+def test_every_type_that_the_documents_advise_has_a_price():
+    prices = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_prices"]
+    texts = "".join((PROJECT / name).read_text() for name in ("docs/EVENT.md", "ansible/README.md", "ansible/roles/cloud/defaults/main.yml"))
+    named = set(re.findall(r"\b[a-z][0-9][a-z]*\.[0-9]*(?:medium|large|xlarge)\b", texts))
+    # A family alone is advised as well: the sizes of generators.
+    named |= {f"{family}.{size}" for family in re.findall(r"\b(c[0-9]gn)\b", texts) for size in ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "16xlarge")}
+    assert "c8gn.4xlarge" in named and named <= set(prices), named - set(prices)
+
+
 def test_the_policy_is_one_of_iam():
     policy = json.loads((ANSIBLE / "policy.json").read_text())
     actions = [action for one in policy["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
@@ -116,6 +125,18 @@ def test_the_policy_is_one_of_iam():
     assert not [one["Sid"] for one in policy["Statement"] if "*" in one["Action"]]
     # IAM takes 6,144 characters without blanks.
     assert len(re.sub(r"\s", "", json.dumps(policy))) < 6144
+
+
+def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
+    """The budget and the cards are stacks, and a stack that stands is looked at in check mode by a change set."""
+    module = PROJECT / "build/ansible/collections/ansible_collections/amazon/aws/plugins/modules/cloudformation.py"
+    asked = {call for call in re.findall(r"\bcfn\.([a-z_]+)\(", module.read_text()) if call != "get_paginator"}
+    asked |= set(re.findall(r"get_paginator\(\"([a-z_]+)\"\)", module.read_text()))
+    # Only for change sets that stay, which we make none of.
+    asked -= {"list_change_sets"}
+    allowed = {action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in one["Action"]}
+    missing = {name for name in asked if "cloudformation:" + name.title().replace("_", "") not in allowed}
+    assert len(asked) > 8 and not missing, missing
 
 
 def test_port_80_leads_to_the_dashboard_and_nowhere_else(tmp_path):
@@ -215,6 +236,21 @@ def test_commands_of_a_document_can_be_typed(document):
             assert words[0] in ("ansible-inventory", "ansible-vault", "cd", "cp", "ansible/bootstrap.sh", "./bootstrap.sh", "$EDITOR",
                                 "podman", "docker", "skopeo", "aws"), f"{document} has a command nobody tests: {line}"
     assert seen >= 4, f"{document} has {seen} commands"
+
+
+def test_the_day_tells_of_every_role_that_may_die():
+    text = (PROJECT / "docs/EVENT.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.split("## When something dies")[1].split("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert {"a generator's machine", "Redis' machine", "the dashboard's machine", "the house target"} <= set(rows), rows
+    # What no play replaces has a command.
+    [row] = [line for line in text.splitlines() if line.startswith("| Redis' machine")]
+    assert all(word in row for word in ("aws ec2 terminate-instances", "provision.yml", "site.yml -e during_round=true", "restore.yml", "rebuild"))
+
+
+def test_the_day_gives_contestants_a_program_for_their_processor():
+    """A release of the builder is arm64 by default, and many contestants' machines are not."""
+    lines = [line for line in commands_of(PROJECT / "docs/EVENT.md") if " target.yml" in line]
+    assert lines and all("target_program=" in line and "target_program_sha256=" in line for line in lines), lines
 
 
 def known_variable(name, where):

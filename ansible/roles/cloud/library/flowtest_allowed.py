@@ -1,16 +1,38 @@
 #!/usr/bin/python
-"""Whether the account lets us make what provision makes, asked by dry runs: nothing is made. amazon.aws has no such question."""
+"""Whether the account lets us make what provision makes: nothing is made. amazon.aws has no such question.
+
+EC2 answers by dry runs. IAM, CloudFormation and Budgets have none: IAM's policy simulator tells of them, where it may be asked.
+"""
 
 DOCUMENTATION = r"""
 module: flowtest_allowed
-short_description: What of EC2 the account's policies forbid us
+short_description: What the account's policies forbid us
 description:
-  - Asks EC2 by dry runs for each kind of thing that a deployment is made of. Changes nothing.
+  - Asks EC2 by dry runs for each kind of thing that a deployment is made of, and IAM's policy simulator for the rest. Changes nothing.
 options:
   instance_type:
     description: The type with which launching is asked for.
     type: str
     required: true
+  caller:
+    description: Who we are, as STS tells it.
+    type: str
+    required: true
+  others:
+    description: Actions of other services, in groups that have a resource in common; none where the simulator may not be asked.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      resource:
+        description: What is acted on, as an ARN, or C(*).
+        type: str
+        required: true
+      actions:
+        description: Names of actions, as policies have them.
+        type: list
+        elements: str
+        required: true
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -23,6 +45,9 @@ EXAMPLES = r"""
   flowtest_allowed:
     region: eu-west-1
     instance_type: c7gn.4xlarge
+    caller: arn:aws:iam::111122223333:user/organiser
+    others:
+      - {resource: "*", actions: ["cloudformation:CreateStack"]}
 """
 
 RETURN = r"""
@@ -30,7 +55,13 @@ forbidden:
   description: Names of the actions that are denied, sorted.
   type: list
   returned: always
+simulated:
+  description: Whether the simulator has answered for all of the other services' actions.
+  type: bool
+  returned: always
 """
+
+import re
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
@@ -67,20 +98,70 @@ def questions(instance_type):
     }
 
 
-def main():
-    module = AnsibleAWSModule(argument_spec={"instance_type": {"type": "str", "required": True}}, supports_check_mode=True)
+def principal(iam, caller):
+    """The user or role whose policies count: a session's name is not a role's, and its role may have a path."""
+    session = re.fullmatch(r"arn:[^:]+:sts::[0-9]+:assumed-role/([^/]+)/.+", caller)
+    return iam.get_role(RoleName=session.group(1))["Role"]["Arn"] if session else caller
+
+
+def simulated(iam, caller, others):
+    """Which of the other services' actions are denied. What depends on a condition that nobody can tell here is not called denied."""
+    denied = []
+    source = principal(iam, caller)
+    service = [{"ContextKeyName": "iam:PassedToService", "ContextKeyValues": ["ec2.amazonaws.com"], "ContextKeyType": "string"}]
+    for one in others:
+        pages = iam.get_paginator("simulate_principal_policy").paginate(
+            PolicySourceArn=source, ActionNames=one["actions"], ResourceArns=[one["resource"]], ContextEntries=service
+        )
+        for page in pages:
+            denied += [
+                result["EvalActionName"]
+                for result in page["EvaluationResults"]
+                if result["EvalDecision"] != "allowed" and not result.get("MissingContextValues")
+            ]
+    return denied
+
+
+def denied_by_dry_runs(module):
     client = module.client("ec2")
-    forbidden = []
+    denied = []
     for action, (call, arguments) in questions(module.params["instance_type"]).items():
         try:
             getattr(client, call)(DryRun=True, **arguments)
         except ClientError as error:
             # DryRunOperation: it would go well. Anything else but a refusal: it was let in, and asked for what is not there.
             if error.response["Error"]["Code"] in ("UnauthorizedOperation", "AccessDenied"):
-                forbidden.append(f"ec2:{action}")
+                denied.append(f"ec2:{action}")
         except BotoCoreError as error:
             module.fail_json_aws(error, msg="EC2 does not answer what we may do")
-    module.exit_json(changed=False, forbidden=sorted(forbidden))
+    return denied
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "instance_type": {"type": "str", "required": True},
+            "caller": {"type": "str", "required": True},
+            "others": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "resource": {"type": "str", "required": True},
+                    "actions": {"type": "list", "elements": "str", "required": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    forbidden = denied_by_dry_runs(module)
+    answered = True
+    try:
+        forbidden += simulated(module.client("iam"), module.params["caller"], module.params["others"])
+    except (BotoCoreError, ClientError):
+        # The simulator is no right of everybody's, and a root user has none. What is made then tells.
+        answered = False
+    module.exit_json(changed=False, forbidden=sorted(forbidden), simulated=answered)
 
 
 if __name__ == "__main__":
