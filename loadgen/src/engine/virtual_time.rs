@@ -62,10 +62,12 @@ struct Shakes {
     names: usize,
     /// After each handshake.
     tickets: usize,
+    /// Looking at its certificate takes so long.
+    look: u64,
 }
 
 impl Shakes {
-    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2 };
+    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0 };
 }
 
 /// Where TLS is spoken.
@@ -123,8 +125,12 @@ impl Script {
             Speaks::Tls(version) if self.stranger => Some((tls::ends(version).0, tls::ends(version).1)),
             Speaks::Tls(version) => Some(tls::ends(version)),
         };
+        let spent = Arc::default();
         let ends: Vec<_> = (0..self.servers.len())
             .map(|index| match (self.tls, shakes(index)) {
+                (Speaks::Tls(version), Shakes { look: look @ 1.., .. }) => {
+                    Some(tls::dear_ends(version, look, Arc::clone(&spent)))
+                }
                 (Speaks::Tls(version), Shakes { names, tickets, .. }) if (names, tickets) != (1, 2) => {
                     Some(tls::ends_of(version, names, tickets))
                 }
@@ -165,6 +171,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
+        kernel.spent = spent;
         kernel.short = self.short.clone();
         let speaking = ends.iter().enumerate().filter(|(index, _)| self.servers[*index] != Character::Silent);
         kernel.tls =
@@ -527,6 +534,22 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
             assert_eq!(tally.points(&Rules::default()), 200 * 400, "{speaks:?} {tally:?}");
         }
         assert_eq!(beside.block.scored.iter().map(|counts| counts.meter.late).sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST; 2], open(400));
+        let cut = Shakes { manner: Handshaking::Cut, look: MS, ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, cut]);
+        (script.phases[0].connections, script.connection_life) = (100, 200 * MS);
+        let played = script.play();
+        let [good, cut] = played.tallies[..] else { panic!("two") };
+        assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
+        assert!(cut.tls > 200 && cut.tls + cut.missed == 800, "{speaks:?} {cut:?}");
+        // Forty are ended in one turn, and looking at each takes a millisecond.
+        assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
     }
 }
 

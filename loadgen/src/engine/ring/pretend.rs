@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a pretended server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,8 @@ pub(crate) enum Handshaking {
     Endless,
     /// It answers the hello by a reset.
     Reset,
+    /// It answers all hellos of a while at once, and ends their connections with that.
+    Cut,
     /// As TLS has it, and then each byte of an answer is a record.
     Bytewise,
     /// As TLS has it.
@@ -200,6 +203,8 @@ pub(crate) struct Pretend {
     pub(crate) costs: (u64, u64),
     /// What has been used since the clock was moved by it.
     used: u64,
+    /// The same of what is no matter of the kernel: certificates that take their time.
+    pub(crate) spent: Arc<AtomicU64>,
     /// From when to when our process has no descriptor for a socket.
     pub(crate) short: Vec<(u64, u64)>,
     pub(crate) queues: Queues,
@@ -218,6 +223,8 @@ pub(crate) struct Pretend {
 /// Between two bytes of a slow handshake, and how much of one without end comes at once.
 const DRIP: u64 = 1_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
+/// For how long hellos are kept that are answered at once.
+const WHILE: u64 = 100_000_000;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -245,6 +252,7 @@ impl Pretend {
             busy: Vec::new(),
             costs: (0, 0),
             used: 0,
+            spent: Arc::default(),
             short: Vec::new(),
             queues: Queues::default(),
             tls: HashMap::new(),
@@ -394,6 +402,10 @@ impl Pretend {
             Handshaking::Endless => {
                 let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
                 (0..8).for_each(|_| self.at(TRIP, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
+            }
+            Handshaking::Cut => {
+                let after = WHILE - self.now % WHILE;
+                self.at(after, Happening::Arrive { slot, life, bytes: said, end: Some(0) });
             }
             Handshaking::Reset => {
                 self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(libc::ECONNRESET) });
@@ -632,7 +644,7 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
-        self.now += std::mem::take(&mut self.used);
+        self.now += std::mem::take(&mut self.used) + self.spent.swap(0, Ordering::Relaxed);
         if self.done.is_empty() {
             let until = self.now + wait_ns;
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
@@ -683,7 +695,7 @@ impl Kernel for Pretend {
     }
 
     fn now(&self) -> RunInstant {
-        RunInstant::from_ns(self.now)
+        RunInstant::from_ns(self.now + self.spent.load(Ordering::Relaxed))
     }
 
     fn counters(&self) -> Counters {

@@ -7,7 +7,8 @@
 //!
 //! Order of calls: while [`Tls::wants_handshake`] says so, [`Tls::handshake`], when there is time for it, until it is
 //! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext; [`Tls::seal`]; and [`Tls::part`] once,
-//! before the connection is closed. Whatever stands in [`Tls::outgoing`] is to be sent first.
+//! before the connection is closed, or [`Tls::on_cut`] where the peer has ended it. Whatever stands in [`Tls::outgoing`] is to be
+//! sent first.
 
 mod certificate;
 mod reason;
@@ -76,6 +77,8 @@ pub struct Tls {
     /// Opened since somebody asked.
     records: usize,
     phase: Phase,
+    /// Ended by the peer before the handshake was done.
+    is_cut: bool,
 }
 
 enum Phase {
@@ -99,7 +102,8 @@ enum Phase {
 impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, phase: Phase::New { config, name, incoming: Vec::new() } }
+        let phase = Phase::New { config, name, incoming: Vec::new() };
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, phase, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -171,6 +175,20 @@ impl Tls {
         (self.phase, self.sent, self.outgoing) = (Phase::Over, 0, Vec::new());
     }
 
+    /// The peer has ended the connection without a word of TLS. `true`: what came in the handshake before that was not looked
+    /// at, and may say why. [`Tls::handshake`] looks at it, and fails in any case.
+    pub fn on_cut(&mut self) -> bool {
+        self.is_cut = match &self.phase {
+            Phase::New { incoming, .. } => !incoming.is_empty(),
+            Phase::Handshake { is_fresh, .. } => *is_fresh,
+            Phase::Traffic(_) | Phase::Over => false,
+        };
+        if !self.is_cut {
+            self.end();
+        }
+        self.is_cut
+    }
+
     /// We say no more: what that is said by, or an alert before it, stands in [`Tls::outgoing`] then.
     pub fn part(&mut self) {
         const CLOSE_NOTIFY: [u8; 2] = [WARNING, 0];
@@ -183,6 +201,18 @@ impl Tls {
 
     /// Goes on with the handshake: what this costs is what a handshake costs.
     pub fn handshake(&mut self) -> Handshake {
+        let came = self.go_on();
+        if !self.is_cut {
+            return came;
+        }
+        self.end();
+        match came {
+            Handshake::Failed(reason) => Handshake::Failed(reason),
+            Handshake::Waits | Handshake::Done => Handshake::Failed(TlsReason::Closed),
+        }
+    }
+
+    fn go_on(&mut self) -> Handshake {
         if let Phase::New { config, name, incoming } = &mut self.phase {
             let connection = match UnbufferedClientConnection::new(Arc::clone(config), name.clone()) {
                 Ok(connection) => Box::new(connection),

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
@@ -195,6 +195,61 @@ pub(in crate::engine) fn ends_of(
     let mut config = ServerConfig::clone(&server(&identity, version, None));
     config.send_tls13_tickets = tickets;
     (client(&identity), Arc::new(config))
+}
+
+/// The same with a client that takes any certificate, each in so much time, which is added to `spent`.
+pub(in crate::engine) fn dear_ends(
+    version: Version,
+    look_ns: u64,
+    spent: Arc<AtomicU64>,
+) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let (client, server) = ends(version);
+    let mut client = ClientConfig::clone(&client);
+    client.dangerous().set_certificate_verifier(Arc::new(Dear { look_ns, spent }));
+    (Arc::new(client), server)
+}
+
+/// Takes any certificate, and its time for that.
+#[derive(Debug)]
+struct Dear {
+    look_ns: u64,
+    spent: Arc<AtomicU64>,
+}
+
+impl ServerCertVerifier for Dear {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.spent.fetch_add(self.look_ns, Ordering::Relaxed);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &suites(None).signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &suites(None).signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        suites(None).signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn requests(request: usize, count: usize) -> Vec<u8> {
@@ -564,6 +619,16 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(shown(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Handshake::Failed(TlsReason::NotTls));
     assert_eq!(shown(b"\x15\x03\x03\x00\x02\x02\x28"), Handshake::Failed(TlsReason::Alert(40)));
     assert_eq!(shown(&[b'\x16'; HANDSHAKE_BYTES_MAX + 1]), Handshake::Failed(TlsReason::Protocol));
+    // What came before the end says why, or nothing did.
+    let cut = |bytes: &[u8]| {
+        let mut tls = begun();
+        tls.on_bytes(&mut bytes.to_vec(), |_| panic!("nothing is read"));
+        (tls.on_cut(), tls.handshake())
+    };
+    assert_eq!(cut(b"\x15\x03\x03\x00\x02\x02\x28"), (true, Handshake::Failed(TlsReason::Alert(40))));
+    assert_eq!(cut(b"\x15\x03\x03"), (true, Handshake::Failed(TlsReason::Closed)));
+    let mut silent = begun();
+    assert!(!silent.on_cut() && !silent.wants_handshake() && silent.outgoing().is_empty());
 }
 
 /// A server that holds the keys of a connection and keeps to nothing else.

@@ -81,22 +81,17 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn on_cut(&mut self, slot: RingSlot, failure: Failure) {
         let contestant = &mut self.contestants[self.owner[slot]];
         let local = contestant.local(slot);
-        if let Some(tls) = &mut contestant.tls[local]
-            && !tls.is_established()
-            && failure == Failure::Reset
-        {
-            // What came before the end may say why.
-            let reason = match tls.handshake() {
-                Handshake::Failed(reason) => reason,
-                Handshake::Waits | Handshake::Done => TlsReason::Closed,
-            };
+        let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        if tls.is_established() || failure != Failure::Reset {
             tls.end();
-            return self.on_tls_failed(slot, reason);
+            return self
+                .settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
         }
-        if let Some(tls) = &mut contestant.tls[local] {
-            tls.end();
+        // It costs as much as any other step of a handshake, and waits for a turn that has time for it.
+        if tls.on_cut() {
+            return self.look_at(slot);
         }
-        self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
+        self.on_tls_failed(slot, TlsReason::Closed);
     }
 
     /// Before the connection is closed the peer is told, where it can be: that we say no more, or what was wrong.
