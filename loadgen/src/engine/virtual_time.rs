@@ -20,9 +20,11 @@ use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::{LateCause, NEVER_SENT, Observation, Trace};
 use proptest::prelude::*;
+use rustls::client::danger::ServerCertVerifier;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const MS: u64 = 1_000_000;
 /// UTC of the virtual clock's start, in µs.
@@ -62,12 +64,14 @@ struct Shakes {
     names: usize,
     /// After each handshake.
     tickets: usize,
-    /// Looking at its certificate takes so long.
+    /// Looking at its certificate takes so long, and it shows another chain each time.
     look: u64,
+    /// Which nobody takes.
+    is_refused: bool,
 }
 
 impl Shakes {
-    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0 };
+    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0, is_refused: false };
 }
 
 /// Where TLS is spoken.
@@ -87,6 +91,8 @@ struct Played {
     connects: Vec<u64>,
     /// Handshakes that were resumed.
     resumed: u64,
+    /// Chains of certificates that were looked at, of those that take their time.
+    looks: u64,
     /// Connections over TLS of which we said that we say no more.
     goodbyes: u64,
     /// What we refused a server by.
@@ -125,12 +131,14 @@ impl Script {
             Speaks::Tls(version) if self.stranger => Some((tls::ends(version).0, tls::ends(version).1)),
             Speaks::Tls(version) => Some(tls::ends(version)),
         };
-        let spent = Arc::default();
+        let (spent, looks) = (Arc::default(), Arc::default());
+        let dear = |index: usize| {
+            let Shakes { look: look_ns, is_refused, .. } = shakes(index);
+            tls::Dear { look_ns, is_refused, spent: Arc::clone(&spent), looks: Arc::clone(&looks) }
+        };
         let ends: Vec<_> = (0..self.servers.len())
             .map(|index| match (self.tls, shakes(index)) {
-                (Speaks::Tls(version), Shakes { look: look @ 1.., .. }) => {
-                    Some(tls::dear_ends(version, look, Arc::clone(&spent)))
-                }
+                (Speaks::Tls(version), Shakes { look: 1.., .. }) => Some(tls::dear_ends(version, &dear(index))),
                 (Speaks::Tls(version), Shakes { names, tickets, .. }) if (names, tickets) != (1, 2) => {
                     Some(tls::ends_of(version, names, tickets))
                 }
@@ -146,7 +154,7 @@ impl Script {
                 tls: ends[index].as_ref().map(|(config, _)| TlsServer {
                     name: tls::NAME.try_into().expect("a name"),
                     config: Arc::clone(config),
-                    verifier: None,
+                    verifier: shakes(index).is_refused.then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
                 }),
                 traffic: TrafficMode::Flood,
             })
@@ -171,7 +179,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
-        kernel.spent = spent;
+        kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
         let speaking = ends.iter().enumerate().filter(|(index, _)| self.servers[*index] != Character::Silent);
         kernel.tls =
@@ -207,7 +215,8 @@ impl Script {
         }
         sum.counters = last.counters;
         let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
-        Played { tallies, block: sum, seen, connects, resumed, goodbyes, alerts, intended }
+        let looks = looks.load(Ordering::Relaxed);
+        Played { tallies, block: sum, seen, connects, resumed, looks, goodbyes, alerts, intended }
     }
 }
 
@@ -541,15 +550,32 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
 fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
     for speaks in TLS {
         let mut script = Script::new(&[HONEST; 2], open(400));
-        let cut = Shakes { manner: Handshaking::Cut, look: MS, ..Shakes::AS_USUAL };
+        let cut = Shakes { manner: Handshaking::Cut, look: 2 * MS, ..Shakes::AS_USUAL };
         (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, cut]);
         (script.phases[0].connections, script.connection_life) = (100, 200 * MS);
         let played = script.play();
         let [good, cut] = played.tallies[..] else { panic!("two") };
         assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
         assert!(cut.tls > 200 && cut.tls + cut.missed == 800, "{speaks:?} {cut:?}");
-        // Forty are ended in one turn, and looking at each takes a millisecond.
+        // Forty are ended in one turn, and looking at each takes two milliseconds.
         assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
+    }
+}
+
+#[test]
+fn whoever_shows_another_chain_each_time_has_a_few_of_them_looked_at() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST; 2], open(400));
+        let dear = Shakes { look: 8 * MS, is_refused: true, ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, dear]);
+        (script.phases[0].connections, script.connection_life) = (100, 200 * MS);
+        let played = script.play();
+        let [good, dear] = played.tallies[..] else { panic!("two") };
+        assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
+        assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
+        // Four at once, and four a second: a tenth of our time at the most.
+        assert!((8..=14).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
+        assert!(dear.tls >= played.looks && dear.failures() == 800, "{speaks:?} {dear:?}");
     }
 }
 

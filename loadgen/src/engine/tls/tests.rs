@@ -6,11 +6,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion,
+    CertificateError, CipherSuite, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
+    SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
 };
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,23 +199,40 @@ pub(in crate::engine) fn ends_of(
     (client(&identity), Arc::new(config))
 }
 
-/// The same with a client that takes any certificate, each in so much time, which is added to `spent`.
-pub(in crate::engine) fn dear_ends(
-    version: Version,
-    look_ns: u64,
-    spent: Arc<AtomicU64>,
-) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-    let (client, server) = ends(version);
-    let mut client = ClientConfig::clone(&client);
-    client.dangerous().set_certificate_verifier(Arc::new(Dear { look_ns, spent }));
-    (Arc::new(client), server)
+/// Looking at a certificate takes so much time, which is added to `spent`; and how often that was.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Dear {
+    pub(in crate::engine) look_ns: u64,
+    /// None is taken.
+    pub(in crate::engine) is_refused: bool,
+    pub(in crate::engine) spent: Arc<AtomicU64>,
+    pub(in crate::engine) looks: Arc<AtomicU64>,
 }
 
-/// Takes any certificate, and its time for that.
+/// The same with this client, and a server that shows another chain each time.
+pub(in crate::engine) fn dear_ends(version: Version, dear: &Dear) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let (client, server) = ends(version);
+    let mut client = ClientConfig::clone(&client);
+    client.dangerous().set_certificate_verifier(Arc::new(dear.clone()));
+    let mut server = ServerConfig::clone(&server);
+    server.cert_resolver = Arc::new(Varied { usual: Arc::clone(&server.cert_resolver), shown: AtomicU64::new(0) });
+    (Arc::new(client), Arc::new(server))
+}
+
+/// A certificate, and behind it something else each time.
 #[derive(Debug)]
-struct Dear {
-    look_ns: u64,
-    spent: Arc<AtomicU64>,
+struct Varied {
+    usual: Arc<dyn ResolvesServerCert>,
+    shown: AtomicU64,
+}
+
+impl ResolvesServerCert for Varied {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usual = self.usual.resolve(hello)?;
+        let other = self.shown.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
+        let chain = usual.cert.iter().cloned().chain([other.into()]).collect();
+        Some(Arc::new(CertifiedKey::new(chain, Arc::clone(&usual.key))))
+    }
 }
 
 impl ServerCertVerifier for Dear {
@@ -226,6 +245,10 @@ impl ServerCertVerifier for Dear {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.spent.fetch_add(self.look_ns, Ordering::Relaxed);
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        if self.is_refused {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -442,8 +465,8 @@ impl Renewal {
         Renewal {
             clock,
             looks,
-            client: remembering(&config, Some(&verifier)),
-            careless: remembering(&config, None),
+            client: Remembering::new(&config, Some(&verifier)).config,
+            careless: Remembering::new(&config, None).config,
             old,
             renewed: Arc::new(renewed),
         }
@@ -501,11 +524,13 @@ fn a_chain_is_looked_at_once_while_it_is_in_date_and_a_refused_one_once_a_second
         (&both.old, LAST, FULL, 1),
         (&both.renewed, LAST, FULL, 2),
         (&both.renewed, LAST, FULL, 2),
-        (&both.old, LAST, FULL, 3),
-        (&both.old, LAST + 1, OVER, 4),
-        (&both.old, LAST + 1, OVER, 4),
-        (&both.old, LAST + 2, OVER, 5),
-        (&both.renewed, LAST + 2, FULL, 6),
+        // A name may stand for two servers.
+        (&both.old, LAST, FULL, 2),
+        (&both.renewed, LAST, FULL, 2),
+        (&both.old, LAST + 1, OVER, 3),
+        (&both.old, LAST + 1, OVER, 3),
+        (&both.old, LAST + 2, OVER, 4),
+        (&both.renewed, LAST + 2, FULL, 4),
     ] {
         assert_eq!(both.shake(&both.client, server, at), said, "{at}");
         assert_eq!(both.looks.count.load(Ordering::Relaxed), looks, "{at}");

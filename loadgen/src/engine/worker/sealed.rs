@@ -9,9 +9,12 @@ use crate::engine::ring::{Buffer, Kernel};
 use crate::engine::tls::{Handshake, Opened, TlsReason};
 use flowtest_contract::verdict::Failure;
 
-/// Steps of handshakes in one turn, over all contestants, each of which has an equal part: one takes a tenth of a
-/// millisecond or two, and a turn that is 10 ms late is one in which we were.
-pub(super) const HANDSHAKES_PER_TURN: u32 = 8;
+/// What steps of handshakes may take of one turn, in nanoseconds, over all contestants, each of which has an equal part: after
+/// that no other one is begun. One takes a tenth of a millisecond or two, where the server wants it some, and a turn that is
+/// 10 ms late is one in which we were.
+const SHAKING_NS: u64 = 1_200_000;
+/// Into so many parts at the most, so that one among many contestants has a step in each turn or two.
+const PARTS_MAX: u64 = 16;
 
 /// What opening a record costs beside its bytes, as bytes of an answer.
 const RECORD_AS_BYTES: usize = 512;
@@ -113,23 +116,36 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let index = self.owner[slot];
+        let contestants = self.contestants.len() as u64;
+        let (has_rivals, part_ns) = (contestants > 1, SHAKING_NS / contestants.min(PARTS_MAX));
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
         if !contestant.tls[local].as_ref().is_some_and(|tls| tls.wants_handshake()) {
             return self.send_outgoing(slot);
         }
-        if self.handshakes == 0 || !contestant.may_shake(self.turn, self.handshakes_each) {
+        if has_rivals && let Some(at) = contestant.shakes_at(self.now) {
+            if !std::mem::replace(&mut self.queued[slot], true) {
+                self.resting.push(slot);
+                self.rested_at = self.rested_at.min(at);
+            }
+            return;
+        }
+        if self.shaken_ns >= SHAKING_NS || !contestant.may_shake(self.turn, part_ns) {
             if !std::mem::replace(&mut self.queued[slot], true) {
                 self.held.push(slot);
             }
             return;
         }
-        self.handshakes -= 1;
-        if self.activity.is_closed_loop() {
-            self.quantum.on_handshake(index);
-        }
+        let began = self.ring.now();
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
-        match tls.handshake() {
+        let came = tls.handshake();
+        let took_ns = self.ring.now() - began;
+        self.shaken_ns += took_ns;
+        contestant.on_shaken(took_ns, self.now);
+        if self.activity.is_closed_loop() {
+            self.quantum.on_handshake(index, took_ns);
+        }
+        match came {
             Handshake::Waits => self.send_outgoing(slot),
             Handshake::Failed(reason) => self.on_tls_failed(slot, reason),
             Handshake::Done => {
