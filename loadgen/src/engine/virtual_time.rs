@@ -513,7 +513,7 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
     let hostile = [
         Shakes { manner: Handshaking::Slow, ..Shakes::AS_USUAL },
         Shakes { manner: Handshaking::Endless, ..Shakes::AS_USUAL },
-        Shakes { manner: Handshaking::Reset, ..Shakes::AS_USUAL },
+        Shakes { manner: Handshaking::Broken(libc::ECONNRESET), ..Shakes::AS_USUAL },
         // These are strange and right.
         Shakes { manner: Handshaking::Bytewise, ..Shakes::AS_USUAL },
         Shakes { names: 1_300, ..Shakes::AS_USUAL },
@@ -576,6 +576,18 @@ fn whoever_shows_another_chain_each_time_has_a_few_of_them_looked_at() {
         // Four at once, and four a second: a tenth of our time at the most.
         assert!((8..=14).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
         assert!(dear.tls >= played.looks && dear.failures() == 800, "{speaks:?} {dear:?}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_network_in_a_handshake_costs_one_handshake_and_all_that_waited_for_it() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST], Load::Closed { pipeline: 16 });
+        let broken = Shakes { manner: Handshaking::Broken(libc::ETIMEDOUT), ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![broken]);
+        let played = script.play();
+        let tally = played.tallies[0];
+        assert!(tally.timeout == tally.due && tally.due == 16 * played.connects[0], "{speaks:?} {tally:?}");
     }
 }
 

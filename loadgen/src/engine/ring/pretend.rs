@@ -113,8 +113,8 @@ pub(crate) enum Handshaking {
     Slow,
     /// Records of a message that never ends.
     Endless,
-    /// It answers the hello by a reset.
-    Reset,
+    /// The hello is answered by this errno: a reset, or a fault of the network.
+    Broken(i32),
     /// It answers all hellos of a while at once, and ends their connections with that.
     Cut,
     /// As TLS has it, and then each byte of an answer is a record.
@@ -407,8 +407,8 @@ impl Pretend {
                 let after = WHILE - self.now % WHILE;
                 self.at(after, Happening::Arrive { slot, life, bytes: said, end: Some(0) });
             }
-            Handshaking::Reset => {
-                self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(libc::ECONNRESET) });
+            Handshaking::Broken(errno) => {
+                self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(errno) });
             }
         }
     }

@@ -86,9 +86,13 @@ impl<K: Kernel> Worker<K> {
         let local = contestant.local(slot);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
         if tls.is_established() || failure != Failure::Reset {
+            let is_established = tls.is_established();
             tls.end();
-            return self
-                .settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
+            return self.settle(slot, |connection, timeouts, outcomes| match is_established {
+                true => connection.on_broken(failure, timeouts, outcomes),
+                // As a connection that was never made: a handshake is a part of that.
+                false => connection.on_unconnected(failure, timeouts, outcomes),
+            });
         }
         // It costs as much as any other step of a handshake, and waits for a turn that has time for it.
         if tls.on_cut() {
