@@ -32,6 +32,9 @@ use std::sync::Arc;
 
 /// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
 const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
+/// Records that they may come in: five at their longest, a hundred and some at the shortest that a client may ask for. rustls
+/// takes a time for them that grows by their square, 60 ms for as many as there are bytes.
+const HANDSHAKE_RECORDS_MAX: usize = 256;
 /// The longest handshake message after the handshake. A ticket of a common server has some hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Tickets of one connection that are looked at: servers send one to four.
@@ -86,11 +89,11 @@ enum Phase {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         /// What came unasked.
-        incoming: Vec<u8>,
+        incoming: Incoming,
     },
     Handshake {
         connection: Box<UnbufferedClientConnection>,
-        incoming: Vec<u8>,
+        incoming: Incoming,
         /// Something came that was not looked at.
         is_fresh: bool,
     },
@@ -102,7 +105,7 @@ enum Phase {
 impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
-        let phase = Phase::New { config, name, incoming: Vec::new() };
+        let phase = Phase::New { config, name, incoming: Incoming::default() };
         Tls { outgoing: Vec::new(), sent: 0, records: 0, phase, is_cut: false }
     }
 
@@ -162,10 +165,10 @@ impl Tls {
             }
             Phase::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
-                keep(incoming, bytes)
+                incoming.keep(bytes)
             }
             // It is looked at when there is time for a handshake.
-            Phase::New { incoming, .. } => keep(incoming, bytes),
+            Phase::New { incoming, .. } => incoming.keep(bytes),
             Phase::Over => Opened::Plain(Step::Go),
         }
     }
@@ -179,7 +182,7 @@ impl Tls {
     /// at, and may say why. [`Tls::handshake`] looks at it, and fails in any case.
     pub fn on_cut(&mut self) -> bool {
         self.is_cut = match &self.phase {
-            Phase::New { incoming, .. } => !incoming.is_empty(),
+            Phase::New { incoming, .. } => !incoming.bytes.is_empty(),
             Phase::Handshake { is_fresh, .. } => *is_fresh,
             Phase::Traffic(_) | Phase::Over => false,
         };
@@ -228,7 +231,7 @@ impl Tls {
         let mut early = Vec::new();
         let mut at = 0;
         let is_done = loop {
-            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming[at..]);
+            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming.bytes[at..]);
             let mut ends = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.outgoing),
@@ -262,14 +265,14 @@ impl Tls {
                 break is_done;
             }
         };
-        incoming.drain(..at);
+        incoming.take(at);
         if !is_done {
             return Handshake::Waits;
         }
         let Phase::Handshake { connection, incoming, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
             unreachable!("it was one");
         };
-        match Traffic::new(*connection, incoming, early) {
+        match Traffic::new(*connection, incoming.bytes, early) {
             Some(traffic) => {
                 self.phase = Phase::Traffic(Box::new(traffic));
                 Handshake::Done
@@ -318,13 +321,33 @@ impl Tls {
     }
 }
 
-/// Keeps bytes of the peer until the handshake goes on.
-fn keep(incoming: &mut Vec<u8>, bytes: &[u8]) -> Opened {
-    if incoming.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
-        return Opened::Failed(TlsReason::Protocol);
+/// Bytes of the peer until the handshake goes on.
+#[derive(Default)]
+struct Incoming {
+    bytes: Vec<u8>,
+    /// Records that have begun, and where the next one does.
+    records: usize,
+    next: usize,
+}
+
+impl Incoming {
+    fn keep(&mut self, bytes: &[u8]) -> Opened {
+        if self.bytes.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
+            return Opened::Failed(TlsReason::Protocol);
+        }
+        self.bytes.extend_from_slice(bytes);
+        while let Some(&[_, _, _, a, b]) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<HEADER>()) {
+            self.next += HEADER + usize::from(u16::from_be_bytes([a, b]));
+            self.records += 1;
+        }
+        if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::Protocol) } else { Opened::Handshake }
     }
-    incoming.extend_from_slice(bytes);
-    Opened::Handshake
+
+    /// So many bytes were looked at, whole records.
+    fn take(&mut self, count: usize) {
+        self.bytes.drain(..count);
+        self.next = self.next.saturating_sub(count);
+    }
 }
 
 /// Adds a record of the handshake.

@@ -644,6 +644,12 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(shown(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Handshake::Failed(TlsReason::NotTls));
     assert_eq!(shown(b"\x15\x03\x03\x00\x02\x02\x28"), Handshake::Failed(TlsReason::Alert(40)));
     assert_eq!(shown(&[b'\x16'; HANDSHAKE_BYTES_MAX + 1]), Handshake::Failed(TlsReason::Protocol));
+    // A message in more records than a handshake has: nothing of it is looked at.
+    let mut tls = begun();
+    let mut many = b"\x16\x03\x03\x00\x01\x02".repeat(HANDSHAKE_RECORDS_MAX);
+    assert_eq!(tls.on_bytes(&mut many, |_| panic!("nothing is read")), Opened::Handshake);
+    let came = tls.on_bytes(&mut many[..6], |_| panic!("nothing is read"));
+    assert_eq!(came, Opened::Failed(TlsReason::Protocol));
     // What came before the end says why, or nothing did.
     let cut = |bytes: &[u8]| {
         let mut tls = begun();
