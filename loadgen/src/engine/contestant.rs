@@ -39,6 +39,9 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
 const LOOKS_MAX: u64 = 4;
 const LOOK_NS: u64 = 250_000_000;
 
+/// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
+const MESSAGES_PER_TURN: u32 = 32;
+
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
 
@@ -72,6 +75,8 @@ pub struct Contestant {
     bytes: usize,
     /// Connections begun in a turn.
     opens: u32,
+    /// Messages after handshakes looked at in a turn.
+    messages: u32,
     /// Slots that wait for their turn to open a connection, in order, each once.
     later: VecDeque<LocalSlot>,
     deferred: Table<LocalSlot, bool>,
@@ -125,6 +130,7 @@ impl Contestant {
             turn: 0,
             bytes: 0,
             opens: 0,
+            messages: 0,
             later: VecDeque::with_capacity(slots),
             deferred: Table::filled(false, slots),
             next_address: index.index(),
@@ -168,7 +174,7 @@ impl Contestant {
     #[inline]
     fn enter_turn(&mut self, turn: u64) {
         if self.turn != turn {
-            (self.turn, self.bytes, self.opens) = (turn, 0, 0);
+            (self.turn, self.bytes, self.opens, self.messages) = (turn, 0, 0, 0);
         }
     }
 
@@ -178,6 +184,17 @@ impl Contestant {
         self.enter_turn(turn);
         self.bytes += bytes;
         self.bytes
+    }
+
+    /// Messages after handshakes that may still be looked at in this turn.
+    pub fn messages_allowed(&mut self, turn: u64) -> u32 {
+        self.enter_turn(turn);
+        MESSAGES_PER_TURN - self.messages
+    }
+
+    /// So many are left of them.
+    pub fn on_messages(&mut self, allowed: u32) {
+        self.messages = MESSAGES_PER_TURN - allowed;
     }
 
     /// Connections that it has begun in this turn.

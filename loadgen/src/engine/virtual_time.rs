@@ -592,6 +592,20 @@ fn a_fault_of_the_network_in_a_handshake_costs_one_handshake_and_all_that_waited
 }
 
 #[test]
+fn whoever_changes_its_keys_again_and_again_on_all_connections_ends_some_of_them() {
+    let servers = [HONEST, Character::ClosesAfter { answers: 2, says_so: true }];
+    let mut script = Script::new(&servers, Load::Closed { pipeline: 1 });
+    let updating = Shakes { manner: Handshaking::Updating, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, updating]);
+    (script.phases[0].connections, script.phases[0].end) = (8, START + 20 * MS);
+    let played = script.play();
+    let [good, updating] = played.tallies[..] else { panic!("two") };
+    assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
+    // Eight at once are eighty changes in a turn, of which some thirty are looked at; on each connection they are few.
+    assert!(updating.tls > 0 && updating.token_right > 0, "{updating:?}");
+}
+
+#[test]
 fn a_stalling_server_shows_in_the_quantiles_as_computed() {
     // A fifth of each second without an answer, timeout 300 ms: of evenly due requests a fifth waits, evenly up to 200 ms.
     let mut script = Script::new(&[Character::Stalling { period: SECOND, stall: SECOND / 5 }], open(1000));

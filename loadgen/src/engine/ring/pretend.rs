@@ -119,6 +119,8 @@ pub(crate) enum Handshaking {
     Cut,
     /// As TLS has it, and then each byte of an answer is a record.
     Bytewise,
+    /// As TLS has it, and then its keys are changed ten times before each answer.
+    Updating,
     /// As TLS has it.
     Whole,
 }
@@ -395,7 +397,7 @@ impl Pretend {
         let life = socket.life;
         let arrive = |bytes| Happening::Arrive { slot, life, bytes, end: None };
         match manner {
-            Handshaking::Whole | Handshaking::Bytewise => self.at(TRIP, arrive(said)),
+            Handshaking::Whole | Handshaking::Bytewise | Handshaking::Updating => self.at(TRIP, arrive(said)),
             Handshaking::Slow => {
                 said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
             }
@@ -420,9 +422,13 @@ impl Pretend {
 
     /// Bytes of the server, in records where TLS is spoken.
     fn give_out(&mut self, slot: RingSlot, bytes: Vec<u8>, end: Option<i32>) -> Vec<u8> {
-        let is_bytewise = self.manner(slot) == Handshaking::Bytewise;
+        let manner = self.manner(slot);
         match &mut self.sockets[slot].tls {
-            Some(tls) if is_bytewise => {
+            Some(tls) if manner == Handshaking::Updating => {
+                (0..10).for_each(|_| tls.refresh_traffic_keys().expect("TLS 1.3"));
+                sealed(tls, &bytes, end == Some(0))
+            }
+            Some(tls) if manner == Handshaking::Bytewise => {
                 let mut records: Vec<u8> = bytes.iter().flat_map(|byte| sealed(tls, &[*byte], false)).collect();
                 records.extend(sealed(tls, &[], end == Some(0)));
                 records

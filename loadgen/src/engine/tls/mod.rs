@@ -39,6 +39,8 @@ const HANDSHAKE_RECORDS_MAX: usize = 256;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Tickets of one connection that are looked at: servers send one to four.
 const TICKETS_MAX: u32 = 8;
+/// Of the messages that may still be looked at, those that are kept from tickets, which are no harm when they are not.
+const KEPT_FROM_TICKETS: u32 = 16;
 /// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
 const UPDATES_MAX: u32 = 32;
 
@@ -79,6 +81,8 @@ pub struct Tls {
     sent: usize,
     /// Opened since somebody asked.
     records: usize,
+    /// Messages after the handshake that may still be looked at.
+    messages: u32,
     phase: Phase,
     /// Ended by the peer before the handshake was done.
     is_cut: bool,
@@ -106,7 +110,7 @@ impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
         let phase = Phase::New { config, name, incoming: Incoming::default() };
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, phase, is_cut: false }
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, phase, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -121,6 +125,19 @@ impl Tls {
     /// Records opened since the last call.
     pub fn take_records(&mut self) -> usize {
         std::mem::take(&mut self.records)
+    }
+
+    /// From here on so many messages after the handshake may be looked at: tickets, and updates of keys, which take some
+    /// hundredths of a millisecond each. Tickets beyond that are let be, and an update ends the connection.
+    #[inline]
+    pub fn allow_messages(&mut self, messages: u32) {
+        self.messages = messages;
+    }
+
+    /// How many still may.
+    #[inline]
+    pub fn messages_allowed(&self) -> u32 {
+        self.messages
     }
 
     #[inline]
@@ -156,7 +173,8 @@ impl Tls {
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
         match &mut self.phase {
             Phase::Traffic(traffic) => {
-                let sides = &mut Sides { outgoing: &mut self.outgoing, records: &mut self.records };
+                let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
+                let sides = &mut Sides { outgoing, records, messages };
                 let came = traffic.on_bytes(bytes, sides, plain);
                 if matches!(came, Opened::Ended | Opened::Failed(_)) {
                     self.end();
@@ -399,6 +417,7 @@ impl Layout {
 struct Sides<'a> {
     outgoing: &'a mut Vec<u8>,
     records: &'a mut usize,
+    messages: &'a mut u32,
 }
 
 /// A connection whose handshake is done.
@@ -505,7 +524,7 @@ impl Traffic {
             // Between the parts of a handshake message stands nothing else.
             Content::ApplicationData if self.message.is_empty() => Opened::Plain(plain(bytes)),
             Content::Alert if self.message.is_empty() => self.on_alert(bytes),
-            Content::Handshake => match self.on_handshake(bytes, sides.outgoing) {
+            Content::Handshake => match self.on_handshake(bytes, sides) {
                 Some(()) => Opened::Plain(Step::Go),
                 None => Opened::Failed(TlsReason::Protocol),
             },
@@ -532,7 +551,7 @@ impl Traffic {
     /// Handshake messages after the handshake: tickets, updates of keys, and in TLS 1.2 the wish for another handshake, which
     /// a client may ignore.
     #[cold]
-    fn on_handshake(&mut self, bytes: &[u8], outgoing: &mut Vec<u8>) -> Option<()> {
+    fn on_handshake(&mut self, bytes: &[u8], sides: &mut Sides<'_>) -> Option<()> {
         if self.message.len() + bytes.len() > MESSAGE_BYTES_MAX + PLAINTEXT_MAX || bytes.is_empty() {
             return None;
         }
@@ -549,13 +568,15 @@ impl Traffic {
             match kind {
                 NEW_SESSION_TICKET if self.is_13() => {
                     self.tickets = self.tickets.saturating_add(1);
-                    if self.tickets <= TICKETS_MAX {
+                    if self.tickets <= TICKETS_MAX && *sides.messages > KEPT_FROM_TICKETS {
+                        *sides.messages -= 1;
                         self.kernel.handle_new_session_ticket(body).ok()?;
                     }
                 }
                 KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
                     self.updates += 1;
-                    self.on_key_update(body, outgoing)?;
+                    *sides.messages = sides.messages.checked_sub(1)?;
+                    self.on_key_update(body, sides.outgoing)?;
                 }
                 HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,
                 _ => return None,

@@ -562,6 +562,27 @@ fn keys_may_be_changed_by_either_side_and_not_without_end() {
 }
 
 #[test]
+fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
+    let identity = identity(&["localhost"], |_| {});
+    let mut pair = Pair::new(&client(&identity), &server(&identity, &TLS13, None), "localhost", 1400);
+    pair.carry().expect("a handshake");
+    pair.tls.allow_messages(3);
+    let mut update = || {
+        pair.server.refresh_traffic_keys().expect("TLS 1.3");
+        pair.answer(b"after")
+    };
+    for _ in 0..3 {
+        assert_eq!(update(), Ok(b"after".to_vec()));
+    }
+    assert_eq!(update(), Err(Opened::Failed(TlsReason::Protocol)));
+    // Tickets leave some to updates, and beyond that are let be.
+    let mut server = Lawless::new(&TLS13);
+    server.tls.allow_messages(KEPT_FROM_TICKETS + 2);
+    assert_eq!(server.takes(Content::Handshake, &ticket(100)), None);
+    assert_eq!(server.tls.messages_allowed(), KEPT_FROM_TICKETS);
+}
+
+#[test]
 fn used_up_keys_are_changed_where_that_is_known_and_wear_a_connection_out_where_not() {
     let identity = identity(&["localhost"], |_| {});
     for version in [&TLS13, &TLS12] {

@@ -55,12 +55,16 @@ impl<K: Kernel> Worker<K> {
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
+        let messages = contestant.messages_allowed(self.turn);
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        tls.allow_messages(messages);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
         let came = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
+        let messages = tls.messages_allowed();
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
+        contestant.on_messages(messages);
         contestant.on_settled(local, settled, took_us);
         came
     }
