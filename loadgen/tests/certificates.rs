@@ -9,6 +9,7 @@ use flowtest_contract::rules::Deadlines;
 use flowtest_contract::verdict::Failure;
 use flowtest_loadgen::admit::probe::{Terms, probe};
 use flowtest_loadgen::admit::trust::ContestTrust;
+use flowtest_testkit::not_played;
 use identity::{configured, serve};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
@@ -415,7 +416,7 @@ fn what_we_take_is_what_openssl_takes_but_for_the_rows_that_say_why_not() {
     if Command::new("openssl").arg("version").output().is_ok() {
         clients.push(OPEN_SSL);
     } else {
-        eprintln!("openssl is not here: what we take is held against the table alone");
+        not_played("openssl is not here: what we take is held against the table alone");
     }
     let wrong = differing(&clients);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -426,7 +427,7 @@ fn what_we_take_is_what_openssl_takes_but_for_the_rows_that_say_why_not() {
 fn what_chromium_takes_is_what_the_rows_say() {
     let is_here = |program: &str| Command::new(program).arg("--version").output().is_ok();
     if std::env::var_os("FLOWTEST_LONG").is_none() || !is_here("chromium") || !is_here("certutil") {
-        eprintln!("not asked for by FLOWTEST_LONG, or there is no chromium or certutil: it is not tried");
+        not_played("chromium: not asked for by FLOWTEST_LONG, or there is no chromium or certutil");
         return;
     }
     let wrong = differing(&[CHROMIUM]);

@@ -10,9 +10,11 @@ pub mod hostile;
 pub mod redis_server;
 pub mod scratch;
 pub mod servers;
+pub mod skipped;
 pub mod wait;
 
 pub use child::{Child, Said, program, run};
 #[cfg(feature = "redis")]
 pub use redis_server::RedisServer;
+pub use skipped::not_played;
 pub use wait::{WAIT_MAX, wait_until};

@@ -1,6 +1,7 @@
 //! Servers of other makes over TLS, each answering as a contestant must: its token back, version and platform.
 
 use crate::child::Child;
+use crate::skipped::not_played;
 use crate::wait::WAIT_MAX;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ impl Make {
     #[track_caller]
     pub fn start(self, folder: &Path, certificate: &Path, key: &Path) -> Option<OtherServer> {
         let Some(program) = self.program() else {
-            eprintln!("{} is not here: it is not tried", self.name());
+            not_played(format_args!("{} is not here", self.name()));
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it has one").port();

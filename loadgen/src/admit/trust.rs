@@ -123,7 +123,7 @@ impl Trust {
         }
         let provider = Arc::new(provider());
         let verifier: Arc<dyn ServerCertVerifier> =
-            Arc::new(Trusted::new(roots, trusted, &provider).map_err(TrustError::Setup)?);
+            Arc::new(Trusted::new(roots, trusted, provider.signature_verification_algorithms));
         let config = config(provider, Arc::clone(&verifier))?;
         Ok(Trust(Ok(Handshakes { config, verifier: Some(verifier) })))
     }

@@ -14,11 +14,10 @@ use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot, Table};
 use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target, TlsServer, TrafficMode};
 use crate::engine::timeouts::Timeouts;
-use crate::engine::tls::{self, Tls};
+use crate::engine::tls::{Remembering, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
-use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +33,14 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
     let usual = plan.connections_max() as usize * plan.pipeline_max() as usize * ANSWER_BYTES;
     usual.min(buffers / 2).max(BYTES_PER_TURN_MIN)
 }
+
+/// Chains of certificates that a contestant may have looked at in a worker in one go, and how long each is counted then: a few
+/// servers have one each, and whoever shows another one each time takes up to ten milliseconds with it.
+const LOOKS_MAX: u64 = 4;
+const LOOK_NS: u64 = 250_000_000;
+
+/// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
+const MESSAGES_PER_TURN: u32 = 32;
 
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
@@ -68,6 +75,8 @@ pub struct Contestant {
     bytes: usize,
     /// Connections begun in a turn.
     opens: u32,
+    /// Messages after handshakes looked at in a turn.
+    messages: u32,
     /// Slots that wait for their turn to open a connection, in order, each once.
     later: VecDeque<LocalSlot>,
     deferred: Table<LocalSlot, bool>,
@@ -95,9 +104,12 @@ pub struct Contestant {
     /// Of each slot whose connection speaks it.
     pub tls: Table<LocalSlot, Option<Box<Tls>>>,
     /// What connections begin with: the plan's configuration with sessions of this contestant and worker alone.
-    tls_config: Option<Arc<ClientConfig>>,
-    /// Steps of handshakes in a turn.
-    handshakes: u32,
+    tls_config: Option<Remembering>,
+    /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
+    shaken_ns: u64,
+    shaken_turn: u64,
+    /// When no chain that was looked at is counted any more.
+    looks_until: RunInstant,
 }
 
 impl Contestant {
@@ -118,6 +130,7 @@ impl Contestant {
             turn: 0,
             bytes: 0,
             opens: 0,
+            messages: 0,
             later: VecDeque::with_capacity(slots),
             deferred: Table::filled(false, slots),
             next_address: index.index(),
@@ -133,7 +146,9 @@ impl Contestant {
             has_tls: false,
             tls: (0..slots).map(|_| None).collect(),
             tls_config: None,
-            handshakes: 0,
+            shaken_ns: 0,
+            shaken_turn: 0,
+            looks_until: RunInstant::START,
         }
     }
 
@@ -159,7 +174,7 @@ impl Contestant {
     #[inline]
     fn enter_turn(&mut self, turn: u64) {
         if self.turn != turn {
-            (self.turn, self.bytes, self.opens, self.handshakes) = (turn, 0, 0, 0);
+            (self.turn, self.bytes, self.opens, self.messages) = (turn, 0, 0, 0);
         }
     }
 
@@ -169,6 +184,17 @@ impl Contestant {
         self.enter_turn(turn);
         self.bytes += bytes;
         self.bytes
+    }
+
+    /// Messages after handshakes that may still be looked at in this turn.
+    pub fn messages_allowed(&mut self, turn: u64) -> u32 {
+        self.enter_turn(turn);
+        MESSAGES_PER_TURN - self.messages
+    }
+
+    /// So many are left of them.
+    pub fn on_messages(&mut self, allowed: u32) {
+        self.messages = MESSAGES_PER_TURN - allowed;
     }
 
     /// Connections that it has begun in this turn.
@@ -203,17 +229,33 @@ impl Contestant {
             }
             return;
         };
-        let config = self.tls_config.get_or_insert_with(|| tls::remembering(&server.config, server.verifier.as_ref()));
+        let begin = || Remembering::new(&server.config, server.verifier.as_ref());
+        let Remembering { config, .. } = self.tls_config.get_or_insert_with(begin);
         self.has_tls = true;
         self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
     }
 
-    /// Whether one more step of a handshake is within its part of the turn; it is counted then.
-    pub fn may_shake(&mut self, turn: u64, most: u32) -> bool {
-        self.enter_turn(turn);
-        let may = self.handshakes < most;
-        self.handshakes += u32::from(may);
-        may
+    /// Whether one more step of a handshake may begin, where its part of a turn is so many nanoseconds: what a step took beyond
+    /// that is taken from the turns that follow.
+    pub fn may_shake(&mut self, turn: u64, part_ns: u64) -> bool {
+        let turns = turn - std::mem::replace(&mut self.shaken_turn, turn);
+        self.shaken_ns = self.shaken_ns.saturating_sub(part_ns.saturating_mul(turns));
+        self.shaken_ns < part_ns
+    }
+
+    /// A step of a handshake took so long.
+    pub fn on_shaken(&mut self, took_ns: u64, now: RunInstant) {
+        self.shaken_ns += took_ns;
+        let looks = self.tls_config.as_ref().map_or(0, Remembering::take_looks);
+        if looks > 0 {
+            self.looks_until = self.looks_until.max(now) + u64::from(looks) * LOOK_NS;
+        }
+    }
+
+    /// It goes on with no handshake before then, for it has had its part of chains looked at. `None`: it may now.
+    pub fn shakes_at(&self, now: RunInstant) -> Option<RunInstant> {
+        let excess = self.looks_until.saturating_since(now).saturating_sub((LOOKS_MAX - 1) * LOOK_NS);
+        (excess > 0).then(|| now + excess)
     }
 
     /// The slot takes no more requests on this connection.

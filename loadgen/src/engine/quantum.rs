@@ -18,8 +18,8 @@ const REQUEST_NS: u64 = 5_000;
 const RECEIVE_NS: u64 = 1_000;
 const KILOBYTE_NS: u64 = 650;
 const CONNECTION_NS: u64 = 35_000;
-/// A step of a handshake of TLS: making keys, or looking at a certificate. Reckoned, not measured.
-const HANDSHAKE_NS: u64 = 150_000;
+/// What a step of a handshake of TLS is taken to have cost at the most: it is measured, and may have been interrupted.
+const HANDSHAKE_NS_MAX: u64 = 4_000_000;
 
 /// What the contestants of a turn may use together, at least.
 const TURN_NS: u64 = 100_000;
@@ -159,8 +159,8 @@ impl Quantum {
         self.uses[index].spent += RECEIVE_NS + bytes as u64 * KILOBYTE_NS / 1_000;
     }
 
-    pub fn on_handshake(&mut self, index: ContestantIndex) {
-        self.uses[index].spent += HANDSHAKE_NS;
+    pub fn on_handshake(&mut self, index: ContestantIndex, took_ns: u64) {
+        self.uses[index].spent += took_ns.min(HANDSHAKE_NS_MAX);
     }
 
     pub fn on_opening(&mut self, index: ContestantIndex) {

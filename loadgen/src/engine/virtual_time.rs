@@ -20,9 +20,11 @@ use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::{LateCause, NEVER_SENT, Observation, Trace};
 use proptest::prelude::*;
+use rustls::client::danger::ServerCertVerifier;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const MS: u64 = 1_000_000;
 /// UTC of the virtual clock's start, in µs.
@@ -62,10 +64,14 @@ struct Shakes {
     names: usize,
     /// After each handshake.
     tickets: usize,
+    /// Looking at its certificate takes so long, and it shows another chain each time.
+    look: u64,
+    /// Which nobody takes.
+    is_refused: bool,
 }
 
 impl Shakes {
-    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2 };
+    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0, is_refused: false };
 }
 
 /// Where TLS is spoken.
@@ -85,6 +91,8 @@ struct Played {
     connects: Vec<u64>,
     /// Handshakes that were resumed.
     resumed: u64,
+    /// Chains of certificates that were looked at, of those that take their time.
+    looks: u64,
     /// Connections over TLS of which we said that we say no more.
     goodbyes: u64,
     /// What we refused a server by.
@@ -123,8 +131,14 @@ impl Script {
             Speaks::Tls(version) if self.stranger => Some((tls::ends(version).0, tls::ends(version).1)),
             Speaks::Tls(version) => Some(tls::ends(version)),
         };
+        let (spent, looks) = (Arc::default(), Arc::default());
+        let dear = |index: usize| {
+            let Shakes { look: look_ns, is_refused, .. } = shakes(index);
+            tls::Dear { look_ns, is_refused, spent: Arc::clone(&spent), looks: Arc::clone(&looks) }
+        };
         let ends: Vec<_> = (0..self.servers.len())
             .map(|index| match (self.tls, shakes(index)) {
+                (Speaks::Tls(version), Shakes { look: 1.., .. }) => Some(tls::dear_ends(version, &dear(index))),
                 (Speaks::Tls(version), Shakes { names, tickets, .. }) if (names, tickets) != (1, 2) => {
                     Some(tls::ends_of(version, names, tickets))
                 }
@@ -140,7 +154,7 @@ impl Script {
                 tls: ends[index].as_ref().map(|(config, _)| TlsServer {
                     name: tls::NAME.try_into().expect("a name"),
                     config: Arc::clone(config),
-                    verifier: None,
+                    verifier: shakes(index).is_refused.then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
                 }),
                 traffic: TrafficMode::Flood,
             })
@@ -165,6 +179,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
+        kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
         let speaking = ends.iter().enumerate().filter(|(index, _)| self.servers[*index] != Character::Silent);
         kernel.tls =
@@ -200,7 +215,8 @@ impl Script {
         }
         sum.counters = last.counters;
         let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
-        Played { tallies, block: sum, seen, connects, resumed, goodbyes, alerts, intended }
+        let looks = looks.load(Ordering::Relaxed);
+        Played { tallies, block: sum, seen, connects, resumed, looks, goodbyes, alerts, intended }
     }
 }
 
@@ -497,7 +513,7 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
     let hostile = [
         Shakes { manner: Handshaking::Slow, ..Shakes::AS_USUAL },
         Shakes { manner: Handshaking::Endless, ..Shakes::AS_USUAL },
-        Shakes { manner: Handshaking::Reset, ..Shakes::AS_USUAL },
+        Shakes { manner: Handshaking::Broken(libc::ECONNRESET), ..Shakes::AS_USUAL },
         // These are strange and right.
         Shakes { manner: Handshaking::Bytewise, ..Shakes::AS_USUAL },
         Shakes { names: 1_300, ..Shakes::AS_USUAL },
@@ -528,6 +544,65 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
         }
         assert_eq!(beside.block.scored.iter().map(|counts| counts.meter.late).sum::<u64>(), 0);
     }
+}
+
+#[test]
+fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST; 2], open(400));
+        let cut = Shakes { manner: Handshaking::Cut, look: 2 * MS, ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, cut]);
+        (script.phases[0].connections, script.connection_life) = (100, 200 * MS);
+        let played = script.play();
+        let [good, cut] = played.tallies[..] else { panic!("two") };
+        assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
+        assert!(cut.tls > 200 && cut.tls + cut.missed == 800, "{speaks:?} {cut:?}");
+        // Forty are ended in one turn, and looking at each takes two milliseconds.
+        assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
+    }
+}
+
+#[test]
+fn whoever_shows_another_chain_each_time_has_a_few_of_them_looked_at() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST; 2], open(400));
+        let dear = Shakes { look: 8 * MS, is_refused: true, ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, dear]);
+        (script.phases[0].connections, script.connection_life) = (100, 200 * MS);
+        let played = script.play();
+        let [good, dear] = played.tallies[..] else { panic!("two") };
+        assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
+        assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
+        // Four at once, and four a second: a tenth of our time at the most.
+        assert!((8..=14).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
+        assert!(dear.tls >= played.looks && dear.failures() == 800, "{speaks:?} {dear:?}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_network_in_a_handshake_costs_one_handshake_and_all_that_waited_for_it() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST], Load::Closed { pipeline: 16 });
+        let broken = Shakes { manner: Handshaking::Broken(libc::ETIMEDOUT), ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![broken]);
+        let played = script.play();
+        let tally = played.tallies[0];
+        assert!(tally.timeout == tally.due && tally.due == 16 * played.connects[0], "{speaks:?} {tally:?}");
+    }
+}
+
+#[test]
+fn whoever_changes_its_keys_again_and_again_on_all_connections_ends_some_of_them() {
+    let servers = [HONEST, Character::ClosesAfter { answers: 2, says_so: true }];
+    let mut script = Script::new(&servers, Load::Closed { pipeline: 1 });
+    let updating = Shakes { manner: Handshaking::Updating, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, updating]);
+    (script.phases[0].connections, script.phases[0].end) = (8, START + 20 * MS);
+    let played = script.play();
+    let [good, updating] = played.tallies[..] else { panic!("two") };
+    assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
+    // Eight at once are eighty changes in a turn, of which some thirty are looked at; on each connection they are few.
+    assert!(updating.tls > 0 && updating.token_right > 0, "{updating:?}");
 }
 
 #[test]

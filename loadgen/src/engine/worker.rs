@@ -89,7 +89,7 @@ pub struct Worker<K> {
     ready: Vec<RingSlot>,
     /// Those that could begin a request when their contestant had had its part of the turn.
     held: Vec<RingSlot>,
-    /// Among the ready or the held.
+    /// Among the ready, the held or the resting.
     queued: Table<RingSlot, bool>,
     quantum: Quantum,
     /// Contestants whose waiting requests are to be looked at before the next enter.
@@ -103,9 +103,11 @@ pub struct Worker<K> {
     /// Connections that may still be begun in this turn, and how many of them by one contestant.
     opens: u32,
     opens_each: u32,
-    /// Steps of handshakes that may still be done in this turn, and how many of one contestant.
-    handshakes: u32,
-    handshakes_each: u32,
+    /// What steps of handshakes took in this turn, in nanoseconds.
+    shaken_ns: u64,
+    /// Slots whose contestant goes on with no handshake yet, among the queued, and when the first of them is looked at again.
+    resting: Vec<RingSlot>,
+    rested_at: RunInstant,
     activity: Activity,
     /// The phase that runs or comes next.
     phase: usize,
@@ -177,8 +179,9 @@ impl<K: Kernel> Worker<K> {
             turn: 0,
             opens: OPENS_PER_TURN,
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
-            handshakes: sealed::HANDSHAKES_PER_TURN,
-            handshakes_each: (sealed::HANDSHAKES_PER_TURN / count.max(1) as u32).max(1),
+            shaken_ns: 0,
+            resting: Vec::new(),
+            rested_at: RunInstant::NEVER,
             activity: Activity::Between,
             phase: 0,
             split_since: PlanInstant::START,
@@ -334,7 +337,11 @@ impl<K: Kernel> Worker<K> {
             Activity::Between if !schedule.is_paused(self.now) => schedule.run_clock(phase.start),
             Activity::Between | Activity::Paused | Activity::Draining { .. } | Activity::Over => RunInstant::NEVER,
         });
-        due.min(phase).min(schedule.next_change(self.now)).saturating_since(self.now).min(WAIT_MAX_NS)
+        due.min(phase)
+            .min(schedule.next_change(self.now))
+            .min(self.rested_at)
+            .saturating_since(self.now)
+            .min(WAIT_MAX_NS)
     }
 
     #[inline]

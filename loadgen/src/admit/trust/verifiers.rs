@@ -2,18 +2,25 @@
 
 use crate::engine::tls::Fields;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName, SignatureVerificationAlgorithm, UnixTime, alg_id,
+};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Certificates behind a server's own that are looked at, and of one name among them.
-const CANDIDATES_MAX: usize = 6;
+const CANDIDATES_MAX: usize = 4;
 const SAME_NAME_MAX: usize = 2;
+/// What the signatures of a chain may cost before it is given up, where most cost 1: one by a key of P-384 takes two milliseconds,
+/// and whoever names a root with such a key chooses that. A turn that is 10 ms late is one in which we were.
+const SIGNATURES_MAX: u32 = 8;
+const P384_COST: u32 = 2;
 
 /// Takes the certificates of webpki, and one that is trusted itself though an authority's.
 ///
@@ -22,24 +29,64 @@ const SAME_NAME_MAX: usize = 2;
 /// taken by nobody here: the Baseline Requirements (7.1.2.7.8) forbid it, so that no public authority makes one.
 #[derive(Debug)]
 pub(super) struct Trusted {
-    chains: Arc<WebPkiServerVerifier>,
+    roots: RootCertStore,
     /// All that is trusted, byte for byte.
     trusted: HashSet<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trusted {
     /// `trusted` is what `roots` were made of.
-    ///
-    /// # Errors
-    /// No root at all.
     pub(super) fn new(
         roots: RootCertStore,
         trusted: Vec<CertificateDer<'static>>,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Trusted, Error> {
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-        let chains = chains.map_err(|error| Error::General(error.to_string()))?;
-        Ok(Trusted { chains, trusted: trusted.into_iter().collect() })
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Trusted {
+        Trusted { roots, trusted: trusted.into_iter().collect(), algorithms }
+    }
+
+    /// Whether a root has signed the certificate, itself or by its chain.
+    fn verify_chain(
+        &self,
+        certificate: &ParsedCertificate<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let cost = AtomicU32::new(0);
+        let bounded: Vec<_> = self.algorithms.all.iter().map(|by| Bounded { by: *by, cost: &cost }).collect();
+        let algorithms: Vec<_> = bounded.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
+        let said = verify_server_cert_signed_by_trust_anchor(certificate, &self.roots, chain, now, &algorithms);
+        if said.is_err() && cost.load(Ordering::Relaxed) > SIGNATURES_MAX {
+            let why = OtherError(Arc::new(webpki::Error::MaximumSignatureChecksExceeded));
+            return Err(CertificateError::Other(why).into());
+        }
+        said
+    }
+}
+
+/// Looks at signatures of one chain for [`SIGNATURES_MAX`], and takes none after them.
+#[derive(Debug)]
+struct Bounded<'a> {
+    by: &'static dyn SignatureVerificationAlgorithm,
+    /// Of all that the chain's algorithms were asked about.
+    cost: &'a AtomicU32,
+}
+
+impl SignatureVerificationAlgorithm for Bounded<'_> {
+    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let cost = if self.by.public_key_alg_id() == alg_id::ECDSA_P384 { P384_COST } else { 1 };
+        if self.cost.fetch_add(cost, Ordering::Relaxed) + cost > SIGNATURES_MAX {
+            return Err(InvalidSignature);
+        }
+        self.by.verify_signature(key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.by.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.by.signature_alg_id()
     }
 }
 
@@ -49,21 +96,21 @@ impl ServerCertVerifier for Trusted {
         certificate: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let candidates = candidates(certificate, chain);
-        match self.chains.verify_server_cert(certificate, &candidates, name, ocsp, now) {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        match self.verify_chain(&parsed, &candidates(certificate, chain), now) {
             // The dates were looked at before this was found.
             Err(error) if is_an_authority(&error) && self.trusted.contains(certificate) => {
                 if !may_serve(certificate) {
                     return Err(CertificateError::InvalidPurpose.into());
                 }
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
             }
-            said => said,
+            said => said?,
         }
+        verify_server_name(&parsed, name)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -72,7 +119,7 @@ impl ServerCertVerifier for Trusted {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -81,11 +128,11 @@ impl ServerCertVerifier for Trusted {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -97,9 +144,8 @@ fn is_an_authority(error: &Error) -> bool {
 
 /// Of the certificates behind a server's own those that may be its chain, by their names.
 ///
-/// Whoever sends many that may each be the next one has webpki try a hundred signatures before it gives up, some ten
-/// milliseconds in which a worker sees no answer of anybody. Authorities have one name or two between a server and a root, and
-/// some are signed by two others.
+/// Whoever sends many that may each be the next one has webpki try each in each place. Authorities have one name or two between
+/// a server and a root, and some are signed by two others.
 fn candidates<'a>(certificate: &'a CertificateDer<'_>, chain: &'a [CertificateDer<'_>]) -> Vec<CertificateDer<'a>> {
     let named = |one: &'a CertificateDer<'_>| {
         Fields::read(one).and_then(|fields| Some((fields.subject()?, fields.issuer, one)))
@@ -180,42 +226,40 @@ impl ServerCertVerifier for Anybody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tls::TlsReason;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use rustls::crypto::ring;
-    use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Counts the signatures that are looked at.
     #[derive(Debug)]
-    struct Counting(AtomicUsize);
+    struct Counting(SignatureScheme);
 
-    fn one() -> &'static dyn SignatureVerificationAlgorithm {
-        let (_, known) = ring::default_provider()
-            .signature_verification_algorithms
-            .mapping
-            .iter()
-            .find(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256)
-            .expect("it is known");
-        known[0]
+    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+    static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 2] =
+        [&Counting(SignatureScheme::ECDSA_NISTP256_SHA256), &Counting(SignatureScheme::ECDSA_NISTP384_SHA384)];
+
+    impl Counting {
+        fn by(&self) -> &'static dyn SignatureVerificationAlgorithm {
+            let mapping = ring::default_provider().signature_verification_algorithms.mapping;
+            let (_, known) = mapping.iter().find(|(scheme, _)| *scheme == self.0).expect("it is known");
+            known[0]
+        }
     }
 
     impl SignatureVerificationAlgorithm for Counting {
         fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            one().verify_signature(key, message, signature)
+            LOOKED_AT.fetch_add(1, Ordering::Relaxed);
+            self.by().verify_signature(key, message, signature)
         }
 
         fn public_key_alg_id(&self) -> AlgorithmIdentifier {
-            one().public_key_alg_id()
+            self.by().public_key_alg_id()
         }
 
         fn signature_alg_id(&self) -> AlgorithmIdentifier {
-            one().signature_alg_id()
+            self.by().signature_alg_id()
         }
     }
-
-    static COUNTING: Counting = Counting(AtomicUsize::new(0));
-    static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 1] = [&COUNTING];
 
     fn authority(name: &str) -> CertificateParams {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -226,9 +270,8 @@ mod tests {
 
     #[test]
     fn a_chain_that_is_made_to_cost_signatures_costs_a_few() {
-        let mut provider = ring::default_provider();
-        provider.signature_verification_algorithms.all = &ALGORITHMS;
-        let provider = Arc::new(provider);
+        let mut algorithms = ring::default_provider().signature_verification_algorithms;
+        algorithms.all = &ALGORITHMS;
         let keys: Vec<KeyPair> = (0..60).map(|_| KeyPair::generate().expect("a key")).collect();
         let name = ServerName::try_from("host").expect("a name");
         let leaf = |issuer: &CertificateParams, key: &KeyPair| {
@@ -238,13 +281,20 @@ mod tests {
         };
         let root = authority("the root");
         let signed = root.self_signed(&keys[0]).expect("a root").der().clone();
+        let second = authority("a second root");
+        let dear = [authority("a dear root"), authority("another dear root")];
+        let p384: Vec<KeyPair> =
+            (0..4).map(|_| KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("a key")).collect();
         let mut roots = RootCertStore::empty();
         roots.add(signed.clone()).expect("an authority");
-        let trusted = Trusted::new(roots, vec![signed], &provider).expect("a root");
+        for (own, key) in [(&second, &keys[0]), (&dear[0], &p384[0]), (&dear[1], &p384[0])] {
+            roots.add(own.self_signed(key).expect("a root").der().clone()).expect("an authority");
+        }
+        let trusted = Trusted::new(roots, vec![signed], algorithms);
         let look = |leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]| {
-            let before = COUNTING.0.load(Ordering::Relaxed);
+            let before = LOOKED_AT.load(Ordering::Relaxed);
             let said = trusted.verify_server_cert(leaf, chain, &name, &[], UnixTime::now());
-            (said.map(drop), COUNTING.0.load(Ordering::Relaxed) - before)
+            (said.map(drop), LOOKED_AT.load(Ordering::Relaxed) - before)
         };
         // Everybody has the root's name, and nobody its signature.
         let twins: Vec<_> = keys[1..]
@@ -252,18 +302,27 @@ mod tests {
             .map(|key| root.signed_by(key, &Issuer::from_params(&root, &keys[1])).expect("signed").der().clone())
             .collect();
         let (said, signatures) = look(&leaf(&root, &keys[1]), &twins);
-        assert!(said.is_err() && (1..=20).contains(&signatures), "{said:?} after {signatures}");
-        // Names in circles, two of each.
-        let names = ["one", "two", "three"];
-        let circle: Vec<_> = (0..60)
-            .map(|at| {
-                let (own, issuer) =
-                    (authority(names[at % 3]), authority(if at % 2 == 0 { "the root" } else { names[(at + 1) % 3] }));
-                own.signed_by(&keys[at], &Issuer::from_params(&issuer, &keys[1])).expect("signed").der().clone()
-            })
-            .collect();
-        let (said, signatures) = look(&leaf(&authority("one"), &keys[1]), &circle);
-        assert!(said.is_err() && signatures <= 40, "{said:?} after {signatures}");
+        assert!(said.is_err() && (1..=SIGNATURES_MAX).contains(&signatures), "{said:?} after {signatures}");
+        // Each has the name of a root, and says that the other one has signed it. The dearest keys have fewer looked at.
+        for ([one, other], keys, most) in [([&root, &second], &keys, 8), ([&dear[0], &dear[1]], &p384, 4)] {
+            let circle: Vec<_> = (keys.iter().zip([(one, other), (other, one)].iter().cycle()))
+                .map(|(key, (own, issuer))| own.signed_by(key, &Issuer::from_params(issuer, &keys[1])))
+                .map(|signed| signed.expect("signed").der().clone())
+                .collect();
+            let (said, signatures) = look(&leaf(one, &keys[1]), &circle);
+            assert_eq!(signatures, most, "{said:?}");
+            assert_eq!(said.map_err(|error| TlsReason::of(&error)), Err(TlsReason::TooMany));
+        }
+        // A long chain that is right.
+        let mut issuer = (root.clone(), &keys[0]);
+        let mut levels = Vec::new();
+        for (level, key) in ["first", "second", "third"].into_iter().zip(&keys[5..]) {
+            let own = authority(level);
+            let signed = own.signed_by(key, &Issuer::from_params(&issuer.0, issuer.1)).expect("signed").der().clone();
+            levels.push(signed);
+            issuer = (own, key);
+        }
+        assert_eq!(look(&leaf(&issuer.0, issuer.1), &levels), (Ok(()), 4));
         // One in between at the end of a bundle that has nothing to do with it.
         let between = authority("in between");
         let signed = between.signed_by(&keys[2], &Issuer::from_params(&root, &keys[0])).expect("signed").der().clone();

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a pretended server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +113,14 @@ pub(crate) enum Handshaking {
     Slow,
     /// Records of a message that never ends.
     Endless,
-    /// It answers the hello by a reset.
-    Reset,
+    /// The hello is answered by this errno: a reset, or a fault of the network.
+    Broken(i32),
+    /// It answers all hellos of a while at once, and ends their connections with that.
+    Cut,
     /// As TLS has it, and then each byte of an answer is a record.
     Bytewise,
+    /// As TLS has it, and then its keys are changed ten times before each answer.
+    Updating,
     /// As TLS has it.
     Whole,
 }
@@ -200,6 +205,8 @@ pub(crate) struct Pretend {
     pub(crate) costs: (u64, u64),
     /// What has been used since the clock was moved by it.
     used: u64,
+    /// The same of what is no matter of the kernel: certificates that take their time.
+    pub(crate) spent: Arc<AtomicU64>,
     /// From when to when our process has no descriptor for a socket.
     pub(crate) short: Vec<(u64, u64)>,
     pub(crate) queues: Queues,
@@ -218,6 +225,8 @@ pub(crate) struct Pretend {
 /// Between two bytes of a slow handshake, and how much of one without end comes at once.
 const DRIP: u64 = 1_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
+/// For how long hellos are kept that are answered at once.
+const WHILE: u64 = 100_000_000;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -245,6 +254,7 @@ impl Pretend {
             busy: Vec::new(),
             costs: (0, 0),
             used: 0,
+            spent: Arc::default(),
             short: Vec::new(),
             queues: Queues::default(),
             tls: HashMap::new(),
@@ -387,7 +397,7 @@ impl Pretend {
         let life = socket.life;
         let arrive = |bytes| Happening::Arrive { slot, life, bytes, end: None };
         match manner {
-            Handshaking::Whole | Handshaking::Bytewise => self.at(TRIP, arrive(said)),
+            Handshaking::Whole | Handshaking::Bytewise | Handshaking::Updating => self.at(TRIP, arrive(said)),
             Handshaking::Slow => {
                 said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
             }
@@ -395,8 +405,12 @@ impl Pretend {
                 let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
                 (0..8).for_each(|_| self.at(TRIP, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
             }
-            Handshaking::Reset => {
-                self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(libc::ECONNRESET) });
+            Handshaking::Cut => {
+                let after = WHILE - self.now % WHILE;
+                self.at(after, Happening::Arrive { slot, life, bytes: said, end: Some(0) });
+            }
+            Handshaking::Broken(errno) => {
+                self.at(TRIP, Happening::Arrive { slot, life, bytes: Vec::new(), end: Some(errno) });
             }
         }
     }
@@ -408,9 +422,13 @@ impl Pretend {
 
     /// Bytes of the server, in records where TLS is spoken.
     fn give_out(&mut self, slot: RingSlot, bytes: Vec<u8>, end: Option<i32>) -> Vec<u8> {
-        let is_bytewise = self.manner(slot) == Handshaking::Bytewise;
+        let manner = self.manner(slot);
         match &mut self.sockets[slot].tls {
-            Some(tls) if is_bytewise => {
+            Some(tls) if manner == Handshaking::Updating => {
+                (0..10).for_each(|_| tls.refresh_traffic_keys().expect("TLS 1.3"));
+                sealed(tls, &bytes, end == Some(0))
+            }
+            Some(tls) if manner == Handshaking::Bytewise => {
                 let mut records: Vec<u8> = bytes.iter().flat_map(|byte| sealed(tls, &[*byte], false)).collect();
                 records.extend(sealed(tls, &[], end == Some(0)));
                 records
@@ -632,7 +650,7 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
-        self.now += std::mem::take(&mut self.used);
+        self.now += std::mem::take(&mut self.used) + self.spent.swap(0, Ordering::Relaxed);
         if self.done.is_empty() {
             let until = self.now + wait_ns;
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
@@ -683,7 +701,7 @@ impl Kernel for Pretend {
     }
 
     fn now(&self) -> RunInstant {
-        RunInstant::from_ns(self.now)
+        RunInstant::from_ns(self.now + self.spent.load(Ordering::Relaxed))
     }
 
     fn counters(&self) -> Counters {

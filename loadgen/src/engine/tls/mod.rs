@@ -7,7 +7,8 @@
 //!
 //! Order of calls: while [`Tls::wants_handshake`] says so, [`Tls::handshake`], when there is time for it, until it is
 //! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext; [`Tls::seal`]; and [`Tls::part`] once,
-//! before the connection is closed. Whatever stands in [`Tls::outgoing`] is to be sent first.
+//! before the connection is closed, or [`Tls::on_cut`] where the peer has ended it. Whatever stands in [`Tls::outgoing`] is to be
+//! sent first.
 
 mod certificate;
 mod reason;
@@ -18,7 +19,7 @@ pub(super) mod tests;
 
 pub use certificate::Fields;
 pub use reason::TlsReason;
-pub use sessions::remembering;
+pub use sessions::Remembering;
 
 use crate::engine::step::Step;
 use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};
@@ -31,10 +32,15 @@ use std::sync::Arc;
 
 /// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
 const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
+/// Records that they may come in: five at their longest, a hundred and some at the shortest that a client may ask for. rustls
+/// takes a time for them that grows by their square, 60 ms for as many as there are bytes.
+const HANDSHAKE_RECORDS_MAX: usize = 256;
 /// The longest handshake message after the handshake. A ticket of a common server has some hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Tickets of one connection that are looked at: servers send one to four.
 const TICKETS_MAX: u32 = 8;
+/// Of the messages that may still be looked at, those that are kept from tickets, which are no harm when they are not.
+const KEPT_FROM_TICKETS: u32 = 16;
 /// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
 const UPDATES_MAX: u32 = 32;
 
@@ -75,7 +81,11 @@ pub struct Tls {
     sent: usize,
     /// Opened since somebody asked.
     records: usize,
+    /// Messages after the handshake that may still be looked at.
+    messages: u32,
     phase: Phase,
+    /// Ended by the peer before the handshake was done.
+    is_cut: bool,
 }
 
 enum Phase {
@@ -83,11 +93,11 @@ enum Phase {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         /// What came unasked.
-        incoming: Vec<u8>,
+        incoming: Incoming,
     },
     Handshake {
         connection: Box<UnbufferedClientConnection>,
-        incoming: Vec<u8>,
+        incoming: Incoming,
         /// Something came that was not looked at.
         is_fresh: bool,
     },
@@ -99,7 +109,8 @@ enum Phase {
 impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, phase: Phase::New { config, name, incoming: Vec::new() } }
+        let phase = Phase::New { config, name, incoming: Incoming::default() };
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, phase, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -114,6 +125,19 @@ impl Tls {
     /// Records opened since the last call.
     pub fn take_records(&mut self) -> usize {
         std::mem::take(&mut self.records)
+    }
+
+    /// From here on so many messages after the handshake may be looked at: tickets, and updates of keys, which take some
+    /// hundredths of a millisecond each. Tickets beyond that are let be, and an update ends the connection.
+    #[inline]
+    pub fn allow_messages(&mut self, messages: u32) {
+        self.messages = messages;
+    }
+
+    /// How many still may.
+    #[inline]
+    pub fn messages_allowed(&self) -> u32 {
+        self.messages
     }
 
     #[inline]
@@ -149,7 +173,8 @@ impl Tls {
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
         match &mut self.phase {
             Phase::Traffic(traffic) => {
-                let sides = &mut Sides { outgoing: &mut self.outgoing, records: &mut self.records };
+                let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
+                let sides = &mut Sides { outgoing, records, messages };
                 let came = traffic.on_bytes(bytes, sides, plain);
                 if matches!(came, Opened::Ended | Opened::Failed(_)) {
                     self.end();
@@ -158,10 +183,10 @@ impl Tls {
             }
             Phase::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
-                keep(incoming, bytes)
+                incoming.keep(bytes)
             }
             // It is looked at when there is time for a handshake.
-            Phase::New { incoming, .. } => keep(incoming, bytes),
+            Phase::New { incoming, .. } => incoming.keep(bytes),
             Phase::Over => Opened::Plain(Step::Go),
         }
     }
@@ -169,6 +194,20 @@ impl Tls {
     /// The peer has said its last: nothing more is said to it.
     pub fn end(&mut self) {
         (self.phase, self.sent, self.outgoing) = (Phase::Over, 0, Vec::new());
+    }
+
+    /// The peer has ended the connection without a word of TLS. `true`: what came in the handshake before that was not looked
+    /// at, and may say why. [`Tls::handshake`] looks at it, and fails in any case.
+    pub fn on_cut(&mut self) -> bool {
+        self.is_cut = match &self.phase {
+            Phase::New { incoming, .. } => !incoming.bytes.is_empty(),
+            Phase::Handshake { is_fresh, .. } => *is_fresh,
+            Phase::Traffic(_) | Phase::Over => false,
+        };
+        if !self.is_cut {
+            self.end();
+        }
+        self.is_cut
     }
 
     /// We say no more: what that is said by, or an alert before it, stands in [`Tls::outgoing`] then.
@@ -183,6 +222,18 @@ impl Tls {
 
     /// Goes on with the handshake: what this costs is what a handshake costs.
     pub fn handshake(&mut self) -> Handshake {
+        let came = self.go_on();
+        if !self.is_cut {
+            return came;
+        }
+        self.end();
+        match came {
+            Handshake::Failed(reason) => Handshake::Failed(reason),
+            Handshake::Waits | Handshake::Done => Handshake::Failed(TlsReason::Closed),
+        }
+    }
+
+    fn go_on(&mut self) -> Handshake {
         if let Phase::New { config, name, incoming } = &mut self.phase {
             let connection = match UnbufferedClientConnection::new(Arc::clone(config), name.clone()) {
                 Ok(connection) => Box::new(connection),
@@ -198,7 +249,7 @@ impl Tls {
         let mut early = Vec::new();
         let mut at = 0;
         let is_done = loop {
-            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming[at..]);
+            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming.bytes[at..]);
             let mut ends = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.outgoing),
@@ -232,14 +283,14 @@ impl Tls {
                 break is_done;
             }
         };
-        incoming.drain(..at);
+        incoming.take(at);
         if !is_done {
             return Handshake::Waits;
         }
         let Phase::Handshake { connection, incoming, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
             unreachable!("it was one");
         };
-        match Traffic::new(*connection, incoming, early) {
+        match Traffic::new(*connection, incoming.bytes, early) {
             Some(traffic) => {
                 self.phase = Phase::Traffic(Box::new(traffic));
                 Handshake::Done
@@ -288,13 +339,33 @@ impl Tls {
     }
 }
 
-/// Keeps bytes of the peer until the handshake goes on.
-fn keep(incoming: &mut Vec<u8>, bytes: &[u8]) -> Opened {
-    if incoming.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
-        return Opened::Failed(TlsReason::Protocol);
+/// Bytes of the peer until the handshake goes on.
+#[derive(Default)]
+struct Incoming {
+    bytes: Vec<u8>,
+    /// Records that have begun, and where the next one does.
+    records: usize,
+    next: usize,
+}
+
+impl Incoming {
+    fn keep(&mut self, bytes: &[u8]) -> Opened {
+        if self.bytes.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
+            return Opened::Failed(TlsReason::Protocol);
+        }
+        self.bytes.extend_from_slice(bytes);
+        while let Some(&[_, _, _, a, b]) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<HEADER>()) {
+            self.next += HEADER + usize::from(u16::from_be_bytes([a, b]));
+            self.records += 1;
+        }
+        if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::Protocol) } else { Opened::Handshake }
     }
-    incoming.extend_from_slice(bytes);
-    Opened::Handshake
+
+    /// So many bytes were looked at, whole records.
+    fn take(&mut self, count: usize) {
+        self.bytes.drain(..count);
+        self.next = self.next.saturating_sub(count);
+    }
 }
 
 /// Adds a record of the handshake.
@@ -346,6 +417,7 @@ impl Layout {
 struct Sides<'a> {
     outgoing: &'a mut Vec<u8>,
     records: &'a mut usize,
+    messages: &'a mut u32,
 }
 
 /// A connection whose handshake is done.
@@ -452,7 +524,7 @@ impl Traffic {
             // Between the parts of a handshake message stands nothing else.
             Content::ApplicationData if self.message.is_empty() => Opened::Plain(plain(bytes)),
             Content::Alert if self.message.is_empty() => self.on_alert(bytes),
-            Content::Handshake => match self.on_handshake(bytes, sides.outgoing) {
+            Content::Handshake => match self.on_handshake(bytes, sides) {
                 Some(()) => Opened::Plain(Step::Go),
                 None => Opened::Failed(TlsReason::Protocol),
             },
@@ -479,7 +551,7 @@ impl Traffic {
     /// Handshake messages after the handshake: tickets, updates of keys, and in TLS 1.2 the wish for another handshake, which
     /// a client may ignore.
     #[cold]
-    fn on_handshake(&mut self, bytes: &[u8], outgoing: &mut Vec<u8>) -> Option<()> {
+    fn on_handshake(&mut self, bytes: &[u8], sides: &mut Sides<'_>) -> Option<()> {
         if self.message.len() + bytes.len() > MESSAGE_BYTES_MAX + PLAINTEXT_MAX || bytes.is_empty() {
             return None;
         }
@@ -496,13 +568,15 @@ impl Traffic {
             match kind {
                 NEW_SESSION_TICKET if self.is_13() => {
                     self.tickets = self.tickets.saturating_add(1);
-                    if self.tickets <= TICKETS_MAX {
+                    if self.tickets <= TICKETS_MAX && *sides.messages > KEPT_FROM_TICKETS {
+                        *sides.messages -= 1;
                         self.kernel.handle_new_session_ticket(body).ok()?;
                     }
                 }
                 KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
                     self.updates += 1;
-                    self.on_key_update(body, outgoing)?;
+                    *sides.messages = sides.messages.checked_sub(1)?;
+                    self.on_key_update(body, sides.outgoing)?;
                 }
                 HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,
                 _ => return None,

@@ -3,6 +3,9 @@
 //! rustls resumes a session without looking at a certificate. A browser looks at it again; here a session that has
 //! outlived a certificate of its chain is not offered, so that the server must show what it has by then: a new one is as
 //! good as any, and an old one fails as it does at everybody else. It costs a resumed handshake nothing.
+//!
+//! And the chains that this contestant has shown: each is looked at once, and how many were is told to whoever shares out the
+//! time of the worker.
 
 use super::certificate::Fields;
 use parking_lot::Mutex;
@@ -16,30 +19,48 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureSc
 use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Sessions that are kept: those of one server, for a contestant whose endpoint moves begins anew.
 const SESSIONS: usize = 8;
 
-/// The same configuration with sessions of its own. `verifier` is who looks at certificates; none: their dates are nothing to
-/// anybody.
-pub fn remembering(config: &ClientConfig, verifier: Option<&Arc<dyn ServerCertVerifier>>) -> Arc<ClientConfig> {
-    let mut config = config.clone();
-    match verifier {
-        None => config.resumption = Resumption::in_memory_sessions(SESSIONS),
-        Some(verifier) => {
-            let sessions = Arc::new(Sessions {
-                cache: ClientSessionMemoryCache::new(SESSIONS),
-                clock: Arc::clone(&config.time_provider),
-                until: AtomicU64::new(0),
-            });
-            let (verifier, known) = (Arc::clone(verifier), Mutex::default());
-            let verifier = Dated { verifier, sessions: Arc::clone(&sessions), known };
-            config.dangerous().set_certificate_verifier(Arc::new(verifier));
-            config.resumption = Resumption::store(sessions);
+/// Chains that are known at once: a name may stand for several servers, each with a certificate of its own.
+const CHAINS: usize = 8;
+
+/// What connections of one contestant in one worker begin with.
+#[derive(Debug)]
+pub struct Remembering {
+    pub config: Arc<ClientConfig>,
+    looks: Arc<AtomicU32>,
+}
+
+impl Remembering {
+    /// The same configuration with sessions of its own. `verifier` is who looks at certificates; none: their dates are nothing
+    /// to anybody.
+    pub fn new(config: &ClientConfig, verifier: Option<&Arc<dyn ServerCertVerifier>>) -> Remembering {
+        let mut config = config.clone();
+        let looks = Arc::default();
+        match verifier {
+            None => config.resumption = Resumption::in_memory_sessions(SESSIONS),
+            Some(verifier) => {
+                let sessions = Arc::new(Sessions {
+                    cache: ClientSessionMemoryCache::new(SESSIONS),
+                    clock: Arc::clone(&config.time_provider),
+                    until: AtomicU64::new(0),
+                });
+                let (verifier, known) = (Arc::clone(verifier), Mutex::default());
+                let verifier = Dated { verifier, sessions: Arc::clone(&sessions), known, looks: Arc::clone(&looks) };
+                config.dangerous().set_certificate_verifier(Arc::new(verifier));
+                config.resumption = Resumption::store(sessions);
+            }
         }
+        Remembering { config: Arc::new(config), looks }
     }
-    Arc::new(config)
+
+    /// Chains that were looked at since the last call.
+    pub fn take_looks(&self) -> u32 {
+        self.looks.swap(0, Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -112,7 +133,9 @@ impl ClientSessionStore for Sessions {
 struct Dated {
     verifier: Arc<dyn ServerCertVerifier>,
     sessions: Arc<Sessions>,
-    known: Mutex<Option<Known>>,
+    /// The one that was shown last is the first.
+    known: Mutex<Vec<Known>>,
+    looks: Arc<AtomicU32>,
 }
 
 /// What was said of a chain, and for which seconds since the Unix epoch that holds.
@@ -164,16 +187,17 @@ impl ServerCertVerifier for Dated {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let mut slot = self.known.lock();
-        let is_of = |known: &Known| known.is_of(certificate, chain, name, now);
-        let known = match slot.take().filter(is_of) {
-            Some(known) => known,
+        let mut all = self.known.lock();
+        match all.iter().position(|known| known.is_of(certificate, chain, name, now)) {
+            Some(place) => all[..=place].rotate_right(1),
             None => {
+                self.looks.fetch_add(1, Ordering::Relaxed);
                 let said = self.verifier.verify_server_cert(certificate, chain, name, ocsp, now).map(drop);
-                Known::new(certificate, chain, name, said, now)
+                all.truncate(CHAINS - 1);
+                all.insert(0, Known::new(certificate, chain, name, said, now));
             }
-        };
-        let known = slot.insert(known);
+        }
+        let known = &all[0];
         known.said.clone()?;
         self.sessions.on_verified(*known.seconds.end(), now.as_secs());
         Ok(ServerCertVerified::assertion())

@@ -4,13 +4,15 @@ use super::*;
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion,
+    CertificateError, CipherSuite, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
+    SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
 };
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -195,6 +197,82 @@ pub(in crate::engine) fn ends_of(
     let mut config = ServerConfig::clone(&server(&identity, version, None));
     config.send_tls13_tickets = tickets;
     (client(&identity), Arc::new(config))
+}
+
+/// Looking at a certificate takes so much time, which is added to `spent`; and how often that was.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Dear {
+    pub(in crate::engine) look_ns: u64,
+    /// None is taken.
+    pub(in crate::engine) is_refused: bool,
+    pub(in crate::engine) spent: Arc<AtomicU64>,
+    pub(in crate::engine) looks: Arc<AtomicU64>,
+}
+
+/// The same with this client, and a server that shows another chain each time.
+pub(in crate::engine) fn dear_ends(version: Version, dear: &Dear) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let (client, server) = ends(version);
+    let mut client = ClientConfig::clone(&client);
+    client.dangerous().set_certificate_verifier(Arc::new(dear.clone()));
+    let mut server = ServerConfig::clone(&server);
+    server.cert_resolver = Arc::new(Varied { usual: Arc::clone(&server.cert_resolver), shown: AtomicU64::new(0) });
+    (Arc::new(client), Arc::new(server))
+}
+
+/// A certificate, and behind it something else each time.
+#[derive(Debug)]
+struct Varied {
+    usual: Arc<dyn ResolvesServerCert>,
+    shown: AtomicU64,
+}
+
+impl ResolvesServerCert for Varied {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usual = self.usual.resolve(hello)?;
+        let other = self.shown.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
+        let chain = usual.cert.iter().cloned().chain([other.into()]).collect();
+        Some(Arc::new(CertifiedKey::new(chain, Arc::clone(&usual.key))))
+    }
+}
+
+impl ServerCertVerifier for Dear {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.spent.fetch_add(self.look_ns, Ordering::Relaxed);
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        if self.is_refused {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &suites(None).signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &suites(None).signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        suites(None).signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn requests(request: usize, count: usize) -> Vec<u8> {
@@ -387,8 +465,8 @@ impl Renewal {
         Renewal {
             clock,
             looks,
-            client: remembering(&config, Some(&verifier)),
-            careless: remembering(&config, None),
+            client: Remembering::new(&config, Some(&verifier)).config,
+            careless: Remembering::new(&config, None).config,
             old,
             renewed: Arc::new(renewed),
         }
@@ -446,11 +524,13 @@ fn a_chain_is_looked_at_once_while_it_is_in_date_and_a_refused_one_once_a_second
         (&both.old, LAST, FULL, 1),
         (&both.renewed, LAST, FULL, 2),
         (&both.renewed, LAST, FULL, 2),
-        (&both.old, LAST, FULL, 3),
-        (&both.old, LAST + 1, OVER, 4),
-        (&both.old, LAST + 1, OVER, 4),
-        (&both.old, LAST + 2, OVER, 5),
-        (&both.renewed, LAST + 2, FULL, 6),
+        // A name may stand for two servers.
+        (&both.old, LAST, FULL, 2),
+        (&both.renewed, LAST, FULL, 2),
+        (&both.old, LAST + 1, OVER, 3),
+        (&both.old, LAST + 1, OVER, 3),
+        (&both.old, LAST + 2, OVER, 4),
+        (&both.renewed, LAST + 2, FULL, 4),
     ] {
         assert_eq!(both.shake(&both.client, server, at), said, "{at}");
         assert_eq!(both.looks.count.load(Ordering::Relaxed), looks, "{at}");
@@ -479,6 +559,27 @@ fn keys_may_be_changed_by_either_side_and_not_without_end() {
         pair.carry().err()
     });
     assert_eq!(refused, Some(Opened::Failed(TlsReason::Protocol)));
+}
+
+#[test]
+fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
+    let identity = identity(&["localhost"], |_| {});
+    let mut pair = Pair::new(&client(&identity), &server(&identity, &TLS13, None), "localhost", 1400);
+    pair.carry().expect("a handshake");
+    pair.tls.allow_messages(3);
+    let mut update = || {
+        pair.server.refresh_traffic_keys().expect("TLS 1.3");
+        pair.answer(b"after")
+    };
+    for _ in 0..3 {
+        assert_eq!(update(), Ok(b"after".to_vec()));
+    }
+    assert_eq!(update(), Err(Opened::Failed(TlsReason::Protocol)));
+    // Tickets leave some to updates, and beyond that are let be.
+    let mut server = Lawless::new(&TLS13);
+    server.tls.allow_messages(KEPT_FROM_TICKETS + 2);
+    assert_eq!(server.takes(Content::Handshake, &ticket(100)), None);
+    assert_eq!(server.tls.messages_allowed(), KEPT_FROM_TICKETS);
 }
 
 #[test]
@@ -564,6 +665,22 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(shown(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Handshake::Failed(TlsReason::NotTls));
     assert_eq!(shown(b"\x15\x03\x03\x00\x02\x02\x28"), Handshake::Failed(TlsReason::Alert(40)));
     assert_eq!(shown(&[b'\x16'; HANDSHAKE_BYTES_MAX + 1]), Handshake::Failed(TlsReason::Protocol));
+    // A message in more records than a handshake has: nothing of it is looked at.
+    let mut tls = begun();
+    let mut many = b"\x16\x03\x03\x00\x01\x02".repeat(HANDSHAKE_RECORDS_MAX);
+    assert_eq!(tls.on_bytes(&mut many, |_| panic!("nothing is read")), Opened::Handshake);
+    let came = tls.on_bytes(&mut many[..6], |_| panic!("nothing is read"));
+    assert_eq!(came, Opened::Failed(TlsReason::Protocol));
+    // What came before the end says why, or nothing did.
+    let cut = |bytes: &[u8]| {
+        let mut tls = begun();
+        tls.on_bytes(&mut bytes.to_vec(), |_| panic!("nothing is read"));
+        (tls.on_cut(), tls.handshake())
+    };
+    assert_eq!(cut(b"\x15\x03\x03\x00\x02\x02\x28"), (true, Handshake::Failed(TlsReason::Alert(40))));
+    assert_eq!(cut(b"\x15\x03\x03"), (true, Handshake::Failed(TlsReason::Closed)));
+    let mut silent = begun();
+    assert!(!silent.on_cut() && !silent.wants_handshake() && silent.outgoing().is_empty());
 }
 
 /// A server that holds the keys of a connection and keeps to nothing else.

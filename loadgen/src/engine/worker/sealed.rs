@@ -9,9 +9,12 @@ use crate::engine::ring::{Buffer, Kernel};
 use crate::engine::tls::{Handshake, Opened, TlsReason};
 use flowtest_contract::verdict::Failure;
 
-/// Steps of handshakes in one turn, over all contestants, each of which has an equal part: one takes a tenth of a
-/// millisecond or two, and a turn that is 10 ms late is one in which we were.
-pub(super) const HANDSHAKES_PER_TURN: u32 = 8;
+/// What steps of handshakes may take of one turn, in nanoseconds, over all contestants, each of which has an equal part: after
+/// that no other one is begun. One takes a tenth of a millisecond or two, where the server wants it some, and a turn that is
+/// 10 ms late is one in which we were.
+const SHAKING_NS: u64 = 1_200_000;
+/// Into so many parts at the most, so that one among many contestants has a step in each turn or two.
+const PARTS_MAX: u64 = 16;
 
 /// What opening a record costs beside its bytes, as bytes of an answer.
 const RECORD_AS_BYTES: usize = 512;
@@ -52,12 +55,16 @@ impl<K: Kernel> Worker<K> {
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
+        let messages = contestant.messages_allowed(self.turn);
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        tls.allow_messages(messages);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
         let came = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
+        let messages = tls.messages_allowed();
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
+        contestant.on_messages(messages);
         contestant.on_settled(local, settled, took_us);
         came
     }
@@ -81,22 +88,21 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn on_cut(&mut self, slot: RingSlot, failure: Failure) {
         let contestant = &mut self.contestants[self.owner[slot]];
         let local = contestant.local(slot);
-        if let Some(tls) = &mut contestant.tls[local]
-            && !tls.is_established()
-            && failure == Failure::Reset
-        {
-            // What came before the end may say why.
-            let reason = match tls.handshake() {
-                Handshake::Failed(reason) => reason,
-                Handshake::Waits | Handshake::Done => TlsReason::Closed,
-            };
+        let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        if tls.is_established() || failure != Failure::Reset {
+            let is_established = tls.is_established();
             tls.end();
-            return self.on_tls_failed(slot, reason);
+            return self.settle(slot, |connection, timeouts, outcomes| match is_established {
+                true => connection.on_broken(failure, timeouts, outcomes),
+                // As a connection that was never made: a handshake is a part of that.
+                false => connection.on_unconnected(failure, timeouts, outcomes),
+            });
         }
-        if let Some(tls) = &mut contestant.tls[local] {
-            tls.end();
+        // It costs as much as any other step of a handshake, and waits for a turn that has time for it.
+        if tls.on_cut() {
+            return self.look_at(slot);
         }
-        self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
+        self.on_tls_failed(slot, TlsReason::Closed);
     }
 
     /// Before the connection is closed the peer is told, where it can be: that we say no more, or what was wrong.
@@ -118,23 +124,36 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let index = self.owner[slot];
+        let contestants = self.contestants.len() as u64;
+        let (has_rivals, part_ns) = (contestants > 1, SHAKING_NS / contestants.min(PARTS_MAX));
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
         if !contestant.tls[local].as_ref().is_some_and(|tls| tls.wants_handshake()) {
             return self.send_outgoing(slot);
         }
-        if self.handshakes == 0 || !contestant.may_shake(self.turn, self.handshakes_each) {
+        if has_rivals && let Some(at) = contestant.shakes_at(self.now) {
+            if !std::mem::replace(&mut self.queued[slot], true) {
+                self.resting.push(slot);
+                self.rested_at = self.rested_at.min(at);
+            }
+            return;
+        }
+        if self.shaken_ns >= SHAKING_NS || !contestant.may_shake(self.turn, part_ns) {
             if !std::mem::replace(&mut self.queued[slot], true) {
                 self.held.push(slot);
             }
             return;
         }
-        self.handshakes -= 1;
-        if self.activity.is_closed_loop() {
-            self.quantum.on_handshake(index);
-        }
+        let began = self.ring.now();
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
-        match tls.handshake() {
+        let came = tls.handshake();
+        let took_ns = self.ring.now() - began;
+        self.shaken_ns += took_ns;
+        contestant.on_shaken(took_ns, self.now);
+        if self.activity.is_closed_loop() {
+            self.quantum.on_handshake(index, took_ns);
+        }
+        match came {
             Handshake::Waits => self.send_outgoing(slot),
             Handshake::Failed(reason) => self.on_tls_failed(slot, reason),
             Handshake::Done => {

@@ -23,11 +23,15 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn start_due(&mut self) {
         self.turn += 1;
         self.opens = OPENS_PER_TURN;
-        self.handshakes = super::sealed::HANDSHAKES_PER_TURN;
+        self.shaken_ns = 0;
         self.quantum.on_turn(self.now);
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
         std::mem::swap(&mut self.held, &mut self.ready);
+        if self.now >= self.rested_at {
+            self.rested_at = RunInstant::NEVER;
+            self.ready.append(&mut self.resting);
+        }
         self.enter_phase();
         // Those that waited for their turn to open come before what happened in this one.
         for _ in 0..self.deferring.len() {
