@@ -32,6 +32,15 @@ impl Arena {
         }
     }
 
+    /// Nothing is sent from a second after now on.
+    fn assert_quiet_within_a_second(&self, what: &str) {
+        std::thread::sleep(Duration::from_secs(1));
+        let before = served(self.stage.target(ALICE));
+        std::thread::sleep(Duration::from_secs(1));
+        let after = served(self.stage.target(ALICE));
+        assert_eq!(after, before, "{what}: it goes on; {}", self.last_words());
+    }
+
     /// Waits until something is sent.
     fn assert_goes_on(&self, what: &str) {
         let (before, until) = (served(self.stage.target(ALICE)), Instant::now() + TIMEOUT);
@@ -65,6 +74,61 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
     let tallies = arena.sealed();
     assert!(tallies[ALICE].due < 1200 && tallies[ALICE].failures() == 0, "a stop costs nobody a point: {tallies:?}");
     arena.assert_proved(&["g1", "g2"]);
+}
+
+#[test]
+fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.make(Change::Begin);
+    arena.assert_goes_on("the round");
+    // An organiser opens a network that this machine's own file does not.
+    let mut wide = arena.organiser.control.contest.policy.clone();
+    wide.allow.push("10.0.0.0/8".parse().expect("a network"));
+    arena.make(Change::Policy(wide));
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("10.0.0.0/8") && trouble.contains("only what was open before"), "{trouble}");
+    arena.assert_goes_on("by what was open before");
+    arena.make(Change::Halt { halted: true });
+    arena.assert_quiet_within_a_second("a document with a policy that is too wide");
+    let revision = arena.organiser.control.revision;
+    assert_eq!(arena.health("g1").revision, revision, "and it says that it obeys");
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("after the release");
+    // Somebody writes a document that cannot follow, and stops everything in it.
+    let ours = arena.organiser.control.clone();
+    let mut refused = ours.clone();
+    (refused.revision, refused.halted) = (ours.revision + 5, true);
+    refused.contest.rules.token += 1;
+    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.assert_quiet_within_a_second("a document that is refused");
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("is not applied") && trouble.contains("the rules"), "{trouble}");
+    arena.organiser.control.revision += 10;
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("with a document that follows");
+    let tallies = arena.sealed();
+    assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let mut refused = arena.organiser.control.clone();
+    (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
+    refused.contest.rules.token += 1;
+    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.assert_quiet_within_a_second("a document that gives the round up");
+    let generator = arena.generators.get_mut("g1").expect("it serves");
+    let is_over = |line: &str| line.contains("is over here").then_some(());
+    generator.wait_for("the end", TIMEOUT, is_over).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

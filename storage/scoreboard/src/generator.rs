@@ -96,7 +96,7 @@ pub struct GeneratorHealth {
     /// 0: an older program, which knows no split but those of a start and of the end of a pause.
     #[serde(default = "knows_no_splits")]
     pub takes_from: Option<UtcUs>,
-    /// Why it does not play the round that is armed or running, for the organiser.
+    /// Why it does not play the round that is armed or running, or not as the document has it, for the organiser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }

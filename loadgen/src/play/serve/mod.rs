@@ -272,6 +272,10 @@ struct Controller {
     scoreboard: Scoreboard,
     /// The newest document that made sense.
     control: Option<Control>,
+    /// By which we flood: its policy, as far as our ceiling goes.
+    policy: Option<Policy>,
+    /// Why that is not the document's own.
+    policy_trouble: Option<String>,
     runner: Option<RoundRunner>,
     practice_scheduler: PracticeScheduler,
     round_ends: RoundEnds,
@@ -330,6 +334,8 @@ impl Controller {
             home,
             scoreboard,
             control: None,
+            policy: None,
+            policy_trouble: None,
             runner: None,
             past: None,
             attempt: Attempt::default(),
@@ -515,14 +521,10 @@ impl Controller {
     fn on_control(&mut self, control: Control, now: UtcUs) {
         // Before a round is armed here: nothing else shall run on its cores.
         self.practice_scheduler.heed(&control, self.runner.is_some(), now);
-        let ours = self.runner.as_ref().is_some_and(|runner| control.round == Some(runner.id));
+        self.take_policy(&control);
         if let Some(runner) = &mut self.runner {
-            if ours || control.round.is_none() {
-                match self.home.policy(&control) {
-                    Ok(policy) => runner.apply(&control, policy),
-                    Err(error) => return self.complain(&error.to_string()),
-                }
-            }
+            let policy = self.policy.clone().expect("no round is armed here before a policy is within the ceiling");
+            runner.apply(&control, policy);
         } else if let Some(round) = control.round.filter(|_| self.is_for_us(&control, now)) {
             self.arm(round, control.clone(), now);
         }
@@ -532,9 +534,27 @@ impl Controller {
         self.control = Some(control);
     }
 
+    /// A policy that is wider than our ceiling opens nothing here. All else that its document says is followed: a stop above all.
+    fn take_policy(&mut self, control: &Control) {
+        let trouble = match self.home.policy(control) {
+            Ok(policy) => {
+                self.policy = Some(policy);
+                None
+            }
+            Err(error) => {
+                self.policy = self.policy.take().map(|held| held.narrowed_by(&control.contest.policy));
+                Some(format!("{error}; until then only what was open before is flooded from here"))
+            }
+        };
+        if let Some(message) = trouble.as_ref().filter(|_| trouble != self.policy_trouble) {
+            eprintln!("flowtest-loadgen: {message}");
+        }
+        self.policy_trouble = trouble;
+    }
+
     /// Tests of endpoints are judged by the newest document.
     fn tell_probes(&mut self, control: &Control, now: UtcUs) {
-        let Ok(policy) = self.home.policy(control) else { return };
+        let Some(policy) = self.policy.clone() else { return };
         let deadlines = control.timeline.deadlines_at(&control.contest, now);
         let is_stopped = control.halted || self.own_stop.is_some();
         let settings =
@@ -681,11 +701,14 @@ impl Controller {
         }
     }
 
-    /// Why the round that is on is not played here.
+    /// Why the round that is on is not played here, or not as the document has it.
     fn trouble(&self) -> Option<String> {
+        if let Some(runner) = &self.runner {
+            return runner.trouble().or_else(|| self.policy_trouble.clone());
+        }
         let control = self.control.as_ref()?;
         let round = control.round.filter(|_| matches!(control.state, State::Armed | State::Running | State::Paused))?;
-        if self.runner.is_some() { None } else { self.attempt.trouble(round) }
+        self.attempt.trouble(round)
     }
 
     /// The process ends: others get its share where somebody sees to that, what is in flight is finished, and Redis gets the
