@@ -330,7 +330,7 @@ impl Controller {
         Ok(Controller {
             source_addresses: home.source_addresses(),
             practice_scheduler: PracticeScheduler::default(),
-            round_ends: RoundEnds::new(home.redis.clone()),
+            round_ends: RoundEnds::new(&home),
             home,
             scoreboard,
             control: None,
@@ -712,9 +712,10 @@ impl Controller {
     }
 
     /// The process ends: others get its share where somebody sees to that, what is in flight is finished, and Redis gets the
-    /// last rows.
+    /// last rows. Code 1: it has not got them.
     fn leave(mut self) -> Result<u8, Failed> {
         self.is_leaving = true;
+        self.round_ends.leave();
         if let Some(runner) = &mut self.runner {
             runner.give_away();
         }
@@ -730,12 +731,12 @@ impl Controller {
             self.turn();
             thread::sleep(POLL);
         }
-        self.round_ends.wait();
+        let has_all = self.round_ends.wait();
         self.keeping.release(&self.home, &mut self.scoreboard);
         if !self.home.practice_only {
             // One that cannot be given back ends by itself.
             let _ = self.scoreboard.release_lease(&self.home.contest, &self.home.id, self.home.process);
         }
-        Ok(0)
+        Ok(u8::from(!has_all))
     }
 }
