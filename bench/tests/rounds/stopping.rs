@@ -206,6 +206,32 @@ fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
 }
 
 #[test]
+fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(4), 100, &[]);
+    arena.serve_with("g1", &["--keep"]);
+    // It takes requests for tests and practice by LPOP, and keeps the split by a key of its own.
+    let without = ["+@all", "-lpop", "resetkeys"].into_iter().map(str::to_owned);
+    let kept = ["control", "round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "probe*"];
+    let keys = kept.iter().map(|key| format!("~flowtest:{{arena}}:{key}")).chain(["%R~*".to_owned()]);
+    let mut forbid = redis::cmd("ACL");
+    forbid.arg("SETUSER").arg("default").arg(without.chain(keys).collect::<Vec<_>>());
+    let client = redis::Client::open(arena.redis.url()).expect("an address");
+    forbid.exec(&mut client.get_connection().expect("it answers")).expect("it is set");
+    let until = Instant::now() + TIMEOUT;
+    let parts = ["endpoints cannot be tested", "practice cannot be taken", "the split cannot be looked after"];
+    loop {
+        let trouble = arena.health("g1").beside_trouble.unwrap_or_default();
+        if parts.iter().all(|part| trouble.contains(part)) {
+            break;
+        }
+        assert!(Instant::now() < until, "{trouble:?}; {}", arena.last_words());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(parts.iter().all(|part| arena.last_words().contains(part)), "{}", arena.last_words());
+}
+
+#[test]
 fn a_redis_that_takes_no_writes_is_told_by_the_generator_and_so_is_its_end() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(9), 100, &["g1"]);

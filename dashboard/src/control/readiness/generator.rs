@@ -131,6 +131,9 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     if let Some(error) = &health.publish_error {
         return (Mark::No, format!("Redis does not take its points: {error}."));
     }
+    if let Some(trouble) = &health.beside_trouble {
+        return (Mark::Warn, format!("{fine}. Redis refuses what it needs beside a round: {trouble}."));
+    }
     if health.round.is_some() {
         return (Mark::Warn, format!("{fine}. It is still busy with a round: wait until that is sealed."));
     }

@@ -172,7 +172,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 45] = [
+    let cases: [Case; 46] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -217,6 +217,7 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| s.clock_ahead_us = -600_000_000, "Clock", Mark::Warn, "behind Redis's"),
         (|s| s.steered_elsewhere = Some("another steers".into()), "Steering", Mark::No, "another steers"),
         (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),
+        (|s| edit(s).beside_trouble = Some("no tests".into()), "g1", Mark::Warn, "needs beside a round: no tests"),
         (|s| plays(s).revision = 7, "g1", Mark::No, "follows revision 7 of the document, and 9 has been there"),
         (|s| plays(s).trouble = Some("too wide".into()), "g1", Mark::Warn, "not play as the document says: too wide"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),

@@ -102,7 +102,7 @@ impl ProbeService {
         *self.shared.settings.lock() = settings;
     }
 
-    /// Why requests are not read or answered at the moment.
+    /// Why Redis lets requests not be read or answered, though it is there.
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().clone()
     }
@@ -141,7 +141,8 @@ impl ProbeLoop {
     fn run(mut self, answered: &Receiver<Tested>) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let trouble = self.take().and_then(|()| self.put()).err();
-            *self.shared.trouble.lock() = trouble.map(|error| error.to_string());
+            // Whoever follows the document tells an outage.
+            *self.shared.trouble.lock() = trouble.filter(|error| !error.is_outage()).map(|error| error.to_string());
             // An answer that is ready is put at once; otherwise this is the pause between two looks.
             if let Ok(tested) = answered.recv_timeout(LOOK) {
                 self.on_tested(tested);

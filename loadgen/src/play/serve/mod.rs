@@ -10,12 +10,14 @@
 //! | `round_end` | the end of a round: last rows, end marker, seal |
 //! | `attempt` | why a round is not played here, and when that is tried again |
 //! | `keeping` | the split, where this generator keeps it |
+//! | `beside` | what Redis refuses of all that is no round |
 //!
 //! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
 mod admission;
 mod attempt;
+mod beside;
 mod claims;
 mod climbing;
 mod keeping;
@@ -40,6 +42,7 @@ use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
+use beside::Beside;
 use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -303,6 +306,7 @@ struct Controller {
     quiet: bool,
     /// Answers to "test my endpoint", as soon as there is a document to judge by.
     probes: Option<ProbeService>,
+    beside: Beside,
 }
 
 impl Controller {
@@ -353,6 +357,7 @@ impl Controller {
             own_stop: None,
             quiet,
             probes: None,
+            beside: Beside::default(),
         })
     }
 
@@ -450,8 +455,15 @@ impl Controller {
     fn look_beside(&mut self, now: UtcUs) {
         if let Some(control) = self.control.as_ref().filter(|_| self.own_stop.is_none()) {
             let playing = self.runner.is_some();
+            let looked = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
             // An outage is told by the next look at the document.
-            let _ = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
+            let refused = looked.err().filter(|error| !error.is_outage());
+            self.beside.practice = refused.map(|error| format!("practice cannot be taken: {error}"));
+        }
+        let trouble = self.probes.as_ref().and_then(ProbeService::trouble);
+        self.beside.tests = trouble.map(|error| format!("endpoints cannot be tested from here: {error}"));
+        if let Some(news) = self.beside.news() {
+            eprintln!("flowtest-loadgen: {news}");
         }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_EVERY;
@@ -676,6 +688,7 @@ impl Controller {
             // Who sends nothing here takes no share: others have it meanwhile.
             takes_from: runner.and_then(RoundRunner::takes_from).filter(|_| self.own_stop.is_none()),
             trouble: self.trouble(),
+            beside_trouble: self.beside.trouble(),
         };
         if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
             self.complain(&format!(
