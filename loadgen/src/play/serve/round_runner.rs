@@ -145,6 +145,7 @@ struct RefusedDocument {
 #[derive(Debug)]
 pub struct FinishedRound {
     pub id: RoundId,
+    pub stream: StreamId,
     pub contest: String,
     pub ended: Ended,
     pub aborted: bool,
@@ -479,6 +480,7 @@ impl RoundRunner {
         let ended = self.driver.finish(self.control.timeline.stopped_at.is_some() || self.is_aborted);
         FinishedRound {
             id: self.id,
+            stream: self.stream,
             contest: self.control.contest.name.clone(),
             ended,
             aborted: self.is_aborted,
