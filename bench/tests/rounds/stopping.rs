@@ -19,6 +19,18 @@ impl Arena {
         ended.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
+    fn restrict_others_to(&self, keys: &[&str]) {
+        let round = ["round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "breakpoint:*"];
+        let keys = round.iter().chain(keys).map(|key| format!("~flowtest:{{arena}}:{key}"));
+        let rules: Vec<String> = ["resetkeys".to_owned(), "%R~*".to_owned()].into_iter().chain(keys).collect();
+        let client = redis::Client::open(self.redis.url()).expect("an address");
+        let mut connection = client.get_connection().expect("it answers");
+        let all = ["on", ">x", "~*", "&*", "+@all"];
+        redis::cmd("ACL").arg("SETUSER").arg("organiser").arg(&all).exec(&mut connection).expect("it is set");
+        redis::cmd("ACL").arg("SETUSER").arg("default").arg(rules).exec(&mut connection).expect("it is set");
+    }
+
     /// Waits until nothing is sent for a second.
     fn assert_quiet(&self, what: &str) {
         let until = Instant::now() + TIMEOUT;
@@ -184,6 +196,44 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
 }
 
 #[test]
+fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may_not() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);
+    arena.serve_with("g1", &["--stop-without-control", "2s"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let as_user = |arena: &Arena, user: &str| {
+        let url = arena.redis.url().replace("redis://", &format!("redis://{user}@"));
+        redis::Client::open(url).and_then(|client| client.get_connection()).expect("Redis is there")
+    };
+    arena.restrict_others_to(&["control", "probe", "practice"]);
+    let mut organiser = as_user(&arena, "organiser:x");
+    let delete = |connection: &mut redis::Connection| {
+        redis::cmd("DEL").arg("flowtest:{arena}:control").exec(connection).expect("it is gone");
+    };
+    delete(&mut organiser);
+    std::thread::sleep(Duration::from_secs(3));
+    arena.assert_goes_on("with a document that it has brought back");
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(0), "and a stop reaches it: {}", stopped.stderr);
+    arena.assert_quiet("after the command");
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("after the release");
+    // As the users of a Redis that Ansible sets up.
+    arena.restrict_others_to(&["probe", "practice"]);
+    delete(&mut organiser);
+    arena.assert_quiet("without a document");
+    assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
+    let document = arena.organiser.control.to_json();
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut organiser).expect("it is set");
+    arena.assert_goes_on("with one");
+    let tallies = arena.sealed();
+    assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
 fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 200, &[]);
@@ -210,14 +260,7 @@ fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(4), 100, &[]);
     arena.serve_with("g1", &["--keep"]);
-    // It takes requests for tests and practice by LPOP, and keeps the split by a key of its own.
-    let without = ["+@all", "-lpop", "resetkeys"].into_iter().map(str::to_owned);
-    let kept = ["control", "round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "probe*"];
-    let keys = kept.iter().map(|key| format!("~flowtest:{{arena}}:{key}")).chain(["%R~*".to_owned()]);
-    let mut forbid = redis::cmd("ACL");
-    forbid.arg("SETUSER").arg("default").arg(without.chain(keys).collect::<Vec<_>>());
-    let client = redis::Client::open(arena.redis.url()).expect("an address");
-    forbid.exec(&mut client.get_connection().expect("it answers")).expect("it is set");
+    arena.restrict_others_to(&["control"]);
     let until = Instant::now() + TIMEOUT;
     let parts = ["endpoints cannot be tested", "practice cannot be taken", "the split cannot be looked after"];
     loop {
@@ -229,6 +272,31 @@ fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(parts.iter().all(|part| arena.last_words().contains(part)), "{}", arena.last_words());
+}
+
+#[test]
+fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
+    let generator = arena.generators.remove("g1").expect("it serves");
+    generator.signal(Signal::TERM);
+    let ended = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let told = ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
+    for part in told {
+        assert!(ended.stderr.contains(part), "nothing of {part:?}: {}", ended.stderr);
+    }
+    let waits = ended.stderr.lines().filter_map(|line| line.split_once("wait for Redis, ")?.1.split_once(" s more"));
+    let waits: Vec<u64> = waits.map(|(seconds, _)| seconds.parse().expect("a number")).collect();
+    assert!(!waits.is_empty() && waits.iter().all(|seconds| *seconds <= 20), "{waits:?}");
+    // The next process on that folder does it.
+    arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    arena.serve("g1");
+    arena.assert_proved(&["g1"]);
 }
 
 #[test]

@@ -745,9 +745,9 @@ impl Controller {
             thread::sleep(POLL);
         }
         let has_all = self.round_ends.wait();
-        self.keeping.release(&self.home, &mut self.scoreboard);
-        if !self.home.practice_only {
-            // One that cannot be given back ends by itself.
+        // What cannot be given back ends by itself, and an outage is not waited for.
+        if self.redis_trouble.is_none() && !self.home.practice_only {
+            self.keeping.release(&self.home, &mut self.scoreboard);
             let _ = self.scoreboard.release_lease(&self.home.contest, &self.home.id, self.home.process);
         }
         Ok(u8::from(!has_all))
