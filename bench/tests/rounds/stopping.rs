@@ -21,7 +21,8 @@ impl Arena {
 
     /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
     fn restrict_others_to(&self, keys: &[&str]) {
-        let round = ["round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "breakpoint:*"];
+        let round =
+            ["round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "breakpoint:*"];
         let keys = round.iter().chain(keys).map(|key| format!("~flowtest:{{arena}}:{key}"));
         let rules: Vec<String> = ["resetkeys".to_owned(), "%R~*".to_owned()].into_iter().chain(keys).collect();
         let client = redis::Client::open(self.redis.url()).expect("an address");
@@ -286,7 +287,8 @@ fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
     generator.signal(Signal::TERM);
     let ended = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    let told = ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
+    let told =
+        ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
     for part in told {
         assert!(ended.stderr.contains(part), "nothing of {part:?}: {}", ended.stderr);
     }

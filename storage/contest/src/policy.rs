@@ -274,8 +274,7 @@ impl Policy {
     /// Whether one network of `allow` holds this one whole, and says so of ranges that are only opened by name.
     fn opens_all_of(&self, network: &Network) -> bool {
         let explicit = special::opened_by_itself(network);
-        let opens =
-            |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
+        let opens = |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
         self.allow.iter().any(opens)
     }
 

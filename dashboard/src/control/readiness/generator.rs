@@ -63,17 +63,14 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
 }
 
 /// Adds of one that plays what it does not follow of the document. `due_revision`: what it has had the time to.
-pub fn with_obedience(
-    (mark, message): (Mark, String),
-    health: &GeneratorHealth,
-    due_revision: u64,
-) -> (Mark, String) {
+pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth, due_revision: u64) -> (Mark, String) {
     if health.round.is_none() {
         return (mark, message);
     }
     let (mut mark, mut message) = (mark, message);
     if let Some(trouble) = health.trouble.as_ref().filter(|trouble| !message.contains(trouble.as_str())) {
-        (mark, message) = (mark.max(Mark::Warn), format!("It does not play as the document says: {trouble}. {message}"));
+        (mark, message) =
+            (mark.max(Mark::Warn), format!("It does not play as the document says: {trouble}. {message}"));
     }
     if health.revision < due_revision {
         let behind = format!(

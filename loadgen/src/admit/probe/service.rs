@@ -243,7 +243,7 @@ fn look(contestant: &str, endpoint: &Endpoint, names: &Names, settings: &Setting
     let until = Instant::now() + TIMEOUT;
     // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
     let _ = names.refresh();
-    let found = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.to_string())?;
+    let found = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.for_contestants())?;
     let tls = settings.trust.of(settings.policy.tls).server(endpoint).map_err(|error| error.for_contestants())?;
     let terms = Terms::new(settings.rules, settings.deadlines);
     let team = Candidate::team(&settings.policy, contestant);

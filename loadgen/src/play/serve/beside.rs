@@ -12,7 +12,8 @@ pub(super) struct Beside {
 
 impl Beside {
     pub(super) fn trouble(&self) -> Option<String> {
-        let all: Vec<&str> = [&self.split, &self.tests, &self.practice].into_iter().flatten().map(String::as_str).collect();
+        let all: Vec<&str> =
+            [&self.split, &self.tests, &self.practice].into_iter().flatten().map(String::as_str).collect();
         Some(all.join("; ")).filter(|text| !text.is_empty())
     }
 
