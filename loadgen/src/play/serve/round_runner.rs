@@ -455,7 +455,7 @@ impl RoundRunner {
 
     /// The figures of the last second; none where nothing has been heard of the workers for longer.
     pub fn figures(&self) -> Option<&HealthFigures> {
-        Some(&self.figures).filter(|figures| self.now() <= figures.at + FIGURES_NS_MAX)
+        self.figures.while_fresh(self.now())
     }
 
     /// How much of what is scored so far is valid.
@@ -590,6 +590,11 @@ fn not_ready(at: UtcUs, message: String) -> ExplainedError {
 }
 
 impl HealthFigures {
+    /// Themselves, unless they are too old to say what is sent now: a disk that hangs lets nothing be heard of the workers.
+    fn while_fresh(&self, now: RunInstant) -> Option<&HealthFigures> {
+        Some(self).filter(|figures| now <= figures.at + FIGURES_NS_MAX)
+    }
+
     /// Takes the sums as they are; once a second the figures are made anew.
     fn beat(&mut self, progress: &Progress) {
         let Progress { now, sums, workers, .. } = progress;
@@ -618,5 +623,18 @@ impl HealthFigures {
         self.lag = sums.lag.clone();
         (self.at, self.answered, self.due) = (now, answered, due);
         (self.own_fault, self.late) = (own_fault, late);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_second_that_is_long_over_say_nothing_of_now() {
+        let at = RunInstant::from_ns(5 * NS_PER_SECOND);
+        let figures = HealthFigures { at, rate: 115, ..HealthFigures::default() };
+        let told = |second: u64| figures.while_fresh(RunInstant::from_ns(second * NS_PER_SECOND)).map(|told| told.rate);
+        assert_eq!([told(5), told(8), told(9)], [Some(115), Some(115), None]);
     }
 }
