@@ -89,7 +89,7 @@ impl Controller {
                 self.keeping.lost();
                 // An outage is told by the look at the document.
                 if !error.is_outage() {
-                    self.beside.split = Some(format!("the split cannot be looked after: {error}"));
+                    self.beside.split = Some(error.to_string());
                 }
             }
         }

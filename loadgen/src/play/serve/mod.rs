@@ -458,10 +458,9 @@ impl Controller {
             let looked = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
             // An outage is told by the next look at the document.
             let refused = looked.err().filter(|error| !error.is_outage());
-            self.beside.practice = refused.map(|error| format!("practice cannot be taken: {error}"));
+            self.beside.practice = refused.map(|error| error.to_string());
         }
-        let trouble = self.probes.as_ref().and_then(ProbeService::trouble);
-        self.beside.tests = trouble.map(|error| format!("endpoints cannot be tested from here: {error}"));
+        self.beside.tests = self.probes.as_ref().and_then(ProbeService::trouble);
         if let Some(news) = self.beside.news() {
             eprintln!("flowtest-loadgen: {news}");
         }
