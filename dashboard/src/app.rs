@@ -7,7 +7,7 @@ use crate::control::{Controller, Link, platform};
 use crate::known_admins::KnownAdmins;
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
 use crate::screen_codes::ScreenCodes;
-use crate::tasks;
+use crate::tasks::{self, UnwrittenSeconds};
 use crate::throttle::Failures;
 use crate::under_way::UnderWay;
 use flowtest_accounts::{Accounts, Actor, ScreenId, SessionId, UserId};
@@ -44,6 +44,7 @@ pub struct App {
     pub csrf_key: [u8; 32],
     /// Where we listen, once we do.
     bound: watch::Sender<Option<SocketAddr>>,
+    unwritten: UnwrittenSeconds,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -68,8 +69,8 @@ impl App {
         };
         let now = facts.borrow().as_ref().clone();
         let stop = CancellationToken::new();
-        let running = TaskTracker::new();
-        let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), &running))?;
+        let (running, unwritten) = (TaskTracker::new(), UnwrittenSeconds::default());
+        let feed = Feed::start(feed, now, tasks::keep_history(accounts.clone(), &running, unwritten.clone()))?;
         controller.automation().rank_as_on(feed.clone());
         running.spawn(tasks::tell_feed(facts, feed.clone(), stop.clone()));
         running.spawn(tasks::publish_invitations(accounts.clone(), feed.hub().clone(), stop.clone()));
@@ -83,6 +84,7 @@ impl App {
             accounts,
             controller,
             feed,
+            unwritten,
             stop,
             tasks: running,
             failures: Failures::default(),
@@ -166,14 +168,22 @@ impl App {
         }
     }
 
-    /// Ends what runs beside requests.
-    pub async fn stop(&self) {
+    /// Ends what runs beside requests. Says how many seconds of history are lost, for the database took no writes.
+    pub async fn stop(&self) -> usize {
         self.stop.cancel();
         self.controller.release().await;
         // The feed first: the last seconds of history, which it hands over at its end, are written by one of the tasks.
         self.feed.stop(STOP_TIMEOUT).await;
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await;
+        let seconds = self.unwritten.count();
+        if seconds > 0 {
+            tracing::error!(
+                seconds,
+                "seconds of history end with this process, for the database takes no writes: the chart has a gap there"
+            );
+        }
+        seconds
     }
 }
 

@@ -9,6 +9,7 @@ use flowtest_accounts::{Accounts, HistoryRow};
 use flowtest_contract::rules::UtcUs;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -65,17 +66,37 @@ pub async fn purge_sessions(accounts: Accounts, stop: CancellationToken) {
 
 /// Takes seconds of history from the feed's thread, and has them written on the runtime: at once, or when the database takes
 /// writes again.
-pub fn keep_history(accounts: Accounts, tasks: &TaskTracker) -> impl FnMut(Vec<Archived>) + Send + 'static {
+/// `unwritten` counts what waits.
+pub fn keep_history(
+    accounts: Accounts,
+    tasks: &TaskTracker,
+    unwritten: UnwrittenSeconds,
+) -> impl FnMut(Vec<Archived>) + Send + 'static {
     let (hand_over, taken) = mpsc::unbounded_channel();
-    tasks.spawn(write_history(accounts, taken));
-    move |seconds| {
+    tasks.spawn(write_history(accounts, taken, unwritten.clone()));
+    move |seconds: Vec<Archived>| {
+        unwritten.0.fetch_add(seconds.len(), Ordering::Relaxed);
         // Whoever writes goes last.
         let _ = hand_over.send(seconds);
     }
 }
 
+/// How many seconds of history the database does not hold yet.
+#[derive(Clone, Debug, Default)]
+pub struct UnwrittenSeconds(Arc<AtomicUsize>);
+
+impl UnwrittenSeconds {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Until the feed has ended and all is written.
-async fn write_history(accounts: Accounts, mut taken: mpsc::UnboundedReceiver<Vec<Archived>>) {
+async fn write_history(
+    accounts: Accounts,
+    mut taken: mpsc::UnboundedReceiver<Vec<Archived>>,
+    unwritten: UnwrittenSeconds,
+) {
     let mut waiting: VecDeque<HistoryRow> = VecDeque::new();
     let (mut bytes, mut is_told, mut has_ended) = (0, false, false);
     loop {
@@ -99,6 +120,7 @@ async fn write_history(accounts: Accounts, mut taken: mpsc::UnboundedReceiver<Ve
         while bytes > HISTORY_BYTES_MAX {
             let Some(lost) = waiting.pop_front() else { break };
             bytes -= lost.payload.len();
+            unwritten.0.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(
                 at = lost.at.0,
                 "a second of history is given up: the database takes no writes, and memory has its end"
@@ -112,6 +134,7 @@ async fn write_history(accounts: Accounts, mut taken: mpsc::UnboundedReceiver<Ve
                 if std::mem::take(&mut is_told) {
                     tracing::info!(seconds = waiting.len(), "the history that waited is written");
                 }
+                unwritten.0.fetch_sub(waiting.len(), Ordering::Relaxed);
                 waiting.clear();
                 bytes = 0;
             }

@@ -34,5 +34,6 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         source_addresses: Vec::new(),
         takes_from: None,
         trouble: None,
+        beside_trouble: None,
     }
 }

@@ -46,7 +46,7 @@ impl Arena {
     }
 
     /// Waits until a generator says why it does not play.
-    fn wait_for_trouble(&mut self, generator: &str) -> String {
+    pub(crate) fn wait_for_trouble(&mut self, generator: &str) -> String {
         let until = Instant::now() + TIMEOUT;
         loop {
             if let Some(trouble) = self.health(generator).trouble {

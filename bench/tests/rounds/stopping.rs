@@ -19,6 +19,19 @@ impl Arena {
         ended.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
+    fn restrict_others_to(&self, keys: &[&str]) {
+        let round =
+            ["round:*", "generator:*", "generators", "lease:*", "errors:*", "prepared", "named", "breakpoint:*"];
+        let keys = round.iter().chain(keys).map(|key| format!("~flowtest:{{arena}}:{key}"));
+        let rules: Vec<String> = ["resetkeys".to_owned(), "%R~*".to_owned()].into_iter().chain(keys).collect();
+        let client = redis::Client::open(self.redis.url()).expect("an address");
+        let mut connection = client.get_connection().expect("it answers");
+        let all = ["on", ">x", "~*", "&*", "+@all"];
+        redis::cmd("ACL").arg("SETUSER").arg("organiser").arg(&all).exec(&mut connection).expect("it is set");
+        redis::cmd("ACL").arg("SETUSER").arg("default").arg(rules).exec(&mut connection).expect("it is set");
+    }
+
     /// Waits until nothing is sent for a second.
     fn assert_quiet(&self, what: &str) {
         let until = Instant::now() + TIMEOUT;
@@ -30,6 +43,15 @@ impl Arena {
             }
             assert!(Instant::now() < until, "{what}: it goes on; {}", self.last_words());
         }
+    }
+
+    /// Nothing is sent from a second after now on.
+    fn assert_quiet_within_a_second(&self, what: &str) {
+        std::thread::sleep(Duration::from_secs(1));
+        let before = served(self.stage.target(ALICE));
+        std::thread::sleep(Duration::from_secs(1));
+        let after = served(self.stage.target(ALICE));
+        assert_eq!(after, before, "{what}: it goes on; {}", self.last_words());
     }
 
     /// Waits until something is sent.
@@ -65,6 +87,61 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
     let tallies = arena.sealed();
     assert!(tallies[ALICE].due < 1200 && tallies[ALICE].failures() == 0, "a stop costs nobody a point: {tallies:?}");
     arena.assert_proved(&["g1", "g2"]);
+}
+
+#[test]
+fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.make(Change::Begin);
+    arena.assert_goes_on("the round");
+    // An organiser opens a network that this machine's own file does not.
+    let mut wide = arena.organiser.control.contest.policy.clone();
+    wide.allow.push("10.0.0.0/8".parse().expect("a network"));
+    arena.make(Change::Policy(wide));
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("10.0.0.0/8") && trouble.contains("only what was open before"), "{trouble}");
+    arena.assert_goes_on("by what was open before");
+    arena.make(Change::Halt { halted: true });
+    arena.assert_quiet_within_a_second("a document with a policy that is too wide");
+    let revision = arena.organiser.control.revision;
+    assert_eq!(arena.health("g1").revision, revision, "and it says that it obeys");
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("after the release");
+    // Somebody writes a document that cannot follow, and stops everything in it.
+    let ours = arena.organiser.control.clone();
+    let mut refused = ours.clone();
+    (refused.revision, refused.halted) = (ours.revision + 5, true);
+    refused.contest.rules.token += 1;
+    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.assert_quiet_within_a_second("a document that is refused");
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("is not applied") && trouble.contains("the rules"), "{trouble}");
+    arena.organiser.control.revision += 10;
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("with a document that follows");
+    let tallies = arena.sealed();
+    assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let mut refused = arena.organiser.control.clone();
+    (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
+    refused.contest.rules.token += 1;
+    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.assert_quiet_within_a_second("a document that gives the round up");
+    let generator = arena.generators.get_mut("g1").expect("it serves");
+    let is_over = |line: &str| line.contains("is over here").then_some(());
+    generator.wait_for("the end", TIMEOUT, is_over).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -120,6 +197,44 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
 }
 
 #[test]
+fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may_not() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);
+    arena.serve_with("g1", &["--stop-without-control", "2s"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let as_user = |arena: &Arena, user: &str| {
+        let url = arena.redis.url().replace("redis://", &format!("redis://{user}@"));
+        redis::Client::open(url).and_then(|client| client.get_connection()).expect("Redis is there")
+    };
+    arena.restrict_others_to(&["control", "probe", "practice"]);
+    let mut organiser = as_user(&arena, "organiser:x");
+    let delete = |connection: &mut redis::Connection| {
+        redis::cmd("DEL").arg("flowtest:{arena}:control").exec(connection).expect("it is gone");
+    };
+    delete(&mut organiser);
+    std::thread::sleep(Duration::from_secs(3));
+    arena.assert_goes_on("with a document that it has brought back");
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(0), "and a stop reaches it: {}", stopped.stderr);
+    arena.assert_quiet("after the command");
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("after the release");
+    // As the users of a Redis that Ansible sets up.
+    arena.restrict_others_to(&["probe", "practice"]);
+    delete(&mut organiser);
+    arena.assert_quiet("without a document");
+    assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
+    let document = arena.organiser.control.to_json();
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut organiser).expect("it is set");
+    arena.assert_goes_on("with one");
+    let tallies = arena.sealed();
+    assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
 fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 200, &[]);
@@ -138,6 +253,51 @@ fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     arena.assert_goes_on("with one");
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(4), 100, &[]);
+    arena.serve_with("g1", &["--keep"]);
+    arena.restrict_others_to(&["control"]);
+    let until = Instant::now() + TIMEOUT;
+    let parts = ["endpoints cannot be tested", "practice cannot be taken", "the split cannot be looked after"];
+    loop {
+        let trouble = arena.health("g1").beside_trouble.unwrap_or_default();
+        if parts.iter().all(|part| trouble.contains(part)) {
+            break;
+        }
+        assert!(Instant::now() < until, "{trouble:?}; {}", arena.last_words());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(parts.iter().all(|part| arena.last_words().contains(part)), "{}", arena.last_words());
+}
+
+#[test]
+fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
+    let generator = arena.generators.remove("g1").expect("it serves");
+    generator.signal(Signal::TERM);
+    let ended = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let told =
+        ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
+    for part in told {
+        assert!(ended.stderr.contains(part), "nothing of {part:?}: {}", ended.stderr);
+    }
+    let waits = ended.stderr.lines().filter_map(|line| line.split_once("wait for Redis, ")?.1.split_once(" s more"));
+    let waits: Vec<u64> = waits.map(|(seconds, _)| seconds.parse().expect("a number")).collect();
+    assert!(!waits.is_empty() && waits.iter().all(|seconds| *seconds <= 20), "{waits:?}");
+    // The next process on that folder does it.
+    arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
+    arena.serve("g1");
     arena.assert_proved(&["g1"]);
 }
 

@@ -53,6 +53,8 @@ pub struct Status {
     pub sealing: Sealing,
     /// All generators that Redis knows of.
     pub generators: Arc<[SeenGenerator]>,
+    /// The revision that each of them who plays follows by now, or a newer one.
+    pub due_revision: u64,
     /// Who would play the next round, and who cannot.
     pub roster: Arc<Roster>,
     /// What the database refused the automation, when it did.
@@ -171,7 +173,7 @@ impl Controller {
 
     pub fn status(&self) -> Status {
         let Published { redis, is_unwritten, conflict } = self.document.published();
-        let Seen { sealing, generators, trouble, database, .. } = self.automation.last_seen();
+        let Seen { sealing, generators, due_revision, trouble, database, .. } = self.automation.last_seen();
         Status {
             redis,
             is_unwritten,
@@ -179,6 +181,7 @@ impl Controller {
             conflict,
             sealing,
             generators,
+            due_revision,
             roster: self.document.roster(),
             trouble,
             database,
@@ -330,6 +333,7 @@ impl Controller {
             house,
             contestants: contestants.filter(|contestant| contestant.name != HOUSE).collect(),
             generators: status.generators.to_vec(),
+            due_revision: status.due_revision,
         })
     }
 

@@ -25,6 +25,12 @@ impl Stage {
         }
     }
 
+    /// What GO or NO-GO says of a generator.
+    async fn told_of(&self, id: &str) -> String {
+        let checks = self.controller.readiness(self.now).await.expect("checks");
+        checks.into_iter().find(|check| check.what == id).expect("it is heard").message
+    }
+
     async fn arm_with(&mut self, generators: &[&str]) -> RoundId {
         self.contestant("alice", 8081).await;
         let start = self.now + 10 * SECOND;
@@ -69,6 +75,27 @@ async fn the_share_of_one_that_dies_goes_to_the_others_and_back_when_it_is_back(
     stage.plays_on(5 * SECOND, round, &both[..1]).await;
     assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Paused, 3));
     assert!(stage.redis.scoreboard().has_keeper("finals").expect("Redis answers"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_plays_and_does_not_follow_the_document_is_told_after_two_seconds() {
+    let mut stage = Stage::new().await;
+    let (round, both) = stage.two_play().await;
+    let before = stage.control().revision;
+    stage.change(Change::Halt { halted: true }).await;
+    let newest = stage.control().revision;
+    for second in 0..4 {
+        stage.now += SECOND;
+        for (id, revision) in [("g1", newest), ("g2", before)] {
+            stage.beat(id, |health| {
+                (health.round, health.takes_from, health.revision) = (Some(round), Some(both[0].1), revision);
+            });
+        }
+        stage.turn().await;
+        let told = [stage.told_of("g1").await, stage.told_of("g2").await];
+        let is_behind = told.map(|message| message.contains("does not reach it, also no stop"));
+        assert_eq!(is_behind, [false, second >= 2], "after {} s", second + 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,14 +46,12 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     assert_eq!(shown.lines.iter().map(|line| line.figures.points).collect::<Vec<_>>(), [70]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_seconds_of_history_are_kept_when_it_ends() {
-    let site = Site::open().await;
+/// A round that runs, as another dashboard may have armed it, and since when the feed has it.
+async fn running_round(site: &Site) -> (RoundId, UtcUs) {
     let alice = site.contestant("alice").await;
     let (program, now) = (Actor::program(), utc_us());
     let controller = &site.app.controller;
     controller.set_endpoint(&alice, "alice.test", &program, now).await.expect("an endpoint");
-    // A round that runs, as another dashboard may have armed it.
     let round = RoundId::from_bits(7);
     let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
     site.app.accounts.create_round(new, &program, now).await.expect("a round");
@@ -65,10 +63,26 @@ async fn the_last_seconds_of_history_are_kept_when_it_ends() {
     let mut seen = site.app.feed.watch();
     let is_running = |seen: &Arc<Seen>| seen.control.as_ref().is_some_and(|control| control.state == State::Running);
     let since = seen.wait_for(is_running).await.expect("the feed runs").at;
+    (round, since)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_seconds_of_history_are_kept_when_it_ends() {
+    let site = Site::open().await;
+    let (round, since) = running_round(&site).await;
     let accounts = site.app.accounts.clone();
-    site.app.stop().await;
+    assert_eq!(site.app.stop().await, 0, "nothing is lost");
     let kept = accounts.history(round, since, UtcUs::MAX, 0).await.expect("history");
     assert!(!kept.is_empty(), "fewer than are written at once, and there all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_how_many_seconds_of_history_a_locked_database_costs() {
+    let site = Site::open().await;
+    running_round(&site).await;
+    let _lock = site.lock_database();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert!(site.app.stop().await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +94,8 @@ async fn seconds_of_history_wait_for_a_database_that_is_locked_and_none_is_lost(
     let accounts = site.app.accounts.clone();
     accounts.create_round(new, &program, now).await.expect("a round");
     let tasks = tokio_util::task::TaskTracker::new();
-    let mut keep = tasks::keep_history(accounts.clone(), &tasks);
+    let unwritten = tasks::UnwrittenSeconds::default();
+    let mut keep = tasks::keep_history(accounts.clone(), &tasks, unwritten.clone());
     let second = |at: u64| Archived { round, at: UtcUs(at), payload: at.to_string().into_bytes() };
     keep(vec![second(1), second(2)]);
     let lock = site.lock_database();
@@ -89,11 +104,13 @@ async fn seconds_of_history_wait_for_a_database_that_is_locked_and_none_is_lost(
         keep(vec![second(at)]);
         tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     }
+    assert!(unwritten.count() >= 18, "{}", unwritten.count());
     drop(lock);
     // The feed has ended; what waits is written all the same.
     drop(keep);
     tasks.close();
     tokio::time::timeout(flowtest_testkit::WAIT_MAX, tasks.wait()).await.expect("it ends");
+    assert_eq!(unwritten.count(), 0);
     let kept = accounts.history(round, UtcUs::EPOCH, UtcUs::MAX, 0).await.expect("history");
     assert_eq!(kept.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=20).map(UtcUs).collect::<Vec<_>>());
 }

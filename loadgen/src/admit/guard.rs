@@ -24,6 +24,19 @@ pub enum Denial {
     Ceiling { path: String, error: ContestError },
 }
 
+impl Denial {
+    /// The same for a contestant, who can change no policy, and to whom this machine's ways are nothing.
+    pub fn for_contestants(&self) -> String {
+        match self {
+            Denial::Policy { endpoint, error } => format!("{endpoint}: {}", error.for_contestant()),
+            Denial::Resolve(error) => error.for_contestants(),
+            Denial::Unreadable { .. } | Denial::Ceiling { .. } => {
+                "the generator has no policy to go by: tell the organisers".to_owned()
+            }
+        }
+    }
+}
+
 /// Reads this machine's own policy file: the `[policy]` of a contest file and nothing else.
 pub fn ceiling(path: &Path) -> Result<Policy, Denial> {
     let shown = shown(path);
@@ -71,6 +84,9 @@ mod tests {
         let admit = |policy: &Policy| admit(policy, &names, &endpoint, Duration::from_secs(60));
         let denial = admit(&Policy::default()).expect_err("closed").to_string();
         assert!(denial.contains("127.0.0.9 is the generator's own machine"), "{denial}");
+        assert!(denial.contains("allow in [policy]"), "for whoever writes one: {denial}");
+        let told = admit(&Policy::default()).expect_err("closed").for_contestants();
+        assert!(told.contains("ask the organisers") && !told.contains("[policy]"), "{told}");
         let open = Policy { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..Policy::default() };
         assert_eq!(admit(&open).expect("open").addresses.len(), 2);
     }

@@ -32,6 +32,21 @@ pub enum ResolveError {
     Silent { endpoint: String, error: String },
 }
 
+impl ResolveError {
+    /// The same for a contestant, who cannot look at the generator's machine.
+    pub fn for_contestants(&self) -> String {
+        match self {
+            ResolveError::Unknown { host, .. } => {
+                format!("{host}: the name does not resolve: check the spelling, and give it an address in DNS")
+            }
+            ResolveError::Stuck { host } | ResolveError::Busy { host } => {
+                format!("{host}: the name's lookup has no answer yet: try again, and ask the organisers if it stays so")
+            }
+            ResolveError::Empty { .. } | ResolveError::Silent { .. } => self.to_string(),
+        }
+    }
+}
+
 impl From<ResolveError> for crate::Failed {
     fn from(error: ResolveError) -> crate::Failed {
         crate::Failed::Message(error.to_string())

@@ -136,6 +136,12 @@ impl Drop for Practice {
     }
 }
 
+/// What a contestant reads where the fault is the generator's; the cause is for its log.
+pub fn not_now(cause: &dyn std::fmt::Display) -> String {
+    eprintln!("flowtest-loadgen: nobody can practise here: {cause}");
+    "the generator cannot practise now: try it later, and tell the organisers if it stays so".to_owned()
+}
+
 /// What a request is told that is not even begun.
 pub fn refusal(request: &PracticeRequest, generator: &str, message: String) -> PracticeReport {
     PracticeReport {
@@ -179,7 +185,7 @@ impl Session {
         let end = match self.prepare() {
             Err(message) => (PracticeState::Refused, message),
             Ok((endpoint, addresses)) => match self.flood(&endpoint, &addresses) {
-                Err(error) => (PracticeState::Refused, format!("the generator cannot practise now: {error}")),
+                Err(error) => (PracticeState::Refused, not_now(&error)),
                 Ok(message) => (PracticeState::Done, message),
             },
         };

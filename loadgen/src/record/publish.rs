@@ -151,9 +151,17 @@ impl Board {
         self.publisher.health().put_seq
     }
 
-    /// The last rows and the end marker of a stream that leaves a round to others.
-    pub fn end(self, seq: u64, rows: Arc<[Row]>, timeout: Duration) -> Result<(), ScoreboardError> {
-        let keeper = self.wait(move |publisher| publisher.end(seq, rows, timeout), timeout, &AtomicBool::new(false))?;
+    /// The last rows and the end marker of a stream that leaves a round to others. `until` is asked again and again how long
+    /// Redis is waited for, `timeout` from now on at the most.
+    pub fn end(
+        self,
+        seq: u64,
+        rows: Arc<[Row]>,
+        timeout: Duration,
+        until: impl Fn() -> Instant,
+    ) -> Result<(), ScoreboardError> {
+        let stop = AtomicBool::new(false);
+        let keeper = self.wait(move |publisher| publisher.end(seq, rows, timeout), until, &stop)?;
         keeper.finish(State::Draining)
     }
 
@@ -175,7 +183,8 @@ impl Board {
     /// The last rows, the end marker, the seal; then the control document says so. Whoever sets `stop` meanwhile does not
     /// want to wait for Redis any longer.
     pub fn finish(self, seq: u64, rows: Arc<[Row]>, stop: &AtomicBool) -> Result<(), ScoreboardError> {
-        let keeper = self.wait(move |publisher| publisher.finish(seq, rows, TIMEOUT), TIMEOUT, stop)?;
+        let until = Instant::now() + TIMEOUT;
+        let keeper = self.wait(move |publisher| publisher.finish(seq, rows, TIMEOUT), || until, stop)?;
         keeper.finish(State::Sealed)
     }
 
@@ -183,7 +192,7 @@ impl Board {
     fn wait(
         self,
         end: impl FnOnce(Publisher) -> Result<(), ScoreboardError> + Send + 'static,
-        timeout: Duration,
+        until: impl Fn() -> Instant,
         stop: &AtomicBool,
     ) -> Result<ControlKeeper, ScoreboardError> {
         let Board { redis, publisher, keeper, standstill, moved, .. } = self;
@@ -197,13 +206,17 @@ impl Board {
         while !ending.is_finished() {
             thread::sleep(WAIT_LOOK);
             let now = Instant::now();
+            let left = until().saturating_duration_since(now);
             if now >= tell_at && !ending.is_finished() {
                 (tell_at, pause) = (now + pause, (pause * 2).min(WAIT_TOLD_MAX));
                 eprintln!(
                     "flowtest-loadgen: the last points wait for Redis, {} s more at the most: {}",
-                    timeout.saturating_sub(begun.elapsed()).as_secs(),
+                    left.as_secs(),
                     cause(&redis, &watch.health(), &moved)
                 );
+            }
+            if left.is_zero() && !ending.is_finished() {
+                return Err(ScoreboardError::Timeout { cause: cause(&redis, &watch.health(), &moved) });
             }
             if !was_stopped && stop.load(Ordering::Relaxed) {
                 return Err(ScoreboardError::Timeout { cause: "the wait was ended by hand".to_owned() });

@@ -98,6 +98,8 @@ fn what_may_not_be_asked_is_refused_with_a_sentence() {
         stage.ask(id, id, endpoint);
         let found = stage.answer(id);
         assert!(found.message.contains(part) && found.verdicts.is_none(), "{found:?}");
+        // What only operators can do is not for contestants.
+        assert!(!found.message.contains("[policy]") && !found.message.contains("this machine"), "{found:?}");
     }
     let peer = Peer::honest();
     stage.service.set(settings(Policy::default()));

@@ -247,13 +247,8 @@ impl Policy {
     /// # Errors
     /// [`PolicyError::WiderNetwork`] or [`PolicyError::WiderShared`] for the first thing that the ceiling does not open.
     pub fn within(&self, ceiling: &Policy) -> Result<Policy, PolicyError> {
-        for network in &self.allow {
-            let explicit = special::opened_by_itself(network);
-            let opens =
-                |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
-            if !ceiling.allow.iter().any(opens) {
-                return Err(PolicyError::WiderNetwork(*network));
-            }
+        if let Some(network) = self.allow.iter().find(|network| !ceiling.opens_all_of(network)) {
+            return Err(PolicyError::WiderNetwork(*network));
         }
         if self.allow_shared && !ceiling.allow_shared {
             return Err(PolicyError::WiderShared);
@@ -262,6 +257,25 @@ impl Policy {
         policy.ownership = self.ownership.max(ceiling.ownership);
         policy.deny.extend(ceiling.deny.iter().filter(|entry| !self.deny.contains(entry)));
         Ok(policy)
+    }
+
+    /// The policy to go on by where a newer one may not be followed: nothing more is open than before, and whatever the newer one
+    /// closes is closed.
+    #[must_use]
+    pub fn narrowed_by(&self, newer: &Policy) -> Policy {
+        let mut policy = newer.clone();
+        policy.allow = self.allow.iter().copied().filter(|network| newer.opens_all_of(network)).collect();
+        policy.deny.extend(self.deny.iter().filter(|entry| !newer.deny.contains(entry)));
+        policy.allow_shared &= self.allow_shared;
+        policy.ownership = policy.ownership.max(self.ownership);
+        policy
+    }
+
+    /// Whether one network of `allow` holds this one whole, and says so of ranges that are only opened by name.
+    fn opens_all_of(&self, network: &Network) -> bool {
+        let explicit = special::opened_by_itself(network);
+        let opens = |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
+        self.allow.iter().any(opens)
     }
 
     fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), PolicyError> {

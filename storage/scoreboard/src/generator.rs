@@ -96,9 +96,12 @@ pub struct GeneratorHealth {
     /// 0: an older program, which knows no split but those of a start and of the end of a pause.
     #[serde(default = "knows_no_splits")]
     pub takes_from: Option<UtcUs>,
-    /// Why it does not play the round that is armed or running, for the organiser.
+    /// Why it does not play the round that is armed or running, or not as the document has it, for the organiser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// What does not work here beside the round, for the organiser: tests of endpoints, practice, looking after the split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside_trouble: Option<String>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
@@ -142,8 +145,8 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
-        let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped, &mut self.trouble];
-        for text in sentences.into_iter().flatten() {
+        let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
+        for text in sentences.into_iter().chain([&mut self.trouble, &mut self.beside_trouble]).flatten() {
             *text = bounded(text, SENTENCE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
@@ -306,6 +309,7 @@ mod tests {
             source_addresses: vec![IpAddr::from([127, 0, 0, 1])],
             takes_from: Some(UtcUs(9)),
             trouble: None,
+            beside_trouble: None,
         }
     }
 
@@ -315,11 +319,12 @@ mod tests {
         (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
         (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
         troubled.own_fault_cause = Some("it stood still".to_owned());
+        troubled.beside_trouble = Some("no tests".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
                           saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
-                          journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble";
+                          journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -332,6 +337,7 @@ mod tests {
         large.rate_ratio = Some(f64::NAN);
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         (large.trouble, large.own_fault_cause) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
+        large.beside_trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
         let text = health("g1", UtcUs(5)).to_json();

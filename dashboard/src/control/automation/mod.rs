@@ -4,6 +4,7 @@
 //! Each turn stands for itself; what one could not do, a later one does.
 
 pub mod joining;
+mod revisions;
 mod sealing;
 
 use super::document::Document;
@@ -21,6 +22,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{Resplit, Scoreboard, SeenGenerator, SplitKeeper};
 use joining::Joining;
 use parking_lot::{Mutex, MutexGuard};
+use revisions::Revisions;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -61,6 +63,8 @@ pub struct Automation {
     /// Never held while Redis or the database is asked.
     split_keeper: Mutex<SplitKeeper>,
     /// Never held while Redis or the database is asked.
+    revisions: Mutex<Revisions>,
+    /// Never held while Redis or the database is asked.
     joining: Mutex<Joining>,
     /// Somebody changed people or their endpoints.
     nudge: Notify,
@@ -79,6 +83,8 @@ pub struct Seen {
     pub generators: Arc<[SeenGenerator]>,
     /// What they say of the document's round.
     pub validity: HeardValidity,
+    /// The revision that each of them who plays follows by now, or a newer one; 0 where nothing can be said.
+    pub due_revision: u64,
     /// What the database refused, when it did.
     pub trouble: Option<String>,
     /// How the database was at the last look.
@@ -116,6 +122,7 @@ impl Automation {
             requests,
             process,
             split_keeper: Mutex::default(),
+            revisions: Mutex::default(),
             joining: Mutex::default(),
             nudge: Notify::new(),
             seen: Mutex::default(),
@@ -216,7 +223,14 @@ impl Automation {
     async fn look(&self, now: UtcUs) {
         self.look_at_redis().await;
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
-        self.document.publish(LOOK_TIMEOUT).await;
+        let published = self.document.control().map(|control| control.revision);
+        let is_published = self.document.publish(LOOK_TIMEOUT).await.is_none();
+        let due_revision = {
+            let mut revisions = self.revisions.lock();
+            revisions.look(published.filter(|_| is_published), now);
+            revisions.due(now)
+        };
+        self.seen().due_revision = due_revision;
         if self.document.published().conflict.is_some()
             && let Err(error) = self.follow_keeper(now).await
         {

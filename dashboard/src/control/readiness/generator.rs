@@ -40,7 +40,8 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         let silent_us = situation.now.saturating_since(seen.beat);
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
-                let (mark, message) = with_who_waits(judge_generator(health), seen);
+                let found = with_obedience(judge_generator(health), health, situation.due_revision);
+                let (mark, message) = with_who_waits(found, seen);
                 list.add(Group::Generator, &seen.id, mark, message);
             }
             _ if situation.is_unwritten => {
@@ -59,6 +60,26 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
             ),
         }
     }
+}
+
+/// Adds of one that plays what it does not follow of the document. `due_revision`: what it has had the time to.
+pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth, due_revision: u64) -> (Mark, String) {
+    if health.round.is_none() {
+        return (mark, message);
+    }
+    let (mut mark, mut message) = (mark, message);
+    if let Some(trouble) = health.trouble.as_ref().filter(|trouble| !message.contains(trouble.as_str())) {
+        (mark, message) =
+            (mark.max(Mark::Warn), format!("It does not play as the document says: {trouble}. {message}"));
+    }
+    if health.revision < due_revision {
+        let behind = format!(
+            "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since              does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
+            health.revision
+        );
+        (mark, message) = (Mark::No, format!("{behind}. {message}"));
+    }
+    (mark, message)
 }
 
 /// Adds that another process wants its name: whoever set up both believes that two play.
@@ -106,6 +127,9 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     }
     if let Some(error) = &health.publish_error {
         return (Mark::No, format!("Redis does not take its points: {error}."));
+    }
+    if let Some(trouble) = &health.beside_trouble {
+        return (Mark::Warn, format!("{fine}. Redis refuses what it needs beside a round: {trouble}."));
     }
     if health.round.is_some() {
         return (Mark::Warn, format!("{fine}. It is still busy with a round: wait until that is sealed."));

@@ -33,6 +33,8 @@ pub struct Situation {
     pub house: House,
     pub contestants: Vec<Contestant>,
     pub generators: Vec<SeenGenerator>,
+    /// The revision of the document that each generator who plays follows by now, or a newer one; 0 where nothing can be said.
+    pub due_revision: u64,
 }
 
 /// How the database is.

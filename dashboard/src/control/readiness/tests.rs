@@ -175,7 +175,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 43] = [
+    let cases: [Case; 46] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -220,6 +220,9 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| s.clock_ahead_us = -600_000_000, "Clock", Mark::Warn, "behind Redis's"),
         (|s| s.steered_elsewhere = Some("another steers".into()), "Steering", Mark::No, "another steers"),
         (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),
+        (|s| edit(s).beside_trouble = Some("no tests".into()), "g1", Mark::Warn, "needs beside a round: no tests"),
+        (|s| plays(s).revision = 7, "g1", Mark::No, "follows revision 7 of the document, and 9 has been there"),
+        (|s| plays(s).trouble = Some("too wide".into()), "g1", Mark::Warn, "not play as the document says: too wide"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),
         (|s| s.contestants[0].left_out = Some("closed".into()), "alice", Mark::Warn, "cannot play"),
         (|s| s.contestants[0].tested = None, "alice", Mark::Warn, "not tested"),
@@ -259,6 +262,14 @@ fn untested() -> Contestant {
 
 fn edit(situation: &mut Situation) -> &mut GeneratorHealth {
     situation.generators[0].health.as_mut().expect("it is heard")
+}
+
+/// A generator in a round whose newest revision is 9.
+fn plays(situation: &mut Situation) -> &mut GeneratorHealth {
+    situation.due_revision = 9;
+    let health = edit(situation);
+    (health.round, health.revision) = (Some(RoundId::from_bits(1)), 9);
+    health
 }
 
 #[test]

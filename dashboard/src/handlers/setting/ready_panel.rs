@@ -109,7 +109,10 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
     let health = seen.health.as_ref()?;
     let share = shares.iter().find(|share| share.id == seen.id);
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
-        true => share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health)),
+        true => {
+            let found = share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health));
+            readiness::with_obedience(found, health, situation.due_revision)
+        }
         false if situation.is_unwritten => {
             (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())
         }

@@ -251,7 +251,7 @@ impl Round<'_> {
             Ok(found) => found,
             Err(denial) => {
                 let was_slow = matches!(denial, Denial::Resolve(ResolveError::Stuck { .. }));
-                return Try { checked: Checked::refused(&denial), was_slow };
+                return Try { checked: Checked::refused(&denial.for_contestants()), was_slow };
             }
         };
         let unused = (found.unused > 0).then(|| too_many(&candidate.endpoint.host, found.unused));

@@ -102,7 +102,7 @@ impl ProbeService {
         *self.shared.settings.lock() = settings;
     }
 
-    /// Why requests are not read or answered at the moment.
+    /// Why Redis lets requests not be read or answered, though it is there.
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().clone()
     }
@@ -141,7 +141,8 @@ impl ProbeLoop {
     fn run(mut self, answered: &Receiver<Tested>) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let trouble = self.take().and_then(|()| self.put()).err();
-            *self.shared.trouble.lock() = trouble.map(|error| error.to_string());
+            // Whoever follows the document tells an outage.
+            *self.shared.trouble.lock() = trouble.filter(|error| !error.is_outage()).map(|error| error.to_string());
             // An answer that is ready is put at once; otherwise this is the pause between two looks.
             if let Ok(tested) = answered.recv_timeout(LOOK) {
                 self.on_tested(tested);
@@ -242,7 +243,7 @@ fn look(contestant: &str, endpoint: &Endpoint, names: &Names, settings: &Setting
     let until = Instant::now() + TIMEOUT;
     // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
     let _ = names.refresh();
-    let found = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.to_string())?;
+    let found = admit(&settings.policy, names, endpoint, TIMEOUT).map_err(|denial| denial.for_contestants())?;
     let tls = settings.trust.of(settings.policy.tls).server(endpoint).map_err(|error| error.for_contestants())?;
     let terms = Terms::new(settings.rules, settings.deadlines);
     let team = Candidate::team(&settings.policy, contestant);

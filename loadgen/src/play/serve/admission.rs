@@ -229,7 +229,7 @@ impl AdmissionLoop {
                     check_at = Instant::now();
                 }
                 Ok(Command::Document(control)) => {
-                    // A policy wider than our ceiling was refused before the document was applied.
+                    // The round gives us no policy that is wider than our ceiling.
                     if let Ok(policy) = within(&control.contest.policy, self.ceiling.as_ref()) {
                         // Whom the old one kept out may be let in by this one.
                         if policy != self.policy {

@@ -72,6 +72,7 @@ impl Keeping {
 impl Controller {
     /// Looks whether somebody keeps the split of a round that is on, and keeps it where that is our part.
     pub(super) fn keep_split(&mut self, control: &Control, now: UtcUs) {
+        self.beside.split = None;
         if !self.home.keep && !matches!(control.state, State::Armed | State::Running | State::Paused) {
             return;
         }
@@ -84,8 +85,13 @@ impl Controller {
                     eprintln!("flowtest-loadgen: {decided}");
                 }
             }
-            // An outage is told by the look at the document.
-            Err(_) => self.keeping.lost(),
+            Err(error) => {
+                self.keeping.lost();
+                // An outage is told by the look at the document.
+                if !error.is_outage() {
+                    self.beside.split = Some(error.to_string());
+                }
+            }
         }
     }
 }

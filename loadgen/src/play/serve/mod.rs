@@ -10,12 +10,14 @@
 //! | `round_end` | the end of a round: last rows, end marker, seal |
 //! | `attempt` | why a round is not played here, and when that is tried again |
 //! | `keeping` | the split, where this generator keeps it |
+//! | `beside` | what Redis refuses of all that is no round |
 //!
 //! The document is looked at four times a second and applied if it may follow the one before it. When it or Redis is gone,
 //! the round goes on by what is known.
 
 mod admission;
 mod attempt;
+mod beside;
 mod claims;
 mod climbing;
 mod keeping;
@@ -40,6 +42,7 @@ use crate::play::run;
 use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
+use beside::Beside;
 use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -272,6 +275,10 @@ struct Controller {
     scoreboard: Scoreboard,
     /// The newest document that made sense.
     control: Option<Control>,
+    /// By which we flood: its policy, as far as our ceiling goes.
+    policy: Option<Policy>,
+    /// Why that is not the document's own.
+    policy_trouble: Option<String>,
     runner: Option<RoundRunner>,
     practice_scheduler: PracticeScheduler,
     round_ends: RoundEnds,
@@ -299,6 +306,7 @@ struct Controller {
     quiet: bool,
     /// Answers to "test my endpoint", as soon as there is a document to judge by.
     probes: Option<ProbeService>,
+    beside: Beside,
 }
 
 impl Controller {
@@ -326,10 +334,12 @@ impl Controller {
         Ok(Controller {
             source_addresses: home.source_addresses(),
             practice_scheduler: PracticeScheduler::default(),
-            round_ends: RoundEnds::new(home.redis.clone()),
+            round_ends: RoundEnds::new(&home),
             home,
             scoreboard,
             control: None,
+            policy: None,
+            policy_trouble: None,
             runner: None,
             past: None,
             attempt: Attempt::default(),
@@ -347,6 +357,7 @@ impl Controller {
             own_stop: None,
             quiet,
             probes: None,
+            beside: Beside::default(),
         })
     }
 
@@ -444,8 +455,14 @@ impl Controller {
     fn look_beside(&mut self, now: UtcUs) {
         if let Some(control) = self.control.as_ref().filter(|_| self.own_stop.is_none()) {
             let playing = self.runner.is_some();
+            let looked = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
             // An outage is told by the next look at the document.
-            let _ = self.practice_scheduler.look(&self.home, &mut self.scoreboard, control, playing, now);
+            let refused = looked.err().filter(|error| !error.is_outage());
+            self.beside.practice = refused.map(|error| error.to_string());
+        }
+        self.beside.tests = self.probes.as_ref().and_then(ProbeService::trouble);
+        if let Some(news) = self.beside.news() {
+            eprintln!("flowtest-loadgen: {news}");
         }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_EVERY;
@@ -515,14 +532,10 @@ impl Controller {
     fn on_control(&mut self, control: Control, now: UtcUs) {
         // Before a round is armed here: nothing else shall run on its cores.
         self.practice_scheduler.heed(&control, self.runner.is_some(), now);
-        let ours = self.runner.as_ref().is_some_and(|runner| control.round == Some(runner.id));
+        self.take_policy(&control);
         if let Some(runner) = &mut self.runner {
-            if ours || control.round.is_none() {
-                match self.home.policy(&control) {
-                    Ok(policy) => runner.apply(&control, policy),
-                    Err(error) => return self.complain(&error.to_string()),
-                }
-            }
+            let policy = self.policy.clone().expect("no round is armed here before a policy is within the ceiling");
+            runner.apply(&control, policy);
         } else if let Some(round) = control.round.filter(|_| self.is_for_us(&control, now)) {
             self.arm(round, control.clone(), now);
         }
@@ -532,9 +545,27 @@ impl Controller {
         self.control = Some(control);
     }
 
+    /// A policy that is wider than our ceiling opens nothing here. All else that its document says is followed: a stop above all.
+    fn take_policy(&mut self, control: &Control) {
+        let trouble = match self.home.policy(control) {
+            Ok(policy) => {
+                self.policy = Some(policy);
+                None
+            }
+            Err(error) => {
+                self.policy = self.policy.take().map(|held| held.narrowed_by(&control.contest.policy));
+                Some(format!("{error}; until then only what was open before is flooded from here"))
+            }
+        };
+        if let Some(message) = trouble.as_ref().filter(|_| trouble != self.policy_trouble) {
+            eprintln!("flowtest-loadgen: {message}");
+        }
+        self.policy_trouble = trouble;
+    }
+
     /// Tests of endpoints are judged by the newest document.
     fn tell_probes(&mut self, control: &Control, now: UtcUs) {
-        let Ok(policy) = self.home.policy(control) else { return };
+        let Some(policy) = self.policy.clone() else { return };
         let deadlines = control.timeline.deadlines_at(&control.contest, now);
         let is_stopped = control.halted || self.own_stop.is_some();
         let settings =
@@ -656,6 +687,7 @@ impl Controller {
             // Who sends nothing here takes no share: others have it meanwhile.
             takes_from: runner.and_then(RoundRunner::takes_from).filter(|_| self.own_stop.is_none()),
             trouble: self.trouble(),
+            beside_trouble: self.beside.trouble(),
         };
         if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
             self.complain(&format!(
@@ -681,17 +713,21 @@ impl Controller {
         }
     }
 
-    /// Why the round that is on is not played here.
+    /// Why the round that is on is not played here, or not as the document has it.
     fn trouble(&self) -> Option<String> {
+        if let Some(runner) = &self.runner {
+            return runner.trouble().or_else(|| self.policy_trouble.clone());
+        }
         let control = self.control.as_ref()?;
         let round = control.round.filter(|_| matches!(control.state, State::Armed | State::Running | State::Paused))?;
-        if self.runner.is_some() { None } else { self.attempt.trouble(round) }
+        self.attempt.trouble(round)
     }
 
     /// The process ends: others get its share where somebody sees to that, what is in flight is finished, and Redis gets the
-    /// last rows.
+    /// last rows. Code 1: it has not got them.
     fn leave(mut self) -> Result<u8, Failed> {
         self.is_leaving = true;
+        self.round_ends.leave();
         if let Some(runner) = &mut self.runner {
             runner.give_away();
         }
@@ -707,12 +743,12 @@ impl Controller {
             self.turn();
             thread::sleep(POLL);
         }
-        self.round_ends.wait();
-        self.keeping.release(&self.home, &mut self.scoreboard);
-        if !self.home.practice_only {
-            // One that cannot be given back ends by itself.
+        let has_all = self.round_ends.wait();
+        // What cannot be given back ends by itself, and an outage is not waited for.
+        if self.redis_trouble.is_none() && !self.home.practice_only {
+            self.keeping.release(&self.home, &mut self.scoreboard);
             let _ = self.scoreboard.release_lease(&self.home.contest, &self.home.id, self.home.process);
         }
-        Ok(0)
+        Ok(u8::from(!has_all))
     }
 }

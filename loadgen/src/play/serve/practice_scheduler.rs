@@ -4,7 +4,7 @@
 //! which other generators read too.
 
 use super::Home;
-use crate::play::practice::{Practice, PracticeConfig, refusal};
+use crate::play::practice::{Practice, PracticeConfig, not_now, refusal};
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::PracticeRequest;
@@ -76,7 +76,7 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
         generator: home.id.clone(),
         core: *home.cores.last().ok_or("the generator has no core to practise on")?,
         names: home.names.clone(),
-        policy: home.policy(control).map_err(|error| error.to_string())?,
+        policy: home.policy(control).map_err(|error| not_now(&error))?,
         trust: home.trust.clone(),
         rules: contest.rules,
         pass: contest.practice_pass(),
@@ -88,7 +88,7 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
             .map(|one| (one.name.clone(), one.endpoint.clone()))
             .collect(),
     };
-    let scoreboard = home.scoreboard().map_err(|error| error.to_string())?;
+    let scoreboard = home.scoreboard().map_err(|error| not_now(&error))?;
     let practice = Practice::start(scoreboard, config, request.clone())
         .map_err(|error| format!("the generator has no thread to practise with ({error}): try it later"))?;
     Ok(UnderWay { practice, contestant: request.contestant.clone(), policy: contest.policy.clone() })

@@ -111,8 +111,10 @@ pub struct RoundRunner {
     trust: ContestTrust,
     /// Nothing is sent from here, whatever the document says.
     is_stopped_here: bool,
-    /// The newest that was refused, so that it is told once.
-    refused: Option<u64>,
+    /// The document in Redis, where it is another one than `control`.
+    refused: Option<RefusedDocument>,
+    /// The organiser gave the round up.
+    is_aborted: bool,
     clock: Clock,
     /// Who we are in its splits.
     taker: Taker,
@@ -130,10 +132,20 @@ pub struct RoundRunner {
     longest: usize,
 }
 
+/// A document that is not applied. Of what it says one thing holds all the same: that nothing may be sent.
+#[derive(Debug)]
+struct RefusedDocument {
+    revision: u64,
+    /// Why, for the organiser.
+    sentence: String,
+    halted: bool,
+}
+
 /// A round that is over for its workers.
 #[derive(Debug)]
 pub struct FinishedRound {
     pub id: RoundId,
+    pub stream: StreamId,
     pub contest: String,
     pub ended: Ended,
     pub aborted: bool,
@@ -158,7 +170,7 @@ impl RoundRunner {
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Table<ContestantIndex, RosterEntry> =
             control.contest.contestants.iter().map(|one| RosterEntry::new(one.endpoint.clone())).collect();
-        let contestants = contestants(&control, &roster, home.trust.of(policy.tls), false);
+        let contestants = contestants(&control, &roster, home.trust.of(policy.tls), control.halted);
         let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
         let armed = control.contest.contestants.len() - control.timeline.joins.len();
         let places = control.contest.places(armed);
@@ -195,6 +207,7 @@ impl RoundRunner {
             stream,
             is_stopped_here: false,
             refused: None,
+            is_aborted: false,
             clock,
             roster,
             driver: driver.publish_on(Some(board)),
@@ -205,22 +218,32 @@ impl RoundRunner {
         })
     }
 
-    /// Applies a newer document of the same round, or says why not; then the round goes on as it was. `policy`: the
-    /// document's, within our ceiling.
+    /// Applies a newer document of the same round, or says why not; then the round goes on as it was, or rests where that one
+    /// says so. `policy`: the document's, within our ceiling.
     pub fn apply(&mut self, newer: &Control, policy: Policy) {
         if newer.revision == self.control.revision && *newer == self.control {
-            return;
+            return self.refuse(None);
         }
-        if let Err(refusal) = follows(&self.control, newer) {
-            if self.refused.replace(newer.revision) != Some(newer.revision) {
-                eprintln!("flowtest-loadgen: revision {} is not applied: {refusal}", newer.revision);
+        let is_ours = newer.round.is_none() || newer.round == Some(self.id);
+        let refusal = match follows(&self.control, newer) {
+            Ok(()) if is_ours => None,
+            Ok(()) => Some("it is of another round".to_owned()),
+            Err(refusal) => Some(refusal.to_string()),
+        };
+        if let Some(refusal) = refusal {
+            let sentence = format!("revision {} of the document is not applied: {refusal}", newer.revision);
+            // What an older one says was taken back since.
+            let halted = newer.halted && newer.revision >= self.control.revision;
+            if newer.round == Some(self.id) && newer.state == State::Aborted {
+                self.abort();
             }
-            return;
+            return self.refuse(Some(RefusedDocument { revision: newer.revision, sentence, halted }));
         }
+        self.refused = None;
         self.control = newer.clone();
+        self.policy = policy;
         // Before anybody of whom it speaks comes.
-        let halted = self.is_stopped_here || self.control.halted;
-        self.admission.document(&Control { halted, ..self.control.clone() });
+        self.tell_admission();
         for (index, one) in ContestantIndex::all().zip(&self.control.contest.contestants) {
             let is_new = self.roster.get(index).is_none();
             if is_new {
@@ -233,14 +256,49 @@ impl RoundRunner {
             }
         }
         // At once, and not when the admission comes to it, who may be waiting for somebody's answer.
-        self.policy = policy;
         self.roster.iter_mut().for_each(|entry| entry.close(&self.policy));
         self.driver.rename(keys(&self.control));
         self.let_join();
         if self.control.state == State::Aborted {
-            self.driver.worker_control().abort();
+            self.abort();
         }
         self.change_schedule();
+    }
+
+    /// Tells once which document is not applied, and heeds its stop for as long as it stands there.
+    fn refuse(&mut self, refused: Option<RefusedDocument>) {
+        let was_halted = self.is_halted();
+        let told = self.refused.as_ref().map(|refused| refused.revision);
+        if let Some(refused) = refused.as_ref().filter(|refused| Some(refused.revision) != told) {
+            eprintln!("flowtest-loadgen: {}", refused.sentence);
+        }
+        self.refused = refused;
+        if self.is_halted() != was_halted {
+            self.tell_admission();
+            self.change_plan(self.driver.plan().schedule.clone());
+        }
+    }
+
+    fn abort(&mut self) {
+        self.is_aborted = true;
+        self.driver.worker_control().abort();
+    }
+
+    /// Whether nothing may be sent, whoever says so.
+    fn is_halted(&self) -> bool {
+        self.is_stopped_here || self.control.halted || self.refused.as_ref().is_some_and(|refused| refused.halted)
+    }
+
+    /// By what contestants are let in from now on.
+    fn tell_admission(&self) {
+        let mut control = Control { halted: self.is_halted(), ..self.control.clone() };
+        control.contest.policy = self.policy.clone();
+        self.admission.document(&control);
+    }
+
+    /// Why the round is not played as the document has it.
+    pub fn trouble(&self) -> Option<String> {
+        self.refused.as_ref().map(|refused| refused.sentence.clone())
     }
 
     /// Tells journal and scoreboard of those who have joined since the plan was made.
@@ -296,8 +354,7 @@ impl RoundRunner {
             return;
         }
         self.is_stopped_here = stopped;
-        let control = Control { halted: stopped || self.control.halted, ..self.control.clone() };
-        self.admission.document(&control);
+        self.tell_admission();
         self.change_plan(self.driver.plan().schedule.clone());
     }
 
@@ -379,7 +436,7 @@ impl RoundRunner {
         let timeline = &self.control.timeline;
         let is_over = timeline.end_at(&self.control.contest).is_some_and(|end| end <= now);
         match timeline.start_at {
-            _ if is_over || self.control.state == State::Aborted => Doing::Draining,
+            _ if is_over || self.is_aborted => Doing::Draining,
             Some(start) if now < start => Doing::Armed,
             _ if timeline.pause_at(now).is_some() => Doing::Paused,
             _ => Doing::Running,
@@ -398,7 +455,7 @@ impl RoundRunner {
 
     /// The figures of the last second; none where nothing has been heard of the workers for longer.
     pub fn figures(&self) -> Option<&HealthFigures> {
-        Some(&self.figures).filter(|figures| self.now() <= figures.at + FIGURES_NS_MAX)
+        self.figures.while_fresh(self.now())
     }
 
     /// How much of what is scored so far is valid.
@@ -420,13 +477,13 @@ impl RoundRunner {
     pub fn finish(self) -> FinishedRound {
         let now = self.utc_us();
         let end = self.control.timeline.end_at(&self.control.contest);
-        let aborted = self.control.state == State::Aborted;
-        let ended = self.driver.finish(self.control.timeline.stopped_at.is_some() || aborted);
+        let ended = self.driver.finish(self.control.timeline.stopped_at.is_some() || self.is_aborted);
         FinishedRound {
             id: self.id,
+            stream: self.stream,
             contest: self.control.contest.name.clone(),
             ended,
-            aborted,
+            aborted: self.is_aborted,
             at_its_end: end.is_some_and(|end| now >= end),
         }
     }
@@ -486,16 +543,16 @@ impl RoundRunner {
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
         let trust = self.trust.of(self.policy.tls);
-        let contestants = contestants(&self.control, &self.roster, trust, self.is_stopped_here).into();
+        let contestants = contestants(&self.control, &self.roster, trust, self.is_halted()).into();
         let rests_here = self.is_stopped_here;
         self.driver.change(Plan { schedule, contestants, rests_here, ..Plan::clone(self.driver.plan()) });
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_stopped_here: bool) -> Vec<ContestantPlan> {
+fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_halted: bool) -> Vec<ContestantPlan> {
     let of = |(one, entry): (&flowtest_contest::contest::Contestant, &RosterEntry)| {
-        let quiet = is_stopped_here || control.halted || control.parked.contains(&one.name);
+        let quiet = is_halted || control.parked.contains(&one.name);
         // Where nobody is trusted any more, for the contest says otherwise since it was let in, nothing is sent: never plainly.
         let taken = entry.taken.as_ref().and_then(|(endpoint, addresses)| {
             let tls = trust.server(endpoint).ok()?;
@@ -533,6 +590,11 @@ fn not_ready(at: UtcUs, message: String) -> ExplainedError {
 }
 
 impl HealthFigures {
+    /// Themselves, unless they are too old to say what is sent now: a disk that hangs lets nothing be heard of the workers.
+    fn while_fresh(&self, now: RunInstant) -> Option<&HealthFigures> {
+        Some(self).filter(|figures| now <= figures.at + FIGURES_NS_MAX)
+    }
+
     /// Takes the sums as they are; once a second the figures are made anew.
     fn beat(&mut self, progress: &Progress) {
         let Progress { now, sums, workers, .. } = progress;
@@ -561,5 +623,18 @@ impl HealthFigures {
         self.lag = sums.lag.clone();
         (self.at, self.answered, self.due) = (now, answered, due);
         (self.own_fault, self.late) = (own_fault, late);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_second_that_is_long_over_say_nothing_of_now() {
+        let at = RunInstant::from_ns(5 * NS_PER_SECOND);
+        let figures = HealthFigures { at, rate: 115, ..HealthFigures::default() };
+        let told = |second: u64| figures.while_fresh(RunInstant::from_ns(second * NS_PER_SECOND)).map(|told| told.rate);
+        assert_eq!([told(5), told(8), told(9)], [Some(115), Some(115), None]);
     }
 }

@@ -204,6 +204,17 @@ fn a_wider_policy_than_the_ceiling_is_refused_by_name() {
 }
 
 #[test]
+fn what_a_policy_that_is_not_followed_closes_is_closed_and_what_it_opens_is_not() {
+    let held = policy("allow = [\"10.1.0.0/16\", \"127.0.0.0/8\"]\ndeny = [\"10.1.9.9\"]");
+    // A wider network beside a narrower one that is gone, and an address that is denied.
+    let newer = policy("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.1.1.1\"]\nallow_shared = true\nownership = \"header\"");
+    let expected = "allow = [\"10.1.0.0/16\"]\ndeny = [\"10.1.1.1\", \"10.1.9.9\"]\nownership = \"header\"";
+    let narrowed = held.narrowed_by(&newer);
+    assert_eq!(narrowed, policy(expected));
+    assert_eq!(narrowed.narrowed_by(&newer), narrowed, "however often");
+}
+
+#[test]
 fn a_policy_file_is_the_policy_of_a_contest_and_nothing_else() {
     let error = |text: &str| Policy::ceiling(text).expect_err(text).to_string();
     assert_eq!(error("allow = []"), "line 1: `allow` is no key that the top knows: it takes policy");
