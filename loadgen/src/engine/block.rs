@@ -7,6 +7,7 @@
 use crate::engine::causes::{Causes, OwnTrouble};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::plan::Plan;
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
@@ -98,6 +99,8 @@ impl Lateness {
 #[derive(Clone, Debug, Default)]
 pub struct Hold {
     pub step: u32,
+    /// Workers of whose requests in the hold each has its outcome, counted here or before.
+    pub settled: u32,
     /// By contestant. Empty where no plan has such phases.
     counts: Vec<HoldCounts>,
 }
@@ -107,14 +110,37 @@ impl Hold {
         &self.counts
     }
 
+    /// Of a generator as a whole: what was counted, and whether nothing is missing from it any more.
+    pub fn report(&self, plan: &Plan) -> (&[HoldCounts], bool) {
+        (&self.counts, self.settled == plan.workers)
+    }
+
     /// Where a contestant's outcome in the hold of a step is counted. `None`: that step is over for us.
     #[inline]
     pub fn of(&mut self, step: u32, contestant: ContestantIndex) -> Option<&mut HoldCounts> {
+        self.enter(step);
+        if step < self.step { None } else { self.counts.get_mut(contestant.index()) }
+    }
+
+    /// So many workers have settled all that was theirs in the hold of a step.
+    pub fn settle(&mut self, step: u32, workers: u32) {
+        self.enter(step);
+        if step == self.step {
+            self.settled += workers;
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, step: u32) {
         if step > self.step {
-            self.counts.iter_mut().for_each(HoldCounts::clear);
+            self.clear();
             self.step = step;
         }
-        if step < self.step { None } else { self.counts.get_mut(contestant.index()) }
+    }
+
+    fn clear(&mut self) {
+        self.counts.iter_mut().for_each(HoldCounts::clear);
+        self.settled = 0;
     }
 
     /// Has places for so many contestants at least.
@@ -123,9 +149,10 @@ impl Hold {
     }
 
     fn merge(&mut self, other: &Hold) {
-        if other.counts.iter().all(HoldCounts::is_empty) {
+        if other.settled == 0 && other.counts.iter().all(HoldCounts::is_empty) {
             return;
         }
+        self.settle(other.step, other.settled);
         self.grow(other.counts.len());
         for (index, theirs) in ContestantIndex::all().zip(&other.counts).filter(|(_, theirs)| !theirs.is_empty()) {
             if let Some(ours) = self.of(other.step, index) {
@@ -226,7 +253,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.trouble = None;
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
-        self.hold.counts.iter_mut().for_each(HoldCounts::clear);
+        self.hold.clear();
         self.causes.clear();
         self.lag.clear();
         self.late.windows.clear();

@@ -3,10 +3,11 @@
 //! The loop is *start what is due; submit and wait once; handle completions; expire; hand off*. On its path there is
 //! no allocation, lock, log, format or per-request clock read: the clock is read once per turn, right after the enter,
 //! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
-//! What is due is started in `sending`, what speaks TLS in `sealed`; what others control is carried out in `steering`. What
-//! it is doing meanwhile is one word, its `activity`.
+//! What is due is started in `sending`, what speaks TLS in `sealed`; what others control is carried out in `steering`; `holds`
+//! says when the figures of a breakpoint step are whole. What it is doing meanwhile is one word, its `activity`.
 
 mod activity;
+mod holds;
 mod sealed;
 mod sending;
 mod steering;
@@ -34,6 +35,7 @@ use activity::Activity;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
 use flowtest_journal::record::LateCause;
+use holds::HoldWatch;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -130,6 +132,7 @@ pub struct Worker<K> {
     late_ns: u64,
     /// When a block was handed over last, and how long we had been occupied by then.
     occupied: (RunInstant, u64),
+    hold_watch: HoldWatch,
 }
 
 impl<K: Kernel> Worker<K> {
@@ -193,6 +196,7 @@ impl<K: Kernel> Worker<K> {
             stalls: 0,
             late_ns: 0,
             occupied: (now, 0),
+            hold_watch: HoldWatch::default(),
             plan,
         };
         worker.make_room_for_holds();
@@ -493,6 +497,7 @@ impl<K: Kernel> Worker<K> {
 
     fn hand_off(&mut self, control: &WorkerControl, sender: &mut Sender) {
         self.look_whether_it_rested();
+        self.settle_hold();
         self.stamp_block();
         // Not with every hurried block: it walks over all contestants.
         if self.now >= self.meter_at {
@@ -508,13 +513,6 @@ impl<K: Kernel> Worker<K> {
             self.block.traces.open(self.plan.utc_us(self.now), control.wants_traces());
         }
         self.block_at = self.now + BLOCK_NS;
-    }
-
-    /// Counts of holds take room only where the plan has some.
-    pub(super) fn make_room_for_holds(&mut self) {
-        if !self.plan.holds.is_empty() {
-            self.block.hold.grow(self.contestants.len());
-        }
     }
 
     /// A worker that never rests looks at answers late, and connections seem busy that are free. In a closed phase that is

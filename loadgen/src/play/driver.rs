@@ -4,7 +4,7 @@
 
 use super::address_probes::AddressProbes;
 use super::health_gate::HealthGate;
-use super::steps::{self, Steps};
+use super::steps::{self, HoldFigures, Steps};
 use crate::Failed;
 use crate::admit::probe::Terms;
 use crate::engine::clock::RunInstant;
@@ -258,11 +258,12 @@ impl Driver {
         let Some(steps) = &mut self.steps else { return };
         let Some(Progress { now, sums, .. }) = self.source.counted() else { return };
         let Some(to_judge) = steps.to_judge(&self.plan, *now) else { return };
-        let counts = if sums.hold.step == to_judge.window.step { sums.hold.counts() } else { &[] };
-        if !to_judge.is_last_chance && !steps.is_whole(counts, &self.plan) {
+        let ours = (sums.hold.step == to_judge.window.step).then(|| sums.hold.report(&self.plan));
+        let figures = HoldFigures::together(ours, 1);
+        if !to_judge.is_last_chance && !steps.is_whole(&figures, &self.plan) {
             return;
         }
-        let (decision, now) = (steps.decide(to_judge, counts, &self.plan), *now);
+        let (decision, now) = (steps.decide(to_judge, &figures, &self.plan), *now);
         self.take_step(&decision, now);
         if let Some(board) = &self.board {
             board.note_step(decision);

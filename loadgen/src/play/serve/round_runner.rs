@@ -122,8 +122,8 @@ pub struct RoundRunner {
     is_leaving: bool,
     roster: Table<ContestantIndex, RosterEntry>,
     pub(super) driver: Driver,
-    /// What Redis has heard from us of the hold that is judged: its step, and how much was counted.
-    pub(super) said: (u32, u64),
+    /// What Redis has heard from us of the hold that is judged: its step, how much was counted, and whether that is all.
+    pub(super) said: (u32, u64, bool),
     admission: Admission,
     figures: HealthFigures,
     /// Bytes that a request may have: what the slots have room for.
@@ -198,7 +198,7 @@ impl RoundRunner {
             clock,
             roster,
             driver: driver.publish_on(Some(board)),
-            said: (0, 0),
+            said: (0, 0, false),
             admission,
             figures: HealthFigures::default(),
             control,
