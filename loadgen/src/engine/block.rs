@@ -20,16 +20,37 @@ use flowtest_journal::record::LateCause;
 pub struct Meter {
     /// All three headers right.
     pub verified: u64,
-    /// We came to it more than 10 ms after its intended instant, and it is not void: that is told apart.
+    /// We came to it more than 10 ms after its intended instant: known when it falls due.
     pub late: u64,
+    /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
+    pub late_void: u64,
+}
+
+impl Meter {
+    pub fn add(&mut self, other: &Meter) {
+        self.verified += other.verified;
+        self.late += other.late;
+        self.late_void += other.late_void;
+    }
+
+    /// What was counted since an earlier sum.
+    pub fn since(&self, before: &Meter) -> Meter {
+        Meter {
+            verified: self.verified - before.verified,
+            late: self.late - before.late,
+            late_void: self.late_void - before.late_void,
+        }
+    }
 }
 
 /// Below this a run, or a second of one, is not valid: the generator did not keep to its plan.
 pub const RATE_RATIO_MIN: f64 = RoundValidity::RATIO_MIN;
 
-/// The part of what fell due that we sent in time; `None` where nothing did.
-pub fn rate_ratio(due: u64, own_fault: u64, late: u64) -> Option<f64> {
-    (due > 0).then(|| due.saturating_sub(own_fault).saturating_sub(late) as f64 / due as f64)
+/// The part of what fell due that we sent in time and could judge; `None` where nothing did. `own_fault` is all that is void; what
+/// is void and late is taken away once.
+pub fn rate_ratio(due: u64, own_fault: u64, meter: &Meter) -> Option<f64> {
+    let void = own_fault.saturating_sub(meter.late_void);
+    (due > 0).then(|| due.saturating_sub(void).saturating_sub(meter.late) as f64 / due as f64)
 }
 
 /// The counts of one contestant.
@@ -49,8 +70,7 @@ impl Counts {
         self.row.tally.merge(&other.row.tally);
         self.row.latency.merge(&other.row.latency);
         self.row.service.merge(&other.row.service);
-        self.meter.verified += other.meter.verified;
-        self.meter.late += other.meter.late;
+        self.meter.add(&other.meter);
     }
 
     /// Nothing was counted: then the histograms are empty as well.

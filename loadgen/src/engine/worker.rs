@@ -128,7 +128,7 @@ pub struct Worker<K> {
     /// When we last found that we had stood still for long.
     stalled_at: RunInstant,
     stalls: u64,
-    /// How long turns that came late were late beyond what is let pass.
+    /// How long turns of phases that came late were late beyond what is let pass, and those in which nothing might be sent.
     late_ns: u64,
     /// When a block was handed over last, and how long we had been occupied by then.
     occupied: (RunInstant, u64),
@@ -299,7 +299,6 @@ impl<K: Kernel> Worker<K> {
         // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
         if now - before > wait + LATE_NS {
             self.stalls += 1;
-            self.late_ns += now - before - wait - LATE_NS;
             self.was_late(before, LateCause::Gap);
             if now - before > LONG_STALL_NS {
                 self.stalled_at = now;
@@ -308,11 +307,26 @@ impl<K: Kernel> Worker<K> {
         if self.activity.is_paused() {
             // What waits may not be sent, and keeps its place.
             self.was_late(before, LateCause::Journal);
+            self.late_ns += self.late_in_phases(before);
+        } else {
+            self.late_ns += self.late_in_phases(before + wait + LATE_NS);
         }
         while let Some(event) = self.ring.event() {
             self.on_event(event);
         }
         Ok(())
+    }
+
+    /// How much of the time since then, in which we did nothing, was a phase's: between phases nobody waits for us.
+    fn late_in_phases(&self, from: RunInstant) -> u64 {
+        if from >= self.now {
+            return 0;
+        }
+        let schedule = &self.plan.schedule;
+        let rests = self.activity.is_draining() || (schedule.is_paused(from) && schedule.is_paused(self.now));
+        let Some(phase) = self.plan.phases.get(self.phase).filter(|_| !rests) else { return 0 };
+        let (start, end) = (schedule.run_clock(phase.start), schedule.run_clock(self.plan.end()));
+        self.now.min(end).saturating_since(from.max(start))
     }
 
     /// We were late since then.

@@ -4,7 +4,7 @@ use super::admission::{Admission, Event};
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
-use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
+use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
@@ -94,7 +94,7 @@ pub struct HealthFigures {
     answered: u64,
     due: u64,
     own_fault: u64,
-    late: u64,
+    meter: Meter,
     lag: Histogram,
     used_us: Vec<u64>,
 }
@@ -544,11 +544,13 @@ impl HealthFigures {
         let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
         let due: u64 = all().map(|counts| counts.row.tally.due).sum();
         let own_fault: u64 = all().map(|counts| counts.row.tally.own_fault).sum();
-        let late: u64 = all().map(|counts| counts.meter.late).sum();
+        let mut meter = Meter::default();
+        all().for_each(|counts| meter.add(&counts.meter));
         let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
         if self.at > RunInstant::START {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
-            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, late - self.late);
+            let fresh = meter.since(&self.meter);
+            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, &fresh);
             self.lag_p99_us = sums.lag.since(&self.lag).quantile(0.99);
             self.saturated_seconds += u64::from(self.rate_ratio.is_some_and(|ratio| ratio < RATE_RATIO_MIN));
         }
@@ -560,6 +562,6 @@ impl HealthFigures {
         self.used_us = used_us;
         self.lag = sums.lag.clone();
         (self.at, self.answered, self.due) = (now, answered, due);
-        (self.own_fault, self.late) = (own_fault, late);
+        (self.own_fault, self.meter) = (own_fault, meter);
     }
 }
