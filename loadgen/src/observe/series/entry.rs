@@ -40,7 +40,7 @@ impl State {
         let planned = plan.schedule.plan_clock(instant);
         let found = plan.phases.iter().position(|phase| phase.start <= planned && planned < phase.end);
         let Some(index) = found.filter(|_| !plan.schedule.is_stopped(instant)) else { return State::DRAINING };
-        if plan.rests_here || plan.schedule.share_at(instant).is_none() {
+        if plan.rested_here(instant) || plan.schedule.share_at(instant).is_none() {
             return State { stage: Stage::NoShare, scored: false, open: false };
         }
         let phase = &plan.phases[index];

@@ -1,6 +1,7 @@
 //! One round as one generator plays it: the journal, the workers, the board, and the document that it follows.
 
 use super::admission::{Admission, Event};
+use super::own_stop::OwnStop;
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
@@ -8,7 +9,7 @@ use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
-use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, Target, TrafficMode};
+use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, OwnRest, Plan, Target, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::Share;
@@ -109,8 +110,9 @@ pub struct RoundRunner {
     /// Its policy, within our ceiling.
     policy: Policy,
     trust: ContestTrust,
-    /// Nothing is sent from here, whatever the document says.
+    /// Nothing is sent from here, whatever the document says; and when that is or was so.
     is_stopped_here: bool,
+    own_rests: Arc<[OwnRest]>,
     /// The newest that was refused, so that it is told once.
     refused: Option<u64>,
     clock: Clock,
@@ -194,6 +196,7 @@ impl RoundRunner {
             id,
             stream,
             is_stopped_here: false,
+            own_rests: [].into(),
             refused: None,
             clock,
             roster,
@@ -291,11 +294,13 @@ impl RoundRunner {
 
     /// Sends nothing from here, or goes on, whatever the document says. `again`: the workers may go by another plan than this
     /// round's.
-    pub fn stop_here(&mut self, stopped: bool, again: bool) {
-        if self.is_stopped_here == stopped && !again {
+    pub(super) fn stop_here(&mut self, own_stops: &[OwnStop], again: bool) {
+        let own_rests: Vec<OwnRest> = own_stops.iter().map(|stop| stop.on(&self.clock)).collect();
+        if *self.own_rests == own_rests && !again {
             return;
         }
-        self.is_stopped_here = stopped;
+        let stopped = own_stops.iter().any(OwnStop::lasts);
+        (self.is_stopped_here, self.own_rests) = (stopped, own_rests.into());
         let control = Control { halted: stopped || self.control.halted, ..self.control.clone() };
         self.admission.document(&control);
         self.change_plan(self.driver.plan().schedule.clone());
@@ -487,8 +492,8 @@ impl RoundRunner {
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
         let trust = self.trust.of(self.policy.tls);
         let contestants = contestants(&self.control, &self.roster, trust, self.is_stopped_here).into();
-        let rests_here = self.is_stopped_here;
-        self.driver.change(Plan { schedule, contestants, rests_here, ..Plan::clone(self.driver.plan()) });
+        let own_rests = self.own_rests.clone();
+        self.driver.change(Plan { schedule, contestants, own_rests, ..Plan::clone(self.driver.plan()) });
     }
 }
 
