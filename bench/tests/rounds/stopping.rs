@@ -251,6 +251,10 @@ fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     assert!(sent < 300, "{sent} requests after the document was gone; {}", arena.last_words());
     rustix::process::kill_process(redis, Signal::CONT).expect("it runs");
     arena.assert_goes_on("with one");
+    // Also where the question was answered after all, so that whoever asked it saw no stop.
+    for words in ["is stopped: no control document could be read for 500ms", "traffic from here goes on, after"] {
+        assert!(arena.last_words().contains(words), "{words}: {}", arena.last_words());
+    }
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
     arena.assert_proved(&["g1"]);

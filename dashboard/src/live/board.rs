@@ -138,6 +138,8 @@ impl Board {
         if tick.fresh {
             self.validity.look(tick.control.map(|control| &**control), tick.generators, tick.totals, tick.now);
             self.advance(tick);
+        } else {
+            self.validity.heard_nothing(tick.now);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct HeardValidity {
     is_untold: bool,
     /// When a second was last found that is not valid.
     late_at: Option<UtcUs>,
+    /// Until then nothing is held against shares: Redis was away, and whoever played on has not been heard yet.
+    quiet_until: UtcUs,
 }
 
 /// Of one stream.
@@ -59,7 +61,7 @@ impl HeardValidity {
         let control = control.filter(|control| control.state != State::Draft);
         let round = control.and_then(|control| control.round);
         if self.round != round {
-            *self = HeardValidity { round, ..HeardValidity::default() };
+            *self = HeardValidity { round, quiet_until: self.quiet_until, ..HeardValidity::default() };
         }
         let before = self.sum();
         let streams = totals.map_or(&[][..], |totals| &totals.streams);
@@ -75,7 +77,7 @@ impl HeardValidity {
         for (stream, validity) in totals.filter(|_| round.is_some()).into_iter().flat_map(RoundTotals::validity) {
             self.heard.entry(stream).or_default().take(None, validity);
         }
-        if let Some(control) = control {
+        if let Some(control) = control.filter(|_| now >= self.quiet_until) {
             self.expect(control, now.saturating_sub(HEARD_US));
         }
         // What was so before we came is no news.
@@ -83,6 +85,11 @@ impl HeardValidity {
         if before.is_some() && late(self.sum()) > late(before) {
             self.late_at = Some(now);
         }
+    }
+
+    /// Redis does not answer: once it does, generators need a moment until what they played meanwhile is heard.
+    pub fn heard_nothing(&mut self, now: UtcUs) {
+        self.quiet_until = now.saturating_add(HEARD_US);
     }
 
     /// Holds what was said against the shares that were given until an instant.
@@ -308,6 +315,28 @@ mod tests {
         assert_eq!(warn(&heard, true, UtcUs(11 * SECOND)), Some(false));
         heard.look(Some(&alone(ROUND)), &[plays("g1", 1, validity(205, 200))], None, UtcUs(12 * SECOND));
         assert_eq!(warn(&heard, true, UtcUs(99 * SECOND)), Some(true), "it is not valid any more");
+    }
+
+    #[test]
+    fn who_played_on_while_redis_was_away_was_there() {
+        let at = |second: u64| UtcUs(second * SECOND);
+        let (mut heard, one) = (HeardValidity::default(), alone(ROUND));
+        let told =
+            |heard: &HeardValidity, second| heard.now(&Audience::Public, true, None, at(second)).expect("it plays");
+        heard.look(Some(&one), &[plays("g1", 1, validity(10, 10))], None, at(21));
+        (22..35).for_each(|second| heard.heard_nothing(at(second)));
+        // Redis is back, and has not heard of the generator yet.
+        heard.look(Some(&one), &[], None, at(35));
+        assert!(!told(&heard, 35).warn && heard.unplayed_seconds == 0, "{heard:?}");
+        let mut back = heard.clone();
+        back.look(Some(&one), &[plays("g1", 1, validity(25, 25))], None, at(36));
+        (37..40).for_each(|second| {
+            back.look(Some(&one), &[plays("g1", 1, validity(second - 11, second - 11))], None, at(second))
+        });
+        assert!(!told(&back, 40).warn && back.sum() == Some(validity(28, 28)), "{back:?}");
+        // One that does not come back was not there.
+        heard.look(Some(&one), &[], None, at(39));
+        assert!(told(&heard, 39).warn && heard.unplayed_seconds > 10, "{heard:?}");
     }
 
     #[test]

@@ -909,7 +909,7 @@ fn climb() -> ClimbCard {
         step,
         tried,
         verdict: Some(verdict),
-        sums: HoldSums { due: 4_000, right, own_fault: 0, late: 0, p99_us: Some(p99_us) },
+        sums: HoldSums { due: 4_000, right, p99_us: Some(p99_us), ..HoldSums::default() },
     };
     let steps = vec![
         step(0, 1_200, HoldVerdict::Passed, 4_000, 12_500),

@@ -7,6 +7,7 @@
 use crate::engine::causes::{Causes, OwnTrouble};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
+use crate::engine::plan::Plan;
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
@@ -19,16 +20,37 @@ use flowtest_journal::record::LateCause;
 pub struct Meter {
     /// All three headers right.
     pub verified: u64,
-    /// We came to it more than 10 ms after its intended instant, and it is not void: that is told apart.
+    /// We came to it more than 10 ms after its intended instant: known when it falls due.
     pub late: u64,
+    /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
+    pub late_void: u64,
+}
+
+impl Meter {
+    pub fn add(&mut self, other: &Meter) {
+        self.verified += other.verified;
+        self.late += other.late;
+        self.late_void += other.late_void;
+    }
+
+    /// What was counted since an earlier sum.
+    pub fn since(&self, before: &Meter) -> Meter {
+        Meter {
+            verified: self.verified - before.verified,
+            late: self.late - before.late,
+            late_void: self.late_void - before.late_void,
+        }
+    }
 }
 
 /// Below this a run, or a second of one, is not valid: the generator did not keep to its plan.
 pub const RATE_RATIO_MIN: f64 = RoundValidity::RATIO_MIN;
 
-/// The part of what fell due that we sent in time; `None` where nothing did.
-pub fn rate_ratio(due: u64, own_fault: u64, late: u64) -> Option<f64> {
-    (due > 0).then(|| due.saturating_sub(own_fault).saturating_sub(late) as f64 / due as f64)
+/// The part of what fell due that we sent in time and could judge; `None` where nothing did. `own_fault` is all that is void; what
+/// is void and late is taken away once.
+pub fn rate_ratio(due: u64, own_fault: u64, meter: &Meter) -> Option<f64> {
+    let void = own_fault.saturating_sub(meter.late_void);
+    (due > 0).then(|| due.saturating_sub(void).saturating_sub(meter.late) as f64 / due as f64)
 }
 
 /// The counts of one contestant.
@@ -48,8 +70,7 @@ impl Counts {
         self.row.tally.merge(&other.row.tally);
         self.row.latency.merge(&other.row.latency);
         self.row.service.merge(&other.row.service);
-        self.meter.verified += other.meter.verified;
-        self.meter.late += other.meter.late;
+        self.meter.add(&other.meter);
     }
 
     /// Nothing was counted: then the histograms are empty as well.
@@ -98,6 +119,8 @@ impl Lateness {
 #[derive(Clone, Debug, Default)]
 pub struct Hold {
     pub step: u32,
+    /// Workers of whose requests in the hold each has its outcome, counted here or before.
+    pub settled: u32,
     /// By contestant. Empty where no plan has such phases.
     counts: Vec<HoldCounts>,
 }
@@ -107,14 +130,37 @@ impl Hold {
         &self.counts
     }
 
+    /// Of a generator as a whole: what was counted, and whether nothing is missing from it any more.
+    pub fn report(&self, plan: &Plan) -> (&[HoldCounts], bool) {
+        (&self.counts, self.settled == plan.workers)
+    }
+
     /// Where a contestant's outcome in the hold of a step is counted. `None`: that step is over for us.
     #[inline]
     pub fn of(&mut self, step: u32, contestant: ContestantIndex) -> Option<&mut HoldCounts> {
+        self.enter(step);
+        if step < self.step { None } else { self.counts.get_mut(contestant.index()) }
+    }
+
+    /// So many workers have settled all that was theirs in the hold of a step.
+    pub fn settle(&mut self, step: u32, workers: u32) {
+        self.enter(step);
+        if step == self.step {
+            self.settled += workers;
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, step: u32) {
         if step > self.step {
-            self.counts.iter_mut().for_each(HoldCounts::clear);
+            self.clear();
             self.step = step;
         }
-        if step < self.step { None } else { self.counts.get_mut(contestant.index()) }
+    }
+
+    fn clear(&mut self) {
+        self.counts.iter_mut().for_each(HoldCounts::clear);
+        self.settled = 0;
     }
 
     /// Has places for so many contestants at least.
@@ -123,9 +169,10 @@ impl Hold {
     }
 
     fn merge(&mut self, other: &Hold) {
-        if other.counts.iter().all(HoldCounts::is_empty) {
+        if other.settled == 0 && other.counts.iter().all(HoldCounts::is_empty) {
             return;
         }
+        self.settle(other.step, other.settled);
         self.grow(other.counts.len());
         for (index, theirs) in ContestantIndex::all().zip(&other.counts).filter(|(_, theirs)| !theirs.is_empty()) {
             if let Some(ours) = self.of(other.step, index) {
@@ -226,7 +273,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.trouble = None;
         self.scored.iter_mut().chain(&mut self.unscored).for_each(Counts::clear);
-        self.hold.counts.iter_mut().for_each(HoldCounts::clear);
+        self.hold.clear();
         self.causes.clear();
         self.lag.clear();
         self.late.windows.clear();

@@ -92,6 +92,11 @@ impl Connection {
         self.exchanges.len()
     }
 
+    /// When the oldest request that has no outcome yet was to be sent.
+    pub fn oldest(&self) -> Option<RunInstant> {
+        self.exchanges.front().map(|front| front.intended)
+    }
+
     /// A request takes this slot.
     #[inline]
     pub fn begin(&mut self, exchange: Exchange) {

@@ -447,15 +447,15 @@ impl<'a> OutcomeRecorder<'a> {
             self.block.traces.untraced += 1;
         }
         let is_void = outcome == Outcome::Failed(Failure::OwnFault);
-        // What is void is told by that alone: `rate_ratio` takes away each request once.
-        let is_late = !is_void && self.timeouts.came_late(exchange.intended);
-        if is_void || is_late {
-            self.counts(exchange.scored).meter.late += u64::from(is_late);
+        let came_late = self.timeouts.came_late(exchange.intended);
+        if is_void || came_late {
+            // It was counted as late when it fell due: `rate_ratio` takes away each request once.
+            self.counts(exchange.scored).meter.late_void += u64::from(is_void && came_late);
             let trouble = |cause| OwnTrouble { is_void, at: self.now, cause };
             self.block.note_trouble(self.timeouts.own_cause().map(trouble));
         }
         if !self.plan.holds.is_empty() {
-            self.count_in_hold(&trace, outcome, right, is_late);
+            self.count_in_hold(&trace, outcome, right, came_late && !is_void);
         }
         trace
     }
@@ -525,9 +525,11 @@ impl<'a> OutcomeRecorder<'a> {
 
     /// A request has fallen due: how late we come to it is our own lag, whether or not a connection is free.
     #[inline]
-    pub fn fell_due(&mut self, due: Due) {
+    pub fn fell_due(&mut self, due: Due, is_late: bool) {
         self.block.lag.record((self.now - due.intended) / NS_PER_US);
-        self.counts(due.scored).row.tally.due += 1;
+        let counts = self.counts(due.scored);
+        counts.row.tally.due += 1;
+        counts.meter.late += u64::from(is_late);
     }
 }
 

@@ -216,10 +216,18 @@ pub struct Plan {
     pub room: usize,
     /// Bytes that a contestant's request may be longer than the longest of the beginning, when it moves.
     pub request_spare: usize,
-    /// Nothing is sent from here, by this process's own decision: what is its share is nobody's meanwhile.
-    pub rests_here: bool,
+    /// When nothing is or was sent from here by this process's own decision: what was its share was nobody's meanwhile.
+    pub own_rests: Arc<[OwnRest]>,
     /// Features of the kernel that the rings leave unused, for comparison.
     pub unused: Features,
+}
+
+/// A stretch in which a process sends nothing by its own decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnRest {
+    pub from: RunInstant,
+    /// [`RunInstant::NEVER`] as long as it lasts.
+    pub to: RunInstant,
 }
 
 /// Nothing to play, by one worker: a plan names what it has, and takes the rest from here.
@@ -238,7 +246,7 @@ impl Default for Plan {
             places: 0,
             room: 0,
             request_spare: 0,
-            rests_here: false,
+            own_rests: [].into(),
             unused: Features::default(),
         }
     }
@@ -285,6 +293,11 @@ impl Plan {
             Load::Open(_) | Load::Closed { .. } => None,
         };
         WrittenPhase { number, of, step }
+    }
+
+    /// Whether this process sent nothing at an instant by its own decision.
+    pub fn rested_here(&self, instant: RunInstant) -> bool {
+        self.own_rests.iter().any(|rest| rest.from <= instant && instant < rest.to)
     }
 
     pub fn utc_us(&self, instant: RunInstant) -> UtcUs {

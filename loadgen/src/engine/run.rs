@@ -92,6 +92,11 @@ impl Clock {
         RunInstant::since(self.base)
     }
 
+    /// An instant on the run clock; what was before it is its beginning.
+    pub fn at(&self, instant: Instant) -> RunInstant {
+        RunInstant::from_ns(instant.saturating_duration_since(self.base).as_nanos() as u64)
+    }
+
     pub fn utc_us(&self, instant: RunInstant) -> UtcUs {
         self.utc_base + instant.ns() / NS_PER_US
     }

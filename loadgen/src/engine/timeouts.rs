@@ -110,13 +110,15 @@ impl Timeouts {
     }
 
     /// In this turn we come to what fell due at this instant, in the order of instants. What we come to later than its timeout
-    /// is void by that.
+    /// is void by that. Whether we come to it late.
     #[inline]
-    pub fn on_due(&mut self, intended: RunInstant) {
+    pub fn on_due(&mut self, intended: RunInstant) -> bool {
         let lag = self.now.saturating_since(intended);
-        if lag > LATE_NS && lag <= self.timeout {
+        let is_late = lag > LATE_NS && lag <= self.timeout;
+        if is_late {
             self.on_due_late(intended);
         }
+        is_late
     }
 
     #[cold]
@@ -307,16 +309,16 @@ mod tests {
         let mut timeouts = Timeouts::new(1_000 * LATE_NS);
         let late_turn = |timeouts: &mut Timeouts, turn: u64, due: &[u64]| {
             timeouts.on_turn(at(turn * LATE_NS));
-            due.iter().for_each(|due| timeouts.on_due(at(due * LATE_NS)));
+            due.iter().filter(|due| timeouts.on_due(at(*due * LATE_NS))).count()
         };
-        late_turn(&mut timeouts, 10, &[5, 6, 8, 9, 10]);
-        late_turn(&mut timeouts, 20, &[20]);
-        late_turn(&mut timeouts, 30, &[25]);
+        assert_eq!(late_turn(&mut timeouts, 10, &[5, 6, 8, 9, 10]), 3);
+        assert_eq!(late_turn(&mut timeouts, 20, &[20]), 0);
+        assert_eq!(late_turn(&mut timeouts, 30, &[25]), 1);
         let late: Vec<u64> = (0..40).filter(|due| timeouts.came_late(at(due * LATE_NS))).collect();
         // What the first turn came to between its first and its last late one was late, too; the one at its own 9 was not.
         assert_eq!(late, [5, 6, 7, 8, 25]);
         // Later than the timeout it is void, and not late as well.
-        late_turn(&mut timeouts, 2_000, &[900]);
+        assert_eq!(late_turn(&mut timeouts, 2_000, &[900]), 0);
         assert!(!timeouts.came_late(at(900 * LATE_NS)));
         for turn in 3_000..1_000_000 {
             late_turn(&mut timeouts, turn, &[turn - 2]);

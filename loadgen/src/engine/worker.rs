@@ -3,10 +3,11 @@
 //! The loop is *start what is due; submit and wait once; handle completions; expire; hand off*. On its path there is
 //! no allocation, lock, log, format or per-request clock read: the clock is read once per turn, right after the enter,
 //! and completions are handled before deadlines expire, so that our own delay never fails an answer that is there.
-//! What is due is started in `sending`, what speaks TLS in `sealed`; what others control is carried out in `steering`. What
-//! it is doing meanwhile is one word, its `activity`.
+//! What is due is started in `sending`, what speaks TLS in `sealed`; what others control is carried out in `steering`; `holds`
+//! says when the figures of a breakpoint step are whole. What it is doing meanwhile is one word, its `activity`.
 
 mod activity;
+mod holds;
 mod sealed;
 mod sending;
 mod steering;
@@ -34,6 +35,7 @@ use activity::Activity;
 use flowtest_contract::TokenMint;
 use flowtest_contract::verdict::Failure;
 use flowtest_journal::record::LateCause;
+use holds::HoldWatch;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -128,10 +130,11 @@ pub struct Worker<K> {
     /// When we last found that we had stood still for long.
     stalled_at: RunInstant,
     stalls: u64,
-    /// How long turns that came late were late beyond what is let pass.
+    /// How long turns of phases that came late were late beyond what is let pass, and those in which nothing might be sent.
     late_ns: u64,
     /// When a block was handed over last, and how long we had been occupied by then.
     occupied: (RunInstant, u64),
+    hold_watch: HoldWatch,
 }
 
 impl<K: Kernel> Worker<K> {
@@ -196,6 +199,7 @@ impl<K: Kernel> Worker<K> {
             stalls: 0,
             late_ns: 0,
             occupied: (now, 0),
+            hold_watch: HoldWatch::default(),
             plan,
         };
         worker.make_room_for_holds();
@@ -298,7 +302,6 @@ impl<K: Kernel> Worker<K> {
         // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
         if now - before > wait + LATE_NS {
             self.stalls += 1;
-            self.late_ns += now - before - wait - LATE_NS;
             self.was_late(before, LateCause::Gap);
             if now - before > LONG_STALL_NS {
                 self.stalled_at = now;
@@ -307,11 +310,26 @@ impl<K: Kernel> Worker<K> {
         if self.activity.is_paused() {
             // What waits may not be sent, and keeps its place.
             self.was_late(before, LateCause::Journal);
+            self.late_ns += self.late_in_phases(before);
+        } else {
+            self.late_ns += self.late_in_phases(before + wait + LATE_NS);
         }
         while let Some(event) = self.ring.event() {
             self.on_event(event);
         }
         Ok(())
+    }
+
+    /// How much of the time since then, in which we did nothing, was a phase's: between phases nobody waits for us.
+    fn late_in_phases(&self, from: RunInstant) -> u64 {
+        if from >= self.now {
+            return 0;
+        }
+        let schedule = &self.plan.schedule;
+        let rests = self.activity.is_draining() || (schedule.is_paused(from) && schedule.is_paused(self.now));
+        let Some(phase) = self.plan.phases.get(self.phase).filter(|_| !rests) else { return 0 };
+        let (start, end) = (schedule.run_clock(phase.start), schedule.run_clock(self.plan.end()));
+        self.now.min(end).saturating_since(from.max(start))
     }
 
     /// We were late since then.
@@ -500,6 +518,7 @@ impl<K: Kernel> Worker<K> {
 
     fn hand_off(&mut self, control: &WorkerControl, sender: &mut Sender) {
         self.look_whether_it_rested();
+        self.settle_hold();
         self.stamp_block();
         // Not with every hurried block: it walks over all contestants.
         if self.now >= self.meter_at {
@@ -515,13 +534,6 @@ impl<K: Kernel> Worker<K> {
             self.block.traces.open(self.plan.utc_us(self.now), control.wants_traces());
         }
         self.block_at = self.now + BLOCK_NS;
-    }
-
-    /// Counts of holds take room only where the plan has some.
-    pub(super) fn make_room_for_holds(&mut self) {
-        if !self.plan.holds.is_empty() {
-            self.block.hold.grow(self.contestants.len());
-        }
     }
 
     /// A worker that never rests looks at answers late, and connections seem busy that are free. In a closed phase that is

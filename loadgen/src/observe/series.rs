@@ -5,9 +5,9 @@
 //! second is split in proportion to time, so that curves show the traffic and not the moments at which we looked; the
 //! seconds of a run add up to its sums exactly. This is for reading: the journal has the truth.
 //!
-//! **Memory.** An entry is 84 bytes and holds no histogram; an hour of one contestant by seconds would be 295 KiB. There
+//! **Memory.** An entry is 92 bytes and holds no histogram; an hour of one contestant by seconds would be 323 KiB. There
 //! are never more than [`ENTRIES_MAX`] of them: a longer run is kept in pairs of seconds, then in fours, and so on, so
-//! that a contestant costs no more than 148 KiB however long it is, and 17 KiB for what its open second needs.
+//! that a contestant costs no more than 162 KiB however long it is, and 17 KiB for what its open second needs.
 
 mod entry;
 mod validity;
@@ -159,11 +159,10 @@ impl Series {
         let state = state(begun);
         let late_us = self.late_us(look);
         let (moment, all, each) = self.end_second(look, length, state);
-        match state.stage {
-            Stage::Draining | Stage::NoShare => self.validity.add_rest(&all),
-            _ if state.scored => self.validity.add(state, &all, length / NS_PER_US, late_us, false),
-            _ => {}
+        if state.scored {
+            self.validity.add(state, &all, length / NS_PER_US, late_us, false);
         }
+        self.add_rest(state, &all, late_us);
         if all != Entry::of([0; COUNTERS], all.latency) {
             done(&Second { number: self.seconds, moment, all: &all, each: &each });
         }
@@ -213,12 +212,19 @@ impl Series {
                 *sum += u64::from(entry.saturated);
             }
         }
-        if matches!(state.stage, Stage::Draining | Stage::NoShare) {
-            self.validity.add_rest(&all);
-        }
+        self.add_rest(state, &all, late_us);
         done(&Second { number: self.seconds, moment, all: &all, each: &each });
         self.seconds += 1;
         self.keep(moment, &all, &each);
+    }
+
+    /// What comes while nothing is to fall due here belongs to the scored second before it: a worker that was late at its end tells of
+    /// it now.
+    fn add_rest(&mut self, state: State, all: &Entry, late_us: u64) {
+        let is_rest = matches!(state.stage, Stage::Paused | Stage::NoShare | Stage::Draining);
+        if is_rest && self.validity.add_rest(all, late_us) {
+            self.saturated += 1;
+        }
     }
 
     /// How long turns came late since the last second, for each worker.

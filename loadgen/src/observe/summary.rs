@@ -115,7 +115,7 @@ impl Figures {
             points: i64::try_from(tally.points(&plan.rules)).unwrap_or(i64::MAX),
             duration_s,
             rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
-            rate_ratio: rate_ratio(tally.due, tally.own_fault, counts.meter.late).filter(|_| open),
+            rate_ratio: rate_ratio(tally.due, tally.own_fault, &counts.meter).filter(|_| open),
             saturated_s: None,
             latency_us: Quantiles::of(&counts.row.latency),
             service_us: Quantiles::of(&counts.row.service),

@@ -4,7 +4,7 @@
 
 use super::address_probes::AddressProbes;
 use super::health_gate::HealthGate;
-use super::steps::{self, Steps};
+use super::steps::{self, HoldFigures, Steps};
 use crate::Failed;
 use crate::admit::probe::Terms;
 use crate::engine::clock::RunInstant;
@@ -54,8 +54,14 @@ pub struct Driver {
     board: Option<Board>,
     /// The number of the newest rows that may be published.
     seq: u64,
-    /// What was told last of our own faults, and when.
-    told_own_fault: (RoundValidity, Option<Instant>),
+    told_own_fault: ToldOwnFault,
+}
+
+/// What was told last of our own faults, and when.
+#[derive(Debug, Default)]
+struct ToldOwnFault {
+    counts: RoundValidity,
+    at: Option<Instant>,
 }
 
 /// Where what counts comes from.
@@ -136,7 +142,7 @@ impl Driver {
             output,
             board: None,
             seq: 0,
-            told_own_fault: (RoundValidity::default(), None),
+            told_own_fault: ToldOwnFault::default(),
         }
     }
 
@@ -258,11 +264,12 @@ impl Driver {
         let Some(steps) = &mut self.steps else { return };
         let Some(Progress { now, sums, .. }) = self.source.counted() else { return };
         let Some(to_judge) = steps.to_judge(&self.plan, *now) else { return };
-        let counts = if sums.hold.step == to_judge.window.step { sums.hold.counts() } else { &[] };
-        if !to_judge.is_last_chance && !steps.is_whole(counts, &self.plan) {
+        let ours = (sums.hold.step == to_judge.window.step).then(|| sums.hold.report(&self.plan));
+        let figures = HoldFigures::together(ours, 1);
+        if !to_judge.is_last_chance && !steps.is_whole(&figures, &self.plan) {
             return;
         }
-        let (decision, now) = (steps.decide(to_judge, counts, &self.plan), *now);
+        let (decision, now) = (steps.decide(to_judge, &figures, &self.plan), *now);
         self.take_step(&decision, now);
         if let Some(board) = &self.board {
             board.note_step(decision);
@@ -451,20 +458,10 @@ impl Driver {
 
     /// Tells of seconds that are not valid and of requests that are void, with the cause.
     fn tell_own_fault(&mut self) {
-        let counts = self.validity().counts();
-        let (told, at) = self.told_own_fault;
-        let is_worse = counts.void > told.void || counts.invalid_seconds() > told.invalid_seconds();
-        if !is_worse || at.is_some_and(|at| at.elapsed() < TELL_OWN_FAULT_EVERY) {
-            return;
+        let (counts, cause) = (self.validity().counts(), self.own_fault_cause());
+        if let Some(told) = self.told_own_fault.look(counts, cause, Instant::now()) {
+            eprintln!("flowtest-loadgen: {told}");
         }
-        let Some(cause) = self.own_fault_cause() else { return };
-        self.told_own_fault = (counts, Some(Instant::now()));
-        eprintln!(
-            "flowtest-loadgen: {} of {} scored seconds are not valid and {} requests count for nobody; the last time {cause}",
-            counts.invalid_seconds(),
-            counts.seconds,
-            counts.void
-        );
     }
 
     /// How many batches are on disk and not in Redis.
@@ -487,7 +484,7 @@ impl Driver {
 
     /// Waits for the end of all threads and closes the outputs. `stopped`: it ended before its plan did.
     pub fn finish(self, stopped: bool) -> Ended {
-        let Driver { plan, source, output, mut board, seq, steps, .. } = self;
+        let Driver { plan, source, output, mut board, seq, steps, gate, mut told_own_fault, .. } = self;
         let (recorded, broken) = match source {
             Source::Memory { workers, collector, .. } => {
                 let broken = workers.join();
@@ -509,12 +506,48 @@ impl Driver {
             if let Some(newest) = steps.as_ref().and_then(Steps::newest) {
                 closed.summary.set_climbs(newest);
             }
+            let counts = closed.validity.counts();
             if let Some(board) = &board {
-                board.note_validity(closed.validity.counts());
+                board.note_validity(counts);
+            }
+            if gate.is_some()
+                && let Some(told) = told_own_fault.end(counts, closed.summary.own_fault_cause)
+            {
+                eprintln!("flowtest-loadgen: {told}");
             }
             Totals { seq, rows, progress, closed }
         });
         Ended { result, board, broken }
+    }
+}
+
+impl ToldOwnFault {
+    /// What there is to tell now, where it has become worse: once in so long.
+    fn look(&mut self, counts: RoundValidity, cause: Option<&str>, now: Instant) -> Option<String> {
+        let is_told = self.at.is_some_and(|at| now.saturating_duration_since(at) < TELL_OWN_FAULT_EVERY);
+        let news = self.news(counts, cause).filter(|_| !is_told)?;
+        (self.counts, self.at) = (counts, Some(now));
+        Some(news)
+    }
+
+    /// What there is to tell at the end of what was not told before.
+    fn end(&mut self, counts: RoundValidity, cause: Option<&str>) -> Option<String> {
+        let verdict = if counts.is_valid() { "it is valid" } else { "it is NOT VALID" };
+        Some(format!("at the end of the round {}: {verdict}", self.news(counts, cause)?))
+    }
+
+    fn news(&self, counts: RoundValidity, cause: Option<&str>) -> Option<String> {
+        let told = self.counts;
+        let is_worse = counts.void > told.void || counts.invalid_seconds() > told.invalid_seconds();
+        is_worse.then(|| {
+            format!(
+                "{} of {} scored seconds are not valid and {} requests count for nobody; the last time {}",
+                counts.invalid_seconds(),
+                counts.seconds,
+                counts.void,
+                cause.unwrap_or("nobody knows why")
+            )
+        })
     }
 }
 
@@ -524,5 +557,25 @@ impl Source {
             Source::Memory { collector, .. } => Some(collector.progress()),
             Source::Journal { shown, .. } => shown.as_ref(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_once_in_so_long_and_all_of_it_at_the_end() {
+        let counts = |seconds, invalid| RoundValidity { seconds, valid_seconds: seconds - invalid, due: 9, void: 0 };
+        let (mut told, now) = (ToldOwnFault::default(), Instant::now());
+        let cause = Some("a worker stood still");
+        assert_eq!(told.look(counts(5, 0), None, now), None);
+        let first = told.look(counts(6, 1), cause, now).expect("it is news");
+        assert!(first.starts_with("1 of 6 scored seconds are not valid") && first.ends_with("stood still"), "{first}");
+        assert_eq!(told.look(counts(8, 2), cause, now + TELL_OWN_FAULT_EVERY / 2), None, "not so soon again");
+        let end = told.end(counts(9, 3), cause).expect("what came since is news");
+        assert!(end.contains("end of the round 3 of 9") && end.ends_with("NOT VALID"), "{end}");
+        assert!(told.look(counts(9, 3), cause, now + TELL_OWN_FAULT_EVERY).is_some());
+        assert_eq!(told.end(counts(9, 3), cause), None, "all of it was told");
     }
 }

@@ -40,6 +40,33 @@ pub struct ToJudge {
     pub is_last_chance: bool,
 }
 
+/// What was counted in a hold, as far as it was heard of.
+#[derive(Clone, Debug, Default)]
+pub struct HoldFigures {
+    /// By contestant, of all generators together.
+    pub counts: Vec<HoldCounts>,
+    /// All of them have said that each of their requests has its outcome.
+    pub is_settled: bool,
+}
+
+impl HoldFigures {
+    /// Of generators that say so much each. `sharers`: how many of them had a share in the hold.
+    pub fn together<'a>(reports: impl IntoIterator<Item = (&'a [HoldCounts], bool)>, sharers: usize) -> HoldFigures {
+        let (mut counts, mut settled, mut told) = (Vec::new(), 0, 0);
+        for (part, is_settled) in reports {
+            counts.resize(part.len().max(counts.len()), HoldCounts::default());
+            counts.iter_mut().zip(part).for_each(|(sum, part)| sum.merge(part));
+            (settled, told) = (settled + usize::from(is_settled), told + 1);
+        }
+        HoldFigures { counts, is_settled: settled == told && settled >= sharers }
+    }
+
+    fn sums(&self, contestant: usize) -> HoldSums {
+        let sums = self.counts.get(contestant).map_or_else(HoldSums::default, HoldCounts::sums);
+        HoldSums { unsettled: !self.is_settled, ..sums }
+    }
+}
+
 impl Steps {
     /// `None`: the plan has no breakpoint phase.
     pub fn new(plan: &Plan) -> Option<Steps> {
@@ -95,15 +122,15 @@ impl Steps {
     }
 
     /// Whether these are all requests that fell due in the hold which is judged next.
-    pub fn is_whole(&self, counts: &[HoldCounts], plan: &Plan) -> bool {
-        let counted = |index: usize| counts.get(index).map(HoldCounts::sums).unwrap_or_default();
-        (0..plan.contestants.len()).all(|index| counted(index).is_whole(self.climbs.expected(index)))
+    pub fn is_whole(&self, figures: &HoldFigures, plan: &Plan) -> bool {
+        let is_whole = |index: usize| figures.sums(index).is_whole(self.climbs.expected(index));
+        figures.is_settled && (0..plan.contestants.len()).all(is_whole)
     }
 
     /// What follows from the figures of all generators.
-    pub fn decide(&mut self, to_judge: ToJudge, counts: &[HoldCounts], plan: &Plan) -> Decision {
+    pub fn decide(&mut self, to_judge: ToJudge, figures: &HoldFigures, plan: &Plan) -> Decision {
         let mut climbs = self.climbs.clone();
-        let sums = |index: usize| counts.get(index).map_or_else(HoldSums::default, HoldCounts::sums);
+        let sums = |index: usize| figures.sums(index);
         let measured = ContestantIndex::all()
             .zip(plan.contestants.iter())
             .map(|(index, one)| (one.name.clone(), sums(index.index())));
@@ -159,7 +186,10 @@ pub fn recorded(decision: &Decision, at: flowtest_contract::rules::UtcUs) -> rec
         right: climber.sums.right,
         own_fault: climber.sums.own_fault,
         late: climber.sums.late,
-        p99_us: climber.sums.p99_us.unwrap_or(record::NOTHING_ANSWERED),
+        p99_us: match climber.sums {
+            HoldSums { unsettled: true, .. } => record::UNSETTLED,
+            HoldSums { p99_us, .. } => p99_us.unwrap_or(record::NOTHING_ANSWERED),
+        },
         rate: climber.rate,
         rest: climber.rest,
         holds: climber.holds,

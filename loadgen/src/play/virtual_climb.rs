@@ -13,12 +13,13 @@ use crate::engine::sizes::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use crate::play::plan::phases;
-use crate::play::steps::{self, Steps};
+use crate::play::steps::{self, HoldFigures, Steps};
 use flowtest_contest::Contest;
-use flowtest_contest::breakpoint::{Climber, Decision, HoldCounts};
-use flowtest_contest::ladder::Unbroken;
+use flowtest_contest::breakpoint::{Climber, Decision};
+use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::timeline::SPLIT_LEAD_US;
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ struct Script {
     costs: (u64, u64),
     /// The first generator dies at this instant.
     dies: Option<RunInstant>,
+    /// What the first generator counts comes to nobody between these two.
+    rows_late: Option<(RunInstant, RunInstant)>,
 }
 
 struct Generator {
@@ -52,6 +55,10 @@ struct Generator {
     steps: Steps,
     sums: Block,
     lives: bool,
+    /// Others have its share from then on.
+    gone_from: Option<UtcUs>,
+    /// What it has counted in each hold, by contestant.
+    counted: BTreeMap<u32, Vec<u64>>,
 }
 
 impl Generator {
@@ -59,6 +66,8 @@ impl Generator {
         for (_, _, receiver) in &mut self.workers {
             receiver.drain(|block| self.sums.merge(block));
         }
+        let counts = self.sums.hold.counts().iter().map(|counts| counts.due);
+        self.counted.insert(self.sums.hold.step, counts.collect());
     }
 
     /// As the driver does.
@@ -87,6 +96,7 @@ impl Script {
             workers: 1,
             costs: (0, 0),
             dies: None,
+            rows_late: None,
         }
     }
 
@@ -154,10 +164,12 @@ impl Script {
             sums: Block::new(self.servers.len(), Tracing::Off),
             plan,
             lives: true,
+            gone_from: None,
+            counted: BTreeMap::new(),
         }
     }
 
-    /// What was decided of all steps.
+    /// What was decided of all steps. Whoever was judged was judged by all that was counted.
     fn play(&self) -> Vec<Decision> {
         let queues = Queues::default();
         let mut generators: Vec<Generator> = (0..self.generators).map(|index| self.generator(index, &queues)).collect();
@@ -177,10 +189,20 @@ impl Script {
             if now >= look_at {
                 look_at = now + LOOK;
                 self.bury(&mut generators, now);
+                self.collect(&mut generators, now);
                 decisions.extend(decide(&mut generators, now));
             }
         }
+        generators.iter_mut().for_each(Generator::collect);
+        decisions.iter().for_each(|decision| assert_judged_by_all(decision, &generators));
         decisions
+    }
+
+    /// As recorders do, and publishers.
+    fn collect(&self, generators: &mut [Generator], now: RunInstant) {
+        let is_late = self.rows_late.is_some_and(|(from, to)| from <= now && now < to);
+        let living = generators.iter_mut().filter(|generator| generator.lives);
+        living.skip(usize::from(is_late)).for_each(Generator::collect);
     }
 
     /// The first one dies where the script says so; some time later the others have its share.
@@ -190,6 +212,7 @@ impl Script {
         }
         generators[0].lives = false;
         let (from, of) = (now + 3 * SPLIT_LEAD_US * 1_000, self.generators as u64 - 1);
+        generators[0].gone_from = Some(generators[0].plan.utc_us(from));
         for (index, generator) in (0..).zip(&mut generators[1..]) {
             let old = Share { index: index + 1, of: of + 1 };
             let shares = vec![(RunInstant::START, old), (from, Share { index, of })];
@@ -200,24 +223,31 @@ impl Script {
     }
 }
 
+/// Nobody was judged by a part of what fell due.
+fn assert_judged_by_all(decision: &Decision, generators: &[Generator]) {
+    use HoldVerdict::{FailedByP99, FailedByRight, Passed};
+    for (place, climber) in decision.climbers.iter().enumerate() {
+        let counted = generators.iter().filter_map(|generator| generator.counted.get(&decision.judged)?.get(place));
+        if let Some(Passed | FailedByRight | FailedByP99) = climber.verdict {
+            assert_eq!(climber.sums.due, counted.sum::<u64>(), "step {}: {climber:?}", decision.step);
+        }
+    }
+}
+
 /// The first one that lives decides, by what all that live have counted, and all hear of it.
 fn decide(generators: &mut [Generator], now: RunInstant) -> Option<Decision> {
-    generators.iter_mut().filter(|generator| generator.lives).for_each(Generator::collect);
     let first = generators.iter().position(|generator| generator.lives)?;
     let plan = generators[first].plan.clone();
     let to_judge = generators[first].steps.to_judge(&plan, now)?;
-    let mut counts: Vec<HoldCounts> = vec![HoldCounts::default(); plan.contestants.len()];
-    for generator in generators.iter().filter(|generator| generator.lives) {
-        let hold = &generator.sums.hold;
-        if hold.step == to_judge.window.step {
-            counts.iter_mut().zip(hold.counts()).for_each(|(sum, part)| sum.merge(part));
-        }
-    }
+    let holds = generators.iter().filter(|generator| generator.lives).map(|generator| &generator.sums.hold);
+    let told = holds.filter(|hold| hold.step == to_judge.window.step).map(|hold| hold.report(&plan));
+    let has_share = |one: &&Generator| one.gone_from.is_none_or(|from| to_judge.window.from < from);
+    let figures = HoldFigures::together(told, generators.iter().filter(has_share).count());
     let steps = &mut generators[first].steps;
-    if !to_judge.is_last_chance && !steps.is_whole(&counts, &plan) {
+    if !to_judge.is_last_chance && !steps.is_whole(&figures, &plan) {
         return None;
     }
-    let decision = steps.decide(to_judge, &counts, &plan);
+    let decision = steps.decide(to_judge, &figures, &plan);
     generators.iter_mut().filter(|generator| generator.lives).for_each(|generator| generator.hear(&decision, now));
     Some(decision)
 }
@@ -294,7 +324,21 @@ fn a_generator_that_dies_in_mid_climb_costs_a_step_and_nothing_else() {
     assert_found(&decisions, 1, 300, "the higher");
     // What it had counted of its last hold was never told, so that step judged nobody.
     let verdicts: Vec<_> = decisions.iter().map(|decision| decision.climbers[1].verdict).collect();
-    assert!(verdicts[..4].contains(&Some(flowtest_contest::ladder::HoldVerdict::NotValid)), "{verdicts:?}");
+    assert!(verdicts[..4].contains(&Some(HoldVerdict::NotValid)), "{verdicts:?}");
+}
+
+#[test]
+fn a_step_of_which_the_last_rows_come_late_is_held_again_and_costs_nothing_else() {
+    let servers = [Character::Honest { delay: 2 * MS }];
+    let step = START.ns() + 2 * STEP_MS * MS;
+    // A moment before the hold is over, until nobody can wait any longer: a request or two of thirty are missing.
+    let rows_late = Some((RunInstant::from_ns(step + 3_930 * MS), RunInstant::from_ns(step + 7_000 * MS)));
+    for generators in [1, 2] {
+        let script = Script { start: 10, steps: 6, generators, rows_late, ..Script::new(&servers) };
+        let verdicts: Vec<_> = script.play().iter().map(|decision| decision.climbers[0].verdict).collect();
+        let (passed, held_again) = (Some(HoldVerdict::Passed), Some(HoldVerdict::NotValid));
+        assert_eq!(verdicts, [passed, passed, held_again, passed, passed, passed], "{generators} generators");
+    }
 }
 
 #[test]

@@ -13,9 +13,9 @@
 //! there is to know: [`Climbs`] is the same in each generator, and in the audit. Where none comes in time, as while Redis is
 //! away, nobody climbs: everybody rests at the rate that it holds.
 //!
-//! What our own side did not do is held against nobody. Figures that are not whole, or void by more than a hundredth, judge
-//! nothing, and the step is held again; so it is where a step fails and more than a hundredth of it was late by us. One that
-//! passes in spite of our lateness has passed: that makes a server look slower, never faster. Where holding again does not help,
+//! What our own side did not do is held against nobody. Figures that are not whole, or not known to be, or void by more than a
+//! hundredth, judge nothing, and the step is held again; so it is where a step fails and more than a hundredth of it was late by
+//! us. One that passes in spite of our lateness has passed: that makes a server look slower, never faster. Where holding again does not help,
 //! the highest climbers are those who asked for more than the generators can give: they end as unbroken, and the others climb on.
 
 use crate::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, Trial, Unbroken};
@@ -121,7 +121,7 @@ impl HoldCounts {
 
     pub fn sums(&self) -> HoldSums {
         let HoldCounts { due, right, own_fault, late, ref latency } = *self;
-        HoldSums { due, right, own_fault, late, p99_us: latency.quantile(0.99) }
+        HoldSums { due, right, own_fault, late, p99_us: latency.quantile(0.99), unsettled: false }
     }
 }
 
@@ -134,6 +134,9 @@ pub struct HoldSums {
     pub late: u64,
     /// From the intended instant; none where nothing was answered.
     pub p99_us: Option<u64>,
+    /// Somebody had to decide before all generators had said that each of their requests has its outcome.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 impl HoldSums {
@@ -144,7 +147,7 @@ impl HoldSums {
 
     /// Whether a step may pass by it: the server was asked for what it was to be asked for.
     fn may_pass(&self, expected: u64) -> bool {
-        self.is_whole(expected) && self.own_fault.saturating_mul(100) <= self.due
+        !self.unsettled && self.is_whole(expected) && self.own_fault.saturating_mul(100) <= self.due
     }
 
     /// Whether a step may fail by it: nothing of it is ours.
@@ -414,7 +417,8 @@ mod tests {
     #[test]
     fn nonsense_of_others_judges_and_breaks_nothing() {
         let most =
-            HoldSums { due: u64::MAX, right: u64::MAX, own_fault: u64::MAX, late: u64::MAX, p99_us: Some(u64::MAX) };
+            HoldSums { due: u64::MAX, right: u64::MAX, own_fault: u64::MAX, late: u64::MAX, ..HoldSums::default() };
+        let most = HoldSums { p99_us: Some(u64::MAX), ..most };
         let mut sum = HoldCounts { due: u64::MAX, late: u64::MAX, own_fault: 1, ..HoldCounts::default() };
         sum.merge(&sum.clone());
         assert_eq!((sum.due, sum.own_fault, sum.late), (u64::MAX, 2, u64::MAX));
@@ -550,12 +554,26 @@ mod tests {
         let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
         let mut decide =
             |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
-        let late = |p99_us| HoldSums { due: 2_000, right: 2_000, own_fault: 0, late: 300, p99_us: Some(p99_us) };
+        let late =
+            |p99_us| HoldSums { due: 2_000, right: 2_000, late: 300, p99_us: Some(p99_us), ..HoldSums::default() };
         for step in 1..6 {
             let climber = decide(step, late(90_000));
             assert_eq!((climber.verdict, climber.rate, climber.unbroken), (Some(HoldVerdict::NotValid), 500, None));
         }
         assert_eq!(decide(6, late(40_000)).verdict, Some(HoldVerdict::Passed));
+    }
+
+    #[test]
+    fn figures_that_look_whole_and_are_not_known_to_be_judge_nobody() {
+        let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
+        let mut decide =
+            |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
+        let heard = |right, p99_us| HoldSums { due: 1_999, right, p99_us: Some(p99_us), ..HoldSums::default() };
+        for (step, sums) in (1..).zip([heard(1_999, 1_000), heard(0, 1_000), heard(1_999, 900_000)]) {
+            let climber = decide(step, HoldSums { unsettled: true, ..sums });
+            assert_eq!((climber.verdict, climber.rate), (Some(HoldVerdict::NotValid), 500), "{climber:?}");
+        }
+        assert_eq!(decide(4, heard(1_999, 1_000)).verdict, Some(HoldVerdict::Passed));
     }
 
     #[test]

@@ -154,6 +154,29 @@ fn contradictory_ladders_are_sentences() {
 }
 
 #[test]
+fn a_ladder_above_descriptors_and_ports_is_a_sentence() {
+    let contest = |contestants: usize, max: u64, connections: &str| {
+        let mut text = format!(
+            "name = \"climb\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"10m\"\nstart = 500\nstep = \"x1.25\"\n\
+             hold = \"10s\"\npass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {max}\n{connections}\n\
+             [policy]\nallow = [\"127.0.0.0/8\"]\n"
+        );
+        for port in 1..=contestants {
+            text.push_str(&format!("[[contestant]]\nname = \"c{port}\"\nendpoint = \"127.0.0.1:{}\"\n", 8_000 + port));
+        }
+        Contest::from_toml(&text).map(|contest| contest.phases[0].connections).map_err(|error| error.to_string())
+    };
+    // Of all connections each contestant has its part, and each carries a thousand a second at the best.
+    assert_eq!((contest(1, 200_000, ""), contest(200, 500_000, "")), (Ok(28_000), Ok(500)));
+    for (max, connections, carry) in [(500_001, "", 500_000), (64_001, "connections = 64", 64_000)] {
+        let error = contest(200, max, connections).expect_err("too high");
+        let words =
+            [format!("phase 1 climbs to {max}/s"), format!("carry {carry}/s"), "descriptors and ports".to_owned()];
+        assert!(words.iter().all(|words| error.contains(words)), "{error}");
+    }
+}
+
+#[test]
 fn the_golden_document_of_a_running_round_means_what_it_meant() {
     let control = Control::from_json(RUNNING).expect("readable");
     let timeline = &control.timeline;

@@ -488,7 +488,7 @@ pub struct DecisionEntry {
     pub right: u64,
     pub own_fault: u64,
     pub late: u64,
-    /// [`NOTHING_ANSWERED`], or the latency at the 99th percentile.
+    /// [`NOTHING_ANSWERED`], [`UNSETTLED`], or the latency at the 99th percentile.
     pub p99_us: u64,
     /// Requests a second in the step; in later ones of which nobody decides; and what it holds as far as is known.
     pub rate: u64,
@@ -499,6 +499,8 @@ pub struct DecisionEntry {
 
 /// [`DecisionEntry::p99_us`] where nothing was answered.
 pub const NOTHING_ANSWERED: u64 = u64::MAX;
+/// [`DecisionEntry::p99_us`] of figures that were not known to be whole: they have judged nobody.
+pub const UNSETTLED: u64 = u64::MAX - 1;
 
 /// Something that the reader of a journal should know.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ const LIFE_SECONDS: u64 = 7 * 24 * 3_600;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HoldReport {
     pub step: u32,
+    /// Each request of the hold that was the stream's has its outcome, and is counted here.
+    pub is_settled: bool,
     /// In the order of the roster.
     pub counts: Vec<HoldCounts>,
 }
@@ -28,6 +30,8 @@ pub struct HoldReport {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Text {
     step: u32,
+    #[serde(default)]
+    settled: bool,
     counts: Vec<TextCounts>,
 }
 
@@ -49,12 +53,12 @@ impl HoldReport {
             late: counts.late,
             latency: counts.latency.sparse().collect(),
         });
-        let text = Text { step: self.step, counts: counts.collect() };
+        let text = Text { step: self.step, settled: self.is_settled, counts: counts.collect() };
         serde_json::to_string(&text).expect("numbers are always JSON")
     }
 
     fn from_json(text: &[u8]) -> Option<HoldReport> {
-        let Text { step, counts } = parsed(text)?;
+        let Text { step, settled, counts } = parsed(text)?;
         if counts.len() > CONTESTANTS_MAX {
             return None;
         }
@@ -63,7 +67,7 @@ impl HoldReport {
             let fits = latency.into_iter().all(|(index, count)| histogram.add_bucket(index, count));
             fits.then_some(HoldCounts { due, right, own_fault, late, latency: histogram })
         });
-        Some(HoldReport { step, counts: counts.collect::<Option<_>>()? })
+        Some(HoldReport { step, is_settled: settled, counts: counts.collect::<Option<_>>()? })
     }
 }
 
@@ -189,8 +193,10 @@ mod tests {
     fn a_hold_survives_its_text_and_nonsense_is_none() {
         let mut counts = HoldCounts { due: 9, right: 7, own_fault: 1, late: 2, ..HoldCounts::default() };
         [5, 5, 900_000].into_iter().for_each(|us| counts.latency.record(us));
-        let report = HoldReport { step: 7, counts: vec![counts, HoldCounts::default()] };
+        let report = HoldReport { step: 7, is_settled: true, counts: vec![counts, HoldCounts::default()] };
         assert_eq!(HoldReport::from_json(report.to_json().as_bytes()), Some(report));
+        let older = HoldReport::from_json(b"{\"step\":1,\"counts\":[]}").expect("a hold");
+        assert!(!older.is_settled, "who does not say so has not settled");
         let bucket =
             "{\"step\":1,\"counts\":[{\"due\":1,\"right\":1,\"own_fault\":0,\"late\":0,\"latency\":[[704,1]]}]}";
         for text in ["", "{}", "{\"step\":-1,\"counts\":[]}", bucket] {

@@ -148,13 +148,13 @@ impl<K: Kernel> Worker<K> {
                 TrafficMode::Absent if !due.scored => continue,
                 TrafficMode::Absent | TrafficMode::Flood | TrafficMode::Probe { .. } => {}
             }
-            self.timeouts.on_due(due.intended);
+            let is_late = self.timeouts.on_due(due.intended);
             let is_over = self.now > due.intended + self.timeouts.timeout;
             if is_over {
                 self.note(OwnCause::Late(LateCause::Control));
             }
             let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
-            outcomes.fell_due(due);
+            outcomes.fell_due(due, is_late);
             if is_over {
                 // We come to it later than its timeout: after a gap that is noted, and a look at the plan that took long. What
                 // waits is older still.

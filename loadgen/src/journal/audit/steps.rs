@@ -2,7 +2,8 @@
 //! followed from it, by the ladders of all contestants from the first step on.
 //!
 //! What a decision says was counted must be what the traces say. Where figures were not whole when somebody had to decide, as
-//! when a generator had just died, a decision knows less than the traces, and must have judged nobody by it.
+//! when a generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by
+//! it.
 
 use super::decided::Decided;
 use super::in_force::Since;
@@ -12,7 +13,7 @@ use flowtest_contest::Contest;
 use flowtest_contest::breakpoint::{Breakpoint, Climbs, Decision, HoldCounts, HoldSums};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{ArchivedTrace, DecisionEntry, NOTHING_ANSWERED, Observation};
+use flowtest_journal::record::{ArchivedTrace, DecisionEntry, NOTHING_ANSWERED, Observation, UNSETTLED};
 use flowtest_journal::stream::{self, Record};
 use std::collections::BTreeMap;
 
@@ -162,8 +163,8 @@ fn compare_counts(one: &Decided, climbs: &Climbs, counted: &[HoldCounts], names:
     for (place, (entry, traces)) in one.entries.iter().zip(counted).enumerate() {
         let (said, traced) = (sums(entry), HoldSums { late: entry.late, ..traces.sums() });
         let is_part = said.due <= traced.due && said.right <= traced.right && said.own_fault <= traced.own_fault;
-        // Of a hold that nobody heard whole, what was heard is a part.
-        let may_lack = is_part && !said.is_whole(climbs.expected(place));
+        // Of a hold that nobody heard whole, or knew to be, what was heard is a part.
+        let may_lack = is_part && (said.unsettled || !said.is_whole(climbs.expected(place)));
         if said != traced && !may_lack {
             wrong.push(format!(
                 "{}: step {} was decided by {} right of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
@@ -202,9 +203,45 @@ fn compare_rates(one: &Decided, ours: &Decision, names: &[&str], wrong: &mut Vec
 
 fn sums(entry: &DecisionEntry) -> HoldSums {
     let DecisionEntry { due, right, own_fault, late, p99_us, .. } = *entry;
-    HoldSums { due, right, own_fault, late, p99_us: Some(p99_us).filter(|p99_us| *p99_us != NOTHING_ANSWERED) }
+    let is_answered = !matches!(p99_us, NOTHING_ANSWERED | UNSETTLED);
+    let p99_us = is_answered.then_some(p99_us);
+    HoldSums { due, right, own_fault, late, p99_us, unsettled: entry.p99_us == UNSETTLED }
 }
 
 fn micros(us: Option<u64>) -> String {
     us.map_or_else(|| "-".to_owned(), crate::observe::summary::micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contest::ladder::{LadderTerms, Pass, Step};
+
+    #[test]
+    fn a_step_that_was_decided_by_late_figures_must_have_judged_nobody() {
+        let ladder = LadderTerms {
+            start: 281,
+            step: Step::Times(1.25),
+            max: 10_000,
+            pass: Pass { right: 0.995, p99_us: 50_000 },
+        };
+        let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+        let mut traced = HoldCounts { due: 562, right: 562, ..HoldCounts::default() };
+        (0..562).for_each(|_| traced.latency.record(1_000));
+        let p99_us = traced.sums().p99_us.expect("answered");
+        let wrong = |due, p99_us| {
+            let entry = DecisionEntry { tried: 281, due, right: due, p99_us, ..DecisionEntry::default() };
+            let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
+            let mut wrong = Vec::new();
+            compare_counts(&one, &contest(), std::slice::from_ref(&traced), &["a"], &mut wrong);
+            let ours = contest().decide(1, (one.from, one.to), [(String::new(), sums(&one.entries[0]))]);
+            (wrong.len(), ours.climbers[0].rate)
+        };
+        // (how much was heard, its p99, differences, the rate that follows)
+        assert_eq!(wrong(562, p99_us), (0, 351), "all of it, and it passed");
+        assert_eq!(wrong(560, p99_us), (1, 351), "who passes by less than the traces say is told");
+        assert_eq!(wrong(560, UNSETTLED), (0, 281), "it was not known to be whole, and is held again");
+        assert_eq!(wrong(563, UNSETTLED).0, 1, "nobody hears of more than there is");
+        assert_eq!(wrong(300, p99_us), (0, 281), "as older journals have it");
+    }
 }

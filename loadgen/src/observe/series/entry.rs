@@ -1,12 +1,11 @@
 //! What is kept of one second, or of several that were merged: counts, quantiles, and what the plan says of it. Pure.
 
-use crate::engine::block::Counts;
-use crate::engine::block::rate_ratio;
+use crate::engine::block::{Counts, Meter, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use flowtest_contract::Histogram;
 
-const _: () = assert!(size_of::<Entry>() == 88);
+const _: () = assert!(size_of::<Entry>() == 92);
 
 /// In which part of a round a second lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl State {
         let planned = plan.schedule.plan_clock(instant);
         let found = plan.phases.iter().position(|phase| phase.start <= planned && planned < phase.end);
         let Some(index) = found.filter(|_| !plan.schedule.is_stopped(instant)) else { return State::DRAINING };
-        if plan.rests_here || plan.schedule.share_at(instant).is_none() {
+        if plan.rested_here(instant) || plan.schedule.share_at(instant).is_none() {
             return State { stage: Stage::NoShare, scored: false, open: false };
         }
         let phase = &plan.phases[index];
@@ -102,8 +101,10 @@ entry! {
     missed = |tally, _| tally.missed,
     own_fault = |tally, _| tally.own_fault,
     tls = |tally, _| tally.tls,
-    /// Sent more than 10 ms late by our own lag.
+    /// Fell due more than 10 ms before we came to it.
     late = |_, meter| meter.late,
+    /// Of what came late, in this second or before, what has turned out to be void.
+    late_void = |_, meter| meter.late_void,
 }
 
 /// Quantiles of a second's latencies from the intended instant, in µs. Of merged seconds each is the worst one.
@@ -174,7 +175,11 @@ impl Entry {
 
     /// The part of what was due that we sent in time. `None`: nothing was due.
     pub fn rate_ratio(&self) -> Option<f64> {
-        rate_ratio(self.due.into(), self.own_fault.into(), self.late.into())
+        rate_ratio(self.due.into(), self.own_fault.into(), &self.meter())
+    }
+
+    pub(super) fn meter(&self) -> Meter {
+        Meter { verified: self.right.into(), late: self.late.into(), late_void: self.late_void.into() }
     }
 
     pub(super) fn merge(&mut self, other: &Entry) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::block::Counts;
 use crate::engine::clock::PlanInstant;
-use crate::engine::plan::{Load, Phase, Plan, Ramp};
+use crate::engine::plan::{Load, OwnRest, Phase, Plan, Ramp};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::Share;
 use flowtest_contract::Failure;
@@ -149,7 +149,8 @@ fn seconds_without_a_share_are_not_this_generators() {
     let shares = vec![(RunInstant::START, Share::NONE), (at(3 * S), Share::WHOLE), (at(6 * S), Share::NONE)];
     let deadlines = vec![(UtcUs::EPOCH, Deadlines::default())];
     let schedule = Schedule::new(deadlines, Vec::new(), RunInstant::NEVER, shares);
-    let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
+    let whole = Plan { phases: [phase].into(), ..Plan::default() };
+    let plan = Plan { schedule: Arc::new(schedule), ..whole.clone() };
     let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
     let state = |instant| State::at(&plan, instant);
     sums.right(0, 3, 10, 5 * S);
@@ -161,8 +162,43 @@ fn seconds_without_a_share_are_not_this_generators() {
     let counts = series.validity().counts();
     assert_eq!((counts.seconds, counts.valid_seconds, counts.void), (3, 3, 1));
     assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.stage == Stage::NoShare), [true, false, true]);
-    // One that sends nothing by its own decision plays no share either.
-    assert_eq!(State::at(&Plan { rests_here: true, ..plan.clone() }, at(4 * S)).stage, Stage::NoShare);
+    // Seconds in which it sent nothing by its own decision are not its either: those, whenever they are looked at.
+    let plan = Plan { own_rests: [OwnRest { from: at(S), to: at(3 * S) }].into(), ..whole.clone() };
+    let mut series = Series::new(RunInstant::START, 1, 1);
+    series.observe(Sums::new(1).look(6 * S, 0), |instant| State::at(&plan, instant), |_| {});
+    assert_eq!(series.validity().counts().seconds, 4);
+    assert_eq!(
+        [0, 1, 2, 3].map(|second| series.moments()[second].state.stage == Stage::NoShare),
+        [false, true, true, false]
+    );
+    let plan = Plan { own_rests: [OwnRest { from: at(4 * S), to: RunInstant::NEVER }].into(), ..whole };
+    assert_eq!([3, 4, 9].map(|second| State::at(&plan, at(second * S)).stage == Stage::NoShare), [false, true, true]);
+}
+
+#[test]
+fn what_a_worker_that_was_late_at_the_end_tells_behind_it_counts_in_the_last_second() {
+    let phase_then = |rest: State| move |instant: RunInstant| if instant.ns() < 2 * S { OPEN } else { rest };
+    let paused = State { stage: Stage::Paused, ..State::DRAINING };
+    let closed = State { stage: Stage::Phase(1), open: false, ..OPEN };
+    for rest in [State::DRAINING, paused, State { stage: Stage::NoShare, ..paused }, closed] {
+        let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
+        sums.right(0, 1_000, 10, S);
+        series.observe(sums.look(S, 0), phase_then(rest), |_| {});
+        sums.right(0, 700, 10, 17 * S / 10);
+        series.observe(sums.look(17 * S / 10, 0), phase_then(rest), |_| {});
+        series.observe(sums.look(2 * S, 0), phase_then(rest), |_| {});
+        assert_eq!(series.validity().valid_seconds, 2);
+        // It stood still over the end of the phase, and comes to the rest of it now.
+        sums.right(0, 300, 10, 21 * S / 10);
+        sums.0.scored[0].meter.late += 300;
+        series.observe(sums.look(3 * S, 0), phase_then(rest), |_| {});
+        series.finish(sums.look(3 * S, 0), phase_then(rest), |_| {});
+        let validity = series.validity();
+        let invalid = validity.seconds - validity.valid_seconds;
+        assert_eq!((invalid, validity.due), (1, 2_000), "{rest:?}");
+        let due = if rest == closed { 1_700.0 } else { 2_000.0 };
+        assert_eq!(validity.rate_ratio(), Some((due - 300.0) / due), "{rest:?}");
+    }
 }
 
 #[test]

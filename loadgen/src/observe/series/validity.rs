@@ -4,7 +4,7 @@
 //! which no turn of a worker came late. A second, and a run, is valid from [`RATE_RATIO_MIN`] on, in both.
 
 use super::{Entry, State};
-use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
+use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use flowtest_contract::RoundValidity;
 use serde::Serialize;
 
@@ -20,38 +20,85 @@ pub struct Validity {
     pub void: u64,
     open_due: u64,
     open_void: u64,
-    open_late: u64,
+    open_meter: Meter,
     /// Time of closed phases, and how long turns came late in it, in microseconds.
     closed_us: u64,
     closed_late_us: u64,
+    /// What came last, which what comes behind it may belong to.
+    last: Option<Judged>,
+    /// Nothing came since.
+    is_newest: bool,
+}
+
+/// A second, or what came after the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Judged {
+    state: State,
+    entry: Entry,
+    length_us: u64,
+    /// How long its turns came late, for each worker.
+    late_us: u64,
+    is_second: bool,
+}
+
+impl Judged {
+    fn is_valid(&self) -> bool {
+        is_valid(self.state, &self.entry, self.length_us, self.late_us)
+    }
 }
 
 impl Validity {
     /// Adds a second, or what came after the last one. `late_us`: how long its turns came late, for each worker.
     pub(super) fn add(&mut self, state: State, entry: &Entry, length_us: u64, late_us: u64, is_second: bool) {
-        let is_valid = is_valid(state, entry, length_us, late_us);
+        // In a closed phase nothing is late by the clock: the open one before it had let it fall due.
+        if !state.open && entry.late > 0 {
+            self.amend(&Entry { late: entry.late, ..Entry::default() }, 0);
+        }
+        let judged = Judged { state, entry: *entry, length_us, late_us: late_us.min(length_us), is_second };
         self.seconds += u64::from(is_second);
-        self.valid_seconds += u64::from(is_second && is_valid);
-        let (due, void) = (u64::from(entry.due), u64::from(entry.own_fault));
-        self.due += due;
-        self.void += void;
+        self.valid_seconds += u64::from(is_second && judged.is_valid());
+        self.due += u64::from(entry.due);
+        self.void += u64::from(entry.own_fault);
         if state.open {
-            self.open_due += due;
-            self.open_void += void;
-            self.open_late += u64::from(entry.late);
+            self.add_open(entry);
         } else {
             self.closed_us += length_us;
-            self.closed_late_us += late_us.min(length_us);
+            self.closed_late_us += judged.late_us;
         }
+        (self.last, self.is_newest) = (Some(judged), true);
     }
 
-    /// Adds what had its outcome when nothing fell due any more.
-    pub(super) fn add_rest(&mut self, entry: &Entry) {
-        let void = u64::from(entry.own_fault);
-        self.void += void;
-        if self.open_due > 0 {
-            self.open_void += void;
+    /// Adds what came when nothing was to fall due any more, or for a while. Whether the second before it is not valid by that.
+    pub(super) fn add_rest(&mut self, entry: &Entry, late_us: u64) -> bool {
+        // Turns that come late further behind it are nobody's matter.
+        let late_us = if std::mem::take(&mut self.is_newest) { late_us } else { 0 };
+        self.due += u64::from(entry.due);
+        self.void += u64::from(entry.own_fault);
+        self.amend(entry, late_us)
+    }
+
+    /// The last second had this as well. Whether it is not valid any more.
+    fn amend(&mut self, more: &Entry, late_us: u64) -> bool {
+        let Some(mut last) = self.last else { return false };
+        let was_valid = last.is_valid();
+        let late_us = late_us.min(last.length_us - last.late_us);
+        if last.state.open {
+            last.entry.add_counts(more);
+            self.add_open(more);
+        } else {
+            last.late_us += late_us;
+            self.closed_late_us += late_us;
         }
+        self.last = Some(last);
+        let is_spoiled = last.is_second && was_valid && !last.is_valid();
+        self.valid_seconds -= u64::from(is_spoiled);
+        is_spoiled
+    }
+
+    fn add_open(&mut self, entry: &Entry) {
+        self.open_due += u64::from(entry.due);
+        self.open_void += u64::from(entry.own_fault);
+        self.open_meter.add(&entry.meter());
     }
 
     /// As pages and Redis are told it.
@@ -62,7 +109,7 @@ impl Validity {
 
     /// Of open phases; `None` where nothing fell due in any.
     pub fn rate_ratio(&self) -> Option<f64> {
-        rate_ratio(self.open_due, self.open_void, self.open_late)
+        rate_ratio(self.open_due, self.open_void, &self.open_meter)
     }
 
     /// Of closed phases; `None` without any.
@@ -137,6 +184,36 @@ mod tests {
         assert_eq!(validity.rate_ratio(), Some(1.0 - 21.0 / 2_000.0));
         assert_eq!(validity.closed_ratio(), Some(1.0 - 509.0 / 2_000.0));
         assert_eq!((validity.due, validity.void), (4_000, 506));
+    }
+
+    #[test]
+    fn what_comes_behind_a_second_that_was_late_belongs_to_it() {
+        let late = |late| entry(0, 0, late);
+        let counts = |validity: Validity| (validity.seconds, validity.valid_seconds);
+        // In the drain, in a pause: a little is no fault, more makes the second not valid, once.
+        let mut validity = Validity::default();
+        validity.add(state(true), &entry(1_000, 0, 0), SECOND_US, 0, true);
+        validity.add(state(true), &entry(700, 0, 0), SECOND_US, 0, true);
+        assert!(!validity.add_rest(&entry(0, 1, 5), 0));
+        assert!(validity.add_rest(&entry(300, 0, 300), 0) && !validity.add_rest(&late(1), 0));
+        assert_eq!((counts(validity), validity.due, validity.void), ((2, 1), 2_000, 1));
+        assert_eq!(validity.rate_ratio(), Some(1.0 - 307.0 / 2_000.0));
+        // What turns out to be void was late already.
+        validity.add_rest(&Entry { own_fault: 300, late_void: 300, ..Entry::default() }, 0);
+        assert_eq!((validity.rate_ratio(), validity.void), (Some(1.0 - 307.0 / 2_000.0), 301));
+        // In a closed phase behind an open one, which has a validity of its own.
+        let mut validity = Validity::default();
+        validity.add(state(true), &entry(1_000, 0, 0), SECOND_US, 0, true);
+        validity.add(state(false), &entry(500, 0, 100), SECOND_US, 0, true);
+        assert_eq!((counts(validity), validity.rate_ratio()), ((2, 1), Some(0.9)));
+        // A turn that came late over the end of a closed phase: no more than all of its last second.
+        assert!(validity.add_rest(&late(0), 400_000) && !validity.add_rest(&late(0), 400_000));
+        assert_eq!((counts(validity), validity.closed_ratio()), ((2, 0), Some(0.6)));
+        validity.add(state(false), &entry(500, 0, 0), SECOND_US, 0, true);
+        assert!(validity.add_rest(&late(0), 5 * SECOND_US));
+        assert_eq!(validity.closed_ratio(), Some(0.3));
+        // Before the first second there is nothing that it could belong to.
+        assert!(!Validity::default().add_rest(&late(9), 9));
     }
 
     #[test]

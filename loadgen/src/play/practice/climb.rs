@@ -7,6 +7,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Ramp};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
+use crate::observe::summary::Figures;
 use crate::play::driver::{Ended, LOOK, Totals};
 use crate::play::plan::HEAD_START;
 use flowtest_contest::breakpoint::HoldSums;
@@ -104,14 +105,18 @@ impl Session {
         let Progress { sums, .. } = progress;
         let total = &closed.summary.total;
         self.count(RunInstant::START, &sums.scored[0].row, RunInstant::START, errors);
-        let sums = HoldSums {
-            due: total.requests,
-            right: total.verified,
-            own_fault: total.failed.own_fault,
-            late: 0,
-            p99_us: total.latency_us.p99,
-        };
-        Ok((sums, closed.summary.is_valid()))
+        Ok((counted(total), closed.summary.is_valid()))
+    }
+}
+
+/// What was counted in a step. In its latencies a request that timed out or was missed took the timeout, as in a round.
+fn counted(total: &Figures) -> HoldSums {
+    HoldSums {
+        due: total.requests,
+        right: total.verified,
+        own_fault: total.failed.own_fault,
+        p99_us: total.latency_us.p99,
+        ..HoldSums::default()
     }
 }
 
@@ -124,4 +129,54 @@ fn told(rate: u64, verdict: HoldVerdict) -> String {
         HoldVerdict::Rested => "rested",
     };
     format!("{rate}/s {became}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::block::Block;
+    use crate::engine::connection::OutcomeSink;
+    use crate::engine::contestant::OutcomeRecorder;
+    use crate::engine::exchange::Exchange;
+    use crate::engine::index::ContestantIndex;
+    use crate::engine::pacer::Due;
+    use crate::engine::plan::Plan;
+    use crate::engine::ring::Features;
+    use crate::engine::timeouts::Timeouts;
+    use crate::engine::trace::{ResponseBytes, Tracing};
+    use crate::observe::summary::Summary;
+    use flowtest_contest::ladder::Pass;
+    use flowtest_contract::verdict::{Failure, Observed, Outcome, Seen};
+
+    /// What a step of a hundred requests comes to, of which so many time out and the others are answered in a millisecond.
+    fn step(timeouts: u64) -> HoldSums {
+        let plan = Plan::default();
+        let mut block = Block::new(1, Tracing::Off);
+        for nth in 0..100 {
+            let due = Due { intended: RunInstant::from_ns(nth), scored: true };
+            let times = Timeouts::new(plan.timeout());
+            let now = due.intended + if nth < timeouts { plan.timeout() } else { 1_000_000 };
+            let mut outcomes = OutcomeRecorder::new(&plan, &mut block, &times, ContestantIndex::FIRST, now);
+            outcomes.fell_due(due, false);
+            let right = Observed { token_right: true, version: Seen::Missing, from: Seen::Missing };
+            let outcome = if nth < timeouts { Outcome::Failed(Failure::Timeout) } else { Outcome::Answered(right) };
+            outcomes.settle(&Exchange::new(due, due.intended), outcome, &ResponseBytes::NOTHING);
+        }
+        let features = Features { no_sqarray: true, min_wait: true };
+        let progress = Progress { now: RunInstant::START, sums: block, workers: Vec::new(), features };
+        counted(&Summary::of(&plan, &progress, false).total)
+    }
+
+    #[test]
+    fn a_request_that_times_out_took_the_timeout_as_in_a_round() {
+        let timeout_us = Plan::default().rules.timeout_us;
+        // Where hardly any answer must be right, latency alone judges.
+        let pass = Pass { right: 0.01, p99_us: timeout_us / 2 };
+        let judged = |timeouts| {
+            let HoldSums { due, p99_us, .. } = step(timeouts);
+            (p99_us.is_some_and(|us| us >= timeout_us), pass.judge(Measured { due, right: due, p99_us, valid: true }))
+        };
+        assert_eq!(judged(0), (false, HoldVerdict::Passed));
+        assert_eq!(judged(2), (true, HoldVerdict::FailedByP99));
+    }
 }

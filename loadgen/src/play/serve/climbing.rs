@@ -7,11 +7,14 @@
 
 use super::Home;
 use super::round_runner::RoundRunner;
-use crate::play::steps::ToJudge;
-use flowtest_contest::breakpoint::{Decision, HoldCounts};
-use flowtest_contest::timeline::Split;
+use crate::engine::plan::HoldWindow;
+use crate::play::steps::{HoldFigures, ToJudge};
+use flowtest_contest::breakpoint::Decision;
+use flowtest_contest::timeline::{Split, Timeline};
 use flowtest_contract::RoundId;
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{HoldReport, Scoreboard, ScoreboardError, SeenGenerator};
+use std::collections::BTreeSet;
 
 impl RoundRunner {
     /// Hears of decisions, says what is counted here, and decides where that is our part.
@@ -45,11 +48,12 @@ impl RoundRunner {
         let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
         let Some(window) = steps.window(plan).filter(|window| window.to <= plan.utc_us(now)) else { return Ok(()) };
         let Some(hold) = self.driver.counted().map(|progress| &progress.sums.hold) else { return Ok(()) };
-        let said = (hold.step, hold.counts().iter().map(|counts| counts.due + counts.late).sum());
+        let (counts, is_settled) = hold.report(self.driver.plan());
+        let said = (hold.step, counts.iter().map(|counts| counts.due + counts.late).sum(), is_settled);
         if hold.step != window.step || said == self.said {
             return Ok(());
         }
-        let report = HoldReport { step: hold.step, counts: hold.counts().to_vec() };
+        let report = HoldReport { step: hold.step, is_settled, counts: counts.to_vec() };
         scoreboard.write_hold(&home.contest, &self.id, self.stream, &report)?;
         self.said = said;
         Ok(())
@@ -67,15 +71,13 @@ impl RoundRunner {
         if !is_ours {
             return Ok(());
         }
-        let mut counts: Vec<HoldCounts> = Vec::new();
-        for report in scoreboard.read_holds(&home.contest, &self.id, window.step)? {
-            counts.resize(counts.len().max(report.counts.len()), HoldCounts::default());
-            counts.iter_mut().zip(&report.counts).for_each(|(sum, part)| sum.merge(part));
-        }
-        if !is_last_chance && !steps.is_whole(&counts, plan) {
+        let reports = scoreboard.read_holds(&home.contest, &self.id, window.step)?;
+        let told = reports.iter().map(|report| (&report.counts[..], report.is_settled));
+        let figures = HoldFigures::together(told, sharers(&self.control.timeline, window));
+        if !is_last_chance && !steps.is_whole(&figures, plan) {
             return Ok(());
         }
-        let decision = steps.decide(to_judge, &counts, plan);
+        let decision = steps.decide(to_judge, &figures, plan);
         if scoreboard.put_step(&home.contest, &self.id, &decision)? {
             self.driver.take_step(&decision, now);
         }
@@ -90,6 +92,16 @@ fn is_ours<'a>(decision: &Decision, step: u32, roster: impl Iterator<Item = &'a 
     decision.step == step && names.zip(roster).all(|(ours, theirs)| ours == theirs)
 }
 
+/// How many generators had a share of the requests in a hold, by the splits that counted in it.
+fn sharers(timeline: &Timeline, window: HoldWindow) -> usize {
+    let ends = timeline.splits.iter().skip(1).map(|next| next.from).chain([UtcUs::MAX]);
+    let counted = timeline.splits.iter().zip(ends).filter(|(split, end)| {
+        let (from, to) = (split.from.max(window.from), window.to.min(*end));
+        from < to
+    });
+    counted.flat_map(|(split, _)| &split.generators).collect::<BTreeSet<_>>().len()
+}
+
 /// The first generator of a split that is alive and plays the round.
 fn lowest<'a>(split: &'a Split, round: RoundId, generators: &[SeenGenerator]) -> Option<&'a String> {
     let plays = |name: &str| {
@@ -97,4 +109,27 @@ fn lowest<'a>(split: &'a Split, round: RoundId, generators: &[SeenGenerator]) ->
         health.is_some_and(|health| health.round == Some(round))
     };
     split.generators.iter().find(|name| plays(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_had_a_share_in_the_hold_is_to_be_heard() {
+        let split = |from, names: &[&str]| Split {
+            from: UtcUs(from),
+            generators: names.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let splits = vec![
+            split(0, &["a", "b"]),
+            split(20, &["a", "c"]),
+            // the place of the one before it
+            split(30, &["d"]),
+            split(30, &["a", "e", "f"]),
+        ];
+        let timeline = Timeline { splits, ..Timeline::default() };
+        let of = |from, to| sharers(&timeline, HoldWindow { step: 0, from: UtcUs(from), to: UtcUs(to) });
+        assert_eq!([of(5, 20), of(5, 21), of(20, 30), of(20, 31), of(40, 50)], [2, 3, 2, 4, 3]);
+    }
 }

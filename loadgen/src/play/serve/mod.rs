@@ -493,13 +493,11 @@ impl Controller {
 
     /// Stops what is sent from here, or lets it go on.
     fn look_at_own_stop(&mut self, now: UtcUs) {
-        let by_signal = self.signals.is_stopped().then(|| "SIGUSR1 on its machine, until SIGUSR2".to_owned());
-        let why = by_signal.or_else(|| self.readings.too_old());
+        let why = self.signals.rest(&self.readings);
+        if why.is_none() {
+            self.signals.end_rest();
+        }
         if why != self.own_stop {
-            match &why {
-                Some(why) => eprintln!("flowtest-loadgen: all traffic from here is stopped: {why}"),
-                None => eprintln!("flowtest-loadgen: traffic from here goes on"),
-            }
             self.own_stop = why;
             if let Some(control) = self.control.clone() {
                 self.tell_probes(&control, now);
@@ -507,7 +505,7 @@ impl Controller {
         }
         let is_stopped = self.own_stop.is_some();
         if let Some(runner) = &mut self.runner {
-            runner.stop_here(is_stopped, self.signals.take_changed_plan());
+            runner.stop_here(&self.signals.stops(), self.signals.take_changed_plan());
         }
         if let Some(control) = self.control.as_ref().filter(|_| is_stopped) {
             let halted = Control { halted: true, ..control.clone() };

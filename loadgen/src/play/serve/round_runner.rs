@@ -1,14 +1,15 @@
 //! One round as one generator plays it: the journal, the workers, the board, and the document that it follows.
 
 use super::admission::{Admission, Event};
+use super::own_stop::OwnStop;
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
-use crate::engine::block::{RATE_RATIO_MIN, rate_ratio};
+use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
-use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, Plan, Target, TrafficMode};
+use crate::engine::plan::{ContestantPlan, NS_PER_SECOND, OwnRest, Plan, Target, TrafficMode};
 use crate::engine::run::{Clock, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::share::Share;
@@ -94,7 +95,7 @@ pub struct HealthFigures {
     answered: u64,
     due: u64,
     own_fault: u64,
-    late: u64,
+    meter: Meter,
     lag: Histogram,
     used_us: Vec<u64>,
 }
@@ -109,8 +110,9 @@ pub struct RoundRunner {
     /// Its policy, within our ceiling.
     policy: Policy,
     trust: ContestTrust,
-    /// Nothing is sent from here, whatever the document says.
+    /// Nothing is sent from here, whatever the document says; and when that is or was so.
     is_stopped_here: bool,
+    own_rests: Arc<[OwnRest]>,
     /// The document in Redis, where it is another one than `control`.
     refused: Option<RefusedDocument>,
     /// The organiser gave the round up.
@@ -124,8 +126,8 @@ pub struct RoundRunner {
     is_leaving: bool,
     roster: Table<ContestantIndex, RosterEntry>,
     pub(super) driver: Driver,
-    /// What Redis has heard from us of the hold that is judged: its step, and how much was counted.
-    pub(super) said: (u32, u64),
+    /// What Redis has heard from us of the hold that is judged: its step, how much was counted, and whether that is all.
+    pub(super) said: (u32, u64, bool),
     admission: Admission,
     figures: HealthFigures,
     /// Bytes that a request may have: what the slots have room for.
@@ -206,12 +208,13 @@ impl RoundRunner {
             id,
             stream,
             is_stopped_here: false,
+            own_rests: [].into(),
             refused: None,
             is_aborted: false,
             clock,
             roster,
             driver: driver.publish_on(Some(board)),
-            said: (0, 0),
+            said: (0, 0, false),
             admission,
             figures: HealthFigures::default(),
             control,
@@ -349,11 +352,13 @@ impl RoundRunner {
 
     /// Sends nothing from here, or goes on, whatever the document says. `again`: the workers may go by another plan than this
     /// round's.
-    pub fn stop_here(&mut self, stopped: bool, again: bool) {
-        if self.is_stopped_here == stopped && !again {
+    pub(super) fn stop_here(&mut self, own_stops: &[OwnStop], again: bool) {
+        let own_rests: Vec<OwnRest> = own_stops.iter().map(|stop| stop.on(&self.clock)).collect();
+        if *self.own_rests == own_rests && !again {
             return;
         }
-        self.is_stopped_here = stopped;
+        let stopped = own_stops.iter().any(OwnStop::lasts);
+        (self.is_stopped_here, self.own_rests) = (stopped, own_rests.into());
         self.tell_admission();
         self.change_plan(self.driver.plan().schedule.clone());
     }
@@ -544,8 +549,8 @@ impl RoundRunner {
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
         let trust = self.trust.of(self.policy.tls);
         let contestants = contestants(&self.control, &self.roster, trust, self.is_halted()).into();
-        let rests_here = self.is_stopped_here;
-        self.driver.change(Plan { schedule, contestants, rests_here, ..Plan::clone(self.driver.plan()) });
+        let own_rests = self.own_rests.clone();
+        self.driver.change(Plan { schedule, contestants, own_rests, ..Plan::clone(self.driver.plan()) });
     }
 }
 
@@ -606,11 +611,13 @@ impl HealthFigures {
         let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
         let due: u64 = all().map(|counts| counts.row.tally.due).sum();
         let own_fault: u64 = all().map(|counts| counts.row.tally.own_fault).sum();
-        let late: u64 = all().map(|counts| counts.meter.late).sum();
+        let mut meter = Meter::default();
+        all().for_each(|counts| meter.add(&counts.meter));
         let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
         if self.at > RunInstant::START {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
-            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, late - self.late);
+            let fresh = meter.since(&self.meter);
+            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, &fresh);
             self.lag_p99_us = sums.lag.since(&self.lag).quantile(0.99);
             self.saturated_seconds += u64::from(self.rate_ratio.is_some_and(|ratio| ratio < RATE_RATIO_MIN));
         }
@@ -622,7 +629,7 @@ impl HealthFigures {
         self.used_us = used_us;
         self.lag = sums.lag.clone();
         (self.at, self.answered, self.due) = (now, answered, due);
-        (self.own_fault, self.late) = (own_fault, late);
+        (self.own_fault, self.meter) = (own_fault, meter);
     }
 }
 
