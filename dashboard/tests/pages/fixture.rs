@@ -32,8 +32,9 @@ use flowtest_dashboard::views::rules::{ChangeLine, Flip};
 use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Face, GeneratorCheck,
-    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, PastRound, PeoplePanel, Readiness, RoundAction,
-    RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel, UserLine,
+    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
+    RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
+    TeamsPanel, UserLine,
 };
 use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
 use flowtest_dashboard::views::strip::{Span, Strip};
@@ -800,7 +801,7 @@ fn team_detail() -> TeamDetail {
         id: 4,
         endpoint: Some("http://203.0.113.4/".into()),
         tested: HOSTILE[1].into(),
-        parked: true,
+        parked: Some(Parked { who: HOSTILE[0].into(), at_ms: Some(NOW_MS) }),
         hidden: false,
         disqualified: None,
         failures: vec![TeamFailure { at_ms: NOW_MS, kind: "status".into(), message: HOSTILE[0].into(), count: 26 }],
