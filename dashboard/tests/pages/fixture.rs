@@ -143,6 +143,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 end_at: Some(NOW_MS + 1_200_000),
                 phase: Some(2),
                 phases: 4,
+                has_breakpoint: false,
                 climb: None,
                 paused_at: None,
                 frozen_at: None,
