@@ -92,7 +92,7 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
         // From the first second on the axis is as long as the round; deadlines have their names, which never collide.
         let lines = "document.querySelector('[data-chart]').lines";
-        browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 3")).await;
+        browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 0.1")).await;
         let tints = browser.run(&format!("return [...{lines}.tints.of.values()]"), vec![]).await;
         let tints = tints.as_array().expect("a list").clone();
         assert!(
@@ -108,6 +108,15 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&stage_is("sealed")).await;
         adds_up(&phone).await;
         let all = browser.run(&format!("return {POINTS}"), vec![]).await;
+        // It is no longer for the time in which it drained and was sealed; at its end stands what it came to.
+        let ends = format!(
+            "Math.abs({lines}.axis.max - 20) < 0.01 && Math.abs({lines}.plot.data[0].at(-1) - 20) < 0.01 && \
+             {lines}.ids.every((id, at) => id === 'house' || {lines}.plot.data[at + 1].at(-1) === \
+             ({POINTS})[{lines}.feed.name(id)])"
+        );
+        browser.until(&ends).await;
+        browser.go("/chart").await;
+        browser.until(&format!("{lines}?.axis && {ends}")).await;
 
         // By a link, to the middle of the round.
         let rounds = browser.run(&format!("return {lines}.store.rounds"), vec![]).await;

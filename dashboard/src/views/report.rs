@@ -55,6 +55,7 @@ pub struct ReportRound {
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
+    pub sealed_at_ms: Option<i64>,
     /// What changed when, in words with its instant.
     pub deadlines: Vec<(&'static str, i64)>,
     pub phases: Vec<String>,

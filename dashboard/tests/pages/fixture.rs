@@ -948,7 +948,7 @@ fn report() -> ReportPage {
         counted: vec![1],
         standings: standings().into_iter().map(report_line).collect(),
         has_climbs: true,
-        curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]]),
+        curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]], &[]),
         from_ms: START_MS,
         until_ms: NOW_MS,
         rounds: vec![ReportRound {
@@ -957,6 +957,7 @@ fn report() -> ReportPage {
             scored: true,
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),
+            sealed_at_ms: Some(NOW_MS + 7_000),
             deadlines: vec![("Version becomes v2", START_MS + 252_000)],
             phases: vec!["10:00 at 200 to 4000 a second, 64 connections".into()],
             teams: standings().into_iter().map(report_team).collect(),
