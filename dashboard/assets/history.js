@@ -34,7 +34,10 @@ export class History extends EventTarget {
       const settled_at = over?.settled_at ?? Math.max(end_at, newest);
       rounds.push({ id: now.id, number: now.number, scored: now.scored, start_at: now.start_at, end_at, settled_at });
     }
-    return rounds.sort((a, b) => a.start_at - b.start_at);
+    rounds.sort((a, b) => a.start_at - b.start_at);
+    // Rows of a coarse step come later than what they tell; those of the next round are not its.
+    const within = (round, index) => Math.min(round.settled_at + this.step * 1000, rounds[index + 1]?.start_at ?? Infinity);
+    return rounds.map((round, index) => ({ ...round, settled_at: within(round, index) }));
   }
 
   async load() {

@@ -105,7 +105,7 @@ export class Reveal {
     holds.textContent = holdsWord(place);
     points.textContent = f.points(place.points);
     const rise = place.rise > 0 ? `▲ ${place.rise}` : "";
-    gained.textContent = place.moved ? `${f.signed(place.gained)}  ${rise}` : "";
+    gained.textContent = place.moved && (place.gained || rise) ? `${f.signed(place.gained)}  ${rise}` : "";
     gained.className = `gained ${f.tone(place.gained)}`;
     return row;
   }

@@ -93,6 +93,7 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         // From the first second on the axis is as long as the round; deadlines have their names, which never collide.
         let lines = "document.querySelector('[data-chart]').lines";
         browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 0.1")).await;
+        names_of_marks_never_collide(&browser, lines).await;
         let tints = browser.run(&format!("return [...{lines}.tints.of.values()]"), vec![]).await;
         let tints = tints.as_array().expect("a list").clone();
         assert!(
@@ -164,6 +165,29 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
     });
 }
 
+/// Both deadlines and many phases at nearly the same instant: deadlines keep their names, and no name covers another.
+async fn names_of_marks_never_collide(browser: &Browser, lines: &str) {
+    let marks = format!(
+        "const lines = {lines}; const at = lines.store.rounds.at(-1).start_at; const mark = (kind, label, into) => \
+         ({{ kind, label, at: at + into }}); lines.store.marks = [mark('phase', 'phase 1: 200/s', 0), \
+         mark('phase', 'phase 2: 200 to 4000/s', 9_000), mark('version', 'Version: v2', 10_000), \
+         mark('from', 'From: ECS', 10_100), mark('phase', 'phase 3: as fast as answers come', 10_200)]; \
+         lines.draw(); setTimeout(() => arguments[0](lines.marked), 50)"
+    );
+    let marked = browser.run_async(&marks).await;
+    let marked = marked.as_array().expect("names").clone();
+    let named = |label: &str| marked.iter().any(|one| one["label"] == label);
+    assert!(named("Version: v2") && named("From: ECS"), "{marked:?}");
+    for (index, one) in marked.iter().enumerate() {
+        for other in &marked[..index] {
+            let is_apart = one["row"] != other["row"]
+                || one["to"].as_f64() < other["from"].as_f64()
+                || other["to"].as_f64() < one["from"].as_f64();
+            assert!(is_apart, "{one} covers {other}");
+        }
+    }
+}
+
 /// A team whose server fails: its page begins with that, in the tab too, and stays within the phone.
 async fn failing_on_a_phone(phone: &Browser) {
     phone.resize(360).await;
@@ -172,6 +196,12 @@ async fn failing_on_a_phone(phone: &Browser) {
     phone.until("document.title.startsWith('✕ Failing') && document.querySelector('link[rel=icon]').href.includes('icon-bad')").await;
     // Its newest failure, or what the newest check found.
     phone.until("/not admitted|not 2xx/.test(document.querySelector('[data-health-text]').innerText)").await;
+    // What tells her of it is her choice, which her phone keeps.
+    phone.click(".health-tell summary").await;
+    phone.click("[data-tell=sound]").await;
+    phone.go("/index").await;
+    phone.until("document.querySelector('[data-tell=sound]').checked").await;
+    phone.until("document.querySelector('[data-health]').dataset.tone === 'bad'").await;
     // A machine of ours that is late here is told above it.
     let bottom = "const height = element => element.getBoundingClientRect().height; \
                   const notices = [...document.querySelectorAll('.notices')].reduce((sum, one) => sum + height(one), 0); \

@@ -116,7 +116,9 @@ fn axis(history: &Value) -> Vec<curve::Span> {
     let rounds = || history["rounds"].as_array().into_iter().flatten();
     let span = |round: &Value| {
         let of = |name: &str| round[name].as_i64();
-        let (from_ms, to_ms, settled_ms) = (of("start_at")?, of("end_at")?, of("settled_at")?);
+        // A row of the history may come a step later than what it tells; no round begins so soon after another.
+        let settled_ms = of("settled_at")? + STEP_S as i64 * 1_000;
+        let (from_ms, to_ms) = (of("start_at")?, of("end_at")?);
         Some(curve::Span { name: format!("Round {}", of("number")?), from_ms, to_ms, settled_ms })
     };
     let counted: Vec<_> = rounds().filter(|round| round["scored"] == true).filter_map(span).collect();

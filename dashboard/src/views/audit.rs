@@ -183,6 +183,7 @@ fn whom(subject: &str, names: &Names) -> String {
         "round" => names.rounds.get(id).map_or_else(|| format!("round {id}"), |number| format!("round {number}")),
         "setting" => match id {
             "contest" => "the settings".to_owned(),
+            "show" => "what the public may see".to_owned(),
             "house" => "what the house came to".to_owned(),
             "database" => "which database this is".to_owned(),
             "secret.csrf" => "the secret of forms".to_owned(),

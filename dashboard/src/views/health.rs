@@ -151,6 +151,11 @@ impl Known<'_> {
             }
             (Some(State::Draining), _) => say(Tone::Calm, "Ending", "The last answers are being counted.".into()),
             (_, None) => say(Tone::Warn, "Not tested", "Press Test now before the round does it.".into()),
+            (_, Some((false, message))) if self.tested_s >= TEST_OLD_S => {
+                let minutes = self.tested_s / 60;
+                let text = format!("{} That says little of now: press Test now.", sentence(message));
+                say(Tone::Warn, &format!("Test failed {minutes} min ago"), text)
+            }
             (_, Some((false, message))) => {
                 let text = format!("{} Mend it and press Test now.", sentence(message));
                 say(Tone::Bad, "Test failed", text)
@@ -261,6 +266,9 @@ mod tests {
         assert_eq!(Health::of(&known).tone, Tone::Good);
         let old = Health::of(&Known { tested_s: 720, ..known });
         assert!(old.tone == Tone::Calm && old.text.contains("12 min ago"), "{old:?}");
+        // Nor is one that failed the state of things.
+        let failed = Health::of(&Known { tested_s: 720, tested: Some((false, "no answer")), ..known });
+        assert_eq!((failed.tone, failed.title.as_str()), (Tone::Warn, "Test failed 12 min ago"));
     }
 
     #[test]
