@@ -12,14 +12,16 @@ const BETWEEN = 0.015;
 const SHORTEST = 10;
 
 export class Axis {
-  // `spans`: [{ from, to, name }] in order, which do not overlap.
+  // `spans`: [{ from, to, until, name }] in order, which do not overlap. What came between `to` and `until`, the last answers of a
+  // round, stands at its end.
   constructor(spans, { clock = false } = {}) {
     this.clock = clock;
     const length = spans.reduce((sum, { from, to }) => sum + Math.max(SHORTEST, to - from), 0);
     const gap = spans.length > 1 ? length * BETWEEN : 0;
     let offset = 0;
-    this.spans = spans.map(({ from, to, name }) => {
-      const span = { from, to: Math.max(to, from + SHORTEST), name, offset };
+    this.spans = spans.map(({ from, to, until = to, name }) => {
+      const end = Math.max(to, from + SHORTEST);
+      const span = { from, to: end, until: Math.max(until, end), name, offset };
       offset += span.to - span.from + gap;
       return span;
     });
@@ -65,8 +67,8 @@ export class Axis {
 
 // The axis of a range: "round", "all" or "recent". `rounds` are those of the history, `last` the newest instant.
 export function axisOf(range, rounds, last) {
-  const spans = rounds.map(({ number, scored, start_at, end_at }) => ({
-    name: `Round ${number}`, scored, from: start_at / 1000, to: end_at / 1000,
+  const spans = rounds.map(({ number, scored, start_at, end_at, settled_at }) => ({
+    name: `Round ${number}`, scored, from: start_at / 1000, to: end_at / 1000, until: (settled_at ?? end_at) / 1000,
   }));
   if (range === "recent" || !spans.length) return new Axis([{ from: last - RECENT, to: last, name: "" }], { clock: true });
   if (range === "all") {

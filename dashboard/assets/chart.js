@@ -76,8 +76,14 @@ export class Lines {
         places.push(span.offset + times[index] - span.from);
         indices.push(index);
       }
-      // The newest instant is always there.
+      // The newest instant is always there, and what a round came to at its end.
       if (high > low && indices.at(-1) !== high - 1) { places.push(span.offset + times[high - 1] - span.from); indices.push(high - 1); }
+      const settled = Math.min(end, firstFrom(times, span.until + 0.001));
+      if (settled > high) {
+        if (times[high - 1] >= span.to) { places.pop(); indices.pop(); }
+        places.push(span.offset + span.to - span.from);
+        indices.push(settled - 1);
+      }
     });
     this.indices = indices;
     const none = new Array(places.length).fill(null);

@@ -124,7 +124,8 @@ export class Climb {
     if (this.box.hidden) return;
     const { round } = this.feed.state;
     const climb = round?.climb;
-    put(this.step, climb ? `step ${climb.step} of ${climb.steps}` : "what was held");
+    const over = round?.frozen_at && !round.revealed ? "as it was frozen" : "what was held";
+    put(this.step, climb ? `step ${climb.step} of ${climb.steps}` : over);
     const at = now();
     const words = !climb ? "" : round.paused_at ? "paused" : climb.judged_to == null ? "the last step is over" : at < climb.judged_from ? "settles" : at < climb.judged_to ? "is held and judged" : "is decided";
     const until = climb && !round.paused_at ? climb.next_at : null;

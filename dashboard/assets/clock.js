@@ -146,7 +146,7 @@ function instantField(field) {
     const at = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)$/i.test(text) ? Date.parse(text.replace(" ", "T")) : NaN;
     echo.classList.remove("bad");
     if (text === "") echo.textContent = "";
-    else if (seconds != null) echo.textContent = seconds % 86_400 === 0 ? `${seconds / 86_400} days on` : `${duration(seconds)} on`;
+    else if (seconds != null) echo.textContent = seconds % 86_400 === 0 ? `after ${seconds / 86_400} days` : `after ${duration(seconds)}`;
     else if (Number.isFinite(at)) {
       const away = at - now();
       echo.textContent = `${longStyle.format(at)} in ${zone} · ${utcText(at)} · ${away >= 0 ? `in ${duration(away / 1000)}` : `${duration(-away / 1000)} ago`}`;

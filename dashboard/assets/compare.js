@@ -7,6 +7,7 @@ const ROWS = [
   ["Rank", (line) => f.rank(line.rank)],
   ["Points", (line) => f.points(line.points)],
   ["To the first of these", (line, all) => { const most = Math.max(...all.map((one) => one.points)); return line.points === most ? "–" : f.signed(line.points - most); }],
+  ["Holds", (line) => f.holds(line.holds)],
   ["Last minute", (line) => f.signed(line.points_last_minute)],
   ["Answers per second", (line) => f.count(line.rate)],
   ["Right", (line) => f.permille(line.verified_permille)],
@@ -48,9 +49,11 @@ export class Compare extends EventTarget {
       if (this.said !== said) { this.said = said; const p = document.createElement("p"); p.className = "muted"; p.textContent = said; this.box.replaceChildren(p); }
       return;
     }
-    const key = lines.map((line) => `${line.id} ${line.display_name} ${this.tints.dress(line.id)}`).join("\n");
+    const hasHolds = lines.some((line) => line.holds != null);
+    this.rows = ROWS.filter(([name]) => hasHolds || name !== "Holds");
+    const key = lines.map((line) => `${line.id} ${line.display_name} ${this.tints.dress(line.id)}`).join("\n") + hasHolds;
     if (this.said !== key) { this.said = key; this.build(lines); }
-    ROWS.forEach(([, say], row) => lines.forEach((line, column) => {
+    this.rows.forEach(([, say], row) => lines.forEach((line, column) => {
       const text = say(line, lines);
       const cell = this.cells[row][column];
       if (cell.textContent !== text) cell.textContent = text;
@@ -71,7 +74,7 @@ export class Compare extends EventTarget {
     const caption = make("caption", "visually-hidden", "Pinned teams beside each other");
     const [top, body] = [make("thead"), make("tbody")];
     top.append(head);
-    this.cells = ROWS.map(([name]) => {
+    this.cells = this.rows.map(([name]) => {
       const row = make("tr");
       const th = make("th", "", name);
       th.scope = "row";

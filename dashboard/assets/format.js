@@ -45,13 +45,13 @@ export function compact(number) {
   return size >= 1e3 ? say(size / 1e3, "k") : say(size, "");
 }
 
-// What a line holds in a breakpoint phase, and what it is asked for now; then why it stands where it does.
-export const heldWord = (line) => {
+// What somebody holds in a breakpoint phase; what it is asked for now, or why its limit is not known.
+export const holds = (rate) => (rate == null ? NOTHING : `${count(rate)}/s`);
+export const climbing = (line) => {
   if (line.holds == null) return "";
-  const end = line.tries == null && line.breaks_at != null ? `, breaks at ${count(line.breaks_at)}` : "";
-  const unbroken = line.unbroken_by === "generator" ? ", fleet limit" : ", unbroken";
-  const now = line.tries == null ? end : line.tries < line.holds ? ", rests" : `, tries ${count(line.tries)}`;
-  return `holds ${count(line.holds)}/s${line.unbroken ? unbroken : now}`;
+  if (line.unbroken) return line.unbroken_by === "generator" ? "fleet limit" : "unbroken";
+  if (line.tries != null) return line.tries < line.holds ? "rests" : `tries ${count(line.tries)}`;
+  return line.breaks_at == null ? "" : `breaks at ${count(line.breaks_at)}`;
 };
 
 // How a team fares. Who misses a deadline is alive: it is not called failing.

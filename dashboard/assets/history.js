@@ -13,7 +13,7 @@ export class History extends EventTarget {
     this.invalid = [];
     this.lines = new Map();
     this.marks = [];
-    // Those that were or are played: { id, number, scored, start_at, end_at } in milliseconds.
+    // Those that were or are played: { id, number, scored, start_at, end_at, settled_at } in milliseconds.
     this.known = [];
     this.step = 5;
     feed.addEventListener("frame", () => this.frame());
@@ -26,11 +26,18 @@ export class History extends EventTarget {
     const rounds = this.known.filter((round) => round.id !== now?.id || !now.start_at);
     if (now?.id && now.start_at) {
       const known = this.known.find((round) => round.id === now.id);
-      const over = now.state === "sealed" || now.state === "aborted";
-      const end = (over ? known?.end_at : null) ?? now.end_at ?? known?.end_at ?? now.start_at;
-      rounds.push({ id: now.id, number: now.number, scored: now.scored, start_at: now.start_at, end_at: over ? end : Math.max(end, (this.times.at(-1) ?? 0) * 1000) });
+      const newest = (this.times.at(-1) ?? 0) * 1000;
+      const over = known?.settled_at > known?.end_at ? known : null;
+      const planned = now.end_at ?? known?.end_at ?? now.start_at;
+      // However long it drains and however late it is sealed, its axis ends where it ended; only a pause has no end yet.
+      const end_at = over?.end_at ?? (now.paused_at ? Math.max(planned, newest) : planned);
+      const settled_at = over?.settled_at ?? Math.max(end_at, newest);
+      rounds.push({ id: now.id, number: now.number, scored: now.scored, start_at: now.start_at, end_at, settled_at });
     }
-    return rounds.sort((a, b) => a.start_at - b.start_at);
+    rounds.sort((a, b) => a.start_at - b.start_at);
+    // Rows of a coarse step come later than what they tell; those of the next round are not its.
+    const within = (round, index) => Math.min(round.settled_at + this.step * 1000, rounds[index + 1]?.start_at ?? Infinity);
+    return rounds.map((round, index) => ({ ...round, settled_at: within(round, index) }));
   }
 
   async load() {
@@ -74,18 +81,30 @@ export class History extends EventTarget {
     const last = this.times.at(-1) ?? -Infinity;
     if (at <= last) return;
     const gap = last > 0 && at - last > Math.max(10, this.step * 3);
-    if ((gap || this.newMarks()) && Date.now() - (this.askedAt ?? 0) > 5_000) this.load();
+    // What is new while an answer is fresh is asked for a little later.
+    this.isBehind = this.newMarks() || gap || this.isBehind;
+    if (this.isBehind && !this.loading && Date.now() - (this.askedAt ?? 0) > 5_000) { this.isBehind = false; this.load(); }
+    this.add(at);
+    if (this.times.length > POINTS_MAX) this.thin();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  // Of a time in which nothing happens its two ends are kept: however long a page stays open, its rounds lose nothing.
+  add(at) {
+    const last = this.times.length - 1;
+    const { standings } = this.feed.state;
+    const isStill = last > 0 && !this.invalid[last] && this.feed.invalidSeconds === this.invalidSeconds && standings.size >= this.lines.size
+      && [...standings.values()].every(({ id, points }) => { const line = this.lines.get(id); return line && line[last] === points && line[last - 1] === points; });
+    if (isStill) { this.times[last] = at; return; }
     this.times.push(at);
     // What was before the first frame the server's history says.
     this.invalid.push(this.invalidSeconds !== undefined && this.feed.invalidSeconds > this.invalidSeconds);
     this.invalidSeconds = this.feed.invalidSeconds;
-    for (const { id, points } of this.feed.state.standings.values()) {
+    for (const { id, points } of standings.values()) {
       if (!this.lines.has(id)) this.lines.set(id, new Array(this.times.length - 1).fill(null));
       this.lines.get(id).push(points);
     }
     for (const line of this.lines.values()) if (line.length < this.times.length) line.push(line.at(-1) ?? null);
-    if (this.times.length > POINTS_MAX) this.thin();
-    this.dispatchEvent(new Event("change"));
   }
 
   // A round that changed its state, or a deadline that is over, leaves a mark that only the server knows the name of.

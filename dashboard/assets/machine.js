@@ -86,10 +86,13 @@ export class Machine {
     try {
       while (this.at !== null && this.shown !== this.at) {
         const wanted = this.at;
-        const [frame, store] = await Promise.all([this.fetch(wanted), this.lineStore(this.roundAt(wanted))]);
+        const round = this.roundAt(wanted);
+        // At its end stands what it came to, with the last answers.
+        const at = round && wanted >= round.end_at ? Math.max(wanted, Math.min(round.settled_at, this.end())) : wanted;
+        const [frame, store] = await Promise.all([this.fetch(at), this.lineStore(round)]);
         if (this.at === null) break;
         this.shown = wanted;
-        if (frame) this.look(frame, store, wanted);
+        if (frame) this.look(frame, store, at);
       }
     } finally { this.isAsking = false; }
   }

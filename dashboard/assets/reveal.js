@@ -15,13 +15,16 @@ function make(tag, kind, text) {
 }
 
 // What a place holds; one that nothing broke is marked.
-const holdsWord = ({ holds, unbroken }) => `${f.count(holds ?? 0)}/s${unbroken ? "+" : ""}`;
+const holdsWord = ({ holds, unbroken }) => `${f.holds(holds)}${unbroken ? ", unbroken" : ""}`;
+const COLUMNS = ["place", "name", "holds", "points", "gained"];
 
 export class Reveal {
   constructor(page) {
     const find = (name) => page.querySelector(`[data-${name}]`);
     Object.assign(this, { said: find("reveal-said"), board: find("reveal-board"), podium: find("podium"), next: find("reveal-next"), back: find("reveal-back"), count: find("reveal-count") });
     this.rows = new Map();
+    this.head = make("li", "head");
+    this.head.append(...["Place", "Team", "Holds", "Points", ""].map((words, index) => make("span", COLUMNS[index], words)));
     this.step = Math.max(0, Number(location.hash.slice(1)) || 0);
     this.next.addEventListener("click", () => this.go(this.step + 1));
     this.back.addEventListener("click", () => this.go(this.step - 1));
@@ -63,10 +66,14 @@ export class Reveal {
     const rows = stage.board.filter((place) => place.id !== HOUSE).map((place) => this.row(place, stage));
     const unknown = Array.from({ length: stage.unknown }, (_, index) => {
       const row = make("li", "unknown");
-      row.append(make("span", "place", String(index + 1)), make("span", "name", "?"), make("span", "points"), make("span", "gained"));
+      row.append(...COLUMNS.map((kind) => make("span", kind, { place: String(index + 1), name: "?" }[kind])));
       return row;
     });
-    this.board.replaceChildren(...unknown, ...rows);
+    const hasHolds = stage.by_holds || stage.board.some((place) => place.holds != null);
+    this.board.classList.toggle("has-holds", hasHolds);
+    this.board.classList.toggle("by-holds", stage.by_holds);
+    this.head.hidden = !hasHolds;
+    this.board.replaceChildren(this.head, ...unknown, ...rows);
     const known = new Set(stage.board.map((place) => place.id));
     for (const id of this.rows.keys()) if (!known.has(id)) this.rows.delete(id);
     const chosen = this.board.querySelector(".waits, .moved");
@@ -88,19 +95,18 @@ export class Reveal {
     if (!row) {
       row = make("li");
       row.dataset.id = place.id;
-      row.append(make("span", "place"), make("span", "name"), make("span", "points"), make("span", "gained"));
+      row.append(...COLUMNS.map((kind) => make("span", kind)));
       this.rows.set(place.id, row);
     }
     row.className = [place.resolved ? "resolved" : "", place.moved ? "moved" : "", stage.suspense === place.id ? "waits" : ""].filter(Boolean).join(" ");
-    const [rank, name, points, gained] = row.children;
+    const [rank, name, holds, points, gained] = row.children;
     rank.textContent = String(place.rank);
     name.textContent = place.display_name;
-    points.textContent = stage.by_holds ? holdsWord(place) : f.points(place.points);
+    holds.textContent = holdsWord(place);
+    points.textContent = f.points(place.points);
     const rise = place.rise > 0 ? `▲ ${place.rise}` : "";
-    const beside = stage.by_holds ? `${f.points(place.points)} points` : place.moved ? f.signed(place.gained) : "";
-    const held = !stage.by_holds && place.holds != null ? `holds ${holdsWord(place)}` : "";
-    gained.textContent = [beside, place.moved ? rise : "", held].filter(Boolean).join("  ");
-    gained.className = `gained ${stage.by_holds ? "even" : f.tone(place.gained)}`;
+    gained.textContent = place.moved && (place.gained || rise) ? `${f.signed(place.gained)}  ${rise}` : "";
+    gained.className = `gained ${f.tone(place.gained)}`;
     return row;
   }
 

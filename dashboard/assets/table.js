@@ -8,8 +8,8 @@ import { HOUSE } from "./tints.js";
 const PINS = "flowtest-pins";
 const PINS_MAX = 20;
 const SPARK_SECONDS = 300;
-const CELLS = ["pin", "rank", "move", "name", "points", "last-minute", "spark", "rate", "verified", "p50", "p99", "failures"];
-const LABELS = { "last-minute": "last min", rate: "per s", verified: "right", p50: "p50", p99: "p99", failures: "failed" };
+const CELLS = ["pin", "rank", "move", "name", "points", "holds", "last-minute", "spark", "rate", "verified", "p50", "p99", "failures"];
+const LABELS = { holds: "holds", "last-minute": "last min", rate: "per s", verified: "right", p50: "p50", p99: "p99", failures: "failed" };
 // Rows of which the window's observer has not told yet are written when they stand so far up.
 const FIRST_ROWS = 30;
 const LEFT = new Set(["pin", "move", "name", "spark"]);
@@ -69,7 +69,8 @@ export class Table {
   adopt(row) {
     const cells = Object.fromEntries(CELLS.map((name, index) => [name, row.children[index]]));
     const [name, decided, swatch, state, category] = [".name", ".decided", ".swatch", ".team-state", ".category"].map((kind) => cells.name.querySelector(kind));
-    const parts = { row, cells, name, decided, swatch, state, category, said: new Map(), isNear: this.rows.size < FIRST_ROWS || !this.near, line: null, written: null };
+    const [holds, climbing] = ["b", ".climbing"].map((kind) => cells.holds.querySelector(kind));
+    const parts = { row, cells, name, holds, climbing, decided, swatch, state, category, said: new Map(), isNear: this.rows.size < FIRST_ROWS || !this.near, line: null, written: null };
     this.rows.set(row.dataset.id, parts);
     this.near?.observe(row);
     if (this.pins) this.pinButton(cells.pin, row.dataset.id, name);
@@ -87,6 +88,9 @@ export class Table {
       if (LABELS[name]) cell.dataset.label = LABELS[name];
       row.append(cell);
     }
+    const climbing = document.createElement("span");
+    climbing.className = "climbing";
+    row.querySelector(".col-holds").append(document.createElement("b"), " ", climbing);
     const [swatch, who, name, decided, state, category] = ["swatch", "who", "name", "decided", "team-state", "category"].map((kind) => {
       const span = document.createElement("span");
       span.className = kind;
@@ -128,6 +132,9 @@ export class Table {
   // Shows these rows, in this order; the house, which is out of competition, below all others.
   show(list) {
     const lines = [...list.filter((line) => line.id !== HOUSE), ...list.filter((line) => line.id === HOUSE)];
+    // A column that says nothing in most contests.
+    const hasHolds = Boolean(this.feed.state.round?.has_breakpoint) || lines.some((line) => line.holds != null);
+    if (this.hasHolds !== hasHolds) { this.hasHolds = hasHolds; this.box.classList.toggle("has-holds", hasHolds); }
     const isSame = lines.length === this.order.length && lines.every((line, index) => line.id === this.order[index]);
     for (const line of lines) (this.rows.get(line.id) ?? this.make(line.id)).line = line;
     if (!isSame) this.arrange(lines.map((line) => line.id));
@@ -166,7 +173,7 @@ export class Table {
 
   // Writes what differs from what was written last.
   write(parts) {
-    const { row, cells, name, decided, swatch, state, category, line, said } = parts;
+    const { row, cells, name, holds, climbing, decided, swatch, state, category, line, said } = parts;
     if (!line) return;
     const put = (element, key, text) => { if (said.get(key) !== text) { said.set(key, text); element.textContent = text; } };
     const dress = (element, key, kind) => { if (said.get(key) !== kind) { said.set(key, kind); element.className = kind; } };
@@ -183,9 +190,10 @@ export class Table {
       put(cells.rank, "rank", f.rank(line.rank));
       put(cells.move, "move", line.rank == null ? "" : f.rankChange(line.rank_change));
       dress(cells.move, "moved", `col-move ${f.tone(line.rank_change)}`);
-      put(decided, "decided", f.heldWord(line) || (f.decidedWord[line.decided] ?? ""));
-      dress(decided, "decidedly", line.holds == null ? "decided" : "decided held");
+      put(decided, "decided", f.decidedWord[line.decided] ?? "");
       put(cells.points, "points", f.points(line.points));
+      put(holds, "holds", f.holds(line.holds));
+      put(climbing, "climbing", f.climbing(line));
       put(cells["last-minute"], "last", f.signed(line.points_last_minute));
       dress(cells["last-minute"], "lastly", `col-last-minute right ${f.tone(line.points_last_minute)}`);
       put(cells.rate, "rate", f.count(line.rate));

@@ -17,6 +17,14 @@ fn bar(name: &str, part: &str) -> String {
     )
 }
 
+/// What stands in the column *holds* of a team, where that column is shown: `400/s unbroken`.
+fn column(name: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('[data-rows] tr')].filter(row => row.querySelector('.name').textContent === \
+         '{name}').map(row => row.querySelector('.col-holds')).find(cell => cell.offsetWidth)?.textContent"
+    )
+}
+
 #[test]
 fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
     let Some(_turn) = turn() else { return };
@@ -28,6 +36,9 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         let (wall, team) = (arena.admin_browser().await, arena.browser().await);
         team.sign_in("alice", PASSWORD).await;
         wall.resize(1280).await;
+        // The column is there before anybody has climbed.
+        wall.go("/chart").await;
+        wall.until("document.querySelector('th.col-holds').offsetWidth > 0").await;
         wall.go("/chart?view=projector").await;
         arena.arm("+6s");
         // All climb from the first instant, in the place of the lines.
@@ -66,6 +77,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
             team.resize(width).await;
             team.go("/chart").await;
             team.until(&format!("{} === '400/s'", bar("Bob", ".climb-figure"))).await;
+            team.until(&format!("{} === '400/s unbroken'", column("Bob"))).await;
             findings.look(&team, "chart with bars", width).await;
             team.picture("chart-climb", width).await;
             findings.ask(&team, &format!("chart with bars at {width} px"), axe.as_deref()).await;
@@ -73,6 +85,8 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         arena.until_state("sealed");
         // What is over stays on the wall, and in the standings.
         wall.until("document.querySelector('[data-climb-step]').textContent === 'what was held'").await;
+        wall.until(&format!("{} === '400/s unbroken'", column("Bob"))).await;
+        wall.picture("projector-held", 1280).await;
         let standings = arena.standings();
         let line = |name: &str| {
             let lines = standings["standings"].as_array().into_iter().flatten();
@@ -96,7 +110,19 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         for _ in 0..2 {
             wall.click("[data-reveal-next]").await;
         }
-        wall.until("document.querySelector('[data-reveal-board]').textContent.includes('/s')").await;
+        wall.until("/^[0-9]+\\/s$/.test(document.querySelector('[data-reveal-board] li[data-id] .holds').textContent)")
+            .await;
+        for width in WIDTHS {
+            wall.resize(width).await;
+            findings.look(&wall, "reveal by what is held", width).await;
+            wall.picture("reveal-held", width).await;
+        }
+        let report = wall.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
+        let report = report.as_str().expect("a page");
+        assert!(
+            report.contains(">Holds</th>") && report.contains("400/s</b> <span class=\"muted\">unbroken"),
+            "{report}"
+        );
         assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         for browser in [wall, team] {
             browser.assert_clean().await;

@@ -92,7 +92,8 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
         // From the first second on the axis is as long as the round; deadlines have their names, which never collide.
         let lines = "document.querySelector('[data-chart]').lines";
-        browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 3")).await;
+        browser.until(&format!("{lines}.axis && Math.abs({lines}.axis.max - 20) < 0.1")).await;
+        names_of_marks_never_collide(&browser, lines).await;
         let tints = browser.run(&format!("return [...{lines}.tints.of.values()]"), vec![]).await;
         let tints = tints.as_array().expect("a list").clone();
         assert!(
@@ -108,6 +109,15 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&stage_is("sealed")).await;
         adds_up(&phone).await;
         let all = browser.run(&format!("return {POINTS}"), vec![]).await;
+        // It is no longer for the time in which it drained and was sealed; at its end stands what it came to.
+        let ends = format!(
+            "Math.abs({lines}.axis.max - 20) < 0.01 && Math.abs({lines}.plot.data[0].at(-1) - 20) < 0.01 && \
+             {lines}.ids.every((id, at) => id === 'house' || {lines}.plot.data[at + 1].at(-1) === \
+             ({POINTS})[{lines}.feed.name(id)])"
+        );
+        browser.until(&ends).await;
+        browser.go("/chart").await;
+        browser.until(&format!("{lines}?.axis && {ends}")).await;
 
         // By a link, to the middle of the round.
         let rounds = browser.run(&format!("return {lines}.store.rounds"), vec![]).await;
@@ -155,6 +165,29 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
     });
 }
 
+/// Both deadlines and many phases at nearly the same instant: deadlines keep their names, and no name covers another.
+async fn names_of_marks_never_collide(browser: &Browser, lines: &str) {
+    let marks = format!(
+        "const lines = {lines}; const at = lines.store.rounds.at(-1).start_at; const mark = (kind, label, into) => \
+         ({{ kind, label, at: at + into }}); lines.store.marks = [mark('phase', 'phase 1: 200/s', 0), \
+         mark('phase', 'phase 2: 200 to 4000/s', 9_000), mark('version', 'Version: v2', 10_000), \
+         mark('from', 'From: ECS', 10_100), mark('phase', 'phase 3: as fast as answers come', 10_200)]; \
+         lines.draw(); setTimeout(() => arguments[0](lines.marked), 50)"
+    );
+    let marked = browser.run_async(&marks).await;
+    let marked = marked.as_array().expect("names").clone();
+    let named = |label: &str| marked.iter().any(|one| one["label"] == label);
+    assert!(named("Version: v2") && named("From: ECS"), "{marked:?}");
+    for (index, one) in marked.iter().enumerate() {
+        for other in &marked[..index] {
+            let is_apart = one["row"] != other["row"]
+                || one["to"].as_f64() < other["from"].as_f64()
+                || other["to"].as_f64() < one["from"].as_f64();
+            assert!(is_apart, "{one} covers {other}");
+        }
+    }
+}
+
 /// A team whose server fails: its page begins with that, in the tab too, and stays within the phone.
 async fn failing_on_a_phone(phone: &Browser) {
     phone.resize(360).await;
@@ -163,6 +196,12 @@ async fn failing_on_a_phone(phone: &Browser) {
     phone.until("document.title.startsWith('✕ Failing') && document.querySelector('link[rel=icon]').href.includes('icon-bad')").await;
     // Its newest failure, or what the newest check found.
     phone.until("/not admitted|not 2xx/.test(document.querySelector('[data-health-text]').innerText)").await;
+    // What tells her of it is her choice, which her phone keeps.
+    phone.click(".health-tell summary").await;
+    phone.click("[data-tell=sound]").await;
+    phone.go("/index").await;
+    phone.until("document.querySelector('[data-tell=sound]').checked").await;
+    phone.until("document.querySelector('[data-health]').dataset.tone === 'bad'").await;
     // A machine of ours that is late here is told above it.
     let bottom = "const height = element => element.getBoundingClientRect().height; \
                   const notices = [...document.querySelectorAll('.notices')].reduce((sum, one) => sum + height(one), 0); \

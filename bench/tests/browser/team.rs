@@ -20,6 +20,8 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
         browser.fill("name", "alice").await;
         browser.fill("display_name", "Alice & Söhne <b>").await;
         browser.fill("password", PASSWORD).await;
+        browser.click("[aria-label='Show the password']").await;
+        browser.until("document.querySelector('[name=password]').type === 'text'").await;
         browser.submit("/register").await;
         browser.until_place(|place| place == "/index").await;
         browser.until_words("Alice & Söhne <b>").await;

@@ -6,10 +6,18 @@ use super::document::Made;
 use super::error::ChangeError;
 use super::instant;
 use super::roster::id_of;
-use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_accounts::{Actor, AuditFilter, AuditLine, Role, User, UserId};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Endpoint, State};
 use flowtest_contract::rules::UtcUs;
+
+/// What the log calls it that a contestant gets no traffic any more.
+const PARKED: &str = "user.park";
+
+/// What the log calls a contestant.
+fn subject(user: UserId) -> String {
+    format!("user:{user}")
+}
 
 impl Controller {
     /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
@@ -98,8 +106,25 @@ impl Controller {
         control.timeline.joined_at(name)
     }
 
-    /// Parks a contestant, or lets it play on.
+    /// Parks a contestant, or lets it play on. The log says of the contestant who did it.
     pub async fn park(&self, user: &User, parked: bool, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
+        let made = self.set_parked(user, parked, by, now).await?;
+        let action = if parked { PARKED } else { "user.unpark" };
+        // It is in force, whatever the log takes.
+        if let Err(error) = self.accounts.note(action, subject(user.id), None, by, now).await {
+            tracing::warn!(%error, contestant = user.name, "the log does not say who did it: {action}");
+        }
+        Ok(made)
+    }
+
+    /// Who parked a contestant last, by the log. None: nobody ever did, or a program that did not say.
+    pub async fn parked_by(&self, user: UserId) -> Result<Option<AuditLine>, flowtest_accounts::Error> {
+        let (action, subject) = (Some(PARKED.to_owned()), Some(subject(user)));
+        let filter = AuditFilter { action, subject, ..AuditFilter::default() };
+        Ok(self.accounts.audit_page(None, 1, filter).await?.pop())
+    }
+
+    async fn set_parked(&self, user: &User, parked: bool, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
         let what = format!("{} {}.", user.name, if parked { "was parked" } else { "plays on" });
         self.change(None, Change::Park { contestant: user.name.clone(), parked }, &what, by, now).await
     }
@@ -110,7 +135,7 @@ impl Controller {
         let plays =
             self.control().is_some_and(|control| control.contest.contestants.iter().any(|one| one.name == user.name));
         if plays && self.document.is_playing() {
-            self.park(user, true, by, now).await?;
+            self.set_parked(user, true, by, now).await?;
         }
         self.follow_people(&Actor::program(), now).await?;
         Ok(())
@@ -120,7 +145,7 @@ impl Controller {
     pub async fn requalify(&self, user: &User, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
         self.accounts.requalify(user.id, by, now).await?;
         if self.control().is_some_and(|control| control.parked.contains(&user.name)) {
-            self.park(user, false, by, now).await?;
+            self.set_parked(user, false, by, now).await?;
         }
         self.follow_people(&Actor::program(), now).await?;
         Ok(())

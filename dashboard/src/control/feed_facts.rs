@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// The board looks once a second: what a round came to stands there so long after it was sealed. The next one cannot have begun.
+const SETTLED_US: u64 = 2_000_000;
+
 /// The newest facts, and who hears of them.
 #[derive(Debug)]
 pub(super) struct FeedFacts {
@@ -83,7 +86,7 @@ impl FeedFacts {
         let not_valid = sealed.iter().filter(|round| round.validity().is_some_and(|validity| !validity.is_valid()));
         let not_valid = not_valid.map(|round| NotValid { number: round.number, ruling: round.ruling }).collect();
         let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
-        let played = rounds.iter().filter_map(played).collect();
+        let played = self.played(&rounds, &before.rounds).await?;
         let notices = accounts.active_announcements(utc_us()).await?.into_iter().map(notice).collect();
         self.facts.send_modify(|facts| {
             // Read in here: what is saved from now on changes the facts after this.
@@ -106,6 +109,37 @@ impl FeedFacts {
             });
         });
         Ok(())
+    }
+
+    /// The spans of the rounds that have ended. Of one that is known it never changes.
+    async fn played(
+        &self,
+        rounds: &[Round],
+        known: &[PlayedRound],
+    ) -> Result<Vec<PlayedRound>, flowtest_accounts::Error> {
+        let mut spans = Vec::new();
+        for round in rounds {
+            match known.iter().find(|one| one.id == round.id) {
+                Some(known) => spans.push(known.clone()),
+                None => spans.extend(self.span(round).await?),
+            }
+        }
+        Ok(spans)
+    }
+
+    /// The span of a round, when it has ended: by the document of then, since the table only says when it was sealed.
+    async fn span(&self, round: &Round) -> Result<Option<PlayedRound>, flowtest_accounts::Error> {
+        let is_aborted = round.state == State::Aborted.as_str();
+        let over_at = round.finished_at.or_else(|| is_aborted.then_some(round.state_at));
+        let (Some(start_at), Some(over_at)) = (round.start_at, over_at) else { return Ok(None) };
+        let saved = self.accounts.control_then(over_at).await?;
+        let control = saved.and_then(|saved| Control::from_json(&saved.document).ok());
+        let planned = control.filter(|control| control.round == Some(round.id));
+        let planned = planned.and_then(|control| control.timeline.end_at(&control.contest));
+        let end_at = planned.map_or(over_at, |planned| planned.min(over_at));
+        let Round { id, number, scored, .. } = *round;
+        let settled_at = over_at.saturating_add(SETTLED_US);
+        Ok((end_at > start_at).then_some(PlayedRound { id, number, scored, start_at, end_at, settled_at }))
     }
 
     async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {
@@ -139,14 +173,6 @@ pub(super) async fn house_results(
 ) -> Result<(Option<u64>, BTreeMap<RoundId, HouseResult>), flowtest_accounts::Error> {
     let Some(setting) = accounts.setting(HOUSE_RESULTS).await? else { return Ok((None, BTreeMap::new())) };
     Ok((Some(setting.version), serde_json::from_str(&setting.text).unwrap_or_default()))
-}
-
-/// The span of a round that has ended.
-fn played(round: &Round) -> Option<PlayedRound> {
-    let start_at = round.start_at?;
-    let end_at = round.finished_at.or_else(|| (round.state == State::Aborted.as_str()).then_some(round.state_at))?;
-    let Round { id, number, scored, .. } = *round;
-    (end_at > start_at).then_some(PlayedRound { id, number, scored, start_at, end_at })
 }
 
 fn contestant(user: User) -> Contestant {

@@ -9,6 +9,7 @@ use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
 use crate::live::reveal::Reveal;
 use crate::live::{Audience, Due, UserKey, ValidityNow};
+use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::health::Health;
 use crate::views::index::HeaderCount;
@@ -114,6 +115,7 @@ pub async fn my_seconds(req: &mut Request, depot: &mut Depot, res: &mut Response
 #[handler]
 pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
+    let viewer = Viewer::of(depot)?.clone();
     let user = asked::contestant(req, depot, &app).await?;
     let owner = Owner::of(&app, &user).await;
     let headers: BTreeMap<_, _> = owner::headers(&owner).into_iter().map(|header| (header.name, header)).collect();
@@ -131,7 +133,7 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         due: Due::of(app.feed.seen().control.as_deref(), app.now()),
         validity: app.feed.validity(&Audience::Public),
         frozen: owner.frozen,
-        health: owner::health(&app, &user, &owner).await?,
+        health: owner::health(&app, &user, &owner, &viewer).await?,
         ledger: owner::ledger_now(&app, &owner),
         climb: owner.climb,
     }));

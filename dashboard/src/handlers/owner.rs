@@ -7,6 +7,7 @@ use crate::error::RequestError;
 use crate::handlers::past;
 use crate::live::frame::Link;
 use crate::live::{Audience, TeamState, UserKey};
+use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format;
 use crate::views::health::{Health, Known};
@@ -89,9 +90,16 @@ fn climb(app: &App, user: &User) -> Option<ClimbCard> {
     Some(ClimbCard::of(climbed, climbed.sentence(), &terms.pass))
 }
 
-/// What stands first on the contestant's page.
-pub async fn health(app: &App, user: &User, owner: &Owner) -> Result<Health, RequestError> {
+/// What stands first on the contestant's page, as the contestant or an organiser reads it.
+pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> Result<Health, RequestError> {
     let seen = app.feed.seen();
+    let parked_by = match owner.state == Some(TeamState::Parked) && viewer.is_admin() {
+        true => match app.controller.parked_by(user.id).await?.and_then(|line| line.by.user) {
+            Some(organiser) => app.accounts.user(organiser).await?.map(|organiser| organiser.display_name),
+            None => None,
+        },
+        false => None,
+    };
     let now = app.now();
     let endpoint = app.accounts.endpoint_of(user.id).await?.map(|one| one.endpoint);
     // What another server answered says nothing of this one.
@@ -115,6 +123,8 @@ pub async fn health(app: &App, user: &User, owner: &Owner) -> Result<Health, Req
         tested: tested.as_ref().map(|answer| (all_right(answer), answer.message.as_str())),
         tested_s: tested.as_ref().map_or(0, |answer| now.saturating_since(answer.at) / 1_000_000),
         disqualified: user.disqualified.as_deref(),
+        halted: seen.control.as_ref().is_some_and(|control| control.halted),
+        parked_by: parked_by.as_deref(),
         is_late: app.feed.validity(&Audience::Public).is_some_and(|validity| validity.warn)
             || !app.controller.status().generators.iter().any(|seen| is_heard(seen, now)),
         stale_since_ms: match seen.link {

@@ -53,11 +53,12 @@ pub async fn history(app: &App, audience: &Audience, number: u32) -> Result<Stri
     let round = round.ok_or(RequestError::NotFound)?;
     let start_at = round.start_at.ok_or(RequestError::NotFound)?;
     let facts = app.feed.facts();
-    let end_at = facts.rounds.iter().find(|one| one.id == round.id).map_or(now, |one| one.end_at);
-    let span = PlayedRound { id: round.id, number, scored: round.scored, start_at, end_at };
-    let step_us = (end_at.saturating_since(start_at) / INSTANTS).max(1_000_000);
-    let rows = app.accounts.history(round.id, start_at, end_at.saturating_add(1), step_us).await?;
-    let control = control_then(app, end_at).await?;
+    let known = facts.rounds.iter().find(|one| one.id == round.id).cloned();
+    let on = || PlayedRound { id: round.id, number, scored: round.scored, start_at, end_at: now, settled_at: now };
+    let span = known.unwrap_or_else(on);
+    let step_us = (span.end_at.saturating_since(start_at) / INSTANTS).max(1_000_000);
+    let rows = app.accounts.history(round.id, start_at, span.settled_at.saturating_add(1), step_us).await?;
+    let control = control_then(app, span.end_at).await?;
     // Hundreds of rows of hundreds of lines: not on a thread that serves others.
     let write = move || past::history(rows, step_us / 1_000_000, control.as_ref(), &facts, &visibility, &span);
     let written = tokio::task::spawn_blocking(write).await;
@@ -75,10 +76,11 @@ pub async fn seconds(app: &App, id: &UserKey, number: Option<u32>) -> Result<Vec
         },
     };
     let Some(start_at) = round.start_at else { return Ok(Vec::new()) };
-    let ended = app.feed.facts().rounds.iter().find(|one| one.id == round.id).map(|one| one.end_at);
-    let end_at = ended.unwrap_or_else(|| app.now());
+    let now = app.now();
+    let known = app.feed.facts().rounds.iter().find(|one| one.id == round.id).cloned();
+    let (end_at, settled_at) = known.map_or((now, now), |one| (one.end_at, one.settled_at));
     let step_us = (end_at.saturating_since(start_at) / INSTANTS).max(1_000_000);
-    let rows = app.accounts.history(round.id, start_at, end_at.saturating_add(1), step_us).await?;
+    let rows = app.accounts.history(round.id, start_at, settled_at.saturating_add(1), step_us).await?;
     let id = id.clone();
     let read = tokio::task::spawn_blocking(move || past::seconds_of(&rows, &id)).await;
     read.map_err(|error| RequestError::Internal(format!("the seconds of a contestant: {error}")))

@@ -8,7 +8,7 @@ use crate::handlers::{convert, frame};
 use crate::live::past::{self, Second};
 use crate::live::{Audience, UserKey};
 use crate::views::climb::ClimbCard;
-use crate::views::curve::{Curves, Mark, Series};
+use crate::views::curve::{self, Curves, Mark, Series};
 use crate::views::report::{ReportAdjustment, ReportLine, ReportRound, ReportTeam};
 use crate::views::strip::{Span, Strip};
 use crate::views::{ReportPage, format};
@@ -59,6 +59,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         .collect();
     let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
     let invalid: Vec<i64> = history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let played = axis(&history);
     let users = app.accounts.users().await?;
     let stored = app.accounts.rounds().await?;
     let counted: Vec<&Round> = stored.iter().filter(|round| round.counts() && round.finished_at.is_some()).collect();
@@ -95,9 +96,9 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         standings: lines.collect(),
         has_climbs,
         counted: counted.iter().map(|round| round.number).collect(),
-        from_ms: at_ms.first().copied().unwrap_or(0),
-        until_ms: at_ms.last().copied().unwrap_or(0),
-        curves: Curves::of(&at_ms, &series, &marks, &invalid),
+        from_ms: played.first().map(|span| span.from_ms).or(at_ms.first().copied()).unwrap_or(0),
+        until_ms: played.last().map(|span| span.to_ms).or(at_ms.last().copied()).unwrap_or(0),
+        curves: Curves::of(&at_ms, &series, &marks, &invalid, &played),
         rounds,
         adjustments: adjustments.iter().map(|one| adjustment(one, &users)).collect(),
     };
@@ -110,6 +111,20 @@ fn mark(mark: &Value) -> Option<Mark> {
     Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned() })
 }
 
+/// The rounds that count, or the last one where none does, as on the page.
+fn axis(history: &Value) -> Vec<curve::Span> {
+    let rounds = || history["rounds"].as_array().into_iter().flatten();
+    let span = |round: &Value| {
+        let of = |name: &str| round[name].as_i64();
+        // A row of the history may come a step later than what it tells; no round begins so soon after another.
+        let settled_ms = of("settled_at")? + STEP_S as i64 * 1_000;
+        let (from_ms, to_ms) = (of("start_at")?, of("end_at")?);
+        Some(curve::Span { name: format!("Round {}", of("number")?), from_ms, to_ms, settled_ms })
+    };
+    let counted: Vec<_> = rounds().filter(|round| round["scored"] == true).filter_map(span).collect();
+    if counted.is_empty() { rounds().next_back().and_then(span).into_iter().collect() } else { counted }
+}
+
 /// What the report says of one round: results, the plan of then, and everybody's seconds as they were kept.
 async fn round_of(
     app: &App,
@@ -118,14 +133,15 @@ async fn round_of(
     users: &[User],
 ) -> Result<ReportRound, RequestError> {
     let played = app.feed.facts().rounds.iter().find(|one| one.id == round.id).cloned();
-    let end_at = played.as_ref().map_or_else(|| app.now(), |one| one.end_at);
+    let now = app.now();
+    let (end_at, settled_at) = played.as_ref().map_or((now, now), |one| (one.end_at, one.settled_at));
     let saved = app.accounts.control_then(end_at).await?;
     let control = saved.and_then(|saved| Control::from_json(&saved.document).ok());
     let control = control.filter(|control| control.round == Some(round.id));
     let mut seconds = BTreeMap::new();
     if let Some(start_at) = round.start_at {
         let step_us = (end_at.saturating_since(start_at) / SPANS as u64).max(1_000_000);
-        let rows = app.accounts.history(round.id, start_at, end_at.saturating_add(1), step_us).await?;
+        let rows = app.accounts.history(round.id, start_at, settled_at.saturating_add(1), step_us).await?;
         let read = tokio::task::spawn_blocking(move || past::seconds(rows)).await;
         seconds = read.map_err(|error| RequestError::Internal(format!("the seconds of a round: {error}")))?;
     }
@@ -155,7 +171,8 @@ async fn round_of(
         state: convert::round_state(round),
         scored: round.scored,
         start_at_ms: round.start_at.map(utc_ms),
-        end_at_ms: round.finished_at.map(utc_ms),
+        end_at_ms: played.map(|one| utc_ms(one.end_at)),
+        sealed_at_ms: round.finished_at.map(utc_ms),
         deadlines: control.as_ref().map(|control| deadlines(control, end_at)).unwrap_or_default(),
         phases: control.iter().flat_map(|control| control.contest.phases.iter().map(phase)).collect(),
         teams: results.iter().map(team).collect(),

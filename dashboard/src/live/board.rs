@@ -205,10 +205,9 @@ impl Board {
         Some((scores.at, archive::write(basis, scores)))
     }
 
-    /// Of the points that are shown.
-    /// When a contestant came to the points that it has now.
+    /// When a contestant came to the points that it has now, of those that are shown; nobody comes to none.
     pub fn reached_at(&self, id: &UserKey) -> Option<UtcUs> {
-        self.track().reached.get(id).map(|(_, at)| *at)
+        self.track().reached.get(id).filter(|(points, _)| *points != 0).map(|(_, at)| *at)
     }
 
     fn track(&self) -> &Track {

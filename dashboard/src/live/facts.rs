@@ -160,9 +160,12 @@ pub struct PlayedRound {
     /// In milliseconds where they leave the server.
     #[serde(serialize_with = "millis")]
     pub start_at: UtcUs,
-    /// The planned end while it is played.
+    /// When its last request was due: by the plan, or earlier by the organiser's word. However late it is sealed, this stays.
     #[serde(serialize_with = "millis")]
     pub end_at: UtcUs,
+    /// By when its last answer was on the board; the planned end while it is played.
+    #[serde(serialize_with = "millis")]
+    pub settled_at: UtcUs,
 }
 
 /// A sealed scored round that is not valid, and what the organiser said of it.

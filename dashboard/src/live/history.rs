@@ -86,7 +86,7 @@ fn now_played(control: &Control, facts: &Facts) -> Option<PlayedRound> {
     // A pause has no end yet: it ends no earlier than planned.
     let end_at = control.timeline.end_at(&control.contest).unwrap_or_else(|| start_at.saturating_add(planned));
     let number = facts.numbers.get(&id).copied().unwrap_or(1);
-    Some(PlayedRound { id, number, scored: control.scored, start_at, end_at })
+    Some(PlayedRound { id, number, scored: control.scored, start_at, end_at, settled_at: end_at })
 }
 
 fn list(body: &mut Vec<u8>, values: impl Iterator<Item = Option<i64>>) {

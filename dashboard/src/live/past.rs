@@ -209,7 +209,8 @@ mod tests {
             number: 1,
             scored: true,
             start_at: UtcUs::EPOCH,
-            end_at: UtcUs(9_000_000),
+            end_at: UtcUs(8_000_000),
+            settled_at: UtcUs(9_000_000),
         };
         let rows = || vec![row(1_000_000, [1, 2, 3]), row(2_000_000, [4, 5, 6])];
         let freeze = Freeze { at: Some(UtcUs(1_500_000)), ..Freeze::default() };

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use crate::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::{SETTLE_US, StepClock};
-use flowtest_contest::contest::Load;
+use flowtest_contest::contest::{Load, RankBy};
 use flowtest_contest::ladder::{LadderTerms, Pass};
 use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};
@@ -27,6 +27,9 @@ pub struct RoundNow {
     pub phase: Option<usize>,
     /// How many there are.
     pub phases: usize,
+    /// Contestants climb in one of them, or rank by what they hold: standings have a column for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_breakpoint: bool,
     /// In a breakpoint phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub climb: Option<ClimbNow>,
@@ -80,6 +83,7 @@ impl RoundNow {
             paused_at: paused_at(control, now).map(utc_ms),
             phase: phase_at(control, now),
             phases: control.contest.phases.len(),
+            has_breakpoint: control.contest.rank_by == RankBy::Holds || !control.contest.breakpoints().is_empty(),
             climb: ClimbNow::of(control, now),
             frozen_at: frozen_at.map(utc_ms),
             revealed: frozen_at.is_some() && facts.freeze.is_revealed(now),
@@ -237,6 +241,8 @@ mod tests {
         let arm = Change::Arm { round, start_at, scored: true, generators: vec!["g1".to_owned()] };
         let running = make(&make(&draft, arm, NOW), Change::Begin, start_at);
         let climb = |control: &Control, second: u64| ClimbNow::of(control, start_at + second * SECOND);
+        let has_breakpoint = |control: &Control| RoundNow::of(control, &Facts::default(), NOW).has_breakpoint;
+        assert!(has_breakpoint(&draft) && !has_breakpoint(&contest()), "a column for it, from the draft on");
         assert_eq!(climb(&running, 9), None, "the phase before it");
         let at = |second: u64| Some(utc_ms(start_at + second * SECOND));
         let second = climb(&running, 19).expect("its second step");

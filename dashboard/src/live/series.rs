@@ -130,10 +130,23 @@ impl Resolution {
         self.rows.partition_point(|instant| instant.at < since)
     }
 
+    /// Whether nothing has changed for two rows: of such a time its two ends are kept, so that no night takes a round's
+    /// seconds away.
+    fn is_still(&self, instant: &Instant) -> bool {
+        let is_same = |row: &Instant| row.row == instant.row && row.invalid_seconds == instant.invalid_seconds;
+        self.rows.len() >= 2 && self.rows.iter().rev().take(2).all(is_same)
+    }
+
     /// Keeps the first row of each step of the clock.
     fn push(&mut self, instant: &Instant) {
         let bucket = |at: UtcUs| at.floor(self.step_s * SECOND_US);
         if self.step_s > 1 && self.rows.back().is_some_and(|last| bucket(last.at) == bucket(instant.at)) {
+            return;
+        }
+        if self.is_still(instant)
+            && let Some(last) = self.rows.back_mut()
+        {
+            last.at = instant.at;
             return;
         }
         if self.rows.len() == self.rows_max {
@@ -189,6 +202,17 @@ mod tests {
         let mut series = Series::default();
         (0..100).for_each(|second| series.push(&scores(second, &[("a", 1)])));
         assert_eq!(series.step_s(UtcUs::EPOCH, 1), 1);
+    }
+
+    #[test]
+    fn a_night_after_a_round_takes_none_of_its_seconds() {
+        let mut series = Series::default();
+        (0..300).for_each(|second| series.push(&scores(second, &[("a", second as i64)])));
+        (300..80_000).for_each(|second| series.push(&scores(second, &[("a", 299)])));
+        assert_eq!(series.step_s(UtcUs::EPOCH, 1), 1);
+        let rows: Vec<_> = series.rows(1, UtcUs::EPOCH).map(|(at, row)| (at.0 / SECOND_US, points(row, 0))).collect();
+        assert_eq!((rows.len(), rows[7], rows[299]), (301, (7, Some(7)), (299, Some(299))));
+        assert_eq!(rows[300], (79_999, Some(299)), "and the newest is known");
     }
 
     #[test]

@@ -251,7 +251,9 @@ pub(super) fn held(figures: &Figures, rank_by: RankBy) -> Held {
 fn merit(scores: &Scores, score: &Score, line: &Standing) -> Merit {
     let Figures { points, failures, p99_us, .. } = score.figures;
     let held = held(&score.figures, scores.rank_by);
-    Merit { points: points.into(), failures, p99_us, reached: score.reached_at, absent: line.contestant.absent, held }
+    // Before the first points nobody was there first: whoever registered early stands with the others.
+    let reached = score.reached_at.filter(|_| points != 0);
+    Merit { points: points.into(), failures, p99_us, reached, absent: line.contestant.absent, held }
 }
 
 #[cfg(test)]
@@ -309,6 +311,14 @@ mod tests {
         };
         assert_eq!(names(Some("student")), [("c".to_owned(), Some(2)), ("a".to_owned(), Some(3))]);
         assert_eq!((names(Some("")).len(), names(None).len(), names(Some("expert")).len()), (3, 3, 0));
+    }
+
+    #[test]
+    fn before_the_first_points_all_share_the_first_place_whoever_came_early() {
+        let came = |id: &str, at| Score { reached_at: Some(UtcUs(at)), ..score(id, 0) };
+        let scores = Scores { at: UtcUs(9), lines: vec![came("a", 5), came("b", 1)], ..Scores::default() };
+        let standings = rank(&scores, &contestants(&[("a", false, false), ("b", false, false)]));
+        assert_eq!(standings.lines.iter().map(|line| line.rank).collect::<Vec<_>>(), [Some(1), Some(1)]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct Names {
 }
 
 /// Actions and what people call them.
-const ACTIONS: [(&str, &str); 36] = [
+const ACTIONS: [(&str, &str); 38] = [
     ("adjustment.make", "adjusted the points of"),
     ("adjustment.withdraw", "withdrew an adjustment of"),
     ("announcement.end", "took down an announcement"),
@@ -93,11 +93,13 @@ const ACTIONS: [(&str, &str); 36] = [
     ("user.disqualify", "disqualified"),
     ("user.enable", "enabled"),
     ("user.hide", "took off the board"),
+    ("user.park", "parked"),
     ("user.password", "set the password of"),
     ("user.requalify", "let compete again"),
     ("user.role", "changed the role of"),
     ("user.shown", "changed the team name of"),
     ("user.unhide", "put back on the board"),
+    ("user.unpark", "let play on"),
 ];
 
 impl Told {
@@ -181,6 +183,7 @@ fn whom(subject: &str, names: &Names) -> String {
         "round" => names.rounds.get(id).map_or_else(|| format!("round {id}"), |number| format!("round {number}")),
         "setting" => match id {
             "contest" => "the settings".to_owned(),
+            "show" => "what the public may see".to_owned(),
             "house" => "what the house came to".to_owned(),
             "database" => "which database this is".to_owned(),
             "secret.csrf" => "the secret of forms".to_owned(),

@@ -59,19 +59,23 @@ pub fn rank_change(ranks: i64) -> String {
     }
 }
 
-/// What a line holds in a breakpoint phase, and what it is asked for now. `None`: nothing was tried.
-pub fn held(figures: &Figures) -> Option<String> {
-    let holds = figures.holds?;
-    let now = match (figures.unbroken, figures.unbroken_by, figures.tries, figures.breaks_at) {
-        (true, Some(Unbroken::Generator), ..) => ", fleet limit".to_owned(),
-        (true, ..) => ", unbroken".to_owned(),
+/// What somebody holds in a breakpoint phase: `1,250/s`, or a dash where nothing was tried.
+pub fn holds(holds: Option<u64>) -> String {
+    holds.map_or_else(|| NOTHING.to_owned(), |holds| format!("{}/s", grouped(holds)))
+}
+
+/// What it is asked for now, or why its limit is not known; nothing where it held no breakpoint phase.
+pub fn climbing(figures: &Figures) -> String {
+    let Some(holds) = figures.holds else { return String::new() };
+    match (figures.unbroken, figures.unbroken_by, figures.tries, figures.breaks_at) {
+        (true, Some(Unbroken::Generator), ..) => "fleet limit".to_owned(),
+        (true, ..) => "unbroken".to_owned(),
         // Below what it holds a server rests before the next step.
-        (false, _, Some(tries), _) if tries < holds => ", rests".to_owned(),
-        (false, _, Some(tries), _) => format!(", tries {}", grouped(tries)),
-        (false, _, None, Some(at)) => format!(", breaks at {}", grouped(at)),
+        (false, _, Some(tries), _) if tries < holds => "rests".to_owned(),
+        (false, _, Some(tries), _) => format!("tries {}", grouped(tries)),
+        (false, _, None, Some(at)) => format!("breaks at {}", grouped(at)),
         (false, _, None, None) => String::new(),
-    };
-    Some(format!("holds {}/s{now}", grouped(holds)))
+    }
 }
 
 /// What is said about a tie; points need no word.
@@ -285,16 +289,17 @@ mod tests {
             ..Figures::default()
         };
         let cases = [
-            (of(Some(1_562), None, None), "holds 1,250/s, tries 1,562"),
-            (of(Some(625), Some(1_562), None), "holds 1,250/s, rests"),
-            (of(None, Some(1_562), None), "holds 1,250/s, breaks at 1,562"),
-            (of(None, None, Some(Unbroken::Generator)), "holds 1,250/s, fleet limit"),
-            (of(None, None, Some(Unbroken::Max)), "holds 1,250/s, unbroken"),
+            (of(Some(1_562), None, None), "tries 1,562"),
+            (of(Some(625), Some(1_562), None), "rests"),
+            (of(None, Some(1_562), None), "breaks at 1,562"),
+            (of(None, None, Some(Unbroken::Generator)), "fleet limit"),
+            (of(None, None, Some(Unbroken::Max)), "unbroken"),
         ];
         for (figures, said) in cases {
-            assert_eq!(held(&figures).as_deref(), Some(said));
+            assert_eq!((holds(figures.holds).as_str(), climbing(&figures).as_str()), ("1,250/s", said));
         }
-        assert_eq!(held(&Figures::default()), None);
+        let nothing = Figures::default();
+        assert_eq!((holds(nothing.holds).as_str(), climbing(&nothing).as_str()), ("–", ""));
     }
 
     #[test]

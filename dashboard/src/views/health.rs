@@ -57,6 +57,10 @@ pub struct Known<'a> {
     /// How long ago that was.
     pub tested_s: u64,
     pub disqualified: Option<&'a str>,
+    /// Nobody gets any traffic.
+    pub halted: bool,
+    /// Who parked it, for whoever may know.
+    pub parked_by: Option<&'a str>,
     /// Our own machines are late, or none of them is heard.
     pub is_late: bool,
     /// Our scores stand still since.
@@ -121,11 +125,16 @@ impl Known<'_> {
                 let again = "It is asked again by itself; Test now shows what it gets.";
                 say(Tone::Warn, "Not admitted", format!("{why} {again}"))
             }
-            TeamState::Parked => say(
+            TeamState::Parked if self.halted => say(
                 Tone::Warn,
-                "Parked",
-                "The organisers send you no traffic: ask them why, and when it goes on.".into(),
+                "All traffic is stopped",
+                "The organisers have stopped it for everybody, and nothing falls due to you meanwhile.".into(),
             ),
+            TeamState::Parked => {
+                let by = self.parked_by.unwrap_or("an organiser");
+                let text = "You get no traffic, and nothing falls due to you: ask why, and when it goes on.";
+                say(Tone::Warn, &format!("Parked by {by}"), text.into())
+            }
             TeamState::Disqualified => say(Tone::Bad, "Disqualified", "By the organisers: ask them why.".into()),
             TeamState::Absent => {
                 say(Tone::Bad, "Not in this round", "You had no endpoint when it was armed: ask the organisers.".into())
@@ -142,6 +151,11 @@ impl Known<'_> {
             }
             (Some(State::Draining), _) => say(Tone::Calm, "Ending", "The last answers are being counted.".into()),
             (_, None) => say(Tone::Warn, "Not tested", "Press Test now before the round does it.".into()),
+            (_, Some((false, message))) if self.tested_s >= TEST_OLD_S => {
+                let minutes = self.tested_s / 60;
+                let text = format!("{} That says little of now: press Test now.", sentence(message));
+                say(Tone::Warn, &format!("Test failed {minutes} min ago"), text)
+            }
             (_, Some((false, message))) => {
                 let text = format!("{} Mend it and press Test now.", sentence(message));
                 say(Tone::Bad, "Test failed", text)
@@ -227,7 +241,7 @@ mod tests {
             (true, Some(State::Running), None, refused, Tone::Calm, "Running"),
             (true, Some(State::Running), Some(Playing), refused, Tone::Good, "Playing"),
             (true, Some(State::Running), Some(Waiting), refused, Tone::Warn, "Not admitted"),
-            (true, Some(State::Running), Some(Parked), None, Tone::Warn, "Parked"),
+            (true, Some(State::Running), Some(Parked), None, Tone::Warn, "Parked by an organiser"),
             (true, Some(State::Running), Some(Absent), None, Tone::Bad, "Not in this round"),
             (true, Some(State::Paused), Some(Playing), None, Tone::Warn, "Paused"),
         ];
@@ -238,12 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_may_know_is_told_who_parked_a_team_and_a_stop_for_all_is_none_of_its_own() {
+        let (round, team) = (Some(State::Running), Some(TeamState::Parked));
+        let parked = Known { has_endpoint: true, round, team, parked_by: Some("Olivia"), ..Known::default() };
+        assert_eq!(Health::of(&parked).title, "Parked by Olivia");
+        assert_eq!(Health::of(&Known { halted: true, ..parked }).title, "All traffic is stopped");
+    }
+
+    #[test]
     fn a_test_of_a_while_ago_is_no_promise() {
         let tested = Some((true, "right"));
         let known = Known { has_endpoint: true, round: Some(State::Draft), tested, tested_s: 119, ..Known::default() };
         assert_eq!(Health::of(&known).tone, Tone::Good);
         let old = Health::of(&Known { tested_s: 720, ..known });
         assert!(old.tone == Tone::Calm && old.text.contains("12 min ago"), "{old:?}");
+        // Nor is one that failed the state of things.
+        let failed = Health::of(&Known { tested_s: 720, tested: Some((false, "no answer")), ..known });
+        assert_eq!((failed.tone, failed.title.as_str()), (Tone::Warn, "Test failed 12 min ago"));
     }
 
     #[test]

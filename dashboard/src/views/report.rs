@@ -1,6 +1,6 @@
 //! The contest on one page that stands alone: no script, nothing fetched, made to be printed and kept.
 
-use crate::live::{Figures, Standing};
+use crate::live::Standing;
 use crate::views::climb::ClimbCard;
 use crate::views::curve::Curves;
 use crate::views::format;
@@ -55,6 +55,7 @@ pub struct ReportRound {
     pub scored: bool,
     pub start_at_ms: Option<i64>,
     pub end_at_ms: Option<i64>,
+    pub sealed_at_ms: Option<i64>,
     /// What changed when, in words with its instant.
     pub deadlines: Vec<(&'static str, i64)>,
     pub phases: Vec<String>,
@@ -81,12 +82,6 @@ pub struct ReportTeam {
     pub seconds: Option<Strip>,
     /// Where the round had a breakpoint phase.
     pub climb: Option<ClimbCard>,
-}
-
-/// What somebody holds, as a cell says it.
-fn held(figures: &Figures) -> String {
-    let Some(holds) = figures.holds else { return "–".to_owned() };
-    format!("{}/s{}", format::count(holds), if figures.unbroken { ", unbroken" } else { "" })
 }
 
 #[derive(Clone, Debug)]

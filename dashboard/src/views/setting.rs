@@ -414,6 +414,14 @@ pub struct TeamLine {
     pub joined_at_ms: Option<i64>,
 }
 
+/// Who took a team's traffic away.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    pub who: String,
+    /// `None`: nobody wrote it down.
+    pub at_ms: Option<i64>,
+}
+
 /// What an organiser knows of one team, and does to it.
 #[derive(Clone, Debug)]
 pub struct TeamDetail {
@@ -421,7 +429,7 @@ pub struct TeamDetail {
     pub endpoint: Option<String>,
     /// What its last test found, or why there is none.
     pub tested: String,
-    pub parked: bool,
+    pub parked: Option<Parked>,
     pub hidden: bool,
     /// The reason.
     pub disqualified: Option<String>,

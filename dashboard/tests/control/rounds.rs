@@ -48,6 +48,24 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
     assert_eq!(stage.control().state, State::Draft);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (round, publisher) = stage.play().await;
+    let end = stage.control().timeline.end_at(&stage.control().contest).expect("an end");
+    stage.turn_at(stage.now + 3_600 * SECOND).await;
+    publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let span = |stage: &Stage| stage.controller.watch_facts().borrow().rounds[0].clone();
+    assert_eq!((span(&stage).id, span(&stage).end_at), (round, end));
+    assert!(span(&stage).settled_at > stage.now, "and its last answers are looked for until then");
+    stage.reopen().await;
+    assert_eq!(span(&stage).end_at, end, "the document of then says so");
+}
+
 const CLIMB: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\n\
                      pass = { right = 0.99, p99 = \"250ms\" }\nmax = 9000\n";
 

@@ -32,8 +32,9 @@ use flowtest_dashboard::views::rules::{ChangeLine, Flip};
 use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Face, GeneratorCheck,
-    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, PastRound, PeoplePanel, Readiness, RoundAction,
-    RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel, UserLine,
+    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
+    RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
+    TeamsPanel, UserLine,
 };
 use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
 use flowtest_dashboard::views::strip::{Span, Strip};
@@ -142,6 +143,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 end_at: Some(NOW_MS + 1_200_000),
                 phase: Some(2),
                 phases: 4,
+                has_breakpoint: false,
                 climb: None,
                 paused_at: None,
                 frozen_at: None,
@@ -800,7 +802,7 @@ fn team_detail() -> TeamDetail {
         id: 4,
         endpoint: Some("http://203.0.113.4/".into()),
         tested: HOSTILE[1].into(),
-        parked: true,
+        parked: Some(Parked { who: HOSTILE[0].into(), at_ms: Some(NOW_MS) }),
         hidden: false,
         disqualified: None,
         failures: vec![TeamFailure { at_ms: NOW_MS, kind: "status".into(), message: HOSTILE[0].into(), count: 26 }],
@@ -946,7 +948,7 @@ fn report() -> ReportPage {
         counted: vec![1],
         standings: standings().into_iter().map(report_line).collect(),
         has_climbs: true,
-        curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]]),
+        curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]], &[]),
         from_ms: START_MS,
         until_ms: NOW_MS,
         rounds: vec![ReportRound {
@@ -955,6 +957,7 @@ fn report() -> ReportPage {
             scored: true,
             start_at_ms: Some(START_MS),
             end_at_ms: Some(NOW_MS),
+            sealed_at_ms: Some(NOW_MS + 7_000),
             deadlines: vec![("Version becomes v2", START_MS + 252_000)],
             phases: vec!["10:00 at 200 to 4000 a second, 64 connections".into()],
             teams: standings().into_iter().map(report_team).collect(),

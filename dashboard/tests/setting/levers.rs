@@ -111,6 +111,12 @@ async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
     let page = bea.get("/setting").await;
     let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
     ada.follow(&format!("/setting/contestant/{}/park", alice.id), &[]).await.says("gets no traffic any more");
+    // Whoever looks at the team, or at the log, is told who did it.
+    bea.get(&format!("/setting?team={}", alice.id))
+        .await
+        .says("no traffic, by ada")
+        .says("parked by <b class=\"name\">ada");
+    bea.get("/audit?q=alice").await.says("user.park");
     let answer = bea.post_from(&page, "/setting/halt", &[("halted", "yes")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     bea.get("/setting").await.says("All traffic is stopped.");

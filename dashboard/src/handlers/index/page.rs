@@ -80,7 +80,7 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         id: owner.id.to_string(),
         display_name: user.display_name.clone(),
         view_as: Vec::new(),
-        health: owner::health(app, user, &owner).await?,
+        health: owner::health(app, user, &owner, &viewer).await?,
         ledger,
         rivals: rivals.collect(),
         endpoint: EndpointCard {

@@ -78,11 +78,11 @@ pub(super) fn totals(phases: &[Phase], fleet: Fleet) -> Vec<String> {
     let has_sprint = phases.iter().any(|phase| matches!(phase.load, Load::Closed { .. }));
     let has_climb = phases.iter().any(|phase| matches!(phase.load, Load::Breakpoint(_)));
     let contestants = fleet.contestants.max(1);
-    let sprints = match (has_sprint, has_climb) {
+    let open_ended = match (has_sprint, has_climb) {
         (false, false) => "",
-        (true, false) => ", and what its sprints take",
-        (false, true) => ", and what its climbs take",
-        (true, true) => ", and what its sprints and climbs take",
+        (true, false) => "what its sprints take",
+        (false, true) => "what its climbs take",
+        (true, true) => "what its sprints and climbs take",
     };
     let count = |count: u128| format::count(u64::try_from(count).unwrap_or(u64::MAX));
     let all = each.saturating_mul(contestants.into());
@@ -90,7 +90,21 @@ pub(super) fn totals(phases: &[Phase], fleet: Fleet) -> Vec<String> {
     let measured = if fleet.exchange_bytes.is_some() { "as the last round measured" } else { "by a small answer" };
     let mut totals = vec![
         format!("It takes {} in {}.", instant::duration(length_us), format::plural(phases.len(), "phase", "phases")),
-        format!("{} requests for each{sprints}; {} for {}.", count(each), count(all), contestants_text(contestants)),
+        match (each, open_ended) {
+            (0, open_ended) if !open_ended.is_empty() => {
+                let whose = contestants_text(contestants);
+                format!("For each of {whose} {open_ended}: nobody knows before how many requests that is.")
+            }
+            (each, open_ended) => {
+                let more = if open_ended.is_empty() { String::new() } else { format!(", and {open_ended}") };
+                format!(
+                    "{} requests for each{more}; {} for {}.",
+                    count(each),
+                    count(all),
+                    contestants_text(contestants)
+                )
+            }
+        },
     ];
     if all > 0 {
         let bytes = format::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -168,6 +182,8 @@ mod tests {
             assert!(said.contains(part), "{part:?}: {said}");
         }
         assert_eq!(preview.too_much, None);
+        let sprint = plan("[[phase]]\nfor = \"5s\"\nconnections = 8\n", FLEET).totals.join(" ");
+        assert!(sprint.contains("For each of 10 contestants what its sprints take: nobody knows before"), "{sprint}");
     }
 
     #[test]

@@ -8,13 +8,16 @@ use crate::control::readiness::{self, Contestant, Mark, Situation};
 use crate::error::RequestError;
 use crate::handlers::{audit, past, report};
 use crate::live::{Audience, Standing, TeamState, UserKey};
-use crate::views::setting::{Light, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
+use crate::views::setting::{Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
 use crate::views::strip::Strip;
 use crate::views::{Field, Role};
 use flowtest_accounts::{AuditFilter, User, UserId};
 use flowtest_contest::State;
 use flowtest_scoreboard::ExplainedError;
+use std::collections::BTreeMap;
 
+/// Between rounds and in one.
+const PARKED: &str = "parked";
 /// A team of whose answers fewer than so many in a thousand are right is in trouble.
 const RIGHT_PERMILLE: u16 = 990;
 /// Lines of failures and of history of an open team.
@@ -23,13 +26,20 @@ const HISTORY: usize = 8;
 /// Lines of the log that are looked at for those: many only say who signed in.
 const HISTORY_LOOKED_AT: u32 = 60;
 
-pub(super) fn lines(app: &App, users: &[User], situation: &Situation) -> Vec<TeamLine> {
+async fn lines(app: &App, users: &[User], situation: &Situation) -> Result<Vec<TeamLine>, RequestError> {
+    let mut parked = BTreeMap::new();
+    for contestant in situation.contestants.iter().filter(|contestant| contestant.parked) {
+        if let Some(user) = users.iter().find(|user| user.name == contestant.name) {
+            parked.insert(user.id.0, parked_by(app, users, user.id).await?);
+        }
+    }
     let standings = app.feed.standings(&Audience::Admin);
     let staff = users.iter().filter(|user| user.role == Role::Staff);
     let mut lines: Vec<(u8, u16, TeamLine)> = staff
         .map(|user| {
             let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
-            line(app, user, contestant, standings.of(&UserKey::of_user(user.id.0)), situation)
+            let standing = standings.of(&UserKey::of_user(user.id.0));
+            line(app, user, contestant, standing, situation, parked.get(&user.id.0))
         })
         .collect();
     lines.sort_by(|(a, some, one), (b, more, other)| {
@@ -40,7 +50,16 @@ pub(super) fn lines(app: &App, users: &[User], situation: &Situation) -> Vec<Tea
             &other.name,
         ))
     });
-    lines.into_iter().map(|(_, _, line)| line).collect()
+    Ok(lines.into_iter().map(|(_, _, line)| line).collect())
+}
+
+/// Who parked a team, as organisers call that person.
+async fn parked_by(app: &App, users: &[User], id: UserId) -> Result<Parked, RequestError> {
+    let Some(line) = app.controller.parked_by(id).await? else {
+        return Ok(Parked { who: "an organiser".to_owned(), at_ms: None });
+    };
+    let who = users.iter().find(|user| Some(user.id) == line.by.user).map(|user| user.display_name.clone());
+    Ok(Parked { who: who.unwrap_or(line.by.name), at_ms: Some(utc_ms(line.at)) })
 }
 
 fn line(
@@ -49,6 +68,7 @@ fn line(
     contestant: Option<&Contestant>,
     standing: Option<&Standing>,
     situation: &Situation,
+    parked: Option<&Parked>,
 ) -> (u8, u16, TeamLine) {
     let figures = standing.map(|standing| standing.figures).unwrap_or_default();
     let right = figures.verified_permille;
@@ -56,6 +76,7 @@ fn line(
         Some(state) => in_round(state, right),
         None => between(contestant, situation),
     };
+    let note = parked.filter(|_| state == PARKED).map_or(note, |parked| format!("no traffic, by {}", parked.who));
     let line = TeamLine {
         id: user.id.0,
         name: user.name.clone(),
@@ -83,7 +104,8 @@ fn in_round(state: TeamState, right: Option<u16>) -> (u8, Light, String, String)
         TeamState::Waiting => (1, Light::Warn, "asked nothing: not admitted, or nothing is due"),
         TeamState::WrongBoth => (2, Light::Warn, "it answers, and has missed both deadlines"),
         TeamState::WrongVersion | TeamState::WrongFrom => (2, Light::Warn, "it answers, and has missed the deadline"),
-        TeamState::Parked => (3, Light::Warn, "no traffic, by an organiser"),
+        // Nobody gets any while that is so; of one that is parked alone its line says by whom.
+        TeamState::Parked => (3, Light::Warn, "all traffic is stopped"),
         TeamState::Playing if is_wrong => (4, Light::Warn, ""),
         TeamState::Playing => (5, Light::Good, ""),
         TeamState::Absent => (6, Light::Unknown, "no endpoint in this round"),
@@ -102,9 +124,7 @@ fn between(contestant: Option<&Contestant>, situation: &Situation) -> (u8, Light
     match contestant {
         Contestant { disqualified: true, .. } => (6, Light::Unknown, "disqualified".to_owned(), String::new()),
         Contestant { disabled: true, .. } => (6, Light::Unknown, "disabled".to_owned(), String::new()),
-        Contestant { parked: true, .. } => {
-            (2, Light::Warn, "parked".to_owned(), "no traffic, by an organiser".to_owned())
-        }
+        Contestant { parked: true, .. } => (2, Light::Warn, PARKED.to_owned(), String::new()),
         Contestant { endpoint: None, .. } => (3, Light::Unknown, "absent".to_owned(), "no endpoint yet".to_owned()),
         // What was tested before the round says nothing of now.
         _ if is_over => (4, Light::Good, "–".to_owned(), String::new()),
@@ -124,7 +144,7 @@ pub(super) async fn teams(
         Some((id, form)) => detail(app, users, situation, id, form).await?,
         None => None,
     };
-    Ok(TeamsPanel { lines: lines(app, users, situation), open })
+    Ok(TeamsPanel { lines: lines(app, users, situation).await?, open })
 }
 
 pub(super) async fn detail(
@@ -147,7 +167,10 @@ pub(super) async fn detail(
         id: id.0,
         endpoint: contestant.and_then(|contestant| contestant.endpoint.clone()),
         tested: contestant.map_or_else(String::new, |contestant| readiness::judge_contestant(contestant, situation).1),
-        parked: contestant.is_some_and(|contestant| contestant.parked),
+        parked: match contestant.is_some_and(|contestant| contestant.parked) {
+            true => Some(parked_by(app, users, id).await?),
+            false => None,
+        },
         hidden: user.hidden,
         disqualified: user.disqualified.clone(),
         failures: together(&app.feed.errors(key.as_str()).await.unwrap_or_default()),
