@@ -16,7 +16,6 @@
 
 mod admission;
 mod attempt;
-mod claims;
 mod climbing;
 mod keeping;
 mod own_stop;
