@@ -39,6 +39,8 @@ pub struct App {
     pub failures: Failures,
     pub connections: Connections,
     pub under_way: UnderWay,
+    /// Passwords of strangers that are looked at.
+    pub sign_ins: UnderWay,
     pub admins: KnownAdmins,
     pub screens: ScreenCodes,
     pub csrf_key: [u8; 32],
@@ -79,7 +81,8 @@ impl App {
         let limits = Limits::of_process(config.viewers_max);
         let app = Arc::new(App {
             connections: Connections::new(limits, config.proxies.clone(), fuse()),
-            under_way: UnderWay::default(),
+            under_way: UnderWay::requests(),
+            sign_ins: UnderWay::passwords(),
             config,
             accounts,
             controller,

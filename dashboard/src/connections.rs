@@ -3,9 +3,10 @@
 //! those who steer the contest.
 //!
 //! Nobody is kept out who finds a part full: the one who waits longest of the largest crowd in it goes instead, a crowd being
-//! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself.
+//! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself; and whoever has
+//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well.
 
-use crate::address::network;
+use crate::address::{network, site};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use salvo::async_trait;
@@ -24,6 +25,8 @@ const HEAD_TIMEOUT_IN_A_CROWD: Duration = Duration::from_secs(2);
 pub const SLACK: usize = 1_024;
 /// Networks from which a new connection came lately, remembered at most.
 const NETWORKS_MAX: usize = 20_000;
+/// A large network of IPv6 opens as many as so many others: a campus may be one.
+const SITE_TIMES: f64 = 4.0;
 /// How long a network is remembered from which somebody was signed in: as long as a session lives.
 const SIGNED_IN_LIFE: Duration = Duration::from_secs(12 * 3_600);
 
@@ -54,12 +57,24 @@ pub enum Crowd {
     Account(i64),
 }
 
+impl Crowd {
+    /// The crowd around it: all that a large network of IPv6 may be parted into.
+    #[must_use]
+    pub fn site(self) -> Crowd {
+        match self {
+            Crowd::Network(address) => Crowd::Network(site(address).unwrap_or(address)),
+            Crowd::Account(_) => self,
+        }
+    }
+}
+
 /// How many connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Of each kind, and of one crowd of it.
     rooms: [(usize, usize); 4],
-    /// New ones of one network at once, and a second, where nobody was signed in lately.
+    /// New ones of one network at once, and a second, where nobody was signed in lately. A large network has [`SITE_TIMES`] as
+    /// many.
     burst: f64,
     a_second: f64,
 }
@@ -114,19 +129,18 @@ enum Step {
     },
 }
 
-/// One kind's part of the room.
+/// Connections by the crowd that holds them.
 #[derive(Debug, Default)]
-struct Room {
-    count: usize,
+struct Crowds {
     /// The connections of each crowd by when they last did something.
-    crowds: HashMap<Crowd, BTreeMap<u64, SocketAddr>>,
+    held: HashMap<Crowd, BTreeMap<u64, SocketAddr>>,
     /// The crowds by their size; of those of one size the one that waits longest comes last.
     sizes: BTreeSet<(usize, Reverse<u64>, Crowd)>,
 }
 
-impl Room {
+impl Crowds {
     fn size(&self, crowd: Crowd) -> Option<(usize, Reverse<u64>, Crowd)> {
-        let held = self.crowds.get(&crowd)?;
+        let held = self.held.get(&crowd)?;
         held.first_key_value().map(|(oldest, _)| (held.len(), Reverse(*oldest), crowd))
     }
 
@@ -134,28 +148,56 @@ impl Room {
     fn change(&mut self, crowd: Crowd, change: impl FnOnce(&mut BTreeMap<u64, SocketAddr>)) {
         if let Some(size) = self.size(crowd) {
             self.sizes.remove(&size);
-            self.count -= size.0;
         }
-        let held = self.crowds.entry(crowd).or_default();
+        let held = self.held.entry(crowd).or_default();
         change(held);
         if held.is_empty() {
-            self.crowds.remove(&crowd);
+            self.held.remove(&crowd);
         }
         if let Some(size) = self.size(crowd) {
-            self.count += size.0;
             self.sizes.insert(size);
         }
+    }
+}
+
+/// One kind's part of the room.
+#[derive(Debug, Default)]
+struct Room {
+    count: usize,
+    crowds: Crowds,
+    /// The same connections by the crowds around those.
+    sites: Crowds,
+}
+
+impl Room {
+    fn insert(&mut self, crowd: Crowd, order: u64, peer: SocketAddr) {
+        self.crowds.change(crowd, |held| _ = held.insert(order, peer));
+        self.sites.change(crowd.site(), |held| _ = held.insert(order, peer));
+        self.count += 1;
+    }
+
+    fn remove(&mut self, crowd: Crowd, order: u64) {
+        self.crowds.change(crowd, |held| _ = held.remove(&order));
+        self.sites.change(crowd.site(), |held| _ = held.remove(&order));
+        self.count -= 1;
     }
 
     /// Who has to go, if there are too many now.
     fn surplus(&self, newest: Crowd, limits: (usize, usize)) -> Option<SocketAddr> {
         let (most, of_crowd) = limits;
-        let crowd = match self.crowds.get(&newest) {
+        let crowd = match self.crowds.held.get(&newest) {
             Some(held) if held.len() > of_crowd => newest,
-            _ if self.count > most => self.sizes.last()?.2,
+            _ if self.count > most => self.largest()?,
             _ => return None,
         };
-        self.crowds.get(&crowd)?.first_key_value().map(|(_, peer)| *peer)
+        self.crowds.held.get(&crowd)?.first_key_value().map(|(_, peer)| *peer)
+    }
+
+    /// The largest crowd of the largest site.
+    fn largest(&self) -> Option<Crowd> {
+        let (_, _, site) = self.sites.sizes.last()?;
+        let mut crowds = self.crowds.sizes.iter().rev().map(|(_, _, crowd)| *crowd);
+        crowds.find(|crowd| crowd.site() == *site)
     }
 }
 
@@ -177,20 +219,53 @@ struct Arrivals {
     signed_in_at: Option<Instant>,
 }
 
+impl Arrivals {
+    fn is_signed_in(&self, now: Instant) -> bool {
+        self.signed_in_at.is_some_and(|at| now.duration_since(at) < SIGNED_IN_LIFE)
+    }
+
+    /// What is left now.
+    fn left_at(&mut self, burst: f64, a_second: f64, now: Instant) -> f64 {
+        let since = now.duration_since(self.at).as_secs_f64();
+        (self.left, self.at) = ((self.left + since * a_second).min(burst), now);
+        self.left
+    }
+}
+
+/// What networks have opened lately.
+#[derive(Debug, Default)]
+struct Lately(HashMap<IpAddr, Arrivals>);
+
+impl Lately {
+    /// Of whoever is forgotten nothing is held against it.
+    fn of(&mut self, from: IpAddr, burst: f64, now: Instant) -> &mut Arrivals {
+        if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&from) {
+            self.0.retain(|_, arrivals| arrivals.signed_in_at.is_some());
+            if self.0.len() >= NETWORKS_MAX {
+                self.0.clear();
+            }
+        }
+        self.0.entry(from).or_insert(Arrivals { left: burst, at: now, signed_in_at: None })
+    }
+}
+
 /// All connections, as plain data: it is told the time and touches none.
 #[derive(Debug)]
 struct Table {
     limits: Limits,
     rooms: [Room; 4],
     held: HashMap<SocketAddr, Held>,
-    arrivals: HashMap<IpAddr, Arrivals>,
+    arrivals: Lately,
+    /// The same of large networks.
+    site_arrivals: Lately,
     order: u64,
 }
 
 impl Table {
     fn new(limits: Limits) -> Table {
         let rooms = KINDS.map(|_| Room::default());
-        Table { limits, rooms, held: HashMap::new(), arrivals: HashMap::new(), order: 0 }
+        let (arrivals, site_arrivals) = Default::default();
+        Table { limits, rooms, held: HashMap::new(), arrivals, site_arrivals, order: 0 }
     }
 
     fn on_open(&mut self, peer: SocketAddr, now: Instant) -> Step {
@@ -202,7 +277,7 @@ impl Table {
         self.on_close(peer, None);
         let crowd = Crowd::Network(from);
         self.held.insert(peer, Held { number, kind: Kind::Silent, crowd, order: number });
-        self.room(Kind::Silent).change(crowd, |held| _ = held.insert(number, peer));
+        self.room(Kind::Silent).insert(crowd, number, peer);
         let pushed_out = self.push_out(Kind::Silent, crowd);
         let room = &self.rooms[Kind::Silent as usize];
         let is_crowded = 2 * room.count > self.limits.rooms[Kind::Silent as usize].0;
@@ -220,8 +295,8 @@ impl Table {
         let (old_kind, old_crowd, old_order) = (held.kind, held.crowd, held.order);
         let (kind, crowd) = if kind < old_kind { (old_kind, old_crowd) } else { (kind, crowd) };
         (held.kind, held.crowd, held.order) = (kind, crowd, order);
-        self.room(old_kind).change(old_crowd, |held| _ = held.remove(&old_order));
-        self.room(kind).change(crowd, |held| _ = held.insert(order, peer));
+        self.room(old_kind).remove(old_crowd, old_order);
+        self.room(kind).insert(crowd, order, peer);
         self.push_out(kind, crowd)
     }
 
@@ -232,7 +307,7 @@ impl Table {
         };
         let (kind, crowd, order) = (held.kind, held.crowd, held.order);
         self.held.remove(&peer);
-        self.room(kind).change(crowd, |held| _ = held.remove(&order));
+        self.room(kind).remove(crowd, order);
     }
 
     fn push_out(&mut self, kind: Kind, newest: Crowd) -> Option<SocketAddr> {
@@ -253,31 +328,29 @@ impl Table {
     /// Whether a network may open one more now.
     fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
         let Limits { burst, a_second, .. } = self.limits;
-        let arrivals = self.arrivals_of(from, now);
-        if arrivals.signed_in_at.is_some_and(|at| now.duration_since(at) < SIGNED_IN_LIFE) {
-            return true;
+        if let Some(arrivals) = self.arrivals.0.get_mut(&from) {
+            if arrivals.is_signed_in(now) {
+                return true;
+            }
+            // What it is refused is nothing that the others around it have less of.
+            if arrivals.left_at(burst, a_second, now) < 1.0 {
+                return false;
+            }
         }
-        let since = now.duration_since(arrivals.at).as_secs_f64();
-        let left = (arrivals.left + since * a_second).min(burst);
-        let may = left >= 1.0;
-        *arrivals = Arrivals { left: if may { left - 1.0 } else { left }, at: now, ..*arrivals };
-        may
+        if let Some(site) = site(from) {
+            let (burst, a_second) = (SITE_TIMES * burst, SITE_TIMES * a_second);
+            let around = self.site_arrivals.of(site, burst, now);
+            if around.left_at(burst, a_second, now) < 1.0 {
+                return false;
+            }
+            around.left -= 1.0;
+        }
+        self.arrivals.of(from, burst, now).left -= 1.0;
+        true
     }
 
     fn note_signed_in(&mut self, from: IpAddr, now: Instant) {
-        self.arrivals_of(from, now).signed_in_at = Some(now);
-    }
-
-    fn arrivals_of(&mut self, from: IpAddr, now: Instant) -> &mut Arrivals {
-        let burst = self.limits.burst;
-        if self.arrivals.len() >= NETWORKS_MAX && !self.arrivals.contains_key(&from) {
-            // Of whoever is forgotten nothing is held against it.
-            self.arrivals.retain(|_, arrivals| arrivals.signed_in_at.is_some());
-            if self.arrivals.len() >= NETWORKS_MAX {
-                self.arrivals.clear();
-            }
-        }
-        self.arrivals.entry(from).or_insert(Arrivals { left: burst, at: now, signed_in_at: None })
+        self.arrivals.of(from, self.limits.burst, now).signed_in_at = Some(now);
     }
 }
 
@@ -413,9 +486,12 @@ mod tests {
             let room = &table.rooms[kind as usize];
             let held: Vec<_> = table.held.iter().filter(|(_, held)| held.kind == kind).collect();
             assert_eq!(room.count, held.len(), "{kind:?}");
-            assert_eq!(room.sizes.len(), room.crowds.len(), "{kind:?}");
+            for crowds in [&room.crowds, &room.sites] {
+                assert_eq!(crowds.sizes.len(), crowds.held.len(), "{kind:?}");
+            }
             for (peer, held) in held {
-                assert_eq!(room.crowds[&held.crowd].get(&held.order), Some(peer), "{kind:?}");
+                assert_eq!(room.crowds.held[&held.crowd].get(&held.order), Some(peer), "{kind:?}");
+                assert_eq!(room.sites.held[&held.crowd.site()].get(&held.order), Some(peer), "{kind:?}");
             }
         }
     }
@@ -449,6 +525,49 @@ mod tests {
         assert_eq!(pushed_out(table.on_open(peer(4, 1), now)), Some(peer(2, 3)));
         assert_eq!(pushed_out(table.on_open(peer(5, 1), now)), Some(peer(10, 1)));
         check(&table);
+    }
+
+    /// An address in a part of a /48.
+    fn part_of(site: u16, part: u16) -> SocketAddr {
+        SocketAddr::from(([0x2001, 0xdb8, site, part, 0, 0, 0, 1], 1))
+    }
+
+    #[test]
+    fn whoever_has_a_large_network_pushes_out_its_own_in_whatever_part_of_it() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        let (one, other) = (peer(1, 1), part_of(9, 0));
+        assert_eq!(pushed_out(table.on_open(one, now)), None);
+        assert_eq!(pushed_out(table.on_open(other, now)), None);
+        for part in 0..200 {
+            let gone = pushed_out(table.on_open(part_of(7, part), now));
+            assert_eq!(gone, part.checked_sub(6).map(|oldest| part_of(7, oldest)));
+            check(&table);
+        }
+        // As strangers, too.
+        for part in 0..200 {
+            let crowd = Crowd::Network(network(part_of(7, part).ip()));
+            table.on_open(part_of(7, part), now);
+            table.on_request(part_of(7, part), Kind::Stranger, crowd, now);
+        }
+        table.on_request(one, Kind::Stranger, Crowd::Network(one.ip()), now);
+        assert!(table.held.contains_key(&one) && table.held.contains_key(&other));
+        check(&table);
+    }
+
+    #[test]
+    fn a_large_network_opens_so_many_a_second_in_all_its_parts() {
+        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        let taken = |table: &mut Table, now: Instant| {
+            (0..1_000).filter(|part| table.on_open(part_of(7, *part), now) != Step::Refuse).count()
+        };
+        assert_eq!(taken(&mut table, now), 400);
+        assert_eq!(taken(&mut table, now + Duration::from_secs(1)), 40);
+        assert!(table.arrivals.0.len() <= 440, "what is refused is not remembered");
+        assert_ne!(table.on_open(part_of(8, 0), now), Step::Refuse, "elsewhere");
+        // Where somebody is signed in, nobody is kept out by the others around.
+        let here = part_of(7, 2_000);
+        table.note_signed_in(network(here.ip()), now);
+        assert_ne!(table.on_open(here, now + Duration::from_secs(1)), Step::Refuse);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub const SITE: &[Limit] =
 pub const ACCOUNT: &[Limit] = &[Limit { failures: 500, within_us: 3_600 * SECOND_US }];
 /// For one address: generous, because a venue is one, and its whole room may be signing in at this moment.
 pub const ADDRESS: &[Limit] = &[Limit { failures: 300, within_us: 60 * SECOND_US }];
+/// For one large network, whatever accounts: as much as for four addresses.
+pub const LARGE: &[Limit] = &[Limit { failures: 1_200, within_us: 60 * SECOND_US }];
 /// Tests of endpoints from one network, whatever accounts it has: each makes a generator ask somebody six times. Three
 /// generators have time for more, and a venue with twenty teams has enough.
 pub const TESTS: &[Limit] = &[Limit { failures: 60, within_us: 60 * SECOND_US }];
@@ -138,6 +140,7 @@ pub struct Failures {
     sites: Throttle,
     accounts: Throttle,
     addresses: Throttle,
+    larges: Throttle,
     tests: Throttle,
 }
 
@@ -149,6 +152,7 @@ impl Default for Failures {
             sites: Throttle::new(SITE),
             accounts: Throttle::new(ACCOUNT),
             addresses: Throttle::new(ADDRESS),
+            larges: Throttle::new(LARGE),
             tests: Throttle::new(TESTS),
         }
     }
@@ -165,26 +169,28 @@ impl Failures {
         let mut keys = vec![(&self.pairs, format!("{address} {account}"))];
         keys.extend(site(from).map(|site| (&self.sites, format!("{site} {account}"))));
         keys.extend([(&self.accounts, account), (&self.addresses, address)]);
+        keys.extend(site(from).map(|site| (&self.larges, site.to_string())));
         Attempt::begin(keys, now)
     }
 
     /// A wrong link that signs in, or how many seconds the next has to wait: by what no password's guesses touch.
     pub fn at_link(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        Attempt::begin(vec![(&self.pairs, format!("link {}", network(from)))], now)
+        Attempt::begin(by_network("link", from, &self.pairs, &self.sites), now)
     }
 
     /// A wrong code of a screen, or how many seconds the next wrong one has to wait for a page of its own. It keeps no right one
     /// out: [`ScreenCodes`](crate::screen_codes::ScreenCodes) are too many to be guessed.
     pub fn at_screen(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        let here = (&self.pairs, format!("screen {}", network(from)));
+        let mut keys = by_network("screen", from, &self.pairs, &self.sites);
         // No name of an account has a space.
-        Attempt::begin(vec![here, (&self.accounts, "a screen".to_owned())], now)
+        keys.push((&self.accounts, "a screen".to_owned()));
+        Attempt::begin(keys, now)
     }
 
     /// A wrong invitation, or how many seconds the next wrong one has to wait: by what no password's guesses touch. It keeps no
     /// right one out.
     pub fn at_invitation(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        Attempt::begin(vec![(&self.addresses, format!("invitation {}", network(from)))], now)
+        Attempt::begin(by_network("invitation", from, &self.addresses, &self.larges), now)
     }
 
     /// A registration by an invitation that is good, or how many seconds it has to wait: judging a password costs.
@@ -194,10 +200,20 @@ impl Failures {
 
     /// A test of an endpoint, or how many seconds it has to wait. It is taken back only where no generator was asked.
     pub fn at_test(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        let mut keys = vec![(&self.tests, network(from).to_string())];
-        keys.extend(site(from).map(|site| (&self.tests, format!("site {site}"))));
-        Attempt::begin(keys, now)
+        Attempt::begin(by_network("test", from, &self.tests, &self.tests), now)
     }
+}
+
+/// The keys of an address, as a network and, where it has one, as a large network.
+fn by_network<'a>(
+    what: &str,
+    from: IpAddr,
+    network_counts: &'a Throttle,
+    site_counts: &'a Throttle,
+) -> Vec<(&'a Throttle, String)> {
+    let mut keys = vec![(network_counts, format!("{what} {}", network(from)))];
+    keys.extend(site(from).map(|site| (site_counts, format!("{what} of {site}"))));
+    keys
 }
 
 /// One attempt, which has failed unless it is taken back.
@@ -323,6 +339,22 @@ mod tests {
             .filter(|part| failures.at_password("boss", ip(&format!("2001:db8:7:{part:x}::1")), None, NOW).is_ok());
         assert_eq!(guesses.count(), 20);
         assert!(failures.at_password("boss", ip("2001:db8:8::1"), None, NOW).is_ok());
+    }
+
+    #[test]
+    fn the_parts_of_a_large_network_are_counted_together_at_every_door() {
+        let failures = Failures::default();
+        let from = |part: u32| ip(&format!("2001:db8:7:{part:x}::1"));
+        let let_in = |may: &dyn Fn(u32) -> bool| (0..3_000).filter(|part| may(*part)).count();
+        // Whatever accounts it guesses at.
+        let guesses = let_in(&|part| failures.at_password(&format!("nobody{part}"), from(part), None, NOW).is_ok());
+        assert_eq!(guesses, 1_200);
+        assert_eq!(let_in(&|part| failures.at_invitation(from(part), NOW).is_ok()), 1_200);
+        assert_eq!(let_in(&|part| failures.at_link(from(part), NOW).is_ok()), 20);
+        assert_eq!(let_in(&|part| failures.at_screen(from(part), NOW).is_ok()), 20);
+        let elsewhere = ip("2001:db8:8::1");
+        assert!(failures.at_password("boss", elsewhere, None, NOW).is_ok());
+        assert!(failures.at_link(elsewhere, NOW).is_ok() && failures.at_screen(elsewhere, NOW).is_ok());
     }
 
     #[test]

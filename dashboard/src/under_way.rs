@@ -1,49 +1,86 @@
-//! Requests that are under way: how many at once of one network, of one account, and of all strangers together.
+//! What is under way: how many at once of one network, of one account, and of all strangers together.
+//!
+//! What strangers have is shared: a part of it is kept for whoever has few, as a network and as the large one around it. So
+//! the next one finds a turn, whatever a crowd has taken.
 
 use crate::connections::{Crowd, Kind};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// Of one network where nobody is signed in: a venue is one, and a whole room may be signing in.
-const NETWORK_MAX: usize = 256;
-/// Of one account.
-const ACCOUNT_MAX: usize = 64;
-/// Of all strangers.
-const STRANGERS_MAX: usize = 1_024;
+/// How many may be under way at once.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Of one network where nobody is signed in: a venue is one, and a whole room may be signing in.
+    network: usize,
+    account: usize,
+    /// Of all strangers.
+    strangers: usize,
+    /// So many of these are kept for those who have fewer than `few`.
+    kept: usize,
+    few: usize,
+}
 
-/// Requests that are under way.
-#[derive(Debug, Default)]
+const REQUESTS: Limits = Limits { network: 256, account: 64, strangers: 1_024, kept: 512, few: 8 };
+/// Fewer than may wait for a core, so that strangers keep nobody waiting who is known.
+const PASSWORDS: Limits = Limits { network: 200, account: 64, strangers: 300, kept: 100, few: 2 };
+
+const _: () = assert!(PASSWORDS.strangers < flowtest_accounts::PASSWORDS_WAITING_MAX);
+
+/// What is under way.
+#[derive(Debug)]
 pub struct UnderWay {
+    limits: Limits,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     crowds: HashMap<Crowd, usize>,
+    /// Of strangers, by their large networks.
+    sites: HashMap<Crowd, usize>,
     strangers: usize,
 }
 
 impl UnderWay {
+    /// Requests.
+    pub fn requests() -> UnderWay {
+        UnderWay { limits: REQUESTS, counts: Mutex::default() }
+    }
+
+    /// Passwords of strangers that are looked at.
+    pub fn passwords() -> UnderWay {
+        UnderWay { limits: PASSWORDS, counts: Mutex::default() }
+    }
+
     /// One more, until what is returned is dropped; nothing when it is one too many.
     pub fn begin(&self, kind: Kind, crowd: Crowd) -> Option<Turn<'_>> {
         let mut counts = self.counts.lock();
+        let limits = self.limits;
+        let is_stranger = kind <= Kind::Stranger;
         let of_crowd = counts.crowds.get(&crowd).copied().unwrap_or(0);
+        let of_site = counts.sites.get(&crowd.site()).copied().unwrap_or(0);
         let may = match kind {
-            Kind::Silent | Kind::Stranger => of_crowd < NETWORK_MAX && counts.strangers < STRANGERS_MAX,
-            Kind::Contestant => of_crowd < ACCOUNT_MAX,
+            Kind::Silent | Kind::Stranger => match limits.strangers - counts.strangers {
+                0 => false,
+                left if left <= limits.kept => of_site < limits.few,
+                _ => of_crowd < limits.network,
+            },
+            Kind::Contestant => of_crowd < limits.account,
             Kind::Organiser => true,
         };
         if !may {
             return None;
         }
         counts.crowds.insert(crowd, of_crowd + 1);
-        let is_stranger = kind <= Kind::Stranger;
-        counts.strangers += usize::from(is_stranger);
+        if is_stranger {
+            counts.strangers += 1;
+            counts.sites.insert(crowd.site(), of_site + 1);
+        }
         Some(Turn { under_way: self, crowd, is_stranger })
     }
 }
 
-/// A request that is under way.
+/// Something that is under way.
 #[derive(Debug)]
 pub struct Turn<'a> {
     under_way: &'a UnderWay,
@@ -53,13 +90,20 @@ pub struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut counts = self.under_way.counts.lock();
-        counts.strangers -= usize::from(self.is_stranger);
-        match counts.crowds.get_mut(&self.crowd) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                counts.crowds.remove(&self.crowd);
-            }
+        let counts = &mut *self.under_way.counts.lock();
+        take_one(&mut counts.crowds, self.crowd);
+        if self.is_stranger {
+            counts.strangers -= 1;
+            take_one(&mut counts.sites, self.crowd.site());
+        }
+    }
+}
+
+fn take_one(counts: &mut HashMap<Crowd, usize>, crowd: Crowd) {
+    match counts.get_mut(&crowd) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => {
+            counts.remove(&crowd);
         }
     }
 }
@@ -73,24 +117,51 @@ mod tests {
         Crowd::Network(IpAddr::from([192, 0, 2, last]))
     }
 
+    /// A /64 of one /48.
+    fn part_of(site: u16, part: u16) -> Crowd {
+        Crowd::Network(IpAddr::from([0x2001, 0xdb8, site, part, 0, 0, 0, 0]))
+    }
+
+    /// As many as it can have.
+    fn many(under_way: &UnderWay, kind: Kind, crowd: Crowd) -> Vec<Turn<'_>> {
+        (0..2_000).map_while(|_| under_way.begin(kind, crowd)).collect()
+    }
+
     #[test]
     fn one_network_takes_its_own_turns_and_no_others() {
-        let under_way = UnderWay::default();
-        let many = |kind: Kind, crowd: Crowd| -> Vec<Turn<'_>> {
-            (0..2_000).map_while(|_| under_way.begin(kind, crowd)).collect()
-        };
-        let crowd = many(Kind::Stranger, of_network(1));
-        assert_eq!(crowd.len(), NETWORK_MAX);
-        assert!(under_way.begin(Kind::Stranger, of_network(2)).is_some());
-        let others: Vec<_> = (2..10).map(|network| many(Kind::Stranger, of_network(network))).collect();
-        assert_eq!(crowd.len() + others.iter().map(Vec::len).sum::<usize>(), STRANGERS_MAX);
+        let under_way = UnderWay::requests();
+        let crowd = many(&under_way, Kind::Stranger, of_network(1));
+        assert_eq!(crowd.len(), REQUESTS.network);
         // Strangers take no turn of those who are signed in, and a team none of another.
-        assert_eq!(many(Kind::Contestant, Crowd::Account(7)).len(), ACCOUNT_MAX);
-        let team = many(Kind::Contestant, Crowd::Account(7));
+        assert_eq!(many(&under_way, Kind::Contestant, Crowd::Account(7)).len(), REQUESTS.account);
+        let team = many(&under_way, Kind::Contestant, Crowd::Account(7));
         assert!(under_way.begin(Kind::Contestant, Crowd::Account(8)).is_some());
-        assert_eq!(many(Kind::Organiser, Crowd::Account(1)).len(), 2_000);
-        drop((crowd, others, team));
+        assert_eq!(many(&under_way, Kind::Organiser, Crowd::Account(1)).len(), 2_000);
+        drop((crowd, team));
         let counts = under_way.counts.lock();
-        assert_eq!((counts.crowds.len(), counts.strangers), (0, 0));
+        assert_eq!((counts.crowds.len(), counts.sites.len(), counts.strangers), (0, 0, 0));
+    }
+
+    #[test]
+    fn however_many_networks_a_crowd_has_the_next_one_finds_a_turn() {
+        for under_way in [UnderWay::requests(), UnderWay::passwords()] {
+            let taken: Vec<_> = (1..=40).flat_map(|last| many(&under_way, Kind::Stranger, of_network(last))).collect();
+            let Limits { strangers, kept, few, .. } = under_way.limits;
+            assert!(taken.len() > strangers - kept, "{}", taken.len());
+            assert_eq!(many(&under_way, Kind::Stranger, of_network(100)).len(), few, "{:?}", under_way.limits);
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_large_network_take_nothing_of_what_is_kept() {
+        for under_way in [UnderWay::requests(), UnderWay::passwords()] {
+            let Limits { strangers, kept, few, .. } = under_way.limits;
+            let taken: Vec<_> = (0..500).flat_map(|part| many(&under_way, Kind::Stranger, part_of(1, part))).collect();
+            assert_eq!(taken.len(), strangers - kept);
+            let elsewhere = many(&under_way, Kind::Stranger, part_of(2, 0));
+            assert_eq!(elsewhere.len(), few);
+            drop((taken, elsewhere));
+            assert!(under_way.counts.lock().sites.is_empty());
+        }
     }
 }

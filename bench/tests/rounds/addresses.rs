@@ -234,3 +234,60 @@ fn a_second_address_of_a_rivals_server_gets_nothing_where_servers_have_to_say_wh
     lost_nothing(&tallies, &["alice"], 4000);
     arena.assert_proved(&["g1"]);
 }
+
+#[test]
+fn a_name_that_is_pointed_at_a_newcomers_server_before_she_has_joined_takes_nothing_of_it() {
+    let zoe = start("zoe", &[]);
+    let bobs = start("bob", &["--listen", &format!("127.0.0.2:{}", port(&zoe))]);
+    let contest = ContestFile::new("arena", phase(32, 100)).with("bobby", &format!("bobby.test:{}", port(&zoe)));
+    let mut arena = Arena::of(Stage::light(), &contest, &[]);
+    point(&arena, &[("bobby.test", &["127.0.0.2"])]);
+    arena.serve("g1");
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    // She has typed it, and he points his name there while she is on her way in.
+    let since = start + SECOND;
+    point(&arena, &[("bobby.test", &["127.0.0.1"])]);
+    arena.prepared("bobby", |told| told.admitted == [zoe.endpoint.clone()]);
+    let at = start + 24 * SECOND;
+    let endpoint = zoe.endpoint.parse().expect("an endpoint");
+    arena.make(Change::Join { contestant: "zoe".to_owned(), id: None, endpoint, since, at });
+    let told = arena.prepared("bobby", |told| !told.ready);
+    assert!(told.message.contains("another contestant's, who named it first"), "{told:?}");
+    assert!(arena.prepared("zoe", |told| told.ready).admitted == [zoe.endpoint.clone()]);
+    wait_until(at);
+    let before = served(&bobs);
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["zoe"], 800);
+    assert_eq!(served(&bobs), before, "nor does he go back to where his name does not lead");
+    arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn practice_a_new_address_and_a_moved_endpoint_have_to_say_whose_they_are_too() {
+    let alices = start("alice", &["--team", "alice"]);
+    let bobs = start("bobby", &["--listen", &format!("127.0.0.2:{}", port(&alices)), "--team", "bobby"]);
+    let contest = ContestFile { ownership: true, ..ContestFile::new("arena", phase(30, 100)) }
+        .with("alice", &alices.endpoint)
+        .with("bobby", &format!("bobby.test:{}", port(&alices)));
+    let mut arena = Arena::of(Stage::light(), &contest, &[]);
+    point(&arena, &[("bobby.test", &["127.0.0.2"])]);
+    arena.serve("g1");
+    let refusal = "expected: Team: bobby; received: Team: alice";
+    arena.ask("p1", "bobby", &alices.endpoint, 50, 2);
+    let practised = arena.practised("p1");
+    assert!(practised.message.contains(refusal), "{practised:?}");
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    point(&arena, &[("bobby.test", &["127.0.0.2", "127.0.0.1"])]);
+    let told = arena.prepared("bobby", |told| told.message.contains(refusal));
+    assert!(told.ready && told.admitted == [bobs.endpoint.clone()], "{told:?}");
+    let endpoint = alices.endpoint.parse().expect("an endpoint");
+    arena.make(Change::Endpoint { contestant: "bobby".to_owned(), endpoint });
+    let told = arena.prepared("bobby", |told| told.endpoint.contains(&alices.endpoint));
+    assert!(!told.ready && told.message.contains(refusal), "{told:?}");
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["alice", "bobby"], 3000);
+    assert!(served(&alices) < 3000 + 100, "she carries nothing of his load: {}", served(&alices));
+    arena.assert_proved(&["g1"]);
+}

@@ -27,7 +27,7 @@ fn a_contestant_joins_in_mid_round_at_one_instant_and_has_exact_points() {
     wait_until(start + SECOND);
     let at = start + 7 * SECOND;
     let endpoint = zoe.endpoint.parse().expect("an endpoint");
-    arena.make(Change::Join { contestant: "zoe".to_owned(), id: Some("u9".to_owned()), endpoint, at });
+    arena.make(Change::Join { contestant: "zoe".to_owned(), id: Some("u9".to_owned()), endpoint, since: start, at });
     wait_until(at - 200_000);
     let asked = served(&zoe);
     assert!(asked < 30, "before her instant she is asked, and not flooded: {asked}");

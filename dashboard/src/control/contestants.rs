@@ -20,6 +20,11 @@ fn subject(user: UserId) -> String {
 }
 
 impl Controller {
+    /// Whether generators ask an endpoint as soon as it is set: then setting it is a test of it.
+    pub fn tests_what_is_set(&self) -> bool {
+        self.document.is_playing()
+    }
+
     /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
     pub async fn set_endpoint(&self, user: &User, text: &str, by: &Actor, now: UtcUs) -> Result<Endpoint, ChangeError> {
         let wrong = |message: String| ChangeError::Field { field: "endpoint", message };

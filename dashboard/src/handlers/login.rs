@@ -1,8 +1,9 @@
 //! Signing in and out.
 
-use crate::address::client_address;
+use crate::address::{client_address, network};
 use crate::app::App;
 use crate::clock::utc_us;
+use crate::connections::{Crowd, Kind};
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
@@ -19,6 +20,9 @@ use salvo::prelude::*;
 
 /// One sentence for every reason, so that nobody learns who has an account.
 const WRONG: &str = "This name and password do not belong together.";
+
+/// What whoever finds too many passwords before it is told to wait, in seconds: so many are hashed meanwhile.
+const AGAIN_S: u64 = 5;
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -47,8 +51,20 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
             return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait), kept);
         }
     };
+    // Who is known in this browser waits in no crowd of strangers.
+    let turn = match device {
+        Some(_) => None,
+        None => match app.sign_ins.begin(Kind::Stranger, Crowd::Network(network(from))) {
+            Some(turn) => Some(turn),
+            None => {
+                attempt.take_back();
+                return Err(RequestError::Crowded(AGAIN_S));
+            }
+        },
+    };
     let address = from.to_string();
     let found = app.accounts.log_in(&name, &password, &address, now).await;
+    drop(turn);
     // Nobody has looked at the password of who came into a crowd.
     if matches!(found, Ok(Some(_)) | Err(Error::Overloaded)) {
         attempt.take_back();

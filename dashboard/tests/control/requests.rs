@@ -20,6 +20,7 @@ fn answer(id: &str, at: UtcUs, right: bool) -> ProbeAnswer {
         message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
         team: None,
+        certificate: None,
     }
 }
 

@@ -160,6 +160,27 @@ async fn a_right_code_makes_a_screen_whatever_others_have_guessed_from_the_same_
 }
 
 #[tokio::test]
+async fn whoever_has_a_large_network_takes_not_all_turns_at_the_passwords() {
+    use flowtest_dashboard::connections::{Crowd, Kind};
+    let stage = Stage::open(BEHIND_A_PROXY).await;
+    let mut boss = stage.admin("boss").await;
+    boss.send("/logout", &[]).await;
+    let part = |part: u16| Crowd::Network(std::net::IpAddr::from([0x2001, 0xdb8, 7, part, 0, 0, 0, 0]));
+    let sign_ins = &stage.app.sign_ins;
+    let held: Vec<_> = (0..2_000).filter_map(|at| sign_ins.begin(Kind::Stranger, part(at % 1_000))).collect();
+    assert!(held.len() > 100, "{}", held.len());
+    let mut attacker = stage.browser();
+    let there = sign_in_from(&mut attacker, "2001:db8:7:ffff::1", "boss", PASSWORD).await;
+    assert_eq!((there.status, there.header("retry-after")), (503, Some("5")), "{}", there.body);
+    let mut elsewhere = stage.browser();
+    assert_eq!(sign_in_from(&mut elsewhere, "2001:db8:8::1", "boss", PASSWORD).await.status, 303);
+    let known = sign_in_from(&mut boss, "2001:db8:7:ffff::1", "boss", PASSWORD).await;
+    assert_eq!(known.status, 303, "whoever is known in its browser comes in from anywhere");
+    drop(held);
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn scoring_a_password_is_an_attempt() {
     let stage = Stage::open(&[]).await;
     let mut alice = stage.contestant("alice", "Alice").await;

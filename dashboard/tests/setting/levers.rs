@@ -415,3 +415,29 @@ async fn the_page_says_who_plays_and_why_somebody_does_not() {
     page.says("plays 1 of 1 from").says("plays nothing: the round cannot be played here: no disk");
     page.says("Plays nothing: the round cannot be played here: no disk.");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_set_during_a_round_is_a_test_of_its_network() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let zoe = site.contestant("zoe").await;
+    let mut zoe = site.sign_in(zoe).await;
+    // As many as there may be, from where all browsers of this test are.
+    let use_up = || {
+        let nowhere = std::net::Ipv4Addr::UNSPECIFIED.into();
+        while site.app.failures.at_test(nowhere, utc_us()).is_ok() {}
+    };
+    use_up();
+    let set = zoe.post("/index/endpoint", &[("endpoint", "zoe.test")]).await;
+    assert_eq!(set.status, StatusCode::SEE_OTHER, "no generator asks it now: {}", set.body);
+    beat(&site);
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
+    ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
+    let max = site.contestant("max").await;
+    let mut max = site.sign_in(max).await;
+    use_up();
+    max.follow("/index/endpoint", &[("endpoint", "max.test")])
+        .await
+        .says("Many tests were asked for from your network");
+    assert!(site.app.accounts.endpoint_of(max.user.id).await.expect("a database").is_none());
+}

@@ -11,11 +11,13 @@
 //! | [`driver`] | workers from start to end, and who gets what they count |
 //! | [`plan`] | from a contest to the plan of one generator, with its defaults |
 //! | [`steps`] | the steps of breakpoint phases: which hold is judged when, and what was decided |
+//! | `claims` | since when contestants have had the addresses that they name |
 //! | [`practice`] | half a minute of load beside all rounds, on request |
 //! | [`health_gate`] | which addresses are worth a flood |
 //! | [`address_probes`] | those that are not, asked beside it |
 
 pub mod address_probes;
+mod claims;
 pub mod driver;
 pub mod flags;
 pub mod health_gate;

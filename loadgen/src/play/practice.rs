@@ -7,7 +7,7 @@
 mod climb;
 
 use crate::Failed;
-use crate::admit::probe::{Candidate, CheckedBy, Terms, check};
+use crate::admit::probe::{Candidate, CheckedBy, Claim, Player, Terms, check_since};
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
@@ -19,14 +19,15 @@ use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
 use crate::observe::title::Title;
+use crate::play::claims::{Claims, Naming};
 use crate::play::driver::{Driver, Ended, LOOK};
 use crate::play::plan::{HEAD_START, contest_plan, contestant};
 use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::Row;
-use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
-use flowtest_scoreboard::{ExplainedError, Scoreboard};
+use flowtest_scoreboard::{ExplainedError, RedisAddress, Scoreboard};
 use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
@@ -60,8 +61,10 @@ pub struct PracticeConfig {
     pub deadlines: Deadlines,
     /// What a step of a climb has to reach.
     pub pass: Pass,
-    /// Everybody of the contest in the order in which they named their servers: nobody practises on somebody else's.
-    pub roster: Vec<(String, Endpoint)>,
+    /// Everybody of the contest in the order in which they named their servers, and when: nobody practises on somebody else's.
+    pub roster: Vec<(String, Endpoint, UtcUs)>,
+    /// What says since when names have had their addresses.
+    pub redis: RedisAddress,
 }
 
 /// A practice run under way. It is told to end, and waited for, when this is dropped.
@@ -209,35 +212,58 @@ impl Session {
             self.request.endpoint.parse().map_err(|error: flowtest_contest::EndpointError| error.to_string())?;
         // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
         let _ = names.refresh();
-        let until = Instant::now() + RIVALS_TIMEOUT;
-        // Who named a server first practises on it, whoever names it after.
-        let is_own = |(name, named): &(String, Endpoint)| {
-            *name == self.request.contestant && named.server() == endpoint.server()
-        };
-        let before = roster.iter().position(is_own).unwrap_or(roster.len());
-        // Where a server says whose it is, who named it first has no right to it.
-        let is_rival = |name: &str| name != self.request.contestant && !policy.ownership.is_asked_for();
-        let rivals: Vec<(&str, Vec<SocketAddr>)> = roster[..before]
-            .iter()
-            .filter(|(name, _)| is_rival(name))
-            .filter_map(|(name, endpoint)| {
-                let timeout = until.saturating_duration_since(Instant::now());
-                Some((name.as_str(), names.addresses(endpoint, timeout).ok()?))
-            })
-            .collect();
-        let rivals: Vec<(&str, &[SocketAddr])> =
-            rivals.iter().map(|(name, addresses)| (*name, addresses.as_slice())).collect();
+        let now = Clock::now().utc_base;
+        let mut claims = Claims::new(self.config.redis.clone(), self.config.contest.clone());
         let contestant = &self.request.contestant;
-        let candidate =
-            Candidate { team: Candidate::team(policy, contestant), ..Candidate::new(contestant, &endpoint) };
+        // Who asks for practice at a server that the document does not know of it has named it just now.
+        let is_own =
+            |(name, named, _): &(String, Endpoint, UtcUs)| *name == *contestant && named.server() == endpoint.server();
+        let own = roster.iter().position(is_own);
+        let typed_at = own.map_or(now, |place| roster[place].2);
+        let held = self.rivals(own.unwrap_or(roster.len()), &mut claims, now);
+        let rivals: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
+        let team = Candidate::team(policy, contestant);
+        let candidate = Candidate { team, typed_at, ..Candidate::new(contestant, &endpoint) };
         let terms = Terms::new(self.config.rules, self.config.deadlines);
         let by = CheckedBy { names, policy, trust, terms: &terms };
-        let checked = check(&[candidate], &rivals, by, CHECK_TIMEOUT).swap_remove(0);
+        let mut since = |claimed: &[Claim]| {
+            let naming = |claim: &Claim| Naming {
+                name: contestant,
+                endpoint: &endpoint,
+                typed_at,
+                address: claim.address,
+                is_right: claim.is_right,
+            };
+            claims.since(&claimed.iter().map(naming).collect::<Vec<_>>(), now)
+        };
+        let checked = check_since(&[candidate], &rivals, by, CHECK_TIMEOUT, &mut since).swap_remove(0);
         match self.stop_handle.reason() {
             Some(reason) => Err(reason),
             None if checked.ready() => Ok((endpoint, checked.admitted())),
             None => Err(format!("practice begins with three right answers: {}", checked.message())),
         }
+    }
+
+    /// Where the others' servers are, and since when. `own`: the place in the roster of who practises; of those who have had an
+    /// address equally long the first in the roster has it.
+    fn rivals(&self, own: usize, claims: &mut Claims, now: UtcUs) -> Vec<(&str, Vec<(SocketAddr, UtcUs)>)> {
+        let PracticeConfig { names, policy, roster, .. } = &self.config;
+        // Where a server says whose it is, who named it first has no right to it.
+        if policy.ownership.is_asked_for() {
+            return Vec::new();
+        }
+        let until = Instant::now() + RIVALS_TIMEOUT;
+        let others = roster.iter().enumerate().filter(|(_, (name, ..))| *name != self.request.contestant);
+        let found = others.filter_map(|(place, (name, endpoint, typed_at))| {
+            let addresses = names.addresses(endpoint, until.saturating_duration_since(Instant::now())).ok()?;
+            let naming = |address| Naming { name, endpoint, typed_at: *typed_at, address, is_right: false };
+            let named: Vec<Naming<'_>> = addresses.into_iter().map(naming).collect();
+            let since = claims.since(&named, now);
+            let after = u64::from(place > own);
+            let held = named.iter().zip(since).map(|(named, since)| (named.address, since.saturating_add(after)));
+            Some((name.as_str(), held.collect()))
+        });
+        found.collect()
     }
 
     /// The load, to its end or before; says how it ended.

@@ -263,7 +263,7 @@ fn proved(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<(), 
     // Whose it is is asked, and nothing else: what its answers are worth is the round's matter.
     let terms = Terms { tokens: 1, ..Terms::new(contest.rules, Deadlines::default()) };
     let by = CheckedBy { names, policy: &contest.policy, trust, terms: &terms };
-    let checked = check(&candidates, &[], by, PROOF_TIMEOUT);
+    let checked = check(&candidates, by, PROOF_TIMEOUT);
     for (candidate, checked) in candidates.iter().zip(checked) {
         if let Some(message) = checked.outcome.ok().and_then(|report| report.disowned()) {
             return Err(Failed::Message(format!("{}: {message}", candidate.name)));

@@ -3,11 +3,10 @@
 use crate::peer::{Peer, Reply, answer, policy, terms, trust};
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::UtcUs;
-use flowtest_loadgen::admit::probe::{self, Candidate, Checked, CheckedBy, Team, Terms, check_since};
+use flowtest_loadgen::admit::probe::{self, Candidate, Checked, CheckedBy, Claim, Player, Team, Terms, check_since};
 use flowtest_loadgen::admit::resolve::Names;
 use flowtest_loadgen::admit::trust::ContestTrust;
 use flowtest_testkit::WAIT_MAX;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 fn names() -> Names {
@@ -22,19 +21,26 @@ fn names() -> Names {
 
 fn check(
     candidates: &[Candidate<'_>],
-    playing: &[(&str, &[SocketAddr])],
     names: &Names,
     policy: &Policy,
     trust: &ContestTrust,
     terms: &Terms,
     whole: Duration,
 ) -> Vec<Checked> {
-    probe::check(candidates, playing, CheckedBy { names, policy, trust, terms }, whole)
+    probe::check(candidates, CheckedBy { names, policy, trust, terms }, whole)
+}
+
+/// Beside those who play; whoever is asked has had its addresses since it typed them.
+fn check_beside(candidates: &[Candidate<'_>], playing: &[Player<'_>]) -> Vec<Checked> {
+    let (names, policy, trust, terms) = (names(), policy(), trust(), terms(WAIT_MAX));
+    let by = CheckedBy { names: &names, policy: &policy, trust: &trust, terms: &terms };
+    let mut since = |claims: &[Claim]| claims.iter().map(|claim| candidates[claim.place].typed_at).collect();
+    check_since(candidates, playing, by, WAIT_MAX, &mut since)
 }
 
 fn check_all(roster: &[(&str, Endpoint)], policy: &Policy, timeout: Duration, whole: Duration) -> Vec<Checked> {
     let candidates: Vec<Candidate<'_>> = roster.iter().map(|(name, endpoint)| Candidate::new(name, endpoint)).collect();
-    check(&candidates, &[], &names(), policy, &trust(), &terms(timeout), whole)
+    check(&candidates, &names(), policy, &trust(), &terms(timeout), whole)
 }
 
 fn parse(text: &str) -> Endpoint {
@@ -122,13 +128,44 @@ fn two_contestants_with_one_address_are_refused_but_for_the_first() {
     assert_eq!((checked[1].taken[0].owner.as_str(), checked[1].taken[0].address), ("alice", peer.address));
     let shared = Policy { allow_shared: true, ..policy() };
     assert!(check_all(&roster, &shared, WAIT_MAX, WAIT_MAX).iter().all(Checked::ready));
-    // The address of somebody who plays already gets no packet for another.
-    let asked = peer.connections();
-    let playing: [(&str, &[SocketAddr]); 1] = [("carol", &[peer.address])];
-    let candidates = [Candidate::new("alice", &roster[0].1)];
-    let checked = check(&candidates, &playing, &names(), &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
-    assert!(!checked[0].ready() && checked[0].taken[0].owner == "carol", "{}", checked[0].message());
-    assert_eq!(peer.connections(), asked);
+}
+
+#[test]
+fn who_plays_at_an_address_keeps_it_from_all_who_have_not_had_it_longer() {
+    let peer = Peer::honest();
+    let endpoint = peer.endpoint();
+    let held = [(peer.address, UtcUs(5))];
+    let candidate = |name, at| Candidate { typed_at: UtcUs(at), ..Candidate::new(name, &endpoint) };
+    let owner = |player, name, at| {
+        let checked = check_beside(&[candidate(name, at)], &[Player { name: player, held: &held }]);
+        checked[0].taken.first().map_or_else(|| name.to_owned(), |taken| taken.owner.clone())
+    };
+    // No packet is sent there for another.
+    for (player, name, at) in [("carol", "alice", 5), ("carol", "alice", 9), ("house", "alice", 1)] {
+        assert_eq!(owner(player, name, at), player, "{name} {at}");
+    }
+    assert_eq!(peer.connections(), 0);
+    // A name was pointed at her server, where she has been longer; and the house is before all.
+    for (player, name, at) in [("carol", "alice", 4), ("carol", "house", 9)] {
+        assert_eq!(owner(player, name, at), name);
+    }
+    let checked = check_beside(&[candidate("alice", 4)], &[Player { name: "carol", held: &held }]);
+    assert_eq!((checked[0].admitted(), &checked[0].held), (vec![peer.address], &vec![(peer.address, UtcUs(4))]));
+    // Whoever has had it longer and does not answer right there has it, and gets nothing.
+    let silent = Peer::start(|_| Reply::Silence);
+    let endpoint = silent.endpoint();
+    let held = [(silent.address, UtcUs(5))];
+    let first = Candidate { typed_at: UtcUs(4), ..Candidate::new("alice", &endpoint) };
+    let (names, policy, trust, terms) = (self::names(), policy(), trust(), terms(Duration::from_secs(1)));
+    let by = CheckedBy { names: &names, policy: &policy, trust: &trust, terms: &terms };
+    let mut is_right = Vec::new();
+    let mut since = |claims: &[Claim]| {
+        is_right.extend(claims.iter().map(|claim| claim.is_right));
+        vec![UtcUs(4); claims.len()]
+    };
+    let player = Player { name: "carol", held: &held };
+    let checked = check_since(&[first], &[player], by, Duration::from_secs(2), &mut since);
+    assert!(!checked[0].ready() && checked[0].taken.is_empty() && is_right == [false], "{checked:?}");
 }
 
 #[test]
@@ -139,7 +176,7 @@ fn an_address_that_a_name_resolves_to_is_its_who_named_it_first_whether_or_not_i
     let (first, second) = (parse(&format!("127.0.0.1:{port}")), parse(&format!("bobby.test:{port}")));
     let candidates = [Candidate::new("alice", &first), Candidate::new("bobby", &second)];
     let whole = Duration::from_secs(2);
-    let checked = check(&candidates, &[], &names, &policy(), &trust(), &terms(whole), whole);
+    let checked = check(&candidates, &names, &policy(), &trust(), &terms(whole), whole);
     assert!(checked.iter().all(|checked| !checked.ready()));
     assert!(checked[0].taken.is_empty() && checked[1].taken[0].owner == "alice", "{checked:?}");
     // Also while the first one's name does not resolve for a moment.
@@ -150,7 +187,7 @@ fn an_address_that_a_name_resolves_to_is_its_who_named_it_first_whether_or_not_i
     });
     let known = [victim.address];
     let candidates = [Candidate { known: &known, ..Candidate::new("alice", &lost) }, Candidate::new("bobby", &second)];
-    let checked = check(&candidates, &[], &names, &policy(), &trust(), &terms(whole), whole);
+    let checked = check(&candidates, &names, &policy(), &trust(), &terms(whole), whole);
     assert_eq!(checked[1].taken[0].owner, "alice");
 }
 
@@ -162,9 +199,9 @@ fn an_address_is_whose_name_has_had_it_longest_whoever_typed_first() {
     let (name, typed) = (parse(&format!("bobby.test:{port}")), parse(&format!("127.0.0.1:{port}")));
     let candidates = [Candidate::new("bobby", &name), Candidate::new("alice", &typed)];
     let owner = |bobby: u64, alice: u64| {
-        let mut since = |named: &[(usize, SocketAddr)]| {
-            assert!(named.iter().all(|(_, address)| *address == peer.address), "{named:?}");
-            named.iter().map(|(place, _)| UtcUs([bobby, alice][*place])).collect()
+        let mut since = |claims: &[Claim]| {
+            assert!(claims.iter().all(|claim| claim.address == peer.address && claim.is_right), "{claims:?}");
+            claims.iter().map(|claim| UtcUs([bobby, alice][claim.place])).collect()
         };
         let terms = terms(WAIT_MAX);
         let (policy, trust) = (policy(), trust());
@@ -189,7 +226,7 @@ fn where_proof_is_asked_for_nobody_has_what_he_cannot_prove() {
         .iter()
         .map(|(name, endpoint)| Candidate { team: Some(Team(name)), ..Candidate::new(name, endpoint) })
         .collect();
-    let checked = check(&candidates, &[], &names(), &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
+    let checked = check(&candidates, &names(), &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
     assert!(!checked[0].ready() && checked[1].ready() && checked[1].taken.is_empty(), "{checked:?}");
     assert!(!checked[0].message().contains("alice") || checked[0].message().contains("Team"), "{checked:?}");
     // Nor does anybody whose server says nothing.
@@ -197,7 +234,7 @@ fn where_proof_is_asked_for_nobody_has_what_he_cannot_prove() {
     let endpoint = nobodys.endpoint();
     let candidate = Candidate { team: Some(Team("bobby")), ..Candidate::new("bobby", &endpoint) };
     let without = [candidate, Candidate::new("alice", &endpoint)];
-    let checked = check(&without, &[], &names(), &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
+    let checked = check(&without, &names(), &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
     assert!(!checked[0].ready() && checked[1].ready(), "{checked:?}");
 }
 
@@ -209,8 +246,7 @@ fn each_address_is_let_in_by_right_answers_of_its_own() {
     let wrong = wrong.expect("the port is free at 127.0.0.2");
     let names = Names::new(None, |_| Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]));
     let endpoint = parse(&format!("alice.test:{port}"));
-    let checked =
-        check(&[Candidate::new("alice", &endpoint)], &[], &names, &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
+    let checked = check(&[Candidate::new("alice", &endpoint)], &names, &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
     assert_eq!((checked[0].admitted(), checked[0].addresses.len()), (vec![honest.address], 2));
     let message = checked[0].message();
     assert!(checked[0].ready() && message.starts_with("1 of its 2 addresses get traffic; 127.0.0.2:"), "{message}");
@@ -221,7 +257,7 @@ fn each_address_is_let_in_by_right_answers_of_its_own() {
     let only = [wrong.address];
     let candidate = Candidate { only: Some(&only), ..Candidate::new("alice", &endpoint) };
     let asked = honest.connections();
-    let checked = check(&[candidate], &[], &names, &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
+    let checked = check(&[candidate], &names, &policy(), &trust(), &terms(WAIT_MAX), WAIT_MAX);
     assert!(!checked[0].ready());
     assert_eq!(honest.connections(), asked);
 }

@@ -47,6 +47,7 @@ fn hostile(script: fn(TcpStream)) -> SocketAddr {
 #[test]
 fn right_answers_are_right_over_both_versions_also_on_a_connection_for_each() {
     let identity = Identity::honest();
+    let mut seen = std::collections::BTreeSet::new();
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         for answers_each in [0, 1] {
             let address = serve(identity.config(&[version]), answers_each);
@@ -55,9 +56,12 @@ fn right_answers_are_right_over_both_versions_also_on_a_connection_for_each() {
                 assert!(report.ready() && report.exchanges.len() == 3, "{report:?}");
                 assert_eq!(report.endpoint, format!("https://{host}:{}/", address.port()));
                 assert!(report.exchanges.iter().all(|exchange| !exchange.resent), "{report:?}");
+                seen.insert(report.certificate().expect("it showed one").to_owned());
             }
         }
     }
+    // One server is known by its certificate, however it is reached.
+    assert!(seen.len() == 1 && seen.iter().all(|certificate| certificate.len() == 64), "{seen:?}");
 }
 
 #[test]

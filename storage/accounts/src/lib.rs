@@ -38,7 +38,7 @@ pub use invitations::invite::{BATCH_MAX, Invite, InviteStatus, InviteUse, NewInv
 pub use invitations::redeem::{RedeemError, RedeemableInvite};
 pub use log::{Actor, AuditFilter, AuditLine};
 pub use people::login_link::LOGIN_LINK_LIFE_US;
-pub use people::password::PASSWORD_LENGTH;
+pub use people::password::{PASSWORD_LENGTH, WAITING_MAX as PASSWORDS_WAITING_MAX};
 pub use people::secret::{ScreenSecret, Secret, SessionSecret};
 pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
 pub use people::user::{NewUser, Role, User};

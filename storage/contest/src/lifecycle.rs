@@ -79,11 +79,12 @@ pub enum Change {
     /// A sealed or aborted round is left behind, and the next one is prepared.
     Draft,
     /// A contestant that is not in the roster plays from an instant on, in the round that is armed or being played. `id`: its
-    /// lasting one, where there are such.
+    /// lasting one, where there are such. `since`: when it has named its server.
     Join {
         contestant: String,
         id: Option<String>,
         endpoint: Endpoint,
+        since: UtcUs,
         at: UtcUs,
     },
     /// A contestant has moved.
@@ -161,7 +162,8 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
             next.scored = true;
             next.left_out = BTreeSet::new();
         }
-        (Change::Join { contestant, id, endpoint, at }, Armed | Running | Paused) => {
+        (Change::Join { contestant, id, endpoint, since, at }, Armed | Running | Paused) => {
+            next.since.insert(contestant.clone(), since.min(now).min(INSTANT_MAX));
             join(&mut next, Contestant { name: contestant, endpoint }, id, at, now)?;
         }
         (Change::Endpoint { contestant, endpoint }, _) => move_contestant(&mut next, &contestant, endpoint, now)?,
@@ -373,7 +375,6 @@ fn join(next: &mut Control, contestant: Contestant, id: Option<String>, at: UtcU
         }
         next.ids.insert(name.clone(), id);
     }
-    next.since.insert(name.clone(), now.min(INSTANT_MAX));
     next.timeline.joins.push(Join { contestant: name.clone(), at });
     next.contest.contestants.push(contestant);
     Ok(())

@@ -73,6 +73,9 @@ pub struct ProbeAnswer {
     /// Whose server the answers say it is, in `Team`; nothing when they do not say it once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
+    /// SHA-256 of the certificate that it showed, in hex; nothing over http, or where it gave no right answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// The three that are judged.
@@ -141,6 +144,7 @@ impl ProbeAnswer {
         self.addresses.iter_mut().for_each(|address| *address = bounded(address, ADDRESS_BYTES_MAX));
         self.head = bounded(&self.head, HEAD_BYTES_MAX);
         self.team = self.team.map(|team| bounded(&team, TEXT_BYTES_MAX));
+        self.certificate = self.certificate.map(|certificate| bounded(&certificate, TEXT_BYTES_MAX));
         self
     }
 }
@@ -268,6 +272,7 @@ mod tests {
             message: "Version is v1 and should be v2".into(),
             head: "\u{1b}[2J".repeat(9_999),
             team: None,
+            certificate: None,
         };
         let read = ProbeAnswer::from_json(answer.to_json().as_bytes()).expect("readable");
         assert!(read.head.len() <= HEAD_BYTES_MAX && !read.head.contains('\u{1b}'));
@@ -301,6 +306,7 @@ mod tests {
                 verdicts: None,
                 not_made: false,
                 team: None,
+                certificate: None,
                 latency_us: None,
                 message: "malformed: no status line (expected: HTTP/1.1; received: s3cret)".into(),
                 head: head.to_owned(),

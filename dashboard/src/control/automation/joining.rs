@@ -1,6 +1,7 @@
 //! Who comes while a round is armed or being played: its endpoint is asked until it has given three right answers in a row,
 //! and then it joins at one instant that lies some seconds ahead on all generators. Each of them asks it again for itself. Who
-//! names nothing but servers where others play does not join: it would be refused there, and charged for what falls due.
+//! names nothing but servers where others play, and have had them longer, does not join: it would be refused there, and charged for
+//! what falls due.
 
 use super::Automation;
 use crate::control::error::ChangeError;
@@ -9,13 +10,15 @@ use crate::control::readiness::{all_right, is_heard};
 use crate::control::requests::draw_id;
 use crate::control::roster::{Roster, id_of};
 use flowtest_accounts::{Actor, UserId};
+use flowtest_contest::endpoint::Host;
 use flowtest_contest::lifecycle::Change;
+use flowtest_contest::names::HOUSE;
 use flowtest_contest::timeline::LEAD_US;
 use flowtest_contest::{Control, Endpoint, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Prepared, ProbeAnswer, ProbeRequest};
-use std::collections::{BTreeMap, BTreeSet};
+use flowtest_scoreboard::{Named, Prepared, ProbeAnswer, ProbeRequest};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// After so long generators have said where somebody plays who was let in.
@@ -30,6 +33,8 @@ const ANSWER_US: u64 = 10_000_000;
 const REFUSED_US: u64 = 30_000_000;
 /// From letting one in to its instant, in microseconds: what the lifecycle wants, and time to save the document.
 const JOIN_US: u64 = LEAD_US + 1_000_000;
+/// Behind whoever is known to have had an address.
+const NOBODY_KNOWS: UtcUs = UtcUs(u64::MAX);
 /// Contestants that are asked at once at most.
 const ASKED_MAX: usize = 32;
 
@@ -136,13 +141,17 @@ impl Joining {
         ready
     }
 
-    /// Whether it has an address where nobody else plays. `taken`: where others do. One of which that is not known may have.
-    fn has_place(&self, newcomer: &Newcomer, taken: &BTreeSet<SocketAddr>, now: UtcUs) -> bool {
+    /// Whether it has an address where nobody else plays who has had it longer. One of which that is not known may have.
+    fn has_place(&self, newcomer: &Newcomer, typed_at: UtcUs, taken: &Taken, now: UtcUs) -> bool {
         let is_let_in = |address: &SocketAddr| {
             let mut theirs = self.let_in.iter().filter(|(other, _)| other == address);
             theirs.any(|(_, at)| now.saturating_since(*at) < LET_IN_US)
         };
-        let is_free = |address: &SocketAddr| !taken.contains(address) && !is_let_in(address);
+        let is_its = |address: SocketAddr| {
+            let since = taken.since(&newcomer.name, &newcomer.endpoint, typed_at, address);
+            taken.players.get(&address).is_none_or(|theirs| since < *theirs)
+        };
+        let is_free = |address: &SocketAddr| is_its(*address) && !is_let_in(address);
         newcomer.addresses.is_empty() || newcomer.addresses.iter().any(is_free)
     }
 
@@ -164,13 +173,38 @@ impl Joining {
     }
 }
 
+/// Where others play, and since when whose name has led where.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Since when who plays at an address has had it.
+    players: BTreeMap<SocketAddr, UtcUs>,
+    named: HashMap<Named, UtcUs>,
+}
+
+impl Taken {
+    /// Since when somebody has had an address that it names.
+    fn since(&self, name: &str, endpoint: &Endpoint, typed_at: UtcUs, address: SocketAddr) -> UtcUs {
+        match endpoint.host {
+            Host::Name(_) if name != HOUSE => {
+                let seen = self.named.get(&Named::new(name, endpoint, address));
+                seen.map_or(NOBODY_KNOWS, |seen| typed_at.max(*seen))
+            }
+            Host::Name(_) | Host::V4(_) | Host::V6(_) => typed_at,
+        }
+    }
+}
+
 /// Where those play who are in the round, as generators said it last.
-fn taken(control: &Control, prepared: &BTreeMap<String, Prepared>) -> BTreeSet<SocketAddr> {
+fn playing<'a>(
+    control: &'a Control,
+    prepared: &BTreeMap<String, Prepared>,
+) -> Vec<(&'a str, &'a Endpoint, Vec<SocketAddr>)> {
     let playing = control.contest.contestants.iter().filter_map(|one| {
         let found = prepared.get(control.ids.get(&one.name).unwrap_or(&one.name))?;
-        (found.ready && found.endpoint == one.endpoint.to_string()).then_some(found)
+        let is_there = found.ready && found.endpoint == one.endpoint.to_string();
+        is_there.then(|| (one.name.as_str(), &one.endpoint, found.plays_at().collect()))
     });
-    playing.flat_map(Prepared::plays_at).collect()
+    playing.collect()
 }
 
 /// When somebody plays from who is let in now.
@@ -211,11 +245,14 @@ impl Automation {
         if ready.is_empty() {
             return Ok(());
         }
-        let taken = self.taken(&control).await;
+        let taken = self.taken(&control, &ready).await;
+        let since = self.document.roster().since.clone();
         for (id, newcomer) in ready {
-            let has_place = self.joining.lock().has_place(&newcomer, &taken, now);
+            // What nobody knows the instant of was named just now.
+            let typed_at = since.get(&newcomer.name).copied().unwrap_or(now);
+            let has_place = self.joining.lock().has_place(&newcomer, typed_at, &taken, now);
             if has_place {
-                self.let_in(id, newcomer, now).await?;
+                self.let_in(id, newcomer, typed_at, now).await?;
             } else {
                 self.joining.lock().has_no_place(&id, now);
             }
@@ -225,13 +262,37 @@ impl Automation {
 
     /// Where others play. Nowhere, where one server may be several's or says itself whose it is, and where Redis does not say:
     /// then each generator decides alone.
-    async fn taken(&self, control: &Control) -> BTreeSet<SocketAddr> {
+    async fn taken(&self, control: &Control, ready: &[(String, Newcomer)]) -> Taken {
         if control.contest.policy.may_name_one_server() {
-            return BTreeSet::new();
+            return Taken::default();
         }
         let contest = self.document.contest().to_owned();
-        let prepared = self.link.call(move |scoreboard| scoreboard.read_prepared(&contest)).await;
-        taken(control, &prepared.unwrap_or_default())
+        let prepared = self.link.call(move |scoreboard| scoreboard.read_prepared(&contest)).await.unwrap_or_default();
+        let playing = playing(control, &prepared);
+        let theirs = playing.iter().map(|(name, endpoint, addresses)| (*name, *endpoint, addresses));
+        let come = ready.iter().map(|(_, newcomer)| (newcomer.name.as_str(), &newcomer.endpoint, &newcomer.addresses));
+        let named: Vec<Named> = theirs
+            .chain(come)
+            .filter(|(_, endpoint, _)| matches!(endpoint.host, Host::Name(_)))
+            .flat_map(|(name, endpoint, addresses)| {
+                addresses.iter().map(|address| Named::new(name, endpoint, *address))
+            })
+            .collect();
+        let (contest, asked) = (self.document.contest().to_owned(), named.clone());
+        let since = self.link.call(move |scoreboard| scoreboard.named_since(&contest, &asked)).await;
+        let known = named.into_iter().zip(since.unwrap_or_default()).filter_map(|(named, at)| Some((named, at?)));
+        let mut taken = Taken { players: BTreeMap::new(), named: known.collect() };
+        for (name, endpoint, addresses) in playing {
+            let typed_at = control.since.get(name).copied().unwrap_or(UtcUs::EPOCH);
+            // The house before all.
+            let typed_at = if name == HOUSE { UtcUs::EPOCH } else { typed_at };
+            for address in addresses {
+                let since = taken.since(name, endpoint, typed_at, address);
+                let held = taken.players.entry(address).or_insert(since);
+                *held = since.min(*held);
+            }
+        }
+        taken
     }
 
     async fn ask(&self, newcomer: &str, now: UtcUs) -> Result<(), ChangeError> {
@@ -248,12 +309,12 @@ impl Automation {
         Ok(())
     }
 
-    async fn let_in(&self, id: String, newcomer: Newcomer, now: UtcUs) -> Result<(), ChangeError> {
+    async fn let_in(&self, id: String, newcomer: Newcomer, since: UtcUs, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
         let Some(control) = edit.control() else { return Ok(()) };
         let (at, contestant) = (joins_at(&control, now), newcomer.name);
         let what = format!("{contestant} joins the round, from {} on.", instant::utc(at));
-        let change = Change::Join { contestant, id: Some(id.clone()), endpoint: newcomer.endpoint, at };
+        let change = Change::Join { contestant, id: Some(id.clone()), endpoint: newcomer.endpoint, since, at };
         match edit.change(None, change, &what, &Actor::program(), now).await {
             Ok(_) => {
                 tracing::info!("{what}");
@@ -345,7 +406,7 @@ mod tests {
         let (id, zoe) = joining.ready(&roster).pop().expect("she may come");
         let at = joins_at(&control, NOW + 8 * SECOND);
         assert_eq!(at, NOW + 8 * SECOND + JOIN_US);
-        let join = Change::Join { contestant: zoe.name, id: Some(id), endpoint: zoe.endpoint, at };
+        let join = Change::Join { contestant: zoe.name, id: Some(id), endpoint: zoe.endpoint, since: NOW, at };
         let control = change(&control, join, NOW + 8 * SECOND).expect("she joins");
         joining.follow(&control, &roster);
         assert!(joining.newcomers.is_empty(), "she plays");
@@ -367,7 +428,9 @@ mod tests {
         let alices = |prepared: Prepared| [("u1".to_owned(), prepared)].into();
         let http = "http://10.0.0.1/";
         assert_eq!(control.contest.contestants[0].endpoint.to_string(), http);
-        let taken_by = |control: &Control, prepared| taken(control, &alices(prepared)).into_iter().collect::<Vec<_>>();
+        let taken_by = |control: &Control, prepared| -> Vec<SocketAddr> {
+            playing(control, &alices(prepared)).into_iter().flat_map(|(.., addresses)| addresses).collect()
+        };
         let here: SocketAddr = "10.0.0.1:80".parse().expect("an address");
         assert_eq!(taken_by(&control, prepared(&["[::ffff:10.0.0.1]:80"], http)), [here]);
         // Where her name leads and she does not play is nobody's, nor is where she was before she moved.
@@ -385,23 +448,39 @@ mod tests {
             }
             joining.ready(&roster).pop().expect("three right answers").1
         };
-        let taken: BTreeSet<SocketAddr> = [here].into();
+        let named = |name: &str, host: &str, at: u64| {
+            (Named::new(name, &host.parse().expect("an endpoint"), here), NOW + at * SECOND)
+        };
+        // She has been there for ten seconds.
+        let taken_since = |named: &[(Named, UtcUs)]| Taken {
+            players: [(here, NOW + 10 * SECOND)].into(),
+            named: named.iter().cloned().collect(),
+        };
+        let (taken, nobody) = (taken_since(&[]), Taken::default());
         let zoe = come(&mut joining, &["10.0.0.1:80"]);
-        assert!(!joining.has_place(&zoe, &taken, NOW));
+        assert!(!joining.has_place(&zoe, NOW, &taken, NOW), "nobody knows since when her name leads there");
+        let later = taken_since(&[named("zoe", "zoe.test", 11)]);
+        assert!(!joining.has_place(&zoe, NOW, &later, NOW), "it was pointed there later");
+        let before = taken_since(&[named("zoe", "zoe.test", 9)]);
+        assert!(joining.has_place(&zoe, NOW, &before, NOW), "it is a rival's name that was pointed at hers");
+        assert!(!joining.has_place(&zoe, NOW + 12 * SECOND, &before, NOW), "she has typed it since");
+        let typed = Newcomer { endpoint: "10.0.0.1".parse().expect("an endpoint"), ..zoe.clone() };
+        assert!(joining.has_place(&typed, NOW + 9 * SECOND, &taken, NOW));
+        assert!(!joining.has_place(&typed, NOW + 10 * SECOND, &taken, NOW), "who plays there keeps it");
         joining.has_no_place("u9", NOW);
         let trouble = joining.newcomers["u9"].trouble.clone().expect("it is told");
         assert!(trouble.contains("another contestant plays") && !trouble.contains("alice"), "{trouble}");
         assert!(joining.ready(&roster).is_empty() && joining.to_ask(NOW + AGAIN_US) == ["u9"]);
         // One address of her own is enough.
         let zoe = come(&mut joining, &["10.0.0.1:80", "10.0.0.9:80"]);
-        assert!(joining.has_place(&zoe, &taken, NOW));
+        assert!(joining.has_place(&zoe, NOW, &taken, NOW));
         // And where somebody was let in a moment ago is no place either.
         joining.let_in = zoe.addresses.iter().map(|address| (*address, NOW)).collect();
-        assert!(!joining.has_place(&zoe, &BTreeSet::new(), NOW));
-        assert!(joining.has_place(&zoe, &BTreeSet::new(), NOW + LET_IN_US), "by then generators say who plays there");
+        assert!(!joining.has_place(&zoe, NOW, &nobody, NOW));
+        assert!(joining.has_place(&zoe, NOW, &nobody, NOW + LET_IN_US), "by then generators say who plays there");
         control.round = Some(RoundId::from_bits(8));
         joining.follow(&control, &roster);
-        assert!(joining.has_place(&zoe, &BTreeSet::new(), NOW), "in another round it is free");
+        assert!(joining.has_place(&zoe, NOW, &nobody, NOW), "in another round it is free");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 
 const WHAT: &str = "Ownership";
 
-/// Warns while no proof is asked for, and of each machine that answered the tests of several.
+/// Warns while no proof is asked for, and of each machine that answered the tests of several. It sees what one address, one
+/// `Team` or one certificate tells. That two addresses lead to one server over http nothing in an answer tells, however it is
+/// asked: for that there is the proof.
 pub(super) fn ownership(list: &mut List, situation: &Situation) {
     let asked = |contest: &Contest| contest.policy.ownership.is_asked_for();
     match situation.contest.as_ref().map(asked) {
@@ -24,7 +26,12 @@ pub(super) fn ownership(list: &mut List, situation: &Situation) {
              carries the load. Ask for the Team header in the settings, or know your contestants.",
         ),
     }
-    shared(situation).into_iter().for_each(|sentence| list.add(Group::Platform, WHAT, Mark::Warn, sentence));
+    let servers = servers(situation);
+    let mut told = shared(&servers);
+    if situation.contest.as_ref().is_some_and(|contest| !asked(contest)) {
+        told.extend(of_one_certificate(&servers));
+    }
+    told.into_iter().for_each(|sentence| list.add(Group::Platform, WHAT, Mark::Warn, sentence));
 }
 
 /// What the last test of somebody's endpoint says of its server.
@@ -34,13 +41,17 @@ struct Server<'a> {
     addresses: Vec<SocketAddr>,
     /// Whose it says it is.
     team: Option<&'a str>,
+    /// SHA-256 of the certificate that it shows.
+    certificate: Option<&'a str>,
 }
 
+/// As much of a certificate's digest as people compare.
+const FINGERPRINT_DIGITS: usize = 16;
 /// Names in a sentence at most: behind one balancer there may be hundreds.
 const NAMES_MAX: usize = 8;
 
-/// A sentence for each server, and for each machine, that several seem to have.
-fn shared(situation: &Situation) -> Vec<String> {
+/// The house and all contestants whose endpoints are tested.
+fn servers(situation: &Situation) -> Vec<Server<'_>> {
     let house = match &situation.house {
         House::Set(Some(tested)) => Some(server(HOUSE, tested)),
         House::Set(None) | House::Unset | House::LeftOut(_) => None,
@@ -50,7 +61,27 @@ fn shared(situation: &Situation) -> Vec<String> {
             contestant.tested.as_ref().filter(|tested| Some(&tested.endpoint) == contestant.endpoint.as_ref())?;
         Some(server(&contestant.name, tested))
     });
-    let servers: Vec<Server<'_>> = house.into_iter().chain(contestants).collect();
+    house.into_iter().chain(contestants).collect()
+}
+
+/// A sentence for each certificate that several show: whoever has its key is one server, or has it of another.
+fn of_one_certificate(servers: &[Server<'_>]) -> Vec<String> {
+    let mut shown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for server in servers {
+        if let Some(certificate) = server.certificate {
+            shown.entry(certificate).or_default().push(server.name);
+        }
+    }
+    let several = shown.iter().filter(|(_, names)| names.len() > 1);
+    let sentence = |(certificate, names): (&&str, &Vec<&str>)| {
+        let beginning: String = certificate.chars().take(FINGERPRINT_DIGITS).collect();
+        format!("{} show one certificate (SHA-256 {beginning}...): ask whose server it is.", and(names))
+    };
+    several.map(sentence).collect()
+}
+
+/// A sentence for each server, and for each machine, that several seem to have.
+fn shared(servers: &[Server<'_>]) -> Vec<String> {
     let mut machines: BTreeMap<IpAddr, BTreeMap<u16, Vec<&str>>> = BTreeMap::new();
     for (address, name) in servers.iter().flat_map(|one| one.addresses.iter().map(|address| (address, one.name))) {
         machines.entry(address.ip()).or_default().entry(address.port()).or_default().push(name);
@@ -92,5 +123,7 @@ fn and(names: &[&str]) -> String {
 fn server<'a>(name: &'a str, tested: &'a Tested) -> Server<'a> {
     let answer = tested.answer.as_ref();
     let addresses: BTreeSet<SocketAddr> = answer.into_iter().flat_map(ProbeAnswer::answered_at).collect();
-    Server { name, addresses: addresses.into_iter().collect(), team: answer.and_then(|answer| answer.team.as_deref()) }
+    let team = answer.and_then(|answer| answer.team.as_deref());
+    let certificate = answer.and_then(|answer| answer.certificate.as_deref());
+    Server { name, addresses: addresses.into_iter().collect(), team, certificate }
 }

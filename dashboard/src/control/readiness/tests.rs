@@ -28,6 +28,7 @@ fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
         message: "Version is v1 and should be v2.".to_owned(),
         head: String::new(),
         team: None,
+        certificate: None,
     }
 }
 
@@ -104,6 +105,15 @@ fn who_seems_to_play_with_anothers_server_is_named() {
     answer.addresses = ["10.0.0.9:80", "[::ffff:10.0.0.1]:80"].map(str::to_owned).to_vec();
     let told: Vec<String> = ownership(&one).into_iter().skip(1).map(|(_, message)| message).collect();
     assert!(told.len() == 1 && told[0].starts_with("alice and bobby have one server, 10.0.0.1:80"), "{told:?}");
+    // Over https a server is known at whatever address it answers.
+    one.contestants = vec![contestant("alice", "10.0.0.1:443", None), contestant("bobby", "10.0.0.9:443", None)];
+    for contestant in &mut one.contestants {
+        let answer = contestant.tested.as_mut().and_then(|tested| tested.answer.as_mut()).expect("an answer");
+        answer.certificate = Some("0123456789abcdef".repeat(4));
+    }
+    let told: Vec<String> = ownership(&one).into_iter().skip(1).map(|(_, message)| message).collect();
+    let expected = "alice and bobby show one certificate (SHA-256 0123456789abcdef...): ask whose server it is.";
+    assert_eq!(told, [expected]);
     // A crowd behind one address is one sentence, not one for each two.
     one.contestants = (0..200)
         .map(|index| contestant(&format!("t{index:03}"), &format!("10.0.0.1:{}", 8000 + index), None))

@@ -23,6 +23,7 @@ use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{done, refused, show_again};
 use crate::middleware::viewer::Viewer;
+use crate::throttle::Attempt;
 use crate::views::Field;
 use flowtest_scoreboard::practice::{CLIMB_RATE_MAX, RATE_MAX, SECONDS_MAX};
 use page::{page, queue_words};
@@ -56,14 +57,28 @@ fn for_contestant(error: &ChangeError) -> String {
     }
 }
 
+/// A generator asks an endpoint: so often for one network, and otherwise what to tell.
+fn at_test<'a>(req: &Request, app: &'a App) -> Result<Attempt<'a>, String> {
+    let attempt = app.failures.at_test(client_address(req, &app.config.proxies), utc_us());
+    attempt.map_err(|wait_s| format!("Many tests were asked for from your network: wait {wait_s} s and send it again."))
+}
+
 #[handler]
 pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
     let text = field(req, "endpoint").await;
     let now = app.now();
+    let attempt = match app.controller.tests_what_is_set().then(|| at_test(req, &app)).transpose() {
+        Ok(attempt) => attempt,
+        Err(told) => return refused(depot, res, PATH, told),
+    };
     let set = app.controller.set_endpoint(&viewer.user, &text, &viewer.actor, now);
-    match app.controller.requests().paced(viewer.user.id, Write::Endpoint, now, set).await {
+    let set = app.controller.requests().paced(viewer.user.id, Write::Endpoint, now, set).await;
+    if let Some(attempt) = attempt.filter(|_| set.is_err()) {
+        attempt.take_back();
+    }
+    match set {
         Ok(endpoint) => {
             // A nudge: whoever comes while a round is on is asked at once.
             app.controller.automation().people_changed();
@@ -97,12 +112,9 @@ pub async fn reset_endpoint(depot: &mut Depot, res: &mut Response) -> Result<(),
 pub async fn probe(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let viewer = contestant(depot)?;
-    let attempt = match app.failures.at_test(client_address(req, &app.config.proxies), utc_us()) {
+    let attempt = match at_test(req, &app) {
         Ok(attempt) => attempt,
-        Err(wait_s) => {
-            let told = format!("Many tests were asked for from your network: wait {wait_s} s and test it again.");
-            return refused(depot, res, PATH, told);
-        }
+        Err(told) => return refused(depot, res, PATH, told),
     };
     match app.controller.requests().ask_probe(&viewer.user, app.now()).await {
         Ok(_) => done(depot, res, PATH, "A generator is asking your endpoint."),

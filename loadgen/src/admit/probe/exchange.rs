@@ -56,6 +56,7 @@ enum Lost {
 /// What is known of an attempt, whether or not it went well.
 struct Attempt {
     answer: Answer,
+    certificate: Option<String>,
     sent: UtcUs,
     sent_at: Instant,
 }
@@ -119,6 +120,7 @@ impl<'a> Line<'a> {
         ProbedExchange {
             team: team.filter(|_| answered).map(|Team(name)| wording::team(head, name)),
             team_seen: wording::header_value(head, TEAM).filter(|_| answered),
+            certificate: attempt.certificate,
             address: self.address,
             sent: attempt.sent,
             latency_us: whole.then_some(latency_us),
@@ -134,13 +136,15 @@ impl<'a> Line<'a> {
     fn attempt(&mut self, until: Instant) -> (Attempt, Result<ResponseBytes, Lost>) {
         let token = self.mint.token(self.slot, self.tokens);
         self.tokens += 1;
-        let mut attempt = Attempt { answer: Answer::new(token), sent: Clock::now().utc_base, sent_at: Instant::now() };
+        let (sent, sent_at) = (Clock::now().utc_base, Instant::now());
+        let mut attempt = Attempt { answer: Answer::new(token), certificate: None, sent, sent_at };
         let reused = self.stream.take();
         let is_reused = reused.is_some();
         let mut wire = match reused.map_or_else(|| self.connect(until), Ok) {
             Ok(wire) => wire,
             Err(lost) => return (attempt, Err(lost)),
         };
+        attempt.certificate = wire.certificate();
         attempt.sent = Clock::now().utc_base;
         attempt.sent_at = Instant::now();
         let came = match wire.talk(&self.request.with(&token), &mut attempt.answer, until) {
@@ -171,6 +175,13 @@ impl<'a> Line<'a> {
 }
 
 impl Wire {
+    /// SHA-256 of the certificate that was shown.
+    fn certificate(&self) -> Option<String> {
+        let shown = self.tls.as_ref()?.peer_certificates()?.first()?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, shown);
+        Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     fn talk(&mut self, request: &[u8], answer: &mut Answer, until: Instant) -> Result<ResponseBytes, Lost> {
         let mut socket = Timed { socket: &self.socket, until };
         match &mut self.tls {

@@ -1,8 +1,8 @@
 //! The check of a whole roster before a round, and of those that wait for their endpoint to be ready.
 //!
 //! Every endpoint passes the policy first, and every address is let in by right answers of its own. Of several contestants that
-//! name one address who plays there has it, then the house, then who proves it where proof is asked for, or else who had it
-//! first. A few threads take the contestants in turn; who does not answer quickly goes to the end of the queue and gets its full
+//! name one address the house has it, then who proves it where proof is asked for, or else who has had it longest; of two who
+//! have had it equally long who plays there. A few threads take the contestants in turn; who does not answer quickly goes to the end of the queue and gets its full
 //! time there, so that those who hang delay nobody who answers.
 
 use super::{ProbeReport, ProbedExchange, Team, Terms, probe};
@@ -38,6 +38,8 @@ pub struct Candidate<'a> {
     pub team: Option<Team<'a>>,
     /// Where it was when it was asked last: named by it also while its name does not resolve.
     pub known: &'a [SocketAddr],
+    /// Since when it has named this server: no address has been its for longer.
+    pub typed_at: UtcUs,
 }
 
 impl<'a> Candidate<'a> {
@@ -48,8 +50,25 @@ impl<'a> Candidate<'a> {
 
     /// Who was not asked before, at all addresses of its endpoint.
     pub fn new(name: &'a str, endpoint: &'a Endpoint) -> Candidate<'a> {
-        Candidate { name, endpoint, only: None, team: None, known: &[] }
+        Candidate { name, endpoint, only: None, team: None, known: &[], typed_at: UtcUs::EPOCH }
     }
+}
+
+/// Somebody who plays, where it does so, and since when it has had each of these.
+#[derive(Clone, Copy, Debug)]
+pub struct Player<'a> {
+    pub name: &'a str,
+    pub held: &'a [(SocketAddr, UtcUs)],
+}
+
+/// An address that a candidate names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its place among the candidates.
+    pub place: usize,
+    pub address: SocketAddr,
+    /// It has answered right there.
+    pub is_right: bool,
 }
 
 /// What the check of one contestant found.
@@ -59,6 +78,8 @@ pub struct Checked {
     pub addresses: Vec<SocketAddr>,
     /// Those of them that another contestant has.
     pub taken: Vec<Taken>,
+    /// Those that are its, as far as anybody has more right to them, with since when.
+    pub held: Vec<(SocketAddr, UtcUs)>,
     /// Why not all of a name's addresses are among them.
     pub unused: Option<String>,
     /// Or why it was not asked, or may not play, as a sentence.
@@ -110,12 +131,13 @@ impl Checked {
     }
 
     fn refused(message: &dyn Display) -> Checked {
-        Checked { addresses: Vec::new(), taken: Vec::new(), unused: None, outcome: Err(message.to_string()) }
+        let outcome = Err(message.to_string());
+        Checked { addresses: Vec::new(), taken: Vec::new(), held: Vec::new(), unused: None, outcome }
     }
 }
 
-/// Since when candidates have had addresses, each of one by its place.
-pub type Since<'a> = dyn FnMut(&[(usize, SocketAddr)]) -> Vec<UtcUs> + 'a;
+/// Since when candidates have had addresses, in the order of the claims.
+pub type Since<'a> = dyn FnMut(&[Claim]) -> Vec<UtcUs> + 'a;
 
 /// What candidates are checked by.
 #[derive(Clone, Copy, Debug)]
@@ -127,32 +149,24 @@ pub struct CheckedBy<'a> {
 }
 
 /// Checks all candidates, who stand in the order in which they named their servers, and returns within `timeout` and a
-/// moment, in their order. Whoever was not reached by then is refused with a sentence. `playing` are contestants at the
-/// addresses where they play: these are theirs. Of an address that several name the first in their order has it.
-pub fn check(
-    candidates: &[Candidate<'_>],
-    playing: &[(&str, &[SocketAddr])],
-    by: CheckedBy<'_>,
-    timeout: Duration,
-) -> Vec<Checked> {
-    check_since(candidates, playing, by, timeout, &mut |named| vec![UtcUs::EPOCH; named.len()])
+/// moment, in their order. Whoever was not reached by then is refused with a sentence. Of an address that several name the
+/// first in their order has it.
+pub fn check(candidates: &[Candidate<'_>], by: CheckedBy<'_>, timeout: Duration) -> Vec<Checked> {
+    check_since(candidates, &[], by, timeout, &mut |named| vec![UtcUs::EPOCH; named.len()])
 }
 
-/// The same; of an address that several name it is theirs who have had it longest.
+/// The same beside those who play; an address that several name is theirs who have had it longest.
 pub fn check_since(
     candidates: &[Candidate<'_>],
-    playing: &[(&str, &[SocketAddr])],
+    playing: &[Player<'_>],
     by: CheckedBy<'_>,
     timeout: Duration,
     since: &mut Since<'_>,
 ) -> Vec<Checked> {
-    let mut owners = Owners::default();
-    if !by.policy.allow_shared {
-        playing.iter().for_each(|(name, addresses)| owners.give(name, addresses));
-    }
+    let playing = if by.policy.allow_shared { &[] } else { playing };
     let round = Round {
         candidates,
-        owners: &owners,
+        playing: &Players::new(playing),
         by,
         until: Instant::now() + timeout,
         queue: Mutex::new((0..candidates.len()).map(|index| (index, Turn::Quick)).collect()),
@@ -169,26 +183,47 @@ pub fn check_since(
     let mut checked: Vec<Checked> =
         checked.into_iter().map(|checked| checked.unwrap_or_else(|| Checked::refused(&"it was not asked"))).collect();
     if !by.policy.allow_shared {
-        note_taken(candidates, owners, &mut checked, since);
+        note_taken(candidates, playing, &mut checked, since);
     }
     checked
 }
 
-/// Whose an address is, in whatever form it is written.
-#[derive(Debug, Default)]
-struct Owners<'a>(HashMap<SocketAddr, &'a str>);
+/// How good somebody's right to an address is; the least is the best. The house before all, then who has had it longest, then who
+/// plays there, then who comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    is_guest: bool,
+    since: UtcUs,
+    is_candidate: bool,
+    place: usize,
+}
 
-impl<'a> Owners<'a> {
-    /// What is nobody's yet is this contestant's from now on.
-    fn give(&mut self, name: &'a str, addresses: &[SocketAddr]) {
-        for address in addresses {
-            self.0.entry(comparable(*address)).or_insert(name);
-        }
+impl Right {
+    fn of_player(name: &str, since: UtcUs) -> Right {
+        Right { is_guest: name != HOUSE, since, is_candidate: false, place: 0 }
     }
 
-    /// Whose it is, when not this contestant's own.
-    fn other(&self, name: &str, address: SocketAddr) -> Option<&'a str> {
-        self.0.get(&comparable(address)).copied().filter(|owner| *owner != name)
+    fn of_candidate(name: &str, since: UtcUs, place: usize) -> Right {
+        Right { is_guest: name != HOUSE, since, is_candidate: true, place }
+    }
+}
+
+/// Who plays at an address, in whatever form it is written.
+#[derive(Debug)]
+struct Players<'a>(HashMap<SocketAddr, (&'a str, UtcUs)>);
+
+impl<'a> Players<'a> {
+    fn new(playing: &[Player<'a>]) -> Players<'a> {
+        let held = playing.iter().flat_map(|player| player.held.iter().map(|held| (player.name, held)));
+        Players(held.map(|(name, (address, since))| (comparable(*address), (name, *since))).collect())
+    }
+
+    /// Whether a candidate may turn out to have the best right to an address.
+    fn leave(&self, candidate: &Candidate<'_>, address: SocketAddr) -> bool {
+        self.0.get(&comparable(address)).is_none_or(|(name, since)| {
+            let its = Right::of_candidate(candidate.name, candidate.typed_at, 0);
+            *name == candidate.name || its < Right::of_player(name, *since)
+        })
     }
 }
 
@@ -213,8 +248,7 @@ impl Try {
 
 struct Round<'a> {
     candidates: &'a [Candidate<'a>],
-    /// Of the addresses where somebody plays.
-    owners: &'a Owners<'a>,
+    playing: &'a Players<'a>,
     by: CheckedBy<'a>,
     until: Instant,
     queue: Mutex<VecDeque<(usize, Turn)>>,
@@ -256,12 +290,13 @@ impl Round<'_> {
         };
         let unused = (found.unused > 0).then(|| too_many(&candidate.endpoint.host, found.unused));
         let addresses = found.addresses;
-        // Where another plays nobody is asked for this one.
-        let is_free = |address: &SocketAddr| self.owners.other(candidate.name, *address).is_none();
-        let free: Vec<SocketAddr> = addresses.iter().copied().filter(is_free).collect();
+        // Where another plays who has had it longer nobody is asked for this one.
+        let free: Vec<SocketAddr> =
+            addresses.iter().copied().filter(|address| self.playing.leave(candidate, *address)).collect();
+        let found = |outcome| Checked { addresses, taken: Vec::new(), held: Vec::new(), unused, outcome };
         if free.is_empty() {
             let report = ProbeReport { endpoint: candidate.endpoint.to_string(), exchanges: Vec::new(), unasked: 0 };
-            return Try::last(Checked { addresses, taken: Vec::new(), unused, outcome: Ok(report) });
+            return Try::last(found(Ok(report)));
         }
         let tls = match self.by.trust.of(self.by.policy.tls).server(candidate.endpoint) {
             Ok(tls) => tls,
@@ -271,8 +306,7 @@ impl Round<'_> {
         let probed = probe(candidate.endpoint, tls.as_ref(), &free, self.by.terms, candidate.team, left);
         let timed_out = |exchange: &ProbedExchange| exchange.finding.failure() == Some(Failure::Timeout);
         let was_slow = probed.as_ref().is_ok_and(|report| report.unasked > 0 || report.exchanges.iter().any(timed_out));
-        let outcome = probed.map_err(|error| error.to_string());
-        Try { checked: Checked { addresses, taken: Vec::new(), unused, outcome }, was_slow }
+        Try { checked: found(probed.map_err(|error| error.to_string())), was_slow }
     }
 
     /// Where a candidate is now.
@@ -286,37 +320,37 @@ impl Round<'_> {
     }
 }
 
-/// Of an address that several name, those who play there have it, then those who have more right to it.
-fn note_taken<'a>(
-    candidates: &'a [Candidate<'a>],
-    mut owners: Owners<'a>,
-    checked: &mut [Checked],
-    since: &mut Since<'_>,
-) {
-    let mut claims: Vec<(usize, SocketAddr)> = Vec::new();
+/// Of an address that several name, those have it who have the best right to it.
+fn note_taken(candidates: &[Candidate<'_>], playing: &[Player<'_>], checked: &mut [Checked], since: &mut Since<'_>) {
+    let mut claims: Vec<Claim> = Vec::new();
     for (place, (candidate, checked)) in candidates.iter().zip(&*checked).enumerate() {
         let named = if checked.addresses.is_empty() { candidate.known } else { &checked.addresses };
+        let is_right = |address| checked.outcome.as_ref().is_ok_and(|report| report.is_right_at(address));
+        let named = named.iter().map(|address| Claim { place, address: *address, is_right: is_right(*address) });
         // Where proof is asked for nobody has what he cannot prove.
-        let is_proved = |address: &SocketAddr| {
-            candidate.team.is_none() || checked.outcome.as_ref().is_ok_and(|report| report.is_right_at(*address))
-        };
-        claims.extend(named.iter().filter(|address| is_proved(address)).map(|address| (place, *address)));
+        claims.extend(named.filter(|claim| candidate.team.is_none() || claim.is_right));
     }
     let since = since(&claims);
-    let mut claims: Vec<((bool, UtcUs, usize), SocketAddr)> = claims
-        .into_iter()
-        .zip(since)
-        .map(|((place, address), since)| ((candidates[place].name != HOUSE, since, place), address))
-        .collect();
-    claims.sort_unstable();
-    for ((_, _, place), address) in claims {
-        owners.give(candidates[place].name, &[address]);
+    let claims = claims.into_iter().zip(since).map(|(Claim { place, address, .. }, since)| {
+        let name = candidates[place].name;
+        (Right::of_candidate(name, since, place), name, address)
+    });
+    let players = playing.iter().flat_map(|Player { name, held }| {
+        held.iter().map(|(address, since)| (Right::of_player(name, *since), *name, *address))
+    });
+    let mut rights: Vec<(Right, &str, SocketAddr)> = players.chain(claims).collect();
+    rights.sort_unstable();
+    let mut owners: HashMap<SocketAddr, (&str, UtcUs)> = HashMap::new();
+    for (right, name, address) in rights {
+        owners.entry(comparable(address)).or_insert((name, right.since));
     }
     for (candidate, checked) in candidates.iter().zip(checked) {
-        let taken = checked.addresses.iter().filter_map(|address| {
-            let owner = owners.other(candidate.name, *address)?.to_owned();
-            Some(Taken { address: *address, owner })
-        });
-        checked.taken = taken.collect();
+        for address in &checked.addresses {
+            match owners.get(&comparable(*address)) {
+                Some((name, since)) if *name == candidate.name => checked.held.push((*address, *since)),
+                Some((name, _)) => checked.taken.push(Taken { address: *address, owner: (*name).to_owned() }),
+                None => {}
+            }
+        }
     }
 }

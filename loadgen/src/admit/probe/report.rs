@@ -6,6 +6,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;
 use flowtest_scoreboard::ProbeVerdicts;
 use flowtest_scoreboard::probe::HEAD_BYTES_MAX;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Everything that was asked of one endpoint.
@@ -40,6 +41,8 @@ pub struct ProbedExchange {
     pub team: Option<HeaderWords>,
     /// Whose server the answer says it is, asked for or not.
     pub team_seen: Option<String>,
+    /// SHA-256 of the certificate that the server showed, in hex; none over http.
+    pub certificate: Option<String>,
 }
 
 /// What an exchange is worth.
@@ -114,6 +117,12 @@ impl ProbeReport {
         own.peek().is_some() && own.all(|exchange| exchange.is_right())
     }
 
+    /// The addresses that gave as many right answers as they were asked for.
+    pub fn right_addresses(&self) -> BTreeSet<SocketAddr> {
+        let addresses = self.exchanges.iter().map(|exchange| exchange.address);
+        addresses.filter(|address| self.is_right_at(*address)).collect()
+    }
+
     /// The exchange to show: the first that is not right, or the last.
     pub fn telling(&self) -> Option<&ProbedExchange> {
         self.exchanges.iter().find(|exchange| !exchange.is_right()).or(self.exchanges.last())
@@ -123,6 +132,12 @@ impl ProbeReport {
     pub fn team_seen(&self, contestant: &str) -> Option<&str> {
         let seen = || self.exchanges.iter().filter_map(|exchange| exchange.team_seen.as_deref());
         seen().find(|team| !team.eq_ignore_ascii_case(contestant)).or_else(|| seen().next())
+    }
+
+    /// The certificate of a right answer.
+    pub fn certificate(&self) -> Option<&str> {
+        let mut right = self.exchanges.iter().filter(|exchange| exchange.is_right());
+        right.find_map(|exchange| exchange.certificate.as_deref())
     }
 
     /// The first answer that does not say rightly whose server it is, as a sentence; none where that is not asked for.

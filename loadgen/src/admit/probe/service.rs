@@ -14,7 +14,7 @@ use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
 use flowtest_scoreboard::{Named, ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -131,7 +131,7 @@ struct ProbeLoop {
     outbox: VecDeque<ProbeAnswer>,
 }
 
-/// What a test found, and where the contestant's name points.
+/// What a test found, and where the contestant's name has given right answers.
 struct Tested {
     answer: ProbeAnswer,
     named: Vec<Named>,
@@ -196,9 +196,9 @@ impl ProbeLoop {
         let test = move || {
             let found = look(&contestant, &endpoint, &names, &settings);
             let is_name = matches!(endpoint.host, Host::Name(_));
-            let exchanges = found.as_ref().map_or(&[][..], |report| &report.exchanges).iter();
-            let addresses: BTreeSet<SocketAddr> = exchanges.filter(|_| is_name).map(|each| each.address).collect();
-            let named = addresses.into_iter().map(|address| Named::new(&contestant, &endpoint, address)).collect();
+            let right = found.as_ref().map(ProbeReport::right_addresses).unwrap_or_default();
+            let right = right.into_iter().filter(|_| is_name);
+            let named = right.map(|address| Named::new(&contestant, &endpoint, address)).collect();
             // Nobody listens any more after the end.
             let _ =
                 answers.send(Tested { answer: answer(&contestant, id, generator, endpoint.to_string(), found), named });
@@ -265,16 +265,15 @@ fn answer(
             let telling = report.telling();
             let address = telling.map(|exchange| exchange.address).as_ref().map(SocketAddr::to_string);
             // Where anything else answers, somebody else may be about to play.
-            let right = report.exchanges.iter().filter(|exchange| report.is_right_at(exchange.address));
-            let addresses: BTreeSet<SocketAddr> = right.map(|exchange| exchange.address).collect();
             ProbeAnswer {
                 address,
-                addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+                addresses: report.right_addresses().iter().map(SocketAddr::to_string).collect(),
                 // Three right headers of somebody else's server are nobody's: whoever reads this counts them as none.
                 verdicts: report.verdicts().filter(|_| report.disowned().is_none()),
                 latency_us: telling.and_then(|exchange| exchange.latency_us),
                 message: report.message(),
                 team: report.team_seen(contestant).map(str::to_owned),
+                certificate: report.certificate().map(str::to_owned),
                 head: telling.map_or_else(String::new, |exchange| exchange.head.clone()),
                 ..blank
             }

@@ -1,25 +1,28 @@
 //! Who is let in: each endpoint of the roster is held against the policy and asked for right answers, before its first
 //! request of the flood and again when it moves. Names are resolved again while the round runs.
 //!
-//! Each address is let in by three right answers of its own, and is the contestant's who plays there, or else who proves it, or
-//! has had it longest: document and Redis say since when, so that it is the same on all generators.
+//! Each address is let in by three right answers of its own, and is the contestant's who proves it, or has had it longest:
+//! document and Redis say since when, so that it is the same on all generators. Whoever plays there loses it to one who has had
+//! it longer, as soon as that one answers right.
 //!
 //! A thread of its own, so that no slow endpoint delays the clock of the round.
 
 use super::Home;
-use super::claims::Claims;
 use crate::Failed;
 use crate::admit::probe::{
-    Candidate, Checked, CheckedBy, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
+    Candidate, Checked, CheckedBy, Claim, Player, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
 };
 use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolved, Resolver};
 use crate::admit::trust::ContestTrust;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::run::Clock;
+use crate::play::claims::{Claims, Naming};
+use flowtest_contest::address::comparable;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::names::HOUSE;
 use flowtest_contest::{Control, Policy};
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::Prepared;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -49,6 +52,8 @@ struct Inside {
     endpoint: Endpoint,
     /// Let in, each by right answers of its own.
     addresses: Vec<SocketAddr>,
+    /// Since when it has had each of these.
+    since: HashMap<SocketAddr, UtcUs>,
     /// All that the name has now.
     found: Vec<SocketAddr>,
 }
@@ -73,10 +78,25 @@ impl Inside {
     }
 
     /// These of its waiting addresses are let in.
-    fn on_admitted(&mut self, admitted: Vec<SocketAddr>) {
+    fn on_admitted(&mut self, admitted: Vec<SocketAddr>, since: HashMap<SocketAddr, UtcUs>) {
         self.addresses.retain(|address| self.found.contains(address));
         self.addresses.extend(admitted);
         self.addresses.sort_unstable();
+        self.since.extend(since);
+        self.since.retain(|address, _| self.addresses.contains(address));
+    }
+
+    /// Where it plays, and since when it has had each address.
+    fn held(&self) -> Vec<(SocketAddr, UtcUs)> {
+        let since = |address| self.since.get(address).copied().unwrap_or(UtcUs::EPOCH);
+        self.addresses.iter().map(|address| (*address, since(address))).collect()
+    }
+
+    /// Loses an address, in whatever form it is written; says whether it was there.
+    fn lose(&mut self, lost: SocketAddr) -> bool {
+        let count = self.addresses.len();
+        self.addresses.retain(|address| comparable(*address) != comparable(lost));
+        self.addresses.len() < count
     }
 
     /// Lets go of what a policy closes; says whether it can still play.
@@ -275,6 +295,7 @@ impl AdmissionLoop {
         let candidates: Vec<Candidate<'_>> = waiting
             .iter()
             .map(|(contestant, endpoint, only)| Candidate {
+                typed_at: typed_at(&self.control, name(*contestant)),
                 only: only.as_deref(),
                 known: self.known.get(contestant).map_or(&[], Vec::as_slice),
                 team: Candidate::team(&self.policy, name(*contestant)),
@@ -282,28 +303,48 @@ impl AdmissionLoop {
             })
             .collect();
         // Also of those who move: where they are is theirs until they are gone.
-        let playing: Vec<(&str, &[SocketAddr])> =
-            self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.addresses.as_slice())).collect();
+        let held: Vec<(&str, Vec<(SocketAddr, UtcUs)>)> =
+            self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.held())).collect();
+        let playing: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
         let now = Clock::now().utc_base;
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
-        let (claims, control) = (&mut self.claims, &self.control);
-        let mut since = |named: &[(usize, SocketAddr)]| {
-            let of = |(place, address): &(usize, SocketAddr)| {
-                let candidate = &candidates[*place];
-                (candidate.name, candidate.endpoint, *address)
+        let claims = &mut self.claims;
+        let mut since = |claimed: &[Claim]| {
+            let of = |Claim { place, address, is_right }: &Claim| {
+                let Candidate { name, endpoint, typed_at, .. } = candidates[*place];
+                Naming { name, endpoint, typed_at, address: *address, is_right: *is_right }
             };
-            let named: Vec<(&str, &Endpoint, SocketAddr)> = named.iter().map(of).collect();
-            claims.since(control, &named, now)
+            claims.since(&claimed.iter().map(of).collect::<Vec<_>>(), now)
         };
         let by = CheckedBy { names: &self.names, policy: &self.policy, trust: &self.trust, terms: &terms };
         let checked = check_since(&candidates, &playing, by, CHECK_TIMEOUT, &mut since);
-        for ((contestant, endpoint, only), checked) in waiting.into_iter().zip(checked) {
+        let waiting: Vec<_> = waiting.into_iter().zip(checked).collect();
+        if !self.policy.allow_shared {
+            // Before anybody else gets traffic there.
+            for ((contestant, ..), checked) in &waiting {
+                checked.admitted().into_iter().for_each(|address| self.give_over(*contestant, address));
+            }
+        }
+        for ((contestant, endpoint, only), checked) in waiting {
             match only {
                 None => self.on_checked(contestant, endpoint, checked),
                 Some(_) => self.on_checked_inside(contestant, &checked),
             }
         }
+    }
+
+    /// An address is this contestant's, who has had it longer than whoever plays there.
+    fn give_over(&mut self, owner: ContestantIndex, address: SocketAddr) {
+        let losers: Vec<ContestantIndex> = self
+            .inside
+            .iter_mut()
+            .filter_map(|(contestant, inside)| (*contestant != owner && inside.lose(address)).then_some(*contestant))
+            .collect();
+        let message = format!(
+            "{address} is another contestant's, who named it first: give your own server; if it is yours, tell the organisers"
+        );
+        losers.into_iter().for_each(|contestant| self.on_lost(contestant, message.clone()));
     }
 
     /// Asks those who play, beside the flood and as it asks, whose servers they are: a server may be exchanged for another's
@@ -336,7 +377,7 @@ impl AdmissionLoop {
         let deadlines = control.timeline.deadlines_at(&control.contest, now);
         let terms = Terms { tokens: 1, ..Terms::new(control.contest.rules, deadlines) };
         let by = CheckedBy { names: &self.names, policy: &self.policy, trust: &self.trust, terms: &terms };
-        let checked = check(&candidates, &[], by, CHECK_TIMEOUT);
+        let checked = check(&candidates, by, CHECK_TIMEOUT);
         let asked = sampled.iter().map(|(contestant, _)| *contestant).filter(|contestant| name(*contestant) != HOUSE);
         let disowned: Vec<(ContestantIndex, ProbedExchange)> = asked
             .zip(checked)
@@ -352,9 +393,14 @@ impl AdmissionLoop {
     /// An address where a contestant plays does not say that it is its.
     fn on_disowned(&mut self, contestant: ContestantIndex, exchange: &ProbedExchange) {
         let Some(inside) = self.inside.get_mut(&contestant) else { return };
-        inside.addresses.retain(|address| *address != exchange.address);
+        inside.lose(exchange.address);
+        self.on_lost(contestant, format!("{}: {}", exchange.address, exchange.message()));
+    }
+
+    /// A contestant has lost an address where it played.
+    fn on_lost(&mut self, contestant: ContestantIndex, message: String) {
+        let Some(inside) = self.inside.get(&contestant) else { return };
         let addresses = inside.addresses.clone();
-        let message = format!("{}: {}", exchange.address, exchange.message());
         if addresses.is_empty() {
             self.shut(contestant);
         } else {
@@ -396,7 +442,8 @@ impl AdmissionLoop {
         self.outside.remove(&contestant);
         self.known.remove(&contestant);
         let found = checked.addresses.clone();
-        let inside = Inside { endpoint: endpoint.clone(), addresses: addresses.clone(), found };
+        let since = since_of(&checked);
+        let inside = Inside { endpoint: endpoint.clone(), addresses: addresses.clone(), since, found };
         self.inside.insert(contestant, inside);
         self.tell_checked(contestant, &endpoint, &checked);
         let _ = self.tell.send(Event::Admitted(Admitted { contestant, endpoint, addresses }));
@@ -407,7 +454,7 @@ impl AdmissionLoop {
         let Some(inside) = self.inside.get_mut(&contestant) else { return };
         let admitted = checked.admitted();
         if !admitted.is_empty() {
-            inside.on_admitted(admitted);
+            inside.on_admitted(admitted, since_of(checked));
             let _ = self.tell.send(Event::Resolved { contestant, addresses: inside.addresses.clone() });
         }
         let (ready, all) = (inside.addresses.len(), inside.found.len());
@@ -520,6 +567,17 @@ impl AdmissionLoop {
     }
 }
 
+/// Since when somebody has named its server.
+fn typed_at(control: &Control, name: &str) -> UtcUs {
+    control.since.get(name).copied().unwrap_or(UtcUs::EPOCH)
+}
+
+/// Since when whoever was let in has had its addresses: where Redis does not say it, since now.
+fn since_of(checked: &Checked) -> HashMap<SocketAddr, UtcUs> {
+    let now = Clock::now().utc_base;
+    checked.held.iter().map(|(address, since)| (*address, (*since).min(now))).collect()
+}
+
 /// The document's policy, if our own ceiling allows it.
 pub(super) fn within(
     policy: &Policy,
@@ -538,7 +596,7 @@ mod tests {
 
     fn inside(addresses: &[u8], found: &[u8]) -> Inside {
         let endpoint = "a.test:8080".parse().expect("an endpoint");
-        Inside { endpoint, addresses: at(addresses), found: at(found) }
+        Inside { endpoint, addresses: at(addresses), since: HashMap::new(), found: at(found) }
     }
 
     #[test]
@@ -548,8 +606,11 @@ mod tests {
         assert_eq!((&it.addresses, it.waiting()), (&at(&[1]), at(&[3])));
         assert!(!it.on_found(at(&[1, 3, 4])), "what comes changes nothing yet");
         assert_eq!((&it.addresses, it.waiting()), (&at(&[1]), at(&[3, 4])));
-        it.on_admitted(at(&[4]));
+        it.on_admitted(at(&[4]), at(&[4]).into_iter().map(|address| (address, UtcUs(7))).collect());
         assert_eq!((&it.addresses, it.waiting()), (&at(&[1, 4]), at(&[3])));
+        assert_eq!(it.held(), [(at(&[1])[0], UtcUs::EPOCH), (at(&[4])[0], UtcUs(7))]);
+        assert!(it.lose("[64:ff9b::127.0.0.1]:8080".parse().expect("an address")), "however it is written");
+        assert!(!it.lose(at(&[3])[0]) && it.addresses == at(&[4]));
     }
 
     #[test]
@@ -557,7 +618,7 @@ mod tests {
         let mut it = inside(&[1, 2], &[1, 2]);
         assert!(!it.on_found(at(&[5, 6])));
         assert_eq!((&it.addresses, it.waiting()), (&at(&[1, 2]), at(&[5, 6])));
-        it.on_admitted(at(&[6]));
+        it.on_admitted(at(&[6]), HashMap::new());
         assert_eq!((&it.addresses, it.waiting()), (&at(&[6]), at(&[5])));
     }
 

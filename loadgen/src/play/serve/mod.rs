@@ -18,7 +18,6 @@
 mod admission;
 mod attempt;
 mod beside;
-mod claims;
 mod climbing;
 mod keeping;
 mod own_stop;

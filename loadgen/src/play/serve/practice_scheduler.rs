@@ -85,8 +85,12 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
             .precedence()
             .into_iter()
             .map(|place| &contest.contestants[place])
-            .map(|one| (one.name.clone(), one.endpoint.clone()))
+            .map(|one| {
+                let since = control.since.get(&one.name).copied().unwrap_or(UtcUs::EPOCH);
+                (one.name.clone(), one.endpoint.clone(), since)
+            })
             .collect(),
+        redis: home.redis.clone(),
     };
     let scoreboard = home.scoreboard().map_err(|error| not_now(&error))?;
     let practice = Practice::start(scoreboard, config, request.clone())

@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, oneshot};
 /// Lengths of a password in characters.
 pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// How many may wait for a core at once: some seconds of hashing on two cores, the crowd of a large room.
-const WAITING_MAX: usize = 200;
+/// How many may wait for a core at once: some seconds of hashing on two cores, the crowd of a large room and some others.
+pub const WAITING_MAX: usize = 320;
 /// Threads at most: a rush of logins leaves the collector its turn.
 const THREADS_MAX: usize = 2;
 

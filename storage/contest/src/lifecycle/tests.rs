@@ -384,7 +384,19 @@ proptest! {
 
 fn join_at(name: &str, endpoint: &str, at: UtcUs) -> Change {
     let endpoint = endpoint.parse().expect("an endpoint");
-    Change::Join { contestant: name.into(), id: Some(format!("u-{name}")), endpoint, at }
+    Change::Join { contestant: name.into(), id: Some(format!("u-{name}")), endpoint, since: NOW, at }
+}
+
+#[test]
+fn who_joins_has_named_its_server_before_and_never_later_than_now() {
+    let (run, start) = (running(), NOW + 10 * SECOND);
+    let joins = |since| {
+        let endpoint = "10.0.0.9".parse().expect("an endpoint");
+        let join = Change::Join { contestant: "zoe".into(), id: None, endpoint, since, at: start + 6 * SECOND };
+        change(&run, join, start + SECOND).expect("she joins").since["zoe"]
+    };
+    assert_eq!(joins(NOW), NOW);
+    assert_eq!(joins(start + 9 * SECOND), start + SECOND);
 }
 
 #[test]

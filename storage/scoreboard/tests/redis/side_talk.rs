@@ -152,6 +152,7 @@ fn a_test_of_an_endpoint_is_taken_once_and_answered() {
         message: "Version is v1 and should be v2: send Version: v2".to_owned(),
         head: "HTTP/1.1 200 OK\\r\\n".to_owned(),
         team: None,
+        certificate: None,
     };
     generator.answer_probe(CONTEST, &answer).expect("answered");
     assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("read"), Some(answer));

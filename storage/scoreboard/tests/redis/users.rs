@@ -223,6 +223,7 @@ fn an_answer_to_a_test_is_the_generators_to_give() {
         not_made: false,
         verdicts: None,
         team: None,
+        certificate: None,
         latency_us: None,
         message: "nobody answers".to_owned(),
         head: String::new(),
