@@ -17,8 +17,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// Certificates behind a server's own that are looked at, and of one name among them.
 const CANDIDATES_MAX: usize = 4;
 const SAME_NAME_MAX: usize = 2;
-/// What the signatures of a chain may cost before it is given up, where most cost 1: one by a key of P-384 takes two milliseconds,
-/// and whoever names a root with such a key chooses that. A turn that is 10 ms late is one in which we were.
+/// What the signatures of a chain may cost before it is given up, where most cost 1: one by a key of P-384 takes two
+/// milliseconds, and whoever names a root with such a key chooses that. A turn that is 10 ms late is one in which we were.
 const SIGNATURES_MAX: u32 = 8;
 const P384_COST: u32 = 2;
 
