@@ -113,7 +113,16 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
         );
     }
     let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}"));
+    let pipelined = if is_pipelined(contest) { PIPELINED } else { "" };
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{pipelined}"));
+}
+
+/// Who fails a pipelined phase, whatever it answers.
+const PIPELINED: &str = " A phase has several requests in flight on a connection: a server that closes when two come together, as PHP's \
+                         own does, fails it by nature.";
+
+fn is_pipelined(contest: &Contest) -> bool {
+    contest.phases.iter().any(|phase| matches!(phase.load, Load::Closed { pipeline, .. } if pipeline > 1))
 }
 
 /// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.
