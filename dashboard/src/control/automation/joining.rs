@@ -1,7 +1,7 @@
 //! Who comes while a round is armed or being played: its endpoint is asked until it has given three right answers in a row,
-//! and then it joins at one instant that lies some seconds ahead on all generators. Each of them asks it again for itself. Who
-//! names nothing but servers where others play, and have had them longer, does not join: it would be refused there, and charged for
-//! what falls due.
+//! and then it joins at one instant that lies some seconds ahead on all generators. Each of them asks it again for itself.
+//! Who names nothing but servers where others play, and have had them longer, does not join: it would be refused there, and
+//! charged for what falls due.
 
 use super::Automation;
 use crate::control::error::ChangeError;

@@ -114,7 +114,8 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
     }
     let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
     let connections = connection_limit(contest);
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{connections}"));
+    let pipelined = if is_pipelined(contest) { PIPELINED } else { "" };
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{connections}{pipelined}"));
 }
 
 /// Up to which rate of a climb no server is held back by the number of connections; nothing where it ends below it, or there
@@ -136,6 +137,14 @@ fn connection_limit(contest: &Contest) -> String {
             pass.carried(most)
         )
     })
+}
+
+/// Who fails a pipelined phase, whatever it answers.
+const PIPELINED: &str = " A phase has several requests in flight on a connection: a server that closes when two come together, as PHP's \
+                         own does, fails it by nature.";
+
+fn is_pipelined(contest: &Contest) -> bool {
+    contest.phases.iter().any(|phase| matches!(phase.load, Load::Closed { pipeline, .. } if pipeline > 1))
 }
 
 /// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.

@@ -152,6 +152,19 @@ fn that_any_certificate_will_do_is_said() {
 }
 
 #[test]
+fn who_fails_a_pipelined_phase_is_said() {
+    let plan = |situation: &Situation| {
+        let plan = checks(situation).into_iter().find(|check| check.what == "Plan").expect("the plan");
+        (plan.mark, plan.message.contains("closes when two come together"))
+    };
+    let mut one = situation();
+    for (pipeline, told) in [(1, false), (2, true)] {
+        one.contest.as_mut().expect("a contest").phases[0].load = Load::Closed { pipeline };
+        assert_eq!(plan(&one), (Mark::Go, told));
+    }
+}
+
+#[test]
 fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
     let plan = |most: u64| {
         let mut situation = situation();

@@ -1,9 +1,9 @@
 //! The check of a whole roster before a round, and of those that wait for their endpoint to be ready.
 //!
-//! Every endpoint passes the policy first, and every address is let in by right answers of its own. Of several contestants that
-//! name one address the house has it, then who proves it where proof is asked for, or else who has had it longest; of two who
-//! have had it equally long who plays there. A few threads take the contestants in turn; who does not answer quickly goes to the end of the queue and gets its full
-//! time there, so that those who hang delay nobody who answers.
+//! Every endpoint passes the policy first, and every address is let in by right answers of its own. Of several contestants
+//! that name one address the house has it, then who proves it where proof is asked for, or else who has had it longest; of
+//! two who have had it equally long who plays there. A few threads take the contestants in turn; who does not answer quickly
+//! goes to the end of the queue and gets its full time there, so that those who hang delay nobody who answers.
 
 use super::{ProbeReport, ProbedExchange, Team, Terms, probe};
 use crate::admit::guard::{Denial, Found, admit};
