@@ -246,23 +246,21 @@ impl Contestant {
         }
         self.peers[local] = Some(self.next_address);
         self.stale[local] = false;
-        // A connection that is never made is a question too.
-        self.at_address[self.next_address].asked += 1;
         targets[self.next_address].address
     }
 
-    /// So much was settled by what came over the slot's connection. What is not settled so ends the connection, and the next
-    /// one is counted when it is begun.
+    /// So much was settled of what the slot held.
     #[inline]
     pub fn on_settled(&mut self, local: LocalSlot, settled: AddressCounts, took_us: u64) {
         if took_us > 0 {
             self.took_us = if self.took_us == 0 { took_us } else { (self.took_us * 7 + took_us) / 8 };
         }
-        if settled.asked > 0
+        if settled.asked + settled.own > 0
             && let Some(counts) = self.peers[local].and_then(|peer| self.at_address.get_mut(peer))
         {
             counts.asked += settled.asked;
             counts.alive += settled.alive;
+            counts.own += settled.own;
         }
     }
 
@@ -342,7 +340,7 @@ pub struct OutcomeRecorder<'a> {
     pub timeouts: &'a Timeouts,
     pub contestant: ContestantIndex,
     pub now: RunInstant,
-    /// Outcomes that it has written, and answers with the right token among them.
+    /// Outcomes that it has written, by what they say of who was asked.
     pub settled: AddressCounts,
     /// How long the last whole answer took from its send, in µs; 0: none came.
     pub took_us: u64,
@@ -495,7 +493,6 @@ impl OutcomeSink for OutcomeRecorder<'_> {
         let plan = self.plan;
         let now = self.now;
         self.block.last = now;
-        self.settled.asked += 1;
         let counts = self.counts(exchange.scored);
         let row = &mut counts.row;
         let mut right = false;
@@ -510,6 +507,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                 let took_us = (now - exchange.sent) / NS_PER_US;
                 row.service.record(took_us);
                 self.took_us = took_us;
+                self.settled.asked += 1;
                 self.settled.alive += u64::from(verdict.token);
                 wrong_headers(verdict)
             }
@@ -528,6 +526,9 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                     Failure::Missed => row.latency.record(plan.rules.timeout_us),
                     Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Tls | Failure::OwnFault => {}
                 }
+                let is_own = u64::from(failure == Failure::OwnFault);
+                self.settled.asked += 1 - is_own;
+                self.settled.own += is_own;
                 1 << failure as u16
             }
         };
@@ -602,6 +603,10 @@ mod tests {
         Contestant::new(&plan, ContestantIndex::FIRST, RingSlot::from_number(0), 6, None)
     }
 
+    fn counts(asked: u64, alive: u64) -> AddressCounts {
+        AddressCounts { asked, alive, own: 0 }
+    }
+
     /// Where so many slots are opened to, by the last byte of the address.
     fn opened(contestant: &mut Contestant, targets: &[Target], slots: usize) -> Vec<u8> {
         let mut opened: Vec<u8> = (0..slots)
@@ -639,21 +644,21 @@ mod tests {
             contestant.peers.keys().find(|local| contestant.peers[*local] == Some(peer)).expect("it is open")
         };
         let (first, second) = (at(&contestant, 0), at(&contestant, 1));
-        contestant.on_settled(first, AddressCounts { asked: 3, alive: 2 }, 0);
+        contestant.on_settled(first, counts(3, 2), 0);
         contestant.hand_over(&was);
-        assert_eq!(was[0].meter.counts(), AddressCounts { asked: 4, alive: 2 });
-        assert_eq!(was[1].meter.counts(), AddressCounts { asked: 1, alive: 0 });
+        assert_eq!(was[0].meter.counts(), counts(3, 2));
+        assert_eq!(was[1].meter.counts(), counts(0, 0));
         // The first leaves, a third comes, the second stays where it is in another place of the list.
-        contestant.on_settled(first, AddressCounts { asked: 1, alive: 0 }, 0);
-        contestant.on_settled(second, AddressCounts { asked: 5, alive: 5 }, 0);
+        contestant.on_settled(first, counts(1, 0), 0);
+        contestant.on_settled(second, counts(5, 5), 0);
         let third = Target::new(([127, 0, 0, 3], 80).into());
         let is = planned(vec![third, was[1].clone()]);
         contestant.redirect(false, &was, &is);
-        assert_eq!((was[0].meter.counts().asked, was[1].meter.counts().alive), (5, 5));
+        assert_eq!((was[0].meter.counts().asked, was[1].meter.counts().alive), (4, 5));
         assert!(contestant.is_stale(first) && !contestant.is_stale(second));
-        contestant.on_settled(second, AddressCounts { asked: 1, alive: 1 }, 0);
+        contestant.on_settled(second, counts(1, 1), 0);
         // What still comes from where it was counts nowhere.
-        contestant.on_settled(first, AddressCounts { asked: 1, alive: 1 }, 0);
+        contestant.on_settled(first, counts(1, 1), 0);
         contestant.hand_over(&is.addresses);
         assert_eq!(is.addresses.iter().map(|target| target.meter.counts().alive).collect::<Vec<_>>(), [0, 6]);
         // One that falls silent is left when its connections are quiet.

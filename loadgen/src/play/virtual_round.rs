@@ -58,6 +58,12 @@ struct Script {
     join: Option<(RunInstant, RunInstant)>,
     /// The first contestant is not admitted.
     absent: bool,
+    timeout_us: u64,
+    connection_life: u64,
+    /// From when to when our process has no descriptor for a socket.
+    short: Option<(u64, u64)>,
+    /// When our process stands still, and for how long.
+    stalls: Vec<(u64, u64)>,
 }
 
 /// What came of it.
@@ -102,6 +108,10 @@ impl Script {
             split: None,
             join: None,
             absent: false,
+            timeout_us: 300_000,
+            connection_life: 0,
+            short: None,
+            stalls: Vec::new(),
         }
     }
 
@@ -142,12 +152,13 @@ impl Script {
         let (load, connections) = (self.load, self.connections);
         let places = self.servers.len() + usize::from(self.join.is_some());
         Plan {
-            rules: Rules { timeout_us: 300_000, ..Rules::default() },
+            rules: Rules { timeout_us: self.timeout_us, ..Rules::default() },
             schedule: Arc::new(self.schedule(RunInstant::START)),
             utc_base: UtcUs(1_000_000_000),
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
             contestants: (0..self.known(RunInstant::START)).map(Script::contestant).collect(),
+            connection_life: self.connection_life,
             workers: self.workers,
             places,
             room: places,
@@ -180,7 +191,9 @@ impl Script {
     fn generator(&self, plan: &Arc<Plan>) -> Generator {
         let workers = (0..self.workers).map(|number| {
             let servers = self.servers.iter().enumerate().map(|(index, server)| (Script::address(index), *server));
-            let kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
+            let mut kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
+            kernel.short = self.short.into_iter().collect();
+            kernel.stalls = self.stalls.iter().copied().collect();
             let (sender, receiver) = block::channel(plan.contestants.len(), Tracing::On);
             (Worker::new(kernel, plan.clone(), number, [7; 16], Tracing::On), Some(sender), receiver)
         });
@@ -312,6 +325,27 @@ fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
         for tally in &played.tallies[1..] {
             assert_eq!((tally.due, tally.points(&Rules::default())), (120, 24_000), "{tally:?}");
         }
+    }
+}
+
+#[test]
+fn no_trouble_of_our_own_is_silence() {
+    for (timeout_us, workers, connections) in [(300_000, 1, 4), (300_000, 4, 2), (300_000, 4, 8), (20_000_000, 1, 4)] {
+        // Connections live for 60 ms, so that each is wanted anew while there is none to be had.
+        for load in [open(10), open(40), Load::Closed { pipeline: 2 }] {
+            let mut script = Script::new(&[HONEST; 2], load);
+            (script.timeout_us, script.workers, script.connections) = (timeout_us, workers, connections);
+            (script.seconds, script.connection_life) = (24, 60 * MS);
+            script.short = Some((SECOND, 20 * SECOND));
+            script.play().assert_whole(200);
+        }
+    }
+    // Away for longer than the timeout again and again, and the server is far: no answer comes in time.
+    for load in [open(20), Load::Closed { pipeline: 2 }] {
+        let mut script = Script::new(&[Character::Honest { delay: 200 * MS }; 2], load);
+        (script.seconds, script.connections) = (24, 8);
+        script.stalls = (0..48).map(|number| (SECOND + number * 400 * MS, 350 * MS)).collect();
+        script.play().assert_whole(200);
     }
 }
 

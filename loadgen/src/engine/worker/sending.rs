@@ -179,10 +179,10 @@ impl<K: Kernel> Worker<K> {
                 self.give_up_oldest(index, oldest);
             } else if self.activity.is_paused() {
                 break;
-            } else if is_absent
-                || (is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()))
-            {
+            } else if is_absent {
                 self.miss_oldest(index);
+            } else if is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()) {
+                self.give_up_oldest(index, oldest);
             } else if let Some(local) = self.free_slot(index) {
                 let contestant = &mut self.contestants[index];
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
@@ -198,7 +198,8 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// The oldest that waits has waited too long for a connection.
+    /// The oldest that waits has waited too long for a connection, or is none of the probes: our own fault where we had none for
+    /// it, also when it might have been a probe's answer that would have brought the flood back.
     #[cold]
     fn give_up_oldest(&mut self, index: ContestantIndex, oldest: RunInstant) {
         // A slot that was short may rest for a timeout.
@@ -493,8 +494,10 @@ impl<K: Kernel> Worker<K> {
                 let connection = &mut self.contestants[index].connections[local];
                 let mut outcomes = OutcomeRecorder::new(plan, &mut self.block, &self.timeouts, index, self.now);
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
+                let settled = outcomes.settled;
                 connection.on_closing();
                 connection.on_closed(self.now, &self.timeouts);
+                self.contestants[index].on_settled(local, settled, 0);
                 self.look_at(slot);
             }
         }
