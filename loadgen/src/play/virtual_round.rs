@@ -56,8 +56,8 @@ struct Script {
     split: Option<(RunInstant, RunInstant, Share)>,
     /// When it hears that the last of the servers' contestants joins, and from when on that plays.
     join: Option<(RunInstant, RunInstant)>,
-    /// The first contestant is not admitted.
-    absent: bool,
+    /// From when on the first contestant is not admitted.
+    absent: Option<RunInstant>,
     timeout_us: u64,
     connection_life: u64,
     /// From when to when our process has no descriptor for a socket.
@@ -107,7 +107,7 @@ impl Script {
             share: Share::WHOLE,
             split: None,
             join: None,
-            absent: false,
+            absent: None,
             timeout_us: 300_000,
             connection_life: 0,
             short: None,
@@ -181,7 +181,9 @@ impl Script {
             };
             contestant.traffic = match halted {
                 true => TrafficMode::Halted,
-                false if self.absent && index == ContestantIndex::FIRST => TrafficMode::Absent,
+                false if self.absent.is_some_and(|from| from <= now) && index == ContestantIndex::FIRST => {
+                    TrafficMode::Absent
+                }
                 false => gate.traffic(index, &contestant.addresses),
             };
         }
@@ -312,7 +314,8 @@ fn whoever_joins_is_sent_exactly_the_rest_and_nobody_else_anything_other() {
 fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
     for (workers, connections) in CREWS {
         let mut script = Script::new(&[HONEST; 3], open(20));
-        (script.workers, script.connections, script.seconds, script.absent) = (workers, connections, 6, true);
+        (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+        script.absent = Some(RunInstant::START);
         let played = script.play();
         let absent = played.tallies[0];
         assert_eq!((absent.due, absent.missed, absent.sent), (120, 120, 0), "{absent:?}");
@@ -324,6 +327,28 @@ fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
         );
         for tally in &played.tallies[1..] {
             assert_eq!((tally.due, tally.points(&Rules::default())), (120, 24_000), "{tally:?}");
+        }
+    }
+}
+
+#[test]
+fn who_is_sent_away_in_mid_round_takes_nothing_back_of_what_was_due() {
+    for load in [open(20), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 3 }] {
+        for (workers, connections) in CREWS {
+            for server in [Character::Silent, HONEST] {
+                let mut script = Script::new(&[server, HONEST], load);
+                (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+                script.absent = Some(at(2 * SECOND + 10 * MS));
+                let played = script.play();
+                let away = played.tallies[0];
+                let context = format!("{server:?} {load:?}, {workers} workers, {connections} connections: {away:?}");
+                assert!(away.is_partition() && away.own_fault == 0, "{context}");
+                assert_eq!(played.seen_between(0, 3, 5), 0, "{context}");
+                if server == HONEST {
+                    assert_eq!(away.token_right + away.missed, away.due, "{context}");
+                }
+                assert_eq!(played.tallies[1].points(&Rules::default()), 200 * i128::from(played.tallies[1].due));
+            }
         }
     }
 }

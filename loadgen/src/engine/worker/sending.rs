@@ -345,6 +345,12 @@ impl<K: Kernel> Worker<K> {
                 }
                 self.send(index, slot, local);
             }
+            State::Cold if self.plan.contestants[index].traffic == TrafficMode::Absent => {
+                // Nothing is sent to it any more: what the slot still holds is over when its time is.
+                if let Some(at) = connection.wake_at(&self.timeouts) {
+                    self.wheel.insert(Sleeper::Slot(slot), at);
+                }
+            }
             State::Cold => {
                 let is_empty = connection.load() == 0;
                 let wanted = !is_empty || self.may_start(index, local);
