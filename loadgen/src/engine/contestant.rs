@@ -16,7 +16,7 @@ use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target
 use crate::engine::timeouts::Timeouts;
 use crate::engine::tls::{self, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
-use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
+use flowtest_contract::verdict::{Failure, Observed, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
 use rustls::ClientConfig;
 use std::collections::VecDeque;
@@ -490,7 +490,7 @@ impl<'a> OutcomeRecorder<'a> {
 impl OutcomeSink for OutcomeRecorder<'_> {
     #[inline]
     fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
-        let plan = self.plan;
+        let (plan, timeouts) = (self.plan, self.timeouts);
         let now = self.now;
         self.block.last = now;
         let counts = self.counts(exchange.scored);
@@ -500,6 +500,9 @@ impl OutcomeSink for OutcomeRecorder<'_> {
             Outcome::Answered(observed) => {
                 let sent = plan.utc_us(exchange.sent);
                 let verdict = judge(observed, &plan.rules, plan.schedule.deadlines(sent), sent);
+                if !verdict.verified() && may_be_right(plan, timeouts, exchange, observed, verdict) {
+                    return self.settle(exchange, Outcome::Failed(Failure::OwnFault), came);
+                }
                 row.tally.answered(verdict);
                 right = verdict.verified();
                 counts.meter.verified += u64::from(right);
@@ -538,6 +541,17 @@ impl OutcomeSink for OutcomeRecorder<'_> {
             self.sample(exchange, trace, failing, None, came);
         }
     }
+}
+
+/// Whether a header is wrong by the stamp of the request alone: it was sent late, and is right by a later instant at which it may
+/// have left us.
+#[cold]
+fn may_be_right(plan: &Plan, timeouts: &Timeouts, exchange: &Exchange, observed: Observed, verdict: Verdict) -> bool {
+    let left_by = timeouts.left_by(exchange.sent);
+    // Of its four borders each is at an instant from which on something else is right.
+    let by = plan.utc_us(left_by);
+    let then = judge(observed, &plan.rules, plan.schedule.deadlines(by), by);
+    left_by > exchange.sent && ((then.version && !verdict.version) || (then.from && !verdict.from))
 }
 
 /// The wrong headers as bits behind those of the failures.

@@ -11,6 +11,7 @@
 //! | the same, where *L* is half the timeout or more | nobody: what we cannot see for so long we cannot judge |
 //! | a failing answer to a request that fell due while we were late: it came with others in a burst of ours | nobody |
 //! | a connection that breaks, found in a turn that came late | nobody |
+//! | a header that is wrong by the turn's clock, and right by an instant at which we may have sent the request | nobody |
 //!
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
@@ -185,6 +186,13 @@ impl Timeouts {
         self.windows.get(first).map(|(window, _)| window).filter(|window| window.from < intended)
     }
 
+    /// Until when a request may have left us that has the stamp `sent`: a turn is stamped at its beginning, and hands over what it
+    /// sends at its end.
+    pub fn left_by(&self, sent: RunInstant) -> RunInstant {
+        let first = self.windows.partition_point(|(window, _)| window.to <= sent);
+        self.windows.get(first).filter(|(window, _)| window.from <= sent).map_or(sent, |(window, _)| window.to)
+    }
+
     /// How long we were late with something that has waited since `since`: in its wait, and in coming to it.
     fn late(&self, intended: RunInstant, since: RunInstant) -> u64 {
         let coming =
@@ -283,6 +291,15 @@ mod tests {
         assert_eq!(broken(&timeouts), [Failure::OwnFault; 3]);
         timeouts.on_turn(at(601));
         assert_eq!(broken(&timeouts), [Failure::Reset, Failure::OwnFault, Failure::Reset]);
+    }
+
+    #[test]
+    fn what_was_stamped_in_a_window_may_have_left_until_its_end() {
+        let timeouts = late(&[(500, 600), (800, 900)]);
+        assert_eq!(
+            [400, 500, 599, 600, 800, 950].map(|sent| timeouts.left_by(at(sent)).ns()),
+            [400, 600, 600, 600, 900, 950]
+        );
     }
 
     #[test]

@@ -41,11 +41,13 @@ struct Script {
     connection_life: u64,
     requests: Option<u64>,
     stalls: Vec<(u64, u64)>,
+    pauses: Vec<(u64, u64)>,
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
     short: Vec<(u64, u64)>,
     deadlines: Deadlines,
+    grace_us: u64,
     buffers: Option<u16>,
     tls: Speaks,
     /// How the servers shake hands, in order; whoever is not told does it as TLS has it.
@@ -104,10 +106,12 @@ impl Script {
             connection_life: 0,
             requests: None,
             stalls: Vec::new(),
+            pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
             short: Vec::new(),
             deadlines: Deadlines::default(),
+            grace_us: 250_000,
             buffers: None,
             tls: Speaks::Plain,
             handshakes: Vec::new(),
@@ -146,7 +150,7 @@ impl Script {
             })
             .collect();
         let plan = Arc::new(Plan {
-            rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
+            rules: Rules { timeout_us: 300_000, grace_us: self.grace_us, ..Rules::default() },
             schedule: Arc::new(Schedule::steady(self.deadlines)),
             utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
@@ -163,6 +167,7 @@ impl Script {
         }
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
         kernel.stalls = self.stalls.iter().copied().collect();
+        kernel.pauses = self.pauses.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
         kernel.short = self.short.clone();
@@ -711,6 +716,23 @@ fn a_deadline_acts_on_the_instant_of_sending_exactly() {
         assert_eq!(tally.version_wrong, wrong);
         assert_eq!(tally.points(&Rules::default()), 200 * 1000 - 100 * i128::from(wrong));
     }
+}
+
+#[test]
+fn a_wrong_header_that_our_own_lateness_made_wrong_is_void() {
+    // Without any grace, and a pause between the stamp of a request and the enter that hands it over, in which the flip lies.
+    let deadline = SECOND;
+    let never = Character::Flipping { at: u64::MAX };
+    let mut script = Script::new(&[Character::Flipping { at: deadline }, HONEST, never], open(500));
+    (script.grace_us, script.deadlines.version) = (0, Deadline(UTC_BASE + deadline / 1000));
+    let quiet = script.play();
+    assert_eq!(quiet.tallies[0].points(&Rules::default()), 200 * 1000);
+    script.pauses = vec![(deadline - 50 * MS, 120 * MS)];
+    let [honest, early, late] = script.play().tallies[..] else { panic!("three") };
+    assert!(honest.version_wrong == 0 && (1..=4).contains(&(honest.own_fault + early.own_fault + late.own_fault)));
+    assert_eq!(honest.points(&Rules::default()), 200 * i128::from(1000 - honest.own_fault), "{honest:?}");
+    // Who flips too early or too late loses what was sent on the wrong side, as ever.
+    assert!(early.version_wrong > 450 && late.version_wrong > 450, "{early:?} {late:?}");
 }
 
 #[test]
