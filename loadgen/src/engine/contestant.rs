@@ -50,6 +50,8 @@ pub struct Contestant {
     pub connections: Table<LocalSlot, Connection>,
     /// Requests of the open loop that are due and wait for a connection.
     pub backlog: Backlog,
+    /// All our lateness by the time that the first of what waits found no connection; none while nothing has to wait.
+    held_up: Option<u64>,
     pub shape: Shape,
     /// Slots that may take a request of the open loop, in turn, so that all addresses get their share. Looked at again
     /// when taken.
@@ -108,6 +110,7 @@ impl Contestant {
             base,
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
             backlog: Backlog::EMPTY,
+            held_up: None,
             shape: Shape::new(),
             idle: VecDeque::with_capacity(slots),
             open: 0,
@@ -219,6 +222,22 @@ impl Contestant {
     /// The slot takes no more requests on this connection.
     pub fn wear_out(&mut self, local: LocalSlot) {
         self.stale[local] = true;
+    }
+
+    /// Its oldest waiting request finds no connection, and others wait behind it.
+    pub fn on_full(&mut self, oldest: RunInstant, timeouts: &Timeouts) {
+        self.held_up.get_or_insert_with(|| timeouts.late_until(oldest));
+    }
+
+    /// Nothing waits.
+    #[inline]
+    pub fn on_nothing_waits(&mut self) {
+        self.held_up = None;
+    }
+
+    /// How long we were late since something has to wait.
+    pub fn held_up(&self, timeouts: &Timeouts) -> u64 {
+        self.held_up.map_or(0, |before| timeouts.late_after(before))
     }
 
     /// Why its oldest waiting request has found no connection.

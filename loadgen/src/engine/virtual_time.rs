@@ -47,6 +47,7 @@ struct Script {
     costs: (u64, u64),
     short: Vec<(u64, u64)>,
     deadlines: Deadlines,
+    timeout_us: u64,
     grace_us: u64,
     buffers: Option<u16>,
     tls: Speaks,
@@ -111,6 +112,7 @@ impl Script {
             costs: (0, 0),
             short: Vec::new(),
             deadlines: Deadlines::default(),
+            timeout_us: 300_000,
             grace_us: 250_000,
             buffers: None,
             tls: Speaks::Plain,
@@ -150,7 +152,7 @@ impl Script {
             })
             .collect();
         let plan = Arc::new(Plan {
-            rules: Rules { timeout_us: 300_000, grace_us: self.grace_us, ..Rules::default() },
+            rules: Rules { timeout_us: self.timeout_us, grace_us: self.grace_us, ..Rules::default() },
             schedule: Arc::new(Schedule::steady(self.deadlines)),
             utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
@@ -762,6 +764,33 @@ fn missed_is_what_found_no_connection_in_time() {
     assert_eq!(tally.due, 2000);
     assert_eq!(tally.responses() + tally.missed, 2000);
     assert_eq!(played.block.scored[0].meter.late, 0, "waiting for the contestant is not our lag");
+}
+
+#[test]
+fn what_our_stalls_leave_waiting_is_no_debt_of_those_who_come_later() {
+    // 16 connections and 100 ms an answer carry 160 of 150 a second, and with 200 ms of each second lost to us 144: what waits
+    // grows to more than two timeouts in a minute.
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }, Character::Silent], open(150));
+    (script.phases[0].connections, script.timeout_us) = (16, 1_000_000);
+    script.phases[0].end = START + 60 * SECOND;
+    let points = |played: &Played| played.tallies[0].points(&Rules::default());
+    assert_eq!(points(&script.play()), 200 * 9_000);
+    script.stalls = (1..60).map(|second| (second * SECOND, 200 * MS)).collect();
+    let stalled = script.play();
+    let [honest, silent] = stalled.tallies[..] else { panic!("two") };
+    assert_eq!(points(&stalled), 200 * i128::from(9_000 - honest.own_fault), "{honest:?}");
+    assert!(honest.own_fault < 90, "{honest:?}");
+    // Who would have failed without us pays for it all the same.
+    assert!(silent.own_fault == 0 && silent.failures() == silent.due, "{silent:?}");
+    // A second of ours at the beginning does not excuse who never keeps up.
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }], open(150));
+    (script.phases[0].connections, script.phases[0].end) = (8, START + 20 * SECOND);
+    let alone = script.play().tallies[0];
+    script.stalls = vec![(SECOND, 100 * MS)];
+    let stalled = script.play().tallies[0];
+    let lost = |tally: Tally| tally.missed + tally.own_fault;
+    assert!(alone.missed > 1_000 && lost(stalled).abs_diff(alone.missed) <= 20, "{alone:?} {stalled:?}");
+    assert!(stalled.own_fault <= 20, "{stalled:?}");
 }
 
 #[test]

@@ -174,8 +174,12 @@ impl<K: Kernel> Worker<K> {
         if is_probed && self.activity.is_closed_loop() {
             self.wake_for_probe(index);
         }
-        while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
-            if self.timeouts.is_up(oldest, oldest, self.now) {
+        loop {
+            let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) else {
+                self.contestants[index].on_nothing_waits();
+                break;
+            };
+            if self.is_up(index, oldest) {
                 self.give_up_oldest(index, oldest);
             } else if self.activity.is_paused() {
                 break;
@@ -191,11 +195,20 @@ impl<K: Kernel> Worker<K> {
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
-                let at = oldest + self.timeouts.timeout;
+                let contestant = &mut self.contestants[index];
+                contestant.on_full(oldest, &self.timeouts);
+                let at = oldest + self.timeouts.timeout + contestant.held_up(&self.timeouts);
                 self.wheel.insert(Sleeper::Contestant(index), at.max(self.now));
                 break;
             }
         }
+    }
+
+    /// Whether the oldest that waits has waited too long for a connection.
+    #[inline]
+    fn is_up(&self, index: ContestantIndex, oldest: RunInstant) -> bool {
+        let held_up = || self.contestants[index].held_up(&self.timeouts);
+        self.now > oldest + self.timeouts.timeout && self.timeouts.is_up_in_queue(oldest, held_up(), self.now)
     }
 
     /// The oldest that waits has waited too long for a connection, or is none of the probes: our own fault where we had none for
@@ -208,7 +221,8 @@ impl<K: Kernel> Worker<K> {
         // Without a slot here there was no room left for one that joined.
         let no_room = contestant.connections.is_empty().then_some(OwnCause::Late(LateCause::Resources));
         let short = short.or(no_room);
-        let is_ours = short.is_some() || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
+        let held_up = contestant.held_up(&self.timeouts);
+        let is_ours = short.is_some() || self.timeouts.missed_in_queue(oldest, held_up) == Failure::OwnFault;
         if !is_ours {
             return self.miss_oldest(index);
         }
