@@ -586,14 +586,15 @@ pub(crate) fn wrong_headers(verdict: Verdict) -> u16 {
 /// can be had at all is always our own fault.)
 pub fn meaning(errno: i32, connecting: bool) -> Failure {
     match errno {
-        // EADDRNOTAVAIL: out of local ports towards this one contestant.
+        // EADDRNOTAVAIL: out of local ports towards this one contestant. ENETDOWN: our own link is down.
         libc::ENOMEM
         | libc::ENOBUFS
         | libc::EMFILE
         | libc::ENFILE
         | libc::EPERM
         | libc::ECANCELED
-        | libc::EADDRNOTAVAIL => Failure::OwnFault,
+        | libc::EADDRNOTAVAIL
+        | libc::ENETDOWN => Failure::OwnFault,
         libc::ETIMEDOUT => Failure::Timeout,
         // EACCES among them: a peer's ICMPv6 "administratively prohibited" arrives as that.
         _ if connecting => Failure::Refused,
@@ -666,6 +667,15 @@ mod tests {
             let mut contestant = contestant(&targets);
             assert_eq!((contestant.spread, opened(&mut contestant, &targets, 6)), (spread, expected.to_vec()));
         }
+    }
+
+    #[test]
+    fn an_errno_is_the_contestants_or_ours() {
+        let meaning = |errno| meaning(errno, true);
+        assert_eq!([libc::ECONNREFUSED, libc::ENETUNREACH, libc::EHOSTUNREACH].map(meaning), [Failure::Refused; 3]);
+        let ours = [libc::EADDRNOTAVAIL, libc::EPERM, libc::ENOBUFS, libc::EMFILE, libc::ENETDOWN];
+        assert_eq!(ours.map(meaning), [Failure::OwnFault; 5]);
+        assert_eq!(meaning(libc::ETIMEDOUT), Failure::Timeout);
     }
 
     #[test]
