@@ -232,17 +232,18 @@ impl Controller {
     }
 
     /// Notes the organiser's word on a sealed round that is not valid, and counts or leaves out its results from then on.
-    /// `expected` as for [`Controller::change`]. One that is played again leaves the document to the next draft.
+    /// `expected` as for [`Controller::change`]; `reason`: why another word is said than before. One that is played again leaves the document to the next draft.
     pub async fn rule(
         &self,
         expected: Option<u64>,
         round: RoundId,
         ruling: Ruling,
+        reason: &str,
         by: &Actor,
         now: UtcUs,
     ) -> Result<Round, ChangeError> {
         self.document.check_fresh(expected).await?;
-        let ruled = self.accounts.rule_round(round, ruling, by, now).await?;
+        let ruled = self.accounts.rule_round(round, ruling, reason, by, now).await?;
         let is_here = |control: &Control| control.state == State::Sealed && control.round == Some(round);
         if ruling == Ruling::Replay && self.control().is_some_and(|control| is_here(&control)) {
             let what = format!("Round {} is played again.", ruled.number);

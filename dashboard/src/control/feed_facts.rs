@@ -4,7 +4,7 @@ use super::roster::HOUSE;
 use super::show::Show;
 use crate::clock::utc_us;
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey};
-use flowtest_accounts::{Accounts, Role, Round, User};
+use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
 use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;
@@ -87,11 +87,16 @@ impl FeedFacts {
         let not_valid = not_valid.map(|round| NotValid { number: round.number, ruling: round.ruling }).collect();
         let numbers = rounds.iter().map(|round| (round.id, round.number)).collect();
         let played = self.played(&rounds, &before.rounds).await?;
-        let notices = accounts.active_announcements(utc_us()).await?.into_iter().map(notice).collect();
+        let unruled = rounds.iter().find(|round| round.wants_ruling());
+        let announced = accounts.active_announcements(utc_us()).await?.into_iter().map(notice);
+        let notices = unruled.and_then(pending).into_iter().chain(announced).collect();
+        let is_open = unruled.is_some();
         self.facts.send_modify(|facts| {
             // Read in here: what is saved from now on changes the facts after this.
             let (control, show) = decided();
-            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed, reveal_at: show.reveal_at };
+            // Nor does anything reveal itself meanwhile.
+            let reveal_at = show.reveal_at.filter(|_| !is_open);
+            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed, reveal_at };
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -186,6 +191,17 @@ fn contestant(user: User) -> Contestant {
         disqualified: user.disqualified.is_some(),
         absent: false,
     }
+}
+
+/// What everybody reads while the organiser is to say whether a round counts.
+fn pending(round: &Round) -> Option<Notice> {
+    let text = format!(
+        "Round {} is not valid. Whether it counts is to be decided by the organiser: until then the standings are provisional.",
+        round.number
+    );
+    // Announcements have ids above nothing.
+    let id = -i64::from(round.number);
+    Some(Notice { id, level: Level::Warn, text, at: round.finished_at?, until: None })
 }
 
 fn notice(announcement: flowtest_accounts::Announcement) -> Notice {

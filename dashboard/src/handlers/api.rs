@@ -11,6 +11,7 @@ use crate::live::reveal::Reveal;
 use crate::live::{Audience, Due, UserKey, ValidityNow};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
+use crate::views::format::open_ruling;
 use crate::views::health::Health;
 use crate::views::index::HeaderCount;
 use crate::views::ledger::LedgerRound;
@@ -64,6 +65,9 @@ pub async fn moment(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let step = req.query::<usize>("step").unwrap_or(0);
+    if let Some(number) = app.feed.facts().unruled() {
+        return Err(RequestError::Conflict(open_ruling(number)));
+    }
     let is_frozen = app.feed.facts().freeze.holds(app.now()).is_some();
     let frozen = app.feed.standings(&Audience::Public).lines;
     let last = app.feed.standings(&Audience::Admin).lines;

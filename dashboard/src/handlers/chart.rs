@@ -9,6 +9,7 @@ use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
 use crate::site::Site;
 use crate::views::chart::ProjectorPage;
+use crate::views::format::open_ruling;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
 use crate::views::{ChartPage, ChartView};
@@ -32,6 +33,9 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
         return Err(RequestError::Forbidden("the reveal is started by an organiser"));
     }
     let app = App::of(depot).clone();
+    if let Some(number) = app.feed.facts().unruled().filter(|_| view == ChartView::Reveal) {
+        return Err(RequestError::Conflict(open_ruling(number)));
+    }
     if view == ChartView::Page {
         // What frames tell, the page and its history tell too: a team's own points during a freeze are on its own page.
         let (audience, history) = match is_admin {

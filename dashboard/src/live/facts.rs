@@ -273,12 +273,20 @@ pub struct Facts {
     /// Those that have ended, oldest first.
     pub rounds: Vec<PlayedRound>,
     pub not_valid: Vec<NotValid>,
+    /// An open question of the organiser's among them.
     pub notices: Vec<Notice>,
     pub freeze: Freeze,
     /// No round will follow.
     pub ended: bool,
     /// Why Redis takes no writes, as long as it does not: then what it holds stands still, however it answers.
     pub unwritten: Option<String>,
+}
+
+impl Facts {
+    /// The first round of which the organiser has not said whether it counts.
+    pub fn unruled(&self) -> Option<u32> {
+        self.not_valid.iter().find(|round| round.ruling.is_none()).map(|round| round.number)
+    }
 }
 
 #[cfg(test)]

@@ -167,7 +167,9 @@ impl HeardValidity {
 }
 
 /// By how many seconds all counts together may differ from the length of the shares: one that begins or ends within a second
-/// has it or has it not, so that each edge is half a second. The first shares begin with the seconds themselves.
+/// has it or has it not, so that each edge is half a second. The first shares begin with the seconds themselves. The two edges
+/// of a pause are the same for all generators, and those of many pauses take as often as they give: together they differ by the
+/// root of their number (the deviation of one pause is the root of 1/6 of a second; this is more than three of them).
 fn slack(timeline: &Timeline, until: UtcUs) -> u64 {
     let begun = || timeline.splits.iter().take_while(|split| split.from < until).map(|split| &split.generators[..]);
     let changes = begun().zip(begun().skip(1)).map(|(before, after)| {
@@ -175,8 +177,9 @@ fn slack(timeline: &Timeline, until: UtcUs) -> u64 {
         gone + after.iter().filter(|id| !before.contains(id)).count()
     });
     let ends = begun().last().map_or(0, <[String]>::len);
-    let pauses = timeline.pauses.len() * begun().map(<[String]>::len).max().unwrap_or(0);
-    ((changes.sum::<usize>() + ends).div_ceil(2) + pauses) as u64
+    let pauses = timeline.pauses.len();
+    let paused = pauses.min((2 * pauses).isqrt() + 1) * begun().map(<[String]>::len).max().unwrap_or(0);
+    ((changes.sum::<usize>() + ends).div_ceil(2) + paused) as u64
 }
 
 impl Heard {
@@ -221,7 +224,7 @@ pub struct Causes {
 mod tests {
     use super::*;
     use flowtest_contest::Contest;
-    use flowtest_contest::timeline::Split;
+    use flowtest_contest::timeline::{Pause, Split};
     use flowtest_scoreboard::StreamState;
     use flowtest_testkit::documents::generator_health;
     use serde_json::json;
@@ -391,6 +394,23 @@ mod tests {
         let mut heard = HeardValidity::default();
         look(&mut heard, &three, &[plays("g1", 1, validity(shared - 4, shared - 4))], 999);
         assert_eq!(heard.unplayed_seconds, 4);
+        // Many short pauses hide no share: of two, one was not there for half of the minute.
+        let mut paused = control(ROUND, &["g1", "g2"]);
+        let pause = |number: u64| Pause { from: at(12 + 2 * number), to: Some(at(12 + 2 * number) + SECOND / 2) };
+        paused.timeline.pauses = (0..30).map(pause).collect();
+        let shared = paused.timeline.shared_us(&paused.contest, at(999)) / SECOND;
+        let mut heard = HeardValidity::default();
+        look(
+            &mut heard,
+            &paused,
+            &[plays("g1", 1, validity(shared / 2, shared / 2)), plays("g2", 2, validity(30, 30))],
+            999,
+        );
+        assert_eq!(heard.unplayed_seconds, shared - shared / 2 - 30);
+        // What their edges make of it is not held against anybody.
+        let mut heard = HeardValidity::default();
+        look(&mut heard, &paused, &[plays("g1", 1, validity(shared - 16, shared - 16))], 999);
+        assert_eq!(heard.unplayed_seconds, 0);
         // One that died before it could say anything has played nothing that is known.
         let stream = |seq, histograms_seq| {
             let id = StreamId::from_bits(9);

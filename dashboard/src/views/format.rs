@@ -117,6 +117,11 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
     }
 }
 
+/// Why nothing is revealed yet.
+pub fn open_ruling(number: u32) -> String {
+    format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")
+}
+
 /// What the organiser said of a round.
 pub fn ruling(ruling: Ruling) -> &'static str {
     match ruling {

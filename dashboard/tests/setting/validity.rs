@@ -152,24 +152,51 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     // Whoever has watched the round to its seal is asked without loading the page again.
     bea.get("/setting/live").await.says(QUESTION);
     ada.get("/export/standings.csv").await.says("round 1: the organiser has said nothing yet");
+    // Until then everybody reads that it is open, and nothing that is hidden is shown, by nobody and not by itself.
+    const OPEN: &str = "Whether it counts is to be decided by the organiser";
+    const FIRST: &str = "say on Control whether it counts, then reveal the result";
+    for path in ["/chart", "/chart?view=projector"] {
+        ada.get(path).await.says(OPEN);
+    }
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    ada.follow("/setting/reveal-at", &[("at", "+30m")]).await.says("is revealed at");
+    until(&site, |_| site.app.feed.facts().freeze.at.is_some()).await;
+    assert_eq!(site.app.feed.facts().freeze.reveal_at, None);
+    for lever in ["/setting/reveal", "/setting/unfreeze"] {
+        ada.follow(lever, &[]).await.says(FIRST);
+    }
+    for path in ["/chart?view=reveal", "/api/reveal?step=9"] {
+        assert_eq!(ada.get(path).await.status, StatusCode::CONFLICT, "{path}");
+    }
     let voided = ada.follow("/setting/round/ruling", &word("void")).await;
     voided.says("Round 1 is void").says("voided by the organiser, counts nothing").says("not valid");
     lacks(&voided, QUESTION);
     until_carried(&site, 0).await;
+    lacks(&ada.get("/chart").await, OPEN);
+    assert!(site.app.feed.facts().freeze.reveal_at.is_some());
+    ada.follow("/setting/unfreeze", &[]).await.says("Everybody sees the board as it is");
     let results = site.app.accounts.results_of(ROUND).await.expect("results");
     assert_eq!(results[0].points, 10, "it stays in the record");
     ada.get("/export/standings.csv").await.says(",\"round 1: voided by the organiser, counts nothing\"\n");
     ada.get("/export/standings.json").await.says("\"rounds_not_valid\":[{\"number\":1,\"ruling\":\"void\"}]");
     ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void\n");
     ada.get("/report.html").await.says("<b>Not valid.</b>").says("Ruling: voided by the organiser");
-    // Who was wrong says it again.
-    bea.follow("/setting/round/ruling", &word("count")).await.says("Round 1 counts all the same");
+    // Who was wrong says it again, and why.
+    bea.follow("/setting/round/ruling", &word("count")).await.says("A reason has 1 to 200 characters");
+    let again = [word("count"), [("reason", "the house lost nothing"), ("", "")]].concat();
+    bea.follow("/setting/round/ruling", &again[..3]).await.says("Round 1 counts all the same");
     until_carried(&site, 10).await;
     let filter = AuditFilter { action: Some("round.ruling".into()), ..AuditFilter::default() };
     let log = site.app.accounts.audit_page(None, 9, filter).await.expect("the log");
     let said: Vec<_> =
         log.iter().map(|line| (line.by.name.as_str(), line.after.as_deref(), line.at > UtcUs::EPOCH)).collect();
-    assert_eq!(said, [("bea", Some("\"count\""), true), ("ada", Some("\"void\""), true)]);
+    assert_eq!(
+        said,
+        [
+            ("bea", Some("{\"reason\":\"the house lost nothing\",\"ruling\":\"count\"}"), true),
+            ("ada", Some("\"void\""), true)
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target
 use crate::engine::timeouts::Timeouts;
 use crate::engine::tls::{Remembering, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
-use flowtest_contract::verdict::{Failure, Outcome, Verdict, judge};
+use flowtest_contract::verdict::{Failure, Observed, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -57,6 +57,8 @@ pub struct Contestant {
     pub connections: Table<LocalSlot, Connection>,
     /// Requests of the open loop that are due and wait for a connection.
     pub backlog: Backlog,
+    /// All our lateness by the time that the first of what waits found no connection; none while nothing has to wait.
+    held_up: Option<u64>,
     pub shape: Shape,
     /// Slots that may take a request of the open loop, in turn, so that all addresses get their share. Looked at again
     /// when taken.
@@ -120,6 +122,7 @@ impl Contestant {
             base,
             connections: (0..slots).map(|_| Connection::new(pipeline)).collect(),
             backlog: Backlog::EMPTY,
+            held_up: None,
             shape: Shape::new(),
             idle: VecDeque::with_capacity(slots),
             open: 0,
@@ -263,6 +266,22 @@ impl Contestant {
         self.stale[local] = true;
     }
 
+    /// Its oldest waiting request finds no connection, and others wait behind it.
+    pub fn on_full(&mut self, oldest: RunInstant, timeouts: &Timeouts) {
+        self.held_up.get_or_insert_with(|| timeouts.late_until(oldest));
+    }
+
+    /// Nothing waits.
+    #[inline]
+    pub fn on_nothing_waits(&mut self) {
+        self.held_up = None;
+    }
+
+    /// How long we were late since something has to wait.
+    pub fn held_up(&self, timeouts: &Timeouts) -> u64 {
+        self.held_up.map_or(0, |before| timeouts.late_after(before))
+    }
+
     /// Why its oldest waiting request has found no connection.
     pub fn why_missed(&self, plan: &Plan, takes: &Takes) -> Missed {
         let (connections, rate) = self.backlog.oldest_demand(takes);
@@ -288,23 +307,21 @@ impl Contestant {
         }
         self.peers[local] = Some(self.next_address);
         self.stale[local] = false;
-        // A connection that is never made is a question too.
-        self.at_address[self.next_address].asked += 1;
         targets[self.next_address].address
     }
 
-    /// So much was settled by what came over the slot's connection. What is not settled so ends the connection, and the next
-    /// one is counted when it is begun.
+    /// So much was settled of what the slot held.
     #[inline]
     pub fn on_settled(&mut self, local: LocalSlot, settled: AddressCounts, took_us: u64) {
         if took_us > 0 {
             self.took_us = if self.took_us == 0 { took_us } else { (self.took_us * 7 + took_us) / 8 };
         }
-        if settled.asked > 0
+        if settled.asked + settled.own > 0
             && let Some(counts) = self.peers[local].and_then(|peer| self.at_address.get_mut(peer))
         {
             counts.asked += settled.asked;
             counts.alive += settled.alive;
+            counts.own += settled.own;
         }
     }
 
@@ -384,7 +401,7 @@ pub struct OutcomeRecorder<'a> {
     pub timeouts: &'a Timeouts,
     pub contestant: ContestantIndex,
     pub now: RunInstant,
-    /// Outcomes that it has written, and answers with the right token among them.
+    /// Outcomes that it has written, by what they say of who was asked.
     pub settled: AddressCounts,
     /// How long the last whole answer took from its send, in µs; 0: none came.
     pub took_us: u64,
@@ -536,10 +553,9 @@ impl<'a> OutcomeRecorder<'a> {
 impl OutcomeSink for OutcomeRecorder<'_> {
     #[inline]
     fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
-        let plan = self.plan;
+        let (plan, timeouts) = (self.plan, self.timeouts);
         let now = self.now;
         self.block.last = now;
-        self.settled.asked += 1;
         let counts = self.counts(exchange.scored);
         let row = &mut counts.row;
         let mut right = false;
@@ -547,6 +563,9 @@ impl OutcomeSink for OutcomeRecorder<'_> {
             Outcome::Answered(observed) => {
                 let sent = plan.utc_us(exchange.sent);
                 let verdict = judge(observed, &plan.rules, plan.schedule.deadlines(sent), sent);
+                if !verdict.verified() && may_be_right(plan, timeouts, exchange, observed, verdict) {
+                    return self.settle(exchange, Outcome::Failed(Failure::OwnFault), came);
+                }
                 row.tally.answered(verdict);
                 right = verdict.verified();
                 counts.meter.verified += u64::from(right);
@@ -554,6 +573,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                 let took_us = (now - exchange.sent) / NS_PER_US;
                 row.service.record(took_us);
                 self.took_us = took_us;
+                self.settled.asked += 1;
                 self.settled.alive += u64::from(verdict.token);
                 wrong_headers(verdict)
             }
@@ -572,6 +592,9 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                     Failure::Missed => row.latency.record(plan.rules.timeout_us),
                     Failure::Refused | Failure::Reset | Failure::Malformed | Failure::Tls | Failure::OwnFault => {}
                 }
+                let is_own = u64::from(failure == Failure::OwnFault);
+                self.settled.asked += 1 - is_own;
+                self.settled.own += is_own;
                 1 << failure as u16
             }
         };
@@ -581,6 +604,17 @@ impl OutcomeSink for OutcomeRecorder<'_> {
             self.sample(exchange, trace, failing, None, came);
         }
     }
+}
+
+/// Whether a header is wrong by the stamp of the request alone: it was sent late, and is right by a later instant at which it may
+/// have left us.
+#[cold]
+fn may_be_right(plan: &Plan, timeouts: &Timeouts, exchange: &Exchange, observed: Observed, verdict: Verdict) -> bool {
+    let left_by = timeouts.left_by(exchange.sent);
+    // Of its four borders each is at an instant from which on something else is right.
+    let by = plan.utc_us(left_by);
+    let then = judge(observed, &plan.rules, plan.schedule.deadlines(by), by);
+    left_by > exchange.sent && ((then.version && !verdict.version) || (then.from && !verdict.from))
 }
 
 /// The wrong headers as bits behind those of the failures.
@@ -596,14 +630,15 @@ pub(crate) fn wrong_headers(verdict: Verdict) -> u16 {
 /// can be had at all is always our own fault.)
 pub fn meaning(errno: i32, connecting: bool) -> Failure {
     match errno {
-        // EADDRNOTAVAIL: out of local ports towards this one contestant.
+        // EADDRNOTAVAIL: out of local ports towards this one contestant. ENETDOWN: our own link is down.
         libc::ENOMEM
         | libc::ENOBUFS
         | libc::EMFILE
         | libc::ENFILE
         | libc::EPERM
         | libc::ECANCELED
-        | libc::EADDRNOTAVAIL => Failure::OwnFault,
+        | libc::EADDRNOTAVAIL
+        | libc::ENETDOWN => Failure::OwnFault,
         libc::ETIMEDOUT => Failure::Timeout,
         // EACCES among them: a peer's ICMPv6 "administratively prohibited" arrives as that.
         _ if connecting => Failure::Refused,
@@ -646,6 +681,10 @@ mod tests {
         Contestant::new(&plan, ContestantIndex::FIRST, RingSlot::from_number(0), 6, None)
     }
 
+    fn counts(asked: u64, alive: u64) -> AddressCounts {
+        AddressCounts { asked, alive, own: 0 }
+    }
+
     /// Where so many slots are opened to, by the last byte of the address.
     fn opened(contestant: &mut Contestant, targets: &[Target], slots: usize) -> Vec<u8> {
         let mut opened: Vec<u8> = (0..slots)
@@ -675,6 +714,15 @@ mod tests {
     }
 
     #[test]
+    fn an_errno_is_the_contestants_or_ours() {
+        let meaning = |errno| meaning(errno, true);
+        assert_eq!([libc::ECONNREFUSED, libc::ENETUNREACH, libc::EHOSTUNREACH].map(meaning), [Failure::Refused; 3]);
+        let ours = [libc::EADDRNOTAVAIL, libc::EPERM, libc::ENOBUFS, libc::EMFILE, libc::ENETDOWN];
+        assert_eq!(ours.map(meaning), [Failure::OwnFault; 5]);
+        assert_eq!(meaning(libc::ETIMEDOUT), Failure::Timeout);
+    }
+
+    #[test]
     fn what_is_counted_over_a_connection_is_counted_at_its_address_also_when_the_addresses_change() {
         let was = targets(&[false, false]);
         let mut contestant = contestant(&was);
@@ -683,21 +731,21 @@ mod tests {
             contestant.peers.keys().find(|local| contestant.peers[*local] == Some(peer)).expect("it is open")
         };
         let (first, second) = (at(&contestant, 0), at(&contestant, 1));
-        contestant.on_settled(first, AddressCounts { asked: 3, alive: 2 }, 0);
+        contestant.on_settled(first, counts(3, 2), 0);
         contestant.hand_over(&was);
-        assert_eq!(was[0].meter.counts(), AddressCounts { asked: 4, alive: 2 });
-        assert_eq!(was[1].meter.counts(), AddressCounts { asked: 1, alive: 0 });
+        assert_eq!(was[0].meter.counts(), counts(3, 2));
+        assert_eq!(was[1].meter.counts(), counts(0, 0));
         // The first leaves, a third comes, the second stays where it is in another place of the list.
-        contestant.on_settled(first, AddressCounts { asked: 1, alive: 0 }, 0);
-        contestant.on_settled(second, AddressCounts { asked: 5, alive: 5 }, 0);
+        contestant.on_settled(first, counts(1, 0), 0);
+        contestant.on_settled(second, counts(5, 5), 0);
         let third = Target::new(([127, 0, 0, 3], 80).into());
         let is = planned(vec![third, was[1].clone()]);
         contestant.redirect(false, &was, &is);
-        assert_eq!((was[0].meter.counts().asked, was[1].meter.counts().alive), (5, 5));
+        assert_eq!((was[0].meter.counts().asked, was[1].meter.counts().alive), (4, 5));
         assert!(contestant.is_stale(first) && !contestant.is_stale(second));
-        contestant.on_settled(second, AddressCounts { asked: 1, alive: 1 }, 0);
+        contestant.on_settled(second, counts(1, 1), 0);
         // What still comes from where it was counts nowhere.
-        contestant.on_settled(first, AddressCounts { asked: 1, alive: 1 }, 0);
+        contestant.on_settled(first, counts(1, 1), 0);
         contestant.hand_over(&is.addresses);
         assert_eq!(is.addresses.iter().map(|target| target.meter.counts().alive).collect::<Vec<_>>(), [0, 6]);
         // One that falls silent is left when its connections are quiet.

@@ -149,27 +149,31 @@ impl PartialEq for Target {
 pub struct AddressMeter {
     asked: AtomicU64,
     alive: AtomicU64,
+    own: AtomicU64,
 }
 
 /// How often an address was asked, and how often it answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressCounts {
-    /// Connections that were begun there, and outcomes of requests.
+    /// Outcomes of requests, those to which no connection could be made among them. What was our own fault asked nothing.
     pub asked: u64,
     /// Well-framed 2xx answers with the right token.
     pub alive: u64,
+    /// Outcomes that were our own fault.
+    pub own: u64,
 }
 
 impl AddressMeter {
     pub fn add(&self, counts: AddressCounts) {
         self.asked.fetch_add(counts.asked, Ordering::Relaxed);
         self.alive.fetch_add(counts.alive, Ordering::Relaxed);
+        self.own.fetch_add(counts.own, Ordering::Relaxed);
     }
 
     pub fn counts(&self) -> AddressCounts {
         // Answers first: whoever adds between the two looks asked once more, and not alive without having been asked.
         let alive = self.alive.load(Ordering::Relaxed);
-        AddressCounts { asked: self.asked.load(Ordering::Relaxed), alive }
+        AddressCounts { asked: self.asked.load(Ordering::Relaxed), alive, own: self.own.load(Ordering::Relaxed) }
     }
 }
 

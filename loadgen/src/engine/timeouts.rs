@@ -11,6 +11,10 @@
 //! | the same, where *L* is half the timeout or more | nobody: what we cannot see for so long we cannot judge |
 //! | a failing answer to a request that fell due while we were late: it came with others in a burst of ours | nobody |
 //! | a connection that breaks, found in a turn that came late | nobody |
+//! | a header that is wrong by the turn's clock, and right by an instant at which we may have sent the request | nobody |
+//!
+//! What waits for a connection behind others that wait waits for them too, and so for our lateness since the first of them found
+//! none: it has so much longer for it. Nobody carries more by that than without us, and what we have held up is sent.
 //!
 //! What counts for nobody is `own_fault`: no points, right or wrong alike.
 
@@ -176,6 +180,17 @@ impl Timeouts {
             .map_or(0, |(window, before)| self.total - before - instant.saturating_since(window.from))
     }
 
+    /// All lateness until this instant, for [`Timeouts::late_after`].
+    pub fn late_until(&self, instant: RunInstant) -> u64 {
+        self.total - self.late_since(instant)
+    }
+
+    /// How long we were late beyond so much of all lateness.
+    pub fn late_after(&self, before: u64) -> u64 {
+        // What is known to be late all through takes the place of its parts, before and after which it may begin and end.
+        self.total.saturating_sub(before)
+    }
+
     /// So late during a life, we can say nothing about it.
     fn is_blind(&self, late: u64) -> bool {
         late > 0 && late >= self.timeout / 2
@@ -185,6 +200,13 @@ impl Timeouts {
     fn window_of(&self, intended: RunInstant) -> Option<&LateWindow> {
         let first = self.windows.partition_point(|(window, _)| window.to <= intended);
         self.windows.get(first).map(|(window, _)| window).filter(|window| window.from < intended)
+    }
+
+    /// Until when a request may have left us that has the stamp `sent`: a turn is stamped at its beginning, and hands over what it
+    /// sends at its end.
+    pub fn left_by(&self, sent: RunInstant) -> RunInstant {
+        let first = self.windows.partition_point(|(window, _)| window.to <= sent);
+        self.windows.get(first).filter(|(window, _)| window.from <= sent).map_or(sent, |(window, _)| window.to)
     }
 
     /// How long we were late with something that has waited since `since`: in its wait, and in coming to it.
@@ -201,6 +223,26 @@ impl Timeouts {
             let late = self.late(intended, since);
             self.is_blind(late) || now > since + self.timeout + late
         }
+    }
+
+    /// How long we were late with a request that waits behind others. `held_up`: our lateness since the first of them did. Where
+    /// that gives it more time, what happens then makes us no blinder.
+    fn late_in_queue(&self, oldest: RunInstant, held_up: u64) -> u64 {
+        let late = self.late_since(oldest);
+        if held_up <= late { late } else { late - self.late_since(oldest + self.timeout) }
+    }
+
+    /// Whether the time is up of a request that waits for a connection since `oldest`, behind others that we have held up.
+    pub fn is_up_in_queue(&self, oldest: RunInstant, held_up: u64, now: RunInstant) -> bool {
+        now > oldest + self.timeout && {
+            let late = self.late_in_queue(oldest, held_up);
+            self.is_blind(late) || now > oldest + self.timeout + late.max(held_up)
+        }
+    }
+
+    /// What it is called then.
+    pub fn missed_in_queue(&self, oldest: RunInstant, held_up: u64) -> Failure {
+        if self.is_blind(self.late_in_queue(oldest, held_up)) { Failure::OwnFault } else { Failure::Missed }
     }
 
     /// A connection, or an answer, comes after the time for it; `None`: it comes in time.
@@ -288,11 +330,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stamped_in_a_window_may_have_left_until_its_end() {
+        let timeouts = late(&[(500, 600), (800, 900)]);
+        assert_eq!(
+            [400, 500, 599, 600, 800, 950].map(|sent| timeouts.left_by(at(sent)).ns()),
+            [400, 600, 600, 600, 900, 950]
+        );
+    }
+
+    #[test]
     fn whoever_is_blind_for_half_the_timeout_judges_nothing() {
         let timeouts = late(&[(100, 400), (500, 750)]);
         assert!(timeouts.is_up(at(0), at(0), at(1_001)) && !timeouts.is_up(at(0), at(0), at(1_000)));
         assert_eq!(timeouts.failure(at(0), at(0), Failure::Missed), Failure::OwnFault);
         assert_eq!(timeouts.failure(at(450), at(450), Failure::Missed), Failure::Missed);
+    }
+
+    #[test]
+    fn what_waits_behind_others_waits_for_what_we_held_up_too() {
+        let timeouts = late(&[(0, 300), (1_000, 1_300), (2_000, 2_300)]);
+        // The queue is there since 200.
+        let before = timeouts.late_until(at(200));
+        assert_eq!((before, timeouts.late_after(before)), (200, 700));
+        let is_up = |now| timeouts.is_up_in_queue(at(1_300), 700, at(now));
+        assert_eq!([2_300, 2_301, 3_000, 3_001].map(is_up), [false, false, false, true]);
+        assert_eq!(timeouts.missed_in_queue(at(1_300), 700), Failure::Missed);
+        // Half of its own time is ours, and nobody was held up before it.
+        let timeouts = late(&[(1_500, 2_100)]);
+        assert!(timeouts.is_up_in_queue(at(1_400), 600, at(2_401)));
+        assert_eq!(timeouts.missed_in_queue(at(1_400), 600), Failure::OwnFault);
+        // More than half, but not of the time that it has anyway.
+        let timeouts = late(&[(0, 400), (1_000, 1_300), (1_450, 1_800)]);
+        assert_eq!(timeouts.missed_in_queue(at(400), 1_050), Failure::Missed);
     }
 
     #[test]

@@ -43,11 +43,14 @@ struct Script {
     connection_life: u64,
     requests: Option<u64>,
     stalls: Vec<(u64, u64)>,
+    pauses: Vec<(u64, u64)>,
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
     short: Vec<(u64, u64)>,
     deadlines: Deadlines,
+    timeout_us: u64,
+    grace_us: u64,
     buffers: Option<u16>,
     tls: Speaks,
     /// How the servers shake hands, in order; whoever is not told does it as TLS has it.
@@ -112,10 +115,13 @@ impl Script {
             connection_life: 0,
             requests: None,
             stalls: Vec::new(),
+            pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
             short: Vec::new(),
             deadlines: Deadlines::default(),
+            timeout_us: 300_000,
+            grace_us: 250_000,
             buffers: None,
             tls: Speaks::Plain,
             handshakes: Vec::new(),
@@ -160,7 +166,7 @@ impl Script {
             })
             .collect();
         let plan = Arc::new(Plan {
-            rules: Rules { timeout_us: 300_000, grace_us: 250_000, ..Rules::default() },
+            rules: Rules { timeout_us: self.timeout_us, grace_us: self.grace_us, ..Rules::default() },
             schedule: Arc::new(Schedule::steady(self.deadlines)),
             utc_base: UTC_BASE,
             phases: self.phases.clone().into(),
@@ -177,6 +183,7 @@ impl Script {
         }
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
         kernel.stalls = self.stalls.iter().copied().collect();
+        kernel.pauses = self.pauses.iter().copied().collect();
         kernel.busy = self.busy.clone();
         kernel.costs = self.costs;
         kernel.spent = Arc::clone(&spent);
@@ -790,6 +797,23 @@ fn a_deadline_acts_on_the_instant_of_sending_exactly() {
 }
 
 #[test]
+fn a_wrong_header_that_our_own_lateness_made_wrong_is_void() {
+    // Without any grace, and a pause between the stamp of a request and the enter that hands it over, in which the flip lies.
+    let deadline = SECOND;
+    let never = Character::Flipping { at: u64::MAX };
+    let mut script = Script::new(&[Character::Flipping { at: deadline }, HONEST, never], open(500));
+    (script.grace_us, script.deadlines.version) = (0, Deadline(UTC_BASE + deadline / 1000));
+    let quiet = script.play();
+    assert_eq!(quiet.tallies[0].points(&Rules::default()), 200 * 1000);
+    script.pauses = vec![(deadline - 50 * MS, 120 * MS)];
+    let [honest, early, late] = script.play().tallies[..] else { panic!("three") };
+    assert!(honest.version_wrong == 0 && (1..=4).contains(&(honest.own_fault + early.own_fault + late.own_fault)));
+    assert_eq!(honest.points(&Rules::default()), 200 * i128::from(1000 - honest.own_fault), "{honest:?}");
+    // Who flips too early or too late loses what was sent on the wrong side, as ever.
+    assert!(early.version_wrong > 450 && late.version_wrong > 450, "{early:?} {late:?}");
+}
+
+#[test]
 fn what_an_open_phase_leaves_waiting_is_sent_before_the_closed_loop_goes_on() {
     let mut script = Script::new(&[Character::Honest { delay: 20 * MS }], open(250));
     script.phases[0].end = script.phases[0].start + SECOND;
@@ -816,6 +840,33 @@ fn missed_is_what_found_no_connection_in_time() {
     assert_eq!(tally.due, 2000);
     assert_eq!(tally.responses() + tally.missed, 2000);
     assert_eq!(played.block.scored[0].meter.late, 0, "waiting for the contestant is not our lag");
+}
+
+#[test]
+fn what_our_stalls_leave_waiting_is_no_debt_of_those_who_come_later() {
+    // 16 connections and 100 ms an answer carry 160 of 150 a second, and with 200 ms of each second lost to us 144: what waits
+    // grows to more than two timeouts in a minute.
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }, Character::Silent], open(150));
+    (script.phases[0].connections, script.timeout_us) = (16, 1_000_000);
+    script.phases[0].end = START + 60 * SECOND;
+    let points = |played: &Played| played.tallies[0].points(&Rules::default());
+    assert_eq!(points(&script.play()), 200 * 9_000);
+    script.stalls = (1..60).map(|second| (second * SECOND, 200 * MS)).collect();
+    let stalled = script.play();
+    let [honest, silent] = stalled.tallies[..] else { panic!("two") };
+    assert_eq!(points(&stalled), 200 * i128::from(9_000 - honest.own_fault), "{honest:?}");
+    assert!(honest.own_fault < 90, "{honest:?}");
+    // Who would have failed without us pays for it all the same.
+    assert!(silent.own_fault == 0 && silent.failures() == silent.due, "{silent:?}");
+    // A second of ours at the beginning does not excuse who never keeps up.
+    let mut script = Script::new(&[Character::Honest { delay: 100 * MS }], open(150));
+    (script.phases[0].connections, script.phases[0].end) = (8, START + 20 * SECOND);
+    let alone = script.play().tallies[0];
+    script.stalls = vec![(SECOND, 100 * MS)];
+    let stalled = script.play().tallies[0];
+    let lost = |tally: Tally| tally.missed + tally.own_fault;
+    assert!(alone.missed > 1_000 && lost(stalled).abs_diff(alone.missed) <= 20, "{alone:?} {stalled:?}");
+    assert!(stalled.own_fault <= 20, "{stalled:?}");
 }
 
 #[test]

@@ -497,9 +497,11 @@ impl<K: Kernel> Worker<K> {
             let connection = &mut contestant.connections[local];
             let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
             let step = connection.on_wake(self.now, &self.timeouts, &mut outcomes);
+            let settled = outcomes.settled;
             if let Some(at) = connection.wake_at(&self.timeouts) {
                 self.wheel.insert(Sleeper::Slot(slot), at.max(self.now));
             }
+            contestant.on_settled(local, settled, 0);
             match step {
                 None => {}
                 // A slot without a socket has nothing to close.

@@ -6,7 +6,7 @@
 //!
 //! What an answer is worth is another matter: who misses a flip is alive. And silence is only what follows a request: while
 //! nothing is sent to a contestant (a pause, a park, a halt, somebody else's share) its clock rests, and what comes after
-//! begins with the flood.
+//! begins with the flood. It rests as well while all that comes of its requests is our own fault.
 
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key, Table};
@@ -25,8 +25,8 @@ pub const ANSWERS_AGAIN: u64 = 3;
 struct AddressHealth {
     /// At the last look while it was flooded; none before the first of a flood.
     last: Option<(RunInstant, AddressCounts)>,
-    /// The last look that found a new request.
-    asked_at: RunInstant,
+    /// The last look that found a new outcome; none since what was found was our own fault and nothing else.
+    asked_at: Option<RunInstant>,
     /// How long it has been asked since it last answered.
     silent_ns: u64,
     /// While it only gets probes: since when, and its answers by then.
@@ -38,15 +38,17 @@ impl AddressHealth {
     fn look(&mut self, now: RunInstant, counted: AddressCounts, timeout: u64) {
         if let Some((looked_at, last)) = self.last.replace((now, counted)) {
             if counted.asked > last.asked {
-                self.asked_at = now;
+                self.asked_at = Some(now);
+            } else if counted.own > last.own {
+                self.asked_at = None;
             }
             if counted.alive > last.alive {
                 self.silent_ns = 0;
-            } else if now <= self.asked_at + timeout && counted.asked > 0 {
+            } else if counted.asked > 0 && self.asked_at.is_some_and(|asked_at| now <= asked_at + timeout) {
                 self.silent_ns += (now - looked_at).min(LOOK_NS_MAX);
             }
         } else {
-            self.asked_at = now;
+            self.asked_at = Some(now);
         }
         match self.probed {
             Some((_, alive)) if counted.alive >= alive + ANSWERS_AGAIN => self.revive(),
@@ -161,7 +163,7 @@ mod tests {
     }
 
     fn counted(asked: u64, alive: u64) -> AddressCounts {
-        AddressCounts { asked, alive }
+        AddressCounts { asked, alive, own: 0 }
     }
 
     fn address(last: u8) -> SocketAddr {
@@ -228,6 +230,21 @@ mod tests {
             let end = 50 + rest;
             assert_eq!(it.go(end..end + 65, true, 10, 0), TrafficMode::Flood, "after {rest} tenths");
         }
+    }
+
+    #[test]
+    fn what_is_our_own_fault_is_no_silence() {
+        let mut gate = HealthGate::new(1, 60 * SECOND);
+        let mut look = |tenths: std::ops::Range<u64>, asked: u64, alive: u64, own: fn(u64) -> u64| {
+            let looks = tenths.map(|tenth| gate.one(at(tenth), true, AddressCounts { asked, alive, own: own(tenth) }));
+            looks.last().expect("a look")
+        };
+        look(0..2, 10, 10, |_| 0);
+        // The timeout is a minute, and nothing but faults of ours comes, now and then.
+        assert_eq!(look(2..500, 10, 10, |tenth| tenth / 2), TrafficMode::Flood);
+        // The first that is none is a question again.
+        assert_eq!(look(500..598, 11, 10, |_| 250), TrafficMode::Flood);
+        assert_eq!(look(598..599, 11, 10, |_| 250), TrafficMode::Probe { since: at(598) });
     }
 
     #[test]

@@ -56,8 +56,14 @@ struct Script {
     split: Option<(RunInstant, RunInstant, Share)>,
     /// When it hears that the last of the servers' contestants joins, and from when on that plays.
     join: Option<(RunInstant, RunInstant)>,
-    /// The first contestant is not admitted.
-    absent: bool,
+    /// From when on the first contestant is not admitted.
+    absent: Option<RunInstant>,
+    timeout_us: u64,
+    connection_life: u64,
+    /// From when to when our process has no descriptor for a socket.
+    short: Option<(u64, u64)>,
+    /// When our process stands still, and for how long.
+    stalls: Vec<(u64, u64)>,
 }
 
 /// What came of it.
@@ -101,7 +107,11 @@ impl Script {
             share: Share::WHOLE,
             split: None,
             join: None,
-            absent: false,
+            absent: None,
+            timeout_us: 300_000,
+            connection_life: 0,
+            short: None,
+            stalls: Vec::new(),
         }
     }
 
@@ -142,12 +152,13 @@ impl Script {
         let (load, connections) = (self.load, self.connections);
         let places = self.servers.len() + usize::from(self.join.is_some());
         Plan {
-            rules: Rules { timeout_us: 300_000, ..Rules::default() },
+            rules: Rules { timeout_us: self.timeout_us, ..Rules::default() },
             schedule: Arc::new(self.schedule(RunInstant::START)),
             utc_base: UtcUs(1_000_000_000),
             phases: [Phase { start: START, end: START + self.seconds * SECOND, load, connections, scored: true }]
                 .into(),
             contestants: (0..self.known(RunInstant::START)).map(Script::contestant).collect(),
+            connection_life: self.connection_life,
             workers: self.workers,
             places,
             room: places,
@@ -170,7 +181,9 @@ impl Script {
             };
             contestant.traffic = match halted {
                 true => TrafficMode::Halted,
-                false if self.absent && index == ContestantIndex::FIRST => TrafficMode::Absent,
+                false if self.absent.is_some_and(|from| from <= now) && index == ContestantIndex::FIRST => {
+                    TrafficMode::Absent
+                }
                 false => gate.traffic(index, &contestant.addresses),
             };
         }
@@ -180,7 +193,9 @@ impl Script {
     fn generator(&self, plan: &Arc<Plan>) -> Generator {
         let workers = (0..self.workers).map(|number| {
             let servers = self.servers.iter().enumerate().map(|(index, server)| (Script::address(index), *server));
-            let kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
+            let mut kernel = Pretend::new(sizes(plan, number), servers.collect(), Mischief::default(), 1);
+            kernel.short = self.short.into_iter().collect();
+            kernel.stalls = self.stalls.iter().copied().collect();
             let (sender, receiver) = block::channel(plan.contestants.len(), Tracing::On);
             (Worker::new(kernel, plan.clone(), number, [7; 16], Tracing::On), Some(sender), receiver)
         });
@@ -299,7 +314,8 @@ fn whoever_joins_is_sent_exactly_the_rest_and_nobody_else_anything_other() {
 fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
     for (workers, connections) in CREWS {
         let mut script = Script::new(&[HONEST; 3], open(20));
-        (script.workers, script.connections, script.seconds, script.absent) = (workers, connections, 6, true);
+        (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+        script.absent = Some(RunInstant::START);
         let played = script.play();
         let absent = played.tallies[0];
         assert_eq!((absent.due, absent.missed, absent.sent), (120, 120, 0), "{absent:?}");
@@ -312,6 +328,49 @@ fn who_is_not_admitted_misses_all_that_is_due_and_is_sent_nothing() {
         for tally in &played.tallies[1..] {
             assert_eq!((tally.due, tally.points(&Rules::default())), (120, 24_000), "{tally:?}");
         }
+    }
+}
+
+#[test]
+fn who_is_sent_away_in_mid_round_takes_nothing_back_of_what_was_due() {
+    for load in [open(20), Load::Closed { pipeline: 1 }, Load::Closed { pipeline: 3 }] {
+        for (workers, connections) in CREWS {
+            for server in [Character::Silent, HONEST] {
+                let mut script = Script::new(&[server, HONEST], load);
+                (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+                script.absent = Some(at(2 * SECOND + 10 * MS));
+                let played = script.play();
+                let away = played.tallies[0];
+                let context = format!("{server:?} {load:?}, {workers} workers, {connections} connections: {away:?}");
+                assert!(away.is_partition() && away.own_fault == 0, "{context}");
+                assert_eq!(played.seen_between(0, 3, 5), 0, "{context}");
+                if server == HONEST {
+                    assert_eq!(away.token_right + away.missed, away.due, "{context}");
+                }
+                assert_eq!(played.tallies[1].points(&Rules::default()), 200 * i128::from(played.tallies[1].due));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_trouble_of_our_own_is_silence() {
+    for (timeout_us, workers, connections) in [(300_000, 1, 4), (300_000, 4, 2), (300_000, 4, 8), (20_000_000, 1, 4)] {
+        // Connections live for 60 ms, so that each is wanted anew while there is none to be had.
+        for load in [open(10), open(40), Load::Closed { pipeline: 2 }] {
+            let mut script = Script::new(&[HONEST; 2], load);
+            (script.timeout_us, script.workers, script.connections) = (timeout_us, workers, connections);
+            (script.seconds, script.connection_life) = (24, 60 * MS);
+            script.short = Some((SECOND, 20 * SECOND));
+            script.play().assert_whole(200);
+        }
+    }
+    // Away for longer than the timeout again and again, and the server is far: no answer comes in time.
+    for load in [open(20), Load::Closed { pipeline: 2 }] {
+        let mut script = Script::new(&[Character::Honest { delay: 200 * MS }; 2], load);
+        (script.seconds, script.connections) = (24, 8);
+        script.stalls = (0..48).map(|number| (SECOND + number * 400 * MS, 350 * MS)).collect();
+        script.play().assert_whole(200);
     }
 }
 

@@ -221,9 +221,10 @@ pub async fn rule_round(req: &mut Request, depot: &mut Depot, res: &mut Response
     let app = App::of(depot).clone();
     let actor = Viewer::of(depot)?.actor.clone();
     let (seen, round, ruling) = (revision(req).await, field(req, "round").await, field(req, "ruling").await);
+    let reason = field(req, "reason").await;
     let round = round.parse().map_err(|error| RequestError::Unprocessable(format!("{error}")))?;
     let ruling: Ruling = ruling.parse().map_err(RequestError::Unprocessable)?;
-    match app.controller.rule(seen, round, ruling, &actor, app.now()).await {
+    match app.controller.rule(seen, round, ruling, &reason, &actor, app.now()).await {
         Ok(round) => {
             let what = match ruling {
                 Ruling::Count => "counts all the same",

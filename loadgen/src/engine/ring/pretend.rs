@@ -199,6 +199,8 @@ pub(crate) struct Pretend {
     pub(crate) connects: HashMap<SocketAddr, u64>,
     /// When the clock passes the first, it jumps by the second: our own process did not run.
     pub(crate) stalls: VecDeque<(u64, u64)>,
+    /// The same between what a turn has stamped and the enter that hands it over.
+    pub(crate) pauses: VecDeque<(u64, u64)>,
     /// From when to when our thread does not rest.
     pub(crate) busy: Vec<(u64, u64)>,
     /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
@@ -251,6 +253,7 @@ impl Pretend {
             requests: HashMap::new(),
             connects: HashMap::new(),
             stalls: VecDeque::new(),
+            pauses: VecDeque::new(),
             busy: Vec::new(),
             costs: (0, 0),
             used: 0,
@@ -569,6 +572,9 @@ impl Kernel for Pretend {
 
     fn send(&mut self, slot: RingSlot, from: usize, to: usize, tag: Tag) {
         self.used += self.costs.0;
+        if let Some((_, length)) = self.pauses.pop_front_if(|(when, _)| *when <= self.now) {
+            self.now += length;
+        }
         let bytes = self.areas[slot][from..to].to_vec();
         let taken = if self.mischief.cuts { 1 + self.random(bytes.len() as u64) as usize } else { bytes.len() };
         let socket = &mut self.sockets[slot];

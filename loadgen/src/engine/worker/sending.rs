@@ -178,15 +178,19 @@ impl<K: Kernel> Worker<K> {
         if is_probed && self.activity.is_closed_loop() {
             self.wake_for_probe(index);
         }
-        while let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) {
-            if self.timeouts.is_up(oldest, oldest, self.now) {
+        loop {
+            let Some(oldest) = self.contestants[index].backlog.oldest(&self.plan.schedule) else {
+                self.contestants[index].on_nothing_waits();
+                break;
+            };
+            if self.is_up(index, oldest) {
                 self.give_up_oldest(index, oldest);
             } else if self.activity.is_paused() {
                 break;
-            } else if is_absent
-                || (is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()))
-            {
+            } else if is_absent {
                 self.miss_oldest(index);
+            } else if is_probed && !self.contestants[index].backlog.is_oldest_first_of_its_second(self.pacer.takes()) {
+                self.give_up_oldest(index, oldest);
             } else if let Some(local) = self.free_slot(index) {
                 let contestant = &mut self.contestants[index];
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
@@ -195,14 +199,24 @@ impl<K: Kernel> Worker<K> {
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
-                let at = oldest + self.timeouts.timeout;
+                let contestant = &mut self.contestants[index];
+                contestant.on_full(oldest, &self.timeouts);
+                let at = oldest + self.timeouts.timeout + contestant.held_up(&self.timeouts);
                 self.wheel.insert(Sleeper::Contestant(index), at.max(self.now));
                 break;
             }
         }
     }
 
-    /// The oldest that waits has waited too long for a connection.
+    /// Whether the oldest that waits has waited too long for a connection.
+    #[inline]
+    fn is_up(&self, index: ContestantIndex, oldest: RunInstant) -> bool {
+        let held_up = || self.contestants[index].held_up(&self.timeouts);
+        self.now > oldest + self.timeouts.timeout && self.timeouts.is_up_in_queue(oldest, held_up(), self.now)
+    }
+
+    /// The oldest that waits has waited too long for a connection, or is none of the probes: our own fault where we had none for
+    /// it, also when it might have been a probe's answer that would have brought the flood back.
     #[cold]
     fn give_up_oldest(&mut self, index: ContestantIndex, oldest: RunInstant) {
         // A slot that was short may rest for a timeout.
@@ -211,7 +225,8 @@ impl<K: Kernel> Worker<K> {
         // Without a slot here there was no room left for one that joined.
         let no_room = contestant.connections.is_empty().then_some(OwnCause::Late(LateCause::Resources));
         let short = short.or(no_room);
-        let is_ours = short.is_some() || self.timeouts.failure(oldest, oldest, Failure::Missed) == Failure::OwnFault;
+        let held_up = contestant.held_up(&self.timeouts);
+        let is_ours = short.is_some() || self.timeouts.missed_in_queue(oldest, held_up) == Failure::OwnFault;
         if !is_ours {
             return self.miss_oldest(index);
         }
@@ -347,6 +362,12 @@ impl<K: Kernel> Worker<K> {
                     }
                 }
                 self.send(index, slot, local);
+            }
+            State::Cold if self.plan.contestants[index].traffic == TrafficMode::Absent => {
+                // Nothing is sent to it any more: what the slot still holds is over when its time is.
+                if let Some(at) = connection.wake_at(&self.timeouts) {
+                    self.wheel.insert(Sleeper::Slot(slot), at);
+                }
             }
             State::Cold => {
                 let is_empty = connection.load() == 0;
@@ -497,8 +518,10 @@ impl<K: Kernel> Worker<K> {
                 let connection = &mut self.contestants[index].connections[local];
                 let mut outcomes = OutcomeRecorder::new(plan, &mut self.block, &self.timeouts, index, self.now);
                 connection.on_unconnected(Failure::OwnFault, &self.timeouts, &mut outcomes);
+                let settled = outcomes.settled;
                 connection.on_closing();
                 connection.on_closed(self.now, &self.timeouts);
+                self.contestants[index].on_settled(local, settled, 0);
                 self.look_at(slot);
             }
         }

@@ -1,4 +1,5 @@
-//! What others want of a running worker: another plan, a pause, an end. Whatever it cuts off is our own fault.
+//! What others want of a running worker: another plan, a pause, an end. Whatever it cuts off is our own fault; it cuts nothing
+//! off of who is sent away by its own doing.
 
 use super::activity::Activity;
 use super::{CLOSE_NS, OPENS_PER_TURN, Worker};
@@ -7,7 +8,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
 use crate::engine::contestant::{Contestant, OutcomeRecorder};
 use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::ring::Kernel;
 use crate::engine::split::slots_of;
 use crate::engine::spread::Spread;
@@ -29,7 +30,8 @@ impl<K: Kernel> Worker<K> {
             let is = &self.plan.contestants[index];
             // Who has just joined was nowhere before.
             let was = before.contestants.get(index).unwrap_or(is);
-            let (moved, halted) = (was.request != is.request || was.tls != is.tls, !is.traffic.sends());
+            let moved = was.request != is.request || was.tls != is.tls;
+            let (halted, absent) = (is.traffic == TrafficMode::Halted, is.traffic == TrafficMode::Absent);
             let contestant = &mut self.contestants[index];
             // What waits may have fallen due by a clock or a share that was not so any more.
             if halted || anew {
@@ -45,6 +47,10 @@ impl<K: Kernel> Worker<K> {
                 let slot = self.contestants[index].slot(local);
                 if halted {
                     self.silence(index, local);
+                } else if absent {
+                    // What was sent is answered or not, as ever; what waits is missed when it is looked at.
+                    self.contestants[index].wear_out(local);
+                    self.look_at(slot);
                 } else if self.contestants[index].is_stale(local) {
                     self.look_at(slot);
                 }

@@ -121,6 +121,10 @@ pub(super) enum Event {
     Shut {
         contestant: ContestantIndex,
     },
+    /// The same, for no server there says any more that it is its: its own doing, for which it pays until then.
+    Disowned {
+        contestant: ContestantIndex,
+    },
     /// Not ready, and why.
     Waiting {
         contestant: ContestantIndex,
@@ -273,18 +277,18 @@ impl AdmissionLoop {
             .iter_mut()
             .filter_map(|(contestant, inside)| (!inside.close(&policy)).then_some(*contestant))
             .collect();
-        closed.into_iter().for_each(|contestant| self.shut(contestant));
+        closed.into_iter().for_each(|contestant| self.shut(contestant, Event::Shut { contestant }));
         self.policy = policy;
     }
 
-    /// A contestant has no address left.
-    fn shut(&mut self, contestant: ContestantIndex) {
+    /// A contestant has no address left, as is told.
+    fn shut(&mut self, contestant: ContestantIndex, told: Event) {
         self.resolver.forget(contestant);
         if let Some(inside) = self.inside.remove(&contestant) {
             // Where it waits for another endpoint already, that one stays the one to check.
             self.outside.entry(contestant).or_insert(inside.endpoint);
         }
-        let _ = self.tell.send(Event::Shut { contestant });
+        let _ = self.tell.send(told);
     }
 
     /// Asks everybody who waits, and those who play at the addresses that their names have got since.
@@ -402,7 +406,7 @@ impl AdmissionLoop {
         let Some(inside) = self.inside.get(&contestant) else { return };
         let addresses = inside.addresses.clone();
         if addresses.is_empty() {
-            self.shut(contestant);
+            self.shut(contestant, Event::Disowned { contestant });
         } else {
             let _ = self.tell.send(Event::Resolved { contestant, addresses });
             self.tell_moved(contestant);
@@ -553,7 +557,7 @@ impl AdmissionLoop {
             News::Closed { contestant } => {
                 // Where the policy left it something it plays on there.
                 if self.inside.get(&contestant).is_some_and(|inside| inside.addresses.is_empty()) {
-                    self.shut(contestant);
+                    self.shut(contestant, Event::Shut { contestant });
                 }
             }
             News::Refused { message, .. }

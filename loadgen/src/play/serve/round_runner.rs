@@ -53,11 +53,13 @@ struct RosterEntry {
     is_absent: bool,
     /// The organiser has closed all its addresses since it was let in: that is no fault of its either.
     is_shut: bool,
+    /// Its own servers have said that they are not its, and it was not let in since.
+    is_disowned: bool,
 }
 
 impl RosterEntry {
     fn new(wanted: Endpoint) -> RosterEntry {
-        RosterEntry { wanted, taken: None, is_absent: false, is_shut: false }
+        RosterEntry { wanted, taken: None, is_absent: false, is_shut: false, is_disowned: false }
     }
 
     /// Lets go of the addresses that the policy closes. Who has none left gets nothing until it is admitted anew.
@@ -66,6 +68,12 @@ impl RosterEntry {
             addresses.retain(|target| policy.judge_address(target.address).is_ok());
         }
         self.is_shut |= self.taken.take_if(|(_, addresses)| addresses.is_empty()).is_some();
+    }
+
+    /// Whether it pays for what falls due to it while nothing is sent there. Where absence is free that is only who was let in
+    /// and is out again by its own doing, or being so would be a way not to play.
+    fn is_charged(&self, absent: Absent) -> bool {
+        self.is_disowned || (self.is_absent && !self.is_shut && absent == Absent::Charged)
     }
 
     /// It is at these addresses now; says whether that is another place. What it had keeps what was counted there.
@@ -518,7 +526,7 @@ impl RoundRunner {
                 }
                 let targets = admitted.addresses.into_iter().map(Target::new).collect();
                 entry.taken = Some((admitted.endpoint, targets));
-                (entry.is_absent, entry.is_shut) = (false, false);
+                (entry.is_absent, entry.is_shut, entry.is_disowned) = (false, false, false);
                 entry.close(&self.policy);
                 self.driver.restart(admitted.contestant);
                 true
@@ -530,6 +538,12 @@ impl RoundRunner {
                 changed
             }
             Event::Shut { contestant } => self.roster[contestant].taken.take().is_some(),
+            Event::Disowned { contestant } => {
+                let entry = &mut self.roster[contestant];
+                // Whom the organiser has shut out already is out by that.
+                entry.is_disowned = entry.taken.take().is_some();
+                entry.is_disowned
+            }
             Event::Checked { contestant, prepared } => {
                 self.driver.prepared(contestant, prepared);
                 false
@@ -566,7 +580,7 @@ fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_halt
         let (endpoint, tls, addresses, traffic) = match taken {
             Some((endpoint, tls, addresses)) if !quiet => (endpoint, tls, addresses, TrafficMode::Flood),
             Some((endpoint, tls, addresses)) => (endpoint, tls, addresses, TrafficMode::Halted),
-            None if !quiet && entry.is_absent && !entry.is_shut && control.contest.absent == Absent::Charged => {
+            None if !quiet && entry.is_charged(control.contest.absent) => {
                 (&entry.wanted, None, Vec::new(), TrafficMode::Absent)
             }
             None => (&entry.wanted, None, Vec::new(), TrafficMode::Halted),
@@ -643,5 +657,25 @@ mod tests {
         let figures = HealthFigures { at, rate: 115, ..HealthFigures::default() };
         let told = |second: u64| figures.while_fresh(RunInstant::from_ns(second * NS_PER_SECOND)).map(|told| told.rate);
         assert_eq!([told(5), told(8), told(9)], [Some(115), Some(115), None]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_out_by_its_own_doing_pays_also_where_absence_is_free() {
+        let entry = |is_absent, is_shut, is_disowned| {
+            let wanted = "a.test:8080".parse().expect("an endpoint");
+            RosterEntry { is_absent, is_shut, is_disowned, ..RosterEntry::new(wanted) }
+        };
+        // Not asked yet, never let in, shut out by the organiser, out because its servers say that they are another's.
+        let entries = [(false, false, false), (true, false, false), (true, true, false), (true, false, true)];
+        let charged = |absent| {
+            entries.map(|(is_absent, is_shut, is_disowned)| entry(is_absent, is_shut, is_disowned).is_charged(absent))
+        };
+        assert_eq!(charged(Absent::Charged), [false, true, false, true]);
+        assert_eq!(charged(Absent::Free), [false, false, false, true]);
     }
 }

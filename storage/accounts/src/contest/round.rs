@@ -24,7 +24,8 @@ const DRAFT: &str = "draft";
 const STATE_MAX: usize = 20;
 
 word_enum! {
-    /// What the organiser says of a sealed round that is not valid. It counts while nothing is said.
+    /// What the organiser says of a sealed round that is not valid. It counts while nothing is said, and pages say that this is
+    /// open.
     Ruling {
         /// It counts as it is.
         Count = "count",
@@ -183,13 +184,21 @@ impl Accounts {
             .await
     }
 
-    /// Notes what the organiser says of a round that is not valid. The same again changes and logs nothing.
+    /// Notes what the organiser says of a round that is not valid. The same again changes and logs nothing; another word than the
+    /// one before needs a reason, which is logged with it.
     ///
     /// # Errors
-    /// [`Error::Missing`] without such a round, [`Error::Refused`] for one that is not sealed or that is valid, and as every
-    /// query.
-    pub async fn rule_round(&self, id: RoundId, ruling: Ruling, by: &Actor, now: UtcUs) -> Result<Round, Error> {
-        let by = by.clone();
+    /// [`Error::Missing`] without such a round, [`Error::Refused`] for one that is not sealed or that is valid,
+    /// [`Error::Invalid`] for a reason that is missing or too long, and as every query.
+    pub async fn rule_round(
+        &self,
+        id: RoundId,
+        ruling: Ruling,
+        reason: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Round, Error> {
+        let (reason, by) = (reason.to_owned(), by.clone());
         self.store
             .write(move |conn| {
                 let before = get(conn, id)?;
@@ -204,10 +213,14 @@ impl Accounts {
                 if let Some(why) = why {
                     return Err(Error::Refused(format!("Round {} {why}.", before.number)));
                 }
+                let after = match before.ruling {
+                    None => json!(ruling),
+                    Some(_) => json!({ "reason": text::reason(&reason)?, "ruling": ruling }),
+                };
                 diesel::update(rounds::table.find(id.to_string())).set(rounds::ruling.eq(ruling)).execute(conn)?;
                 Change::of("round.ruling", subject(id))
                     .before(before.ruling.map(|ruling| json!(ruling)))
-                    .after(json!(ruling))
+                    .after(after)
                     .write(conn, &by, now)?;
                 get(conn, id)
             })

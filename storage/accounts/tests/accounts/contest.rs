@@ -150,23 +150,25 @@ async fn a_round_that_is_not_valid_counts_until_somebody_voids_it() {
     let alice = harness.contestant("alice").await;
     let validity = |valid_seconds| Some(RoundValidity { seconds: 60, valid_seconds, due: 6_000, void: 0 });
     let (late, valid) = (harness.round(1, true).await, harness.round(2, true).await);
-    let open = accounts.rule_round(late.id, Ruling::Void, &by, NOON).await;
+    let open = accounts.rule_round(late.id, Ruling::Void, "", &by, NOON).await;
     assert!(matches!(open, Err(Error::Refused(_))), "{open:?}");
     accounts.finish_round(late.id, vec![result(&alice, 1, 10)], validity(40), &by, NOON).await.expect("sealed");
     accounts.finish_round(valid.id, vec![result(&alice, 1, 5)], validity(60), &by, NOON).await.expect("sealed");
     let counted = async || accounts.scored_results().await.expect("a list").into_iter().map(|(id, _)| id);
     let asked = async || accounts.rounds().await.expect("a list").into_iter().filter(Round::wants_ruling).count();
     assert_eq!((counted().await.collect::<Vec<_>>(), asked().await), (vec![late.id, valid.id], 1));
-    let refused = accounts.rule_round(valid.id, Ruling::Void, &by, NOON).await;
+    let refused = accounts.rule_round(valid.id, Ruling::Void, "", &by, NOON).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
     // (what is said, whether it counts then)
     for (ruling, counts) in [(Ruling::Void, false), (Ruling::Count, true), (Ruling::Replay, false)] {
         for _ in 0..2 {
-            let round = accounts.rule_round(late.id, ruling, &by, NOON + 1).await.expect("said");
+            let round = accounts.rule_round(late.id, ruling, "seen again", &by, NOON + 1).await.expect("said");
             assert_eq!((round.ruling, round.counts()), (Some(ruling), counts));
         }
         assert_eq!((counted().await.any(|id| id == late.id), asked().await), (counts, 0), "{ruling}");
     }
+    let silent = accounts.rule_round(late.id, Ruling::Count, " ", &by, NOON + 2).await;
+    assert!(matches!(silent, Err(Error::Invalid { .. })), "another word without a reason: {silent:?}");
     assert_eq!(accounts.results_of(late.id).await.expect("a list").len(), 1, "it stays in the record");
     let filter = AuditFilter { action: Some("round.ruling".into()), ..AuditFilter::default() };
     let log = accounts.audit_page(None, 10, filter).await.expect("a page");
@@ -175,8 +177,8 @@ async fn a_round_that_is_not_valid_counts_until_somebody_voids_it() {
     assert_eq!(
         said,
         [
-            ("boss", Some("\"count\""), Some("\"replay\"")),
-            ("boss", Some("\"void\""), Some("\"count\"")),
+            ("boss", Some("\"count\""), Some("{\"reason\":\"seen again\",\"ruling\":\"replay\"}")),
+            ("boss", Some("\"void\""), Some("{\"reason\":\"seen again\",\"ruling\":\"count\"}")),
             ("boss", None, Some("\"void\""))
         ]
     );

@@ -116,7 +116,7 @@ async fn a_round_of_before_its_validity_was_kept_is_there_and_says_that_it_is_no
     let round = harness.round(1, true).await;
     let validity = RoundValidity { seconds: 60, valid_seconds: 40, due: 1_000, void: 9 };
     accounts.finish_round(round.id, Vec::new(), Some(validity), &by, NOON).await.expect("sealed");
-    accounts.rule_round(round.id, Ruling::Void, &by, NOON).await.expect("said");
+    accounts.rule_round(round.id, Ruling::Void, "", &by, NOON).await.expect("said");
     let before = accounts.round(round.id).await.expect("an answer").expect("the round");
     assert_eq!((before.validity(), before.ruling), (Some(validity), Some(Ruling::Void)));
     accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
