@@ -658,11 +658,6 @@ mod tests {
         let told = |second: u64| figures.while_fresh(RunInstant::from_ns(second * NS_PER_SECOND)).map(|told| told.rate);
         assert_eq!([told(5), told(8), told(9)], [Some(115), Some(115), None]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn who_is_out_by_its_own_doing_pays_also_where_absence_is_free() {
