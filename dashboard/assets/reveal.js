@@ -72,8 +72,7 @@ export class Reveal {
     const hasHolds = stage.by_holds || stage.board.some((place) => place.holds != null);
     this.board.classList.toggle("has-holds", hasHolds);
     this.board.classList.toggle("by-holds", stage.by_holds);
-    this.head.hidden = !hasHolds;
-    this.board.replaceChildren(this.head, ...unknown, ...rows);
+    this.board.replaceChildren(...(hasHolds ? [this.head] : []), ...unknown, ...rows);
     const known = new Set(stage.board.map((place) => place.id));
     for (const id of this.rows.keys()) if (!known.has(id)) this.rows.delete(id);
     const chosen = this.board.querySelector(".waits, .moved");

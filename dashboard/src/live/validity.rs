@@ -334,7 +334,7 @@ mod tests {
         let mut back = heard.clone();
         back.look(Some(&one), &[plays("g1", 1, validity(25, 25))], None, at(36));
         (37..40).for_each(|second| {
-            back.look(Some(&one), &[plays("g1", 1, validity(second - 11, second - 11))], None, at(second))
+            back.look(Some(&one), &[plays("g1", 1, validity(second - 11, second - 11))], None, at(second));
         });
         assert!(!told(&back, 40).warn && back.sum() == Some(validity(28, 28)), "{back:?}");
         // One that does not come back was not there.
