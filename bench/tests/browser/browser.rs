@@ -6,6 +6,7 @@
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::error::Result;
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -39,8 +40,23 @@ pub(crate) struct Browser {
     // Ended before its driver, and both before the profile goes.
     driver: WebDriver,
     _chromedriver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
     origin: String,
+}
+
+impl Drop for Browser {
+    /// Where a play failed nobody has told Chromium to quit, and it would go on with its pages beside all other tests.
+    fn drop(&mut self) {
+        let profile = self.profile.path().to_string_lossy();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let id = process.file_name().to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+            if let Some(id) = id.filter(|_| String::from_utf8_lossy(&command).contains(&*profile)) {
+                // It may have ended meanwhile.
+                let _ = kill_process(id, Signal::KILL);
+            }
+        }
+    }
 }
 
 /// What a browser noticed.
@@ -53,7 +69,7 @@ pub(crate) struct Notes {
 }
 
 /// Browsers share two cores with a generator and servers: so many plays at the same time.
-const PLAYS_MAX: usize = 3;
+const PLAYS_MAX: usize = 2;
 static PLAYS: Mutex<usize> = Mutex::new(0);
 static PLAY_ENDED: Condvar = Condvar::new();
 
@@ -163,7 +179,7 @@ impl Browser {
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .unwrap_or_else(|error| panic!("no session with chromium: {error}; {}", chromedriver.last_words()));
-        Browser { driver, _chromedriver: chromedriver, _profile: profile, origin: origin.to_owned() }
+        Browser { driver, _chromedriver: chromedriver, profile, origin: origin.to_owned() }
     }
 
     /// Goes to a path of the site and waits until it is loaded.
@@ -428,7 +444,7 @@ impl Browser {
 
     /// Ends the session and its browser in order.
     pub(crate) async fn close(self) {
-        self.driver.quit().await.expect("it ends");
+        self.driver.clone().quit().await.expect("it ends");
     }
 }
 
