@@ -60,7 +60,7 @@ impl Climbed {
     pub fn sentence(&self) -> String {
         let holds = match self.holds {
             0 => "It held no step".to_owned(),
-            holds => format!("It held {holds} requests a second at a p99 of {}", milliseconds(self.holds_p99_us)),
+            holds => format!("It held {holds} requests a second{}", at_a_p99(self.holds_p99_us)),
         };
         let end = match (self.unbroken, self.breaks_at, self.breaks_by) {
             (Some(Unbroken::Max), ..) => ", and nothing broke it: no step was higher.".to_owned(),
@@ -105,9 +105,7 @@ impl Climber {
     pub fn sentence(&self, terms: &LadderTerms) -> String {
         let mut text = match self.holds {
             0 => "It holds no step yet.".to_owned(),
-            holds => {
-                format!("It holds {holds} requests a second at a p99 of {}.", milliseconds(self.holds_p99_us))
-            }
+            holds => format!("It holds {holds} requests a second{}.", at_a_p99(self.holds_p99_us)),
         };
         // The step's number is not in its sentence.
         let judged = JudgedStep { step: 0, tried: self.tried, verdict: self.verdict, sums: self.sums };
@@ -124,6 +122,11 @@ impl Climber {
         }
         text
     }
+}
+
+/// Nothing where the rate is below what was held, since that slipped, and no latency is known of it yet.
+fn at_a_p99(us: Option<u64>) -> String {
+    us.map_or_else(String::new, |us| format!(" at a p99 of {}", milliseconds(Some(us))))
 }
 
 fn milliseconds(us: Option<u64>) -> String {
@@ -191,6 +194,8 @@ mod tests {
             climbed.sentence(),
             "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99."
         );
+        let slipped = Climbed { holds: 485, holds_p99_us: None, ..climbed.clone() };
+        assert!(slipped.sentence().starts_with("It held 485 requests a second, and broke"), "{}", slipped.sentence());
         assert_eq!(Climbed::of("b", &decisions), None);
         let text = serde_json::to_string(&climbed).expect("JSON");
         assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
