@@ -936,8 +936,9 @@ fn a_request_costs_no_more_among_a_thousand_than_among_ten() {
         thousand = thousand.min(cpu_of_a_request(1_000));
     }
     println!("{ten:.0} ns among ten, {thousand:.0} ns among a thousand");
-    // 1.1 to 1.25 on a quiet machine, the pretended kernel included; a walk over all contestants a turn made it ten times.
-    assert!(thousand < 2.0 * ten, "{ten} ns among ten, {thousand} ns among a thousand");
+    // 1.1 to 1.3 on a quiet machine, the pretended kernel included, and up to 2.3 where others take the caches; a walk over all
+    // contestants a turn made it ten times.
+    assert!(thousand < 4.0 * ten, "{ten} ns among ten, {thousand} ns among a thousand");
 }
 
 /// How many right answers each has in a closed phase in which our own thread is what limits them.

@@ -64,7 +64,8 @@ pub struct Stress {
     #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
     pub min_verified: Option<f64>,
     /// For comparison only: features of the kernel that are left unused (no_sqarray, min_wait).
-    #[arg(long, hide = true, value_name = "FEATURE", value_delimiter = ',', value_parser = Features::named)]
+    #[arg(long, hide = true, value_name = "FEATURE", env = "FLOWTEST_LOADGEN_WITHOUT", value_delimiter = ',',
+          value_parser = Features::named)]
     pub without: Vec<Features>,
     #[command(flatten)]
     pub outputs: Outputs,
