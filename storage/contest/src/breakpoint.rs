@@ -68,7 +68,7 @@ impl Breakpoint {
         count + u32::from(duration_us > u64::from(count) * step_us)
     }
 
-    /// See [`Pass::connections`].
+    /// Connections of each contestant in a step at this rate, `most` at the most.
     pub fn connections(&self, rate: u64, most: u32) -> u32 {
         self.ladder.pass.connections(rate, most)
     }
