@@ -94,8 +94,10 @@ class Suite:
         return names if len(names) == self.failed else []
 
     def again(self):
-        """Runs what failed once more, alone."""
+        """Runs what failed once more, alone, where it is known what that is."""
         names = self.failures()
+        if not names:
+            return
         if self.command[0] == "bash":
             command = ["bash", "-c", " ".join([self.command[-1], *map(shlex.quote, names)])]
         else:
@@ -165,8 +167,7 @@ class Run:
         failed = [suite for suite in self.done if suite.failed]
         if not LONG and sum(suite.failed for suite in failed) <= AGAIN_AT_MOST:
             for suite in failed:
-                if suite.failures():
-                    suite.again()
+                suite.again()
 
     def work(self):
         while True:

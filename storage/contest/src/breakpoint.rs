@@ -18,7 +18,7 @@
 //! us. One that passes in spite of our lateness has passed: that makes a server look slower, never faster. Where holding again does not help,
 //! the highest climbers are those who asked for more than the generators can give: they end as unbroken, and the others climb on.
 
-use crate::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, Trial, Unbroken};
+use crate::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Trial, Unbroken};
 use flowtest_contract::Histogram;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,6 @@ pub const DECIDE_US: u64 = 3_000_000;
 pub const HOLD_MIN: Duration = Duration::from_secs(2);
 /// A phase holds so many steps at the least.
 pub const STEPS_MIN: u32 = 3;
-/// Times in a row that a step is held for nothing, until it is taken for the limit of the generators.
-const NOT_VALID_MAX: u32 = 3;
 /// Whoever does not hold any more what it held slips by so many hundredths, and by twice as many each time in a row.
 const SLIP_PERCENT: u64 = 3;
 /// Whoever climbs at so much of the highest rate stands with the highest, in hundredths.

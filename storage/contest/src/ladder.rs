@@ -31,7 +31,7 @@ const HALVINGS_MAX_DESCENDED: u32 = 5;
 /// A gap that is smaller than this part of the rate is not halved any more.
 const GAP_PERMILLE: u64 = 20;
 /// Holds in a row in which our own side was not valid, until it is taken for the limit.
-const NOT_VALID_MAX: u32 = 3;
+pub(crate) const NOT_VALID_MAX: u32 = 3;
 /// Connections of a step at the least.
 const CONNECTIONS_MIN: u64 = 16;
 /// The factor by which a step may be higher than the one before.

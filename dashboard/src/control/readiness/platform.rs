@@ -5,6 +5,7 @@ use super::contestant::{all_right, judge_contestant, judge_test};
 use super::generator::heard;
 use super::situation::{Contestant, House, Situation, Tested};
 use crate::control::instant;
+use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::policy::TlsTrust;
 use flowtest_contest::{Contest, State};
@@ -118,23 +119,29 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
     list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{connections}{pipelined}"));
 }
 
+/// The phases in which contestants climb, with what they ask and how far their steps lead at the most.
+fn climbs(contest: &Contest) -> impl Iterator<Item = (&Phase, Breakpoint, u64)> {
+    contest.phases.iter().filter_map(|phase| match phase.load {
+        Load::Breakpoint(climb) => {
+            let steps = climb.clock(phase.duration_us, contest.rules.timeout_us).count;
+            Some((phase, climb, climb.rate_at_most(steps)))
+        }
+        Load::Open { .. } | Load::Closed { .. } => None,
+    })
+}
+
 /// Up to which rate of a climb no server is held back by the number of connections; nothing where it ends below it, or there
 /// is none.
 fn connection_limit(contest: &Contest) -> String {
-    let climbs = contest.phases.iter().filter_map(|phase| match phase.load {
-        Load::Breakpoint(climb) => Some((climb, climb.clock(phase.duration_us, contest.rules.timeout_us).count, phase)),
-        Load::Open { .. } | Load::Closed { .. } => None,
+    let carried = climbs(contest).map(|(phase, climb, most)| {
+        let connections = phase.connections;
+        (connections, climb.ladder.pass.carried(connections), most)
     });
-    let few = climbs
-        .filter(|(climb, steps, phase)| climb.rate_at_most(*steps) > climb.ladder.pass.carried(phase.connections));
-    let few = few
-        .map(|(climb, _, phase)| (climb.ladder.pass, phase.connections))
-        .min_by_key(|(pass, most)| pass.carried(*most));
-    few.map_or_else(String::new, |(pass, most)| {
+    let few = carried.filter(|(_, carried, most)| most > carried).min_by_key(|(_, carried, _)| *carried);
+    few.map_or_else(String::new, |(connections, carried, _)| {
         format!(
-            " Its {most} connections are enough for every server up to {}/s: above that, one whose answers take long for the way \
-             can break by them.",
-            pass.carried(most)
+            " Its {connections} connections are enough for every server up to {carried}/s: above that, one whose answers take long \
+             for the way can break by them."
         )
     })
 }
@@ -150,11 +157,7 @@ fn is_pipelined(contest: &Contest) -> bool {
 /// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.
 fn fleet_limit(contest: &Contest, cores: u64) -> String {
     let each = cores.saturating_mul(CORE_RATE) / (contest.contestants.len() as u64).max(1);
-    let climbs = contest.phases.iter().filter_map(|phase| match phase.load {
-        Load::Breakpoint(climb) => Some((climb, climb.clock(phase.duration_us, contest.rules.timeout_us).count)),
-        Load::Open { .. } | Load::Closed { .. } => None,
-    });
-    let most = climbs.map(|(climb, steps)| climb.rate_at_most(steps)).max().unwrap_or(0);
+    let most = climbs(contest).map(|(_, _, most)| most).max().unwrap_or(0);
     if most <= each {
         return String::new();
     }
