@@ -99,7 +99,8 @@ impl RoundEnds {
     pub(super) fn look(&mut self) {
         let done: Vec<_> = self.finishing.extract_if(.., |finishing| finishing.thread.is_finished()).collect();
         for Finishing { round, thread, .. } in done {
-            let published = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // A panic was told when it came, and ends no round that is played now.
+            let published = thread.join().unwrap_or(Published::NotAll);
             if published == Published::NotAll {
                 self.unpublished.push(round);
             }
