@@ -11,8 +11,8 @@ A few tests that failed run once more at the very end, one at a time, with the m
 many rounds make a generator late, and then what it says of itself is right and not what the test is about. One that
 passes then is told as flaky, by name, in the last lines; one that fails twice has failed.
 
-What a suite says goes to build/tests/NAME.log, and to the terminal when it fails. FLOWTEST_LONG runs everything one
-after another: a soak and a measurement are not to share two cores for an hour.
+What a suite says goes to build/tests/NAME.log, and to the terminal when it fails. With FLOWTEST_LONG the suites are the same
+ones beside one another with fewer tests at a time in each: what runs for an hour must be late by nothing but itself.
 """
 
 import argparse
@@ -47,10 +47,10 @@ ALONE = [
 FIRST = ["flowtest-bench/rounds", "ansible", "flowtest-bench/browser", "flowtest-loadgen"]
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
-SUITES_AT_ONCE = 1 if LONG else CORES
-THREADS_BESIDE = 2 * CORES
+SUITES_AT_ONCE = CORES
+THREADS_BESIDE = CORES if LONG else 2 * CORES
 # Rounds wait for their clock and send a few hundred requests a second, so there are more of them, but for those that measure.
-THREADS = {"flowtest-bench/rounds": 3 * CORES, "flowtest-bench/play": 1}
+THREADS = {"flowtest-bench/rounds": CORES if LONG else 3 * CORES, "flowtest-bench/play": 1}
 # More tests than this that fail have a cause that no second run mends.
 AGAIN_AT_MOST = 6
 # A suite that takes longer hangs.
@@ -162,10 +162,10 @@ class Run:
         for worker in workers:
             worker.join()
         for suite in self.alone:
-            suite.run(None if LONG else THREADS.get(suite.name))
+            suite.run(THREADS.get(suite.name))
             self.tell(suite)
         failed = [suite for suite in self.done if suite.failed]
-        if not LONG and sum(suite.failed for suite in failed) <= AGAIN_AT_MOST:
+        if sum(suite.failed for suite in failed) <= AGAIN_AT_MOST:
             for suite in failed:
                 suite.again()
 
@@ -175,7 +175,7 @@ class Run:
                 if not self.beside:
                     return
                 suite = self.beside.pop(0)
-            suite.run(None if LONG else THREADS.get(suite.name, THREADS_BESIDE))
+            suite.run(THREADS.get(suite.name, THREADS_BESIDE))
             self.tell(suite)
 
     def tell(self, suite):

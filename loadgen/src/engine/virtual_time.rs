@@ -984,6 +984,8 @@ fn whoever_costs_us_more_time_takes_none_of_its_rivals() {
 }
 
 proptest! {
+    // A case takes a fifth of a second.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(2_048), ..ProptestConfig::default() })]
     /// The pretended kernel panics at any misuse of a slot, an area or a buffer.
     #[test]
     fn no_mischief_of_the_kernel_breaks_the_books(

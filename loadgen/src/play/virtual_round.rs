@@ -541,7 +541,7 @@ fn missed_says_why() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(256) / 8, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(2_048) / 8, ..ProptestConfig::default() })]
     #[test]
     fn whoever_is_right_keeps_all_points_however_the_round_rests(
         workers in 1u32..9,
