@@ -89,6 +89,12 @@ async fn a_crowd_that_guesses_keeps_no_browser_out_that_was_in_before() {
     let mut elsewhere = stage.browser();
     assert_eq!(sign_in_from(&mut elsewhere, "192.0.2.1", "boss", PASSWORD).await.status, 429);
     assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303, "it is known");
+    // Whoever else signs in there takes nothing of that.
+    boss.send("/logout", &[]).await;
+    stage.contestant("carol", "Carol").await;
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "carol", PASSWORD).await.status, 303);
+    boss.send("/logout", &[]).await;
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303, "it is still known");
     // Its cookie opens no other account, and one that somebody made up opens none.
     stage.contestant("alice", "Alice").await;
     for _ in 0..5 {
@@ -96,7 +102,7 @@ async fn a_crowd_that_guesses_keeps_no_browser_out_that_was_in_before() {
     }
     assert_eq!(sign_in_from(&mut boss, "192.0.2.9", "alice", PASSWORD).await.status, 429);
     let cookie = boss.cookies.get_mut("flowtest-device").expect("it has one");
-    *cookie = format!("{}{}", "0".repeat(32), &cookie[32..]);
+    *cookie = format!("{}{}", "0".repeat(32), &cookie[32..97]);
     boss.send("/logout", &[]).await;
     assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 429);
     stage.close().await;
