@@ -195,9 +195,9 @@ async fn who_corrects_a_path_or_leaves_the_draft_for_a_moment_is_no_younger() {
     stage.turn_at(typed_at + SECOND).await;
     assert_eq!(stage.control().since["alice"], typed_at);
     // Somebody else points a name at her server meanwhile, and she corrects her path.
-    stage.now = stage.now + SECOND;
+    stage.now += SECOND;
     stage.contestant("bobby", 8082).await;
-    stage.now = stage.now + SECOND;
+    stage.now += SECOND;
     stage.controller.set_endpoint(&alice, "127.0.0.1:8081/shop", &by, stage.now).await.expect("an endpoint");
     stage.turn_at(stage.now + SECOND).await;
     // An organiser takes her out and puts her back.
