@@ -2,6 +2,8 @@
 //!
 //! A document is corrected by whoever moves what it names, because this fails. It reads files and nothing else.
 
+use flowtest_contest::Contest;
+use flowtest_contest::policy::Ownership;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -124,6 +126,25 @@ fn a_name_of_the_code_that_a_document_says_is_defined() {
         }
     }
     assert_none(&unknown, "names that documents say and no source defines:");
+}
+
+#[test]
+fn the_example_of_an_inventory_asks_each_server_whose_it_is() {
+    // As it stands, and not in a comment.
+    let example = read("ansible/inventory/hosts.example.yml");
+    let asked = example.lines().find_map(|line| line.trim().strip_prefix("generator_ownership: "));
+    let template = read("ansible/roles/generator/templates/policy.toml.j2");
+    let line = template.lines().find(|line| line.starts_with("ownership = ")).expect("the template says it");
+    let ceiling = |asked: &str| {
+        let policy =
+            format!("[policy]\nallow = [\"10.0.0.0/8\"]\n{}\n", line.replace("{{ generator_ownership }}", asked));
+        Contest::ceiling(&policy).unwrap_or_else(|error| panic!("{error}")).ownership
+    };
+    assert_eq!(asked.map(ceiling), Some(Ownership::Header), "{example}");
+    // Where nobody says anything the contract's three headers suffice.
+    let defaults = read("ansible/roles/generator/defaults/main.yml");
+    let default = defaults.lines().find_map(|line| line.strip_prefix("generator_ownership: ")).expect("a default");
+    assert_eq!(ceiling(default.trim_matches('"')), Ownership::Off);
 }
 
 #[test]

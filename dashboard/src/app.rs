@@ -3,7 +3,8 @@
 use crate::clock::ContestClock;
 use crate::config::Config;
 use crate::connections::{Connections, Limits, fuse};
-use crate::control::{Controller, Link, platform};
+use crate::control::platform::OwnAddresses;
+use crate::control::{Controller, Link};
 use crate::known_admins::KnownAdmins;
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
 use crate::screen_codes::ScreenCodes;
@@ -39,7 +40,7 @@ pub struct App {
     pub failures: Failures,
     pub connections: Connections,
     pub under_way: UnderWay,
-    /// Passwords of strangers that are looked at.
+    /// Passwords that are looked at, scored or hashed.
     pub sign_ins: UnderWay,
     pub admins: KnownAdmins,
     pub screens: ScreenCodes,
@@ -58,9 +59,10 @@ impl App {
         let csrf_key = csrf_key(&accounts).await?;
         let link = Link::start(config.redis.clone())?;
         let clock = ContestClock::new(config.clock_shift_us);
-        let own_addresses = platform::own_addresses(&config, config.listen).await;
+        let mut own_addresses = OwnAddresses::default();
+        let denied = own_addresses.look(&config, config.listen).await;
         let (shared, contest) = (accounts.clone(), &config.contest);
-        let controller = Controller::open_beside(own_addresses.clone(), clock.clone(), contest, shared, link).await?;
+        let controller = Controller::open_beside(denied.clone(), clock.clone(), contest, shared, link).await?;
         let facts = controller.watch_facts();
         let feed = FeedConfig {
             address: config.redis_read.clone(),
@@ -97,7 +99,7 @@ impl App {
             bound: watch::Sender::new(None),
         });
         let (stop, following) = (app.stop.clone(), Arc::downgrade(&app));
-        app.tasks.spawn(follow_own_addresses(following, own_addresses, app.bound.subscribe(), stop));
+        app.tasks.spawn(follow_own_addresses(following, (own_addresses, denied), app.bound.subscribe(), stop));
         Ok(app)
     }
 
@@ -209,7 +211,7 @@ async fn csrf_key(accounts: &Accounts) -> Result<[u8; 32], Box<dyn Error>> {
 /// Looks up where the platform itself is, now and then: names move, and a listener has its port only when it listens.
 async fn follow_own_addresses(
     app: Weak<App>,
-    mut known: Vec<Denied>,
+    (mut own_addresses, mut known): (OwnAddresses, Vec<Denied>),
     mut bound: watch::Receiver<Option<SocketAddr>>,
     stop: CancellationToken,
 ) {
@@ -220,7 +222,7 @@ async fn follow_own_addresses(
             () = tokio::time::sleep(OWN_ADDRESSES_EVERY) => {}
         }
         let Some(app) = app.upgrade() else { return };
-        let found = platform::own_addresses(&app.config, app.bound()).await;
+        let found = own_addresses.look(&app.config, app.bound()).await;
         if found != known {
             known.clone_from(&found);
             app.controller.set_own_addresses(found);

@@ -4,7 +4,8 @@
 //!
 //! Nobody is kept out who finds a part full: the one who waits longest of the largest crowd in it goes instead, a crowd being
 //! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself; and whoever has
-//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well.
+//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well. Only where its own oldest is still
+//! shaking hands a newer one is refused: a room behind one address is not cut off by whoever opens fastest in it.
 
 use crate::address::{network, site};
 use parking_lot::Mutex;
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 /// How long a request's head may take, and how long where many wait.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT_IN_A_CROWD: Duration = Duration::from_secs(2);
+/// How long a connection may need until it asks something: two round trips of TLS, from far away. At [`Limits::default`] a network
+/// that opens all that it may has room for so long.
+const HANDSHAKE: Duration = Duration::from_millis(500);
 /// Connections that are told to end and are still there; those of proxies.
 pub const SLACK: usize = 1_024;
 /// Networks from which a new connection came lately, remembered at most.
@@ -77,13 +81,22 @@ pub struct Limits {
     /// many.
     burst: f64,
     a_second: f64,
+    /// The same where somebody was signed in lately: a venue comes back at once, and one of its machines may be an attacker's.
+    known_burst: f64,
+    known_a_second: f64,
 }
 
 impl Default for Limits {
     /// A venue is one network: two hundred browsers with six connections each come at once, ask at once, and are signed in a
     /// minute later. A team is one account.
     fn default() -> Limits {
-        Limits { rooms: [(1_024, 512), (1_024, 768), (2_048, 256), (256, 64)], burst: 1_200.0, a_second: 100.0 }
+        Limits {
+            rooms: [(1_024, 512), (1_024, 768), (2_048, 256), (256, 64)],
+            burst: 1_200.0,
+            a_second: 100.0,
+            known_burst: 4_000.0,
+            known_a_second: 600.0,
+        }
     }
 }
 
@@ -209,6 +222,7 @@ struct Held {
     crowd: Crowd,
     /// When it last did something, as the order of all that happened.
     order: u64,
+    opened_at: Instant,
 }
 
 /// A network's new connections: what is left of them at an instant.
@@ -276,8 +290,14 @@ impl Table {
         let number = self.next();
         self.on_close(peer, None);
         let crowd = Crowd::Network(from);
-        self.held.insert(peer, Held { number, kind: Kind::Silent, crowd, order: number });
+        self.held.insert(peer, Held { number, kind: Kind::Silent, crowd, order: number, opened_at: now });
         self.room(Kind::Silent).insert(crowd, number, peer);
+        let surplus = self.rooms[Kind::Silent as usize].surplus(crowd, self.limits.rooms[Kind::Silent as usize]);
+        let is_shaking = |held: &Held| held.crowd == crowd && now.duration_since(held.opened_at) < HANDSHAKE;
+        if surplus.and_then(|surplus| self.held.get(&surplus)).is_some_and(is_shaking) {
+            self.on_close(peer, None);
+            return Step::Refuse;
+        }
         let pushed_out = self.push_out(Kind::Silent, crowd);
         let room = &self.rooms[Kind::Silent as usize];
         let is_crowded = 2 * room.count > self.limits.rooms[Kind::Silent as usize].0;
@@ -327,10 +347,13 @@ impl Table {
 
     /// Whether a network may open one more now.
     fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
-        let Limits { burst, a_second, .. } = self.limits;
+        let Limits { burst, a_second, known_burst, known_a_second, .. } = self.limits;
         if let Some(arrivals) = self.arrivals.0.get_mut(&from) {
+            // Nobody is kept out here by the others around.
             if arrivals.is_signed_in(now) {
-                return true;
+                let may = arrivals.left_at(known_burst, known_a_second, now) >= 1.0;
+                arrivals.left -= f64::from(u8::from(may));
+                return may;
             }
             // What it is refused is nothing that the others around it have less of.
             if arrivals.left_at(burst, a_second, now) < 1.0 {
@@ -350,7 +373,12 @@ impl Table {
     }
 
     fn note_signed_in(&mut self, from: IpAddr, now: Instant) {
-        self.arrivals.of(from, self.limits.burst, now).signed_in_at = Some(now);
+        let Limits { burst, known_burst, .. } = self.limits;
+        let arrivals = self.arrivals.of(from, burst, now);
+        if !arrivals.is_signed_in(now) {
+            (arrivals.left, arrivals.at) = (known_burst, now);
+        }
+        arrivals.signed_in_at = Some(now);
     }
 }
 
@@ -467,7 +495,13 @@ impl Drop for Leaving {
 mod tests {
     use super::*;
 
-    const SMALL: Limits = Limits { rooms: [(8, 4), (8, 6), (8, 4), (4, 2)], burst: 100.0, a_second: 10.0 };
+    const SMALL: Limits = Limits {
+        rooms: [(8, 4), (8, 6), (8, 4), (4, 2)],
+        burst: 100.0,
+        a_second: 10.0,
+        known_burst: 150.0,
+        known_a_second: 20.0,
+    };
 
     fn peer(network: u8, port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, network], port))
@@ -498,12 +532,16 @@ mod tests {
 
     #[test]
     fn whoever_opens_many_pushes_out_its_own_oldest_and_nobody_elses() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
+        let (mut table, mut now) = (Table::new(SMALL), Instant::now());
         assert_eq!(pushed_out(table.on_open(peer(1, 1), now)), None);
         for port in 1..=4 {
             assert_eq!(pushed_out(table.on_open(peer(2, port), now)), None);
         }
+        // Not for one that comes while all of them are shaking hands.
+        assert_eq!(table.on_open(peer(2, 99), now + HANDSHAKE / 2), Step::Refuse);
+        assert_eq!(table.rooms[Kind::Silent as usize].count, 5);
         for port in 5..=50 {
+            now += HANDSHAKE;
             assert_eq!(pushed_out(table.on_open(peer(2, port), now)), Some(peer(2, port - 4)));
             check(&table);
         }
@@ -605,8 +643,9 @@ mod tests {
     }
 
     #[test]
-    fn a_network_opens_so_many_a_second_unless_somebody_is_signed_in_there() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
+    fn a_network_opens_so_many_a_second_and_more_where_somebody_is_signed_in() {
+        let limits = Limits { rooms: Limits::default().rooms, ..SMALL };
+        let (mut table, now) = (Table::new(limits), Instant::now());
         let taken = |table: &mut Table, network: u8, now: Instant| {
             (1..=200).filter(|port| table.on_open(peer(network, *port), now) != Step::Refuse).count()
         };
@@ -614,8 +653,41 @@ mod tests {
         assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 10);
         assert_eq!(taken(&mut table, 3, now), 100, "elsewhere");
         table.on_request(peer(2, 110), Kind::Contestant, Crowd::Account(7), now);
-        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 200);
-        assert!(table.held.len() <= SMALL.total());
+        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 150);
+        table.on_request(peer(2, 110), Kind::Contestant, Crowd::Account(7), now + Duration::from_secs(1));
+        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(2)), 20, "a request more gives no more of them");
+        assert_eq!(taken(&mut table, 2, now + SIGNED_IN_LIFE * 2), 100);
+    }
+
+    #[test]
+    fn whoever_opens_thousands_where_an_organiser_is_cuts_off_none_that_shakes_hands() {
+        let limits = Limits::default();
+        let (mut table, start) = (Table::new(limits), Instant::now());
+        // Of one address: a contestant who attacks, and an organiser who opens a connection each tenth of a second.
+        table.on_open(peer(1, 1), start);
+        table.on_request(peer(1, 1), Kind::Contestant, Crowd::Account(7), start);
+        let (mut taken, mut done, mut shaking) = (0, 0, BTreeMap::new());
+        for ms in 0..10_000_u64 {
+            let now = start + Duration::from_millis(ms);
+            for one in 0..5 {
+                let port = 1_000 + (5 * ms + one) as u16;
+                taken += u32::from(table.on_open(peer(1, port), now) != Step::Refuse);
+            }
+            let organiser = peer(1, 60_000 + (ms / 100) as u16);
+            if ms % 100 == 0 && table.on_open(organiser, now) != Step::Refuse {
+                shaking.insert(ms + 200, organiser);
+            }
+            if let Some(organiser) = shaking.remove(&ms) {
+                assert!(table.held.contains_key(&organiser), "it is cut off while it shakes hands, at {ms} ms");
+                table.on_request(organiser, Kind::Organiser, Crowd::Account(1), now);
+                table.on_close(organiser, None);
+                done += 1;
+            }
+        }
+        let most = limits.known_burst + 10.0 * limits.known_a_second;
+        assert!(f64::from(taken) <= most && done > 0, "{taken} of 50,000 were taken, {done} of an organiser");
+        assert!(limits.known_a_second * HANDSHAKE.as_secs_f64() < limits.rooms[0].1 as f64);
+        check(&table);
     }
 
     #[test]

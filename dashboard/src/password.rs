@@ -1,11 +1,30 @@
 //! How good a new password is. How it is kept is the accounts' business.
 
+use crate::address::network;
+use crate::app::App;
+use crate::connections::{Crowd, Kind};
 use crate::error::RequestError;
-use flowtest_accounts::{Accounts, PASSWORD_LENGTH};
+use crate::under_way::Turn;
+use flowtest_accounts::{Accounts, PASSWORD_LENGTH, Role, User};
+use std::net::IpAddr;
 use zxcvbn::{Score, zxcvbn};
 
 /// Characters that are scored: the effort grows with the square of the length and more, and what is good in so many is good.
 const SCORED_CHARS: usize = 64;
+
+/// What whoever finds too many passwords before it is told to wait, in seconds: so many are hashed meanwhile.
+const AGAIN_S: u64 = 5;
+
+/// A turn where passwords are hashed and scored. `known`: who is signed in, or whose account has been used in this browser before;
+/// it waits in no crowd of strangers, and an organiser in none at all.
+pub fn turn<'a>(app: &'a App, known: Option<&User>, from: IpAddr) -> Result<Turn<'a>, RequestError> {
+    let (kind, crowd) = match known.filter(|user| !user.disabled) {
+        Some(user) if user.role == Role::Admin => (Kind::Organiser, Crowd::Account(user.id.0)),
+        Some(user) => (Kind::Contestant, Crowd::Account(user.id.0)),
+        None => (Kind::Stranger, Crowd::Network(network(from))),
+    };
+    app.sign_ins.begin(kind, crowd).ok_or(RequestError::Crowded(AGAIN_S))
+}
 
 /// What [`weakness`] says, where passwords are hashed: it takes milliseconds of a core, and a stranger says when.
 pub async fn weakness_of<const N: usize>(

@@ -35,6 +35,11 @@ pub const SITE: &[Limit] =
 /// For one account from everywhere: who has many addresses guesses no faster than this, and needs 25 of them to make
 /// the account's owner wait.
 pub const ACCOUNT: &[Limit] = &[Limit { failures: 500, within_us: 3_600 * SECOND_US }];
+/// Right passwords of one account, whatever browsers they come from: each costs a core, a session and a line of the log. Those
+/// of browsers that are known and of others are counted apart, and a room that shares an account comes at once.
+pub const SIGN_INS: &[Limit] = &[Limit { failures: 60, within_us: 60 * SECOND_US }];
+/// Registrations that fail, of one invitation: each scores a password. Whoever corrects a form needs some.
+pub const REGISTRATION: &[Limit] = &[Limit { failures: 20, within_us: 60 * SECOND_US }];
 /// For one address: generous, because a venue is one, and its whole room may be signing in at this moment.
 pub const ADDRESS: &[Limit] = &[Limit { failures: 300, within_us: 60 * SECOND_US }];
 /// For one large network, whatever accounts: as much as for four addresses.
@@ -141,6 +146,8 @@ pub struct Failures {
     accounts: Throttle,
     addresses: Throttle,
     larges: Throttle,
+    sign_ins: Throttle,
+    registrations: Throttle,
     tests: Throttle,
 }
 
@@ -153,6 +160,8 @@ impl Default for Failures {
             accounts: Throttle::new(ACCOUNT),
             addresses: Throttle::new(ADDRESS),
             larges: Throttle::new(LARGE),
+            sign_ins: Throttle::new(SIGN_INS),
+            registrations: Throttle::new(REGISTRATION),
             tests: Throttle::new(TESTS),
         }
     }
@@ -161,7 +170,32 @@ impl Default for Failures {
 impl Failures {
     /// An attempt at an account's password, or how many seconds it has to wait. A `device` in which somebody has signed in
     /// to this account before is counted by itself, so that nobody's guesses keep it out.
-    pub fn at_password(&self, name: &str, from: IpAddr, device: Option<&str>, now: UtcUs) -> Result<Attempt<'_>, u64> {
+    /// Right passwords of one account are counted as well, so that nobody takes everybody's turn by its own.
+    pub fn at_password(
+        &self,
+        name: &str,
+        from: IpAddr,
+        device: Option<&str>,
+        now: UtcUs,
+    ) -> Result<PasswordAttempt<'_>, u64> {
+        let kind = if device.is_some() { "known" } else { "unknown" };
+        let success = Attempt::begin(vec![(&self.sign_ins, format!("{kind} {}", name.to_lowercase()))], now)?;
+        match self.at_wrong_password(name, from, device, now) {
+            Ok(failure) => Ok(PasswordAttempt { failure: Some(failure), success: Some(success) }),
+            Err(wait_s) => {
+                success.take_back();
+                Err(wait_s)
+            }
+        }
+    }
+
+    fn at_wrong_password(
+        &self,
+        name: &str,
+        from: IpAddr,
+        device: Option<&str>,
+        now: UtcUs,
+    ) -> Result<Attempt<'_>, u64> {
         if let Some(device) = device {
             return Attempt::begin(vec![(&self.devices, device.to_owned())], now);
         }
@@ -195,7 +229,7 @@ impl Failures {
 
     /// A registration by an invitation that is good, or how many seconds it has to wait: judging a password costs.
     pub fn at_registration(&self, invitation: &str, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        Attempt::begin(vec![(&self.addresses, format!("registration {invitation}"))], now)
+        Attempt::begin(vec![(&self.registrations, invitation.to_owned())], now)
     }
 
     /// A test of an endpoint, or how many seconds it has to wait. It is taken back only where no generator was asked.
@@ -214,6 +248,33 @@ fn by_network<'a>(
     let mut keys = vec![(network_counts, format!("{what} {}", network(from)))];
     keys.extend(site(from).map(|site| (site_counts, format!("{what} of {site}"))));
     keys
+}
+
+/// An attempt at a password. While it is under way it counts as a failure and as a right one; without another word it was a
+/// failure.
+#[derive(Debug)]
+pub struct PasswordAttempt<'a> {
+    failure: Option<Attempt<'a>>,
+    success: Option<Attempt<'a>>,
+}
+
+impl PasswordAttempt<'_> {
+    /// The password was right.
+    pub fn on_right(mut self) {
+        self.success = None;
+        self.failure.take().into_iter().for_each(Attempt::take_back);
+    }
+
+    /// Nobody has looked at it.
+    pub fn take_back(mut self) {
+        self.failure.take().into_iter().for_each(Attempt::take_back);
+    }
+}
+
+impl Drop for PasswordAttempt<'_> {
+    fn drop(&mut self) {
+        self.success.take().into_iter().for_each(Attempt::take_back);
+    }
 }
 
 /// One attempt, which has failed unless it is taken back.
@@ -330,6 +391,30 @@ mod tests {
         // Whoever has stolen the cookie guesses no faster than anybody else.
         assert_eq!(failures.at_password("boss", owner, Some("its browser"), NOW).err(), Some(60));
         failures.at_link(owner, NOW).expect("the other way in is open");
+    }
+
+    #[test]
+    fn right_passwords_of_one_account_count_whatever_browsers_they_come_from() {
+        let failures = Failures::default();
+        let right = |device: Option<String>| {
+            let attempt = failures.at_password("alice", ip("192.0.2.1"), device.as_deref(), NOW);
+            attempt.map(PasswordAttempt::on_right).is_ok()
+        };
+        assert_eq!((0..200).filter(|browser| right(Some(browser.to_string()))).count(), 60);
+        assert_eq!((0..200).filter(|_| right(None)).count(), 60, "strangers take none of those of her browsers");
+        failures.at_password("boss", ip("192.0.2.1"), None, NOW).expect("another account").on_right();
+        // What was wrong is none, however often.
+        for minute in 1..=100 {
+            let at = NOW + minute * 60 * SECOND_US;
+            let _ = failures.at_password("alice", ip(&format!("192.0.2.{minute}")), None, at).expect("a guess");
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_tried_so_often_a_minute() {
+        let failures = Failures::default();
+        assert_eq!((0..100).filter(|_| failures.at_registration("token", NOW).is_ok()).count(), 20);
+        failures.at_registration("another", NOW).expect("it is another");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is under way: how many at once of one network, of one account, and of all strangers together.
 //!
-//! What strangers have is shared: a part of it is kept for whoever has few, as a network and as the large one around it. So
+//! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the large one around it. So
 //! the next one finds a turn, whatever a crowd has taken.
 
 use crate::connections::{Crowd, Kind};
@@ -13,6 +13,8 @@ struct Limits {
     /// Of one network where nobody is signed in: a venue is one, and a whole room may be signing in.
     network: usize,
     account: usize,
+    /// Of all contestants.
+    contestants: usize,
     /// Of all strangers.
     strangers: usize,
     /// So many of these are kept for those who have fewer than `few`.
@@ -20,11 +22,16 @@ struct Limits {
     few: usize,
 }
 
-const REQUESTS: Limits = Limits { network: 256, account: 64, strangers: 1_024, kept: 512, few: 8 };
-/// Fewer than may wait for a core, so that strangers keep nobody waiting who is known.
-const PASSWORDS: Limits = Limits { network: 200, account: 64, strangers: 300, kept: 100, few: 2 };
+const REQUESTS: Limits =
+    Limits { network: 256, account: 64, contestants: usize::MAX, strangers: 1_024, kept: 512, few: 8 };
+/// Fewer than may wait for a core. A team signs in by a few browsers at once, and some teams at one moment.
+const PASSWORDS: Limits = Limits { network: 150, account: 4, contestants: 48, strangers: 240, kept: 90, few: 2 };
+/// So many places among those who wait for a core are left for organisers.
+const LEFT_FOR_ORGANISERS: usize = 32;
 
-const _: () = assert!(PASSWORDS.strangers < flowtest_accounts::PASSWORDS_WAITING_MAX);
+const _: () = assert!(
+    PASSWORDS.strangers + PASSWORDS.contestants + LEFT_FOR_ORGANISERS <= flowtest_accounts::PASSWORDS_WAITING_MAX
+);
 
 /// What is under way.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ struct Counts {
     /// Of strangers, by their large networks.
     sites: HashMap<Crowd, usize>,
     strangers: usize,
+    contestants: usize,
 }
 
 impl UnderWay {
@@ -47,7 +55,7 @@ impl UnderWay {
         UnderWay { limits: REQUESTS, counts: Mutex::default() }
     }
 
-    /// Passwords of strangers that are looked at.
+    /// Passwords that are looked at, scored or hashed. Who is known in its browser or signed in is no stranger.
     pub fn passwords() -> UnderWay {
         UnderWay { limits: PASSWORDS, counts: Mutex::default() }
     }
@@ -56,7 +64,6 @@ impl UnderWay {
     pub fn begin(&self, kind: Kind, crowd: Crowd) -> Option<Turn<'_>> {
         let mut counts = self.counts.lock();
         let limits = self.limits;
-        let is_stranger = kind <= Kind::Stranger;
         let of_crowd = counts.crowds.get(&crowd).copied().unwrap_or(0);
         let of_site = counts.sites.get(&crowd.site()).copied().unwrap_or(0);
         let may = match kind {
@@ -65,18 +72,22 @@ impl UnderWay {
                 left if left <= limits.kept => of_site < limits.few,
                 _ => of_crowd < limits.network,
             },
-            Kind::Contestant => of_crowd < limits.account,
+            Kind::Contestant => of_crowd < limits.account && counts.contestants < limits.contestants,
             Kind::Organiser => true,
         };
         if !may {
             return None;
         }
         counts.crowds.insert(crowd, of_crowd + 1);
-        if is_stranger {
-            counts.strangers += 1;
-            counts.sites.insert(crowd.site(), of_site + 1);
+        match kind {
+            Kind::Silent | Kind::Stranger => {
+                counts.strangers += 1;
+                counts.sites.insert(crowd.site(), of_site + 1);
+            }
+            Kind::Contestant => counts.contestants += 1,
+            Kind::Organiser => {}
         }
-        Some(Turn { under_way: self, crowd, is_stranger })
+        Some(Turn { under_way: self, kind, crowd })
     }
 }
 
@@ -84,17 +95,21 @@ impl UnderWay {
 #[derive(Debug)]
 pub struct Turn<'a> {
     under_way: &'a UnderWay,
+    kind: Kind,
     crowd: Crowd,
-    is_stranger: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let counts = &mut *self.under_way.counts.lock();
         take_one(&mut counts.crowds, self.crowd);
-        if self.is_stranger {
-            counts.strangers -= 1;
-            take_one(&mut counts.sites, self.crowd.site());
+        match self.kind {
+            Kind::Silent | Kind::Stranger => {
+                counts.strangers -= 1;
+                take_one(&mut counts.sites, self.crowd.site());
+            }
+            Kind::Contestant => counts.contestants -= 1,
+            Kind::Organiser => {}
         }
     }
 }
@@ -139,7 +154,24 @@ mod tests {
         assert_eq!(many(&under_way, Kind::Organiser, Crowd::Account(1)).len(), 2_000);
         drop((crowd, team));
         let counts = under_way.counts.lock();
-        assert_eq!((counts.crowds.len(), counts.sites.len(), counts.strangers), (0, 0, 0));
+        assert_eq!((counts.crowds.len(), counts.sites.len()), (0, 0));
+        assert_eq!((counts.strangers, counts.contestants), (0, 0));
+    }
+
+    #[test]
+    fn whatever_strangers_and_contestants_wait_for_a_core_an_organiser_finds_a_place() {
+        let passwords = UnderWay::passwords();
+        let one = many(&passwords, Kind::Contestant, Crowd::Account(7));
+        assert_eq!(one.len(), PASSWORDS.account);
+        let others: Vec<_> = (8..100).flat_map(|id| many(&passwords, Kind::Contestant, Crowd::Account(id))).collect();
+        let strangers: Vec<_> = (1..200).flat_map(|last| many(&passwords, Kind::Stranger, of_network(last))).collect();
+        let held = one.len() + others.len() + strangers.len();
+        assert!(held + LEFT_FOR_ORGANISERS <= flowtest_accounts::PASSWORDS_WAITING_MAX, "{held}");
+        assert!(passwords.begin(Kind::Contestant, Crowd::Account(100)).is_none());
+        assert!(passwords.begin(Kind::Organiser, Crowd::Account(1)).is_some());
+        drop(others);
+        assert!(passwords.begin(Kind::Contestant, Crowd::Account(7)).is_none(), "only its own have to end");
+        assert!(passwords.begin(Kind::Contestant, Crowd::Account(100)).is_some());
     }
 
     #[test]

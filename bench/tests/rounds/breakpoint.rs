@@ -49,7 +49,7 @@ fn arena(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
     let climb =
         contest::Phase { duration_us: steps * STEP_US, load: Load::Breakpoint(terms), connections: 400, scored: true };
     let contest = Contest { phases: vec![climb], ..arena.organiser.control.contest.clone() };
-    arena.make(Change::Edit { contest: Box::new(contest), ids: Default::default() });
+    arena.make(Change::Edit { contest: Box::new(contest), ids: Default::default(), since: Default::default() });
     GENERATORS.iter().for_each(|generator| arena.serve_with(generator, &["--keep"]));
     arena
 }

@@ -1,13 +1,17 @@
 //! Practice beside all rounds: exact, explained, only where it may go, and gone at once when a round is armed.
 
-use crate::arena::{Arena, TIMEOUT};
+use crate::addresses::point;
+use crate::arena::{Arena, TIMEOUT, served};
 use crate::stage::Stage;
-use flowtest_bench::contest_box::Target;
+use flowtest_bench::contest_box::contest::Phase;
+use flowtest_bench::contest_box::{ContestFile, Target};
 use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
 use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 impl Arena {
@@ -119,6 +123,69 @@ fn nobody_practises_where_it_may_not_or_on_somebody_else() {
         assert!(report.state == PracticeState::Refused && report.message.contains(part), "{id}: {report:?}");
         assert_eq!(report.row, "");
     }
+}
+
+/// A server that is nobody's, which says a secret to whoever asks. It lives as long as the test's process.
+fn talkative(secret: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = listener.local_addr().expect("its address").to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(secret.as_bytes()));
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn neither_practice_nor_a_round_repeats_what_a_closed_server_says() {
+    const SECRET: &str = "-ERR password hunter2";
+    let inside = talkative("-ERR password hunter2\r\n");
+    let stage = Stage::light().contestant("alice", &[]);
+    let phase = Phase { length: Duration::from_secs(2), rate: Some(100), connections: 12, pipeline: 1 };
+    let alice = stage.target("alice").endpoint.clone();
+    let contest = ContestFile::new("arena", phase).with("alice", &alice).with("mallory", &inside);
+    let mut arena = Arena::of(stage, &contest, &["g1"]);
+    arena.ask("p1", "mallory", &inside, 10, 1);
+    let report = arena.practised("p1");
+    let told = report.message.clone();
+    assert!(report.state == PracticeState::Refused && told.contains("malformed: "), "{report:?}");
+    arena.arm(&["g1"]);
+    arena.sealed();
+    let scoreboard = arena.organiser.scoreboard();
+    let errors = scoreboard.read_errors("arena", "mallory").expect("Redis answers");
+    let prepared = scoreboard.read_prepared("arena").expect("Redis answers").remove("mallory").expect("it was asked");
+    assert!(errors.iter().any(|error| error.kind == "prepare" && error.message.contains("malformed: ")), "{errors:?}");
+    assert!(prepared.message.contains("malformed: "), "{prepared:?}");
+    for told in [format!("{report:?}"), format!("{errors:?}"), format!("{prepared:?}")] {
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    // Those who own the machines read it.
+    let generator = arena.generators.get_mut("g1").expect("it serves");
+    let said = |line: &str| (line.contains("mallory is not ready") && line.contains(SECRET)).then_some(());
+    generator.wait_for(SECRET, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_name_that_moves_while_it_is_practised_floods_nobody_else() {
+    let own = Target::start("own", &[]).unwrap_or_else(|error| panic!("{error}"));
+    let port = own.endpoint.rsplit(':').next().expect("a port").to_owned();
+    let listen = format!("127.0.0.2:{port}");
+    let stranger = Target::start("stranger", &["--listen", &listen]).unwrap_or_else(|error| panic!("{error}"));
+    let stage = Stage::light().contestant("alice", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
+    point(&arena, &[("bobby.test", &["127.0.0.1"])]);
+    arena.ask("p1", "bobby", &format!("bobby.test:{port}"), 100, 3);
+    arena.report_in("p1", &[PracticeState::Running]);
+    point(&arena, &[("bobby.test", &["127.0.0.2"])]);
+    let report = arena.practised("p1");
+    assert_eq!((report.state, tally(&report).due, report.points), (PracticeState::Done, 300, 300 * 200), "{report:?}");
+    assert_eq!(served(&stranger), 0, "who is there now has been asked nothing");
+    // The next practice asks first, and plays there.
+    let before = served(&own);
+    arena.ask("p2", "bobby", &format!("bobby.test:{port}"), 10, 1);
+    assert_eq!(arena.practised("p2").state, PracticeState::Done);
+    assert!(served(&stranger) >= 10 && served(&own) == before, "{} there", served(&stranger));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::device;
 use crate::middleware::viewer::Viewer;
+use crate::password;
 use crate::views::account::SessionLine;
 use crate::views::layout::Page;
 use crate::views::{AccountPage, Field};
@@ -57,11 +58,18 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let app = App::of(depot).clone();
     let viewer = Viewer::of(depot)?.clone();
     let current = req.form::<String>("current").await.unwrap_or_default();
-    let password = req.form::<String>("password").await.unwrap_or_default();
+    let wanted = req.form::<String>("password").await.unwrap_or_default();
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
     let device = device::known(req, &app, &viewer.user.name);
     let attempt =
         app.failures.at_password(&viewer.user.name, from, device.as_deref(), now).map_err(RequestError::TooMany)?;
+    let turn = match password::turn(&app, Some(&viewer.user), from) {
+        Ok(turn) => turn,
+        Err(crowded) => {
+            attempt.take_back();
+            return Err(crowded);
+        }
+    };
     let checked = app.accounts.check_password(viewer.user.id, &current).await;
     if matches!(checked, Err(Error::Overloaded)) {
         attempt.take_back();
@@ -69,15 +77,16 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     }
     let right = checked?;
     let about = [viewer.user.name.clone(), viewer.user.display_name.clone(), app.config.contest.clone()];
-    let weakness = crate::password::weakness_of(&app.accounts, password.clone(), about).await?;
+    let weakness = password::weakness_of(&app.accounts, wanted.clone(), about).await?;
     if !right || weakness.is_some() {
         let mut page = page(depot).await?;
         page.current.error = (!right).then(|| "This is not your present password.".to_owned());
         page.password.error = weakness;
         return show_again(res, page);
     }
-    attempt.take_back();
-    app.accounts.set_password(viewer.user.id, &password, Some(viewer.session), &viewer.actor, now).await?;
+    attempt.on_right();
+    app.accounts.set_password(viewer.user.id, &wanted, Some(viewer.session), &viewer.actor, now).await?;
+    drop(turn);
     app.close_sessions_of(viewer.user.id, Some(viewer.session));
     frame::done(depot, res, PATH, "The password is changed, and all your other sessions have ended.")
 }

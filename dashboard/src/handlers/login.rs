@@ -1,15 +1,15 @@
 //! Signing in and out.
 
-use crate::address::{client_address, network};
+use crate::address::client_address;
 use crate::app::App;
 use crate::clock::utc_us;
-use crate::connections::{Crowd, Kind};
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::kept;
 use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::middleware::{device, form_tokens};
+use crate::password;
 use crate::views::layout::Page;
 use crate::views::login::Kept;
 use crate::views::{Field, KeptPage, LoginLinkPage, LoginPage, LogoutPage};
@@ -20,9 +20,6 @@ use salvo::prelude::*;
 
 /// One sentence for every reason, so that nobody learns who has an account.
 const WRONG: &str = "This name and password do not belong together.";
-
-/// What whoever finds too many passwords before it is told to wait, in seconds: so many are hashed meanwhile.
-const AGAIN_S: u64 = 5;
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -39,10 +36,14 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
 pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let (name, next) = (field(req, "name").await, local(Some(&field(req, "next").await)));
-    let password = req.form::<String>("password").await.unwrap_or_default();
+    let typed = req.form::<String>("password").await.unwrap_or_default();
     let kept = kept::along(req).await;
     let (from, now) = (client_address(req, &app.config.proxies), utc_us());
     let device = device::known(req, &app, &name);
+    let known = match device {
+        Some(_) => app.accounts.user_named(&name).await?,
+        None => None,
+    };
     let attempt = match app.failures.at_password(&name, from, device.as_deref(), now) {
         Ok(attempt) => attempt,
         Err(wait) => {
@@ -51,23 +52,21 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
             return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait), kept);
         }
     };
-    // Who is known in this browser waits in no crowd of strangers.
-    let turn = match device {
-        Some(_) => None,
-        None => match app.sign_ins.begin(Kind::Stranger, Crowd::Network(network(from))) {
-            Some(turn) => Some(turn),
-            None => {
-                attempt.take_back();
-                return Err(RequestError::Crowded(AGAIN_S));
-            }
-        },
+    let turn = match password::turn(&app, known.as_ref(), from) {
+        Ok(turn) => turn,
+        // Nobody has looked at the password of who came into a crowd.
+        Err(crowded) => {
+            attempt.take_back();
+            return Err(crowded);
+        }
     };
     let address = from.to_string();
-    let found = app.accounts.log_in(&name, &password, &address, now).await;
+    let found = app.accounts.log_in(&name, &typed, &address, now).await;
     drop(turn);
-    // Nobody has looked at the password of who came into a crowd.
-    if matches!(found, Ok(Some(_)) | Err(Error::Overloaded)) {
-        attempt.take_back();
+    match found {
+        Ok(Some(_)) => attempt.on_right(),
+        Err(Error::Overloaded) => attempt.take_back(),
+        Ok(None) | Err(_) => drop(attempt),
     }
     let Some(user) = found? else {
         counter!("flowtest_logins_total", "result" => "refused").increment(1);

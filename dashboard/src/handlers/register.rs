@@ -8,6 +8,7 @@ use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::middleware::device;
 use crate::middleware::viewer::begin_session;
+use crate::password;
 use crate::views::layout::Page;
 use crate::views::{Field, RegisterPage};
 use flowtest_accounts::{Actor, NewUser, RedeemError};
@@ -25,7 +26,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     let app = App::of(depot).clone();
     let (token, name) = (field(req, "token").await, field(req, "name").await);
     let display_name = display_name(req).await;
-    let password = req.form::<String>("password").await.unwrap_or_default();
+    let wanted = req.form::<String>("password").await.unwrap_or_default();
     let mut page = RegisterPage {
         layout: frame::layout(depot, Page::Register, "Register"),
         token: Field::new(&token),
@@ -46,9 +47,16 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         }
     };
     let attempt = app.failures.at_registration(&token, now).map_err(RequestError::TooMany)?;
+    let turn = match password::turn(&app, None, from) {
+        Ok(turn) => turn,
+        Err(crowded) => {
+            attempt.take_back();
+            return Err(crowded);
+        }
+    };
     let about = [name.clone(), display_name.clone(), app.config.contest.clone()];
     let display_name = if display_name.is_empty() { name.clone() } else { display_name };
-    page.password.error = crate::password::weakness_of(&app.accounts, password.clone(), about).await?;
+    page.password.error = password::weakness_of(&app.accounts, wanted.clone(), about).await?;
     for (field, message) in app.accounts.check_names(&name, &display_name, invite.role).await? {
         tell(&mut page, RedeemError::Invalid { field, message })?;
     }
@@ -59,7 +67,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     if [&page.name, &page.display_name, &page.password].iter().any(|field| field.error.is_some()) {
         return show_again(res, page);
     }
-    let new = NewUser { name, display_name, password };
+    let new = NewUser { name, display_name, password: wanted };
     let address = from.to_string();
     let user = match app.accounts.redeem(&token, new, &Actor::nobody(&address), now).await {
         Ok(user) => user,
@@ -68,6 +76,7 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
             return show_again(res, page);
         }
     };
+    drop(turn);
     attempt.take_back();
     app.people_changed();
     device::remember(req, res, &app, &user.name)?;

@@ -186,3 +186,33 @@ async fn a_database_of_another_contest_is_refused() {
     let error = flowtest_dashboard::control::Controller::open("other", accounts, link).await.expect_err("refused");
     assert!(error.to_string().contains(CONTEST), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_corrects_a_path_or_leaves_the_draft_for_a_moment_is_no_younger() {
+    let mut stage = Stage::new().await;
+    let (alice, typed_at) = (stage.contestant("alice", 8081).await, stage.now);
+    let by = stage.by(&alice);
+    stage.turn_at(typed_at + SECOND).await;
+    assert_eq!(stage.control().since["alice"], typed_at);
+    // Somebody else points a name at her server meanwhile, and she corrects her path.
+    stage.now += SECOND;
+    stage.contestant("bobby", 8082).await;
+    stage.now += SECOND;
+    stage.controller.set_endpoint(&alice, "127.0.0.1:8081/shop", &by, stage.now).await.expect("an endpoint");
+    stage.turn_at(stage.now + SECOND).await;
+    // An organiser takes her out and puts her back.
+    let (ada, accounts) = (stage.by(&stage.ada), stage.controller.accounts().clone());
+    accounts.disqualify(alice.id, "a mistake", &ada, stage.now).await.expect("she is out");
+    stage.controller.automation().people_changed();
+    stage.turn_at(stage.now + 3 * SECOND).await;
+    assert!(!stage.control().since.contains_key("alice"), "{:?}", stage.control().since);
+    accounts.requalify(alice.id, &ada, stage.now).await.expect("she is back");
+    stage.controller.automation().people_changed();
+    stage.turn_at(stage.now + 3 * SECOND).await;
+    assert_eq!(stage.control().since["alice"], typed_at, "{:?}", stage.control().since);
+    assert!(stage.control().since["bobby"] > typed_at);
+    // Another server is another matter.
+    stage.controller.set_endpoint(&alice, "127.0.0.1:8083", &by, stage.now).await.expect("an endpoint");
+    stage.turn_at(stage.now + 3 * SECOND).await;
+    assert!(stage.control().since["alice"] > stage.control().since["bobby"]);
+}

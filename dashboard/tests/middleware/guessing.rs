@@ -3,6 +3,7 @@
 use crate::stage::{Answer, Browser, PASSWORD, Stage};
 use flowtest_accounts::Actor;
 use flowtest_dashboard::clock::utc_us;
+use flowtest_dashboard::throttle::PasswordAttempt;
 use futures_util::future::join_all;
 use salvo::http::Method;
 
@@ -89,6 +90,12 @@ async fn a_crowd_that_guesses_keeps_no_browser_out_that_was_in_before() {
     let mut elsewhere = stage.browser();
     assert_eq!(sign_in_from(&mut elsewhere, "192.0.2.1", "boss", PASSWORD).await.status, 429);
     assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303, "it is known");
+    // Whoever else signs in there takes nothing of that.
+    boss.send("/logout", &[]).await;
+    stage.contestant("carol", "Carol").await;
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "carol", PASSWORD).await.status, 303);
+    boss.send("/logout", &[]).await;
+    assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 303, "it is still known");
     // Its cookie opens no other account, and one that somebody made up opens none.
     stage.contestant("alice", "Alice").await;
     for _ in 0..5 {
@@ -96,7 +103,7 @@ async fn a_crowd_that_guesses_keeps_no_browser_out_that_was_in_before() {
     }
     assert_eq!(sign_in_from(&mut boss, "192.0.2.9", "alice", PASSWORD).await.status, 429);
     let cookie = boss.cookies.get_mut("flowtest-device").expect("it has one");
-    *cookie = format!("{}{}", "0".repeat(32), &cookie[32..]);
+    *cookie = format!("{}{}", "0".repeat(32), &cookie[32..97]);
     boss.send("/logout", &[]).await;
     assert_eq!(sign_in_from(&mut boss, "192.0.2.1", "boss", PASSWORD).await.status, 429);
     stage.close().await;
@@ -177,6 +184,79 @@ async fn whoever_has_a_large_network_takes_not_all_turns_at_the_passwords() {
     let known = sign_in_from(&mut boss, "2001:db8:7:ffff::1", "boss", PASSWORD).await;
     assert_eq!(known.status, 303, "whoever is known in its browser comes in from anywhere");
     drop(held);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn one_contestants_right_passwords_keep_nobody_waiting_but_itself() {
+    use flowtest_dashboard::connections::{Crowd, Kind};
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    boss.send("/logout", &[]).await;
+    let mut alice = stage.contestant("alice", "Alice").await;
+    let mut bobby = stage.contestant("bobby", "Bobby").await;
+    let id = stage.accounts().user_named("alice").await.expect("a database").expect("she has an account").id.0;
+    // Her browsers are known, and her passwords are being looked at.
+    let sign_ins = &stage.app.sign_ins;
+    let own: Vec<_> = (0..1_000).filter_map(|_| sign_ins.begin(Kind::Contestant, Crowd::Account(id))).collect();
+    alice.send("/logout", &[]).await;
+    let more = alice.sign_in("alice", PASSWORD).await;
+    assert_eq!((more.status, more.header("retry-after")), (503, Some("5")), "{}", more.body);
+    bobby.send("/logout", &[]).await;
+    assert_eq!(bobby.sign_in("bobby", PASSWORD).await.status, 303, "another contestant");
+    // And of as many accounts as there are.
+    let all = (1_000..2_000).filter_map(|id| sign_ins.begin(Kind::Contestant, Crowd::Account(id)));
+    let held: Vec<_> = all.collect();
+    assert!(held.len() + own.len() < 100, "{}", held.len());
+    assert_eq!(boss.sign_in("boss", PASSWORD).await.status, 303, "an organiser in a known browser");
+    drop((own, held));
+    // One after the other they are counted, too, whatever browsers they come from.
+    let from = std::net::IpAddr::from([192, 0, 2, 1]);
+    let again = |browser: usize| stage.app.failures.at_password("Alice", from, Some(&browser.to_string()), utc_us());
+    let counted = (0..200).filter(|browser| again(*browser).map(PasswordAttempt::on_right).is_ok()).count();
+    assert!((50..=60).contains(&counted), "{counted}");
+    assert_eq!(alice.sign_in("alice", PASSWORD).await.status, 429);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_password_of_a_registration_is_scored_in_its_turn_and_is_an_attempt() {
+    use flowtest_dashboard::connections::{Crowd, Kind};
+    let stage = Stage::open(&[]).await;
+    let token = stage.invitation().await;
+    let weak = [("token", token.as_str()), ("name", "alice"), ("display_name", "Alice"), ("password", "aaaaaaaaaaaa")];
+    let mut browser = stage.browser();
+    let mut answers = Vec::new();
+    for _ in 0..21 {
+        answers.push(browser.send("/register", &weak).await);
+    }
+    assert_eq!((count(&answers, 422), count(&answers, 429)), (20, 1));
+    // Where strangers have all turns it waits for one, and nothing is spent.
+    let another = stage.invitation().await;
+    let here = Crowd::Network("0.0.0.0".parse().expect("an address"));
+    let held: Vec<_> = (0..1_000).filter_map(|_| stage.app.sign_ins.begin(Kind::Stranger, here)).collect();
+    let right = [("token", another.as_str()), ("name", "alice"), ("display_name", "Alice"), ("password", PASSWORD)];
+    assert_eq!(browser.send("/register", &right).await.status, 503);
+    drop(held);
+    assert_eq!(browser.send("/register", &right).await.status, 303);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_requests_under_way_are_counted_by_the_address_that_it_forwards() {
+    use flowtest_dashboard::connections::{Crowd, Kind};
+    let stage = Stage::open(BEHIND_A_PROXY).await;
+    let mut browser = stage.browser();
+    let crowd = Crowd::Network("192.0.2.66".parse().expect("an address"));
+    let held: Vec<_> = (0..2_000).filter_map(|_| stage.app.under_way.begin(Kind::Stranger, crowd)).collect();
+    assert!(held.len() < 1_000, "{}", held.len());
+    for (address, status) in [("192.0.2.66", 503), ("192.0.2.1", 200)] {
+        let answer = browser.ask(Method::GET, "/login", &[("x-forwarded-for", address)], None).await;
+        assert_eq!(answer.status, status, "{address}: {}", answer.body);
+    }
+    drop(held);
+    let answer = browser.ask(Method::GET, "/login", &[("x-forwarded-for", "192.0.2.66")], None).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
     stage.close().await;
 }
 

@@ -1,6 +1,8 @@
 //! Settings: all errors at once, a difference before anything is saved, two admins at once.
 
 use crate::browser::{Answer, Browser, Site};
+use flowtest_accounts::Actor;
+use flowtest_contest::policy::Ownership;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use salvo::http::StatusCode;
@@ -221,4 +223,22 @@ async fn an_empty_deadline_says_what_it_means() {
     page.says("From: ECS is expected from the first request on.");
     let answer = send(&mut ada, &page, "/setting/contest/preview", &[("from_deadline", "+20s")]).await;
     answer.says("From: ECS is expected from 20s after the start of each round on.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_page_says_that_each_answer_names_whose_server_it_is_where_that_is_asked_for() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut alice = site.sign_in(alice).await;
+    let controller = &site.app.controller;
+    for (ownership, is_said) in [(Ownership::Off, false), (Ownership::Header, true)] {
+        let mut settings = controller.settings().as_ref().clone();
+        settings.policy.ownership = ownership;
+        controller.save_settings(None, settings, &Actor::program(), utc_us()).await.expect("settings");
+        let page = alice.get("/rules").await.body;
+        // In the answer that is to come, the rule, the samples and the reference server.
+        for sentence in ["Team: your-login-name", "Whose server it is:", "add_header Team", "--team your-login-name"] {
+            assert_eq!(page.contains(sentence), is_said, "{ownership:?}: {sentence}");
+        }
+    }
 }

@@ -438,6 +438,10 @@ async fn an_endpoint_that_is_set_during_a_round_is_a_test_of_its_network() {
     use_up();
     max.follow("/index/endpoint", &[("endpoint", "max.test")])
         .await
-        .says("Many tests were asked for from your network");
+        .says("Many tests and practices were asked for from your network");
     assert!(site.app.accounts.endpoint_of(max.user.id).await.expect("a database").is_none());
+    // Practice begins with three requests, as a test does.
+    let practice = max.follow("/index/practice", &[("rate", "10"), ("seconds", "2")]).await;
+    practice.says("Many tests and practices were asked for from your network");
+    max.follow("/index/climb", &[("most", "100")]).await.says("Many tests and practices were asked for");
 }

@@ -240,7 +240,10 @@ impl Session {
         match self.stop_handle.reason() {
             Some(reason) => Err(reason),
             None if checked.ready() => Ok((endpoint, checked.admitted())),
-            None => Err(format!("practice begins with three right answers: {}", checked.message())),
+            None => {
+                eprintln!("flowtest-loadgen: {contestant} does not practise: {}", checked.message_for_log());
+                Err(format!("practice begins with three right answers: {}", checked.message()))
+            }
         }
     }
 

@@ -40,7 +40,7 @@ pub use log::{Actor, AuditFilter, AuditLine};
 pub use people::login_link::LOGIN_LINK_LIFE_US;
 pub use people::password::{PASSWORD_LENGTH, WAITING_MAX as PASSWORDS_WAITING_MAX};
 pub use people::secret::{ScreenSecret, Secret, SessionSecret};
-pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, Session};
+pub use people::session::{SESSION_IDLE_US, SESSION_LIFE_US, SESSIONS_MAX, Session};
 pub use people::user::{NewUser, Role, User};
 pub use store::ids::{AdjustmentId, AnnouncementId, InviteId, ScreenId, SessionId, UserId};
 pub use text::{ANNOUNCEMENT_MAX, CATEGORY_MAX, CONTACT_MAX, DISPLAY_NAME_LENGTH, LABEL_MAX, NAME_LENGTH, REASON_MAX};

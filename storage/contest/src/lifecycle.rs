@@ -32,10 +32,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What somebody wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Another plan, roster, rules: only of a draft. `ids` by name of contestant.
+    /// Another plan, roster, rules: only of a draft. `ids` by name of contestant, as is `since`: when each has named its server, as
+    /// far as that is known.
     Edit {
         contest: Box<Contest>,
         ids: BTreeMap<String, String>,
+        since: BTreeMap<String, UtcUs>,
     },
     /// Freezes rules, timeout and roster and sets the start.
     Arm {
@@ -140,7 +142,7 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
     let mut next = control.clone();
     next.revision = Some(control.revision + 1).filter(|revision| *revision <= COUNT_MAX).ok_or(Refusal::Revisions)?;
     match (change, control.state) {
-        (Change::Edit { contest, ids }, Draft) => edit(&mut next, *contest, ids, now)?,
+        (Change::Edit { contest, ids, since }, Draft) => edit(&mut next, *contest, ids, &since, now)?,
         (Change::Arm { round, start_at, scored, generators }, Draft) => {
             let split = Split { from: start_at, generators };
             arm(&mut next, round, scored, split, now)?;
@@ -175,7 +177,13 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
     Ok(next)
 }
 
-fn edit(next: &mut Control, contest: Contest, ids: BTreeMap<String, String>, now: UtcUs) -> Result<(), Refusal> {
+fn edit(
+    next: &mut Control,
+    contest: Contest,
+    ids: BTreeMap<String, String>,
+    typed_at: &BTreeMap<String, UtcUs>,
+    now: UtcUs,
+) -> Result<(), Refusal> {
     if contest.name != next.contest.name {
         return Err(Refusal::Name { ours: next.contest.name.clone(), theirs: contest.name });
     }
@@ -188,19 +196,30 @@ fn edit(next: &mut Control, contest: Contest, ids: BTreeMap<String, String>, now
         return Err(Refusal::Ids);
     }
     next.parked.retain(|name| names.contains(name.as_str()));
-    next.since = since(next, &contest, now);
+    next.since = since(next, &contest, typed_at, now);
     next.contest = contest;
     next.ids = ids;
     Ok(())
 }
 
-/// Since when the contestants of the next document have named their servers: now, but for those who had the same before.
-fn since(before: &Control, contest: &Contest, now: UtcUs) -> BTreeMap<String, UtcUs> {
+/// Since when the contestants of the next document have named their servers: as before for those who had the same; else since
+/// they typed it, for who was left out for a while has not become younger; and where nobody knows that, now.
+fn since(
+    before: &Control,
+    contest: &Contest,
+    typed_at: &BTreeMap<String, UtcUs>,
+    now: UtcUs,
+) -> BTreeMap<String, UtcUs> {
+    let now = now.min(INSTANT_MAX);
     let servers: BTreeMap<&str, (Host, u16)> =
         before.contest.contestants.iter().map(|one| (one.name.as_str(), one.endpoint.server())).collect();
     let since = contest.contestants.iter().filter_map(|one| {
         let stays = servers.get(one.name.as_str()) == Some(&one.endpoint.server());
-        let at = if stays { before.since.get(&one.name).copied() } else { Some(now.min(INSTANT_MAX)) };
+        let at = if stays {
+            before.since.get(&one.name).copied()
+        } else {
+            Some(typed_at.get(&one.name).map_or(now, |at| now.min(*at)))
+        };
         Some((one.name.clone(), at?))
     });
     since.collect()

@@ -213,7 +213,7 @@ impl Policy {
         self.allow_shared || self.ownership.is_asked_for()
     }
 
-    /// No two contestants, each with all its addresses, have one address and port in common.
+    /// No two contestants, each with all its addresses, have one address and port in common, unless they may name one server.
     ///
     /// # Errors
     /// [`PolicyError::Shared`] with the first two that have.
@@ -221,7 +221,7 @@ impl Policy {
         &self,
         contestants: impl IntoIterator<Item = (&'a str, &'a [SocketAddr])>,
     ) -> Result<(), PolicyError> {
-        if self.allow_shared {
+        if self.may_name_one_server() {
             return Ok(());
         }
         let mut owners: HashMap<SocketAddr, &str> = HashMap::new();

@@ -110,15 +110,11 @@ impl ProbeAnswer {
     /// the network lets nobody else ask: its words are shown only where it speaks as a contestant's server does.
     #[must_use]
     pub fn for_contestant(self) -> ProbeAnswer {
-        if self.head.is_empty() || has_contract(&self.head) || self.is_public() {
+        let address = self.address.as_deref().and_then(|address| address.parse().ok());
+        if is_for_contestants(address, &self.head) {
             return self;
         }
-        // What came stands behind what was expected.
-        let said = self.message.split(" (expected:").next().unwrap_or_default();
-        let message = format!(
-            "{said}. What it answers is shown where the headers Token, Version and From are there, whatever they say."
-        );
-        ProbeAnswer { message, head: String::new(), ..self }
+        ProbeAnswer { message: without_answer(&self.message), head: String::new(), ..self }
     }
 
     /// All that answered, each in the form in which addresses are compared.
@@ -128,11 +124,6 @@ impl ProbeAnswer {
             told => told,
         };
         told.iter().filter_map(|address| Some(comparable(address.parse().ok()?))).collect()
-    }
-
-    fn is_public(&self) -> bool {
-        let address = self.address.as_deref().and_then(|address| address.parse::<SocketAddr>().ok());
-        address.is_some_and(|address| Policy::default().judge_ip(address.ip()).is_ok())
     }
 
     fn within_bounds(mut self) -> ProbeAnswer {
@@ -147,6 +138,20 @@ impl ProbeAnswer {
         self.certificate = self.certificate.map(|certificate| bounded(&certificate, TEXT_BYTES_MAX));
         self
     }
+}
+
+/// Whether a contestant may read what an address answered, by the head as it is shown: where nothing came, where it has the
+/// three headers of the contract, and where anybody could ask the same.
+pub fn is_for_contestants(address: Option<SocketAddr>, head: &str) -> bool {
+    let is_public = |address: SocketAddr| Policy::default().judge_ip(address.ip()).is_ok();
+    head.is_empty() || has_contract(head) || address.is_some_and(is_public)
+}
+
+/// What is wrong with an answer, without the answer.
+pub fn without_answer(message: &str) -> String {
+    // What came stands behind what was expected.
+    let said = message.split(" (expected:").next().unwrap_or_default();
+    format!("{said}. What it answers is shown where the headers Token, Version and From are there, whatever they say.")
 }
 
 /// Whether the head of an answer, as it is shown, has the three headers of the contract.

@@ -5,7 +5,7 @@ use super::edit::Edit;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::roster::{Candidate, Roster};
-use flowtest_accounts::{Actor, Role, User, UserId};
+use flowtest_accounts::{Actor, Endpoint as Named, EndpointChange, Role, User, UserId};
 use flowtest_contest::endpoint::Host;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Contest, Control, Endpoint, State};
@@ -46,7 +46,8 @@ impl Edit<'_> {
         match control.state {
             Draft if control.contest == wanted && control.ids == roster.ids => Ok(None),
             Draft => {
-                let change = Change::Edit { contest: Box::new(wanted), ids: roster.ids.clone() };
+                let (ids, since) = (roster.ids.clone(), roster.since.clone());
+                let change = Change::Edit { contest: Box::new(wanted), ids, since };
                 self.change(None, change, "The draft follows contestants and settings.", by, now).await.map(Some)
             }
             Armed | Running | Paused => {
@@ -75,10 +76,11 @@ impl Edit<'_> {
 impl Document {
     /// Enabled contestants that are not disqualified.
     async fn candidates(&self) -> Result<Vec<Candidate>, flowtest_accounts::Error> {
-        let endpoints: BTreeMap<UserId, (String, UtcUs)> = {
-            let endpoints = self.accounts.endpoints().await?;
-            endpoints.into_iter().map(|endpoint| (endpoint.user, (endpoint.endpoint, endpoint.at))).collect()
-        };
+        let mut endpoints: BTreeMap<UserId, (String, UtcUs)> = BTreeMap::new();
+        for found in self.accounts.endpoints().await? {
+            let since = self.named_since(&found).await?;
+            endpoints.insert(found.user, (found.endpoint, since));
+        }
         let users = self.accounts.users().await?;
         let may = |user: &User| user.role == Role::Staff && !user.disabled && user.disqualified.is_none();
         let candidates = users.into_iter().filter(may).map(|user| Candidate {
@@ -88,6 +90,22 @@ impl Document {
             name: user.name,
         });
         Ok(candidates.collect())
+    }
+
+    /// Since when somebody has named its server: another path is the same server. Read once for each endpoint that is set.
+    async fn named_since(&self, found: &Named) -> Result<UtcUs, flowtest_accounts::Error> {
+        if let Some((known, since)) = self.known().named.get(&found.user)
+            && known == found
+        {
+            return Ok(*since);
+        }
+        let server = |text: &str| text.parse().ok().map(|endpoint: Endpoint| endpoint.server());
+        let Some(own) = server(&found.endpoint) else { return Ok(found.at) };
+        let history = self.accounts.endpoint_history(found.user).await?;
+        let is_own = |change: &&EndpointChange| change.endpoint.as_deref().and_then(server).as_ref() == Some(&own);
+        let since = history.iter().take_while(is_own).last().map_or(found.at, |first| first.at);
+        self.known().named.insert(found.user, (found.clone(), since));
+        Ok(since)
     }
 
     /// Whether somebody else plays with the same server.

@@ -27,13 +27,14 @@ use super::settings::Settings;
 use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
-use flowtest_accounts::{Accounts, Actor, ControlRevision, NewRound};
+use flowtest_accounts::{Accounts, Actor, ControlRevision, Endpoint as Named, NewRound, UserId};
 use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use urgent::Urgent;
@@ -79,6 +80,8 @@ struct Known {
     /// What is in force and not in the database, in its order.
     unsaved: Vec<Urgent>,
     roster: Arc<Roster>,
+    /// Endpoints as they were set last, and since when their owners have named these servers.
+    named: HashMap<UserId, (Named, UtcUs)>,
     /// Which state of which round the table of rounds holds.
     noted: Option<(RoundId, State)>,
 }

@@ -60,7 +60,9 @@ fn for_contestant(error: &ChangeError) -> String {
 /// A generator asks an endpoint: so often for one network, and otherwise what to tell.
 fn at_test<'a>(req: &Request, app: &'a App) -> Result<Attempt<'a>, String> {
     let attempt = app.failures.at_test(client_address(req, &app.config.proxies), utc_us());
-    attempt.map_err(|wait_s| format!("Many tests were asked for from your network: wait {wait_s} s and send it again."))
+    attempt.map_err(|wait_s| {
+        format!("Many tests and practices were asked for from your network: wait {wait_s} s and send it again.")
+    })
 }
 
 #[handler]
@@ -139,7 +141,7 @@ pub async fn practice(req: &mut Request, depot: &mut Depot, res: &mut Response) 
         return show_again(res, page);
     };
     let wanted = Practice::Hold { rate: *asked_rate, seconds: *asked_seconds };
-    ask_practice(&app, &viewer, wanted, depot, res).await
+    ask_practice(&app, &viewer, wanted, req, depot, res).await
 }
 
 /// Practice that climbs until the server breaks.
@@ -149,7 +151,7 @@ pub async fn climb(req: &mut Request, depot: &mut Depot, res: &mut Response) -> 
     let viewer = contestant(depot)?;
     let most = field(req, "most").await;
     match number(&most, CLIMB_RATE_MAX, "requests per second") {
-        Ok(most) => ask_practice(&app, &viewer, Practice::Climb { most }, depot, res).await,
+        Ok(most) => ask_practice(&app, &viewer, Practice::Climb { most }, req, depot, res).await,
         Err(message) => {
             let mut page = page(depot, &app, &viewer.user).await?;
             page.practice.most = Field::wrong(most, message);
@@ -169,13 +171,22 @@ async fn ask_practice(
     app: &App,
     viewer: &Viewer,
     wanted: Practice,
+    req: &Request,
     depot: &mut Depot,
     res: &mut Response,
 ) -> Result<(), RequestError> {
+    // It begins as a test does.
+    let attempt = match at_test(req, app) {
+        Ok(attempt) => attempt,
+        Err(told) => return refused(depot, res, PATH, told),
+    };
     let now = app.now();
     let generators = app.controller.status().generators.iter().filter(|seen| is_heard(seen, now)).count();
     match app.controller.requests().ask_practice(&viewer.user, wanted, generators, now).await {
         Ok((_, before)) => done(depot, res, PATH, format!("Practice is asked for. {}", queue_words(app, before))),
-        Err(error) => refused(depot, res, PATH, for_contestant(&error)),
+        Err(error) => {
+            attempt.take_back();
+            refused(depot, res, PATH, for_contestant(&error))
+        }
     }
 }

@@ -108,7 +108,8 @@ impl Checked {
         addresses.filter(|address| is_free(address) && report.is_right_at(*address)).collect()
     }
 
-    /// What is wrong, or that all is well. It names no other contestant.
+    /// What is wrong, or that all is well, for contestants. It names no other contestant, and repeats no answer that they may not
+    /// read.
     pub fn message(&self) -> String {
         self.message_with(self.admitted().len(), self.addresses.len())
     }
@@ -117,7 +118,7 @@ impl Checked {
     pub fn message_with(&self, ready: usize, all: usize) -> String {
         let Ok(report) = &self.outcome else { return self.outcome.clone().err().unwrap_or_default() };
         let found = match self.taken.first() {
-            None => report.message(),
+            None => report.message_for_contestants(),
             Some(Taken { address, .. }) => format!(
                 "{address} is another contestant's, who named it first: give your own server; if it is yours, tell the \
                  organisers"
@@ -128,6 +129,14 @@ impl Checked {
             _ => found,
         };
         self.unused.as_ref().map_or(found.clone(), |unused| format!("{found}; {unused}"))
+    }
+
+    /// What is wrong, for the log: whatever came.
+    pub fn message_for_log(&self) -> String {
+        match &self.outcome {
+            Ok(report) if self.taken.is_empty() => report.message(),
+            _ => self.message(),
+        }
     }
 
     fn refused(message: &dyn Display) -> Checked {

@@ -5,7 +5,7 @@ use flowtest_contest::text::printable;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;
 use flowtest_scoreboard::ProbeVerdicts;
-use flowtest_scoreboard::probe::HEAD_BYTES_MAX;
+use flowtest_scoreboard::probe::{HEAD_BYTES_MAX, is_for_contestants, without_answer};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -69,6 +69,12 @@ impl ProbedExchange {
         let team = self.team.as_ref().filter(|team| !team.right).map(header_sentence);
         let found = Some(self.finding.message()).filter(|message| !message.is_empty());
         found.into_iter().chain(team).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The same for contestants: what came only where they may read it.
+    pub fn message_for_contestants(&self) -> String {
+        let message = self.message();
+        if is_for_contestants(Some(self.address), &self.head) { message } else { without_answer(&message) }
     }
 }
 
@@ -178,11 +184,20 @@ impl ProbeReport {
 
     /// What is wrong, or that all is well.
     pub fn message(&self) -> String {
+        self.message_by(ProbedExchange::message)
+    }
+
+    /// The same for contestants: what came only where they may read it.
+    pub fn message_for_contestants(&self) -> String {
+        self.message_by(ProbedExchange::message_for_contestants)
+    }
+
+    fn message_by(&self, words: fn(&ProbedExchange) -> String) -> String {
         let wrong = self.exchanges.iter().find(|exchange| !exchange.is_right());
         match wrong {
             Some(exchange) => match self.addresses() {
-                0 | 1 => exchange.message(),
-                _ => format!("{}: {}", exchange.address, exchange.message()),
+                0 | 1 => words(exchange),
+                _ => format!("{}: {}", exchange.address, words(exchange)),
             },
             None if self.unasked > 0 => {
                 format!("{} of its addresses were not asked, for the time was over: test it again", self.unasked)

@@ -125,10 +125,11 @@ pub(super) enum Event {
     Disowned {
         contestant: ContestantIndex,
     },
-    /// Not ready, and why.
+    /// Not ready, and why: for the contestant, and with whatever its server said.
     Waiting {
         contestant: ContestantIndex,
         message: String,
+        for_log: String,
     },
     /// The check found something else than the one before it.
     Checked {
@@ -348,7 +349,7 @@ impl AdmissionLoop {
         let message = format!(
             "{address} is another contestant's, who named it first: give your own server; if it is yours, tell the organisers"
         );
-        losers.into_iter().for_each(|contestant| self.on_lost(contestant, message.clone()));
+        losers.into_iter().for_each(|contestant| self.on_lost(contestant, message.clone(), message.clone()));
     }
 
     /// Asks those who play, beside the flood and as it asks, whose servers they are: a server may be exchanged for another's
@@ -398,11 +399,13 @@ impl AdmissionLoop {
     fn on_disowned(&mut self, contestant: ContestantIndex, exchange: &ProbedExchange) {
         let Some(inside) = self.inside.get_mut(&contestant) else { return };
         inside.lose(exchange.address);
-        self.on_lost(contestant, format!("{}: {}", exchange.address, exchange.message()));
+        let address = exchange.address;
+        let message = format!("{address}: {}", exchange.message_for_contestants());
+        self.on_lost(contestant, message, format!("{address}: {}", exchange.message()));
     }
 
     /// A contestant has lost an address where it played.
-    fn on_lost(&mut self, contestant: ContestantIndex, message: String) {
+    fn on_lost(&mut self, contestant: ContestantIndex, message: String, for_log: String) {
         let Some(inside) = self.inside.get(&contestant) else { return };
         let addresses = inside.addresses.clone();
         if addresses.is_empty() {
@@ -411,7 +414,7 @@ impl AdmissionLoop {
             let _ = self.tell.send(Event::Resolved { contestant, addresses });
             self.tell_moved(contestant);
         }
-        let _ = self.tell.send(Event::Waiting { contestant, message });
+        let _ = self.tell.send(Event::Waiting { contestant, message, for_log });
     }
 
     /// Who is to be asked, in the order in which they named their servers: whoever waits for an endpoint, and whose name has
@@ -434,7 +437,8 @@ impl AdmissionLoop {
         let addresses = checked.admitted();
         if addresses.is_empty() {
             self.tell_checked(contestant, &endpoint, &checked);
-            let _ = self.tell.send(Event::Waiting { contestant, message: checked.message() });
+            let (message, for_log) = (checked.message(), checked.message_for_log());
+            let _ = self.tell.send(Event::Waiting { contestant, message, for_log });
             if !checked.addresses.is_empty() {
                 self.known.insert(contestant, checked.addresses);
             }

@@ -548,10 +548,10 @@ impl RoundRunner {
                 self.driver.prepared(contestant, prepared);
                 false
             }
-            Event::Waiting { contestant, message } => {
+            Event::Waiting { contestant, message, for_log } => {
                 self.unasked.remove(&contestant);
                 let name = &self.control.contest.contestants[contestant.index()].name;
-                eprintln!("flowtest-loadgen: {name} is not ready: {message}");
+                eprintln!("flowtest-loadgen: {name} is not ready: {for_log}");
                 self.driver.explain(contestant, not_ready(self.utc_us(), message));
                 let entry = &mut self.roster[contestant];
                 // Who moves stays where it was until then.

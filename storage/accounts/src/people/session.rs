@@ -17,6 +17,8 @@ use serde_json::json;
 use std::time::Duration;
 
 const MINUTE_US: u64 = 60_000_000;
+/// Sessions of one account: a team's browsers, and those of a room that shares one. The oldest ends for a newer one.
+pub const SESSIONS_MAX: i64 = 200;
 /// A session ends this long after the login, whatever happens.
 pub const SESSION_LIFE_US: u64 = 12 * 60 * MINUTE_US;
 /// A session ends when it was not used for this long.
@@ -76,6 +78,13 @@ impl Accounts {
                     ))
                     .execute(conn)?;
                 let session = last_id(conn)?;
+                let own = sessions::table.filter(sessions::user_id.eq(id.0)).select(sessions::id);
+                let one_too_many: Option<i64> =
+                    own.order(sessions::id.desc()).offset(SESSIONS_MAX).first(conn).optional()?;
+                if let Some(newest) = one_too_many {
+                    let surplus = sessions::user_id.eq(id.0).and(sessions::id.le(newest));
+                    diesel::delete(sessions::table.filter(surplus)).execute(conn)?;
+                }
                 diesel::update(users::table.find(id.0)).set(users::last_login_at.eq(stored(now))).execute(conn)?;
                 Change::of("login.ok", user::subject(id)).after(json!({ "session": session, "agent": agent })).write(
                     conn,

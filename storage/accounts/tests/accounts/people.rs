@@ -174,6 +174,22 @@ async fn a_session_ends_when_idle_or_old() {
 }
 
 #[tokio::test]
+async fn an_account_has_so_many_sessions_and_the_oldest_ends_for_a_newer_one() {
+    let harness = Harness::new().await;
+    let accounts = &harness.accounts;
+    let alice = harness.contestant("alice").await;
+    let others = accounts.start_session(harness.boss.id, "192.0.2.7", "browser", NOON).await.expect("a session");
+    let mut own = Vec::new();
+    for _ in 0..SESSIONS_MAX + 2 {
+        own.push(accounts.start_session(alice.id, "192.0.2.7", "browser", NOON).await.expect("a session"));
+    }
+    assert_eq!(accounts.sessions_of(alice.id, NOON).await.expect("an answer").len(), SESSIONS_MAX as usize);
+    for (secret, lives) in [(&own[1], false), (&own[2], true), (&others, true)] {
+        assert_eq!(accounts.find_session(secret.reveal(), NOON).await.expect("an answer").is_some(), lives);
+    }
+}
+
+#[tokio::test]
 async fn when_a_session_was_seen_is_written_at_most_once_a_minute() {
     let harness = Harness::new().await;
     let secret =

@@ -83,11 +83,50 @@ fn who_named_its_server_first_stays_first_until_it_names_another() {
     let mut wanted = same.contest.clone();
     wanted.contestants[1].endpoint = "10.0.0.4".parse().expect("an endpoint");
     wanted.contestants.push(Contestant { name: "house".into(), endpoint: "10.0.0.9".parse().expect("an endpoint") });
-    let edit = Change::Edit { contest: Box::new(wanted), ids: BTreeMap::new() };
+    let edit = Change::Edit { contest: Box::new(wanted), ids: BTreeMap::new(), since: BTreeMap::new() };
     let edited = change(&same, edit, at(3)).expect("it is edited");
     let since = [("alice", 1), ("bob", 3), ("house", 3)].map(|(name, second)| (name.to_owned(), at(second)));
     assert_eq!((&edited.since, edited.precedence()), (&since.into(), vec![2, 0, 1]));
-    assert_eq!(Control::from_json(&edited.to_json()), Ok(edited));
+    assert_eq!(Control::from_json(&edited.to_json()), Ok(edited.clone()));
+    // Who was left out for a while comes back with the instant at which it typed it; where nobody knows that, it is new.
+    let alone = Contest { contestants: edited.contest.contestants[..1].to_vec(), ..edited.contest.clone() };
+    let edit = |contest: &Contest, since: &[(&str, UtcUs)]| Change::Edit {
+        contest: Box::new(contest.clone()),
+        ids: BTreeMap::new(),
+        since: since.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect(),
+    };
+    let left = change(&edited, edit(&alone, &[]), at(4)).expect("it is edited");
+    assert_eq!(left.since.keys().collect::<Vec<_>>(), ["alice"]);
+    let back = change(&left, edit(&edited.contest, &[("alice", at(2)), ("bob", at(3))]), at(5)).expect("it is edited");
+    let since = [("alice", 1), ("bob", 3), ("house", 5)].map(|(name, second)| (name.to_owned(), at(second)));
+    assert_eq!(back.since, since.into());
+    // No clock of the future makes anybody older or younger than now.
+    let ahead = change(&left, edit(&edited.contest, &[("bob", at(99))]), at(5)).expect("it is edited");
+    assert_eq!(ahead.since["bob"], at(5));
+}
+
+#[test]
+fn a_file_that_is_run_and_a_document_that_is_served_accept_the_same() {
+    // (what the policy says, whether two may name one server)
+    let cases = [("", false), ("allow_shared = true\n", true), ("ownership = \"header\"\n", true)];
+    for (setting, may) in cases {
+        let text = |bobs: &str| {
+            format!(
+                "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 5\nconnections = 1\n[policy]\n\
+                 allow = [\"10.0.0.0/8\"]\n{setting}[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n\
+                 [[contestant]]\nname = \"bob\"\nendpoint = \"{bobs}\"\n"
+            )
+        };
+        let contest = Contest::from_toml(&text("10.0.0.2")).expect("a contest");
+        let file = Contest::from_toml(&text("10.0.0.1")).is_ok();
+        // Where a name leads is known only at the start.
+        let server = ["10.0.0.1:80".parse().expect("an address")];
+        let at_its_start = contest.policy.judge_shared([("alice", &server[..]), ("bob", &server[..])]).is_ok();
+        let endpoint =
+            Change::Endpoint { contestant: "bob".into(), endpoint: "10.0.0.1".parse().expect("an endpoint") };
+        let document = change(&Control::new(contest), endpoint, NOW).is_ok();
+        assert_eq!((file, at_its_start, document), (may, may, may), "{setting}");
+    }
 }
 
 #[test]
@@ -109,6 +148,7 @@ fn each_refusal_names_cause_and_next_step() {
     let edit = |contest: Contest, ids: &[(&str, &str)]| Change::Edit {
         contest: Box::new(contest),
         ids: ids.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+        since: BTreeMap::new(),
     };
     // (what is changed, how, when, words of the sentence)
     let cases: Vec<(&Control, Change, UtcUs, &[&str])> = vec![
@@ -296,7 +336,7 @@ fn wanted(kind: u8, at: UtcUs, round: u128) -> Change {
         24..27 => Change::Split { at, generators: names(&["g3", "g1"]) },
         27 => Change::LeaveOut { generators: names(&["g4"]).into_iter().collect() },
         16 => Change::Endpoint { contestant: "bob".into(), endpoint: "10.0.0.9:8080".parse().expect("an endpoint") },
-        _ => Change::Edit { contest: Box::new(contest()), ids: BTreeMap::new() },
+        _ => Change::Edit { contest: Box::new(contest()), ids: BTreeMap::new(), since: BTreeMap::new() },
     }
 }
 
