@@ -89,6 +89,33 @@ def test_an_update_puts_no_number_of_servers_back():
     assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
 
 
+def test_aws_ends_no_server_that_was_started_before_its_phase():
+    """Until the load comes there is none, and target tracking would end them down to Min."""
+    ec2, ecs = (template(name)["Resources"]["Tracking"]["Properties"] for name in ("ec2", "ecs"))
+    assert ec2["TargetTrackingConfiguration"]["DisableScaleIn"] is True
+    assert ecs["TargetTrackingScalingPolicyConfiguration"]["DisableScaleIn"] is True
+    assert "ScaleInCooldown" not in str(ecs) and "ends none (`DisableScaleIn`)" in (AWS / "README.md").read_text()
+
+
+def row_of(document, begins):
+    [row] = [line for line in (PROJECT / document).read_text().splitlines() if line.startswith(f"| {begins}")]
+    return row
+
+
+def test_the_hour_names_every_header_that_a_stack_does_not_have_as_it_is():
+    """From EC2 to ECS with the order of deadlines of EVENT.md: v2 and ECS are due when the stack on ECS takes over."""
+    row = row_of("docs/PLAY.md", "fifteen minutes before the deadline of *From*")
+    whole, due = template("ecs")["Parameters"], {"VersionHeader": "v2", "FromHeader": "ECS"}
+    named = [name for name in due if f"`{name}`" in row and f"`{due[name]}`" in row]
+    assert set(named) >= {name for name, value in due.items() if whole[name]["Default"] != value} and "VersionHeader" in named, row
+
+
+def test_the_hour_tells_of_a_pause():
+    """Servers know an instant, and a pause moves the deadline."""
+    [after] = [part for part in (PROJECT / "docs/PLAY.md").read_text().split("\n\n") if part.startswith("**After a pause**")]
+    assert all(word in after for word in ("a second stack", "`v1,v2@TIME`", "*My team*"))
+
+
 def test_a_rolling_update_has_room_and_a_new_server_time():
     whole = template("ec2")
     servers = whole["Resources"]["Servers"]
