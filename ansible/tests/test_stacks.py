@@ -160,6 +160,8 @@ def test_a_task_has_the_headers_by_the_names_of_server_and_starters():
 
 def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
+    five = ["stack_server=nginx", json.dumps({"stack_generators": [f"203.0.113.{last}/32" for last in range(5)]})]
+    contestant.play("ec2.yml", inventory="localhost,", variables=five).refused("stack_generators has 5 networks", "at most four")
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
 
 
