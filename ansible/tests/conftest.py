@@ -196,6 +196,7 @@ def account(tmp_path_factory):
         "FLOWTEST_ACTIONS": str(folder / "actions"),
         "FLOWTEST_DENIED": str(folder / "denied"),
         "FLOWTEST_FAIL_LAUNCHES": str(folder / "fail-launches"),
+        "FLOWTEST_FAIL_STACKS": str(folder / "fail-stacks"),
         "FLOWTEST_WARM_PYTHON": str(folder / "warm-python"),
         "FLOWTEST_CONNECT": "private",
         "FLOWTEST_DEPLOYMENT": "lab",

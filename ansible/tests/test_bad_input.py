@@ -1,7 +1,10 @@
 """Whatever an organiser types wrong is answered by a sentence, and running again heals."""
 
+import json
+import pathlib
+
 import pytest
-from conftest import Organiser, alive
+from conftest import ANSIBLE, Organiser, alive
 
 # (what is wrong, variables, words of the sentence)
 REFUSED = [
@@ -94,16 +97,19 @@ def test_a_file_of_settings_that_is_missing_is_named(novice):
 
 @pytest.mark.long
 def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(novice, ec2, account):
-    import pathlib
-
     before = len(ec2.describe_vpcs()["Vpcs"])
     denied = pathlib.Path(account["FLOWTEST_DENIED"])
-    denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget")
+    policy = json.loads((ANSIBLE / "policy.json").read_text())
+    actions = lambda *sids: sorted(action for one in policy["Statement"] if one["Sid"] in sids for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"]))
+    # Each of the whole list, but for looking.
+    everything = actions("NewestImage", "Network", "Security", "Machines", "RoleOfTheHosts", "HandTheRoleToTheHosts", "Budget", "StacksOfBudgetAndCards")
+    denied.write_text(" ".join(action.split(":")[1] for action in everything))
     budget = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org"]
     try:
-        novice.provision().refused("does not let", "ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made", "ansible/policy.json")
-        # What has no dry run is asked for where it is wanted.
-        novice.provision(variables=budget).refused("budgets:ModifyBudget, ec2:AllocateAddress")
+        novice.provision(variables=budget).refused("does not let", f"do {', '.join(everything)}. Nothing was made", "ansible/policy.json")
+        denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget StartSession")
+        # What nobody wants is not asked for.
+        novice.provision().refused("do ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made")
     finally:
         denied.unlink()
     assert len(ec2.describe_vpcs()["Vpcs"]) == before

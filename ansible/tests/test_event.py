@@ -128,9 +128,16 @@ def test_a_budget_is_a_stack_that_stays(organiser, account):
 
     stacks = boto3.client("cloudformation", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
     budget = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org"]
+    # One that AWS rolled back is made by the next run.
+    rolled_back = pathlib.Path(account["FLOWTEST_FAIL_STACKS"])
+    rolled_back.touch()
+    organiser.provision(variables=budget).refused("flowtest-lab-budget")
+    rolled_back.unlink()
     organiser.provision(variables=budget).changed_something()
     [stack] = stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"]
     assert {"ParameterKey": "Dollars", "ParameterValue": "50"} in stack["Parameters"]
+    # A budget is the account's, so its name tells regions apart.
+    assert {"ParameterKey": "Name", "ParameterValue": "flowtest-lab-us-east-1"} in stack["Parameters"]
     organiser.provision(variables=budget).changed_nothing()
     # A stack that stands is looked at by a change set, which the policy must allow as well.
     organiser.provision("--check", variables=budget).went_well()
