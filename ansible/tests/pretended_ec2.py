@@ -67,6 +67,8 @@ def denied_actions():
 
 
 def simulate_principal_policy(self):
+    if "SimulatePrincipalPolicy" in denied_actions():
+        raise EC2ClientError("AccessDenied", "You are not authorized to perform this operation.")
     results = [
         {"EvalActionName": name, "EvalDecision": "implicitDeny" if name.split(":")[1] in denied_actions() else "allowed"}
         for name in self._get_param("ActionNames", [])

@@ -110,6 +110,8 @@ def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(no
         denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget StartSession")
         # What nobody wants is not asked for.
         novice.provision().refused("do ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made")
+        denied.write_text("RunInstances CreateRole SimulatePrincipalPolicy")
+        novice.provision().refused("WARNING: the policy simulator of IAM does not answer", "do ec2:RunInstances. Nothing was made")
     finally:
         denied.unlink()
     assert len(ec2.describe_vpcs()["Vpcs"]) == before
