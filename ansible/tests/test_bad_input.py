@@ -117,6 +117,34 @@ def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(no
     assert len(ec2.describe_vpcs()["Vpcs"]) == before
 
 
+def test_a_budget_that_failed_once_is_made_by_the_next_run(novice, account, tmp_path):
+    """What AWS rolled back would stay, and be changed by no later run. The one file of the role that makes it, alone."""
+    import boto3
+
+    playbook = tmp_path / "budget.yml"
+    playbook.write_text("""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: cloud, tasks_from: budget}
+      vars: {cloud_region: us-east-1, cloud_deployment: failed, cloud_budget_usd: 50, cloud_budget_email: organiser@example.org}
+""")
+    stacks = boto3.client("cloudformation", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    standing = lambda: [(one["StackName"], one["StackStatus"]) for one in stacks.describe_stacks()["Stacks"] if "failed" in one["StackName"]]
+    filters = {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
+    rolled_back = pathlib.Path(account["FLOWTEST_FAIL_STACKS"])
+    rolled_back.touch()
+    try:
+        novice.play(str(playbook), inventory="localhost,", environment=filters).refused("Have AWS warn of the bill")
+    finally:
+        rolled_back.unlink()
+    assert standing() == []
+    novice.play(str(playbook), inventory="localhost,", environment=filters).changed_something()
+    assert standing() == [("flowtest-failed-budget", "CREATE_COMPLETE")]
+    stacks.delete_stack(StackName="flowtest-failed-budget")
+
+
 @pytest.mark.long
 def test_an_inventory_without_hosts_is_no_success(novice):
     novice.play("site.yml", inventory="localhost,").refused("No generator is in the inventory", "FLOWTEST_DEPLOYMENT")
