@@ -5,7 +5,7 @@
 
 Into build/releases/ID, where ID is the commit: `flowtest-target-ID-x86_64`, `flowtest-loadgen-ID-x86_64` and the image archive
 `flowtest-target-ID-x86_64.oci.tar`; the same for aarch64 (Graviton) where this machine's compiler can; the playbooks and
-templates (`flowtest-kit-ID.tar.gz`), SHA256SUMS, NOTES.md. The programs are linked with musl and need no other file; the
+templates (`flowtest-kit-ID.tar.gz`, and the templates alone), SHA256SUMS, NOTES.md. The programs are linked with musl and need no other file; the
 image is written without a daemon. What cannot be made here is named, in the notes as well, and the rest is made.
 """
 
@@ -157,6 +157,14 @@ KIT = [
 ]
 
 
+# What a contestant with a browser alone takes, and no archive.
+BROWSER = {
+    "ec2.yml": "a contestant on EC2: CloudFormation, *Create stack*, this address or *Upload a template file*",
+    "ecs.yml": "a contestant on ECS, the same way",
+    "user-data.sh": "one machine on EC2: paste it into *User data*",
+}
+
+
 def kit(folder, id):
     """Playbooks, templates, starters, documents. As committed."""
     archive = folder / f"flowtest-kit-{id}.tar.gz"
@@ -177,7 +185,8 @@ def notes(id, files, missing):
     lines += [
         "", "A contestant's machine, from a laptop with the kit (`./bootstrap.sh` in its `ansible/`):", "", "```",
         "ansible-playbook -i 203.0.113.20, -u ubuntu target.yml -e target_program=ADDRESS -e target_program_sha256=SUM", "```", "",
-        "The image into a registry: `skopeo copy oci-archive:FILE docker://REGISTRY/flowtest-target:TAG`. With a browser alone: `target/aws`.",
+        "The image into a registry: `skopeo copy oci-archive:FILE docker://REGISTRY/flowtest-target:TAG`. With a browser alone:",
+        "`ec2.yml` and `ecs.yml`; each file lies beside this page, and `ProgramUrl` of `ec2.yml` is the address of a `flowtest-target` here.",
         "", "## Changes", newest.group(2).rstrip(), "",
     ]
     return "\n".join(lines)
@@ -210,6 +219,9 @@ def main():
                 what[archive.name] = f"its image, {ARCHITECTURES[architecture]}"
     if not what:
         sys.exit("release: nothing could be built")
+    for name in BROWSER:
+        shutil.copy(ROOT / "target/aws" / name, folder / name)
+        what[name] = BROWSER[name]
     kit(folder, id)
     what[f"flowtest-kit-{id}.tar.gz"] = "playbooks, templates for AWS, starters, documents"
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in what}

@@ -101,6 +101,25 @@ def unknown_groups(groups, known):
     return faults
 
 
+def policy_questions(policy, not_asked, partition, region, account, name):
+    """What IAM's simulator is asked of a policy, in groups that have a resource in common: all its actions but for those of the
+    statements `not_asked`. The simulator knows no patterns, so a pattern of names is one of them, and one of resources is `name`."""
+    groups = {}
+    for statement in policy["Statement"]:
+        if statement["Sid"] in not_asked:
+            continue
+        listed = lambda value: [value] if isinstance(value, str) else value
+        for action in listed(statement["Action"]):
+            resources = [one for one in listed(statement["Resource"]) if (":instance-profile/" in one) == ("InstanceProfile" in action)]
+            [resource] = resources or listed(statement["Resource"])
+            if resource != "*":
+                _, _, service, _, _, what = resource.split(":", 5)
+                place = ":" + account if service == "iam" else region + ":"
+                resource = f"arn:{partition}:{service}:{place}:{re.sub('(flowtest-)?[*]', name, what)}"
+            groups.setdefault(resource, []).append(action.replace("Describe*", "DescribeInstances"))
+    return [{"resource": resource, "actions": actions} for resource, actions in groups.items()]
+
+
 class FilterModule:
     def filters(self):
         return {
@@ -111,4 +130,5 @@ class FilterModule:
             "instant_faults": instant_faults,
             "instant_utc": instant_utc,
             "unknown_groups": unknown_groups,
+            "policy_questions": policy_questions,
         }

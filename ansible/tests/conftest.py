@@ -153,7 +153,7 @@ plan_requests_per_second: 10
             words += ["-e", f"ansible_python_interpreter={self.environment['FLOWTEST_WARM_PYTHON']}"]
         for one in variables:
             words += ["-e", one]
-        said = self.said / f"{len(list(self.said.iterdir())) + 1:02}-{playbook}.txt"
+        said = self.said / f"{len(list(self.said.iterdir())) + 1:02}-{pathlib.Path(playbook).name}.txt"
         with open(said, "w") as file:
             done = subprocess.run(
                 words + list(arguments), cwd=ANSIBLE, env={**self.environment, **dict(environment)},
@@ -196,6 +196,7 @@ def account(tmp_path_factory):
         "FLOWTEST_ACTIONS": str(folder / "actions"),
         "FLOWTEST_DENIED": str(folder / "denied"),
         "FLOWTEST_FAIL_LAUNCHES": str(folder / "fail-launches"),
+        "FLOWTEST_FAIL_STACKS": str(folder / "fail-stacks"),
         "FLOWTEST_WARM_PYTHON": str(folder / "warm-python"),
         "FLOWTEST_CONNECT": "private",
         "FLOWTEST_DEPLOYMENT": "lab",

@@ -4,9 +4,10 @@
 
 moto has no placement groups, an ended instance keeps its fixed address and its volumes, and a volume does not say
 what it is not; it takes dry runs for real ones; it overlooks a launch template's network cards, and how many queues a card has;
-it has no simulator of policies; it takes a stack with a number among its parameters for another one each time, and knows no previous
+it has no simulator of policies; it makes every stack; it takes a stack with a number among its parameters for another one each time, and knows no previous
 value of a parameter that had its default; here all of it is as on AWS. And it can be made to fail: while the file named by
-FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; an action
+FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; while that named by
+FLOWTEST_FAIL_STACKS is there, a new stack is rolled back; an action
 that stands in the file named by FLOWTEST_DENIED is answered by EC2 as a policy's refusal, and denied by the simulator. What Ansible
 asked for is written to the file named by FLOWTEST_ACTIONS, a line each, as policies name it; what contestants ask of accounts of
 their own, by the access key "contestant", is not.
@@ -35,6 +36,7 @@ answer = BaseResponse.call_action
 launch = EC2Response.run_instances
 terminate = EC2Response.terminate_instances
 make_volume = EC2Response.create_volume
+make_stack = CloudFormationResponse.create_stack
 launch_there = EC2Backend.run_instances
 attach = Attachment.__init__
 
@@ -65,6 +67,8 @@ def denied_actions():
 
 
 def simulate_principal_policy(self):
+    if "SimulatePrincipalPolicy" in denied_actions():
+        raise EC2ClientError("AccessDenied", "You are not authorized to perform this operation.")
     results = [
         {"EvalActionName": name, "EvalDecision": "implicitDeny" if name.split(":")[1] in denied_actions() else "allowed"}
         for name in self._get_param("ActionNames", [])
@@ -89,6 +93,18 @@ def validate_different_update(self, given, body, stack):
     after = {**defaults_of(stack.parse_template(body)), **resolve_update_parameters(self, stack, given or [])}
     if body == stack.template and after == {**defaults_of(stack.template_dict), **stack.parameters}:
         raise ValidationError(stack.name, message="No updates are to be performed.")
+
+
+def create_stack(self):
+    """What was rolled back stays and is changed by nothing, unless it was asked to be removed."""
+    result = make_stack(self)
+    if pathlib.Path(os.environ["FLOWTEST_FAIL_STACKS"]).exists():
+        name = self._get_param("StackName")
+        if self._get_param("OnFailure") == "DELETE":
+            self.cloudformation_backend.delete_stack(name)
+        else:
+            self.cloudformation_backend.get_stack(name).status = "ROLLBACK_COMPLETE"
+    return result
 
 
 def groups(self):
@@ -190,6 +206,7 @@ for function in (create_placement_group, describe_placement_groups, delete_place
 
 BaseResponse.call_action = call_action
 IamResponse.simulate_principal_policy = simulate_principal_policy
+CloudFormationResponse.create_stack = create_stack
 CloudFormationResponse._validate_different_update = validate_different_update
 CloudFormationBackend._resolve_update_parameters = resolve_update_parameters
 EC2Backend.run_instances = run_instances_there

@@ -1,5 +1,6 @@
 """What `provision` tells contestants comes to the page Rules, once, by the forms of a dashboard that runs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import yaml
 from conftest import ANSIBLE, PROJECT
 
 DASHBOARD = PROJECT / "build/quick/flowtest-dashboard"
+# As the unit of the role has them.
+TOLD = {"FLOWTEST_DASHBOARD_KIT_URL": "https://kit.example.org/NOTES.md", "FLOWTEST_DASHBOARD_TEST_SOURCE": "203.0.113.9"}
 WAY_IN = "Contestants' machines in our network: subnet subnet-1 (10.77.16.0/20), security group sg-1 & zone us-east-1a."
 
 
@@ -20,7 +23,7 @@ def dashboard(tmp_path):
     subprocess.run([DASHBOARD, "admin", "create", "admin", *database, "--password-file", tmp_path / "password"], check=True, capture_output=True, timeout=300)
     # Nothing listens there: what people are told needs no Redis.
     server = subprocess.Popen(
-        [DASHBOARD, "serve", *database, "--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:9"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [DASHBOARD, "serve", *database, "--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:9"], env=os.environ | TOLD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     try:
         port = None
@@ -46,8 +49,10 @@ def test_the_way_in_stands_on_the_page_rules_once(dashboard, tmp_path):
     first = announce(dashboard, tmp_path / "password")
     assert (first.returncode, first.stdout) == (0, "announced\n"), first.stderr
     with urllib.request.urlopen(f"{dashboard}/rules", timeout=60) as page:
-        assert "security group sg-1 &amp; zone us-east-1a" in page.read().decode().replace("&#38;", "&amp;")
-    # Then nobody needs to sign in.
+        text = page.read().decode()
+    assert "security group sg-1 &amp; zone us-east-1a" in text.replace("&#38;", "&amp;")
+    assert '<a href="https://kit.example.org/NOTES.md"' in text and "<code>203.0.113.9</code>" in text.split("Tests and practice come from")[1]
+    # Then nobody needs to sign in. What is the unit's needs no announcement.
     again = announce(dashboard, wrong)
     assert (again.returncode, again.stdout) == (0, "it stands there\n"), again.stderr
 

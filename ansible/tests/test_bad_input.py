@@ -1,7 +1,10 @@
 """Whatever an organiser types wrong is answered by a sentence, and running again heals."""
 
+import json
+import pathlib
+
 import pytest
-from conftest import Organiser, alive
+from conftest import ANSIBLE, Organiser, alive
 
 # (what is wrong, variables, words of the sentence)
 REFUSED = [
@@ -94,19 +97,52 @@ def test_a_file_of_settings_that_is_missing_is_named(novice):
 
 @pytest.mark.long
 def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(novice, ec2, account):
-    import pathlib
-
     before = len(ec2.describe_vpcs()["Vpcs"])
     denied = pathlib.Path(account["FLOWTEST_DENIED"])
-    denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget")
+    policy = json.loads((ANSIBLE / "policy.json").read_text())
+    actions = lambda *sids: sorted(action for one in policy["Statement"] if one["Sid"] in sids for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"]))
+    # Each of the whole list, but for looking.
+    everything = actions("NewestImage", "Network", "Security", "Machines", "RoleOfTheHosts", "HandTheRoleToTheHosts", "Budget", "StacksOfBudgetAndCards")
+    denied.write_text(" ".join(action.split(":")[1] for action in everything))
     budget = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org"]
     try:
-        novice.provision().refused("does not let", "ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made", "ansible/policy.json")
-        # What has no dry run is asked for where it is wanted.
-        novice.provision(variables=budget).refused("budgets:ModifyBudget, ec2:AllocateAddress")
+        novice.provision(variables=budget).refused("does not let", f"do {', '.join(everything)}. Nothing was made", "ansible/policy.json")
+        denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget StartSession")
+        # What nobody wants is not asked for.
+        novice.provision().refused("do ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made")
+        denied.write_text("RunInstances CreateRole SimulatePrincipalPolicy")
+        novice.provision().refused("WARNING: the policy simulator of IAM does not answer", "do ec2:RunInstances. Nothing was made")
     finally:
         denied.unlink()
     assert len(ec2.describe_vpcs()["Vpcs"]) == before
+
+
+def test_a_budget_that_failed_once_is_made_by_the_next_run(novice, account, tmp_path):
+    """What AWS rolled back would stay, and be changed by no later run. The one file of the role that makes it, alone."""
+    import boto3
+
+    playbook = tmp_path / "budget.yml"
+    playbook.write_text("""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: cloud, tasks_from: budget}
+      vars: {cloud_region: us-east-1, cloud_deployment: failed, cloud_budget_usd: 50, cloud_budget_email: organiser@example.org}
+""")
+    stacks = boto3.client("cloudformation", endpoint_url=account["AWS_URL"], region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    standing = lambda: [(one["StackName"], one["StackStatus"]) for one in stacks.describe_stacks()["Stacks"] if "failed" in one["StackName"]]
+    filters = {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
+    rolled_back = pathlib.Path(account["FLOWTEST_FAIL_STACKS"])
+    rolled_back.touch()
+    try:
+        novice.play(str(playbook), inventory="localhost,", environment=filters).refused("Have AWS warn of the bill")
+    finally:
+        rolled_back.unlink()
+    assert standing() == []
+    novice.play(str(playbook), inventory="localhost,", environment=filters).changed_something()
+    assert standing() == [("flowtest-failed-budget", "CREATE_COMPLETE")]
+    stacks.delete_stack(StackName="flowtest-failed-budget")
 
 
 @pytest.mark.long

@@ -131,6 +131,8 @@ def test_a_budget_is_a_stack_that_stays(organiser, account):
     organiser.provision(variables=budget).changed_something()
     [stack] = stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"]
     assert {"ParameterKey": "Dollars", "ParameterValue": "50"} in stack["Parameters"]
+    # A budget is the account's, so its name tells regions apart.
+    assert {"ParameterKey": "Name", "ParameterValue": "flowtest-lab-us-east-1"} in stack["Parameters"]
     organiser.provision(variables=budget).changed_nothing()
     # A stack that stands is looked at by a change set, which the policy must allow as well.
     organiser.provision("--check", variables=budget).went_well()

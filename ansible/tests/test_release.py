@@ -64,6 +64,12 @@ def test_what_cannot_be_made_is_named_with_its_reason():
     assert built is None and "no-such-processor-unknown-linux-musl" in why
 
 
+def test_templates_lie_beside_the_programs_for_who_has_a_browser_alone():
+    assert set(release.BROWSER) == {file.name for file in (PROJECT / "target/aws").iterdir()} - {"README.md"}
+    text = release.notes("abc", {"ec2.yml": ("what", "sum")}, [])
+    assert "`ProgramUrl` of `ec2.yml` is the address" in text
+
+
 def test_no_document_of_the_kit_leads_out_of_it(tmp_path):
     release.kit(tmp_path, "abc")
     files = files_of(gzip.decompress((tmp_path / "flowtest-kit-abc.tar.gz").read_bytes()))
@@ -90,7 +96,7 @@ def test_a_release_of_this_processor_is_whole(tmp_path):
     [folder] = tmp_path.iterdir()
     names = {file.name for file in folder.iterdir()}
     wanted = {f"flowtest-{program}-{folder.name}-{MACHINE}" for program in ("target", "loadgen")}
-    assert wanted | {f"flowtest-target-{folder.name}-{MACHINE}.oci.tar", f"flowtest-kit-{folder.name}.tar.gz", "SHA256SUMS", "NOTES.md"} == names
+    assert wanted | {f"flowtest-target-{folder.name}-{MACHINE}.oci.tar", f"flowtest-kit-{folder.name}.tar.gz", "SHA256SUMS", "NOTES.md", *release.BROWSER} == names
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     for name in wanted:
         headers = subprocess.run(["readelf", "--dynamic", "--program-headers", folder / name], capture_output=True, text=True, check=True).stdout

@@ -1,9 +1,11 @@
 """target/aws: the templates are sound, say the same as user-data.sh, and are stacks at the pretended account; what user-data.sh
 makes of a fresh machine is flooded."""
 
+import datetime
 import json
 import re
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -80,6 +82,17 @@ def test_tracking_begins_at_four_fifths_of_the_capacity():
         assert parameters["RequestsPerMinute"]["Default"] == parameters["Capacity"]["Default"] * 60 * 8 // 10
 
 
+def test_a_header_is_a_value_or_two_with_an_instant():
+    """What has another form would be sent as it stands, or starts nothing."""
+    for name in ("ec2", "ecs"):
+        for header in ("VersionHeader", "FromHeader"):
+            parameter = template(name)["Parameters"][header]
+            for good in ("v1", "ECS", parameter["Default"], "v1,v2@2026-12-01T10:20:00Z", "EC2,ECS@2026-12-01T11:20:00+01:00"):
+                assert re.fullmatch(parameter["AllowedPattern"], good), good
+            for bad in ("", "v1,v2", "v1,v2@", "v1,v2@10:20", "v1,v2@2026-12-01 10:20:00", "v1@2026-12-01T10:20:00Z", "v1;", "v1,v2@+20s"):
+                assert not re.fullmatch(parameter["AllowedPattern"], bad), bad
+
+
 def test_an_update_puts_no_number_of_servers_back():
     """CloudFormation sets DesiredCapacity and DesiredCount at each update of their resource, whatever was scaled since."""
     for name, resource, begins in (("ec2", "Servers", "DesiredCapacity"), ("ecs", "Service", "DesiredCount")):
@@ -87,6 +100,33 @@ def test_an_update_puts_no_number_of_servers_back():
         assert begins not in whole["Resources"][resource]["Properties"] and "Desired" not in whole["Parameters"]
     assert template("ec2")["Resources"]["Servers"]["Properties"]["MinSize"] == {"Ref": "Min"}
     assert template("ecs")["Resources"]["Scaling"]["Properties"]["MinCapacity"] == {"Ref": "Min"}
+
+
+def test_aws_ends_no_server_that_was_started_before_its_phase():
+    """Until the load comes there is none, and target tracking would end them down to Min."""
+    ec2, ecs = (template(name)["Resources"]["Tracking"]["Properties"] for name in ("ec2", "ecs"))
+    assert ec2["TargetTrackingConfiguration"]["DisableScaleIn"] is True
+    assert ecs["TargetTrackingScalingPolicyConfiguration"]["DisableScaleIn"] is True
+    assert "ScaleInCooldown" not in str(ecs) and "ends none (`DisableScaleIn`)" in (AWS / "README.md").read_text()
+
+
+def row_of(document, begins):
+    [row] = [line for line in (PROJECT / document).read_text().splitlines() if line.startswith(f"| {begins}")]
+    return row
+
+
+def test_the_hour_names_every_header_that_a_stack_does_not_have_as_it_is():
+    """From EC2 to ECS with the order of deadlines of EVENT.md: v2 and ECS are due when the stack on ECS takes over."""
+    row = row_of("docs/PLAY.md", "fifteen minutes before the deadline of *From*")
+    whole, due = template("ecs")["Parameters"], {"VersionHeader": "v2", "FromHeader": "ECS"}
+    named = [name for name in due if f"`{name}`" in row and f"`{due[name]}`" in row]
+    assert set(named) >= {name for name, value in due.items() if whole[name]["Default"] != value} and "VersionHeader" in named, row
+
+
+def test_the_hour_tells_of_a_pause():
+    """Servers know an instant, and a pause moves the deadline."""
+    [after] = [part for part in (PROJECT / "docs/PLAY.md").read_text().split("\n\n") if part.startswith("**After a pause**")]
+    assert all(word in after for word in ("a second stack", "`v1,v2@TIME`", "*My team*"))
 
 
 def test_a_rolling_update_has_room_and_a_new_server_time():
@@ -105,18 +145,23 @@ def test_a_rolling_update_has_room_and_a_new_server_time():
 def test_a_task_has_the_headers_by_the_names_of_server_and_starters():
     [container] = template("ecs")["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
     given = {one["Name"]: one["Value"] for one in container["Environment"] if "Name" in one}
+    named = {one["Fn::If"][1]["Name"] for one in container["Environment"] if one.get("Fn::If", [""])[0] == "HasTeam"}
+    assert named == {"FLOWTEST_TARGET_TEAM", "TEAM"}
     for ours, starters in (("FLOWTEST_TARGET_VERSION", "VERSION"), ("FLOWTEST_TARGET_FROM", "FROM")):
         assert given[ours] == given[starters] == {"Ref": f"{starters.title()}Header"}
     assert given["PORT"] == {"Ref": "Port"}
     for starter, file in (("flask", "app.py"), ("express", "server.js"), ("go", "main.go")):
         text = (PROJECT / "target/starters" / starter / file).read_text()
-        assert "VERSION" in text and "FROM" in text, starter
+        assert "VERSION" in text and "FROM" in text and "TEAM" in text, starter
     # nginx reads no environment: its image is built again.
     assert "--build-arg VERSION=v2" in (AWS / "README.md").read_text()
+    assert "ARG TEAM=" in (PROJECT / "target/starters/nginx/Containerfile").read_text()
 
 
 def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ec2.yml", inventory="localhost,").refused("stack_program_url and stack_program_sha256", "stack_server=nginx")
+    five = ["stack_server=nginx", json.dumps({"stack_generators": [f"203.0.113.{last}/32" for last in range(5)]})]
+    contestant.play("ec2.yml", inventory="localhost,", variables=five).refused("stack_generators has 5 networks", "at most four")
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
 
 
@@ -211,8 +256,30 @@ def test_user_data_makes_a_contestant_of_a_fresh_machine(lab, tmp_path, server):
         verified = json.loads(above.stdout)["contestants"][0]["verified"]
         # Requests of the four seconds wait three more for a connection; the bucket has a second of burst.
         assert verified <= 500 * (4 + 3 + 1), above.stdout
+        if server == "nginx":
+            nginx_flips_by_the_clock(lab)
     finally:
         lab.halt("fresh")
+
+
+def nginx_flips_by_the_clock(lab):
+    def made(version, from_):
+        text = USER_DATA.read_text().replace("VERSION='v1'", f"VERSION='{version}'").replace("FROM='EC2'", f"FROM='{from_}'")
+        return lab.shell("fresh", run(text))
+
+    def headers():
+        return dict(re.findall(r"^(version|from): (\S+)", lab.shell("fresh", f"curl --silent --dump-header - http://{MACHINE}/").lower(), re.MULTILINE))
+
+    # An instant that has passed, and one that has not.
+    assert "ready" in made("v1,v2@2020-12-01T10:20:00+01:00", "EC2,ECS@2098-12-01T10:45:00Z")
+    assert headers() == {"version": "v2", "from": "ec2"}
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=6)
+    assert "ready" in made("v2", f"EC2,ECS@{soon:%Y-%m-%dT%H:%M:%SZ}")
+    end = time.monotonic() + 60
+    while headers() != {"version": "v2", "from": "ecs"}:
+        assert time.monotonic() < end, lab.shell("fresh", "systemctl status flowtest-flip.timer flowtest-flip.service; cat /etc/nginx/flowtest-headers")
+        time.sleep(0.2)
+    assert "neither a value nor two with an instant" in made("v1,v2@+20s", "EC2")
 
 
 def run(text):

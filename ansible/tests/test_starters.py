@@ -4,10 +4,12 @@ answer was right."""
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -34,7 +36,7 @@ def free_port():
 def served(words, folder, port=None, listening=None, **environment):
     """Runs a starter, and yields its port: `port`, or the one that it prints after `listening`."""
     server = subprocess.Popen(
-        words, cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder), "VERSION": "v2", "FROM": "ECS", "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        words, cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder), "VERSION": "v2", "FROM": "ECS", "TEAM": "alice", "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )
     try:
@@ -59,7 +61,8 @@ def served(words, folder, port=None, listening=None, **environment):
 
 
 def flood(port):
-    """Every request has a token of its own, on connections that are kept; each answer is judged."""
+    """Every request has a token of its own, on connections that are kept; each answer is judged. Then a contest that gives nothing to
+    a server that does not say whose it is."""
     done = subprocess.run(
         [PROJECT / "build/quick/flowtest-loadgen", "stress", f"http://127.0.0.1:{port}/any/path?of=them", "--requests", str(REQUESTS),
          "--connections", "16", "--warmup", "0s", "--json", "-"],
@@ -67,6 +70,27 @@ def flood(port):
     )
     contestant = json.loads(done.stdout)["contestants"][0]
     assert contestant["points"] == REQUESTS * 200, done.stdout + done.stderr
+    owned(port)
+
+
+def owned(port):
+    contest = f"""
+name = "starter"
+[policy]
+allow = ["127.0.0.0/8"]
+ownership = "header"
+[[phase]]
+for = "1s"
+rate = 100
+[[contestant]]
+name = "alice"
+endpoint = "127.0.0.1:{port}"
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "contest.toml"
+        file.write_text(contest)
+        done = subprocess.run([PROJECT / "build/quick/flowtest-loadgen", "run", file, "--journal", f"{folder}/journal", "--json", "-"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["contestants"][0]["points"] == 100 * 200, done.stdout + done.stderr
 
 
 def test_flask_with_gunicorn_answers_everybody_with_their_own_token():
@@ -104,9 +128,13 @@ def test_go_answers_everybody_with_their_own_token(tmp_path):
 
 
 def test_nginx_alone_answers_everybody_with_their_own_token(tmp_path):
-    text = (STARTERS / "nginx/nginx.conf").read_text()
+    # What its image does with the file.
+    [line] = re.findall(r"^RUN (sed .*)$", (STARTERS / "nginx/Containerfile").read_text(), re.MULTILINE)
+    (tmp_path / "built.conf").write_text((STARTERS / "nginx/nginx.conf").read_text())
+    subprocess.run(["sh", "-c", line.replace("/etc/nginx/nginx.conf", str(tmp_path / "built.conf"))], check=True, env={"PATH": os.environ["PATH"], "VERSION": "v2", "FROM": "ECS", "TEAM": "alice"})
+    text = (tmp_path / "built.conf").read_text()
     port = free_port()
-    for old, new in (("listen 8080", f"listen 127.0.0.1:{port}"), ("Version v1;", "Version v2;"), ("From EC2;", "From ECS;"), ("/tmp/", f"{tmp_path}/")):
+    for old, new in (("listen 8080", f"listen 127.0.0.1:{port}"), ("/tmp/", f"{tmp_path}/")):
         assert old in text
         text = text.replace(old, new)
     tmp_path.chmod(0o777)

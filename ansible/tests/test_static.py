@@ -118,6 +118,76 @@ def test_every_type_that_the_documents_advise_has_a_price():
     assert "c8gn.4xlarge" in named and named <= set(prices), named - set(prices)
 
 
+def templated(expression, **variables):
+    """What Ansible makes of an expression."""
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.template import Templar, trust_as_template
+
+    trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in variables.items()}
+    return Templar(DataLoader(), variables=trusted).template(trust_as_template(expression))
+
+
+def test_an_hour_costs_every_machine_with_its_address_and_its_disk():
+    known = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())
+    fleets = [{"role": "generator", "count": 2, "type": "c7g.large", "disk": 500}, {"role": "builder", "count": 1, "type": "c7g.2xlarge", "disk": "60"}]
+    cost = templated(
+        known["cloud_hour_usd"], cloud_fleets=fleets, cloud_generator_count=2, cloud_journal_gib=100, cloud_data_gib=10,
+        **{name: known[name] for name in ("cloud_prices", "cloud_price_address", "cloud_price_gib_month")},
+    )
+    disks = 2 * 500 + 60 + 2 * 100 + 10
+    assert float(cost) == pytest.approx(2 * 0.0725 + 0.29 + 3 * 0.005 + disks * 0.08 / 730)
+
+
+def test_what_is_typed_wrong_is_told_before_the_account_is_asked_and_made_after_what_stands_was_seen():
+    preflight = [one["name"] for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/preflight.yml").read_text())]
+    assert preflight.index("Refuse a budget that warns nobody") < preflight.index("Look at the account")
+    order = [one["ansible.builtin.import_tasks"] for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/main.yml").read_text())]
+    assert order.index("standing.yml") < order.index("budget.yml") < order.index("network.yml")
+
+
+def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_spread(tmp_path):
+    """Cards as /sys and the tuning have them, and what match_prepare says of each."""
+    text = (ANSIBLE / "roles/tuning/templates/flowtest-tune.j2").read_text()
+    take = lambda name: re.findall(rf"^{name}\(\) \{{.*?(?:^\}}$| \}}$)", text, re.MULTILINE | re.DOTALL)[0].replace("/sys/class/net", str(tmp_path))
+    functions = "\n".join(take(name) for name in ("cards", "queues_of", "mask_of", "complain", "spread_received", "queues"))
+    drivers = tmp_path / "drivers"
+    for card, driver, count in (("eth0", "ena", 8), ("eth1", "ena", 16), ("veth0", "veth", 1)):
+        (drivers / driver).mkdir(parents=True, exist_ok=True)
+        (tmp_path / card / "device").mkdir(parents=True)
+        (tmp_path / card / "device/driver").symlink_to(drivers / driver)
+        for queue in range(count):
+            (tmp_path / card / f"queues/rx-{queue}").mkdir(parents=True)
+            (tmp_path / card / f"queues/rx-{queue}/rps_cpus").write_text("0000\n")
+
+    def said(*words):
+        script = f"nproc() {{ echo 16; }}\nstrict=yes failed=0 interrupts=spread\n{functions}\n" + "\n".join(words)
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    [generators] = [play for play in yaml.safe_load((ANSIBLE / "match_prepare.yml").read_text()) if play.get("name") == "Generators"]
+    [refuse] = [task["ansible.builtin.assert"] for task in generators["tasks"] if task["name"] == "Refuse fewer queues than cores"]
+    is_go = lambda line: templated("{{ " + refuse["that"] + " }}", item=line)
+    before = said("queues")
+    assert before == ["eth0 8 16 no", "eth1 16 16 no"] and [is_go(line) for line in before] == [False, True]
+    assert templated(refuse["fail_msg"], item=before[0], inventory_hostname="finals-generator-1").startswith(
+        "NO-GO: finals-generator-1's card eth0 has 8 queues for 16 cores")
+    after = said("spread_received", "queues")
+    assert after == ["eth0 8 16 yes", "eth1 16 16 no"] and all(is_go(line) for line in after)
+    assert {one.read_text() for one in tmp_path.glob("eth0/queues/*/rps_cpus")} == {"ffff\n"}
+
+
+def test_updates_that_come_by_themselves_rest_on_the_day():
+    tasks = {task["name"].split(" #")[0]: task for task in yaml.safe_load((ANSIBLE / "roles/common/tasks/configure.yml").read_text())}
+    looked = tasks["Look whether the system upgrades itself"]["ansible.builtin.command"]
+    assert {"apt-daily.timer", "apt-daily-upgrade.timer", "dnf-automatic-install.timer"} <= set(looked.split())
+    rest = tasks["Let upgrades rest"]
+    assert rest["ansible.builtin.systemd_service"] == {"name": "{{ item }}", "state": "stopped", "enabled": False}
+    found = {"stdout_lines": ["apt-daily.timer         enabled enabled", "apt-daily-upgrade.timer enabled enabled"]}
+    assert templated(rest["loop"], common_upgrades=found) == ["apt-daily.timer", "apt-daily-upgrade.timer"]
+    # Where nobody looked there is nothing to stop.
+    assert templated(rest["loop"], common_upgrades={"skipped": True}) == []
+    assert yaml.safe_load((ANSIBLE / "roles/common/defaults/main.yml").read_text())["common_upgrades_rest"] is not False
+
+
 def test_the_policy_is_one_of_iam():
     policy = json.loads((ANSIBLE / "policy.json").read_text())
     actions = [action for one in policy["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
@@ -125,6 +195,62 @@ def test_the_policy_is_one_of_iam():
     assert not [one["Sid"] for one in policy["Statement"] if "*" in one["Action"]]
     # IAM takes 6,144 characters without blanks.
     assert len(re.sub(r"\s", "", json.dumps(policy))) < 6144
+
+
+def test_the_account_is_asked_for_every_action_of_the_policy():
+    sys.path.insert(0, str(ANSIBLE / "filter_plugins"))
+    import flowtest
+
+    policy = json.loads((ANSIBLE / "policy.json").read_text())
+    asked = flowtest.policy_questions(policy, [], "aws", "eu-west-1", "111122223333", "flowtest-finals-eu-west-1")
+    actions = sorted(action for one in policy["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"]))
+    found = sorted(action for one in asked for action in one["actions"])
+    assert found == sorted(action.replace("Describe*", "DescribeInstances") for action in actions)
+    of = {action: one["resource"] for one in asked for action in one["actions"]}
+    assert of["iam:PassRole"] == of["iam:CreateRole"] == "arn:aws:iam::111122223333:role/flowtest-finals-eu-west-1"
+    assert of["iam:AddRoleToInstanceProfile"] == "arn:aws:iam::111122223333:instance-profile/flowtest-finals-eu-west-1"
+    assert re.fullmatch(r"arn:aws:ssm:eu-west-1::parameter/aws/service/[^*]+", of["ssm:GetParameter"]) and of["ec2:CreateTags"] == "*"
+    # What may be left out is there to be left out.
+    names = {one["Sid"] for one in policy["Statement"]}
+    left_out = set(re.findall(r"'([A-Z][A-Za-z]+)'", yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_asked"]))
+    assert left_out == {"SecondDoor", "TeamsByHand", "RoleOfTheHosts", "HandTheRoleToTheHosts", "Budget", "StacksOfBudgetAndCards"} <= names
+    assert flowtest.policy_questions(policy, list(names), "aws", "r", "1", "n") == []
+
+
+def test_an_account_that_does_not_answer_is_told():
+    tasks = yaml.safe_load((ANSIBLE / "roles/cloud/tasks/preflight.yml").read_text())
+    [warning] = [task for task in tasks if "WARNING: the policy simulator of IAM does not answer" in str(task)]
+    assert warning["when"] == "not cloud_allowed.simulated" and tasks.index(warning) < len(tasks) - 1
+
+
+def test_commands_of_the_documents_are_in_the_policy():
+    """The organiser has this policy; S3 and registries are anybody's who keeps the kit."""
+    allowed = {action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in one["Action"]}
+    words = [shlex.split(line) for document in ("ansible/README.md", "docs/EVENT.md") for line in commands_of(PROJECT / document)]
+    asked = {f"{one[1]}:{''.join(part.title() for part in one[2].split('-'))}" for one in words if one[0] == "aws" and one[1] not in ("s3", "s3api", "ecr")}
+    assert {"ec2:AcceptVpcPeeringConnection", "ram:CreateResourceShare", "ec2:RunInstances"} <= asked <= allowed, asked - allowed
+
+
+def test_the_day_hands_the_kit_to_who_has_a_browser():
+    """What everybody may do with bucket and registry is to read, and the page that the program's sum stands on is named to `site`."""
+    lines = [shlex.split(line) for line in commands_of(PROJECT / "docs/EVENT.md")]
+    statements = [json.loads(word)["Statement"] for words in lines for word in words if words[0] == "aws" and word.startswith("{")]
+    assert [one["Action"] for [one] in statements] == [["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "s3:GetObject"]
+    text = (PROJECT / "docs/EVENT.md").read_text()
+    assert re.search(r"`kit_url: https://\S+/NOTES\.md` in `event\.yml`", text) and any(words[:2] == ["skopeo", "copy"] for words in lines)
+
+
+def test_a_stack_that_failed_once_is_made_by_the_next_run():
+    """One that was rolled back stays, and CloudFormation changes none that has."""
+    made = []
+    for file in [*ANSIBLE.glob("roles/cloud/tasks/*.yml"), *ANSIBLE.glob("tasks/*.yml")]:
+        made += [task["amazon.aws.cloudformation"] for task in yaml.safe_load(file.read_text()) if "amazon.aws.cloudformation" in task]
+    made = [one for one in made if one.get("state") != "absent"]
+    assert len(made) == 3 and {one.get("on_create_failure") for one in made} == {"DELETE"}, made
+    # A budget is the account's: the same deployment in another region has one as well.
+    [budget] = [one for one in made if "budget" in one["stack_name"]]
+    assert budget["template_parameters"]["Name"] == "{{ cloud_identity }}"
+    assert "cloud_region" in yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_identity"]
 
 
 def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
@@ -195,6 +321,18 @@ def test_every_requirement_is_pinned_with_its_hash():
         assert pins, name
 
 
+def test_the_page_rules_is_told_where_tests_come_from_and_where_the_kit_is():
+    """As the role has it, by Ansible itself: hosts on EC2 with public and private addresses, and one that has a name alone."""
+    unit = (ANSIBLE / "roles/dashboard/templates/flowtest-dashboard.service.j2").read_text()
+    assert "FLOWTEST_DASHBOARD_KIT_URL" in unit and "FLOWTEST_DASHBOARD_TEST_SOURCE" in unit
+    defaults = yaml.safe_load((ANSIBLE / "roles/dashboard/defaults/main.yml").read_text())
+    for topology, public, private, told in (
+        ("public", "203.0.113.9", "10.77.0.5", "203.0.113.9"), ("vpc", "203.0.113.9", "10.77.0.5", "10.77.0.5"),
+        ("vpc", "", "scores.example.org", ""), ("public", "", "10.77.0.5", ""),
+    ):
+        assert templated(defaults["dashboard_test_source"], topology=topology, host_public_address=public, host_address=private).strip() == told
+
+
 def test_every_role_says_what_it_takes():
     for role in (ANSIBLE / "roles").iterdir():
         options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
@@ -234,7 +372,7 @@ def test_commands_of_a_document_can_be_typed(document):
             assert words[1] in ("generator", "redis", "dashboard", "target", "all"), f"{document}: {line}"
         else:
             assert words[0] in ("ansible-inventory", "ansible-vault", "cd", "cp", "ansible/bootstrap.sh", "./bootstrap.sh", "$EDITOR",
-                                "podman", "docker", "skopeo", "aws"), f"{document} has a command nobody tests: {line}"
+                                "podman", "docker", "skopeo", "aws", "make", "echo"), f"{document} has a command nobody tests: {line}"
     assert seen >= 4, f"{document} has {seen} commands"
 
 

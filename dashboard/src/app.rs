@@ -151,6 +151,12 @@ impl App {
         sources
     }
 
+    /// Where tests and practice come from besides, as the organiser has said: who plays no rounds tells nobody its addresses.
+    pub fn test_sources(&self) -> Vec<String> {
+        let sources = self.sources();
+        self.config.test_sources.iter().map(ToString::to_string).filter(|one| !sources.contains(one)).collect()
+    }
+
     /// Ends the WebSockets of a session that has ended.
     pub fn close_session(&self, session: SessionId) {
         self.admins.forget_session(session);

@@ -130,6 +130,13 @@ pub struct Serve {
     /// What people type into their browsers, such as https://scores.example.org. Needed behind a proxy with TLS.
     #[arg(long, env = "FLOWTEST_DASHBOARD_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
+    /// Where contestants find templates, programs and starters; the page Rules leads there.
+    #[arg(long, env = "FLOWTEST_DASHBOARD_KIT_URL", value_name = "URL")]
+    pub kit_url: Option<String>,
+    /// An address besides those of the generators from which tests and practice come, for contestants who let in addresses by
+    /// name; may be given several times.
+    #[arg(long, env = "FLOWTEST_DASHBOARD_TEST_SOURCE", value_name = "ADDRESS", value_delimiter = ',')]
+    pub test_source: Vec<IpAddr>,
     /// A proxy whose X-Forwarded-For is believed; may be given several times.
     #[arg(long, env = "FLOWTEST_DASHBOARD_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
     pub proxy: Vec<IpAddr>,

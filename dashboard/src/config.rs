@@ -21,6 +21,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// As browsers write it in `Origin`: scheme, host and port, no slash at the end.
     pub public_url: Option<String>,
+    /// Where contestants find what the organiser gives them.
+    pub kit_url: Option<String>,
+    /// Where tests and practice come from besides the generators.
+    pub test_sources: Vec<IpAddr>,
     pub proxies: Vec<IpAddr>,
     pub tls: Option<Tls>,
     pub viewers_max: usize,
@@ -49,6 +53,8 @@ pub enum ConfigError {
     Redis(#[from] ScoreboardError),
     #[error("--public-url {0:?} is no address of a site: write https://host or http://host:port, without a path")]
     PublicUrl(String),
+    #[error("--kit-url {0:?} is no address that a browser opens: write https://host/path or http://host/path")]
+    KitUrl(String),
 }
 
 impl Config {
@@ -78,6 +84,8 @@ impl Config {
             contest: flags.contest.clone(),
             metrics: flags.metrics,
             public_url: flags.public_url.as_deref().map(origin).transpose()?,
+            kit_url: flags.kit_url.as_deref().map(page).transpose()?,
+            test_sources: flags.test_source.clone(),
             proxies: flags.proxy.clone(),
             tls,
             viewers_max: flags.viewers_max.max(1),
@@ -115,9 +123,28 @@ fn origin(text: &str) -> Result<String, ConfigError> {
     Ok(url.origin().ascii_serialization())
 }
 
+/// An address that a page may lead to: nothing but http, which is no script.
+fn page(text: &str) -> Result<String, ConfigError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url.to_string()),
+        _ => Err(ConfigError::KitUrl(text.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kit_is_where_a_browser_can_go() {
+        assert_eq!(
+            page("https://kit.example.org/a b/NOTES.md").ok().as_deref(),
+            Some("https://kit.example.org/a%20b/NOTES.md")
+        );
+        for bad in ["javascript:alert(1)", "kit.example.org/x", "s3://kit/x", ""] {
+            assert!(page(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_public_url_is_an_origin() {

@@ -4,6 +4,7 @@
 #
 # nginx alone, as it stands; the reference server when PROGRAM_URL says where your organiser's flowtest-target lies for
 # this processor, and PROGRAM_SHA256 its sum. CAPACITY requests a second are answered; above them answers get slow, then fail.
+# VERSION and FROM are a value, or v1,v2@2026-12-01T10:20:00Z (EC2,ECS@...): the second one from that instant on.
 PROGRAM_URL=''
 PROGRAM_SHA256=''
 CAPACITY='500'
@@ -70,6 +71,61 @@ install_nginx() {
     fi
 }
 
+# nginx knows no time: what the headers say is written to a file of its own at each start, and by a timer at each instant.
+flip_nginx() {
+    local word calendar=""
+    for word in "$VERSION" "$FROM"; do
+        case $word in
+            *,*@[0-9]*T*) calendar+=$(date --utc --date "${word#*@}" '+OnCalendar=%F %T UTC')$'\n' ;;
+            *[,@]*) say "$word is neither a value nor two with an instant, as in v1,v2@2026-12-01T10:20:00Z"; return 1 ;;
+        esac
+    done
+    cat > /usr/local/sbin/flowtest-flip <<FLIP
+#!/bin/bash
+set -euo pipefail
+VERSION='$VERSION' FROM='$FROM'
+FLIP
+    cat >> /usr/local/sbin/flowtest-flip <<'FLIP'
+# v1,v2@2026-12-01T10:20:00Z is v1 before the instant and v2 from it on; one word is itself.
+due() {
+    local after=${1#*,}
+    case $1 in
+        *@*) if [ "$(date +%s)" -lt "$(date --date "${1#*@}" +%s)" ]; then echo "${1%%,*}"; else echo "${after%%@*}"; fi ;;
+        *) echo "$1" ;;
+    esac
+}
+echo "add_header Version $(due "$VERSION"); add_header From $(due "$FROM");" > /etc/nginx/flowtest-headers
+if systemctl is-active --quiet nginx; then nginx -s reload; fi
+FLIP
+    chmod 0755 /usr/local/sbin/flowtest-flip
+    cat > /etc/systemd/system/flowtest-flip.service <<'UNIT'
+[Unit]
+Description=Flow Test: headers of nginx
+Before=nginx.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/sbin/flowtest-flip
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    cat > /etc/systemd/system/flowtest-flip.timer <<UNIT
+[Unit]
+Description=Flow Test: when the headers of nginx change
+
+[Timer]
+${calendar}AccuracySec=100ms
+
+[Install]
+WantedBy=timers.target
+UNIT
+    /usr/local/sbin/flowtest-flip
+    systemctl daemon-reload
+    systemctl enable flowtest-flip.service
+    if [ -n "$calendar" ]; then systemctl enable --now flowtest-flip.timer; fi
+}
+
 serve_nginx() {
     mkdir -p /srv/flowtest
     echo "I am here." > /srv/flowtest/answer
@@ -93,14 +149,14 @@ http {
         location / {
             limit_req zone=capacity burst=$CAPACITY;
             add_header Token \$http_token;
-            add_header Version $VERSION;
-            add_header From $FROM;
+            include /etc/nginx/flowtest-headers;
             ${TEAM:+add_header Team $TEAM;}
             try_files /answer =404;
         }
     }
 }
 NGINX
+    flip_nginx
     nginx -t
     systemctl enable nginx
     systemctl restart nginx

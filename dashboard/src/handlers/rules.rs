@@ -37,6 +37,8 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
         from: flip(settings.deadlines.from, from_at),
         plan: Some(PlanGraph::of(convert::plan(&settings.phases))),
         sources: app.sources(),
+        test_sources: app.test_sources(),
+        kit_url: app.config.kit_url.clone(),
         ownership: settings.policy.ownership.is_asked_for(),
         tls: settings.policy.tls,
         changes: changes.collect(),

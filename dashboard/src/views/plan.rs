@@ -79,14 +79,23 @@ impl PlanGraph {
 pub(crate) const TEMPLATE_CAPACITY: u64 = 500;
 
 impl PlanGraph {
-    /// The highest rate of the last open phase, in requests per second, and how many servers of the templates that takes.
+    /// The highest rate of all open phases, in requests per second, and how many servers of the templates that takes.
     pub(crate) fn servers(&self) -> Option<(u64, u64)> {
-        let rate = self.phases.iter().rev().find(|phase| matches!(phase.load, PlanLoad::Open { .. }))?.top();
+        let rate = self.phases.iter().filter(|phase| phase.is_open()).map(PlanPhase::top).max()?;
         (rate > 0).then_some((rate, rate.div_ceil(TEMPLATE_CAPACITY)))
+    }
+
+    /// Whether a phase asks for as much as a server can answer.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        !self.phases.iter().all(PlanPhase::is_open)
     }
 }
 
 impl PlanPhase {
+    fn is_open(&self) -> bool {
+        matches!(self.load, PlanLoad::Open { .. })
+    }
+
     fn top(&self) -> u64 {
         match self.load {
             PlanLoad::Open { from, to } => from.max(to),
@@ -115,10 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_open_phase_says_how_many_servers_there_must_be() {
+    fn the_highest_open_phase_says_how_many_servers_there_must_be() {
         let open = |from, to| phase(10.0, PlanLoad::Open { from, to });
         let sprint = phase(10.0, PlanLoad::Closed { pipeline: 1 });
-        assert_eq!(PlanGraph::of(vec![open(9_000, 9_000), open(100, 1_001), sprint]).servers(), Some((1_001, 3)));
+        let ends_quietly = PlanGraph::of(vec![open(9_000, 100), open(100, 1_001), sprint]);
+        assert_eq!((ends_quietly.servers(), ends_quietly.is_unbounded()), (Some((9_000, 18)), true));
+        assert!(!PlanGraph::of(vec![open(1, 2), open(2, 1)]).is_unbounded());
         assert_eq!(PlanGraph::of(vec![open(500, 500)]).servers(), Some((500, 1)));
         assert_eq!(PlanGraph::of(vec![phase(10.0, PlanLoad::Closed { pipeline: 1 })]).servers(), None);
         assert_eq!(PlanGraph::of(vec![]).servers(), None);

@@ -21,6 +21,10 @@ pub struct RulesPage {
     pub plan: Option<PlanGraph>,
     /// Addresses from which the fleet comes.
     pub sources: Vec<String>,
+    /// Addresses besides, from which tests and practice come.
+    pub test_sources: Vec<String>,
+    /// Where contestants find templates, programs and starters.
+    pub kit_url: Option<String>,
     /// Each answer has to say whose server it is.
     pub ownership: bool,
     /// Whose certificates are taken over https.
@@ -55,6 +59,22 @@ impl Flip {
             Flip::At { ms } => format!("{first} until {}, then {second}", format::utc_clock(ms)),
         }
     }
+
+    /// The value that is right when this deadline passes, of a header with another deadline; none while nobody can tell which of
+    /// the two comes first.
+    pub(crate) fn value_of(self, other: Flip, first: &'static str, second: &'static str) -> Option<&'static str> {
+        let has_flipped = match (self, other) {
+            (_, Flip::FromStart) => true,
+            (Flip::FromStart, Flip::AfterStart { seconds }) => seconds == 0,
+            (Flip::AfterStart { seconds: here }, Flip::AfterStart { seconds }) => seconds <= here,
+            (Flip::At { ms: here }, Flip::At { ms }) => ms <= here,
+            (Flip::FromStart | Flip::AfterStart { .. }, Flip::At { .. })
+            | (Flip::At { .. }, Flip::AfterStart { .. }) => {
+                return None;
+            }
+        };
+        Some(if has_flipped { second } else { first })
+    }
 }
 
 /// One answer of the worked example.
@@ -81,5 +101,30 @@ impl Example {
             Example { what: "Token wrong or missing", token: -token, version: rest * version, from: rest * from },
             Example { what: "No answer within the timeout", token: -token, version: -version, from: -from },
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_due_when_the_platform_flips_is_told_where_it_is_known() {
+        let (early, late) = (Flip::AfterStart { seconds: 1_200 }, Flip::AfterStart { seconds: 2_700 });
+        let cases = [
+            (late, early, Some("v2")),
+            (late, late, Some("v2")),
+            (early, late, Some("v1")),
+            (Flip::At { ms: 2 }, Flip::At { ms: 1 }, Some("v2")),
+            (Flip::At { ms: 1 }, Flip::At { ms: 2 }, Some("v1")),
+            (late, Flip::FromStart, Some("v2")),
+            (Flip::FromStart, early, Some("v1")),
+            // Nobody knows yet when the round starts.
+            (late, Flip::At { ms: 1 }, None),
+            (Flip::At { ms: 1 }, early, None),
+        ];
+        for (from, version, expected) in cases {
+            assert_eq!(from.value_of(version, "v1", "v2"), expected, "{from:?} {version:?}");
+        }
     }
 }

@@ -52,6 +52,9 @@ pub(crate) const NOW_MS: i64 = 1_763_892_600_000;
 const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 1_680_000, void: 20_412 };
 const START_MS: i64 = NOW_MS - 600_000;
 
+/// Where the organiser keeps what contestants take.
+pub(crate) const KIT_URL: &str = "https://kit.example.org/finals/NOTES.md";
+
 /// Names that would break a page, a terminal or a spreadsheet that trusts them.
 pub(crate) const HOSTILE: [&str; 4] =
     ["<script>alert(1)</script>", "\" onmouseover=\"x", "\u{202e}gnp.exe' --", "=HYPERLINK(\"a\",\"b\")"];
@@ -109,7 +112,16 @@ pub(crate) fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
         ("setting-token", tokens(admin(Page::Tokens, "Invitations")).render_once()?),
         ("slips", slips(admin(Page::Tokens, "Slips")).render_once()?),
         ("rules", rules(nobody(Page::Rules, "Rules")).render_once()?),
-        ("rules-any", RulesPage { tls: TlsTrust::Any, ..rules(nobody(Page::Rules, "Rules")) }.render_once()?),
+        (
+            "rules-any",
+            RulesPage {
+                tls: TlsTrust::Any,
+                from: Flip::At { ms: NOW_MS + 1_452_000 },
+                kit_url: None,
+                ..rules(nobody(Page::Rules, "Rules"))
+            }
+            .render_once()?,
+        ),
         ("account", account(staff(Page::Account, "Account")).render_once()?),
         ("audit", audit(admin(Page::Audit, "Audit log")).render_once()?),
         ("report", report().render_once()?),
@@ -444,6 +456,8 @@ fn rules(layout: Layout) -> RulesPage {
         from: Flip::AfterStart { seconds: 1_452 },
         plan: Some(plan()),
         sources: vec!["198.51.100.4".into(), "198.51.100.5".into()],
+        test_sources: vec!["198.51.100.6".into()],
+        kit_url: Some(KIT_URL.into()),
         ownership: true,
         tls: TlsTrust::Verify,
         changes: vec![ChangeLine { at_ms: NOW_MS - 60_000, text: format!("Token points 100 → 90 {}", HOSTILE[0]) }],

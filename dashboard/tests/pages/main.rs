@@ -54,6 +54,43 @@ fn the_rules_say_whose_certificates_are_taken() {
 }
 
 #[test]
+fn the_rules_say_how_to_play_with_the_times_and_the_plan_of_this_contest() {
+    let pages = rendered();
+    let play = |name: &str| {
+        let (_, text) = pages.iter().find(|(page, _)| *page == name).expect("the fixture has it");
+        let [play] = between(text, "<h2>How to play</h2>", "</section>").collect::<Vec<_>>()[..] else {
+            panic!("{name}")
+        };
+        play.to_owned()
+    };
+    let (mixed, known) = (play("rules"), play("rules-any"));
+    // The deadline that is known, and what it is written as.
+    assert!(mixed.contains("<code>v1,v2@2025-11-23T10:14:12Z</code>"), "{mixed}");
+    // 4,000 requests a second by 500 each, and a sprint at the end.
+    assert!(
+        mixed.contains("At the most the plan brings <strong>4,000</strong>")
+            && mixed.contains("<strong>8 servers</strong>")
+    );
+    assert!(mixed.contains("ask for as much as you have"));
+    // One deadline counts from the start and one is an instant: nobody knows which comes first.
+    assert!(mixed.contains("<code>VersionHeader</code> what is right at that deadline."), "{mixed}");
+    assert!(known.contains("<code>VersionHeader</code> <code>v2</code>, which is right at that deadline."), "{known}");
+    assert!(mixed.contains("After a pause,") && mixed.contains("a second stack"));
+    assert!(mixed.contains(&format!("<a href=\"{}\"", fixture::KIT_URL)));
+    assert!(mixed.contains("Give each your login name") && !known.contains("the kit</a>"));
+}
+
+#[test]
+fn the_rules_say_where_tests_come_from() {
+    let pages = rendered();
+    let text = &pages.iter().find(|(page, _)| *page == "rules").expect("the fixture has it").1;
+    let [tests] = between(text, "Tests and practice come from", "</section>").collect::<Vec<_>>()[..] else {
+        panic!("{text}")
+    };
+    assert!(tests.contains("<code>198.51.100.6</code>") && !tests.contains("198.51.100.4"), "{tests}");
+}
+
+#[test]
 fn names_that_would_be_code_stand_as_text() {
     let mut seen = 0;
     for (name, page) in rendered() {
@@ -99,6 +136,8 @@ fn every_link_and_every_asset_is_a_path_of_ours() {
         for attribute in [" href=\"", " src=\"", " action=\""] {
             for target in between(&page, attribute, "\"") {
                 let ours = target.starts_with('/') && !target.starts_with("//") || target.starts_with('#');
+                // The kit's address is the organiser's, who starts the program with it.
+                let ours = ours || (name == "rules" && attribute == " href=\"" && target == fixture::KIT_URL);
                 assert!(ours, "{name} leads to {target}");
             }
         }

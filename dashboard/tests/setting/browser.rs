@@ -52,6 +52,8 @@ impl Site {
             contest: "finals".to_owned(),
             metrics: None,
             public_url: None,
+            kit_url: None,
+            test_sources: Vec::new(),
             proxies: Vec::new(),
             tls: None,
             viewers_max: 10,

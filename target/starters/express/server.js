@@ -1,6 +1,7 @@
 const express = require("express");
 
-const { PORT = 8080, VERSION = "v1", FROM = "EC2" } = process.env;
+// TEAM is your login name, where the contest asks whose server it is.
+const { PORT = 8080, VERSION = "v1", FROM = "EC2", TEAM } = process.env;
 const app = express();
 app.disable("x-powered-by");
 app.disable("etag");
@@ -9,7 +10,7 @@ app.get("/healthz", (request, response) => response.end());
 
 app.use((request, response) => {
   // The token of this request: a variable outside would answer with somebody else's.
-  response.set({ Token: request.get("Token") ?? "", Version: VERSION, From: FROM }).end();
+  response.set({ Token: request.get("Token") ?? "", Version: VERSION, From: FROM, ...(TEAM && { Team: TEAM }) }).end();
 });
 
 const server = app.listen(Number(PORT), "0.0.0.0", (error) => {

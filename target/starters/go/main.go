@@ -12,6 +12,8 @@ import (
 func main() {
 	version := cmp.Or(os.Getenv("VERSION"), "v1")
 	from := cmp.Or(os.Getenv("FROM"), "EC2")
+	// Your login name, where the contest asks whose server it is.
+	team := os.Getenv("TEAM")
 	http.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	http.HandleFunc("/", func(answer http.ResponseWriter, request *http.Request) {
 		head := answer.Header()
@@ -19,6 +21,9 @@ func main() {
 		head.Set("Token", request.Header.Get("Token"))
 		head.Set("Version", version)
 		head.Set("From", from)
+		if team != "" {
+			head.Set("Team", team)
+		}
 	})
 	listener, err := net.Listen("tcp", "0.0.0.0:"+cmp.Or(os.Getenv("PORT"), "8080"))
 	if err != nil {

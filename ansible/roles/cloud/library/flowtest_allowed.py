@@ -1,7 +1,7 @@
 #!/usr/bin/python
 """Whether the account lets us make what provision makes: nothing is made. amazon.aws has no such question.
 
-EC2 answers by dry runs. IAM, CloudFormation and Budgets have none: IAM's policy simulator tells of them, where it may be asked.
+EC2 answers by dry runs for what it makes. Of all else IAM's policy simulator tells, where it may be asked.
 """
 
 DOCUMENTATION = r"""
@@ -18,8 +18,8 @@ options:
     description: Who we are, as STS tells it.
     type: str
     required: true
-  others:
-    description: Actions of other services, in groups that have a resource in common; none where the simulator may not be asked.
+  actions:
+    description: All that the simulator is asked, in groups that have a resource in common.
     type: list
     elements: dict
     default: []
@@ -46,7 +46,7 @@ EXAMPLES = r"""
     region: eu-west-1
     instance_type: c7gn.4xlarge
     caller: arn:aws:iam::111122223333:user/organiser
-    others:
+    actions:
       - {resource: "*", actions: ["cloudformation:CreateStack"]}
 """
 
@@ -56,7 +56,7 @@ forbidden:
   type: list
   returned: always
 simulated:
-  description: Whether the simulator has answered for all of the other services' actions.
+  description: Whether the simulator has answered for all actions.
   type: bool
   returned: always
 """
@@ -71,7 +71,9 @@ except ImportError:
     pass  # AnsibleAWSModule says so.
 
 # Ids of nothing: policies are looked at before things are.
-VPC, SUBNET, INSTANCE, VOLUME = (f"{kind}-00000000000000000" for kind in ("vpc", "subnet", "i", "vol"))
+VPC, SUBNET, INSTANCE, VOLUME, GROUP, TABLE, GATEWAY, ADDRESS = (
+    f"{kind}-00000000000000000" for kind in ("vpc", "subnet", "i", "vol", "sg", "rtb", "igw", "eipalloc")
+)
 
 
 def questions(instance_type):
@@ -80,10 +82,18 @@ def questions(instance_type):
         "CreateSubnet": ("create_subnet", {"VpcId": VPC, "CidrBlock": "10.77.0.0/24"}),
         "CreateInternetGateway": ("create_internet_gateway", {}),
         "CreateRouteTable": ("create_route_table", {"VpcId": VPC}),
+        "AttachInternetGateway": ("attach_internet_gateway", {"InternetGatewayId": GATEWAY, "VpcId": VPC}),
+        "CreateRoute": ("create_route", {"RouteTableId": TABLE, "GatewayId": GATEWAY, "DestinationCidrBlock": "0.0.0.0/0"}),
+        "AssociateRouteTable": ("associate_route_table", {"RouteTableId": TABLE, "SubnetId": SUBNET}),
+        "CreateTags": ("create_tags", {"Resources": [VPC], "Tags": [{"Key": "flowtest_deployment", "Value": "flowtest"}]}),
+        "AuthorizeSecurityGroupIngress": (
+            "authorize_security_group_ingress", {"GroupId": GROUP, "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "192.0.2.1/32"},
+        ),
         "CreateSecurityGroup": ("create_security_group", {"VpcId": VPC, "GroupName": "flowtest", "Description": "flowtest"}),
         "CreatePlacementGroup": ("create_placement_group", {"GroupName": "flowtest-dry-run", "Strategy": "cluster"}),
         "ImportKeyPair": ("import_key_pair", {"KeyName": "flowtest", "PublicKeyMaterial": b"ssh-ed25519 AAAA flowtest"}),
         "AllocateAddress": ("allocate_address", {"Domain": "vpc"}),
+        "AssociateAddress": ("associate_address", {"AllocationId": ADDRESS, "InstanceId": INSTANCE}),
         "CreateLaunchTemplate": (
             "create_launch_template",
             {"LaunchTemplateName": "flowtest-dry-run", "LaunchTemplateData": {"NetworkInterfaces": [{"DeviceIndex": 0, "EnaQueueCount": 2}]}},
@@ -104,14 +114,17 @@ def principal(iam, caller):
     return iam.get_role(RoleName=session.group(1))["Role"]["Arn"] if session else caller
 
 
-def simulated(iam, caller, others):
-    """Which of the other services' actions are denied. What depends on a condition that nobody can tell here is not called denied."""
+def simulated(iam, caller, region, actions):
+    """Which of the actions are denied. What depends on a condition that nobody can tell here is not called denied."""
     denied = []
     source = principal(iam, caller)
-    service = [{"ContextKeyName": "iam:PassedToService", "ContextKeyValues": ["ec2.amazonaws.com"], "ContextKeyType": "string"}]
-    for one in others:
+    known = [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for key, value in {"iam:PassedToService": "ec2.amazonaws.com", "aws:RequestedRegion": region}.items()
+    ]
+    for one in actions:
         pages = iam.get_paginator("simulate_principal_policy").paginate(
-            PolicySourceArn=source, ActionNames=one["actions"], ResourceArns=[one["resource"]], ContextEntries=service
+            PolicySourceArn=source, ActionNames=one["actions"], ResourceArns=[one["resource"]], ContextEntries=known
         )
         for page in pages:
             denied += [
@@ -122,19 +135,23 @@ def simulated(iam, caller, others):
     return denied
 
 
-def denied_by_dry_runs(module):
+def dry_runs(module):
+    """What EC2 denies, and what it would do."""
     client = module.client("ec2")
-    denied = []
+    denied, allowed = [], []
     for action, (call, arguments) in questions(module.params["instance_type"]).items():
         try:
             getattr(client, call)(DryRun=True, **arguments)
         except ClientError as error:
-            # DryRunOperation: it would go well. Anything else but a refusal: it was let in, and asked for what is not there.
-            if error.response["Error"]["Code"] in ("UnauthorizedOperation", "AccessDenied"):
+            # Anything else: it was let in, and asked for what is not there.
+            code = error.response["Error"]["Code"]
+            if code in ("UnauthorizedOperation", "AccessDenied"):
                 denied.append(f"ec2:{action}")
+            elif code == "DryRunOperation":
+                allowed.append(f"ec2:{action}")
         except BotoCoreError as error:
             module.fail_json_aws(error, msg="EC2 does not answer what we may do")
-    return denied
+    return denied, allowed
 
 
 def main():
@@ -142,7 +159,7 @@ def main():
         argument_spec={
             "instance_type": {"type": "str", "required": True},
             "caller": {"type": "str", "required": True},
-            "others": {
+            "actions": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
@@ -154,10 +171,11 @@ def main():
         },
         supports_check_mode=True,
     )
-    forbidden = denied_by_dry_runs(module)
-    answered = True
+    denied, allowed = dry_runs(module)
+    forbidden, answered = set(denied), True
     try:
-        forbidden += simulated(module.client("iam"), module.params["caller"], module.params["others"])
+        # A policy that is narrower than what the simulator is asked is no denial where EC2 itself lets us.
+        forbidden |= set(simulated(module.client("iam"), module.params["caller"], module.region, module.params["actions"])) - set(allowed)
     except (BotoCoreError, ClientError):
         # The simulator is no right of everybody's, and a root user has none. What is made then tells.
         answered = False

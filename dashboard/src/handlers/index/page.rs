@@ -106,7 +106,7 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
             running,
             last: practised.as_ref().filter(|report| is_over(report)).map(|report| practice_result(app, report)),
         },
-        sources: app.sources(),
+        sources: [app.sources(), app.test_sources()].concat(),
         advice: advice::ALL.to_vec(),
     })
 }
