@@ -4,6 +4,7 @@ use crate::addresses::{lost_nothing, point};
 use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
 use crate::practice::tally;
 use crate::stage::Stage;
+use flowtest_bench::child::Child;
 use flowtest_bench::contest_box::certificate::Dates;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Certificate, ContestFile, Generator, Journal, Target};
@@ -12,6 +13,7 @@ use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeState, ProbeAnswer, ProbeRequest};
 use rustix::process::Signal;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// A certificate for this machine, in the stage's folder.
@@ -114,6 +116,46 @@ fn a_round_that_is_served_is_exact_over_https_by_names_too_and_proved() {
     let bob = tallies["bob"];
     assert!(bob.token_wrong > 50 && bob.reset > 30 && bob.failures() == bob.reset, "{bob:?}");
     arena.assert_proved(&["g1", "g2"]);
+}
+
+/// The arena's Redis, which shows this certificate on a port of its own from here on.
+fn redis_over_tls(arena: &Arena, certificate: &Certificate) -> String {
+    let mut connection =
+        redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
+    let probe = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    let port = probe.local_addr().expect("it is bound").port();
+    drop(probe);
+    let mut command = redis::cmd("CONFIG");
+    command.arg("SET").arg("tls-port").arg(port).arg("tls-auth-clients").arg("no");
+    command.arg("tls-cert-file").arg(certificate.path()).arg("tls-key-file").arg(certificate.key_path());
+    command.exec(&mut connection).expect("it speaks TLS");
+    format!("rediss://127.0.0.1:{port}/")
+}
+
+/// As Ansible sets it up: Redis shows a certificate that it has signed itself, and contestants those of the system's authorities.
+#[test]
+fn whom_redis_is_trusted_by_says_nothing_about_contestants_and_the_other_way_round() {
+    let stage = Stage::light();
+    let (honest, own) = (honest(&stage), certificate(&stage, "redis", &["127.0.0.1"], Dates::Now));
+    let stage = over_tls(over_tls(stage, "alice", &honest, &[]), "bob", &own, &[]);
+    let phase = Phase { length: Duration::from_secs(2), rate: Some(200), connections: 12, pipeline: 1 };
+    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]);
+    let mut arena = Arena::of(stage, &contest, &[]);
+    let redis = redis_over_tls(&arena, &own);
+    let mut command = arena.command(&redis, "g1", "g1", &["--redis-ca", &own.path()]);
+    // The system's authorities are those of this file.
+    let child = Child::start("g1", command.env("SSL_CERT_FILE", honest.path())).unwrap_or_else(|error| panic!("{error}"));
+    arena.serves("g1", child);
+    arena.arm(&["g1"]);
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["alice"], 400);
+    // Nobody is trusted because Redis is.
+    assert_eq!((tallies["bob"].missed, served(arena.stage.target("bob"))), (400, 0), "{}", arena.last_words());
+    // Nor the other way round.
+    let mut command = arena.command(&redis, "g2", "g2", &["--ca", &own.path()]);
+    let child = Child::start("g2", command.env("SSL_CERT_FILE", honest.path()));
+    let ended = child.and_then(|child| child.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!ended.status.success() && ended.stderr.contains("certificate"), "{}", ended.stderr);
 }
 
 #[test]
