@@ -144,7 +144,8 @@ fn whom_redis_is_trusted_by_says_nothing_about_contestants_and_the_other_way_rou
     let redis = redis_over_tls(&arena, &own);
     let mut command = arena.command(&redis, "g1", "g1", &["--redis-ca", &own.path()]);
     // The system's authorities are those of this file.
-    let child = Child::start("g1", command.env("SSL_CERT_FILE", honest.path())).unwrap_or_else(|error| panic!("{error}"));
+    let child =
+        Child::start("g1", command.env("SSL_CERT_FILE", honest.path())).unwrap_or_else(|error| panic!("{error}"));
     arena.serves("g1", child);
     arena.arm(&["g1"]);
     let tallies = arena.sealed();
@@ -156,6 +157,31 @@ fn whom_redis_is_trusted_by_says_nothing_about_contestants_and_the_other_way_rou
     let child = Child::start("g2", command.env("SSL_CERT_FILE", honest.path()));
     let ended = child.and_then(|child| child.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
     assert!(!ended.status.success() && ended.stderr.contains("certificate"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
+    let stage = Stage::light();
+    let honest = honest(&stage);
+    let stage = over_tls(stage.contestant("alice", &[]), "bob", &honest, &[]);
+    let phase = Phase { length: Duration::from_secs(2), rate: Some(200), connections: 12, pipeline: 1 };
+    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]);
+    let mut arena = Arena::of(stage, &contest, &[]);
+    let (file, folder) = (arena.stage.folder().join("no.pem"), arena.stage.folder().join("none"));
+    std::fs::write(&file, "").and_then(|()| std::fs::create_dir(&folder)).expect("they are made");
+    let mut command = arena.command(&arena.redis.url(), "g1", "g1", &[]);
+    command.env("SSL_CERT_FILE", &file).env("SSL_CERT_DIR", &folder);
+    let child = Child::start("g1", &command).unwrap_or_else(|error| panic!("{error}"));
+    arena.serves("g1", child);
+    let trouble = arena.health("g1").tls_trouble.unwrap_or_default();
+    assert!(trouble.contains("install the system's authorities"), "{trouble:?}");
+    arena.arm(&["g1"]);
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["alice"], 400);
+    assert_eq!(tallies["bob"].points(&Rules::default()), 0, "{:?}; {}", tallies["bob"], arena.last_words());
+    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let is_told = errors.iter().any(|error| error.message.contains("tell the organisers"));
+    assert!(is_told, "{errors:?}; {}", arena.last_words());
 }
 
 #[test]
@@ -211,11 +237,7 @@ fn a_move_from_http_to_https_and_back_in_mid_round_loses_nothing() {
     let mut arena = Arena::of(stage, &contest, &[]);
     arena.serve_with("g1", &["--ca", &honest.path()]);
     let start = arena.arm(&["g1"]);
-    let handshakes = |arena: &Arena| {
-        let health = arena.stage.target("bob").healthz().unwrap_or_else(|error| panic!("{error}"));
-        let counts = health["tls_handshakes"].as_object().unwrap_or_else(|| panic!("no counts in {health}"));
-        counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>()
-    };
+    let handshakes = |arena: &Arena| arena.stage.target("bob").handshakes().unwrap_or_else(|error| panic!("{error}"));
     wait_until(start + 2 * SECOND);
     assert_eq!(handshakes(&arena), 0, "plain at first");
     let go = |arena: &mut Arena, endpoint: &str| {
