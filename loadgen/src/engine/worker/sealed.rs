@@ -93,7 +93,7 @@ impl<K: Kernel> Worker<K> {
             let is_established = tls.is_established();
             tls.end();
             return self.settle(slot, |connection, timeouts, outcomes| match is_established {
-                true => connection.on_broken(failure, timeouts, outcomes),
+                true => connection.on_cut(failure, timeouts, outcomes),
                 // As a connection that was never made: a handshake is a part of that.
                 false => connection.on_unconnected(failure, timeouts, outcomes),
             });
