@@ -6,7 +6,9 @@
 mod verifiers;
 
 use crate::Failed;
+use crate::admit::resolve::ADDRESSES_MAX;
 use crate::engine::plan::TlsServer;
+use crate::engine::tls::CHAINS;
 use flowtest_contest::endpoint::{Endpoint, Host, Scheme};
 use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::tls::{ALPN, is_preferred_suite};
@@ -19,6 +21,9 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use verifiers::{Anybody, Trusted};
+
+// Each address of a name may be a server with a certificate of its own.
+const _: () = assert!(CHAINS >= ADDRESSES_MAX);
 
 /// Why nobody can be trusted. Each says what to do about it.
 #[derive(Clone, Debug, thiserror::Error)]

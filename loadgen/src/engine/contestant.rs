@@ -34,10 +34,12 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
     usual.min(buffers / 2).max(BYTES_PER_TURN_MIN)
 }
 
-/// Chains of certificates that a contestant may have looked at in a worker in one go, and how long each is counted then: a few
-/// servers have one each, and whoever shows another one each time takes up to ten milliseconds with it.
-const LOOKS_MAX: u64 = 4;
-const LOOK_NS: u64 = 250_000_000;
+/// Looking at chains of certificates may take this part of a worker's time for one contestant, as a divisor, and what three looks
+/// of the longest kind take in one go: a name may stand for many servers, each with a chain that takes a fraction of a
+/// millisecond, and whoever shows another one each time takes up to ten milliseconds with it.
+const LOOKS_PART: u64 = 25;
+const LOOK_NS_MAX: u64 = 10_000_000;
+const LOOKS_IN_ONE_GO: u64 = 3;
 
 /// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
 const MESSAGES_PER_TURN: u32 = 32;
@@ -249,15 +251,14 @@ impl Contestant {
     /// A step of a handshake took so long.
     pub fn on_shaken(&mut self, took_ns: u64, now: RunInstant) {
         self.shaken_ns += took_ns;
-        let looks = self.tls_config.as_ref().map_or(0, Remembering::take_looks);
-        if looks > 0 {
-            self.looks_until = self.looks_until.max(now) + u64::from(looks) * LOOK_NS;
+        if self.tls_config.as_ref().is_some_and(Remembering::has_looked) {
+            self.looks_until = self.looks_until.max(now) + took_ns.min(LOOK_NS_MAX) * LOOKS_PART;
         }
     }
 
     /// It goes on with no handshake before then, for it has had its part of chains looked at. `None`: it may now.
     pub fn shakes_at(&self, now: RunInstant) -> Option<RunInstant> {
-        let excess = self.looks_until.saturating_since(now).saturating_sub((LOOKS_MAX - 1) * LOOK_NS);
+        let excess = self.looks_until.saturating_since(now).saturating_sub(LOOKS_IN_ONE_GO * LOOK_NS_MAX * LOOKS_PART);
         (excess > 0).then(|| now + excess)
     }
 
