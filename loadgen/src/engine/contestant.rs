@@ -112,6 +112,8 @@ pub struct Contestant {
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
     shaken_ns: u64,
     shaken_turn: u64,
+    /// The last turn in which a handshake of it was held back.
+    held_turn: Option<u64>,
     /// When no chain that was looked at is counted any more.
     looks_until: RunInstant,
 }
@@ -153,6 +155,7 @@ impl Contestant {
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
+            held_turn: None,
             looks_until: RunInstant::START,
         }
     }
@@ -248,9 +251,19 @@ impl Contestant {
         self.shaken_ns < part_ns
     }
 
-    /// A step of a handshake took so long.
-    pub fn on_shaken(&mut self, took_ns: u64, now: RunInstant) {
-        self.shaken_ns += took_ns;
+    /// A step of a handshake waits for a later turn.
+    pub fn on_held(&mut self, turn: u64) {
+        self.held_turn = Some(turn);
+    }
+
+    /// Whether one does, as far as is known before this turn's are looked at.
+    pub fn has_held(&self, turn: u64) -> bool {
+        self.held_turn.is_some_and(|held| held + 1 >= turn)
+    }
+
+    /// A step of a handshake took so long, of which so much is its contestant's.
+    pub fn on_shaken(&mut self, its_ns: u64, took_ns: u64, now: RunInstant) {
+        self.shaken_ns += its_ns;
         if self.tls_config.as_ref().is_some_and(Remembering::has_looked) {
             self.looks_until = self.looks_until.max(now) + took_ns.min(LOOK_NS_MAX) * LOOKS_PART;
         }
