@@ -12,6 +12,7 @@ import time
 import pytest
 import yaml
 from conftest import ANSIBLE, PLAYBOOKS, PROJECT, commands_of
+from test_stop import rendered
 
 
 def test_every_playbook_is_sound():
@@ -96,6 +97,23 @@ def test_a_fault_of_typing_is_a_sentence():
     assert flowtest.instant_utc("2026-12-31T23:30:00.5-01:30") == "2027-01-01 01:00:00 UTC"
     assert flowtest.in_networks("::ffff:10.0.0.5", ["10.0.0.0/8"]) and flowtest.in_networks("fe80::1%eth0", ["fe80::/10"])
     assert not flowtest.in_networks("192.0.2.1", ["10.0.0.0/8", "2001:db8::/32"]) and not flowtest.in_networks("nobody", ["0.0.0.0/0"])
+
+
+@pytest.mark.parametrize("practice", [False, True])
+@pytest.mark.parametrize("authority", ["", "-----BEGIN CERTIFICATE-----"])
+def test_whom_redis_is_trusted_by_says_nothing_about_contestants(practice, authority):
+    """SSL_CERT_FILE would take the system's authorities from the whole program: no contestant with a public certificate would play."""
+    defaults = yaml.safe_load((ANSIBLE / "roles/generator/defaults/main.yml").read_text())
+    given = {"generator_practice_only": practice, "generator_ca": authority, "generator_redis_trust": "/etc/flowtest/redis.crt", "generator_redis_certificate": "its text"}
+    unit = rendered("generator/templates/generator.service.j2", **{**defaults, **given})
+    environment = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
+    assert environment["FLOWTEST_LOADGEN_REDIS_CA"] == "/etc/flowtest/redis.crt" and "FLOWTEST_LOADGEN_REDIS" in environment, unit
+    assert environment.get("FLOWTEST_LOADGEN_CA") == ("/etc/flowtest/flowtest-generator-ca.pem" if authority else None), unit
+    tasks = yaml.safe_load((ANSIBLE / "roles/generator/tasks/configure.yml").read_text())
+    [written] = [one for one in tasks if "generator_ca" in str(one.get("when"))]
+    assert written["ansible.builtin.copy"]["dest"].replace("{{ generator_service }}", "flowtest-generator") == "/etc/flowtest/flowtest-generator-ca.pem"
+    told = [path for path in [*ANSIBLE.glob("*.yml"), *ANSIBLE.glob("roles/**/*.j2"), *ANSIBLE.glob("roles/**/*.yml"), *ANSIBLE.glob("group_vars/**/*.yml")] if "SSL_CERT_FILE" in path.read_text()]
+    assert told == [], told
 
 
 def test_the_mask_of_cores_is_the_kernels():

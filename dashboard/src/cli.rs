@@ -117,6 +117,9 @@ pub struct Serve {
     /// A file whose first line is the password of Redis.
     #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
+    /// A file of the certificates (PEM) that Redis may show over TLS, instead of those that the system trusts.
+    #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_CA", value_name = "FILE")]
+    pub redis_ca: Option<PathBuf>,
     /// Take a Redis that forgets when it restarts, as ElastiCache does, which has no append-only file: generators publish
     /// again what it has lost, until the round is sealed.
     #[arg(long, env = "FLOWTEST_DASHBOARD_REDIS_VOLATILE", value_parser = clap::builder::BoolishValueParser::new())]

@@ -73,7 +73,8 @@ impl Config {
         };
         let redis = |url: &str| {
             RedisAddress::new(url)?
-                .with_password_file(flags.redis_password_file.as_deref())
+                .with_password_file(flags.redis_password_file.as_deref())?
+                .with_ca_file(flags.redis_ca.as_deref())
                 .map(|redis| redis.allow_volatile(flags.redis_volatile))
         };
         Ok(Config {

@@ -5,7 +5,7 @@ mod identity;
 mod server;
 
 use flowtest_testkit::servers::Make;
-use identity::{Identity, serve};
+use identity::{Identity, serve, serve_until_close};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -50,6 +50,23 @@ fn connections_that_end_after_each_answer_are_made_anew() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let url = format!("https://127.0.0.1:{}", serve(identity.config(&[version]), 1).port());
         assert_all_right(&stress(&[&url, "--ca", &ca, "--requests", "300", "--connections", "4"]), 300);
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_the_connection_needs_close_notify_and_is_told_so() {
+    let identity = Identity::honest();
+    let ca = identity.path("ca.pem");
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let stress = |says_so| {
+            let url = format!("https://127.0.0.1:{}", serve_until_close(identity.config(&[version]), says_so).port());
+            stress(&[&url, "--ca", &ca, "--requests", "20", "--connections", "10"])
+        };
+        assert_all_right(&stress(true), 20);
+        let figures = json(&stress(false));
+        let count = |key: &str| figures["failed"][key].as_i64().expect("a count");
+        assert!(count("reset") > 0 && count("reset") + count("own_fault") == 20, "{figures}");
+        assert!(figures.to_string().contains("without TLS's close_notify"), "{figures}");
     }
 }
 

@@ -7,9 +7,9 @@ use super::report::{Bound, Comparison};
 use super::servers::{self, KEPT, Kind, NginxOptions, NginxTls, Server};
 use super::tools::{self, Tool, Work};
 use super::{Bench, CROWD, PIPELINE, handshakes};
-use crate::contest_box::Certificate;
 use crate::contest_box::certificate::Dates;
-use crate::error::Result;
+use crate::contest_box::{Certificate, Target};
+use crate::error::{Error, Result};
 
 /// The tools that speak it.
 const PEERS: [Tool; 3] = [Tool::Wrk, Tool::H2load, Tool::Oha];
@@ -24,7 +24,7 @@ pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
         rates(bench, &target, &certificate, pipeline, must)?;
     }
     beside_plain(bench, &target, &certificate)?;
-    crowd(bench, &target, &certificate)?;
+    crowd(bench, core, &certificate)?;
     target.child.stop()?;
     if !Kind::Nginx.is_installed() {
         bench.leave_out("nginx over https", "not installed");
@@ -32,7 +32,8 @@ pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     }
     let tls = Some(NginxTls { certificate: &certificate, resumes: true });
     let server = servers::nginx(core, bench.scratch, None, &NginxOptions { keepalive_requests: Some(KEPT), tls })?;
-    rates(bench, &server, &certificate, 1, |_| None)?;
+    // No tool that looks at nothing is to be faster.
+    rates(bench, &server, &certificate, 1, |_| Some(1.0))?;
     server.child.stop()?;
     handshakes::rows(bench, &certificate)
 }
@@ -93,8 +94,12 @@ fn beside_plain(bench: &mut Bench<'_>, sealed: &Server, certificate: &Certificat
     plain.child.stop().map(drop)
 }
 
-fn crowd(bench: &mut Bench<'_>, server: &Server, certificate: &Certificate) -> Result<()> {
-    let ca = certificate.path();
+fn crowd(bench: &mut Bench<'_>, core: usize, certificate: &Certificate) -> Result<()> {
+    let (ca, cores) = (certificate.path(), core.to_string());
+    let flags = certificate.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--version", "v2", "--from", "ECS"]).collect();
+    let target = Target::start(Kind::Target.name(), &[flags.as_slice(), &["--cores", &cores]].concat())?;
+    let url = target.url();
     let row = Comparison::ratio(
         format!("verified rate over https, {CROWD} connections versus 256"),
         &format!("{CROWD} connections"),
@@ -102,14 +107,22 @@ fn crowd(bench: &mut Bench<'_>, server: &Server, certificate: &Certificate) -> R
         None,
     );
     let run = |connections: usize, bench: &Bench<'_>| {
-        let work = Work { ca: Some(&ca), ..bench.work(&server.url, connections, 1) };
-        tools::run(Tool::Ours, &work, &server.child)
+        let work = Work { ca: Some(&ca), ..bench.work(&url, connections, 1) };
+        let before = target.handshakes()?;
+        let sample = tools::run(Tool::Ours, &work, target.child())?;
+        // What is claimed of so many was measured with so many: none is closed before the end.
+        match target.handshakes()? - before {
+            made if made == connections as u64 => Ok(sample),
+            made => Err(Error::Other(format!(
+                "{made} connections over TLS were made and {connections} were asked for: give them a longer warm-up"
+            ))),
+        }
     };
     if let Some(pairs) = bench.pair(row, |bench| run(CROWD, bench), |bench| run(256, bench))? {
         let mib = |sample: &super::Sample| Some(sample.generator_rss_kib as f64 / 1024.0);
         bench.report.claim(format!("memory with {CROWD} TLS connections"), "MiB", &pairs.ours, mib, Bound::Max(400.0));
     }
-    Ok(())
+    target.stop().map(drop)
 }
 
 fn at_least_times(peer: Tool) -> Option<f64> {

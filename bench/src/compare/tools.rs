@@ -146,7 +146,7 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     match tool {
         Tool::Ours => {
             command.args(["stress", work.url, "--connections", &connections]);
-            let warmup = warmup_ms(work.connections);
+            let warmup = warmup_ms(work.connections, work.ca.is_some());
             command.args(["--duration", &format!("{seconds}s"), "--warmup", &format!("{warmup}ms"), "--json", "-"]);
             command.args(["--cores", &work.core.to_string()]);
             command.args(work.ca.iter().flat_map(|ca| ["--ca", ca]));
@@ -210,9 +210,10 @@ fn command(tool: Tool, work: &Work<'_>) -> Result<Command> {
     Ok(command)
 }
 
-/// Until every connection is there: other tools connect before they count, or hide it in a long run.
-fn warmup_ms(connections: usize) -> usize {
-    500 + connections / 4
+/// Until every connection is there: other tools connect before they count, or hide it in a long run. Handshakes of TLS take both
+/// sides half a millisecond, of a third of our time at the least.
+fn warmup_ms(connections: usize, is_tls: bool) -> usize {
+    500 + if is_tls { connections * 3 / 2 } else { connections / 4 }
 }
 
 /// wrk sends what `request` returns and counts answers: several requests in one string are pipelined.

@@ -56,6 +56,17 @@ impl Target {
         &self.plain
     }
 
+    /// Its process.
+    pub fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// Handshakes of TLS that it has ended well so far.
+    pub fn handshakes(&self) -> Result<u64> {
+        let health = self.healthz()?;
+        Ok(["full", "resumed"].iter().filter_map(|kind| health["tls_handshakes"][kind].as_u64()).sum())
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.is_running()
     }

@@ -35,5 +35,6 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         takes_from: None,
         trouble: None,
         beside_trouble: None,
+        tls_trouble: None,
     }
 }

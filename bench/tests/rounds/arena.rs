@@ -14,6 +14,7 @@ use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::reader::RoundTotals;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -86,18 +87,28 @@ impl Arena {
 
     /// A process that serves under a name, with a folder of its own for journals.
     pub(crate) fn process(&self, generator: &str, folder: &str, flags: &[&str]) -> Child {
+        let command = self.command(&self.redis.url(), generator, folder, flags);
+        Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What starts it, with this Redis.
+    pub(crate) fn command(&self, redis: &str, generator: &str, folder: &str, flags: &[&str]) -> Command {
         std::fs::create_dir_all(self.stage.folder().join(folder)).expect("a folder");
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
-        command.args(["serve", "--contest", "arena", "--redis", &self.redis.url(), "--id", generator]);
+        command.args(["serve", "--contest", "arena", "--redis", redis, "--id", generator]);
         command.args(self.journal(folder).flags()).arg("--hosts").arg(&self.hosts);
         let ceiling = self.stage.folder().join("ceiling.toml");
         std::fs::write(&ceiling, "[policy]\nallow = [\"127.0.0.0/8\"]\n").expect("it is written");
         command.arg("--policy").arg(ceiling).args(flags);
-        Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}"))
+        command
     }
 
     pub(crate) fn serve_with(&mut self, generator: &str, flags: &[&str]) {
-        let mut child = self.process(generator, generator, flags);
+        self.serves(generator, self.process(generator, generator, flags));
+    }
+
+    /// Waits until it serves.
+    pub(crate) fn serves(&mut self, generator: &str, mut child: Child) {
         child
             .wait_for("serves", TIMEOUT, |line| line.contains("serves").then_some(()))
             .unwrap_or_else(|error| panic!("{error}"));

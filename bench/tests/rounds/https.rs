@@ -4,6 +4,7 @@ use crate::addresses::{lost_nothing, point};
 use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
 use crate::practice::tally;
 use crate::stage::Stage;
+use flowtest_bench::child::Child;
 use flowtest_bench::contest_box::certificate::Dates;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Certificate, ContestFile, Generator, Journal, Target};
@@ -12,6 +13,7 @@ use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeState, ProbeAnswer, ProbeRequest};
 use rustix::process::Signal;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// A certificate for this machine, in the stage's folder.
@@ -116,6 +118,72 @@ fn a_round_that_is_served_is_exact_over_https_by_names_too_and_proved() {
     arena.assert_proved(&["g1", "g2"]);
 }
 
+/// The arena's Redis, which shows this certificate on a port of its own from here on.
+fn redis_over_tls(arena: &Arena, certificate: &Certificate) -> String {
+    let mut connection =
+        redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
+    let probe = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    let port = probe.local_addr().expect("it is bound").port();
+    drop(probe);
+    let mut command = redis::cmd("CONFIG");
+    command.arg("SET").arg("tls-port").arg(port).arg("tls-auth-clients").arg("no");
+    command.arg("tls-cert-file").arg(certificate.path()).arg("tls-key-file").arg(certificate.key_path());
+    command.exec(&mut connection).expect("it speaks TLS");
+    format!("rediss://127.0.0.1:{port}/")
+}
+
+/// As Ansible sets it up: Redis shows a certificate that it has signed itself, and contestants those of the system's authorities.
+#[test]
+fn whom_redis_is_trusted_by_says_nothing_about_contestants_and_the_other_way_round() {
+    let stage = Stage::light();
+    let (honest, own) = (honest(&stage), certificate(&stage, "redis", &["127.0.0.1"], Dates::Now));
+    let stage = over_tls(over_tls(stage, "alice", &honest, &[]), "bob", &own, &[]);
+    let phase = Phase { length: Duration::from_secs(2), rate: Some(200), connections: 12, pipeline: 1 };
+    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]);
+    let mut arena = Arena::of(stage, &contest, &[]);
+    let redis = redis_over_tls(&arena, &own);
+    let mut command = arena.command(&redis, "g1", "g1", &["--redis-ca", &own.path()]);
+    // The system's authorities are those of this file.
+    let child =
+        Child::start("g1", command.env("SSL_CERT_FILE", honest.path())).unwrap_or_else(|error| panic!("{error}"));
+    arena.serves("g1", child);
+    arena.arm(&["g1"]);
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["alice"], 400);
+    // Nobody is trusted because Redis is.
+    assert_eq!((tallies["bob"].missed, served(arena.stage.target("bob"))), (400, 0), "{}", arena.last_words());
+    // Nor the other way round.
+    let mut command = arena.command(&redis, "g2", "g2", &["--ca", &own.path()]);
+    let child = Child::start("g2", command.env("SSL_CERT_FILE", honest.path()));
+    let ended = child.and_then(|child| child.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!ended.status.success() && ended.stderr.contains("certificate"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
+    let stage = Stage::light();
+    let honest = honest(&stage);
+    let stage = over_tls(stage.contestant("alice", &[]), "bob", &honest, &[]);
+    let phase = Phase { length: Duration::from_secs(2), rate: Some(200), connections: 12, pipeline: 1 };
+    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]);
+    let mut arena = Arena::of(stage, &contest, &[]);
+    let (file, folder) = (arena.stage.folder().join("no.pem"), arena.stage.folder().join("none"));
+    std::fs::write(&file, "").and_then(|()| std::fs::create_dir(&folder)).expect("they are made");
+    let mut command = arena.command(&arena.redis.url(), "g1", "g1", &[]);
+    command.env("SSL_CERT_FILE", &file).env("SSL_CERT_DIR", &folder);
+    let child = Child::start("g1", &command).unwrap_or_else(|error| panic!("{error}"));
+    arena.serves("g1", child);
+    let trouble = arena.health("g1").tls_trouble.unwrap_or_default();
+    assert!(trouble.contains("install the system's authorities"), "{trouble:?}");
+    arena.arm(&["g1"]);
+    let tallies = arena.sealed();
+    lost_nothing(&tallies, &["alice"], 400);
+    assert_eq!(tallies["bob"].points(&Rules::default()), 0, "{:?}; {}", tallies["bob"], arena.last_words());
+    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let is_told = errors.iter().any(|error| error.message.contains("tell the organisers"));
+    assert!(is_told, "{errors:?}; {}", arena.last_words());
+}
+
 #[test]
 fn nobody_is_let_in_by_a_certificate_that_is_not_trusted_until_the_contest_takes_any() {
     let stage = Stage::light();
@@ -169,11 +237,7 @@ fn a_move_from_http_to_https_and_back_in_mid_round_loses_nothing() {
     let mut arena = Arena::of(stage, &contest, &[]);
     arena.serve_with("g1", &["--ca", &honest.path()]);
     let start = arena.arm(&["g1"]);
-    let handshakes = |arena: &Arena| {
-        let health = arena.stage.target("bob").healthz().unwrap_or_else(|error| panic!("{error}"));
-        let counts = health["tls_handshakes"].as_object().unwrap_or_else(|| panic!("no counts in {health}"));
-        counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>()
-    };
+    let handshakes = |arena: &Arena| arena.stage.target("bob").handshakes().unwrap_or_else(|error| panic!("{error}"));
     wait_until(start + 2 * SECOND);
     assert_eq!(handshakes(&arena), 0, "plain at first");
     let go = |arena: &mut Arena, endpoint: &str| {

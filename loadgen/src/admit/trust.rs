@@ -6,7 +6,9 @@
 mod verifiers;
 
 use crate::Failed;
+use crate::admit::resolve::ADDRESSES_MAX;
 use crate::engine::plan::TlsServer;
+use crate::engine::tls::CHAINS;
 use flowtest_contest::endpoint::{Endpoint, Host, Scheme};
 use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::tls::{ALPN, is_preferred_suite};
@@ -19,6 +21,9 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use verifiers::{Anybody, Trusted};
+
+// Each address of a name may be a server with a certificate of its own.
+const _: () = assert!(CHAINS >= ADDRESSES_MAX);
 
 /// Why nobody can be trusted. Each says what to do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,15 +43,22 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    /// The sentence for a contestant, who cannot mend what is wrong with the generator's machine.
-    pub fn for_contestants(&self) -> String {
+    /// Whether it is wrong with the generator's machine, which no contestant pays for.
+    pub fn is_ours(&self) -> bool {
         match self {
-            TrustError::Name { .. } => self.to_string(),
+            TrustError::Name { .. } => false,
             TrustError::File { .. } | TrustError::Empty { .. } | TrustError::Nobody { .. } | TrustError::Setup(_) => {
-                "the generator knows no authority by which it could trust a server over https: tell the organisers"
-                    .to_owned()
+                true
             }
         }
+    }
+
+    /// The sentence for a contestant, who cannot mend what is wrong with the generator's machine.
+    pub fn for_contestants(&self) -> String {
+        if !self.is_ours() {
+            return self.to_string();
+        }
+        "the generator knows no authority by which it could trust a server over https: tell the organisers".to_owned()
     }
 }
 
@@ -205,6 +217,7 @@ mod tests {
         assert!(nobody.server(&endpoint("a.test")).is_ok_and(|server| server.is_none()));
         let error = nobody.server(&endpoint("https://a.test")).expect_err("nobody");
         assert!(error.to_string().contains("install the system's authorities"), "{error}");
+        assert!(error.is_ours());
         assert!(error.for_contestants().contains("tell the organisers") && !error.for_contestants().contains("--ca"));
         let any = Trust::anybody().expect("set up");
         let server = any.server(&endpoint("https://a.test")).expect("a name").expect("it speaks TLS");

@@ -274,6 +274,15 @@ impl Connection {
         self.on_lost(failure, timeouts, sink)
     }
 
+    /// The same over TLS: an end without a word of TLS is the end of no answer, and one that it would have ended is told why.
+    pub fn on_cut(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
+        if self.on_wire > 0 && !self.reader.is_between_responses() {
+            let tls = self.reader.is_until_close().then_some(TlsReason::NoCloseNotify);
+            self.fail_first(failure, &ResponseBytes { tls, ..self.came_before() }, timeouts, sink);
+        }
+        self.on_lost(failure, timeouts, sink)
+    }
+
     /// TLS failed: before the handshake was done everything that waited for it does, later what is under way.
     pub fn on_tls_failed(&mut self, reason: TlsReason, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         let came = ResponseBytes { skipped: self.before, tls: Some(reason), ..ResponseBytes::NOTHING };

@@ -34,10 +34,12 @@ pub fn bytes_per_turn(plan: &Plan, buffers: usize) -> usize {
     usual.min(buffers / 2).max(BYTES_PER_TURN_MIN)
 }
 
-/// Chains of certificates that a contestant may have looked at in a worker in one go, and how long each is counted then: a few
-/// servers have one each, and whoever shows another one each time takes up to ten milliseconds with it.
-const LOOKS_MAX: u64 = 4;
-const LOOK_NS: u64 = 250_000_000;
+/// Looking at chains of certificates may take this part of a worker's time for one contestant, as a divisor, and what three looks
+/// of the longest kind take in one go: a name may stand for many servers, each with a chain that takes a fraction of a
+/// millisecond, and whoever shows another one each time takes up to ten milliseconds with it.
+const LOOKS_PART: u64 = 25;
+const LOOK_NS_MAX: u64 = 10_000_000;
+const LOOKS_IN_ONE_GO: u64 = 3;
 
 /// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
 const MESSAGES_PER_TURN: u32 = 32;
@@ -110,6 +112,8 @@ pub struct Contestant {
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
     shaken_ns: u64,
     shaken_turn: u64,
+    /// The last turn in which a handshake of it was held back.
+    held_turn: Option<u64>,
     /// When no chain that was looked at is counted any more.
     looks_until: RunInstant,
 }
@@ -151,6 +155,7 @@ impl Contestant {
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
+            held_turn: None,
             looks_until: RunInstant::START,
         }
     }
@@ -246,18 +251,27 @@ impl Contestant {
         self.shaken_ns < part_ns
     }
 
-    /// A step of a handshake took so long.
-    pub fn on_shaken(&mut self, took_ns: u64, now: RunInstant) {
-        self.shaken_ns += took_ns;
-        let looks = self.tls_config.as_ref().map_or(0, Remembering::take_looks);
-        if looks > 0 {
-            self.looks_until = self.looks_until.max(now) + u64::from(looks) * LOOK_NS;
+    /// A step of a handshake waits for a later turn.
+    pub fn on_held(&mut self, turn: u64) {
+        self.held_turn = Some(turn);
+    }
+
+    /// Whether one does, as far as is known before this turn's are looked at.
+    pub fn has_held(&self, turn: u64) -> bool {
+        self.held_turn.is_some_and(|held| held + 1 >= turn)
+    }
+
+    /// A step of a handshake took so long, of which so much is its contestant's.
+    pub fn on_shaken(&mut self, its_ns: u64, took_ns: u64, now: RunInstant) {
+        self.shaken_ns += its_ns;
+        if self.tls_config.as_ref().is_some_and(Remembering::has_looked) {
+            self.looks_until = self.looks_until.max(now) + took_ns.min(LOOK_NS_MAX) * LOOKS_PART;
         }
     }
 
     /// It goes on with no handshake before then, for it has had its part of chains looked at. `None`: it may now.
     pub fn shakes_at(&self, now: RunInstant) -> Option<RunInstant> {
-        let excess = self.looks_until.saturating_since(now).saturating_sub((LOOKS_MAX - 1) * LOOK_NS);
+        let excess = self.looks_until.saturating_since(now).saturating_sub(LOOKS_IN_ONE_GO * LOOK_NS_MAX * LOOKS_PART);
         (excess > 0).then(|| now + excess)
     }
 

@@ -24,7 +24,7 @@ use rustls::client::danger::ServerCertVerifier;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MS: u64 = 1_000_000;
 /// UTC of the virtual clock's start, in µs.
@@ -67,14 +67,18 @@ struct Shakes {
     names: usize,
     /// After each handshake.
     tickets: usize,
-    /// Looking at its certificate takes so long, and it shows another chain each time.
+    /// Looking at its certificate takes so long, and so much longer the first time.
     look: u64,
+    stall: u64,
+    /// So many chains it shows then, in turn; 0: another one each time.
+    chains: u64,
     /// Which nobody takes.
     is_refused: bool,
 }
 
 impl Shakes {
-    const AS_USUAL: Shakes = Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0, is_refused: false };
+    const AS_USUAL: Shakes =
+        Shakes { manner: Handshaking::Whole, names: 1, tickets: 2, look: 0, stall: 0, chains: 0, is_refused: false };
 }
 
 /// Where TLS is spoken.
@@ -139,12 +143,15 @@ impl Script {
         };
         let (spent, looks) = (Arc::default(), Arc::default());
         let dear = |index: usize| {
-            let Shakes { look: look_ns, is_refused, .. } = shakes(index);
-            tls::Dear { look_ns, is_refused, spent: Arc::clone(&spent), looks: Arc::clone(&looks) }
+            let Shakes { look: look_ns, stall, is_refused, .. } = shakes(index);
+            let stall_ns = Arc::new(AtomicU64::new(stall));
+            tls::Dear { look_ns, stall_ns, is_refused, spent: Arc::clone(&spent), looks: Arc::clone(&looks) }
         };
         let ends: Vec<_> = (0..self.servers.len())
             .map(|index| match (self.tls, shakes(index)) {
-                (Speaks::Tls(version), Shakes { look: 1.., .. }) => Some(tls::dear_ends(version, &dear(index))),
+                (Speaks::Tls(version), Shakes { look: 1.., tickets, chains, .. }) => {
+                    Some(tls::dear_ends(version, tickets, chains, &dear(index)))
+                }
                 (Speaks::Tls(version), Shakes { names, tickets, .. }) if (names, tickets) != (1, 2) => {
                     Some(tls::ends_of(version, names, tickets))
                 }
@@ -160,7 +167,8 @@ impl Script {
                 tls: ends[index].as_ref().map(|(config, _)| TlsServer {
                     name: tls::NAME.try_into().expect("a name"),
                     config: Arc::clone(config),
-                    verifier: shakes(index).is_refused.then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
+                    verifier: (shakes(index).is_refused || shakes(index).chains > 0)
+                        .then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
                 }),
                 traffic: TrafficMode::Flood,
             })
@@ -584,6 +592,54 @@ fn whoever_shows_another_chain_each_time_has_a_few_of_them_looked_at() {
         assert!((8..=14).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
         assert!(dear.tls >= played.looks && dear.failures() == 800, "{speaks:?} {dear:?}");
     }
+}
+
+#[test]
+fn a_name_whose_servers_have_a_chain_each_shakes_hands_as_quickly_as_one_with_one() {
+    for speaks in TLS {
+        let mut script = Script::new(&[HONEST; 2], open(400));
+        // Each for itself is a chain of the usual cost, and none of their sessions is known to another one.
+        let many = Shakes { look: MS / 2, tickets: 0, chains: 32, ..Shakes::AS_USUAL };
+        (script.tls, script.handshakes) = (speaks, vec![Shakes::AS_USUAL, many]);
+        (script.phases[0].connections, script.connection_life) = (40, 200 * MS);
+        let played = script.play();
+        for tally in played.tallies {
+            assert_eq!(tally.points(&Rules::default()), 200 * 800, "{speaks:?} {tally:?}");
+        }
+        // A chain is known for a second of the calendar, for beside it stands what has no date.
+        assert!((1..=96).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
+    }
+}
+
+#[test]
+fn a_crowd_over_https_waits_for_its_handshakes_before_its_requests_begin() {
+    let mut script = Script::new(&[Character::Honest { delay: MS }], Load::Closed { pipeline: 1 });
+    let usual = Shakes { look: MS / 5, tickets: 0, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![usual]);
+    // With all of them a turn takes eight milliseconds; a timeout is shorter than they take together.
+    (script.costs, script.timeout_us) = ((40_000, 0), 100_000);
+    (script.phases[0].connections, script.phases[0].end) = (200, START + 350 * MS);
+    let played = script.play();
+    let tally = played.tallies[0];
+    assert_eq!((played.connects[0], played.looks), (200, 200), "{tally:?}");
+    assert!(tally.due > 200 && tally.token_right == tally.due, "{tally:?}");
+    assert_eq!(played.block.counters.stalls, 0);
+}
+
+#[test]
+fn a_pause_of_our_machine_within_a_handshake_is_no_debt_of_its_contestant() {
+    let mut script = Script::new(&[HONEST; 16], Load::Closed { pipeline: 1 });
+    let paused = Shakes { look: 1, stall: 250 * MS, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) =
+        (Speaks::Tls(tls::Version::Tls13), [&[Shakes::AS_USUAL; 15][..], &[paused]].concat());
+    (script.costs, script.phases[0].end) = ((20_000, 0), START + 900 * MS);
+    script.connection_life = 200 * MS;
+    let played = script.play();
+    for tally in &played.tallies {
+        assert!(tally.failures() == 0 && tally.token_right > 50, "{tally:?}");
+    }
+    let [fewest, most] = [played.tallies[15], played.tallies[0]].map(|tally| tally.token_right);
+    assert!(fewest * 4 > most * 3, "{fewest} beside {most}");
 }
 
 #[test]

@@ -105,8 +105,11 @@ pub struct Worker<K> {
     /// Connections that may still be begun in this turn, and how many of them by one contestant.
     opens: u32,
     opens_each: u32,
-    /// What steps of handshakes took in this turn, in nanoseconds.
+    /// What steps of handshakes took in this turn, in nanoseconds, and what they may take.
     shaken_ns: u64,
+    shaking_ns: u64,
+    /// What all else of the last turn took that did not rest.
+    work_ns: u64,
     /// Slots whose contestant goes on with no handshake yet, among the queued, and when the first of them is looked at again.
     resting: Vec<RingSlot>,
     rested_at: RunInstant,
@@ -183,6 +186,8 @@ impl<K: Kernel> Worker<K> {
             opens: OPENS_PER_TURN,
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
             shaken_ns: 0,
+            shaking_ns: sealed::shaking_ns(0),
+            work_ns: 0,
             resting: Vec::new(),
             rested_at: RunInstant::NEVER,
             activity: Activity::Between,
@@ -299,6 +304,9 @@ impl<K: Kernel> Worker<K> {
         let now = self.ring.now();
         let before = std::mem::replace(&mut self.now, now);
         self.timeouts.on_turn(now);
+        let work_ns = if wait == 0 { (now - before).saturating_sub(self.shaken_ns) } else { 0 };
+        // The shorter of two: one alone may have been interrupted.
+        self.shaking_ns = sealed::shaking_ns(work_ns.min(std::mem::replace(&mut self.work_ns, work_ns)));
         // What was to be a rest is none of our lateness; how much of a longer gap it was nobody can tell.
         if now - before > wait + LATE_NS {
             self.stalls += 1;

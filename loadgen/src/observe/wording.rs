@@ -140,7 +140,8 @@ pub fn own_fault(cause: OwnCause) -> (String, String) {
 
 /// Why TLS failed, and what was expected instead.
 pub fn tls(why: TlsReason) -> (String, String) {
-    (why.to_string(), failed(Failure::Tls, None, 0).1)
+    let failure = if why == TlsReason::NoCloseNotify { Failure::Reset } else { Failure::Tls };
+    (why.to_string(), failed(failure, None, 0).1)
 }
 
 /// Why a request was missed, and what was expected instead. `allowed_us` is how long it could have waited.

@@ -64,6 +64,38 @@ pub(crate) fn configured(
     Arc::new(config)
 }
 
+/// A server over TLS on a free port whose answers end with the connection; `says_so`: by close_notify before that.
+pub(crate) fn serve_until_close(config: Arc<ServerConfig>, says_so: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a configuration");
+            let mut stream = StreamOwned::new(connection, stream);
+            std::thread::spawn(move || {
+                let (mut seen, mut bytes) = (Vec::new(), [0; 4096]);
+                while !seen.ends_with(b"\r\n\r\n") {
+                    let count = stream.read(&mut bytes)?;
+                    seen.extend_from_slice(&bytes[..count]);
+                }
+                let head = String::from_utf8_lossy(&seen);
+                let token = head.split("\r\n").find_map(|line| line.strip_prefix("Token: ")).unwrap_or("none");
+                let answer = format!("HTTP/1.0 200 OK\r\nToken: {token}\r\nVersion: v2\r\nFrom: ECS\r\n\r\nok");
+                stream.write_all(answer.as_bytes())?;
+                if says_so {
+                    stream.conn.send_close_notify();
+                }
+                stream.flush()?;
+                stream.sock.shutdown(std::net::Shutdown::Write)?;
+                // Its end is no reset: all that came is read.
+                while stream.sock.read(&mut bytes)? > 0 {}
+                Ok::<(), std::io::Error>(())
+            });
+        }
+    });
+    address
+}
+
 /// A server over TLS on a free port, which closes each connection after so many answers; 0: never.
 pub(crate) fn serve(config: Arc<ServerConfig>, answers_each: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

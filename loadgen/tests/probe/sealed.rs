@@ -10,7 +10,7 @@ use flowtest_contract::verdict::Failure;
 use flowtest_loadgen::admit::probe::{ProbeReport, probe};
 use flowtest_loadgen::admit::trust::ContestTrust;
 use flowtest_testkit::WAIT_MAX;
-use identity::{Identity, serve};
+use identity::{Identity, serve, serve_until_close};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -82,6 +82,19 @@ fn a_certificate_that_is_not_trusted_is_named_and_taken_where_any_will_do() {
         let address = serve(shown.config(all()), 0);
         assert_fails(&ask(trusted, TlsTrust::Verify, "localhost", address, WAIT_MAX), Failure::Tls, part);
         assert!(ask(trusted, TlsTrust::Any, "localhost", address, WAIT_MAX).ready(), "{part}");
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_the_connection_needs_close_notify_and_is_told_so() {
+    let identity = Identity::honest();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let ask = |says_so| {
+            let address = serve_until_close(identity.config(&[version]), says_so);
+            ask(&identity, TlsTrust::Verify, "localhost", address, WAIT_MAX)
+        };
+        assert!(ask(true).ready());
+        assert_fails(&ask(false), Failure::Reset, "without TLS's close_notify");
     }
 }
 

@@ -4,10 +4,11 @@
 //! shows it.
 
 use crate::error::ScoreboardError;
+use crate::wire;
 use flowtest_contest::text::bounded;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The longest password in a file, in bytes.
 const PASSWORD_BYTES_MAX: usize = 1024;
@@ -18,14 +19,16 @@ pub struct RedisAddress {
     info: ConnectionInfo,
     /// The URL without secrets.
     redacted: String,
+    /// A file of the certificates that its server may show over TLS; none: whom the system trusts.
+    trusted: Option<PathBuf>,
     volatile_allowed: bool,
     reads_only: bool,
 }
 
 impl RedisAddress {
     /// `redis://[user[:password]@]host[:port][/database]`, `rediss://` for the same over TLS, or
-    /// `unix:///path/to/socket`. Over TLS the server's certificate must be one that the system trusts, or the file that
-    /// the variable `SSL_CERT_FILE` names.
+    /// `unix:///path/to/socket`. Over TLS the server's certificate must be one that the system trusts, unless
+    /// [`RedisAddress::with_ca_file`] names others.
     ///
     /// # Errors
     /// [`ScoreboardError::Url`] when it is none of these.
@@ -40,7 +43,7 @@ impl RedisAddress {
         }
         // The crate may repeat the URL in its detail, and the URL may hold a password.
         let info = url.into_connection_info().map_err(|error| wrong(error.category()))?;
-        Ok(RedisAddress { info, redacted, volatile_allowed: false, reads_only: false })
+        Ok(RedisAddress { info, redacted, trusted: None, volatile_allowed: false, reads_only: false })
     }
 
     /// The same with a password, which wins over one in the URL.
@@ -63,6 +66,19 @@ impl RedisAddress {
             Some(password) if (1..=PASSWORD_BYTES_MAX).contains(&password.len()) => Ok(self.with_password(password)),
             _ => Err(wrong(format!("its first line is empty or longer than {PASSWORD_BYTES_MAX} bytes"))),
         }
+    }
+
+    /// The same, trusting over TLS the certificates of this file and nobody else. It is Redis's alone: whom the servers of
+    /// contestants are trusted by is another matter. It is read for each connection, so that it may be replaced. Without a
+    /// file nothing changes.
+    ///
+    /// # Errors
+    /// [`ScoreboardError::CaFile`] when it holds none.
+    pub fn with_ca_file(self, path: Option<&Path>) -> Result<RedisAddress, ScoreboardError> {
+        let Some(path) = path else { return Ok(self) };
+        wire::certificates_of(path)
+            .map_err(|cause| ScoreboardError::CaFile { path: path.to_owned(), cause: cause.to_string() })?;
+        Ok(RedisAddress { trusted: Some(path.to_owned()), ..self })
     }
 
     /// Whether a Redis will do that would lose scores when it stops: without append-only file, or one that evicts keys.
@@ -88,6 +104,10 @@ impl RedisAddress {
     /// Where to connect to, password included.
     pub(crate) fn info(&self) -> &ConnectionInfo {
         &self.info
+    }
+
+    pub(crate) fn trusted(&self) -> Option<&Path> {
+        self.trusted.as_deref()
     }
 
     pub(crate) fn is_volatile_allowed(&self) -> bool {

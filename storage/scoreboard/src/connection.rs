@@ -39,7 +39,7 @@ impl Connection {
     pub fn open(address: &RedisAddress) -> Result<Connection, ScoreboardError> {
         let redacted = address.to_string();
         let failed = |error: RedisError| explain(&redacted, &error);
-        let mut wire = Wire::connect(address.info().addr()).map_err(failed)?;
+        let mut wire = Wire::connect(address.info().addr(), address.trusted()).map_err(failed)?;
         introduce(&mut wire, address)?;
         let info: String = redis::cmd("INFO").query(&mut wire).map_err(failed)?;
         check_server(&info, address)?;

@@ -16,6 +16,8 @@ pub enum ScoreboardError {
     Url { url: String, cause: String },
     #[error("{path}: the password file cannot be read ({cause}): write the password into its first line", path = shown(path))]
     PasswordFile { path: PathBuf, cause: String },
+    #[error("{path}: Redis cannot be trusted by it ({cause}): name a file of certificates in PEM by --redis-ca", path = shown(path))]
+    CaFile { path: PathBuf, cause: String },
     #[error("no Redis answers at {url}: {cause}; start it, or give its address with --redis")]
     Unreachable { url: String, cause: String },
     #[error(

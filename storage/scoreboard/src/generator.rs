@@ -102,6 +102,9 @@ pub struct GeneratorHealth {
     /// What does not work here beside the round, for the organiser: tests of endpoints, practice, looking after the split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside_trouble: Option<String>,
+    /// Why it can verify no server over https: those of contestants get nothing from it, where the contest asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_trouble: Option<String>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
@@ -146,7 +149,8 @@ impl GeneratorHealth {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
         let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
-        for text in sentences.into_iter().chain([&mut self.trouble, &mut self.beside_trouble]).flatten() {
+        let troubles = [&mut self.trouble, &mut self.beside_trouble, &mut self.tls_trouble];
+        for text in sentences.into_iter().chain(troubles).flatten() {
             *text = bounded(text, SENTENCE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
@@ -310,6 +314,7 @@ mod tests {
             takes_from: Some(UtcUs(9)),
             trouble: None,
             beside_trouble: None,
+            tls_trouble: None,
         }
     }
 
@@ -320,11 +325,13 @@ mod tests {
         (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
         troubled.own_fault_cause = Some("it stood still".to_owned());
         troubled.beside_trouble = Some("no tests".to_owned());
+        troubled.tls_trouble = Some("no authorities".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
                           saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
-                          journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble";
+                          journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble \
+                          tls_trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
     }
 
@@ -338,6 +345,7 @@ mod tests {
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         (large.trouble, large.own_fault_cause) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         large.beside_trouble = Some("\u{1b}".repeat(999));
+        large.tls_trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();
         assert!(text.len() <= HEALTH_BYTES_MAX, "{}", text.len());
         let text = health("g1", UtcUs(5)).to_json();

@@ -5,7 +5,8 @@
 //! then, and cannot be asked for it again. So it makes commands and reads answers here, and the socket is ours.
 
 use redis::{ConnectionAddr, ConnectionLike, ErrorKind, Parser, RedisResult, Value};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -30,12 +31,13 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Wire {
-    pub(crate) fn connect(address: &ConnectionAddr) -> RedisResult<Wire> {
+    /// Over TLS the server's certificate must be one of this file, or without one be trusted by the system.
+    pub(crate) fn connect(address: &ConnectionAddr, trusted: Option<&Path>) -> RedisResult<Wire> {
         let stream: Box<dyn Stream> = match address {
             ConnectionAddr::Tcp(host, port) => Box::new(tcp(host, *port)?),
             ConnectionAddr::TcpTls { host, port, .. } => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                let tls = ClientConnection::new(Arc::new(trust()?), name).map_err(io::Error::other)?;
+                let tls = ClientConnection::new(Arc::new(trust(trusted)?), name).map_err(io::Error::other)?;
                 Box::new(StreamOwned::new(tls, tcp(host, *port)?))
             }
             ConnectionAddr::Unix(path) => Box::new(unix(path)?),
@@ -102,20 +104,40 @@ fn unix(path: &Path) -> io::Result<Uninterrupted<UnixStream>> {
     Ok(Uninterrupted(stream))
 }
 
-/// Whoever the system trusts, or the file that the variable `SSL_CERT_FILE` names.
-fn trust() -> io::Result<ClientConfig> {
+/// Whoever the file names, or else whoever the system trusts.
+fn trust(file: Option<&Path>) -> io::Result<ClientConfig> {
+    let roots = match file {
+        Some(path) => certificates_of(path)?,
+        None => certificates_of_the_system()?,
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The certificates of a file in PEM: at least one.
+pub(crate) fn certificates_of(path: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other("it holds no certificate"));
+    }
+    Ok(roots)
+}
+
+fn certificates_of_the_system() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let cause = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
         return Err(io::Error::other(format!(
-            "no certificates to trust: {cause}; name a file of them in SSL_CERT_FILE"
+            "no certificates to trust: {cause}; name a file with Redis's own by --redis-ca"
         )));
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// A socket whose reads and writes end by themselves or by their timeout.

@@ -3,6 +3,10 @@
 use super::check::{Group, List, Mark};
 use super::situation::Situation;
 use crate::control::instant;
+use flowtest_contest::Contest;
+use flowtest_contest::contest::Contestant;
+use flowtest_contest::endpoint::Scheme;
+use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::clock::OFFSET_MAX_US;
@@ -41,7 +45,7 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
                 let found = with_obedience(judge_generator(health), health, situation.due_revision);
-                let (mark, message) = with_who_waits(found, seen);
+                let (mark, message) = with_trust(with_who_waits(found, seen), health, situation);
                 list.add(Group::Generator, &seen.id, mark, message);
             }
             _ if situation.is_unwritten => {
@@ -80,6 +84,20 @@ pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth,
         (mark, message) = (Mark::No, format!("{behind}. {message}"));
     }
     (mark, message)
+}
+
+/// Adds that it can trust no server, where somebody plays over https whose certificate it has to look at.
+fn with_trust((mark, message): (Mark, String), health: &GeneratorHealth, situation: &Situation) -> (Mark, String) {
+    let is_asked = |contest: &&Contest| {
+        let is_https = |contestant: &Contestant| contestant.endpoint.scheme == Scheme::Https;
+        contest.policy.tls == TlsTrust::Verify && contest.contestants.iter().any(is_https)
+    };
+    match (&health.tls_trouble, situation.contest.as_ref().filter(is_asked)) {
+        (Some(trouble), Some(_)) => {
+            (Mark::No, format!("It sends nothing to contestants over https: {trouble}. {message}"))
+        }
+        _ => (mark, message),
+    }
 }
 
 /// Adds that another process wants its name: whoever set up both believes that two play.

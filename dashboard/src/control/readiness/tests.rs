@@ -152,6 +152,31 @@ fn that_any_certificate_will_do_is_said() {
 }
 
 #[test]
+fn a_generator_that_can_trust_nobody_is_a_no_where_somebody_plays_over_https() {
+    let told = |spoil: fn(&mut Situation)| {
+        let mut situation = situation();
+        edit(&mut situation).tls_trouble = Some("install the system's authorities".to_owned());
+        spoil(&mut situation);
+        let check = checks(&situation).into_iter().find(|check| check.what == "g1").expect("it is listed");
+        (check.mark, check.message.contains("install the system's authorities"))
+    };
+    let over_https = |situation: &mut Situation| {
+        let contest = situation.contest.as_mut().expect("a contest");
+        contest.contestants[0].endpoint = "https://10.0.0.1".parse().expect("an endpoint");
+    };
+    assert_eq!(told(|_| {}), (Mark::Go, false));
+    assert_eq!(told(over_https), (Mark::No, true));
+    let any = |situation: &mut Situation| {
+        let contest = situation.contest.as_mut().expect("a contest");
+        contest.contestants[0].endpoint = "https://10.0.0.1".parse().expect("an endpoint");
+        contest.policy.tls = flowtest_contest::policy::TlsTrust::Any;
+    };
+    assert_eq!(told(any), (Mark::Go, false));
+    // What was asked for is there.
+    assert_eq!(told(|situation| edit(situation).tls_trouble = None), (Mark::Go, false));
+}
+
+#[test]
 fn who_fails_a_pipelined_phase_is_said() {
     let plan = |situation: &Situation| {
         let plan = checks(situation).into_iter().find(|check| check.what == "Plan").expect("the plan");

@@ -49,6 +49,8 @@ struct Wire {
 enum Lost {
     Failed(Failure),
     Tls(TlsReason),
+    /// Over TLS the connection ended where that would have ended the answer, without a word of TLS.
+    NoCloseNotify,
     /// The peer had ended a connection that was kept alive, before it saw the request.
     Stale,
 }
@@ -115,6 +117,7 @@ impl<'a> Line<'a> {
             }
             Err(Lost::Failed(failure)) => fail(failure, words(failure, None)),
             Err(Lost::Tls(why)) => fail(Failure::Tls, wording::tls(why)),
+            Err(Lost::NoCloseNotify) => fail(Failure::Reset, wording::tls(TlsReason::NoCloseNotify)),
         };
         let answered = matches!(finding, Finding::Answered(_));
         ProbedExchange {
@@ -232,6 +235,13 @@ fn talk(stream: &mut (impl Read + Write), request: &[u8], answer: &mut Answer) -
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // So rustls calls an end without close_notify.
+            Err(error)
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && matches!(answer.on_end(), ResponseBytes::Response { .. }) =>
+            {
+                return Err(Lost::NoCloseNotify);
+            }
             Err(error) => return Err(lost(&error)),
         }
     }

@@ -74,6 +74,11 @@ impl Reader {
         matches!(self.state, State::Between)
     }
 
+    /// Whether only the end of the connection ends the response.
+    pub fn is_until_close(&self) -> bool {
+        matches!(self.state, State::Body(Body::UntilClose { .. }, _))
+    }
+
     /// Takes bytes of the response to the oldest request, whose token is `expected`.
     ///
     /// `Response`: `bytes` begins behind it; more may follow. `Partial`: all of `bytes` was taken. `Malformed`:

@@ -19,7 +19,7 @@ pub(super) mod tests;
 
 pub use certificate::Fields;
 pub use reason::TlsReason;
-pub use sessions::Remembering;
+pub use sessions::{CHAINS, Remembering};
 
 use crate::engine::step::Step;
 use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};

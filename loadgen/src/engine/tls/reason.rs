@@ -31,6 +31,8 @@ pub enum TlsReason {
     Alert(u8),
     /// The server ended the connection in the middle of the handshake.
     Closed,
+    /// It ended it where only that ends the answer, and did not say before that it has said all.
+    NoCloseNotify,
 }
 
 impl TlsReason {
@@ -122,6 +124,10 @@ impl fmt::Display for TlsReason {
                 write!(f, "the server refused with the TLS alert {alert:?}")
             }
             TlsReason::Closed => f.write_str("the server ended the connection in the middle of the handshake"),
+            TlsReason::NoCloseNotify => f.write_str(
+                "the answer ended by the end of the connection, without TLS's close_notify, so that nobody can tell whether it is \
+                 whole: send Content-Length, or close_notify before you close",
+            ),
         }
     }
 }

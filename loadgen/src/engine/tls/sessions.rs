@@ -19,19 +19,20 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureSc
 use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Sessions that are kept: those of one server, for a contestant whose endpoint moves begins anew.
 const SESSIONS: usize = 8;
 
-/// Chains that are known at once: a name may stand for several servers, each with a certificate of its own.
-const CHAINS: usize = 8;
+/// Chains that are known at once: a name may stand for as many servers as it may have addresses, each with a certificate of
+/// its own.
+pub const CHAINS: usize = 64;
 
 /// What connections of one contestant in one worker begin with.
 #[derive(Debug)]
 pub struct Remembering {
     pub config: Arc<ClientConfig>,
-    looks: Arc<AtomicU32>,
+    has_looked: Arc<AtomicBool>,
 }
 
 impl Remembering {
@@ -39,7 +40,7 @@ impl Remembering {
     /// to anybody.
     pub fn new(config: &ClientConfig, verifier: Option<&Arc<dyn ServerCertVerifier>>) -> Remembering {
         let mut config = config.clone();
-        let looks = Arc::default();
+        let has_looked = Arc::default();
         match verifier {
             None => config.resumption = Resumption::in_memory_sessions(SESSIONS),
             Some(verifier) => {
@@ -49,17 +50,18 @@ impl Remembering {
                     until: AtomicU64::new(0),
                 });
                 let (verifier, known) = (Arc::clone(verifier), Mutex::default());
-                let verifier = Dated { verifier, sessions: Arc::clone(&sessions), known, looks: Arc::clone(&looks) };
+                let verifier =
+                    Dated { verifier, sessions: Arc::clone(&sessions), known, has_looked: Arc::clone(&has_looked) };
                 config.dangerous().set_certificate_verifier(Arc::new(verifier));
                 config.resumption = Resumption::store(sessions);
             }
         }
-        Remembering { config: Arc::new(config), looks }
+        Remembering { config: Arc::new(config), has_looked }
     }
 
-    /// Chains that were looked at since the last call.
-    pub fn take_looks(&self) -> u32 {
-        self.looks.swap(0, Ordering::Relaxed)
+    /// Whether a chain was looked at since the last call: a step looks at one at the most.
+    pub fn has_looked(&self) -> bool {
+        self.has_looked.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -135,47 +137,42 @@ struct Dated {
     sessions: Arc<Sessions>,
     /// The one that was shown last is the first.
     known: Mutex<Vec<Known>>,
-    looks: Arc<AtomicU32>,
+    has_looked: Arc<AtomicBool>,
 }
 
 /// What was said of a chain, and for which seconds since the Unix epoch that holds.
 #[derive(Debug)]
 struct Known {
-    chain: Vec<CertificateDer<'static>>,
-    name: ServerName<'static>,
+    digest: blake3::Hash,
     said: Result<(), Error>,
     seconds: RangeInclusive<u64>,
 }
 
 impl Known {
-    fn new(
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
+    fn new<'a>(
+        digest: blake3::Hash,
+        shown: impl Iterator<Item = &'a CertificateDer<'a>>,
         said: Result<(), Error>,
         now: UnixTime,
     ) -> Known {
         let now = now.as_secs();
-        let chain: Vec<_> = iter::once(certificate).chain(chain).map(|shown| shown.clone().into_owned()).collect();
         // What is over already was in no chain that was verified, but beside it.
         let not_after = |shown: &CertificateDer<'_>| Fields::read(shown)?.not_after();
-        let ends = chain.iter().map(|shown| not_after(shown).unwrap_or(now)).filter(|end| *end >= now).min();
+        let ends = shown.map(|shown| not_after(shown).unwrap_or(now)).filter(|end| *end >= now).min();
         let ends = if said.is_ok() { ends.unwrap_or(now) } else { now };
-        Known { chain, name: name.to_owned(), said, seconds: now..=ends }
+        Known { digest, said, seconds: now..=ends }
     }
+}
 
-    fn is_of(
-        &self,
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> bool {
-        self.seconds.contains(&now.as_secs())
-            && self.name == *name
-            && self.chain.len() == 1 + chain.len()
-            && self.chain.iter().eq(iter::once(certificate).chain(chain))
+/// Of a chain that is shown for a name.
+fn digest(certificate: &CertificateDer<'_>, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> blake3::Hash {
+    let name = name.to_str();
+    let mut hasher = blake3::Hasher::new();
+    let shown = iter::once(certificate).chain(chain).map(|shown| shown.as_ref());
+    for part in iter::once(name.as_bytes()).chain(shown) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
+    hasher.finalize()
 }
 
 impl ServerCertVerifier for Dated {
@@ -188,13 +185,14 @@ impl ServerCertVerifier for Dated {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let mut all = self.known.lock();
-        match all.iter().position(|known| known.is_of(certificate, chain, name, now)) {
+        let digest = digest(certificate, chain, name);
+        match all.iter().position(|known| known.digest == digest && known.seconds.contains(&now.as_secs())) {
             Some(place) => all[..=place].rotate_right(1),
             None => {
-                self.looks.fetch_add(1, Ordering::Relaxed);
+                self.has_looked.store(true, Ordering::Relaxed);
                 let said = self.verifier.verify_server_cert(certificate, chain, name, ocsp, now).map(drop);
                 all.truncate(CHAINS - 1);
-                all.insert(0, Known::new(certificate, chain, name, said, now));
+                all.insert(0, Known::new(digest, iter::once(certificate).chain(chain), said, now));
             }
         }
         let known = &all[0];

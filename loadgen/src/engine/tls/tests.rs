@@ -203,19 +203,27 @@ pub(in crate::engine) fn ends_of(
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Dear {
     pub(in crate::engine) look_ns: u64,
+    /// The first look takes so much longer.
+    pub(in crate::engine) stall_ns: Arc<AtomicU64>,
     /// None is taken.
     pub(in crate::engine) is_refused: bool,
     pub(in crate::engine) spent: Arc<AtomicU64>,
     pub(in crate::engine) looks: Arc<AtomicU64>,
 }
 
-/// The same with this client, and a server that shows another chain each time.
-pub(in crate::engine) fn dear_ends(version: Version, dear: &Dear) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-    let (client, server) = ends(version);
+/// The same with this client, and a server that gives so many tickets and shows so many chains in turn; 0: another one each time.
+pub(in crate::engine) fn dear_ends(
+    version: Version,
+    tickets: usize,
+    chains: u64,
+    dear: &Dear,
+) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let (client, server) = ends_of(version, 1, tickets);
     let mut client = ClientConfig::clone(&client);
     client.dangerous().set_certificate_verifier(Arc::new(dear.clone()));
     let mut server = ServerConfig::clone(&server);
-    server.cert_resolver = Arc::new(Varied { usual: Arc::clone(&server.cert_resolver), shown: AtomicU64::new(0) });
+    server.cert_resolver =
+        Arc::new(Varied { usual: Arc::clone(&server.cert_resolver), chains, shown: AtomicU64::new(0) });
     (Arc::new(client), Arc::new(server))
 }
 
@@ -223,13 +231,15 @@ pub(in crate::engine) fn dear_ends(version: Version, dear: &Dear) -> (Arc<Client
 #[derive(Debug)]
 struct Varied {
     usual: Arc<dyn ResolvesServerCert>,
+    chains: u64,
     shown: AtomicU64,
 }
 
 impl ResolvesServerCert for Varied {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let usual = self.usual.resolve(hello)?;
-        let other = self.shown.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
+        let shown = self.shown.fetch_add(1, Ordering::Relaxed);
+        let other = shown.checked_rem(self.chains).unwrap_or(shown).to_be_bytes().to_vec();
         let chain = usual.cert.iter().cloned().chain([other.into()]).collect();
         Some(Arc::new(CertifiedKey::new(chain, Arc::clone(&usual.key))))
     }
@@ -244,7 +254,7 @@ impl ServerCertVerifier for Dear {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.spent.fetch_add(self.look_ns, Ordering::Relaxed);
+        self.spent.fetch_add(self.look_ns + self.stall_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.looks.fetch_add(1, Ordering::Relaxed);
         if self.is_refused {
             return Err(CertificateError::UnknownIssuer.into());

@@ -6,18 +6,33 @@ use super::Worker;
 use crate::engine::contestant::OutcomeRecorder;
 use crate::engine::index::{ContestantIndex, LocalSlot, RingSlot};
 use crate::engine::ring::{Buffer, Kernel};
+use crate::engine::timeouts::LATE_NS;
 use crate::engine::tls::{Handshake, Opened, TlsReason};
 use flowtest_contract::verdict::Failure;
 
-/// What steps of handshakes may take of one turn, in nanoseconds, over all contestants, each of which has an equal part: after
-/// that no other one is begun. One takes a tenth of a millisecond or two, where the server wants it some, and a turn that is
-/// 10 ms late is one in which we were.
+/// What steps of handshakes may take of one turn at least, in nanoseconds, over all contestants, each of which has an equal part:
+/// after that no other one is begun. One takes a tenth of a millisecond or two, where the server wants it some.
 const SHAKING_NS: u64 = 1_200_000;
+/// Turns are long where many connections are made already: handshakes take this part of what all else took, or the more
+/// connections there are the longer a new one would wait.
+const SHAKING_PART: u64 = 2;
+/// What a turn that is not late without handshakes may take with them: short of [`LATE_NS`], for the last step may take longer.
+const TURN_NS: u64 = LATE_NS * 8 / 10;
+/// What a step is taken to have cost its contestant at the most: it is measured, and may have been interrupted.
+const STEP_NS_MAX: u64 = 4_000_000;
 /// Into so many parts at the most, so that one among many contestants has a step in each turn or two.
 const PARTS_MAX: u64 = 16;
 
 /// What opening a record costs beside its bytes, as bytes of an answer.
 const RECORD_AS_BYTES: usize = 512;
+
+/// What steps of handshakes may take of a turn, where all else took so long of late.
+pub(super) fn shaking_ns(work_ns: u64) -> u64 {
+    let part = work_ns / SHAKING_PART;
+    let is_late_anyway = work_ns >= LATE_NS;
+    let most = if is_late_anyway { part } else { part.min(TURN_NS.saturating_sub(work_ns)) };
+    most.max(SHAKING_NS)
+}
 
 impl<K: Kernel> Worker<K> {
     pub(super) fn speaks_tls(&self, slot: RingSlot) -> bool {
@@ -93,7 +108,7 @@ impl<K: Kernel> Worker<K> {
             let is_established = tls.is_established();
             tls.end();
             return self.settle(slot, |connection, timeouts, outcomes| match is_established {
-                true => connection.on_broken(failure, timeouts, outcomes),
+                true => connection.on_cut(failure, timeouts, outcomes),
                 // As a connection that was never made: a handshake is a part of that.
                 false => connection.on_unconnected(failure, timeouts, outcomes),
             });
@@ -125,7 +140,7 @@ impl<K: Kernel> Worker<K> {
         }
         let index = self.owner[slot];
         let contestants = self.contestants.len() as u64;
-        let (has_rivals, part_ns) = (contestants > 1, SHAKING_NS / contestants.min(PARTS_MAX));
+        let (has_rivals, part_ns) = (contestants > 1, self.shaking_ns / contestants.min(PARTS_MAX));
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
         if !contestant.tls[local].as_ref().is_some_and(|tls| tls.wants_handshake()) {
@@ -138,7 +153,8 @@ impl<K: Kernel> Worker<K> {
             }
             return;
         }
-        if self.shaken_ns >= SHAKING_NS || !contestant.may_shake(self.turn, part_ns) {
+        if self.shaken_ns >= self.shaking_ns || !contestant.may_shake(self.turn, part_ns) {
+            contestant.on_held(self.turn);
             if !std::mem::replace(&mut self.queued[slot], true) {
                 self.held.push(slot);
             }
@@ -149,7 +165,7 @@ impl<K: Kernel> Worker<K> {
         let came = tls.handshake();
         let took_ns = self.ring.now() - began;
         self.shaken_ns += took_ns;
-        contestant.on_shaken(took_ns, self.now);
+        contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);
         }

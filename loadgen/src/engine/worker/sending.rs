@@ -375,6 +375,10 @@ impl<K: Kernel> Worker<K> {
                 if wanted && (self.opens == 0 || self.contestants[index].opens(self.turn) >= self.opens_each) {
                     return self.defer(index, local);
                 }
+                // No exchange begins whose handshake would only wait for us.
+                if wanted && is_empty && self.contestants[index].has_held(self.turn) {
+                    return self.defer(index, local);
+                }
                 if is_empty {
                     self.fill(index, local);
                 }

@@ -685,6 +685,7 @@ impl Controller {
             takes_from: runner.and_then(RoundRunner::takes_from).filter(|_| self.own_stop.is_none()),
             trouble: self.trouble(),
             beside_trouble: self.beside.trouble(),
+            tls_trouble: self.home.trust.trouble().map(ToString::to_string),
         };
         if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
             self.complain(&format!(

@@ -577,12 +577,14 @@ fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_halt
             let tls = trust.server(endpoint).ok()?;
             Some((endpoint, tls, addresses.clone()))
         });
+        // Whom nobody can be trusted for by this machine's fault pays for nothing.
+        let is_charged = || {
+            entry.is_charged(control.contest.absent) && !trust.server(&entry.wanted).is_err_and(|error| error.is_ours())
+        };
         let (endpoint, tls, addresses, traffic) = match taken {
             Some((endpoint, tls, addresses)) if !quiet => (endpoint, tls, addresses, TrafficMode::Flood),
             Some((endpoint, tls, addresses)) => (endpoint, tls, addresses, TrafficMode::Halted),
-            None if !quiet && entry.is_charged(control.contest.absent) => {
-                (&entry.wanted, None, Vec::new(), TrafficMode::Absent)
-            }
+            None if !quiet && is_charged() => (&entry.wanted, None, Vec::new(), TrafficMode::Absent),
             None => (&entry.wanted, None, Vec::new(), TrafficMode::Halted),
         };
         contestant(one.name.clone(), endpoint, tls, addresses, traffic)

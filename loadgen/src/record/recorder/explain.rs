@@ -2,6 +2,7 @@
 
 use crate::engine::index::ContestantIndex;
 use crate::engine::plan::Plan;
+use crate::engine::tls::TlsReason;
 use crate::engine::trace::Sample;
 use crate::observe::wording;
 use crate::record::recorder::requests::Requests;
@@ -44,7 +45,7 @@ pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
             let timeout_us = plan.rules.timeout_us;
             let (message, expected) = match (sample.missed, sample.tls, sample.own) {
                 (Some(why), ..) => wording::missed(why, timeout_us),
-                (None, Some(why), _) if failure == Failure::Tls => wording::tls(why),
+                (None, Some(why), _) if failure == Failure::Tls || why == TlsReason::NoCloseNotify => wording::tls(why),
                 (None, _, Some(cause)) => wording::own_fault(cause),
                 (None, ..) => wording::failed(failure, sample.malformed, timeout_us),
             };
