@@ -381,6 +381,8 @@ impl Climb {
         }
         self.not_valid = 0;
         let verdict = self.ladder.take(measured);
+        // What was tried once more and failed has left its queue.
+        self.rests = hold.trial == Trial::Retry && self.ladder.now().is_none() && verdict != HoldVerdict::Passed;
         if verdict == HoldVerdict::Passed {
             match self.passes.iter_mut().find(|pass| pass.rate == rate) {
                 Some(pass) => pass.p99_us = sums.p99_us,
@@ -636,16 +638,22 @@ mod tests {
             };
             Server::new(move |seconds, _| capacity * (1.0 + 0.02 * noise(seconds)))
         };
+        // Cold it does not even hold the start.
         let warming_up =
-            |capacity: f64| Server::new(move |seconds, _| if seconds < 40.0 { 0.7 * capacity } else { capacity });
+            |capacity: f64| Server::new(move |seconds, _| if seconds < 40.0 { 250.0 } else { capacity });
+        // For one hold it does nothing, in mid-climb.
+        let pausing = |capacity: f64| {
+            Server::new(move |seconds, _| if (20.0..23.0).contains(&seconds) { 1.0 } else { capacity })
+        };
         // It does what it is asked at the ends of steps and of holds, and else what it can.
         let cheating = |capacity: f64| Server::new(move |_, at| if !(1.2..4.2).contains(&at) { 1e9 } else { capacity });
         let steady = |capacity: f64| Server::new(move |_, _| capacity);
-        let kinds: [(&str, &dyn Fn(f64) -> Server); 5] = [
+        let kinds: [(&str, &dyn Fn(f64) -> Server); 6] = [
             ("steady", &steady),
             ("cliff", &cliff),
             ("noisy", &noisy),
             ("warming up", &warming_up),
+            ("pausing", &pausing),
             ("cheating", &cheating),
         ];
         let breakpoint = breakpoint(300, 1.2);
