@@ -76,7 +76,8 @@ fn not_found(climbers: &[Climber], capacities: &[(&str, u64)]) -> Option<String>
     for (name, capacity) in capacities {
         let climber = climbers.iter().find(|climber| climber.contestant == *name).expect("it plays");
         // What was found is held once more, and what broke is tried once more; it rests where a busy machine spoilt one.
-        let is_over = matches!(climber.trial, None | Some(Trial::Confirm | Trial::Rest | Trial::Retry)) && climber.unbroken.is_none();
+        let is_over = matches!(climber.trial, None | Some(Trial::Confirm | Trial::Rest | Trial::Retry))
+            && climber.unbroken.is_none();
         if !is_over || climber.holds.abs_diff(*capacity) * 20 > *capacity {
             return Some(format!("{capacity}: {climber:?}"));
         }

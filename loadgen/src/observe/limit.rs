@@ -133,6 +133,9 @@ impl LimitResult {
             Some(Unbroken::Generator) => {
                 text.push_str("; not broken: this machine is the limit, give it more --cores or a machine of its own");
             }
+            Some(unbroken @ (Unbroken::Connections | Unbroken::Time)) => {
+                let _ = write!(text, "; not broken: {}", unbroken.reason());
+            }
             None => {}
         }
         if self.interrupted {

@@ -8,7 +8,7 @@ use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{HoldWindow, Load, NS_PER_US, Phase, Plan};
 use crate::engine::schedule::{Step, StepRate, StepRates};
-use flowtest_contest::breakpoint::{Climbs, Decision, HoldCounts, HoldSums};
+use flowtest_contest::breakpoint::{Bounds, Climbs, Decision, HoldCounts, HoldSums};
 use flowtest_contest::timeline::NOTICE_US;
 use flowtest_journal::record;
 
@@ -71,12 +71,7 @@ impl Steps {
     /// `None`: the plan has no breakpoint phase.
     pub fn new(plan: &Plan) -> Option<Steps> {
         let first = plan.phases.iter().find_map(step_of)?;
-        Some(Steps {
-            climbs: Climbs::new(first.terms, first.first),
-            first: first.first,
-            heard: first.first,
-            newest: None,
-        })
+        Some(Steps { climbs: climbs(plan, first), first: first.first, heard: first.first, newest: None })
     }
 
     /// The newest decision that is known.
@@ -166,7 +161,7 @@ impl Steps {
         let phase = plan.phases.iter().find(|phase| phase.start <= planned && planned < phase.end)?;
         let step = step_of(phase)?;
         if step.first != self.first {
-            (self.climbs, self.first, self.heard) = (Climbs::new(step.terms, step.first), step.first, step.first);
+            (self.climbs, self.first, self.heard) = (climbs(plan, step), step.first, step.first);
         }
         Some((phase, step))
     }
@@ -203,6 +198,16 @@ pub fn recorded(decision: &Decision, at: flowtest_contract::rules::UtcUs) -> rec
         to: decision.to.0,
         entries: entries.collect(),
     }
+}
+
+/// The climbs of the phase to which a step belongs.
+fn climbs(plan: &Plan, Step { first, terms, .. }: Step) -> Climbs {
+    let steps = plan.phases.iter().filter_map(|phase| Some((phase, step_of(phase)?)));
+    let judged = steps.filter(|(_, step)| step.first == first && step.is_judged);
+    let bounds = judged
+        .last()
+        .map_or(Bounds::NONE, |(phase, last)| Bounds { connections: phase.connections, end: last.number + 1 });
+    Climbs::new(terms, first).within(bounds)
 }
 
 fn step_of(phase: &Phase) -> Option<Step> {

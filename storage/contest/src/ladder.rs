@@ -170,6 +170,32 @@ pub enum Unbroken {
     Max,
     /// Our own side could not keep to its plan.
     Generator,
+    /// All connections of a contestant, at the lowest latency that it has shown, carry no more.
+    Connections,
+    /// The phase was over.
+    Time,
+}
+
+impl Unbroken {
+    /// As a mark on a page.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Unbroken::Max => "unbroken",
+            Unbroken::Generator => "fleet limit",
+            Unbroken::Connections => "connection limit",
+            Unbroken::Time => "time limit",
+        }
+    }
+
+    /// As the end of a sentence.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Unbroken::Max => "no step is higher",
+            Unbroken::Generator => "the generators gave no more",
+            Unbroken::Connections => "its connections carried no more",
+            Unbroken::Time => "the time was over",
+        }
+    }
 }
 
 /// What a ladder has found.
@@ -268,15 +294,16 @@ impl Ladder {
         self.now = None;
     }
 
-    /// What was found does not hold any more: it is so many hundredths less now, or the step below. It was over.
-    pub fn slip(&mut self, verdict: HoldVerdict, percent: u64) {
-        if let Some(rate) = self.passed.pop() {
-            (self.broke, self.unbroken) = (Some((rate, verdict)), None);
-            let less = rate.saturating_sub((rate * percent.min(100) / 100).max(1));
-            if less > self.held() {
-                self.passed.push(less);
-            }
-        }
+    /// A rate that was found does not hold any more: of what passed below it, what was still answered right is left. It was over.
+    pub fn slip(&mut self, rate: u64, verdict: HoldVerdict, right_rate: u64) {
+        (self.broke, self.unbroken) = (Some((rate, verdict)), None);
+        self.passed.retain(|passed| *passed < rate && *passed <= right_rate);
+    }
+
+    /// What it has slipped to is held. It was over.
+    pub fn hold(&mut self, rate: u64) {
+        self.passed.retain(|passed| *passed < rate);
+        self.passed.push(rate);
     }
 
     fn held(&self) -> u64 {
@@ -475,18 +502,17 @@ mod tests {
         }
         // One that fails each rate when it is new, and holds it ever after, is not climbed for ever.
         let mut seen = std::collections::BTreeSet::new();
-        let (found, holds) =
-            climb(terms(1_000, "x1.25", 1_000_000), |hold, _| queue(if seen.insert(hold.rate) { 1 } else { 50_000 }, hold.rate));
+        let (found, holds) = climb(terms(1_000, "x1.25", 1_000_000), |hold, _| {
+            queue(if seen.insert(hold.rate) { 1 } else { 50_000 }, hold.rate)
+        });
         let retries = holds.iter().filter(|(hold, _)| hold.trial == Trial::Retry).count();
         assert!(retries <= RETRIES_MAX as usize, "{found:?}: {holds:?}");
     }
 
     #[test]
     fn what_is_not_valid_behind_a_break_unbreaks_nothing() {
-        let (found, _) = climb(terms(1_000, "x1.25", 100_000), |hold, nth| Measured {
-            valid: nth < 4,
-            ..queue(1_300, hold.rate)
-        });
+        let (found, _) =
+            climb(terms(1_000, "x1.25", 100_000), |hold, nth| Measured { valid: nth < 4, ..queue(1_300, hold.rate) });
         assert_eq!((found.broke.is_some(), found.unbroken), (true, None), "{found:?}");
     }
 

@@ -10,7 +10,7 @@ use super::in_force::Since;
 use super::judge::Judge;
 use super::stream::Stream;
 use flowtest_contest::Contest;
-use flowtest_contest::breakpoint::{Breakpoint, Climbs, Decision, HoldCounts, HoldSums};
+use flowtest_contest::breakpoint::{Bounds, Breakpoint, Climbs, Decision, HoldCounts, HoldSums};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::{ArchivedTrace, DecisionEntry, NOTHING_ANSWERED, Observation, UNSETTLED};
@@ -129,16 +129,17 @@ fn decide_again(
     steps: &mut Steps,
 ) {
     // By the number of their first step.
-    let phases: BTreeMap<u32, Breakpoint> = contest.breakpoints().into_iter().collect();
+    let phases = contest.bounded_breakpoints().into_iter().map(|(first, terms, bounds)| (first, (terms, bounds)));
+    let phases: BTreeMap<u32, (Breakpoint, Bounds)> = phases.collect();
     let mut climbs: Option<(u32, Climbs)> = None;
     for (one, counted) in decided.values().zip(counted) {
-        let Some((first, terms)) = phases.range(..one.step).next_back() else {
+        let Some((first, (terms, bounds))) = phases.range(..one.step).next_back() else {
             steps.wrong.push(format!("step {} belongs to no breakpoint phase of the plan", one.step));
             continue;
         };
         let (_, climbs) = match &mut climbs {
             Some(climbs) if climbs.0 == *first => climbs,
-            other => other.insert((*first, Climbs::new(*terms, *first))),
+            other => other.insert((*first, Climbs::new(*terms, *first).within(*bounds))),
         };
         if one.judged != climbs.tried() {
             steps.wrong.push(format!(
