@@ -20,7 +20,7 @@
 //! hold, it is its own failure. Where holding again does not help, the highest climbers, who asked for more than anybody showed, ask
 //! for more than the generators can give: they end as unbroken, and the others climb on.
 
-use crate::ladder::{Found, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
+use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
 use flowtest_contract::Histogram;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub const DECIDE_US: u64 = 3_000_000;
 pub const HOLD_MIN: Duration = Duration::from_secs(2);
 /// A phase holds so many steps at the least.
 pub const STEPS_MIN: u32 = 3;
+/// Behind a step that fails: a rest, three halvings, each with a rest, what was found once more, and what broke once more.
+const SEARCH_STEPS: u32 = 9;
 /// Whoever does not hold any more what it held slips by so many hundredths, and by twice as many each time in a row.
 const SLIP_PERCENT: u64 = 3;
 /// Holds in a row that failed in figures that were late by us, while somebody showed as much: that is no chance.
@@ -94,6 +96,12 @@ impl Breakpoint {
     pub fn rate_at_most(&self, steps: u32) -> u64 {
         let LadderTerms { start, step, max, .. } = self.ladder;
         (0..steps).fold(start, |rate, _| if rate < max { step.after(rate).min(max) } else { max })
+    }
+
+    /// How far so many steps lead: the highest rate that is tried, and the highest of which a break is still searched to its end.
+    pub fn leads_to(&self, steps: u32) -> (u64, u64) {
+        let at = |steps: u32| self.rate_at_most(steps.saturating_sub(1));
+        (at(steps), at(steps.saturating_sub(SEARCH_STEPS)))
     }
 
     /// Requests that fall due to a contestant while a rate is judged.
@@ -409,13 +417,13 @@ impl Climb {
         Climb { ladder, rests: false, stays: None, slips: 0, not_valid: 0, outdone: 0, passes: Vec::new() }
     }
 
-    /// What is sent now. Who rests gets half of what it holds, for at the whole of it a server that is nearly full would not
-    /// get rid of what waits. Who holds nothing is asked now and then, and no more.
+    /// What is sent now. Who holds nothing is asked now and then, and no more.
     fn rate(&self) -> u64 {
-        let stays = || self.stays.unwrap_or(self.ladder.found().holds);
-        let rate = self.ladder.now().map_or_else(stays, |hold| hold.rate);
-        let part = if self.trial() == Some(Trial::Rest) { rate / 2 } else { rate };
-        part.max(1)
+        let stays = || {
+            let rate = self.stays.unwrap_or(self.ladder.found().holds);
+            if self.rests { rate / 2 } else { rate }
+        };
+        self.ladder.now().map_or_else(stays, Hold::sent).max(1)
     }
 
     /// Why; none: it stays.

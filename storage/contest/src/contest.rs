@@ -16,6 +16,7 @@ use crate::ladder::Pass;
 use document::UnknownKeys;
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
+use std::ops::Range;
 
 /// Contestants at most: a trace in the journal numbers them with 16 bits.
 pub const CONTESTANTS_MAX: usize = 65_535;
@@ -303,6 +304,13 @@ impl Contest {
             (first, breakpoint, Bounds { connections: phase.connections, end })
         });
         numbered.collect()
+    }
+
+    /// The steps whose decisions make the result: of the breakpoint phase that is scored, or of the last where none is.
+    pub fn counted_steps(&self) -> Range<u32> {
+        let steps = self.bounded_breakpoints().into_iter().zip(self.climbs());
+        let counted = steps.max_by_key(|((first, ..), (phase, _))| (phase.scored, *first));
+        counted.map_or(0..0, |((first, _, bounds), _)| first..bounds.end)
     }
 
     /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.

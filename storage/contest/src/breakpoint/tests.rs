@@ -289,6 +289,9 @@ fn steps_and_connections_are_reckoned() {
     assert_eq!((at(10), at(500), at(20_000), at(1_000_000)), (16, 25, 1_000, 8_192));
     assert_eq!((PASS.carried(1_000), PASS.carried(8_192)), (20_000, 163_840));
     assert_eq!(breakpoint.judged_due(500), 2_000);
+    // Seven steps of the usual terms lead to 1,906, and there is no time to search anything; 37 do, up to 400,000.
+    assert_eq!(breakpoint.leads_to(7), (1_906, 500));
+    assert!(breakpoint.leads_to(37).1 > 200_000, "{:?}", breakpoint.leads_to(37));
 }
 
 /// A server on a clock: a queue in front of what it can do at each instant.
