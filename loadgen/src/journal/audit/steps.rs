@@ -114,7 +114,8 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     let Some(counts) = counts[window].get_mut(usize::from(trace.contestant.to_native())) else {
                         continue;
                     };
-                    counts.late += u64::from(trace.sent(base).saturating_since(intended) >= LATE_US);
+                    // One that was never sent may have been late, too: its lag is the highest that there is.
+                    counts.late += u64::from(u64::from(trace.lag_us.to_native()) >= LATE_US);
                     count(counts, base, trace, &judges, timeout_us);
                 }
             }
