@@ -183,11 +183,11 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
     assert!(mark == Mark::Go && message.contains("ends as \"fleet limit\""), "{message}");
     assert!(message.contains(&format!("about {} for each", cores * 100_000)), "{message}");
     assert!(!plan(5_000).1.contains("fleet limit"));
-    // 40 steps of 15 s, of which nine are left for a search where it breaks.
+    // 37 steps of 16 s, of which nine are left for a search where it breaks.
     assert!(!plan(5_000).1.contains("steps of its climb"), "{}", plan(5_000).1);
     let hasty = plan_for("2m", 100_000).1;
     assert!(
-        hasty.contains("The 8 steps of its climb lead up to 64000/s: whoever holds that ends at a \"time limit\""),
+        hasty.contains("The 7 steps of its climb lead up to 32000/s: whoever holds that ends at a \"time limit\""),
         "{hasty}"
     );
     assert!(hasty.contains("searched to its end up to 500/s"), "{hasty}");

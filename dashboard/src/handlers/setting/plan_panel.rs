@@ -207,6 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn a_climb_says_how_far_its_steps_lead_and_what_that_takes_of_the_network() {
+        let climb = |length: &str| {
+            let text = format!(
+                "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x1.25\"\nhold = \"10s\"\n\
+                 pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n"
+            );
+            plan(&text, FLEET).totals.join(" ")
+        };
+        let hasty = climb("2m");
+        assert!(hasty.contains("The 7 steps of its climb lead up to 1906/s"), "{hasty}");
+        assert!(hasty.contains("At 1,906/s for each a climb takes about 9.5 MB a second of the network"), "{hasty}");
+        let patient = climb("10m");
+        assert!(!patient.contains("steps of its climb") && patient.contains("At 20,000/s for each"), "{patient}");
+    }
+
+    #[test]
     fn a_phase_that_cannot_be_read_is_named_and_the_others_are_drawn() {
         let text = "[[phase]]\nfor = \"10s\"\nrate = 5\n\n[[phase]]\nfor = \"10s\"\nrate = 5\nconnection = 8\n";
         let preview = plan(text, FLEET);

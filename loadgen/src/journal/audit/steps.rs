@@ -394,6 +394,11 @@ mod tests {
             let ours = contest().decide(1, (one.from, one.to), [(String::new(), sums(&one.entries[0]))]);
             (wrong.len(), ours.climbers[0].rate)
         };
+        let entry = DecisionEntry { tried: 281, due: 562, right: 562, p99_us, late: 9, ..DecisionEntry::default() };
+        let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
+        let mut late = Vec::new();
+        compare_counts(&one, &contest(), std::slice::from_ref(&traced), &["a"], &mut late);
+        assert!(late.len() == 1 && late[0].contains("by the traces 0 at the most were"), "{late:?}");
         // (how much was heard, its p99, differences, the rate that follows)
         assert_eq!(wrong(562, p99_us), (0, 351), "all of it, and it passed");
         assert_eq!(wrong(560, p99_us), (1, 351), "who passes by less than the traces say is told");
