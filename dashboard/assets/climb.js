@@ -169,8 +169,7 @@ function write({ item, bar, name, figure, state }, { line, held, tries, broke, u
 }
 
 function stateWords({ held, tries, broke, unbroken, failed }) {
-  if (unbroken === "generator") return "fleet limit";
-  if (unbroken) return "unbroken";
+  if (unbroken) return f.unbrokenMark(unbroken);
   if (tries != null) return `${failed ? `${failed}, ` : ""}${tries < held ? "rests" : `tries ${f.count(tries)}`}`;
   return broke == null ? "" : `broke at ${f.count(broke)}`;
 }

@@ -45,11 +45,14 @@ export function compact(number) {
   return size >= 1e3 ? say(size / 1e3, "k") : say(size, "");
 }
 
+// Why nothing broke somebody in a breakpoint phase.
+export const unbrokenMark = (reason) => ({ generator: "fleet limit", connections: "connection limit", time: "time limit" })[reason] ?? "unbroken";
+
 // What somebody holds in a breakpoint phase; what it is asked for now, or why its limit is not known.
 export const holds = (rate) => (rate == null ? NOTHING : `${count(rate)}/s`);
 export const climbing = (line) => {
   if (line.holds == null) return "";
-  if (line.unbroken) return line.unbroken_by === "generator" ? "fleet limit" : "unbroken";
+  if (line.unbroken) return unbrokenMark(line.unbroken_by);
   if (line.tries != null) return line.tries < line.holds ? "rests" : `tries ${count(line.tries)}`;
   return line.breaks_at == null ? "" : `breaks at ${count(line.breaks_at)}`;
 };

@@ -57,6 +57,21 @@ fn a_server_that_answers_wrongly_holds_nothing() {
 }
 
 #[test]
+fn with_few_descriptors_it_climbs_with_as_many_connections_as_there_may_be() {
+    let url = format!("127.0.0.1:{}", serve("127.0.0.1", 0).0.port());
+    // The highest step wants 500 connections, and there are 200 descriptors in all.
+    let program = format!(
+        "ulimit -n 200; exec {} limit {url} --cores 0 --hold 300ms --timeout 300ms --start 5 --max 2000 --step x10 --json -",
+        env!("CARGO_BIN_EXE_flowtest-loadgen")
+    );
+    let output = Command::new("sh").args(["-c", &program]).output().expect("it runs");
+    let result = json(&output);
+    let most = result["connections_most"].as_u64().expect("a number");
+    assert!((16..=136).contains(&most), "{result}");
+    assert!(!result["steps"].as_array().expect("steps").is_empty(), "{result}");
+}
+
+#[test]
 fn contradictions_are_told_before_anything_is_sent() {
     // (flags, part of the sentence)
     let cases: [(&[&str], &str); 5] = [

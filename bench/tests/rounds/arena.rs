@@ -1,7 +1,7 @@
 //! Where rounds on a clock are played: a Redis, generators that serve, and who organises, so that a play is a script.
 
 use crate::stage::Stage;
-use flowtest_bench::child::{self, Child};
+use flowtest_bench::child::{self, Child, Ended};
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::organiser::Organiser;
 use flowtest_bench::contest_box::people::Arming;
@@ -151,12 +151,17 @@ impl Arena {
 
     /// The audit of all journals together finds nothing.
     pub(crate) fn assert_proved(&self, generators: &[&str]) {
-        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
-        command.arg("audit").args(["--redis", &self.redis.url(), "--journal"]);
-        command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
-        let audit = Child::start("audit", &command).and_then(|child| child.wait(TIMEOUT));
-        let audit = audit.unwrap_or_else(|error| panic!("{error}"));
+        let audit = self.journals("audit", generators);
         assert_eq!(audit.status.code(), Some(0), "{}\n{}", audit.stdout, audit.stderr);
+    }
+
+    /// What `audit` or `rebuild` says of the journals of these.
+    pub(crate) fn journals(&self, doing: &str, generators: &[&str]) -> Ended {
+        let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
+        command.arg(doing).args(["--redis", &self.redis.url(), "--journal"]);
+        command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
+        let audit = Child::start(doing, &command).and_then(|child| child.wait(TIMEOUT));
+        audit.unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

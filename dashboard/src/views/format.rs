@@ -68,8 +68,7 @@ pub fn holds(holds: Option<u64>) -> String {
 pub fn climbing(figures: &Figures) -> String {
     let Some(holds) = figures.holds else { return String::new() };
     match (figures.unbroken, figures.unbroken_by, figures.tries, figures.breaks_at) {
-        (true, Some(Unbroken::Generator), ..) => "fleet limit".to_owned(),
-        (true, ..) => "unbroken".to_owned(),
+        (true, unbroken, ..) => unbroken.unwrap_or(Unbroken::Max).mark().to_owned(),
         // Below what it holds a server rests before the next step.
         (false, _, Some(tries), _) if tries < holds => "rests".to_owned(),
         (false, _, Some(tries), _) => format!("tries {}", grouped(tries)),
@@ -298,6 +297,8 @@ mod tests {
             (of(Some(625), Some(1_562), None), "rests"),
             (of(None, Some(1_562), None), "breaks at 1,562"),
             (of(None, None, Some(Unbroken::Generator)), "fleet limit"),
+            (of(None, None, Some(Unbroken::Connections)), "connection limit"),
+            (of(Some(1_562), None, Some(Unbroken::Time)), "time limit"),
             (of(None, None, Some(Unbroken::Max)), "unbroken"),
         ];
         for (figures, said) in cases {

@@ -146,6 +146,17 @@ pub fn probe_ring(core: usize) -> Result<Features, RunError> {
     probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| RunError::Ring { core, error })
 }
 
+/// Whether this machine has what a plan needs, before anything of it is played.
+///
+/// # Errors
+/// What is missing.
+pub fn reserve(plan: &Plan) -> Result<(), RunError> {
+    check_memory(plan)?;
+    reserve_descriptors(plan)?;
+    // Where the system does not say how many ports there are, they are asked for and seen.
+    local_ports().map_or(Ok(()), |ports| check_ports(plan, ports))
+}
+
 /// Raises the soft limit of descriptors to what the plan needs.
 pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -319,10 +330,7 @@ impl Run {
         assert_eq!(plan.workers as usize, cores.len(), "one core per worker");
         check_rate(plan)?;
         let plan = &with_room(plan);
-        check_memory(plan)?;
-        reserve_descriptors(plan)?;
-        // Where the system does not say how many ports there are, they are asked for and seen.
-        local_ports().map_or(Ok(()), |ports| check_ports(plan, ports))?;
+        reserve(plan)?;
         let control = Arc::new(WorkerControl::new(plan.clone()));
         let mut threads = Vec::new();
         let mut receivers = Vec::new();

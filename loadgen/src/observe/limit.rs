@@ -44,8 +44,10 @@ pub struct LimitResult {
     pub breaks_by: Option<HoldVerdict>,
     /// Why nothing broke; null where something did.
     pub unbroken: Option<Unbroken>,
-    /// It was ended by hand.
+    /// It was ended by hand, or a step could not be played.
     pub interrupted: bool,
+    /// Connections of a step at the most.
+    pub connections_most: u32,
     pub steps: Vec<LimitStep>,
 }
 
@@ -86,6 +88,7 @@ impl LimitResult {
             breaks_by: None,
             unbroken: None,
             interrupted: false,
+            connections_most: CONNECTIONS_MOST,
             steps: Vec::new(),
         }
     }
@@ -118,9 +121,9 @@ impl LimitResult {
         if let (Some(at), Some(by)) = (self.breaks_at, self.breaks_by) {
             let by = if by == HoldVerdict::FailedByP99 { "latency" } else { "wrong or missing answers" };
             let _ = write!(text, "; breaks at {}/s by {by}", grouped(at));
-            let carried = self.pass.carried(CONNECTIONS_MOST);
+            let carried = self.pass.carried(self.connections_most);
             if at > carried {
-                let (most, carried) = (grouped(CONNECTIONS_MOST), grouped(carried));
+                let (most, carried) = (grouped(self.connections_most), grouped(carried));
                 let _ = write!(
                     text,
                     " over {most} connections, which are enough for every server up to {carried}/s: one whose answers take \
@@ -133,10 +136,13 @@ impl LimitResult {
             Some(Unbroken::Generator) => {
                 text.push_str("; not broken: this machine is the limit, give it more --cores or a machine of its own");
             }
+            Some(unbroken @ (Unbroken::Connections | Unbroken::Time)) => {
+                let _ = write!(text, "; not broken: {}", unbroken.reason());
+            }
             None => {}
         }
         if self.interrupted {
-            text.push_str("; ended by hand before it was over");
+            text.push_str("; ended before it was over");
         }
         text.push('\n');
         text

@@ -162,8 +162,9 @@ impl Climb {
             let _ = write!(line, " at a p99 of {}", micros(p99_us));
         }
         match (self.unbroken, self.breaks_at, self.breaks_by) {
-            (Some(Unbroken::Max), ..) => line.push_str("; unbroken: no step is higher"),
-            (Some(Unbroken::Generator), ..) => line.push_str("; unbroken: the generators gave no more"),
+            (Some(unbroken), ..) => {
+                let _ = write!(line, "; unbroken: {}", unbroken.reason());
+            }
             (None, Some(at), by) => {
                 let by = if by == Some(HoldVerdict::FailedByP99) { "latency" } else { "wrong or missing answers" };
                 let _ = write!(line, "; breaks at {}/s by {by}", grouped(at));

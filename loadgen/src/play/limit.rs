@@ -6,7 +6,7 @@
 use super::stress::{contestant, endpoint};
 use crate::Failed;
 use crate::engine::plan::{ContestantPlan, Load, NS_PER_SECOND, Phase, Plan, Ramp};
-use crate::engine::run::Clock;
+use crate::engine::run::{Clock, reserve};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::limit::{CONNECTIONS_MOST, LimitPage, LimitResult, LimitStep};
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A step settles for so long before it is judged.
 const SETTLE: Duration = Duration::from_secs(1);
+/// With fewer connections nothing is worth measuring: then the first step says what is missing.
+const CONNECTIONS_LEAST: u32 = 16;
 const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 
 /// Runs the command. The exit code is 0 where a limit was found, 3 where our own side was the limit or it was ended before.
@@ -58,12 +60,20 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
     if is_told {
         results::print(result.heading())?;
     }
+    let most = most_connections(flags, &target, &cores);
+    result.connections_most = most;
+    let mut trouble = None;
     while let Some(hold) = ladder.now() {
-        let Some(measured) = step(flags, &target, &cores, hold, stop)? else {
-            result.interrupted = true;
-            break;
+        let measured = match step(flags, &target, &cores, most, hold, stop) {
+            Ok(Some(measured)) => measured,
+            Err(error) if result.steps.is_empty() => return Err(error),
+            // What was measured until here is told all the same.
+            ended => {
+                (result.interrupted, trouble) = (true, ended.err());
+                break;
+            }
         };
-        let verdict = ladder.take(measured.judged());
+        let verdict = ladder.take(measured.judged(&pass));
         let step = LimitStep { verdict, ..measured };
         if is_told {
             results::print(step.line())?;
@@ -80,7 +90,21 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
     if let Some(path) = &flags.report {
         results::write(path, LimitPage::new(&result).render()?.as_bytes())?;
     }
-    Ok(if result.is_found() { 0 } else { 3 })
+    match trouble {
+        Some(error) => Err(error),
+        None => Ok(if result.is_found() { 0 } else { 3 }),
+    }
+}
+
+/// Connections of the highest step, as many as this machine's descriptors, ports and memory allow.
+fn most_connections(flags: &Limit, target: &ContestantPlan, cores: &[usize]) -> u32 {
+    let clock = Clock::now();
+    let mut most = pass(flags).connections(flags.max, CONNECTIONS_MOST);
+    let is_too_much = |most| reserve(&plan(flags, target.clone(), cores.len() as u32, clock, most, flags.max)).is_err();
+    while most > CONNECTIONS_LEAST && is_too_much(most) {
+        most /= 2;
+    }
+    most
 }
 
 /// Holds a rate, and says what was measured. `None`: it was ended by hand.
@@ -88,11 +112,12 @@ fn step(
     flags: &Limit,
     target: &ContestantPlan,
     cores: &[usize],
+    most: u32,
     hold: Hold,
     stop: &Stop,
 ) -> Result<Option<LimitStep>, Failed> {
     let clock = Clock::now();
-    let plan = Arc::new(plan(flags, target.clone(), cores.len() as u32, clock, hold.rate));
+    let plan = Arc::new(plan(flags, target.clone(), cores.len() as u32, clock, most, hold.sent()));
     let outputs = Outputs { quiet: true, ..Outputs::default() };
     let output = outputs.prepare()?.open(&plan, Title::Stress)?;
     let mut driver = Driver::in_memory(plan, clock, cores, Tracing::Off, output)?;
@@ -108,7 +133,7 @@ fn step(
     let summary = closed.summary;
     let (valid, total) = (summary.is_valid(), summary.total);
     Ok(Some(LimitStep {
-        rate: hold.rate,
+        rate: hold.sent(),
         trial: hold.trial,
         due: total.requests,
         right: total.verified,
@@ -124,12 +149,12 @@ fn pass(flags: &Limit) -> Pass {
     Pass { right: flags.right / 100.0, p99_us: flags.p99.as_micros() as u64 }
 }
 
-fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, rate: u64) -> Plan {
+fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most: u32, rate: u64) -> Plan {
     let settling = Schedule::before_pauses(clock.after(HEAD_START));
     let start = settling + SETTLE.as_nanos() as u64;
     let end = start + (flags.hold.as_nanos() as u64).max(NS_PER_SECOND / 10);
     let (load, connections) =
-        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), pass(flags).connections(rate, CONNECTIONS_MOST));
+        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), pass(flags).connections(rate, most));
     let phase = |start, end, scored| Phase { start, end, load, connections, scored };
     Plan {
         rules: flags.server.rules(),
@@ -144,8 +169,8 @@ fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, rate:
 
 impl LimitStep {
     /// What the ladder is told. What our own side could not judge says nothing about the server.
-    fn judged(&self) -> Measured {
+    fn judged(&self, pass: &Pass) -> Measured {
         let due = self.due.saturating_sub(self.own_fault);
-        Measured { due, right: self.right, p99_us: self.p99_us, valid: self.valid }
+        Measured { due, right: self.right, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
     }
 }

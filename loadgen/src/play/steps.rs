@@ -8,14 +8,18 @@ use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{HoldWindow, Load, NS_PER_US, Phase, Plan};
 use crate::engine::schedule::{Step, StepRate, StepRates};
-use flowtest_contest::breakpoint::{Climbs, Decision, HoldCounts, HoldSums};
+use flowtest_contest::breakpoint::{Bounds, Climbs, Decision, HoldCounts, HoldSums};
 use flowtest_contest::timeline::NOTICE_US;
+use flowtest_contract::rules::UtcUs;
 use flowtest_journal::record;
 
 /// A decision that is made so late is still heard by everybody in time.
 const NOTICE_NS: u64 = NOTICE_US * NS_PER_US;
 /// So long before that nobody waits any more for figures that are not whole.
 const LAST_CHANCE_NS: u64 = 500_000_000;
+/// A decision that stands in Redis so long before its step is heard by everybody who looks there, and told.
+const HEARING_US: u64 = 500_000;
+const _: () = assert!(TELLING_NS / NS_PER_US < HEARING_US && HEARING_US < NOTICE_US);
 /// Between hearing of a decision and its step: time to tell the workers.
 const TELLING_NS: u64 = 150_000_000;
 
@@ -27,7 +31,8 @@ pub struct Steps {
     first: u32,
     /// Up to this step all decisions are known, or nobody made one.
     heard: u32,
-    newest: Option<Decision>,
+    /// All decisions of the phase that are known, in order.
+    known: Vec<Decision>,
 }
 
 /// A hold whose figures may be judged now.
@@ -36,6 +41,8 @@ pub struct ToJudge {
     pub window: HoldWindow,
     /// What is decided counts from this step on.
     pub step: u32,
+    /// Whoever puts a decision later than that is not heard by everybody.
+    pub heard_by: UtcUs,
     /// Figures that are not whole now will not be in time.
     pub is_last_chance: bool,
 }
@@ -71,17 +78,21 @@ impl Steps {
     /// `None`: the plan has no breakpoint phase.
     pub fn new(plan: &Plan) -> Option<Steps> {
         let first = plan.phases.iter().find_map(step_of)?;
-        Some(Steps {
-            climbs: Climbs::new(first.terms, first.first),
-            first: first.first,
-            heard: first.first,
-            newest: None,
-        })
+        Some(Steps { climbs: climbs(plan, first), first: first.first, heard: first.first, known: Vec::new() })
     }
 
     /// The newest decision that is known.
     pub fn newest(&self) -> Option<&Decision> {
-        self.newest.as_ref()
+        self.known.last()
+    }
+
+    pub fn known(&self) -> &[Decision] {
+        &self.known
+    }
+
+    /// The step that is judged by the next decision.
+    pub fn tried(&self) -> u32 {
+        self.climbs.tried()
     }
 
     /// The steps of which nobody knows yet here whether they were decided, up to the one that comes next. One that has begun
@@ -118,7 +129,8 @@ impl Steps {
             return None;
         }
         let window = self.window(plan)?;
-        Some(ToJudge { window, step, is_last_chance: planned + NOTICE_NS + LAST_CHANCE_NS > phase.end })
+        let heard_by = UtcUs(plan.utc_us(plan.schedule.run_clock(phase.end)).0.saturating_sub(HEARING_US));
+        Some(ToJudge { window, step, heard_by, is_last_chance: planned + NOTICE_NS + LAST_CHANCE_NS > phase.end })
     }
 
     /// Whether these are all requests that fell due in the hold which is judged next.
@@ -144,7 +156,7 @@ impl Steps {
         }
         let ours = self.climbs.follow(decision);
         self.heard = self.heard.max(decision.step);
-        self.newest = Some(decision.clone());
+        self.known.push(decision.clone());
         (ours != *decision).then(|| {
             format!(
                 "step {} of the breakpoint was decided otherwise than its figures say: `audit` tells who is concerned",
@@ -166,7 +178,8 @@ impl Steps {
         let phase = plan.phases.iter().find(|phase| phase.start <= planned && planned < phase.end)?;
         let step = step_of(phase)?;
         if step.first != self.first {
-            (self.climbs, self.first, self.heard) = (Climbs::new(step.terms, step.first), step.first, step.first);
+            (self.climbs, self.first, self.heard) = (climbs(plan, step), step.first, step.first);
+            self.known.clear();
         }
         Some((phase, step))
     }
@@ -179,7 +192,7 @@ pub fn rates(decision: &Decision) -> StepRates {
 }
 
 /// A decision as the journal keeps it.
-pub fn recorded(decision: &Decision, at: flowtest_contract::rules::UtcUs) -> record::Decision {
+pub fn recorded(decision: &Decision, at: UtcUs) -> record::Decision {
     let entries = ContestantIndex::all().zip(&decision.climbers).map(|(index, climber)| record::DecisionEntry {
         tried: climber.tried,
         due: climber.sums.due,
@@ -203,6 +216,16 @@ pub fn recorded(decision: &Decision, at: flowtest_contract::rules::UtcUs) -> rec
         to: decision.to.0,
         entries: entries.collect(),
     }
+}
+
+/// The climbs of the phase to which a step belongs.
+fn climbs(plan: &Plan, Step { first, terms, .. }: Step) -> Climbs {
+    let steps = plan.phases.iter().filter_map(|phase| Some((phase, step_of(phase)?)));
+    let judged = steps.filter(|(_, step)| step.first == first && step.is_judged);
+    let bounds = judged
+        .last()
+        .map_or(Bounds::NONE, |(phase, last)| Bounds { connections: phase.connections, end: last.number + 1 });
+    Climbs::new(terms, first).within(bounds)
 }
 
 fn step_of(phase: &Phase) -> Option<Step> {

@@ -282,7 +282,8 @@ fn whatever_a_server_is_like_what_it_holds_is_found_within_five_percent() {
         Manner::Steady,
         Manner::Cliff { wait: 30 * MS },
         Manner::Noisy { percent: 40 },
-        Manner::WarmingUp { until: 30 * SECOND },
+        // Cold, at two thirds, it fails what is tried then.
+        Manner::WarmingUp { until: 45 * SECOND },
         // Good while a step settles, and at the ends of holds.
         Manner::Cheating { start, period: STEP_MS * MS, from: 1_100 * MS, to: 3_800 * MS },
     ];

@@ -15,10 +15,12 @@
 //!
 //! What our own side did not do is held against nobody. Figures that are not whole, or not known to be, or void by more than a
 //! hundredth, judge nothing, and the step is held again; so it is where a step fails and more than a hundredth of it was late by
-//! us. One that passes in spite of our lateness has passed: that makes a server look slower, never faster. Where holding again does not help,
-//! the highest climbers are those who asked for more than the generators can give: they end as unbroken, and the others climb on.
+//! us, and where three or more are judged and all of them are too slow at once. One that passes in spite of our lateness has passed:
+//! that makes a server look slower, never faster. Where one fails late again, while somebody else held as much or more in the same
+//! hold, it is its own failure. Where holding again does not help, the highest climbers, who asked for more than anybody showed, ask
+//! for more than the generators can give: they end as unbroken, and the others climb on.
 
-use crate::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Trial, Unbroken};
+use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
 use flowtest_contract::Histogram;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -33,8 +35,14 @@ pub const DECIDE_US: u64 = 3_000_000;
 pub const HOLD_MIN: Duration = Duration::from_secs(2);
 /// A phase holds so many steps at the least.
 pub const STEPS_MIN: u32 = 3;
+/// Behind a step that fails: a rest, three halvings, each with a rest, what was found once more, and what broke once more.
+const SEARCH_STEPS: u32 = 9;
 /// Whoever does not hold any more what it held slips by so many hundredths, and by twice as many each time in a row.
 const SLIP_PERCENT: u64 = 3;
+/// Holds in a row that failed in figures that were late by us, while somebody showed as much: that is no chance.
+const OUTDONE_MAX: u32 = 2;
+/// So many who are judged are hardly all too slow at once by themselves.
+const TOGETHER_MIN: usize = 3;
 /// Whoever climbs at so much of the highest rate stands with the highest, in hundredths.
 const HIGHEST_PERCENT: u64 = 97;
 
@@ -52,6 +60,19 @@ pub struct Breakpoint {
 pub struct StepClock {
     pub step_us: u64,
     pub count: u32,
+}
+
+/// What bounds the climbs of a phase, besides their ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections of a contestant at the most.
+    pub connections: u32,
+    /// The step behind the last one that is judged: what is decided for it is the last of the phase.
+    pub end: u32,
+}
+
+impl Bounds {
+    pub const NONE: Bounds = Bounds { connections: u32::MAX, end: u32::MAX };
 }
 
 impl Breakpoint {
@@ -75,6 +96,12 @@ impl Breakpoint {
     pub fn rate_at_most(&self, steps: u32) -> u64 {
         let LadderTerms { start, step, max, .. } = self.ladder;
         (0..steps).fold(start, |rate, _| if rate < max { step.after(rate).min(max) } else { max })
+    }
+
+    /// How far so many steps lead: the highest rate that is tried, and the highest of which a break is still searched to its end.
+    pub fn leads_to(&self, steps: u32) -> (u64, u64) {
+        let at = |steps: u32| self.rate_at_most(steps.saturating_sub(1));
+        (at(steps), at(steps.saturating_sub(SEARCH_STEPS)))
     }
 
     /// Requests that fall due to a contestant while a rate is judged.
@@ -196,6 +223,9 @@ pub struct Climber {
 #[derive(Clone, Debug)]
 pub struct Climbs {
     breakpoint: Breakpoint,
+    bounds: Bounds,
+    /// All were too slow in the hold before, and are held again.
+    together: bool,
     /// The step whose rates are decided and not judged yet.
     tried: u32,
     climbs: Vec<Climb>,
@@ -205,13 +235,29 @@ pub struct Climbs {
 #[derive(Clone, Debug)]
 struct Climb {
     ladder: Ladder,
-    /// It has slipped, and rests before what is left is judged.
+    /// It has slipped, or what was tried once more has failed, and rests before what is left is judged.
     rests: bool,
+    /// It has slipped, and is to show that it holds this.
+    stays: Option<u64>,
     /// How often it has slipped in a row.
     slips: u32,
     /// Times in a row that its step was held for nothing.
     not_valid: u32,
+    /// Times in a row that it failed late while somebody showed as much.
+    outdone: u32,
     passes: Vec<PassedStep>,
+}
+
+/// What was measured of one contestant in a hold, and what it says.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    /// What was sent.
+    rate: u64,
+    sums: HoldSums,
+    measured: Measured,
+    verdict: HoldVerdict,
+    /// It is a failure, and too much of it was late by us.
+    is_late: bool,
 }
 
 /// A rate that passed: with which latency the last time, and since when.
@@ -229,7 +275,11 @@ impl Climbs {
     /// For terms that contradict each other: reading refuses them.
     pub fn new(breakpoint: Breakpoint, first: u32) -> Climbs {
         Ladder::new(breakpoint.ladder).expect("terms that were read");
-        Climbs { breakpoint, tried: first, climbs: Vec::new() }
+        Climbs { breakpoint, bounds: Bounds::NONE, together: false, tried: first, climbs: Vec::new() }
+    }
+
+    pub fn within(self, bounds: Bounds) -> Climbs {
+        Climbs { bounds, ..self }
     }
 
     /// The step whose hold is judged by the next decision.
@@ -252,42 +302,62 @@ impl Climbs {
         measured: impl IntoIterator<Item = (String, HoldSums)>,
     ) -> Decision {
         let judged = std::mem::replace(&mut self.tried, step);
-        let mut climbers = Vec::new();
-        for (place, (contestant, sums)) in measured.into_iter().enumerate() {
-            let expected = self.expected(place);
-            if place == self.climbs.len() {
-                self.climbs.push(Climb::new(&self.breakpoint));
-            }
-            let climb = &mut self.climbs[place];
-            let tried = climb.rate();
-            let verdict = climb.take(judged, sums, expected, &self.breakpoint);
-            climbers.push((contestant, tried, sums, verdict));
+        let measured: Vec<(String, HoldSums)> = measured.into_iter().collect();
+        while self.climbs.len() < measured.len() {
+            self.climbs.push(Climb::new(&self.breakpoint));
         }
-        self.end_highest();
-        let climbers = climbers.into_iter().zip(&self.climbs);
-        let climbers = climbers.map(|((contestant, tried, sums, verdict), climb)| {
-            let found = climb.ladder.found();
+        let figures: Vec<Figures> = self.figures(measured.iter().map(|(_, sums)| *sums));
+        let passed = figures.iter().filter(|figures| figures.verdict == HoldVerdict::Passed);
+        let shown = passed.map(|figures| figures.rate).max().unwrap_or(0);
+        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, shown));
+        let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
+        self.end_highest(shown);
+        let is_last = step >= self.bounds.end;
+        let climbers = measured.into_iter().zip(&figures).zip(verdicts).zip(&self.climbs);
+        let climbers = climbers.map(|((((contestant, sums), figures), verdict), climb)| {
+            let Found { holds, broke, unbroken } = climb.found(&self.bounds, is_last);
             // Who has slipped is at a rate that it has not shown yet: no latency is known of it.
-            let held = climb.passes.iter().rev().find(|pass| pass.rate == found.holds);
-            let (breaks_at, breaks_by) = found.broke.unzip();
+            let held = climb.passes.iter().rev().find(|pass| pass.rate == holds);
+            let (breaks_at, breaks_by) = broke.unzip();
             let rate = climb.rate();
             Climber {
                 contestant,
-                tried,
+                tried: figures.rate,
                 sums,
                 verdict,
                 rate,
                 trial: climb.trial(),
-                rest: if found.holds > 0 { found.holds } else { rate },
-                holds: found.holds,
+                rest: if holds > 0 { holds } else { rate },
+                holds,
                 holds_p99_us: held.and_then(|held| held.p99_us),
                 holds_since: held.map(|held| held.since),
                 breaks_at,
                 breaks_by,
-                unbroken: found.unbroken,
+                unbroken,
             }
         });
         Decision { step, judged, from, to, climbers: climbers.collect() }
+    }
+
+    /// What the sums of all say. Where all who are judged are too slow at once, that is hardly theirs, and is not believed the
+    /// first time.
+    fn figures(&mut self, sums: impl Iterator<Item = HoldSums>) -> Vec<Figures> {
+        let pass = &self.breakpoint.ladder.pass;
+        let figures = sums
+            .zip(&self.climbs)
+            .map(|(sums, climb)| Figures::new(sums, climb.rate(), self.breakpoint.judged_due(climb.rate()), pass));
+        let mut figures: Vec<Figures> = figures.collect();
+        let is_judged = |(figures, climb): &(&mut Figures, &Climb)| {
+            climb.trial() != Some(Trial::Rest) && figures.verdict != HoldVerdict::NotValid
+        };
+        let judged: Vec<&mut Figures> =
+            figures.iter_mut().zip(&self.climbs).filter(is_judged).map(|(figures, _)| figures).collect();
+        let is_slow = |figures: &&mut Figures| figures.verdict == HoldVerdict::FailedByP99;
+        self.together = judged.len() >= TOGETHER_MIN && judged.iter().all(is_slow) && !self.together;
+        if self.together {
+            judged.into_iter().for_each(|figures| figures.verdict = HoldVerdict::NotValid);
+        }
+        figures
     }
 
     /// Goes on by somebody's decision; what should have been decided, from what it says was measured.
@@ -296,12 +366,16 @@ impl Climbs {
         self.decide(decision.step, (decision.from, decision.to), measured)
     }
 
-    /// Whoever stands highest asks for more than the generators can give, once that was tried often enough; then all others
-    /// have another try.
-    fn end_highest(&mut self) {
+    /// Whoever stands highest, and asks for more than anybody showed, asks for more than the generators can give, once that was
+    /// tried often enough; then all others have another try.
+    fn end_highest(&mut self, shown: u64) {
         // Whoever has not passed anything has not climbed: it is held again until something is known of it. Once is chance.
-        let is_climbing =
-            |climb: &Climb| climb.ladder.now().is_some() && climb.not_valid > 1 && climb.ladder.found().holds > 0;
+        let is_climbing = |climb: &Climb| {
+            climb.ladder.now().is_some()
+                && climb.not_valid > 1
+                && climb.ladder.found().holds > 0
+                && climb.rate() > shown
+        };
         if !self.climbs.iter().any(|climb| is_climbing(climb) && climb.not_valid >= NOT_VALID_MAX) {
             return;
         }
@@ -316,18 +390,40 @@ impl Climbs {
     }
 }
 
+impl Figures {
+    /// `expected`: requests that must have fallen due.
+    fn new(sums: HoldSums, rate: u64, expected: u64, pass: &Pass) -> Figures {
+        let measured = Measured {
+            due: sums.due.saturating_sub(sums.own_fault),
+            right: sums.right,
+            p99_us: sums.p99_us,
+            valid: sums.may_pass(expected),
+        };
+        let verdict = pass.judge(measured);
+        let is_failure = matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99);
+        Figures { rate, sums, measured, verdict, is_late: is_failure && !sums.may_fail() }
+    }
+
+    /// Requests a second that were answered wholly right.
+    fn right_rate(&self) -> u64 {
+        let right = u128::from(self.rate) * u128::from(self.measured.right) / u128::from(self.measured.due.max(1));
+        u64::try_from(right).unwrap_or(u64::MAX)
+    }
+}
+
 impl Climb {
     fn new(breakpoint: &Breakpoint) -> Climb {
         let ladder = Ladder::new(breakpoint.ladder).expect("terms that were looked at");
-        Climb { ladder, rests: false, slips: 0, not_valid: 0, passes: Vec::new() }
+        Climb { ladder, rests: false, stays: None, slips: 0, not_valid: 0, outdone: 0, passes: Vec::new() }
     }
 
-    /// What is sent now. Who rests gets half of what it holds, for at the whole of it a server that is nearly full would not
-    /// get rid of what waits. Who holds nothing is asked now and then, and no more.
+    /// What is sent now. Who holds nothing is asked now and then, and no more.
     fn rate(&self) -> u64 {
-        let rate = self.ladder.now().map_or(self.ladder.found().holds, |hold| hold.rate);
-        let part = if self.trial() == Some(Trial::Rest) { rate / 2 } else { rate };
-        part.max(1)
+        let stays = || {
+            let rate = self.stays.unwrap_or(self.ladder.found().holds);
+            if self.rests { rate / 2 } else { rate }
+        };
+        self.ladder.now().map_or_else(stays, Hold::sent).max(1)
     }
 
     /// Why; none: it stays.
@@ -335,356 +431,93 @@ impl Climb {
         self.ladder.now().map(|hold| hold.trial).or(self.rests.then_some(Trial::Rest))
     }
 
-    /// What was measured while it was held; none: nothing of it is known, and it is held again.
-    fn take(&mut self, judged: u32, sums: HoldSums, expected: u64, breakpoint: &Breakpoint) -> Option<HoldVerdict> {
-        let rate = self.rate();
-        let measured = Measured {
-            due: sums.due.saturating_sub(sums.own_fault),
-            right: sums.right,
-            p99_us: sums.p99_us,
-            valid: sums.may_pass(expected),
-        };
-        let judge = || match breakpoint.ladder.pass.judge(measured) {
-            HoldVerdict::FailedByRight | HoldVerdict::FailedByP99 if !sums.may_fail() => HoldVerdict::NotValid,
-            verdict => verdict,
-        };
-        let Some(hold) = self.ladder.now() else {
-            // It stays, and what it held it must hold to the end.
-            if sums.due == 0 {
-                return None;
+    /// What it has found. A break above what its connections carry, at the lowest latency that it has shown, is theirs.
+    fn found(&self, bounds: &Bounds, is_last: bool) -> Found {
+        let found = self.ladder.found();
+        let is_over = self.ladder.now().is_none();
+        let latency_us = self.passes.iter().filter_map(|pass| pass.p99_us).min();
+        let carried =
+            latency_us.map_or(u64::MAX, |us| u64::from(bounds.connections).saturating_mul(1_000_000) / us.max(1));
+        match found.broke {
+            Some((rate, _)) if rate > carried => {
+                let unbroken = (is_over || is_last).then_some(Unbroken::Connections);
+                Found { broke: None, unbroken, ..found }
             }
-            if std::mem::take(&mut self.rests) {
-                return Some(HoldVerdict::Rested);
+            None if is_last && !is_over => Found { unbroken: Some(Unbroken::Time), ..found },
+            _ => found,
+        }
+    }
+
+    /// What was measured while it was held; none: nothing of it is known, and it is held again. `shown`: the highest rate that
+    /// somebody held at the same time.
+    fn take(&mut self, judged: u32, figures: &Figures, shown: u64) -> Option<HoldVerdict> {
+        if self.trial() == Some(Trial::Rest) {
+            self.not_valid = 0;
+            if !std::mem::take(&mut self.rests) {
+                self.ladder.take(figures.measured);
             }
-            let verdict = judge();
-            if matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99) {
-                self.ladder.slip(verdict, SLIP_PERCENT << self.slips.min(5));
-                self.slips += 1;
-                self.rests = self.ladder.found().holds > 0;
-            }
-            if verdict == HoldVerdict::Passed {
-                self.slips = 0;
-                if self.passes.iter().all(|pass| pass.rate != rate) {
-                    self.passes.push(PassedStep { rate, p99_us: sums.p99_us, since: judged });
-                }
-            }
+            return Some(HoldVerdict::Rested);
+        }
+        if figures.sums.due == 0 {
+            return None;
+        }
+        let verdict = self.believed(figures, shown);
+        if verdict == HoldVerdict::NotValid {
+            self.not_valid += 1;
             return Some(verdict);
-        };
-        if hold.trial != Trial::Rest {
-            if sums.due == 0 {
-                return None;
-            }
-            if judge() == HoldVerdict::NotValid {
-                self.not_valid += 1;
-                return Some(HoldVerdict::NotValid);
-            }
         }
         self.not_valid = 0;
-        let verdict = self.ladder.take(measured);
+        match self.ladder.now() {
+            Some(hold) => {
+                self.ladder.take(figures.measured);
+                // What was tried once more and failed has left its queue.
+                self.rests = hold.trial == Trial::Retry && verdict != HoldVerdict::Passed;
+            }
+            None if verdict == HoldVerdict::Passed => self.stay(figures.rate),
+            None => self.slip(figures, verdict),
+        }
         if verdict == HoldVerdict::Passed {
+            let (rate, p99_us) = (figures.rate, figures.sums.p99_us);
             match self.passes.iter_mut().find(|pass| pass.rate == rate) {
-                Some(pass) => pass.p99_us = sums.p99_us,
-                None => self.passes.push(PassedStep { rate, p99_us: sums.p99_us, since: judged }),
+                // What it stays at has the latency with which it was found.
+                Some(pass) if self.ladder.now().is_some() => pass.p99_us = p99_us,
+                Some(_) => {}
+                None => self.passes.push(PassedStep { rate, p99_us, since: judged }),
             }
         }
         Some(verdict)
     }
+
+    /// What failed in figures that were late by us may be our failure, unless somebody showed as much again.
+    fn believed(&mut self, figures: &Figures, shown: u64) -> HoldVerdict {
+        let is_outdone = figures.is_late && shown >= figures.rate;
+        self.outdone = if is_outdone { self.outdone + 1 } else { 0 };
+        if figures.is_late && self.outdone < OUTDONE_MAX {
+            return HoldVerdict::NotValid;
+        }
+        self.outdone = 0;
+        figures.verdict
+    }
+
+    /// It holds to the end what it has found, or what it has slipped to.
+    fn stay(&mut self, rate: u64) {
+        self.slips = 0;
+        if self.stays.take().is_some() {
+            self.ladder.hold(rate);
+        }
+    }
+
+    /// It does not hold any more what it held: a little less is tried next, and until that is shown it holds of what passed before
+    /// what it still answered right.
+    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict) {
+        self.ladder.slip(figures.rate, verdict, figures.right_rate());
+        let percent = SLIP_PERCENT << self.slips.min(5);
+        let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
+        self.stays = (less > self.ladder.found().holds).then_some(less);
+        self.slips += 1;
+        self.rests = figures.rate > 1;
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ladder::{Pass, Step};
-    use proptest::prelude::*;
-
-    const PASS: Pass = Pass { right: 0.995, p99_us: 50_000 };
-
-    fn breakpoint(start: u64, times: f64) -> Breakpoint {
-        let ladder = LadderTerms { start, step: Step::Times(times), max: 1_000_000, pass: PASS };
-        Breakpoint { ladder, hold_us: 5_000_000 }
-    }
-
-    /// A queue in front of a server that takes so many a second.
-    fn queue(capacity: f64, rate: u64, due: u64) -> HoldSums {
-        let load = rate as f64 / capacity;
-        let p99_us = if load < 1.0 { 1_000.0 + 400.0 * load / (1.0 - load) } else { 3_000_000.0 };
-        let right = if load <= 1.0 { due } else { (due as f64 / load) as u64 };
-        HoldSums { due, right, p99_us: Some(p99_us as u64), ..HoldSums::default() }
-    }
-
-    #[test]
-    fn nonsense_of_others_judges_and_breaks_nothing() {
-        let most =
-            HoldSums { due: u64::MAX, right: u64::MAX, own_fault: u64::MAX, late: u64::MAX, ..HoldSums::default() };
-        let most = HoldSums { p99_us: Some(u64::MAX), ..most };
-        let mut sum = HoldCounts { due: u64::MAX, late: u64::MAX, own_fault: 1, ..HoldCounts::default() };
-        sum.merge(&sum.clone());
-        assert_eq!((sum.due, sum.own_fault, sum.late), (u64::MAX, 2, u64::MAX));
-        let mut climbs = Climbs::new(breakpoint(100, 1.25), 0);
-        for (step, sums) in (1..).zip([most, sum.sums(), HoldSums { own_fault: u64::MAX, ..HoldSums::default() }]) {
-            let decision = climbs.decide(step, (UtcUs(0), UtcUs(1)), [("alice".to_owned(), sums)]);
-            assert_eq!((decision.climbers[0].holds, decision.climbers[0].rate), (0, 100), "{decision:?}");
-        }
-    }
-
-    /// Plays so many steps against servers; the last decision, and all of them.
-    fn play(
-        breakpoint: Breakpoint,
-        contestants: usize,
-        steps: u32,
-        mut server: impl FnMut(u32, usize, u64, u64) -> HoldSums,
-    ) -> Vec<Decision> {
-        let mut climbs = Climbs::new(breakpoint, 7);
-        let mut rates = vec![breakpoint.ladder.start; contestants];
-        let mut follower = climbs.clone();
-        let mut decisions = Vec::new();
-        for step in 8..8 + steps {
-            let measured = (0..contestants).map(|place| {
-                let due = climbs.expected(place);
-                assert_eq!(due, breakpoint.judged_due(rates[place]), "all know at which rate each is");
-                (format!("c{place}"), server(step, place, rates[place], due))
-            });
-            let measured: Vec<_> = measured.collect();
-            let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
-            assert_eq!((decision.judged, climbs.tried()), (step - 1, step));
-            let text = serde_json::to_string(&decision).expect("JSON");
-            let heard: Decision = serde_json::from_str(&text).expect("what was written");
-            assert_eq!(follower.follow(&heard), decision, "whoever hears of it comes to the same");
-            rates = decision.climbers.iter().map(|climber| climber.rate).collect();
-            decisions.push(decision);
-        }
-        decisions
-    }
-
-    fn last(decisions: &[Decision]) -> &[Climber] {
-        &decisions.last().expect("some steps").climbers
-    }
-
-    #[test]
-    fn each_finds_its_own_and_stays_there() {
-        let capacities = [900.0, 2_100.0, 7_000.0];
-        let decisions = play(breakpoint(500, 1.25), 3, 60, |_, place, rate, due| queue(capacities[place], rate, due));
-        for (climber, capacity) in last(&decisions).iter().zip(capacities) {
-            let holds = climber.holds as f64;
-            assert!(holds >= capacity * 0.95 && holds <= capacity, "{climber:?}");
-            assert_eq!((climber.trial, climber.rate, climber.unbroken), (None, climber.holds, None));
-            assert!(climber.holds_p99_us.is_some_and(|p99_us| p99_us <= PASS.p99_us) && climber.breaks_at.is_some());
-        }
-    }
-
-    #[test]
-    fn what_does_not_hold_to_the_end_slips() {
-        let decisions = play(breakpoint(500, 1.25), 1, 60, |step, _, rate, due| {
-            queue(if step < 50 { 2_100.0 } else { 1_500.0 }, rate, due)
-        });
-        let before = decisions[40].climbers[0].holds;
-        assert!(before >= 1_995 && last(&decisions)[0].holds <= 1_500, "{before} {:?}", last(&decisions));
-        assert_eq!(last(&decisions)[0].breaks_by, Some(HoldVerdict::FailedByRight));
-    }
-
-    #[test]
-    fn a_weak_fleet_ends_whoever_asks_most_of_it_as_unbroken_and_nobody_else() {
-        // Two without a limit, one with its own; the generators carry 20,000/s in all, and void everybody's beyond it.
-        let mut rates = [0; 3];
-        let decisions = play(breakpoint(500, 1.25), 3, 90, |_, place, rate, due| {
-            rates[place] = rate;
-            let void = if rates.iter().sum::<u64>() > 20_000 { due / 10 } else { 0 };
-            let sums = queue([1e9, 1e9, 3_000.0][place], rate, due);
-            HoldSums { own_fault: void, right: sums.right.saturating_sub(void), ..sums }
-        });
-        let climbers = last(&decisions);
-        for climber in &climbers[..2] {
-            assert_eq!(climber.unbroken, Some(Unbroken::Generator), "{climber:?}");
-            assert!(climber.holds >= 6_000 && climber.breaks_at.is_none(), "{climber:?}");
-        }
-        assert!((2_850..=3_000).contains(&climbers[2].holds) && climbers[2].unbroken.is_none(), "{climbers:?}");
-    }
-
-    #[test]
-    fn who_holds_nothing_and_is_late_ends_nobody_as_the_limit_of_the_fleet() {
-        // One never holds anything, and all it fails in comes late; the other is late once.
-        let decisions = play(breakpoint(500, 1.25), 2, 60, |step, place, rate, due| match (place, step) {
-            (0, _) => HoldSums { right: 0, late: due / 20, ..queue(1e9, rate, due) },
-            (_, 11) => HoldSums { p99_us: Some(90_000), late: due / 20, ..queue(1e9, rate, due) },
-            _ => queue(2_100.0, rate, due),
-        });
-        let other = &last(&decisions)[1];
-        assert!((1_995..=2_100).contains(&other.holds) && other.unbroken.is_none(), "{other:?}");
-    }
-
-    #[test]
-    fn figures_that_are_not_whole_judge_nobody() {
-        let clean = play(breakpoint(500, 1.25), 1, 60, |_, _, rate, due| queue(2_100.0, rate, due));
-        let holed = play(breakpoint(500, 1.25), 1, 90, |step, _, rate, due| match step % 5 {
-            // Nothing is known, half is missing, it was slow and too much of it was late.
-            0 => HoldSums::default(),
-            1 => queue(2_100.0, rate, due / 2),
-            2 => HoldSums { late: due / 20, p99_us: Some(90_000), ..queue(2_100.0, rate, due) },
-            _ => queue(2_100.0, rate, due),
-        });
-        assert_eq!(last(&clean)[0].holds, last(&holed)[0].holds);
-        assert_eq!(last(&holed)[0].unbroken, None);
-    }
-
-    #[test]
-    fn lateness_of_ours_fails_nobody_and_keeps_nobody_from_passing() {
-        let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
-        let mut decide =
-            |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
-        let late =
-            |p99_us| HoldSums { due: 2_000, right: 2_000, late: 300, p99_us: Some(p99_us), ..HoldSums::default() };
-        for step in 1..6 {
-            let climber = decide(step, late(90_000));
-            assert_eq!((climber.verdict, climber.rate, climber.unbroken), (Some(HoldVerdict::NotValid), 500, None));
-        }
-        assert_eq!(decide(6, late(40_000)).verdict, Some(HoldVerdict::Passed));
-    }
-
-    #[test]
-    fn figures_that_look_whole_and_are_not_known_to_be_judge_nobody() {
-        let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
-        let mut decide =
-            |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
-        let heard = |right, p99_us| HoldSums { due: 1_999, right, p99_us: Some(p99_us), ..HoldSums::default() };
-        for (step, sums) in (1..).zip([heard(1_999, 1_000), heard(0, 1_000), heard(1_999, 900_000)]) {
-            let climber = decide(step, HoldSums { unsettled: true, ..sums });
-            assert_eq!((climber.verdict, climber.rate), (Some(HoldVerdict::NotValid), 500), "{climber:?}");
-        }
-        assert_eq!(decide(4, heard(1_999, 1_000)).verdict, Some(HoldVerdict::Passed));
-    }
-
-    #[test]
-    fn who_joins_begins_at_the_start() {
-        let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
-        let one = |name: &str, rate: u64, due| (name.to_owned(), queue(1e9, rate, due));
-        climbs.decide(1, (UtcUs(1), UtcUs(2)), [one("a", 500, 2_000)]);
-        let decision = climbs.decide(2, (UtcUs(3), UtcUs(4)), [one("a", 1_000, 4_000), one("b", 500, 700)]);
-        let told: Vec<_> =
-            decision.climbers.iter().map(|climber| (climber.tried, climber.verdict, climber.rate)).collect();
-        assert_eq!(
-            told,
-            [(1_000, Some(HoldVerdict::Passed), 2_000), (500, Some(HoldVerdict::NotValid), 500)],
-            "a part of a hold judges nobody"
-        );
-    }
-
-    #[test]
-    fn steps_and_connections_are_reckoned() {
-        let breakpoint = breakpoint(500, 1.25);
-        let clock = breakpoint.clock(65_000_000, 1_000_000);
-        assert_eq!((clock.step_us, clock.count), (9_000_000, 7));
-        let at = |rate| breakpoint.connections(rate, 8_192);
-        assert_eq!((at(10), at(500), at(20_000), at(1_000_000)), (16, 25, 1_000, 8_192));
-        assert_eq!((PASS.carried(1_000), PASS.carried(8_192)), (20_000, 163_840));
-        assert_eq!(breakpoint.judged_due(500), 2_000);
-    }
-
-    /// A server on a clock: a queue in front of what it can do at each instant.
-    struct Server {
-        /// Requests a second at so many seconds of the play and of the step.
-        capacity: Box<dyn Fn(f64, f64) -> f64>,
-        /// Beyond its capacity nothing is right any more.
-        has_cliff: bool,
-        queue: f64,
-        seconds: f64,
-    }
-
-    impl Server {
-        fn new(capacity: impl Fn(f64, f64) -> f64 + 'static) -> Server {
-            Server { capacity: Box::new(capacity), has_cliff: false, queue: 0.0, seconds: 0.0 }
-        }
-
-        /// A whole step at a rate, by hundredths of a second; what is counted of its hold.
-        fn step(&mut self, rate: u64, breakpoint: &Breakpoint) -> HoldCounts {
-            const TICK: f64 = 0.01;
-            const TIMEOUT: f64 = 1.0;
-            let mut counts = HoldCounts::default();
-            let (mut due, mut counted) = (0.0, 0u64);
-            let ticks = breakpoint.clock(0, (TIMEOUT * 1e6) as u64).step_us / 10_000;
-            for tick in 0..ticks {
-                let at = tick as f64 * TICK;
-                let capacity = (self.capacity)(self.seconds + at, at);
-                let wait = self.queue / capacity;
-                let is_over = rate as f64 > capacity && self.has_cliff;
-                // Who would wait longer than the timeout leaves.
-                self.queue = (self.queue + (rate as f64 - capacity) * TICK).clamp(0.0, capacity * TIMEOUT);
-                if (SETTLE_US..breakpoint.hold_us).contains(&(tick * 10_000)) {
-                    due += rate as f64 * TICK;
-                    while (counted as f64) < due.floor() {
-                        counted += 1;
-                        counts.due += 1;
-                        counts.right += u64::from(wait < TIMEOUT && !is_over);
-                        counts.latency.record(1_000 + (wait * 1e6) as u64);
-                    }
-                }
-            }
-            self.seconds += ticks as f64 * TICK;
-            counts
-        }
-    }
-
-    #[test]
-    fn whatever_the_server_is_like_its_capacity_is_found_within_five_percent() {
-        let cliff = |capacity: f64| Server { has_cliff: true, ..Server::new(move |_, _| capacity) };
-        let noisy = |capacity: f64| {
-            // SplitMix64 of the hundredth of a second, from -1 to 1.
-            let noise = |seconds: f64| {
-                let mut bits = ((seconds * 100.0).round() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-            };
-            Server::new(move |seconds, _| capacity * (1.0 + 0.02 * noise(seconds)))
-        };
-        let warming_up =
-            |capacity: f64| Server::new(move |seconds, _| if seconds < 40.0 { 0.7 * capacity } else { capacity });
-        // It does what it is asked at the ends of steps and of holds, and else what it can.
-        let cheating = |capacity: f64| Server::new(move |_, at| if !(1.2..4.2).contains(&at) { 1e9 } else { capacity });
-        let steady = |capacity: f64| Server::new(move |_, _| capacity);
-        let kinds: [(&str, &dyn Fn(f64) -> Server); 5] = [
-            ("steady", &steady),
-            ("cliff", &cliff),
-            ("noisy", &noisy),
-            ("warming up", &warming_up),
-            ("cheating", &cheating),
-        ];
-        let breakpoint = breakpoint(300, 1.2);
-        for (kind, server) in kinds {
-            for capacity in [1_100.0, 3_750.0] {
-                let mut server = server(capacity);
-                let decisions = play(breakpoint, 1, 60, |_, _, rate, _| server.step(rate, &breakpoint).sums());
-                let holds = last(&decisions)[0].holds as f64;
-                assert!((holds - capacity).abs() <= 0.05 * capacity, "{kind}: holds {holds} of {capacity}");
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-
-        #[test]
-        fn a_capacity_is_found_within_five_percent_and_equal_ones_are_equal(
-            capacity in 300.0f64..50_000.0, start in 50u64..2_000, times in 110u32..126, others in 1usize..5,
-            generators in 1u64..6,
-        ) {
-            let breakpoint = breakpoint(start, f64::from(times) / 100.0);
-            // Two equal ones at the ends of the roster, others between. Its parts are the generators': their sum is one.
-            let decisions = play(breakpoint, others + 2, 110, |_, place, rate, due| {
-                let capacity = if place == 0 || place == others + 1 { capacity } else { capacity * (1.5 + place as f64) };
-                let whole = queue(capacity, rate, due);
-                let mut sums = HoldCounts::default();
-                for generator in 0..generators {
-                    let part = |of: u64| of / generators + u64::from(generator < of % generators);
-                    let mut part = HoldCounts { due: part(whole.due), right: part(whole.right), ..HoldCounts::default() };
-                    (0..part.due.min(200)).for_each(|_| part.latency.record(whole.p99_us.expect("answered")));
-                    sums.merge(&part);
-                }
-                sums.sums()
-            });
-            let climbers = last(&decisions);
-            let (one, other) = (climbers[0].holds as f64, climbers[others + 1].holds as f64);
-            prop_assert!(one <= capacity && one >= capacity * 0.95 - 1.0, "{capacity}: {climbers:?}");
-            prop_assert!((one - other).abs() <= one * 0.03);
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //! read when Redis has forgotten the decisions. Pure.
 
 use crate::breakpoint::{Climber, Decision, HoldSums};
-use crate::ladder::{HoldVerdict, LadderTerms, Pass, Unbroken};
+use crate::ladder::{HoldVerdict, LadderTerms, Pass, Trial, Unbroken};
 use serde::{Deserialize, Serialize};
 
 /// Of one contestant in one round.
@@ -16,6 +16,9 @@ pub struct Climbed {
     pub breaks_at: Option<u64>,
     pub breaks_by: Option<HoldVerdict>,
     pub unbroken: Option<Unbroken>,
+    /// Its limit was still looked for when nothing was judged any more: it lies between what it holds and what broke it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
     /// In the order of time. One of which nobody decided is not among them.
     pub steps: Vec<JudgedStep>,
 }
@@ -50,6 +53,7 @@ impl Climbed {
                 breaks_at: climber.breaks_at,
                 breaks_by: climber.breaks_by,
                 unbroken: climber.unbroken,
+                cut: climber.breaks_at.is_some() && matches!(climber.trial, Some(Trial::Descend | Trial::Halve)),
                 steps,
             });
         }
@@ -63,13 +67,13 @@ impl Climbed {
             holds => format!("It held {holds} requests a second{}", at_a_p99(self.holds_p99_us)),
         };
         let end = match (self.unbroken, self.breaks_at, self.breaks_by) {
-            (Some(Unbroken::Max), ..) => ", and nothing broke it: no step was higher.".to_owned(),
-            (Some(Unbroken::Generator), ..) => ", and nothing broke it: the generators gave no more.".to_owned(),
+            (Some(unbroken), ..) => format!(", and nothing broke it: {}.", unbroken.reason()),
             (None, Some(at), Some(HoldVerdict::FailedByP99)) => format!(", and broke at {at}/s by its p99."),
             (None, Some(at), _) => format!(", and broke at {at}/s by its answers."),
-            (None, None, _) => ".".to_owned(),
+            (None, None, _) => format!(", and nothing broke it: {}.", Unbroken::Time.reason()),
         };
-        holds + &end
+        let cut = if self.cut { " The time was over before that was found more closely." } else { "" };
+        holds + &end + cut
     }
 }
 
@@ -115,8 +119,10 @@ impl Climber {
         });
         text.push_str(&judged.sentence(&terms.pass));
         match (self.trial, self.unbroken) {
-            (_, Some(Unbroken::Max)) => text.push_str(" Nothing broke it: no step is higher."),
-            (_, Some(Unbroken::Generator)) => text.push_str(" Nothing broke it: the generators gave no more."),
+            (_, Some(unbroken)) => text.push_str(&format!(" Nothing broke it: {}.", unbroken.reason())),
+            (None, None) if self.rate > self.holds => {
+                text.push_str(&format!(" It does not hold any more what it held, and is asked for {}/s.", self.rate));
+            }
             (Some(_), None) => text.push_str(&format!(" Now it is asked for {}/s.", self.rate)),
             (None, None) => text.push_str(" That is its limit, and it must hold it to the end."),
         }
@@ -197,6 +203,11 @@ mod tests {
         let slipped = Climbed { holds: 485, holds_p99_us: None, ..climbed.clone() };
         assert!(slipped.sentence().starts_with("It held 485 requests a second, and broke"), "{}", slipped.sentence());
         assert_eq!(Climbed::of("b", &decisions), None);
+        let early = Climbed::of("a", &decisions[..1]).expect("it is in it");
+        assert!(early.sentence().ends_with(", and nothing broke it: the time was over."), "{}", early.sentence());
+        let cut = [&decisions[..], &[decide(3, 1_000, 1_000)]].concat();
+        let cut = Climbed::of("a", &cut).expect("it is in them").sentence();
+        assert!(cut.ends_with("The time was over before that was found more closely."), "{cut}");
         let text = serde_json::to_string(&climbed).expect("JSON");
         assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
     }

@@ -10,12 +10,13 @@ pub use crate::policy::{Network, NetworkError, Policy};
 pub use document::DOCUMENT_BYTES_MAX;
 pub(crate) use writing::instant;
 
-use crate::breakpoint::Breakpoint;
+use crate::breakpoint::{Bounds, Breakpoint};
 use crate::endpoint::Endpoint;
 use crate::ladder::Pass;
 use document::UnknownKeys;
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
+use std::ops::Range;
 
 /// Contestants at most: a trace in the journal numbers them with 16 bits.
 pub const CONTESTANTS_MAX: usize = 65_535;
@@ -290,13 +291,26 @@ impl Contest {
 
     /// The breakpoint phases, each with the number of its first step: steps are numbered from 0, over all of them.
     pub fn breakpoints(&self) -> Vec<(u32, Breakpoint)> {
-        let mut next = 0;
-        let numbered = self.climbs().map(|(duration_us, breakpoint)| {
+        self.bounded_breakpoints().into_iter().map(|(first, breakpoint, _)| (first, breakpoint)).collect()
+    }
+
+    /// The same, with what else bounds their climbs.
+    pub fn bounded_breakpoints(&self) -> Vec<(u32, Breakpoint, Bounds)> {
+        let (mut next, timeout_us) = (0, self.rules.timeout_us);
+        let numbered = self.climbs().map(|(phase, breakpoint)| {
             let first = next;
-            next += breakpoint.steps(duration_us, self.rules.timeout_us);
-            (first, breakpoint)
+            next += breakpoint.steps(phase.duration_us, timeout_us);
+            let end = first + breakpoint.clock(phase.duration_us, timeout_us).count;
+            (first, breakpoint, Bounds { connections: phase.connections, end })
         });
         numbered.collect()
+    }
+
+    /// The steps whose decisions make the result: of the breakpoint phase that is scored, or of the last where none is.
+    pub fn counted_steps(&self) -> Range<u32> {
+        let steps = self.bounded_breakpoints().into_iter().zip(self.climbs());
+        let counted = steps.max_by_key(|((first, ..), (phase, _))| (phase.scored, *first));
+        counted.map_or(0..0, |((first, _, bounds), _)| first..bounds.end)
     }
 
     /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.
@@ -307,14 +321,14 @@ impl Contest {
 
     /// How many steps all breakpoint phases have together.
     pub fn steps(&self) -> u32 {
-        let steps = self.climbs().map(|(duration_us, breakpoint)| breakpoint.steps(duration_us, self.rules.timeout_us));
+        let steps = self.climbs().map(|(phase, breakpoint)| breakpoint.steps(phase.duration_us, self.rules.timeout_us));
         steps.fold(0, u32::saturating_add)
     }
 
-    /// The breakpoint phases, each with its length in microseconds.
-    fn climbs(&self) -> impl Iterator<Item = (u64, Breakpoint)> {
+    /// The breakpoint phases, each with what it asks.
+    fn climbs(&self) -> impl Iterator<Item = (&Phase, Breakpoint)> {
         self.phases.iter().filter_map(|phase| match phase.load {
-            Load::Breakpoint(breakpoint) => Some((phase.duration_us, breakpoint)),
+            Load::Breakpoint(breakpoint) => Some((phase, breakpoint)),
             Load::Open { .. } | Load::Closed { .. } => None,
         })
     }

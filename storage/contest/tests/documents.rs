@@ -109,6 +109,7 @@ fn the_golden_breakpoint_means_what_it_meant() {
     assert_eq!(contest.phases[2], Phase { duration_us: MINUTE, load, connections: 250, scored: false });
     // Ten minutes hold 40 steps of 15 s each.
     assert_eq!(contest.breakpoints().iter().map(|(first, _)| *first).collect::<Vec<_>>(), [0, 40]);
+    assert_eq!(contest.counted_steps(), 0..40, "the other one is not scored");
     assert_eq!((second.steps(MINUTE, 2_000_000), second.clock(MINUTE, 2_000_000).count), (9, 8));
     let control = Control::new(contest);
     let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
@@ -141,6 +142,7 @@ fn contradictory_ladders_are_sentences() {
         ("for = \"10m\"", "for = \"40s\"", "`phase[2].for` is too short for the first steps: each takes 15s"),
         ("step = \"x1.25\"", "step = \"x1.25\"\nrate = 7", "`phase[2].rate` is no key"),
         ("rank_by = \"holds\"", "rank_by = \"speed\"", "`rules.rank_by` says neither"),
+        ("max = 5000\nscored = false", "max = 5000", "two breakpoint phases are scored"),
         ("breakpoint_points = 3", "breakpoint_points = -3", "`rules.breakpoint_points` is -3"),
     ];
     for (old, new, words) in cases {

@@ -5,9 +5,11 @@
 
 use crate::error::ScoreboardError;
 use crate::keys;
+use crate::library::Answer;
 use crate::reader::Scoreboard;
 use flowtest_contest::breakpoint::{Decision, HoldCounts};
 use flowtest_contest::contest::CONTESTANTS_MAX;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -112,23 +114,33 @@ impl Scoreboard {
         Ok(reports.filter(|report| report.step == step).collect())
     }
 
-    /// Puts what was decided of a step. `false`: somebody else was faster, and that counts.
+    /// Puts what was decided of a step, where it is not too late. `false`: somebody else was faster, and that counts, or it is
+    /// `before` already by Redis's clock.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn put_step_before(
+        &mut self,
+        contest: &str,
+        round: &RoundId,
+        decision: &Decision,
+        before: UtcUs,
+    ) -> Result<bool, ScoreboardError> {
+        let text = serde_json::to_string(decision).expect("numbers and names are always JSON");
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_put_step").arg(2);
+        call.arg(keys::step(contest, round, decision.step)).arg(keys::newest_step(contest, round));
+        call.arg(decision.step).arg(&text).arg(LIFE_SECONDS).arg(before.0);
+        let answer: Answer = self.run(|connection| connection.call("say what was decided of a step", &call))?;
+        Ok(answer == Answer::Ok)
+    }
+
+    /// The same at any time.
     ///
     /// # Errors
     /// What is wrong with Redis.
     pub fn put_step(&mut self, contest: &str, round: &RoundId, decision: &Decision) -> Result<bool, ScoreboardError> {
-        const DOING: &str = "say what was decided of a step";
-        let text = serde_json::to_string(decision).expect("numbers and names are always JSON");
-        let mut command = redis::cmd("SET");
-        command.arg(keys::step(contest, round, decision.step)).arg(&text).arg("EX").arg(LIFE_SECONDS).arg("NX");
-        let put: Option<String> = self.run(|connection| connection.command(DOING, &command))?;
-        if put.is_none() {
-            return Ok(false);
-        }
-        let mut command = redis::cmd("SETEX");
-        command.arg(keys::newest_step(contest, round)).arg(LIFE_SECONDS).arg(&text);
-        self.run(|connection| connection.command::<()>(DOING, &command))?;
-        Ok(true)
+        self.put_step_before(contest, round, decision, UtcUs::EPOCH)
     }
 
     /// What was decided of a step. `None`: nothing.

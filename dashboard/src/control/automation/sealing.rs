@@ -179,6 +179,8 @@ impl Automation {
         match sealed.await {
             Ok(mut totals) => {
                 self.recall_decisions(&mut totals, round);
+                let counted = control.contest.counted_steps();
+                totals.decisions.retain(|decision| counted.contains(&decision.judged));
                 Ok(Some(totals))
             }
             Err(error) => {

@@ -114,9 +114,10 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
         );
     }
     let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
+    let steps = step_limit(contest);
     let connections = connection_limit(contest);
     let pipelined = if is_pipelined(contest) { PIPELINED } else { "" };
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{climbs}{connections}{pipelined}"));
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{steps}{climbs}{connections}{pipelined}"));
 }
 
 /// The phases in which contestants climb, with what they ask and how far their steps lead at the most.
@@ -127,6 +128,26 @@ fn climbs(contest: &Contest) -> impl Iterator<Item = (&Phase, Breakpoint, u64)> 
             Some((phase, climb, climb.rate_at_most(steps)))
         }
         Load::Open { .. } | Load::Closed { .. } => None,
+    })
+}
+
+/// How far the steps of a climb lead, where that is not to its `max`, or leaves no time to search what breaks below it.
+fn step_limit(contest: &Contest) -> String {
+    let told = contest.phases.iter().filter_map(|phase| match phase.load {
+        Load::Breakpoint(climb) => step_sentence(&climb, phase.duration_us, contest.rules.timeout_us),
+        Load::Open { .. } | Load::Closed { .. } => None,
+    });
+    told.map(|sentence| format!(" {sentence}")).collect()
+}
+
+/// The same of one phase; nothing where there is time for everything.
+pub fn step_sentence(climb: &Breakpoint, duration_us: u64, timeout_us: u64) -> Option<String> {
+    let steps = climb.clock(duration_us, timeout_us).count;
+    let (highest, searched) = climb.leads_to(steps);
+    let max = climb.ladder.max;
+    (searched < max).then(|| {
+        let end = if highest < max { format!(": whoever holds that ends at a \"time limit\" below max, {max}/s") } else { String::new() };
+        format!("The {steps} steps of its climb lead up to {highest}/s{end}; a break is searched to its end up to {searched}/s.")
     })
 }
 

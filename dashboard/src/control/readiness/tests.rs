@@ -191,10 +191,10 @@ fn who_fails_a_pipelined_phase_is_said() {
 
 #[test]
 fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
-    let plan = |most: u64| {
+    let plan_for = |length: &str, most: u64| {
         let mut situation = situation();
         let text = format!(
-            "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"10m\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
+            "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
              pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n[policy]\n\
              allow = [\"10.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
         );
@@ -202,11 +202,20 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
         let plan = checks(&situation).into_iter().find(|check| check.what == "Plan").expect("it is looked at");
         (plan.mark, plan.message)
     };
+    let plan = |most: u64| plan_for("10m", most);
     let cores = u64::from(health().cores);
     let (mark, message) = plan(cores * 100_000 * 2);
     assert!(mark == Mark::Go && message.contains("ends as \"fleet limit\""), "{message}");
     assert!(message.contains(&format!("about {} for each", cores * 100_000)), "{message}");
     assert!(!plan(5_000).1.contains("fleet limit"));
+    // 37 steps of 16 s, of which nine are left for a search where it breaks.
+    assert!(!plan(5_000).1.contains("steps of its climb"), "{}", plan(5_000).1);
+    let hasty = plan_for("2m", 100_000).1;
+    assert!(
+        hasty.contains("The 7 steps of its climb lead up to 32000/s: whoever holds that ends at a \"time limit\""),
+        "{hasty}"
+    );
+    assert!(hasty.contains("searched to its end up to 500/s"), "{hasty}");
     // Within a quarter of a second an answer may take, 60,000 connections carry 240,000 a second.
     assert!(plan(1_000_000).1.contains("60000 connections are enough for every server up to 240000/s"));
     assert!(!plan(240_000).1.contains("connections"));

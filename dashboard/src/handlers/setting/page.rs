@@ -136,7 +136,7 @@ async fn levers(
 /// What is played, a sentence each.
 async fn summary(app: &App) -> Result<Vec<String>, RequestError> {
     let settings = app.controller.settings();
-    let mut said = totals(&settings.phases, fleet(app).await?);
+    let mut said = totals(&settings.phases, settings.rules.timeout_us, fleet(app).await?);
     for (name, value, when) in [("Version", "v2", settings.deadlines.version), ("From", "ECS", settings.deadlines.from)]
     {
         said.push(format!("{name}: {}", deadline_consequence(value, when)));

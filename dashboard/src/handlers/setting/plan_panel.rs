@@ -2,7 +2,7 @@
 
 use crate::control::difference::deadline_consequence;
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
-use crate::control::readiness::{CORE_RATE, peak};
+use crate::control::readiness::{CORE_RATE, peak, step_sentence};
 use crate::control::{form, instant};
 use crate::handlers::convert;
 use crate::views::format;
@@ -40,7 +40,7 @@ pub(super) fn editor(
         let empty = PlanRow { scored: true, ..PlanRow::default() };
         rows.into_iter().chain(std::iter::repeat_n(empty, spare)).map(line).collect()
     });
-    let mut preview = preview(&read_each(text, timeout_us), fleet);
+    let mut preview = preview(&read_each(text, timeout_us), timeout_us, fleet);
     if preview.graph.is_some() {
         let said = deadlines.into_iter().filter_map(|(name, value, typed)| {
             let when = form::deadline(typed, zone).ok()?;
@@ -56,20 +56,20 @@ fn line(row: PlanRow) -> PlanRowLine {
     PlanRowLine { length, rate, connections, pipeline, scored, more }
 }
 
-fn preview(read: &[Result<Phase, String>], fleet: Fleet) -> PlanPreview {
+fn preview(read: &[Result<Phase, String>], timeout_us: u64, fleet: Fleet) -> PlanPreview {
     let wrong = |(index, one): (usize, &Result<Phase, String>)| one.as_ref().err().map(|why| (index + 1, why.clone()));
     let phases: Vec<Phase> = read.iter().filter_map(|one| one.as_ref().ok()).copied().collect();
     PlanPreview {
         graph: (!phases.is_empty()).then(|| PlanGraph::of(convert::plan(&phases))),
         wrong: read.iter().enumerate().filter_map(wrong).collect(),
-        totals: totals(&phases, fleet),
+        totals: totals(&phases, timeout_us, fleet),
         too_much: too_much(&phases, fleet),
         deadlines: Vec::new(),
     }
 }
 
 /// What a plan asks of teams and of the fleet, a sentence each.
-pub(super) fn totals(phases: &[Phase], fleet: Fleet) -> Vec<String> {
+pub(super) fn totals(phases: &[Phase], timeout_us: u64, fleet: Fleet) -> Vec<String> {
     if phases.is_empty() {
         return Vec::new();
     }
@@ -110,8 +110,28 @@ pub(super) fn totals(phases: &[Phase], fleet: Fleet) -> Vec<String> {
         let bytes = format::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
         totals.push(format!("About {bytes} over the network in both directions, {measured}."));
     }
+    totals.extend(climb_texts(phases, timeout_us, fleet));
     totals.push(fleet_text(phases, fleet));
     totals
+}
+
+/// How far climbs lead, and what that takes of the network when all climb alike: a link is nobody's limit but ours.
+fn climb_texts(phases: &[Phase], timeout_us: u64, fleet: Fleet) -> Vec<String> {
+    let mut texts = Vec::new();
+    for phase in phases {
+        let Load::Breakpoint(climb) = phase.load else { continue };
+        texts.extend(step_sentence(&climb, phase.duration_us, timeout_us));
+        let (highest, _) = climb.leads_to(climb.clock(phase.duration_us, timeout_us).count);
+        let exchange = fleet.exchange_bytes.unwrap_or(EXCHANGE_BYTES);
+        let bytes = highest.saturating_mul(fleet.contestants.max(1)).saturating_mul(exchange);
+        texts.push(format!(
+            "At {}/s for each a climb takes about {} a second of the network, in both directions together: no link of the \
+             generators may be narrower, for a full one makes everybody's answers slow (1 Gbit/s carries 125 MB a second each way).",
+            format::count(highest),
+            format::bytes(bytes)
+        ));
+    }
+    texts
 }
 
 fn contestants_text(contestants: u64) -> String {
@@ -184,6 +204,22 @@ mod tests {
         assert_eq!(preview.too_much, None);
         let sprint = plan("[[phase]]\nfor = \"5s\"\nconnections = 8\n", FLEET).totals.join(" ");
         assert!(sprint.contains("For each of 10 contestants what its sprints take: nobody knows before"), "{sprint}");
+    }
+
+    #[test]
+    fn a_climb_says_how_far_its_steps_lead_and_what_that_takes_of_the_network() {
+        let climb = |length: &str| {
+            let text = format!(
+                "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x1.25\"\nhold = \"10s\"\n\
+                 pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n"
+            );
+            plan(&text, FLEET).totals.join(" ")
+        };
+        let hasty = climb("2m");
+        assert!(hasty.contains("The 7 steps of its climb lead up to 1906/s"), "{hasty}");
+        assert!(hasty.contains("At 1,906/s for each a climb takes about 9.5 MB a second of the network"), "{hasty}");
+        let patient = climb("10m");
+        assert!(!patient.contains("steps of its climb") && patient.contains("At 20,000/s for each"), "{patient}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Decided {
 }
 
 impl Decided {
-    pub(super) fn new(decision: &ArchivedDecision) -> Decided {
+    pub fn new(decision: &ArchivedDecision) -> Decided {
         let entry = |entry: &ArchivedDecisionEntry| DecisionEntry {
             tried: entry.tried.to_native(),
             due: entry.due.to_native(),

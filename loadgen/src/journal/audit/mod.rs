@@ -70,6 +70,16 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
             })?;
         }
     }
+    if let Some(board) = &board {
+        for (folder, beginning) in
+            streams.iter().filter_map(|stream| Some((&stream.folder, stream.beginning.as_ref()?)))
+        {
+            let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
+            if planned > 0 {
+                board.read_steps(&beginning.contest, folder.round, planned)?;
+            }
+        }
+    }
     let held = board.map(Board::finish).transpose()?;
     if let Some(contest) = &flags.contest {
         folders::are_of(

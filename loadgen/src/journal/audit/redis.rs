@@ -2,6 +2,7 @@
 //! every connection.
 
 use flowtest_contest::State;
+use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
@@ -17,6 +18,16 @@ pub struct HeldRound {
     pub streams: BTreeMap<StreamId, HeldStream>,
     /// Fields that make no sense, each as a sentence.
     pub junk: Vec<String>,
+    /// See [`Board::read_steps`].
+    pub steps: HeldSteps,
+}
+
+/// What was decided of the steps of breakpoint phases, as Redis has it.
+#[derive(Clone, Debug, Default)]
+pub struct HeldSteps {
+    /// In order.
+    pub steps: Vec<Decision>,
+    pub newest: Option<Decision>,
 }
 
 /// A stream in Redis.
@@ -80,6 +91,8 @@ impl HeldStream {
 
 /// Keys that Redis looks at in one step of a search.
 const SCAN_COUNT: u32 = 1_000;
+/// Decisions that are read by one command: each is some hundred bytes for a contestant.
+const STEPS_AT_ONCE: usize = 50;
 /// Senseless fields that are told.
 const JUNK_MAX: usize = 20;
 
@@ -140,6 +153,16 @@ impl Board {
         Ok(())
     }
 
+    /// Reads also what was decided of the steps of a round, which are so many.
+    pub fn read_steps(&self, contest: &str, round: RoundId, steps: u32) -> Result<(), ScoreboardError> {
+        let mut inner = self.inner.lock();
+        let held = inner.steps(contest, round, steps)?;
+        if let Some(round) = inner.rounds.get_mut(&round) {
+            round.steps = held;
+        }
+        Ok(())
+    }
+
     /// What Redis holds of a round under whatever contest, when nothing else says of which it is.
     pub fn found(&self, round: RoundId) -> Result<Option<HeldRound>, ScoreboardError> {
         self.look_for(None, round)?;
@@ -174,6 +197,23 @@ impl Inner {
             }
             cursor = next;
         }
+    }
+
+    fn steps(&mut self, contest: &str, round: RoundId, steps: u32) -> Result<HeldSteps, ScoreboardError> {
+        const DOING: &str = "read what was decided of steps";
+        let numbers: Vec<u32> = (1..=steps).collect();
+        let mut held = HeldSteps::default();
+        for numbers in numbers.chunks(STEPS_AT_ONCE) {
+            let mut command = redis::cmd("MGET");
+            numbers.iter().for_each(|number| _ = command.arg(keys::step(contest, &round, *number)));
+            let texts: Vec<Option<Vec<u8>>> = self.connection.command(DOING, &command)?;
+            held.steps.extend(texts.iter().flatten().filter_map(|text| serde_json::from_slice(text).ok()));
+        }
+        let mut command = redis::cmd("GET");
+        command.arg(keys::newest_step(contest, &round));
+        let newest: Option<Vec<u8>> = self.connection.command(DOING, &command)?;
+        held.newest = newest.and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(held)
     }
 
     fn read(&mut self, contest: &str, round: RoundId) -> Result<HeldRound, ScoreboardError> {

@@ -29,7 +29,7 @@ pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) ->
     }
     notes.agreement(streams);
     notes.shares(streams);
-    notes.steps(streams);
+    notes.steps(streams, held);
     if let Some(held) = held {
         notes.redis(streams, held);
     }
@@ -223,14 +223,33 @@ impl Notes {
     }
 
     /// Whether the steps of breakpoint phases were decided as their figures say.
-    fn steps(&mut self, streams: &[Stream]) {
-        let Steps { decisions, wrong, is_unproved } = steps::audit(streams);
+    fn steps(&mut self, streams: &[Stream], held: Option<&HeldRound>) {
+        let Steps { decisions, mut wrong, undecided, parts, is_unproved } = steps::audit(streams);
+        // Where Redis does not know the round at all, that is told.
+        if let Some(held) = held.filter(|held| held.state.is_some()) {
+            let is_live = streams.iter().any(|stream| stream.standing == StreamStanding::Live);
+            wrong.extend(steps::compare_held(&decisions, &held.steps, is_live));
+        }
+        if let Some(planned) = undecided {
+            let text = format!(
+                "the plan has {planned} steps of a breakpoint, and no journal here has a decision: nothing proves what anybody holds"
+            );
+            self.note(Kind::Steps, false, None, text);
+        }
         for sentence in wrong.iter().take(TOLD_MAX) {
             self.note(Kind::Steps, true, None, sentence.clone());
         }
+        let decisions = decisions.len();
         if decisions > 0 && wrong.is_empty() {
             let by = if is_unproved { "what they say was counted, which no trace proves" } else { "the traces" };
-            let text = format!("{decisions} steps of the breakpoint were decided again by {by}: all are the same");
+            let part = match parts {
+                0 => String::new(),
+                parts => format!(
+                    "; {parts} times a contestant's figures were a part of what the traces say, and judged nobody"
+                ),
+            };
+            let text =
+                format!("{decisions} steps of the breakpoint were decided again by {by}: all are the same{part}");
             self.note(Kind::Steps, false, None, text);
         }
     }

@@ -1,27 +1,39 @@
 //! The steps of breakpoint phases, decided again: what was counted in each judged hold, from the traces of all folders, and what
 //! followed from it, by the ladders of all contestants from the first step on.
 //!
-//! What a decision says was counted must be what the traces say. Where figures were not whole when somebody had to decide, as
+//! What a decision says was counted must be what the traces say, and what Redis holds of it, which ranks and pays, must be what
+//! follows. How many requests were late by us the traces only bound: none that was sent in time is one. Where figures were not whole when somebody had to decide, as
 //! when a generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by
 //! it.
 
 use super::decided::Decided;
 use super::in_force::Since;
 use super::judge::Judge;
+use super::redis::HeldSteps;
 use super::stream::Stream;
 use flowtest_contest::Contest;
-use flowtest_contest::breakpoint::{Breakpoint, Climbs, Decision, HoldCounts, HoldSums};
+use flowtest_contest::breakpoint::{Bounds, Breakpoint, Climber, Climbs, Decision, HoldCounts, HoldSums, SETTLE_US};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::{ArchivedTrace, DecisionEntry, NOTHING_ANSWERED, Observation, UNSETTLED};
 use flowtest_journal::stream::{self, Record};
 use std::collections::BTreeMap;
 
+/// Instants are cut to microseconds, each by itself.
+const CUT_US: u64 = 2;
+/// A request that we came to later than this was late by us, and instants are cut to microseconds.
+const LATE_US: u64 = 10_000 - 2;
+
 /// What there is to say of the steps of a round: sentences about what is wrong, and how many decisions were made again.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    pub(super) decisions: usize,
+    /// The decisions of the journals, made again, in order.
+    pub(super) decisions: Vec<Decision>,
     pub(super) wrong: Vec<String>,
+    /// So many steps has the plan, and none of them was decided.
+    pub(super) undecided: Option<u32>,
+    /// Contestants in decisions whose figures were a part of what the traces say, and so judged nobody.
+    pub(super) parts: usize,
     /// Nothing proves what was counted: outcomes have left no trace.
     pub(super) is_unproved: bool,
 }
@@ -30,13 +42,15 @@ pub(super) struct Steps {
 pub(super) fn audit(streams: &[Stream]) -> Steps {
     let mut steps = Steps::default();
     let decided = merged(streams, &mut steps.wrong);
-    steps.decisions = decided.len();
+    let beginning = streams.iter().find_map(|stream| stream.beginning.as_ref());
+    let contest = beginning.and_then(|beginning| contest(&beginning.document));
     if decided.is_empty() {
+        let planned = contest.map_or(0, |contest| contest.steps());
+        let has_counted = streams.iter().any(|stream| stream.last_counted > 0);
+        steps.undecided = (planned > 0 && has_counted).then_some(planned);
         return steps;
     }
-    let beginning = streams.iter().find_map(|stream| stream.beginning.as_ref());
-    let contest = beginning.and_then(|beginning| serde_json::from_slice(&beginning.document).ok());
-    let Some(contest) = contest.and_then(|document| Contest::from_json(document).ok()) else {
+    let Some(contest) = contest else {
         steps
             .wrong
             .push("the contest of the round cannot be read, so that its steps cannot be decided again".to_owned());
@@ -53,6 +67,11 @@ pub(super) fn audit(streams: &[Stream]) -> Steps {
     let counted = counted(streams, &windows, names.len());
     decide_again(&contest, &decided, &counted, &names, &mut steps);
     steps
+}
+
+/// A contest as a stream has it.
+pub(in crate::journal) fn contest(document: &[u8]) -> Option<Contest> {
+    serde_json::from_slice(document).ok().and_then(|document| Contest::from_json(document).ok())
 }
 
 /// The decisions of all streams by their steps: each stands in one form.
@@ -95,6 +114,8 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     let Some(counts) = counts[window].get_mut(usize::from(trace.contestant.to_native())) else {
                         continue;
                     };
+                    // One that was never sent may have been late, too: its lag is the highest that there is.
+                    counts.late += u64::from(u64::from(trace.lag_us.to_native()) >= LATE_US);
                     count(counts, base, trace, &judges, timeout_us);
                 }
             }
@@ -129,16 +150,19 @@ fn decide_again(
     steps: &mut Steps,
 ) {
     // By the number of their first step.
-    let phases: BTreeMap<u32, Breakpoint> = contest.breakpoints().into_iter().collect();
+    let timeout_us = contest.rules.timeout_us;
+    let mut before: Option<&Decided> = None;
+    let phases = contest.bounded_breakpoints().into_iter().map(|(first, terms, bounds)| (first, (terms, bounds)));
+    let phases: BTreeMap<u32, (Breakpoint, Bounds)> = phases.collect();
     let mut climbs: Option<(u32, Climbs)> = None;
     for (one, counted) in decided.values().zip(counted) {
-        let Some((first, terms)) = phases.range(..one.step).next_back() else {
+        let Some((first, (terms, bounds))) = phases.range(..one.step).next_back() else {
             steps.wrong.push(format!("step {} belongs to no breakpoint phase of the plan", one.step));
             continue;
         };
         let (_, climbs) = match &mut climbs {
             Some(climbs) if climbs.0 == *first => climbs,
-            other => other.insert((*first, Climbs::new(*terms, *first))),
+            other => other.insert((*first, Climbs::new(*terms, *first).within(*bounds))),
         };
         if one.judged != climbs.tried() {
             steps.wrong.push(format!(
@@ -149,22 +173,154 @@ fn decide_again(
                 climbs.tried()
             ));
         }
+        compare_window(one, before.replace(one), terms, timeout_us, &mut steps.wrong);
         if !steps.is_unproved {
-            compare_counts(one, climbs, counted, names, &mut steps.wrong);
+            steps.parts += compare_counts(one, climbs, counted, names, &mut steps.wrong);
         }
-        let ours =
-            climbs.decide(one.step, (one.from, one.to), one.entries.iter().map(|entry| (String::new(), sums(entry))));
+        let ours = again(climbs, one, names);
         compare_rates(one, &ours, names, &mut steps.wrong);
+        steps.decisions.push(ours);
     }
 }
 
-/// Whether a decision was made by what the traces say.
-fn compare_counts(one: &Decided, climbs: &Climbs, counted: &[HoldCounts], names: &[&str], wrong: &mut Vec<String>) {
+/// A decision, made again by what it says was counted.
+fn again(climbs: &mut Climbs, one: &Decided, names: &[&str]) -> Decision {
+    let entries = one.entries.iter().enumerate();
+    let measured = entries.map(|(place, entry)| (names.get(place).unwrap_or(&"?").to_string(), sums(entry)));
+    climbs.decide(one.step, (one.from, one.to), measured)
+}
+
+/// All decisions, made again by what they say was counted.
+///
+/// # Errors
+/// A sentence where one of them does not follow from it.
+pub(in crate::journal) fn decided_again(
+    contest: &Contest,
+    decided: &BTreeMap<u32, Decided>,
+    names: &[&str],
+) -> Result<Vec<Decision>, String> {
+    let mut steps = Steps { is_unproved: true, ..Steps::default() };
+    decide_again(contest, decided, &vec![Vec::new(); decided.len()], names, &mut steps);
+    match steps.wrong.into_iter().next() {
+        Some(sentence) => Err(sentence),
+        None => Ok(steps.decisions),
+    }
+}
+
+/// What Redis holds of decisions, held against those of the journals. `is_live`: a journal may be behind.
+pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -> Vec<String> {
+    // Of figures that were not known to be whole no latency is kept.
+    let plain = |decision: &Decision| {
+        let mut decision = decision.clone();
+        let unsettled = decision.climbers.iter_mut().filter(|climber| climber.sums.unsettled);
+        unsettled.for_each(|climber| climber.sums.p99_us = None);
+        decision
+    };
+    let mut wrong = Vec::new();
+    for decision in &held.steps {
+        match ours.iter().find(|ours| ours.step == decision.step) {
+            Some(ours) if plain(ours) == plain(decision) => {}
+            Some(ours) => wrong.push(different(ours, decision)),
+            None if is_live => {}
+            None => wrong.push(format!("Redis has a decision of step {}, and no journal here has one", decision.step)),
+        }
+    }
+    let lost = ours.iter().filter(|ours| held.steps.iter().all(|decision| decision.step != ours.step)).count();
+    if lost > 0 {
+        wrong.push(format!("Redis lacks what was decided of {lost} steps: `rebuild` puts it back"));
+    }
+    if let Some(newest) = &held.newest
+        && held.steps.last().is_none_or(|last| last != newest)
+    {
+        wrong.push(format!(
+            "the newest decision in Redis, of step {}, is not the last of its decisions: standings and results go by it",
+            newest.step
+        ));
+    }
+    if held.newest.is_none() && !held.steps.is_empty() {
+        wrong.push("Redis lacks which decision is the newest, by which standings and results go".to_owned());
+    }
+    wrong
+}
+
+/// Of whom Redis says something else than the journals.
+fn different(ours: &Decision, held: &Decision) -> String {
+    let step = ours.step;
+    let other = held.climbers.iter().zip(&ours.climbers).find(|(held, ours)| held != ours);
+    match other {
+        Some((held, ours)) => format!(
+            "{}: Redis says of step {step} that it holds {}/s (p99 {}, {}), and by the journals it is {}/s (p99 {}, {})",
+            ours.contestant,
+            held.holds,
+            micros(held.holds_p99_us),
+            ending(held),
+            ours.holds,
+            micros(ours.holds_p99_us),
+            ending(ours)
+        ),
+        None => format!("Redis has another decision of step {step} than the journals"),
+    }
+}
+
+fn ending(climber: &Climber) -> String {
+    match (climber.unbroken, climber.breaks_at) {
+        (Some(unbroken), _) => format!("unbroken: {}", unbroken.reason()),
+        (None, Some(at)) => format!("breaks at {at}/s"),
+        (None, None) => "not broken yet".to_owned(),
+    }
+}
+
+/// Whether a hold was as long as it is to be, and a whole step behind the one before. Pauses only make both longer.
+fn compare_window(
+    one: &Decided,
+    before: Option<&Decided>,
+    terms: &Breakpoint,
+    timeout_us: u64,
+    wrong: &mut Vec<String>,
+) {
+    let step_us = terms.clock(0, timeout_us).step_us;
+    if one.to.saturating_since(one.from) + CUT_US < terms.hold_us - SETTLE_US {
+        wrong.push(format!(
+            "step {} was judged by {} us of a hold, and it has {}",
+            one.step,
+            one.to.saturating_since(one.from),
+            terms.hold_us - SETTLE_US
+        ));
+    }
+    let Some(before) = before.filter(|before| before.judged < one.judged) else { return };
+    let apart = u64::from(one.judged - before.judged).saturating_mul(step_us);
+    if one.from.saturating_since(before.from) + CUT_US < apart {
+        wrong.push(format!(
+            "step {} was judged by a hold that began less than {apart} us behind that of step {}",
+            one.step, before.step
+        ));
+    }
+}
+
+/// Whether a decision was made by what the traces say; of how many contestants it knew a part, which judges nobody.
+fn compare_counts(
+    one: &Decided,
+    climbs: &Climbs,
+    counted: &[HoldCounts],
+    names: &[&str],
+    wrong: &mut Vec<String>,
+) -> usize {
+    let mut parts = 0;
     for (place, (entry, traces)) in one.entries.iter().zip(counted).enumerate() {
         let (said, traced) = (sums(entry), HoldSums { late: entry.late, ..traces.sums() });
+        if entry.late > traces.late {
+            wrong.push(format!(
+                "{}: step {} was decided by {} requests that were late by us, and by the traces {} at the most were",
+                names.get(place).unwrap_or(&"?"),
+                one.step,
+                entry.late,
+                traces.late
+            ));
+        }
         let is_part = said.due <= traced.due && said.right <= traced.right && said.own_fault <= traced.own_fault;
         // Of a hold that nobody heard whole, or knew to be, what was heard is a part.
         let may_lack = is_part && (said.unsettled || !said.is_whole(climbs.expected(place)));
+        parts += usize::from(said != traced && may_lack);
         if said != traced && !may_lack {
             wrong.push(format!(
                 "{}: step {} was decided by {} right of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
@@ -181,6 +337,7 @@ fn compare_counts(one: &Decided, climbs: &Climbs, counted: &[HoldCounts], names:
             ));
         }
     }
+    parts
 }
 
 fn compare_rates(one: &Decided, ours: &Decision, names: &[&str], wrong: &mut Vec<String>) {
@@ -237,11 +394,96 @@ mod tests {
             let ours = contest().decide(1, (one.from, one.to), [(String::new(), sums(&one.entries[0]))]);
             (wrong.len(), ours.climbers[0].rate)
         };
+        let entry = DecisionEntry { tried: 281, due: 562, right: 562, p99_us, late: 9, ..DecisionEntry::default() };
+        let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
+        let mut late = Vec::new();
+        compare_counts(&one, &contest(), std::slice::from_ref(&traced), &["a"], &mut late);
+        assert!(late.len() == 1 && late[0].contains("by the traces 0 at the most were"), "{late:?}");
         // (how much was heard, its p99, differences, the rate that follows)
         assert_eq!(wrong(562, p99_us), (0, 351), "all of it, and it passed");
         assert_eq!(wrong(560, p99_us), (1, 351), "who passes by less than the traces say is told");
         assert_eq!(wrong(560, UNSETTLED), (0, 281), "it was not known to be whole, and is held again");
         assert_eq!(wrong(563, UNSETTLED).0, 1, "nobody hears of more than there is");
         assert_eq!(wrong(300, p99_us), (0, 281), "as older journals have it");
+    }
+
+    /// A contest with a breakpoint phase of four steps, and what was decided of them for two.
+    fn climbed() -> (Contest, BTreeMap<u32, Decided>) {
+        let contest = Contest::from_toml(
+            "name = \"climb\"\n[rules]\ntimeout = \"1s\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"36s\"\nstart = 300\n\
+             step = \"x1.5\"\nhold = \"5s\"\npass = { right = 0.995, p99 = \"50ms\" }\nmax = 60000\nconnections = 64\n\
+             [policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:1\"\n\
+             [[contestant]]\nname = \"bob\"\nendpoint = \"127.0.0.1:2\"\n",
+        );
+        let contest = contest.expect("a contest");
+        let (first, terms, bounds) = contest.bounded_breakpoints()[0];
+        let mut climbs = Climbs::new(terms, first).within(bounds);
+        let mut rates = [300, 300];
+        let decided = (1..=4).map(|step| {
+            let sums = [0, 1].map(|place| {
+                let due = climbs.expected(place);
+                let right = if rates[place] > [10_000, 400][place] { due / 2 } else { due };
+                HoldSums { due, right, p99_us: Some(1_000), ..HoldSums::default() }
+            });
+            let from = u64::from(step) * 9_000_000;
+            let names = ["alice".to_owned(), "bob".to_owned()];
+            let decision = climbs.decide(step, (UtcUs(from), UtcUs(from + 4_000_000)), names.into_iter().zip(sums));
+            rates = [decision.climbers[0].rate, decision.climbers[1].rate];
+            let recorded = crate::play::steps::recorded(&decision, UtcUs(0));
+            let (from, to) = (UtcUs(recorded.from), UtcUs(recorded.to));
+            (step, Decided { step, judged: recorded.judged, from, to, entries: recorded.entries })
+        });
+        let decided = decided.collect();
+        (contest, decided)
+    }
+
+    #[test]
+    fn whatever_of_a_decision_does_not_follow_from_its_figures_is_told() {
+        let (contest, decided) = climbed();
+        let again = |decided: &BTreeMap<u32, Decided>| decided_again(&contest, decided, &["alice", "bob"]);
+        assert_eq!(again(&decided).expect("all follow").len(), 4);
+        type Change = fn(&mut Decided);
+        let changes: [(&str, Change, &str); 6] = [
+            ("more than it holds", |one| one.entries[1].holds = 90_000, "bob: step 2 was decided as"),
+            ("another rate", |one| one.entries[0].rate += 1, "alice: step 2 was decided as"),
+            ("more right answers", |one| one.entries[1].right = one.entries[1].due, "bob: step"),
+            ("a shorter hold", |one| one.to = UtcUs(one.to.0 - 1_000), "was judged by 3999000 us of a hold"),
+            (
+                "another hold",
+                |one| (one.from, one.to) = (UtcUs(9_500_000), UtcUs(13_500_000)),
+                "less than 9000000 us behind",
+            ),
+            ("of another step", |one| one.judged = 0, "a journal is missing, or a decision"),
+        ];
+        for (what, change, told) in changes {
+            let mut forged = decided.clone();
+            change(forged.get_mut(&2).expect("the second"));
+            let sentence = again(&forged).expect_err(what);
+            assert!(sentence.contains(told), "{what}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn what_redis_says_of_decisions_is_held_against_the_journals() {
+        let (contest, decided) = climbed();
+        let ours = decided_again(&contest, &decided, &["alice", "bob"]).expect("all follow");
+        let held = |steps: &[Decision], newest: Option<&Decision>| {
+            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
+            compare_held(&ours, &held, false)
+        };
+        assert_eq!(held(&ours, ours.last()), Vec::<String>::new());
+        let mut forged = ours.clone();
+        forged[3].climbers[1].holds = 90_000;
+        let told = held(&forged, forged.last());
+        assert!(told.len() == 1 && told[0].starts_with("bob: Redis says of step 4 that it holds 90000/s"), "{told:?}");
+        let mut better = ours.clone();
+        better[3].climbers[0].holds_p99_us = Some(1);
+        assert_eq!(held(&better, better.last()).len(), 1, "what decides a tie");
+        assert!(held(&ours, Some(&forged[3]))[0].contains("is not the last"), "only the newest");
+        assert!(held(&ours[..2], Some(&ours[1]))[0].contains("lacks what was decided of 2 steps"));
+        assert_eq!(held(&[], None).len(), 1, "all are lost");
+        let more = Decision { step: 5, judged: 4, ..ours[3].clone() };
+        let more = [&ours[..], &[more]].concat();
+        assert!(held(&more, more.last())[0].contains("no journal here has one"));
     }
 }

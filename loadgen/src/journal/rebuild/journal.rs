@@ -1,5 +1,6 @@
 //! One stream's cumulative rows, as its generator would have published them.
 
+use crate::journal::audit::decided::Decided;
 use crate::journal::folders;
 use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::{Histogram, Row, StreamId, Tally, utc_us};
@@ -22,6 +23,9 @@ pub(super) struct Journal {
     pub(super) rows: Vec<Option<Box<Row>>>,
     /// The number of the last group that counts anything.
     pub(super) last_counted: u64,
+    /// The contest as JSON, and what was decided of steps.
+    pub(super) document: Vec<u8>,
+    pub(super) decided: Vec<Decided>,
     /// Its sums are larger than Redis holds.
     pub(super) overflows: bool,
 }
@@ -30,12 +34,14 @@ impl Journal {
     pub(super) fn read(folder: &StreamFolder, progress: &dyn Fn(u64)) -> Result<Journal, JournalError> {
         let live = stream::is_live(folder)?;
         let (mut names, mut rows, mut last_counted, mut fits) = (None, Vec::new(), 0, true);
+        let (mut document, mut decided) = (Vec::new(), Vec::new());
         let found = stream::read(folder, |group| {
             for record in &group.records {
                 match record {
                     Record::Start(start) => {
                         let (contest, roster) = folders::names(start);
                         rows = vec![None; roster.len()];
+                        document = start.document.to_vec();
                         names = Some((contest, roster));
                     }
                     Record::Join(join) => {
@@ -49,19 +55,17 @@ impl Journal {
                         }
                     }
                     Record::Further(further) => fits &= add_further(&mut rows, further),
+                    Record::Decision(decision) => decided.push(Decided::new(decision)),
                     Record::Traces(block) => progress(size_of_val(block.traces.as_slice()) as u64),
-                    Record::Evidence(_)
-                    | Record::Control(_)
-                    | Record::Notice(_)
-                    | Record::Late(_)
-                    | Record::Decision(_)
-                    | Record::End(_) => {}
+                    Record::Evidence(_) | Record::Control(_) | Record::Notice(_) | Record::Late(_) | Record::End(_) => {
+                    }
                 }
             }
         })?;
         let total = |histogram: &Histogram| histogram.sparse().fold(0u64, |sum, (_, count)| sum.saturating_add(count));
         fits &= rows.iter().flatten().all(|row| total(&row.latency).max(total(&row.service)) <= COUNT_MAX);
-        Ok(Journal { folder: folder.clone(), live, found, names, rows, last_counted, overflows: !fits })
+        let overflows = !fits;
+        Ok(Journal { folder: folder.clone(), live, found, names, rows, last_counted, document, decided, overflows })
     }
 
     /// All rows, as Redis gets them.

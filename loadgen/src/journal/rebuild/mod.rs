@@ -9,10 +9,11 @@ mod journal;
 mod orphans;
 mod report;
 
-pub use report::{Action, RebuildReport, RoundReport, StreamReport};
+pub use report::{Action, DecisionsReport, RebuildReport, RoundReport, StreamReport};
 
-use crate::journal::audit::DIFFERENT;
+use crate::journal::audit::decided::Decided;
 use crate::journal::audit::redis::{Board, HeldRound, HeldStream};
+use crate::journal::audit::{DIFFERENT, steps};
 use crate::journal::flags::Rebuild;
 use crate::observe::results;
 use crate::{Failed, journal::folders};
@@ -121,13 +122,17 @@ fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: &Extent) -> Res
                 Action::Missing | Action::Refused => false,
             });
         report.streams.extend(done);
+        if !extent.dry_run {
+            report.decisions.extend(rebuilding.decisions(&journals));
+        }
         if extent.seal && !extent.dry_run {
             report.rounds.push(rebuilding.seal(whole));
         }
     }
     bar.finish_and_clear();
     let bad = report.count(Action::Refused) + report.count(Action::Missing);
-    report.complete = bad == 0 && report.rounds.iter().all(|round| round.sealed);
+    let refused = report.decisions.iter().any(|decisions| decisions.refused.is_some());
+    report.complete = bad == 0 && !refused && report.rounds.iter().all(|round| round.sealed);
     Ok(report)
 }
 
@@ -416,6 +421,35 @@ impl Rebuilding<'_> {
                     "it was published, and Redis says something else now: somebody else writes there".to_owned();
             }
         }
+    }
+
+    /// Puts back what was decided of steps, where Redis lacks it. Nothing to say where nothing was.
+    fn decisions(&self, journals: &[Journal]) -> Option<DecisionsReport> {
+        let decided = journals.iter().flat_map(|journal| &journal.decided);
+        let decided: BTreeMap<u32, Decided> = decided.map(|decided| (decided.step, decided.clone())).collect();
+        if decided.is_empty() || self.held.state.is_none() {
+            return None;
+        }
+        let (put_back, refused) = match self.put_decisions(journals, &decided) {
+            Ok(put_back) => (put_back, None),
+            Err(sentence) => (0, Some(sentence)),
+        };
+        let report =
+            DecisionsReport { round: self.round.to_string(), contest: self.contest.clone(), put_back, refused };
+        (report.put_back > 0 || report.refused.is_some()).then_some(report)
+    }
+
+    fn put_decisions(&self, journals: &[Journal], decided: &BTreeMap<u32, Decided>) -> Result<usize, String> {
+        let contest = journals.iter().find_map(|journal| steps::contest(&journal.document));
+        let contest = contest.ok_or("the contest of the round cannot be read")?;
+        let names = journals.iter().filter_map(|journal| journal.names.as_ref().map(|(_, names)| names));
+        let names = names.max_by_key(|names| names.len()).map_or(&[][..], |names| names);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let decisions = steps::decided_again(&contest, decided, &names)?;
+        let mut scoreboard = Scoreboard::open(self.redis.clone()).map_err(|error| error.to_string())?;
+        let put = decisions.iter().map(|decision| scoreboard.put_step(&self.contest, &self.round, decision));
+        let put: Result<Vec<bool>, ScoreboardError> = put.collect();
+        Ok(put.map_err(|error| error.to_string())?.into_iter().filter(|put| *put).count())
     }
 
     /// Seals the round when all its streams have ended.

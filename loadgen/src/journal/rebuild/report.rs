@@ -5,6 +5,7 @@
 //! streams[]    round, stream, contest, action, journal_seq, redis_seq (before; null if unknown), closed (its end marker
 //!              was written now), text
 //! rounds[]     round, contest, sealed, text
+//! decisions[]  round, contest, put_back (steps of which Redis lacked the decision), refused (why)
 //! ```
 
 use serde::Serialize;
@@ -15,6 +16,17 @@ pub struct RebuildReport {
     pub complete: bool,
     pub streams: Vec<StreamReport>,
     pub rounds: Vec<RoundReport>,
+    pub decisions: Vec<DecisionsReport>,
+}
+
+/// What was decided of the steps of a round's breakpoint phases.
+#[derive(Debug, Serialize)]
+pub struct DecisionsReport {
+    pub round: String,
+    pub contest: String,
+    pub put_back: usize,
+    /// Why they could not be put back; null where all stand.
+    pub refused: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +75,12 @@ impl fmt::Display for RebuildReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for stream in &self.streams {
             writeln!(f, "  stream {}: {}", stream.stream, stream.text)?;
+        }
+        for DecisionsReport { round, put_back, refused, .. } in &self.decisions {
+            match refused {
+                Some(text) => writeln!(f, "  round {round}: what was decided of its steps was not put back: {text}")?,
+                None => writeln!(f, "  round {round}: what was decided of {put_back} steps was put back")?,
+            }
         }
         for round in &self.rounds {
             writeln!(f, "  round {}: {}", round.round, round.text)?;

@@ -43,19 +43,25 @@ impl Session {
             if begun.elapsed() + Duration::from_millis(SETTLE_MS + JUDGED_MS) > length {
                 break;
             }
-            let (sums, valid) = self.step(endpoint, addresses, hold.rate, &mut errors)?;
+            let (sums, valid) = self.step(endpoint, addresses, hold.sent(), &mut errors)?;
             if let Some(reason) = self.stop_handle.reason() {
                 return Ok(reason);
             }
             let due = sums.due.saturating_sub(sums.own_fault);
-            let verdict = ladder.take(Measured { due, right: sums.right, p99_us: sums.p99_us, valid });
+            let verdict = ladder
+                .take(Measured { due, right: sums.right, p99_us: sums.p99_us, valid }.beside(sums.own_fault, &pass));
             self.report.second = begun.elapsed().as_secs().min(self.request.seconds);
-            self.note(JudgedStep { step: 0, tried: hold.rate, verdict: Some(verdict), sums }, ladder.found());
-            let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.rate, verdict) };
+            self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, ladder.found());
+            let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
             self.say(PracticeState::Running, told);
         }
         let climbed = self.report.climb.clone().unwrap_or_default();
-        let is_cut = if ladder.now().is_some() { " The time was over before it was found more closely." } else { "" };
+        // Where nothing broke, its sentence says so.
+        let is_cut = if ladder.now().is_some() && climbed.breaks_at.is_some() {
+            " The time was over before it was found more closely."
+        } else {
+            ""
+        };
         Ok(format!("practice is over. {}{is_cut}", climbed.sentence()))
     }
 

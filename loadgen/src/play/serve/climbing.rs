@@ -34,12 +34,38 @@ impl RoundRunner {
             let heard = scoreboard.read_step(&home.contest, &self.id, step)?;
             let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
-            match heard.filter(|decision| is_ours(decision, step, roster)) {
-                Some(decision) => self.driver.take_step(&decision, now),
-                None => steps.skip(plan, now, step),
+            let Some(decision) = heard.filter(|decision| is_ours(decision, step, roster)) else {
+                steps.skip(plan, now, step);
+                continue;
+            };
+            for missed in self.missed(home, scoreboard, &decision)?.iter().rev() {
+                self.driver.take_step(missed, now);
             }
+            self.driver.take_step(&decision, self.now());
         }
         Ok(())
+    }
+
+    /// Decisions that this one goes on from, and that we do not know: the newest first. We have looked for them too early.
+    fn missed(
+        &mut self,
+        home: &Home,
+        scoreboard: &mut Scoreboard,
+        decision: &Decision,
+    ) -> Result<Vec<Decision>, ScoreboardError> {
+        let Some((steps, _)) = self.driver.steps() else { return Ok(Vec::new()) };
+        let (known, mut missed, mut next) = (steps.tried(), Vec::new(), decision.judged);
+        while next > known {
+            let Some(one) = scoreboard.read_step(&home.contest, &self.id, next)? else { break };
+            let Some((_, plan)) = self.driver.steps() else { break };
+            let roster = plan.contestants.iter().map(|one| one.name.as_str());
+            if !is_ours(&one, next, roster) || one.judged >= next {
+                break;
+            }
+            next = one.judged;
+            missed.push(one);
+        }
+        Ok(missed)
     }
 
     /// Only once nothing falls due in the hold any more: before that it is nobody's business.
@@ -71,15 +97,33 @@ impl RoundRunner {
         if !is_ours {
             return Ok(());
         }
+        self.put_back_steps(home, scoreboard)?;
         let reports = scoreboard.read_holds(&home.contest, &self.id, window.step)?;
+        let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
         let told = reports.iter().map(|report| (&report.counts[..], report.is_settled));
         let figures = HoldFigures::together(told, sharers(&self.control.timeline, window));
         if !is_last_chance && !steps.is_whole(&figures, plan) {
             return Ok(());
         }
         let decision = steps.decide(to_judge, &figures, plan);
-        if scoreboard.put_step(&home.contest, &self.id, &decision)? {
-            self.driver.take_step(&decision, now);
+        // Whatever Redis took for its answers until here, and takes for this one: who hears of it later cannot follow.
+        if scoreboard.put_step_before(&home.contest, &self.id, &decision, to_judge.heard_by)? {
+            self.driver.take_step(&decision, self.now());
+        }
+        Ok(())
+    }
+
+    /// A Redis that is another one now lacks decisions that we know: who begins anew goes by them.
+    fn put_back_steps(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
+        let Some((steps, _)) = self.driver.steps() else { return Ok(()) };
+        let Some(newest) = steps.newest().map(|newest| newest.step) else { return Ok(()) };
+        let held = scoreboard.read_newest_step(&home.contest, &self.id)?;
+        if held.is_some_and(|held| held.step >= newest) {
+            return Ok(());
+        }
+        let Some((steps, _)) = self.driver.steps() else { return Ok(()) };
+        for decision in steps.known() {
+            scoreboard.put_step(&home.contest, &self.id, decision)?;
         }
         Ok(())
     }

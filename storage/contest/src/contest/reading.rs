@@ -158,6 +158,12 @@ fn phases(document: &mut Section, timeout_us: u64) -> Result<Vec<Phase>, Contest
         .into_sections()
         .map(|section| phase(section?, timeout_us))
         .collect::<Result<Vec<Phase>, ContestError>>()?;
+    let is_counted = |phase: &&Phase| phase.scored && matches!(phase.load, Load::Breakpoint(_));
+    if phases.iter().filter(is_counted).count() > 1 {
+        return Err(document.wrong(
+            "two breakpoint phases are scored, and what a contestant holds is one result: write `scored = false` in all but one",
+        ));
+    }
     let total_us: u64 = phases.iter().map(|phase| phase.duration_us).sum();
     if u128::from(total_us) > WEEK.as_micros() {
         return Err(document.wrong("the phases take longer than a week together: shorten or remove some"));

@@ -139,6 +139,13 @@ fn a_generators_user_says_all_that_a_generator_has_to_say() {
     let decision = |to| Decision { step: 4, judged: 3, from: UtcUs(1), to: UtcUs(to), climbers: Vec::new() };
     assert!(generator.put_step(CONTEST, &round, &decision(2)).expect("a decision"));
     assert!(!generator.put_step(CONTEST, &round, &decision(9)).expect("another one"));
+    // One that comes when its step has begun is none: by Redis's clock, however long it was on its way.
+    let late = |step, before| (Decision { step, ..decision(2) }, before);
+    for ((decision, before), is_put) in [(late(5, UtcUs(1)), false), (late(3, UtcUs(u64::MAX >> 11)), true)] {
+        let put = generator.put_step_before(CONTEST, &round, &decision, before).expect("Redis answers");
+        assert_eq!(put, is_put, "{decision:?}");
+        assert_eq!(generator.read_step(CONTEST, &round, decision.step).expect("Redis answers").is_some(), is_put);
+    }
     assert_eq!(generator.read_step(CONTEST, &round, 4).expect("it stands"), Some(decision(2)));
     assert_eq!(dashboard.read_newest_step(CONTEST, &round).expect("it stands"), Some(decision(2)));
     // What `verify.yml` plays on a generator's host is its own contest, document and all.
