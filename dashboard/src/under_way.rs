@@ -1,7 +1,7 @@
 //! What is under way: how many at once of one network, of one account, and of all strangers together.
 //!
-//! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the large one around it. So
-//! the next one finds a turn, whatever a crowd has taken.
+//! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the
+//! large one around it. So the next one finds a turn, whatever a crowd has taken.
 
 use crate::connections::{Crowd, Kind};
 use parking_lot::Mutex;
