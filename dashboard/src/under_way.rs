@@ -1,7 +1,7 @@
 //! What is under way: how many at once of one network, of one account, and of all strangers together.
 //!
-//! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the large one around it. So
-//! the next one finds a turn, whatever a crowd has taken.
+//! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the
+//! large one around it. So the next one finds a turn, whatever a crowd has taken.
 
 use crate::connections::{Crowd, Kind};
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ struct Limits {
 const REQUESTS: Limits =
     Limits { network: 256, account: 64, contestants: usize::MAX, strangers: 1_024, kept: 512, few: 8 };
 /// Fewer than may wait for a core. A team signs in by a few browsers at once, and some teams at one moment.
-const PASSWORDS: Limits = Limits { network: 150, account: 4, contestants: 48, strangers: 240, kept: 90, few: 2 };
+const PASSWORDS: Limits = Limits { network: 150, account: 8, contestants: 48, strangers: 240, kept: 90, few: 2 };
 /// So many places among those who wait for a core are left for organisers.
 const LEFT_FOR_ORGANISERS: usize = 32;
 
