@@ -588,8 +588,8 @@ fn whoever_shows_another_chain_each_time_has_a_few_of_them_looked_at() {
         let [good, dear] = played.tallies[..] else { panic!("two") };
         assert_eq!(good.points(&Rules::default()), 200 * 800, "{speaks:?} {good:?}");
         assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
-        // Four at once, and four a second: a tenth of our time at the most.
-        assert!((8..=14).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
+        // Four at once, and five a second: a tenth of our time at the most.
+        assert!((8..=20).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
         assert!(dear.tls >= played.looks && dear.failures() == 800, "{speaks:?} {dear:?}");
     }
 }
@@ -609,21 +609,6 @@ fn a_name_whose_servers_have_a_chain_each_shakes_hands_as_quickly_as_one_with_on
         // A chain is known for a second of the calendar, for beside it stands what has no date.
         assert!((1..=96).contains(&played.looks), "{speaks:?}: {} looks", played.looks);
     }
-}
-
-#[test]
-fn a_crowd_over_https_waits_for_its_handshakes_before_its_requests_begin() {
-    let mut script = Script::new(&[Character::Honest { delay: MS }], Load::Closed { pipeline: 1 });
-    let usual = Shakes { look: MS / 5, tickets: 0, ..Shakes::AS_USUAL };
-    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![usual]);
-    // With all of them a turn takes eight milliseconds; a timeout is shorter than they take together.
-    (script.costs, script.timeout_us) = ((40_000, 0), 100_000);
-    (script.phases[0].connections, script.phases[0].end) = (200, START + 350 * MS);
-    let played = script.play();
-    let tally = played.tallies[0];
-    assert_eq!((played.connects[0], played.looks), (200, 200), "{tally:?}");
-    assert!(tally.due > 200 && tally.token_right == tally.due, "{tally:?}");
-    assert_eq!(played.block.counters.stalls, 0);
 }
 
 #[test]

@@ -94,7 +94,9 @@ fn an_answer_that_ends_with_the_connection_needs_close_notify_and_is_told_so() {
             ask(&identity, TlsTrust::Verify, "localhost", address, WAIT_MAX)
         };
         assert!(ask(true).ready());
-        assert_fails(&ask(false), Failure::Reset, "without TLS's close_notify");
+        let report = ask(false);
+        assert_eq!(report.exchanges[0].finding.failure(), Some(Failure::Reset), "{report:?}");
+        assert!(!report.ready() && report.message().contains("without TLS's close_notify"), "{report:?}");
     }
 }
 

@@ -230,3 +230,16 @@ impl<K: Kernel> Worker<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_have_their_part_of_a_turn_however_long_it_is_and_make_none_late() {
+        // (what all else took, what handshakes may take), in tenths of a millisecond
+        for (work, part) in [(0, 12), (20, 12), (40, 20), (60, 20), (75, 12), (99, 12), (100, 50), (770, 385)] {
+            assert_eq!(shaking_ns(work * 100_000), part * 100_000, "{work}");
+        }
+    }
+}
