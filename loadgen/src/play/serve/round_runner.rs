@@ -123,6 +123,8 @@ pub struct RoundRunner {
     own_rests: Arc<[OwnRest]>,
     /// The document in Redis, where it is another one than `control`.
     refused: Option<RefusedDocument>,
+    /// The newest stop that was taken back: documents up to this one stop nothing here any more.
+    lifted: u64,
     /// The organiser gave the round up.
     is_aborted: bool,
     clock: Clock,
@@ -218,6 +220,7 @@ impl RoundRunner {
             is_stopped_here: false,
             own_rests: [].into(),
             refused: None,
+            lifted: 0,
             is_aborted: false,
             clock,
             roster,
@@ -243,12 +246,15 @@ impl RoundRunner {
         };
         if let Some(refusal) = refusal {
             let sentence = format!("revision {} of the document is not applied: {refusal}", newer.revision);
-            // What an older one says was taken back since.
-            let halted = newer.halted && newer.revision >= self.control.revision;
+            // Also one that is older than ours: whoever stops traffic may have heard of less than we have.
+            let halted = newer.halted && newer.revision > self.lifted;
             if newer.round == Some(self.id) && newer.state == State::Aborted {
                 self.abort();
             }
             return self.refuse(Some(RefusedDocument { revision: newer.revision, sentence, halted }));
+        }
+        if !newer.halted && newer.revision > self.halted_by() {
+            self.lifted = self.lifted.max(self.halted_by());
         }
         self.refused = None;
         self.control = newer.clone();
@@ -298,6 +304,12 @@ impl RoundRunner {
     /// Whether nothing may be sent, whoever says so.
     fn is_halted(&self) -> bool {
         self.is_stopped_here || self.control.halted || self.refused.as_ref().is_some_and(|refused| refused.halted)
+    }
+
+    /// The revision of the document by which nothing is sent, also where it is not followed otherwise; 0: none says so.
+    pub fn halted_by(&self) -> u64 {
+        let refused = self.refused.as_ref().filter(|refused| refused.halted).map_or(0, |refused| refused.revision);
+        refused.max(super::halted_by(Some(&self.control)))
     }
 
     /// By what contestants are let in from now on.
