@@ -61,7 +61,9 @@ impl Scoreboard {
         let followed = revisions.filter(|revision| *revision < COUNT_MAX).max().unwrap_or(0);
         self.edit_control(contest, |found| match found? {
             None => Ok(ControlEdit::Leave(Stopped::NoContest)),
-            Some(control) if control.halted && control.revision >= followed => Ok(ControlEdit::Leave(Stopped::Before(control.revision))),
+            Some(control) if control.halted && control.revision >= followed => {
+                Ok(ControlEdit::Leave(Stopped::Before(control.revision)))
+            }
             Some(control) => {
                 let mut stopped = change(&control, Change::Halt { halted: true }, now)
                     .map_err(|refusal| ScoreboardError::Control(ControlError::Refusal(refusal)))?;
