@@ -293,6 +293,30 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
 }
 
 #[test]
+fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
+    arena.serve_with("g1", &["--stop-without-control", "2s"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let client = redis::Client::open(arena.redis.url()).expect("an address");
+    let mut connection = client.get_connection().expect("it answers");
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg("{").exec(&mut connection).expect("it is set");
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("cannot be read"), "{trouble}");
+    arena.assert_quiet("without a document");
+    for words in ["it is no JSON", "no control document could be read for 2s"] {
+        assert!(arena.last_words().contains(words), "{words}: {}", arena.last_words());
+    }
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
+    arena.organiser.control.revision += 1;
+    arena.make(Change::Begin);
+    arena.assert_goes_on("with one");
+}
+
+#[test]
 fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);

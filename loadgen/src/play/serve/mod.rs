@@ -303,6 +303,8 @@ struct Controller {
     complaint: Option<String>,
     /// What is wrong with Redis, as it was told.
     redis_trouble: Option<String>,
+    /// Why what Redis holds is no document.
+    unread: Option<String>,
     signals: Arc<Signals>,
     readings: Readings,
     /// Why nothing is sent from here, whatever the document says.
@@ -356,6 +358,7 @@ impl Controller {
             lease: Lease::Ours,
             complaint: None,
             redis_trouble: None,
+            unread: None,
             signals,
             readings,
             own_stop: None,
@@ -449,9 +452,13 @@ impl Controller {
             Ok(None) => self.bring_back(None).err(),
             Err(error) => {
                 self.keeping.lost();
+                if let ScoreboardError::Control(cause) = &error {
+                    self.unread = Some(format!("the control document in Redis cannot be read: {cause}"));
+                }
                 return Some(error);
             }
         };
+        self.unread = None;
         trouble.or(self.climb().err())
     }
 
@@ -641,7 +648,7 @@ impl Controller {
                 offset.offset_us, offset.error_us
             )));
         }
-        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US))
+        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US), &mut self.round_ends)
     }
 
     fn end_round(&mut self) {
@@ -721,6 +728,9 @@ impl Controller {
 
     /// Why the round that is on is not played here, or not as the document has it.
     fn trouble(&self) -> Option<String> {
+        if self.unread.is_some() {
+            return self.unread.clone();
+        }
         if let Some(runner) = &self.runner {
             return runner.trouble().or_else(|| self.policy_trouble.clone());
         }

@@ -2,6 +2,7 @@
 
 use super::admission::{Admission, Event};
 use super::own_stop::OwnStop;
+use super::round_end::RoundEnds;
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
@@ -168,7 +169,14 @@ pub struct FinishedRound {
 impl RoundRunner {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers. Splits
     /// that begin from `takes_from` on are ours: a round that is played already is joined by the next one that names us.
-    pub fn arm(home: &Home, control: Control, offset: ClockOffset, takes_from: UtcUs) -> Result<RoundRunner, Failed> {
+    /// One whose registration fails is left to `ends`.
+    pub(super) fn arm(
+        home: &Home,
+        control: Control,
+        offset: ClockOffset,
+        takes_from: UtcUs,
+        ends: &mut RoundEnds,
+    ) -> Result<RoundRunner, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
@@ -196,13 +204,20 @@ impl RoundRunner {
         // Nobody is let in yet, so that the workers send nothing.
         let driver = Driver::recorded(plan.clone(), clock, &home.cores, recorder, output)?.gated();
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
-        let begun = Admission::start(home, &control).and_then(|admission| {
-            Ok((admission, Board::join(&home.redis, &control.contest, id, stream, keys(&control))?))
-        });
-        let (admission, board) = match begun {
-            Ok(begun) => begun,
+        let admission = match Admission::start(home, &control) {
+            Ok(admission) => admission,
             Err(error) => {
                 driver.worker_control().abort();
+                return Err(error);
+            }
+        };
+        let board = match Board::join(&home.redis, &control.contest, id, stream, keys(&control)) {
+            Ok(board) => board,
+            Err(error) => {
+                driver.worker_control().abort();
+                // Its journal is to be nobody's when it is looked at.
+                drop(driver);
+                ends.finish_unarmed(control.contest.name, id, stream);
                 return Err(error);
             }
         };
