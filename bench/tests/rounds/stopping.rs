@@ -21,7 +21,7 @@ impl Arena {
     }
 
     /// Waits until a generator follows a revision.
-    fn await_revision(&self, id: &str, revision: u64) {
+    fn await_revision(&mut self, id: &str, revision: u64) {
         let until = Instant::now() + TIMEOUT;
         while self.health(id).revision < revision {
             assert!(Instant::now() < until, "{id} does not follow revision {revision}; {}", self.last_words());
@@ -109,11 +109,11 @@ fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
     // As one whose way to Redis is cut: it says nothing any more.
     arena.generators["g2"].signal(Signal::STOP);
     let until = Instant::now() + TIMEOUT;
-    let is_heard = |arena: &Arena| {
+    let is_heard = |arena: &mut Arena| {
         let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
         seen.iter().any(|seen| seen.id == "g2" && seen.health.is_some())
     };
-    while is_heard(&arena) {
+    while is_heard(&mut arena) {
         assert!(Instant::now() < until, "its health ends");
         std::thread::sleep(Duration::from_millis(50));
     }
