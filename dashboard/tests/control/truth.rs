@@ -108,6 +108,8 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     let mut newer = (*stage.control()).clone();
     newer.revision += 1_000;
     newer.halted = true;
+    // More than a stop, which is heeded.
+    newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
     assert_eq!(stage.published(), Some(newer.clone()), "it is not overwritten");
@@ -135,6 +137,8 @@ async fn a_newer_document_can_be_taken_over() {
     let mut newer = (*stage.control()).clone();
     newer.revision += 7;
     newer.halted = true;
+    // More than a stop, which is heeded.
+    newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
     stage.controller.adopt(&by, stage.now).await.expect("it is taken over");
