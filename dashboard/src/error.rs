@@ -25,6 +25,8 @@ pub enum RequestError {
     Crowded(u64),
     /// Something that we need is away.
     Unavailable(String),
+    /// Redis does not do its part: why, in words for an organiser.
+    Redis(String),
     /// The database does not do it: why, in words for an organiser.
     Database(String),
     /// Our own fault; the log has the rest.
@@ -59,9 +61,10 @@ impl RequestError {
             RequestError::Conflict(_) => StatusCode::CONFLICT,
             RequestError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             RequestError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            RequestError::Crowded(_) | RequestError::Unavailable(_) | RequestError::Database(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            RequestError::Crowded(_)
+            | RequestError::Unavailable(_)
+            | RequestError::Redis(_)
+            | RequestError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             RequestError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -79,6 +82,9 @@ impl RequestError {
                 ("Too many at once", format!("Wait {seconds} seconds and try again: nothing was done."))
             }
             RequestError::Unavailable(why) => ("Something is away", as_sentence(why)),
+            RequestError::Redis(_) => {
+                ("Something of ours is away", "Try again in a minute; if it stays, tell the organisers.".to_owned())
+            }
             RequestError::Database(_) => (
                 "Something of ours is away",
                 "Nothing was saved. Try again in a minute; if it stays, tell the organisers.".to_owned(),
@@ -116,6 +122,7 @@ impl Writer for RequestError {
         res.status_code(self.status());
         let (title, message) = self.words();
         let for_organisers = match &self {
+            RequestError::Redis(why) => Some(("Redis does not do its part", as_sentence(why))),
             RequestError::Database(why) => Some(("The database did not do it", as_sentence(why))),
             _ => None,
         };

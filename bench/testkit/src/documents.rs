@@ -24,6 +24,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         own_fault_cause: None,
         clock_offset_us: Some(12),
         clock_error_us: Some(40),
+        halted_by: Some(0),
         clock_step_us: None,
         backlog: 0,
         publish_error: None,

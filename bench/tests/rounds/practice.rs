@@ -84,6 +84,32 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn two_practise_side_by_side_where_two_generators_idle() {
+    let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
+    let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1", "g2"]);
+    let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
+    arena.ask("p1", "alice", &alice, 50, 5);
+    arena.ask("p2", "bob", &bob, 50, 5);
+    let until = Instant::now() + TIMEOUT;
+    let both = loop {
+        let reports = ["p1", "p2"].map(|id| arena.report(id));
+        if reports.iter().flatten().filter(|report| report.state == PracticeState::Running).count() == 2 {
+            break reports;
+        }
+        let is_over = reports.iter().flatten().any(|report| report.state == PracticeState::Done);
+        assert!(!is_over && Instant::now() < until, "not at the same time: {reports:?}; {}", arena.last_words());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut generators: Vec<String> = both.into_iter().flatten().map(|report| report.generator).collect();
+    generators.sort();
+    assert_eq!(generators, ["g1", "g2"]);
+    for id in ["p1", "p2"] {
+        let report = arena.practised(id);
+        assert_eq!((report.state, tally(&report).due), (PracticeState::Done, 250), "{report:?}");
+    }
+}
+
+#[test]
 fn who_practises_a_climb_reads_what_its_server_holds_and_why_steps_failed() {
     let stage = Stage::new().contestant("alice", &["--capacity", "320"]).contestant("bob", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);

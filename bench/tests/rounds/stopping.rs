@@ -3,8 +3,9 @@
 use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
 use crate::stage::Stage;
 use flowtest_bench::child::{self, Child, Ended};
-use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
+use flowtest_contest::{Control, State};
+use flowtest_scoreboard::{Scoreboard, Stopped};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,15 @@ impl Arena {
         command.args(["stop", "--contest", contest, "--redis", &self.redis.url()]);
         let ended = Child::start("stop", &command).and_then(|child| child.wait(TIMEOUT));
         ended.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Waits until a generator follows a revision.
+    fn await_revision(&mut self, id: &str, revision: u64) {
+        let until = Instant::now() + TIMEOUT;
+        while self.health(id).revision < revision {
+            assert!(Instant::now() < until, "{id} does not follow revision {revision}; {}", self.last_words());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
@@ -90,6 +100,90 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
 }
 
 #[test]
+fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
+    let start = arena.arm(&["g1", "g2"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    // As one whose way to Redis is cut: it says nothing any more.
+    arena.generators["g2"].signal(Signal::STOP);
+    let until = Instant::now() + TIMEOUT;
+    let is_heard = |arena: &mut Arena| {
+        let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+        seen.iter().any(|seen| seen.id == "g2" && seen.health.is_some())
+    };
+    while is_heard(&mut arena) {
+        assert!(Instant::now() < until, "its health ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("obeyed by g1\n"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("are not heard: g2;"), "{}", stopped.stderr);
+    arena.generators["g2"].signal(Signal::CONT);
+    arena.assert_quiet("as soon as it hears of it");
+    assert_eq!(arena.stop("arena").status.code(), Some(0), "now it is heard");
+}
+
+#[test]
+fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
+    arena.serve_with("g1", &[]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    let before = arena.organiser.control.clone();
+    arena.make(Change::Begin);
+    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
+    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
+    arena.assert_goes_on("the round");
+    let newest = arena.organiser.control.clone();
+    arena.await_revision("g1", newest.revision);
+    // As the users of a Redis that Ansible sets up, so that nobody brings back what a replica has missed.
+    arena.restrict_others_to(&["probe", "practice"]);
+    let url = arena.redis.url().replace("redis://", "redis://organiser:x@");
+    let mut organiser = Scoreboard::connect(&url).expect("Redis is there");
+    organiser.write_control(&before).expect("it is written");
+    let stopped = organiser.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
+    assert_eq!(stopped, Stopped::Now(newest.revision + 1), "above all that generators follow");
+    arena.assert_quiet("a stop upon an older document");
+    // Whoever writes it knows nothing of generators: the revision is below theirs.
+    arena.organiser.control.revision += 1;
+    arena.organiser.control.halted = false;
+    arena.organiser.control.revision += 1;
+    organiser.write_control(&arena.organiser.control).expect("it is written");
+    arena.assert_goes_on("after the release");
+    let older = Control { halted: true, revision: before.revision + 1, ..before };
+    organiser.write_control(&older).expect("it is written");
+    arena.assert_goes_on("what was taken back since stops nobody");
+}
+
+#[test]
+fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_that_does_not() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    let before = arena.organiser.control.clone();
+    arena.make(Change::Begin);
+    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
+    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
+    arena.assert_goes_on("the round");
+    arena.await_revision("g1", arena.organiser.control.revision);
+    let older = Control { halted: true, revision: before.revision + 1, ..before };
+    arena.organiser.scoreboard().write_control(&older).expect("it is written");
+    arena.assert_quiet("a stop that is older than what is played by");
+    let held = arena.organiser.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
+    assert_eq!(held, older, "it stands");
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("is not applied"), "{trouble}");
+    assert_eq!(arena.health("g1").halted_by, Some(older.revision));
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("after the release");
+}
+
+#[test]
 fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
@@ -119,6 +213,8 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     arena.assert_quiet_within_a_second("a document that is refused");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("is not applied") && trouble.contains("the rules"), "{trouble}");
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(0), "it says that it obeys: {}", stopped.stderr);
     arena.organiser.control.revision += 10;
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("with a document that follows");
@@ -194,6 +290,30 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
     arena.assert_proved(&["g1"]);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
+    arena.serve_with("g1", &["--stop-without-control", "2s"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    let client = redis::Client::open(arena.redis.url()).expect("an address");
+    let mut connection = client.get_connection().expect("it answers");
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg("{").exec(&mut connection).expect("it is set");
+    let trouble = arena.wait_for_trouble("g1");
+    assert!(trouble.contains("cannot be read"), "{trouble}");
+    arena.assert_quiet("without a document");
+    for words in ["it is no JSON", "no control document could be read for 2s"] {
+        assert!(arena.last_words().contains(words), "{words}: {}", arena.last_words());
+    }
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
+    arena.organiser.control.revision += 1;
+    arena.make(Change::Begin);
+    arena.assert_goes_on("with one");
 }
 
 #[test]

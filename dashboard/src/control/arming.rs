@@ -40,7 +40,7 @@ impl Controller {
         if self.show().over {
             return Err(ChangeError::Unfit("the contest is over: say first that it goes on, then arm".to_owned()));
         }
-        edit.follow_people(&Actor::program(), now).await?;
+        edit.follow_people_at_any_rate(&Actor::program(), now).await?;
         if self.document.roster().contestants.is_empty() {
             return Err(ChangeError::NoContest);
         }

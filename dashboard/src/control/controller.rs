@@ -105,9 +105,13 @@ impl Controller {
             Arc::new(Automation::new(accounts.clone(), link.clone(), clock.clone(), parts.0, parts.1, process));
         let controller = Controller { accounts, document, link, clock, requests, automation };
         // Before anything is published: whose contest it is, and what time.
-        let _ = tokio::time::timeout(OPEN_TIMEOUT, controller.automation.look_at_redis()).await;
+        let looked = tokio::time::timeout(OPEN_TIMEOUT, controller.automation.look_at_redis()).await;
         if controller.document.steered_elsewhere().is_some() {
             return Ok(controller);
+        }
+        if looked.is_ok() {
+            // What was done while no dashboard ran, a stop above all, comes before the first change from here.
+            controller.document.publish(OPEN_TIMEOUT).await;
         }
         controller.follow_people(&Actor::program(), utc_us()).await.map_err(|error| match error {
             ChangeError::Accounts(error) => OpenError::Accounts(error),

@@ -113,7 +113,7 @@ pub async fn errors_csv(req: &mut Request, depot: &mut Depot, res: &mut Response
     let app = App::of(depot).clone();
     let user = contestant(req, depot, &app).await?;
     let key = crate::live::UserKey::of_user(user.id.0);
-    let errors = app.feed.errors(key.as_str()).await.map_err(|error| RequestError::Unavailable(error.to_string()))?;
+    let errors = app.feed.errors(key.as_str()).await.map_err(|error| RequestError::Redis(error.to_string()))?;
     // `sentence` is what 0.1 called the message; it goes with 0.3.
     let head = ["at", "kind", "message", "expected", "received", "request", "response", "sentence"];
     let mut table = Table::new(&head);

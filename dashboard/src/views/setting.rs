@@ -183,6 +183,7 @@ pub struct GeneratorCheck {
     pub beat_ms: i64,
     /// How old all figures are, in seconds.
     pub age_s: u64,
+    /// Empty: nothing is known of it any more but when it was heard last.
     pub version: String,
     pub cores: u32,
     /// Of its kernel, by name.
@@ -231,6 +232,8 @@ pub struct RoundPanel {
     /// Where a deadline is moved to.
     pub deadline: Field,
     pub halted: bool,
+    /// Why that may not be so everywhere, as sentences.
+    pub unheeded: Vec<String>,
     pub frozen: bool,
     /// The contest is over, by the organiser's word.
     pub over: bool,

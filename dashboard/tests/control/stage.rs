@@ -78,6 +78,24 @@ impl Stage {
         open(accounts, &self.redis).await
     }
 
+    /// A dashboard on the same Redis whose database is a copy of ours, as of a machine that was cloned.
+    pub(crate) async fn with_a_copy_of_the_database(&self) -> Controller {
+        let path = self.folder.path().join("copy.db");
+        let mut ours = SqliteConnection::establish(self.folder.path().join("flowtest.db").to_str().expect("a path"))
+            .expect("the database");
+        ours.batch_execute(&format!("VACUUM INTO '{}'", path.display())).expect("it is copied");
+        open(Accounts::open(path).await.expect("a database"), &self.redis).await
+    }
+
+    /// As [`Stage::reopen`], on a machine with another address of its own; nothing has been done since the start.
+    pub(crate) async fn reopen_at(&mut self, own: &str) {
+        let accounts = Accounts::open(self.folder.path().join("flowtest.db")).await.expect("the database");
+        let address = RedisAddress::new(&self.redis.url()).expect("an address");
+        let (link, own) = (Link::start(address).expect("a thread"), vec![own.parse().expect("an address")]);
+        let opened = Controller::open_beside(own, ContestClock::default(), CONTEST, accounts, link).await;
+        self.controller = opened.expect("a controller");
+    }
+
     /// Somebody else writes to the database, until what is returned is dropped.
     pub(crate) fn lock_database(&self) -> SqliteConnection {
         let path = self.folder.path().join("flowtest.db");

@@ -34,17 +34,71 @@ async fn what_redis_loses_is_back_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_or_foreign_document_is_replaced() {
-    let stage = Stage::new().await;
+async fn an_older_document_of_ours_is_replaced_also_after_a_restart() {
+    let mut stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
-    let mut other = (*stage.control()).clone();
-    other.halted = true;
-    for revision in [other.revision, other.revision - 1] {
-        other.revision = revision;
+    let older = (*stage.control()).clone();
+    stage.change(Change::Halt { halted: true }).await;
+    let halted = (*stage.control()).clone();
+    stage.change(Change::Halt { halted: false }).await;
+    stage.turn().await;
+    // A stop that was taken back since is one of ours as well.
+    for ours in [older, halted] {
+        stage.redis.scoreboard().write_control(&ours).expect("written");
+        stage.reopen().await;
+        assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
+        assert!(!stage.control().halted, "{ours:?}");
+    }
+    stage.redis.command(&["SET", "flowtest:{finals}:control", "{"]);
+    stage.turn().await;
+    assert_eq!(stage.published().as_ref(), Some(&*stage.control()), "and what is no document");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_this_database_never_saved_is_not_replaced_whatever_its_number() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.change(park(true)).await;
+    for below in [0, 1] {
+        let mut other = (*stage.control()).clone();
+        (other.revision, other.scored) = (other.revision - below, false);
         stage.redis.scoreboard().write_control(&other).expect("written");
         stage.turn().await;
+        assert_eq!(stage.published(), Some(other.clone()), "it stays");
+        let conflict = stage.controller.status().conflict.expect("a problem");
+        assert!(conflict.message.contains("never saved"), "{}", conflict.message);
+        stage.reopen().await;
+        assert_eq!(stage.published(), Some(other), "also by a process that has just begun");
+        // An organiser decides.
+        let made = stage.change(park(below == 1)).await;
+        assert_eq!((made.unpublished, stage.controller.status().conflict), (None, None));
         assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
     }
+    let mut other = (*stage.control()).clone();
+    (other.revision, other.scored) = (other.revision - 1, false);
+    stage.redis.scoreboard().write_control(&other).expect("written");
+    stage.turn().await;
+    let by = stage.by(&stage.ada);
+    stage.controller.adopt(&by, stage.now).await.expect("it is taken over");
+    assert!(!stage.control().scored && stage.controller.status().conflict.is_none());
+    assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_dashboards_on_copies_of_a_database_neither_writes_over_the_other() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let copy = stage.with_a_copy_of_the_database().await;
+    stage.change(park(true)).await;
+    let published = stage.published();
+    let (by, what) = (stage.by(&stage.bea), "A test.");
+    let made = copy.change(None, Change::Halt { halted: false }, what, &by, stage.now).await.expect("it is saved");
+    assert_eq!(Some(made.control.revision), published.as_ref().map(|control| control.revision), "of one number");
+    assert!(made.unpublished.expect("it is told").contains("copy of the database"));
+    copy.automation().turn(0, false, stage.now).await;
+    assert_eq!(stage.published(), published);
+    stage.turn().await;
+    assert_eq!((stage.published(), stage.controller.status().conflict), (published, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +108,8 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     let mut newer = (*stage.control()).clone();
     newer.revision += 1_000;
     newer.halted = true;
+    // More than a stop, which is heeded.
+    newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
     assert_eq!(stage.published(), Some(newer.clone()), "it is not overwritten");
@@ -65,6 +121,10 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     stage.reopen().await;
     let made = stage.change(park(true)).await;
     assert_eq!((made.control.revision, made.unpublished), (newer.revision + 1, None));
+    // A change is no release: what was stopped stays so until somebody allows traffic again.
+    let published = stage.published().expect("a document");
+    assert!(published.halted && published.parked.contains("alice"), "{published:?}");
+    stage.change(Change::Halt { halted: false }).await;
     assert!(!stage.published().expect("a document").halted);
 }
 
@@ -77,6 +137,8 @@ async fn a_newer_document_can_be_taken_over() {
     let mut newer = (*stage.control()).clone();
     newer.revision += 7;
     newer.halted = true;
+    // More than a stop, which is heeded.
+    newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
     stage.controller.adopt(&by, stage.now).await.expect("it is taken over");

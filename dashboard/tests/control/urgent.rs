@@ -7,7 +7,7 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::readiness::Mark;
-use flowtest_scoreboard::Stopped;
+use flowtest_scoreboard::{ProbeAnswer, ProbeVerdicts, Stopped};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -119,6 +119,72 @@ async fn a_stop_from_elsewhere_is_heeded_kept_and_can_be_released() {
     let published = stage.published().expect("a document");
     assert!(published.halted && published.parked.contains("alice"), "{published:?}");
     assert!(matches!(stop(&stage, stage.now), Stopped::Before(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_change_of_its_own() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    assert!(matches!(stopped, Stopped::Now(_)));
+    // Its own addresses are others, which is a change that nobody asks for.
+    stage.reopen_at("203.0.113.7").await;
+    assert!(stage.published().expect("a document").halted, "before anything else is done");
+    stage.turn().await;
+    let holds = |stage: &Stage, what: &str| {
+        let published = stage.published().expect("a document");
+        assert!(published.halted && stage.control().halted, "{what}: {published:?}");
+        let denied = published.contest.policy.deny.iter().any(|denied| denied.to_string().contains("203.0.113.7"));
+        assert!(denied, "{what}: its own change counts as well: {published:?}");
+        assert_eq!(stage.controller.status().conflict, None, "{what}");
+    };
+    holds(&stage, "after a turn");
+    stage.change(Change::Halt { halted: false }).await;
+    assert!(!stage.published().expect("a document").halted, "it can be released");
+    // Also where Redis was not there when it began, and the change has the number of the stop.
+    stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    stage.redis.kill();
+    stage.reopen_at("203.0.113.8").await;
+    stage.redis.restart();
+    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
+    while !stage.control().halted {
+        assert!(std::time::Instant::now() < give_up, "the stop is heeded: {:?}", stage.controller.status().redis);
+        assert!(stage.published().expect("a document").halted);
+        stage.turn().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    stage.turn().await;
+    assert!(stage.published().expect("a document").halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_in_on_top_of_somebody_elses_document() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let mut paused = (*stage.control()).clone();
+    (paused.revision, paused.scored) = (paused.revision + 1, false);
+    stage.redis.scoreboard().write_control(&paused).expect("written");
+    stage.turn().await;
+    assert!(stage.controller.status().conflict.is_some());
+    stage.contestant("zoe", 8082).await;
+    for _ in 0..8 {
+        stage.beat("g1", |_| ());
+        stage.turn_at(stage.now + SECOND).await;
+        let mut scoreboard = stage.redis.scoreboard();
+        while let Some(asked) = scoreboard.take_probe(CONTEST, stage.now).expect("Redis answers") {
+            let answer = ProbeAnswer {
+                id: asked.id,
+                at: stage.now,
+                generator: "g1".to_owned(),
+                endpoint: asked.endpoint,
+                verdicts: Some(ProbeVerdicts { token: true, version: true, from: true }),
+                ..ProbeAnswer::default()
+            };
+            scoreboard.answer_probe(CONTEST, &answer).expect("Redis answers");
+        }
+    }
+    assert_eq!(stage.published(), Some(paused), "it stays until an organiser decides");
+    assert!(stage.controller.status().conflict.is_some());
 }
 
 /// Where a child of this test has a file system of its own.

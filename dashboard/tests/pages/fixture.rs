@@ -667,6 +667,7 @@ fn setting(layout: Layout) -> SettingPage {
             seal_reason: Field::default(),
             deadline: Field::default(),
             halted: false,
+            unheeded: Vec::new(),
             frozen: false,
             over: false,
             freezes_at_ms: Some(NOW_MS + 1_800_000),
@@ -773,6 +774,7 @@ fn setting_go(layout: Layout) -> SettingPage {
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,
+            unheeded: Vec::new(),
             over: true,
             frozen: true,
             ..page.round

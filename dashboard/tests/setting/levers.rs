@@ -134,6 +134,39 @@ async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know()
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/halt", &[("halted", "yes")]).await.says("Generators do not know of it yet").says("NO-GO");
     assert!(site.app.controller.control().expect("a document").halted);
+    // However often the page is loaded again.
+    for path in ["/setting", "/setting/live"] {
+        let page = ada.get(path).await;
+        page.says("not everybody has said so").says("Generators may not know of it");
+        assert!(!page.body.contains("No generator sends anything"), "{}", page.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    beat(&site);
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
+    ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
+    ada.follow("/setting/halt", &[("halted", "yes")]).await;
+    let control = site.app.controller.control().expect("a document");
+    let say = |age_us: u64, halted_by: u64| {
+        let mut health = generator_health("g1", utc_us() - age_us);
+        (health.round, health.revision, health.halted_by) = (control.round, control.revision, Some(halted_by));
+        site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+    };
+    say(0, 0);
+    until(&mut ada, "Generator g1 has not said yet that it sends nothing").await;
+    // Its figures live for some seconds and may be of before.
+    say(3_400_000, control.revision);
+    until(&mut ada, "Generator g1 is not heard, and may play on").await;
+    say(0, control.revision);
+    until(&mut ada, "No generator sends anything").await;
+    // Gone for good: it stays where everybody looks.
+    site.redis.command(&["DEL", "flowtest:{finals}:generator:g1"]);
+    let page = until(&mut ada, "Generator g1 is not heard, and may play on").await;
+    page.says("it may play on by what it knew then");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,6 +376,31 @@ async fn contestants_read_nothing_of_what_an_organiser_would_do_about_the_databa
     answer.says("something of ours is away");
     assert!(!answer.body.contains("The database is locked"), "{}", answer.body);
     drop(lock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contestants_read_nothing_of_what_an_organiser_would_do_about_redis() {
+    let mut site = with_alice().await;
+    let user = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    let probe = site.app.controller.requests().ask_probe(&user, utc_us()).await.expect("Redis answers");
+    site.redis.kill();
+    let mut ada = site.admin("ada").await;
+    let mut alice = site.sign_in(user).await;
+    let pages = ["/index", "/chart", "/account", "/api/me", "/api/me/seconds", "/api/standings", "/api/history"];
+    let exports = ["standings.csv", "standings.json", "history.csv", "rounds.csv", "errors.csv"];
+    let exports = exports.map(|name| format!("/export/{name}"));
+    let asked = [format!("/index/probe/{probe}"), "/index/practice/x".to_owned()];
+    let paths: Vec<String> = pages.map(str::to_owned).into_iter().chain(exports).chain(asked).collect();
+    for path in &paths {
+        let answer = alice.get(path).await;
+        for word in ["--redis", "unix://", "redis://", "redis.sock"] {
+            assert!(!answer.body.contains(word), "{path}: {}", answer.body);
+        }
+    }
+    let answer = alice.get(&format!("/index/probe/{probe}")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    answer.says("Try again in a minute");
+    ada.get(&format!("/index/probe/{probe}")).await.says("Redis does not do its part");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! `stop`: ends all traffic of a contest from any host that has the address of its Redis, whoever steers it.
 //!
 //! It changes one word of the control document, `halted`, as the dashboard's red switch does, and waits until the generators
-//! that play have heard of it.
+//! have heard of it. Whoever may send something and is not heard is named.
 
 #![expect(
     rustdoc::broken_intra_doc_links,
@@ -12,7 +12,7 @@ use crate::Failed;
 use crate::engine::run::Clock;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
-use flowtest_scoreboard::{Scoreboard, ScoreboardError, Stopped};
+use flowtest_scoreboard::{Obedience, Scoreboard, ScoreboardError, Stopped};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,28 +65,41 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
             revision
         }
     };
+    wait_until_heard(&mut scoreboard, contest, revision)
+}
+
+/// Waits until everybody has said that it obeys who may send something. Code 1 and a sentence for those who have not.
+fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -> Result<u8, Failed> {
     let until = Instant::now() + HEARD_TIMEOUT;
-    loop {
-        // Of generators that play; the others send nothing but practice, and heed the same document.
+    // Rounds go by Redis's clock.
+    let offset_us = scoreboard.measure_clock()?.offset_us;
+    let said = loop {
+        let control = scoreboard.read_control(contest)?;
         let seen = scoreboard.read_generators(contest)?;
-        let playing = seen.iter().filter_map(|seen| seen.health.as_ref()).filter(|health| health.round.is_some());
-        let (heard, silent): (Vec<_>, Vec<_>) = playing.partition(|health| health.revision >= revision);
-        let names = |list: &[&flowtest_scoreboard::GeneratorHealth]| {
-            list.iter().map(|health| health.id.as_str()).collect::<Vec<_>>().join(", ")
-        };
-        if silent.is_empty() {
-            match heard.is_empty() {
-                true => eprintln!("flowtest-loadgen: no generator plays"),
-                false => eprintln!("flowtest-loadgen: obeyed by {}", names(&heard)),
-            }
-            return Ok(0);
-        }
-        if Instant::now() >= until {
-            return Err(Failed::Message(format!(
-                "these generators have not said that they obey: {}; stop them on their machines, by SIGTERM or SIGUSR1",
-                names(&silent)
-            )));
+        let now = Clock::now().utc_base.saturating_add_signed(offset_us);
+        let said = control.map(|control| Obedience::of(&control, revision, &seen, now)).unwrap_or_default();
+        if said.is_whole() || Instant::now() >= until {
+            break said;
         }
         thread::sleep(LOOK);
+    };
+    match said.obeying.is_empty() {
+        true if said.is_whole() => eprintln!("flowtest-loadgen: no generator plays"),
+        true => {}
+        false => eprintln!("flowtest-loadgen: obeyed by {}", said.obeying.join(", ")),
     }
+    if said.is_whole() {
+        return Ok(0);
+    }
+    let mut troubles = Vec::new();
+    if !said.going_on.is_empty() {
+        troubles.push(format!("these generators have not said that they obey: {}", said.going_on.join(", ")));
+    }
+    if !said.silent.is_empty() {
+        let names = said.silent.join(", ");
+        troubles.push(format!(
+            "these have played this round and are not heard: {names}; one that does not reach Redis plays on by what it knows"
+        ));
+    }
+    Err(Failed::Message(format!("{}. Stop them on their machines, by SIGTERM or SIGUSR1", troubles.join(". "))))
 }

@@ -15,7 +15,7 @@ use flowtest_scoreboard::{
     ExplainedError, Health, Prepared, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError,
 };
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -172,7 +172,12 @@ impl Board {
 
     /// What was decided of a step of a breakpoint phase, for whoever shows it. Forgotten when too much waits.
     pub fn note_step(&self, decision: Decision) {
-        let _ = self.keeper.messages.try_send(Message::Step(Box::new(decision)));
+        let step = decision.step;
+        if self.keeper.messages.try_send(Message::Step(Box::new(decision))).is_err() {
+            eprintln!(
+                "flowtest-loadgen: step {step} of the breakpoint is not told to Redis, which is behind; the journal has it"
+            );
+        }
     }
 
     /// What the prepare check of a contestant found. An outage delays it; the newest word is the one that is told.
@@ -272,10 +277,12 @@ impl ControlKeeper {
             let mut keep_at = Instant::now() + CONTROL_INTERVAL;
             // After a failure nothing is explained until the next look at the control document.
             let mut away = false;
+            let mut steps = UntoldSteps::default();
             loop {
                 match inbox.recv_timeout(keep_at.saturating_duration_since(Instant::now())) {
                     Ok(Message::End(state)) => {
                         let _ = tell_prepared(&mut scoreboard, &contest, &to_tell);
+                        steps.tell(&mut scoreboard, control.as_ref());
                         let Some(control) = &mut control else { return Ok(()) };
                         control.state = state;
                         control.revision += 1;
@@ -288,14 +295,14 @@ impl ControlKeeper {
                     }
                     Ok(Message::Explain(..)) => {}
                     Ok(Message::Step(decision)) => {
-                        let round = control.as_ref().and_then(|control: &Control| control.round);
-                        // The journal has it, too.
-                        let _ = round.map(|round| scoreboard.put_step(&contest, &round, &decision));
+                        steps.waiting.push_back(decision);
+                        steps.tell(&mut scoreboard, control.as_ref());
                     }
                     Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                 }
                 if Instant::now() >= keep_at {
+                    steps.tell(&mut scoreboard, control.as_ref());
                     let kept = control.as_mut().map(|control| keep(&mut scoreboard, control));
                     away = matches!(kept, Some(Err(_)));
                     if control.as_ref().is_some_and(|control| control.halted) && !to_stop.swap(true, Ordering::Relaxed)
@@ -322,6 +329,38 @@ impl ControlKeeper {
         // Fails only when the thread has ended, whose result says why.
         let _ = self.messages.send(Message::End(state));
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Decisions about steps that Redis has not taken yet. The journal has them, too.
+#[derive(Debug, Default)]
+struct UntoldSteps {
+    waiting: VecDeque<Box<Decision>>,
+    /// Why the last one was not taken, as it was said.
+    said: Option<String>,
+}
+
+impl UntoldSteps {
+    /// In their order, as far as Redis takes them; why it does not is said once.
+    fn tell(&mut self, scoreboard: &mut Scoreboard, control: Option<&Control>) {
+        let Some((contest, round)) = control.and_then(|control| Some((&control.contest.name, control.round?))) else {
+            return self.waiting.clear();
+        };
+        while let Some(decision) = self.waiting.front() {
+            if let Err(error) = scoreboard.put_step(contest, &round, decision) {
+                let said = error.to_string();
+                if self.said.as_ref() != Some(&said) {
+                    eprintln!(
+                        "flowtest-loadgen: step {} of the breakpoint is not in Redis yet, and the journal has it: {said}",
+                        decision.step
+                    );
+                }
+                self.said = Some(said);
+                return;
+            }
+            self.waiting.pop_front();
+        }
+        self.said = None;
     }
 }
 

@@ -295,6 +295,25 @@ fn a_journal_of_which_nothing_can_be_read_is_a_difference_while_redis_counts_it(
 }
 
 #[test]
+fn a_journal_that_is_gone_is_a_difference_also_where_another_contest_is_named_and_where_its_folder_is_empty() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &["--seal"]).exits(0);
+    let stream = stage.dir.path().join(ROUND.to_string()).join(STREAM.to_string());
+    std::fs::write(stream.join("000000.ftj"), b"").expect("written");
+    let said = stage.run("audit", &["--contest", "typed-wrong"]).exits(4);
+    said.says("the journal has lost what Redis counts").says("and \"typed-wrong\" was named");
+    // Nothing of it is left but the round's folder, beside another round.
+    std::fs::remove_dir_all(&stream).expect("removed");
+    let other = stage.dir.path().join(flowtest_contract::RoundId::from_bits(0xbeef).to_string());
+    let unused = other.join(flowtest_contract::StreamId::from_bits(1).to_string());
+    std::fs::create_dir_all(&unused).expect("a folder");
+    std::fs::write(unused.join("000000.ftj"), b"").expect("written");
+    let counted = format!("Redis counts stream {STREAM} but its journal is not here");
+    stage.run("audit", &[]).exits(4).says(&counted);
+    stage.run("audit", &["--contest", CONTEST]).exits(4).says(&counted);
+}
+
+#[test]
 fn nothing_is_left_of_a_stream_and_nothing_is_sealed_without_it() {
     for alone in [true, false] {
         let stage = if alone { Stage::new([Played::usual()]) } else { Stage::new(two()) };

@@ -67,6 +67,8 @@ pub(crate) struct Listed {
     pub(crate) streams: Vec<StreamFolder>,
     /// What is named like a round or a stream and is none, each with the reason.
     pub(crate) strays: Vec<JournalError>,
+    /// Rounds that have a folder and no stream in it.
+    pub(crate) empty: Vec<RoundId>,
 }
 
 /// All streams under `dir`, which may also be the folder of a round or of a stream.
@@ -95,12 +97,16 @@ fn id_of<Id: FromStr>(path: &Path) -> Option<Id> {
 }
 
 fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), JournalError> {
+    let before = found.streams.len();
     for (stream, path) in ids(dir, &mut found.strays)? {
         match segments(&path) {
             Err(stray @ JournalError::NotAJournal { .. }) => found.strays.push(stray),
             // What else is wrong with it reading says.
             _ => found.streams.push(StreamFolder { round, stream, path }),
         }
+    }
+    if found.streams.len() == before {
+        found.empty.push(round);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::header::{Header, NoHeader, Previous, SEGMENT_BYTES};
 use crate::record::Kind;
 use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
+use flowtest_contract::RoundId;
 use rkyv::util::AlignedVec;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -67,6 +68,14 @@ pub fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
 /// As [`find`].
 pub fn strays(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
     Ok(folder::find(dir)?.strays)
+}
+
+/// Rounds that have a folder under `dir` and no stream in it: there was one, or its process died before it wrote anything.
+///
+/// # Errors
+/// As [`find`].
+pub fn rounds_without_streams(dir: &Path) -> Result<Vec<RoundId>, JournalError> {
+    Ok(folder::find(dir)?.empty)
 }
 
 /// Whether a process is writing it.

@@ -54,6 +54,10 @@ pub struct GeneratorHealth {
     /// The newest control revision that it obeys.
     #[serde(default)]
     pub revision: u64,
+    /// The revision of the document by which it sends nothing, also where it does not follow the rest of that; 0: none says so.
+    /// None: an older program, which says no more than what it follows.
+    #[serde(default)]
+    pub halted_by: Option<u64>,
     /// Requests per second over the last second.
     pub rate: u64,
     /// Of the last second; nothing in closed loop.
@@ -281,10 +285,10 @@ impl Scoreboard {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn health(id: &str, beat: UtcUs) -> GeneratorHealth {
+    pub(crate) fn health(id: &str, beat: UtcUs) -> GeneratorHealth {
         GeneratorHealth {
             id: id.to_owned(),
             beat,
@@ -295,6 +299,7 @@ mod tests {
             stream: None,
             round: Some(RoundId::from_bits(7)),
             revision: 3,
+            halted_by: Some(0),
             rate: 1_000,
             rate_ratio: Some(0.999),
             lag_p99_us: None,
@@ -328,7 +333,7 @@ mod tests {
         troubled.tls_trouble = Some("no authorities".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
-        let documented = "id beat version cores features tier stream round revision rate rate_ratio lag_p99_us \
+        let documented = "id beat version cores features tier stream round revision halted_by rate rate_ratio lag_p99_us \
                           saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
                           journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble \
                           tls_trouble";

@@ -14,6 +14,7 @@
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`steering`] | who steers a contest, and changes of its document |
 //! | [`generator`] | what a generator says about itself |
+//! | `obedience` | who obeys a stop, and who cannot be asked; pure |
 //! | [`split_keeper`] | who is to send what when generators die and come back; pure |
 //! | `keeper` | who decides that |
 //! | [`breakpoint`] | breakpoint phases: what was counted in a hold, and what was decided |
@@ -39,6 +40,7 @@ pub mod keys;
 pub mod library;
 mod message;
 pub mod named;
+mod obedience;
 pub mod practice;
 pub mod prepared;
 pub mod probe;
@@ -56,6 +58,7 @@ pub use explained::ExplainedError;
 pub use flowtest_contract::RoundValidity;
 pub use generator::{GeneratorHealth, Lease, SeenGenerator};
 pub use named::Named;
+pub use obedience::Obedience;
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};

@@ -294,7 +294,8 @@ local function lease(keys, args)
 end
 
 -- keep_control(revision, document): KEYS[1] is the control document of a contest. OK when it is this one now, DUP when the
--- one that is there is as new or newer, or none that we can read: of those who bring back a lost one the newest wins.
+-- one that is there is as new or newer, or none that we can read: of those who bring back a lost one the newest wins. One that
+-- stops all traffic stays as well, unless ours does too: only whoever steers takes a stop back.
 local function keep_control(keys, args)
   if not one_key(keys) or #args ~= 2 then return wrong('keep_control takes a key, a revision and a document') end
   local revision = count(args[1])
@@ -304,6 +305,9 @@ local function keep_control(keys, args)
     local read, document = pcall(cjson.decode, held)
     local of_held = read and type(document) == 'table' and tonumber(document.revision)
     if not of_held or of_held >= revision then return redis.status_reply('DUP') end
+    local is_ours, ours = pcall(cjson.decode, args[2])
+    local halts = is_ours and type(ours) == 'table' and ours.halted == true
+    if document.halted == true and not halts then return redis.status_reply('DUP') end
   end
   redis.call('SET', keys[1], args[2])
   return redis.status_reply('OK')

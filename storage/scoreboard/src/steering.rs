@@ -9,6 +9,7 @@ use crate::reader::{Scoreboard, document, encoded};
 use flowtest_contest::control::{Control, ControlError};
 use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::StreamId;
+use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::UtcUs;
 use redis::Value;
 
@@ -49,18 +50,25 @@ impl Scoreboard {
         self.run(|connection| edit(connection, contest, &decide))
     }
 
-    /// Stops all traffic of a contest, whoever steers it. Generators obey within a second.
+    /// Stops all traffic of a contest, whoever steers it. Generators obey within a second. The revision is above all that they
+    /// follow, who may have heard of more than Redis holds.
     ///
     /// # Errors
     /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
     pub fn stop_traffic(&mut self, contest: &str, now: UtcUs) -> Result<Stopped, ScoreboardError> {
+        let seen = self.read_generators(contest)?;
+        let revisions = seen.iter().filter_map(|seen| Some(seen.health.as_ref()?.revision));
+        let followed = revisions.filter(|revision| *revision < COUNT_MAX).max().unwrap_or(0);
         self.edit_control(contest, |found| match found? {
             None => Ok(ControlEdit::Leave(Stopped::NoContest)),
-            Some(control) if control.halted => Ok(ControlEdit::Leave(Stopped::Before(control.revision))),
+            Some(control) if control.halted && control.revision >= followed => {
+                Ok(ControlEdit::Leave(Stopped::Before(control.revision)))
+            }
             Some(control) => {
-                let stopped = change(&control, Change::Halt { halted: true }, now)
+                let mut stopped = change(&control, Change::Halt { halted: true }, now)
                     .map_err(|refusal| ScoreboardError::Control(ControlError::Refusal(refusal)))?;
-                let revision = stopped.revision;
+                let revision = stopped.revision.max(followed + 1);
+                stopped.revision = revision;
                 Ok(ControlEdit::Put(Box::new(stopped), Stopped::Now(revision)))
             }
         })

@@ -223,6 +223,10 @@ impl Automation {
     /// Asks those who come while a round is on, and lets them in.
     pub(super) async fn let_join(&self, now: UtcUs) -> Result<(), ChangeError> {
         let Some(control) = self.document.control() else { return Ok(()) };
+        // While somebody else steers, nothing is done on top of it.
+        if self.document.published().conflict.is_some() {
+            return Ok(());
+        }
         let open = {
             let mut joining = self.joining.lock();
             joining.follow(&control, &self.document.roster());
@@ -311,7 +315,9 @@ impl Automation {
 
     async fn let_in(&self, id: String, newcomer: Newcomer, since: UtcUs, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
-        let Some(control) = edit.control() else { return Ok(()) };
+        let Some(control) = edit.control().filter(|_| self.document.published().conflict.is_none()) else {
+            return Ok(());
+        };
         let (at, contestant) = (joins_at(&control, now), newcomer.name);
         let what = format!("{contestant} joins the round, from {} on.", instant::utc(at));
         let change = Change::Join { contestant, id: Some(id.clone()), endpoint: newcomer.endpoint, since, at };

@@ -350,10 +350,8 @@ impl Automation {
             if let Err(error) = self.document.follow_settings().await {
                 return Err(ChangeError::Unfit(error.to_string()));
             }
-            if self.document.published().conflict.is_none() {
-                // Dropped before the feed is told.
-                self.document.edit().await.follow_people(&Actor::program(), now).await?;
-            }
+            // Dropped before the feed is told.
+            self.document.edit().await.follow_people(&Actor::program(), now).await?;
             self.let_join(now).await?;
             self.document.tell_feed().await?;
             self.document.note_round(&Actor::program(), now).await?;

@@ -115,8 +115,13 @@ impl Edit<'_> {
         let contest = document.contest.clone();
         let found = document.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
         let ours = document.control().map(|control| control.revision);
+        let is_foreign = Some(document.known().foreign_revision()).filter(|revision| *revision > 0);
         match found {
-            Some(found) if found.contest.name == document.contest && Some(found.revision) > ours => {
+            Some(mut found)
+                if found.contest.name == document.contest
+                    && (Some(found.revision) > ours || is_foreign == Some(found.revision)) =>
+            {
+                found.revision = found.revision.max(ours.map_or(0, |ours| ours + u64::from(found.revision <= ours)));
                 let made = self.save(ours, found, "The document in Redis was taken over.", by, now).await?;
                 made.ok_or_else(|| {
                     ChangeError::Unfit("traffic was stopped meanwhile: look, then decide again".to_owned())
@@ -138,7 +143,7 @@ impl Edit<'_> {
         let document = self.document;
         document.check_fresh(expected).await?;
         document.settings.put(&document.accounts, settings, by, now).await?;
-        if let Some(made) = self.follow_people(by, now).await? {
+        if let Some(made) = self.follow_people_at_any_rate(by, now).await? {
             return Ok(Some(made));
         }
         if document.control().is_none() {

@@ -14,12 +14,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Edit<'_> {
-    /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history.
+    /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history. While Redis holds
+    /// somebody else's document nothing is done on top of that.
     pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        self.follow_roster(false, by, now).await
+    }
+
+    /// The same for an organiser, who goes on from here whatever Redis holds.
+    pub async fn follow_people_at_any_rate(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        self.follow_roster(true, by, now).await
+    }
+
+    async fn follow_roster(&self, is_decided: bool, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
         let settings = document.enforced_settings();
         let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
         document.known().roster = Arc::clone(&roster);
+        if !is_decided && document.published().conflict.is_some() {
+            return Ok(None);
+        }
         let wanted = roster.contest(document.contest(), &settings);
         match (document.control(), wanted) {
             (None, None) => Ok(None),

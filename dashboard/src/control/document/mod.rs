@@ -71,8 +71,10 @@ struct Known {
     looking: Option<String>,
     writing: Option<String>,
     conflict: Option<Conflict>,
-    /// What Redis held when we last knew.
+    /// What Redis held when we last knew: ours.
     held: Option<Arc<Control>>,
+    /// Somebody else's document in Redis, upon which it was decided to go on from here. A stop in it holds on.
+    decided: Option<Arc<Control>>,
     /// Another database steers the contest.
     is_others: bool,
     /// The newest revision that the database holds, as far as we know.
@@ -90,6 +92,11 @@ impl Known {
     fn foreign_revision(&self) -> u64 {
         self.conflict.as_ref().and_then(|conflict| conflict.revision).unwrap_or(0)
     }
+
+    /// A change was made here: what Redis held of somebody else may be replaced.
+    fn decide(&mut self) {
+        self.decided = self.conflict.take().and_then(|conflict| conflict.found).or_else(|| self.decided.take());
+    }
 }
 
 /// Whether Redis holds the document.
@@ -99,15 +106,16 @@ pub struct Published {
     pub redis: Option<String>,
     /// It takes no writes: nobody is heard, and no points move.
     pub is_unwritten: bool,
-    /// What Redis holds that is newer than ours.
+    /// What Redis holds that is not ours.
     pub conflict: Option<Conflict>,
 }
 
-/// Redis holds a newer document than the database: somebody else steers the contest, or a backup was restored.
+/// Redis holds a document that this database does not know: somebody else steers the contest, or a backup was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// None: a newer program wrote it, and we cannot read it.
     pub revision: Option<u64>,
+    found: Option<Arc<Control>>,
     /// The cause and the next step.
     pub message: String,
 }
@@ -278,7 +286,7 @@ impl Document {
         if self.control().map(|control| control.revision) != base {
             return false;
         }
-        known.conflict = None;
+        known.decide();
         self.control.send_replace(Some(Arc::clone(next)));
         self.facts.set_control(next);
         true

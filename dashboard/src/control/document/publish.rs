@@ -8,54 +8,106 @@ use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How many revisions of ours are looked at for one that somebody has stopped all traffic of.
+const HISTORY: u32 = 100;
+/// How long the database may take to say whether a document is ours.
+const ORIGIN_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// What Redis holds now.
 #[derive(Debug)]
 enum Held {
     /// Our document.
     Ours,
-    /// A newer one.
-    Newer(Conflict),
-    /// Ours, with all traffic stopped by somebody else, by this revision.
-    Stopped(u64),
+    /// One that is not ours, and stays.
+    Foreign(Conflict),
+    /// Ours, or one upon which we have gone on, with all traffic stopped by somebody else.
+    Stopped(Box<Control>),
+    /// One that is no newer, and is not what we put there last: it stays until the database has said whose it is.
+    Unknown(Box<Control>),
+}
+
+/// Whose a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Ours,
+    /// Ours, with all traffic stopped by somebody else.
+    StopOfOurs,
+    Foreign,
 }
 
 impl Document {
-    /// Puts the document into Redis where it holds an older one, another one or none. Says what is in the way.
+    /// Puts the document into Redis where it holds an older one of ours or none. Says what is in the way.
     pub(in crate::control) async fn publish(&self, timeout: Duration) -> Option<String> {
-        let control = self.control()?;
+        let mut control = self.control()?;
         if let Some(message) = self.steered_elsewhere() {
             return Some(message);
         }
         let until = Instant::now() + timeout;
-        let found = match self.put(&control, until).await {
-            Ok(Held::Stopped(revision)) => {
-                self.heed_stop(revision);
-                let control = self.control()?;
-                self.put(&control, until).await
-            }
-            found => found,
-        };
+        let mut found = self.put(&control, until).await;
+        if let Ok(Held::Unknown(other)) = found {
+            found = match self.origin(&other).await {
+                Origin::Ours => {
+                    self.known().held = Some(Arc::new(*other));
+                    self.put(&control, until).await
+                }
+                Origin::StopOfOurs => Ok(Held::Stopped(other)),
+                Origin::Foreign => Ok(Held::Foreign(Conflict::unknown(&control, *other))),
+            };
+        }
+        if let Ok(Held::Stopped(other)) = found {
+            self.known().decided = Some(Arc::new((*other).clone()));
+            self.heed_stop(other.revision);
+            control = self.control()?;
+            found = self.put(&control, until).await;
+        }
         // What we saved ourselves while Redis was asked is no conflict.
-        let ours = self.control().map_or(0, |control| control.revision);
-        let is_newer = |conflict: &Conflict| conflict.revision.is_none_or(|revision| revision > ours);
+        let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
         let mut known = self.known();
         (known.publishing, known.conflict) = match found {
-            Ok(Held::Newer(conflict)) => (None, Some(conflict).filter(is_newer)),
-            Ok(Held::Ours | Held::Stopped(_)) => (None, None),
-            Err(error) => (Some(error.to_string()), known.conflict.take().filter(is_newer)),
+            Ok(Held::Foreign(conflict)) => (None, Some(conflict).filter(|_| is_current)),
+            // Somebody was faster: the next look sees to it.
+            Ok(Held::Ours | Held::Stopped(_) | Held::Unknown(_)) => (None, None),
+            Err(error) => (Some(error.to_string()), known.conflict.take().filter(|_| is_current)),
         };
         let conflict = known.conflict.as_ref().map(|conflict| conflict.message.clone());
         known.publishing.clone().or(conflict)
     }
 
     async fn put(&self, control: &Arc<Control>, until: Instant) -> Result<Held, LinkError> {
-        let (ours, before) = (Arc::clone(control), self.known().held.clone());
-        let put = self.link.call(move |scoreboard| put(scoreboard, &ours, before.as_deref()));
+        let (held, decided) = {
+            let known = self.known();
+            (known.held.clone(), known.decided.clone())
+        };
+        let ours = Arc::clone(control);
+        let put = self.link.call(move |scoreboard| put(scoreboard, &ours, held.as_deref(), decided.as_deref()));
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
         if let Ok(Held::Ours) = held {
-            self.known().held = Some(Arc::clone(control));
+            let mut known = self.known();
+            known.held = Some(Arc::clone(control));
+            known.decided = None;
         }
         held
+    }
+
+    /// Whose a document is that Redis holds and that is no newer than ours. Where the database does not say, one that stops all
+    /// traffic does so, and another one counts for nothing.
+    async fn origin(&self, found: &Control) -> Origin {
+        let asked = async {
+            let saved = self.accounts.control_at(found.revision).await?;
+            let reads = |text: &str| Control::from_json(text).ok();
+            if saved.and_then(|saved| reads(&saved.document)).is_some_and(|saved| saved == *found) {
+                return Ok(Origin::Ours);
+            }
+            if !found.halted {
+                return Ok(Origin::Foreign);
+            }
+            let history = self.accounts.control_history(HISTORY).await?;
+            let mut history = history.iter().filter_map(|saved| reads(&saved.document));
+            let is_stop = history.any(|saved| is_stop_of(&saved, found));
+            Ok::<_, flowtest_accounts::Error>(if is_stop { Origin::StopOfOurs } else { Origin::Foreign })
+        };
+        let unsaid = if found.halted { Origin::StopOfOurs } else { Origin::Ours };
+        tokio::time::timeout(ORIGIN_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(unsaid)
     }
 
     /// Whether the generators could be read.
@@ -64,29 +116,54 @@ impl Document {
     }
 }
 
-/// Publishes unless Redis holds something newer. `before` is what it held when we last knew.
-fn put(scoreboard: &mut Scoreboard, ours: &Control, before: Option<&Control>) -> Result<Held, ScoreboardError> {
+impl Conflict {
+    fn newer(ours: &Control, found: Control) -> Conflict {
+        let message = format!(
+            "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
+             contest, or a backup was restored. Take over what Redis holds, or make any change here and it goes on \
+             from the database.",
+            found.revision, ours.revision
+        );
+        Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
+    }
+
+    fn unknown(ours: &Control, found: Control) -> Conflict {
+        let message = format!(
+            "Redis holds a revision {} of the control document that this database (at {}) has never saved: another \
+             dashboard runs on a copy of the database, or a backup was restored. End the other one; then take over what \
+             Redis holds, or make any change here and it goes on from the database.",
+            found.revision, ours.revision
+        );
+        Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
+    }
+}
+
+/// Publishes over what is ours: `held`, which we have put there or know to be ours, and `decided`, somebody else's upon which we
+/// have gone on. A stop in that one is not taken back by going on.
+fn put(
+    scoreboard: &mut Scoreboard,
+    ours: &Control,
+    held: Option<&Control>,
+    decided: Option<&Control>,
+) -> Result<Held, ScoreboardError> {
+    let is_stop = |found: &Control| {
+        let of_ours = [Some(ours), held].into_iter().flatten().any(|it| is_stop_of(it, found));
+        !ours.halted && (of_ours || (found.halted && decided == Some(found)))
+    };
     scoreboard.edit_control(&ours.contest.name, |found| match found {
         Ok(Some(found)) if found == *ours => Ok(ControlEdit::Leave(Held::Ours)),
-        Ok(Some(found))
-            if !ours.halted && [Some(ours), before].into_iter().flatten().any(|it| is_stop_of(it, &found)) =>
-        {
-            Ok(ControlEdit::Leave(Held::Stopped(found.revision)))
-        }
+        Ok(Some(found)) if is_stop(&found) => Ok(ControlEdit::Leave(Held::Stopped(Box::new(found)))),
         Ok(Some(found)) if found.revision > ours.revision => {
-            let message = format!(
-                "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
-                 contest, or a backup was restored. Take over what Redis holds, or make any change here and it goes on \
-                 from the database.",
-                found.revision, ours.revision
-            );
-            Ok(ControlEdit::Leave(Held::Newer(Conflict { revision: Some(found.revision), message })))
+            Ok(ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))))
+        }
+        Ok(Some(found)) if held != Some(&found) && decided != Some(&found) && (found.halted || !ours.halted) => {
+            Ok(ControlEdit::Leave(Held::Unknown(Box::new(found))))
         }
         Err(error @ ControlError::Dialect(_)) => {
             let message = format!("Redis holds a control document of a newer program: {error}.");
-            Ok(ControlEdit::Leave(Held::Newer(Conflict { revision: None, message })))
+            Ok(ControlEdit::Leave(Held::Foreign(Conflict { revision: None, found: None, message })))
         }
-        // What is no document of ours is replaced.
+        // A stop of ours waits for nobody, and what is no document is replaced.
         Ok(_) | Err(_) => Ok(ControlEdit::Put(Box::new(ours.clone()), Held::Ours)),
     })
 }

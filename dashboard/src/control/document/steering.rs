@@ -14,7 +14,7 @@ const SETTING: &str = "database";
 /// How long giving the steering back may take at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The id of a database, drawn when it was first opened. A copy has it too: its revisions tell the two apart.
+/// The id of a database, drawn when it was first opened. A copy has it too: what either has saved tells the two apart (`publish`).
 pub(super) async fn database_id(accounts: &Accounts, now: UtcUs) -> Result<StreamId, OpenError> {
     let wrong = |cause: String| OpenError::Setting { name: SETTING, cause };
     if let Some(setting) = accounts.setting(SETTING).await? {

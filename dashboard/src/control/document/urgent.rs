@@ -110,7 +110,7 @@ impl Document {
         let control = Arc::new(next);
         let (what, by) = (what.to_owned(), by.clone());
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
-        known.conflict = None;
+        known.decide();
         self.control.send_replace(Some(Arc::clone(&control)));
         self.facts.set_control(&control);
         Ok(control)
@@ -183,7 +183,8 @@ pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result
     lifecycle::change(control, urgent.clone(), now)
 }
 
-/// Whether a document is another one with all traffic stopped, by the very next revision, and nothing else.
+/// Whether a document is another one with all traffic stopped, by a later revision, and nothing else.
 pub(super) fn is_stop_of(ours: &Control, found: &Control) -> bool {
-    found.halted && *found == Control { halted: true, revision: ours.revision + 1, ..ours.clone() }
+    let stopped = || Control { halted: true, revision: found.revision, ..ours.clone() };
+    found.halted && found.revision > ours.revision && *found == stopped()
 }

@@ -116,6 +116,15 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     };
     let fine = [cores].into_iter().chain(health.features.clone()).collect::<Vec<_>>().join(", ");
     let gib = health.disk_free_bytes >> 30;
+    // Of a round that is on: its clock is not to be set again meanwhile.
+    if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
+        let message = format!(
+            "{fine}. Its clock was set by {} ms after the round was armed: it plays on by the clock as it was. Leave it alone \
+             until the round is over.",
+            step_us / 1_000
+        );
+        return (Mark::Warn, message);
+    }
     match health.clock() {
         None => return (Mark::No, "Its clock was not measured against Redis yet: wait a moment.".to_owned()),
         Some(clock) if !clock.is_fit() => {

@@ -279,6 +279,12 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),
         (|s| edit(s).beside_trouble = Some("no tests".into()), "g1", Mark::Warn, "needs beside a round: no tests"),
         (|s| plays(s).revision = 7, "g1", Mark::No, "follows revision 7 of the document, and 9 has been there"),
+        (
+            |s| plays(s).clock_step_us = Some(-45_000),
+            "g1",
+            Mark::Warn,
+            "clock was set by -45 ms after the round was armed",
+        ),
         (|s| plays(s).trouble = Some("too wide".into()), "g1", Mark::Warn, "not play as the document says: too wide"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),
         (|s| s.contestants[0].left_out = Some("closed".into()), "alice", Mark::Warn, "cannot play"),

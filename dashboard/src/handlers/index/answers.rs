@@ -83,6 +83,6 @@ pub async fn practice_report(req: &mut Request, depot: &mut Depot, res: &mut Res
 fn no_request(error: NoRequest) -> RequestError {
     match error {
         NoRequest::Unknown => RequestError::NotFound,
-        other => RequestError::Unavailable(other.to_string()),
+        NoRequest::Redis(error) => RequestError::Redis(error.to_string()),
     }
 }

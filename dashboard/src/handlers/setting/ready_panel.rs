@@ -104,10 +104,13 @@ fn face(state: State) -> Face {
     }
 }
 
-/// A generator that is heard. Those that are silent stand nowhere: they may be of yesterday.
+/// A generator that is heard, or has had a share of the round that is on. Others that are silent stand nowhere: they may be of
+/// yesterday.
 fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorShare]) -> Option<GeneratorCheck> {
-    let health = seen.health.as_ref()?;
     let share = shares.iter().find(|share| share.id == seen.id);
+    let Some(health) = seen.health.as_ref() else {
+        return share.map(|share| silent(seen, share, situation));
+    };
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => {
             let found = share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health));
@@ -138,6 +141,34 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
         disk_free_bytes: health.disk_free_bytes,
         busy_percent: health.busy_percent.clone(),
     })
+}
+
+/// One of the round of which nothing is known any more.
+fn silent(seen: &SeenGenerator, share: &GeneratorShare, situation: &Situation) -> GeneratorCheck {
+    let age_s = situation.now.saturating_since(seen.beat) / 1_000_000;
+    let mark = if matches!(share.state, ShareState::Gone { .. }) { Mark::Warn } else { Mark::No };
+    GeneratorCheck {
+        id: seen.id.clone(),
+        light: light(mark),
+        message: format!(
+            "Not heard for {} s: it may play on by what it knew then, if it runs. Look at its machine.",
+            format::count(age_s)
+        ),
+        beat_ms: utc_ms(seen.beat),
+        age_s,
+        version: String::new(),
+        cores: 0,
+        features: String::new(),
+        rate: 0,
+        clock_offset_us: None,
+        clock_error_us: None,
+        saturated_seconds: 0,
+        rate_ratio: None,
+        lag_p99_us: None,
+        backlog: 0,
+        disk_free_bytes: 0,
+        busy_percent: Vec::new(),
+    }
 }
 
 /// What it does in the round that is on, and what else is wrong with it.

@@ -1,5 +1,6 @@
 //! The round on the page: its levers, its generators, what keeps it from being sealed, and earlier rounds.
 
+use super::as_sentence;
 use super::ready_panel::light;
 use crate::app::App;
 use crate::clock::utc_ms;
@@ -16,7 +17,7 @@ use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_scoreboard::{Obedience, SeenGenerator};
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;
@@ -78,6 +79,9 @@ pub(super) fn round(
         seal_reason: Field::default(),
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
+        unheeded: control
+            .filter(|control| control.halted)
+            .map_or_else(Vec::new, |control| unheeded(control, status, now)),
         frozen: show.frozen_at(now).is_some(),
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
@@ -88,6 +92,30 @@ pub(super) fn round(
         invalid: rounds.iter().rev().filter_map(invalid).collect(),
         past: Vec::new(),
     }
+}
+
+/// Why a stop of all traffic may not be one yet, as sentences.
+fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
+    const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
+    let mut told = Vec::new();
+    if let Some(trouble) = &status.redis {
+        told.push(format!("Generators may not know of it, and go on: {}", as_sentence(trouble)));
+    }
+    if status.conflict.is_some() {
+        told.push("Redis holds somebody else's document, by which generators go.".to_owned());
+    }
+    let seen = status.generators.iter().map(|seen| {
+        let health = seen.health.clone().filter(|_| readiness::is_heard(seen, now));
+        SeenGenerator { health, ..seen.clone() }
+    });
+    let said = Obedience::of(control, 1, &seen.collect::<Vec<_>>(), now);
+    told.extend(
+        said.going_on
+            .iter()
+            .map(|id| format!("Generator {id} has not said yet that it sends nothing: if it stays so, {BY_HAND}.")),
+    );
+    told.extend(said.silent.iter().map(|id| format!("Generator {id} is not heard, and may play on: {BY_HAND}.")));
+    told
 }
 
 fn share(share: GeneratorShare) -> ShareLine {

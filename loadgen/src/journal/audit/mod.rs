@@ -39,11 +39,13 @@ pub mod what_if;
 use crate::journal::flags::Audit;
 use crate::observe::results;
 use crate::{Failed, journal::folders};
+use flowtest_contract::RoundId;
 use flowtest_journal::JournalError;
-use flowtest_journal::stream::StreamFolder;
+use flowtest_journal::stream::{StreamFolder, rounds_without_streams};
 use parking_lot::Mutex;
 use redis::Board;
 use report::AuditReport;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stream::{Questions, Stream};
 use what_if::WhatIf;
@@ -61,8 +63,11 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let (streams, unreadable) = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
-        for folder in &folders {
-            let round = folder.round;
+        let mut rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).collect();
+        for folder in &flags.journals.journal {
+            rounds.extend(rounds_without_streams(folder)?);
+        }
+        for round in rounds {
             board.look_for(flags.contest.as_deref(), round).map_err(|error| {
                 Failed::Message(format!(
                     "{error}; nothing here says of which contest round {round} is: name it by --contest"

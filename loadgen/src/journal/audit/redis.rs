@@ -142,12 +142,19 @@ impl Board {
         if found || inner.failed.is_some() {
             return Ok(());
         }
-        let contests = match contest {
-            Some(contest) => vec![contest.to_owned()],
-            None => inner.contests_with(round)?,
-        };
-        for contest in contests {
-            let held = inner.read(&contest, round)?;
+        if let Some(contest) = contest {
+            let held = inner.read(contest, round)?;
+            let is_there = held.state.is_some() || !held.streams.is_empty();
+            inner.rounds.insert(round, held);
+            if is_there {
+                return Ok(());
+            }
+        }
+        for found in inner.contests_with(round)? {
+            let mut held = inner.read(&found, round)?;
+            if let Some(named) = contest {
+                held.junk.push(format!("it is of contest {found:?}, and {named:?} was named"));
+            }
             inner.rounds.insert(round, held);
         }
         Ok(())

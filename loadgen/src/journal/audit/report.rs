@@ -102,6 +102,12 @@ impl AuditReport {
             report.rounds.push(Round::new(id, streams, held, &findings));
             report.findings.extend(findings);
         }
+        // Rounds that have a folder, and nothing of a stream in it.
+        for (id, held) in held.into_iter().flatten() {
+            if streams.iter().all(|stream| stream.folder.round != *id) {
+                report.findings.extend(round::without_streams(*id, held));
+            }
+        }
         report.equal = report.findings.iter().all(|finding| !finding.difference);
         report.traces = streams.iter().map(|stream| stream.traced).sum();
         let (traced, outcomes) = report

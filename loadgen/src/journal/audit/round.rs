@@ -36,6 +36,13 @@ pub fn findings(round: RoundId, streams: &[Stream], held: Option<&HeldRound>) ->
     notes.findings
 }
 
+/// What Redis holds of a round of which no stream is left.
+pub fn without_streams(round: RoundId, held: &HeldRound) -> Vec<Finding> {
+    let mut notes = Notes { round, findings: Vec::new() };
+    notes.redis(&[], held);
+    notes.findings
+}
+
 struct Notes {
     round: RoundId,
     findings: Vec<Finding>,

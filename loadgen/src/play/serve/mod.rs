@@ -237,6 +237,11 @@ fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> recor
     record::Control { at: at.0, revision: control.revision, terms, document: document.unwrap_or_default() }
 }
 
+/// The revision of a document that stops all traffic; else 0.
+fn halted_by(control: Option<&Control>) -> u64 {
+    control.filter(|control| control.halted).map_or(0, |control| control.revision)
+}
+
 /// Runs the command until it is told to stop.
 pub fn serve(flags: &Serve, stop: &AtomicBool) -> Result<u8, Failed> {
     let home = Home::new(flags)?;
@@ -298,6 +303,8 @@ struct Controller {
     complaint: Option<String>,
     /// What is wrong with Redis, as it was told.
     redis_trouble: Option<String>,
+    /// Why what Redis holds is no document.
+    unread: Option<String>,
     signals: Arc<Signals>,
     readings: Readings,
     /// Why nothing is sent from here, whatever the document says.
@@ -351,6 +358,7 @@ impl Controller {
             lease: Lease::Ours,
             complaint: None,
             redis_trouble: None,
+            unread: None,
             signals,
             readings,
             own_stop: None,
@@ -444,9 +452,13 @@ impl Controller {
             Ok(None) => self.bring_back(None).err(),
             Err(error) => {
                 self.keeping.lost();
+                if let ScoreboardError::Control(cause) = &error {
+                    self.unread = Some(format!("the control document in Redis cannot be read: {cause}"));
+                }
                 return Some(error);
             }
         };
+        self.unread = None;
         trouble.or(self.climb().err())
     }
 
@@ -516,7 +528,10 @@ impl Controller {
     /// plays by, and the newest wins.
     fn bring_back(&mut self, held: Option<&Control>) -> Result<(), ScoreboardError> {
         let Some(ours) = self.runner.as_ref().map(|runner| &runner.control) else { return Ok(()) };
-        if held.is_none_or(|held| held.round == ours.round && held.revision < ours.revision) {
+        // Only whoever steers takes a stop back.
+        let is_stopped = held.is_some_and(|held| held.halted) && !ours.halted;
+        let is_older = |held: &Control| held.round == ours.round && held.revision < ours.revision;
+        if held.is_none_or(is_older) && !is_stopped {
             match self.scoreboard.keep_control(ours) {
                 // Where users are told apart the document is the dashboard's alone, and it brings it back.
                 Ok(_) | Err(ScoreboardError::Permission { .. }) => {}
@@ -633,7 +648,7 @@ impl Controller {
                 offset.offset_us, offset.error_us
             )));
         }
-        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US))
+        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US), &mut self.round_ends)
     }
 
     fn end_round(&mut self) {
@@ -665,6 +680,7 @@ impl Controller {
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),
             revision: runner.map_or(0, |runner| runner.control.revision),
+            halted_by: Some(runner.map_or_else(|| halted_by(self.control.as_ref()), RoundRunner::halted_by)),
             rate: figures.map_or(0, |figures| figures.rate),
             rate_ratio: figures.and_then(|figures| figures.rate_ratio),
             lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
@@ -713,6 +729,9 @@ impl Controller {
 
     /// Why the round that is on is not played here, or not as the document has it.
     fn trouble(&self) -> Option<String> {
+        if self.unread.is_some() {
+            return self.unread.clone();
+        }
         if let Some(runner) = &self.runner {
             return runner.trouble().or_else(|| self.policy_trouble.clone());
         }

@@ -84,9 +84,19 @@ impl RoundEnds {
 
     /// Begins to end a round.
     pub(super) fn finish(&mut self, over: FinishedRound) {
-        let (round, may_rejoin) = (over.id, Arc::<AtomicBool>::default());
+        self.begin(over.id, false, |end| end.finish(over));
+    }
+
+    /// Begins to end a stream whose registration failed: Redis may know of it all the same, and then nobody can seal the round
+    /// without its end. The round may be armed again meanwhile.
+    pub(super) fn finish_unarmed(&mut self, contest: String, round: RoundId, stream: StreamId) {
+        self.begin(round, true, move |end| end.finish_if_registered(&contest, round, stream));
+    }
+
+    fn begin(&mut self, round: RoundId, may_rejoin: bool, finish: impl FnOnce(&End) -> Published + Send + 'static) {
+        let may_rejoin = Arc::new(AtomicBool::new(may_rejoin));
         let end = End { place: self.place.clone(), leaving: self.leaving.clone(), may_rejoin: may_rejoin.clone() };
-        match thread::Builder::new().name("round_ends".to_owned()).spawn(move || end.finish(over)) {
+        match thread::Builder::new().name("round_ends".to_owned()).spawn(move || finish(&end)) {
             Ok(thread) => self.finishing.push(Finishing { round, thread, may_rejoin }),
             Err(error) => {
                 eprintln!("flowtest-loadgen: no thread to end the round with ({error}): run rebuild");
@@ -182,6 +192,24 @@ impl End {
             seal_when_all_have_ended(&over.contest, &over.id, &self.place, &self.leaving);
         }
         Published::All
+    }
+
+    /// The registration failed: where Redis knows the stream all the same it gets its end. Whoever leaves waits for nothing:
+    /// the next process that serves from this folder does it.
+    fn finish_if_registered(&self, contest: &str, round: RoundId, stream: StreamId) -> Published {
+        let latest = Instant::now() + ROWS_TIMEOUT;
+        let until = || if self.leaving.load(Ordering::Relaxed) { Instant::now() } else { latest };
+        let read = || Scoreboard::open(self.place.redis.clone())?.read_round(contest, &round);
+        loop {
+            match read() {
+                Ok(totals) if totals.streams.iter().any(|known| known.id == stream) => {
+                    return self.finish_by_journal(stream, until);
+                }
+                Ok(_) | Err(ScoreboardError::RoundUnknown(_)) => return Published::All,
+                Err(_) if Instant::now() >= until() => return Published::NotAll,
+                Err(_) => thread::sleep(SEAL_EVERY),
+            }
+        }
     }
 
     /// The recorder failed: as after the death of a process, what is on disk is published and its end written. Until it has one
@@ -281,8 +309,8 @@ mod tests {
         thread::spawn(work).join().expect("it is written");
     }
 
-    #[test]
-    fn a_stream_whose_recorder_failed_has_its_end_before_the_process_has() {
+    /// A round with a stream that Redis knows and that lies in a folder without an end; then it is ended so, and the round sealed.
+    fn ends_by(finish: impl FnOnce(&End, RoundId, StreamId) -> Published) {
         let (server, folder) = (RedisServer::start_tcp(&[]), tempfile::tempdir().expect("a folder"));
         let (round, stream) = (RoundId::from_bits(7), StreamId::from_bits(8));
         let redis = RedisAddress::new(&server.url()).expect("an address");
@@ -296,8 +324,24 @@ mod tests {
         board.seal_round(CONTEST, &round, &[]).expect_err("the stream has no end");
         let place = Place { redis, journal: folder.path().to_owned() };
         let end = End { place, leaving: Arc::default(), may_rejoin: Arc::default() };
-        let until = Instant::now() + flowtest_testkit::WAIT_MAX;
-        assert_eq!(end.finish_by_journal(stream, || until), Published::All);
+        assert_eq!(finish(&end, round, stream), Published::All);
         board.seal_round(CONTEST, &round, &[]).expect("every stream has its end");
+        let streams = board.read_round(CONTEST, &round).expect("it is there").streams;
+        assert_eq!(streams.len(), 1, "nobody else was registered");
+    }
+
+    #[test]
+    fn a_stream_whose_recorder_failed_has_its_end_before_the_process_has() {
+        let until = Instant::now() + flowtest_testkit::WAIT_MAX;
+        ends_by(|end, _, stream| end.finish_by_journal(stream, || until));
+    }
+
+    #[test]
+    fn a_stream_whose_registration_was_lost_has_its_end_where_redis_knows_it() {
+        ends_by(|end, round, stream| {
+            let unknown = end.finish_if_registered(CONTEST, round, StreamId::from_bits(9));
+            assert_eq!(unknown, Published::All, "there is nothing to end");
+            end.finish_if_registered(CONTEST, round, stream)
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::admission::{Admission, Event};
 use super::own_stop::OwnStop;
+use super::round_end::RoundEnds;
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
@@ -123,6 +124,8 @@ pub struct RoundRunner {
     own_rests: Arc<[OwnRest]>,
     /// The document in Redis, where it is another one than `control`.
     refused: Option<RefusedDocument>,
+    /// The newest stop that was taken back: documents up to this one stop nothing here any more.
+    lifted: u64,
     /// The organiser gave the round up.
     is_aborted: bool,
     clock: Clock,
@@ -166,7 +169,14 @@ pub struct FinishedRound {
 impl RoundRunner {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers. Splits
     /// that begin from `takes_from` on are ours: a round that is played already is joined by the next one that names us.
-    pub fn arm(home: &Home, control: Control, offset: ClockOffset, takes_from: UtcUs) -> Result<RoundRunner, Failed> {
+    /// One whose registration fails is left to `ends`.
+    pub(super) fn arm(
+        home: &Home,
+        control: Control,
+        offset: ClockOffset,
+        takes_from: UtcUs,
+        ends: &mut RoundEnds,
+    ) -> Result<RoundRunner, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
         let prepared = home.outputs.prepare_with(home.metrics.clone())?;
@@ -194,13 +204,20 @@ impl RoundRunner {
         // Nobody is let in yet, so that the workers send nothing.
         let driver = Driver::recorded(plan.clone(), clock, &home.cores, recorder, output)?.gated();
         // Only now: a stream that Redis knows of has a journal, and nothing can keep it from its end any more.
-        let begun = Admission::start(home, &control).and_then(|admission| {
-            Ok((admission, Board::join(&home.redis, &control.contest, id, stream, keys(&control))?))
-        });
-        let (admission, board) = match begun {
-            Ok(begun) => begun,
+        let admission = match Admission::start(home, &control) {
+            Ok(admission) => admission,
             Err(error) => {
                 driver.worker_control().abort();
+                return Err(error);
+            }
+        };
+        let board = match Board::join(&home.redis, &control.contest, id, stream, keys(&control)) {
+            Ok(board) => board,
+            Err(error) => {
+                driver.worker_control().abort();
+                // Its journal is to be nobody's when it is looked at.
+                drop(driver);
+                ends.finish_unarmed(control.contest.name, id, stream);
                 return Err(error);
             }
         };
@@ -218,6 +235,7 @@ impl RoundRunner {
             is_stopped_here: false,
             own_rests: [].into(),
             refused: None,
+            lifted: 0,
             is_aborted: false,
             clock,
             roster,
@@ -243,12 +261,15 @@ impl RoundRunner {
         };
         if let Some(refusal) = refusal {
             let sentence = format!("revision {} of the document is not applied: {refusal}", newer.revision);
-            // What an older one says was taken back since.
-            let halted = newer.halted && newer.revision >= self.control.revision;
+            // Also one that is older than ours: whoever stops traffic may have heard of less than we have.
+            let halted = newer.halted && newer.revision > self.lifted;
             if newer.round == Some(self.id) && newer.state == State::Aborted {
                 self.abort();
             }
             return self.refuse(Some(RefusedDocument { revision: newer.revision, sentence, halted }));
+        }
+        if !newer.halted && newer.revision > self.halted_by() {
+            self.lifted = self.lifted.max(self.halted_by());
         }
         self.refused = None;
         self.control = newer.clone();
@@ -298,6 +319,12 @@ impl RoundRunner {
     /// Whether nothing may be sent, whoever says so.
     fn is_halted(&self) -> bool {
         self.is_stopped_here || self.control.halted || self.refused.as_ref().is_some_and(|refused| refused.halted)
+    }
+
+    /// The revision of the document by which nothing is sent, also where it is not followed otherwise; 0: none says so.
+    pub fn halted_by(&self) -> u64 {
+        let refused = self.refused.as_ref().filter(|refused| refused.halted).map_or(0, |refused| refused.revision);
+        refused.max(super::halted_by(Some(&self.control)))
     }
 
     /// By what contestants are let in from now on.

@@ -328,6 +328,12 @@ fn who_brings_back_the_control_document_never_replaces_a_newer_one() {
     assert_eq!(held(), Some(5));
     assert!(scoreboard.keep_control(&at(7)).expect("a newer one"));
     assert_eq!(held(), Some(7));
+    // Only whoever steers takes a stop back.
+    let halted = |revision| Control { halted: true, ..at(revision) };
+    assert!(scoreboard.keep_control(&halted(8)).expect("a stop"));
+    assert!(!scoreboard.keep_control(&at(9)).expect("one that knows no stop"));
+    assert_eq!(held(), Some(8));
+    assert!(scoreboard.keep_control(&halted(9)).expect("a newer stop"));
     // What we cannot read may be of a newer program.
     for strange in ["", "{", "[]", "{\"revision\":\"x\"}", "{\"revision\":null}"] {
         stage.server.command(&["SET", "flowtest:{finals}:control", strange]);
