@@ -436,7 +436,11 @@ impl<K: Kernel> Worker<K> {
 
     /// What an errno means; our own machine's want is noted.
     fn meaning(&mut self, slot: RingSlot, errno: i32, connecting: bool) -> Failure {
-        let failure = meaning(errno, connecting);
+        let index = self.owner[slot];
+        let contestant = &self.contestants[index];
+        let address = contestant.peer(contestant.local(slot), &self.plan.contestants[index].addresses);
+        let is_cut_off = errno == libc::ENETUNREACH && connecting && address.is_some_and(|at| !self.ring.has_route(at));
+        let failure = if is_cut_off { Failure::OwnFault } else { meaning(errno, connecting) };
         if failure == Failure::OwnFault {
             self.is_short(slot, OwnCause::of_errno(errno));
         }
