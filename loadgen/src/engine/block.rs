@@ -204,6 +204,8 @@ pub struct Block {
     pub trouble: Option<OwnTrouble>,
     /// The last instant at which an exchange was settled.
     pub last: RunInstant,
+    /// All that fell due until here has been come to, in this block or before.
+    pub until: RunInstant,
     /// The worker's counters since its start (not since the last block).
     pub counters: Counters,
     /// User and system time of the worker's thread since its start, in µs.

@@ -123,6 +123,8 @@ pub struct Worker<K> {
     want: u32,
     now: RunInstant,
     block_at: RunInstant,
+    /// When it came to what had fallen due, and how late it was by then.
+    fallen: (RunInstant, u64),
     /// When addresses' meters are told what was counted there.
     meter_at: RunInstant,
     /// The version of the plan.
@@ -193,6 +195,7 @@ impl<K: Kernel> Worker<K> {
             want: 1,
             now,
             block_at: now + BLOCK_NS,
+            fallen: (now, 0),
             meter_at: now + BLOCK_NS,
             version: 0,
             stalled_at: RunInstant::START,
@@ -559,8 +562,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn stamp_block(&mut self) {
+        let (until, late_ns) = self.fallen;
+        self.block.until = until;
         self.block.counters = self.ring.counters();
-        self.block.counters.late_us = self.late_ns / NS_PER_US;
+        self.block.counters.late_us = late_ns / NS_PER_US;
         self.block.counters.stalls = self.stalls;
         self.block.counters.slow_parses = self.contestants.iter().map(|contestant| contestant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();

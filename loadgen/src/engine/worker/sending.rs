@@ -140,6 +140,7 @@ impl<K: Kernel> Worker<K> {
     /// Open loop: requests fall due, in order of their instants.
     #[inline]
     fn fall_due(&mut self) {
+        self.fallen = (self.now, self.late_ns);
         while let Some((fallen, due)) = self.pacer.fall_due(self.now) {
             let index = fallen.contestant;
             match self.plan.contestants[index].traffic {

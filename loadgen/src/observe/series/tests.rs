@@ -41,7 +41,8 @@ impl Sums {
     }
 
     fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
-        Look { now: RunInstant::from_ns(now), sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
+        let now = RunInstant::from_ns(now);
+        Look { now, until: now, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
     }
 }
 
@@ -67,7 +68,8 @@ fn each_second_has_what_came_in_it() {
             counts.row.tally.failed(Failure::Missed);
         }
         // The collector looks a little later than the workers hand over.
-        series.observe(sums.look(now + 3_000_000, tenth * 50_000), &state, |second| {
+        let look = Look { now: RunInstant::from_ns(now + 3_000_000), ..sums.look(now, tenth * 50_000) };
+        series.observe(look, &state, |second| {
             seen.push((second.number, second.moment, *second.all, second.each.to_vec()));
         });
     }
@@ -154,11 +156,11 @@ fn seconds_without_a_share_are_not_this_generators() {
     let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
     let state = |instant| State::at(&plan, instant);
     sums.right(0, 3, 10, 5 * S);
-    series.observe(sums.look(6 * S, 0), state, |_| {});
+    series.observe(Look { until: at(5 * S), ..sums.look(6 * S, 0) }, state, |_| {});
     // What it had begun ends without it.
     sums.0.scored[0].row.tally.failed(Failure::OwnFault);
     sums.0.last = at(7 * S);
-    series.observe(sums.look(9 * S, 0), state, |_| {});
+    series.observe(Look { until: at(7 * S), ..sums.look(9 * S, 0) }, state, |_| {});
     let counts = series.validity().counts();
     assert_eq!((counts.seconds, counts.valid_seconds, counts.void), (3, 3, 1));
     assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.stage == Stage::NoShare), [true, false, true]);
