@@ -20,7 +20,7 @@ use flowtest_journal::record::LateCause;
 pub struct Meter {
     /// All three headers right.
     pub verified: u64,
-    /// We came to it more than 10 ms after its intended instant: known when it falls due.
+    /// We came to it more than 10 ms after its intended instant, or had to let it wait for our journal: known when it falls due.
     pub late: u64,
     /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
     pub late_void: u64,

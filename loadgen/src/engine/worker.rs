@@ -314,6 +314,10 @@ impl<K: Kernel> Worker<K> {
             // What waits may not be sent, and keeps its place.
             self.was_late(before, LateCause::Journal);
             self.late_ns += self.late_in_phases(before);
+        } else if !may_start {
+            // What falls due meanwhile leaves together.
+            self.was_late(before, LateCause::Control);
+            self.late_ns += self.late_in_phases(before);
         } else {
             self.late_ns += self.late_in_phases(before + wait + LATE_NS);
         }

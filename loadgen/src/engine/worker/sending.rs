@@ -149,7 +149,7 @@ impl<K: Kernel> Worker<K> {
                 TrafficMode::Absent if !due.scored => continue,
                 TrafficMode::Absent | TrafficMode::Flood | TrafficMode::Probe { .. } => {}
             }
-            let is_late = self.timeouts.on_due(due.intended);
+            let is_late = self.timeouts.on_due(due.intended, !self.activity.is_paused());
             let is_over = self.now > due.intended + self.timeouts.timeout;
             if is_over {
                 self.note(OwnCause::Late(LateCause::Control));
