@@ -409,6 +409,46 @@ fn what_is_held_until_somebody_has_looked_at_the_plan_is_late_and_its_burst_cost
     }
 }
 
+/// CPU time of this thread for a change of one of a hundred contestants, each of whom has so many connections.
+fn cpu_of_a_change(connections: u32) -> f64 {
+    let mut script = Script::new(&[HONEST; 100], open(1));
+    (script.connections, script.seconds) = (connections, 60);
+    let mut plan = Arc::new(script.plan());
+    let mut generator = script.generator(&plan);
+    let (worker, sender, _) = &mut generator.workers[0];
+    let sender = sender.as_mut().expect("it plays");
+    while worker.now() < at(2 * SECOND) {
+        assert!(worker.go_on(&generator.control, sender).expect("no ring fails here"));
+    }
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    };
+    let mut used = 0.0;
+    for change in 0..100 {
+        let mut next = Plan::clone(&plan);
+        next.contestants[ContestantIndex::FIRST].addresses[0].is_silent = change % 2 == 0;
+        plan = Arc::new(next);
+        generator.control.change(plan.clone());
+        let before = now();
+        assert!(worker.go_on(&generator.control, sender).expect("no ring fails here"));
+        used += now() - before;
+    }
+    used / 100.0
+}
+
+#[test]
+fn a_change_of_one_costs_no_more_where_the_others_have_many_connections() {
+    let (mut few, mut many) = (f64::MAX, f64::MAX);
+    for _ in 0..3 {
+        few = few.min(cpu_of_a_change(4));
+        many = many.min(cpu_of_a_change(64));
+    }
+    println!("{few:.0} ns where each has 4 connections, {many:.0} ns where each has 64");
+    // A walk over everybody's connections made it fifteen times.
+    assert!(many < 5.0 * few, "{few} ns where each has 4 connections, {many} ns where each has 64");
+}
+
 /// Fewer and more connections than workers.
 const CREWS: [(u32, u32); 6] = [(1, 1), (1, 8), (3, 2), (4, 2), (8, 4), (8, 12)];
 
