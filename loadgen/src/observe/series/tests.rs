@@ -204,6 +204,25 @@ fn what_a_worker_that_was_late_at_the_end_tells_behind_it_counts_in_the_last_sec
 }
 
 #[test]
+fn seconds_in_which_a_worker_stands_stay_open_and_are_told_as_not_valid_until_it_goes_on() {
+    let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
+    sums.right(0, 500, 10, 5 * S);
+    series.observe(sums.look(5 * S, 0), |_| OPEN, |_| {});
+    let stands = |now| Look { until: RunInstant::from_ns(5 * S), ..sums.look(now, 0) };
+    let mut standing = |now| {
+        series.observe(stands(now), |_| OPEN, |_| {});
+        (series.validity().seconds, series.standing(|_| OPEN))
+    };
+    assert_eq!([55 * S / 10, 65 * S / 10, 79 * S / 10].map(&mut standing), [(5, 0), (5, 1), (5, 2)]);
+    // It goes on, and comes to all that fell due.
+    sums.right(0, 300, 10, 8 * S);
+    sums.0.scored[0].meter.late += 290;
+    series.observe(sums.look(8 * S, 0), |_| OPEN, |_| {});
+    let counts = series.validity().counts();
+    assert_eq!((counts.seconds, counts.valid_seconds, series.standing(|_| OPEN)), (8, 5, 0));
+}
+
+#[test]
 fn late_sends_are_no_matter_in_a_closed_loop() {
     let mut series = Series::new(RunInstant::START, 1, 1);
     let mut sums = Sums::new(1);
