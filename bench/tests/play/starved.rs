@@ -72,13 +72,8 @@ impl Pattern {
         let mut starving = Starving { spinners: Vec::new(), group: None };
         match self {
             Pattern::Quota(ms, of_ms) => {
-                let group = PathBuf::from("/sys/fs/cgroup/cpu").join(format!("flowtest-starved-{}", generator.id()));
-                std::fs::create_dir(&group).ok()?;
-                starving.group = Some(group.clone());
-                let set = |file: &str, value: u32| std::fs::write(group.join(file), value.to_string()).ok();
-                set("cpu.cfs_period_us", of_ms * 1_000)?;
-                set("cpu.cfs_quota_us", ms * 1_000)?;
-                set("cgroup.procs", generator.id())?;
+                // Where there are no groups it is stopped and let go on instead.
+                starving.group = [Groups::V1, Groups::V2].iter().find_map(|groups| groups.limit(generator, ms, of_ms));
             }
             Pattern::Spinners(count) => {
                 for _ in 0..count {
@@ -93,7 +88,7 @@ impl Pattern {
     }
 
     /// What is done to it again and again until it ends.
-    fn go_on(self, generator: &mut Generator) {
+    fn go_on(self, generator: &mut Generator, starving: &Starving) {
         std::thread::sleep(BEGINS);
         let mut core = 1;
         let stop = |generator: &Generator, ms: u64| {
@@ -117,8 +112,56 @@ impl Pattern {
                     std::thread::sleep(Duration::from_millis(ms));
                 }
             }
+            Pattern::Quota(ms, of_ms) if starving.group.is_none() => {
+                println!("{self:?}: without control groups, by stopping it");
+                while generator.is_running() {
+                    stop(generator, u64::from(of_ms - ms));
+                    std::thread::sleep(Duration::from_millis(ms.into()));
+                }
+            }
             Pattern::Quota(..) | Pattern::Spinners(_) => {}
         }
+    }
+
+    /// Seconds of four that cannot be valid by it, at least.
+    fn spoils(self) -> u64 {
+        match self {
+            Pattern::Quota(..) | Pattern::Train(..) | Pattern::Stop(4_000..) => 3,
+            Pattern::Stop(_) => 2,
+            // What that does to it is the machine's to say.
+            Pattern::Spinners(_) | Pattern::Swap(_) => 0,
+        }
+    }
+}
+
+/// The control groups of a kernel.
+#[derive(Clone, Copy, Debug)]
+enum Groups {
+    V1,
+    V2,
+}
+
+impl Groups {
+    /// Puts the generator into a group of its own that has so much of a core; where that is. `None`: it cannot be done here.
+    fn limit(self, generator: &Generator, ms: u32, of_ms: u32) -> Option<PathBuf> {
+        let root = match self {
+            Groups::V1 => "/sys/fs/cgroup/cpu",
+            Groups::V2 => "/sys/fs/cgroup",
+        };
+        let (quota, period) = (ms * 1_000, of_ms * 1_000);
+        let limits = match self {
+            Groups::V1 => vec![("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())],
+            Groups::V2 => vec![("cpu.max", format!("{quota} {period}"))],
+        };
+        let group = PathBuf::from(root).join(format!("flowtest-starved-{}", generator.id()));
+        std::fs::create_dir(&group).ok()?;
+        let set = |file: &str, value: &str| std::fs::write(group.join(file), value).is_ok();
+        let is_limited = limits.iter().all(|(file, value)| group.join(file).exists() && set(file, value));
+        if is_limited && set("cgroup.procs", &generator.id().to_string()) {
+            return Some(group);
+        }
+        let _ = std::fs::remove_dir(&group);
+        None
     }
 }
 
@@ -144,12 +187,16 @@ fn play(pattern: Pattern) {
         println!("{pattern:?}: skipped, this machine cannot do it");
         return;
     };
-    pattern.go_on(&mut generator);
+    pattern.go_on(&mut generator, &starving);
     let outcome = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
     drop(starving);
     let figures = &outcome.json;
     let (due, void) = (count(figures, "/requests"), count(figures, "/failed/own_fault"));
     assert_eq!(due, CONTESTANTS * RATE * LENGTH.as_secs(), "{pattern:?}: {figures}");
+    let (seconds, valid) = (count(figures, "/seconds"), count(figures, "/valid_seconds"));
+    assert_eq!(seconds, LENGTH.as_secs(), "{pattern:?}: {figures}");
+    assert!(seconds - valid >= pattern.spoils(), "{pattern:?}: {valid} of {seconds} are valid: {figures}");
+    assert_eq!(figures["valid"], outcome.exit_code == Some(0), "{pattern:?}: {figures}");
     let points = figures["points"].as_i64().expect("points");
     assert_eq!(points, 200 * (due - void) as i64, "{pattern:?} cost somebody points: {figures}");
     let each: Vec<u64> = figures["contestants"]

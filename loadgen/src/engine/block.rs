@@ -20,7 +20,7 @@ use flowtest_journal::record::LateCause;
 pub struct Meter {
     /// All three headers right.
     pub verified: u64,
-    /// We came to it more than 10 ms after its intended instant: known when it falls due.
+    /// We came to it more than 10 ms after its intended instant, or had to let it wait for our journal: known when it falls due.
     pub late: u64,
     /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
     pub late_void: u64,
@@ -204,6 +204,8 @@ pub struct Block {
     pub trouble: Option<OwnTrouble>,
     /// The last instant at which an exchange was settled.
     pub last: RunInstant,
+    /// All that fell due until here has been come to, in this block or before.
+    pub until: RunInstant,
     /// The worker's counters since its start (not since the last block).
     pub counters: Counters,
     /// User and system time of the worker's thread since its start, in µs.

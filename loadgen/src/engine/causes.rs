@@ -30,6 +30,8 @@ pub enum OwnCause {
     Memory,
     /// A firewall of our own machine forbade it.
     Forbidden,
+    /// Our own machine has no way to a server.
+    Route,
 }
 
 impl OwnCause {
@@ -40,6 +42,7 @@ impl OwnCause {
             libc::EMFILE | libc::ENFILE => OwnCause::Descriptors,
             libc::ENOMEM | libc::ENOBUFS => OwnCause::Memory,
             libc::EPERM => OwnCause::Forbidden,
+            libc::ENETUNREACH | libc::ENETDOWN => OwnCause::Route,
             _ => OwnCause::Late(LateCause::Resources),
         }
     }
@@ -48,7 +51,9 @@ impl OwnCause {
     pub fn recorded(self) -> LateCause {
         match self {
             OwnCause::Late(cause) => cause,
-            OwnCause::Ports | OwnCause::Descriptors | OwnCause::Memory | OwnCause::Forbidden => LateCause::Resources,
+            OwnCause::Ports | OwnCause::Descriptors | OwnCause::Memory | OwnCause::Forbidden | OwnCause::Route => {
+                LateCause::Resources
+            }
         }
     }
 }

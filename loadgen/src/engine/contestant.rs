@@ -229,6 +229,11 @@ impl Contestant {
         is_plain
     }
 
+    /// Where the slot's connection goes to.
+    pub fn peer(&self, local: LocalSlot, targets: &[Target]) -> Option<SocketAddr> {
+        self.peers[local].and_then(|peer| targets.get(peer)).map(|target| target.address)
+    }
+
     /// The slot's next connection is to this server.
     pub fn prepare_tls(&mut self, local: LocalSlot, server: Option<&TlsServer>) {
         let Some(server) = server else {
@@ -644,7 +649,8 @@ pub(crate) fn wrong_headers(verdict: Verdict) -> u16 {
 /// can be had at all is always our own fault.)
 pub fn meaning(errno: i32, connecting: bool) -> Failure {
     match errno {
-        // EADDRNOTAVAIL: out of local ports towards this one contestant. ENETDOWN: our own link is down.
+        // EADDRNOTAVAIL: out of local ports towards this one contestant. ENETDOWN: our own link is down. For ENETUNREACH, which
+        // others may send us too, the worker asks whether we have a route.
         libc::ENOMEM
         | libc::ENOBUFS
         | libc::EMFILE

@@ -289,6 +289,8 @@ pub struct WorkerReport {
 #[derive(Clone, Debug)]
 pub struct Progress {
     pub now: RunInstant,
+    /// Until here every worker has told what fell due. It stays behind while one of them stands still.
+    pub until: RunInstant,
     /// The sums over all workers.
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
@@ -321,6 +323,8 @@ pub struct Workers {
 pub struct Collector {
     clock: Clock,
     receivers: Vec<Receiver>,
+    /// Until when each worker has told, and whether it has ended.
+    told: Vec<(RunInstant, bool)>,
     progress: Progress,
 }
 
@@ -370,8 +374,9 @@ impl Run {
         }
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let features = features.ok_or(RunError::NoCores)?;
-        let progress = Progress { now: RunInstant::START, sums, workers, features };
-        Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, progress } })
+        let progress = Progress { now: RunInstant::START, until: RunInstant::START, sums, workers, features };
+        let told = vec![(RunInstant::START, false); receivers.len()];
+        Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, told, progress } })
     }
 }
 
@@ -421,19 +426,29 @@ impl Collector {
 
     /// Reads what has come, and shows each block with the number of its worker; `true` when every worker has ended.
     pub fn collect(&mut self, mut look: impl FnMut(u16, &Block)) -> bool {
-        let mut ended = true;
+        let now = self.now();
         let progress = &mut self.progress;
-        for (number, (receiver, worker)) in self.receivers.iter_mut().zip(&mut progress.workers).enumerate() {
-            ended &= receiver.drain(|block| {
+        let workers = self.receivers.iter_mut().zip(&mut self.told).zip(&mut progress.workers);
+        for (number, ((receiver, (until, ended)), worker)) in workers.enumerate() {
+            *ended = receiver.drain(|block| {
                 progress.sums.merge(block);
+                *until = block.until;
                 worker.counters = block.counters;
                 (worker.user_us, worker.system_us) = block.cpu_us;
                 look(number as u16, block);
             });
         }
-        self.progress.now = self.now();
-        ended
+        progress.until = progress.until.max(told_by_all(&self.told));
+        progress.now = now;
+        self.told.iter().all(|(_, ended)| *ended)
     }
+}
+
+/// Until when all have told; whoever has ended tells nothing more.
+pub(crate) fn told_by_all(told: &[(RunInstant, bool)]) -> RunInstant {
+    let playing = told.iter().filter(|(_, ended)| !ended).map(|(until, _)| *until).min();
+    let ended = || told.iter().map(|(until, _)| *until).max();
+    playing.or_else(ended).unwrap_or(RunInstant::START)
 }
 
 /// A worker that panics takes what it counted with it: the run ends as one that was stopped, not as one that finished.

@@ -114,11 +114,11 @@ impl Timeouts {
     }
 
     /// In this turn we come to what fell due at this instant, in the order of instants. What we come to later than its timeout
-    /// is void by that. Whether we come to it late.
+    /// is void by that. `may_send`: it need not wait for our own journal. Whether we come to it late.
     #[inline]
-    pub fn on_due(&mut self, intended: RunInstant) -> bool {
+    pub fn on_due(&mut self, intended: RunInstant, may_send: bool) -> bool {
         let lag = self.now.saturating_since(intended);
-        let is_late = lag > LATE_NS && lag <= self.timeout;
+        let is_late = (lag > LATE_NS || !may_send) && lag <= self.timeout;
         if is_late {
             self.on_due_late(intended);
         }
@@ -127,8 +127,12 @@ impl Timeouts {
 
     #[cold]
     fn on_due_late(&mut self, intended: RunInstant) {
-        if let Some(last) = self.came_late.back_mut().filter(|last| last.turn == self.now) {
-            last.to = intended;
+        // While our journal stands still, all that falls due is late: turns without number are one.
+        let still =
+            self.windows.back().filter(|(window, _)| window.cause == LateCause::Journal).map(|(window, _)| window.from);
+        let is_same = |last: &&mut CameLate| last.turn == self.now || still.is_some_and(|from| from <= last.to);
+        if let Some(last) = self.came_late.back_mut().filter(is_same) {
+            (last.to, last.turn) = (intended, self.now);
             return;
         }
         let is_over = |old: &CameLate| old.turn + LIFE_TIMEOUTS * self.timeout < self.now;
@@ -378,7 +382,7 @@ mod tests {
         let mut timeouts = Timeouts::new(1_000 * LATE_NS);
         let late_turn = |timeouts: &mut Timeouts, turn: u64, due: &[u64]| {
             timeouts.on_turn(at(turn * LATE_NS));
-            due.iter().filter(|due| timeouts.on_due(at(*due * LATE_NS))).count()
+            due.iter().filter(|due| timeouts.on_due(at(*due * LATE_NS), true)).count()
         };
         assert_eq!(late_turn(&mut timeouts, 10, &[5, 6, 8, 9, 10]), 3);
         assert_eq!(late_turn(&mut timeouts, 20, &[20]), 0);

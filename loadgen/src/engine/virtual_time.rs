@@ -48,6 +48,7 @@ struct Script {
     /// See [`Pretend`].
     costs: (u64, u64),
     short: Vec<(u64, u64)>,
+    without_route: Vec<(u64, u64)>,
     deadlines: Deadlines,
     timeout_us: u64,
     grace_us: u64,
@@ -123,6 +124,7 @@ impl Script {
             busy: Vec::new(),
             costs: (0, 0),
             short: Vec::new(),
+            without_route: Vec::new(),
             deadlines: Deadlines::default(),
             timeout_us: 300_000,
             grace_us: 250_000,
@@ -196,6 +198,7 @@ impl Script {
         kernel.costs = self.costs;
         kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
+        kernel.without_route = self.without_route.clone();
         let speaking = ends.iter().enumerate().filter(|(index, _)| self.servers[*index] != Character::Silent);
         kernel.tls =
             speaking.filter_map(|(index, ends)| Some((address(index), Arc::clone(&ends.as_ref()?.1)))).collect();
@@ -773,6 +776,22 @@ fn what_waits_while_our_own_machine_has_no_descriptor_is_charged_to_nobody() {
         let (lost, void) = lost_and_void(&played);
         assert_eq!(lost, 0, "{length} ms, {load:?}: {void:?}");
         assert!(void.iter().sum::<u64>() > 0, "{length} ms, {load:?}: {void:?}");
+    }
+}
+
+#[test]
+fn without_a_route_of_our_own_nobody_is_refused_and_without_one_of_others_the_contestant_is() {
+    let closing = Character::ClosesAfter { answers: 1, says_so: true };
+    for load in [open(100), Load::Closed { pipeline: 1 }] {
+        let mut script = Script::new(&[closing, HONEST, Character::Unrouted], load);
+        script.without_route = vec![(SECOND, SECOND + 200 * MS)];
+        let played = script.play();
+        let [closing, kept, unrouted] = played.tallies[..] else { panic!("three") };
+        for honest in [closing, kept] {
+            let counted = i128::from(honest.due - honest.own_fault);
+            assert_eq!(honest.points(&Rules::default()), 200 * counted, "{load:?} {honest:?}");
+        }
+        assert!(closing.own_fault > 0 && unrouted.refused > 0, "{load:?} {closing:?} {unrouted:?}");
     }
 }
 

@@ -126,6 +126,8 @@ pub struct Worker<K> {
     want: u32,
     now: RunInstant,
     block_at: RunInstant,
+    /// When it came to what had fallen due, and how late it was by then.
+    fallen: (RunInstant, u64),
     /// When addresses' meters are told what was counted there.
     meter_at: RunInstant,
     /// The version of the plan.
@@ -198,6 +200,7 @@ impl<K: Kernel> Worker<K> {
             want: 1,
             now,
             block_at: now + BLOCK_NS,
+            fallen: (now, 0),
             meter_at: now + BLOCK_NS,
             version: 0,
             stalled_at: RunInstant::START,
@@ -318,6 +321,10 @@ impl<K: Kernel> Worker<K> {
         if self.activity.is_paused() {
             // What waits may not be sent, and keeps its place.
             self.was_late(before, LateCause::Journal);
+            self.late_ns += self.late_in_phases(before);
+        } else if !may_start {
+            // What falls due meanwhile leaves together.
+            self.was_late(before, LateCause::Control);
             self.late_ns += self.late_in_phases(before);
         } else {
             self.late_ns += self.late_in_phases(before + wait + LATE_NS);
@@ -444,7 +451,11 @@ impl<K: Kernel> Worker<K> {
 
     /// What an errno means; our own machine's want is noted.
     fn meaning(&mut self, slot: RingSlot, errno: i32, connecting: bool) -> Failure {
-        let failure = meaning(errno, connecting);
+        let index = self.owner[slot];
+        let contestant = &self.contestants[index];
+        let address = contestant.peer(contestant.local(slot), &self.plan.contestants[index].addresses);
+        let is_cut_off = errno == libc::ENETUNREACH && connecting && address.is_some_and(|at| !self.ring.has_route(at));
+        let failure = if is_cut_off { Failure::OwnFault } else { meaning(errno, connecting) };
         if failure == Failure::OwnFault {
             self.is_short(slot, OwnCause::of_errno(errno));
         }
@@ -563,8 +574,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn stamp_block(&mut self) {
+        let (until, late_ns) = self.fallen;
+        self.block.until = until;
         self.block.counters = self.ring.counters();
-        self.block.counters.late_us = self.late_ns / NS_PER_US;
+        self.block.counters.late_us = late_ns / NS_PER_US;
         self.block.counters.stalls = self.stalls;
         self.block.counters.slow_parses = self.contestants.iter().map(|contestant| contestant.shape.slow).sum();
         self.block.cpu_us = thread_cpu_us();

@@ -7,7 +7,7 @@ use crate::Failed;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, Plan};
-use crate::engine::run::{Progress, WorkerReport};
+use crate::engine::run::Progress;
 use crate::observe::failures::FailureSample;
 use crate::observe::live_table::{Newest, Shown, View};
 use crate::observe::metrics::{Exposed, Metrics, Snapshot};
@@ -17,6 +17,7 @@ use crate::observe::series::{Look, Second, Series, State, Validity};
 use crate::observe::summary::Summary;
 use crate::observe::title::{Title, rfc3339};
 use clap::builder::BoolishValueParser;
+use flowtest_contract::RoundValidity;
 use flowtest_contract::text::shown;
 use ndjson::Lines;
 use std::net::SocketAddr;
@@ -106,6 +107,8 @@ pub struct Output {
     title: Title,
     start: RunInstant,
     series: Series,
+    /// Seconds in which a worker stands still, at the last look.
+    standing: u64,
     newest: Option<Newest>,
     view: View,
     lines: Option<Lines>,
@@ -135,6 +138,7 @@ impl Prepared {
         let is_contest = matches!(title, Title::Contest(_));
         Ok(Output {
             series: Series::new(start, plan.contestants.len(), plan.workers),
+            standing: 0,
             newest: None,
             view: View::new(plan, title.name(), is_contest, flags.quiet),
             flags,
@@ -155,6 +159,7 @@ impl Output {
     pub fn show(&mut self, plan: &Plan, look: Look<'_>) {
         let Output { series, newest, lines, start, .. } = self;
         series.observe(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
+        self.standing = self.series.standing(|instant| State::at(plan, instant));
         let trouble = self.standstill.as_ref().and_then(Option::as_deref);
         let newest = self.newest.as_ref();
         self.view.show(Shown { plan, now: look.now, sums: look.sums, newest, series: &self.series, trouble });
@@ -166,9 +171,15 @@ impl Output {
         self.expose(look);
     }
 
-    /// Whether what is scored so far is valid.
-    pub fn validity(&self) -> Validity {
-        self.series.validity()
+    /// How much of what is scored so far is valid; seconds in which a worker stands still are not.
+    pub fn validity(&self) -> RoundValidity {
+        let told = self.series.validity().counts();
+        RoundValidity { seconds: told.seconds + self.standing, ..told }
+    }
+
+    /// Whether a worker stands still.
+    pub fn stands_still(&self) -> bool {
+        self.standing > 0
     }
 
     /// How many batches are on disk and not in Redis, where both are.
@@ -215,12 +226,7 @@ impl Output {
 
     /// The run is over: the live view goes, the last second is counted. `stopped`: it ended before its plan did.
     pub fn close(mut self, plan: &Arc<Plan>, progress: &Progress, stopped: bool) -> Closed {
-        let look = Look {
-            now: progress.now,
-            sums: &progress.sums,
-            cpu_us: Some(cpu_us(&progress.workers)),
-            late_us: late_us(&progress.workers),
-        };
+        let look = Look::of(progress);
         let Output { series, newest, lines, start, .. } = &mut self;
         series.finish(look, |instant| State::at(plan, instant), |second| keep(second, plan, *start, newest, lines));
         self.expose(look);
@@ -230,7 +236,7 @@ impl Output {
         // The first of its kind may have been in a warm-up, and all that counts right.
         let is_counted = |sample: &FailureSample| summary.causes.iter().any(|cause| cause.kind == sample.kind);
         summary.samples = std::mem::take(&mut self.samples).into_iter().filter(is_counted).collect();
-        let validity = self.validity();
+        let validity = self.series.validity();
         Closed { output: self, plan: plan.clone(), summary, validity }
     }
 }
@@ -278,16 +284,6 @@ fn keep(second: &Second<'_>, plan: &Plan, start: RunInstant, newest: &mut Option
     if let Some(lines) = lines {
         lines.second(plan, start, second);
     }
-}
-
-/// How long turns of all workers came late, in µs.
-pub fn late_us(workers: &[WorkerReport]) -> u64 {
-    workers.iter().map(|worker| worker.counters.late_us).sum()
-}
-
-/// User and system time of all workers since their start, in µs.
-pub fn cpu_us(workers: &[WorkerReport]) -> u64 {
-    workers.iter().map(|worker| worker.user_us + worker.system_us).sum()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US};
+use crate::engine::run::Progress;
 use entry::{COUNTERS, counters, merged};
 use flowtest_contract::Histogram;
 use validity::is_valid;
@@ -29,6 +30,9 @@ pub const ENTRIES_MAX: usize = 1_800;
 /// shown all the same, for that one has been shown already.
 const TAIL_NS: u64 = NS_PER_SECOND / 5;
 const NS_PER_MS: u64 = 1_000_000;
+/// A worker that has told nothing for so long stands still; so many seconds of it are looked at.
+const STANDS_NS: u64 = NS_PER_SECOND;
+const STANDS_SECONDS_MAX: u64 = 3_600;
 
 const _: () = assert!(ENTRIES_MAX.is_multiple_of(2), "pairs are merged");
 
@@ -47,11 +51,26 @@ pub struct Second<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
     pub now: RunInstant,
+    /// Until here all is counted that fell due.
+    pub until: RunInstant,
     pub sums: &'a Block,
     /// User and system time of all workers since their start, in µs; `None`: not known.
     pub cpu_us: Option<u64>,
     /// How long turns of all workers came late since their start, in µs.
     pub late_us: u64,
+}
+
+impl Look<'_> {
+    pub fn of(progress: &Progress) -> Look<'_> {
+        let workers = || progress.workers.iter();
+        Look {
+            now: progress.now,
+            until: progress.until,
+            sums: &progress.sums,
+            cpu_us: Some(workers().map(|worker| worker.user_us + worker.system_us).sum()),
+            late_us: workers().map(|worker| worker.counters.late_us).sum(),
+        }
+    }
 }
 
 /// The open second of one contestant, and where the sums stood.
@@ -74,12 +93,14 @@ pub struct Series {
     seconds: u64,
     /// Up to here all is taken into account.
     at: RunInstant,
-    /// When the newest exchange of the last snapshot was settled.
-    last: RunInstant,
+    /// When it was looked at last.
+    looked_at: RunInstant,
     open: Vec<Open>,
     lag: Histogram,
     cpu_us: Option<u64>,
+    /// How long turns came late in this second, and what of the sums has been taken into account.
     late_us: u64,
+    taken_late_us: u64,
     /// Of what is scored.
     validity: Validity,
     /// Seconds per entry.
@@ -103,11 +124,12 @@ impl Series {
             workers: workers.max(1),
             seconds: 0,
             at: start,
-            last: RunInstant::START,
+            looked_at: start,
             open: vec![open; contestants],
             lag: Histogram::default(),
             cpu_us: Some(0),
             late_us: 0,
+            taken_late_us: 0,
             validity: Validity::default(),
             width: 1,
             filled: 0,
@@ -122,17 +144,17 @@ impl Series {
     /// Takes a snapshot, and shows each second that is over by it. `state` says what an instant is.
     pub fn observe(&mut self, look: Look<'_>, state: impl Fn(RunInstant) -> State, mut done: impl FnMut(&Second<'_>)) {
         self.grow(look.sums.scored.len());
-        // The newest counts are as old as the newest settled exchange, not as our look at them.
-        let newest = look.sums.last;
-        let at = if newest > self.last { newest } else { look.now }.max(self.at);
-        self.last = newest;
+        // What falls due while a worker stands still comes to us when it goes on, and belongs to the seconds in which it stood:
+        // they stay open until then.
+        let at = look.until.max(self.at);
+        self.looked_at = look.now.max(at);
         while at >= self.boundary() {
             let boundary = self.boundary();
-            self.take(look.sums, boundary - self.at, at - self.at);
+            self.take(look, boundary - self.at, at - self.at);
             self.at = boundary;
             self.close(look, NS_PER_SECOND, state(self.begun() + NS_PER_SECOND / 2), &mut done);
         }
-        self.take(look.sums, 1, 1);
+        self.take(look, 1, 1);
         self.at = at;
     }
 
@@ -149,7 +171,7 @@ impl Series {
 
     /// The run is over: what has come since the last whole second.
     pub fn finish(&mut self, look: Look<'_>, state: impl Fn(RunInstant) -> State, mut done: impl FnMut(&Second<'_>)) {
-        self.observe(Look { now: self.at, ..look }, &state, &mut done);
+        self.observe(look, &state, &mut done);
         let begun = self.begun();
         let length = self.at - begun;
         if length >= TAIL_NS || self.moments.is_empty() {
@@ -157,7 +179,7 @@ impl Series {
             return;
         }
         let state = state(begun);
-        let late_us = self.late_us(look);
+        let late_us = self.take_late_us();
         let (moment, all, each) = self.end_second(look, length, state);
         if state.scored {
             self.validity.add(state, &all, length / NS_PER_US, late_us, false);
@@ -188,25 +210,30 @@ impl Series {
     }
 
     /// Takes so many parts `of` what has come into the open second.
-    fn take(&mut self, sums: &Block, part: u64, of: u64) {
-        for (open, now) in self.open.iter_mut().zip(cumulative(sums)) {
+    fn take(&mut self, look: Look<'_>, part: u64, of: u64) {
+        let take = |count: &mut u64, taken: &mut u64, now: u64| {
+            let come = now.saturating_sub(*taken);
+            let share = if part == of { come } else { (u128::from(come) * u128::from(part) / u128::from(of)) as u64 };
+            *count += share;
+            *taken += share;
+        };
+        take(&mut self.late_us, &mut self.taken_late_us, look.late_us);
+        for (open, now) in self.open.iter_mut().zip(cumulative(look.sums)) {
             for ((count, taken), now) in open.counts.iter_mut().zip(&mut open.taken).zip(now) {
-                let come = now.saturating_sub(*taken);
-                let share =
-                    if part == of { come } else { (u128::from(come) * u128::from(part) / u128::from(of)) as u64 };
-                *count += share;
-                *taken += share;
+                take(count, taken, now);
             }
         }
     }
 
     fn close(&mut self, look: Look<'_>, length: u64, state: State, done: &mut impl FnMut(&Second<'_>)) {
-        let late_us = self.late_us(look);
+        let late_us = self.take_late_us();
         let (moment, all, each) = self.end_second(look, length, state);
         let judged = |entry| judged(entry, state, length, late_us);
         let (all, each) = (judged(all), each.into_iter().map(judged).collect::<Vec<_>>());
         if state.scored {
-            self.validity.add(state, &all, length / NS_PER_US, late_us, length >= NS_PER_SECOND / 2);
+            // The first is one however short it is: a run of less than a second is valid or not, too.
+            let is_second = length >= NS_PER_SECOND / 2 || self.validity.seconds == 0;
+            self.validity.add(state, &all, length / NS_PER_US, late_us, is_second);
             self.saturated += u64::from(all.saturated);
             for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
                 *sum += u64::from(entry.saturated);
@@ -221,16 +248,17 @@ impl Series {
     /// What comes while nothing is to fall due here belongs to the scored second before it: a worker that was late at its end tells of
     /// it now.
     fn add_rest(&mut self, state: State, all: &Entry, late_us: u64) {
+        // Turns that come late while others play are nobody's matter.
+        let late_us = if state.stage == Stage::NoShare { 0 } else { late_us };
         let is_rest = matches!(state.stage, Stage::Paused | Stage::NoShare | Stage::Draining);
         if is_rest && self.validity.add_rest(all, late_us) {
             self.saturated += 1;
         }
     }
 
-    /// How long turns came late since the last second, for each worker.
-    fn late_us(&mut self, look: Look<'_>) -> u64 {
-        let before = std::mem::replace(&mut self.late_us, look.late_us);
-        look.late_us.saturating_sub(before) / u64::from(self.workers)
+    /// How long turns came late in this second, for each worker.
+    fn take_late_us(&mut self) -> u64 {
+        std::mem::take(&mut self.late_us) / u64::from(self.workers)
     }
 
     /// What has come into the open second: of all together and of each, not judged yet.
@@ -315,6 +343,17 @@ impl Series {
     /// Of all that is scored so far.
     pub fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Scored seconds that are over and still open, for a worker has stood still in them. They are to be told as not valid
+    /// before it goes on.
+    pub fn standing(&self, state: impl Fn(RunInstant) -> State) -> u64 {
+        if self.looked_at - self.at < STANDS_NS {
+            return 0;
+        }
+        let over = ((self.looked_at - self.begun()) / NS_PER_SECOND).min(STANDS_SECONDS_MAX);
+        let is_scored = |second: &u64| state(self.begun() + *second * NS_PER_SECOND + NS_PER_SECOND / 2).scored;
+        (0..over).filter(is_scored).count() as u64
     }
 
     /// Scored seconds in which this generator was too slow for its plan.

@@ -259,7 +259,7 @@ impl Summary {
             samples: Vec::new(),
             interrupted: stopped,
             own_fault_cause: None,
-            validity: ValidityFigures::new(&Validity::default(), None),
+            validity: ValidityFigures::new(&Validity::default()),
             house: House::of(plan, sums),
         }
     }
@@ -270,7 +270,7 @@ impl Summary {
         let trouble = trouble.filter(|_| !validity.counts().is_flawless());
         self.own_fault_cause = trouble.map(|trouble| wording::own_cause(trouble.cause));
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
-        self.validity = ValidityFigures::new(&validity, self.total.rate_ratio);
+        self.validity = ValidityFigures::new(&validity);
         self.total.saturated_s = Some(series.saturated_s());
         for (index, contestant) in ContestantIndex::all().zip(&mut self.contestants) {
             contestant.figures.saturated_s = Some(series.saturated_of(index));
@@ -448,7 +448,7 @@ mod tests {
         let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
         let sums = Block { last: at(10), ..Block::default() };
         let features = Features { no_sqarray: true, min_wait: true };
-        let progress = Progress { now: at(11), sums, workers: Vec::new(), features };
+        let progress = Progress { now: at(11), until: at(11), sums, workers: Vec::new(), features };
         assert_eq!(Summary::of(&plan, &progress, true).total.duration_s, 4.0);
     }
 

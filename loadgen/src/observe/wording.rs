@@ -129,6 +129,7 @@ pub fn own_cause(cause: OwnCause) -> &'static str {
         OwnCause::Descriptors => "no file descriptor was left for another connection",
         OwnCause::Memory => "the kernel had no memory for a connection",
         OwnCause::Forbidden => "a firewall of the generator's own machine forbade it",
+        OwnCause::Route => "the generator's own machine had no route to a server",
     }
 }
 

@@ -7,6 +7,7 @@ use super::health_gate::HealthGate;
 use super::steps::{self, HoldFigures, Steps};
 use crate::Failed;
 use crate::admit::probe::Terms;
+use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key};
@@ -14,8 +15,8 @@ use crate::engine::plan::{Plan, TrafficMode};
 use crate::engine::run::{Clock, Collector, Progress, Run, RunError, Workers};
 use crate::engine::trace::Tracing;
 use crate::observe::failures::FailureSample;
-use crate::observe::output::{Closed, Output, cpu_us, late_us};
-use crate::observe::series::{Look, Validity};
+use crate::observe::output::{Closed, Output};
+use crate::observe::series::Look;
 use crate::observe::wording;
 use crate::record::publish::Board;
 use crate::record::recorder::explain::{Explained, explain};
@@ -23,7 +24,7 @@ use crate::record::recorder::requests::Requests;
 use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::{RoundValidity, Row};
-use flowtest_journal::record;
+use flowtest_journal::record::{self, LateCause};
 use flowtest_scoreboard::{ExplainedError, Prepared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -288,7 +289,7 @@ impl Driver {
         }
         match &mut self.board {
             Some(board) => {
-                board.note_validity(self.output.validity().counts());
+                board.note_validity(self.output.validity());
                 board.pass_on(fresh);
                 Vec::new()
             }
@@ -331,14 +332,13 @@ impl Driver {
     /// The gate and the outputs see what has been counted.
     fn show(&mut self) {
         let resting = self.worker_control().is_paused();
-        let Some(Progress { now, sums, workers, .. }) = self.source.counted() else { return };
-        let changed = self.gate.as_mut().is_some_and(|gate| gate.look_at_all(*now, &self.plan, resting));
+        let Some(progress) = self.source.counted() else { return };
+        let changed = self.gate.as_mut().is_some_and(|gate| gate.look_at_all(progress.now, &self.plan, resting));
         if let (Source::Journal { .. }, Some(board)) = (&self.source, &self.board) {
             self.output.note_backlog(Some(self.seq.saturating_sub(board.put_seq())));
         }
         self.output.note_standstill(self.board.as_ref().map(Board::standstill));
-        self.output
-            .show(&self.plan, Look { now: *now, sums, cpu_us: Some(cpu_us(workers)), late_us: late_us(workers) });
+        self.output.show(&self.plan, Look::of(progress));
         if changed {
             let before = self.plan.clone();
             self.change(Plan::clone(&self.plan));
@@ -444,21 +444,22 @@ impl Driver {
         self.source.counted()
     }
 
-    /// Whether what is scored so far is valid.
-    pub fn validity(&self) -> Validity {
+    /// How much of what is scored so far is valid.
+    pub fn validity(&self) -> RoundValidity {
         self.output.validity()
     }
 
     /// What of our own it was last that made seconds not valid, or requests void; `None` where nothing did.
     pub fn own_fault_cause(&self) -> Option<&'static str> {
-        let is_flawless = self.validity().counts().is_flawless();
-        let trouble = self.counted().and_then(|progress| progress.sums.trouble).filter(|_| !is_flawless)?;
-        Some(wording::own_cause(trouble.cause))
+        let is_flawless = self.validity().is_flawless();
+        let told = self.counted().and_then(|progress| progress.sums.trouble).map(|trouble| trouble.cause);
+        let stands = self.output.stands_still().then_some(OwnCause::Late(LateCause::Gap));
+        stands.or(told).filter(|_| !is_flawless).map(wording::own_cause)
     }
 
     /// Tells of seconds that are not valid and of requests that are void, with the cause.
     fn tell_own_fault(&mut self) {
-        let (counts, cause) = (self.validity().counts(), self.own_fault_cause());
+        let (counts, cause) = (self.validity(), self.own_fault_cause());
         if let Some(told) = self.told_own_fault.look(counts, cause, Instant::now()) {
             eprintln!("flowtest-loadgen: {told}");
         }

@@ -130,8 +130,7 @@ fn step(
     if is_cut || stop.flag().load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let summary = closed.summary;
-    let (valid, total) = (summary.is_valid(), summary.total);
+    let (valid, total) = (closed.validity.is_on_plan(), closed.summary.total);
     Ok(Some(LimitStep {
         rate: hold.sent(),
         trial: hold.trial,

@@ -7,12 +7,14 @@ use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
-use crate::engine::ring::pretend::{Character, Mischief, Pretend};
+use crate::engine::ring::pretend::{Character, Manner, Mischief, Pretend};
+use crate::engine::run::told_by_all;
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use crate::engine::sizes::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
+use crate::observe::series::{Look, Series, State};
 use crate::play::health_gate::HealthGate;
 use flowtest_contract::Tally;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
@@ -64,6 +66,8 @@ struct Script {
     short: Option<(u64, u64)>,
     /// When our process stands still, and for how long.
     stalls: Vec<(u64, u64)>,
+    /// Somebody looks whether the plan is the newest, but not from when to when.
+    unseen: Option<(RunInstant, RunInstant)>,
 }
 
 /// What came of it.
@@ -74,6 +78,7 @@ struct Played {
     seen: Vec<Vec<u64>>,
     /// Why requests were missed, of samples.
     missed: Vec<crate::engine::trace::Missed>,
+    series: Series,
 }
 
 struct Generator {
@@ -82,16 +87,32 @@ struct Generator {
     playing: Vec<bool>,
     sums: Block,
     missed: Vec<crate::engine::trace::Missed>,
+    /// As the collector has it: until when each worker has told, and whether it has ended.
+    told: Vec<(RunInstant, bool)>,
+    late_us: Vec<u64>,
+    series: Series,
 }
 
 impl Generator {
-    fn collect(&mut self) {
-        for (_, _, receiver) in &mut self.workers {
+    fn collect(&mut self, plan: &Plan) {
+        for (index, (_, _, receiver)) in self.workers.iter_mut().enumerate() {
+            self.told[index].1 = !self.playing[index];
             receiver.drain(|block| {
                 self.sums.merge(block);
                 self.missed.extend(block.samples.as_slice().iter().filter_map(|sample| sample.missed));
+                self.told[index].0 = block.until;
+                self.late_us[index] = block.counters.late_us;
             });
         }
+        self.observe(plan);
+    }
+
+    /// What is known by now, second by second.
+    fn observe(&mut self, plan: &Plan) {
+        let now = self.workers.iter().map(|(worker, ..)| worker.now()).max().expect("a worker");
+        let late_us = self.late_us.iter().sum();
+        let look = Look { now, until: told_by_all(&self.told), sums: &self.sums, cpu_us: None, late_us };
+        self.series.observe(look, |instant| State::at(plan, instant), |_| {});
     }
 }
 
@@ -112,6 +133,7 @@ impl Script {
             connection_life: 0,
             short: None,
             stalls: Vec::new(),
+            unseen: None,
         }
     }
 
@@ -205,6 +227,9 @@ impl Script {
             playing: vec![true; self.workers as usize],
             sums: Block::new(self.servers.len(), Tracing::Off),
             missed: Vec::new(),
+            told: vec![(RunInstant::START, false); self.workers as usize],
+            late_us: vec![0; self.workers as usize],
+            series: Series::new(plan.schedule.run_clock(START), self.servers.len(), self.workers),
         }
     }
 
@@ -231,9 +256,12 @@ impl Script {
             }
             if now >= look_at {
                 look_at = now + LOOK;
-                generator.collect();
+                generator.collect(&plan);
                 let resting = matches!(self.rest, Some((Rest::Disk, from, to)) if (from..to).contains(&now));
                 generator.control.pause(resting);
+                if self.unseen.is_some_and(|(from, to)| !(from..to).contains(&now)) {
+                    generator.control.look(now);
+                }
                 generator.sums.grow(plan.contestants.len());
                 gate.look_at_all(now, &plan, resting);
                 let newer = self.plan_at(now, &plan, &gate);
@@ -244,13 +272,18 @@ impl Script {
                 }
             }
         }
-        generator.collect();
-        let mut sums = generator.sums;
-        for (worker, ..) in generator.workers {
-            sums.merge(&worker.into_block());
+        generator.collect(&plan);
+        let Generator { workers, mut sums, mut late_us, mut told, mut series, missed, .. } = generator;
+        for (index, (worker, ..)) in workers.into_iter().enumerate() {
+            let block = worker.into_block();
+            sums.merge(&block);
+            (told[index].0, late_us[index]) = (block.until, block.counters.late_us);
         }
+        let until = told_by_all(&told);
+        let look = Look { now: until, until, sums: &sums, cpu_us: None, late_us: late_us.iter().sum() };
+        series.finish(look, |instant| State::at(&plan, instant), |_| {});
         let tallies = sums.scored.iter().map(|counts| counts.row.tally).collect();
-        Played { tallies, seen, missed: generator.missed }
+        Played { tallies, seen, missed, series }
     }
 }
 
@@ -280,6 +313,140 @@ impl Played {
             assert_eq!(tally.points(&Rules::default()), points_each * due, "{index}: {tally:?}");
         }
     }
+}
+
+impl Played {
+    /// The scored seconds that are not valid.
+    fn invalid_seconds(&self) -> Vec<u64> {
+        let seconds = (0..).zip(self.series.all());
+        let invalid: Vec<u64> = seconds.filter(|(_, entry)| entry.saturated > 0).map(|(second, _)| second).collect();
+        assert_eq!(self.series.validity().counts().invalid_seconds(), invalid.len() as u64, "{invalid:?}");
+        invalid
+    }
+}
+
+#[test]
+fn each_second_in_which_we_stood_still_is_not_valid() {
+    // Seconds begin 10 ms after our clock does.
+    let stalls = [
+        (vec![(5_050, 2_900)], vec![5, 6, 7]),
+        (vec![(5_050, 900)], vec![5]),
+        (vec![(5_500, 1_000)], vec![5, 6]),
+        (vec![(3_200, 5), (5_050, 700), (9_300, 60)], vec![5, 9]),
+        // Over the end of the phase.
+        (vec![(11_500, 2_000)], vec![11]),
+    ];
+    for load in [open(200), Load::Closed { pipeline: 1 }] {
+        for (workers, connections) in [(1, 8), (2, 8)] {
+            for (stalls, invalid) in &stalls {
+                let mut script = Script::new(&[HONEST; 3], load);
+                (script.workers, script.connections, script.seconds) = (workers, connections, 12);
+                script.timeout_us = 3_000_000;
+                script.stalls = stalls.iter().map(|(from, length)| (from * MS, length * MS)).collect();
+                let played = script.play();
+                played.assert_whole(200);
+                // What a worker tells next reaches a tenth of a second behind that, and may so reach into one more.
+                let found = played.invalid_seconds();
+                let is_all = invalid.iter().all(|second| found.contains(second));
+                let is_near = |second: &u64| invalid.iter().any(|late| (*late..=late + 1).contains(second));
+                let is_more = found.len() > invalid.len() + 1 || !found.iter().all(is_near);
+                assert!(is_all && !is_more, "{workers} workers, {load:?}: {stalls:?} and {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_waits_while_load_pauses_for_our_journal_is_late() {
+    for load in [open(200), Load::Closed { pipeline: 1 }] {
+        let mut script = Script::new(&[HONEST; 3], load);
+        (script.connections, script.seconds, script.timeout_us) = (16, 12, 3_000_000);
+        // Shorter than the timeout: all is sent, and all is right.
+        script.rest = Some((Rest::Disk, at(5_110 * MS), at(6_910 * MS)));
+        let played = script.play();
+        played.assert_whole(200);
+        assert_eq!(played.invalid_seconds(), [5, 6], "{load:?}");
+        let late: u64 = played.series.all().iter().map(|entry| u64::from(entry.late)).sum();
+        let void: u64 = played.tallies.iter().map(|tally| tally.own_fault).sum();
+        if load.is_open() {
+            // Three times 200 a second for 1.8 seconds, as exactly as the gate looks.
+            assert!((1_000..=1_150).contains(&late) && void == 0, "{late} late, {void} void");
+        }
+        // Longer: what waits too long is void, and taken away once.
+        script.rest = Some((Rest::Disk, at(3_110 * MS), at(8_910 * MS)));
+        let played = script.play();
+        played.assert_whole(200);
+        assert_eq!(played.invalid_seconds(), [3, 4, 5, 6, 7, 8], "{load:?}");
+        if load.is_open() {
+            let ratio = played.series.validity().rate_ratio().expect("an open phase");
+            assert!((ratio - 6.2 / 12.0).abs() < 0.01, "{ratio}: late for 5.8 of twelve seconds");
+        }
+    }
+}
+
+#[test]
+fn what_is_held_until_somebody_has_looked_at_the_plan_is_late_and_its_burst_costs_nobody() {
+    for load in [open(200), Load::Closed { pipeline: 1 }] {
+        // It fails when more comes at once than it does in a tenth of a second.
+        let fragile = Character::Bounded { capacity: 1_000, manner: Manner::Cliff { wait: 100 * MS } };
+        let mut script = Script::new(&[fragile, HONEST], load);
+        (script.connections, script.seconds, script.timeout_us) = (400, 12, 3_000_000);
+        if !load.is_open() {
+            script.connections = 16;
+        }
+        script.unseen = Some((at(4_900 * MS), at(6_610 * MS)));
+        let quiet = script.play();
+        quiet.assert_whole(200);
+        assert_eq!((quiet.invalid_seconds(), quiet.tallies[0].own_fault), (vec![], 0), "{load:?}");
+        // After a gap of 600 ms nothing starts until there was a look, a second later.
+        script.stalls = vec![(5_020 * MS, 600 * MS)];
+        let played = script.play();
+        assert_eq!(played.invalid_seconds(), [5, 6], "{load:?}");
+        let [fragile, honest] = played.tallies[..] else { panic!("two") };
+        assert_eq!(honest.points(&Rules::default()), 200 * i128::from(honest.due - honest.own_fault), "{honest:?}");
+        // The burst is too much for it. What fell due just behind that is its own, as ever.
+        assert!(fragile.status <= 5 && (!load.is_open() || fragile.own_fault > 50), "{load:?} {fragile:?}");
+    }
+}
+
+/// CPU time of this thread for a change of one of a hundred contestants, each of whom has so many connections.
+fn cpu_of_a_change(connections: u32) -> f64 {
+    let mut script = Script::new(&[HONEST; 100], open(1));
+    (script.connections, script.seconds) = (connections, 60);
+    let mut plan = Arc::new(script.plan());
+    let mut generator = script.generator(&plan);
+    let (worker, sender, _) = &mut generator.workers[0];
+    let sender = sender.as_mut().expect("it plays");
+    while worker.now() < at(2 * SECOND) {
+        assert!(worker.go_on(&generator.control, sender).expect("no ring fails here"));
+    }
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    };
+    let mut used = 0.0;
+    for change in 0..100 {
+        let mut next = Plan::clone(&plan);
+        next.contestants[ContestantIndex::FIRST].addresses[0].is_silent = change % 2 == 0;
+        plan = Arc::new(next);
+        generator.control.change(plan.clone());
+        let before = now();
+        assert!(worker.go_on(&generator.control, sender).expect("no ring fails here"));
+        used += now() - before;
+    }
+    used / 100.0
+}
+
+#[test]
+fn a_change_of_one_costs_no_more_where_the_others_have_many_connections() {
+    let (mut few, mut many) = (f64::MAX, f64::MAX);
+    for _ in 0..3 {
+        few = few.min(cpu_of_a_change(4));
+        many = many.min(cpu_of_a_change(64));
+    }
+    println!("{few:.0} ns where each has 4 connections, {many:.0} ns where each has 64");
+    // A walk over everybody's connections made it fifteen times.
+    assert!(many < 5.0 * few, "{few} ns where each has 4 connections, {many} ns where each has 64");
 }
 
 /// Fewer and more connections than workers.

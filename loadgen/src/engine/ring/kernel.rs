@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -395,6 +395,13 @@ impl Kernel for Uring {
             let (user, system) = thread_cpu_us();
             (user + system) * 1_000
         })
+    }
+
+    fn has_route(&self, address: SocketAddr) -> bool {
+        // A datagram socket that is connected has looked for a route and sent nothing.
+        let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let looked = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| socket.connect(address));
+        !looked.is_err_and(|error| error.raw_os_error() == Some(libc::ENETUNREACH))
     }
 }
 

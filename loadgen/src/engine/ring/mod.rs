@@ -84,6 +84,8 @@ pub trait Kernel {
     fn counters(&self) -> Counters;
     /// How long this thread has run, or waited for a core, in nanoseconds since its start: the rest it has rested.
     fn occupied_ns(&mut self) -> u64;
+    /// Whether our own machine has a way to an address. It sends nothing.
+    fn has_route(&self, address: SocketAddr) -> bool;
 }
 
 /// What happened on the present connection of a slot.
@@ -301,6 +303,10 @@ impl<K: Kernel> Ring<K> {
 
     pub fn occupied_ns(&mut self) -> u64 {
         self.kernel.occupied_ns()
+    }
+
+    pub fn has_route(&self, address: SocketAddr) -> bool {
+        self.kernel.has_route(address)
     }
 
     pub fn counters(&self) -> Counters {

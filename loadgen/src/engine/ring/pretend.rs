@@ -27,6 +27,8 @@ pub(crate) enum Character {
     Unreachable,
     /// Refuses every connection.
     Refusing,
+    /// A router on the way to it has no route.
+    Unrouted,
     /// Resets as soon as a request has come.
     Resetting,
     /// Answers, then sends rubbish without end.
@@ -211,6 +213,8 @@ pub(crate) struct Pretend {
     pub(crate) spent: Arc<AtomicU64>,
     /// From when to when our process has no descriptor for a socket.
     pub(crate) short: Vec<(u64, u64)>,
+    /// From when to when our machine has no route.
+    pub(crate) without_route: Vec<(u64, u64)>,
     pub(crate) queues: Queues,
     /// Servers that speak TLS.
     pub(crate) tls: HashMap<SocketAddr, Arc<ServerConfig>>,
@@ -259,6 +263,7 @@ impl Pretend {
             used: 0,
             spent: Arc::default(),
             short: Vec::new(),
+            without_route: Vec::new(),
             queues: Queues::default(),
             tls: HashMap::new(),
             handshaking: HashMap::new(),
@@ -266,6 +271,10 @@ impl Pretend {
             goodbyes: 0,
             alerts: Vec::new(),
         }
+    }
+
+    fn is_among(&self, times: &[(u64, u64)]) -> bool {
+        times.iter().any(|(from, to)| (*from..*to).contains(&self.now))
     }
 
     /// xorshift64: the same seed, the same run.
@@ -484,7 +493,11 @@ impl Pretend {
                     let into = self.now % period;
                     (if into < stall { stall - into } else { TRIP }, keep, None)
                 }
-                Character::Silent | Character::Unreachable | Character::Refusing | Character::Unsolicited => return,
+                Character::Silent
+                | Character::Unreachable
+                | Character::Refusing
+                | Character::Unrouted
+                | Character::Unsolicited => return,
                 Character::Resetting => (TRIP, Vec::new(), Some(libc::ECONNRESET)),
                 Character::Flooding => {
                     let mut bytes = keep;
@@ -537,7 +550,7 @@ impl Pretend {
 
 impl Kernel for Pretend {
     fn socket(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
-        if self.short.iter().any(|(from, to)| (from..to).contains(&&self.now)) {
+        if self.is_among(&self.short) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let socket = &mut self.sockets[slot];
@@ -559,7 +572,9 @@ impl Kernel for Pretend {
         let life = socket.life;
         *self.connects.entry(address).or_default() += 1;
         match self.servers[&address] {
+            _ if self.is_among(&self.without_route) => self.complete(0, tag, -libc::ENETUNREACH),
             Character::Unreachable => {}
+            Character::Unrouted => self.complete(TRIP, tag, -libc::ENETUNREACH),
             Character::Refusing => self.complete(TRIP, tag, -libc::ECONNREFUSED),
             Character::Unsolicited => {
                 self.complete(TRIP, tag, 0);
@@ -716,6 +731,10 @@ impl Kernel for Pretend {
 
     fn occupied_ns(&mut self) -> u64 {
         self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum()
+    }
+
+    fn has_route(&self, _: SocketAddr) -> bool {
+        !self.is_among(&self.without_route)
     }
 }
 

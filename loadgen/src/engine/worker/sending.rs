@@ -140,6 +140,7 @@ impl<K: Kernel> Worker<K> {
     /// Open loop: requests fall due, in order of their instants.
     #[inline]
     fn fall_due(&mut self) {
+        self.fallen = (self.now, self.late_ns);
         while let Some((fallen, due)) = self.pacer.fall_due(self.now) {
             let index = fallen.contestant;
             match self.plan.contestants[index].traffic {
@@ -148,7 +149,7 @@ impl<K: Kernel> Worker<K> {
                 TrafficMode::Absent if !due.scored => continue,
                 TrafficMode::Absent | TrafficMode::Flood | TrafficMode::Probe { .. } => {}
             }
-            let is_late = self.timeouts.on_due(due.intended);
+            let is_late = self.timeouts.on_due(due.intended, !self.activity.is_paused());
             let is_over = self.now > due.intended + self.timeouts.timeout;
             if is_over {
                 self.note(OwnCause::Late(LateCause::Control));

@@ -19,18 +19,30 @@ use std::io;
 use std::sync::Arc;
 
 impl<K: Kernel> Worker<K> {
-    /// Goes on by another plan of the same round: another schedule, other endpoints, other traffic.
+    /// Goes on by another plan of the same round: another schedule, other endpoints, other traffic. It costs what has changed: an
+    /// address that falls silent and comes back all the time is no matter of the others.
     pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
         let anew = rewritten || self.pacer.is_late_for(&self.plan.schedule);
         self.note(OwnCause::Late(LateCause::Control));
+        let has_joined = self.plan.contestants.len() > self.contestants.len();
         self.grow();
+        // Whether everybody's requests, connections and batches are what they were.
+        let mut goes_on = Arc::ptr_eq(&self.plan.schedule, &before.schedule)
+            && Arc::ptr_eq(&self.plan.phases, &before.phases)
+            && !anew
+            && !has_joined;
         for index in self.contestants.keys() {
             let is = &self.plan.contestants[index];
             // Who has just joined was nowhere before.
             let was = before.contestants.get(index).unwrap_or(is);
             let moved = was.request != is.request || was.tls != is.tls;
+            let is_same = !moved && was.addresses == is.addresses && was.traffic == is.traffic;
+            if is_same && !anew {
+                continue;
+            }
+            goes_on &= was.traffic == is.traffic;
             let (halted, absent) = (is.traffic == TrafficMode::Halted, is.traffic == TrafficMode::Absent);
             let contestant = &mut self.contestants[index];
             // What waits may have fallen due by a clock or a share that was not so any more.
@@ -43,7 +55,8 @@ impl<K: Kernel> Worker<K> {
             if moved || was.addresses != is.addresses {
                 contestant.redirect(moved, &was.addresses, is);
             }
-            for local in contestant.connections.keys() {
+            self.look_at_waiting(index);
+            for local in self.contestants[index].connections.keys() {
                 let slot = self.contestants[index].slot(local);
                 if halted {
                     self.silence(index, local);
@@ -51,10 +64,13 @@ impl<K: Kernel> Worker<K> {
                     // What was sent is answered or not, as ever; what waits is missed when it is looked at.
                     self.contestants[index].wear_out(local);
                     self.look_at(slot);
-                } else if self.contestants[index].is_stale(local) {
+                } else if !self.contestants[index].is_surplus(local) || self.contestants[index].is_stale(local) {
                     self.look_at(slot);
                 }
             }
+        }
+        if goes_on {
+            return;
         }
         self.pacer.follow(self.plan.schedule.clone());
         // The phase is entered anew, with its limits as they are now.

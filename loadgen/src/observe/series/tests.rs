@@ -41,7 +41,8 @@ impl Sums {
     }
 
     fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
-        Look { now: RunInstant::from_ns(now), sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
+        let now = RunInstant::from_ns(now);
+        Look { now, until: now, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
     }
 }
 
@@ -67,7 +68,8 @@ fn each_second_has_what_came_in_it() {
             counts.row.tally.failed(Failure::Missed);
         }
         // The collector looks a little later than the workers hand over.
-        series.observe(sums.look(now + 3_000_000, tenth * 50_000), &state, |second| {
+        let look = Look { now: RunInstant::from_ns(now + 3_000_000), ..sums.look(now, tenth * 50_000) };
+        series.observe(look, &state, |second| {
             seen.push((second.number, second.moment, *second.all, second.each.to_vec()));
         });
     }
@@ -154,11 +156,11 @@ fn seconds_without_a_share_are_not_this_generators() {
     let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
     let state = |instant| State::at(&plan, instant);
     sums.right(0, 3, 10, 5 * S);
-    series.observe(sums.look(6 * S, 0), state, |_| {});
+    series.observe(Look { until: at(5 * S), ..sums.look(6 * S, 0) }, state, |_| {});
     // What it had begun ends without it.
     sums.0.scored[0].row.tally.failed(Failure::OwnFault);
     sums.0.last = at(7 * S);
-    series.observe(sums.look(9 * S, 0), state, |_| {});
+    series.observe(Look { until: at(7 * S), ..sums.look(9 * S, 0) }, state, |_| {});
     let counts = series.validity().counts();
     assert_eq!((counts.seconds, counts.valid_seconds, counts.void), (3, 3, 1));
     assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.stage == Stage::NoShare), [true, false, true]);
@@ -199,6 +201,25 @@ fn what_a_worker_that_was_late_at_the_end_tells_behind_it_counts_in_the_last_sec
         let due = if rest == closed { 1_700.0 } else { 2_000.0 };
         assert_eq!(validity.rate_ratio(), Some((due - 300.0) / due), "{rest:?}");
     }
+}
+
+#[test]
+fn seconds_in_which_a_worker_stands_stay_open_and_are_told_as_not_valid_until_it_goes_on() {
+    let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
+    sums.right(0, 500, 10, 5 * S);
+    series.observe(sums.look(5 * S, 0), |_| OPEN, |_| {});
+    let stands = |now| Look { until: RunInstant::from_ns(5 * S), ..sums.look(now, 0) };
+    let mut standing = |now| {
+        series.observe(stands(now), |_| OPEN, |_| {});
+        (series.validity().seconds, series.standing(|_| OPEN))
+    };
+    assert_eq!([55 * S / 10, 65 * S / 10, 79 * S / 10].map(&mut standing), [(5, 0), (5, 1), (5, 2)]);
+    // It goes on, and comes to all that fell due.
+    sums.right(0, 300, 10, 8 * S);
+    sums.0.scored[0].meter.late += 290;
+    series.observe(sums.look(8 * S, 0), |_| OPEN, |_| {});
+    let counts = series.validity().counts();
+    assert_eq!((counts.seconds, counts.valid_seconds, series.standing(|_| OPEN)), (8, 5, 0));
 }
 
 #[test]

@@ -26,8 +26,6 @@ pub struct Validity {
     closed_late_us: u64,
     /// What came last, which what comes behind it may belong to.
     last: Option<Judged>,
-    /// Nothing came since.
-    is_newest: bool,
 }
 
 /// A second, or what came after the last one.
@@ -38,7 +36,6 @@ struct Judged {
     length_us: u64,
     /// How long its turns came late, for each worker.
     late_us: u64,
-    is_second: bool,
 }
 
 impl Judged {
@@ -54,24 +51,29 @@ impl Validity {
         if !state.open && entry.late > 0 {
             self.amend(&Entry { late: entry.late, ..Entry::default() }, 0);
         }
-        let judged = Judged { state, entry: *entry, length_us, late_us: late_us.min(length_us), is_second };
-        self.seconds += u64::from(is_second);
-        self.valid_seconds += u64::from(is_second && judged.is_valid());
         self.due += u64::from(entry.due);
         self.void += u64::from(entry.own_fault);
+        let judged = Judged { state, entry: *entry, length_us, late_us: late_us.min(length_us) };
+        if is_second {
+            self.seconds += 1;
+            self.valid_seconds += u64::from(judged.is_valid());
+        } else if self.last.is_some_and(|last| last.state.open == state.open) {
+            // What is left of a second at the end belongs to the one before it.
+            self.closed_us += if state.open { 0 } else { length_us };
+            self.amend(entry, late_us);
+            return;
+        }
         if state.open {
             self.add_open(entry);
         } else {
             self.closed_us += length_us;
             self.closed_late_us += judged.late_us;
         }
-        (self.last, self.is_newest) = (Some(judged), true);
+        self.last = Some(judged).filter(|_| is_second);
     }
 
     /// Adds what came when nothing was to fall due any more, or for a while. Whether the second before it is not valid by that.
     pub(super) fn add_rest(&mut self, entry: &Entry, late_us: u64) -> bool {
-        // Turns that come late further behind it are nobody's matter.
-        let late_us = if std::mem::take(&mut self.is_newest) { late_us } else { 0 };
         self.due += u64::from(entry.due);
         self.void += u64::from(entry.own_fault);
         self.amend(entry, late_us)
@@ -90,7 +92,7 @@ impl Validity {
             self.closed_late_us += late_us;
         }
         self.last = Some(last);
-        let is_spoiled = last.is_second && was_valid && !last.is_valid();
+        let is_spoiled = was_valid && !last.is_valid();
         self.valid_seconds -= u64::from(is_spoiled);
         is_spoiled
     }
@@ -105,6 +107,11 @@ impl Validity {
     pub fn counts(&self) -> RoundValidity {
         let Validity { seconds, valid_seconds, due, void, .. } = *self;
         RoundValidity { seconds, valid_seconds, due, void }
+    }
+
+    /// Whether all of it together was what the plan asked for: of steps, which are too short to be judged by their seconds.
+    pub fn is_on_plan(&self) -> bool {
+        suffices(self.rate_ratio()) && suffices(self.closed_ratio())
     }
 
     /// Of open phases; `None` where nothing fell due in any.
@@ -146,12 +153,10 @@ pub struct ValidityFigures {
 }
 
 impl ValidityFigures {
-    /// `rate_ratio`: of the run's open phases.
-    pub fn new(validity: &Validity, rate_ratio: Option<f64>) -> ValidityFigures {
-        let closed_ratio = validity.closed_ratio();
+    pub fn new(validity: &Validity) -> ValidityFigures {
         ValidityFigures {
-            valid: suffices(rate_ratio) && suffices(closed_ratio),
-            closed_ratio,
+            valid: validity.counts().is_valid(),
+            closed_ratio: validity.closed_ratio(),
             seconds: validity.seconds,
             valid_seconds: validity.valid_seconds,
         }
@@ -207,23 +212,45 @@ mod tests {
         validity.add(state(false), &entry(500, 0, 100), SECOND_US, 0, true);
         assert_eq!((counts(validity), validity.rate_ratio()), ((2, 1), Some(0.9)));
         // A turn that came late over the end of a closed phase: no more than all of its last second.
-        assert!(validity.add_rest(&late(0), 400_000) && !validity.add_rest(&late(0), 400_000));
-        assert_eq!((counts(validity), validity.closed_ratio()), ((2, 0), Some(0.6)));
+        assert!(validity.add_rest(&late(0), 400_000) && !validity.add_rest(&late(0), 200_000));
+        assert_eq!((counts(validity), validity.closed_ratio()), ((2, 0), Some(0.4)));
         validity.add(state(false), &entry(500, 0, 0), SECOND_US, 0, true);
         assert!(validity.add_rest(&late(0), 5 * SECOND_US));
-        assert_eq!(validity.closed_ratio(), Some(0.3));
+        assert_eq!(validity.closed_ratio(), Some(0.2));
         // Before the first second there is nothing that it could belong to.
         assert!(!Validity::default().add_rest(&late(9), 9));
     }
 
     #[test]
-    fn a_run_is_valid_when_both_of_its_kinds_are() {
-        let mut validity = Validity::default();
-        assert!(ValidityFigures::new(&validity, None).valid, "nothing was asked for");
-        validity.add(state(false), &entry(10, 0, 0), SECOND_US, 0, true);
-        assert!(ValidityFigures::new(&validity, Some(0.99)).valid);
-        assert!(!ValidityFigures::new(&validity, Some(0.98)).valid, "the closed phase does not hide the open one");
-        validity.add(state(false), &entry(10, 0, 0), SECOND_US, 100_000, true);
-        assert!(!ValidityFigures::new(&validity, Some(1.0)).valid);
+    fn a_run_is_valid_by_its_seconds_and_by_what_is_void_as_a_round_is() {
+        let of = |seconds: &[(bool, Entry, u64)]| {
+            let mut validity = Validity::default();
+            seconds.iter().for_each(|(open, entry, late_us)| {
+                validity.add(state(*open), entry, SECOND_US, *late_us, true);
+            });
+            assert_eq!(ValidityFigures::new(&validity).valid, validity.counts().is_valid());
+            (validity.counts().is_valid(), validity.is_on_plan())
+        };
+        let (good, late) = ((true, entry(1_000, 0, 0), 0), (true, entry(1_000, 0, 20), 0));
+        assert_eq!(of(&[]), (true, true), "nothing was asked for");
+        // Ten seconds of six hundred, each of which was a little late.
+        assert_eq!(of(&[vec![good; 590], vec![late; 10]].concat()), (false, true));
+        // One of sixty, and of two hundred, that was wholly late.
+        let lost = (true, entry(1_000, 0, 1_000), 0);
+        assert_eq!(of(&[vec![good; 59], vec![lost]].concat()), (false, false));
+        assert_eq!(of(&[vec![good; 199], vec![lost]].concat()), (true, true));
+        // A closed phase, whose turns were on time, of which a tenth is void; and one whose turns were not.
+        assert_eq!(of(&[(false, entry(1_000, 100, 0), 0); 10]), (false, true));
+        assert_eq!(of(&[(false, entry(1_000, 0, 0), 20_000); 10]), (false, false));
+    }
+
+    #[test]
+    fn what_is_left_of_a_second_at_the_end_belongs_to_the_one_before_it() {
+        for (open, late_us) in [(true, 0), (false, 30_000)] {
+            let mut validity = Validity::default();
+            validity.add(state(open), &entry(1_000, 0, 0), SECOND_US, 0, true);
+            validity.add(state(open), &entry(400, 0, 400), 400_000, late_us, false);
+            assert_eq!((validity.seconds, validity.valid_seconds, validity.due), (1, 0, 1_400), "{open}");
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Session {
         let Progress { sums, .. } = progress;
         let total = &closed.summary.total;
         self.count(RunInstant::START, &sums.scored[0].row, RunInstant::START, errors);
-        Ok((counted(total), closed.summary.is_valid()))
+        Ok((counted(total), closed.validity.is_on_plan()))
     }
 }
 
@@ -169,7 +169,8 @@ mod tests {
             outcomes.settle(&Exchange::new(due, due.intended), outcome, &ResponseBytes::NOTHING);
         }
         let features = Features { no_sqarray: true, min_wait: true };
-        let progress = Progress { now: RunInstant::START, sums: block, workers: Vec::new(), features };
+        let (now, until) = (RunInstant::START, RunInstant::START);
+        let progress = Progress { now, until, sums: block, workers: Vec::new(), features };
         counted(&Summary::of(&plan, &progress, false).total)
     }
 

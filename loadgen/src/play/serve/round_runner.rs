@@ -500,7 +500,7 @@ impl RoundRunner {
 
     /// How much of what is scored so far is valid.
     pub fn validity(&self) -> RoundValidity {
-        self.driver.validity().counts()
+        self.driver.validity()
     }
 
     /// What of our own it was last that made seconds not valid, or requests void.
