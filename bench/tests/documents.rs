@@ -2,7 +2,7 @@
 //!
 //! A document is corrected by whoever moves what it names, because this fails. It reads files and nothing else.
 
-use flowtest_contest::Contest;
+use flowtest_contest::Policy;
 use flowtest_contest::policy::Ownership;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ fn the_example_of_an_inventory_asks_each_server_whose_it_is() {
     let ceiling = |asked: &str| {
         let policy =
             format!("[policy]\nallow = [\"10.0.0.0/8\"]\n{}\n", line.replace("{{ generator_ownership }}", asked));
-        Contest::ceiling(&policy).unwrap_or_else(|error| panic!("{error}")).ownership
+        Policy::ceiling(&policy).unwrap_or_else(|error| panic!("{error}")).ownership
     };
     assert_eq!(asked.map(ceiling), Some(Ownership::Header), "{example}");
     // Where nobody says anything the contract's three headers suffice.
