@@ -221,9 +221,9 @@ pub fn recorded(decision: &Decision, at: UtcUs) -> record::Decision {
 /// The climbs of the phase to which a step belongs.
 fn climbs(plan: &Plan, Step { first, terms, .. }: Step) -> Climbs {
     let steps = plan.phases.iter().filter_map(|phase| Some((phase, step_of(phase)?)));
-    let judged = steps.filter(|(_, step)| step.first == first && step.is_judged);
+    let mut judged = steps.filter(|(_, step)| step.first == first && step.is_judged);
     let bounds = judged
-        .last()
+        .next_back()
         .map_or(Bounds::NONE, |(phase, last)| Bounds { connections: phase.connections, end: last.number + 1 });
     Climbs::new(terms, first).within(bounds)
 }
