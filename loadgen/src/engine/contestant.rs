@@ -112,6 +112,8 @@ pub struct Contestant {
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
     shaken_ns: u64,
     shaken_turn: u64,
+    /// The last turn in which a handshake of it wanted to go on.
+    shaker_turn: Option<u64>,
     /// The last turn in which a handshake of it was held back.
     held_turn: Option<u64>,
     /// When no chain that was looked at is counted any more.
@@ -155,6 +157,7 @@ impl Contestant {
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
+            shaker_turn: None,
             held_turn: None,
             looks_until: RunInstant::START,
         }
@@ -246,6 +249,11 @@ impl Contestant {
         let Remembering { config, .. } = self.tls_config.get_or_insert_with(begin);
         self.has_tls = true;
         self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
+    }
+
+    /// A step of a handshake is wanted; whether it is the first one of this turn.
+    pub fn wants_to_shake(&mut self, turn: u64) -> bool {
+        self.shaker_turn.replace(turn) != Some(turn)
     }
 
     /// Whether one more step of a handshake may begin, where its part of a turn is so many nanoseconds: what a step took beyond

@@ -24,6 +24,7 @@ impl<K: Kernel> Worker<K> {
         self.turn += 1;
         self.opens = OPENS_PER_TURN;
         self.shaken_ns = 0;
+        self.shakers = [0, self.shakers[0]];
         self.quantum.on_turn(self.now);
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
