@@ -316,7 +316,7 @@ impl Contestant {
         match plan.contestants[self.index].traffic {
             TrafficMode::Absent => Missed::NotAdmitted,
             TrafficMode::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
-            TrafficMode::Flood | TrafficMode::Halted => {
+            TrafficMode::Flood | TrafficMode::Unable | TrafficMode::Halted => {
                 let answer_us = u32::try_from(self.took_us).unwrap_or(u32::MAX);
                 Missed::NoConnection { connections, rate, round_trip_us, answer_us }
             }
