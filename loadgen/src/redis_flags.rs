@@ -27,7 +27,36 @@ impl RedisFlags {
     /// What is wrong with the URL, the password's file or that of certificates.
     pub fn address(&self, url: &str) -> Result<RedisAddress, Failed> {
         let redis = RedisAddress::new(url)?.with_password_file(self.redis_password_file.as_deref())?;
+        if let Some(doubt) = self.doubt(url, std::env::var_os("SSL_CERT_FILE").is_some()) {
+            eprintln!("flowtest-loadgen: {doubt}");
+        }
         let redis = redis.with_ca_file(self.redis_ca.as_deref())?;
         Ok(redis.allow_volatile(self.redis_volatile))
+    }
+
+    /// What may be meant otherwise where a variable names all that this process trusts.
+    fn doubt(&self, url: &str, names_all: bool) -> Option<&'static str> {
+        (names_all && url.starts_with("rediss://") && self.redis_ca.is_none()).then_some(
+            "SSL_CERT_FILE names all that contestants over https are trusted by, too: if it is there for Redis, give its file by \
+             --redis-ca and take the variable away",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_was_meant_for_redis_is_told() {
+        let flags = |redis_ca: Option<&str>| RedisFlags {
+            redis_password_file: None,
+            redis_ca: redis_ca.map(PathBuf::from),
+            redis_volatile: false,
+        };
+        let told = |redis_ca, url, names_all| flags(redis_ca).doubt(url, names_all).is_some();
+        assert!(told(None, "rediss://a.test", true));
+        assert!(!told(None, "rediss://a.test", false) && !told(None, "redis://a.test", true));
+        assert!(!told(Some("ca.pem"), "rediss://a.test", true));
     }
 }

@@ -10,7 +10,7 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::LEAD_US;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
 use std::collections::BTreeSet;
 
 /// Between deciding to resume and the least that the lifecycle allows, time for the change to be saved.
@@ -74,16 +74,17 @@ impl Controller {
     /// Generators that can play, freshly looked at: one that is silent or whose clock is off would spoil the round.
     async fn fit_generators(&self, wanted: Vec<String>, now: UtcUs) -> Result<Generators, ChangeError> {
         let contest = self.document.contest().to_owned();
+        let next = self.status().roster.contest(&contest, &self.settings());
         let seen = self.link.call(move |scoreboard| scoreboard.read_generators(&contest)).await?;
+        let judge =
+            |health: &GeneratorHealth| readiness::with_trust(readiness::judge_generator(health), health, next.as_ref());
         let heard = || seen.iter().filter(|seen| readiness::is_heard(seen, now));
         let wanted = match wanted.is_empty() {
             true => heard().map(|seen| seen.id.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             false => wanted,
         };
         // One that could not have played was not left out by anybody's wish, and comes when it can.
-        let can = |seen: &SeenGenerator| {
-            seen.health.as_ref().is_some_and(|health| readiness::judge_generator(health).0 != Mark::No)
-        };
+        let can = |seen: &SeenGenerator| seen.health.as_ref().is_some_and(|health| judge(health).0 != Mark::No);
         let unnamed = heard().filter(|seen| can(seen) && !wanted.contains(&seen.id));
         let left_out = unnamed.map(|seen| seen.id.clone()).collect();
         for id in &wanted {
@@ -91,7 +92,7 @@ impl Controller {
             let Some(health) = health.and_then(|seen| seen.health.as_ref()) else {
                 return Err(ChangeError::Unfit(format!("generator {id:?} is not heard: start it, or go without it")));
             };
-            if let (Mark::No, message) = readiness::judge_generator(health) {
+            if let (Mark::No, message) = judge(health) {
                 return Err(ChangeError::Unfit(format!("generator {id:?} cannot play. {message}")));
             }
         }

@@ -32,6 +32,8 @@ pub enum OwnCause {
     Forbidden,
     /// Our own machine has no way to a server.
     Route,
+    /// Our own machine knows no authority by which it could trust a server.
+    Trust,
 }
 
 impl OwnCause {
@@ -51,9 +53,12 @@ impl OwnCause {
     pub fn recorded(self) -> LateCause {
         match self {
             OwnCause::Late(cause) => cause,
-            OwnCause::Ports | OwnCause::Descriptors | OwnCause::Memory | OwnCause::Forbidden | OwnCause::Route => {
-                LateCause::Resources
-            }
+            OwnCause::Ports
+            | OwnCause::Descriptors
+            | OwnCause::Memory
+            | OwnCause::Forbidden
+            | OwnCause::Route
+            | OwnCause::Trust => LateCause::Resources,
         }
     }
 }

@@ -277,7 +277,8 @@ impl Connection {
     /// The same over TLS: an end without a word of TLS is the end of no answer, and one that it would have ended is told why.
     pub fn on_cut(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
-            let tls = self.reader.is_until_close().then_some(TlsReason::NoCloseNotify);
+            let is_told = self.reader.is_until_close() && failure == Failure::Reset;
+            let tls = is_told.then_some(TlsReason::NoCloseNotify);
             self.fail_first(failure, &ResponseBytes { tls, ..self.came_before() }, timeouts, sink);
         }
         self.on_lost(failure, timeouts, sink)

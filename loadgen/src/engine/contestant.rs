@@ -112,6 +112,8 @@ pub struct Contestant {
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
     shaken_ns: u64,
     shaken_turn: u64,
+    /// The last turn in which a handshake of it wanted to go on.
+    shaker_turn: Option<u64>,
     /// The last turn in which a handshake of it was held back.
     held_turn: Option<u64>,
     /// When no chain that was looked at is counted any more.
@@ -155,6 +157,7 @@ impl Contestant {
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
+            shaker_turn: None,
             held_turn: None,
             looks_until: RunInstant::START,
         }
@@ -248,6 +251,11 @@ impl Contestant {
         self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
     }
 
+    /// A step of a handshake is wanted; whether it is the first one of this turn.
+    pub fn wants_to_shake(&mut self, turn: u64) -> bool {
+        self.shaker_turn.replace(turn) != Some(turn)
+    }
+
     /// Whether one more step of a handshake may begin, where its part of a turn is so many nanoseconds: what a step took beyond
     /// that is taken from the turns that follow.
     pub fn may_shake(&mut self, turn: u64, part_ns: u64) -> bool {
@@ -308,7 +316,7 @@ impl Contestant {
         match plan.contestants[self.index].traffic {
             TrafficMode::Absent => Missed::NotAdmitted,
             TrafficMode::Probe { since } => Missed::Probed { since: plan.utc_us(since) },
-            TrafficMode::Flood | TrafficMode::Halted => {
+            TrafficMode::Flood | TrafficMode::Unable | TrafficMode::Halted => {
                 let answer_us = u32::try_from(self.took_us).unwrap_or(u32::MAX);
                 Missed::NoConnection { connections, rate, round_trip_us, answer_us }
             }

@@ -192,6 +192,8 @@ pub enum TrafficMode {
     Flood,
     /// Nothing is sent, for it is not admitted: what falls due in scored phases is missed.
     Absent,
+    /// Nothing is sent, by a fault of our own machine, which is that of what falls due in scored phases.
+    Unable,
     /// One request a second, since this instant, until it answers again; the rest of what is due counts as missed.
     Probe { since: RunInstant },
     /// Nothing: nothing falls due, and its connections are closed at once.

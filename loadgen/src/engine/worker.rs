@@ -108,6 +108,8 @@ pub struct Worker<K> {
     /// What steps of handshakes took in this turn, in nanoseconds, and what they may take.
     shaken_ns: u64,
     shaking_ns: u64,
+    /// How many contestants want a step of one, in this turn and in the one before.
+    shakers: [u64; 2],
     /// What all else of the last turn took that did not rest.
     work_ns: u64,
     /// Slots whose contestant goes on with no handshake yet, among the queued, and when the first of them is looked at again.
@@ -189,6 +191,7 @@ impl<K: Kernel> Worker<K> {
             opens_each: (OPENS_PER_TURN / count.max(1) as u32).max(1),
             shaken_ns: 0,
             shaking_ns: sealed::shaking_ns(0),
+            shakers: [0; 2],
             work_ns: 0,
             resting: Vec::new(),
             rested_at: RunInstant::NEVER,

@@ -130,6 +130,7 @@ pub fn own_cause(cause: OwnCause) -> &'static str {
         OwnCause::Memory => "the kernel had no memory for a connection",
         OwnCause::Forbidden => "a firewall of the generator's own machine forbade it",
         OwnCause::Route => "the generator's own machine had no route to a server",
+        OwnCause::Trust => "the generator's own machine knows no authority by which it could trust a server over https",
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
                 let found = with_obedience(judge_generator(health), health, situation.due_revision);
-                let (mark, message) = with_trust(with_who_waits(found, seen), health, situation);
+                let (mark, message) = with_trust(with_who_waits(found, seen), health, situation.contest.as_ref());
                 list.add(Group::Generator, &seen.id, mark, message);
             }
             _ if situation.is_unwritten => {
@@ -86,17 +86,21 @@ pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth,
     (mark, message)
 }
 
-/// Adds that it can trust no server, where somebody plays over https whose certificate it has to look at.
-fn with_trust((mark, message): (Mark, String), health: &GeneratorHealth, situation: &Situation) -> (Mark, String) {
-    let is_asked = |contest: &&Contest| {
-        let is_https = |contestant: &Contestant| contestant.endpoint.scheme == Scheme::Https;
-        contest.policy.tls == TlsTrust::Verify && contest.contestants.iter().any(is_https)
-    };
-    match (&health.tls_trouble, situation.contest.as_ref().filter(is_asked)) {
-        (Some(trouble), Some(_)) => {
-            (Mark::No, format!("It sends nothing to contestants over https: {trouble}. {message}"))
+/// Adds that it can trust no server, where certificates are to be looked at: somebody plays over https, or may move there.
+pub fn with_trust(
+    (mark, message): (Mark, String),
+    health: &GeneratorHealth,
+    contest: Option<&Contest>,
+) -> (Mark, String) {
+    let asked = contest.filter(|contest| contest.policy.tls == TlsTrust::Verify);
+    let (Some(trouble), Some(contest)) = (&health.tls_trouble, asked) else { return (mark, message) };
+    let is_https = |contestant: &Contestant| contestant.endpoint.scheme == Scheme::Https;
+    match contest.contestants.iter().any(is_https) {
+        true => (Mark::No, format!("It sends nothing to contestants over https: {trouble}. {message}")),
+        false => {
+            let message = format!("It sends nothing to whoever moves to https: {trouble}. {message}");
+            (mark.max(Mark::Warn), message)
         }
-        _ => (mark, message),
     }
 }
 

@@ -127,7 +127,7 @@ async fn levers(
         readiness,
         round: RoundPanel {
             past: past(app, &rounds, users, control).await?,
-            ..round(app, control, &status, &rounds, typed, now)
+            ..round(app, control, &status, &rounds, typed, situation)
         },
         teams,
     })

@@ -114,7 +114,8 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => {
             let found = share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health));
-            readiness::with_obedience(found, health, situation.due_revision)
+            let found = readiness::with_obedience(found, health, situation.due_revision);
+            readiness::with_trust(found, health, situation.contest.as_ref())
         }
         false if situation.is_unwritten => {
             (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())

@@ -4,7 +4,7 @@ use super::as_sentence;
 use super::ready_panel::light;
 use crate::app::App;
 use crate::clock::utc_ms;
-use crate::control::readiness::{self, Mark};
+use crate::control::readiness::{self, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
@@ -41,8 +41,9 @@ pub(super) fn round(
     status: &Status,
     rounds: &[Round],
     typed: Option<(Field, bool, Vec<String>)>,
-    now: UtcUs,
+    situation: &Situation,
 ) -> RoundPanel {
+    let now = situation.now;
     let state = control.map_or(State::Draft, |control| control.state);
     let last = rounds.last().map_or(0, |round| round.number);
     let (start, scored, chosen) = match typed {
@@ -50,7 +51,9 @@ pub(super) fn round(
         None => (Field::new("+30s"), control.is_none_or(|control| control.scored), None),
     };
     let generators = status.generators.iter().filter(|seen| readiness::is_heard(seen, now)).filter_map(|seen| {
-        let mark = readiness::judge_generator(seen.health.as_ref()?).0;
+        let health = seen.health.as_ref()?;
+        let found = readiness::judge_generator(health);
+        let mark = readiness::with_trust(found, health, situation.contest.as_ref()).0;
         let is_chosen = match &chosen {
             Some(chosen) => chosen.contains(&seen.id),
             None => mark != Mark::No,

@@ -10,11 +10,12 @@ use crate::engine::timeouts::LATE_NS;
 use crate::engine::tls::{Handshake, Opened, TlsReason};
 use flowtest_contract::verdict::Failure;
 
-/// What steps of handshakes may take of one turn at least, in nanoseconds, over all contestants, each of which has an equal part:
-/// after that no other one is begun. One takes a tenth of a millisecond or two, where the server wants it some.
+/// What steps of handshakes may take of one turn at least, in nanoseconds, over all contestants that want some, each of which has
+/// an equal part: after that no other one is begun. It is all that they may take of turns of 6.8 to 10 ms. One takes a tenth of a millisecond or two, where the server wants it some.
 const SHAKING_NS: u64 = 1_200_000;
 /// Turns are long where many connections are made already: handshakes take this part of what all else took, or the more
-/// connections there are the longer a new one would wait.
+/// connections there are the longer a new one would wait. Of that part each contestant has an equal one, whoever wants it: what
+/// many handshakes of one take stays small beside what all else does.
 const SHAKING_PART: u64 = 2;
 /// What a turn that is not late without handshakes may take with them: short of [`LATE_NS`], for the last step may take longer.
 const TURN_NS: u64 = LATE_NS * 8 / 10;
@@ -32,6 +33,11 @@ pub(super) fn shaking_ns(work_ns: u64) -> u64 {
     let is_late_anyway = work_ns >= LATE_NS;
     let most = if is_late_anyway { part } else { part.min(TURN_NS.saturating_sub(work_ns)) };
     most.max(SHAKING_NS)
+}
+
+/// The part of one contestant, of so many of whom so many want one now.
+fn part_ns(shaking_ns: u64, contestants: u64, shakers: u64) -> u64 {
+    (shaking_ns / contestants.min(PARTS_MAX)).max(SHAKING_NS / shakers.clamp(1, PARTS_MAX))
 }
 
 impl<K: Kernel> Worker<K> {
@@ -140,7 +146,7 @@ impl<K: Kernel> Worker<K> {
         }
         let index = self.owner[slot];
         let contestants = self.contestants.len() as u64;
-        let (has_rivals, part_ns) = (contestants > 1, self.shaking_ns / contestants.min(PARTS_MAX));
+        let has_rivals = contestants > 1;
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
         if !contestant.tls[local].as_ref().is_some_and(|tls| tls.wants_handshake()) {
@@ -153,6 +159,9 @@ impl<K: Kernel> Worker<K> {
             }
             return;
         }
+        self.shakers[0] += u64::from(contestant.wants_to_shake(self.turn));
+        let [now, before] = self.shakers;
+        let part_ns = part_ns(self.shaking_ns, contestants, now.max(before));
         if self.shaken_ns >= self.shaking_ns || !contestant.may_shake(self.turn, part_ns) {
             contestant.on_held(self.turn);
             if !std::mem::replace(&mut self.queued[slot], true) {
@@ -240,6 +249,22 @@ mod tests {
         // (what all else took, what handshakes may take), in tenths of a millisecond
         for (work, part) in [(0, 12), (20, 12), (40, 20), (60, 20), (75, 12), (99, 12), (100, 50), (770, 385)] {
             assert_eq!(shaking_ns(work * 100_000), part * 100_000, "{work}");
+        }
+    }
+
+    #[test]
+    fn what_others_do_not_want_of_the_least_part_goes_to_those_that_do() {
+        let ten_us = |part: u64| part * 10_000;
+        // (what handshakes may take, contestants, those that want some, the part of one), in hundredths of a millisecond
+        for (shaking, contestants, shakers, part) in [
+            (120, 16, 1, 120),
+            (120, 16, 2, 60),
+            (120, 40, 0, 120),
+            (480, 2, 2, 240),
+            (1920, 16, 1, 120),
+            (3840, 16, 16, 240),
+        ] {
+            assert_eq!(part_ns(ten_us(shaking), contestants, shakers), ten_us(part), "{contestants} {shakers}");
         }
     }
 }

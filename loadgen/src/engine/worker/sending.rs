@@ -3,7 +3,7 @@
 //! It never looks at an answer.
 
 use super::activity::{Activity, Running};
-use super::{BATCH_MAX, BATCH_PART, OPENS_PER_TURN, PROBE_NS, WAIT_MAX_NS, Worker};
+use super::{BATCH_MAX, BATCH_PART, BLOCK_NS, OPENS_PER_TURN, PROBE_NS, WAIT_MAX_NS, Worker};
 use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
@@ -13,6 +13,7 @@ use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot};
 use crate::engine::pacer::Due;
 use crate::engine::plan::{Load, TrafficMode};
 use crate::engine::ring::Kernel;
+use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::Unsent;
 use crate::engine::wheel::Sleeper;
 use flowtest_contract::verdict::Failure;
@@ -24,6 +25,7 @@ impl<K: Kernel> Worker<K> {
         self.turn += 1;
         self.opens = OPENS_PER_TURN;
         self.shaken_ns = 0;
+        self.shakers = [0, self.shakers[0]];
         self.quantum.on_turn(self.now);
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
@@ -146,7 +148,11 @@ impl<K: Kernel> Worker<K> {
             match self.plan.contestants[index].traffic {
                 TrafficMode::Halted => continue,
                 // Other phases are for getting ready.
-                TrafficMode::Absent if !due.scored => continue,
+                TrafficMode::Absent | TrafficMode::Unable if !due.scored => continue,
+                TrafficMode::Unable => {
+                    self.cannot_send(index, due);
+                    continue;
+                }
                 TrafficMode::Absent | TrafficMode::Flood | TrafficMode::Probe { .. } => {}
             }
             let is_late = self.timeouts.on_due(due.intended, !self.activity.is_paused());
@@ -169,6 +175,19 @@ impl<K: Kernel> Worker<K> {
                 self.look_at_waiting(index);
             }
         }
+    }
+
+    /// What falls due to somebody to whom our own machine can send nothing.
+    #[cold]
+    fn cannot_send(&mut self, index: ContestantIndex, due: Due) {
+        let cause = OwnCause::Trust;
+        self.timeouts.note(cause);
+        // One window for as long as it lasts, in each block from its begin on.
+        let from = RunInstant::from_ns(self.block_at.ns().saturating_sub(BLOCK_NS));
+        self.block.late.note(LateWindow { from, to: self.now, cause: cause.recorded() });
+        let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
+        outcomes.fell_due(due, false);
+        outcomes.never_sent(due, Unsent::OwnFault);
     }
 
     /// Gives what waits to free connections, or gives it up.
@@ -409,7 +428,7 @@ impl<K: Kernel> Worker<K> {
             && match traffic {
                 TrafficMode::Flood => true,
                 TrafficMode::Probe { .. } => self.may_probe(index),
-                TrafficMode::Absent | TrafficMode::Halted => false,
+                TrafficMode::Absent | TrafficMode::Unable | TrafficMode::Halted => false,
             }
     }
 
@@ -428,7 +447,7 @@ impl<K: Kernel> Worker<K> {
                 self.contestants[index].probe_at = self.now + PROBE_NS;
                 1
             }
-            TrafficMode::Probe { .. } | TrafficMode::Absent | TrafficMode::Halted => return,
+            TrafficMode::Probe { .. } | TrafficMode::Absent | TrafficMode::Unable | TrafficMode::Halted => return,
         };
         let contestant = &mut self.contestants[index];
         let connection = &mut contestant.connections[local];

@@ -43,7 +43,8 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             goes_on &= was.traffic == is.traffic;
-            let (halted, absent) = (is.traffic == TrafficMode::Halted, is.traffic == TrafficMode::Absent);
+            let halted = matches!(is.traffic, TrafficMode::Halted | TrafficMode::Unable);
+            let absent = is.traffic == TrafficMode::Absent;
             let contestant = &mut self.contestants[index];
             // What waits may have fallen due by a clock or a share that was not so any more.
             if halted || anew {

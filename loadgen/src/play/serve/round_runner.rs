@@ -604,14 +604,16 @@ fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_halt
             let tls = trust.server(endpoint).ok()?;
             Some((endpoint, tls, addresses.clone()))
         });
-        // Whom nobody can be trusted for by this machine's fault pays for nothing.
-        let is_charged = || {
-            entry.is_charged(control.contest.absent) && !trust.server(&entry.wanted).is_err_and(|error| error.is_ours())
-        };
+        // Where this machine can trust nobody that is its own fault, wherever the contestant was before: nobody pays for it, and
+        // the seconds are not valid. To whom the organiser has shut the way nothing would be sent in any case.
+        let is_ours = !entry.is_shut && trust.server(&entry.wanted).is_err_and(|error| error.is_ours());
         let (endpoint, tls, addresses, traffic) = match taken {
+            _ if !quiet && is_ours => (&entry.wanted, None, Vec::new(), TrafficMode::Unable),
             Some((endpoint, tls, addresses)) if !quiet => (endpoint, tls, addresses, TrafficMode::Flood),
             Some((endpoint, tls, addresses)) => (endpoint, tls, addresses, TrafficMode::Halted),
-            None if !quiet && is_charged() => (&entry.wanted, None, Vec::new(), TrafficMode::Absent),
+            None if !quiet && entry.is_charged(control.contest.absent) => {
+                (&entry.wanted, None, Vec::new(), TrafficMode::Absent)
+            }
             None => (&entry.wanted, None, Vec::new(), TrafficMode::Halted),
         };
         contestant(one.name.clone(), endpoint, tls, addresses, traffic)

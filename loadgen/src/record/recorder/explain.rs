@@ -45,7 +45,11 @@ pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
             let timeout_us = plan.rules.timeout_us;
             let (message, expected) = match (sample.missed, sample.tls, sample.own) {
                 (Some(why), ..) => wording::missed(why, timeout_us),
-                (None, Some(why), _) if failure == Failure::Tls || why == TlsReason::NoCloseNotify => wording::tls(why),
+                (None, Some(why), own)
+                    if failure == Failure::Tls || (own.is_none() && why == TlsReason::NoCloseNotify) =>
+                {
+                    wording::tls(why)
+                }
                 (None, _, Some(cause)) => wording::own_fault(cause),
                 (None, ..) => wording::failed(failure, sample.malformed, timeout_us),
             };
@@ -161,6 +165,10 @@ mod tests {
         let message =
             "the generator's own fault, which costs nothing: no local port was left for connections to a server";
         assert_eq!((explained.len(), explained[0].error.message.as_str()), (1, message));
+        // Also of an answer that lacked its end: nobody has to mend anything for it.
+        sample.tls = Some(TlsReason::NoCloseNotify);
+        let explained = explain(&requests(), &sample);
+        assert_eq!(explained[0].error.message, message);
     }
 
     #[test]
