@@ -120,6 +120,7 @@ def test_the_hour_names_every_header_that_a_stack_does_not_have_as_it_is():
     row = row_of("docs/PLAY.md", "fifteen minutes before the deadline of *From*")
     whole, due = template("ecs")["Parameters"], {"VersionHeader": "v2", "FromHeader": "ECS"}
     named = [name for name in due if f"`{name}`" in row and f"`{due[name]}`" in row]
+    assert "Look that as many tasks run" in row, "one task answers in a browser as well"
     assert set(named) >= {name for name, value in due.items() if whole[name]["Default"] != value} and "VersionHeader" in named, row
 
 
@@ -127,6 +128,11 @@ def test_the_hour_tells_of_a_pause():
     """Servers know an instant, and a pause moves the deadline."""
     [after] = [part for part in (PROJECT / "docs/PLAY.md").read_text().split("\n\n") if part.startswith("**After a pause**")]
     assert all(word in after for word in ("a second stack", "`v1,v2@TIME`", "*My team*"))
+    # A new account has no room for as many again on EC2, and what it lacks is not told by the stack.
+    assert "make the second stack on ECS" in after and "`FromHeader`" in after
+    limits = (AWS / "README.md").read_text().split("## Limits of an account")[1].split("\n## ")[0]
+    assert "four times your servers" in limits and "A second\nstack" in limits and "`ecs.yml` and `FromHeader` `EC2`" in limits
+    assert template("ec2")["Parameters"]["InstanceType"]["Default"] == "t3.micro", "two processors a server"
 
 
 def test_a_rolling_update_has_room_and_a_new_server_time():
