@@ -3,6 +3,7 @@ makes of a fresh machine is flooded."""
 
 import datetime
 import json
+import pathlib
 import re
 import subprocess
 import time
@@ -203,7 +204,13 @@ UNKNOWN = {"AWS::EC2::SecurityGroupIngress", "AWS::AutoScaling::ScalingPolicy", 
         ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_min=4", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_version=v2"),
     ],
 )
-def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, name, given, changed):
+def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, account, name, given, changed):
+    # One that failed in the console stays, and cannot be changed.
+    rolled_back = pathlib.Path(account["FLOWTEST_FAIL_STACKS"])
+    rolled_back.touch()
+    small = {"Parameters": {"Min": {"Type": "String", "Default": "7"}}, "Resources": {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "x"}}}}
+    cloudformation.create_stack(StackName=f"flowtest-{name}", TemplateBody=json.dumps(small))
+    rolled_back.unlink()
     made = contestant.play(f"{name}.yml", inventory="localhost,", variables=given).changed_something()
     endpoint = outputs(cloudformation, f"flowtest-{name}")["Endpoint"]
     assert re.fullmatch(r"http://[a-zA-Z0-9.-]+/", endpoint) and f"Endpoint: {endpoint}" in made.text
