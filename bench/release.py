@@ -5,7 +5,7 @@
 
 Into build/releases/ID, where ID is the commit: `flowtest-target-ID-x86_64`, `flowtest-loadgen-ID-x86_64` and the image archive
 `flowtest-target-ID-x86_64.oci.tar`; the same for aarch64 (Graviton) where this machine's compiler can; the playbooks and
-templates (`flowtest-kit-ID.tar.gz`, and the templates alone), SHA256SUMS, NOTES.md. The programs are linked with musl and need no other file; the
+templates (`flowtest-kit-ID.tar.gz`, and the templates alone with what their users read), SHA256SUMS, NOTES.md. The programs are linked with musl and need no other file; the
 image is written without a daemon. What cannot be made here is named, in the notes as well, and the rest is made.
 """
 
@@ -163,6 +163,8 @@ BROWSER = {
     "ecs.yml": "a contestant on ECS, the same way",
     "user-data.sh": "one machine on EC2: paste it into *User data*",
 }
+# What they read, under the names by which these documents and the templates call each other here.
+READ = {"docs/PLAY.md": ("PLAY.md", "how to play: the hour of a team"), "target/aws/README.md": ("AWS.md", "how the templates are used, and their limits")}
 
 
 def kit(folder, id):
@@ -172,6 +174,19 @@ def kit(folder, id):
         ["git", "-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix=flowtest-{id}/", "HEAD", *KIT], cwd=ROOT, check=True, capture_output=True,
     ).stdout
     archive.write_bytes(gzip.compress(tar, mtime=0))
+
+
+def readable(file):
+    """A document of ours with links to what lies beside it; what lies in the kit alone is its name."""
+    beside = {ROOT / "target/aws" / name: name for name in BROWSER} | {ROOT / other: name for other, (name, _) in READ.items()}
+
+    def link(found):
+        text, target = found.groups()
+        place = (ROOT / file).parent / target
+        name = beside.get(place.resolve())
+        return found.group(0) if ":" in target else f"[{text}]({name})" if name else f"{text} (`{place.resolve().relative_to(ROOT)}` of the kit)"
+
+    return re.sub(r"\[([^\]]+)\]\(([^)#\s]+)\)", link, (ROOT / file).read_text())
 
 
 def notes(id, files, missing):
@@ -186,7 +201,7 @@ def notes(id, files, missing):
         "", "A contestant's machine, from a laptop with the kit (`./bootstrap.sh` in its `ansible/`):", "", "```",
         "ansible-playbook -i 203.0.113.20, -u ubuntu target.yml -e target_program=ADDRESS -e target_program_sha256=SUM", "```", "",
         "The image into a registry: `skopeo copy oci-archive:FILE docker://REGISTRY/flowtest-target:TAG`. With a browser alone:",
-        "`ec2.yml` and `ecs.yml`; each file lies beside this page, and `ProgramUrl` of `ec2.yml` is the address of a `flowtest-target` here.",
+        "`ec2.yml` and `ecs.yml`, as `PLAY.md` and `AWS.md` say; each file lies beside this page, and `ProgramUrl` of `ec2.yml` is the address of a `flowtest-target` here.",
         "", "## Changes", newest.group(2).rstrip(), "",
     ]
     return "\n".join(lines)
@@ -222,6 +237,9 @@ def main():
     for name in BROWSER:
         shutil.copy(ROOT / "target/aws" / name, folder / name)
         what[name] = BROWSER[name]
+    for file, (name, about) in READ.items():
+        (folder / name).write_text(readable(file))
+        what[name] = about
     kit(folder, id)
     what[f"flowtest-kit-{id}.tar.gz"] = "playbooks, templates for AWS, starters, documents"
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in what}

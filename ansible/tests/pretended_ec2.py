@@ -8,7 +8,8 @@ it has no simulator of policies; it makes every stack; it takes a stack with a n
 value of a parameter that had its default; here all of it is as on AWS. And it can be made to fail: while the file named by
 FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; while that named by
 FLOWTEST_FAIL_STACKS is there, a new stack is rolled back; an action
-that stands in the file named by FLOWTEST_DENIED is answered by EC2 as a policy's refusal, and denied by the simulator. What Ansible
+that stands in the file named by FLOWTEST_DENIED is answered by EC2 as a policy's refusal, and denied by the simulator; with a ! after
+it by the simulator alone, and by name. What Ansible
 asked for is written to the file named by FLOWTEST_ACTIONS, a line each, as policies name it; what contestants ask of accounts of
 their own, by the access key "contestant", is not.
 """
@@ -69,10 +70,12 @@ def denied_actions():
 def simulate_principal_policy(self):
     if "SimulatePrincipalPolicy" in denied_actions():
         raise EC2ClientError("AccessDenied", "You are not authorized to perform this operation.")
-    results = [
-        {"EvalActionName": name, "EvalDecision": "implicitDeny" if name.split(":")[1] in denied_actions() else "allowed"}
-        for name in self._get_param("ActionNames", [])
-    ]
+    names = self._get_param("ActionNames", [])
+    # Which lists it takes depends on what it knows of each action: here on none, so that each is asked alone.
+    if len(names) > 1 and self._get_param("ResourceArns", ["*"]) != ["*"]:
+        raise EC2ClientError("InvalidInput", f"Invalid Input Actions: {names} require different authorization information.")
+    denied = {word.removesuffix("!"): "explicitDeny" if word.endswith("!") else "implicitDeny" for word in denied_actions()}
+    results = [{"EvalActionName": name, "EvalDecision": denied.get(name.split(":")[1], "allowed")} for name in names]
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 

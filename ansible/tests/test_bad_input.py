@@ -102,14 +102,18 @@ def test_an_account_that_forbids_something_is_told_so_before_anything_is_made(no
     policy = json.loads((ANSIBLE / "policy.json").read_text())
     actions = lambda *sids: sorted(action for one in policy["Statement"] if one["Sid"] in sids for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"]))
     # Each of the whole list, but for looking.
-    everything = actions("NewestImage", "Network", "Security", "Machines", "RoleOfTheHosts", "HandTheRoleToTheHosts", "Budget", "StacksOfBudgetAndCards")
+    everything = actions("NewestImage", "Network", "Security", "Machines", "RoleOfTheHosts", "RoleOfTheHostsPutsCopies", "HandTheRoleToTheHosts", "Budget", "StacksOfBudgetAndCards")
+    # Of what has neither one resource nor a dry run nobody can tell.
+    unsure = actions("Budget", "StacksOfBudgetAndCards")
     denied.write_text(" ".join(action.split(":")[1] for action in everything))
-    budget = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org"]
+    wanted = ["cloud_budget_usd=50", "cloud_budget_email=organiser@example.org", "copies_bucket=organisers-own"]
     try:
-        novice.provision(variables=budget).refused("does not let", f"do {', '.join(everything)}. Nothing was made", "ansible/policy.json")
-        denied.write_text("RunInstances AllocateAddress CreateRole ModifyBudget StartSession")
+        said = novice.provision(variables=wanted).refused("does not let", *everything, "Nothing was made", "ansible/policy.json").text
+        warning, refusal = " ".join(said.split()).split("WARNING: by the policy simulator")[1].split("The account does not let", 1)
+        assert all(action in warning and action not in refusal for action in unsure) and "iam:PutRolePolicy" in refusal and "ec2:RunInstances" in refusal
+        denied.write_text("RunInstances AllocateAddress CreateRole StartSession PutRolePolicy DeleteVpc!")
         # What nobody wants is not asked for.
-        novice.provision().refused("do ec2:AllocateAddress, ec2:RunInstances, iam:CreateRole. Nothing was made")
+        novice.provision().refused("do ec2:AllocateAddress, ec2:DeleteVpc, ec2:RunInstances, iam:CreateRole. Nothing was made")
         denied.write_text("RunInstances CreateRole SimulatePrincipalPolicy")
         novice.provision().refused("WARNING: the policy simulator of IAM does not answer", "do ec2:RunInstances. Nothing was made")
     finally:
@@ -140,9 +144,43 @@ def test_a_budget_that_failed_once_is_made_by_the_next_run(novice, account, tmp_
     finally:
         rolled_back.unlink()
     assert standing() == []
+    # As an older provision.yml has left it.
+    rolled_back.touch()
+    stacks.create_stack(StackName="flowtest-failed-budget", TemplateBody=json.dumps({"Resources": {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "x"}}}}))
+    rolled_back.unlink()
+    assert standing() == [("flowtest-failed-budget", "ROLLBACK_COMPLETE")]
     novice.play(str(playbook), inventory="localhost,", environment=filters).changed_something()
     assert standing() == [("flowtest-failed-budget", "CREATE_COMPLETE")]
     stacks.delete_stack(StackName="flowtest-failed-budget")
+
+
+def test_peerings_are_accepted_by_their_ids_and_none_of_another_network(novice, ec2, tmp_path):
+    """The one file of the role that does it, alone."""
+    ours, theirs = (ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"] for cidr in ("10.92.0.0/16", "10.93.0.0/16"))
+    ask = lambda whom, by: ec2.create_vpc_peering_connection(VpcId=by, PeerVpcId=whom)["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+    ours_is_asked, another_is = ask(ours, theirs), ask(theirs, ours)
+    state = lambda id: ec2.describe_vpc_peering_connections(VpcPeeringConnectionIds=[id])["VpcPeeringConnections"][0]["Status"]["Code"]
+    playbook = tmp_path / "peerings.yml"
+    playbook.write_text(f"""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cloud, tasks_from: peerings}}
+      vars: {{cloud_region: us-east-1, cloud_vpc: {{vpc: {{id: {ours}}}}}}}
+""")
+    play = lambda *ids: novice.play(str(playbook), inventory="localhost,", variables=[json.dumps({"cloud_peerings": ids})])
+    try:
+        play(ours_is_asked, another_is).refused(f"cloud_peerings has {another_is}, and nobody asks our network {ours}")
+        assert state(ours_is_asked) == state(another_is) == "pending-acceptance"
+        play(ours_is_asked).changed_something()
+        assert (state(ours_is_asked), state(another_is)) == ("active", "pending-acceptance")
+        play(ours_is_asked).changed_nothing()
+    finally:
+        for id in (ours_is_asked, another_is):
+            ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=id)
+        for id in (ours, theirs):
+            ec2.delete_vpc(VpcId=id)
 
 
 @pytest.mark.long

@@ -68,6 +68,12 @@ def test_templates_lie_beside_the_programs_for_who_has_a_browser_alone():
     assert set(release.BROWSER) == {file.name for file in (PROJECT / "target/aws").iterdir()} - {"README.md"}
     text = release.notes("abc", {"ec2.yml": ("what", "sum")}, [])
     assert "`ProgramUrl` of `ec2.yml` is the address" in text
+    # And what their users read, which leads to nothing that is not there.
+    beside = set(release.BROWSER) | {name for name, _ in release.READ.values()}
+    for file in release.READ:
+        links = re.findall(r"\]\(([^)#\s]+)\)", release.readable(file))
+        assert links and {link for link in links if ":" not in link} <= beside, (file, links)
+    assert "[ec2.yml](ec2.yml)" in release.readable("docs/PLAY.md") and "[How to play](PLAY.md)" in release.readable("target/aws/README.md")
 
 
 def test_no_document_of_the_kit_leads_out_of_it(tmp_path):
@@ -96,7 +102,7 @@ def test_a_release_of_this_processor_is_whole(tmp_path):
     [folder] = tmp_path.iterdir()
     names = {file.name for file in folder.iterdir()}
     wanted = {f"flowtest-{program}-{folder.name}-{MACHINE}" for program in ("target", "loadgen")}
-    assert wanted | {f"flowtest-target-{folder.name}-{MACHINE}.oci.tar", f"flowtest-kit-{folder.name}.tar.gz", "SHA256SUMS", "NOTES.md", *release.BROWSER} == names
+    assert wanted | {f"flowtest-target-{folder.name}-{MACHINE}.oci.tar", f"flowtest-kit-{folder.name}.tar.gz", "SHA256SUMS", "NOTES.md", *release.BROWSER, *(name for name, _ in release.READ.values())} == names
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     for name in wanted:
         headers = subprocess.run(["readelf", "--dynamic", "--program-headers", folder / name], capture_output=True, text=True, check=True).stdout

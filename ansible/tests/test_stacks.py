@@ -3,6 +3,7 @@ makes of a fresh machine is flooded."""
 
 import datetime
 import json
+import pathlib
 import re
 import subprocess
 import time
@@ -120,6 +121,7 @@ def test_the_hour_names_every_header_that_a_stack_does_not_have_as_it_is():
     row = row_of("docs/PLAY.md", "fifteen minutes before the deadline of *From*")
     whole, due = template("ecs")["Parameters"], {"VersionHeader": "v2", "FromHeader": "ECS"}
     named = [name for name in due if f"`{name}`" in row and f"`{due[name]}`" in row]
+    assert "Look that as many tasks run" in row, "one task answers in a browser as well"
     assert set(named) >= {name for name, value in due.items() if whole[name]["Default"] != value} and "VersionHeader" in named, row
 
 
@@ -127,6 +129,11 @@ def test_the_hour_tells_of_a_pause():
     """Servers know an instant, and a pause moves the deadline."""
     [after] = [part for part in (PROJECT / "docs/PLAY.md").read_text().split("\n\n") if part.startswith("**After a pause**")]
     assert all(word in after for word in ("a second stack", "`v1,v2@TIME`", "*My team*"))
+    # A new account has no room for as many again on EC2, and what it lacks is not told by the stack.
+    assert "make the second stack on ECS" in after and "`FromHeader`" in after
+    limits = (AWS / "README.md").read_text().split("## Limits of an account")[1].split("\n## ")[0]
+    assert "four times your servers" in limits and "A second\nstack" in limits and "`ecs.yml` and `FromHeader` `EC2`" in limits
+    assert template("ec2")["Parameters"]["InstanceType"]["Default"] == "t3.micro", "two processors a server"
 
 
 def test_a_rolling_update_has_room_and_a_new_server_time():
@@ -197,7 +204,13 @@ UNKNOWN = {"AWS::EC2::SecurityGroupIngress", "AWS::AutoScaling::ScalingPolicy", 
         ("ecs", ["stack_image=registry.example.org/flowtest-target:v1", "stack_min=4", '{"stack_generators": ["203.0.113.7/32", "203.0.113.8/32"]}'], "stack_version=v2"),
     ],
 )
-def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, name, given, changed):
+def test_a_stack_is_made_changed_and_removed(contestant, cloudformation, ec2, account, name, given, changed):
+    # One that failed in the console stays, and cannot be changed.
+    rolled_back = pathlib.Path(account["FLOWTEST_FAIL_STACKS"])
+    rolled_back.touch()
+    small = {"Parameters": {"Min": {"Type": "String", "Default": "7"}}, "Resources": {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "x"}}}}
+    cloudformation.create_stack(StackName=f"flowtest-{name}", TemplateBody=json.dumps(small))
+    rolled_back.unlink()
     made = contestant.play(f"{name}.yml", inventory="localhost,", variables=given).changed_something()
     endpoint = outputs(cloudformation, f"flowtest-{name}")["Endpoint"]
     assert re.fullmatch(r"http://[a-zA-Z0-9.-]+/", endpoint) and f"Endpoint: {endpoint}" in made.text

@@ -20,7 +20,9 @@ const CHANGES_MAX: usize = 100;
 pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let settings = app.controller.settings();
-    let known = app.controller.control().map(|control| {
+    // A round that is over keeps its instants, and who copied them would be judged by others: then the settings say when.
+    let played = app.controller.control().filter(|_| app.controller.is_playing());
+    let known = played.map(|control| {
         let deadlines = control.timeline.deadlines_at(&control.contest, app.now());
         (deadlines.version.0, deadlines.from.0)
     });

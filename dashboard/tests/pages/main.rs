@@ -76,6 +76,8 @@ fn the_rules_say_how_to_play_with_the_times_and_the_plan_of_this_contest() {
     assert!(mixed.contains("<code>VersionHeader</code> what is right at that deadline."), "{mixed}");
     assert!(known.contains("<code>VersionHeader</code> <code>v2</code>, which is right at that deadline."), "{known}");
     assert!(mixed.contains("After a pause,") && mixed.contains("a second stack"));
+    // A service that AWS began with one task answers in a browser as well.
+    assert!(mixed.contains("Look that as many tasks run") && mixed.contains("no room for as many again on EC2"));
     assert!(mixed.contains(&format!("<a href=\"{}\"", fixture::KIT_URL)));
     assert!(mixed.contains("Give each your login name") && !known.contains("the kit</a>"));
 }

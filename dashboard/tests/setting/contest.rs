@@ -2,7 +2,10 @@
 
 use crate::browser::{Answer, Browser, Site};
 use flowtest_accounts::Actor;
+use flowtest_contest::contest::When;
+use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Ownership;
+use flowtest_contract::RoundId;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use salvo::http::StatusCode;
@@ -241,4 +244,34 @@ async fn the_rules_page_says_that_each_answer_names_whose_server_it_is_where_tha
             assert_eq!(page.contains(sentence), is_said, "{ownership:?}: {sentence}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rehearsal_the_rules_name_the_deadlines_of_the_settings_and_no_instant_of_what_is_over() {
+    const SECOND: u64 = 1_000_000;
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let (controller, program) = (&site.app.controller, Actor::program());
+    let save = async |version: u64, from: u64| {
+        let mut settings = controller.settings().as_ref().clone();
+        settings.deadlines.version = Some(When::AfterStart { us: version * SECOND });
+        settings.deadlines.from = Some(When::AfterStart { us: from * SECOND });
+        controller.save_settings(None, settings, &program, utc_us()).await.expect("settings");
+    };
+    save(30, 40).await;
+    controller.set_endpoint(&alice, "alice.test", &program, utc_us()).await.expect("an endpoint");
+    let mut alice = site.sign_in(alice).await;
+    let (round, start) = (RoundId::from_bits(7), utc_us() + 10 * SECOND);
+    let arm = Change::Arm { round, start_at: start, scored: false, generators: vec!["g1".to_owned()] };
+    controller.change(None, arm, "A test.", &program, utc_us()).await.expect("armed");
+    alice.get("/rules").await.says("<code>v1,v2@").says("<code>VersionHeader</code> <code>v2</code>");
+    for (step, after) in [(Change::Begin, 0), (Change::Stop, SECOND), (Change::Seal, 3 * SECOND)] {
+        controller.change(None, step, "A test.", &program, start + after).await.expect("sealed");
+    }
+    // The real hour, with the deadlines in the other order.
+    save(2_700, 1_200).await;
+    let page = alice.get("/rules").await;
+    page.says("v1 until 45:00 after the start, then v2").says("EC2 until 20:00 after the start, then ECS");
+    page.says("<code>VersionHeader</code> <code>v1</code>");
+    assert!(!page.body.contains("v1,v2@"), "an instant of the rehearsal");
 }

@@ -52,12 +52,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 forbidden:
-  description: Names of the actions that are denied, sorted.
+  description: Names of the actions that EC2 has refused, that a policy denies by name, or that no policy allows for their one resource, sorted.
   type: list
   returned: always
-simulated:
-  description: Whether the simulator has answered for all actions.
-  type: bool
+doubtful:
+  description:
+    - Names of the actions that no policy allows for any resource, sorted. A policy for some resources may allow them all the same.
+  type: list
+  returned: always
+unanswered:
+  description: Names of the actions for which the simulator gave no answer, sorted.
+  type: list
+  returned: always
+said:
+  description: What the simulator said instead of an answer; empty where it has answered.
+  type: str
   returned: always
 """
 
@@ -114,25 +123,55 @@ def principal(iam, caller):
     return iam.get_role(RoleName=session.group(1))["Role"]["Arn"] if session else caller
 
 
-def simulated(iam, caller, region, actions):
-    """Which of the actions are denied. What depends on a condition that nobody can tell here is not called denied."""
-    denied = []
-    source = principal(iam, caller)
-    known = [
+def ask(iam, source, context, resource, actions):
+    """What the simulator says of each action. What depends on a condition that nobody can tell here is not called denied."""
+    pages = iam.get_paginator("simulate_principal_policy").paginate(
+        PolicySourceArn=source, ActionNames=actions, ResourceArns=[resource], ContextEntries=context
+    )
+    return {
+        one["EvalActionName"]: "allowed" if one.get("MissingContextValues") else one["EvalDecision"]
+        for page in pages
+        for one in page["EvaluationResults"]
+    }
+
+
+def simulated(iam, caller, region, groups):
+    """What the simulator says of each action, and why it says nothing of some. Some lists it does not take, whose actions are then
+    asked one by one; what it has said of others stays."""
+    names = [name for one in groups for name in one["actions"]]
+    try:
+        source = principal(iam, caller)
+    except (BotoCoreError, ClientError) as error:
+        return {}, names, str(error)
+    context = [
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in {"iam:PassedToService": "ec2.amazonaws.com", "aws:RequestedRegion": region}.items()
     ]
-    for one in actions:
-        pages = iam.get_paginator("simulate_principal_policy").paginate(
-            PolicySourceArn=source, ActionNames=one["actions"], ResourceArns=[one["resource"]], ContextEntries=known
-        )
-        for page in pages:
-            denied += [
-                result["EvalActionName"]
-                for result in page["EvaluationResults"]
-                if result["EvalDecision"] != "allowed" and not result.get("MissingContextValues")
-            ]
-    return denied
+    answers, unanswered, said = {}, [], ""
+    waiting = [(one["resource"], one["actions"]) for one in groups]
+    while waiting:
+        resource, actions = waiting.pop(0)
+        try:
+            answers |= ask(iam, source, context, resource, actions)
+        except (BotoCoreError, ClientError) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            if code.startswith("InvalidInput") and len(actions) > 1:
+                waiting += [(resource, [name]) for name in actions]
+                continue
+            unanswered += actions
+            said = str(error)
+    return answers, unanswered, said
+
+
+def judged(refused, let_in, answers, groups):
+    """(what is denied, what nobody can tell), from what EC2 has refused and let in by dry runs and from the simulator's answers.
+
+    Of what is asked for any resource the simulator denies what policies allow for some; it is sure of one resource, and of what a
+    policy denies by name."""
+    exact = {name for one in groups if one["resource"] != "*" for name in one["actions"]}
+    denied = {name for name, decision in answers.items() if decision != "allowed"} - set(let_in)
+    sure = {name for name in denied if name in exact or answers[name] == "explicitDeny"} | set(refused)
+    return sorted(sure), sorted(denied - sure)
 
 
 def dry_runs(module):
@@ -171,15 +210,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    denied, allowed = dry_runs(module)
-    forbidden, answered = set(denied), True
-    try:
-        # A policy that is narrower than what the simulator is asked is no denial where EC2 itself lets us.
-        forbidden |= set(simulated(module.client("iam"), module.params["caller"], module.region, module.params["actions"])) - set(allowed)
-    except (BotoCoreError, ClientError):
-        # The simulator is no right of everybody's, and a root user has none. What is made then tells.
-        answered = False
-    module.exit_json(changed=False, forbidden=sorted(forbidden), simulated=answered)
+    refused, let_in = dry_runs(module)
+    answers, unanswered, said = simulated(module.client("iam"), module.params["caller"], module.region, module.params["actions"])
+    forbidden, doubtful = judged(refused, let_in, answers, module.params["actions"])
+    module.exit_json(changed=False, forbidden=forbidden, doubtful=doubtful, unanswered=sorted(unanswered), said=said)
 
 
 if __name__ == "__main__":
