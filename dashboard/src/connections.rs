@@ -4,8 +4,8 @@
 //!
 //! Nobody is kept out who finds a part full: the one who waits longest of the largest crowd in it goes instead, a crowd being
 //! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself; and whoever has
-//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well. Only where its own oldest is still
-//! shaking hands a newer one is refused: a room behind one address is not cut off by whoever opens fastest in it.
+//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well. Only where its own oldest may still
+//! be shaking hands one by chance goes: a room behind one address has its share, however fast somebody opens in it.
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +18,7 @@ use salvo::conn::ConnCtrl;
 use salvo::fuse::{ArcConnObserver, ConnObserver, FuseAction, FuseConfig, FuseInfo, FusePolicy};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ const HEAD_TIMEOUT_IN_A_CROWD: Duration = Duration::from_secs(2);
 /// How long a connection may need until it asks something: two round trips of TLS, from far away. At [`Limits::default`] a network
 /// that opens all that it may has room for so long.
 const HANDSHAKE: Duration = Duration::from_millis(500);
+/// How long it may need where it comes from near: until then none goes for a newer one of its own network.
+const HANDSHAKE_NEAR: Duration = Duration::from_millis(100);
 /// Connections that are told to end and are still there; those of proxies.
 pub const SLACK: usize = 1_024;
 /// Networks from which a new connection came lately, remembered at most.
@@ -80,13 +83,23 @@ impl Crowd {
 pub struct Limits {
     /// Of each kind, and of one crowd of it.
     rooms: [(usize, usize); 4],
-    /// New ones of one network at once, and a second, where nobody was signed in lately. A large network has [`SITE_TIMES`] as
-    /// many.
+    /// New ones of one network where nobody was signed in lately. A large network has [`SITE_TIMES`] as many.
+    new: Rate,
+    /// The same where somebody was signed in lately: a venue comes back at once, and one of its machines may be an attacker's.
+    known: Rate,
+}
+
+/// How many at once, and a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate {
     burst: f64,
     a_second: f64,
-    /// The same where somebody was signed in lately: a venue comes back at once, and one of its machines may be an attacker's.
-    known_burst: f64,
-    known_a_second: f64,
+}
+
+impl Rate {
+    fn times(self, count: f64) -> Rate {
+        Rate { burst: count * self.burst, a_second: count * self.a_second }
+    }
 }
 
 impl Default for Limits {
@@ -95,10 +108,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             rooms: [(1_024, 512), (1_024, 768), (2_048, 256), (256, 64)],
-            burst: 1_200.0,
-            a_second: 100.0,
-            known_burst: 4_000.0,
-            known_a_second: 600.0,
+            new: Rate { burst: 1_200.0, a_second: 100.0 },
+            known: Rate { burst: 4_000.0, a_second: 1_000.0 },
         }
     }
 }
@@ -242,9 +253,9 @@ impl Arrivals {
     }
 
     /// What is left now.
-    fn left_at(&mut self, burst: f64, a_second: f64, now: Instant) -> f64 {
+    fn left_at(&mut self, rate: Rate, now: Instant) -> f64 {
         let since = now.duration_since(self.at).as_secs_f64();
-        (self.left, self.at) = ((self.left + since * a_second).min(burst), now);
+        (self.left, self.at) = ((self.left + since * rate.a_second).min(rate.burst), now);
         self.left
     }
 }
@@ -254,6 +265,15 @@ impl Arrivals {
 struct Lately(HashMap<IpAddr, Arrivals>);
 
 impl Lately {
+    fn is_signed_in(&self, from: IpAddr, now: Instant) -> bool {
+        self.0.get(&from).is_some_and(|arrivals| arrivals.is_signed_in(now))
+    }
+
+    /// Whether one more may come. Of those who come by this alone nothing is remembered.
+    fn has_one(&mut self, from: IpAddr, rate: Rate, now: Instant) -> bool {
+        self.0.get_mut(&from).is_none_or(|arrivals| arrivals.left_at(rate, now) >= 1.0)
+    }
+
     /// Of whoever is forgotten nothing is held against it.
     fn of(&mut self, from: IpAddr, burst: f64, now: Instant) -> &mut Arrivals {
         if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&from) {
@@ -273,16 +293,20 @@ struct Table {
     rooms: [Room; 4],
     held: HashMap<SocketAddr, Held>,
     arrivals: Lately,
-    /// The same of large networks.
+    /// The same of large networks: of their parts where nobody is signed in, and of the others.
     site_arrivals: Lately,
+    known_site_arrivals: Lately,
     order: u64,
+    /// Draws one of many: nobody can know which.
+    chance: RandomState,
 }
 
 impl Table {
     fn new(limits: Limits) -> Table {
         let rooms = KINDS.map(|_| Room::default());
-        let (arrivals, site_arrivals) = Default::default();
-        Table { limits, rooms, held: HashMap::new(), arrivals, site_arrivals, order: 0 }
+        let (arrivals, site_arrivals, known_site_arrivals) = Default::default();
+        let (held, chance) = (HashMap::new(), RandomState::new());
+        Table { limits, rooms, held, arrivals, site_arrivals, known_site_arrivals, order: 0, chance }
     }
 
     fn on_open(&mut self, peer: SocketAddr, now: Instant) -> Step {
@@ -297,11 +321,17 @@ impl Table {
         self.room(Kind::Silent).insert(crowd, number, peer);
         let surplus = self.rooms[Kind::Silent as usize].surplus(crowd, self.limits.rooms[Kind::Silent as usize]);
         let is_shaking = |held: &Held| held.crowd == crowd && now.duration_since(held.opened_at) < HANDSHAKE;
-        if surplus.and_then(|surplus| self.held.get(&surplus)).is_some_and(is_shaking) {
-            self.on_close(peer, None);
-            return Step::Refuse;
-        }
-        let pushed_out = self.push_out(Kind::Silent, crowd);
+        let pushed_out = if surplus.and_then(|surplus| self.held.get(&surplus)).is_some_and(is_shaking) {
+            let Some(one) = self.one_of(crowd, now) else {
+                self.on_close(peer, None);
+                return Step::Refuse;
+            };
+            self.on_close(one, None);
+            Some(one)
+        } else {
+            self.push_out(Kind::Silent, crowd)
+        };
+        self.count_arrival(from, now);
         let room = &self.rooms[Kind::Silent as usize];
         let is_crowded = 2 * room.count > self.limits.rooms[Kind::Silent as usize].0;
         let head_timeout = if is_crowded { HEAD_TIMEOUT_IN_A_CROWD } else { HEAD_TIMEOUT };
@@ -348,38 +378,55 @@ impl Table {
         self.order
     }
 
-    /// Whether a network may open one more now.
+    /// One of a crowd's silent ones that has had the time of a handshake from near, by chance: were it the oldest, whoever shakes
+    /// hands from farther away would never end.
+    fn one_of(&self, crowd: Crowd, now: Instant) -> Option<SocketAddr> {
+        let held = self.rooms[Kind::Silent as usize].crowds.held.get(&crowd)?;
+        let (first, mut end) = (*held.first_key_value()?.0, *held.last_key_value()?.0 + 1);
+        while first < end {
+            let drawn = first + self.chance.hash_one((self.order, end)) % (end - first);
+            let (_, peer) = held.range(drawn..).next()?;
+            if now.duration_since(self.held.get(peer)?.opened_at) >= HANDSHAKE_NEAR {
+                return Some(*peer);
+            }
+            // Those behind it are younger.
+            end = drawn;
+        }
+        None
+    }
+
+    /// What a network and the large one around it open, and whether somebody is signed in there.
+    fn rates(&self, from: IpAddr, now: Instant) -> (Rate, Rate, bool) {
+        let is_known = self.arrivals.is_signed_in(from, now);
+        let rate = if is_known { self.limits.known } else { self.limits.new };
+        (rate, rate.times(SITE_TIMES), is_known)
+    }
+
+    /// The large networks: where somebody is signed in nobody is kept out by strangers around.
+    fn sites(&mut self, is_known: bool) -> &mut Lately {
+        if is_known { &mut self.known_site_arrivals } else { &mut self.site_arrivals }
+    }
+
+    /// Whether a network may open one more now. What is refused takes nothing, from itself or from others.
     fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
-        let Limits { burst, a_second, known_burst, known_a_second, .. } = self.limits;
-        if let Some(arrivals) = self.arrivals.0.get_mut(&from) {
-            // Nobody is kept out here by the others around.
-            if arrivals.is_signed_in(now) {
-                let may = arrivals.left_at(known_burst, known_a_second, now) >= 1.0;
-                arrivals.left -= f64::from(u8::from(may));
-                return may;
-            }
-            // What it is refused is nothing that the others around it have less of.
-            if arrivals.left_at(burst, a_second, now) < 1.0 {
-                return false;
-            }
-        }
+        let (rate, site_rate, is_known) = self.rates(from, now);
+        self.arrivals.has_one(from, rate, now)
+            && site(from).is_none_or(|site| self.sites(is_known).has_one(site, site_rate, now))
+    }
+
+    fn count_arrival(&mut self, from: IpAddr, now: Instant) {
+        let (rate, site_rate, is_known) = self.rates(from, now);
+        self.arrivals.of(from, rate.burst, now).left -= 1.0;
         if let Some(site) = site(from) {
-            let (burst, a_second) = (SITE_TIMES * burst, SITE_TIMES * a_second);
-            let around = self.site_arrivals.of(site, burst, now);
-            if around.left_at(burst, a_second, now) < 1.0 {
-                return false;
-            }
-            around.left -= 1.0;
+            self.sites(is_known).of(site, site_rate.burst, now).left -= 1.0;
         }
-        self.arrivals.of(from, burst, now).left -= 1.0;
-        true
     }
 
     fn note_signed_in(&mut self, from: IpAddr, now: Instant) {
-        let Limits { burst, known_burst, .. } = self.limits;
-        let arrivals = self.arrivals.of(from, burst, now);
+        let Limits { new, known, .. } = self.limits;
+        let arrivals = self.arrivals.of(from, new.burst, now);
         if !arrivals.is_signed_in(now) {
-            (arrivals.left, arrivals.at) = (known_burst, now);
+            (arrivals.left, arrivals.at) = (known.burst, now);
         }
         arrivals.signed_in_at = Some(now);
     }
