@@ -4,8 +4,11 @@
 //!
 //! Nobody is kept out who finds a part full: the one who waits longest of the largest crowd in it goes instead, a crowd being
 //! a network, or an account once somebody is signed in. So an address that opens thousands pushes out itself; and whoever has
-//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well. Only where its own oldest is still
-//! shaking hands a newer one is refused: a room behind one address is not cut off by whoever opens fastest in it.
+//! a large network of IPv6, in which each part could be a crowd, pushes out its own as well. Only where its own oldest may still
+//! be shaking hands one by chance goes: a room behind one address has its share, however fast somebody opens in it.
+
+#[cfg(test)]
+mod tests;
 
 use crate::address::{network, site};
 use parking_lot::Mutex;
@@ -15,6 +18,7 @@ use salvo::conn::ConnCtrl;
 use salvo::fuse::{ArcConnObserver, ConnObserver, FuseAction, FuseConfig, FuseInfo, FusePolicy};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +29,8 @@ const HEAD_TIMEOUT_IN_A_CROWD: Duration = Duration::from_secs(2);
 /// How long a connection may need until it asks something: two round trips of TLS, from far away. At [`Limits::default`] a network
 /// that opens all that it may has room for so long.
 const HANDSHAKE: Duration = Duration::from_millis(500);
+/// How long it may need where it comes from near: until then none goes for a newer one of its own network.
+const HANDSHAKE_NEAR: Duration = Duration::from_millis(100);
 /// Connections that are told to end and are still there; those of proxies.
 pub const SLACK: usize = 1_024;
 /// Networks from which a new connection came lately, remembered at most.
@@ -77,13 +83,23 @@ impl Crowd {
 pub struct Limits {
     /// Of each kind, and of one crowd of it.
     rooms: [(usize, usize); 4],
-    /// New ones of one network at once, and a second, where nobody was signed in lately. A large network has [`SITE_TIMES`] as
-    /// many.
+    /// New ones of one network where nobody was signed in lately. A large network has [`SITE_TIMES`] as many.
+    new: Rate,
+    /// The same where somebody was signed in lately: a venue comes back at once, and one of its machines may be an attacker's.
+    known: Rate,
+}
+
+/// How many at once, and a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate {
     burst: f64,
     a_second: f64,
-    /// The same where somebody was signed in lately: a venue comes back at once, and one of its machines may be an attacker's.
-    known_burst: f64,
-    known_a_second: f64,
+}
+
+impl Rate {
+    fn times(self, count: f64) -> Rate {
+        Rate { burst: count * self.burst, a_second: count * self.a_second }
+    }
 }
 
 impl Default for Limits {
@@ -92,10 +108,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             rooms: [(1_024, 512), (1_024, 768), (2_048, 256), (256, 64)],
-            burst: 1_200.0,
-            a_second: 100.0,
-            known_burst: 4_000.0,
-            known_a_second: 600.0,
+            new: Rate { burst: 1_200.0, a_second: 100.0 },
+            known: Rate { burst: 4_000.0, a_second: 1_000.0 },
         }
     }
 }
@@ -239,9 +253,9 @@ impl Arrivals {
     }
 
     /// What is left now.
-    fn left_at(&mut self, burst: f64, a_second: f64, now: Instant) -> f64 {
+    fn left_at(&mut self, rate: Rate, now: Instant) -> f64 {
         let since = now.duration_since(self.at).as_secs_f64();
-        (self.left, self.at) = ((self.left + since * a_second).min(burst), now);
+        (self.left, self.at) = ((self.left + since * rate.a_second).min(rate.burst), now);
         self.left
     }
 }
@@ -251,6 +265,15 @@ impl Arrivals {
 struct Lately(HashMap<IpAddr, Arrivals>);
 
 impl Lately {
+    fn is_signed_in(&self, from: IpAddr, now: Instant) -> bool {
+        self.0.get(&from).is_some_and(|arrivals| arrivals.is_signed_in(now))
+    }
+
+    /// Whether one more may come. Of those who come by this alone nothing is remembered.
+    fn has_one(&mut self, from: IpAddr, rate: Rate, now: Instant) -> bool {
+        self.0.get_mut(&from).is_none_or(|arrivals| arrivals.left_at(rate, now) >= 1.0)
+    }
+
     /// Of whoever is forgotten nothing is held against it.
     fn of(&mut self, from: IpAddr, burst: f64, now: Instant) -> &mut Arrivals {
         if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&from) {
@@ -270,16 +293,20 @@ struct Table {
     rooms: [Room; 4],
     held: HashMap<SocketAddr, Held>,
     arrivals: Lately,
-    /// The same of large networks.
+    /// The same of large networks: of their parts where nobody is signed in, and of the others.
     site_arrivals: Lately,
+    known_site_arrivals: Lately,
     order: u64,
+    /// Draws one of many: nobody can know which.
+    chance: RandomState,
 }
 
 impl Table {
     fn new(limits: Limits) -> Table {
         let rooms = KINDS.map(|_| Room::default());
-        let (arrivals, site_arrivals) = Default::default();
-        Table { limits, rooms, held: HashMap::new(), arrivals, site_arrivals, order: 0 }
+        let (arrivals, site_arrivals, known_site_arrivals) = Default::default();
+        let (held, chance) = (HashMap::new(), RandomState::new());
+        Table { limits, rooms, held, arrivals, site_arrivals, known_site_arrivals, order: 0, chance }
     }
 
     fn on_open(&mut self, peer: SocketAddr, now: Instant) -> Step {
@@ -294,11 +321,17 @@ impl Table {
         self.room(Kind::Silent).insert(crowd, number, peer);
         let surplus = self.rooms[Kind::Silent as usize].surplus(crowd, self.limits.rooms[Kind::Silent as usize]);
         let is_shaking = |held: &Held| held.crowd == crowd && now.duration_since(held.opened_at) < HANDSHAKE;
-        if surplus.and_then(|surplus| self.held.get(&surplus)).is_some_and(is_shaking) {
-            self.on_close(peer, None);
-            return Step::Refuse;
-        }
-        let pushed_out = self.push_out(Kind::Silent, crowd);
+        let pushed_out = if surplus.and_then(|surplus| self.held.get(&surplus)).is_some_and(is_shaking) {
+            let Some(one) = self.one_of(crowd, now) else {
+                self.on_close(peer, None);
+                return Step::Refuse;
+            };
+            self.on_close(one, None);
+            Some(one)
+        } else {
+            self.push_out(Kind::Silent, crowd)
+        };
+        self.count_arrival(from, now);
         let room = &self.rooms[Kind::Silent as usize];
         let is_crowded = 2 * room.count > self.limits.rooms[Kind::Silent as usize].0;
         let head_timeout = if is_crowded { HEAD_TIMEOUT_IN_A_CROWD } else { HEAD_TIMEOUT };
@@ -345,38 +378,55 @@ impl Table {
         self.order
     }
 
-    /// Whether a network may open one more now.
+    /// One of a crowd's silent ones that has had the time of a handshake from near, by chance: were it the oldest, whoever shakes
+    /// hands from farther away would never end.
+    fn one_of(&self, crowd: Crowd, now: Instant) -> Option<SocketAddr> {
+        let held = self.rooms[Kind::Silent as usize].crowds.held.get(&crowd)?;
+        let (first, mut end) = (*held.first_key_value()?.0, *held.last_key_value()?.0 + 1);
+        while first < end {
+            let drawn = first + self.chance.hash_one((self.order, end)) % (end - first);
+            let (_, peer) = held.range(drawn..).next()?;
+            if now.duration_since(self.held.get(peer)?.opened_at) >= HANDSHAKE_NEAR {
+                return Some(*peer);
+            }
+            // Those behind it are younger.
+            end = drawn;
+        }
+        None
+    }
+
+    /// What a network and the large one around it open, and whether somebody is signed in there.
+    fn rates(&self, from: IpAddr, now: Instant) -> (Rate, Rate, bool) {
+        let is_known = self.arrivals.is_signed_in(from, now);
+        let rate = if is_known { self.limits.known } else { self.limits.new };
+        (rate, rate.times(SITE_TIMES), is_known)
+    }
+
+    /// The large networks: where somebody is signed in nobody is kept out by strangers around.
+    fn sites(&mut self, is_known: bool) -> &mut Lately {
+        if is_known { &mut self.known_site_arrivals } else { &mut self.site_arrivals }
+    }
+
+    /// Whether a network may open one more now. What is refused takes nothing, from itself or from others.
     fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
-        let Limits { burst, a_second, known_burst, known_a_second, .. } = self.limits;
-        if let Some(arrivals) = self.arrivals.0.get_mut(&from) {
-            // Nobody is kept out here by the others around.
-            if arrivals.is_signed_in(now) {
-                let may = arrivals.left_at(known_burst, known_a_second, now) >= 1.0;
-                arrivals.left -= f64::from(u8::from(may));
-                return may;
-            }
-            // What it is refused is nothing that the others around it have less of.
-            if arrivals.left_at(burst, a_second, now) < 1.0 {
-                return false;
-            }
-        }
+        let (rate, site_rate, is_known) = self.rates(from, now);
+        self.arrivals.has_one(from, rate, now)
+            && site(from).is_none_or(|site| self.sites(is_known).has_one(site, site_rate, now))
+    }
+
+    fn count_arrival(&mut self, from: IpAddr, now: Instant) {
+        let (rate, site_rate, is_known) = self.rates(from, now);
+        self.arrivals.of(from, rate.burst, now).left -= 1.0;
         if let Some(site) = site(from) {
-            let (burst, a_second) = (SITE_TIMES * burst, SITE_TIMES * a_second);
-            let around = self.site_arrivals.of(site, burst, now);
-            if around.left_at(burst, a_second, now) < 1.0 {
-                return false;
-            }
-            around.left -= 1.0;
+            self.sites(is_known).of(site, site_rate.burst, now).left -= 1.0;
         }
-        self.arrivals.of(from, burst, now).left -= 1.0;
-        true
     }
 
     fn note_signed_in(&mut self, from: IpAddr, now: Instant) {
-        let Limits { burst, known_burst, .. } = self.limits;
-        let arrivals = self.arrivals.of(from, burst, now);
+        let Limits { new, known, .. } = self.limits;
+        let arrivals = self.arrivals.of(from, new.burst, now);
         if !arrivals.is_signed_in(now) {
-            (arrivals.left, arrivals.at) = (known_burst, now);
+            (arrivals.left, arrivals.at) = (known.burst, now);
         }
         arrivals.signed_in_at = Some(now);
     }
@@ -488,230 +538,5 @@ impl Drop for Leaving {
         if ends.get(&self.peer).is_some_and(|(number, _)| *number == self.number) {
             ends.remove(&self.peer);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: Limits = Limits {
-        rooms: [(8, 4), (8, 6), (8, 4), (4, 2)],
-        burst: 100.0,
-        a_second: 10.0,
-        known_burst: 150.0,
-        known_a_second: 20.0,
-    };
-
-    fn peer(network: u8, port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, network], port))
-    }
-
-    fn pushed_out(step: Step) -> Option<SocketAddr> {
-        match step {
-            Step::Take { pushed_out, .. } => pushed_out,
-            Step::Refuse => panic!("it is taken"),
-        }
-    }
-
-    /// What the counts say is what is held.
-    fn check(table: &Table) {
-        for kind in KINDS {
-            let room = &table.rooms[kind as usize];
-            let held: Vec<_> = table.held.iter().filter(|(_, held)| held.kind == kind).collect();
-            assert_eq!(room.count, held.len(), "{kind:?}");
-            for crowds in [&room.crowds, &room.sites] {
-                assert_eq!(crowds.sizes.len(), crowds.held.len(), "{kind:?}");
-            }
-            for (peer, held) in held {
-                assert_eq!(room.crowds.held[&held.crowd].get(&held.order), Some(peer), "{kind:?}");
-                assert_eq!(room.sites.held[&held.crowd.site()].get(&held.order), Some(peer), "{kind:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn whoever_opens_many_pushes_out_its_own_oldest_and_nobody_elses() {
-        let (mut table, mut now) = (Table::new(SMALL), Instant::now());
-        assert_eq!(pushed_out(table.on_open(peer(1, 1), now)), None);
-        for port in 1..=4 {
-            assert_eq!(pushed_out(table.on_open(peer(2, port), now)), None);
-        }
-        // Not for one that comes while all of them are shaking hands.
-        assert_eq!(table.on_open(peer(2, 99), now + HANDSHAKE / 2), Step::Refuse);
-        assert_eq!(table.rooms[Kind::Silent as usize].count, 5);
-        for port in 5..=50 {
-            now += HANDSHAKE;
-            assert_eq!(pushed_out(table.on_open(peer(2, port), now)), Some(peer(2, port - 4)));
-            check(&table);
-        }
-        assert!(table.held.contains_key(&peer(1, 1)));
-    }
-
-    #[test]
-    fn of_many_networks_the_largest_crowd_makes_room_and_then_who_waits_longest() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
-        for port in 1..=3 {
-            table.on_open(peer(2, port), now);
-        }
-        for network in 10..15 {
-            assert_eq!(pushed_out(table.on_open(peer(network, 1), now)), None);
-        }
-        assert_eq!(pushed_out(table.on_open(peer(1, 1), now)), Some(peer(2, 1)));
-        assert_eq!(pushed_out(table.on_open(peer(3, 1), now)), Some(peer(2, 2)));
-        // All have one now: the newest is never the one who goes.
-        assert_eq!(pushed_out(table.on_open(peer(4, 1), now)), Some(peer(2, 3)));
-        assert_eq!(pushed_out(table.on_open(peer(5, 1), now)), Some(peer(10, 1)));
-        check(&table);
-    }
-
-    /// An address in a part of a /48.
-    fn part_of(site: u16, part: u16) -> SocketAddr {
-        SocketAddr::from(([0x2001, 0xdb8, site, part, 0, 0, 0, 1], 1))
-    }
-
-    #[test]
-    fn whoever_has_a_large_network_pushes_out_its_own_in_whatever_part_of_it() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
-        let (one, other) = (peer(1, 1), part_of(9, 0));
-        assert_eq!(pushed_out(table.on_open(one, now)), None);
-        assert_eq!(pushed_out(table.on_open(other, now)), None);
-        for part in 0..200 {
-            let gone = pushed_out(table.on_open(part_of(7, part), now));
-            assert_eq!(gone, part.checked_sub(6).map(|oldest| part_of(7, oldest)));
-            check(&table);
-        }
-        // As strangers, too.
-        for part in 0..200 {
-            let crowd = Crowd::Network(network(part_of(7, part).ip()));
-            table.on_open(part_of(7, part), now);
-            table.on_request(part_of(7, part), Kind::Stranger, crowd, now);
-        }
-        table.on_request(one, Kind::Stranger, Crowd::Network(one.ip()), now);
-        assert!(table.held.contains_key(&one) && table.held.contains_key(&other));
-        check(&table);
-    }
-
-    #[test]
-    fn a_large_network_opens_so_many_a_second_in_all_its_parts() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
-        let taken = |table: &mut Table, now: Instant| {
-            (0..1_000).filter(|part| table.on_open(part_of(7, *part), now) != Step::Refuse).count()
-        };
-        assert_eq!(taken(&mut table, now), 400);
-        assert_eq!(taken(&mut table, now + Duration::from_secs(1)), 40);
-        assert!(table.arrivals.0.len() <= 440, "what is refused is not remembered");
-        assert_ne!(table.on_open(part_of(8, 0), now), Step::Refuse, "elsewhere");
-        // Where somebody is signed in, nobody is kept out by the others around.
-        let here = part_of(7, 2_000);
-        table.note_signed_in(network(here.ip()), now);
-        assert_ne!(table.on_open(here, now + Duration::from_secs(1)), Step::Refuse);
-    }
-
-    #[test]
-    fn organisers_and_contestants_have_room_of_their_own() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
-        table.on_open(peer(1, 1), now);
-        assert_eq!(table.on_request(peer(1, 1), Kind::Organiser, Crowd::Account(1), now), None);
-        table.on_open(peer(1, 2), now);
-        assert_eq!(table.on_request(peer(1, 2), Kind::Contestant, Crowd::Account(7), now), None);
-        for network in 10..60 {
-            for port in 1..=4 {
-                table.on_open(peer(network, port), now);
-                table.on_request(peer(network, port), Kind::Stranger, Crowd::Network(peer(network, 0).ip()), now);
-            }
-        }
-        assert!(table.held.contains_key(&peer(1, 1)) && table.held.contains_key(&peer(1, 2)));
-        assert_eq!(table.rooms[Kind::Stranger as usize].count, 8);
-        // One team that opens many pushes out its own, and not those of another.
-        for port in 100..120 {
-            table.on_open(peer(9, port), now);
-            let gone = table.on_request(peer(9, port), Kind::Contestant, Crowd::Account(8), now);
-            assert!(gone.is_none_or(|gone| gone.ip() == peer(9, 0).ip()), "{gone:?}");
-        }
-        // Who has asked as an organiser is one, whatever it asks next by the same connection.
-        table.on_request(peer(1, 1), Kind::Stranger, Crowd::Network(peer(1, 0).ip()), now);
-        assert_eq!(table.held[&peer(1, 1)].kind, Kind::Organiser);
-        check(&table);
-        for (peer, number) in table.held.iter().map(|(peer, held)| (*peer, held.number)).collect::<Vec<_>>() {
-            table.on_close(peer, Some(number + 1));
-            assert!(table.held.contains_key(&peer), "another one of the same address");
-            table.on_close(peer, Some(number));
-        }
-        assert!(table.held.is_empty());
-        check(&table);
-    }
-
-    #[test]
-    fn a_network_opens_so_many_a_second_and_more_where_somebody_is_signed_in() {
-        let limits = Limits { rooms: Limits::default().rooms, ..SMALL };
-        let (mut table, now) = (Table::new(limits), Instant::now());
-        let taken = |table: &mut Table, network: u8, now: Instant| {
-            (1..=200).filter(|port| table.on_open(peer(network, *port), now) != Step::Refuse).count()
-        };
-        assert_eq!(taken(&mut table, 2, now), 100);
-        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 10);
-        assert_eq!(taken(&mut table, 3, now), 100, "elsewhere");
-        table.on_request(peer(2, 110), Kind::Contestant, Crowd::Account(7), now);
-        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(1)), 150);
-        table.on_request(peer(2, 110), Kind::Contestant, Crowd::Account(7), now + Duration::from_secs(1));
-        assert_eq!(taken(&mut table, 2, now + Duration::from_secs(2)), 20, "a request more gives no more of them");
-        assert_eq!(taken(&mut table, 2, now + SIGNED_IN_LIFE * 2), 100);
-    }
-
-    #[test]
-    fn whoever_opens_thousands_where_an_organiser_is_cuts_off_none_that_shakes_hands() {
-        let limits = Limits::default();
-        let (mut table, start) = (Table::new(limits), Instant::now());
-        // Of one address: a contestant who attacks, and an organiser who opens a connection each tenth of a second.
-        table.on_open(peer(1, 1), start);
-        table.on_request(peer(1, 1), Kind::Contestant, Crowd::Account(7), start);
-        let (mut taken, mut done, mut shaking) = (0, 0, BTreeMap::new());
-        for ms in 0..10_000_u64 {
-            let now = start + Duration::from_millis(ms);
-            for one in 0..5 {
-                let port = 1_000 + (5 * ms + one) as u16;
-                taken += u32::from(table.on_open(peer(1, port), now) != Step::Refuse);
-            }
-            let organiser = peer(1, 60_000 + (ms / 100) as u16);
-            if ms % 100 == 0 && table.on_open(organiser, now) != Step::Refuse {
-                shaking.insert(ms + 200, organiser);
-            }
-            if let Some(organiser) = shaking.remove(&ms) {
-                assert!(table.held.contains_key(&organiser), "it is cut off while it shakes hands, at {ms} ms");
-                table.on_request(organiser, Kind::Organiser, Crowd::Account(1), now);
-                table.on_close(organiser, None);
-                done += 1;
-            }
-        }
-        let most = limits.known_burst + 10.0 * limits.known_a_second;
-        assert!(f64::from(taken) <= most && done > 0, "{taken} of 50,000 were taken, {done} of an organiser");
-        assert!(limits.known_a_second * HANDSHAKE.as_secs_f64() < limits.rooms[0].1 as f64);
-        check(&table);
-    }
-
-    #[test]
-    fn where_many_are_silent_nobody_may_be_for_long() {
-        let (mut table, now) = (Table::new(SMALL), Instant::now());
-        let timeout = |step: Step| match step {
-            Step::Take { head_timeout, .. } => head_timeout,
-            Step::Refuse => panic!("it is taken"),
-        };
-        for network in 1..=4 {
-            assert_eq!(timeout(table.on_open(peer(network, 1), now)), HEAD_TIMEOUT);
-        }
-        assert_eq!(timeout(table.on_open(peer(5, 1), now)), HEAD_TIMEOUT_IN_A_CROWD);
-        for network in 1..=5 {
-            table.on_request(peer(network, 1), Kind::Stranger, Crowd::Network(peer(network, 0).ip()), now);
-        }
-        assert_eq!(timeout(table.on_open(peer(6, 1), now)), HEAD_TIMEOUT);
-    }
-
-    #[test]
-    fn few_descriptors_make_every_part_smaller_and_none_vanish() {
-        let few = Limits::default().within(435);
-        assert!(few.total() <= 440, "{few:?}");
-        assert!(few.rooms.iter().all(|(most, of_crowd)| *most >= 4 && of_crowd <= most), "{few:?}");
-        assert_eq!(Limits::default().within(100_000), Limits::default());
     }
 }

@@ -6,6 +6,7 @@
 //! no longer than the window.
 
 use crate::address::{network, site};
+use flowtest_accounts::InviteId;
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -227,9 +228,12 @@ impl Failures {
         Attempt::begin(by_network("invitation", from, &self.addresses, &self.larges), now)
     }
 
-    /// A registration by an invitation that is good, or how many seconds it has to wait: judging a password costs.
-    pub fn at_registration(&self, invitation: &str, now: UtcUs) -> Result<Attempt<'_>, u64> {
-        Attempt::begin(vec![(&self.registrations, invitation.to_owned())], now)
+    /// A registration by an invitation that is good, or how many seconds it has to wait: judging a password costs. It is counted
+    /// by the invitation, however it was typed, and by where it comes from.
+    pub fn at_registration(&self, invitation: InviteId, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
+        let mut keys = vec![(&self.registrations, invitation.to_string())];
+        keys.extend(by_network("registration", from, &self.addresses, &self.larges));
+        Attempt::begin(keys, now)
     }
 
     /// A test of an endpoint, or how many seconds it has to wait. It is taken back only where no generator was asked.
@@ -413,8 +417,12 @@ mod tests {
     #[test]
     fn an_invitation_is_tried_so_often_a_minute() {
         let failures = Failures::default();
-        assert_eq!((0..100).filter(|_| failures.at_registration("token", NOW).is_ok()).count(), 20);
-        failures.at_registration("another", NOW).expect("it is another");
+        let tried = |id: i64, from: &str| failures.at_registration(InviteId(id), ip(from), NOW).is_ok();
+        assert_eq!((0..100).filter(|_| tried(1, "192.0.2.1")).count(), 20);
+        assert!(!tried(1, "192.0.2.2") && tried(2, "192.0.2.1"));
+        // Whoever has many slips, and an address or a large network.
+        assert_eq!((0..600).filter(|id| tried(10 + id, "192.0.2.3")).count(), 300);
+        assert_eq!((0..2_000).filter(|id| tried(1_000 + id, &format!("2001:db8:7:{id:x}::1"))).count(), 1_200);
     }
 
     #[test]

@@ -63,12 +63,11 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let device = device::known(req, &app, &viewer.user.name);
     let attempt =
         app.failures.at_password(&viewer.user.name, from, device.as_deref(), now).map_err(RequestError::TooMany)?;
-    let turn = match password::turn(&app, Some(&viewer.user), from) {
-        Ok(turn) => turn,
-        Err(crowded) => {
-            attempt.take_back();
-            return Err(crowded);
-        }
+    let Some(turn) = password::turn(&app, Some(&viewer.user), from) else {
+        attempt.take_back();
+        let mut page = page(depot).await?;
+        page.password.error = Some(password::crowded(res));
+        return show(res, page);
     };
     let checked = app.accounts.check_password(viewer.user.id, &current).await;
     if matches!(checked, Err(Error::Overloaded)) {

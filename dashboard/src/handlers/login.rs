@@ -20,6 +20,8 @@ use salvo::prelude::*;
 
 /// One sentence for every reason, so that nobody learns who has an account.
 const WRONG: &str = "This name and password do not belong together.";
+/// So many that the next is not looked at yet.
+const TOO_MANY: &str = "Too many tries with this name, or from this network.";
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -49,16 +51,16 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
         Err(wait) => {
             counter!("flowtest_logins_total", "result" => "throttled").increment(1);
             res.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
-            return again(depot, res, StatusCode::TOO_MANY_REQUESTS, name, next, Some(wait), kept);
+            res.status_code(StatusCode::TOO_MANY_REQUESTS);
+            let page = LoginPage { wait_seconds: Some(wait), ..again(depot, TOO_MANY, name, next, kept) };
+            return show(res, page);
         }
     };
-    let turn = match password::turn(&app, known.as_ref(), from) {
-        Ok(turn) => turn,
+    let Some(turn) = password::turn(&app, known.as_ref(), from) else {
         // Nobody has looked at the password of who came into a crowd.
-        Err(crowded) => {
-            attempt.take_back();
-            return Err(crowded);
-        }
+        attempt.take_back();
+        let told = password::crowded(res);
+        return show(res, again(depot, &told, name, next, kept));
     };
     let address = from.to_string();
     let found = app.accounts.log_in(&name, &typed, &address, now).await;
@@ -70,7 +72,8 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
     }
     let Some(user) = found? else {
         counter!("flowtest_logins_total", "result" => "refused").increment(1);
-        return again(depot, res, StatusCode::UNAUTHORIZED, name, next, None, kept);
+        res.status_code(StatusCode::UNAUTHORIZED);
+        return show(res, again(depot, WRONG, name, next, kept));
     };
     counter!("flowtest_logins_total", "result" => "ok").increment(1);
     let to = next.unwrap_or_else(|| start_page(user.role).to_owned());
@@ -148,21 +151,11 @@ pub async fn sign_in_by_link(req: &mut Request, depot: &mut Depot, res: &mut Res
     Ok(())
 }
 
-fn again(
-    depot: &mut Depot,
-    res: &mut Response,
-    status: StatusCode,
-    name: String,
-    next: Option<String>,
-    wait_seconds: Option<u64>,
-    kept: Option<Kept>,
-) -> Result<(), RequestError> {
+/// The form once more, with what came along.
+fn again(depot: &mut Depot, why: &str, name: String, next: Option<String>, kept: Option<Kept>) -> LoginPage {
     let layout = frame::layout(depot, Page::Login, "Sign in");
-    let error = Some(WRONG.to_owned()).filter(|_| wait_seconds.is_none());
-    let next = next.unwrap_or_default();
-    show(res, LoginPage { layout, name: Field::new(name), next, error, wait_seconds, kept })?;
-    res.status_code(status);
-    Ok(())
+    let (next, error) = (next.unwrap_or_default(), Some(why.to_owned()));
+    LoginPage { layout, name: Field::new(name), next, error, wait_seconds: None, kept }
 }
 
 /// Signing out is a POST; this asks.

@@ -46,13 +46,11 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
             return show_again(res, page);
         }
     };
-    let attempt = app.failures.at_registration(&token, now).map_err(RequestError::TooMany)?;
-    let turn = match password::turn(&app, None, from) {
-        Ok(turn) => turn,
-        Err(crowded) => {
-            attempt.take_back();
-            return Err(crowded);
-        }
+    let attempt = app.failures.at_registration(invite.id, from, now).map_err(RequestError::TooMany)?;
+    let Some(turn) = password::turn(&app, None, from) else {
+        attempt.take_back();
+        page.error = Some(password::crowded(res));
+        return show(res, page);
     };
     let about = [name.clone(), display_name.clone(), app.config.contest.clone()];
     let display_name = if display_name.is_empty() { name.clone() } else { display_name };

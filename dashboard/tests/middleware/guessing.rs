@@ -28,6 +28,8 @@ async fn many_attempts_at_one_moment_are_counted_before_any_is_looked_at() {
     let mut browsers: Vec<Browser> = (0..30).map(|_| stage.browser()).collect();
     let answers = join_all(browsers.iter_mut().map(|browser| browser.sign_in("boss", "wrong"))).await;
     assert_eq!((count(&answers, 401), count(&answers, 429)), (5, 25));
+    let waits = answers.iter().filter(|answer| answer.status == 429 && answer.body.contains("Try again in"));
+    assert_eq!(waits.count(), 25, "whoever has to wait reads how long");
     stage.close().await;
 }
 
@@ -200,8 +202,21 @@ async fn one_contestants_right_passwords_keep_nobody_waiting_but_itself() {
     let sign_ins = &stage.app.sign_ins;
     let own: Vec<_> = (0..1_000).filter_map(|_| sign_ins.begin(Kind::Contestant, Crowd::Account(id))).collect();
     alice.send("/logout", &[]).await;
-    let more = alice.sign_in("alice", PASSWORD).await;
+    // Where strangers have room she has what one of them would have.
+    assert_eq!(alice.sign_in("alice", PASSWORD).await.status, 303, "a known browser has no less than another");
+    alice.send("/logout", &[]).await;
+    let here = Crowd::Network("0.0.0.0".parse().expect("an address"));
+    let strangers: Vec<_> = (0..1_000).filter_map(|_| sign_ins.begin(Kind::Stranger, here)).collect();
+    let token = alice.token().await;
+    let kept = [("kept_path", "/account/display-name"), ("kept", "display_name=Lovelace")];
+    let mut form = vec![("name", "alice"), ("password", PASSWORD), ("csrf_token", token.as_str())];
+    form.extend(kept);
+    let more = alice.ask(Method::POST, "/login", &[], Some(&form)).await;
     assert_eq!((more.status, more.header("retry-after")), (503, Some("5")), "{}", more.body);
+    for part in ["value=\"alice\"", "display_name=Lovelace", "Too many"] {
+        assert!(more.body.contains(part), "{part}: {}", more.body);
+    }
+    drop(strangers);
     bobby.send("/logout", &[]).await;
     assert_eq!(bobby.sign_in("bobby", PASSWORD).await.status, 303, "another contestant");
     // And of as many accounts as there are.
@@ -227,7 +242,16 @@ async fn a_password_of_a_registration_is_scored_in_its_turn_and_is_an_attempt() 
     let weak = [("token", token.as_str()), ("name", "alice"), ("display_name", "Alice"), ("password", "aaaaaaaaaaaa")];
     let mut browser = stage.browser();
     let mut answers = Vec::new();
-    for _ in 0..21 {
+    for spelling in 0..21 {
+        // However it is spelled.
+        let other = |(place, digit): (usize, char)| match place == spelling {
+            true => digit.to_ascii_lowercase(),
+            false => digit,
+        };
+        let spelled: String = token.chars().enumerate().map(other).collect();
+        let spelled = format!("{}{spelled}", " ".repeat(spelling % 2));
+        let mut weak = weak;
+        weak[0].1 = &spelled;
         answers.push(browser.send("/register", &weak).await);
     }
     assert_eq!((count(&answers, 422), count(&answers, 429)), (20, 1));
@@ -236,7 +260,9 @@ async fn a_password_of_a_registration_is_scored_in_its_turn_and_is_an_attempt() 
     let here = Crowd::Network("0.0.0.0".parse().expect("an address"));
     let held: Vec<_> = (0..1_000).filter_map(|_| stage.app.sign_ins.begin(Kind::Stranger, here)).collect();
     let right = [("token", another.as_str()), ("name", "alice"), ("display_name", "Alice"), ("password", PASSWORD)];
-    assert_eq!(browser.send("/register", &right).await.status, 503);
+    let crowded = browser.send("/register", &right).await;
+    assert_eq!((crowded.status, crowded.header("retry-after")), (503, Some("5")), "{}", crowded.body);
+    assert!(crowded.body.contains("value=\"Alice\""), "what was typed is kept: {}", crowded.body);
     drop(held);
     assert_eq!(browser.send("/register", &right).await.status, 303);
     stage.close().await;

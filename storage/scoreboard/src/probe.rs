@@ -147,11 +147,15 @@ pub fn is_for_contestants(address: Option<SocketAddr>, head: &str) -> bool {
     head.is_empty() || has_contract(head) || address.is_some_and(is_public)
 }
 
+/// What stands in place of an answer that contestants may not read.
+pub const ANSWER_WITHHELD: &str =
+    "What it answers is shown where the headers Token, Version and From are there, whatever they say.";
+
 /// What is wrong with an answer, without the answer.
 pub fn without_answer(message: &str) -> String {
     // What came stands behind what was expected.
     let said = message.split(" (expected:").next().unwrap_or_default();
-    format!("{said}. What it answers is shown where the headers Token, Version and From are there, whatever they say.")
+    format!("{said}. {ANSWER_WITHHELD}")
 }
 
 /// Whether the head of an answer, as it is shown, has the three headers of the contract.

@@ -14,6 +14,7 @@ use crate::views::{Field, Role};
 use flowtest_accounts::{AuditFilter, User, UserId};
 use flowtest_contest::State;
 use flowtest_scoreboard::ExplainedError;
+use flowtest_scoreboard::probe::ANSWER_WITHHELD;
 use std::collections::BTreeMap;
 
 /// Between rounds and in one.
@@ -188,18 +189,22 @@ pub(super) async fn detail(
 fn together(errors: &[ExplainedError]) -> Vec<TeamFailure> {
     let mut lines: Vec<TeamFailure> = Vec::new();
     for error in errors {
-        match lines.iter_mut().find(|line| line.kind == error.kind && line.message == error.message) {
+        let message = for_organisers(&error.message);
+        match lines.iter_mut().find(|line| line.kind == error.kind && line.message == message) {
             Some(line) => line.count += 1,
-            None => lines.push(TeamFailure {
-                at_ms: utc_ms(error.at),
-                kind: error.kind.clone(),
-                message: as_sentence(&error.message),
-                count: 1,
-            }),
+            None => lines.push(TeamFailure { at_ms: utc_ms(error.at), kind: error.kind.clone(), message, count: 1 }),
         }
     }
     lines.truncate(FAILURES);
     lines
+}
+
+/// Rounds and practice write once, in words for contestants; an organiser's own test shows the answer.
+fn for_organisers(message: &str) -> String {
+    match message.split_once(ANSWER_WITHHELD) {
+        Some((said, _)) => format!("{} Test it from Setting to see the answer.", as_sentence(said.trim_end())),
+        None => as_sentence(message),
+    }
 }
 
 /// What was done to a team, without its own comings and goings.
@@ -217,6 +222,23 @@ async fn history(app: &App, users: &[User], id: UserId) -> Result<Vec<TeamHistor
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_round_withholds_from_contestants_an_organiser_is_told_how_to_see() {
+        let error = |at: u64| ExplainedError {
+            at: flowtest_contract::rules::UtcUs(at),
+            kind: "status".to_owned(),
+            message: flowtest_scoreboard::probe::without_answer("it answered 502 (expected: 200; got: 502 <html>)"),
+            expected: String::new(),
+            received: String::new(),
+            request: String::new(),
+            response: String::new(),
+        };
+        let told = together(&[error(2), error(1)]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].message, "It answered 502. Test it from Setting to see the answer.");
+        assert_eq!(told[0].count, 2);
+    }
 
     #[test]
     fn whoever_needs_attention_most_has_the_smallest_number() {
