@@ -221,6 +221,7 @@ const ROOM_ARROWS: &[(&str, RoomArrows)] = &[
                     "password",
                     "site",
                     "throttle",
+                    "under_way",
                     "views",
                 ],
             ),

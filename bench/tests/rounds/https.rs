@@ -164,8 +164,10 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     let stage = Stage::light();
     let honest = honest(&stage);
     let stage = over_tls(stage.contestant("alice", &[]), "bob", &honest, &[]);
-    let phase = Phase { length: Duration::from_secs(2), rate: Some(200), connections: 12, pipeline: 1 };
-    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]);
+    let stage = over_tls(stage, "carol", &honest, &[]);
+    let (plain, sealed) = (stage.target("carol").plain().to_owned(), stage.target("carol").endpoint.clone());
+    let phase = Phase { length: Duration::from_secs(4), rate: Some(100), connections: 12, pipeline: 1 };
+    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]).with("carol", &plain);
     let mut arena = Arena::of(stage, &contest, &[]);
     let (file, folder) = (arena.stage.folder().join("no.pem"), arena.stage.folder().join("none"));
     std::fs::write(&file, "").and_then(|()| std::fs::create_dir(&folder)).expect("they are made");
@@ -175,12 +177,23 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     arena.serves("g1", child);
     let trouble = arena.health("g1").tls_trouble.unwrap_or_default();
     assert!(trouble.contains("install the system's authorities"), "{trouble:?}");
-    arena.arm(&["g1"]);
+    let start = arena.arm(&["g1"]);
+    wait_until(start + SECOND);
+    // Nobody moves there without its old server being shut.
+    let endpoint = sealed.parse().expect("an endpoint");
+    arena.make(Change::Endpoint { contestant: "carol".to_owned(), endpoint });
+    wait_until(start + 2 * SECOND);
+    arena.stage.target("carol").signal(Signal::STOP);
     let tallies = arena.sealed();
+    arena.stage.target("carol").signal(Signal::CONT);
     lost_nothing(&tallies, &["alice"], 400);
-    assert_eq!(tallies["bob"].points(&Rules::default()), 0, "{:?}; {}", tallies["bob"], arena.last_words());
+    // It is our own fault, by which the seconds are not valid.
+    let [bob, carol] = ["bob", "carol"].map(|name| tallies[name]);
+    assert_eq!((bob.due, bob.own_fault), (400, 400), "{}", arena.last_words());
+    let paid = 200 * i128::from(carol.token_right) - carol.points(&Rules::default());
+    assert!(carol.due == 400 && carol.own_fault >= 200 && paid == 0, "{carol:?}; {}", arena.last_words());
     let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
-    let is_told = errors.iter().any(|error| error.message.contains("tell the organisers"));
+    let is_told = errors.iter().any(|error| error.message.contains("no authority by which it could trust"));
     assert!(is_told, "{errors:?}; {}", arena.last_words());
 }
 

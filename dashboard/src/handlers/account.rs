@@ -8,6 +8,7 @@ use crate::control::requests::Write;
 use crate::error::RequestError;
 use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
+use crate::handlers::turn;
 use crate::middleware::device;
 use crate::middleware::viewer::Viewer;
 use crate::password;
@@ -63,10 +64,10 @@ pub async fn set_password(req: &mut Request, depot: &mut Depot, res: &mut Respon
     let device = device::known(req, &app, &viewer.user.name);
     let attempt =
         app.failures.at_password(&viewer.user.name, from, device.as_deref(), now).map_err(RequestError::TooMany)?;
-    let Some(turn) = password::turn(&app, Some(&viewer.user), from) else {
+    let Some(turn) = turn::turn(&app, Some(&viewer.user), from) else {
         attempt.take_back();
         let mut page = page(depot).await?;
-        page.password.error = Some(password::crowded(res));
+        page.password.error = Some(turn::crowded(res));
         return show(res, page);
     };
     let checked = app.accounts.check_password(viewer.user.id, &current).await;

@@ -6,10 +6,9 @@ use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
-use crate::handlers::kept;
+use crate::handlers::{kept, turn};
 use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::middleware::{device, form_tokens};
-use crate::password;
 use crate::views::layout::Page;
 use crate::views::login::Kept;
 use crate::views::{Field, KeptPage, LoginLinkPage, LoginPage, LogoutPage};
@@ -56,10 +55,10 @@ pub async fn sign_in(req: &mut Request, depot: &mut Depot, res: &mut Response) -
             return show(res, page);
         }
     };
-    let Some(turn) = password::turn(&app, known.as_ref(), from) else {
+    let Some(turn) = turn::turn(&app, known.as_ref(), from) else {
         // Nobody has looked at the password of who came into a crowd.
         attempt.take_back();
-        let told = password::crowded(res);
+        let told = turn::crowded(res);
         return show(res, again(depot, &told, name, next, kept));
     };
     let address = from.to_string();

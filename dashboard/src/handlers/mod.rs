@@ -11,6 +11,7 @@
 //! | [`past`] | what an instant or a round was, from the database |
 //! | [`standings`] | the standings as programs take them |
 //! | [`download`] | files to take away |
+//! | [`turn`] | the place of whoever has a password hashed |
 
 pub mod account;
 pub mod api;
@@ -38,3 +39,4 @@ pub mod rules;
 pub mod screen;
 pub mod setting;
 pub mod standings;
+pub mod turn;

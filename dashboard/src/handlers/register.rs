@@ -6,6 +6,7 @@ use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
+use crate::handlers::turn;
 use crate::middleware::device;
 use crate::middleware::viewer::begin_session;
 use crate::password;
@@ -47,9 +48,9 @@ pub async fn redeem(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         }
     };
     let attempt = app.failures.at_registration(invite.id, from, now).map_err(RequestError::TooMany)?;
-    let Some(turn) = password::turn(&app, None, from) else {
+    let Some(turn) = turn::turn(&app, None, from) else {
         attempt.take_back();
-        page.error = Some(password::crowded(res));
+        page.error = Some(turn::crowded(res));
         return show(res, page);
     };
     let about = [name.clone(), display_name.clone(), app.config.contest.clone()];

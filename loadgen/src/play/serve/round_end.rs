@@ -4,7 +4,6 @@
 //! `rebuild` does the same from the journal, and so does the next process that serves from this folder.
 
 use super::Home;
-use super::round_runner::FinishedRound;
 use crate::journal::rebuild::{Action, finish_orphans};
 use crate::play::driver::{Ended, Totals};
 use flowtest_contract::text::shown;
@@ -29,6 +28,18 @@ const JOURNAL_EVERY: Duration = Duration::from_secs(5);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// And a little longer for whoever waits to say how that ended: one question to a Redis that hangs.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A round that is over for its workers.
+#[derive(Debug)]
+pub struct FinishedRound {
+    pub id: RoundId,
+    pub stream: StreamId,
+    pub contest: String,
+    pub ended: Ended,
+    pub aborted: bool,
+    /// The plan was played to its end, or stopped by the organiser: nobody may join any more.
+    pub at_its_end: bool,
+}
 
 /// Rounds that are over here and not yet everywhere.
 #[derive(Debug)]

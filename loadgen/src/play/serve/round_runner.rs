@@ -2,7 +2,7 @@
 
 use super::admission::{Admission, Event};
 use super::own_stop::OwnStop;
-use super::round_end::RoundEnds;
+use super::round_end::{FinishedRound, RoundEnds};
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
@@ -17,7 +17,7 @@ use crate::engine::share::Share;
 use crate::journal::folders;
 use crate::observe::metrics::Doing;
 use crate::observe::title::Title;
-use crate::play::driver::{Driver, Ended};
+use crate::play::driver::Driver;
 use crate::play::plan::{Taker, contest_plan, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
 use crate::record::recorder::Recorder;
@@ -152,18 +152,6 @@ struct RefusedDocument {
     /// Why, for the organiser.
     sentence: String,
     halted: bool,
-}
-
-/// A round that is over for its workers.
-#[derive(Debug)]
-pub struct FinishedRound {
-    pub id: RoundId,
-    pub stream: StreamId,
-    pub contest: String,
-    pub ended: Ended,
-    pub aborted: bool,
-    /// The plan was played to its end, or stopped by the organiser: nobody may join any more.
-    pub at_its_end: bool,
 }
 
 impl RoundRunner {
