@@ -127,6 +127,28 @@ fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
 }
 
 #[test]
+fn one_that_was_ended_on_its_machine_is_not_asked_whether_it_stops() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
+    let start = arena.arm(&["g1", "g2"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    arena.generators["g2"].signal(Signal::TERM);
+    let until = Instant::now() + TIMEOUT;
+    let is_heard = |arena: &mut Arena| {
+        let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+        seen.iter().any(|seen| seen.id == "g2" && seen.health.is_some())
+    };
+    while is_heard(&mut arena) {
+        assert!(Instant::now() < until, "its health ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stopped = arena.stop("arena");
+    assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("obeyed by g1\n"), "{}", stopped.stderr);
+}
+
+#[test]
 fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);

@@ -77,7 +77,14 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         let control = scoreboard.read_control(contest)?;
         let seen = scoreboard.read_generators(contest)?;
         let now = Clock::now().utc_base.saturating_add_signed(offset_us);
-        let said = control.map(|control| Obedience::of(&control, revision, &seen, now)).unwrap_or_default();
+        let Some(control) = control else { break Obedience::default() };
+        let mut said = Obedience::of(&control, revision, &seen, &[], now);
+        if !said.silent.is_empty()
+            && let Some(round) = control.round
+            && let Ok(totals) = scoreboard.read_round(contest, &round)
+        {
+            said = Obedience::of(&control, revision, &seen, &totals.streams, now);
+        }
         if said.is_whole() || Instant::now() >= until {
             break said;
         }

@@ -120,7 +120,24 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
     };
     let fine = [cores].into_iter().chain(health.features.clone()).collect::<Vec<_>>().join(", ");
     let gib = health.disk_free_bytes >> 30;
-    // Of a round that is on: its clock is not to be set again meanwhile.
+    if health.disk_free_bytes < DISK_NO_BYTES {
+        let mib = health.disk_free_bytes >> 20;
+        return (Mark::No, format!("{mib} MiB are free on its disk: make room for its journal."));
+    }
+    if let Some(us) = health.journal_still_us {
+        let message = format!(
+            "Nothing has come to its journal's disk for {}: counts wait in its memory, and its load pauses. Look at the disk.",
+            instant::duration(us / 1_000_000 * 1_000_000)
+        );
+        return (Mark::No, message);
+    }
+    if let Some(stopped) = &health.stopped {
+        return (Mark::No, format!("It sends nothing: {stopped}."));
+    }
+    if let Some(error) = &health.publish_error {
+        return (Mark::No, format!("Redis does not take its points: {error}."));
+    }
+    // Of a round that is on: its clock is not to be set again meanwhile, also where it is off.
     if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
         let message = format!(
             "{fine}. Its clock was set by {} ms after the round was armed: it plays on by the clock as it was. Leave it alone \
@@ -141,23 +158,6 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
             return (Mark::No, message);
         }
         Some(_) => {}
-    }
-    if health.disk_free_bytes < DISK_NO_BYTES {
-        let mib = health.disk_free_bytes >> 20;
-        return (Mark::No, format!("{mib} MiB are free on its disk: make room for its journal."));
-    }
-    if let Some(us) = health.journal_still_us {
-        let message = format!(
-            "Nothing has come to its journal's disk for {}: counts wait in its memory, and its load pauses. Look at the disk.",
-            instant::duration(us / 1_000_000 * 1_000_000)
-        );
-        return (Mark::No, message);
-    }
-    if let Some(stopped) = &health.stopped {
-        return (Mark::No, format!("It sends nothing: {stopped}."));
-    }
-    if let Some(error) = &health.publish_error {
-        return (Mark::No, format!("Redis does not take its points: {error}."));
     }
     if let Some(trouble) = &health.beside_trouble {
         return (Mark::Warn, format!("{fine}. Redis refuses what it needs beside a round: {trouble}."));

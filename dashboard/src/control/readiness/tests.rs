@@ -233,7 +233,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 47] = [
+    let cases: [Case; 49] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -285,6 +285,19 @@ fn each_trouble_has_its_mark_and_its_sentence() {
             "g1",
             Mark::Warn,
             "clock was set by -45 ms after the round was armed",
+        ),
+        // What is worse than a clock that was set is not hidden by it; that it is off since is no reason to set it again.
+        (
+            |s| (plays(s).clock_step_us, edit(s).journal_still_us) = (Some(45_000), Some(7_300_000)),
+            "g1",
+            Mark::No,
+            "journal's disk for 7s",
+        ),
+        (
+            |s| (plays(s).clock_step_us, edit(s).clock_offset_us) = (Some(45_000), Some(45_000)),
+            "g1",
+            Mark::Warn,
+            "Leave it alone until the round is over",
         ),
         (|s| plays(s).trouble = Some("too wide".into()), "g1", Mark::Warn, "not play as the document says: too wide"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),

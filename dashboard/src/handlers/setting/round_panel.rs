@@ -17,7 +17,7 @@ use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Obedience, SeenGenerator};
+use flowtest_scoreboard::{Obedience, SeenGenerator, StreamState};
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;
@@ -84,7 +84,7 @@ pub(super) fn round(
         halted: control.is_some_and(|control| control.halted),
         unheeded: control
             .filter(|control| control.halted)
-            .map_or_else(Vec::new, |control| unheeded(control, status, now)),
+            .map_or_else(Vec::new, |control| unheeded(control, status, &streams(app, control), now)),
         frozen: show.frozen_at(now).is_some(),
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
@@ -97,8 +97,15 @@ pub(super) fn round(
     }
 }
 
+/// What Redis holds of a document's round, as far as the feed has seen it.
+fn streams(app: &App, control: &Control) -> Vec<StreamState> {
+    let seen = app.feed.seen();
+    let is_it = seen.control.as_ref().is_some_and(|seen| seen.round == control.round);
+    seen.totals.as_ref().filter(|_| is_it).map_or_else(Vec::new, |totals| totals.streams.clone())
+}
+
 /// Why a stop of all traffic may not be one yet, as sentences.
-fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
+fn unheeded(control: &Control, status: &Status, streams: &[StreamState], now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {
@@ -111,7 +118,7 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
         let health = seen.health.clone().filter(|_| readiness::is_heard(seen, now));
         SeenGenerator { health, ..seen.clone() }
     });
-    let said = Obedience::of(control, 1, &seen.collect::<Vec<_>>(), now);
+    let said = Obedience::of(control, 1, &seen.collect::<Vec<_>>(), streams, now);
     told.extend(
         said.going_on
             .iter()
