@@ -240,8 +240,9 @@ pub(in crate::journal) fn decided_again(
     }
 }
 
-/// What Redis holds of decisions, held against those of the journals. `is_live`: a journal may be behind.
-pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -> Vec<String> {
+/// What Redis holds of decisions, held against those of the journals. `is_live`: a journal may be behind. `forgotten`: so many
+/// may be lacking.
+pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool, forgotten: usize) -> Vec<String> {
     // Of figures that were not known to be whole no latency is kept.
     let plain = |decision: &Decision| {
         let mut decision = decision.clone();
@@ -259,7 +260,7 @@ pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -
         }
     }
     let lost = ours.iter().filter(|ours| held.steps.iter().all(|decision| decision.step != ours.step)).count();
-    if lost > 0 {
+    if lost > forgotten {
         wrong.push(format!("Redis lacks what was decided of {lost} steps: `rebuild` puts it back"));
     }
     if let Some(newest) = &held.newest
@@ -274,6 +275,16 @@ pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -
         wrong.push("Redis lacks which decision is the newest, by which standings and results go".to_owned());
     }
     wrong
+}
+
+/// What Redis has forgotten of the decisions of a sealed round: it keeps them for a week, the oldest go first, and results were made
+/// before. None where something else than the oldest is lacking, which nobody forgets.
+pub(super) fn forgotten(ours: &[Decision], held: &HeldSteps) -> usize {
+    let first = held.steps.first().or(held.newest.as_ref()).map_or(u32::MAX, |decision| decision.step);
+    let is_old = |decision: &&Decision| decision.step < first;
+    let is_there = |ours: &&Decision| held.steps.iter().any(|decision| decision.step == ours.step);
+    let lost = ours.iter().filter(|decision| !is_there(decision)).count();
+    if ours.iter().filter(is_old).count() == lost { lost } else { 0 }
 }
 
 /// Of whom Redis says something else than the journals.
@@ -527,7 +538,7 @@ mod tests {
         let ours = decided_again(&contest, &decided, &["alice", "bob"]).expect("all follow");
         let held = |steps: &[Decision], newest: Option<&Decision>| {
             let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
-            compare_held(&ours, &held, false)
+            compare_held(&ours, &held, false, 0)
         };
         assert_eq!(held(&ours, ours.last()), Vec::<String>::new());
         let mut forged = ours.clone();
@@ -540,6 +551,17 @@ mod tests {
         assert!(held(&ours, Some(&forged[3]))[0].contains("is not the last"), "only the newest");
         assert!(held(&ours[..2], Some(&ours[1]))[0].contains("lacks what was decided of 2 steps"));
         assert_eq!(held(&[], None).len(), 1, "all are lost");
+        // A week after the round Redis forgets, the oldest first.
+        let lost = |steps: &[Decision], newest: Option<&Decision>| {
+            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
+            let forgotten = forgotten(&ours, &held);
+            (forgotten, compare_held(&ours, &held, false, forgotten).len())
+        };
+        assert_eq!(lost(&[], None), (4, 0));
+        assert_eq!(lost(&ours[2..], ours.last()), (2, 0));
+        assert_eq!(lost(&[], ours.last()), (0, 2), "the last one is kept as long as what says that it is the last");
+        assert_eq!(lost(&[&ours[..1], &ours[2..]].concat(), ours.last()), (0, 1), "nobody forgets one in the middle");
+        assert_eq!(lost(&ours[..2], None), (0, 2));
         let more = Decision { step: 5, judged: 4, ..ours[3].clone() };
         let more = [&ours[..], &[more]].concat();
         assert!(held(&more, more.last())[0].contains("no journal here has one"));
