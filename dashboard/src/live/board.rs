@@ -323,6 +323,9 @@ impl Board {
         let roster: BTreeSet<&str> = roster.map(|contestant| contestant.name.as_str()).collect();
         let climbers = tick.totals.map_or(&[][..], RoundTotals::climbers);
         let climbers: BTreeMap<&str, &Climber> = climbers.iter().map(|one| (one.contestant.as_str(), one)).collect();
+        let steps = tick.control.map(|control| control.contest.counted_steps()).unwrap_or_default();
+        let counted = tick.totals.map_or(&[][..], |totals| totals.counted_climbers(&steps));
+        let counted: BTreeMap<&str, &Climber> = counted.iter().map(|one| (one.contestant.as_str(), one)).collect();
         let lines_before: BTreeMap<&UserKey, &Score> = newest.lines.iter().map(|line| (&line.id, line)).collect();
         let (rank_by, worth) = tick
             .control
@@ -340,8 +343,10 @@ impl Board {
             let mut score = total(id.clone(), row, &rules, carried, adjusted);
             let line_before = lines_before.get(id).copied();
             if let Some(climber) = climber {
-                score.figures.climb(climber);
-                score.figures.points = score.figures.points.saturating_add(held_points(climber.holds, worth));
+                let counted = counted.get(contestant.name.as_str()).copied();
+                score.figures.climb(climber, counted);
+                let holds = counted.map_or(0, |counted| counted.holds);
+                score.figures.points = score.figures.points.saturating_add(held_points(holds, worth));
             } else if let Some(climbed) = carried.and_then(|carried| carried.climbed.as_ref()) {
                 // Its points are in those of the results.
                 score.figures.held(climbed);

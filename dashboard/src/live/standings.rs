@@ -65,12 +65,15 @@ pub struct Figures {
 
 impl Figures {
     /// What it holds, by the newest decision of the round that is played.
-    pub fn climb(&mut self, climber: &Climber) {
-        self.holds = Some(climber.holds);
-        (self.holds_p99_us, self.holds_since) = (climber.holds_p99_us, climber.holds_since);
+    pub fn climb(&mut self, climber: &Climber, counted: Option<&Climber>) {
+        self.holds = counted.map(|counted| counted.holds);
+        (self.holds_p99_us, self.holds_since) =
+            counted.map_or((None, None), |counted| (counted.holds_p99_us, counted.holds_since));
         self.tries = climber.trial.map(|_| climber.rate);
-        (self.breaks_at, self.breaks_by) = (climber.breaks_at, climber.breaks_by);
-        (self.unbroken, self.unbroken_by) = (climber.unbroken.is_some(), climber.unbroken);
+        (self.breaks_at, self.breaks_by) =
+            counted.map_or((None, None), |counted| (counted.breaks_at, counted.breaks_by));
+        self.unbroken_by = counted.and_then(|counted| counted.unbroken);
+        self.unbroken = self.unbroken_by.is_some();
         (self.tried, self.step_verdict) = (Some(climber.tried), climber.verdict);
     }
 

@@ -3,10 +3,10 @@
 use crate::round::{DID, Did, IDLE, NOW, SECOND, World, all_points, contestant, key, name, points};
 use crate::viewer::{Page, picture};
 use flowtest_accounts::Level;
-use flowtest_contest::DecidedBy;
 use flowtest_contest::breakpoint::{Breakpoint, Climbs, HoldSums};
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::ladder::{self, HoldVerdict, LadderTerms, Pass};
+use flowtest_contest::{Contest, DecidedBy};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
@@ -281,6 +281,48 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
     assert_eq!((shown(&world, 0).holds, shown(&world, 0).points), (Some(200), 1_600));
     assert_eq!((shown(&world, 1).holds, shown(&world, 1).points), (Some(100), 1_300));
     assert_eq!((shown(&world, 0).tries, shown(&world, 1).breaks_at), (None, Some(200)));
+}
+
+#[test]
+fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
+    let climb = |scored: bool| {
+        format!(
+            "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
+             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
+        )
+    };
+    let text = format!(
+        "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"c0\"\nendpoint = \"127.0.0.1:1\"\n",
+        climb(true),
+        climb(false)
+    );
+    let contest = Contest::from_toml(&text).expect("a contest");
+    let mut world = World::new(1);
+    let mut control = (*world.control).clone();
+    (control.contest.breakpoint_points, control.contest.phases) = (3, contest.phases.clone());
+    control.contest.rules.timeout_us = contest.rules.timeout_us;
+    world.control = Arc::new(control);
+    let mut shown = Vec::new();
+    for (first, breakpoint) in contest.breakpoints() {
+        let mut climbs = Climbs::new(breakpoint, first);
+        for step in 1..=(if first == 0 { 2 } else { 1 }) {
+            let due = climbs.expected(0);
+            let sums = HoldSums { due, right: due, p99_us: Some(900), ..HoldSums::default() };
+            let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
+            world.totals.decisions.push(Arc::new(decision));
+        }
+        world.second(&[DID]);
+        let figures = world.board.standings(&Audience::Public, world.now).of(&key(0)).expect("a line").figures;
+        shown.push((figures.holds, figures.tries, figures.points));
+    }
+    let points = shown[0].2;
+    assert_eq!(shown[0], (Some(200), Some(400), points));
+    assert_eq!(
+        (shown[1].0, shown[1].1),
+        (Some(200), Some(200)),
+        "the climb that runs is shown, and what counts stands"
+    );
+    assert!(points >= 600 && shown[1].2 >= points, "{shown:?}");
 }
 
 #[test]

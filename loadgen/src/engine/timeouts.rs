@@ -128,9 +128,9 @@ impl Timeouts {
     #[cold]
     fn on_due_late(&mut self, intended: RunInstant) {
         // While our journal stands still, all that falls due is late: turns without number are one.
-        let still =
-            self.windows.back().filter(|(window, _)| window.cause == LateCause::Journal).map(|(window, _)| window.from);
-        let is_same = |last: &&mut CameLate| last.turn == self.now || still.is_some_and(|from| from <= last.to);
+        let still = self.windows.back().filter(|(window, _)| window.cause == LateCause::Journal);
+        let is_still = |since| still.is_some_and(|(window, _)| window.from <= since && intended <= window.to);
+        let is_same = |last: &&mut CameLate| last.turn == self.now || is_still(last.to);
         if let Some(last) = self.came_late.back_mut().filter(is_same) {
             (last.to, last.turn) = (intended, self.now);
             return;
@@ -420,6 +420,22 @@ mod tests {
         (300..500).for_each(|from| timeouts.on_late(turn(from, from + 1)));
         assert_eq!(timeouts.windows.len(), 2);
         assert_eq!([0, 150, 400].map(|since| timeouts.late_since(at(since))), [300, 250, 100]);
+    }
+
+    #[test]
+    fn what_was_in_time_behind_a_pause_is_not_late_by_what_comes_later() {
+        let ms = |ms: u64| at(ms * 1_000_000);
+        let mut timeouts = Timeouts::new(1_000_000_000);
+        for now in 101..200 {
+            timeouts.on_turn(ms(now));
+            timeouts.on_late(LateWindow { from: ms(now - 1), to: ms(now), cause: LateCause::Journal });
+            assert!(timeouts.on_due(ms(now), false));
+        }
+        timeouts.on_turn(ms(210));
+        assert!(!timeouts.on_due(ms(210), true));
+        timeouts.on_turn(ms(240));
+        assert!(timeouts.on_due(ms(220), true));
+        assert_eq!([150, 210, 220].map(|intended| timeouts.came_late(ms(intended))), [true, false, true]);
     }
 
     #[test]

@@ -15,9 +15,10 @@
 //!
 //! What our own side did not do is held against nobody. Figures that are not whole, or not known to be, or void by more than a
 //! hundredth, judge nothing, and the step is held again; so it is where a step fails and more than a hundredth of it was late by
-//! us, and where three or more are judged and all of them are too slow at once. One that passes in spite of our lateness has passed:
+//! us, and where three or more are judged and all of them fail at once. One that passes in spite of our lateness has passed:
 //! that makes a server look slower, never faster. Where one fails late again, while somebody else held as much or more in the same
-//! hold, it is its own failure. Where holding again does not help, the highest climbers, who asked for more than anybody showed, ask
+//! hold and as late, it is its own failure, if it fails also without what our lateness may have done: without the late ones among
+//! its wrong answers, and faster by the whole p99 of that other one. Where holding again does not help, the highest climbers, who asked for more than anybody showed, ask
 //! for more than the generators can give: they end as unbroken, and the others climb on.
 
 use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
@@ -217,6 +218,9 @@ pub struct Climber {
     pub breaks_at: Option<u64>,
     pub breaks_by: Option<HoldVerdict>,
     pub unbroken: Option<Unbroken>,
+    /// Its limit is looked for between what it holds and what broke it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_searched: bool,
 }
 
 /// All contestants of one breakpoint phase. Decisions are made, or followed, one after the other.
@@ -224,7 +228,7 @@ pub struct Climber {
 pub struct Climbs {
     breakpoint: Breakpoint,
     bounds: Bounds,
-    /// All were too slow in the hold before, and are held again.
+    /// All have failed in the hold before, and are held again.
     together: bool,
     /// The step whose rates are decided and not judged yet.
     tried: u32,
@@ -243,7 +247,7 @@ struct Climb {
     slips: u32,
     /// Times in a row that its step was held for nothing.
     not_valid: u32,
-    /// Times in a row that it failed late while somebody showed as much.
+    /// Times in a row that it failed late by itself, while somebody showed as much.
     outdone: u32,
     passes: Vec<PassedStep>,
 }
@@ -258,6 +262,8 @@ struct Figures {
     verdict: HoldVerdict,
     /// It is a failure, and too much of it was late by us.
     is_late: bool,
+    /// It is one, and somebody showed as much as late: it fails also without what our lateness may have done.
+    is_outdone: bool,
 }
 
 /// A rate that passed: with which latency the last time, and since when.
@@ -306,13 +312,13 @@ impl Climbs {
         while self.climbs.len() < measured.len() {
             self.climbs.push(Climb::new(&self.breakpoint));
         }
-        let figures: Vec<Figures> = self.figures(measured.iter().map(|(_, sums)| *sums));
+        let is_last = step >= self.bounds.end;
+        let figures: Vec<Figures> = self.figures(measured.iter().map(|(_, sums)| *sums), is_last);
         let passed = figures.iter().filter(|figures| figures.verdict == HoldVerdict::Passed);
         let shown = passed.map(|figures| figures.rate).max().unwrap_or(0);
-        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, shown));
+        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures));
         let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
         self.end_highest(shown);
-        let is_last = step >= self.bounds.end;
         let climbers = measured.into_iter().zip(&figures).zip(verdicts).zip(&self.climbs);
         let climbers = climbers.map(|((((contestant, sums), figures), verdict), climb)| {
             let Found { holds, broke, unbroken } = climb.found(&self.bounds, is_last);
@@ -334,26 +340,32 @@ impl Climbs {
                 breaks_at,
                 breaks_by,
                 unbroken,
+                is_searched: climb.ladder.is_searched(),
             }
         });
         Decision { step, judged, from, to, climbers: climbers.collect() }
     }
 
-    /// What the sums of all say. Where all who are judged are too slow at once, that is hardly theirs, and is not believed the
-    /// first time.
-    fn figures(&mut self, sums: impl Iterator<Item = HoldSums>) -> Vec<Figures> {
+    /// What the sums of all say. Where all who are judged fail at once, that is hardly theirs, and is not believed the first time,
+    /// and never in the last hold, behind which nobody can show anything any more.
+    fn figures(&mut self, sums: impl Iterator<Item = HoldSums>, is_last: bool) -> Vec<Figures> {
         let pass = &self.breakpoint.ladder.pass;
         let figures = sums
             .zip(&self.climbs)
             .map(|(sums, climb)| Figures::new(sums, climb.rate(), self.breakpoint.judged_due(climb.rate()), pass));
         let mut figures: Vec<Figures> = figures.collect();
+        let outdone: Vec<bool> = figures.iter().map(|one| one.is_outdone_by(&figures, pass)).collect();
+        figures.iter_mut().zip(outdone).for_each(|(figures, is_outdone)| figures.is_outdone = is_outdone);
+        // Who has never held anything says nothing of a hold in which it does not, either.
         let is_judged = |(figures, climb): &(&mut Figures, &Climb)| {
-            climb.trial() != Some(Trial::Rest) && figures.verdict != HoldVerdict::NotValid
+            let is_known = climb.trial() == Some(Trial::Climb) || climb.ladder.found().holds > 0;
+            is_known && climb.trial() != Some(Trial::Rest) && figures.verdict != HoldVerdict::NotValid
         };
         let judged: Vec<&mut Figures> =
             figures.iter_mut().zip(&self.climbs).filter(is_judged).map(|(figures, _)| figures).collect();
-        let is_slow = |figures: &&mut Figures| figures.verdict == HoldVerdict::FailedByP99;
-        self.together = judged.len() >= TOGETHER_MIN && judged.iter().all(is_slow) && !self.together;
+        let has_failed = |figures: &&mut Figures| figures.verdict != HoldVerdict::Passed;
+        let all_failed = judged.len() >= TOGETHER_MIN && judged.iter().all(has_failed);
+        self.together = all_failed && (!self.together || is_last);
         if self.together {
             judged.into_iter().for_each(|figures| figures.verdict = HoldVerdict::NotValid);
         }
@@ -401,7 +413,30 @@ impl Figures {
         };
         let verdict = pass.judge(measured);
         let is_failure = matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99);
-        Figures { rate, sums, measured, verdict, is_late: is_failure && !sums.may_fail() }
+        Figures { rate, sums, measured, verdict, is_late: is_failure && !sums.may_fail(), is_outdone: false }
+    }
+
+    /// Whether it fails also without what our lateness may have done, by those who held as much in the same hold, and were late
+    /// half as much at the least: they show what it does to a latency at the most.
+    fn is_outdone_by(&self, others: &[Figures], pass: &Pass) -> bool {
+        if !self.is_late {
+            return false;
+        }
+        let share = |sums: HoldSums, due: u64| u128::from(sums.late) * u128::from(due);
+        let shows = |other: &&Figures| {
+            let is_as_late = share(other.sums, self.sums.due).saturating_mul(2) >= share(self.sums, other.sums.due);
+            other.verdict == HoldVerdict::Passed && other.rate >= self.rate && is_as_late
+        };
+        let Some(p99_us) = others.iter().filter(shows).filter_map(|other| other.sums.p99_us).min() else {
+            return false;
+        };
+        let Measured { due, right, .. } = self.measured;
+        let without = Measured {
+            right: right.saturating_add(self.sums.late).min(due),
+            p99_us: self.measured.p99_us.map(|us| us.saturating_sub(p99_us)),
+            ..self.measured
+        };
+        pass.judge(without) != HoldVerdict::Passed
     }
 
     /// Requests a second that were answered wholly right.
@@ -448,9 +483,8 @@ impl Climb {
         }
     }
 
-    /// What was measured while it was held; none: nothing of it is known, and it is held again. `shown`: the highest rate that
-    /// somebody held at the same time.
-    fn take(&mut self, judged: u32, figures: &Figures, shown: u64) -> Option<HoldVerdict> {
+    /// What was measured while it was held; none: nothing of it is known, and it is held again.
+    fn take(&mut self, judged: u32, figures: &Figures) -> Option<HoldVerdict> {
         if self.trial() == Some(Trial::Rest) {
             self.not_valid = 0;
             if !std::mem::take(&mut self.rests) {
@@ -461,7 +495,7 @@ impl Climb {
         if figures.sums.due == 0 {
             return None;
         }
-        let verdict = self.believed(figures, shown);
+        let verdict = self.believed(figures);
         if verdict == HoldVerdict::NotValid {
             self.not_valid += 1;
             return Some(verdict);
@@ -488,10 +522,9 @@ impl Climb {
         Some(verdict)
     }
 
-    /// What failed in figures that were late by us may be our failure, unless somebody showed as much again.
-    fn believed(&mut self, figures: &Figures, shown: u64) -> HoldVerdict {
-        let is_outdone = figures.is_late && shown >= figures.rate;
-        self.outdone = if is_outdone { self.outdone + 1 } else { 0 };
+    /// What failed in figures that were late by us may be our failure, unless it fails by itself again.
+    fn believed(&mut self, figures: &Figures) -> HoldVerdict {
+        self.outdone = if figures.is_outdone { self.outdone + 1 } else { 0 };
         if figures.is_late && self.outdone < OUTDONE_MAX {
             return HoldVerdict::NotValid;
         }

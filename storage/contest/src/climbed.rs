@@ -2,7 +2,7 @@
 //! read when Redis has forgotten the decisions. Pure.
 
 use crate::breakpoint::{Climber, Decision, HoldSums};
-use crate::ladder::{HoldVerdict, LadderTerms, Pass, Trial, Unbroken};
+use crate::ladder::{HoldVerdict, LadderTerms, Pass, Unbroken};
 use serde::{Deserialize, Serialize};
 
 /// Of one contestant in one round.
@@ -53,7 +53,7 @@ impl Climbed {
                 breaks_at: climber.breaks_at,
                 breaks_by: climber.breaks_by,
                 unbroken: climber.unbroken,
-                cut: climber.breaks_at.is_some() && matches!(climber.trial, Some(Trial::Descend | Trial::Halve)),
+                cut: climber.breaks_at.is_some() && climber.is_searched,
                 steps,
             });
         }
@@ -198,8 +198,10 @@ mod tests {
         );
         assert_eq!(
             climbed.sentence(),
-            "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99."
+            "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99. The time was over before that was \
+             found more closely."
         );
+        assert!(climbed.cut, "it rests before the first halving");
         let slipped = Climbed { holds: 485, holds_p99_us: None, ..climbed.clone() };
         assert!(slipped.sentence().starts_with("It held 485 requests a second, and broke"), "{}", slipped.sentence());
         assert_eq!(Climbed::of("b", &decisions), None);

@@ -285,6 +285,15 @@ impl Ladder {
         Found { holds: self.held(), broke: self.broke, unbroken: self.unbroken }
     }
 
+    /// Whether what lies between what passed and what failed is still to be tried.
+    pub fn is_searched(&self) -> bool {
+        self.now.is_some_and(|hold| match hold.trial {
+            Trial::Descend | Trial::Halve => true,
+            Trial::Rest => self.between().is_some_and(|next| next.trial == Trial::Halve),
+            Trial::Climb | Trial::Confirm | Trial::Retry => false,
+        })
+    }
+
     /// Takes what was measured while the rate was held, and goes on.
     pub fn take(&mut self, measured: Measured) -> HoldVerdict {
         let Some(Hold { rate, trial }) = self.now else { return HoldVerdict::Rested };

@@ -15,6 +15,7 @@ use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::{RoundValidity, Row, row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
@@ -54,6 +55,13 @@ impl RoundTotals {
     /// What was decided last of each contestant.
     pub fn climbers(&self) -> &[Climber] {
         self.decisions.last().map_or(&[], |decision| &decision.climbers)
+    }
+
+    /// The same by the steps that make the result, which the newest decision need not be one of; by the newest where the plan
+    /// has none.
+    pub fn counted_climbers(&self, counted: &Range<u32>) -> &[Climber] {
+        let counts = |decision: &&Arc<Decision>| counted.is_empty() || counted.contains(&decision.judged);
+        self.decisions.iter().rev().find(counts).map_or(&[], |decision| &decision.climbers)
     }
 
     /// How much of the round is valid, by each stream that has said so.

@@ -15,7 +15,7 @@ pub use check::{Check, Group, Mark, verdict};
 pub(in crate::control) use contestant::all_right;
 pub use contestant::judge_contestant;
 pub use generator::{is_heard, judge_generator, with_obedience, with_trust, with_who_waits};
-pub use platform::{CORE_RATE, peak, step_sentence};
+pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_sentence};
 pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};
 
 use check::List;

@@ -13,6 +13,9 @@ use flowtest_contest::{Contest, State};
 /// Requests a second of one generator core that it surely keeps up with.
 pub const CORE_RATE: u64 = 100_000;
 
+/// About what one exchange takes in both directions: a request with its headers, an answer of the reference server.
+pub const EXCHANGE_BYTES: u64 = 500;
+
 /// Room on the disk below which somebody should look, and below which a write may fail any minute.
 const DISK_WARN_BYTES: u64 = 1 << 30;
 const DISK_NO_BYTES: u64 = 64 << 20;
@@ -114,10 +117,11 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
         );
     }
     let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
+    let network = network_need(contest);
     let steps = step_limit(contest);
     let connections = connection_limit(contest);
     let pipelined = if is_pipelined(contest) { PIPELINED } else { "" };
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{steps}{climbs}{connections}{pipelined}"));
+    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{steps}{climbs}{network}{connections}{pipelined}"));
 }
 
 /// The phases in which contestants climb, with what they ask and how far their steps lead at the most.
@@ -185,6 +189,17 @@ fn fleet_limit(contest: &Contest, cores: u64) -> String {
     format!(
         " The climb goes up to {most} a second for each, and these cores carry about {each} for each when all climb alike: whoever \
          holds that ends as \"fleet limit\", unbroken."
+    )
+}
+
+/// What a climb takes of the network at its highest rate, when all climb alike: a full link of ours makes all of them slow.
+fn network_need(contest: &Contest) -> String {
+    let Some(most) = climbs(contest).map(|(_, _, most)| most).max() else { return String::new() };
+    let bytes = most.saturating_mul(contest.contestants.len() as u64).saturating_mul(EXCHANGE_BYTES);
+    format!(
+        " At {most}/s for each a climb takes about {} MB a second of the network, in both directions together, by small answers: no \
+         link of ours may be narrower.",
+        bytes.div_ceil(1_000_000)
     )
 }
 

@@ -217,6 +217,7 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
         "{hasty}"
     );
     assert!(hasty.contains("searched to its end up to 500/s"), "{hasty}");
+    assert!(hasty.contains("At 32000/s for each a climb takes about 16 MB a second of the network"), "{hasty}");
     // Within a quarter of a second an answer may take, 60,000 connections carry 240,000 a second.
     assert!(plan(1_000_000).1.contains("60000 connections are enough for every server up to 240000/s"));
     assert!(!plan(240_000).1.contains("connections"));

@@ -2,7 +2,7 @@
 
 use crate::control::difference::deadline_consequence;
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
-use crate::control::readiness::{CORE_RATE, peak, step_sentence};
+use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, peak, step_sentence};
 use crate::control::{form, instant};
 use crate::handlers::convert;
 use crate::views::format;
@@ -23,9 +23,6 @@ pub(super) struct Fleet {
     /// What one exchange took in both directions, as the last round measured it.
     pub(super) exchange_bytes: Option<u64>,
 }
-
-/// About what one exchange takes in both directions: a request with its headers, an answer of the reference server.
-const EXCHANGE_BYTES: u64 = 500;
 
 /// `deadlines`: as typed, with the value that comes.
 pub(super) fn editor(

@@ -235,7 +235,16 @@ impl Notes {
         // Where Redis does not know the round at all, that is told.
         if let Some(held) = held.filter(|held| held.state.is_some()) {
             let is_live = streams.iter().any(|stream| stream.standing == StreamStanding::Live);
-            wrong.extend(steps::compare_held(&decisions, &held.steps, is_live));
+            let is_sealed = held.state == Some(State::Sealed);
+            let forgotten = if is_sealed { steps::forgotten(&decisions, &held.steps) } else { 0 };
+            wrong.extend(steps::compare_held(&decisions, &held.steps, is_live, forgotten));
+            if forgotten > 0 {
+                let text = format!(
+                    "Redis has forgotten what was decided of {forgotten} steps of the sealed round, as it does after a week: \
+                     `rebuild` puts it back"
+                );
+                self.note(Kind::Steps, false, None, text);
+            }
         }
         if let Some(planned) = undecided {
             let text = format!(

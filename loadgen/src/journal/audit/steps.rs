@@ -2,9 +2,9 @@
 //! followed from it, by the ladders of all contestants from the first step on.
 //!
 //! What a decision says was counted must be what the traces say, and what Redis holds of it, which ranks and pays, must be what
-//! follows. How many requests were late by us the traces only bound: none that was sent in time is one. Where figures were not whole when somebody had to decide, as
-//! when a generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by
-//! it.
+//! follows. How many requests were late by us the traces only bound: none is one that was sent in time, and did not fall due while
+//! our journal stood still, which the stream says itself. Where figures were not whole when somebody had to decide, as when a
+//! generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by it.
 
 use super::decided::Decided;
 use super::in_force::Since;
@@ -15,7 +15,7 @@ use flowtest_contest::Contest;
 use flowtest_contest::breakpoint::{Bounds, Breakpoint, Climber, Climbs, Decision, HoldCounts, HoldSums, SETTLE_US};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
-use flowtest_journal::record::{ArchivedTrace, DecisionEntry, NOTHING_ANSWERED, Observation, UNSETTLED};
+use flowtest_journal::record::{ArchivedTrace, DecisionEntry, LateCause, NOTHING_ANSWERED, Observation, UNSETTLED};
 use flowtest_journal::stream::{self, Record};
 use std::collections::BTreeMap;
 
@@ -99,8 +99,10 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
         let judge = |since: &Since| (since.at, Judge::new(beginning.rules, since.deadlines));
         let judges: Vec<(UtcUs, Judge)> = stream.in_force.iter().map(judge).collect();
         let timeout_us = beginning.rules.timeout_us;
+        let mut pauses = Pauses::default();
         // What cannot be read was told.
         let _ = stream::read(&stream.folder, |group| {
+            pauses.group(&group.records);
             for record in &group.records {
                 let Record::Traces(block) = record else { continue };
                 let base = UtcUs(block.base.to_native());
@@ -114,14 +116,45 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     let Some(counts) = counts[window].get_mut(usize::from(trace.contestant.to_native())) else {
                         continue;
                     };
-                    // One that was never sent may have been late, too: its lag is the highest that there is.
-                    counts.late += u64::from(u64::from(trace.lag_us.to_native()) >= LATE_US);
+                    counts.late += u64::from(pauses.may_be_late(block.worker.to_native(), trace, intended));
                     count(counts, base, trace, &judges, timeout_us);
                 }
             }
         });
     }
     counts
+}
+
+/// When the journal of a stream stood still, by worker: what falls due meanwhile is late, however short its lag is.
+#[derive(Debug, Default)]
+struct Pauses(BTreeMap<u16, Vec<(UtcUs, UtcUs)>>);
+
+impl Pauses {
+    /// Looks at a group. A pause stands before the traces of what waited for it, or in an earlier group.
+    fn group(&mut self, records: &[Record<'_>]) {
+        for record in records {
+            let Record::Late(late) = record else { continue };
+            let windows = late.windows.iter().filter(|window| window.cause == LateCause::Journal as u16);
+            for window in windows {
+                let (from, to) = (UtcUs(window.from.to_native()), UtcUs(window.to.to_native()));
+                // What fell due in the turn before waits, too.
+                let (from, to) = (from.saturating_sub(LATE_US + CUT_US), to.saturating_add(CUT_US));
+                let known = self.0.entry(late.worker.to_native()).or_default();
+                match known.last_mut() {
+                    Some(last) if from <= last.1 => *last = (from.min(last.0), to.max(last.1)),
+                    _ => known.push((from, to)),
+                }
+            }
+        }
+    }
+
+    /// One that was never sent may have been late, too: its lag is the highest that there is.
+    fn may_be_late(&self, worker: u16, trace: &ArchivedTrace, intended: UtcUs) -> bool {
+        let known = self.0.get(&worker).map_or(&[][..], Vec::as_slice);
+        let ended = known.partition_point(|(_, to)| *to < intended);
+        let waited = known.get(ended).is_some_and(|(from, _)| *from <= intended);
+        waited || u64::from(trace.lag_us.to_native()) >= LATE_US
+    }
 }
 
 fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[(UtcUs, Judge)], timeout_us: u64) {
@@ -207,8 +240,9 @@ pub(in crate::journal) fn decided_again(
     }
 }
 
-/// What Redis holds of decisions, held against those of the journals. `is_live`: a journal may be behind.
-pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -> Vec<String> {
+/// What Redis holds of decisions, held against those of the journals. `is_live`: a journal may be behind. `forgotten`: so many
+/// may be lacking.
+pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool, forgotten: usize) -> Vec<String> {
     // Of figures that were not known to be whole no latency is kept.
     let plain = |decision: &Decision| {
         let mut decision = decision.clone();
@@ -226,7 +260,7 @@ pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -
         }
     }
     let lost = ours.iter().filter(|ours| held.steps.iter().all(|decision| decision.step != ours.step)).count();
-    if lost > 0 {
+    if lost > forgotten {
         wrong.push(format!("Redis lacks what was decided of {lost} steps: `rebuild` puts it back"));
     }
     if let Some(newest) = &held.newest
@@ -241,6 +275,16 @@ pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool) -
         wrong.push("Redis lacks which decision is the newest, by which standings and results go".to_owned());
     }
     wrong
+}
+
+/// What Redis has forgotten of the decisions of a sealed round: it keeps them for a week, the oldest go first, and results were made
+/// before. None where something else than the oldest is lacking, which nobody forgets.
+pub(super) fn forgotten(ours: &[Decision], held: &HeldSteps) -> usize {
+    let first = held.steps.first().or(held.newest.as_ref()).map_or(u32::MAX, |decision| decision.step);
+    let is_old = |decision: &&Decision| decision.step < first;
+    let is_there = |ours: &&Decision| held.steps.iter().any(|decision| decision.step == ours.step);
+    let lost = ours.iter().filter(|decision| !is_there(decision)).count();
+    if ours.iter().filter(is_old).count() == lost { lost } else { 0 }
 }
 
 /// Of whom Redis says something else than the journals.
@@ -373,6 +417,7 @@ fn micros(us: Option<u64>) -> String {
 mod tests {
     use super::*;
     use flowtest_contest::ladder::{LadderTerms, Pass, Step};
+    use flowtest_journal::record::{Late, LateWindow, Trace};
 
     #[test]
     fn a_step_that_was_decided_by_late_figures_must_have_judged_nobody() {
@@ -405,6 +450,30 @@ mod tests {
         assert_eq!(wrong(560, UNSETTLED), (0, 281), "it was not known to be whole, and is held again");
         assert_eq!(wrong(563, UNSETTLED).0, 1, "nobody hears of more than there is");
         assert_eq!(wrong(300, p99_us), (0, 281), "as older journals have it");
+    }
+
+    #[test]
+    fn what_fell_due_while_our_journal_stood_still_may_be_late_whatever_its_lag_is() {
+        let window = |from, to, cause| LateWindow { from, to, cause: cause as u16 };
+        let windows = vec![
+            window(100_000, 101_000, LateCause::Journal),
+            window(101_000, 300_000, LateCause::Journal),
+            window(500_000, 520_000, LateCause::Gap),
+        ];
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&Late { worker: 3, windows }).expect("archived");
+        let mut pauses = Pauses::default();
+        pauses.group(&[Record::Late(rkyv::access::<_, rkyv::rancor::Error>(&bytes).expect("valid"))]);
+        let may_be_late = |worker, intended: u64, lag_us| {
+            let trace = Trace { lag_us, ..Trace::default() };
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&trace).expect("archived");
+            let trace = rkyv::access::<ArchivedTrace, rkyv::rancor::Error>(&bytes).expect("valid");
+            pauses.may_be_late(worker, trace, UtcUs(intended))
+        };
+        // A request that is sent when the pause is over, and one of the turn before it.
+        assert!(may_be_late(3, 299_900, 100) && may_be_late(3, 95_000, 9_000) && may_be_late(3, 100_500, 0));
+        assert!(!may_be_late(3, 300_100, 100) && !may_be_late(3, 80_000, 9_000), "before and after");
+        assert!(!may_be_late(2, 299_900, 100), "another worker's");
+        assert!(!may_be_late(3, 515_000, 5_000) && may_be_late(3, 505_000, 15_000), "a gap is told by its lag");
     }
 
     /// A contest with a breakpoint phase of four steps, and what was decided of them for two.
@@ -469,7 +538,7 @@ mod tests {
         let ours = decided_again(&contest, &decided, &["alice", "bob"]).expect("all follow");
         let held = |steps: &[Decision], newest: Option<&Decision>| {
             let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
-            compare_held(&ours, &held, false)
+            compare_held(&ours, &held, false, 0)
         };
         assert_eq!(held(&ours, ours.last()), Vec::<String>::new());
         let mut forged = ours.clone();
@@ -482,6 +551,17 @@ mod tests {
         assert!(held(&ours, Some(&forged[3]))[0].contains("is not the last"), "only the newest");
         assert!(held(&ours[..2], Some(&ours[1]))[0].contains("lacks what was decided of 2 steps"));
         assert_eq!(held(&[], None).len(), 1, "all are lost");
+        // A week after the round Redis forgets, the oldest first.
+        let lost = |steps: &[Decision], newest: Option<&Decision>| {
+            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
+            let forgotten = forgotten(&ours, &held);
+            (forgotten, compare_held(&ours, &held, false, forgotten).len())
+        };
+        assert_eq!(lost(&[], None), (4, 0));
+        assert_eq!(lost(&ours[2..], ours.last()), (2, 0));
+        assert_eq!(lost(&[], ours.last()), (0, 2), "the last one is kept as long as what says that it is the last");
+        assert_eq!(lost(&[&ours[..1], &ours[2..]].concat(), ours.last()), (0, 1), "nobody forgets one in the middle");
+        assert_eq!(lost(&ours[..2], None), (0, 2));
         let more = Decision { step: 5, judged: 4, ..ours[3].clone() };
         let more = [&ours[..], &[more]].concat();
         assert!(held(&more, more.last())[0].contains("no journal here has one"));

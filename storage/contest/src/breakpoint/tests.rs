@@ -122,6 +122,65 @@ fn all_who_are_too_slow_at_once_are_held_again_once() {
 }
 
 #[test]
+fn when_all_fail_at_once_in_the_last_hold_what_was_shown_stands() {
+    let capacities = [900.0, 2_100.0, 7_000.0];
+    let end = 60;
+    for failing in [1, 2] {
+        let mut climbs = Climbs::new(breakpoint(500, 1.25), 0).within(Bounds { end, ..Bounds::NONE });
+        let mut rates = [500; 3];
+        let mut held = Vec::new();
+        for step in 1..=end {
+            // A switch of ours: nobody's answer comes.
+            let is_down = step + failing > end;
+            let measured: Vec<_> = (0..3)
+                .map(|place| {
+                    let due = climbs.expected(place);
+                    let sums = queue(capacities[place], rates[place], due);
+                    let down = HoldSums { right: 0, p99_us: Some(500_000), ..sums };
+                    (format!("c{place}"), if is_down { down } else { sums })
+                })
+                .collect();
+            let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
+            rates = std::array::from_fn(|place| decision.climbers[place].rate);
+            let holds: Vec<u64> = decision.climbers.iter().map(|climber| climber.holds).collect();
+            if is_down {
+                assert_eq!(holds, held, "{failing} holds: {decision:?}");
+            }
+            held = holds;
+        }
+        assert!(held.iter().zip(capacities).all(|(holds, capacity)| *holds as f64 >= capacity * 0.95), "{held:?}");
+    }
+}
+
+#[test]
+fn who_is_far_away_is_not_failed_by_lateness_that_a_near_one_passes_with() {
+    // Both are late by us alike, by 12 ms at the 99th percentile. One has room for that, the other is 42 ms away.
+    let far_away = |distance_us: u64| {
+        play(breakpoint(500, 1.25), 2, 30, move |step, place, _, due| {
+            let is_late = step >= 16;
+            let p99_us = [1_000, distance_us][place] + if is_late { 12_000 } else { 0 };
+            HoldSums {
+                due,
+                right: due,
+                p99_us: Some(p99_us),
+                late: if is_late { due / 50 } else { 0 },
+                unsettled: false,
+                own_fault: 0,
+            }
+        })
+    };
+    let decisions = far_away(42_000);
+    let far = &last(&decisions)[1];
+    assert!(far.holds >= 2_000 && far.breaks_at.is_none() && far.unbroken.is_none(), "{far:?}");
+    // Who is too slow by itself as well is told so in the second such hold.
+    let slow = play(breakpoint(500, 1.25), 2, 30, |step, place, rate, due| {
+        let sums = queue([1e9, 2_100.0][place], rate, due);
+        if step >= 12 { late(sums) } else { sums }
+    });
+    assert!(last(&slow)[1].breaks_at.is_some() && last(&slow)[1].holds <= 2_100, "{:?}", last(&slow));
+}
+
+#[test]
 fn who_breaks_by_our_connections_is_unbroken() {
     // A long way: 40 ms that nothing makes shorter. A thousand connections carry 25,000 a second, and no more.
     let far = |rate: u64, due: u64| {
