@@ -53,6 +53,8 @@ pub struct Look<'a> {
     pub now: RunInstant,
     /// Until here all is counted that fell due.
     pub until: RunInstant,
+    /// Since when workers have been listened to without a break.
+    pub attended: RunInstant,
     pub sums: &'a Block,
     /// User and system time of all workers since their start, in µs; `None`: not known.
     pub cpu_us: Option<u64>,
@@ -66,6 +68,7 @@ impl Look<'_> {
         Look {
             now: progress.now,
             until: progress.until,
+            attended: progress.attended,
             sums: &progress.sums,
             cpu_us: Some(workers().map(|worker| worker.user_us + worker.system_us).sum()),
             late_us: workers().map(|worker| worker.counters.late_us).sum(),
@@ -95,6 +98,8 @@ pub struct Series {
     at: RunInstant,
     /// When it was looked at last.
     looked_at: RunInstant,
+    /// Since when workers have been listened to.
+    attended: RunInstant,
     open: Vec<Open>,
     lag: Histogram,
     cpu_us: Option<u64>,
@@ -125,6 +130,7 @@ impl Series {
             seconds: 0,
             at: start,
             looked_at: start,
+            attended: start,
             open: vec![open; contestants],
             lag: Histogram::default(),
             cpu_us: Some(0),
@@ -148,6 +154,7 @@ impl Series {
         // they stay open until then.
         let at = look.until.max(self.at);
         self.looked_at = look.now.max(at);
+        self.attended = look.attended;
         while at >= self.boundary() {
             let boundary = self.boundary();
             self.take(look, boundary - self.at, at - self.at);
@@ -346,9 +353,9 @@ impl Series {
     }
 
     /// Scored seconds that are over and still open, for a worker has stood still in them. They are to be told as not valid
-    /// before it goes on.
+    /// before it goes on. What is unknown only because we did not listen, as while the disk is slow, is none of them.
     pub fn standing(&self, state: impl Fn(RunInstant) -> State) -> u64 {
-        if self.looked_at - self.at < STANDS_NS {
+        if self.looked_at.saturating_since(self.at.max(self.attended)) < STANDS_NS {
             return 0;
         }
         let over = ((self.looked_at - self.begun()) / NS_PER_SECOND).min(STANDS_SECONDS_MAX);

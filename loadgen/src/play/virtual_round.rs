@@ -111,7 +111,14 @@ impl Generator {
     fn observe(&mut self, plan: &Plan) {
         let now = self.workers.iter().map(|(worker, ..)| worker.now()).max().expect("a worker");
         let late_us = self.late_us.iter().sum();
-        let look = Look { now, until: told_by_all(&self.told), sums: &self.sums, cpu_us: None, late_us };
+        let look = Look {
+            now,
+            until: told_by_all(&self.told),
+            attended: RunInstant::START,
+            sums: &self.sums,
+            cpu_us: None,
+            late_us,
+        };
         self.series.observe(look, |instant| State::at(plan, instant), |_| {});
     }
 }
@@ -280,7 +287,14 @@ impl Script {
             (told[index].0, late_us[index]) = (block.until, block.counters.late_us);
         }
         let until = told_by_all(&told);
-        let look = Look { now: until, until, sums: &sums, cpu_us: None, late_us: late_us.iter().sum() };
+        let look = Look {
+            now: until,
+            until,
+            attended: RunInstant::START,
+            sums: &sums,
+            cpu_us: None,
+            late_us: late_us.iter().sum(),
+        };
         series.finish(look, |instant| State::at(&plan, instant), |_| {});
         let tallies = sums.scored.iter().map(|counts| counts.row.tally).collect();
         Played { tallies, seen, missed, series }
