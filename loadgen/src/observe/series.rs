@@ -2,7 +2,7 @@
 //!
 //! Snapshots of the cumulative sums come in, ten a second; one entry per second of the run comes out, for each contestant
 //! and for all together. Seconds are counted from the start of the first phase. A snapshot that reaches over the end of a
-//! second is split in proportion to time, so that curves show the traffic and not the moments at which we looked; the
+//! second is split in proportion to time of load, so that curves show the traffic and not the moments at which we looked; the
 //! seconds of a run add up to its sums exactly. This is for reading: the journal has the truth.
 //!
 //! **Memory.** An entry is 92 bytes and holds no histogram; an hour of one contestant by seconds would be 323 KiB. There
@@ -155,14 +155,36 @@ impl Series {
         let at = look.until.max(self.at);
         self.looked_at = look.now.max(at);
         self.attended = look.attended;
+        let load = |from: RunInstant, to: RunInstant, middle: RunInstant| {
+            let is_load = matches!(state(middle).stage, Stage::Phase(_));
+            if is_load { to - from } else { 0 }
+        };
+        let mut left = if at >= self.boundary() { self.load_until(at, &load) } else { 0 };
         while at >= self.boundary() {
             let boundary = self.boundary();
-            self.take(look, boundary - self.at, at - self.at);
+            if left == 0 {
+                self.take(look, boundary - self.at, at - self.at);
+            } else {
+                let here = load(self.at, boundary, self.begun() + NS_PER_SECOND / 2);
+                self.take(look, here, left);
+                left -= here;
+            }
             self.at = boundary;
             self.close(look, NS_PER_SECOND, state(self.begun() + NS_PER_SECOND / 2), &mut done);
         }
         self.take(look, 1, 1);
         self.at = at;
+    }
+
+    /// How much of the time from here on is load: nothing falls due in a pause, or between phases.
+    fn load_until(&self, at: RunInstant, load: &impl Fn(RunInstant, RunInstant, RunInstant) -> u64) -> u64 {
+        let (mut from, mut begun, mut sum) = (self.at, self.begun(), 0);
+        while from < at {
+            let to = (begun + NS_PER_SECOND).min(at);
+            sum += load(from, to, begun + NS_PER_SECOND / 2);
+            (from, begun) = (to, begun + NS_PER_SECOND);
+        }
+        sum
     }
 
     /// Whoever has joined has counted nothing before.

@@ -340,6 +340,20 @@ impl Played {
 }
 
 #[test]
+fn a_standstill_over_a_resume_spoils_the_seconds_of_load_in_it_and_none_before_the_pause() {
+    // Seconds begin 10 ms after our clock does; the pause ends with one of them.
+    for load in [open(200), Load::Closed { pipeline: 1 }] {
+        for (from, length, invalid) in [(8_010, 2_600, vec![10]), (8_010, 3_500, vec![10, 11])] {
+            let mut script = Script::new(&[HONEST; 3], load);
+            (script.connections, script.seconds, script.timeout_us) = (8, 12, 3_000_000);
+            script.rest = Some((Rest::Pause, at(5_010 * MS), at(10_010 * MS)));
+            script.stalls = vec![(from * MS, length * MS)];
+            assert_eq!(script.play().invalid_seconds(), invalid, "{load:?}: {from} {length}");
+        }
+    }
+}
+
+#[test]
 fn each_second_in_which_we_stood_still_is_not_valid() {
     // Seconds begin 10 ms after our clock does.
     let stalls = [
