@@ -291,6 +291,8 @@ pub struct Progress {
     pub now: RunInstant,
     /// Until here every worker has told what fell due. It stays behind while one of them stands still.
     pub until: RunInstant,
+    /// Since when it was looked at without a break: who was away knows nothing of how workers stand.
+    pub attended: RunInstant,
     /// The sums over all workers.
     pub sums: Block,
     pub workers: Vec<WorkerReport>,
@@ -303,6 +305,9 @@ impl Progress {
         self.sums.scored.iter().map(|counts| counts.row.clone()).collect()
     }
 }
+
+/// A collector that has not come for so long was away, as while the journal's disk is slow: workers keep what they have to tell.
+const AWAY_NS: u64 = 500_000_000;
 
 /// Workers that run a plan, and what collects their counts.
 #[derive(Debug)]
@@ -374,7 +379,8 @@ impl Run {
         }
         let sums = Block::new(plan.contestants.len(), Tracing::Off);
         let features = features.ok_or(RunError::NoCores)?;
-        let progress = Progress { now: RunInstant::START, until: RunInstant::START, sums, workers, features };
+        let start = RunInstant::START;
+        let progress = Progress { now: start, until: start, attended: start, sums, workers, features };
         let told = vec![(RunInstant::START, false); receivers.len()];
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, told, progress } })
     }
@@ -439,9 +445,15 @@ impl Collector {
             });
         }
         progress.until = progress.until.max(told_by_all(&self.told));
+        progress.attended = attended(progress.attended, progress.now, now);
         progress.now = now;
         self.told.iter().all(|(_, ended)| *ended)
     }
+}
+
+/// Since when it is looked at without a break, by the look before and this one.
+pub(crate) fn attended(attended: RunInstant, before: RunInstant, now: RunInstant) -> RunInstant {
+    if now.saturating_since(before) > AWAY_NS { now } else { attended }
 }
 
 /// Until when all have told; whoever has ended tells nothing more.

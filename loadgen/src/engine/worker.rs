@@ -344,10 +344,10 @@ impl<K: Kernel> Worker<K> {
             return 0;
         }
         let schedule = &self.plan.schedule;
-        let rests = self.activity.is_draining() || (schedule.is_paused(from) && schedule.is_paused(self.now));
-        let Some(phase) = self.plan.phases.get(self.phase).filter(|_| !rests) else { return 0 };
-        let (start, end) = (schedule.run_clock(phase.start), schedule.run_clock(self.plan.end()));
-        self.now.min(end).saturating_since(from.max(start))
+        let Some(phase) = self.plan.phases.get(self.phase).filter(|_| !self.activity.is_draining()) else { return 0 };
+        // By the plan's clock, which stands still in pauses.
+        let (from, now) = (schedule.plan_clock(from), schedule.plan_clock(self.now));
+        now.min(self.plan.end()).ns().saturating_sub(from.max(phase.start).ns())
     }
 
     /// We were late since then.

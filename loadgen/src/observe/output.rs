@@ -177,6 +177,11 @@ impl Output {
         RoundValidity { seconds: told.seconds + self.standing, ..told }
     }
 
+    /// The same of seconds that are closed, which do not change any more.
+    pub fn closed_validity(&self) -> RoundValidity {
+        self.series.validity().counts()
+    }
+
     /// Whether a worker stands still.
     pub fn stands_still(&self) -> bool {
         self.standing > 0

@@ -2,7 +2,7 @@
 //!
 //! Snapshots of the cumulative sums come in, ten a second; one entry per second of the run comes out, for each contestant
 //! and for all together. Seconds are counted from the start of the first phase. A snapshot that reaches over the end of a
-//! second is split in proportion to time, so that curves show the traffic and not the moments at which we looked; the
+//! second is split in proportion to time of load, so that curves show the traffic and not the moments at which we looked; the
 //! seconds of a run add up to its sums exactly. This is for reading: the journal has the truth.
 //!
 //! **Memory.** An entry is 92 bytes and holds no histogram; an hour of one contestant by seconds would be 323 KiB. There
@@ -53,6 +53,8 @@ pub struct Look<'a> {
     pub now: RunInstant,
     /// Until here all is counted that fell due.
     pub until: RunInstant,
+    /// Since when workers have been listened to without a break.
+    pub attended: RunInstant,
     pub sums: &'a Block,
     /// User and system time of all workers since their start, in µs; `None`: not known.
     pub cpu_us: Option<u64>,
@@ -66,6 +68,7 @@ impl Look<'_> {
         Look {
             now: progress.now,
             until: progress.until,
+            attended: progress.attended,
             sums: &progress.sums,
             cpu_us: Some(workers().map(|worker| worker.user_us + worker.system_us).sum()),
             late_us: workers().map(|worker| worker.counters.late_us).sum(),
@@ -95,6 +98,8 @@ pub struct Series {
     at: RunInstant,
     /// When it was looked at last.
     looked_at: RunInstant,
+    /// Since when workers have been listened to.
+    attended: RunInstant,
     open: Vec<Open>,
     lag: Histogram,
     cpu_us: Option<u64>,
@@ -125,6 +130,7 @@ impl Series {
             seconds: 0,
             at: start,
             looked_at: start,
+            attended: start,
             open: vec![open; contestants],
             lag: Histogram::default(),
             cpu_us: Some(0),
@@ -148,14 +154,37 @@ impl Series {
         // they stay open until then.
         let at = look.until.max(self.at);
         self.looked_at = look.now.max(at);
+        self.attended = look.attended;
+        let load = |from: RunInstant, to: RunInstant, middle: RunInstant| {
+            let is_load = matches!(state(middle).stage, Stage::Phase(_));
+            if is_load { to - from } else { 0 }
+        };
+        let mut left = if at >= self.boundary() { self.load_until(at, &load) } else { 0 };
         while at >= self.boundary() {
             let boundary = self.boundary();
-            self.take(look, boundary - self.at, at - self.at);
+            if left == 0 {
+                self.take(look, boundary - self.at, at - self.at);
+            } else {
+                let here = load(self.at, boundary, self.begun() + NS_PER_SECOND / 2);
+                self.take(look, here, left);
+                left -= here;
+            }
             self.at = boundary;
             self.close(look, NS_PER_SECOND, state(self.begun() + NS_PER_SECOND / 2), &mut done);
         }
         self.take(look, 1, 1);
         self.at = at;
+    }
+
+    /// How much of the time from here on is load: nothing falls due in a pause, or between phases.
+    fn load_until(&self, at: RunInstant, load: &impl Fn(RunInstant, RunInstant, RunInstant) -> u64) -> u64 {
+        let (mut from, mut begun, mut sum) = (self.at, self.begun(), 0);
+        while from < at {
+            let to = (begun + NS_PER_SECOND).min(at);
+            sum += load(from, to, begun + NS_PER_SECOND / 2);
+            (from, begun) = (to, begun + NS_PER_SECOND);
+        }
+        sum
     }
 
     /// Whoever has joined has counted nothing before.
@@ -346,9 +375,9 @@ impl Series {
     }
 
     /// Scored seconds that are over and still open, for a worker has stood still in them. They are to be told as not valid
-    /// before it goes on.
+    /// before it goes on. What is unknown only because we did not listen, as while the disk is slow, is none of them.
     pub fn standing(&self, state: impl Fn(RunInstant) -> State) -> u64 {
-        if self.looked_at - self.at < STANDS_NS {
+        if self.looked_at.saturating_since(self.at.max(self.attended)) < STANDS_NS {
             return 0;
         }
         let over = ((self.looked_at - self.begun()) / NS_PER_SECOND).min(STANDS_SECONDS_MAX);

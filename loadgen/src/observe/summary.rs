@@ -448,7 +448,7 @@ mod tests {
         let plan = Plan { schedule: Arc::new(schedule), phases: [phase].into(), ..Plan::default() };
         let sums = Block { last: at(10), ..Block::default() };
         let features = Features { no_sqarray: true, min_wait: true };
-        let progress = Progress { now: at(11), until: at(11), sums, workers: Vec::new(), features };
+        let progress = Progress { now: at(11), until: at(11), attended: at(0), sums, workers: Vec::new(), features };
         assert_eq!(Summary::of(&plan, &progress, true).total.duration_s, 4.0);
     }
 

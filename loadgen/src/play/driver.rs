@@ -460,7 +460,8 @@ impl Driver {
     /// Tells of seconds that are not valid and of requests that are void, with the cause.
     fn tell_own_fault(&mut self) {
         let (counts, cause) = (self.validity(), self.own_fault_cause());
-        if let Some(told) = self.told_own_fault.look(counts, cause, Instant::now()) {
+        let closed = self.output.closed_validity();
+        if let Some(told) = self.told_own_fault.look(counts, closed, cause, Instant::now()) {
             eprintln!("flowtest-loadgen: {told}");
         }
     }
@@ -523,11 +524,18 @@ impl Driver {
 }
 
 impl ToldOwnFault {
-    /// What there is to tell now, where it has become worse: once in so long.
-    fn look(&mut self, counts: RoundValidity, cause: Option<&str>, now: Instant) -> Option<String> {
+    /// What there is to tell now, where it has become worse: once in so long. Only what is `closed` counts as told, for the rest may
+    /// turn out to be valid.
+    fn look(
+        &mut self,
+        counts: RoundValidity,
+        closed: RoundValidity,
+        cause: Option<&str>,
+        now: Instant,
+    ) -> Option<String> {
         let is_told = self.at.is_some_and(|at| now.saturating_duration_since(at) < TELL_OWN_FAULT_EVERY);
         let news = self.news(counts, cause).filter(|_| !is_told)?;
-        (self.counts, self.at) = (counts, Some(now));
+        (self.counts, self.at) = (closed, Some(now));
         Some(news)
     }
 
@@ -570,13 +578,21 @@ mod tests {
         let counts = |seconds, invalid| RoundValidity { seconds, valid_seconds: seconds - invalid, due: 9, void: 0 };
         let (mut told, now) = (ToldOwnFault::default(), Instant::now());
         let cause = Some("a worker stood still");
-        assert_eq!(told.look(counts(5, 0), None, now), None);
-        let first = told.look(counts(6, 1), cause, now).expect("it is news");
+        // A second that was open when it was told is told again when it is closed.
+        let mut early = ToldOwnFault::default();
+        assert!(early.look(counts(6, 1), counts(5, 0), cause, now).is_some());
+        assert!(early.end(counts(6, 1), cause).is_some_and(|end| end.ends_with("it is valid")));
+        assert_eq!(told.look(counts(5, 0), counts(5, 0), None, now), None);
+        let first = told.look(counts(6, 1), counts(6, 1), cause, now).expect("it is news");
         assert!(first.starts_with("1 of 6 scored seconds are not valid") && first.ends_with("stood still"), "{first}");
-        assert_eq!(told.look(counts(8, 2), cause, now + TELL_OWN_FAULT_EVERY / 2), None, "not so soon again");
+        assert_eq!(
+            told.look(counts(8, 2), counts(8, 2), cause, now + TELL_OWN_FAULT_EVERY / 2),
+            None,
+            "not so soon again"
+        );
         let end = told.end(counts(9, 3), cause).expect("what came since is news");
         assert!(end.contains("end of the round 3 of 9") && end.ends_with("NOT VALID"), "{end}");
-        assert!(told.look(counts(9, 3), cause, now + TELL_OWN_FAULT_EVERY).is_some());
+        assert!(told.look(counts(9, 3), counts(9, 3), cause, now + TELL_OWN_FAULT_EVERY).is_some());
         assert_eq!(told.end(counts(9, 3), cause), None, "all of it was told");
     }
 }

@@ -111,7 +111,14 @@ impl Generator {
     fn observe(&mut self, plan: &Plan) {
         let now = self.workers.iter().map(|(worker, ..)| worker.now()).max().expect("a worker");
         let late_us = self.late_us.iter().sum();
-        let look = Look { now, until: told_by_all(&self.told), sums: &self.sums, cpu_us: None, late_us };
+        let look = Look {
+            now,
+            until: told_by_all(&self.told),
+            attended: RunInstant::START,
+            sums: &self.sums,
+            cpu_us: None,
+            late_us,
+        };
         self.series.observe(look, |instant| State::at(plan, instant), |_| {});
     }
 }
@@ -280,7 +287,14 @@ impl Script {
             (told[index].0, late_us[index]) = (block.until, block.counters.late_us);
         }
         let until = told_by_all(&told);
-        let look = Look { now: until, until, sums: &sums, cpu_us: None, late_us: late_us.iter().sum() };
+        let look = Look {
+            now: until,
+            until,
+            attended: RunInstant::START,
+            sums: &sums,
+            cpu_us: None,
+            late_us: late_us.iter().sum(),
+        };
         series.finish(look, |instant| State::at(&plan, instant), |_| {});
         let tallies = sums.scored.iter().map(|counts| counts.row.tally).collect();
         Played { tallies, seen, missed, series }
@@ -322,6 +336,20 @@ impl Played {
         let invalid: Vec<u64> = seconds.filter(|(_, entry)| entry.saturated > 0).map(|(second, _)| second).collect();
         assert_eq!(self.series.validity().counts().invalid_seconds(), invalid.len() as u64, "{invalid:?}");
         invalid
+    }
+}
+
+#[test]
+fn a_standstill_over_a_resume_spoils_the_seconds_of_load_in_it_and_none_before_the_pause() {
+    // Seconds begin 10 ms after our clock does; the pause ends with one of them.
+    for load in [open(200), Load::Closed { pipeline: 1 }] {
+        for (from, length, invalid) in [(8_010, 2_600, vec![10]), (8_010, 3_500, vec![10, 11])] {
+            let mut script = Script::new(&[HONEST; 3], load);
+            (script.connections, script.seconds, script.timeout_us) = (8, 12, 3_000_000);
+            script.rest = Some((Rest::Pause, at(5_010 * MS), at(10_010 * MS)));
+            script.stalls = vec![(from * MS, length * MS)];
+            assert_eq!(script.play().invalid_seconds(), invalid, "{load:?}: {from} {length}");
+        }
     }
 }
 

@@ -68,12 +68,19 @@ fn page(names: &[&str]) -> String {
             (wrong..100).for_each(|n| counts.row.latency.record(80 * n + 40));
         }
         sums.last = RunInstant::from_ns((second + 1) * S);
-        let look = Look { now: sums.last, until: sums.last, sums: &sums, cpu_us: Some(second * 250_000), late_us: 0 };
+        let look = Look {
+            now: sums.last,
+            until: sums.last,
+            attended: RunInstant::START,
+            sums: &sums,
+            cpu_us: Some(second * 250_000),
+            late_us: 0,
+        };
         series.observe(look, |instant| State::at(&plan, instant), |_| {});
     }
     let workers = vec![WorkerReport { core: 0, counters: Default::default(), user_us: 1, system_us: 2 }];
     let features = Features { no_sqarray: true, min_wait: true };
-    let progress = Progress { now: sums.last, until: sums.last, sums, workers, features };
+    let progress = Progress { now: sums.last, until: sums.last, attended: RunInstant::START, sums, workers, features };
     let mut summary = Summary::of(&plan, &progress, false);
     summary.set_validity(&series, None);
     let report = ReportPage {

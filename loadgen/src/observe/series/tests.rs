@@ -42,7 +42,7 @@ impl Sums {
 
     fn look(&self, now: u64, cpu_us: u64) -> Look<'_> {
         let now = RunInstant::from_ns(now);
-        Look { now, until: now, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
+        Look { now, until: now, attended: RunInstant::START, sums: &self.0, cpu_us: Some(cpu_us), late_us: 0 }
     }
 }
 
@@ -220,6 +220,29 @@ fn seconds_in_which_a_worker_stands_stay_open_and_are_told_as_not_valid_until_it
     series.observe(sums.look(8 * S, 0), |_| OPEN, |_| {});
     let counts = series.validity().counts();
     assert_eq!((counts.seconds, counts.valid_seconds, series.standing(|_| OPEN)), (8, 5, 0));
+}
+
+#[test]
+fn a_collector_that_was_away_takes_no_worker_for_one_that_stands() {
+    // The disk takes 1.5 s each time; three blocks of 100 ms are known after each, and no more.
+    let (mut series, sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
+    let (mut attended, mut before) = (RunInstant::START, RunInstant::START);
+    for now in (1..6).map(|times| RunInstant::from_ns(times * 15 * S / 10)) {
+        attended = crate::engine::run::attended(attended, before, now);
+        let until = before + 3 * S / 10;
+        series.observe(Look { until, attended, ..sums.look(now.ns(), 0) }, |_| OPEN, |_| {});
+        assert_eq!(series.standing(|_| OPEN), 0, "{now:?}");
+        before = now;
+    }
+    // It comes often again, and one worker says nothing.
+    let until = before;
+    for tenth in 1..=12 {
+        let now = until + tenth * S / 10;
+        attended = crate::engine::run::attended(attended, before, now);
+        series.observe(Look { until, attended, ..sums.look(now.ns(), 0) }, |_| OPEN, |_| {});
+        before = now;
+    }
+    assert_eq!(series.standing(|_| OPEN), 1);
 }
 
 #[test]

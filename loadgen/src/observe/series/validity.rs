@@ -109,7 +109,8 @@ impl Validity {
         RoundValidity { seconds, valid_seconds, due, void }
     }
 
-    /// Whether all of it together was what the plan asked for: of steps, which are too short to be judged by their seconds.
+    /// Whether all of it together was what the plan asked for, weighed by requests and by time: of steps, which are too short to be
+    /// judged by their seconds, and of runs beside their seconds.
     pub fn is_on_plan(&self) -> bool {
         suffices(self.rate_ratio()) && suffices(self.closed_ratio())
     }
@@ -155,7 +156,8 @@ pub struct ValidityFigures {
 impl ValidityFigures {
     pub fn new(validity: &Validity) -> ValidityFigures {
         ValidityFigures {
-            valid: validity.counts().is_valid(),
+            // A second that is let pass shall hide no long gap in a short run: all of it together has to be on plan as well.
+            valid: validity.counts().is_valid() && validity.is_on_plan(),
             closed_ratio: validity.closed_ratio(),
             seconds: validity.seconds,
             valid_seconds: validity.valid_seconds,
@@ -222,22 +224,29 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_valid_by_its_seconds_and_by_what_is_void_as_a_round_is() {
+    fn a_run_is_valid_by_its_seconds_by_what_is_void_and_as_a_whole() {
         let of = |seconds: &[(bool, Entry, u64)]| {
             let mut validity = Validity::default();
             seconds.iter().for_each(|(open, entry, late_us)| {
                 validity.add(state(*open), entry, SECOND_US, *late_us, true);
             });
-            assert_eq!(ValidityFigures::new(&validity).valid, validity.counts().is_valid());
+            let valid = ValidityFigures::new(&validity).valid;
+            assert_eq!(valid, validity.counts().is_valid() && validity.is_on_plan());
             (validity.counts().is_valid(), validity.is_on_plan())
         };
         let (good, late) = ((true, entry(1_000, 0, 0), 0), (true, entry(1_000, 0, 20), 0));
         assert_eq!(of(&[]), (true, true), "nothing was asked for");
         // Ten seconds of six hundred, each of which was a little late.
         assert_eq!(of(&[vec![good; 590], vec![late; 10]].concat()), (false, true));
+        // A gap of 21 ms in ten seconds, of an open phase and of a closed one, is let pass; nine tenths of a second are not.
+        assert_eq!(of(&[vec![good; 9], vec![late]].concat()), (true, true));
+        let (quiet, gap) = ((false, entry(1_000, 0, 0), 0), |late_us| (false, entry(1_000, 0, 0), late_us));
+        assert_eq!(of(&[vec![quiet; 9], vec![gap(21_000)]].concat()), (true, true));
+        assert_eq!(of(&[vec![quiet; 9], vec![gap(900_000)]].concat()), (true, false));
+        assert_eq!(of(&[vec![good; 9], vec![(true, entry(1_000, 0, 900), 0)]].concat()), (true, false));
         // One of sixty, and of two hundred, that was wholly late.
         let lost = (true, entry(1_000, 0, 1_000), 0);
-        assert_eq!(of(&[vec![good; 59], vec![lost]].concat()), (false, false));
+        assert_eq!(of(&[vec![good; 59], vec![lost]].concat()), (true, false));
         assert_eq!(of(&[vec![good; 199], vec![lost]].concat()), (true, true));
         // A closed phase, whose turns were on time, of which a tenth is void; and one whose turns were not.
         assert_eq!(of(&[(false, entry(1_000, 100, 0), 0); 10]), (false, true));

@@ -170,7 +170,7 @@ mod tests {
         }
         let features = Features { no_sqarray: true, min_wait: true };
         let (now, until) = (RunInstant::START, RunInstant::START);
-        let progress = Progress { now, until, sums: block, workers: Vec::new(), features };
+        let progress = Progress { now, until, attended: RunInstant::START, sums: block, workers: Vec::new(), features };
         counted(&Summary::of(&plan, &progress, false).total)
     }
 
