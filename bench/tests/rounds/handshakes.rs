@@ -74,7 +74,9 @@ impl Manner {
             (1..names).map(|number| format!("{number:05}.a-name-of-some-length.host.test")).collect();
         let names = [names, vec!["127.0.0.1".to_owned()]].concat();
         let key = rcgen::KeyPair::generate().expect("a key");
-        let params = rcgen::CertificateParams::new(names).expect("names");
+        let mut params = rcgen::CertificateParams::new(names).expect("names");
+        // Of several authorities of one name each has to be tried, and how many signatures are looked at is bounded.
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("{self:?}"));
         let certificate = params.self_signed(&key).expect("a certificate");
         let mut provider = rustls::crypto::ring::default_provider();
         let versions = match self {

@@ -540,12 +540,11 @@ impl Climb {
         }
     }
 
-    /// It does not hold any more what it held: a little less is tried next, and until that is shown it holds of what passed before
-    /// what it still answered right.
+    /// It does not hold any more what it held: a little less is tried next, and it holds what of that it still answered right.
     fn slip(&mut self, figures: &Figures, verdict: HoldVerdict) {
-        self.ladder.slip(figures.rate, verdict, figures.right_rate());
         let percent = SLIP_PERCENT << self.slips.min(5);
         let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
+        self.ladder.slip(figures.rate, verdict, less.min(figures.right_rate()));
         self.stays = (less > self.ladder.found().holds).then_some(less);
         self.slips += 1;
         self.rests = figures.rate > 1;

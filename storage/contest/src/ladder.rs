@@ -321,10 +321,13 @@ impl Ladder {
         self.now = None;
     }
 
-    /// A rate that was found does not hold any more: of what passed below it, what was still answered right is left. It was over.
-    pub fn slip(&mut self, rate: u64, verdict: HoldVerdict, right_rate: u64) {
+    /// A rate that was found does not hold any more, and so much of it was shown. It was over.
+    pub fn slip(&mut self, rate: u64, verdict: HoldVerdict, shown: u64) {
         (self.broke, self.unbroken) = (Some((rate, verdict)), None);
-        self.passed.retain(|passed| *passed < rate && *passed <= right_rate);
+        self.passed.retain(|passed| *passed < shown);
+        if shown > 0 {
+            self.passed.push(shown);
+        }
     }
 
     /// What it has slipped to is held. It was over.

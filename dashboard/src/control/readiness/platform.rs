@@ -129,7 +129,7 @@ fn climbs(contest: &Contest) -> impl Iterator<Item = (&Phase, Breakpoint, u64)> 
     contest.phases.iter().filter_map(|phase| match phase.load {
         Load::Breakpoint(climb) => {
             let steps = climb.clock(phase.duration_us, contest.rules.timeout_us).count;
-            Some((phase, climb, climb.rate_at_most(steps)))
+            Some((phase, climb, climb.leads_to(steps).0))
         }
         Load::Open { .. } | Load::Closed { .. } => None,
     })

@@ -214,7 +214,7 @@ mod tests {
         };
         let hasty = climb("2m");
         assert!(hasty.contains("The 7 steps of its climb lead up to 1906/s"), "{hasty}");
-        assert!(hasty.contains("At 1,906/s for each a climb takes about 9.5 MB a second of the network"), "{hasty}");
+        assert!(hasty.contains("At 1,906/s for each a climb takes about 9.53 MB a second of the network"), "{hasty}");
         let patient = climb("10m");
         assert!(!patient.contains("steps of its climb") && patient.contains("At 20,000/s for each"), "{patient}");
     }
