@@ -2,7 +2,7 @@
 
 use crate::browser::{Answer, Browser, Site};
 use flowtest_accounts::Actor;
-use flowtest_contest::contest::When;
+use flowtest_contest::contest::{Load, When};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Ownership;
 use flowtest_contract::RoundId;
@@ -226,6 +226,21 @@ async fn an_empty_deadline_says_what_it_means() {
     page.says("From: ECS is expected from the first request on.");
     let answer = send(&mut ada, &page, "/setting/contest/preview", &[("from_deadline", "+20s")]).await;
     answer.says("From: ECS is expected from 20s after the start of each round on.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_page_says_who_fails_a_phase_with_several_requests_in_flight() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut alice = site.sign_in(alice).await;
+    let controller = &site.app.controller;
+    for (pipeline, is_said) in [(1, false), (2, true)] {
+        let mut settings = controller.settings().as_ref().clone();
+        settings.phases[0].load = Load::Closed { pipeline };
+        controller.save_settings(None, settings, &Actor::program(), utc_us()).await.expect("settings");
+        let page = alice.get("/rules").await.body;
+        assert_eq!(page.contains("fails it by nature"), is_said, "{pipeline} in flight: {page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
