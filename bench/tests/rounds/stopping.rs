@@ -64,6 +64,19 @@ impl Arena {
         assert_eq!(after, before, "{what}: it goes on; {}", self.last_words());
     }
 
+    /// Waits until nothing is heard of a generator any more.
+    fn await_silence(&mut self, id: &str) {
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let seen = self.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+            if !seen.iter().any(|seen| seen.id == id && seen.health.is_some()) {
+                return;
+            }
+            assert!(Instant::now() < until, "its health ends");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until something is sent.
     fn assert_goes_on(&self, what: &str) {
         let (before, until) = (served(self.stage.target(ALICE)), Instant::now() + TIMEOUT);
@@ -72,6 +85,16 @@ impl Arena {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// A round of a minute that two generators play.
+fn two_play() -> Arena {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
+    let start = arena.arm(&["g1", "g2"]);
+    wait_until(start + SECOND);
+    arena.assert_goes_on("the round");
+    arena
 }
 
 #[test]
@@ -101,22 +124,10 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
 
 #[test]
 fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
-    let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = two_play();
     // As one whose way to Redis is cut: it says nothing any more.
     arena.generators["g2"].signal(Signal::STOP);
-    let until = Instant::now() + TIMEOUT;
-    let is_heard = |arena: &mut Arena| {
-        let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
-        seen.iter().any(|seen| seen.id == "g2" && seen.health.is_some())
-    };
-    while is_heard(&mut arena) {
-        assert!(Instant::now() < until, "its health ends");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("obeyed by g1\n"), "{}", stopped.stderr);
@@ -128,21 +139,9 @@ fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
 
 #[test]
 fn one_that_was_ended_on_its_machine_is_not_asked_whether_it_stops() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
-    let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = two_play();
     arena.generators["g2"].signal(Signal::TERM);
-    let until = Instant::now() + TIMEOUT;
-    let is_heard = |arena: &mut Arena| {
-        let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
-        seen.iter().any(|seen| seen.id == "g2" && seen.health.is_some())
-    };
-    while is_heard(&mut arena) {
-        assert!(Instant::now() < until, "its health ends");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("obeyed by g1"), "{}", stopped.stderr);

@@ -8,6 +8,7 @@ use flowtest_contest::policy::Ownership;
 use flowtest_contract::RoundId;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
+use flowtest_dashboard::control::settings::Settings;
 use salvo::http::StatusCode;
 
 const PLAN: &str = "[[phase]]\nfor = \"30s\"\nrate = 200\nconnections = 8\n";
@@ -228,17 +229,22 @@ async fn an_empty_deadline_says_what_it_means() {
     answer.says("From: ECS is expected from 20s after the start of each round on.");
 }
 
+/// The rules page of other settings.
+async fn rules_of(site: &Site, reader: &mut Browser<'_>, change: impl FnOnce(&mut Settings)) -> String {
+    let controller = &site.app.controller;
+    let mut settings = controller.settings().as_ref().clone();
+    change(&mut settings);
+    controller.save_settings(None, settings, &Actor::program(), utc_us()).await.expect("settings");
+    reader.get("/rules").await.body
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rules_page_says_who_fails_a_phase_with_several_requests_in_flight() {
     let site = Site::open().await;
     let alice = site.contestant("alice").await;
     let mut alice = site.sign_in(alice).await;
-    let controller = &site.app.controller;
     for (pipeline, is_said) in [(1, false), (2, true)] {
-        let mut settings = controller.settings().as_ref().clone();
-        settings.phases[0].load = Load::Closed { pipeline };
-        controller.save_settings(None, settings, &Actor::program(), utc_us()).await.expect("settings");
-        let page = alice.get("/rules").await.body;
+        let page = rules_of(&site, &mut alice, |settings| settings.phases[0].load = Load::Closed { pipeline }).await;
         assert_eq!(page.contains("fails it by nature"), is_said, "{pipeline} in flight: {page}");
     }
 }
@@ -248,12 +254,8 @@ async fn the_rules_page_says_that_each_answer_names_whose_server_it_is_where_tha
     let site = Site::open().await;
     let alice = site.contestant("alice").await;
     let mut alice = site.sign_in(alice).await;
-    let controller = &site.app.controller;
     for (ownership, is_said) in [(Ownership::Off, false), (Ownership::Header, true)] {
-        let mut settings = controller.settings().as_ref().clone();
-        settings.policy.ownership = ownership;
-        controller.save_settings(None, settings, &Actor::program(), utc_us()).await.expect("settings");
-        let page = alice.get("/rules").await.body;
+        let page = rules_of(&site, &mut alice, |settings| settings.policy.ownership = ownership).await;
         // In the answer that is to come, the rule, the samples and the reference server.
         for sentence in ["Team: your-login-name", "Whose server it is:", "add_header Team", "--team your-login-name"] {
             assert_eq!(page.contains(sentence), is_said, "{ownership:?}: {sentence}");
