@@ -3,15 +3,24 @@
 //! Reads only. A fleet's journals may lie in many folders; a stream that lies in two of them is told, never counted twice.
 
 use crate::Failed;
-use flowtest_contract::Deadline;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::text::shown;
+use flowtest_contract::{Deadline, RoundId};
 use flowtest_journal::record::{ArchivedJoin, ArchivedStart, LateCause};
 use flowtest_journal::stream::{self, StreamFolder, Tail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+/// Whether a folder is that of a generator, which holds rounds, and not that of one round or of one stream.
+pub fn is_of_many_rounds(folder: &Path) -> bool {
+    let is_round = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.parse::<RoundId>().is_ok())
+    };
+    folder.canonicalize().is_ok_and(|path| !is_round(&path) && !path.parent().is_some_and(is_round))
+}
 
 /// All streams of all folders, by round and stream. What is only named like one is told, and keeps nobody from the others.
 pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {

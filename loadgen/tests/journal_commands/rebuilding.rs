@@ -314,6 +314,22 @@ fn a_journal_that_is_gone_is_a_difference_also_where_another_contest_is_named_an
 }
 
 #[test]
+fn a_round_that_redis_counts_and_that_has_no_folder_at_all_is_a_difference() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &["--seal"]).exits(0);
+    stage.run("audit", &[]).exits(0);
+    // Another round of the contest, whose folders are gone.
+    let gone = flowtest_contract::RoundId::from_bits(0xbeef).to_string();
+    stage.server.command(&["COPY", &stage.key(), &stage.key().replace(&ROUND.to_string(), &gone)]);
+    let said = stage.run("audit", &[]).exits(4);
+    said.says(&format!("Redis counts stream {STREAM} but its journal is not here")).says(&gone);
+    // One of another contest is none of ours.
+    let other = stage.key().replace(CONTEST, "others").replace(&ROUND.to_string(), &gone);
+    stage.server.command(&["RENAME", &stage.key().replace(&ROUND.to_string(), &gone), &other]);
+    stage.run("audit", &[]).exits(0);
+}
+
+#[test]
 fn nothing_is_left_of_a_stream_and_nothing_is_sealed_without_it() {
     for alone in [true, false] {
         let stage = if alone { Stage::new([Played::usual()]) } else { Stage::new(two()) };

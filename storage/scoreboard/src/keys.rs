@@ -16,9 +16,15 @@ pub fn round(contest: &str, round: &RoundId) -> String {
     format!("flowtest:{{{contest}}}:round:{round}")
 }
 
-/// The contest that a key is of.
-pub fn contest_of(key: &str) -> Option<&str> {
-    key.strip_prefix("flowtest:{")?.split_once('}').map(|(contest, _)| contest)
+/// What the key of each round of each contest is like, as Redis searches for keys.
+pub fn any_round() -> String {
+    "flowtest:{*}:round:*".to_owned()
+}
+
+/// The contest and the round of a key that [`round`] made.
+pub fn round_of(key: &str) -> Option<(&str, RoundId)> {
+    let (contest, rest) = key.strip_prefix("flowtest:{")?.split_once('}')?;
+    Some((contest, rest.strip_prefix(":round:")?.parse().ok()?))
 }
 
 /// String, JSON, lives [`GENERATOR_LIFE_SECONDS`]: one generator's health.
@@ -195,6 +201,10 @@ mod tests {
         let id: RoundId = "0123456789abcdef0123456789abcdef".parse().expect("an id");
         assert_eq!(control("finals"), "flowtest:{finals}:control");
         assert_eq!(round("finals", &id), "flowtest:{finals}:round:0123456789abcdef0123456789abcdef");
+        assert_eq!(round_of(&round("finals", &id)), Some(("finals", id)));
+        for other in [generator("finals", "g1"), holds("finals", &id), round("finals", &id) + "0"] {
+            assert_eq!(round_of(&other), None, "{other}");
+        }
         assert_eq!(generator("finals", "g1"), "flowtest:{finals}:generator:g1");
         assert_eq!(generators("finals"), "flowtest:{finals}:generators");
         assert_eq!(steering("finals"), "flowtest:{finals}:steering");

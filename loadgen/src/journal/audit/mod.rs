@@ -76,9 +76,15 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
         }
     }
     if let Some(board) = &board {
-        for (folder, beginning) in
-            streams.iter().filter_map(|stream| Some((&stream.folder, stream.beginning.as_ref()?)))
-        {
+        let begun: Vec<_> =
+            streams.iter().filter_map(|stream| Some((&stream.folder, stream.beginning.as_ref()?))).collect();
+        // Who names whole generators' folders asks of all their rounds.
+        if flags.journals.journal.iter().all(|folder| folders::is_of_many_rounds(folder)) {
+            let mut contests: BTreeSet<&str> = begun.iter().map(|(_, beginning)| beginning.contest.as_str()).collect();
+            contests.extend(flags.contest.as_deref());
+            board.look_for_all(&contests)?;
+        }
+        for (folder, beginning) in begun {
             let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
             if planned > 0 {
                 board.read_steps(&beginning.contest, folder.round, planned)?;

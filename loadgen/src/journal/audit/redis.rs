@@ -160,6 +160,19 @@ impl Board {
         Ok(())
     }
 
+    /// Reads all rounds that Redis has of these contests, also those of which no folder is left.
+    pub fn look_for_all(&self, contests: &BTreeSet<&str>) -> Result<(), ScoreboardError> {
+        let mut inner = self.inner.lock();
+        for key in inner.keys(&keys::any_round())? {
+            let Some((contest, round)) = keys::round_of(&key) else { continue };
+            if contests.contains(contest) && !inner.rounds.contains_key(&round) {
+                let held = inner.read(contest, round)?;
+                inner.rounds.insert(round, held);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads also what was decided of the steps of a round, which are so many.
     pub fn read_steps(&self, contest: &str, round: RoundId, steps: u32) -> Result<(), ScoreboardError> {
         let mut inner = self.inner.lock();
@@ -191,16 +204,20 @@ impl Board {
 impl Inner {
     /// The contests under which Redis has a round of this id, which is as a rule one.
     fn contests_with(&mut self, round: RoundId) -> Result<Vec<String>, ScoreboardError> {
-        const DOING: &str = "look for a round";
-        let mut contests = Vec::new();
+        let found = self.keys(&keys::round("*", &round))?;
+        Ok(found.iter().filter_map(|key| keys::round_of(key)).map(|(contest, _)| contest.to_owned()).collect())
+    }
+
+    fn keys(&mut self, pattern: &str) -> Result<Vec<String>, ScoreboardError> {
+        let mut keys = Vec::new();
         let mut cursor = String::from("0");
         loop {
             let mut command = redis::cmd("SCAN");
-            command.arg(&cursor).arg("MATCH").arg(keys::round("*", &round)).arg("COUNT").arg(SCAN_COUNT);
-            let (next, found): (String, Vec<String>) = self.connection.command(DOING, &command)?;
-            contests.extend(found.iter().filter_map(|key| keys::contest_of(key)).map(str::to_owned));
+            command.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
+            let (next, found): (String, Vec<String>) = self.connection.command("look for rounds", &command)?;
+            keys.extend(found);
             if next == "0" {
-                return Ok(contests);
+                return Ok(keys);
             }
             cursor = next;
         }
