@@ -146,14 +146,15 @@ impl Scoreboard {
     /// What was decided of a step. `None`: nothing.
     ///
     /// # Errors
-    /// What is wrong with Redis.
+    /// [`ScoreboardError::Decision`] for one that makes no sense, and what is wrong with Redis.
     pub fn read_step(
         &mut self,
         contest: &str,
         round: &RoundId,
         step: u32,
     ) -> Result<Option<Decision>, ScoreboardError> {
-        self.decision(&keys::step(contest, round, step))
+        let text = self.decided(&keys::step(contest, round, step))?;
+        text.map(|text| parsed(&text).ok_or(ScoreboardError::Decision { step })).transpose()
     }
 
     /// What was decided last in a round. `None`: nothing.
@@ -161,7 +162,8 @@ impl Scoreboard {
     /// # Errors
     /// What is wrong with Redis.
     pub fn read_newest_step(&mut self, contest: &str, round: &RoundId) -> Result<Option<Decision>, ScoreboardError> {
-        self.decision(&keys::newest_step(contest, round))
+        let text = self.decided(&keys::newest_step(contest, round))?;
+        Ok(text.and_then(|text| parsed(&text)))
     }
 
     /// What was decided of the steps of a round behind one that is known, in order. Steps of which nobody decided are not among
@@ -182,18 +184,17 @@ impl Scoreboard {
         };
         let mut steps = Vec::new();
         for step in known + 1..newest.step {
-            steps.extend(self.read_step(contest, round, step)?.filter(|decision| decision.step == step));
+            let text = self.decided(&keys::step(contest, round, step))?;
+            steps.extend(text.and_then(|text| parsed(&text)).filter(|decision: &Decision| decision.step == step));
         }
         steps.push(newest);
         Ok(steps)
     }
 
-    fn decision(&mut self, key: &str) -> Result<Option<Decision>, ScoreboardError> {
+    fn decided(&mut self, key: &str) -> Result<Option<Vec<u8>>, ScoreboardError> {
         let mut command = redis::cmd("GET");
         command.arg(key);
-        let text: Option<Vec<u8>> =
-            self.run(|connection| connection.command("read what was decided of a step", &command))?;
-        Ok(text.and_then(|text| parsed(&text)))
+        self.run(|connection| connection.command("read what was decided of a step", &command))
     }
 }
 

@@ -65,6 +65,11 @@ pub enum ScoreboardError {
     Timeout { cause: String },
     #[error("Redis holds a control document that we cannot read: {0}")]
     Control(#[from] ControlError),
+    #[error(
+        "Redis holds a decision about step {step} of a breakpoint phase that we cannot read: nobody climbs by it here; give all \
+         generators one version, and let nothing else write there"
+    )]
+    Decision { step: u32 },
     #[error("{0}")]
     Config(String),
     #[error("the publisher's thread could not start: {0}; free some memory or processes")]

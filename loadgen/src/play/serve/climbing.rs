@@ -20,19 +20,31 @@ impl RoundRunner {
     /// Hears of decisions, says what is counted here, and decides where that is our part.
     ///
     /// # Errors
-    /// What is wrong with Redis.
+    /// [`ScoreboardError::Decision`] for one that nobody can read, and what is wrong with Redis.
     pub fn climb(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
-        self.hear_steps(home, scoreboard)?;
+        let unread = self.hear_steps(home, scoreboard)?;
         self.say_hold(home, scoreboard)?;
-        self.decide_step(home, scoreboard)
+        self.decide_step(home, scoreboard)?;
+        unread.map_or(Ok(()), Err)
     }
 
-    fn hear_steps(&mut self, home: &Home, scoreboard: &mut Scoreboard) -> Result<(), ScoreboardError> {
-        let now = self.now();
-        let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+    /// Returns what is wrong with a decision that is there and cannot be read.
+    fn hear_steps(
+        &mut self,
+        home: &Home,
+        scoreboard: &mut Scoreboard,
+    ) -> Result<Option<ScoreboardError>, ScoreboardError> {
+        let (now, mut unread) = (self.now(), None);
+        let Some((steps, plan)) = self.driver.steps() else { return Ok(None) };
         for step in steps.to_hear(plan, now) {
-            let heard = scoreboard.read_step(&home.contest, &self.id, step)?;
-            let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
+            let heard = match scoreboard.read_step(&home.contest, &self.id, step) {
+                Err(error @ ScoreboardError::Decision { .. }) => {
+                    unread = Some(error);
+                    None
+                }
+                heard => heard?,
+            };
+            let Some((steps, plan)) = self.driver.steps() else { return Ok(unread) };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
             let Some(decision) = heard.filter(|decision| is_ours(decision, step, roster)) else {
                 steps.skip(plan, now, step);
@@ -43,7 +55,7 @@ impl RoundRunner {
             }
             self.driver.take_step(&decision, self.now());
         }
-        Ok(())
+        Ok(unread)
     }
 
     /// Decisions that this one goes on from, and that we do not know: the newest first. We have looked for them too early.
@@ -56,7 +68,11 @@ impl RoundRunner {
         let Some((steps, _)) = self.driver.steps() else { return Ok(Vec::new()) };
         let (known, mut missed, mut next) = (steps.tried(), Vec::new(), decision.judged);
         while next > known {
-            let Some(one) = scoreboard.read_step(&home.contest, &self.id, next)? else { break };
+            let one = match scoreboard.read_step(&home.contest, &self.id, next) {
+                Err(ScoreboardError::Decision { .. }) => None,
+                one => one?,
+            };
+            let Some(one) = one else { break };
             let Some((_, plan)) = self.driver.steps() else { break };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
             if !is_ours(&one, next, roster) || one.judged >= next {

@@ -148,6 +148,12 @@ fn a_generators_user_says_all_that_a_generator_has_to_say() {
     }
     assert_eq!(generator.read_step(CONTEST, &round, 4).expect("it stands"), Some(decision(2)));
     assert_eq!(dashboard.read_newest_step(CONTEST, &round).expect("it stands"), Some(decision(2)));
+    // One that nobody can read is no decision, and is told; what else was decided is heard.
+    server.command(&["SET", &keys::step(CONTEST, &round, 3), "{"]);
+    let unread = generator.read_step(CONTEST, &round, 3).expect_err("it is no decision").to_string();
+    assert!(unread.contains("step 3") && unread.contains("cannot read"), "{unread}");
+    let steps = dashboard.read_steps(CONTEST, &round, 2, 9).expect("it stands");
+    assert_eq!(steps, [decision(2)]);
     // What `verify.yml` plays on a generator's host is its own contest, document and all.
     let mut verify = control();
     verify.contest.name = "verify".to_owned();
