@@ -120,8 +120,8 @@ impl Conflict {
     fn newer(ours: &Control, found: Control) -> Conflict {
         let message = format!(
             "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
-             contest, or a backup was restored. Take over what Redis holds, or make any change here and it goes on \
-             from the database.",
+             contest, or a backup was restored. Take over what Redis holds after a restored backup: it is what generators \
+             play by; any change here goes on from the database instead.",
             found.revision, ours.revision
         );
         Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
@@ -131,7 +131,7 @@ impl Conflict {
         let message = format!(
             "Redis holds a revision {} of the control document that this database (at {}) has never saved: another \
              dashboard runs on a copy of the database, or a backup was restored. End the other one; then take over what \
-             Redis holds, or make any change here and it goes on from the database.",
+             Redis holds: it is what generators play by. Any change here goes on from the database instead.",
             found.revision, ours.revision
         );
         Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
