@@ -122,6 +122,25 @@ async fn a_stop_from_elsewhere_is_heeded_kept_and_can_be_released() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_upon_an_older_document_of_ours_is_a_stop_and_no_other_dashboard() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let older = stage.control();
+    stage.change(Change::Park { contestant: "alice".into(), parked: true }).await;
+    // Redis has fallen back, while generators follow the newest.
+    let newest = stage.control().revision;
+    stage.redis.scoreboard().write_control(&older).expect("written");
+    stage.beat("g1", |health| health.revision = newest);
+    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    assert_eq!(stopped, Stopped::Now(newest + 1));
+    stage.turn().await;
+    assert_eq!(stage.controller.status().conflict, None);
+    let published = stage.published().expect("a document");
+    assert!(published.halted && published.parked.contains("alice"), "{published:?}");
+    assert_eq!(published, *stage.control());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_change_of_its_own() {
     let mut stage = Stage::new().await;
     stage.run().await;

@@ -22,7 +22,8 @@ enum Held {
     Foreign(Conflict),
     /// Ours, or one upon which we have gone on, with all traffic stopped by somebody else.
     Stopped(Box<Control>),
-    /// One that is no newer, and is not what we put there last: it stays until the database has said whose it is.
+    /// One that is no newer, or that stops all traffic, and is not what we put there last: it stays until the database has said
+    /// whose it is.
     Unknown(Box<Control>),
 }
 
@@ -51,7 +52,7 @@ impl Document {
                     self.put(&control, until).await
                 }
                 Origin::StopOfOurs => Ok(Held::Stopped(other)),
-                Origin::Foreign => Ok(Held::Foreign(Conflict::unknown(&control, *other))),
+                Origin::Foreign => Ok(Held::Foreign(Conflict::with(&control, *other))),
             };
         }
         if let Ok(Held::Stopped(other)) = found {
@@ -89,8 +90,8 @@ impl Document {
         held
     }
 
-    /// Whose a document is that Redis holds and that is no newer than ours. Where the database does not say, one that stops all
-    /// traffic does so, and another one counts for nothing.
+    /// Whose a document is that Redis holds. Where the database does not say, one that stops all traffic does so, and another
+    /// one counts for nothing.
     async fn origin(&self, found: &Control) -> Origin {
         let asked = async {
             let saved = self.accounts.control_at(found.revision).await?;
@@ -117,6 +118,10 @@ impl Document {
 }
 
 impl Conflict {
+    fn with(ours: &Control, found: Control) -> Conflict {
+        if found.revision > ours.revision { Conflict::newer(ours, found) } else { Conflict::unknown(ours, found) }
+    }
+
     fn newer(ours: &Control, found: Control) -> Conflict {
         let message = format!(
             "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
@@ -153,7 +158,8 @@ fn put(
     scoreboard.edit_control(&ours.contest.name, |found| match found {
         Ok(Some(found)) if found == *ours => Ok(ControlEdit::Leave(Held::Ours)),
         Ok(Some(found)) if is_stop(&found) => Ok(ControlEdit::Leave(Held::Stopped(Box::new(found)))),
-        Ok(Some(found)) if found.revision > ours.revision => {
+        // One that stops all traffic may be the stop of an older one of ours, to which Redis has fallen back.
+        Ok(Some(found)) if found.revision > ours.revision && (ours.halted || !found.halted) => {
             Ok(ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))))
         }
         Ok(Some(found)) if held != Some(&found) && decided != Some(&found) && (found.halted || !ours.halted) => {
