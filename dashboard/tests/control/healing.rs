@@ -194,3 +194,29 @@ async fn what_a_generator_has_split_while_no_dashboard_was_there_is_taken_over()
     assert_eq!(*stage.control(), theirs);
     assert!(stage.controller.status().conflict.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_generator_has_split_while_this_dashboard_was_cut_off_is_taken_over_into_what_was_done_meanwhile() {
+    let mut stage = Stage::new().await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let round = stage.arm_with(&[]).await;
+    let armed = stage.control();
+    // The round begins here, and Redis hears nothing of it.
+    stage.redis.kill();
+    stage.controller.automation().turn(1, false, stage.now + 11 * SECOND).await;
+    stage.redis.restart();
+    assert_eq!(stage.control().state, State::Running);
+    let split = Change::Split { at: stage.now + 20 * SECOND, generators: vec!["g1".to_owned()] };
+    let theirs = change(&armed, split, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    stage.now += 12 * SECOND;
+    stage.turn().await;
+    while stage.controller.status().redis.is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        stage.turn().await;
+    }
+    stage.plays_on(SECOND, round, &[("g1", armed.timeline.start_at.expect("a start"))]).await;
+    let (ours, published) = (stage.control(), stage.published());
+    assert_eq!((ours.state, &ours.timeline.splits), (State::Running, &theirs.timeline.splits), "neither is lost");
+    assert_eq!((stage.controller.status().conflict, published.as_ref()), (None, Some(&*ours)));
+}

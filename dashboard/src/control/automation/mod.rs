@@ -15,7 +15,7 @@ use super::requests::Requests;
 use crate::clock::{ContestClock, utc_us};
 use crate::live::{Feed, HeardValidity};
 use flowtest_accounts::{Accounts, Actor};
-use flowtest_contest::lifecycle::{Change, follows};
+use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
@@ -267,15 +267,16 @@ impl Automation {
         }
     }
 
-    /// While no dashboard was there, a generator may have kept the split: where Redis holds our document with splits of its own,
-    /// and nothing else, that is no other's steering, and ours goes on from there.
+    /// While no dashboard was there, or none that Redis heard of, a generator may have kept the split: where Redis holds a
+    /// document of ours with splits of its own, and nothing else, that is no other's steering, and ours goes on from there.
     async fn follow_keeper(&self, now: UtcUs) -> Result<(), ChangeError> {
         let contest = self.document.contest().to_owned();
-        let found = self.link.call(move |scoreboard| scoreboard.read_control(&contest)).await?;
-        let (Some(ours), Some(found)) = (self.document.control(), found) else { return Ok(()) };
-        if is_split_anew(&ours, &found) {
+        let Some(found) = self.link.call(move |scoreboard| scoreboard.read_control(&contest)).await? else {
+            return Ok(());
+        };
+        let adopted = self.document.edit().await.adopt_splits(&found, &Actor::program(), now).await?;
+        if adopted.is_some() {
             tracing::warn!(revision = found.revision, "a generator has split the requests anew meanwhile");
-            self.document.edit().await.adopt(&Actor::program(), now).await?;
             // It is as it should be, and the next look need not say so first.
             self.document.publish(LOOK_TIMEOUT).await;
         }
@@ -413,12 +414,4 @@ async fn ticks(every: &mut Interval, stop: &CancellationToken) -> bool {
         () = stop.cancelled() => false,
         _ = every.tick() => true,
     }
-}
-
-/// Whether a document is another one with more splits, and nothing else.
-fn is_split_anew(ours: &Control, found: &Control) -> bool {
-    let mut same = Control { revision: ours.revision, split: ours.split.clone(), ..found.clone() };
-    same.timeline.splits.clone_from(&ours.timeline.splits);
-    let has_more = found.timeline.splits.len() > ours.timeline.splits.len();
-    has_more && same == *ours && follows(ours, found).is_ok()
 }

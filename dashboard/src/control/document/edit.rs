@@ -5,8 +5,8 @@ use crate::control::error::ChangeError;
 use crate::control::settings::Settings;
 use crate::control::show::Show;
 use flowtest_accounts::{Actor, RoundResult};
-use flowtest_contest::Control;
 use flowtest_contest::lifecycle::{self, Change};
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity};
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use tokio::sync::MutexGuard;
 
 /// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How many revisions of ours are looked at for one that somebody has gone on from.
+pub(super) const HISTORY: u32 = 100;
 
 /// Whoever has it is the only one who changes the document. Others wait until it is dropped.
 #[derive(Debug)]
@@ -131,6 +134,31 @@ impl Edit<'_> {
         }
     }
 
+    /// Takes over the splits of a document of ours that a generator has made, and nothing else. Ours may have gone on since, as
+    /// when its round began while Redis could not be reached. None: it is none of ours, or more was changed in it.
+    pub(in crate::control) async fn adopt_splits(
+        &self,
+        found: &Control,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        let document = self.document;
+        self.save_urgent().await?;
+        let Some(ours) = document.control() else { return Ok(None) };
+        let history = document.accounts.control_history(HISTORY).await?;
+        let saved = history.iter().filter_map(|saved| Control::from_json(&saved.document).ok());
+        let is_base = |base: &Control| is_split_anew(base, found) && is_played_on(base, &ours);
+        if !is_base(&ours) && !saved.into_iter().any(|base| is_base(&base)) {
+            return Ok(None);
+        }
+        let mut next = Control { revision: found.revision, split: found.split.clone(), ..(*ours).clone() };
+        next.timeline.splits.clone_from(&found.timeline.splits);
+        if next != *found {
+            next.revision = found.revision.max(ours.revision) + 1;
+        }
+        self.save(Some(ours.revision), next, "A generator has split the requests anew.", by, now).await
+    }
+
     /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so
     /// that two who edit at once notice each other also while a round runs.
     pub async fn save_settings(
@@ -193,4 +221,19 @@ impl Edit<'_> {
         self.change(None, Change::Seal, "The round was sealed.", &program, now).await?;
         Ok(true)
     }
+}
+
+/// Whether a document is another one with more splits, and nothing else.
+fn is_split_anew(ours: &Control, found: &Control) -> bool {
+    let mut same = Control { revision: ours.revision, split: ours.split.clone(), ..found.clone() };
+    same.timeline.splits.clone_from(&ours.timeline.splits);
+    let has_more = found.timeline.splits.len() > ours.timeline.splits.len();
+    has_more && same == *ours && lifecycle::follows(ours, found).is_ok()
+}
+
+/// Whether nothing of who sends what when has changed from a document of ours to the newest.
+fn is_played_on(base: &Control, ours: &Control) -> bool {
+    let on = |control: &Control| matches!(control.state, State::Armed | State::Running);
+    let split = |control: &Control| (control.round, control.timeline.splits.clone(), control.timeline.pauses.clone());
+    base == ours || (on(base) && on(ours) && split(base) == split(ours))
 }

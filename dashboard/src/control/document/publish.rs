@@ -1,5 +1,6 @@
 //! How Redis comes to hold the document: put there after every change, and again whenever Redis has lost it.
 
+use super::edit::HISTORY;
 use super::urgent::is_stop_of;
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
@@ -8,8 +9,6 @@ use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many revisions of ours are looked at for one that somebody has stopped all traffic of.
-const HISTORY: u32 = 100;
 /// How long the database may take to say whether a document is ours.
 const ORIGIN_TIMEOUT: Duration = Duration::from_millis(300);
 
