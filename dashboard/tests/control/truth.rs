@@ -102,6 +102,25 @@ async fn of_two_dashboards_on_copies_of_a_database_neither_writes_over_the_other
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_dashboards_on_copies_of_a_database_tell_of_each_other_before_anything_is_changed() {
+    let stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let copy = stage.with_a_copy_of_the_database().await;
+    for _ in 0..5 {
+        copy.automation().turn(0, false, stage.now).await;
+        stage.turn().await;
+    }
+    for controller in [&stage.controller, &copy] {
+        let status = controller.status();
+        assert!(status.redis.is_some_and(|told| told.contains("as well: end one of the two")));
+        assert_eq!(status.conflict, None);
+    }
+    // One of them has ended.
+    stage.turn().await;
+    assert_eq!(stage.controller.status().redis, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() {
     let mut stage = Stage::new().await;
     stage.contestant("alice", 8081).await;

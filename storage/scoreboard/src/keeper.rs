@@ -34,14 +34,16 @@ impl Scoreboard {
         Ok(if answer == "HELD" { Lease::Others } else { Lease::Ours })
     }
 
-    /// Takes the keeper's lease from whoever has it: a dashboard owns the document wherever there is one.
+    /// Takes the keeper's lease from whoever has it: a dashboard owns the document wherever there is one. Returns who that was, if
+    /// another process.
     ///
     /// # Errors
     /// What is wrong with Redis.
-    pub fn take_keeper(&mut self, contest: &str, process: StreamId) -> Result<(), ScoreboardError> {
+    pub fn take_keeper(&mut self, contest: &str, process: StreamId) -> Result<Option<StreamId>, ScoreboardError> {
         let mut command = redis::cmd("SET");
-        command.arg(keys::keeper(contest)).arg(process.to_string()).arg("PX").arg(keys::KEEPER_LIFE_MS);
-        self.run(|connection| connection.command("take the keeper's lease", &command))
+        command.arg(keys::keeper(contest)).arg(process.to_string()).arg("PX").arg(keys::KEEPER_LIFE_MS).arg("GET");
+        let before: Option<String> = self.run(|connection| connection.command("take the keeper's lease", &command))?;
+        Ok(before.and_then(|text| text.parse().ok()).filter(|before| *before != process))
     }
 
     /// Whether anybody holds the keeper's lease.

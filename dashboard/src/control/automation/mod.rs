@@ -241,12 +241,13 @@ impl Automation {
         let is_ours = self.document.published().conflict.is_none() && self.document.steered_elsewhere().is_none();
         let keeper = Some(self.process).filter(|_| is_ours);
         let read = self.link.call(move |scoreboard| {
-            if let Some(process) = keeper {
-                scoreboard.take_keeper(&contest, process)?;
-            }
-            scoreboard.read_generators(&contest)
+            let others = keeper.map(|process| scoreboard.take_keeper(&contest, process)).transpose()?;
+            Ok((others.flatten(), scoreboard.read_generators(&contest)?))
         });
-        let read = read.await;
+        let read = read.await.map(|(others, generators)| {
+            self.document.on_keeper_taken(others);
+            generators
+        });
         self.document.on_look(read.as_ref().err());
         let Ok(generators) = read else {
             self.split_keeper.lock().lost();

@@ -77,6 +77,9 @@ struct Known {
     decided: Option<Arc<Control>>,
     /// Another database steers the contest.
     is_others: bool,
+    /// How many looks in succession somebody else kept the split before us, and what that means.
+    taken: u32,
+    beside: Option<String>,
     /// The newest revision that the database holds, as far as we know.
     saved: Option<u64>,
     /// What is in force and not in the database, in its order.
@@ -203,7 +206,7 @@ impl Document {
     /// Whether Redis holds the document.
     pub fn published(&self) -> Published {
         let known = self.known();
-        let trouble = [&known.writing, &known.publishing, &known.looking];
+        let trouble = [&known.writing, &known.publishing, &known.looking, &known.beside];
         Published {
             redis: trouble.into_iter().flatten().next().cloned(),
             is_unwritten: known.writing.is_some(),

@@ -5,10 +5,13 @@ use super::urgent::is_stop_of;
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
 use flowtest_contest::{Control, ControlError};
+use flowtest_contract::StreamId;
 use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How many looks in succession somebody else must have kept the split before them.
+const TAKEN_AGAIN: u32 = 3;
 /// How long the database may take to say whether a document is ours.
 const ORIGIN_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -108,6 +111,23 @@ impl Document {
         };
         let unsaid = if found.halted { Origin::StopOfOurs } else { Origin::Ours };
         tokio::time::timeout(ORIGIN_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(unsaid)
+    }
+
+    /// Who kept the split before this look, where that was somebody else. A generator does so until a dashboard is there; what
+    /// takes it from us again and again is a dashboard.
+    pub(in crate::control) fn on_keeper_taken(&self, others: Option<StreamId>) {
+        let mut known = self.known();
+        known.taken = if others.is_some() { known.taken.saturating_add(1) } else { 0 };
+        let is_rival = known.taken >= TAKEN_AGAIN;
+        if is_rival && known.beside.is_none() {
+            tracing::warn!("another dashboard gives shares in contest {} as well", self.contest);
+        }
+        known.beside = is_rival.then(|| {
+            format!(
+                "another dashboard, on a copy of this database, steers contest {:?} as well: end one of the two",
+                self.contest
+            )
+        });
     }
 
     /// Whether the generators could be read.
