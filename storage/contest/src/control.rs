@@ -5,10 +5,12 @@
 //! they change what the old ones mean.
 
 mod check;
+mod earlier;
 mod reading;
 mod writing;
 
 pub(crate) use check::check_generators;
+pub use earlier::{EARLIER_MAX, EarlierRound};
 
 use crate::contest::{Contest, ContestError, Load};
 use crate::names::HOUSE;
@@ -51,6 +53,8 @@ pub struct Control {
     pub halted: bool,
     /// Generators that take no part unless somebody names them.
     pub left_out: BTreeSet<String>,
+    /// Rounds before this one that somebody may still play, in order.
+    pub earlier: Vec<EarlierRound>,
 }
 
 /// Why a text is no control document.
@@ -82,6 +86,7 @@ impl Control {
             parked: BTreeSet::new(),
             halted: false,
             left_out: BTreeSet::new(),
+            earlier: Vec::new(),
         }
     }
 

@@ -159,6 +159,7 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
         (Change::Abort, Armed | Running | Paused | Draining) => next.state = Aborted,
         (Change::Draft, Sealed | Aborted) => {
             next.state = Draft;
+            next.earlier = control.left_behind(now);
             next.timeline = Timeline::default();
             next.split = Vec::new();
             next.scored = true;

@@ -1,6 +1,6 @@
 //! From JSON to a control document that makes sense.
 
-use super::{Control, ControlError, DIALECT};
+use super::{Control, ControlError, DIALECT, EARLIER_MAX, EarlierRound};
 use crate::contest::document::{self, Entry, Section, UnknownKeys};
 use crate::contest::{CONTESTANTS_MAX, Contest, ContestError};
 use crate::state::State;
@@ -33,8 +33,28 @@ pub(super) fn control(text: &str) -> Result<Control, ControlError> {
     let halted = document.take("halted").map_or(Ok(false), |entry| entry.boolean())?;
     let left_out = texts(&mut document, "left_out", GENERATORS_MAX)?.into_iter().collect();
     let timeline = timeline(&mut document)?;
-    let control =
-        Control { contest, revision, round, state, ids, since, split, scored, timeline, parked, halted, left_out };
+    let earlier = list(&mut document, "earlier", EARLIER_MAX, |earlier| {
+        Ok(EarlierRound {
+            round: round_id(&earlier.need("round", "\"0123456789abcdef0123456789abcdef\"")?)?,
+            until: instant(earlier, "until")?,
+            generators: texts(earlier, "generators", GENERATORS_MAX)?,
+        })
+    })?;
+    let control = Control {
+        contest,
+        revision,
+        round,
+        state,
+        ids,
+        since,
+        split,
+        scored,
+        timeline,
+        parked,
+        halted,
+        left_out,
+        earlier,
+    };
     control.check()?;
     Ok(control)
 }

@@ -31,6 +31,16 @@ pub(super) fn control(control: &Control) -> Value {
     if !control.left_out.is_empty() {
         document["left_out"] = control.left_out.iter().cloned().collect();
     }
+    if !control.earlier.is_empty() {
+        let earlier = control.earlier.iter().map(|earlier| {
+            json!({
+                "round": earlier.round.to_string(),
+                "until": earlier.until,
+                "generators": earlier.generators,
+            })
+        });
+        document["earlier"] = earlier.collect();
+    }
     document
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contest::Contestant;
+use crate::control::EarlierRound;
 use crate::timeline::Timeline;
 use proptest::prelude::*;
 
@@ -65,6 +66,37 @@ fn a_round_goes_from_draft_to_sealed_and_to_the_next() {
     let again = refused(&control, arm_at(end + 9 * SECOND), end);
     assert!(again.contains("has been played: draw a new id"), "{again}");
     assert_eq!(control.revision, 8);
+}
+
+#[test]
+fn a_draft_remembers_the_rounds_that_were_left_before_their_time() {
+    let at = |second: u64| NOW + second * SECOND;
+    let make = |control: &Control, made: &[(u64, Change)]| {
+        made.iter().fold(control.clone(), |control, (second, made)| {
+            change(&control, made.clone(), at(*second)).expect("it is made")
+        })
+    };
+    let split = (15, split_at(at(20), &["g1", "g3"]));
+    let aborted = make(&running(), &[split, (30, Change::Abort)]);
+    let draft = make(&aborted, &[(31, Change::Draft)]);
+    let of = |round: u128, until: u64, generators: &[&str]| EarlierRound {
+        round: RoundId::from_bits(round),
+        until: at(until),
+        generators: names(generators),
+    };
+    let first = of(7, 70, &["g1", "g2", "g3"]);
+    assert_eq!((&draft.earlier[..], draft.state), (&[first.clone()][..], State::Draft));
+    assert_eq!((follows(&aborted, &draft), Control::from_json(&draft.to_json())), (Ok(()), Ok(draft.clone())));
+    // The next one is ended early, in a pause that lasts: who has not heard of either plays it to the end of its plan.
+    let generators = names(&["g1"]);
+    let arm = Change::Arm { round: RoundId::from_bits(8), start_at: at(40), scored: true, generators };
+    let played = [(32, arm), (40, Change::Begin), (45, Change::Pause), (47, Change::Stop), (50, Change::Seal)];
+    let sealed = make(&draft, &played);
+    assert_eq!(sealed.earlier, draft.earlier, "while it is played, too");
+    let second = of(8, 100, &["g1"]);
+    assert_eq!(make(&sealed, &[(51, Change::Draft)]).earlier, [first, second.clone()]);
+    assert_eq!(make(&sealed, &[(70, Change::Draft)]).earlier, [second], "the first one is over by its plan");
+    assert_eq!(make(&sealed, &[(100, Change::Draft)]).earlier, []);
 }
 
 #[test]
