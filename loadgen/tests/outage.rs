@@ -1,5 +1,5 @@
 //! `run --redis` while Redis does not answer: it says so when that begins, shows how long it waits at the end, and names the
-//! command that publishes the rest.
+//! command that publishes the rest. And `stop` from another host, which a `run` hears of by Redis alone.
 
 mod server;
 
@@ -20,9 +20,13 @@ fn start(words: &str) -> Child {
 
 /// A contest of five seconds, in a file.
 fn contest(dir: &Path) -> String {
+    contest_of(dir, "5s")
+}
+
+fn contest_of(dir: &Path, length: &str) -> String {
     let file = dir.join("outage.toml");
     let text = format!(
-        "name = \"outage\"\n[[phase]]\nfor = \"5s\"\nrate = 50\nconnections = 4\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
+        "name = \"outage\"\n[[phase]]\nfor = \"{length}\"\nrate = 50\nconnections = 4\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
          [[contestant]]\nname = \"alice\"\nendpoint = \"{}\"\n",
         serve("127.0.0.1", 0).0
     );
@@ -71,5 +75,28 @@ fn an_outage_that_ends_is_told_too() {
     child.wait_for_line("the standstill", says("the scoreboard stands still: "));
     redis.resume();
     child.wait_for_line("its end", says("the scoreboard goes on after "));
+    assert!(matches!(child.wait().code(), Some(0 | 3)));
+}
+
+#[test]
+fn a_stop_from_another_host_ends_a_run_or_says_which_one_has_not_heard() {
+    let (dir, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
+    let (file, url) = (contest_of(dir.path(), "60s"), redis.url());
+    let stop = || run(program(GENERATOR).args(["stop", "--contest", "outage", "--redis", &url]));
+    let played = || {
+        let (child, calls) = (start(&format!("run {file} --redis {url} --cores 0")), redis.calls("fcall"));
+        flowtest_testkit::wait_until("a row", || (redis.calls("fcall") > calls + 3).then_some(()));
+        child
+    };
+    let mut child = played();
+    stop().exits(0).complains("obeyed by the run of stream ");
+    child.wait_for_line("its word", says("was stopped in Redis: the run ends here"));
+    assert!(matches!(child.wait().code(), Some(0 | 3)));
+    stop().exits(0).complains("no generator plays");
+    // As one whose way to Redis is cut.
+    let mut child = played();
+    child.signal(Signal::STOP);
+    stop().exits(1).complains("are not heard: the run of stream ");
+    child.signal(Signal::CONT);
     assert!(matches!(child.wait().code(), Some(0 | 3)));
 }

@@ -19,7 +19,7 @@ use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_scoreboard::SeenGenerator;
+use flowtest_scoreboard::{MayPlay, SeenGenerator};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ pub struct Status {
     pub sealing: Sealing,
     /// All generators that Redis knows of.
     pub generators: Arc<[SeenGenerator]>,
+    /// Who is not heard and may play a round by what it knows.
+    pub may_play: Arc<[MayPlay]>,
     /// The revision that each of them who plays follows by now, or a newer one.
     pub due_revision: u64,
     /// Who would play the next round, and who cannot.
@@ -177,7 +179,7 @@ impl Controller {
 
     pub fn status(&self) -> Status {
         let Published { redis, is_unwritten, conflict } = self.document.published();
-        let Seen { sealing, generators, due_revision, trouble, database, .. } = self.automation.last_seen();
+        let Seen { sealing, generators, may_play, due_revision, trouble, database, .. } = self.automation.last_seen();
         Status {
             redis,
             is_unwritten,
@@ -185,6 +187,7 @@ impl Controller {
             conflict,
             sealing,
             generators,
+            may_play,
             due_revision,
             roster: self.document.roster(),
             trouble,
@@ -321,6 +324,10 @@ impl Controller {
             tested: self.requests.tested(Some(user.id)),
             name: user.name,
         });
+        // Of the round that is played the shares say more.
+        let is_on = |state| matches!(state, State::Armed | State::Running | State::Paused);
+        let played = control.as_ref().filter(|control| is_on(control.state)).and_then(|control| control.round);
+        let may_play = status.may_play.iter().filter(|one| Some(one.round) != played);
         Ok(Situation {
             now,
             redis: status.redis.clone(),
@@ -338,6 +345,7 @@ impl Controller {
             house,
             contestants: contestants.filter(|contestant| contestant.name != HOUSE).collect(),
             generators: status.generators.to_vec(),
+            may_play: may_play.cloned().collect(),
             due_revision: status.due_revision,
         })
     }

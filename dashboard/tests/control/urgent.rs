@@ -296,3 +296,44 @@ async fn of_two_databases_behind_one_contest_one_steers_and_the_other_takes_no_a
         other.automation().turn(0, false, stage.now).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_heard_when_a_round_was_left_is_no_go_until_it_has_ended() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let (start, by) = (stage.now + 10 * SECOND, stage.by(&stage.ada));
+    let made = stage.controller.arm(None, start, true, Vec::new(), &by, stage.now).await.expect("armed");
+    let round = made.control.round.expect("a round");
+    stage.turn_at(start).await;
+    stage.now = start + 5 * SECOND;
+    stage.beat("g1", |_| ());
+    stage.change(Change::Abort).await;
+    let is_named = |(mark, message): (Mark, String)| {
+        mark == Mark::No && message.contains("not heard, and may play a round that is over here until")
+    };
+    let key = flowtest_scoreboard::keys::round(CONTEST, &round);
+    // (who of both has ended its stream, whether g2 is named)
+    for (ended, named) in [(&[][..], true), (&["1"][..], true), (&["1", "2"][..], false)] {
+        stage.redis.command(&["DEL", &key]);
+        let streams = [1, 2].map(|bits| flowtest_contract::StreamId::from_bits(bits).to_string());
+        let text = |text: &str| text.as_bytes().to_vec();
+        let mut fields = vec![("state".to_owned(), text("running")), ("streams".to_owned(), text(&streams.join(" ")))];
+        fields.extend(streams.iter().map(|stream| (format!("q:{stream}"), text("1"))));
+        let ended = streams.iter().filter(|stream| ended.iter().any(|ended| stream.ends_with(ended)));
+        fields.extend(ended.map(|stream| (format!("e:{stream}"), text("1"))));
+        stage.redis.set_hash(&key, &fields);
+        stage.turn().await;
+        assert_eq!(is_named(stage.message_of("g2").await), named, "{:?}", stage.message_of("g2").await);
+        if stage.control().state == State::Aborted {
+            stage.change(Change::Draft).await;
+            stage.turn().await;
+            assert!(is_named(stage.message_of("g2").await), "the next round knows of it");
+        }
+    }
+    stage.redis.command(&["DEL", &key]);
+    stage.turn().await;
+    assert!(is_named(stage.message_of("g2").await), "nobody knows of an end");
+    stage.turn_at(start + 60 * SECOND).await;
+    assert!(!is_named(stage.message_of("g2").await), "its plan is over");
+}

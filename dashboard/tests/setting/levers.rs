@@ -170,6 +170,24 @@ async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_play_a_round_that_was_left_stands_on_the_page_and_under_the_red_switch() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    beat(&site);
+    let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
+    ada.follow("/setting/round/arm", &fields).await.says("The round is armed");
+    site.redis.command(&["DEL", "flowtest:{finals}:generator:g1"]);
+    ada.follow("/setting/round/abort", &[]).await.says("aborted");
+    until(&mut ada, "It is not heard, and may play a round that is over here until ").await;
+    ada.follow("/setting/round/next", &[]).await.says("being prepared");
+    let page = until(&mut ada, "It is not heard, and may play a round that is over here until ").await;
+    page.says("NO-GO");
+    ada.follow("/setting/halt", &[("halted", "yes")]).await;
+    let page = until(&mut ada, "Generator g1 is not heard, and may play on until ").await;
+    assert!(!page.body.contains("No generator sends anything"), "{}", page.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn freezing_announcing_and_screens_work_from_the_page() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;

@@ -10,14 +10,20 @@
 
 use crate::Failed;
 use crate::engine::run::Clock;
+use crate::journal::folders::instant;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
-use flowtest_scoreboard::{Obedience, Scoreboard, ScoreboardError, Stopped};
+use flowtest_contest::Control;
+use flowtest_contract::RoundId;
+use flowtest_scoreboard::{MayPlay, Obedience, RoundStreams, Scoreboard, ScoreboardError, Stopped};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long generators are waited for. They look four times a second.
 const HEARD_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same of a `run`, which looks once a second and says nothing before it has ended.
+const RUN_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
@@ -70,30 +76,38 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
 
 /// Waits until everybody has said that it obeys who may send something. Code 1 and a sentence for those who have not.
 fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -> Result<u8, Failed> {
-    let until = Instant::now() + HEARD_TIMEOUT;
+    let begun = Instant::now();
     // Rounds go by Redis's clock.
     let offset_us = scoreboard.measure_clock()?.offset_us;
-    let said = loop {
+    let mut runs = BTreeSet::new();
+    let (said, newest) = loop {
         let control = scoreboard.read_control(contest)?;
         let seen = scoreboard.read_generators(contest)?;
         let now = Clock::now().utc_base.saturating_add_signed(offset_us);
-        let Some(control) = control else { break Obedience::default() };
-        let mut said = Obedience::of(&control, revision, &seen, &[], now);
-        if !said.silent.is_empty()
-            && let Some(round) = control.round
-            && let Ok(totals) = scoreboard.read_round(contest, &round)
-        {
-            said = Obedience::of(&control, revision, &seen, &totals.streams, now);
+        let Some(control) = control else { break (Obedience::default(), None) };
+        let mut said = Obedience::of(&control, revision, &seen, &RoundStreams::new(), now);
+        let rounds: BTreeSet<RoundId> = said.silent.iter().map(|one| one.round).collect();
+        if !rounds.is_empty() {
+            let streams = rounds.into_iter().map(|round| {
+                scoreboard.read_streams(contest, &round).map(|streams| (round, streams.unwrap_or_default()))
+            });
+            let streams = streams.collect::<Result<RoundStreams, _>>()?;
+            said = Obedience::of(&control, revision, &seen, &streams, now);
         }
-        if said.is_whole() || Instant::now() >= until {
-            break said;
+        runs.extend(said.silent.iter().filter(|one| one.until.is_none()).map(|one| one.id.clone()));
+        let timeout = if runs.is_empty() { HEARD_TIMEOUT } else { RUN_TIMEOUT };
+        if said.is_whole() || begun.elapsed() >= timeout {
+            break (said, Some(control));
         }
         thread::sleep(LOOK);
     };
-    match said.obeying.is_empty() {
+    runs.retain(|run| !said.silent.iter().any(|one| one.id == *run));
+    let obeying: Vec<String> =
+        said.obeying.iter().cloned().chain(runs.iter().map(|run| format!("the run of stream {run}"))).collect();
+    match obeying.is_empty() {
         true if said.is_whole() => eprintln!("flowtest-loadgen: no generator plays"),
         true => {}
-        false => eprintln!("flowtest-loadgen: obeyed by {}", said.obeying.join(", ")),
+        false => eprintln!("flowtest-loadgen: obeyed by {}", obeying.join(", ")),
     }
     if said.is_whole() {
         return Ok(0);
@@ -103,10 +117,22 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         troubles.push(format!("these generators have not said that they obey: {}", said.going_on.join(", ")));
     }
     if !said.silent.is_empty() {
-        let names = said.silent.join(", ");
+        let names: Vec<String> = said.silent.iter().map(|one| name(one, newest.as_ref())).collect();
         troubles.push(format!(
-            "these have played this round and are not heard: {names}; one that does not reach Redis plays on by what it knows"
+            "these have played a round and are not heard: {}; one that does not reach Redis plays on by what it knows",
+            names.join(", ")
         ));
     }
     Err(Failed::Message(format!("{}. Stop them on their machines, by SIGTERM or SIGUSR1", troubles.join(". "))))
+}
+
+/// Who it is, and what it may play where that is not the round of the document.
+fn name(one: &MayPlay, newest: Option<&Control>) -> String {
+    match one.until {
+        None => format!("the run of stream {}", one.id),
+        Some(until) if newest.is_some_and(|control| control.earlier.iter().any(|it| it.round == one.round)) => {
+            format!("{} (of an earlier round, until {})", one.id, instant(until))
+        }
+        Some(_) => one.id.clone(),
+    }
 }

@@ -58,7 +58,7 @@ pub use explained::ExplainedError;
 pub use flowtest_contract::RoundValidity;
 pub use generator::{GeneratorHealth, Lease, SeenGenerator};
 pub use named::Named;
-pub use obedience::Obedience;
+pub use obedience::{MayPlay, Obedience, RoundStreams, may_play};
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};

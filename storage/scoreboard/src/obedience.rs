@@ -2,9 +2,14 @@
 
 use crate::generator::{GeneratorHealth, SeenGenerator};
 use crate::reader::StreamState;
+use flowtest_contest::control::EarlierRound;
 use flowtest_contest::{Control, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What Redis holds of rounds that somebody may play, as far as that is known.
+pub type RoundStreams = BTreeMap<RoundId, Vec<StreamState>>;
 
 /// What is known of a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +18,18 @@ pub struct Obedience {
     pub obeying: Vec<String>,
     /// They are heard, and have not said so.
     pub going_on: Vec<String>,
-    /// They have had a share of the round and are not heard: whoever does not reach Redis plays on by what it knows.
-    pub silent: Vec<String>,
+    /// They are not heard, and may play a round by what they know.
+    pub silent: Vec<MayPlay>,
+}
+
+/// One that is not heard, and may play a round: whoever does not reach Redis plays on by what it knows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MayPlay {
+    /// The generator; of a round that a `run` plays alone, its stream.
+    pub id: String,
+    pub round: RoundId,
+    /// The end of the round's plan. None: the document has no clock, as that of a `run`.
+    pub until: Option<UtcUs>,
 }
 
 impl Obedience {
@@ -23,16 +38,16 @@ impl Obedience {
         self.going_on.is_empty() && self.silent.is_empty()
     }
 
-    /// Holds a stop against what generators say. `revision`: that of the stop, or 1 where any will do. `streams`: what Redis
-    /// holds of the round, as far as that is known.
+    /// Holds a stop against what generators say. `revision`: that of the stop, or 1 where any will do. `streams`: as for
+    /// [`may_play`].
     pub fn of(
         control: &Control,
         revision: u64,
         seen: &[SeenGenerator],
-        streams: &[StreamState],
+        streams: &RoundStreams,
         now: UtcUs,
     ) -> Obedience {
-        let mut found = Obedience::default();
+        let mut found = Obedience { silent: may_play(control, seen, streams, now), ..Obedience::default() };
         for health in seen.iter().filter_map(|seen| seen.health.as_ref()) {
             match obeys(health, revision.max(1), control.revision) {
                 Some(true) => found.obeying.push(health.id.clone()),
@@ -40,19 +55,94 @@ impl Obedience {
                 None => {}
             }
         }
-        if let Some(start) = control.timeline.start_at.filter(|_| may_be_played(control, streams, now)) {
-            let is_heard = |id: &str| seen.iter().any(|seen| seen.id == id && seen.health.is_some());
-            let named = control.timeline.splits.iter().flat_map(|split| &split.generators).chain(&control.split);
-            let named: BTreeSet<&String> = named.filter(|id| !is_heard(id)).collect();
-            if have_ended(named.len(), seen, streams) {
-                return found;
-            }
-            // A share may be younger than the document that Redis holds.
-            let came = seen.iter().filter(|seen| seen.beat >= start).map(|seen| &seen.id);
-            let silent: BTreeSet<&String> = named.into_iter().chain(came.filter(|id| !is_heard(id))).collect();
-            found.silent = silent.into_iter().cloned().collect();
-        }
         found
+    }
+}
+
+/// Who is not heard and may play the round of a document, or one before it that was left before its time; each once, with the
+/// round that it may play longest. `streams`: what Redis holds of these rounds, as far as that is known.
+pub fn may_play(control: &Control, seen: &[SeenGenerator], streams: &RoundStreams, now: UtcUs) -> Vec<MayPlay> {
+    let of = |round: &RoundId| streams.get(round).map(Vec::as_slice);
+    let mut found = BTreeMap::new();
+    let earlier = control.earlier.iter().map(Played::earlier);
+    for played in earlier.chain(Played::newest(control, of)).filter(|played| now < played.until) {
+        let (round, until) = (played.round, Some(played.until));
+        for id in played.by_silent(seen, of(&round).unwrap_or_default()) {
+            let longest = found.get(id).is_some_and(|known: &MayPlay| known.until > until);
+            if !longest {
+                found.insert(id, MayPlay { id: id.clone(), round, until });
+            }
+        }
+    }
+    let runs = runs(control, seen, of)
+        .into_iter()
+        .flat_map(|round| control.split.iter().map(move |id| MayPlay { id: id.clone(), round, until: None }));
+    found.into_values().chain(runs).collect()
+}
+
+/// A `run` keeps a document without a clock, names its stream in it and says nothing of itself: it plays until that has ended.
+fn runs<'a>(
+    control: &Control,
+    seen: &[SeenGenerator],
+    streams: impl Fn(&RoundId) -> Option<&'a [StreamState]>,
+) -> Option<RoundId> {
+    let round = control.round.filter(|_| control.timeline.start_at.is_none() && control.state == State::Running)?;
+    let is_heard = control.split.iter().any(|id| seen.iter().any(|seen| seen.id == *id && seen.health.is_some()));
+    let streams = streams(&round).unwrap_or_default();
+    let has_ended = !streams.is_empty() && streams.iter().all(|stream| stream.ended);
+    (!is_heard && !has_ended).then_some(round)
+}
+
+/// A round that somebody may play.
+struct Played<'a> {
+    round: RoundId,
+    until: UtcUs,
+    generators: BTreeSet<&'a String>,
+    /// Where a share may be younger than the document that Redis holds: the start.
+    joined_from: Option<UtcUs>,
+    /// Nobody begins it any more, and who has heard of its end has ended its stream.
+    is_over: bool,
+}
+
+impl<'a> Played<'a> {
+    fn earlier(earlier: &'a EarlierRound) -> Played<'a> {
+        let generators = earlier.generators.iter().collect();
+        Played { round: earlier.round, until: earlier.until, generators, joined_from: None, is_over: true }
+    }
+
+    /// The round of the document itself.
+    fn newest<'s>(control: &'a Control, streams: impl Fn(&RoundId) -> Option<&'s [StreamState]>) -> Option<Played<'a>> {
+        let (round, start_at) = (control.round?, control.timeline.start_at?);
+        // A stream that was given up has no end of its own.
+        let is_given_up = || streams(&round).unwrap_or_default().iter().any(|stream| stream.abandoned);
+        if control.state == State::Sealed && streams(&round).is_some() && !is_given_up() {
+            return None;
+        }
+        let is_over = matches!(control.state, State::Draining | State::Sealed | State::Aborted);
+        let (until, generators) = (control.played_until()?, control.shared_by());
+        Some(Played { round, until, generators, joined_from: Some(start_at), is_over })
+    }
+
+    /// Who of it is not heard, unless all of their streams have ended.
+    fn by_silent(&self, seen: &'a [SeenGenerator], streams: &[StreamState]) -> BTreeSet<&'a String> {
+        let is_heard = |id: &str| seen.iter().any(|seen| seen.id == id && seen.health.is_some());
+        let named: BTreeSet<&String> = self.generators.iter().copied().filter(|id| !is_heard(id)).collect();
+        if self.have_ended(named.len(), seen, streams) {
+            return BTreeSet::new();
+        }
+        let came = seen.iter().filter(|seen| self.joined_from.is_some_and(|from| from <= seen.beat));
+        named.into_iter().chain(came.map(|seen| &seen.id).filter(|id| !is_heard(id))).collect()
+    }
+
+    /// Whether all streams but those of generators that are heard and play have ended, one at least for each who is silent. Redis
+    /// does not say whose a stream was; when the round is over there is one of everybody.
+    fn have_ended(&self, silent: usize, seen: &[SeenGenerator], streams: &[StreamState]) -> bool {
+        let is_played = |stream: &&StreamState| {
+            seen.iter().filter_map(|seen| seen.health.as_ref()).any(|health| health.stream == Some(stream.id))
+        };
+        let others: Vec<&StreamState> = streams.iter().filter(|stream| !is_played(stream)).collect();
+        let are_all = if self.is_over { streams.len() >= self.generators.len() } else { others.len() >= silent };
+        are_all && !others.is_empty() && others.iter().all(|stream| stream.ended)
     }
 }
 
@@ -62,28 +152,6 @@ fn obeys(health: &GeneratorHealth, revision: u64, newest: u64) -> Option<bool> {
         Some(by) => Some(by >= revision),
         None => health.round.map(|_| health.revision >= newest.max(revision)),
     }
-}
-
-/// Whether somebody may play the round who has not heard of its end. Whoever has not heard of that goes by the plan, nor does
-/// it know of a pause that lasts.
-fn may_be_played(control: &Control, streams: &[StreamState], now: UtcUs) -> bool {
-    // A stream that was given up has no end of its own.
-    if control.state == State::Sealed && !streams.iter().any(|stream| stream.abandoned) {
-        return false;
-    }
-    let mut planned = control.timeline.clone();
-    planned.pauses.retain(|pause| pause.to.is_some());
-    planned.instant_of(control.contest.duration_us()).is_none_or(|end| now < end)
-}
-
-/// Whether all streams but those of generators that are heard have ended, one at least for each who is silent. Redis does not
-/// say whose a stream was.
-fn have_ended(silent: usize, seen: &[SeenGenerator], streams: &[StreamState]) -> bool {
-    let of_others = |stream: &&StreamState| {
-        seen.iter().filter_map(|seen| seen.health.as_ref()).all(|health| health.stream != Some(stream.id))
-    };
-    let mut others = streams.iter().filter(of_others).peekable();
-    others.peek().is_some() && others.clone().all(|stream| stream.ended) && others.count() >= silent
 }
 
 #[cfg(test)]
@@ -114,6 +182,18 @@ mod tests {
         SeenGenerator { id: id.to_owned(), beat: NOW, health: Some(health), waiting: None }
     }
 
+    fn unknown() -> RoundStreams {
+        RoundStreams::new()
+    }
+
+    fn of_round(bits: u128, streams: &[StreamState]) -> RoundStreams {
+        [(RoundId::from_bits(bits), streams.to_vec())].into()
+    }
+
+    fn names(found: &[MayPlay]) -> Vec<String> {
+        found.iter().map(|one| one.id.clone()).collect()
+    }
+
     #[test]
     fn who_has_had_a_share_and_is_not_heard_may_play_on() {
         let (control, at) = (halted(), |second| NOW + second * SECOND);
@@ -122,15 +202,18 @@ mod tests {
         // g2 follows more than was stopped, and says that nothing halts it; g9 came later than the document.
         let all =
             [seen("g1", Some(revision), 1), seen("g2", Some(0), revision + 4), gone("g3", NOW), gone("g9", at(1))];
-        let found = Obedience::of(&control, revision, &all, &[], at(10));
+        let silent = |seen: &[SeenGenerator], at| names(&may_play(&control, seen, &unknown(), at));
+        let found = Obedience::of(&control, revision, &all, &unknown(), at(10));
         assert_eq!((found.obeying, found.going_on), (vec!["g1".to_owned()], vec!["g2".to_owned()]));
-        assert_eq!(found.silent, ["g3", "g9"]);
+        let until = Some(at(60));
+        let expected = ["g3", "g9"].map(|id| MayPlay { id: id.to_owned(), round: RoundId::from_bits(7), until });
+        assert_eq!(found.silent, expected);
         // Whom Redis does not know at all, the split does; who was there before the round is of yesterday.
-        assert_eq!(Obedience::of(&control, revision, &all[..2], &[], at(10)).silent, ["g3"]);
+        assert_eq!(silent(&all[..2], at(10)), ["g3"]);
         let yesterday = [gone("g8", UtcUs(NOW.0 - SECOND))];
-        assert_eq!(Obedience::of(&control, revision, &yesterday, &[], at(10)).silent, ["g1", "g2", "g3"]);
+        assert_eq!(silent(&yesterday, at(10)), ["g1", "g2", "g3"]);
         // By the plan it is over, whoever has heard of what.
-        assert!(Obedience::of(&control, revision, &all, &[], at(61)).silent.is_empty());
+        assert!(silent(&all, at(61)).is_empty());
     }
 
     fn stream(bits: u128, ended: bool) -> StreamState {
@@ -146,7 +229,7 @@ mod tests {
         // It came after the start, idled and was ended.
         let idle = SeenGenerator { id: "g9".to_owned(), beat: NOW, health: None, waiting: None };
         let all = [plays, idle];
-        let silent = |streams: &[StreamState]| Obedience::of(&control, control.revision, &all, streams, at).silent;
+        let silent = |streams: &[StreamState]| names(&may_play(&control, &all, &of_round(7, streams), at));
         assert!(silent(&[stream(1, false), stream(2, true), stream(3, true)]).is_empty());
         assert_eq!(silent(&[stream(1, false), stream(2, true), stream(3, false)]), ["g2", "g3", "g9"]);
         assert_eq!(silent(&[stream(1, false), stream(2, true)]), ["g2", "g3", "g9"], "one that Redis has lost");
@@ -159,7 +242,7 @@ mod tests {
             change(control, wanted, UtcUs(NOW.0 + second * SECOND)).expect("it is made")
         };
         let silent = |control: &Control, streams: &[StreamState], second| {
-            Obedience::of(control, 1, &[], streams, UtcUs(NOW.0 + second * SECOND)).silent.len()
+            may_play(control, &[], &of_round(7, streams), UtcUs(NOW.0 + second * SECOND)).len()
         };
         let paused = make(&make(&halted, Change::Begin, 1), Change::Pause, 5);
         let stopped = make(&paused, Change::Stop, 12);
@@ -171,6 +254,54 @@ mod tests {
         assert_eq!(silent(&sealed, &[], 25), 0);
         let given_up = StreamState { abandoned: true, ..stream(3, false) };
         assert_eq!(silent(&sealed, &[given_up], 25), 3, "it may play on");
+        assert_eq!(may_play(&sealed, &[], &unknown(), NOW + 25 * SECOND).len(), 3, "nobody has looked yet");
+    }
+
+    #[test]
+    fn who_has_not_heard_of_the_end_of_an_earlier_round_may_play_it_beside_the_next() {
+        let make =
+            |control: &Control, wanted, second| change(control, wanted, NOW + second * SECOND).expect("it is made");
+        // Nobody has heard of g3 since the fifth second; the round is aborted, and the next one armed and played.
+        let aborted = make(&make(&halted(), Change::Halt { halted: false }, 1), Change::Abort, 10);
+        let draft = make(&aborted, Change::Draft, 12);
+        let generators = ["g1", "g2"].map(str::to_owned).to_vec();
+        let start_at = NOW + 20 * SECOND;
+        let armed = make(&draft, Change::Arm { round: RoundId::from_bits(8), start_at, scored: true, generators }, 13);
+        let heard = ["g1", "g2"].map(|id| seen(id, Some(0), 9));
+        let streams = [stream(1, true), stream(2, true), stream(3, false)];
+        let expected = [MayPlay { id: "g3".to_owned(), round: RoundId::from_bits(7), until: Some(NOW + 60 * SECOND) }];
+        for (control, second) in [(&aborted, 11), (&draft, 12), (&armed, 13), (&armed, 59)] {
+            let now = NOW + second * SECOND;
+            assert_eq!(may_play(control, &heard, &of_round(7, &streams), now), expected, "{:?}", control.state);
+            assert_eq!(may_play(control, &heard, &unknown(), now), expected, "{:?}", control.state);
+        }
+        assert_eq!(may_play(&armed, &heard, &of_round(7, &streams), NOW + 60 * SECOND), [], "its plan is over");
+        let ended = [stream(1, true), stream(2, true), stream(3, true)];
+        assert_eq!(may_play(&draft, &heard, &of_round(7, &ended), NOW + 12 * SECOND), [], "rebuild has ended it");
+        assert_eq!(names(&may_play(&draft, &heard, &of_round(7, &ended[..2]), NOW + 12 * SECOND)), ["g3"]);
+        let back = ["g1", "g2", "g3"].map(|id| seen(id, Some(0), 9));
+        assert_eq!(may_play(&draft, &back, &of_round(7, &streams), NOW + 12 * SECOND), [], "it is heard");
+        // It has a share of the next one as well: the longer of the two is told.
+        let again = make(&armed, Change::Split { at: start_at, generators: vec!["g3".to_owned()] }, 14);
+        let told = may_play(&again, &heard, &unknown(), NOW + 30 * SECOND);
+        assert_eq!(
+            told,
+            [MayPlay { until: Some(start_at + 60 * SECOND), round: RoundId::from_bits(8), ..expected[0].clone() }]
+        );
+    }
+
+    #[test]
+    fn a_run_plays_until_its_stream_has_ended() {
+        let id = StreamId::from_bits(4);
+        let split = vec![id.to_string()];
+        let round = Some(RoundId::from_bits(9));
+        let draft = Control::new(halted().contest);
+        let control = Control { state: State::Running, round, split, halted: true, ..draft };
+        let plays = |control: &Control, streams: &RoundStreams| names(&may_play(control, &[], streams, NOW));
+        assert_eq!(plays(&control, &unknown()), [id.to_string()]);
+        assert_eq!(plays(&control, &of_round(9, &[stream(4, false)])), [id.to_string()]);
+        assert!(plays(&control, &of_round(9, &[stream(4, true)])).is_empty());
+        assert!(plays(&Control { state: State::Sealed, ..control }, &unknown()).is_empty());
     }
 
     #[test]
@@ -178,12 +309,12 @@ mod tests {
         let control = halted();
         let revision = control.revision;
         let of = |one: SeenGenerator| {
-            let found = Obedience::of(&control, revision, &[one], &[], NOW + 61 * SECOND);
+            let found = Obedience::of(&control, revision, &[one], &unknown(), NOW + 61 * SECOND);
             (found.obeying.len(), found.going_on.len())
         };
         assert_eq!(of(seen("g1", None, revision)), (1, 0));
         assert_eq!(of(seen("g1", None, revision - 1)), (0, 1));
-        let any = Obedience::of(&control, 1, &[seen("g1", None, revision - 1)], &[], NOW + 61 * SECOND);
+        let any = Obedience::of(&control, 1, &[seen("g1", None, revision - 1)], &unknown(), NOW + 61 * SECOND);
         assert_eq!(any.going_on, ["g1"], "what it follows is older than the stop");
         let mut idle = seen("g1", None, 0);
         idle.health.as_mut().expect("it is heard").round = None;

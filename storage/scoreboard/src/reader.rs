@@ -312,6 +312,48 @@ impl Scoreboard {
         self.totals(contest, round, Some(roster))
     }
 
+    /// Who has joined a round, and how far each is: a few fields of a hash that may be large. `None` when there is no such round.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn read_streams(
+        &mut self,
+        contest: &str,
+        round: &RoundId,
+    ) -> Result<Option<Vec<StreamState>>, ScoreboardError> {
+        const DOING: &str = "read who has joined a round";
+        let key = keys::round(contest, round);
+        let mut call = redis::cmd("FCALL");
+        call.arg("flowtest_streams").arg(1).arg(&key);
+        self.run(|connection| {
+            let joined: Vec<String> = connection.call(DOING, &call)?;
+            let mut read = redis::cmd("HMGET");
+            read.arg(&key).arg("state");
+            for id in &joined {
+                for kind in ["q", "hq", "e", "a", "v"] {
+                    read.arg(format!("{kind}:{id}"));
+                }
+            }
+            let values: Vec<Option<String>> = connection.command(DOING, &read)?;
+            let Some((Some(_), values)) = values.split_first() else { return Ok(None) };
+            let streams = joined.iter().zip(values.chunks(5)).filter_map(|(id, values)| {
+                let number = |value: &Option<String>| value.as_deref().and_then(row::parse_count).unwrap_or(0);
+                let [seq, histograms_seq, end, given_up, valid] = values else { return None };
+                Some(StreamState {
+                    id: id.parse().ok()?,
+                    seq: number(seq),
+                    histograms_seq: number(histograms_seq),
+                    ended: end.is_some(),
+                    abandoned: given_up.is_some(),
+                    validity: valid.as_deref().and_then(validity),
+                })
+            });
+            let mut streams: Vec<StreamState> = streams.collect();
+            streams.sort_by_key(|stream| stream.id);
+            Ok(Some(streams))
+        })
+    }
+
     /// How many fields Redis keeps of a round.
     ///
     /// # Errors

@@ -10,19 +10,22 @@ mod sealing;
 use super::document::Document;
 use super::error::ChangeError;
 use super::link::Link;
-use super::readiness::DatabaseHealth;
+use super::readiness::{self, DatabaseHealth};
 use super::requests::Requests;
 use crate::clock::{ContestClock, utc_us};
 use crate::live::{Feed, HeardValidity};
 use flowtest_accounts::{Accounts, Actor};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
-use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Resplit, Scoreboard, SeenGenerator, SplitKeeper};
+use flowtest_contract::{RoundId, StreamId};
+use flowtest_scoreboard::{
+    MayPlay, Resplit, RoundStreams, Scoreboard, ScoreboardError, SeenGenerator, SplitKeeper, may_play,
+};
 use joining::Joining;
 use parking_lot::{Mutex, MutexGuard};
 use revisions::Revisions;
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -81,6 +84,8 @@ pub struct Seen {
     pub sealing: Sealing,
     /// All generators that Redis knows of.
     pub generators: Arc<[SeenGenerator]>,
+    /// Who is not heard and may play a round by what it knows.
+    pub may_play: Arc<[MayPlay]>,
     /// What they say of the document's round.
     pub validity: HeardValidity,
     /// The revision that each of them who plays follows by now, or a newer one; 0 where nothing can be said.
@@ -255,8 +260,13 @@ impl Automation {
         };
         let control = self.document.control();
         let generators: Arc<[SeenGenerator]> = generators.into();
+        let may_play = match &control {
+            Some(control) => self.may_play(control, &generators, now).await,
+            None => Vec::new(),
+        };
         {
             let mut seen = self.seen();
+            seen.may_play = may_play.into();
             seen.validity.look(control.as_deref(), &generators, None, now);
             seen.generators = Arc::clone(&generators);
         }
@@ -265,6 +275,25 @@ impl Automation {
             if let Some(resplit) = resplit {
                 self.split(&control, &resplit, now).await;
             }
+        }
+    }
+
+    /// Who is not heard and may play a round by what it knows. Where Redis does not say who has ended, nobody has.
+    async fn may_play(&self, control: &Control, generators: &[SeenGenerator], now: UtcUs) -> Vec<MayPlay> {
+        let seen: Vec<SeenGenerator> = generators.iter().map(|seen| readiness::as_heard(seen, now)).collect();
+        let found = may_play(control, &seen, &RoundStreams::new(), now);
+        let rounds: BTreeSet<RoundId> = found.iter().map(|one| one.round).collect();
+        if rounds.is_empty() {
+            return found;
+        }
+        let contest = self.document.contest().to_owned();
+        let read = self.link.call(move |scoreboard| {
+            let read = |round| Ok((round, scoreboard.read_streams(&contest, &round)?.unwrap_or_default()));
+            rounds.into_iter().map(read).collect::<Result<RoundStreams, ScoreboardError>>()
+        });
+        match read.await {
+            Ok(streams) => may_play(control, &seen, &streams, now),
+            Err(_) => found,
         }
     }
 

@@ -10,7 +10,7 @@ use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::clock::OFFSET_MAX_US;
-use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
+use flowtest_scoreboard::{GeneratorHealth, MayPlay, SeenGenerator};
 
 /// A generator not heard for longer is gone, in microseconds: eight beats.
 const SILENT_US: u64 = 2_000_000;
@@ -27,6 +27,11 @@ pub fn is_heard(seen: &SeenGenerator, now: UtcUs) -> bool {
     seen.health.is_some() && now.saturating_since(seen.beat) <= SILENT_US
 }
 
+/// One of whom nothing was heard a moment ago says nothing any more.
+pub fn as_heard(seen: &SeenGenerator, now: UtcUs) -> SeenGenerator {
+    SeenGenerator { health: seen.health.clone().filter(|_| is_heard(seen, now)), ..seen.clone() }
+}
+
 pub(super) fn heard(situation: &Situation) -> impl Iterator<Item = &GeneratorHealth> {
     let fresh = |seen: &&SeenGenerator| is_heard(seen, situation.now);
     situation.generators.iter().filter(fresh).filter_map(|seen| seen.health.as_ref())
@@ -40,7 +45,11 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         };
         list.add(Group::Platform, "Generators", Mark::No, message);
     }
-    for seen in &situation.generators {
+    for one in &situation.may_play {
+        list.add(Group::Generator, &one.id, Mark::No, may_play_on(one));
+    }
+    let is_told = |seen: &&SeenGenerator| situation.may_play.iter().any(|one| one.id == seen.id);
+    for seen in situation.generators.iter().filter(|seen| !is_told(seen)) {
         let silent_us = situation.now.saturating_since(seen.beat);
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
@@ -64,6 +73,15 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
             ),
         }
     }
+}
+
+/// What is to be done about one that nobody hears, and that may play a round which is over here.
+pub fn may_play_on(one: &MayPlay) -> String {
+    let until = one.until.map_or_else(String::new, |until| format!(" until {}", instant::utc(until)));
+    format!(
+        "It is not heard, and may play a round that is over here{until}: end it on its machine, by SIGTERM or SIGUSR1. If it has \
+         died, start it again on its journal folder, or run rebuild there: that ends its stream."
+    )
 }
 
 /// Adds of one that plays what it does not follow of the document. `due_revision`: what it has had the time to.

@@ -3,7 +3,7 @@
 use flowtest_contest::{Contest, State};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{ProbeAnswer, SeenGenerator};
+use flowtest_scoreboard::{MayPlay, ProbeAnswer, SeenGenerator};
 
 /// Everything that is looked at.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub struct Situation {
     pub house: House,
     pub contestants: Vec<Contestant>,
     pub generators: Vec<SeenGenerator>,
+    /// Who is not heard and may play a round that is over here.
+    pub may_play: Vec<MayPlay>,
     /// The revision of the document that each generator who plays follows by now, or a newer one; 0 where nothing can be said.
     pub due_revision: u64,
 }

@@ -4,7 +4,7 @@ use flowtest_contest::{Contest, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use flowtest_scoreboard::ProbeVerdicts;
-use flowtest_scoreboard::{GeneratorHealth, ProbeAnswer, SeenGenerator};
+use flowtest_scoreboard::{GeneratorHealth, MayPlay, ProbeAnswer, SeenGenerator};
 use flowtest_testkit::documents::generator_health;
 
 const NOW: UtcUs = UtcUs(1_796_119_200_000_000);
@@ -234,7 +234,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 49] = [
+    let cases: [Case; 50] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -300,6 +300,12 @@ fn each_trouble_has_its_mark_and_its_sentence() {
             Mark::Warn,
             "Leave it alone until the round is over",
         ),
+        (
+            |s| s.may_play = vec![plays_on("g3")],
+            "g3",
+            Mark::No,
+            "not heard, and may play a round that is over here until",
+        ),
         (|s| plays(s).trouble = Some("too wide".into()), "g1", Mark::Warn, "not play as the document says: too wide"),
         (|s| s.contestants[0].endpoint = None, "alice", Mark::Warn, "no endpoint"),
         (|s| s.contestants[0].left_out = Some("closed".into()), "alice", Mark::Warn, "cannot play"),
@@ -316,6 +322,10 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         assert!(check.mark == mark && check.message.contains(part), "{part:?}: {check:?}");
         assert!(verdict(&checks) >= mark, "{part:?}");
     }
+}
+
+fn plays_on(id: &str) -> MayPlay {
+    MayPlay { id: id.to_owned(), round: RoundId::from_bits(1), until: Some(NOW + 60 * SECOND) }
 }
 
 fn of_house(situation: &mut Situation) -> &mut ProbeAnswer {

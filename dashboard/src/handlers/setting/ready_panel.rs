@@ -10,7 +10,8 @@ use crate::views::format;
 use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine};
 use flowtest_accounts::User;
 use flowtest_contest::{Control, State};
-use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
+use flowtest_contract::rules::UtcUs;
+use flowtest_scoreboard::{GeneratorHealth, MayPlay, SeenGenerator};
 
 pub(super) fn readiness(
     situation: &Situation,
@@ -59,7 +60,7 @@ pub(super) fn readiness(
         missing,
         adopt: status.conflict.as_ref().is_some_and(|conflict| conflict.revision.is_some()),
         contestants: contestants.collect(),
-        generators: situation.generators.iter().filter_map(|seen| generator(seen, situation, &shares)).collect(),
+        generators: generators(situation, &shares),
         checks: platform,
     }
 }
@@ -104,12 +105,28 @@ fn face(state: State) -> Face {
     }
 }
 
+/// Those of the round that is on, or that may play one of before, also where Redis has forgotten them.
+fn generators(situation: &Situation, shares: &[GeneratorShare]) -> Vec<GeneratorCheck> {
+    let is_known = |one: &&MayPlay| situation.generators.iter().any(|seen| seen.id == one.id);
+    let forgotten = situation.may_play.iter().filter(|one| !is_known(one));
+    let known = situation.generators.iter().filter_map(|seen| generator(seen, situation, shares));
+    known.chain(forgotten.map(|one| unheard(&one.id, UtcUs::EPOCH, 0, Mark::No, readiness::may_play_on(one)))).collect()
+}
+
 /// A generator that is heard, or has had a share of the round that is on. Others that are silent stand nowhere: they may be of
 /// yesterday.
 fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorShare]) -> Option<GeneratorCheck> {
     let share = shares.iter().find(|share| share.id == seen.id);
+    let plays_on = situation.may_play.iter().find(|one| one.id == seen.id);
     let Some(health) = seen.health.as_ref() else {
-        return share.map(|share| silent(seen, share, situation));
+        let age_s = situation.now.saturating_since(seen.beat) / 1_000_000;
+        let message = plays_on.map(readiness::may_play_on);
+        return match (share, message) {
+            (share, Some(message)) if share.is_none_or(is_gone) => {
+                Some(unheard(&seen.id, seen.beat, age_s, Mark::No, message))
+            }
+            (share, _) => share.map(|share| silent(seen, share, age_s)),
+        };
     };
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => {
@@ -120,7 +137,10 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
         false if situation.is_unwritten => {
             (Mark::Warn, "It cannot be heard while Redis takes no writes; it may well play on.".to_owned())
         }
-        false => (Mark::No, "It is silent: see whether it still runs.".to_owned()),
+        false => (
+            Mark::No,
+            plays_on.map_or_else(|| "It is silent: see whether it still runs.".to_owned(), readiness::may_play_on),
+        ),
     };
     let (mark, message) = readiness::with_who_waits((mark, message), seen);
     Some(GeneratorCheck {
@@ -145,17 +165,26 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
 }
 
 /// One of the round of which nothing is known any more.
-fn silent(seen: &SeenGenerator, share: &GeneratorShare, situation: &Situation) -> GeneratorCheck {
-    let age_s = situation.now.saturating_since(seen.beat) / 1_000_000;
-    let mark = if matches!(share.state, ShareState::Gone { .. }) { Mark::Warn } else { Mark::No };
+fn silent(seen: &SeenGenerator, share: &GeneratorShare, age_s: u64) -> GeneratorCheck {
+    let mark = if is_gone(share) { Mark::Warn } else { Mark::No };
+    let message = format!(
+        "Not heard for {} s: it may play on by what it knew then, if it runs. Look at its machine.",
+        format::count(age_s)
+    );
+    unheard(&seen.id, seen.beat, age_s, mark, message)
+}
+
+fn is_gone(share: &GeneratorShare) -> bool {
+    matches!(share.state, ShareState::Gone { .. })
+}
+
+/// Without figures: there are none.
+fn unheard(id: &str, beat: UtcUs, age_s: u64, mark: Mark, message: String) -> GeneratorCheck {
     GeneratorCheck {
-        id: seen.id.clone(),
+        id: id.to_owned(),
         light: light(mark),
-        message: format!(
-            "Not heard for {} s: it may play on by what it knew then, if it runs. Look at its machine.",
-            format::count(age_s)
-        ),
-        beat_ms: utc_ms(seen.beat),
+        message,
+        beat_ms: utc_ms(beat),
         age_s,
         version: String::new(),
         cores: 0,

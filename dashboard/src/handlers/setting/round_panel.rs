@@ -9,15 +9,15 @@ use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
-use crate::views::Field;
 use crate::views::setting::{
     GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
+use crate::views::{Field, format};
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Obedience, SeenGenerator, StreamState};
+use flowtest_scoreboard::{Obedience, RoundStreams, SeenGenerator};
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;
@@ -63,7 +63,7 @@ pub(super) fn round(
     let missing = match &status.sealing {
         Sealing::Missing(streams) => streams
             .iter()
-            .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, &status.generators) })
+            .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, control, status) })
             .collect(),
         Sealing::Fine | Sealing::Trouble(_) => Vec::new(),
     };
@@ -84,7 +84,7 @@ pub(super) fn round(
         halted: control.is_some_and(|control| control.halted),
         unheeded: control
             .filter(|control| control.halted)
-            .map_or_else(Vec::new, |control| unheeded(control, status, &streams(app, control), now)),
+            .map_or_else(Vec::new, |control| unheeded(control, status, now)),
         frozen: show.frozen_at(now).is_some(),
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
@@ -97,15 +97,8 @@ pub(super) fn round(
     }
 }
 
-/// What Redis holds of a document's round, as far as the feed has seen it.
-fn streams(app: &App, control: &Control) -> Vec<StreamState> {
-    let seen = app.feed.seen();
-    let is_it = seen.control.as_ref().is_some_and(|seen| seen.round == control.round);
-    seen.totals.as_ref().filter(|_| is_it).map_or_else(Vec::new, |totals| totals.streams.clone())
-}
-
 /// Why a stop of all traffic may not be one yet, as sentences.
-fn unheeded(control: &Control, status: &Status, streams: &[StreamState], now: UtcUs) -> Vec<String> {
+fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {
@@ -114,17 +107,17 @@ fn unheeded(control: &Control, status: &Status, streams: &[StreamState], now: Ut
     if status.conflict.is_some() {
         told.push("Redis holds somebody else's document, by which generators go.".to_owned());
     }
-    let seen = status.generators.iter().map(|seen| {
-        let health = seen.health.clone().filter(|_| readiness::is_heard(seen, now));
-        SeenGenerator { health, ..seen.clone() }
-    });
-    let said = Obedience::of(control, 1, &seen.collect::<Vec<_>>(), streams, now);
+    let seen: Vec<SeenGenerator> = status.generators.iter().map(|seen| readiness::as_heard(seen, now)).collect();
+    let said = Obedience::of(control, 1, &seen, &RoundStreams::new(), now);
     told.extend(
         said.going_on
             .iter()
             .map(|id| format!("Generator {id} has not said yet that it sends nothing: if it stays so, {BY_HAND}.")),
     );
-    told.extend(said.silent.iter().map(|id| format!("Generator {id} is not heard, and may play on: {BY_HAND}.")));
+    told.extend(status.may_play.iter().map(|one| {
+        let until = one.until.map_or_else(String::new, |until| format!(" until {}", format::utc_clock(utc_ms(until))));
+        format!("Generator {} is not heard, and may play on{until}: {BY_HAND}.", one.id)
+    }));
     told
 }
 
@@ -143,12 +136,22 @@ fn invalid(round: &Round) -> Option<InvalidRound> {
     Some(InvalidRound { id: round.id.to_string(), number: round.number, validity, ruling: round.ruling })
 }
 
-fn of_whom(stream: &StreamId, generators: &[SeenGenerator]) -> String {
-    let its = generators.iter().find(|seen| seen.health.as_ref().is_some_and(|health| health.stream == Some(*stream)));
+fn of_whom(stream: &StreamId, control: Option<&Control>, status: &Status) -> String {
+    let round = control.and_then(|control| control.round);
+    let plays_on = status.may_play.iter().filter(|one| Some(one.round) == round).find_map(|one| one.until);
+    let its =
+        status.generators.iter().find(|seen| seen.health.as_ref().is_some_and(|health| health.stream == Some(*stream)));
     match its {
         Some(seen) => format!("of generator {:?}, which is heard: it will end by itself", seen.id),
         None => {
-            "of a generator that is not heard: start it again on its journal folder, or run rebuild there".to_owned()
+            let first = plays_on.map_or_else(String::new, |until| {
+                let until = format::utc_clock(utc_ms(until));
+                format!(" and may play on until {until}: end it on its machine. If it has died")
+            });
+            let colon = if first.is_empty() { ":" } else { "," };
+            format!(
+                "of a generator that is not heard{first}{colon} start it again on its journal folder, or run rebuild there"
+            )
         }
     }
 }
