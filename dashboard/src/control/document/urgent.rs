@@ -58,7 +58,7 @@ impl Document {
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
         let control = self.put_in_force(None, change, what, 0, by, now)?;
-        let unpublished = self.publish(PUBLISH_TIMEOUT).await;
+        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await;
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
@@ -83,7 +83,7 @@ impl Document {
         now: UtcUs,
     ) -> Result<(), ChangeError> {
         self.put_in_force(Some(seen), split, what, 0, by, now)?;
-        self.publish(PUBLISH_TIMEOUT).await;
+        self.publish(PUBLISH_TIMEOUT, now).await;
         Ok(())
     }
 
@@ -108,6 +108,9 @@ impl Document {
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
+        if matches!(change, Change::Halt { halted: true } | Change::Pause) {
+            known.untold.push(change.clone());
+        }
         let (what, by) = (what.to_owned(), by.clone());
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         known.decide();
@@ -181,6 +184,18 @@ pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result
         return lifecycle::change(&begun, Change::Pause, now);
     }
     lifecycle::change(control, urgent.clone(), now)
+}
+
+/// Somebody else's newer document with what was stopped in ours while nobody could be told: `untold`. Above it, so that generators
+/// obey. None: it stops as much already, or ours does not any more.
+pub(super) fn stopped_as(ours: &Control, untold: &[Change], found: &Control, now: UtcUs) -> Option<Control> {
+    let is_due = |stop: &&Change| match stop {
+        Change::Halt { .. } => ours.halted && !found.halted,
+        Change::Pause => ours.state == State::Paused && ours.round == found.round && found.state != State::Paused,
+        _ => false,
+    };
+    let due = untold.iter().filter(is_due);
+    due.fold(None, |stopped, stop| urgently(stopped.as_ref().unwrap_or(found), stop, now).ok().or(stopped))
 }
 
 /// Whether a document is another one with all traffic stopped, by a later revision, and nothing else.
