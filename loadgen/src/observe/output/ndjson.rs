@@ -1,8 +1,8 @@
 //! One JSON object per second of a run, for tools: `--ndjson`.
 //!
 //! Keys, in this order: `second` (from 0), `utc` (its start), `start_s` (since the first phase), `length_s`, `stage`
-//! (`phase`, `paused` or `draining`), `phase` (from 1, or null), `scored`, `lag_p99_us`, `busy` (0 to 1), `all` and
-//! `contestants`. Both of these have `due`, `sent`, `answered`, `verified`, `wrong {token, version, from}`, `failed
+//! (`phase`, `paused`, `no_share` or `draining`), `phase` (from 1, or null), `step` (from 1; of breakpoint phases alone), `scored`,
+//! `lag_p99_us`, `busy` (0 to 1), `all` and `contestants`. Both of these have `due`, `sent`, `answered`, `verified`, `wrong {token, version, from}`, `failed
 //! {timeout, refused, reset, malformed, status, tls}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
 //! max}`, `rate_ratio`, `valid`; contestants have their `name` before them. `right` is what 0.1 called `verified`, and
 //! `saturated` what it said where `valid` is false: both go with 0.3. What is not known is null; in closed
