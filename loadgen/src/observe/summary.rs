@@ -94,6 +94,8 @@ pub struct Figures {
     /// Of open phases, the part of what was due that we sent in time; null without any.
     pub rate_ratio: Option<f64>,
     /// Scored seconds that are not valid.
+    pub invalid_s: Option<u64>,
+    /// The same by its name of 0.1; goes with 0.3.
     pub saturated_s: Option<u64>,
     /// From the intended instant.
     pub latency_us: Quantiles,
@@ -116,11 +118,16 @@ impl Figures {
             duration_s,
             rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
             rate_ratio: rate_ratio(tally.due, tally.own_fault, &counts.meter).filter(|_| open),
+            invalid_s: None,
             saturated_s: None,
             latency_us: Quantiles::of(&counts.row.latency),
             service_us: Quantiles::of(&counts.row.service),
             bytes: tally.bytes,
         }
+    }
+
+    fn set_invalid(&mut self, seconds: u64) {
+        (self.invalid_s, self.saturated_s) = (Some(seconds), Some(seconds));
     }
 }
 
@@ -271,9 +278,9 @@ impl Summary {
         self.own_fault_cause = trouble.map(|trouble| wording::own_cause(trouble.cause));
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
         self.validity = ValidityFigures::new(&validity);
-        self.total.saturated_s = Some(series.saturated_s());
+        self.total.set_invalid(series.invalid_s());
         for (index, contestant) in ContestantIndex::all().zip(&mut self.contestants) {
-            contestant.figures.saturated_s = Some(series.saturated_of(index));
+            contestant.figures.set_invalid(series.invalid_of(index));
         }
     }
 
@@ -355,7 +362,7 @@ impl fmt::Display for Summary {
         write_quantiles(f, "latency", &total.latency_us)?;
         write_quantiles(f, "service", &total.service_us)?;
         if let Some(ratio) = total.rate_ratio {
-            write_quantiles(f, "own lag", &self.lag_us)?;
+            write_quantiles(f, "lag", &self.lag_us)?;
             writeln!(f, "  rate_ratio {ratio:>14.5}   of what fell due was sent in time")?;
         }
         if let Some(ratio) = self.validity.closed_ratio {

@@ -449,6 +449,11 @@ impl Driver {
         self.output.validity()
     }
 
+    /// What of the newest second was sent in time; `None` in closed phases, and where nothing was due.
+    pub fn rate_ratio(&self) -> Option<f64> {
+        self.output.rate_ratio()
+    }
+
     /// What of our own it was last that made seconds not valid, or requests void; `None` where nothing did.
     pub fn own_fault_cause(&self) -> Option<&'static str> {
         let is_flawless = self.validity().is_flawless();

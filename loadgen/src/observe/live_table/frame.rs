@@ -144,12 +144,13 @@ impl Frame<'_> {
         if newest.moment.state.open {
             let lag = newest.moment.lag_us.map_or_else(|| "-".to_owned(), |us| micros(u64::from(us)));
             let ratio = newest.all.rate_ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.5}"));
-            parts.push(format!("own lag p99 {lag}, rate_ratio {ratio}, saturated {} s", self.series.saturated_s()));
+            parts.push(format!("lag p99 {lag}, rate_ratio {ratio}"));
         }
+        parts.push(format!("not valid {} s", self.series.invalid_s()));
         if let Some(busy) = newest.moment.busy {
             parts.push(format!("busy {} %", busy / 10));
         }
-        format!("  generator: {}", if parts.is_empty() { "closed loop".to_owned() } else { parts.join(", ") })
+        format!("  generator: {}", parts.join(", "))
     }
 }
 

@@ -123,8 +123,8 @@ impl Figures {
             late: entry.late,
             latency_us: Quantiles::of(entry.latency),
             rate_ratio: entry.rate_ratio().filter(|_| state.open),
-            valid: entry.saturated == 0,
-            saturated: entry.saturated > 0,
+            valid: entry.invalid == 0,
+            saturated: entry.invalid > 0,
         }
     }
 }

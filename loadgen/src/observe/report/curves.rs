@@ -55,7 +55,7 @@ struct Chart<'a> {
     label: String,
     y: Vec<Tick>,
     curves: Vec<Curve>,
-    saturated: Vec<Band>,
+    invalid: Vec<Band>,
     timeline: &'a Timeline,
 }
 
@@ -169,15 +169,14 @@ impl<'a> View<'a> {
     }
 
     fn chart(&self, title: &'a str, unit: &'a str, y: Vec<Tick>, curves: Vec<Curve>) -> Chart<'a> {
-        let saturated =
-            self.spans.iter().zip(self.entries).filter(|(_, entry)| entry.saturated > 0).map(|(span, _)| *span);
+        let invalid = self.spans.iter().zip(self.entries).filter(|(_, entry)| entry.invalid > 0).map(|(span, _)| *span);
         Chart {
             title,
             unit,
             label: format!("{title} of {}, {unit}", self.whose),
             y,
             curves: curves.into_iter().filter(|curve| !curve.path.is_empty()).collect(),
-            saturated: joined(saturated).into_iter().map(|span| band(span, String::new())).collect(),
+            invalid: joined(invalid).into_iter().map(|span| band(span, String::new())).collect(),
             timeline: self.timeline,
         }
     }

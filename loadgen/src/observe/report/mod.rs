@@ -173,10 +173,10 @@ impl ReportPage<'_> {
             figures.push(figure(
                 "rate_ratio",
                 format!("{ratio:.4}"),
-                format!("not valid {} s", total.saturated_s.unwrap_or(0)),
+                format!("not valid {} s", total.invalid_s.unwrap_or(0)),
             ));
             let lag = self.summary.lag_us;
-            figures.push(figure("own lag p99", us(lag.p99), format!("max {}", us(lag.max))));
+            figures.push(figure("lag p99", us(lag.p99), format!("max {}", us(lag.max))));
         } else {
             let cpu = self.summary.cpu;
             let sum = cpu.user_us_per_request + cpu.system_us_per_request;
@@ -218,7 +218,7 @@ impl ReportPage<'_> {
         let summary = self.summary;
         let mut rows = vec![row("latency", &summary.total.latency_us), row("service", &summary.total.service_us)];
         if summary.total.rate_ratio.is_some() {
-            rows.push(row("own lag", &summary.lag_us));
+            rows.push(row("lag", &summary.lag_us));
         }
         rows
     }
@@ -295,7 +295,7 @@ fn cells(figures: &Figures) -> Vec<String> {
     cells.extend([us(figures.latency_us.p50), us(figures.latency_us.p99)]);
     if let Some(ratio) = figures.rate_ratio {
         cells.push(format!("{ratio:.4}"));
-        cells.push(format!("{} s", figures.saturated_s.unwrap_or(0)));
+        cells.push(format!("{} s", figures.invalid_s.unwrap_or(0)));
     }
     cells
 }

@@ -8,7 +8,7 @@ use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
 struct SecondsRow {
-    saturated: bool,
+    is_valid: bool,
     cells: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn render(plan: &Plan, moments: &[Moment], entries: &[Entry], most: u
         if each > 1 { format!("The same as a table, {each} s to a row") } else { "The same as a table".to_owned() };
     let rows = moments.iter().zip(&entries).map(|(moment, entry)| {
         let cells = cells(stage(plan, moment), moment, entry, open, busy);
-        SecondsRow { saturated: entry.saturated > 0, cells }
+        SecondsRow { is_valid: entry.invalid == 0, cells }
     });
     Seconds { summary, open, busy, rows: rows.collect() }.render_once()
 }

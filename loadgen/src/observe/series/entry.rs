@@ -56,8 +56,8 @@ macro_rules! entry {
         pub struct Entry {
             $($(#[$doc])* pub $field: u32,)+
             pub latency: Latency,
-            /// Seconds in which this generator was too slow for its plan.
-            pub saturated: u32,
+            /// Seconds that are not valid: this generator was too slow for its plan in them.
+            pub invalid: u32,
         }
 
         /// Cumulative sums, in the order of the fields.
@@ -71,13 +71,13 @@ macro_rules! entry {
         impl Entry {
             pub(super) fn of(values: [u64; COUNTERS], latency: Latency) -> Entry {
                 let [$($field),+] = values.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
-                Entry { $($field,)+ latency, saturated: 0 }
+                Entry { $($field,)+ latency, invalid: 0 }
             }
 
             /// Adds another second's counts, without its latencies.
             pub(super) fn add_counts(&mut self, other: &Entry) {
                 $(self.$field = self.$field.saturating_add(other.$field);)+
-                self.saturated += other.saturated;
+                self.invalid += other.invalid;
             }
         }
     };

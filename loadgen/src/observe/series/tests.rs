@@ -82,16 +82,16 @@ fn each_second_has_what_came_in_it() {
         let (wanted, p50) = (100 * (index as u64 + 1), each[0].latency.p50().unwrap());
         assert!((wanted..=wanted + wanted / 32).contains(&p50), "{p50}: this second's latency, not all so far");
         assert_eq!(all.due, each[0].due + each[1].due);
-        assert_eq!(each[0].saturated, 0);
+        assert_eq!(each[0].invalid, 0);
     }
     let bad = seen[1].3[1];
     assert_eq!((bad.due, bad.reset, bad.missed, bad.own_fault, bad.failed()), (4, 1, 2, 1, 1));
-    assert_eq!((bad.rate_ratio(), bad.saturated), (Some(0.75), 1));
+    assert_eq!((bad.rate_ratio(), bad.invalid), (Some(0.75), 1));
     assert_eq!(
         (
-            series.saturated_of(ContestantIndex::FIRST),
-            series.saturated_of(ContestantIndex::from_index(1)),
-            series.saturated_s()
+            series.invalid_of(ContestantIndex::FIRST),
+            series.invalid_of(ContestantIndex::from_index(1)),
+            series.invalid_s()
         ),
         (0, 1, 0)
     );
@@ -136,7 +136,7 @@ fn a_closed_second_is_judged_by_its_turns() {
     for (second, late_us) in [(1, 5_000), (2, 35_000), (3, 35_000)] {
         series.observe(Look { late_us, ..sums.look(second * S, 0) }, |_| closed, |_| {});
     }
-    assert_eq!(series.all().iter().map(|entry| entry.saturated).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(series.all().iter().map(|entry| entry.invalid).collect::<Vec<_>>(), [0, 1, 0]);
     let validity = series.validity();
     assert_eq!((validity.seconds, validity.valid_seconds, validity.rate_ratio()), (3, 2, None));
     assert_eq!(validity.closed_ratio(), Some(1.0 - 17_500.0 / 3_000_000.0));
@@ -252,7 +252,7 @@ fn late_sends_are_no_matter_in_a_closed_loop() {
     sums.0.scored[0].row.tally.due = 10;
     sums.0.scored[0].meter.late = 10;
     series.observe(sums.look(S, 0), |_| State { open: false, ..OPEN }, |_| {});
-    assert_eq!((series.all()[0].late, series.all()[0].saturated, series.saturated_s()), (10, 0, 0));
+    assert_eq!((series.all()[0].late, series.all()[0].invalid, series.invalid_s()), (10, 0, 0));
 }
 
 #[test]
