@@ -1,9 +1,9 @@
 //! What `limit` tells: a line for each step, a sentence at the end, JSON, and a page with the curve of latency over rate.
 
 use crate::Failed;
-use crate::observe::summary::{micros, percent};
+use crate::observe::summary::micros;
 use flowtest_contest::ladder::{Found, HoldVerdict, Pass, Trial, Unbroken};
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use sailfish::TemplateSimple;
 use serde::Serialize;
 use std::fmt::Write;

@@ -13,7 +13,7 @@ use crate::observe::wording;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
@@ -429,10 +429,6 @@ pub fn micros(us: u64) -> String {
     }
 }
 
-pub fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 { "-".to_owned() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -464,6 +460,5 @@ mod tests {
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_500), "1.50 ms");
         assert_eq!(micros(2_000_000), "2.00 s");
-        assert_eq!(percent(1, 0), "-");
     }
 }

@@ -18,10 +18,10 @@ use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
 use crate::observe::series::{Series, thinned};
-use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros};
 use crate::observe::title::Title;
 use curves::Timeline;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use sailfish::{RenderError, TemplateSimple};
 
 /// Columns of a chart for all contestants together, and of one contestant's.
