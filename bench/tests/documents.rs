@@ -4,9 +4,11 @@
 
 use flowtest_contest::Policy;
 use flowtest_contest::policy::Ownership;
+use flowtest_scoreboard::publisher;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Documents that say how it is today. The changelog and the benchmarks say how it was.
 const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
@@ -126,6 +128,44 @@ fn a_name_of_the_code_that_a_document_says_is_defined() {
         }
     }
     assert_none(&unknown, "names that documents say and no source defines:");
+}
+
+#[test]
+fn how_often_rows_are_put_is_what_the_publisher_does() {
+    let prose = |document: &str| read(document).split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = |interval: Duration| match interval.subsec_millis() {
+        0 => format!("{} s", interval.as_secs()),
+        ms => format!("{ms} ms"),
+    };
+    let [changes, whole] = [publisher::CHANGES_INTERVAL, publisher::WHOLE_INTERVAL].map(said);
+    let [histograms, all] = [publisher::HISTOGRAMS_INTERVAL, publisher::HISTOGRAMS_WHOLE_INTERVAL].map(said);
+    let wanted = [
+        ("ARCHITECTURE.md", format!("tallies that changed every {changes} and all of them every {whole};")),
+        ("ARCHITECTURE.md", format!("those that changed every {histograms}, all of them every {all} and at the end")),
+        ("docs/scale.md", format!("tallies every {changes}, histograms every {histograms}.")),
+    ];
+    let untrue = wanted.iter().filter(|(document, words)| !prose(document).contains(words));
+    let untrue: Vec<String> = untrue.map(|(document, words)| format!("{document} does not say: {words}")).collect();
+    assert_none(&untrue, "intervals that are others:");
+}
+
+/// Files and folders right under these, by which an engineer finds the way.
+const ROOMS: &[&str] = &["dashboard/src/", "loadgen/src/"];
+
+#[test]
+fn architecture_says_what_each_room_of_generator_and_dashboard_is() {
+    let said: BTreeSet<String> = quoted("ARCHITECTURE.md").into_iter().map(|(_, quote)| quote).collect();
+    let mut rooms = BTreeSet::new();
+    for file in tracked_files() {
+        let Some(rest) = ROOMS.iter().find_map(|folder| file.strip_prefix(folder)) else { continue };
+        let name = rest.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        if !matches!(name, "lib" | "main") {
+            rooms.insert(name.to_owned());
+        }
+    }
+    assert!(rooms.len() > 20, "{rooms:?}");
+    rooms.retain(|name| !said.contains(&format!("{name}.rs")) && !said.contains(&format!("{name}/")));
+    assert_none(&rooms.into_iter().collect::<Vec<_>>(), "rooms of which ARCHITECTURE.md says nothing:");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Text that people read and may have written: numbers in groups, characters that nobody sees, cells that a spreadsheet
+//! Text that people read and may have written: numbers in groups, parts in percent, characters that nobody sees, cells that a spreadsheet
 //! would run.
 
 use std::borrow::Cow;
@@ -22,6 +22,19 @@ pub fn grouped(number: impl Into<i128>) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A part of a whole in percent, for people: `99.99 %`, `100 %`; a dash of nothing. It is rounded down, so that what is not quite
+/// all never reads as all.
+pub fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".to_owned(),
+        _ if part == whole => "100 %".to_owned(),
+        _ => {
+            let hundredths = (u128::from(part) * 10_000 / u128::from(whole)).min(9_999);
+            format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+        }
+    }
 }
 
 /// Characters that are not seen, or that turn around what stands beside them: with those a name could pass for another.
@@ -88,6 +101,23 @@ mod tests {
     #[test]
     fn a_path_is_printed_without_what_a_terminal_obeys() {
         assert_eq!(shown(Path::new("/a b/\u{1b}[31m\n\u{202e}x é")), "/a b/\\u{1b}[31m\\u{a}\\u{202e}x é");
+    }
+
+    #[test]
+    fn one_of_a_million_less_is_not_100_percent() {
+        // (part, whole, what people read)
+        let cases = [
+            (0, 0, "-"),
+            (0, 9, "0.00 %"),
+            (1, 3, "33.33 %"),
+            (999_960, 1_000_000, "99.99 %"),
+            (999_999, 1_000_000, "99.99 %"),
+            (1_000_000, 1_000_000, "100 %"),
+            (u64::MAX - 1, u64::MAX, "99.99 %"),
+        ];
+        for (part, whole, text) in cases {
+            assert_eq!(percent(part, whole), text, "{part} of {whole}");
+        }
     }
 
     #[test]

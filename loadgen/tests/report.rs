@@ -81,7 +81,9 @@ fn report_lines_and_metrics_tell_of_the_same_run() {
 
     let summary: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     assert_eq!(summary["requests"], 1_200, "{summary}");
-    assert!(summary["saturated_s"].is_u64() && summary["contestants"][0]["saturated_s"].is_u64(), "{summary}");
+    for key in ["invalid_s", "saturated_s"] {
+        assert!(summary[key].is_u64() && summary["contestants"][0][key].is_u64(), "{key}: {summary}");
+    }
 
     let seconds = lines(&std::fs::read(&ndjson).unwrap());
     assert!(seconds.len() >= 4, "{seconds:?}");

@@ -180,7 +180,7 @@ fn fewer_right_answers_than_asked_for_are_exit_code_1() {
     let too_few = asked("50.1%");
     let said = String::from_utf8_lossy(&too_few.stderr);
     assert_eq!(too_few.status.code(), Some(1), "{said}");
-    assert!(said.contains("40 of 80 requests were right, which is 50.000 %"), "{said}");
+    assert!(said.contains("40 of 80 requests were verified, which is 50.00 %"), "{said}");
 }
 
 #[test]

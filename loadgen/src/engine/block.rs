@@ -32,15 +32,6 @@ impl Meter {
         self.late += other.late;
         self.late_void += other.late_void;
     }
-
-    /// What was counted since an earlier sum.
-    pub fn since(&self, before: &Meter) -> Meter {
-        Meter {
-            verified: self.verified - before.verified,
-            late: self.late - before.late,
-            late_void: self.late_void - before.late_void,
-        }
-    }
 }
 
 /// Below this a run, or a second of one, is not valid: the generator did not keep to its plan.

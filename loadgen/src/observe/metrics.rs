@@ -45,7 +45,7 @@ pub struct Exposed {
     pub unscored: (Tally, Meter),
     /// Of the newest second, in µs: p50, p90, p99, p999.
     pub latency_us: [Option<u64>; 4],
-    pub saturated_s: u64,
+    pub invalid_s: u64,
 }
 
 impl Exposed {
@@ -59,7 +59,7 @@ impl Exposed {
 pub struct Snapshot {
     pub run_s: f64,
     pub contestants: Vec<Exposed>,
-    pub saturated_s: u64,
+    pub invalid_s: u64,
     pub rate_ratio: Option<f64>,
     pub lag_us: Option<u64>,
     /// 0 to 1.
@@ -254,12 +254,12 @@ fn exposition(scene: &Scene) -> String {
             "Scored seconds in which the generator was too slow for this contestant's plan.",
         );
         for (name, exposed) in named() {
-            text.line(&format!("{{contestant=\"{name}\"}}"), exposed.saturated_s);
+            text.line(&format!("{{contestant=\"{name}\"}}"), exposed.invalid_s);
         }
     }
     for metric in ["flowtest_invalid_seconds_total", "flowtest_saturated_seconds_total"] {
         text.metric(metric, "counter", "Scored seconds in which the generator was too slow for its plan.");
-        text.line("", snapshot.saturated_s);
+        text.line("", snapshot.invalid_s);
     }
     text.optional(
         "flowtest_rate_ratio",
@@ -394,7 +394,7 @@ mod tests {
         assert!(text.contains("flowtest_state{state=\"paused\"} 1\n") && text.contains("flowtest_up 1\n"), "{text}");
         assert!(!text.contains("flowtest_journal_backlog_batches"), "not known");
         // By the names of 0.1 it says the same until 0.3.
-        let lagging = exposition(&scene(Snapshot { lag_us: Some(1_000), saturated_s: 7, ..snapshot() }));
+        let lagging = exposition(&scene(Snapshot { lag_us: Some(1_000), invalid_s: 7, ..snapshot() }));
         for name in ["lag_seconds{quantile=\"0.99\"}", "own_lag_seconds{quantile=\"0.99\"}"] {
             assert!(lagging.contains(&format!("\nflowtest_{name} 0.001\n")), "{lagging}");
         }

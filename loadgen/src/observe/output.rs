@@ -182,6 +182,11 @@ impl Output {
         self.series.validity().counts()
     }
 
+    /// What of the newest second was sent in time; `None` in closed phases, and where nothing was due.
+    pub fn rate_ratio(&self) -> Option<f64> {
+        self.newest.as_ref().filter(|newest| newest.moment.state.open)?.all.rate_ratio()
+    }
+
     /// Whether a worker stands still.
     pub fn stands_still(&self) -> bool {
         self.standing > 0
@@ -214,14 +219,14 @@ impl Output {
                 scored: Exposed::counts(scored),
                 unscored: Exposed::counts(unscored),
                 latency_us: latency.map_or([None; 4], |us| [us.p50(), us.p90(), us.p99(), us.p999()]),
-                saturated_s: self.series.saturated_of(contestant),
+                invalid_s: self.series.invalid_of(contestant),
             }
         });
         metrics.show(Snapshot {
             run_s: look.now.saturating_since(self.start) as f64 / NS_PER_SECOND as f64,
             contestants: contestants.collect(),
-            saturated_s: self.series.saturated_s(),
-            rate_ratio: newest.filter(|newest| newest.moment.state.open).and_then(|newest| newest.all.rate_ratio()),
+            invalid_s: self.series.invalid_s(),
+            rate_ratio: self.rate_ratio(),
             lag_us: newest.and_then(|newest| newest.moment.lag_us).map(u64::from),
             busy: newest.and_then(|newest| newest.moment.busy).map(|busy| f64::from(busy) / 1e3),
             backlog: self.backlog,
@@ -294,6 +299,11 @@ fn keep(second: &Second<'_>, plan: &Plan, start: RunInstant, newest: &mut Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::block::{Block, Counts};
+    use crate::engine::clock::PlanInstant;
+    use crate::engine::plan::{Load, Phase, Ramp};
+    use crate::engine::ring::Features;
+    use flowtest_contract::Tally;
 
     fn outputs(json: &str, report: &str, ndjson: &str) -> Outputs {
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
@@ -331,5 +341,50 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let outputs = Outputs { metrics: taken.local_addr().ok(), ..Outputs::default() };
         assert!(outputs.prepare().unwrap_err().to_string().contains("cannot be taken"));
+    }
+
+    /// What a generator's health tells of a run of one phase, its seconds that are not valid and the ratio of the newest, and what
+    /// the summary says of the same seconds. Each second has a thousand requests. `late`: how many of them are late from the second
+    /// one on, and for how many microseconds its turns are.
+    fn told(load: Load, scored: bool, length_ms: u64, late: (u64, u64)) -> ([u64; 2], Option<f64>) {
+        let end = PlanInstant::from_ns(length_ms * NS_PER_SECOND / 1_000);
+        let phase = Phase { start: PlanInstant::START, end, load, connections: 1, scored };
+        let plan = Arc::new(Plan { phases: [phase].into(), ..Plan::default() });
+        let flags = Outputs { quiet: true, ..Outputs::default() };
+        let mut output =
+            flags.prepare().and_then(|prepared| prepared.open(&plan, Title::Stress)).expect("it is opened");
+        let mut sums = Block { scored: vec![Counts::default()], unscored: vec![Counts::default()], ..Block::default() };
+        let mut at_ms = 0;
+        while at_ms < length_ms {
+            let step_ms = (length_ms - at_ms).min(1_000);
+            let is_late = u64::from(at_ms > 0);
+            at_ms += step_ms;
+            let counts = if scored { &mut sums.scored[0] } else { &mut sums.unscored[0] };
+            counts.row.tally = Tally { due: step_ms + counts.row.tally.due, ..counts.row.tally };
+            counts.meter.late += late.0 * is_late;
+            let now = RunInstant::from_ns(at_ms * NS_PER_SECOND / 1_000);
+            let late_us = late.1 * is_late;
+            output.show(&plan, Look { now, until: now, attended: now, sums: &sums, cpu_us: None, late_us });
+        }
+        let (now, ratio) = (RunInstant::from_ns(length_ms * NS_PER_SECOND / 1_000), output.rate_ratio());
+        let features = Features { no_sqarray: true, min_wait: true };
+        let progress = Progress { now, until: now, attended: now, sums, workers: Vec::new(), features };
+        let closed = output.close(&plan, &progress, false);
+        let summary = closed.summary.total.invalid_s.expect("it is known");
+        ([closed.output.validity().invalid_seconds(), summary], ratio)
+    }
+
+    #[test]
+    fn health_and_summary_say_the_same_of_seconds_that_are_not_valid() {
+        let (open, closed) = (Load::Open(Ramp::per_second(1_000, 1_000)), Load::Closed { pipeline: 1 });
+        // A closed second whose turns were late is not valid, and has no ratio.
+        assert_eq!(told(closed, true, 2_000, (0, 50_000)), ([1, 1], None));
+        assert_eq!(told(closed, true, 2_000, (50, 0)), ([0, 0], None));
+        // An open one by what was sent late.
+        assert_eq!(told(open, true, 2_000, (20, 0)), ([1, 1], Some(0.98)));
+        // A warm-up is not scored: nobody asks whether it was valid.
+        assert_eq!(told(open, false, 2_000, (20, 0)), ([0, 0], Some(0.98)));
+        // What is left of a second at the end belongs to the one before it.
+        assert_eq!(told(open, true, 1_400, (5, 0)).0, [0, 0]);
     }
 }

@@ -115,9 +115,8 @@ pub struct Series {
     moments: Vec<Moment>,
     all: Vec<Entry>,
     each: Vec<Vec<Entry>>,
-    /// Scored seconds that were saturated: of all together, and by contestant.
-    saturated: u64,
-    saturated_each: Vec<u64>,
+    /// Scored seconds that are not valid, by contestant.
+    invalid_each: Vec<u64>,
 }
 
 impl Series {
@@ -142,8 +141,7 @@ impl Series {
             moments: Vec::new(),
             all: Vec::new(),
             each: vec![Vec::new(); contestants],
-            saturated: 0,
-            saturated_each: vec![0; contestants],
+            invalid_each: vec![0; contestants],
         }
     }
 
@@ -195,7 +193,7 @@ impl Series {
         let open = Open { counts: [0; COUNTERS], taken: [0; COUNTERS], latency: Histogram::default() };
         self.open.resize(contestants, open);
         self.each.resize(contestants, vec![Entry::default(); self.moments.len()]);
-        self.saturated_each.resize(contestants, 0);
+        self.invalid_each.resize(contestants, 0);
     }
 
     /// The run is over: what has come since the last whole second.
@@ -263,9 +261,8 @@ impl Series {
             // The first is one however short it is: a run of less than a second is valid or not, too.
             let is_second = length >= NS_PER_SECOND / 2 || self.validity.seconds == 0;
             self.validity.add(state, &all, length / NS_PER_US, late_us, is_second);
-            self.saturated += u64::from(all.saturated);
-            for (sum, entry) in self.saturated_each.iter_mut().zip(&each) {
-                *sum += u64::from(entry.saturated);
+            for (sum, entry) in self.invalid_each.iter_mut().zip(&each) {
+                *sum += u64::from(entry.invalid);
             }
         }
         self.add_rest(state, &all, late_us);
@@ -280,8 +277,8 @@ impl Series {
         // Turns that come late while others play are nobody's matter.
         let late_us = if state.stage == Stage::NoShare { 0 } else { late_us };
         let is_rest = matches!(state.stage, Stage::Paused | Stage::NoShare | Stage::Draining);
-        if is_rest && self.validity.add_rest(all, late_us) {
-            self.saturated += 1;
+        if is_rest {
+            self.validity.add_rest(all, late_us);
         }
     }
 
@@ -385,13 +382,14 @@ impl Series {
         (0..over).filter(is_scored).count() as u64
     }
 
-    /// Scored seconds in which this generator was too slow for its plan.
-    pub fn saturated_s(&self) -> u64 {
-        self.saturated
+    /// Scored seconds that are not valid: this generator was too slow for its plan in them.
+    pub fn invalid_s(&self) -> u64 {
+        self.validity.counts().invalid_seconds()
     }
 
-    pub fn saturated_of(&self, contestant: ContestantIndex) -> u64 {
-        self.saturated_each[contestant.index()]
+    /// The same for what one contestant was to get.
+    pub fn invalid_of(&self, contestant: ContestantIndex) -> u64 {
+        self.invalid_each[contestant.index()]
     }
 }
 
@@ -401,7 +399,7 @@ fn pair<T: Copy>(list: &mut Vec<T>, merge: impl Fn(&mut T, &T)) {
 
 fn judged(mut entry: Entry, state: State, length: u64, late_us: u64) -> Entry {
     let is_load = matches!(state.stage, Stage::Phase(_));
-    entry.saturated = u32::from(is_load && !is_valid(state, &entry, length / NS_PER_US, late_us));
+    entry.invalid = u32::from(is_load && !is_valid(state, &entry, length / NS_PER_US, late_us));
     entry
 }
 

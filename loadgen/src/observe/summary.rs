@@ -13,7 +13,7 @@ use crate::observe::wording;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use flowtest_contract::{Histogram, Tally};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
@@ -94,6 +94,8 @@ pub struct Figures {
     /// Of open phases, the part of what was due that we sent in time; null without any.
     pub rate_ratio: Option<f64>,
     /// Scored seconds that are not valid.
+    pub invalid_s: Option<u64>,
+    /// The same by its name of 0.1; goes with 0.3.
     pub saturated_s: Option<u64>,
     /// From the intended instant.
     pub latency_us: Quantiles,
@@ -116,11 +118,16 @@ impl Figures {
             duration_s,
             rate: if duration_s > 0.0 { tally.responses() as f64 / duration_s } else { 0.0 },
             rate_ratio: rate_ratio(tally.due, tally.own_fault, &counts.meter).filter(|_| open),
+            invalid_s: None,
             saturated_s: None,
             latency_us: Quantiles::of(&counts.row.latency),
             service_us: Quantiles::of(&counts.row.service),
             bytes: tally.bytes,
         }
+    }
+
+    fn set_invalid(&mut self, seconds: u64) {
+        (self.invalid_s, self.saturated_s) = (Some(seconds), Some(seconds));
     }
 }
 
@@ -271,9 +278,9 @@ impl Summary {
         self.own_fault_cause = trouble.map(|trouble| wording::own_cause(trouble.cause));
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
         self.validity = ValidityFigures::new(&validity);
-        self.total.saturated_s = Some(series.saturated_s());
+        self.total.set_invalid(series.invalid_s());
         for (index, contestant) in ContestantIndex::all().zip(&mut self.contestants) {
-            contestant.figures.saturated_s = Some(series.saturated_of(index));
+            contestant.figures.set_invalid(series.invalid_of(index));
         }
     }
 
@@ -355,7 +362,7 @@ impl fmt::Display for Summary {
         write_quantiles(f, "latency", &total.latency_us)?;
         write_quantiles(f, "service", &total.service_us)?;
         if let Some(ratio) = total.rate_ratio {
-            write_quantiles(f, "own lag", &self.lag_us)?;
+            write_quantiles(f, "lag", &self.lag_us)?;
             writeln!(f, "  rate_ratio {ratio:>14.5}   of what fell due was sent in time")?;
         }
         if let Some(ratio) = self.validity.closed_ratio {
@@ -413,6 +420,12 @@ fn write_quantiles(f: &mut fmt::Formatter<'_>, label: &str, quantiles: &Quantile
     writeln!(f)
 }
 
+/// An instant of a run as clocks show it: minutes and seconds, and hours where there are some.
+pub fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+}
+
 /// A duration in the unit that people read.
 pub fn micros(us: u64) -> String {
     match us {
@@ -420,10 +433,6 @@ pub fn micros(us: u64) -> String {
         1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
         _ => format!("{:.2} s", us as f64 / 1e6),
     }
-}
-
-pub fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 { "-".to_owned() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
 }
 
 #[cfg(test)]
@@ -454,9 +463,9 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_read_them() {
+        assert_eq!([0, 61, 3_600].map(clock), ["00:00", "01:01", "1:00:00"]);
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_500), "1.50 ms");
         assert_eq!(micros(2_000_000), "2.00 s");
-        assert_eq!(percent(1, 0), "-");
     }
 }

@@ -7,7 +7,7 @@
 mod climb;
 
 use crate::Failed;
-use crate::admit::probe::{Candidate, CheckedBy, Claim, Player, Terms, check_since};
+use crate::admit::probe::{Candidate, CheckedBy, Claim, Holder, Terms, check_since};
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
@@ -221,7 +221,7 @@ impl Session {
         let own = roster.iter().position(is_own);
         let typed_at = own.map_or(now, |place| roster[place].2);
         let held = self.rivals(own.unwrap_or(roster.len()), &mut claims, now);
-        let rivals: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
+        let rivals: Vec<Holder<'_>> = held.iter().map(|(name, held)| Holder { name, held }).collect();
         let team = Candidate::team(policy, contestant);
         let candidate = Candidate { team, typed_at, ..Candidate::new(contestant, &endpoint) };
         let terms = Terms::new(self.config.rules, self.config.deadlines);
@@ -232,7 +232,7 @@ impl Session {
                 endpoint: &endpoint,
                 typed_at,
                 address: claim.address,
-                is_right: claim.is_right,
+                is_verified: claim.is_verified,
             };
             claims.since(&claimed.iter().map(naming).collect::<Vec<_>>(), now)
         };
@@ -259,7 +259,7 @@ impl Session {
         let others = roster.iter().enumerate().filter(|(_, (name, ..))| *name != self.request.contestant);
         let found = others.filter_map(|(place, (name, endpoint, typed_at))| {
             let addresses = names.addresses(endpoint, until.saturating_duration_since(Instant::now())).ok()?;
-            let naming = |address| Naming { name, endpoint, typed_at: *typed_at, address, is_right: false };
+            let naming = |address| Naming { name, endpoint, typed_at: *typed_at, address, is_verified: false };
             let named: Vec<Naming<'_>> = addresses.into_iter().map(naming).collect();
             let since = claims.since(&named, now);
             let after = u64::from(place > own);
@@ -354,8 +354,8 @@ impl Session {
     }
 }
 
-fn over(due: u64, right: u64) -> String {
-    match due - right.min(due) {
+fn over(due: u64, verified: u64) -> String {
+    match due - verified.min(due) {
         0 => format!("practice is over: all {due} requests were answered right"),
         wrong => format!("practice is over: {wrong} of {due} requests were not answered right: see the errors"),
     }

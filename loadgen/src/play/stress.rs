@@ -15,7 +15,7 @@ use crate::play::flags::Stress;
 use crate::play::plan::{self, HEAD_START};
 use crate::signals::Stop;
 use flowtest_contest::endpoint::{Endpoint, EndpointError, Host};
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use flowtest_scoreboard::redacted;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,12 +57,12 @@ pub fn stress(flags: &Stress, stop: &Stop) -> Result<u8, Failed> {
     }
     if let Some(least) = flags.min_verified {
         let total = &summary.total;
-        let percent = total.verified as f64 * 100.0 / total.requests.max(1) as f64;
-        if percent < least {
+        if (total.verified as f64) * 100.0 / (total.requests.max(1) as f64) < least {
             return Err(Failed::Message(format!(
-                "{} of {} requests were right, which is {percent:.3} %, and --min-verified asks for {least} %: see above why",
+                "{} of {} requests were verified, which is {}, and --min-verified asks for {least} %: see above why",
                 grouped(total.verified),
-                grouped(total.requests)
+                grouped(total.requests),
+                percent(total.verified, total.requests)
             )));
         }
     }

@@ -333,7 +333,7 @@ impl Played {
     /// The scored seconds that are not valid.
     fn invalid_seconds(&self) -> Vec<u64> {
         let seconds = (0..).zip(self.series.all());
-        let invalid: Vec<u64> = seconds.filter(|(_, entry)| entry.saturated > 0).map(|(second, _)| second).collect();
+        let invalid: Vec<u64> = seconds.filter(|(_, entry)| entry.invalid > 0).map(|(second, _)| second).collect();
         assert_eq!(self.series.validity().counts().invalid_seconds(), invalid.len() as u64, "{invalid:?}");
         invalid
     }

@@ -5,7 +5,7 @@ use flowtest_contest::contest::{Absent, DOCUMENT_BYTES_MAX, DeadlineSpec, Load, 
 use flowtest_contest::ladder::{LadderTerms, Pass, Step};
 use flowtest_contest::policy::{Ownership, TlsTrust};
 use flowtest_contest::timeline::{DeadlineName, Join, Moved, Pause};
-use flowtest_contest::{Contest, Control, Policy, State};
+use flowtest_contest::{Contest, Control, Policy, PolicyError, State};
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use proptest::prelude::*;
@@ -522,19 +522,20 @@ proptest! {
     }
 }
 
-/// What everybody starts from. The policy of a generator is no contest, and is read as the end of one.
+/// A file that everybody starts from. `bench/tests/rounds` plays those that are contests.
+fn example(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 #[test]
-fn every_example_is_a_contest() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let files = files.map(|file| file.expect("a name").path());
-    let examples: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
-    assert!(examples.len() >= 5, "{examples:?}");
-    for path in examples {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let text = if text.contains("[[contestant]]") { text } else { format!("{MINIMAL}{text}") };
-        assert!(!contest(&text).contestants.is_empty(), "{}", path.display());
-    }
+fn the_example_of_a_generators_policy_is_a_ceiling_under_which_the_finals_are_played() {
+    let ceiling = Policy::ceiling(&example("generator-policy.toml")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((ceiling.allow.len(), ceiling.deny.len()), (1, 2));
+    let policy = contest(&example("finals.toml")).policy.within(&ceiling).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(policy.deny, ceiling.deny, "what the machine closes is closed, whatever the contest says");
+    let wider = contest(&example("first-contest.toml")).policy.within(&ceiling);
+    assert!(matches!(wider, Err(PolicyError::WiderNetwork(_))), "{wider:?}");
 }
 
 #[test]

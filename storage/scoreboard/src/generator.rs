@@ -21,8 +21,8 @@ use std::net::IpAddr;
 const HEALTH_BYTES_MAX: usize = 24 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
-/// Longest sentence inside, in bytes.
-const SENTENCE_BYTES_MAX: usize = 400;
+/// Longest message inside, in bytes.
+const MESSAGE_BYTES_MAX: usize = 400;
 /// Kernel features at most.
 const FEATURES_MAX: usize = 16;
 const HOLD_NAME: &str = "hold a generator's name";
@@ -60,12 +60,15 @@ pub struct GeneratorHealth {
     pub halted_by: Option<u64>,
     /// Requests per second over the last second.
     pub rate: u64,
-    /// Of the last second; nothing in closed loop.
+    /// Of the newest whole second; nothing in closed phases.
     pub rate_ratio: Option<f64>,
     /// How late it sent by its own fault, p99 of the last second in microseconds; nothing in closed loop.
     #[serde(default)]
     pub lag_p99_us: Option<u64>,
-    /// Seconds of this round in which `rate_ratio` was below 0.99.
+    /// Scored seconds of this round that are not valid here: those of `validity`. 0 of an older program.
+    #[serde(default)]
+    pub invalid_seconds: u64,
+    /// The same by its name of 0.1; goes with 0.3.
     pub saturated_seconds: u64,
     /// Of what this round has scored so far.
     #[serde(default)]
@@ -152,10 +155,10 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
-        let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
+        let faults = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
         let troubles = [&mut self.trouble, &mut self.beside_trouble, &mut self.tls_trouble];
-        for text in sentences.into_iter().chain(troubles).flatten() {
-            *text = bounded(text, SENTENCE_BYTES_MAX);
+        for text in faults.into_iter().chain(troubles).flatten() {
+            *text = bounded(text, MESSAGE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);
@@ -303,6 +306,7 @@ pub(crate) mod tests {
             rate: 1_000,
             rate_ratio: Some(0.999),
             lag_p99_us: None,
+            invalid_seconds: 0,
             saturated_seconds: 0,
             validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
             own_fault_cause: None,
@@ -334,7 +338,7 @@ pub(crate) mod tests {
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision halted_by rate rate_ratio lag_p99_us \
-                          saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
+                          invalid_seconds saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
                           journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble \
                           tls_trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
@@ -367,6 +371,7 @@ pub(crate) mod tests {
             keys.iter().for_each(|key| drop(json.as_object_mut().expect("an object").remove(*key)));
             GeneratorHealth::from_json(json.to_string().as_bytes(), "g1").expect("it is heard")
         };
+        assert_eq!(without(&["invalid_seconds"]).invalid_seconds, 0);
         assert_eq!(without(&["features"]).features, Vec::<String>::new());
         assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
         assert_eq!(without(&["takes_from"]).takes_from, Some(UtcUs::EPOCH));

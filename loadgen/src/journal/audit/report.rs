@@ -16,12 +16,12 @@
 
 use super::finding::{Finding, Kind};
 use super::redis::HeldRound;
-use super::round::{self, percent};
+use super::round;
 use super::stream::{Stream, StreamStanding, Sums};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::{StreamFolder, Tail};
 use serde::Serialize;
@@ -306,17 +306,4 @@ fn table(round: &Round) -> Table {
         }
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_written_as_people_read_them() {
-        assert_eq!(percent(0, 0), "-");
-        // nearly all is not all
-        assert_eq!(percent(999_999, 1_000_000), "99.99 %");
-        assert_eq!(percent(1, 3), "33.33 %");
-    }
 }

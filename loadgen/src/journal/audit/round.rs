@@ -10,6 +10,7 @@ use super::stream::{Halves, Snapshot, Stream, StreamStanding, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::text::percent;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_journal::stream::Tail;
 use std::collections::HashSet;
@@ -252,8 +253,8 @@ impl Notes {
             );
             self.note(Kind::Steps, false, None, text);
         }
-        for sentence in wrong.iter().take(TOLD_MAX) {
-            self.note(Kind::Steps, true, None, sentence.clone());
+        for message in wrong.iter().take(TOLD_MAX) {
+            self.note(Kind::Steps, true, None, message.clone());
         }
         let decisions = decisions.len();
         if decisions > 0 && wrong.is_empty() {
@@ -414,16 +415,4 @@ fn is_one_roster(one: &Beginning, other: &Beginning) -> bool {
 fn named<'a, T>(stream: &'a Stream, values: &'a [T]) -> impl Iterator<Item = (&'a str, &'a T)> {
     let names = stream.beginning.as_ref().map_or(&[][..], |beginning| &beginning.names);
     names.iter().map(String::as_str).zip(values)
-}
-
-/// A part in percent, never rounded up to all.
-pub fn percent(part: u64, whole: u64) -> String {
-    match whole {
-        0 => "-".to_owned(),
-        _ if part == whole => "100 %".to_owned(),
-        _ => {
-            let hundredths = (u128::from(part) * 10_000 / u128::from(whole)).min(9_999);
-            format!("{}.{:02} %", hundredths / 100, hundredths % 100)
-        }
-    }
 }

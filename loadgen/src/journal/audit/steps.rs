@@ -164,8 +164,8 @@ fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[
     match outcome {
         Outcome::Answered(observed) => {
             let place = judges.partition_point(|(at, _)| *at <= sent).saturating_sub(1);
-            let is_right = judges.get(place).is_some_and(|(_, judge)| judge.is_wholly_right(observed, sent));
-            counts.right += u64::from(is_right);
+            let is_verified = judges.get(place).is_some_and(|(_, judge)| judge.is_verified(observed, sent));
+            counts.right += u64::from(is_verified);
             counts.latency.record(trace.latency_us.to_native().into());
         }
         Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.to_native().into()),
@@ -235,7 +235,7 @@ pub(in crate::journal) fn decided_again(
     let mut steps = Steps { is_unproved: true, ..Steps::default() };
     decide_again(contest, decided, &vec![Vec::new(); decided.len()], names, &mut steps);
     match steps.wrong.into_iter().next() {
-        Some(sentence) => Err(sentence),
+        Some(message) => Err(message),
         None => Ok(steps.decisions),
     }
 }
@@ -367,7 +367,7 @@ fn compare_counts(
         parts += usize::from(said != traced && may_lack);
         if said != traced && !may_lack {
             wrong.push(format!(
-                "{}: step {} was decided by {} right of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
+                "{}: step {} was decided by {} verified of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
                 names.get(place).unwrap_or(&"?"),
                 one.step,
                 said.right,
@@ -527,8 +527,8 @@ mod tests {
         for (what, change, told) in changes {
             let mut forged = decided.clone();
             change(forged.get_mut(&2).expect("the second"));
-            let sentence = again(&forged).expect_err(what);
-            assert!(sentence.contains(told), "{what}: {sentence}");
+            let message = again(&forged).expect_err(what);
+            assert!(message.contains(told), "{what}: {message}");
         }
     }
 

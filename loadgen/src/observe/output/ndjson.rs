@@ -1,8 +1,8 @@
 //! One JSON object per second of a run, for tools: `--ndjson`.
 //!
 //! Keys, in this order: `second` (from 0), `utc` (its start), `start_s` (since the first phase), `length_s`, `stage`
-//! (`phase`, `paused` or `draining`), `phase` (from 1, or null), `scored`, `lag_p99_us`, `busy` (0 to 1), `all` and
-//! `contestants`. Both of these have `due`, `sent`, `answered`, `verified`, `wrong {token, version, from}`, `failed
+//! (`phase`, `paused`, `no_share` or `draining`), `phase` (from 1, or null), `step` (from 1; of breakpoint phases alone), `scored`,
+//! `lag_p99_us`, `busy` (0 to 1), `all` and `contestants`. Both of these have `due`, `sent`, `answered`, `verified`, `wrong {token, version, from}`, `failed
 //! {timeout, refused, reset, malformed, status, tls}`, `missed`, `own_fault`, `late`, `latency_us {p50, p90, p99, p999,
 //! max}`, `rate_ratio`, `valid`; contestants have their `name` before them. `right` is what 0.1 called `verified`, and
 //! `saturated` what it said where `valid` is false: both go with 0.3. What is not known is null; in closed
@@ -107,8 +107,8 @@ impl Figures {
             due: entry.due,
             sent: entry.sent,
             answered: entry.answered,
-            verified: entry.right,
-            right: entry.right,
+            verified: entry.verified,
+            right: entry.verified,
             wrong: Wrong { token: entry.token_wrong, version: entry.version_wrong, from: entry.from_wrong },
             failed: Failures {
                 timeout: entry.timeout,
@@ -123,8 +123,8 @@ impl Figures {
             late: entry.late,
             latency_us: Quantiles::of(entry.latency),
             rate_ratio: entry.rate_ratio().filter(|_| state.open),
-            valid: entry.saturated == 0,
-            saturated: entry.saturated > 0,
+            valid: entry.invalid == 0,
+            saturated: entry.invalid > 0,
         }
     }
 }

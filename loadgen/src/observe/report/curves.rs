@@ -5,6 +5,7 @@ use crate::engine::block::RATE_RATIO_MIN;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::series::{Entry, Moment};
+use crate::observe::summary::clock;
 use sailfish::TemplateSimple;
 
 /// A label beside an axis.
@@ -55,7 +56,7 @@ struct Chart<'a> {
     label: String,
     y: Vec<Tick>,
     curves: Vec<Curve>,
-    saturated: Vec<Band>,
+    invalid: Vec<Band>,
     timeline: &'a Timeline,
 }
 
@@ -109,7 +110,7 @@ fn time_axis(length_s: f64) -> Vec<Tick> {
     let small = length_s < 120.0;
     let ticks = seconds.iter().enumerate().map(|(index, at)| Tick {
         at: f64::from(*at) / length_s * 100.0,
-        text: if small { format!("{at} s") } else { super::words::clock(u64::from(*at)) },
+        text: if small { format!("{at} s") } else { clock(u64::from(*at)) },
         class: match index {
             0 => "first",
             _ if f64::from(*at) / length_s > 0.96 => "last",
@@ -169,15 +170,14 @@ impl<'a> View<'a> {
     }
 
     fn chart(&self, title: &'a str, unit: &'a str, y: Vec<Tick>, curves: Vec<Curve>) -> Chart<'a> {
-        let saturated =
-            self.spans.iter().zip(self.entries).filter(|(_, entry)| entry.saturated > 0).map(|(span, _)| *span);
+        let invalid = self.spans.iter().zip(self.entries).filter(|(_, entry)| entry.invalid > 0).map(|(span, _)| *span);
         Chart {
             title,
             unit,
             label: format!("{title} of {}, {unit}", self.whose),
             y,
             curves: curves.into_iter().filter(|curve| !curve.path.is_empty()).collect(),
-            saturated: joined(saturated).into_iter().map(|span| band(span, String::new())).collect(),
+            invalid: joined(invalid).into_iter().map(|span| band(span, String::new())).collect(),
             timeline: self.timeline,
         }
     }
@@ -281,7 +281,7 @@ type Kind = (&'static str, &'static str, fn(&Entry) -> u32);
 
 /// What becomes of a request, each with its colour. From the bottom up.
 const KINDS: [Kind; 5] = [
-    ("right", "right", |entry| entry.right),
+    ("right", "verified", |entry| entry.verified),
     ("wrong", "a header wrong", Entry::wrong),
     ("failed", "failed", Entry::failed),
     ("missed", "missed", |entry| entry.missed),

@@ -18,10 +18,10 @@ use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
 use crate::observe::series::{Series, thinned};
-use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros, percent};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, clock, micros};
 use crate::observe::title::Title;
 use curves::Timeline;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, percent};
 use sailfish::{RenderError, TemplateSimple};
 
 /// Columns of a chart for all contestants together, and of one contestant's.
@@ -159,7 +159,7 @@ impl ReportPage<'_> {
         let mut figures = vec![
             figure("points", grouped(total.points), "of what is scored".to_owned()),
             figure("requests", grouped(total.requests), "came due".to_owned()),
-            figure("right", percent(total.verified, total.requests), "token, version and from".to_owned()),
+            figure("verified", percent(total.verified, total.requests), "token, version and from".to_owned()),
             figure("answered", format!("{}/s", grouped(total.rate as u64)), "well-framed 2xx".to_owned()),
             figure("latency p99", us(latency.p99), format!("p50 {}", us(latency.p50))),
         ];
@@ -173,10 +173,10 @@ impl ReportPage<'_> {
             figures.push(figure(
                 "rate_ratio",
                 format!("{ratio:.4}"),
-                format!("not valid {} s", total.saturated_s.unwrap_or(0)),
+                format!("not valid {} s", total.invalid_s.unwrap_or(0)),
             ));
             let lag = self.summary.lag_us;
-            figures.push(figure("own lag p99", us(lag.p99), format!("max {}", us(lag.max))));
+            figures.push(figure("lag p99", us(lag.p99), format!("max {}", us(lag.max))));
         } else {
             let cpu = self.summary.cpu;
             let sum = cpu.user_us_per_request + cpu.system_us_per_request;
@@ -218,7 +218,7 @@ impl ReportPage<'_> {
         let summary = self.summary;
         let mut rows = vec![row("latency", &summary.total.latency_us), row("service", &summary.total.service_us)];
         if summary.total.rate_ratio.is_some() {
-            rows.push(row("own lag", &summary.lag_us));
+            rows.push(row("lag", &summary.lag_us));
         }
         rows
     }
@@ -236,7 +236,7 @@ impl ReportPage<'_> {
             ("io_uring", summary.features.join(", ")),
             ("Load", load),
             ("Started", self.started.clone()),
-            ("Planned", words::clock((self.plan.end() - self.plan.start()) / NS_PER_SECOND)),
+            ("Planned", clock((self.plan.end() - self.plan.start()) / NS_PER_SECOND)),
         ]
     }
 
@@ -254,7 +254,7 @@ impl ReportPage<'_> {
             let seconds = table::render(self.plan, self.series.moments(), self.series.of(index), rows)?;
             let figures = &contestant.figures;
             let message = format!(
-                "{} points; {} requests, {} right; latency p50 {}, p99 {}",
+                "{} points; {} requests, {} verified; latency p50 {}, p99 {}",
                 grouped(figures.points),
                 grouped(figures.requests),
                 percent(figures.verified, figures.requests),
@@ -295,7 +295,7 @@ fn cells(figures: &Figures) -> Vec<String> {
     cells.extend([us(figures.latency_us.p50), us(figures.latency_us.p99)]);
     if let Some(ratio) = figures.rate_ratio {
         cells.push(format!("{ratio:.4}"));
-        cells.push(format!("{} s", figures.saturated_s.unwrap_or(0)));
+        cells.push(format!("{} s", figures.invalid_s.unwrap_or(0)));
     }
     cells
 }

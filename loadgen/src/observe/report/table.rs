@@ -1,14 +1,13 @@
 //! The table that says what the curves say.
 
-use super::words;
 use crate::engine::plan::{Plan, WrittenPhase};
 use crate::observe::series::{Entry, Moment, Stage, thinned};
-use crate::observe::summary::micros;
+use crate::observe::summary::{clock, micros};
 use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
 struct SecondsRow {
-    saturated: bool,
+    is_valid: bool,
     cells: Vec<String>,
 }
 
@@ -31,7 +30,7 @@ pub(super) fn render(plan: &Plan, moments: &[Moment], entries: &[Entry], most: u
         if each > 1 { format!("The same as a table, {each} s to a row") } else { "The same as a table".to_owned() };
     let rows = moments.iter().zip(&entries).map(|(moment, entry)| {
         let cells = cells(stage(plan, moment), moment, entry, open, busy);
-        SecondsRow { saturated: entry.saturated > 0, cells }
+        SecondsRow { is_valid: entry.invalid == 0, cells }
     });
     Seconds { summary, open, busy, rows: rows.collect() }.render_once()
 }
@@ -55,8 +54,8 @@ fn cells(stage: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) 
     let rate = |count: u32| grouped(moment.per_second(count).round() as u64);
     let count = |count: u32| grouped(u64::from(count));
     let latency = entry.latency;
-    let mut cells = vec![words::clock(u64::from(moment.start_ms / 1_000)), stage];
-    cells.extend([entry.due, entry.answered, entry.right].map(rate));
+    let mut cells = vec![clock(u64::from(moment.start_ms / 1_000)), stage];
+    cells.extend([entry.due, entry.answered, entry.verified].map(rate));
     cells.extend([entry.wrong(), entry.failed(), entry.missed, entry.own_fault].map(count));
     cells.extend([latency.p50(), latency.p90(), latency.p99(), latency.p999(), latency.max()].map(us));
     if open {

@@ -44,7 +44,7 @@ fn plan(names: &[&str]) -> Plan {
     }
 }
 
-/// Ten seconds: everything right, but for what the last contestant does, and one saturated second.
+/// Ten seconds: everything right, but for what the last contestant does, and one second that is not valid.
 fn page(names: &[&str]) -> String {
     let plan = plan(names);
     let mut sums = Block {
@@ -173,7 +173,7 @@ fn every_contestant_has_all_its_curves_and_its_table() {
     }
     assert!(!page.contains("aria-label=\"What was not right of bob"));
     assert_eq!(page.matches("The same as a table").count(), 4);
-    assert_eq!(page.matches("<tr class=\"saturated\">").count(), 4, "the seventh second, of all and of each");
+    assert_eq!(page.matches("<tr class=\"not-valid\">").count(), 4, "the seventh second, of all and of each");
     assert_eq!(page.matches("class=\"mark").count(), charts * 2, "both deadlines in every chart");
     assert!(page.contains("phase 1, not scored") && page.contains("0.9500"));
 }

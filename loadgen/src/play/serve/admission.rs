@@ -10,7 +10,7 @@
 use super::Home;
 use crate::Failed;
 use crate::admit::probe::{
-    Candidate, Checked, CheckedBy, Claim, Player, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
+    Candidate, Checked, CheckedBy, Claim, Holder, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
 };
 use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolved, Resolver};
@@ -310,15 +310,15 @@ impl AdmissionLoop {
         // Also of those who move: where they are is theirs until they are gone.
         let held: Vec<(&str, Vec<(SocketAddr, UtcUs)>)> =
             self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.held())).collect();
-        let playing: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
+        let playing: Vec<Holder<'_>> = held.iter().map(|(name, held)| Holder { name, held }).collect();
         let now = Clock::now().utc_base;
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
         let claims = &mut self.claims;
         let mut since = |claimed: &[Claim]| {
-            let of = |Claim { place, address, is_right }: &Claim| {
+            let of = |Claim { place, address, is_verified }: &Claim| {
                 let Candidate { name, endpoint, typed_at, .. } = candidates[*place];
-                Naming { name, endpoint, typed_at, address: *address, is_right: *is_right }
+                Naming { name, endpoint, typed_at, address: *address, is_verified: *is_verified }
             };
             claims.since(&claimed.iter().map(of).collect::<Vec<_>>(), now)
         };

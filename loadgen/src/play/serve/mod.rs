@@ -670,6 +670,7 @@ impl Controller {
     fn beat(&mut self) -> Result<(), ScoreboardError> {
         let runner = self.runner.as_ref();
         let figures = runner.and_then(RoundRunner::figures);
+        let validity = runner.map(RoundRunner::validity).unwrap_or_default();
         let health = GeneratorHealth {
             id: self.home.id.clone(),
             beat: Clock::now().utc_base,
@@ -684,8 +685,9 @@ impl Controller {
             rate: figures.map_or(0, |figures| figures.rate),
             rate_ratio: figures.and_then(|figures| figures.rate_ratio),
             lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
-            saturated_seconds: runner.map_or(0, RoundRunner::saturated_seconds),
-            validity: runner.map(RoundRunner::validity).unwrap_or_default(),
+            invalid_seconds: validity.invalid_seconds(),
+            saturated_seconds: validity.invalid_seconds(),
+            validity,
             own_fault_cause: runner.and_then(RoundRunner::own_fault_cause).map(str::to_owned),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),

@@ -6,7 +6,6 @@ use super::round_end::{FinishedRound, RoundEnds};
 use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
-use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::{ContestantIndex, Key, Table};
@@ -93,18 +92,14 @@ impl RosterEntry {
 #[derive(Clone, Debug, Default)]
 pub struct HealthFigures {
     pub rate: u64,
-    /// Null in closed loop, and where nothing was due.
+    /// Of the newest whole second; null in closed phases, and where nothing was due.
     pub rate_ratio: Option<f64>,
     /// Our own send lag; null in closed loop.
     pub lag_p99_us: Option<u64>,
-    pub saturated_seconds: u64,
     /// Of each worker.
     pub busy_percent: Vec<u8>,
     at: RunInstant,
     answered: u64,
-    due: u64,
-    own_fault: u64,
-    meter: Meter,
     lag: Histogram,
     used_us: Vec<u64>,
 }
@@ -161,7 +156,7 @@ fn told_late(revision: u64, from: UtcUs, now: UtcUs) -> Option<String> {
 struct RefusedDocument {
     revision: u64,
     /// Why, for the organiser.
-    sentence: String,
+    message: String,
     halted: bool,
 }
 
@@ -259,13 +254,13 @@ impl RoundRunner {
             Err(refusal) => Some(refusal.to_string()),
         };
         if let Some(refusal) = refusal {
-            let sentence = format!("revision {} of the document is not applied: {refusal}", newer.revision);
+            let message = format!("revision {} of the document is not applied: {refusal}", newer.revision);
             // Also one that is older than ours: whoever stops traffic may have heard of less than we have.
             let halted = newer.halted && newer.revision > self.lifted;
             if newer.round == Some(self.id) && newer.state == State::Aborted {
                 self.abort();
             }
-            return self.refuse(Some(RefusedDocument { revision: newer.revision, sentence, halted }));
+            return self.refuse(Some(RefusedDocument { revision: newer.revision, message, halted }));
         }
         if !newer.halted && newer.revision > self.halted_by() {
             self.lifted = self.lifted.max(self.halted_by());
@@ -301,7 +296,7 @@ impl RoundRunner {
         let was_halted = self.is_halted();
         let told = self.refused.as_ref().map(|refused| refused.revision);
         if let Some(refused) = refused.as_ref().filter(|refused| Some(refused.revision) != told) {
-            eprintln!("flowtest-loadgen: {}", refused.sentence);
+            eprintln!("flowtest-loadgen: {}", refused.message);
         }
         self.refused = refused;
         if self.is_halted() != was_halted {
@@ -335,7 +330,7 @@ impl RoundRunner {
 
     /// Why the round is not played as the document has it.
     pub fn trouble(&self) -> Option<String> {
-        self.refused.as_ref().map(|refused| refused.sentence.clone())
+        self.refused.as_ref().map(|refused| refused.message.clone())
     }
 
     /// Tells journal and scoreboard of those who have joined since the plan was made.
@@ -452,7 +447,7 @@ impl RoundRunner {
     pub fn poll(&mut self) -> bool {
         self.driver.look();
         if let Some(progress) = self.driver.counted() {
-            self.figures.beat(progress);
+            self.figures.beat(progress, self.driver.rate_ratio());
         }
         let mut changed = false;
         for event in self.admission.events() {
@@ -499,11 +494,6 @@ impl RoundRunner {
     /// What of our own it was last that made seconds not valid, or requests void.
     pub fn own_fault_cause(&self) -> Option<&'static str> {
         self.driver.own_fault_cause()
-    }
-
-    /// Scored seconds and others in which we were too slow.
-    pub fn saturated_seconds(&self) -> u64 {
-        self.figures.saturated_seconds
     }
 
     /// Ends it: what was recorded, and what is left to say to Redis.
@@ -639,25 +629,19 @@ impl HealthFigures {
     }
 
     /// Takes the sums as they are; once a second the figures are made anew.
-    fn beat(&mut self, progress: &Progress) {
+    fn beat(&mut self, progress: &Progress, rate_ratio: Option<f64>) {
         let Progress { now, sums, workers, .. } = progress;
         let now = *now;
         if now < self.at + NS_PER_SECOND {
             return;
         }
-        let all = || sums.scored.iter().chain(&sums.unscored);
-        let answered: u64 = all().map(|counts| counts.row.tally.responses()).sum();
-        let due: u64 = all().map(|counts| counts.row.tally.due).sum();
-        let own_fault: u64 = all().map(|counts| counts.row.tally.own_fault).sum();
-        let mut meter = Meter::default();
-        all().for_each(|counts| meter.add(&counts.meter));
+        let all = sums.scored.iter().chain(&sums.unscored);
+        let answered: u64 = all.map(|counts| counts.row.tally.responses()).sum();
         let seconds = (now - self.at) as f64 / NS_PER_SECOND as f64;
         if self.at > RunInstant::START {
             self.rate = ((answered - self.answered) as f64 / seconds) as u64;
-            let fresh = meter.since(&self.meter);
-            self.rate_ratio = rate_ratio(due - self.due, own_fault - self.own_fault, &fresh);
+            self.rate_ratio = rate_ratio;
             self.lag_p99_us = sums.lag.since(&self.lag).quantile(0.99);
-            self.saturated_seconds += u64::from(self.rate_ratio.is_some_and(|ratio| ratio < RATE_RATIO_MIN));
         }
         let used_us: Vec<u64> = workers.iter().map(|worker| worker.user_us + worker.system_us).collect();
         if self.used_us.len() == used_us.len() {
@@ -666,8 +650,7 @@ impl HealthFigures {
         }
         self.used_us = used_us;
         self.lag = sums.lag.clone();
-        (self.at, self.answered, self.due) = (now, answered, due);
-        (self.own_fault, self.meter) = (own_fault, meter);
+        (self.at, self.answered) = (now, answered);
     }
 }
 
