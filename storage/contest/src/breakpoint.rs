@@ -15,11 +15,14 @@
 //!
 //! What our own side did not do is held against nobody. Figures that are not whole, or not known to be, or void by more than a
 //! hundredth, judge nothing, and the step is held again; so it is where a step fails and more than a hundredth of it was late by
-//! us, and where three or more are judged and all of them fail at once. One that passes in spite of our lateness has passed:
+//! us, and where all of three or more, or of all that there are, fail at once. One that passes in spite of our lateness has passed:
 //! that makes a server look slower, never faster. Where one fails late again, while somebody else held as much or more in the same
 //! hold and as late, it is its own failure, if it fails also without what our lateness may have done: without the late ones among
-//! its wrong answers, and faster by the whole p99 of that other one. Where holding again does not help, the highest climbers, who asked for more than anybody showed, ask
-//! for more than the generators can give: they end as unbroken, and the others climb on.
+//! its wrong answers, and faster by the whole p99 of that other one.
+//!
+//! Where holding again does not help, the highest climbers, who asked for more than anybody has shown of late, ask for more than the
+//! generators can give: they end as unbroken, and the others climb on. Only what tells of the generators' strength ends anybody:
+//! what was void or late, and not what was not known in time, unless that goes on and on.
 
 use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
 use flowtest_contract::Histogram;
@@ -42,8 +45,13 @@ const SEARCH_STEPS: u32 = 9;
 const SLIP_PERCENT: u64 = 3;
 /// Holds in a row that failed in figures that were late by us, while somebody showed as much: that is no chance.
 const OUTDONE_MAX: u32 = 2;
-/// So many who are judged are hardly all too slow at once by themselves.
+/// So many are hardly all too slow at once by themselves; of fewer it is all that there are, and never one alone.
 const TOGETHER_MIN: usize = 3;
+const TOGETHER_LEAST: usize = 2;
+/// Who fails with so many times the latency that it may have shows nothing at that rate, however right its answers are.
+const SLOW_TIMES: u64 = 2;
+/// Holds in a row of which too little was known, until that is taken for the limit of our own side as well.
+const UNKNOWN_MAX: u32 = 10;
 /// Whoever climbs at so much of the highest rate stands with the highest, in hundredths.
 const HIGHEST_PERCENT: u64 = 97;
 
@@ -230,6 +238,8 @@ pub struct Climbs {
     bounds: Bounds,
     /// All have failed in the hold before, and are held again.
     together: bool,
+    /// The highest rate that passed in each of the last holds.
+    shown: [u64; NOT_VALID_MAX as usize],
     /// The step whose rates are decided and not judged yet.
     tried: u32,
     climbs: Vec<Climb>,
@@ -245,9 +255,10 @@ struct Climb {
     stays: Option<u64>,
     /// How often it has slipped in a row.
     slips: u32,
-    /// Times in a row that its step was held for nothing.
+    /// Times in a row that its step was held for nothing, since the generators were too weak, and since too little was known.
     not_valid: u32,
-    /// Times in a row that it failed late by itself, while somebody showed as much.
+    unknown: u32,
+    /// Times that it failed late by itself, while somebody showed as much, and was not judged in between.
     outdone: u32,
     passes: Vec<PassedStep>,
 }
@@ -260,6 +271,8 @@ struct Figures {
     sums: HoldSums,
     measured: Measured,
     verdict: HoldVerdict,
+    /// More of it was void than a step may pass with.
+    is_void: bool,
     /// It is a failure, and too much of it was late by us.
     is_late: bool,
     /// It is one, and somebody showed as much as late: it fails also without what our lateness may have done.
@@ -281,7 +294,7 @@ impl Climbs {
     /// For terms that contradict each other: reading refuses them.
     pub fn new(breakpoint: Breakpoint, first: u32) -> Climbs {
         Ladder::new(breakpoint.ladder).expect("terms that were read");
-        Climbs { breakpoint, bounds: Bounds::NONE, together: false, tried: first, climbs: Vec::new() }
+        Climbs { breakpoint, bounds: Bounds::NONE, together: false, shown: Default::default(), tried: first, climbs: Vec::new() }
     }
 
     pub fn within(self, bounds: Bounds) -> Climbs {
@@ -313,12 +326,14 @@ impl Climbs {
             self.climbs.push(Climb::new(&self.breakpoint));
         }
         let is_last = step >= self.bounds.end;
-        let figures: Vec<Figures> = self.figures(measured.iter().map(|(_, sums)| *sums), is_last);
+        let figures: Vec<Figures> = self.figures(measured.iter().map(|(_, sums)| *sums), step);
         let passed = figures.iter().filter(|figures| figures.verdict == HoldVerdict::Passed);
-        let shown = passed.map(|figures| figures.rate).max().unwrap_or(0);
-        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures));
+        self.shown.rotate_left(1);
+        self.shown[NOT_VALID_MAX as usize - 1] = passed.map(|figures| figures.rate).max().unwrap_or(0);
+        let p99_max_us = self.breakpoint.ladder.pass.p99_us;
+        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, p99_max_us));
         let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
-        self.end_highest(shown);
+        self.end_highest();
         let climbers = measured.into_iter().zip(&figures).zip(verdicts).zip(&self.climbs);
         let climbers = climbers.map(|((((contestant, sums), figures), verdict), climb)| {
             let Found { holds, broke, unbroken } = climb.found(&self.bounds, is_last);
@@ -346,9 +361,10 @@ impl Climbs {
         Decision { step, judged, from, to, climbers: climbers.collect() }
     }
 
-    /// What the sums of all say. Where all who are judged fail at once, that is hardly theirs, and is not believed the first time,
-    /// and never in the last hold, behind which nobody can show anything any more.
-    fn figures(&mut self, sums: impl Iterator<Item = HoldSums>, is_last: bool) -> Vec<Figures> {
+    /// What the sums of all say. Where all fail at once, that is hardly theirs. It is not believed the first time, and never where
+    /// nobody could show anything any more behind it, nor of those who stay: what somebody holds it only loses where somebody
+    /// else shows that our side was well.
+    fn figures(&mut self, sums: impl Iterator<Item = HoldSums>, step: u32) -> Vec<Figures> {
         let pass = &self.breakpoint.ladder.pass;
         let figures = sums
             .zip(&self.climbs)
@@ -357,17 +373,20 @@ impl Climbs {
         let outdone: Vec<bool> = figures.iter().map(|one| one.is_outdone_by(&figures, pass)).collect();
         figures.iter_mut().zip(outdone).for_each(|(figures, is_outdone)| figures.is_outdone = is_outdone);
         // Who has never held anything says nothing of a hold in which it does not, either.
-        let is_judged = |(figures, climb): &(&mut Figures, &Climb)| {
-            let is_known = climb.trial() == Some(Trial::Climb) || climb.ladder.found().holds > 0;
-            is_known && climb.trial() != Some(Trial::Rest) && figures.verdict != HoldVerdict::NotValid
-        };
-        let judged: Vec<&mut Figures> =
-            figures.iter_mut().zip(&self.climbs).filter(is_judged).map(|(figures, _)| figures).collect();
-        let has_failed = |figures: &&mut Figures| figures.verdict != HoldVerdict::Passed;
-        let all_failed = judged.len() >= TOGETHER_MIN && judged.iter().all(has_failed);
-        self.together = all_failed && (!self.together || is_last);
-        if self.together {
-            judged.into_iter().for_each(|figures| figures.verdict = HoldVerdict::NotValid);
+        let is_known = |climb: &Climb| climb.trial() == Some(Trial::Climb) || climb.ladder.found().holds > 0;
+        let known = self.climbs.iter().filter(|climb| is_known(climb)).count();
+        let judged = figures.iter_mut().zip(&self.climbs);
+        let judged: Vec<(&mut Figures, &Climb)> =
+            judged.filter(|(figures, climb)| is_known(climb) && figures.verdict != HoldVerdict::NotValid).collect();
+        let least = known.min(TOGETHER_MIN).max(TOGETHER_LEAST);
+        let all_failed =
+            judged.len() >= least && judged.iter().all(|(figures, _)| figures.verdict != HoldVerdict::Passed);
+        let is_over = step.saturating_add(1) >= self.bounds.end;
+        self.together = all_failed && !self.together;
+        for (figures, climb) in judged {
+            if self.together || all_failed && (is_over || climb.trial().is_none()) {
+                figures.verdict = HoldVerdict::NotValid;
+            }
         }
         figures
     }
@@ -378,9 +397,10 @@ impl Climbs {
         self.decide(decision.step, (decision.from, decision.to), measured)
     }
 
-    /// Whoever stands highest, and asks for more than anybody showed, asks for more than the generators can give, once that was
-    /// tried often enough; then all others have another try.
-    fn end_highest(&mut self, shown: u64) {
+    /// Whoever stands highest, and asks for more than anybody showed of late, asks for more than the generators can give, once
+    /// that was tried often enough; then all others have another try.
+    fn end_highest(&mut self) {
+        let shown = self.shown.into_iter().max().unwrap_or(0);
         // Whoever has not passed anything has not climbed: it is held again until something is known of it. Once is chance.
         let is_climbing = |climb: &Climb| {
             climb.ladder.now().is_some()
@@ -397,7 +417,10 @@ impl Climbs {
             if rate(climb) > 0 && rate(climb) * 100 >= highest * HIGHEST_PERCENT {
                 climb.ladder.end_unbroken();
             }
-            climb.not_valid = 0;
+            // Whose rate was shown stands still by our lateness, whoever else ends.
+            if climb.rate() > shown {
+                (climb.not_valid, climb.unknown) = (0, 0);
+            }
         }
     }
 }
@@ -413,7 +436,8 @@ impl Figures {
         };
         let verdict = pass.judge(measured);
         let is_failure = matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99);
-        Figures { rate, sums, measured, verdict, is_late: is_failure && !sums.may_fail(), is_outdone: false }
+        let is_void = !sums.unsettled && sums.is_whole(expected) && !measured.valid;
+        Figures { rate, sums, measured, verdict, is_void, is_late: is_failure && !sums.may_fail(), is_outdone: false }
     }
 
     /// Whether it fails also without what our lateness may have done, by those who held as much in the same hold, and were late
@@ -449,7 +473,7 @@ impl Figures {
 impl Climb {
     fn new(breakpoint: &Breakpoint) -> Climb {
         let ladder = Ladder::new(breakpoint.ladder).expect("terms that were looked at");
-        Climb { ladder, rests: false, stays: None, slips: 0, not_valid: 0, outdone: 0, passes: Vec::new() }
+        Climb { ladder, rests: false, stays: None, slips: 0, not_valid: 0, unknown: 0, outdone: 0, passes: Vec::new() }
     }
 
     /// What is sent now. Who holds nothing is asked now and then, and no more.
@@ -478,15 +502,18 @@ impl Climb {
                 let unbroken = (is_over || is_last).then_some(Unbroken::Connections);
                 Found { broke: None, unbroken, ..found }
             }
-            None if is_last && !is_over => Found { unbroken: Some(Unbroken::Time), ..found },
+            None if is_last && !is_over => {
+                let stands_still = self.not_valid >= NOT_VALID_MAX;
+                Found { unbroken: Some(if stands_still { Unbroken::Generator } else { Unbroken::Time }), ..found }
+            }
             _ => found,
         }
     }
 
     /// What was measured while it was held; none: nothing of it is known, and it is held again.
-    fn take(&mut self, judged: u32, figures: &Figures) -> Option<HoldVerdict> {
+    fn take(&mut self, judged: u32, figures: &Figures, p99_max_us: u64) -> Option<HoldVerdict> {
         if self.trial() == Some(Trial::Rest) {
-            self.not_valid = 0;
+            (self.not_valid, self.unknown) = (0, 0);
             if !std::mem::take(&mut self.rests) {
                 self.ladder.take(figures.measured);
             }
@@ -497,10 +524,17 @@ impl Climb {
         }
         let verdict = self.believed(figures);
         if verdict == HoldVerdict::NotValid {
-            self.not_valid += 1;
+            if figures.is_void || figures.is_late {
+                self.not_valid += 1;
+            } else {
+                self.unknown += 1;
+            }
+            if self.unknown >= UNKNOWN_MAX {
+                self.not_valid = self.not_valid.max(NOT_VALID_MAX);
+            }
             return Some(verdict);
         }
-        self.not_valid = 0;
+        (self.not_valid, self.unknown) = (0, 0);
         match self.ladder.now() {
             Some(hold) => {
                 self.ladder.take(figures.measured);
@@ -508,7 +542,7 @@ impl Climb {
                 self.rests = hold.trial == Trial::Retry && verdict != HoldVerdict::Passed;
             }
             None if verdict == HoldVerdict::Passed => self.stay(figures.rate),
-            None => self.slip(figures, verdict),
+            None => self.slip(figures, verdict, p99_max_us),
         }
         if verdict == HoldVerdict::Passed {
             let (rate, p99_us) = (figures.rate, figures.sums.p99_us);
@@ -522,10 +556,11 @@ impl Climb {
         Some(verdict)
     }
 
-    /// What failed in figures that were late by us may be our failure, unless it fails by itself again.
+    /// What failed in figures that were late by us may be our failure, unless it fails by itself again. A hold in which nobody
+    /// showed as much, or of which too little is known, says nothing of that.
     fn believed(&mut self, figures: &Figures) -> HoldVerdict {
-        self.outdone = if figures.is_outdone { self.outdone + 1 } else { 0 };
-        if figures.is_late && self.outdone < OUTDONE_MAX {
+        self.outdone += u32::from(figures.is_outdone);
+        if figures.verdict == HoldVerdict::NotValid || figures.is_late && self.outdone < OUTDONE_MAX {
             return HoldVerdict::NotValid;
         }
         self.outdone = 0;
@@ -540,11 +575,16 @@ impl Climb {
         }
     }
 
-    /// It does not hold any more what it held: a little less is tried next, and it holds what of that it still answered right.
-    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict) {
+    /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered right, where it
+    /// was not much slower than it may be; else what has passed, and is not more than that.
+    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict, p99_max_us: u64) {
         let percent = SLIP_PERCENT << self.slips.min(5);
         let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
-        self.ladder.slip(figures.rate, verdict, less.min(figures.right_rate()));
+        // What failed shows nothing that was not held before.
+        let most = less.min(figures.right_rate()).min(self.ladder.found().holds);
+        let is_slow = figures.sums.p99_us.is_none_or(|us| us > p99_max_us.saturating_mul(SLOW_TIMES));
+        let shown = if is_slow { self.ladder.passed_within(most) } else { most };
+        self.ladder.slip(figures.rate, verdict, shown);
         self.stays = (less > self.ladder.found().holds).then_some(less);
         self.slips += 1;
         self.rests = figures.rate > 1;

@@ -321,6 +321,11 @@ impl Ladder {
         self.now = None;
     }
 
+    /// The highest rate up to this one that has passed; 0: none.
+    pub fn passed_within(&self, most: u64) -> u64 {
+        self.passed.iter().copied().filter(|rate| *rate <= most).max().unwrap_or(0)
+    }
+
     /// A rate that was found does not hold any more, and so much of it was shown. It was over.
     pub fn slip(&mut self, rate: u64, verdict: HoldVerdict, shown: u64) {
         (self.broke, self.unbroken) = (Some((rate, verdict)), None);

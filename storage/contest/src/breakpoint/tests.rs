@@ -93,6 +93,18 @@ fn a_strong_climber_ends_no_weak_one_where_all_are_late_all_the_time() {
         assert!(holds >= capacity * 0.95 && holds <= capacity && climber.unbroken.is_none(), "{climber:?}");
         assert!(climber.breaks_at.is_some(), "{climber:?}");
     }
+    // The same where the strong one has a limit of its own, and so rests and fails now and then, and two holds of three are late.
+    for first_late in 0..3 {
+        let capacities = [9_000.0, 1_200.0, 3_000.0];
+        let decisions = play(breakpoint(500, 1.25), 3, 80, |step, place, rate, due| {
+            let sums = queue(capacities[place], rate, due);
+            if (step + first_late) % 3 == 0 { sums } else { late(sums) }
+        });
+        for (climber, capacity) in last(&decisions).iter().zip(capacities).skip(1) {
+            let holds = climber.holds as f64;
+            assert!(holds >= capacity * 0.95 && holds <= capacity && climber.unbroken.is_none(), "{climber:?}");
+        }
+    }
     // Of two alike nobody shows more than the other: nothing says whose failure it is.
     let decisions = play(breakpoint(500, 1.25), 2, 60, |_, _, rate, due| late(queue(1_200.0, rate, due)));
     for climber in last(&decisions) {
@@ -121,35 +133,97 @@ fn all_who_are_too_slow_at_once_are_held_again_once() {
     );
 }
 
+/// Plays to the end of a phase, which is known; all decisions.
+fn play_to(
+    end: u32,
+    contestants: usize,
+    mut server: impl FnMut(u32, usize, u64, u64) -> HoldSums,
+) -> Vec<Decision> {
+    let mut climbs = Climbs::new(breakpoint(500, 1.25), 0).within(Bounds { end, ..Bounds::NONE });
+    let mut rates = vec![500; contestants];
+    let decisions = (1..=end).map(|step| {
+        let measured = (0..contestants)
+            .map(|place| (format!("c{place}"), server(step, place, rates[place], climbs.expected(place))));
+        let measured: Vec<_> = measured.collect();
+        let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
+        rates = decision.climbers.iter().map(|climber| climber.rate).collect();
+        decision
+    });
+    decisions.collect()
+}
+
 #[test]
-fn when_all_fail_at_once_in_the_last_hold_what_was_shown_stands() {
+fn when_all_fail_at_once_near_the_end_what_was_shown_stands() {
     let capacities = [900.0, 2_100.0, 7_000.0];
     let end = 60;
-    for failing in [1, 2] {
-        let mut climbs = Climbs::new(breakpoint(500, 1.25), 0).within(Bounds { end, ..Bounds::NONE });
-        let mut rates = [500; 3];
-        let mut held = Vec::new();
-        for step in 1..=end {
-            // A switch of ours: nobody's answer comes.
-            let is_down = step + failing > end;
-            let measured: Vec<_> = (0..3)
-                .map(|place| {
-                    let due = climbs.expected(place);
-                    let sums = queue(capacities[place], rates[place], due);
-                    let down = HoldSums { right: 0, p99_us: Some(500_000), ..sums };
-                    (format!("c{place}"), if is_down { down } else { sums })
-                })
-                .collect();
-            let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
-            rates = std::array::from_fn(|place| decision.climbers[place].rate);
-            let holds: Vec<u64> = decision.climbers.iter().map(|climber| climber.holds).collect();
-            if is_down {
-                assert_eq!(holds, held, "{failing} holds: {decision:?}");
-            }
-            held = holds;
-        }
-        assert!(held.iter().zip(capacities).all(|(holds, capacity)| *holds as f64 >= capacity * 0.95), "{held:?}");
+    // Which holds a switch of ours fails in, counted from the end, which is 0: in those nobody's answer comes, or half of them.
+    let failing: [&[u32]; 6] = [&[0], &[1, 0], &[2, 1], &[2, 1, 0], &[6, 5, 4, 3, 2, 1, 0], &[3, 1]];
+    for (contestants, failing, share) in
+        [2, 3].into_iter().flat_map(|contestants| failing.map(|failing| (contestants, failing)))
+            .flat_map(|(contestants, failing)| [0, 1].map(|share| (contestants, failing, share)))
+    {
+        let decisions = play_to(end, contestants, |step, place, rate, due| {
+            let sums = queue(capacities[place], rate, due);
+            let down = HoldSums { right: share * due / 2, p99_us: Some(500_000), ..sums };
+            if failing.contains(&(end - step)) { down } else { sums }
+        });
+        let holds: Vec<u64> = last(&decisions).iter().map(|climber| climber.holds).collect();
+        let are_near = holds.iter().zip(capacities).all(|(holds, capacity)| *holds as f64 >= capacity * 0.95);
+        assert!(are_near, "{contestants} contestants, {failing:?} from the end: {holds:?}");
     }
+    // Where somebody else passes our side was well.
+    let decisions = play_to(end, 3, |step, place, rate, due| {
+        let sums = queue(capacities[place], rate, due);
+        if place < 2 && step == end { HoldSums { right: 0, p99_us: Some(500_000), ..sums } } else { sums }
+    });
+    let holds: Vec<u64> = last(&decisions).iter().map(|climber| climber.holds).collect();
+    assert!(holds[..2] == [0, 0] && holds[2] >= 6_650, "{holds:?}");
+}
+
+#[test]
+fn what_is_not_known_in_time_ends_nobody_however_often_it_is_so_in_a_row() {
+    let capacities = [900.0, 2_100.0, 50_000.0];
+    let unsettled = |steps: std::ops::Range<u32>| {
+        play_to(90, 3, move |step, place, rate, due| {
+            HoldSums { unsettled: steps.contains(&step), ..queue(capacities[place], rate, due) }
+        })
+    };
+    let decisions = unsettled(6..11);
+    for (climber, capacity) in last(&decisions).iter().zip(capacities) {
+        assert!(climber.holds as f64 >= capacity * 0.95 && climber.unbroken.is_none(), "{climber:?}");
+    }
+    // Where it never ends the highest ask for too much, as with anything else that does not end.
+    let decisions = unsettled(6..90);
+    assert_eq!(last(&decisions)[2].unbroken, Some(Unbroken::Generator), "{:?}", last(&decisions));
+}
+
+#[test]
+fn who_is_far_too_slow_at_the_end_holds_what_has_passed_and_a_failure_raises_nothing() {
+    // All answers are right, and come seconds late: in the last hold, and then for three.
+    for slow_from in [60, 58] {
+        let decisions = play_to(60, 1, |step, _, rate, due| match step {
+            step if step >= slow_from => HoldSums { p99_us: Some(4_000_000), right: due, ..queue(2_100.0, rate, due) },
+            _ => queue(2_100.0, rate, due),
+        });
+        let passed = |decision: &&Decision| decision.climbers[0].verdict == Some(HoldVerdict::Passed);
+        let passed: Vec<u64> = decisions.iter().filter(passed).map(|decision| decision.climbers[0].tried).collect();
+        let climber = &last(&decisions)[0];
+        assert!(passed.contains(&climber.holds) && climber.holds < 2_025, "{climber:?}");
+    }
+    // A little too slow: a little less.
+    let decisions = play_to(60, 1, |step, _, rate, due| match step {
+        60 => HoldSums { p99_us: Some(60_000), ..queue(2_100.0, rate, due) },
+        _ => queue(2_100.0, rate, due),
+    });
+    assert_eq!(last(&decisions)[0].holds, 1_965);
+    // Half of it is right; then, a rest later, all of it, and late.
+    let decisions = play_to(60, 1, |step, _, rate, due| match step {
+        58 => HoldSums { right: due / 2, ..queue(2_100.0, rate, due) },
+        60 => HoldSums { p99_us: Some(4_000_000), ..queue(2_100.0, rate, due) },
+        _ => queue(2_100.0, rate, due),
+    });
+    let holds = |from_end: usize| decisions[decisions.len() - 1 - from_end].climbers[0].holds;
+    assert!(holds(2) == 1_012 && holds(0) <= 1_012, "{} and then {}", holds(2), holds(0));
 }
 
 #[test]
@@ -172,6 +246,15 @@ fn who_is_far_away_is_not_failed_by_lateness_that_a_near_one_passes_with() {
     let decisions = far_away(42_000);
     let far = &last(&decisions)[1];
     assert!(far.holds >= 2_000 && far.breaks_at.is_none() && far.unbroken.is_none(), "{far:?}");
+    // It stands still to the end, and that is no lack of time.
+    let decisions = play_to(30, 2, |step, place, _, due| {
+        let late = if step >= 9 { due / 50 } else { 0 };
+        let p99_us = [1_000, 42_000][place] + if late > 0 { 12_000 } else { 0 };
+        HoldSums { due, right: due, p99_us: Some(p99_us), late, ..HoldSums::default() }
+    });
+    let unbroken = last(&decisions).iter().map(|climber| climber.unbroken);
+    let reasons: Vec<_> = unbroken.collect();
+    assert_eq!(reasons, [Some(Unbroken::Time), Some(Unbroken::Generator)], "{:?}", last(&decisions));
     // Who is too slow by itself as well is told so in the second such hold.
     let slow = play(breakpoint(500, 1.25), 2, 30, |step, place, rate, due| {
         let sums = queue([1e9, 2_100.0][place], rate, due);
