@@ -389,7 +389,7 @@ export function chartPage(feed) {
   const lines = new Lines(document.querySelector("[data-chart]"), store, feed, { me, read: document.querySelector("[data-chart-read]") });
   const table = new Table(document.querySelector("[data-standings]"), feed, { pins, store, me, tints: lines.tints });
   const compare = new Compare(document.querySelector("[data-compare]"), feed, pins, lines.tints);
-  const climb = new Climb(document.querySelector("[data-climb]"), feed, { me });
+  const climb = new Climb(document.querySelector("[data-climb]"), feed, { me, tints: lines.tints });
   const find = document.querySelector("[data-find]");
   const category = document.querySelector("[data-category]")?.value ?? "";
   const jump = document.querySelector("[data-jump]");
@@ -428,20 +428,24 @@ export function chartPage(feed) {
   find.addEventListener("input", show);
   jump.addEventListener("click", () => document.querySelector("tr.me")?.scrollIntoView({ block: "center" }));
   group("metric", (value) => { metric = value; lines.set(metric, range); });
-  group("range", (value) => { range = value; lines.set(metric, range); });
+  group("range", (value) => { range = value; lines.set(metric, range); machine.again(); });
   group("top", (value) => { top = Number(value); show(); });
-  new Machine(document.querySelector("[data-machine]"), feed, lines, store, { address: main.dataset.history, show });
-  pause.addEventListener("click", () => {
-    pausedAt = pausedAt ? 0 : now();
+  const hold = (at) => {
+    pausedAt = at;
     pause.setAttribute("aria-pressed", String(pausedAt > 0));
     pause.textContent = pausedAt ? "Go on" : "Pause";
-    if (!pausedAt) { behind.textContent = ""; show(); }
-  });
+    if (!pausedAt) behind.textContent = "";
+  };
+  // Whoever looks at another instant looks at all of it: what was paused goes on.
+  const look = () => { if (pausedAt) hold(0); show(); };
+  const machine = new Machine(document.querySelector("[data-machine]"), feed, lines, store, { address: main.dataset.history, show: look });
+  pause.addEventListener("click", () => { hold(pausedAt ? 0 : now()); if (!pausedAt) show(); });
   addEventListener("second", () => {
     if (pausedAt) behind.textContent = `+${Math.round((now() - pausedAt) / 1000)} s behind`;
     if (!feed.state.at) return;
     const age = Math.max(0, now() - feed.state.at) / 1000;
-    const words = feed.past ? `as it was at ${clockText(feed.state.at)}` : age < 2 ? "updated just now" : `updated ${Math.round(age)} s ago`;
+    const unknown = feed.past && feed.state.link === "stale";
+    const words = unknown ? `nobody wrote down what was at ${clockText(feed.state.at)}: this is of ${clockText(feed.state.stale_since)}` : feed.past ? `as it was at ${clockText(feed.state.at)}` : age < 2 ? "updated just now" : `updated ${Math.round(age)} s ago`;
     if (fresh.textContent !== words) fresh.textContent = words;
   });
 }

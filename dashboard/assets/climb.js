@@ -3,7 +3,7 @@
 
 import { now } from "./clock.js";
 import * as f from "./format.js";
-import { HOUSE, TINTS, dashed } from "./tints.js";
+import { HOUSE, TINTS } from "./tints.js";
 
 // So long a break is shown large: from the last row of a room it is seen within one look.
 const BREAK_MS = 8_000;
@@ -14,10 +14,11 @@ const FAILED = { failed_by_right: "too few right", failed_by_p99: "too slow" };
 const BREAKS_SAID = 3;
 
 export class Climb {
-  // `turns`: a wall shows what fits and turns its pages; a page that can be scrolled shows all.
-  constructor(box, feed, { turns = false, me = "" } = {}) {
+  // `turns`: a wall shows what fits and turns its pages; a page that can be scrolled shows all. `tints`: those of the lines. A
+  // bar has the colour of its line; on a wall, where bars stand in the place of the lines, those that are shown share them out.
+  constructor(box, feed, { turns = false, me = "", tints } = {}) {
     const find = (name) => box.querySelector(`[data-climb-${name}]`);
-    Object.assign(this, { box, feed, turns, me, bars: find("bars"), axis: find("axis"), step: find("step"), clock: find("clock"), said: find("said"), progress: find("progress"), pages: find("pages") });
+    Object.assign(this, { box, feed, turns, me, tints, bars: find("bars"), axis: find("axis"), step: find("step"), clock: find("clock"), said: find("said"), progress: find("progress"), pages: find("pages") });
     this.rows = new Map();
     this.broke = new Map();
     this.breaks = [];
@@ -56,10 +57,13 @@ export class Climb {
   // Who has just broken: its limit was not known, and now it is.
   hear(all) {
     const at = Date.now();
-    for (const { line, broke } of all) {
+    // Of an instant that is over nothing is news, nor what came while it was looked at.
+    const isNews = !this.feed.past && !this.wasPast;
+    this.wasPast = this.feed.past;
+    for (const { line, broke } of this.feed.past ? [] : all) {
       const before = this.broke.get(line.id);
       this.broke.set(line.id, broke);
-      if (before !== null || broke == null || this.feed.past) continue;
+      if (before !== null || broke == null || !isNews) continue;
       this.breaks.unshift({ id: line.id, at, words: `${line.display_name} broke at ${f.count(broke)}/s: ${FAILED[line.breaks_by] ?? "it failed"}` });
     }
     this.breaks = this.breaks.filter((one) => at - one.at < 2 * BREAK_MS).slice(0, BREAKS_SAID);
@@ -93,11 +97,12 @@ export class Climb {
     const fresh = new Set(this.breaks.filter((one) => at - one.at < BREAK_MS).map((one) => one.id));
     let place = this.bars.firstElementChild;
     const kept = new Set();
+    if (this.turns) this.tints.assign(shown.slice(0, TINTS).map(({ line }) => line.id), (id) => this.feed.colour(id));
     for (const bar of shown) {
       const { id } = bar.line;
       kept.add(id);
       const row = this.rows.get(id) ?? this.make(id);
-      write(row, bar, top, { breaks: fresh.has(id), me: id === this.me, tint: this.feed.colour(id) % TINTS });
+      write(row, bar, top, { breaks: fresh.has(id), me: id === this.me, dress: this.tints.dress(id) });
       if (row.item === place) place = place.nextElementSibling; else this.bars.insertBefore(row.item, place);
     }
     for (const [id, { item }] of this.rows) if (!kept.has(id)) { item.remove(); this.rows.delete(id); }
@@ -155,9 +160,9 @@ function barOf(line, climb) {
   };
 }
 
-function write({ item, bar, name, figure, state }, { line, held, tries, broke, unbroken, failed }, top, { breaks, me, tint }) {
+function write({ item, bar, name, figure, state }, { line, held, tries, broke, unbroken, failed }, top, { breaks, me, dress }) {
   const part = (rate) => `${Math.min(100, (100 * rate) / top)}%`;
-  const kind = ["climb-team", `c${tint}`, dashed(tint) ? "d1" : "", me ? "me" : "", breaks ? "breaks" : "", unbroken ? "unbroken" : "", tries == null ? "rests" : ""].filter(Boolean).join(" ");
+  const kind = ["climb-team", dress, me ? "me" : "", breaks ? "breaks" : "", unbroken ? "unbroken" : "", tries == null ? "rests" : ""].filter(Boolean).join(" ");
   if (item.className !== kind) item.className = kind;
   for (const [key, value] of [["--held", part(held)], ["--tries", part(tries ?? 0)], ["--broke", broke == null ? "-1%" : part(broke)]]) {
     if (bar.style.getPropertyValue(key) !== value) bar.style.setProperty(key, value);

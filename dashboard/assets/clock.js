@@ -43,9 +43,9 @@ export function localise(root = document) {
   }
 }
 
-// How far an instant is away, in words.
+// How far an instant is away, in words: from now, whatever instant is looked at, for what is announced is announced now.
 export function away(ms) {
-  const seconds = Math.round((ms - now()) / 1000);
+  const seconds = Math.round((ms - real()) / 1000);
   const size = Math.abs(seconds);
   if (size < 10) return "now";
   const units = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]];

@@ -49,6 +49,11 @@ export class Health {
     this.tab(title);
   }
 
+  // Nobody answers: what stood here says nothing of now.
+  lost(heardAt) {
+    this.show({ tone: "warn", title: "Not known", text: `The dashboard has not answered since ${clockText(heardAt)}: how your server does now is not known here. Look whether this device is online; the page goes on asking.`, since_ms: null });
+  }
+
   tab(title) {
     const sign = SIGN[this.tone];
     const words = sign ? `${sign} ${title} · ${this.title}` : this.title;

@@ -11,6 +11,8 @@ const ASK_MS = 3_000;
 const ASK_HIDDEN_MS = 6_000;
 const POLL_MS = 700;
 const POLLS_MAX = 180;
+// So many looks without an answer, and nobody believes any more what stands on the page.
+const LOST_AFTER = 2;
 
 function element(tag, kind, ...children) {
   const made = document.createElement(tag);
@@ -36,14 +38,26 @@ export function indexPage(feed) {
   follow("probe", "/index/probe/", showProbe);
   follow("practice", "/index/practice/", showPractice(advice));
   const shown = new Shown();
-  new Seconds(document.querySelector("[data-seconds]"), main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "", (from, to) => shown.during(from, to));
+  const seconds = new Seconds(document.querySelector("[data-seconds]"), main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "", (from, to) => shown.during(from, to));
   if (main.hasAttribute("data-readonly")) return;
   const health = new Health(document.querySelector("[data-health]"));
   const curve = [];
   let timer = 0;
+  let heardAt = now();
+  let unheard = 0;
   addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); ask(); } });
   const ask = async () => {
-    try { const me = await json("/api/me"); if (me) { show(me, feed, advice, curve); health.show(me.health); ledger(me.ledger); climb(me.climb); shown.again(); } } catch { /* the pill says so; ask again */ }
+    let me = null;
+    try { me = await json("/api/me"); } catch { /* asked again */ }
+    if (me) {
+      [heardAt, unheard] = [now(), 0];
+      show(me, feed, advice, curve);
+      health.show(me.health);
+      if (await renew(me.ledger_version)) seconds.ask();
+      ledger(me.ledger);
+      climb(me.climb);
+      shown.again();
+    } else if (++unheard >= LOST_AFTER) health.lost(heardAt);
     clearTimeout(timer);
     timer = setTimeout(ask, (document.hidden ? ASK_HIDDEN_MS : ASK_MS) + Math.random() * 500);
   };
@@ -87,6 +101,7 @@ function show(me, feed, advice, curve) {
   const find = (name) => document.querySelector(`[data-${name}]`);
   const put = (name, text) => { const one = find(name); if (one && one.textContent !== text) one.textContent = text; };
   put("me-points", f.points(me.points));
+  put("me-unit", me.beside_practice == null ? "points" : `points of this practice; the contest stands at ${f.points(me.beside_practice)}`);
   const invalid = feed?.invalidSeconds ?? 0;
   curve.push([now(), me.points, invalid > (invalidBefore ?? invalid)]);
   invalidBefore = invalid;
@@ -138,6 +153,28 @@ function climb(card) {
     cell("Right", "right", step.right), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.why))));
 }
 
+// What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. Whether it was.
+async function renew(version) {
+  const box = document.querySelector("[data-ledger]");
+  if (!version || box.dataset.version === version) return false;
+  const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
+  if (!answer?.ok) return false;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const of = (name) => [document.querySelector(`[data-${name}]`), fresh.querySelector(`[data-${name}]`)];
+  if (!of("ledger")[1]) return false;
+  const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.round));
+  for (const one of fresh.querySelectorAll("[data-ledger] details")) one.open ||= open.has(one.dataset.round);
+  for (const [old, next] of [of("ledger"), of("my-rounds")]) old.replaceWith(document.adoptNode(next));
+  const [card, then] = of("rounds-card");
+  card.hidden = then.hidden;
+  // Whichever round was looked at stays chosen.
+  const [choice, choices] = of("seconds-round");
+  const { value } = choice;
+  choice.replaceChildren(...choices.children);
+  choice.value = value;
+  return true;
+}
+
 // The lines of the round that goes on; those of the past stand.
 function ledger(round) {
   const box = document.querySelector("[data-ledger]");
@@ -152,6 +189,7 @@ function ledger(round) {
     lines.dataset.ledgerLines = "";
     fold = element("details", "fold ledger-round", line, lines);
     fold.dataset.round = String(round.number);
+    if (round.from_ms) fold.dataset.from = String(round.from_ms);
     fold.open = true;
     box.prepend(fold);
   }
@@ -182,16 +220,24 @@ class Shown {
     this.all.addEventListener("click", () => this.only(null));
     document.addEventListener("click", (event) => {
       const link = event.target.closest?.("[data-ledger] a[data-kind]");
-      if (link) { const { kind } = link.dataset; this.only((one) => one.dataset.kind === kind || one.querySelector(".kind").textContent === kind, `No sample of ${kind} is kept: the last fifty failures are.`); }
+      if (link) this.ofLine(link.dataset.kind, link.closest("[data-round]").dataset);
     });
   }
 
+  // Samples of another round are no evidence of this one.
+  ofLine(kind, { round, from, untilMs }) {
+    const [first, last] = [Number(from ?? 0), Number(untilMs ?? Infinity)];
+    this.only((one) => one.dataset.kind === kind && instants(one).some((at) => at >= first && at <= last),
+      `No sample of ${kind} in round ${round} is kept: only your newest fifty failures are. The organisers' journal has all of them.`,
+      `Samples of ${kind} in round ${round}`);
+  }
+
   during(from, to) {
-    this.only((one) => (one.dataset.instants ?? "").split(",").some((at) => at && Number(at) >= from && Number(at) < to), "Of this second no sample is kept here; the journal of the contest has all of them.");
+    this.only((one) => instants(one).some((at) => at >= from && at < to), "Of this second no sample is kept: only your newest fifty failures are. The organisers' journal has all of them.", `Samples of ${clockText(to - 500)}`);
     document.querySelector("#errors").scrollIntoView({ block: "start" });
   }
 
-  only(test, none = "") { [this.test, this.none] = [test, none]; this.again(); }
+  only(test, none = "", some = "") { [this.test, this.none, this.some] = [test, none, some]; this.again(); }
 
   again() {
     const errors = [...this.box.querySelectorAll("details.error")];
@@ -199,10 +245,16 @@ class Shown {
     this.all.hidden = !this.test;
     const isNone = Boolean(this.test) && errors.every((one) => one.hidden);
     let said = document.querySelector("[data-errors-none]");
-    if (isNone && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }
-    if (said) { said.hidden = !isNone; said.textContent = this.none; }
+    if (this.test && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }
+    if (!said) return;
+    said.hidden = !this.test;
+    const words = isNone ? this.none : this.some ?? "";
+    if (said.textContent !== words) said.textContent = words;
   }
 }
+
+// When the samples of a line were, in milliseconds.
+const instants = (line) => (line.dataset.instants ?? "").split(",").filter(Boolean).map(Number);
 
 // The same failure many times is one line with its count; what was unfolded stays so.
 function errors(list, advice, box) {

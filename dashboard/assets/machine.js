@@ -6,6 +6,8 @@ import { duration } from "./format.js";
 import { History } from "./history.js";
 
 const EVERY_MS = 250;
+// An instant that did not come is asked for again so soon.
+const AGAIN_MS = 1_000;
 
 export class Machine {
   constructor(box, feed, lines, store, { address, show }) {
@@ -13,6 +15,7 @@ export class Machine {
     const find = (name) => box.querySelector(`[data-machine-${name}]`);
     Object.assign(this, { round: find("round"), slider: find("at"), play: find("play"), speed: find("speed"), said: find("said"), live: find("live"), link: find("link") });
     this.at = null;
+    this.isUnknown = false;
     this.timer = 0;
     this.stores = new Map();
     this.slider.addEventListener("input", () => { this.halt(); this.go(Number(this.slider.value)); });
@@ -66,7 +69,7 @@ export class Machine {
     const one = this.chosen();
     const at = this.at ?? Number(this.slider.max);
     const into = one ? duration((at - one.start_at) / 1000) : "";
-    const words = this.at === null ? "live" : `${into} · ${clockText(at)}`;
+    const words = this.at === null ? "live" : `${into} · ${clockText(at)}${this.isUnknown ? " · not known: asking again" : ""}`;
     if (this.said.textContent !== words) this.said.textContent = words;
     this.slider.setAttribute("aria-valuetext", this.at === null ? "live" : `${into} into the round, ${fullText(at)}`);
     this.live.setAttribute("aria-pressed", String(this.at === null));
@@ -91,10 +94,20 @@ export class Machine {
         const at = round && wanted >= round.end_at ? Math.max(wanted, Math.min(round.settled_at, this.end())) : wanted;
         const [frame, store] = await Promise.all([this.fetch(at), this.lineStore(round)]);
         if (this.at === null) break;
+        // What stands there is of another instant, and says so until this one comes.
+        if (this.isUnknown !== !frame) { this.isUnknown = !frame; this.say(); }
+        if (!frame) { await new Promise((done) => { setTimeout(done, AGAIN_MS); }); continue; }
         this.shown = wanted;
-        if (frame) this.look(frame, store, at);
+        this.look(frame, store, at);
       }
     } finally { this.isAsking = false; }
+  }
+
+  // The same instant in another range.
+  again() {
+    if (this.at === null) return;
+    this.shown = null;
+    this.go(this.at);
   }
 
   look(frame, store, at) {
@@ -116,8 +129,9 @@ export class Machine {
     } catch { return null; }
   }
 
-  // The lines of a round that is over are kept; those of one that is on are the live ones.
+  // The lines of a round that is over are kept; those of one that is on are the live ones, and so are those of all rounds.
   async lineStore(round) {
+    if (this.lines.range === "all") return this.store;
     if (!round || round.id === this.feed.present?.round?.id || round.id === this.feed.state.round?.id && !this.feed.past) return this.store;
     if (!this.stores.has(round.id)) {
       const address = new URL(this.address, location.href);
@@ -161,6 +175,7 @@ export class Machine {
     this.halt();
     this.at = null;
     this.shown = null;
+    this.isUnknown = false;
     travel(null);
     this.lines.store = this.store;
     this.lines.until = Infinity;

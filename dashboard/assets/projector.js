@@ -4,7 +4,7 @@ import { Lines } from "./chart.js";
 import { Climb } from "./climb.js";
 import { History } from "./history.js";
 import { Table } from "./table.js";
-import { HOUSE, TINTS } from "./tints.js";
+import { HOUSE, Tints } from "./tints.js";
 import * as f from "./format.js";
 import { Reveal } from "./reveal.js";
 
@@ -77,11 +77,16 @@ function board(feed) {
   const lines = new Lines(document.querySelector("[data-chart]"), store, feed, { big: true });
   pager(feed, new Table(document.querySelector("[data-standings]"), feed, { tints: lines.tints }));
   // While everybody climbs, the bars stand where the lines do.
-  const climb = new Climb(document.querySelector("[data-climb]"), feed, { turns: true });
+  const climb = new Climb(document.querySelector("[data-climb]"), feed, { turns: true, tints: lines.tints });
   const chart = document.querySelector("[data-show-chart]");
-  feed.addEventListener("frame", () => { chart.hidden = climb.show(feed.standings()); });
+  feed.addEventListener("frame", () => {
+    const wasHidden = chart.hidden;
+    chart.hidden = climb.show(feed.standings());
+    // The bars had the colours: the lines take theirs again.
+    if (wasHidden && !chart.hidden) { lines.ids = []; draw(); }
+  });
   const draw = () => {
-    if (feed.state.seq < 0) return;
+    if (feed.state.seq < 0 || chart.hidden) return;
     lines.choose(feed.standings().filter((line) => line.id !== HOUSE).slice(0, 10).map((line) => line.id));
     lines.draw();
   };
@@ -93,6 +98,7 @@ function board(feed) {
 function ticker(feed) {
   const table = new Table(document.querySelector("[data-standings]"), feed);
   const list = document.querySelector("[data-ticker]");
+  const tints = new Tints();
   let before = new Map();
   pager(feed, table);
   feed.addEventListener("frame", () => {
@@ -105,6 +111,10 @@ function ticker(feed) {
     before = current;
     for (const change of changes.sort((a, b) => Math.abs(b.from - b.to) - Math.abs(a.from - a.to)).slice(0, 4)) list.prepend(tick(feed, change));
     while (list.children.length > TICKS_MAX) list.lastChild.remove();
+    // No two teams that stand there have the same colour.
+    const items = [...list.querySelectorAll("[data-id]")];
+    tints.assign([...new Set(items.map((item) => item.dataset.id))], (id) => feed.colour(id));
+    for (const item of items) item.className = tints.dress(item.dataset.id);
     if (!list.children.length) list.append(quiet());
     else if (changes.length) list.querySelector(".quiet")?.remove();
   });
@@ -119,7 +129,7 @@ function quiet() {
 
 function tick(feed, { id, from, to, points }) {
   const item = document.createElement("li");
-  item.className = `c${feed.colour(id) % TINTS}`;
+  item.dataset.id = id;
   const name = document.createElement("span");
   name.className = "name";
   name.textContent = feed.name(id);

@@ -5,6 +5,8 @@ import * as f from "./format.js";
 import { HOUSE } from "./tints.js";
 
 const PIECES = 80;
+// More boxes have no room beside each other.
+const PODIUM_MAX = 6;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 function make(tag, kind, text) {
@@ -26,6 +28,8 @@ export class Reveal {
     this.head = make("li", "head");
     this.head.append(...["Place", "Team", "Holds", "Points", ""].map((words, index) => make("span", COLUMNS[index], words)));
     this.step = Math.max(0, Number(location.hash.slice(1)) || 0);
+    // The freeze from which the show goes, once it has begun: whatever is revealed or unfrozen meanwhile, it goes on.
+    this.frozen = new URL(location.href).searchParams.get("frozen");
     this.next.addEventListener("click", () => this.go(this.step + 1));
     this.back.addEventListener("click", () => this.go(this.step - 1));
     addEventListener("keydown", (event) => {
@@ -39,7 +43,8 @@ export class Reveal {
     if (this.isAsking || step < 0 || (this.stage && step > this.stage.steps)) return;
     this.isAsking = true;
     try {
-      const answer = await fetch(`/api/reveal?step=${step}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
+      const from = this.frozen == null ? "" : `&frozen=${this.frozen}`;
+      const answer = await fetch(`/api/reveal?step=${step}${from}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
       if (answer.status === 401) { location.assign("/login?next=/chart?view=reveal"); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       this.show(await answer.json());
@@ -49,7 +54,11 @@ export class Reveal {
   show(stage) {
     this.stage = stage;
     this.step = stage.step;
-    history.replaceState(null, "", `#${stage.step}`);
+    if (stage.step) this.frozen = String(stage.frozen);
+    const address = new URL(location.href);
+    if (this.frozen != null) address.searchParams.set("frozen", this.frozen);
+    address.hash = String(stage.step);
+    history.replaceState(null, "", address);
     this.said.textContent = stage.said || (stage.steps ? "As the board was frozen" : "Nobody is on the board yet");
     if (!stage.said && stage.unknown) this.said.textContent = "Who has won?";
     this.next.textContent = stage.next ?? "The end";
@@ -113,11 +122,17 @@ export class Reveal {
     this.podium.hidden = !stage.ceremony;
     document.querySelector(".confetti")?.remove();
     if (!stage.ceremony) { this.podium.replaceChildren(); return; }
-    this.podium.replaceChildren(...stage.board.slice(0, 3).map((place, index) => {
-      const box = make("div", `p${index + 1}`);
+    // Equal ones share a place, and a step as high.
+    const first = stage.board.filter((place) => place.rank <= 3 && place.id !== HOUSE);
+    const shown = first.slice(0, PODIUM_MAX);
+    this.podium.style.setProperty("--boxes", String(Math.max(3, shown.length)));
+    this.podium.classList.toggle("is-shared", shown.some((place, index) => place.rank !== index + 1));
+    this.podium.replaceChildren(...shown.map((place) => {
+      const box = make("div", `p${place.rank}`);
       box.append(make("p", "name", place.display_name), make("p", "score", stage.by_holds ? `${holdsWord(place)}, ${f.points(place.points)} points` : f.points(place.points)), make("p", "step", f.rank(place.rank)));
       return box;
     }));
+    if (first.length > shown.length) this.podium.append(make("p", "more", `and ${first.length - shown.length} more`));
     const confetti = make("div", "confetti");
     confetti.setAttribute("aria-hidden", "true");
     for (let piece = 0; piece < PIECES; piece++) {

@@ -1,11 +1,14 @@
-// What came in each second of a round: a strip of right, wrong and failed. A second that is chosen says its numbers, and shows
-// the samples of what failed in it.
+// What came in each second of a round: a strip of right, wrong and failed, and below it how slow the answers were. A second that
+// is chosen says its numbers, and shows the samples of what failed in it. Of a long round ten minutes are there at a time.
 
 import { clockText } from "./clock.js";
 import * as f from "./format.js";
 
 const ASK_MS = 5_000;
 const [WIDTH, HEIGHT] = [1_000, 60];
+// Below the bars: p50 and p99, on a scale that ends with the slowest.
+const [SLOW_TOP, SLOW_HEIGHT] = [66, 34];
+const WINDOW_MS = 600_000;
 const SVG = "http://www.w3.org/2000/svg";
 const KINDS = ["right", "wrong", "failed"];
 
@@ -18,13 +21,19 @@ export class Seconds {
     this.round = document.querySelector("[data-seconds-round]");
     this.seconds = [];
     this.at = -1;
-    this.round?.addEventListener("change", () => this.ask());
+    [this.earlier, this.later] = ["earlier", "later"].map((name) => document.querySelector(`[data-seconds-${name}]`));
+    // From when on; null: the newest, which goes on with the round.
+    this.from = null;
+    this.window = null;
+    this.round?.addEventListener("change", () => { this.from = null; this.choose(-1); this.ask(); });
+    this.earlier.addEventListener("click", () => this.move(-WINDOW_MS));
+    this.later.addEventListener("click", () => this.move(WINDOW_MS));
     box.addEventListener("pointermove", (event) => this.choose(this.under(event)));
     box.addEventListener("pointerleave", () => this.choose(-1));
-    box.addEventListener("click", (event) => { this.choose(this.under(event)); this.show(); });
+    box.addEventListener("click", (event) => { this.choose(this.under(event)); this.reveal(); });
     box.addEventListener("keydown", (event) => {
       const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
-      if (event.key === "Enter") this.show();
+      if (event.key === "Enter") this.reveal();
       if (!steps) return;
       event.preventDefault();
       this.choose(Math.max(0, Math.min(this.seconds.length - 1, (this.at < 0 ? this.seconds.length - 1 : this.at) + steps)));
@@ -33,18 +42,37 @@ export class Seconds {
   }
 
   async poll() {
-    if (!document.hidden) await this.ask();
+    if (!document.hidden && this.from === null) await this.ask();
     setTimeout(() => this.poll(), ASK_MS + Math.random() * 1_000);
   }
 
   async ask() {
     const address = new URL("/api/me/seconds", location.href);
     if (this.round?.value) address.searchParams.set("round", this.round.value);
+    if (this.from !== null) address.searchParams.set("from", String(this.from));
     if (this.of) address.searchParams.set("as", this.of);
     try {
       const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
-      if (answer.ok) { this.seconds = await answer.json(); this.draw(); }
+      if (answer.ok) this.show(await answer.json());
     } catch { /* asked again */ }
+  }
+
+  show(window) {
+    this.window = window;
+    this.seconds = window.seconds;
+    const isLong = window.end_at - window.start_at > WINDOW_MS;
+    for (const button of [this.earlier, this.later]) button.hidden = !isLong;
+    this.earlier.disabled = window.from <= window.start_at;
+    this.later.disabled = window.until >= window.end_at;
+    this.draw();
+  }
+
+  move(by) {
+    if (!this.window) return;
+    const from = this.window.from + by;
+    this.from = from + WINDOW_MS >= this.window.end_at ? null : Math.max(from, this.window.start_at);
+    this.choose(-1);
+    this.ask();
   }
 
   under(event) {
@@ -54,11 +82,11 @@ export class Seconds {
 
   draw() {
     const count = this.seconds.length;
-    const key = `${count} ${this.seconds.at(-1)?.at_ms}`;
+    const key = `${count} ${this.seconds[0]?.at_ms} ${this.seconds.at(-1)?.at_ms}`;
     if (this.drawn === key) return;
     this.drawn = key;
     const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${SLOW_TOP + SLOW_HEIGHT}`);
     svg.setAttribute("preserveAspectRatio", "none");
     const paths = { right: "", wrong: "", failed: "" };
     const most = Math.max(1, ...this.seconds.map(({ right, wrong, failed }) => right + wrong + failed));
@@ -79,12 +107,34 @@ export class Seconds {
       path.setAttribute("d", paths[kind]);
       svg.append(path);
     }
+    this.slowest = Math.max(0, ...this.seconds.map((second) => second.p99_us ?? 0));
+    for (const name of ["p99", "p50"]) {
+      const path = document.createElementNS(SVG, "path");
+      path.setAttribute("class", name);
+      path.setAttribute("d", this.slow(`${name}_us`));
+      svg.append(path);
+    }
     this.cursor = document.createElementNS(SVG, "rect");
     this.cursor.setAttribute("class", "chosen");
-    this.cursor.setAttribute("height", String(HEIGHT));
+    this.cursor.setAttribute("height", String(SLOW_TOP + SLOW_HEIGHT));
     svg.append(this.cursor);
     this.box.replaceChildren(svg);
     this.choose(this.at);
+  }
+
+  // A line over the seconds that had an answer.
+  slow(name) {
+    let [d, isDrawn] = ["", false];
+    this.seconds.forEach((second, index) => {
+      const value = second[name];
+      if (value == null || !this.slowest) { isDrawn = false; return; }
+      const x = ((index + 0.5) / this.seconds.length) * WIDTH;
+      const y = SLOW_TOP + SLOW_HEIGHT * (1 - value / this.slowest);
+      // One alone is seen too.
+      d += isDrawn ? `L${x.toFixed(1)} ${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}h0.1`;
+      isDrawn = true;
+    });
+    return d;
   }
 
   choose(at) {
@@ -94,12 +144,15 @@ export class Seconds {
     this.cursor?.setAttribute("x", String(count ? (Math.max(0, at) / count) * WIDTH : 0));
     this.cursor?.setAttribute("width", second ? String(Math.max(2, WIDTH / count)) : "0");
     if (!count) { this.said.textContent = "Nothing came yet."; return; }
+    // Seconds in which nothing changed have no row of their own.
+    const length = second ? Math.round((second.at_ms - (this.seconds[at - 1]?.at_ms ?? second.at_ms - 1_000)) / 1_000) : 1;
+    const all = this.slowest ? ` The line below ends at ${f.micros(this.slowest)}.` : "";
     this.said.textContent = second
-      ? `${clockText(second.at_ms)}: ${f.count(second.right)} right, ${f.count(second.wrong)} wrong, ${f.count(second.failed)} failed, p50 ${f.micros(second.p50_us)}, p99 ${f.micros(second.p99_us)}`
-      : "Point at a second, or use ← and →; press it to see what failed in it.";
+      ? `${length > 1 ? `${length} s until ` : ""}${clockText(second.at_ms)}: ${f.count(second.right)} right, ${f.count(second.wrong)} wrong, ${f.count(second.failed)} failed, p50 ${f.micros(second.p50_us)}, p99 ${f.micros(second.p99_us)}`
+      : `Point at a second, or use ← and →; press it to see what failed in it.${all}`;
   }
 
-  show() {
+  reveal() {
     const second = this.seconds[this.at];
     if (!second) return;
     const before = this.seconds[this.at - 1]?.at_ms ?? second.at_ms - 1_000;

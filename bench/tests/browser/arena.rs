@@ -87,6 +87,24 @@ impl Arena {
         must(self.admin.arm(&Arming { start, scored: true }));
     }
 
+    /// Sends a form of Control as it stands.
+    pub(crate) fn press(&self, action: &str) {
+        let form = must(self.admin.visitor.open("/setting").and_then(|page| page.form(action)));
+        must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
+    }
+
+    /// Adjusts the points of somebody.
+    pub(crate) fn adjust(&self, name: &str, points: &str, reason: &str) {
+        let standings = self.standings();
+        let lines = standings["standings"].as_array().into_iter().flatten();
+        let line = lines.clone().find(|line| line["name"] == name).expect("it is on the board");
+        let id = line["id"].as_str().and_then(|id| id.strip_prefix('u')).expect("an account");
+        let page = must(self.admin.visitor.open(&format!("/setting?team={id}")));
+        let form = must(page.form(&format!("/setting/contestant/{id}/adjust")));
+        let form = form.with("points", points).with("reason", reason);
+        must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
+    }
+
     pub(crate) fn standings(&self) -> Value {
         must(self.admin.visitor.json("/api/standings"))
     }

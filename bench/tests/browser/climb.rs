@@ -58,6 +58,17 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         let held = "Math.round(document.querySelector('li[data-id] .climb-held').getBoundingClientRect().height)";
         wall.until(&format!("{held} > 20")).await;
         wall.picture("projector-climb", 1280).await;
+        // No two bars have the same colour, whatever the teams' own are, and the table has the same.
+        wall.run("document.querySelector('[data-chart]').lines.feed.colour = () => 3", vec![]).await;
+        let seq = "document.querySelector('[data-chart]').lines.feed.state.seq";
+        let seen = wall.run(&format!("return {seq}"), vec![]).await;
+        let colours = "[...document.querySelectorAll('.climb-team')].map((one) => [one.className.match(/c[0-9]+/)?.[0], \
+                       document.querySelector(`[data-rows] [data-id=\"${one.dataset.id}\"] .swatch`).className])";
+        wall.until(&format!(
+            "{seq} > {seen} && new Set({colours}.map(([bar]) => bar)).size === 2 && \
+             {colours}.every(([bar, swatch]) => swatch.split(' ').includes(bar))"
+        ))
+        .await;
         // Nobody has a step above 400, so nothing breaks Bob.
         wall.until(&format!("{} === 'unbroken'", bar("Bob", ".climb-state"))).await;
         wall.until(&format!("{} === '400/s'", bar("Bob", ".climb-figure"))).await;
@@ -104,6 +115,17 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
             findings.look(&team, page, 360).await;
             findings.ask(&team, page, axe.as_deref()).await;
         }
+        // What is over is no news to whoever looked at an instant before it.
+        let lines = "document.querySelector('[data-chart]').lines";
+        team.resize(1280).await;
+        team.go("/chart").await;
+        team.until(&format!("{lines}?.store.rounds.length")).await;
+        let start = team.run(&format!("return {lines}.store.rounds.at(-1).start_at"), vec![]).await;
+        team.go(&format!("/chart?at={}", start.as_i64().expect("an instant") + 5_000)).await;
+        team.until(&format!("{} === 'tries 100'", bar("Alice", ".climb-state"))).await;
+        team.click("[data-machine-live]").await;
+        team.until(&format!("{} === '400/s'", bar("Bob", ".climb-figure"))).await;
+        assert_eq!(team.run("return document.querySelector('[data-climb-said]').textContent", vec![]).await, "");
         // A machine with other work may be late, and then the round waits for a word.
         wall.go("/setting").await;
         let give_word = "const count = document.querySelector('[name=ruling][value=count]'); count?.click(); \

@@ -60,7 +60,7 @@ fn every_page_is_fit_to_be_seen_at_every_width() {
 }
 
 /// Looks at each page in every width, and in the dark.
-async fn walk(browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option<&str>) -> Vec<String> {
+pub(crate) async fn walk(browser: &Browser, when: &str, pages: &[(&str, &str)], axe: Option<&str>) -> Vec<String> {
     let mut findings = Findings::default();
     for (name, path) in pages {
         let name = if when.is_empty() { (*name).to_owned() } else { format!("{name}-{when}") };

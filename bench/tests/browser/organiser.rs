@@ -114,6 +114,33 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         }
         admin.until(&format!("{points} === {frozen} && document.querySelector('[data-podium]').hidden")).await;
         admin.resize(1280).await;
+        // Whatever is pressed meanwhile, the show goes on: everybody is shown the result, and the board is frozen anew.
+        let is_frozen = "!document.querySelector('[data-me-frozen]').hidden";
+        let still_goes_on = async || {
+            admin.click("[data-reveal-next]").await;
+            admin.until("document.querySelector('[data-reveal-board] li.resolved')").await;
+            admin.until(&format!("location.hash === '#2' && {points} > {frozen}")).await;
+            admin.click("[data-reveal-back]").await;
+            admin.until(&format!("location.hash === '#1' && {points} === {frozen}")).await;
+        };
+        team.until(is_frozen).await;
+        arena.press("/setting/reveal");
+        team.until(&format!("!({is_frozen})")).await;
+        still_goes_on().await;
+        arena.press("/setting/freeze");
+        team.until(is_frozen).await;
+        still_goes_on().await;
+        // Who shares a place shares its height.
+        let place = |id: &str, rank: u32| serde_json::json!({ "id": id, "display_name": id, "rank": rank, "points": 9, "resolved": true });
+        let stage = serde_json::json!({
+            "step": 0, "steps": 9, "said": "The podium", "unknown": 0, "ceremony": true, "by_holds": false, "frozen": frozen,
+            "board": [place("a", 1), place("b", 1), place("c", 3), place("d", 3), place("e", 5)],
+        });
+        admin.run(&format!("window.fetch = async () => new Response(JSON.stringify({stage}))"), vec![]).await;
+        admin.click("[data-reveal-back]").await;
+        let boxes = |css: &str| format!("document.querySelectorAll('[data-podium] {css}').length");
+        admin.until(&format!("{} === 2 && {} === 2 && {} === 0", boxes(".p1"), boxes(".p3"), boxes(".p2"))).await;
+        admin.picture("reveal-shared", 1280).await;
         assert!(team.run("return !document.querySelector('[data-me-frozen]').hidden", vec![]).await == true);
         // She has missed the deadline that came nearer: her page says which, in a tab that nobody looks at as well, and
         // nobody's says that her server is dead.

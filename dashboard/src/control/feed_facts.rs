@@ -2,8 +2,8 @@
 
 use super::roster::HOUSE;
 use super::show::Show;
-use crate::clock::utc_us;
-use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey};
+use crate::clock::{utc_ms, utc_us};
+use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
 use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
 use flowtest_contract::{RoundId, Row};
@@ -96,7 +96,8 @@ impl FeedFacts {
             let (control, show) = decided();
             // Nor does anything reveal itself meanwhile.
             let reveal_at = show.reveal_at.filter(|_| !is_open);
-            let freeze = Freeze { at: show.freeze_at, revealed: show.revealed, reveal_at };
+            let (at, revealed, revealed_at) = (show.freeze_at, show.revealed, show.revealed_at);
+            let freeze = Freeze { at, revealed, revealed_at, reveal_at };
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -139,12 +140,16 @@ impl FeedFacts {
         let (Some(start_at), Some(over_at)) = (round.start_at, over_at) else { return Ok(None) };
         let saved = self.accounts.control_then(over_at).await?;
         let control = saved.and_then(|saved| Control::from_json(&saved.document).ok());
-        let planned = control.filter(|control| control.round == Some(round.id));
-        let planned = planned.and_then(|control| control.timeline.end_at(&control.contest));
+        let control = control.filter(|control| control.round == Some(round.id));
+        let planned = control.as_ref().and_then(|control| control.timeline.end_at(&control.contest));
         let end_at = planned.map_or(over_at, |planned| planned.min(over_at));
         let Round { id, number, scored, .. } = *round;
         let settled_at = over_at.saturating_add(SETTLED_US);
-        Ok((end_at > start_at).then_some(PlayedRound { id, number, scored, start_at, end_at, settled_at }))
+        // Of what was planned for after its end nothing came.
+        let mut marks = control.map(|control| marks::of_round(&control, end_at)).unwrap_or_default();
+        marks.retain(|mark| mark.at <= utc_ms(end_at));
+        let played = PlayedRound { id, number, scored, start_at, end_at, settled_at, marks: marks.into() };
+        Ok((end_at > start_at).then_some(played))
     }
 
     async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {

@@ -12,9 +12,12 @@ pub struct Show {
     /// From when on the public sees the standings as they were then; it may lie ahead.
     #[serde(default)]
     pub freeze_at: Option<UtcUs>,
-    /// Everybody sees everything again, step by step on the projector.
+    /// Everybody sees everything again.
     #[serde(default)]
     pub revealed: bool,
+    /// Since when; settings of before 0.3 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revealed_at: Option<UtcUs>,
     /// The same from this instant on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reveal_at: Option<UtcUs>,
@@ -42,7 +45,7 @@ impl Show {
     /// Refused while it is frozen: a later instant would show everybody what is hidden.
     pub fn freeze(self, at: UtcUs, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {
-            None => Ok(Show { freeze_at: Some(at), revealed: false, reveal_at: None, ..self }),
+            None => Ok(Show { over: self.over, freeze_at: Some(at), ..Show::default() }),
             Some(_) => Err("the board is frozen already, and another freeze would show what it hides: reveal or \
                             unfreeze it first"
                 .to_owned()),
@@ -57,7 +60,7 @@ impl Show {
     /// The freeze ends for all to see. Nothing to reveal when nothing is frozen.
     pub fn reveal(self, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {
-            Some(_) => Ok(Show { revealed: true, ..self }),
+            Some(_) => Ok(Show { revealed: true, revealed_at: Some(now), ..self }),
             None => Err("the standings are not frozen, so there is nothing to reveal: freeze them first".to_owned()),
         }
     }

@@ -1,20 +1,22 @@
 //! What scripts ask for. Scores come from the live feed alone, for the audience that asks.
 
 use crate::app::App;
+use crate::clock::{Millis, utc_ms};
 use crate::error::RequestError;
 use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
 use crate::handlers::owner::{self, Owner};
 use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
-use crate::live::reveal::Reveal;
-use crate::live::{Audience, Due, UserKey, ValidityNow};
+use crate::live::reveal::{Reveal, Stage};
+use crate::live::{Audience, Due, Facts, UserKey, ValidityNow};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format::open_ruling;
 use crate::views::health::Health;
 use crate::views::index::HeaderCount;
 use crate::views::ledger::LedgerRound;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
@@ -60,6 +62,16 @@ pub async fn moment(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     Ok(())
 }
 
+/// What the room knows after a step of the reveal.
+#[derive(Debug, Serialize)]
+struct RevealAnswer {
+    #[serde(flatten)]
+    stage: Stage,
+    /// The freeze from which it goes; 0: nothing was frozen. Given back as `frozen` it makes the later steps those of the same
+    /// show, whatever is revealed or frozen meanwhile.
+    frozen: Millis,
+}
+
 /// What the room knows after a step of the reveal. Only organisers go ahead of everybody else.
 #[handler]
 pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -68,18 +80,39 @@ pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     if let Some(number) = app.feed.facts().unruled() {
         return Err(RequestError::Conflict(open_ruling(number)));
     }
-    let is_frozen = app.feed.facts().freeze.holds(app.now()).is_some();
-    let frozen = app.feed.standings(&Audience::Public).lines;
+    let seen = app.feed.seen();
+    let control = seen.control.as_deref();
+    let freeze = match req.query::<u64>("frozen") {
+        Some(0) => None,
+        Some(ms) => Some(UtcUs::from_ms(ms)),
+        None => freeze_to_show(&app.feed.facts(), control, app.now()),
+    };
     let last = app.feed.standings(&Audience::Admin).lines;
-    let rank_by = app.feed.seen().control.as_ref().map(|control| control.contest.rank_by).unwrap_or_default();
-    res.render(Json(Reveal::of(&frozen, &last, is_frozen, rank_by).stage(step)));
+    let frozen = match freeze {
+        Some(at) => past::frozen(&app, at).await?,
+        None => app.feed.standings(&Audience::Public).lines,
+    };
+    let rank_by = control.map(|control| control.contest.rank_by).unwrap_or_default();
+    let stage = Reveal::of(&frozen, &last, freeze.is_some(), rank_by).stage(step);
+    res.render(Json(RevealAnswer { stage, frozen: freeze.map_or(0, utc_ms) }));
     Ok(())
+}
+
+/// The freeze that the show goes from: the one that holds, and one that was revealed until another round begins, so that it can
+/// be shown when everybody knows the end, and once more.
+fn freeze_to_show(facts: &Facts, control: Option<&Control>, now: UtcUs) -> Option<UtcUs> {
+    let at = facts.freeze.at.filter(|at| *at <= now)?;
+    let on = control.filter(|control| control.state != State::Draft).and_then(|control| control.timeline.start_at);
+    let is_newest = facts.rounds.iter().map(|round| round.start_at).chain(on).all(|start| start <= at);
+    (is_newest || facts.freeze.holds(now).is_some()).then_some(at)
 }
 
 /// The answer of `/api/me`: a contestant's own figures.
 #[derive(Debug, Serialize)]
 struct MeAnswer {
     points: i64,
+    /// What the contest stands at while `points` are those of a practice for all; else null.
+    beside_practice: Option<i64>,
     rank: Option<u32>,
     gap_ahead: Option<i64>,
     gap_behind: Option<i64>,
@@ -102,17 +135,21 @@ struct MeAnswer {
     health: Health,
     /// The round that is played or was the last, line by line; null when its results are among those of the past.
     ledger: Option<LedgerRound>,
+    /// Another one when something of earlier rounds, adjustments or rulings has changed.
+    ledger_version: String,
     /// How it fares in a breakpoint phase, step by step; null where there is none.
     climb: Option<ClimbCard>,
 }
 
-/// What came in each second of a round: `?round=` by its number, or the newest.
+/// What came in each second of a round: `?round=` by its number, or the newest. Ten minutes of it: from `?from=`, in
+/// milliseconds, or the last ones.
 #[handler]
 pub async fn my_seconds(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let user = asked::contestant(req, depot, &app).await?;
-    let seconds = past::seconds(&app, &UserKey::of_user(user.id.0), req.query::<u32>("round")).await?;
-    res.render(Json(seconds));
+    let (round, from) = (req.query::<u32>("round"), req.query::<u64>("from").map(UtcUs::from_ms));
+    let window = past::window(&app, &UserKey::of_user(user.id.0), round, from).await?;
+    res.render(Json(window));
     Ok(())
 }
 
@@ -125,6 +162,7 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
     let headers: BTreeMap<_, _> = owner::headers(&owner).into_iter().map(|header| (header.name, header)).collect();
     res.render(Json(MeAnswer {
         points: owner.points,
+        beside_practice: owner.beside_practice,
         rank: owner.rank,
         gap_ahead: owner.gaps.0,
         gap_behind: owner.gaps.1,
@@ -136,9 +174,10 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         endpoint: app.accounts.endpoint_of(user.id).await?.map(|endpoint| endpoint.endpoint),
         due: Due::of(app.feed.seen().control.as_deref(), app.now()),
         validity: app.feed.validity(&Audience::Public),
-        frozen: owner.frozen,
+        frozen: owner.frozen_at.is_some(),
         health: owner::health(&app, &user, &owner, &viewer).await?,
         ledger: owner::ledger_now(&app, &owner),
+        ledger_version: owner::ledger_version(&app, &owner),
         climb: owner.climb,
     }));
     Ok(())

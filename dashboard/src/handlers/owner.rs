@@ -13,11 +13,12 @@ use crate::views::format;
 use crate::views::health::{Health, Known};
 use crate::views::index::{FailureCount, HeaderCount};
 use crate::views::ledger::{self, Ledger, LedgerRound};
-use flowtest_accounts::User;
-use flowtest_contest::State;
+use flowtest_accounts::{User, UserId};
 use flowtest_contest::climbed::Climbed;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, Rules};
 use flowtest_scoreboard::{ExplainedError, ProbeAnswer};
+use std::collections::BTreeSet;
 
 /// One contestant's own figures.
 #[derive(Clone, Debug)]
@@ -29,7 +30,10 @@ pub struct Owner {
     pub gaps: (Option<i64>, Option<i64>),
     /// How many have a rank.
     pub of: usize,
-    pub frozen: bool,
+    /// Since when the board is frozen.
+    pub frozen_at: Option<UtcUs>,
+    /// What the contest stands at while `points` are those of a practice for all.
+    pub beside_practice: Option<i64>,
     /// How it fares, while a round is on, and since when.
     pub state: Option<TeamState>,
     pub state_since_ms: Option<i64>,
@@ -38,7 +42,7 @@ pub struct Owner {
     pub rules: Rules,
     /// How it fares in a breakpoint phase, or fared in the last one; none where there is none.
     pub climb: Option<ClimbCard>,
-    /// What it holds in the round that is played or was the last.
+    /// What it holds in the round that is played or was the last, by the steps that count.
     pub holds: Option<u64>,
     /// `None`: nobody knows right now.
     pub errors: Option<Vec<ExplainedError>>,
@@ -50,20 +54,21 @@ impl Owner {
         let audience = Audience::Owner(id.clone());
         let standings = app.feed.standings(&audience);
         let seen = app.feed.seen();
-        let frozen = app.feed.facts().freeze.holds(app.now()).is_some();
+        let facts = app.feed.facts();
+        let frozen_at = facts.freeze.holds(app.now());
         let line = standings.of(&id);
         let row = seen.totals.as_ref().and_then(|totals| totals.contestants.get(&user.name));
-        let climbers = seen.totals.as_ref().map_or(&[][..], |totals| totals.climbers());
-        let climber = climbers.iter().find(|climber| climber.contestant == user.name);
+        let control = seen.control.as_deref();
         Owner {
             climb: climb(app, user),
-            holds: climber.map(|climber| climber.holds),
+            holds: ledger::holds(control, seen.totals.as_deref(), &user.name),
             points: line.map_or(0, |line| line.figures.points),
-            rank: line.and_then(|line| line.rank).filter(|_| !frozen),
+            rank: line.and_then(|line| line.rank).filter(|_| frozen_at.is_none()),
             rank_change: line.map_or(0, |line| line.rank_change),
-            gaps: if frozen { (None, None) } else { standings.gaps(&id) },
+            gaps: if frozen_at.is_some() { (None, None) } else { standings.gaps(&id) },
             of: standings.ranked(),
-            frozen,
+            frozen_at,
+            beside_practice: ledger::beside_practice(control, &facts, &id),
             state: line.and_then(|line| line.state),
             state_since_ms: line.and_then(|line| line.state_since),
             row: row.cloned().unwrap_or_default(),
@@ -137,57 +142,64 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
 /// The round that is played or was the last, as the ledger has it. `None` before the first, and when its results are among
 /// those of the past.
 pub fn ledger_now(app: &App, owner: &Owner) -> Option<LedgerRound> {
-    let (seen, facts) = (app.feed.seen(), app.feed.facts());
-    let control = seen.control.as_deref().filter(|control| control.state != State::Draft)?;
-    let round = control.round.filter(|round| !facts.carried.has(round) && control.state != State::Aborted)?;
-    let points = owner.row.tally.points(&owner.rules);
-    let held = ledger::held(owner.holds, control.contest.breakpoint_points);
-    let points = points + held.as_ref().map_or(0, |line| i128::from(line.points));
-    let lines = ledger::lines(&owner.row, &owner.rules).into_iter().chain(held);
-    Some(LedgerRound {
-        number: facts.numbers.get(&round).copied().unwrap_or(1),
-        note: if control.scored { "not sealed yet" } else { "practice for all: counts nothing" }.to_owned(),
-        counts: control.scored,
-        points: i64::try_from(points).unwrap_or(if points > 0 { i64::MAX } else { i64::MIN }),
-        lines: lines.collect(),
-        holds: owner.holds,
-        p99_us: owner.row.latency.quantile(0.99),
-        ..LedgerRound::default()
-    })
+    let seen = app.feed.seen();
+    ledger::played(seen.control.as_deref()?, &app.feed.facts(), &owner.row, owner.holds)
 }
 
-/// All rounds of the contestant, newest first, and what was adjusted.
-pub async fn ledger(app: &App, user: &User, owner: &Owner) -> Result<Ledger, RequestError> {
-    let mut rounds = Vec::new();
-    for round in app.accounts.rounds().await?.into_iter().filter(|round| round.finished_at.is_some()) {
+/// What the past of the ledger is known by.
+pub fn ledger_version(app: &App, owner: &Owner) -> String {
+    ledger::version(&app.feed.facts(), &owner.id, owner.frozen_at)
+}
+
+/// All rounds of the contestant, newest first, and what was adjusted, for whoever reads its page.
+pub async fn ledger(app: &App, user: &User, owner: &Owner, reader: &Viewer) -> Result<Ledger, RequestError> {
+    // First: what changes while the database is read is asked for again.
+    let version = ledger_version(app, owner);
+    let facts = app.feed.facts();
+    let ranked: BTreeSet<&UserKey> =
+        facts.contestants.iter().filter(|one| one.is_ranked()).map(|one| &one.id).collect();
+    let is_ranked = |user: UserId| ranked.contains(&UserKey::of_user(user.0));
+    let mut rounds: Vec<LedgerRound> = Vec::new();
+    for round in app.accounts.rounds().await? {
+        let Some(finished_at) = round.finished_at else { continue };
         let results = app.accounts.results_of(round.id).await?;
-        let Some(result) = results.into_iter().find(|result| result.user == user.id) else { continue };
+        let Some(result) = results.iter().find(|result| result.user == user.id) else { continue };
+        // A round that ended behind the freeze: its ranks are the secret.
+        let is_shown = reader.is_admin() || owner.frozen_at.is_none_or(|frozen_at| finished_at < frozen_at);
+        let before = results.iter().filter(|other| is_ranked(other.user) && other.rank < result.rank).count();
+        let rank = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         // By the rules of then.
-        let then = past::control_then(app, round.finished_at.unwrap_or_default()).await?;
+        let then = past::control_then(app, finished_at).await?;
         let (rules, worth) =
             then.map(|control| (control.contest.rules, control.contest.breakpoint_points)).unwrap_or_default();
         let lines = ledger::lines(&Row::decode(&result.row).unwrap_or_default(), &rules);
         let note = match round.ruling {
             Some(ruling) if !ruling.counts() => format::ruling(ruling).to_owned(),
-            _ if !round.scored => "practice for all: counts nothing".to_owned(),
+            _ if !round.scored => ledger::PRACTICE.to_owned(),
+            _ if round.wants_ruling() => "not valid: whether it counts is to be decided".to_owned(),
             _ => String::new(),
         };
-        rounds.push(LedgerRound {
+        let sealed = LedgerRound {
             number: round.number,
             note,
             counts: round.counts(),
+            is_sealed: true,
             points: result.points,
             lines: lines.into_iter().chain(ledger::held(result.holds, worth)).collect(),
             holds: result.holds,
-            rank: Some(result.rank),
+            rank: Some(rank).filter(|_| is_shown && is_ranked(user.id)),
             p99_us: result.p99_us,
-        });
+            ..LedgerRound::default()
+        };
+        rounds.push(sealed.during(&facts, round.id, round.start_at));
     }
-    rounds.extend(ledger_now(app, owner));
+    // The database may know already what the feed has not heard.
+    let is_new = |now: &LedgerRound| rounds.iter().all(|round| round.number != now.number);
+    rounds.extend(ledger_now(app, owner).filter(is_new));
     rounds.reverse();
     let adjustments = app.accounts.adjustments().await?.into_iter();
     let adjustments = adjustments.filter(|one| one.user == user.id && one.withdrawn_at.is_none());
-    Ok(Ledger::of(rounds, adjustments.map(|one| (one.reason, one.points)).collect()))
+    Ok(Ledger::of(rounds, adjustments.map(|one| (one.reason, one.points)).collect(), version))
 }
 
 /// Right and wrong of each header.

@@ -13,10 +13,10 @@ use crate::views::report::{ReportAdjustment, ReportLine, ReportRound, ReportTeam
 use crate::views::strip::{Span, Strip};
 use crate::views::{ReportPage, format};
 use flowtest_accounts::{Adjustment, Round, RoundResult, User};
-use flowtest_contest::Control;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::ladder::Pass;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::{Deadline, UtcUs};
 use flowtest_contract::{Failure, Row};
 use salvo::http::{HeaderValue, header};
@@ -79,13 +79,16 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     let adjustments = app.accounts.adjustments().await?;
     let sums = app.feed.facts().adjustments.clone();
     let has_climbs = standings.iter().any(|line| line.figures.holds.is_some());
+    let open = open_round(&app);
     let lines = standings.into_iter().map(|standing| {
         let id = &standing.contestant.id;
-        ReportLine {
-            rounds: of_rounds.remove(id).unwrap_or_else(|| vec![None; counted.len()]),
-            adjusted: sums.get(id).copied().unwrap_or(0),
-            standing,
+        let mut rounds = of_rounds.remove(id).unwrap_or_else(|| vec![None; counted.len()]);
+        let adjusted = sums.get(id).copied().unwrap_or(0);
+        if open.is_some() {
+            let sealed = rounds.iter().flatten().fold(adjusted, |sum, points| sum.saturating_add(*points));
+            rounds.push(Some(standing.figures.points.saturating_sub(sealed)));
         }
+        ReportLine { rounds, adjusted, standing }
     });
     let page = ReportPage {
         title: app.title(),
@@ -96,6 +99,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         standings: lines.collect(),
         has_climbs,
         counted: counted.iter().map(|round| round.number).collect(),
+        open,
         from_ms: played.first().map(|span| span.from_ms).or(at_ms.first().copied()).unwrap_or(0),
         until_ms: played.last().map(|span| span.to_ms).or(at_ms.last().copied()).unwrap_or(0),
         curves: Curves::of(&at_ms, &series, &marks, &invalid, &played),
@@ -107,8 +111,18 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     frame::show(res, page)
 }
 
+/// The number of the round whose points stand on the board before its results are kept.
+fn open_round(app: &App) -> Option<u32> {
+    let (seen, facts) = (app.feed.seen(), app.feed.facts());
+    let control = seen.control.as_ref().filter(|control| control.scored)?;
+    let is_on = !matches!(control.state, State::Draft | State::Aborted);
+    let round = control.round.filter(|round| is_on && !facts.carried.has(round))?;
+    facts.numbers.get(&round).copied()
+}
+
 fn mark(mark: &Value) -> Option<Mark> {
-    Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned() })
+    let is_deadline = matches!(mark["kind"].as_str(), Some("version" | "from"));
+    Some(Mark { at_ms: mark["at"].as_i64()?, label: mark["label"].as_str()?.to_owned(), is_deadline })
 }
 
 /// The rounds that count, or the last one where none does, as on the page.

@@ -4,10 +4,10 @@
 //! `{"v":2,"round":null,"columns":["id","points","rate",..],"rows":[["u3",9000,820,..],..]}`: the names of the fields
 //! stand once and not 200 times, in any order, and are those of [`Figures`]; `reached_at` is in µs. `round` is that of a
 //! practice round, whose points are its own, and null where the points are the contest's. `invalid_seconds` counts those of
-//! the round until then; `state` and what answers of the round were came with 0.3; `gap_from` stands where the seconds before are not known. Version 1 had no names: `V1_COLUMNS` are its order.
+//! the round until then; `state`, what answers of the round were and `part` came with 0.3; `gap_from` stands where the seconds before are not known. Version 1 had no names: `V1_COLUMNS` are its order.
 
 use super::facts::UserKey;
-use super::standings::{Answers, Figures, Score, Scores};
+use super::standings::{Answers, Figures, Part, Score, Scores};
 use super::team_state::StateSince;
 use flowtest_contest::contest::RankBy;
 use flowtest_contract::RoundId;
@@ -57,15 +57,17 @@ struct Kept {
     state: Option<StateSince>,
     #[serde(flatten)]
     answers: Answers,
+    #[serde(default)]
+    part: Option<Part>,
 }
 
 /// The row of an instant.
 pub fn write(basis: Basis, scores: &Scores) -> Vec<u8> {
     let mut columns = Vec::new();
     let mut rows = Vec::with_capacity(scores.lines.len());
-    for Score { id, figures, reached_at, state, answers, .. } in &scores.lines {
-        let kept =
-            Kept { id: id.clone(), figures: *figures, reached_at: *reached_at, state: *state, answers: *answers };
+    for Score { id, figures, reached_at, state, answers, part, .. } in &scores.lines {
+        let (id, figures, reached_at) = (id.clone(), *figures, *reached_at);
+        let kept = Kept { id, figures, reached_at, state: *state, answers: *answers, part: *part };
         // The fields of every row come in the same order.
         let Ok(Value::Object(fields)) = serde_json::to_value(kept) else { unreachable!("a struct is an object") };
         if columns.is_empty() {
@@ -97,8 +99,9 @@ pub fn read(at: UtcUs, payload: &[u8]) -> Option<(Basis, Scores)> {
             return None;
         }
         let fields: Map<String, Value> = columns.iter().cloned().zip(row).collect();
-        let Kept { id, figures, reached_at, state, answers } = serde_json::from_value(Value::Object(fields)).ok()?;
-        Some(Score { id, figures, reached_at, rank_before: None, state, answers })
+        let Kept { id, figures, reached_at, state, answers, part } =
+            serde_json::from_value(Value::Object(fields)).ok()?;
+        Some(Score { id, figures, reached_at, rank_before: None, state, answers, part })
     };
     let basis = document.round.map_or(Basis::Contest, Basis::Practice);
     let lines = document.rows.into_iter().map(score).collect::<Option<_>>()?;
@@ -159,7 +162,8 @@ mod tests {
             };
             let state = reached_at.map(|since| StateSince { state: TeamState::Failing, since });
             let answers = Answers { right: rate, wrong: 1, failed: 2, second_p50_us: p99_us, second_p99_us: None };
-            let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None, state, answers };
+            let part = state.map(|_| Part::Disqualified);
+            let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None, state, answers, part };
             let scores = Scores { at: UtcUs(5), lines: vec![score], invalid_seconds: rate, gap_from: reached_at, ..Scores::default() };
             for basis in [Basis::Contest, Basis::Practice(RoundId::from_bits(7))] {
                 prop_assert_eq!(read(UtcUs(5), &write(basis, &scores)), Some((basis, scores.clone())));
@@ -189,7 +193,7 @@ mod tests {
             "p99_us": null, "failures": 0, "void": 0, "holds": null, "holds_p99_us": null, "holds_since": null,
             "tries": null, "unbroken": false, "unbroken_by": null, "breaks_at": null, "breaks_by": null,
             "tried": null, "step_verdict": null, "reached_at": null, "state": null, "right": 0, "wrong": 0,
-            "failed": 0, "second_p50_us": null, "second_p99_us": null,
+            "failed": 0, "second_p50_us": null, "second_p99_us": null, "part": null,
         });
         assert_eq!(json!(row), expected);
         assert_eq!(read(UtcUs(5), text.replace("\"v\":2", "\"v\":3").as_bytes()), None);

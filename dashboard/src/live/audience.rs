@@ -111,7 +111,7 @@ mod tests {
     fn what_was_revealed_is_for_everybody() {
         let visibility = visibility(
             &Audience::Public,
-            &Freeze { at: Some(UtcUs(100)), revealed: true, reveal_at: None },
+            &Freeze { at: Some(UtcUs(100)), revealed: true, ..Freeze::default() },
             UtcUs(200),
         );
         assert_eq!(visibility.until(), None);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_reveal_that_is_timed_is_for_everybody_from_its_instant_on() {
-        let freeze = Freeze { at: Some(UtcUs(100)), revealed: false, reveal_at: Some(UtcUs(200)) };
+        let freeze = Freeze { at: Some(UtcUs(100)), reveal_at: Some(UtcUs(200)), ..Freeze::default() };
         assert_eq!(visibility(&Audience::Public, &freeze, UtcUs(199)).until(), Some(UtcUs(100)));
         assert_eq!(visibility(&Audience::Public, &freeze, UtcUs(200)).until(), None);
     }

@@ -7,7 +7,7 @@ use super::archive::{self, Basis};
 use super::audience::{Audience, Visibility, visibility};
 use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
 use super::series::Series;
-use super::standings::{Answers, Figures, Score, Scores, Standing, Standings, rank};
+use super::standings::{Answers, Figures, Part, Score, Scores, Standing, Standings, rank};
 use super::team_state::{StateSince, TeamState};
 use super::validity::{HeardValidity, ValidityNow};
 use super::window::{Count, Ring};
@@ -170,6 +170,11 @@ impl Board {
             }
         }
         shown
+    }
+
+    /// What everybody sees of a freeze that began at this instant, or saw when it is over.
+    pub fn frozen_standings(&self, freeze: UtcUs) -> Standings {
+        self.show(&self.scores_at(freeze), &visibility(&Audience::Public, &Freeze::default(), freeze))
     }
 
     /// What an audience may see at an instant.
@@ -341,6 +346,7 @@ impl Board {
             let adjusted = if practice { 0 } else { facts.adjustments.get(id).copied().unwrap_or(0) };
             let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
             let mut score = total(id.clone(), row, &rules, carried, adjusted);
+            score.part = Some(Part::of(contestant));
             let line_before = lines_before.get(id).copied();
             if let Some(climber) = climber {
                 let counted = counted.get(contestant.name.as_str()).copied();

@@ -1,6 +1,7 @@
 //! What the live feed must be told by whoever owns the accounts: contestants, adjustments, sealed results, notices, the
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
+use super::marks::Mark;
 use crate::clock::{Millis, utc_ms};
 use flowtest_accounts::{Level, Ruling};
 use flowtest_contest::Control;
@@ -108,6 +109,8 @@ pub struct Freeze {
     pub at: Option<UtcUs>,
     /// What was frozen is shown to everybody again.
     pub revealed: bool,
+    /// Since when; `None`: nobody noted it.
+    pub revealed_at: Option<UtcUs>,
     /// The same from this instant on.
     pub reveal_at: Option<UtcUs>,
 }
@@ -119,7 +122,8 @@ impl Freeze {
     }
 
     pub fn is_revealed(&self, now: UtcUs) -> bool {
-        self.revealed || self.reveal_at.is_some_and(|at| at <= now)
+        let is_told = self.revealed && self.revealed_at.is_none_or(|at| at <= now);
+        is_told || self.reveal_at.is_some_and(|at| at <= now)
     }
 }
 
@@ -166,6 +170,9 @@ pub struct PlayedRound {
     /// By when its last answer was on the board; the planned end while it is played.
     #[serde(serialize_with = "millis")]
     pub settled_at: UtcUs,
+    /// What changed it, by the document of then.
+    #[serde(skip)]
+    pub marks: Arc<[Mark]>,
 }
 
 /// A sealed scored round that is not valid, and what the organiser said of it.

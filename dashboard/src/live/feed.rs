@@ -186,6 +186,16 @@ impl Feed {
         self.board().standings(audience, self.shared.clock.now())
     }
 
+    /// The standings that everybody sees, or saw, of a freeze.
+    pub fn frozen_standings(&self, freeze: UtcUs) -> Standings {
+        self.board().frozen_standings(freeze)
+    }
+
+    /// From when to when nobody wrote down a round that was played.
+    pub fn gaps(&self) -> Vec<(UtcUs, UtcUs)> {
+        self.board().gaps().to_vec()
+    }
+
     /// When contestants came to the points that the last look showed.
     pub fn reached_at(&self, ids: &BTreeSet<UserKey>) -> BTreeMap<UserKey, UtcUs> {
         let board = self.board();

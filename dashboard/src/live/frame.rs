@@ -204,11 +204,18 @@ fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
 }
 
 /// The frame of an instant that is over, as [`past`](super::past) puts it together: a snapshot that belongs to no sequence.
-pub(super) fn past(control: Option<&Control>, facts: &Facts, standings: &Standings, at: UtcUs) -> String {
+/// `unknown_since`: nobody wrote down what was from then on, and the standings are those of before.
+pub(super) fn past(
+    control: Option<&Control>,
+    facts: &Facts,
+    standings: &Standings,
+    at: UtcUs,
+    unknown_since: Option<UtcUs>,
+) -> String {
     let head = Head {
         seq: 0,
         now: at,
-        link: Link::Live,
+        link: unknown_since.map_or(Link::Live, |since| Link::Stale { since }),
         round: control.map(|control| RoundNow::of(control, facts, at)),
         due: Due::of(control, at),
         notices: &[],

@@ -6,11 +6,12 @@ use super::Audience;
 use super::audience::Visibility;
 use super::board::Board;
 use super::facts::{Contestant, Facts, PlayedRound};
-use super::marks::{Mark, MarkKind, marks};
+use super::marks::{Mark, marks};
 use super::series;
 use crate::clock::utc_ms;
 use bytes::Bytes;
 use flowtest_contest::{Control, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, RwLock};
 use std::io::Write;
@@ -55,12 +56,12 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
     }
     body.extend_from_slice(b"},\"marks\":");
     let control = board.control().map(|control| &**control);
-    let mut all = marks(control, board.facts(), now);
-    all.extend(board.gaps().iter().filter(|(_, to)| any(*to)).map(|(from, to)| Mark {
-        at: utc_ms(*from),
-        kind: MarkKind::Gap,
-        label: format!("no history for {} s", to.saturating_since(*from) / 1_000_000),
-    }));
+    let facts = board.facts();
+    // Each round has those of its own document: the next draft takes none of them away.
+    let is_over = |round: RoundId| facts.rounds.iter().any(|one| one.id == round);
+    let mut all = marks(control.filter(|control| !control.round.is_some_and(is_over)), facts, now);
+    all.extend(facts.rounds.iter().flat_map(|round| round.marks.iter().cloned()));
+    all.extend(board.gaps().iter().filter(|(_, to)| any(*to)).map(|(from, to)| Mark::of_gap(*from, *to)));
     all.sort_by_key(|mark| (mark.at, mark.kind));
     serde_json::to_writer(&mut body, &all).expect(text);
     body.extend_from_slice(b",\"rounds\":");
@@ -86,7 +87,7 @@ fn now_played(control: &Control, facts: &Facts) -> Option<PlayedRound> {
     // A pause has no end yet: it ends no earlier than planned.
     let end_at = control.timeline.end_at(&control.contest).unwrap_or_else(|| start_at.saturating_add(planned));
     let number = facts.numbers.get(&id).copied().unwrap_or(1);
-    Some(PlayedRound { id, number, scored: control.scored, start_at, end_at, settled_at: end_at })
+    Some(PlayedRound { id, number, scored: control.scored, start_at, end_at, settled_at: end_at, marks: [].into() })
 }
 
 fn list(body: &mut Vec<u8>, values: impl Iterator<Item = Option<i64>>) {

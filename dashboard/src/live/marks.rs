@@ -16,6 +16,14 @@ pub struct Mark {
     pub label: String,
 }
 
+impl Mark {
+    /// Of seconds that nobody wrote down.
+    pub fn of_gap(from: UtcUs, to: UtcUs) -> Mark {
+        let label = format!("no history for {} s", to.saturating_since(from) / 1_000_000);
+        Mark { at: utc_ms(from), kind: MarkKind::Gap, label }
+    }
+}
+
 /// What it marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,11 +38,22 @@ pub enum MarkKind {
     Gap,
 }
 
-/// The marks of the round that is armed, played or was the last, in order. `now` only tells which deadlines hold.
+/// The marks of the round that is armed, played or was the last, and the freeze, in order. `now` only tells which deadlines
+/// hold.
 pub fn marks(control: Option<&Control>, facts: &Facts, now: UtcUs) -> Vec<Mark> {
+    let mut marks = control.map(|control| of_round(control, now)).unwrap_or_default();
+    if let Some(at) = facts.freeze.at.filter(|at| *at <= now) {
+        marks.push(Mark { at: utc_ms(at), kind: MarkKind::Freeze, label: "freeze".to_owned() });
+    }
+    marks.sort_by_key(|mark| (mark.at, mark.kind));
+    marks
+}
+
+/// Those of the round of a document, in no order.
+pub fn of_round(control: &Control, now: UtcUs) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut add = |at: UtcUs, kind: MarkKind, label: String| marks.push(Mark { at: utc_ms(at), kind, label });
-    if let Some(control) = control.filter(|control| control.state != State::Draft) {
+    if control.state != State::Draft {
         let timeline = &control.timeline;
         let deadlines = timeline.deadlines_at(&control.contest, now);
         let known = |deadline: Deadline| ![Deadline::PASSED, Deadline::NEVER].contains(&deadline);
@@ -58,10 +77,6 @@ pub fn marks(control: Option<&Control>, facts: &Facts, now: UtcUs) -> Vec<Mark> 
             }
         }
     }
-    if let Some(at) = facts.freeze.at.filter(|at| *at <= now) {
-        add(at, MarkKind::Freeze, "freeze".to_owned());
-    }
-    marks.sort_by_key(|mark| (mark.at, mark.kind));
     marks
 }
 

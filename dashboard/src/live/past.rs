@@ -6,8 +6,8 @@ use super::audience::Visibility;
 use super::board::contestants;
 use super::facts::{Contestant, Facts, PlayedRound, UserKey};
 use super::frame;
-use super::marks::marks;
-use super::standings::{Answers, Scores, Standings, rank};
+use super::marks::{Mark, marks};
+use super::standings::{Answers, Part, Scores, Standings, rank};
 use crate::clock::{Millis, utc_ms};
 use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 /// What was kept of one instant.
 pub type KeptRow = (UtcUs, Vec<u8>);
 
-/// The frame of an instant, as JSON. `row` is the newest row that is not later, `before` the same a minute before.
+/// The frame of an instant, as JSON. `row` is the newest row that is not later, `before` the same a minute before; in one of
+/// `gaps` nobody wrote down what was, and the frame says since when.
 pub fn frame(
     at: UtcUs,
     control: Option<&Control>,
@@ -26,11 +27,12 @@ pub fn frame(
     visibility: &Visibility,
     row: Option<KeptRow>,
     before: Option<KeptRow>,
+    gaps: &[(UtcUs, UtcUs)],
 ) -> String {
-    let contestants = contestants(control, facts);
+    let now = contestants(control, facts);
     let mut scores = read(row).unwrap_or_default();
     let before = before.and_then(|row| read(Some(row))).unwrap_or_default();
-    let ranks: BTreeMap<UserKey, u32> = rank(&before, &contestants)
+    let ranks: BTreeMap<UserKey, u32> = rank(&before, &then(&now, &before))
         .lines
         .into_iter()
         .filter_map(|line| Some((line.contestant.id, line.rank?)))
@@ -38,9 +40,33 @@ pub fn frame(
     for score in &mut scores.lines {
         score.rank_before = ranks.get(&score.id).copied();
     }
-    let mut standings: Standings = rank(&scores, &contestants);
-    standings.lines.retain(|line| visibility.sees(&line.contestant));
-    frame::past(control, facts, &standings, at)
+    let mut standings: Standings = rank(&scores, &then(&now, &scores));
+    // Whoever was hidden then was on no board, and whoever is hidden now stands on none any more.
+    standings.lines.retain(|line| {
+        visibility.sees(&line.contestant)
+            && now.get(&line.contestant.id).is_some_and(|contestant| visibility.sees(contestant))
+    });
+    let gap = gaps.iter().find(|(from, to)| (*from..*to).contains(&at)).map(|(from, _)| *from);
+    frame::past(control, facts, &standings, at, gap)
+}
+
+/// The contestants as they were in the competition when a row was written.
+fn then(now: &BTreeMap<UserKey, Contestant>, row: &Scores) -> BTreeMap<UserKey, Contestant> {
+    let mut contestants = now.clone();
+    for score in &row.lines {
+        if let (Some(contestant), Some(part)) = (contestants.get_mut(&score.id), score.part) {
+            contestant.hidden = part == Part::Hidden;
+            contestant.disqualified = part == Part::Disqualified;
+        }
+    }
+    contestants
+}
+
+/// The standings that everybody saw at an instant, from the row that was kept of it.
+pub fn public_standings(control: Option<&Control>, facts: &Facts, row: Option<KeptRow>) -> Standings {
+    let mut standings = rank(&read(row).unwrap_or_default(), &contestants(control, facts));
+    standings.lines.retain(|line| !line.contestant.hidden);
+    standings
 }
 
 fn read(row: Option<KeptRow>) -> Option<Scores> {
@@ -56,6 +82,7 @@ pub fn history(
     facts: &Facts,
     visibility: &Visibility,
     round: &PlayedRound,
+    gaps: &[(UtcUs, UtcUs)],
 ) -> String {
     let contestants: BTreeMap<UserKey, Contestant> =
         contestants(control, facts).into_iter().filter(|(_, contestant)| visibility.sees(contestant)).collect();
@@ -76,15 +103,34 @@ pub fn history(
         .map(|pair| utc_ms(pair[1].at))
         .collect();
     let points: Map<String, Value> = points.into_iter().map(|(id, line)| (id.to_string(), json!(line))).collect();
+    // Those that rows tell of, and those that the board knows: of a step one row alone is read.
+    let told = rows.iter().filter_map(|row| Some((row.gap_from?, row.at)));
+    let within = |(from, to): &(UtcUs, UtcUs)| shown(*to) && *from >= round.start_at && *to <= round.settled_at;
+    let all: BTreeMap<UtcUs, UtcUs> = told.chain(gaps.iter().copied()).filter(within).collect();
+    let mut marks = marks(control, facts, round.end_at);
+    marks.extend(all.into_iter().map(|(from, to)| Mark::of_gap(from, to)));
+    marks.sort_by_key(|mark| (mark.at, mark.kind));
     let body = json!({
         "step": step_s,
         "t": rows.iter().map(|row| utc_ms(row.at)).collect::<Vec<_>>(),
         "invalid": invalid,
         "points": points,
-        "marks": marks(control, facts, round.end_at),
+        "marks": marks,
         "rounds": [round],
     });
     body.to_string()
+}
+
+/// Whole seconds of one contestant: a window of a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// Of the round; its end is now while it is played.
+    pub start_at: Millis,
+    pub end_at: Millis,
+    /// Of the window.
+    pub from: Millis,
+    pub until: Millis,
+    pub seconds: Vec<Second>,
 }
 
 /// What came to a contestant between one row of the history and the next.
@@ -100,9 +146,10 @@ pub struct Second {
     pub p99_us: Option<u64>,
 }
 
-/// The seconds of one contestant in one round, from its rows, oldest first: nobody else's line is read.
-pub fn seconds_of(rows: &[KeptRow], id: &UserKey) -> Vec<Second> {
-    let mut then = Answers::default();
+/// The seconds of one contestant in one round, from its rows, oldest first: nobody else's line is read. `before`: the row before
+/// these, where they do not begin with the round.
+pub fn seconds_of(before: Option<&KeptRow>, rows: &[KeptRow], id: &UserKey) -> Vec<Second> {
+    let mut then = before.and_then(|(_, payload)| archive::read_one(payload, id)).unwrap_or_default();
     let answers = rows.iter().filter_map(|(at, payload)| Some((*at, archive::read_one(payload, id)?)));
     answers.map(|(at, now)| second(at, std::mem::replace(&mut then, now), now)).collect()
 }
@@ -173,6 +220,7 @@ mod tests {
             &public,
             Some(row(90_000_000, [9, 5, 7])),
             Some(row(30, [1, 5, 0])),
+            &[],
         );
         let frame: Value = serde_json::from_str(&text).expect("JSON");
         let lines: Vec<_> = frame["standings"].as_array().expect("a list").iter().collect();
@@ -183,7 +231,46 @@ mod tests {
         );
         assert_eq!((frame["kind"].clone(), frame["at"].clone()), (json!("past"), json!(90_000)));
         let admin = see(&Audience::Admin, Freeze::default());
-        assert!(super::frame(UtcUs(1), None, &facts(), &admin, Some(row(1, [1, 2, 3])), None).contains("ghost"));
+        assert!(super::frame(UtcUs(1), None, &facts(), &admin, Some(row(1, [1, 2, 3])), None, &[]).contains("ghost"));
+    }
+
+    #[test]
+    fn an_instant_shows_who_was_out_of_the_competition_then() {
+        let part = |part| {
+            let lines = [("a", 9, part), ("b", 5, Part::Ranked), ("ghost", 7, Part::Hidden)];
+            let lines =
+                lines.map(|(id, points, part)| Score { part: Some(part), ..Score::of_points(id.into(), points) });
+            let scores = Scores { at: UtcUs(1), lines: lines.to_vec(), ..Scores::default() };
+            Some((UtcUs(1), archive::write(Basis::Contest, &scores)))
+        };
+        let mut facts = facts();
+        let ranks = |facts: &Facts, row| {
+            let public = see(&Audience::Public, Freeze::default());
+            let frame: Value =
+                serde_json::from_str(&super::frame(UtcUs(1), None, facts, &public, row, None, &[])).expect("JSON");
+            let lines = frame["standings"].as_array().expect("a list").clone();
+            lines.iter().map(|line| (line["id"].clone(), line["rank"].clone())).collect::<Vec<_>>()
+        };
+        let first = [(json!("a"), json!(1)), (json!("b"), json!(2))];
+        facts.contestants[0].disqualified = true;
+        assert_eq!(ranks(&facts, part(Part::Ranked)), first, "disqualified afterwards");
+        facts.contestants[0].disqualified = false;
+        let out = ranks(&facts, part(Part::Disqualified));
+        assert_eq!(out, [(json!("b"), json!(1)), (json!("a"), Value::Null)], "back in since then");
+        facts.contestants[0].hidden = true;
+        assert_eq!(ranks(&facts, part(Part::Ranked)), first[1..], "hidden since then: nobody else moves up");
+    }
+
+    #[test]
+    fn an_instant_that_nobody_wrote_down_says_since_when() {
+        let public = see(&Audience::Public, Freeze::default());
+        let gap = (UtcUs(1_000_000), UtcUs(4_000_000));
+        let ask = |at| -> Value {
+            let row = Some(row(1_000_000, [1, 2, 3]));
+            serde_json::from_str(&frame(UtcUs(at), None, &facts(), &public, row, None, &[gap])).expect("JSON")
+        };
+        assert_eq!((&ask(2_000_000)["link"], &ask(2_000_000)["stale_since"]), (&json!("stale"), &json!(1_000)));
+        assert_eq!(ask(4_000_000)["link"], "live");
     }
 
     #[test]
@@ -194,7 +281,8 @@ mod tests {
             (UtcUs(at), archive::write(Basis::Contest, &Scores { at: UtcUs(at), lines, ..Scores::default() }))
         };
         let rows = vec![row(1_000_000, 10, 0), row(2_000_000, 25, 3)];
-        let own = seconds_of(&rows, &"a".into());
+        let own = seconds_of(None, &rows, &"a".into());
+        assert_eq!(seconds_of(rows.first(), &rows[1..], &"a".into()), own[1..]);
         let seconds =
             seconds(vec![row(1_000_000, 10, 0), row(2_000_000, 25, 3), (UtcUs(3_000_000), b"no row".to_vec())]);
         let said: Vec<_> = seconds[&UserKey::from("a")].iter().map(|one| (one.at_ms, one.right, one.failed)).collect();
@@ -211,14 +299,18 @@ mod tests {
             start_at: UtcUs::EPOCH,
             end_at: UtcUs(8_000_000),
             settled_at: UtcUs(9_000_000),
+            marks: [].into(),
         };
         let rows = || vec![row(1_000_000, [1, 2, 3]), row(2_000_000, [4, 5, 6])];
         let freeze = Freeze { at: Some(UtcUs(1_500_000)), ..Freeze::default() };
+        let gaps = [(UtcUs(1_100_000), UtcUs(1_400_000)), (UtcUs(1_600_000), UtcUs(1_900_000))];
         let ask = |audience| {
-            let text = history(rows(), 1, None, &facts(), &see(audience, freeze), &round);
+            let text = history(rows(), 1, None, &facts(), &see(audience, freeze), &round, &gaps);
             serde_json::from_str::<Value>(&text).expect("JSON")
         };
         assert_eq!(ask(&Audience::Public)["points"], json!({ "a": [1], "b": [2] }));
+        let marked = |audience| ask(audience)["marks"].as_array().map(Vec::len);
+        assert_eq!((marked(Audience::Public), marked(Audience::Admin)), (Some(1), Some(2)), "gaps of what is seen");
         assert_eq!(ask(&Audience::Admin)["points"], json!({ "a": [1, 4], "b": [2, 5], "ghost": [3, 6] }));
     }
 }

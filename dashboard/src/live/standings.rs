@@ -86,6 +86,25 @@ impl Figures {
     }
 }
 
+/// Whether somebody had a rank at an instant: the past shows who was out of the competition then, not who is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    Ranked,
+    Disqualified,
+    Hidden,
+}
+
+impl Part {
+    pub fn of(contestant: &Contestant) -> Part {
+        match (contestant.hidden, contestant.disqualified) {
+            (true, _) => Part::Hidden,
+            (false, true) => Part::Disqualified,
+            (false, false) => Part::Ranked,
+        }
+    }
+}
+
 /// What one contestant has at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
@@ -99,6 +118,8 @@ pub struct Score {
     pub state: Option<StateSince>,
     /// What its answers of the round were, until now.
     pub answers: Answers,
+    /// `None`: a row of before 0.3 does not say.
+    pub part: Option<Part>,
 }
 
 /// What a contestant's answers were, counted from the round's start; and how fast the last ones.
@@ -124,7 +145,8 @@ impl Score {
     /// Points alone.
     pub fn of_points(id: UserKey, points: i64) -> Score {
         let figures = Figures { points, ..Figures::default() };
-        Score { id, figures, reached_at: None, rank_before: None, state: None, answers: Answers::default() }
+        let answers = Answers::default();
+        Score { id, figures, reached_at: None, rank_before: None, state: None, answers, part: None }
     }
 }
 

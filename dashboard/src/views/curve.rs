@@ -21,6 +21,8 @@ pub struct Series {
 pub struct Mark {
     pub at_ms: i64,
     pub label: String,
+    /// Nothing stands in the place of its name.
+    pub is_deadline: bool,
 }
 
 /// A round on the axis, which is made of rounds: the time between them has no place.
@@ -158,17 +160,18 @@ impl Curves {
             Line { display_name: one.display_name.clone(), class: format::colour_class(one.colour), path }
         });
         let rounds = spans.iter().filter(|_| spans.len() > 1);
-        let rounds = rounds.map(|span| Mark { at_ms: span.from_ms, label: span.name.clone() });
+        let rounds = rounds.map(|span| Mark { at_ms: span.from_ms, label: span.name.clone(), is_deadline: false });
         let mut marks: Vec<Mark> = rounds.chain(marks.iter().cloned()).collect();
-        marks.sort_by_key(|mark| mark.at_ms);
-        let mut free_from = [f64::NEG_INFINITY; MARK_ROWS];
+        marks.sort_by_key(|mark| (!mark.is_deadline, mark.at_ms));
+        let mut rows: [Vec<(f64, f64)>; MARK_ROWS] = Default::default();
         let marks = marks.into_iter().filter_map(|mark| {
             let (_, middle) = axis.place(mark.at_ms)?;
-            let half = mark.label.chars().count() as f64 * LETTER / 2.0;
+            let half = (mark.label.chars().count() + 1) as f64 * LETTER / 2.0;
+            let (from, to) = (middle - half, middle + half);
             // In the first row that has room; where none has, the line stands alone.
-            let row = free_from.iter().position(|free| middle - half >= *free);
+            let row = rows.iter().position(|taken| taken.iter().all(|one| to <= one.0 || from >= one.1));
             if let Some(row) = row {
-                free_from[row] = middle + half + LETTER;
+                rows[row].push((from, to));
             }
             let label = if row.is_some() { mark.label } else { String::new() };
             Some(PlacedMark { x: format!("{middle:.1}"), y: -6 - 16 * row.unwrap_or(0) as i32, label })
@@ -217,17 +220,23 @@ mod tests {
     fn labels_of_marks_never_cover_each_other_and_the_axis_says_round_instants() {
         let at: Vec<i64> = (0..60).map(|step| 1_700_000_000_000 + step * 10_000).collect();
         let series = Series { display_name: "A".into(), colour: 0, points: vec![Some(1); 60] };
-        let mark = |index: usize| Mark { at_ms: at[index], label: "a mark with a name".into() };
+        let mark = |index: usize| Mark { at_ms: at[index], label: "a mark with a name".into(), is_deadline: false };
         let curves = Curves::of(&at, &[series], &[mark(30), mark(31), mark(32)], &[], &[]);
         let rows: Vec<_> = curves.marks.iter().map(|mark| (mark.y, mark.label.is_empty())).collect();
         assert_eq!(rows, [(-6, false), (-22, false), (-6, true)]);
+        // A deadline comes first, however late it is.
+        let deadline = Mark { is_deadline: true, ..mark(32) };
+        let series = Series { display_name: "A".into(), colour: 0, points: vec![Some(1); 60] };
+        let with_deadline = Curves::of(&at, &[series], &[mark(30), mark(31), deadline], &[], &[]);
+        let named = with_deadline.marks.iter().filter(|mark| !mark.label.is_empty()).map(|mark| &*mark.x);
+        assert_eq!(named.collect::<Vec<_>>(), [&*curves.marks[2].x, &*curves.marks[0].x]);
         assert!(curves.instants.len() >= 4 && curves.instants.iter().all(|one| one.at_ms % 120_000 == 0));
     }
 
     #[test]
     fn curves_fill_the_frame_and_gaps_stay_gaps() {
         let series = Series { display_name: "A".into(), colour: 9, points: vec![Some(0), None, Some(50), Some(100)] };
-        let mark = Mark { at_ms: 15, label: "v2".into() };
+        let mark = Mark { at_ms: 15, label: "v2".into(), is_deadline: true };
         let curves = Curves::of(&[0, 10, 20, 30], &[series], &[mark], &[20], &[]);
         assert_eq!(curves.bands.iter().map(|band| (&*band.x, &*band.width)).collect::<Vec<_>>(), [("333.3", "333.3")]);
         assert_eq!(curves.lines[0].path, "M0.0 360.0M666.7 180.0L1000.0 0.0");

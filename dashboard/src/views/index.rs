@@ -70,6 +70,18 @@ pub struct ScoreCard {
     pub gap_ahead: Option<i64>,
     pub gap_behind: Option<i64>,
     pub frozen: bool,
+    /// What the contest stands at while `points` are those of a practice for all.
+    pub beside_practice: Option<i64>,
+}
+
+impl ScoreCard {
+    /// What the points are.
+    pub fn unit(&self) -> String {
+        match self.beside_practice {
+            Some(contest) => format!("points of this practice; the contest stands at {}", format::points(contest)),
+            None => "points".to_owned(),
+        }
+    }
 }
 
 /// One header's right and wrong answers.
@@ -111,6 +123,15 @@ pub struct Failure {
     pub response: String,
     /// How often the same was seen among the failures kept.
     pub count: u64,
+    /// When each of them was.
+    pub all_ms: Vec<i64>,
+}
+
+impl Failure {
+    /// For the script that looks for what failed in a second.
+    pub fn instants(&self) -> String {
+        self.all_ms.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// What "test now" found.

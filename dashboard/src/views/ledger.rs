@@ -1,8 +1,14 @@
 //! Where a team's points come from, line by line, so that the lines add up to the score. Pure.
 
+use crate::clock::utc_ms;
 use crate::live::board::held_points;
-use flowtest_contract::{Failure, Row, Rules};
+use crate::live::{Facts, UserKey};
+use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{Failure, RoundId, Row, Rules};
+use flowtest_scoreboard::RoundTotals;
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One line: so often, so many points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,13 +28,27 @@ pub struct LedgerRound {
     /// Said of a round that counts nothing, or is not over.
     pub note: String,
     pub counts: bool,
+    /// Its results are kept, and never change.
+    pub is_sealed: bool,
     pub points: i64,
     pub lines: Vec<LedgerLine>,
-    /// In that round, once it is sealed.
+    /// In that round among those who have a rank, once it is sealed; none where the board hides it.
     pub rank: Option<u32>,
     pub p99_us: Option<u64>,
     /// Requests a second, in its breakpoint phase.
     pub holds: Option<u64>,
+    /// From when to when its failures were, in milliseconds: samples of other rounds are no evidence of it.
+    pub from_ms: Option<i64>,
+    pub until_ms: Option<i64>,
+}
+
+impl LedgerRound {
+    /// With the span of the round.
+    #[must_use]
+    pub fn during(self, facts: &Facts, round: RoundId, start_at: Option<UtcUs>) -> LedgerRound {
+        let known = facts.rounds.iter().find(|one| one.id == round);
+        LedgerRound { from_ms: start_at.map(utc_ms), until_ms: known.map(|one| utc_ms(one.settled_at)), ..self }
+    }
 }
 
 /// All of it.
@@ -39,14 +59,77 @@ pub struct Ledger {
     pub adjustments: Vec<(String, i64)>,
     /// What the rounds that count and the adjustments add up to.
     pub total: i64,
+    /// The same without the round that is not sealed.
+    pub of_the_past: i64,
+    /// See [`version`].
+    pub version: String,
 }
 
 impl Ledger {
-    pub fn of(rounds: Vec<LedgerRound>, adjustments: Vec<(String, i64)>) -> Ledger {
-        let counted = rounds.iter().filter(|round| round.counts).map(|round| round.points);
-        let total = counted.chain(adjustments.iter().map(|(_, points)| *points)).fold(0, i64::saturating_add);
-        Ledger { rounds, adjustments, total }
+    pub fn of(rounds: Vec<LedgerRound>, adjustments: Vec<(String, i64)>, version: String) -> Ledger {
+        let counted = |is_past: bool| {
+            let rounds = rounds.iter().filter(move |round| round.counts && (round.is_sealed || !is_past));
+            let points = rounds.map(|round| round.points).chain(adjustments.iter().map(|(_, points)| *points));
+            points.fold(0, i64::saturating_add)
+        };
+        let (total, of_the_past) = (counted(false), counted(true));
+        Ledger { rounds, adjustments, total, of_the_past, version }
     }
+}
+
+/// Another one when something of the past has changed: a page that is open then asks for all of it again.
+pub fn version(facts: &Facts, id: &UserKey, frozen_at: Option<UtcUs>) -> String {
+    let mut hasher = DefaultHasher::new();
+    for round in &facts.rounds {
+        (round.number, facts.carried.has(&round.id), facts.carried.is_voided(&round.id)).hash(&mut hasher);
+    }
+    for round in &facts.not_valid {
+        (round.number, round.ruling.as_ref().map(std::mem::discriminant)).hash(&mut hasher);
+    }
+    (facts.adjustments.get(id), frozen_at.map(|at| at.0)).hash(&mut hasher);
+    facts.contestants.iter().filter(|one| !one.is_ranked()).for_each(|one| one.id.hash(&mut hasher));
+    format!("{:x}", hasher.finish())
+}
+
+/// The round that is played or was the last, by its row and what it holds of the steps that count. `None` before the first, and
+/// where its results are among those of the past.
+pub fn played(control: &Control, facts: &Facts, row: &Row, holds: Option<u64>) -> Option<LedgerRound> {
+    let is_past = |round: &RoundId| facts.carried.has(round) || facts.rounds.iter().any(|one| one.id == *round);
+    let is_on = !matches!(control.state, State::Draft | State::Aborted);
+    let round = control.round.filter(|round| is_on && !is_past(round))?;
+    let rules = &control.contest.rules;
+    let held = held(holds, control.contest.breakpoint_points);
+    let points = row.tally.points(rules) + held.as_ref().map_or(0, |line| i128::from(line.points));
+    let played = LedgerRound {
+        number: facts.numbers.get(&round).copied().unwrap_or(1),
+        note: if control.scored { "not sealed yet" } else { PRACTICE }.to_owned(),
+        counts: control.scored,
+        points: i64::try_from(points).unwrap_or(if points > 0 { i64::MAX } else { i64::MIN }),
+        lines: lines(row, rules).into_iter().chain(held).collect(),
+        holds,
+        p99_us: row.latency.quantile(0.99),
+        ..LedgerRound::default()
+    };
+    Some(played.during(facts, round, control.timeline.start_at))
+}
+
+/// What somebody holds in the round of the document, by the steps that count: the board and the seal have the same.
+pub fn holds(control: Option<&Control>, totals: Option<&RoundTotals>, name: &str) -> Option<u64> {
+    let counted = control.map(|control| control.contest.counted_steps()).unwrap_or_default();
+    let climbers = totals?.counted_climbers(&counted);
+    climbers.iter().find(|climber| climber.contestant == name).map(|climber| climber.holds)
+}
+
+/// Said of a round of practice for all.
+pub const PRACTICE: &str = "practice for all: counts nothing";
+
+/// What the contest stands at, while the points that are shown are those of a practice for all; else none.
+pub fn beside_practice(control: Option<&Control>, facts: &Facts, id: &UserKey) -> Option<i64> {
+    let control = control.filter(|control| !matches!(control.state, State::Draft | State::Aborted))?;
+    control.round.filter(|_| !control.scored)?;
+    let carried = facts.carried.of(id).map_or(0, |total| total.points);
+    let adjusted = facts.adjustments.get(id).copied().unwrap_or(0);
+    i64::try_from(carried + i128::from(adjusted)).ok()
 }
 
 /// The lines of one round: right and wrong of each header, each kind of failure, what counts for nobody.
@@ -110,7 +193,9 @@ mod tests {
     #[test]
     fn the_rounds_that_count_and_the_adjustments_add_up_to_the_score() {
         let round = |number, points, counts| LedgerRound { number, points, counts, ..LedgerRound::default() };
-        let ledger = Ledger::of(vec![round(1, 500, true), round(2, 9_000, false)], vec![("late".into(), -100)]);
-        assert_eq!(ledger.total, 400);
+        let sealed = LedgerRound { is_sealed: true, ..round(1, 500, true) };
+        let rounds = vec![sealed, round(2, 9_000, false), round(3, 7, true)];
+        let ledger = Ledger::of(rounds, vec![("late".into(), -100)], String::new());
+        assert_eq!((ledger.total, ledger.of_the_past), (407, 400));
     }
 }

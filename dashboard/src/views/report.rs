@@ -21,6 +21,8 @@ pub struct ReportPage {
     pub rules: Rules,
     /// Numbers of the rounds that count, as columns of the standings.
     pub counted: Vec<u32>,
+    /// The number of the one that counts and is not sealed yet: its points are in the standings, and have a column after these.
+    pub open: Option<u32>,
     /// The whole contest, by rank.
     pub standings: Vec<ReportLine>,
     /// Somebody holds something: a round had a breakpoint phase.
@@ -36,7 +38,7 @@ pub struct ReportPage {
 #[derive(Clone, Debug)]
 pub struct ReportLine {
     pub standing: Standing,
-    /// Of each round that counts; `None`: it did not play there.
+    /// Of each round that counts, and of the open one; `None`: it did not play there.
     pub rounds: Vec<Option<i64>>,
     pub adjusted: i64,
 }

@@ -12,7 +12,8 @@ use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::past::seconds_of;
-use flowtest_dashboard::live::{Audience, Freeze, Notice, TeamState};
+use flowtest_dashboard::live::{Audience, Freeze, Notice, PlayedRound, TeamState};
+use flowtest_dashboard::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_scoreboard::SeenGenerator;
 use flowtest_testkit::documents::generator_health;
 use proptest::collection::vec;
@@ -202,7 +203,7 @@ fn who_misses_a_deadline_is_alive_and_told_which_and_its_strip_shows_when() {
     let (good, half) = ((Some(TeamState::Playing), Some(1_000)), |state| (Some(state), Some(0)));
     assert_eq!(said, [good, half(TeamState::WrongVersion), good, half(TeamState::WrongFrom)]);
     // Each second is as it was, whatever was wrong before it.
-    let strip: Vec<(u64, u64)> = seconds_of(&rows, &key(0)).iter().map(|one| (one.right, one.wrong)).collect();
+    let strip: Vec<(u64, u64)> = seconds_of(None, &rows, &key(0)).iter().map(|one| (one.right, one.wrong)).collect();
     let expected: Vec<(u64, u64)> =
         [(5, 0), (0, 5), (5, 0), (0, 5)].into_iter().flat_map(|one| std::iter::repeat_n(one, 12)).collect();
     assert_eq!(strip, expected);
@@ -432,4 +433,95 @@ fn a_second_that_is_not_valid_is_in_frames_and_in_the_curve_for_everybody_and_it
     let body = history::write(&world.board, &Audience::Public, world.now, UtcUs::EPOCH, 1);
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(body["invalid"], Value::Array(invalid_at));
+}
+
+#[test]
+fn the_ledger_adds_up_to_what_the_board_shows_also_with_two_climbs_and_in_practice() {
+    let climb = |scored: bool| {
+        format!(
+            "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
+             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
+        )
+    };
+    // (which climb counts, the round is scored, its climb before it was voided)
+    let cases = [(0, true, false), (1, true, false), (0, true, true), (0, false, false), (1, false, true)];
+    for (which, scored, voided) in cases {
+        let text = format!(
+            "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"c0\"\nendpoint = \"127.0.0.1:1\"\n",
+            climb(which == 0),
+            climb(which == 1)
+        );
+        let contest = Contest::from_toml(&text).expect("a contest");
+        let mut world = World::new(1);
+        let mut control = crate::round::running(1, RoundId::from_bits(7), scored, NOW);
+        (control.contest.breakpoint_points, control.contest.phases) = (3, contest.phases.clone());
+        control.contest.rules.timeout_us = contest.rules.timeout_us;
+        world.control = Arc::new(control);
+        let past = [(1, 1_234, true), (2, 99, !voided)];
+        for (round, points, counts) in past {
+            let round = RoundId::from_bits(round);
+            if counts {
+                world.facts.carried.add(round, key(0), points, &Row::default());
+            } else {
+                world.facts.carried.add_voided(round);
+            }
+        }
+        world.facts.adjustments.insert(key(0), -500);
+        for (first, breakpoint) in contest.breakpoints() {
+            let mut climbs = Climbs::new(breakpoint, first);
+            for step in 1..=(if first == 0 { 2 } else { 1 }) {
+                let due = climbs.expected(0);
+                let sums = HoldSums { due, right: due, p99_us: Some(900), ..HoldSums::default() };
+                let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
+                world.totals.decisions.push(Arc::new(decision));
+            }
+            world.second(&[DID]);
+            let holds = ledger::holds(Some(&world.control), Some(&world.totals), "c0");
+            let row = &world.totals.contestants["c0"];
+            let sealed = |(number, points, counts): (u128, i64, bool)| LedgerRound {
+                number: number as u32,
+                points,
+                counts,
+                is_sealed: true,
+                ..LedgerRound::default()
+            };
+            let now = ledger::played(&world.control, &world.facts, row, holds).expect("it is played");
+            let practised = now.points;
+            let rounds = past.into_iter().map(sealed).chain([now]).collect();
+            let ledger = Ledger::of(rounds, vec![("late".to_owned(), -500)], String::new());
+            let shown = world.board.standings(&Audience::Owner(key(0)), world.now);
+            let points = shown.of(&key(0)).expect("a line").figures.points;
+            let beside = ledger::beside_practice(Some(&world.control), &world.facts, &key(0));
+            let wanted = if scored { (ledger.total, None) } else { (practised, Some(ledger.total)) };
+            assert_eq!((points, beside), wanted, "case {which} {scored} {voided} after the climb from {first}");
+        }
+        // Sealed, its results are among those of the past: it does not come twice.
+        let (start_at, end_at) = (NOW, world.now);
+        let (id, settled_at, marks) = (RoundId::from_bits(7), end_at, [].into());
+        world.facts.rounds.push(PlayedRound { id, number: 3, scored, start_at, end_at, settled_at, marks });
+        assert_eq!(ledger::played(&world.control, &world.facts, &Row::default(), None), None);
+    }
+}
+
+#[test]
+fn the_marks_of_a_round_outlast_it() {
+    let mut world = World::new(1);
+    world.second(&[DID]);
+    let marks = |world: &World| {
+        let body = history::write(&world.board, &Audience::Public, world.now, UtcUs::EPOCH, 1);
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        let kinds = body["marks"].as_array().expect("a list").iter().map(|mark| mark["kind"].clone());
+        kinds.collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&world), ["phase"]);
+    // Sealed, and the next one is a draft already.
+    let marked = flowtest_dashboard::live::marks::of_round(&world.control, world.now).into();
+    let (start_at, end_at, settled_at) = (NOW, world.now, world.now);
+    let id = RoundId::from_bits(7);
+    world.facts.rounds.push(PlayedRound { id, number: 1, scored: true, start_at, end_at, settled_at, marks: marked });
+    world.look(true);
+    assert_eq!(marks(&world), ["phase"], "once");
+    world.control = Arc::new(crate::round::draft(1));
+    world.look(true);
+    assert_eq!(marks(&world), ["phase"]);
 }

@@ -298,6 +298,7 @@ fn failures() -> Vec<Failure> {
         request: "GET / HTTP/1.1\r\nHost: 203.0.113.7\r\nToken: 8f14e45fceea167a5a36dedd4bea2543".into(),
         response: format!("HTTP/1.1 200 OK\r\nServer: {}\r\nVersion: {received}\r\nContent-Length: 0", HOSTILE[0]),
         count,
+        all_ms: vec![NOW_MS],
     };
     vec![
         failure("version", "Version is v2 and should be v1 until 10:14:12.", "v1", "v2", 412, 3_000),
@@ -328,6 +329,7 @@ fn index(layout: Layout) -> IndexPage {
             gap_ahead: Some(12_350),
             gap_behind: Some(80_117),
             frozen: false,
+            beside_practice: None,
         },
         climb: Some(climb()),
         headers: vec![
@@ -390,12 +392,14 @@ fn ledger() -> Ledger {
             },
             &Rules::default(),
         ),
+        is_sealed: number == 1,
         rank: (number == 1).then_some(4),
         p99_us: Some(41_000),
         holds: (number == 1).then_some(1_200),
+        ..LedgerRound::default()
     };
     let rounds = vec![round(2, "not sealed yet", true), round(1, "", true)];
-    Ledger::of(rounds, vec![(format!("Late start {}", HOSTILE[0]), 5_000)])
+    Ledger::of(rounds, vec![(format!("Late start {}", HOSTILE[0]), 5_000)], "1".into())
 }
 
 fn index_new(layout: Layout) -> IndexPage {
@@ -903,7 +907,7 @@ fn kept(layout: Layout) -> KeptPage {
 }
 
 fn report_line(standing: Standing) -> ReportLine {
-    ReportLine { rounds: vec![Some(standing.figures.points + 2_500)], adjusted: -2_500, standing }
+    ReportLine { rounds: vec![Some(standing.figures.points + 2_400), Some(100)], adjusted: -2_500, standing }
 }
 
 fn report_team(standing: Standing) -> ReportTeam {
@@ -954,7 +958,7 @@ fn report() -> ReportPage {
         points: (0..120i64).map(|step| Some(line.figures.points * step / 120 + (step * step * 37) % 9_000)).collect(),
     };
     let all: Vec<Series> = standings().iter().take(10).map(series).collect();
-    let marks = [Mark { at_ms: START_MS + 252_000, label: "v2".into() }];
+    let marks = [Mark { at_ms: START_MS + 252_000, label: "v2".into(), is_deadline: true }];
     ReportPage {
         title: format!("Finals {}", HOSTILE[0]),
         contest: "finals".into(),
@@ -962,6 +966,7 @@ fn report() -> ReportPage {
         made_at_ms: NOW_MS,
         rules: Rules::default(),
         counted: vec![1],
+        open: Some(2),
         standings: standings().into_iter().map(report_line).collect(),
         has_climbs: true,
         curves: Curves::of(&at, &all, &marks, &[at[40], at[41], at[90]], &[]),

@@ -133,6 +133,28 @@ fn the_report_fetches_nothing_and_runs_nothing() {
 }
 
 #[test]
+fn the_report_says_what_a_protest_asks_for() {
+    let pages = rendered();
+    let (_, report) = pages.iter().find(|(name, _)| *name == "report").expect("there is a report");
+    let said = [
+        // standings whose points add up
+        "<th class=\"r\">Round 1</th><th class=\"r\">Round 2, not sealed</th><th class=\"r\">Adjusted</th>",
+        "<td class=\"r\">1,286,800</td><td class=\"r\">100</td><td class=\"r\">\u{2212}2,500</td><td class=\"r\"><b>1,284,400</b></td>",
+        // the round: validity with its ruling, deadlines, phases, failures, void, seconds
+        "<b>Not valid.</b>",
+        "Ruling: voided by the organiser",
+        "<li>Version becomes v2: ",
+        "<li>10:00 at 200 to 4000 a second",
+        "<td>timeout 20, refused 3</td><td class=\"r\">4</td>",
+        "<path class=\"failed\" d=\"M",
+        "<h2>Adjustments</h2>",
+    ];
+    for part in said {
+        assert!(report.contains(part), "the report does not say {part}");
+    }
+}
+
+#[test]
 fn every_link_and_every_asset_is_a_path_of_ours() {
     for (name, page) in rendered() {
         for attribute in [" href=\"", " src=\"", " action=\""] {

@@ -4,6 +4,7 @@ mod board;
 mod browser;
 mod contest;
 mod invitations;
+mod ledger;
 mod levers;
 mod platform;
 mod restarts;

@@ -62,7 +62,7 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         Some(id) => app.controller.requests().practices_before(id, now).await.ok().flatten(),
         None => None,
     };
-    let ledger = owner::ledger(app, user, &owner).await?;
+    let ledger = owner::ledger(app, user, &owner, &viewer).await?;
     let others = app.feed.standings(&Audience::Public).lines.into_iter().map(|line| line.contestant);
     let rivals = others.filter(|one| one.id != owner.id).map(|one| (one.id.to_string(), one.display_name));
     let score = ScoreCard {
@@ -72,7 +72,8 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         rank_change: owner.rank_change,
         gap_ahead: owner.gaps.0,
         gap_behind: owner.gaps.1,
-        frozen: owner.frozen,
+        frozen: owner.frozen_at.is_some(),
+        beside_practice: owner.beside_practice,
     };
     let form = Field::new(endpoint.as_ref().map(|one| one.endpoint.clone()).unwrap_or_default());
     Ok(IndexPage {
@@ -184,7 +185,10 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
         // Each wrong token differs; what is wrong does not.
         let same = |line: &&mut Failure| line.kind == error.kind && line.message == error.message;
         match lines.iter_mut().find(same) {
-            Some(line) => line.count += 1,
+            Some(line) => {
+                line.count += 1;
+                line.all_ms.push(utc_ms(error.at));
+            }
             None => lines.push(Failure {
                 at_ms: utc_ms(error.at),
                 kind: error.kind.clone(),
@@ -194,6 +198,7 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
                 request: with_line_breaks(&error.request),
                 response: with_line_breaks(&error.response),
                 count: 1,
+                all_ms: vec![utc_ms(error.at)],
             }),
         }
     }

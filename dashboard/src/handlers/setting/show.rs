@@ -81,7 +81,7 @@ pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
         return frame::refused(depot, res, PATH, question);
     }
     let now = App::of(depot).now();
-    set(req, depot, res, |show| show.reveal(now), "The result is revealed.").await
+    set(req, depot, res, |show| show.reveal(now), "Everybody sees the result.").await
 }
 
 /// Shows by itself what is frozen, at the instant of the field `at`; left empty, not by itself.

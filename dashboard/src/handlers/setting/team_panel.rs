@@ -158,7 +158,7 @@ pub(super) async fn detail(
     let Some(user) = users.iter().find(|user| user.id == id && user.role == Role::Staff) else { return Ok(None) };
     let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
     let key = UserKey::of_user(id.0);
-    let seconds = past::seconds(app, &key, None).await?;
+    let seconds = past::seconds(app, &key).await?;
     let span = seconds.first().zip(seconds.last()).map(|(first, last)| (first.at_ms - 1_000, last.at_ms));
     let typed = |field: Field, stored: &Option<String>| match field {
         field if field.error.is_some() => field,
