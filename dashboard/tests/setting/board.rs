@@ -127,11 +127,21 @@ async fn the_log_says_who_did_what_to_whom_in_words_and_is_searched_and_exported
         assert!(!page.body.contains("<ins>Lunch</ins>"), "{query}");
     }
     ada.get("/audit?q=nothing+of+it").await.says("No line matches");
+    // What the page says is found, whatever the log calls it.
+    ada.follow(&format!("/setting/contestant/{}/requalify", alice.id), &[]).await;
+    ada.follow(&format!("/setting/contestant/{}/hide", alice.id), &[]).await;
+    for query in ["let+compete+again", "ada+let+compete+again+alice", "took+off+the+board", "BOARD+alice"] {
+        let page = ada.get(&format!("/audit?q={query}")).await;
+        assert!(!page.body.contains("No line matches"), "{query}");
+        assert!(page.body.contains("let compete again") != page.body.contains("took off the board"), "{query}");
+    }
     let file = ada.get("/export/audit.csv?q=relays").await;
     assert_eq!(file.status, 200);
     file.says("at,who,address,action,what,whom,subject,before,after")
         .says("ada,")
-        .says("user.disqualify,disqualified,alice");
+        .says("user.disqualify,disqualified,alice")
+        .says("after,changes")
+        .says("disqualified: it relays");
     assert!(!file.body.contains("Lunch"), "{}", file.body);
     assert_eq!(site.sign_in(alice).await.get("/export/audit.csv").await.status, 403);
 }

@@ -211,7 +211,7 @@ fn for_organisers(message: &str) -> String {
 async fn history(app: &App, users: &[User], id: UserId) -> Result<Vec<TeamHistory>, RequestError> {
     let filter = AuditFilter { subject: Some(format!("user:{id}")), ..AuditFilter::default() };
     let lines = app.accounts.audit_page(None, HISTORY_LOOKED_AT, filter).await?;
-    let names = audit::names(app, users.to_vec()).await?;
+    let names = audit::names(app, users).await?;
     let is_told = |action: &str| !action.starts_with("login.") && !action.starts_with("session.");
     let lines = lines.into_iter().filter(|line| is_told(&line.action)).take(HISTORY);
     let told =
