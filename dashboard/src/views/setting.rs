@@ -214,14 +214,23 @@ pub enum RoundAction {
     Next,
 }
 
+/// A reason against arming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Posted back with the confirmation: which reason was read, whatever its numbers are by then.
+    pub key: String,
+    /// As a sentence.
+    pub text: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct RoundPanel {
     pub number: u32,
     pub state: State,
     pub scored: bool,
     pub actions: Vec<RoundAction>,
-    /// Why it is asked once more whether to arm, as sentences.
-    pub doubts: Vec<String>,
+    /// Why it is asked once more whether to arm.
+    pub doubts: Vec<Doubt>,
     pub start: Field,
     pub generators: Vec<GeneratorChoice>,
     /// Which generators have a share of the round that is on, and since when.

@@ -59,9 +59,24 @@ async fn arming_under_no_go_asks_once_more_with_the_reasons() {
     let asked = ada.post("/setting/round/arm", &fields).await;
     assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", asked.body);
     asked.says("Arm it all the same?").says("Teams: None of 1 is ready").says("name=\"confirm\"").says("+60s");
+    // What was read is confirmed, whatever its numbers are by now, and what came since is asked about.
+    let read: Vec<String> = asked
+        .form("/setting/round/arm")
+        .into_iter()
+        .filter_map(|(name, value)| (name == "doubt").then_some(value))
+        .collect();
+    assert!(read.iter().any(|key| key.starts_with("Teams: None of is ready")), "{read:?}");
+    let some = read.iter().skip(1).map(|key| ("doubt", key.as_str()));
+    beat(&site);
+    let half: Vec<(&str, &str)> =
+        fields.into_iter().chain([("confirm", "yes"), ("doubt", "another")]).chain(some).collect();
+    let again = ada.post("/setting/round/arm", &half).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", again.body);
+    again.says("Arm it all the same?").says(&read[0]);
     assert_eq!(site.app.controller.control().expect("a document").state, State::Draft);
     beat(&site);
-    let sure: Vec<(&str, &str)> = fields.into_iter().chain([("confirm", "yes")]).collect();
+    let all = read.iter().map(|key| ("doubt", key.as_str()));
+    let sure: Vec<(&str, &str)> = fields.into_iter().chain([("confirm", "yes")]).chain(all).collect();
     ada.follow("/setting/round/arm", &sure).await.says("The round is armed");
     // What is fetched again while somebody looks has the levers of now, and no verdict that a round is on.
     let live = ada.get("/setting/live").await;

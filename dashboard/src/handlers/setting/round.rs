@@ -9,6 +9,7 @@ use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::{FromMemory, Viewer};
+use crate::views::setting::Doubt;
 use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
@@ -26,8 +27,13 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         Ok(start_at) => start_at,
         Err(message) => return again(depot, res, typed, scored, generators, message).await,
     };
-    let doubts = if is_ticked(req, "confirm").await { Vec::new() } else { doubts(&app, now).await? };
-    if !doubts.is_empty() {
+    let doubts = doubts(&app, now).await?;
+    let is_sure = is_ticked(req, "confirm").await && {
+        // A program that says yes beforehand names none, and means all.
+        let read = list(req, "doubt").await;
+        read.is_empty() || doubts.iter().all(|doubt| read.contains(&doubt.key))
+    };
+    if !doubts.is_empty() && !is_sure {
         let arm = Some((Field::new(typed), scored, generators));
         return show_again(res, page::page(depot, Typed { arm, doubts, ..Typed::default() }).await?);
     }
@@ -41,9 +47,18 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
 }
 
 /// What says NO-GO.
-async fn doubts(app: &App, now: UtcUs) -> Result<Vec<String>, RequestError> {
+async fn doubts(app: &App, now: UtcUs) -> Result<Vec<Doubt>, RequestError> {
     let checks = app.controller.readiness(now).await?.into_iter().filter(|check| check.mark == Mark::No);
-    Ok(checks.map(|check| format!("{}: {}", check.what, check.message)).collect())
+    Ok(checks.map(|check| Doubt::of(&check.what, &check.message)).collect())
+}
+
+impl Doubt {
+    /// How many and how long ago changes by itself, and is the same reason.
+    fn of(what: &str, message: &str) -> Doubt {
+        let text = format!("{what}: {message}");
+        let words = text.split_whitespace().filter(|word| !word.starts_with(|first: char| first.is_ascii_digit()));
+        Doubt { key: words.collect::<Vec<_>>().join(" "), text }
+    }
 }
 
 /// Every contestant's server is looked at, at once.
