@@ -1,6 +1,6 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
-use crate::live::ValidityNow;
+use crate::live::{Notice, ValidityNow};
 use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
@@ -47,6 +47,7 @@ pub struct SettingLive {
     pub guide: Vec<GuideStep>,
     pub readiness: Readiness,
     pub round: RoundPanel,
+    pub notices: Vec<Notice>,
     pub teams: TeamsPanel,
 }
 

@@ -95,6 +95,19 @@ async fn those_who_are_not_ready_are_reminded_by_name() {
         seen.changed().await.expect("the feed runs");
     }
     ada.get("/chart").await.says("Not ready yet: ");
+    // One reminder at a time, and none for ever: whoever is ready by then is named no longer.
+    ada.follow("/setting/remind", &[]).await.says("are reminded");
+    let now = utc_us();
+    let shown = site.app.accounts.active_announcements(now).await.expect("announcements");
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let end = shown[0].ended_at.expect("it ends by itself");
+    assert!(end > now && end <= now + 5 * 60_000_000, "{shown:?}");
+    // Control lists it by itself.
+    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
+    while !ada.get("/setting/live").await.body.contains(&format!("/setting/announce/{}/end", shown[0].id)) {
+        assert!(std::time::Instant::now() < give_up, "it is never listed");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     ada.follow("/setting/test-all", &[]).await.says("All endpoints are tested now");
 }
 

@@ -71,8 +71,9 @@ pub async fn show_live(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let situation = app.controller.situation(now).await?;
     let Levers { revision, guide, readiness, round, teams } =
         levers(&app, &situation, &users, None, team_asked(req), now).await?;
-    let csrf = frame::layout(depot, Page::Setting, "Control").csrf;
-    send(res, SettingLive { csrf, revision, guide, readiness, round, teams })
+    let layout = frame::layout(depot, Page::Setting, "Control");
+    let (csrf, notices) = (layout.csrf, layout.notices);
+    send(res, SettingLive { csrf, revision, guide, readiness, round, notices, teams })
 }
 
 /// One team alone, for the script that opens it in its place.

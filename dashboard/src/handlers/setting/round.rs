@@ -69,7 +69,13 @@ pub async fn test_all(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     frame::done(depot, res, PATH, "All endpoints are tested now: the results come in within seconds.")
 }
 
-/// Tells those who are not ready, by name: the others see why they wait.
+/// How a reminder begins.
+const REMINDER: &str = "Not ready yet: ";
+/// How long one is shown: whoever is ready by then is named no longer.
+const REMINDER_SHOWN_US: u64 = 5 * 60 * 1_000_000;
+
+/// Tells those who are not ready, by name: the others see why they wait. What each of them lacks stands on its own page. A new
+/// reminder takes the place of the last one, and none outlasts the start.
 #[handler]
 pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
@@ -85,6 +91,12 @@ pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), Request
         user.map_or_else(|| contestant.name.clone(), |user| user.display_name.clone())
     };
     let names: Vec<String> = situation.contestants.iter().filter(lacks).map(name).collect();
+    for last in app.accounts.active_announcements(app.now()).await? {
+        if last.text.starts_with(REMINDER) {
+            app.accounts.end_announcement(last.id, &actor, app.now()).await?;
+        }
+    }
+    app.people_changed();
     if names.is_empty() {
         return frame::done(depot, res, PATH, "Everybody is ready: nobody is reminded.");
     }
@@ -92,8 +104,11 @@ pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), Request
         len @ 11.. => format!("{} and {} more", names[..10].join(", "), len - 10),
         _ => names.join(", "),
     };
-    let text = format!("Not ready yet: {all}. Test your endpoint on My team; it says what is missing.");
-    app.accounts.announce(flowtest_accounts::Level::Warn, &text, &actor, app.now()).await?;
+    let text = format!("{REMINDER}{all}. Test your endpoint on My team; it says what is missing.");
+    let later = app.now().saturating_add(REMINDER_SHOWN_US);
+    let start = app.controller.control().and_then(|control| control.timeline.start_at).filter(|at| *at > app.now());
+    let until = Some(start.map_or(later, |start| start.min(later)));
+    app.accounts.announce_until(flowtest_accounts::Level::Warn, &text, until, &actor, app.now()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, "Those who are not ready are reminded, by an announcement.")
 }
