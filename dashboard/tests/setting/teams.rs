@@ -55,7 +55,9 @@ async fn what_was_typed_wrongly_about_a_team_is_told_in_its_field() {
     for (action, fields, parts) in cases {
         let answer = ada.post(&format!("/setting/contestant/{}/{action}", alice.id), fields).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{action}: {}", answer.body);
-        answer.says(parts[0]).says(parts[1]);
+        answer.says(parts[0]).says(parts[1]).says("aria-invalid=\"true\"");
+        // By this the script puts the team that is open into the address.
+        answer.says(&format!("data-open=\"{}\"", alice.id));
         assert!(!answer.body.contains("12345678"), "passwords are not written back");
     }
     assert!(site.app.accounts.adjustments().await.expect("adjustments").is_empty());
