@@ -323,6 +323,8 @@ pub struct ContestForm {
     pub title: Field,
     pub version_deadline: Field,
     pub from_deadline: Field,
+    /// In which zone they are meant where they have no offset: the browser says it.
+    pub zone: String,
     pub timeout: Field,
     pub grace: Field,
     pub token: Field,
@@ -358,6 +360,7 @@ impl ContestForm {
             ("house", &self.house.value),
             ("version_deadline", &self.version_deadline.value),
             ("from_deadline", &self.from_deadline.value),
+            ("zone", &self.zone),
             ("timeout", &self.timeout.value),
             ("grace", &self.grace.value),
             ("token", &self.token.value),

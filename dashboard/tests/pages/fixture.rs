@@ -737,6 +737,7 @@ fn contest_form() -> ContestForm {
         house: Field::new("203.0.113.250:8080"),
         version_deadline: Field::new("+20m"),
         from_deadline: Field::new("2025-11-23T10:24:12Z"),
+        zone: "Europe/Berlin".into(),
         timeout: Field::new("3s"),
         grace: Field::new("5s"),
         token: Field::new("100"),
