@@ -98,6 +98,14 @@ async fn people_are_found_by_name_and_by_how_they_are_reached() {
         assert!(people.contains("bobby") && !people.contains(">alice<"), "{query}");
     }
     ada.get("/setting?who=nobody").await.says("0 accounts fit");
+    // Whoever acts on somebody comes back to those that were found.
+    let found = ada.get("/setting?who=BOBB").await;
+    let form = found.form(&format!("/setting/user/{}/disable", bob.id));
+    let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = ada.send(&format!("/setting/user/{}/disable", bob.id), &fields).await;
+    assert_eq!(answer.to.as_deref(), Some("/setting?who=BOBB#people"));
+    let answer = ada.post(&format!("/setting/user/{}/enable", bob.id), &[]).await;
+    assert_eq!(answer.to.as_deref(), Some("/setting#people"));
     // How a team is reached is for organisers, and the team itself.
     let mut alice =
         site.sign_in(site.app.accounts.user_named("alice").await.expect("users").expect("she is there")).await;
